@@ -1,0 +1,65 @@
+"""Luthier fits a PyTorch model to the device that will play it. This is what plugins import."""
+
+from core.errors import InputError, LuthierError, StageError
+from core.hooks import hookimpl
+from core.exchange import Calibration, Joiner, Library, Made, Played, Saved, Session, Split, TorchModel, Transform, Window, Work
+from core.kinds import Chunker, Dataset, Dsp, Evaluator, Exporter, Graph, Model, NoOptions, Quantizer, Reporter, Runtime
+from core.options import from_target
+from core.progress import Progress
+from core.values import (
+    Artifact,
+    ArtifactSpec,
+    Fact,
+    Item,
+    Metric,
+    ModelInfo,
+    ModelSpec,
+    Notice,
+    Signature,
+    Target,
+    TensorSpec,
+)
+
+__all__ = [
+    "Artifact",
+    "ArtifactSpec",
+    "Calibration",
+    "Chunker",
+    "Dataset",
+    "Dsp",
+    "Evaluator",
+    "Exporter",
+    "Fact",
+    "Graph",
+    "InputError",
+    "Item",
+    "Joiner",
+    "Library",
+    "LuthierError",
+    "Made",
+    "Metric",
+    "Model",
+    "ModelInfo",
+    "ModelSpec",
+    "NoOptions",
+    "Notice",
+    "Played",
+    "Progress",
+    "Quantizer",
+    "Reporter",
+    "Runtime",
+    "Saved",
+    "Session",
+    "Signature",
+    "Split",
+    "StageError",
+    "Target",
+    "TensorSpec",
+    "TorchModel",
+    "Transform",
+    "Window",
+    "Work",
+    "from_target",
+    "hookimpl",
+]
+__version__ = "0.1.0"

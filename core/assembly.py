@@ -1,0 +1,122 @@
+"""Turns a composed config into plugins, one per slot, and says which slot is empty."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from omegaconf import DictConfig, OmegaConf
+
+from core import kinds, options
+from core.config import PLURAL, SLOTS, Measure, Mode, Settings
+from core.errors import ConfigError
+from core.registry import Registry
+from core.values import Target
+
+__all__ = ["Assembly", "assemble", "target_of"]
+
+
+@dataclass(frozen=True)
+class Assembly:
+    """The plugins of one run, made and typed, with what the recipe says beside them."""
+
+    recipe: str
+    title: str
+    target: Target
+    precision: str
+    measure: Measure
+    model: kinds.Model[Any]
+    dataset: kinds.Dataset[Any]
+    calibration: kinds.Dataset[Any] | None
+    exporter: kinds.Exporter[Any] | None
+    graph: Sequence[kinds.Graph[Any]]
+    quantizer: kinds.Quantizer[Any] | None
+    dsp: kinds.Dsp[Any]
+    chunker: kinds.Chunker[Any]
+    runtime: kinds.Runtime[Any]
+    host: kinds.Runtime[Any] | None
+    evaluator: Sequence[kinds.Evaluator[Any]]
+    reporter: Sequence[kinds.Reporter[Any]]
+
+
+def assemble(cfg: DictConfig, registry: Registry, recipe: str, recipes: Sequence[str]) -> Assembly:
+    """Make every plugin that `cfg` names; raises ConfigError for a slot that must not be empty."""
+    _take_input(cfg, registry)
+    made: dict[str, Any] = {slot: _slot(cfg, registry, slot) for slot in SLOTS}
+    for slot in ("model", "dataset", "dsp", "chunker", "runtime"):
+        if made[slot] is None:
+            raise ConfigError(
+                f"the recipe names no {slot}" if recipe else "no recipe is given",
+                f"give one: python -m core recipe={recipes[0]}" if not recipe and recipes else "",
+                f"recipes: {', '.join(recipes)}" if not recipe else
+                f"{slot} plugins: {', '.join(registry.names(SLOTS[slot]))}",
+            )
+    precision = cfg.precision.get("name", "fp32") if cfg.precision else "fp32"
+    return Assembly(
+        recipe=recipe or "custom",
+        title=cfg.title,
+        target=target_of(cfg),
+        precision=precision,
+        measure=cast(Measure, OmegaConf.to_object(cfg.measure)),
+        **made,
+    )
+
+
+def target_of(cfg: DictConfig) -> Target:
+    """Return the target that the config describes."""
+    return cast(Target, OmegaConf.to_object(cfg.target))
+
+
+def _slot(cfg: DictConfig, registry: Registry, slot: str) -> Any:
+    node = cfg.get(slot)
+    if slot in PLURAL:
+        return tuple(_plugin(n, registry, slot, f"{slot}.{name}") for name, n in (node or {}).items())
+    return None if node is None else _plugin(node, registry, slot, slot)
+
+
+def _plugin(node: Any, registry: Registry, slot: str, path: str) -> kinds.Plugin[Any]:
+    if not OmegaConf.is_dict(node) or options.PLUGIN_KEY not in node:
+        raise ConfigError(
+            f"`{path}` names no plugin",
+            f"give one: {slot}=<name>",
+            f"{SLOTS[slot]} plugins: {', '.join(registry.names(SLOTS[slot]))}",
+        )
+    entry = registry.find(SLOTS[slot], node[options.PLUGIN_KEY])
+    return entry.create(options.build(entry, node, path))
+
+
+def _take_input(cfg: DictConfig, registry: Registry) -> None:
+    """Give `input=...` to the dataset plugin that opens such files."""
+    if cfg.input is None or cfg.mode in (Mode.list, Mode.doctor):
+        return
+    path = Path(cfg.input).expanduser()
+    if not path.exists():
+        raise ConfigError(f"input `{cfg.input}` does not exist", "give a file or a folder: input=...")
+    opens = {
+        name: cast(type[kinds.Dataset[Any]], registry.find("dataset", name).cls).opens
+        for name in registry.names("dataset")
+    }
+    readers = {name: endings for name, endings in opens.items() if endings}
+    current = cfg.dataset.get(options.PLUGIN_KEY) if cfg.dataset else None
+    fitting = [n for n, endings in readers.items() if path.is_dir() or path.suffix.lower() in endings]
+    if not fitting:
+        raise ConfigError(
+            f"no dataset opens `{path.suffix or path.name}` files",
+            f"input: {path}",
+            *(f"{name} opens {' '.join(endings)}" for name, endings in readers.items()),
+        )
+    chosen = current if current in fitting else fitting[0]
+    if chosen != current and len(fitting) > 1:
+        raise ConfigError(
+            f"several datasets open `{path}`: {', '.join(fitting)}",
+            f"choose one: dataset={chosen} dataset.path={path}",
+        )
+    if chosen != current:
+        node = options.schema(registry.find("dataset", chosen))
+        OmegaConf.update(cfg, "dataset", node, merge=False, force_add=True)
+    cfg.dataset.path = str(path)
+
+
+assert set(SLOTS) <= set(Settings.__dataclass_fields__), "every slot is a key of the config"

@@ -1,0 +1,189 @@
+"""The steps that say what every stage cost: a few windows against FP32 PyTorch, stage by stage."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from core import convert, material
+from core.exchange import Made, Work
+from core.kinds import Runtime
+from core.measure import compare
+from core.play import load, save, spread
+from core.steps import Bench, Inputs, Step
+from core.values import Artifact, Fact, Signature
+
+if TYPE_CHECKING:
+    from core.values import Tensors
+
+__all__ = ["comparison"]
+
+
+def comparison(bench: Bench, steps: list[Step]) -> list[Step]:
+    """Return `sample`, one `budget.<stage>` per artifact that plays here, and `probe`."""
+    assembly = bench.assembly
+    extra = [_sample(bench)]
+    for step in steps:
+        runtime = _runtime_for(bench, step)
+        if runtime is not None:
+            extra.append(_budget(bench, step, runtime))
+    if not assembly.runtime.plays:
+        extra.append(_probe(bench, convert.final(steps), convert.source(bench, steps)))
+    return extra
+
+
+def _runtime_for(bench: Bench, step: Step) -> Runtime[Any] | None:
+    """Return the runtime of the recipe that plays the artifact of `step` here, if one does."""
+    for runtime in (bench.assembly.host, bench.assembly.runtime):
+        if runtime is not None and runtime.plays and step.gives is not None:
+            compiled = step.name == "runtime"
+            if step.gives.format in runtime.accepts or (compiled and runtime.compiles):
+                return runtime
+    return None
+
+
+def _sample(bench: Bench) -> Step:
+    assembly = bench.assembly
+
+    def run(inputs: Inputs, work: Work) -> Made:
+        model = inputs["model"]
+        opened = bench.open(model)
+        signature = model.info.signature
+        tensors: dict[str, Any] = {}
+        number = 0
+        for item in bench.items(model):
+            count = assembly.measure.budget_windows
+            for window in spread(count, item.inputs, assembly.chunker, signature):
+                piece = assembly.chunker.cut(item.inputs, window, signature)
+                tensors |= {f"{number}/in/{name}": array for name, array in piece.items()}
+                outputs = opened.reference(piece)
+                tensors |= {f"{number}/out/{name}": array for name, array in outputs.items()}
+                number += 1
+                work.progress(number, 0, f"FP32 reference of {item.name}")
+        save(tensors, work.folder / "windows.safetensors")
+        return Made(work.folder / "windows.safetensors", "tensors", "fp32", {"windows": number})
+
+    return Step(
+        "sample", "take windows to compare on", f"model `{assembly.model.name}`", ("model",),
+        {**bench.depends_on_items, **bench.depends_on_windows,
+         "model": material.of_plugin(assembly.model),
+         "chunker": material.of_plugin(assembly.chunker)["source"],
+         "windows": assembly.measure.budget_windows}, run,
+    )
+
+
+def _windows(sample: Artifact) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Return the inputs and reference outputs of every sampled window."""
+    tensors = load(Path(sample.path))
+    inputs: list[dict[str, Any]] = []
+    outputs: list[dict[str, Any]] = []
+    for number in range(int(str(sample.facts["windows"]))):
+        for side, into in (("in", inputs), ("out", outputs)):
+            head = f"{number}/{side}/"
+            into.append({k.removeprefix(head): v for k, v in tensors.items() if k.startswith(head)})
+    return inputs, outputs
+
+
+def _budget(bench: Bench, step: Step, runtime: Runtime[Any]) -> Step:
+    def run(inputs: Inputs, work: Work) -> Made:
+        model, artifact = inputs["model"], inputs[step.name]
+        signature, transform = model.info.signature, bench.transform(model)
+        pieces, reference = _windows(inputs["sample"])
+        estimates, seconds = [], []
+        with runtime.open(artifact, lambda: bench.open(model), work) as session:
+            for index, piece in enumerate(pieces):
+                feeds, remembered = transform.forward(piece)
+                started = time.perf_counter()
+                outputs = session.run(feeds)
+                seconds.append(time.perf_counter() - started)
+                estimates.append(transform.inverse(outputs, remembered))
+                work.progress(index + 1, len(pieces), session.device)
+            facts = _facts(reference, estimates, signature, session.device, seconds)
+        return _noted(work, facts)
+
+    return Step(
+        f"budget.{step.name}", f"compare {step.name} with FP32 PyTorch",
+        f"runtime `{runtime.name}`", _names(step.name, "sample", "model"),
+        {"stage": material.of_plugin(runtime), "dsp": bench.depends_on_windows["dsp"]}, run,
+    )
+
+
+def _probe(bench: Bench, compiled: str, source: str) -> Step:
+    assembly = bench.assembly
+    runtime, host = assembly.runtime, assembly.host
+    assert host is not None, "the plan refuses a recipe without a host that plays"
+
+    def run(inputs: Inputs, work: Work) -> Made:
+        model = inputs["model"]
+        signature, transform = model.info.signature, bench.transform(model)
+        pieces, reference = _windows(inputs["sample"])
+        count = min(assembly.measure.probe_windows, len(pieces))
+        pairs = [transform.forward(piece) for piece in pieces[:count]]
+        feeds = [pair[0] for pair in pairs]
+        seconds: list[float] = []
+        with runtime.open(inputs[compiled], lambda: bench.open(model), work) as session:
+            device, on_target, cores = session.device, session.on_target, []
+            started = time.perf_counter()
+            for outputs in session.run_many(feeds, work.progress):
+                cores.append(outputs)
+                seconds.append(time.perf_counter() - started)
+                started = time.perf_counter()
+        with host.open(inputs[source], lambda: bench.open(model), work) as session:
+            on_host, host_device = [session.run(feed) for feed in feeds], session.device
+        probed = [transform.inverse(c, p[1]) for c, p in zip(cores, pairs, strict=True)]
+        hosted = [transform.inverse(c, p[1]) for c, p in zip(on_host, pairs, strict=True)]
+        facts = _facts(reference[:count], probed, signature, device, seconds)
+        facts["agreement_db"] = compare(hosted, probed, signature).overall
+        facts["agreement_core_db"] = _core_agreement(on_host, cores)
+        facts["host_device"] = host_device
+        facts["on_target"] = on_target
+        return _noted(work, facts)
+
+    return Step(
+        "probe", "run a few windows on the compiled model", f"runtime `{runtime.name}`",
+        _names(compiled, source, "sample", "model"),
+        {"stage": material.of_plugin(runtime), "host": material.of_plugin(host),
+         "windows": assembly.measure.probe_windows, "dsp": bench.depends_on_windows["dsp"]}, run,
+    )
+
+
+def _core_agreement(host: Sequence[Tensors], device: Sequence[Tensors]) -> float:
+    """Return the lowest SNR over the core's own output tensors, host against device, in dB."""
+    from core.measure import snr_db
+    from core.play import stacked
+
+    names = host[0]
+    return min(snr_db(stacked(host, name), stacked(device, name)) for name in names)
+
+
+def _facts(
+    reference: Sequence[Tensors],
+    estimates: Sequence[Tensors],
+    signature: Signature,
+    device: str,
+    seconds: list[float],
+) -> dict[str, Fact]:
+    snr = compare(reference, estimates, signature)
+    return {
+        "snr_db": snr.overall,
+        "labels": list(snr.labels),
+        "label_snr_db": list(snr.per_label),
+        "device": device,
+        "windows": len(estimates),
+        "seconds": seconds,
+    }
+
+
+def _noted(work: Work, facts: dict[str, Fact]) -> Made:
+    """Return facts as an artifact: a small JSON file."""
+    import msgspec
+
+    file = work.folder / "facts.json"
+    file.write_bytes(msgspec.json.encode(facts))
+    return Made(file, "facts", "fp32", facts)
+
+
+def _names(*names: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(names))

@@ -1,0 +1,137 @@
+"""The steps from the weights to what a device runs: fetch, export, rewrite, quantise, compile."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from core import material
+from core.fit import Link, chain
+from core.exchange import Calibration, Made, Work
+from core.kinds import Exporter, Graph, Quantizer, Runtime
+from core.steps import Bench, Inputs, Step
+from core.values import Artifact, ArtifactSpec
+
+if TYPE_CHECKING:
+    from core.values import Tensors
+
+__all__ = ["conversion", "final", "source"]
+
+
+def conversion(bench: Bench) -> list[Step]:
+    """Return the steps that make the artifact, leaving out the stages that pass it on untouched."""
+    steps = [_fetch(bench)]
+    for link in chain(bench.assembly):
+        compiles = not isinstance(link.plugin, Runtime) or link.plugin.compiles
+        if not link.plugin.passes and compiles:
+            steps.append(_convert(bench, link, steps[-1]))
+    return steps
+
+
+def final(steps: list[Step]) -> str:
+    """Return the name of the step that made what the device runs."""
+    return steps[-1].name
+
+
+def source(bench: Bench, steps: list[Step]) -> str:
+    """Return the name of the step whose artifact is played whole: the last before the compiler
+    where the compiled one only runs on a slow device."""
+    runtime = bench.assembly.runtime
+    return steps[-2].name if runtime.compiles and not runtime.plays else steps[-1].name
+
+
+def _fetch(bench: Bench) -> Step:
+    model = bench.assembly.model
+    of = material.of_plugin(model)
+
+    def run(inputs: Inputs, work: Work) -> Made:
+        return model.fetch(work)
+
+    return Step(
+        "model", "load the weights", f"model `{model.name}`", (),
+        {"stage": of, "identity": model.identity()}, run,
+        gives=ArtifactSpec(model.plan().format), options=of["options"],
+    )
+
+
+def _convert(bench: Bench, link: Link, before: Step) -> Step:
+    plugin = link.plugin
+    of = material.of_plugin(plugin)
+    depends: dict[str, Any] = {"stage": of}
+    inputs = ("model",) if before.name == "model" else (before.name, "model")
+    name, title = link.slot, ""
+
+    if isinstance(plugin, Exporter):
+        title = "export"
+        depends |= bench.depends_on_windows
+
+        def run(inputs: Inputs, work: Work) -> Made:
+            return plugin.run(bench.open(inputs["model"]), example(bench, inputs["model"]), work)
+
+    elif isinstance(plugin, Graph):
+        name, title = f"graph.{plugin.name}", "rewrite the graph"
+
+        def run(inputs: Inputs, work: Work) -> Made:
+            return plugin.run(inputs[before.name], work)
+
+    elif isinstance(plugin, Quantizer):
+        title = "quantise"
+        dataset = bench.assembly.calibration
+        if plugin.calibration_windows and dataset is not None:
+            depends |= bench.depends_on_windows
+            depends["calibration"] = {
+                **material.of_plugin(dataset), "items": list(dataset.identity("calibration"))
+            }
+
+        def run(inputs: Inputs, work: Work) -> Made:
+            return plugin.run(inputs[before.name], calibration(bench, inputs["model"]), work)
+
+    else:
+        assert isinstance(plugin, Runtime)
+        title = f"compile for {bench.assembly.target.title or plugin.name}"
+
+        def run(inputs: Inputs, work: Work) -> Made:
+            return plugin.compile(inputs[before.name], work)
+
+    return Step(name, title, f"{plugin.kind} `{plugin.name}`", inputs, depends, run,
+                link.takes, link.gives, of["options"])
+
+
+def example(bench: Bench, model: Artifact) -> Tensors:
+    """Return the core's inputs for one window of silence, which fixes their names and shapes."""
+    import numpy as np
+
+    window = bench.assembly.chunker.window() or model.info.train_window
+    inputs = {}
+    for spec in model.info.signature.inputs:
+        shape = [
+            window.get(axis, 1) if isinstance(length, str) else length
+            for axis, length in zip(spec.axes, spec.shape, strict=True)
+        ]
+        inputs[spec.name] = np.random.default_rng(0).standard_normal(shape).astype(np.float32) * 0.1
+    return bench.transform(model).forward(inputs)[0]
+
+
+def calibration(bench: Bench, model: Artifact) -> Calibration:
+    """Return the stream of calibration feeds that the quantizer asked for."""
+    from core.play import checked_items, spread
+
+    assembly = bench.assembly
+    dataset, quantizer = assembly.calibration, assembly.quantizer
+    if dataset is None or quantizer is None or quantizer.calibration_windows == 0:
+        return Calibration(0, lambda: ())
+    signature = model.info.signature
+    wanted = quantizer.calibration_windows
+    per_item = -(-wanted // max(1, len(dataset.identity("calibration"))))
+
+    def feeds() -> Iterator[Tensors]:
+        transform = bench.transform(model)
+        left = wanted
+        for item in checked_items(dataset, "calibration", signature):
+            for window in spread(min(per_item, left), item.inputs, assembly.chunker, signature):
+                yield transform.forward(assembly.chunker.cut(item.inputs, window, signature))[0]
+                left -= 1
+            if left <= 0:
+                return
+
+    return Calibration(wanted, feeds)

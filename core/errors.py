@@ -1,0 +1,88 @@
+"""Every error that Luthier raises on purpose, and the exit code that each ends in.
+
+    LuthierError                 exit 1   what, where, what is possible, what to do next
+    ├── ConfigError              exit 2   a recipe, option, group or value that cannot be
+    ├── MisfitError              exit 2   two stages whose formats, axes or precision differ
+    ├── PluginError              exit 2   a plugin that breaks its contract, or two of one name
+    ├── MissingLibraryError      exit 2   a plugin whose library is not installed
+    ├── InputError               exit 1   audio, images or checkpoints that cannot be read
+    ├── StageError               exit 1   a stage that failed while it ran
+    └── StoreError               exit 1   the store or the run folder cannot be written
+
+Messages follow one shape: a first line in lower case with names in backticks, then indented
+lines that say where it happened, what is possible and what to do next.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+__all__ = [
+    "ConfigError",
+    "InputError",
+    "LuthierError",
+    "MisfitError",
+    "MissingLibraryError",
+    "PluginError",
+    "StageError",
+    "StoreError",
+    "did_you_mean",
+]
+
+
+class LuthierError(Exception):
+    """An error meant for a person: `what`, then `lines` of where, what is possible, what next."""
+
+    exit_code = 1
+
+    def __init__(self, what: str, *lines: str) -> None:
+        self.what = what
+        self.lines = tuple(line for line in lines if line)
+        super().__init__("\n  ".join((what, *self.lines)))
+
+    def with_lines(self, *lines: str) -> LuthierError:
+        """Return the same error with further `lines`, for a caller that knows more."""
+        return type(self)(self.what, *self.lines, *lines)
+
+
+class ConfigError(LuthierError):
+    """A recipe, option, group or value that cannot be."""
+
+    exit_code = 2
+
+
+class MisfitError(LuthierError):
+    """Two stages that do not fit; raised by the plan, before anything runs."""
+
+    exit_code = 2
+
+
+class PluginError(LuthierError):
+    """A plugin that breaks its contract; names the plugin, its distribution and its file."""
+
+    exit_code = 2
+
+
+class MissingLibraryError(LuthierError):
+    """A plugin whose library is not installed; holds the exact install command."""
+
+    exit_code = 2
+
+
+class InputError(LuthierError):
+    """A file from the user that is missing, damaged or of another kind."""
+
+
+class StageError(LuthierError):
+    """A stage that failed while it ran."""
+
+
+class StoreError(LuthierError):
+    """The store or the run folder cannot be read or written."""
+
+
+def did_you_mean(wrong: str, known: Iterable[str]) -> str:
+    """Return "did you mean `x`?" for the name in `known` nearest to `wrong`, or an empty string."""
+    near = difflib.get_close_matches(wrong, list(known), n=1, cutoff=0.5)
+    return f"did you mean `{near[0]}`?" if near else ""

@@ -1,0 +1,182 @@
+"""Proves that the stages of a recipe fit, before anything runs; touches no tensor."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from core.assembly import Assembly
+from core.config import SLOTS
+from core.errors import MisfitError
+from core.kinds import Converter, Runtime
+from core.registry import Registry
+from core.values import ArtifactSpec, ModelSpec
+
+__all__ = ["Link", "chain", "check"]
+
+
+@dataclass(frozen=True)
+class Link:
+    """One stage of the chain from the torch module to what a device runs."""
+
+    slot: str
+    plugin: Converter[Any]
+    takes: ArtifactSpec
+    gives: ArtifactSpec
+
+
+def chain(assembly: Assembly) -> Iterator[Link]:
+    """Yield every converting stage with what it takes and gives, without checking that it fits."""
+    spec = ArtifactSpec(assembly.model.plan().format)
+    stages: list[tuple[str, Converter[Any] | None]] = [
+        ("exporter", assembly.exporter),
+        *(("graph", graph) for graph in assembly.graph),
+        ("quantizer", assembly.quantizer),
+        ("runtime", assembly.runtime),
+    ]
+    for slot, plugin in stages:
+        if plugin is None:
+            continue
+        untouched = plugin.passes or spec.format not in plugin.accepts
+        gives = spec if untouched else plugin.plan(spec)
+        yield Link(slot, plugin, spec, gives)
+        spec = gives
+
+
+def check(assembly: Assembly, registry: Registry) -> None:
+    """Raise MisfitError for the first two stages that do not fit."""
+    spec = assembly.model.plan()
+    _check_formats(assembly, registry)
+    _check_model(assembly, spec, registry)
+    _check_target(assembly)
+    _check_windows(assembly, registry)
+    _check_calibration(assembly)
+
+
+def _check_formats(assembly: Assembly, registry: Registry) -> None:
+    made_by = f"model `{assembly.model.name}`"
+    before_runtime = ArtifactSpec(assembly.model.plan().format)
+    for link in chain(assembly):
+        if not link.plugin.passes:
+            _accepts(assembly, registry, link.slot, link.plugin, link.takes, made_by)
+            made_by = f"{link.slot} `{link.plugin.name}`"
+        if link.slot != "runtime":
+            before_runtime = link.gives
+    if not assembly.runtime.plays:
+        if assembly.host is None:
+            raise MisfitError(
+                f"runtime `{assembly.runtime.name}` cannot play whole inputs here",
+                _where(assembly),
+                "name the runtime that does: host=<runtime>",
+                f"runtimes that play: {', '.join(_playing(registry))}",
+            )
+        _accepts(assembly, registry, "host", assembly.host, before_runtime, made_by)
+
+
+def _playing(registry: Registry) -> list[str]:
+    return [n for n, e in registry.entries["runtime"].items() if getattr(e.cls, "plays", False)]
+
+
+def _accepts(
+    assembly: Assembly,
+    registry: Registry,
+    slot: str,
+    plugin: Converter[Any],
+    spec: ArtifactSpec,
+    made_by: str,
+) -> None:
+    kind = SLOTS[slot]
+    if spec.format not in plugin.accepts:
+        fitting = [n for n, e in registry.entries[kind].items()
+                   if spec.format in getattr(e.cls, "accepts", ())]
+        raise MisfitError(
+            f"{slot} `{plugin.name}` accepts {', '.join(sorted(plugin.accepts))}, "
+            f"but {made_by} produces {spec.format}",
+            _where(assembly),
+            f"{kind} plugins that accept {spec.format}: {', '.join(sorted(fitting)) or 'none'}",
+        )
+    if isinstance(plugin, Runtime) and plugin.precisions and spec.precision not in plugin.precisions:
+        raise MisfitError(
+            f"{slot} `{plugin.name}` runs {', '.join(sorted(plugin.precisions))}, "
+            f"but {made_by} produces {spec.precision}",
+            _where(assembly),
+            "choose another: precision=...",
+        )
+
+
+def _check_model(assembly: Assembly, spec: ModelSpec, registry: Registry) -> None:
+    if spec.dsp != assembly.dsp.name:
+        raise MisfitError(
+            f"model `{assembly.model.name}` needs dsp `{spec.dsp}`, "
+            f"but the recipe names `{assembly.dsp.name}`",
+            _where(assembly),
+            f"choose it: dsp={spec.dsp}",
+        )
+    for slot, dataset in (("dataset", assembly.dataset), ("calibration", assembly.calibration)):
+        if dataset is not None and set(dataset.axes) != set(spec.axes):
+            fitting = [n for n, e in registry.entries["dataset"].items()
+                       if set(getattr(e.cls, "axes", ())) == set(spec.axes)]
+            raise MisfitError(
+                f"{slot} `{dataset.name}` gives {' × '.join(dataset.axes)}, "
+                f"but model `{assembly.model.name}` takes {' × '.join(spec.axes)}",
+                _where(assembly),
+                f"datasets that fit: {', '.join(sorted(fitting)) or 'none'}",
+            )
+    for axis in assembly.chunker.window():
+        if axis not in spec.axes:
+            raise MisfitError(
+                f"chunker `{assembly.chunker.name}` cuts the axis `{axis}`, "
+                f"but the inputs of model `{assembly.model.name}` have {', '.join(spec.axes)}",
+                _where(assembly),
+                "choose a chunker for these axes, or `chunker=whole`",
+            )
+
+
+def _check_target(assembly: Assembly) -> None:
+    known = assembly.target.precisions
+    if known and assembly.precision not in known:
+        raise MisfitError(
+            f"target `{assembly.target.name}` does not run precision `{assembly.precision}`",
+            _where(assembly),
+            f"it runs: {', '.join(known)}",
+        )
+
+
+def _check_windows(assembly: Assembly, registry: Registry) -> None:
+    exporter = assembly.exporter
+    if exporter is None or exporter.passes or exporter.dynamic or assembly.chunker.window():
+        return
+    cutting = [n for n in registry.names("chunker") if n != assembly.chunker.name]
+    raise MisfitError(
+        f"exporter `{exporter.name}` makes a graph of one fixed length, "
+        f"but chunker `{assembly.chunker.name}` gives inputs whole",
+        _where(assembly),
+        f"chunkers that cut windows: {', '.join(cutting)}",
+        "or export for any length: exporter.dynamic=true",
+    )
+
+
+def _check_calibration(assembly: Assembly) -> None:
+    quantizer = assembly.quantizer
+    if quantizer is None or quantizer.passes or quantizer.calibration_windows == 0:
+        return
+    if assembly.calibration is None:
+        raise MisfitError(
+            f"quantizer `{quantizer.name}` calibrates, but the recipe names no calibration data",
+            _where(assembly),
+            "name a dataset: calibration=<dataset>",
+        )
+    evaluation = set(assembly.dataset.identity("evaluation"))
+    shared = [i for i in assembly.calibration.identity("calibration") if i in evaluation]
+    if shared:
+        raise MisfitError(
+            f"calibration and evaluation share {len(shared)} item(s), first `{shared[0]}`",
+            _where(assembly),
+            "what is measured on data that was calibrated on looks better than it is",
+            "give the two different data: calibration=<dataset>, dataset=<dataset>",
+        )
+
+
+def _where(assembly: Assembly) -> str:
+    return f"recipe: {assembly.recipe}"

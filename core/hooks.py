@@ -1,0 +1,63 @@
+"""The hooks: how plugins are found, and how a run is observed.
+
+A distribution names a module under the entry-point group `luthier`; the hooks below are looked up
+in that module. Built-in plugins come in the same way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import pluggy
+
+if TYPE_CHECKING:
+    from core.kinds import Plugin
+    from core.plan import Plan
+    from core.record import RunRecord, StageRecord
+
+__all__ = ["PROJECT", "hookimpl", "hookspec"]
+
+PROJECT = "luthier"
+hookspec = pluggy.HookspecMarker(PROJECT)
+hookimpl = pluggy.HookimplMarker(PROJECT)
+
+
+@hookspec
+def luthier_plugins() -> Sequence[type[Plugin]]:  # type: ignore[empty-body]  # a spec has no body
+    """Return the plugin classes that this module adds."""
+
+
+@hookspec
+def luthier_presets() -> Sequence[str]:  # type: ignore[empty-body]  # a spec has no body
+    """Return folders with presets as Hydra lays them out (`target/x.yaml`, `chunker/y.yaml`)."""
+
+
+@hookspec
+def luthier_recipes() -> Sequence[str]:  # type: ignore[empty-body]  # a spec has no body
+    """Return folders whose `*.yaml` files are recipes."""
+
+
+@hookspec
+def luthier_run_started(plan: Plan) -> None:
+    """A run begins; `plan` says what it is going to do."""
+
+
+@hookspec
+def luthier_stage_started(stage: str, title: str) -> None:
+    """A stage that was not in the store begins."""
+
+
+@hookspec
+def luthier_stage_progress(stage: str, done: float, total: float, message: str) -> None:
+    """A stage got further; `total` is 0 when its end is not known."""
+
+
+@hookspec
+def luthier_stage_finished(record: StageRecord) -> None:
+    """A stage ended, or was taken from the store (`record.status`)."""
+
+
+@hookspec
+def luthier_run_finished(record: RunRecord, folder: str) -> None:
+    """A run ended well; `folder` is its run folder, still under its temporary name."""

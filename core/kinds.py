@@ -1,0 +1,292 @@
+"""The kinds of plugin: one small abstract class each.
+
+A plugin is a class with a `name`, an `Options` dataclass and the methods of its kind. It may not
+import a heavy library at the top of its file: listing plugins must work on a bare machine.
+
+    from dataclasses import dataclass
+    from core import Graph, Made, hookimpl
+
+    class Untouched(Graph):
+        '''Gives the graph on as it is.'''
+        name = "untouched"
+
+        def run(self, artifact, work):
+            target = work.copy(artifact)
+            return Made(target, artifact.format, artifact.precision)
+
+    @hookimpl
+    def luthier_plugins():
+        return [Untouched]
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+
+from core.values import Artifact, ArtifactSpec, Item, Metric, ModelInfo, ModelSpec
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from core.exchange import (
+        Calibration,
+        Joiner,
+        Library,
+        Made,
+        Played,
+        Saved,
+        Session,
+        Split,
+        TorchModel,
+        Transform,
+        Window,
+        Work,
+    )
+    from core.values import Signature, Tensors
+
+__all__ = [
+    "KINDS",
+    "Chunker",
+    "Converter",
+    "Dataset",
+    "Dsp",
+    "Evaluator",
+    "Exporter",
+    "Graph",
+    "Model",
+    "NoOptions",
+    "Plugin",
+    "Quantizer",
+    "Reporter",
+    "Runtime",
+]
+
+OptionsT = TypeVar("OptionsT")
+
+
+@dataclass
+class NoOptions:
+    """The options of a plugin that has none."""
+
+
+class Plugin(ABC, Generic[OptionsT]):
+    """What all plugins share: a kind, a name, options, and the libraries that they need.
+
+    `version` is raised by the author when results change for a reason that the source of the
+    plugin does not show.
+    """
+
+    kind: ClassVar[str]
+    name: ClassVar[str]
+    Options: ClassVar[type[Any]] = NoOptions
+    libraries: ClassVar[tuple[Library, ...]] = ()
+    version: ClassVar[str] = "1"
+
+    def __init__(self, options: OptionsT) -> None:
+        self.options = options
+
+
+class Model(Plugin[OptionsT]):
+    """Gives the torch module, its signature, and the part of it that can be exported."""
+
+    kind = "model"
+
+    @abstractmethod
+    def plan(self) -> ModelSpec:
+        """Say in milliseconds, without torch, what the model takes and which dsp it needs."""
+
+    @abstractmethod
+    def identity(self) -> str:
+        """Return a text that changes when `fetch` would give other weights; no torch, no network.
+
+        The hash of a local checkpoint, say, or the name of a published one.
+        """
+
+    @abstractmethod
+    def fetch(self, work: Work) -> Made:
+        """Put the weights into `work.folder` in a safe format, with `Made.model` filled in."""
+
+    @abstractmethod
+    def open(self, artifact: Artifact) -> TorchModel:
+        """Build the module from what `fetch` made."""
+
+
+class Dataset(Plugin[OptionsT]):
+    """Gives calibration samples and evaluation items, and writes results in their own medium.
+
+    `axes` are the axes of its inputs. A dataset that reads files lists their endings in `opens`
+    and takes the file or folder as the option `path`: `input=song.flac` is given to it.
+    """
+
+    kind = "dataset"
+    axes: ClassVar[tuple[str, ...]]
+    opens: ClassVar[tuple[str, ...]] = ()
+
+    @abstractmethod
+    def identity(self, split: Split) -> tuple[str, ...]:
+        """Return the ids of the items of `split`, in order, without decoding them."""
+
+    @abstractmethod
+    def items(self, split: Split, signature: Signature) -> Iterator[Item]:
+        """Yield the items of `split`, made to fit the inputs of `signature` (rate, channels)."""
+
+    @abstractmethod
+    def save(
+        self, item: Item, outputs: Tensors, signature: Signature, folder: Path
+    ) -> Sequence[Saved]:
+        """Write `item` and its `outputs` below `folder` as files that a person can open."""
+
+
+class Converter(Plugin[OptionsT]):
+    """A stage that turns one artifact into another: its two faces are `plan` and `run`.
+
+    `passes=True` marks a stage that gives its input on untouched; it is never run.
+    """
+
+    accepts: ClassVar[frozenset[str]]
+    passes: ClassVar[bool] = False
+
+    def plan(self, spec: ArtifactSpec) -> ArtifactSpec:
+        """Map what comes in to what goes out; `spec.format` is one of `accepts`."""
+        return spec
+
+
+class Exporter(Converter[OptionsT]):
+    """Torch to an exchange format: ONNX, TorchScript, torch.export.
+
+    `dynamic` says that the export serves inputs of any length, so that no window is needed.
+    """
+
+    kind = "exporter"
+    accepts = frozenset({"torch"})
+
+    @property
+    def dynamic(self) -> bool:
+        """Return whether the export serves windows of any length."""
+        return False
+
+    @abstractmethod
+    def run(self, model: TorchModel, feeds: Tensors, work: Work) -> Made:
+        """Export `model.core`; `feeds` are example inputs, one window long."""
+
+
+class Graph(Converter[OptionsT]):
+    """Graph to graph: simplify, fuse, make legal for a target."""
+
+    kind = "graph"
+    accepts = frozenset({"onnx"})
+
+    @abstractmethod
+    def run(self, artifact: Artifact, work: Work) -> Made:
+        """Rewrite the graph without changing what it computes."""
+
+
+class Quantizer(Converter[OptionsT]):
+    """Lowers the precision of a graph or a module."""
+
+    kind = "quantizer"
+    accepts = frozenset({"onnx"})
+
+    @property
+    def calibration_windows(self) -> int:
+        """Return how many windows of calibration data it wants; 0 for none."""
+        return 0
+
+    @abstractmethod
+    def run(self, artifact: Artifact, calibration: Calibration, work: Work) -> Made:
+        """Quantise; `calibration` holds at most `calibration_windows` windows."""
+
+
+class Dsp(Plugin[OptionsT]):
+    """Maps what a person gives to the core's inputs and back: STFT and iSTFT, or nothing."""
+
+    kind = "dsp"
+
+    @abstractmethod
+    def bind(self, info: ModelInfo) -> Transform:
+        """Return the transform for the model that `info` describes (see its `dsp_facts`)."""
+
+
+class Chunker(Plugin[OptionsT]):
+    """Cuts named axes into windows and joins the results. Output axes may be scaled (×2, say)."""
+
+    kind = "chunker"
+
+    @abstractmethod
+    def window(self) -> Mapping[str, int]:
+        """Return the length of a window per axis that is cut; empty when nothing is."""
+
+    @abstractmethod
+    def split(self, lengths: Mapping[str, int]) -> Sequence[Window]:
+        """Return the windows that cover an input of `lengths`, given for every axis."""
+
+    @abstractmethod
+    def cut(self, inputs: Tensors, window: Window, signature: Signature) -> Tensors:
+        """Return one window, padded to exactly the lengths of `window()`."""
+
+    def resized(self, window: Mapping[str, int]) -> Chunker[Any]:
+        """Return a chunker of the same sort with other window lengths; itself where it has none."""
+        return self
+
+    @abstractmethod
+    def joiner(self, lengths: Mapping[str, int], signature: Signature) -> Joiner:
+        """Return a joiner for an input of `lengths`."""
+
+
+class Runtime(Converter[OptionsT]):
+    """Compiles an artifact for a device, opens it, runs it.
+
+    `compiles` says that `compile` makes a new artifact. `plays` says that a session is fast enough
+    for whole inputs; where it is not (an emulator, a queue), the run probes a few windows with it
+    and plays the whole with the recipe's `host` runtime. An empty `precisions` means any.
+    """
+
+    kind = "runtime"
+    compiles: ClassVar[bool] = False
+    plays: ClassVar[bool] = True
+    precisions: ClassVar[frozenset[str]] = frozenset()
+
+    def compile(self, artifact: Artifact, work: Work) -> Made:
+        """Compile for the device; only called when the class says that it `compiles`."""
+        raise TypeError(f"runtime `{self.name}` does not compile")
+
+    @abstractmethod
+    def open(self, artifact: Artifact, model: Callable[[], TorchModel], work: Work) -> Session:
+        """Open what `compile` made (or what came in); `model` opens the torch module on demand."""
+
+    def how_to_load(self, artifact: Artifact) -> str:
+        """Return a few lines for the bundle's README that load the artifact on the device."""
+        return ""
+
+
+class Evaluator(Plugin[OptionsT]):
+    """Measures the outputs of one item in the terms of its field."""
+
+    kind = "evaluator"
+
+    @abstractmethod
+    def evaluate(self, played: Played, signature: Signature) -> Sequence[Metric]:
+        """Return what was measured; every metric names its device."""
+
+
+class Reporter(Plugin[OptionsT]):
+    """Observes a run through the hooks of `core.hooks` and shows it to a person.
+
+    A reporter marks the methods that it wants with `@hookimpl`: `luthier_run_started`,
+    `luthier_stage_started`, `luthier_stage_progress`, `luthier_stage_finished`,
+    `luthier_run_finished`.
+    """
+
+    kind = "reporter"
+
+
+#: Every kind in the order in which a recipe names them.
+KINDS: Mapping[str, type[Plugin[Any]]] = {
+    kind.kind: kind
+    for kind in (
+        Model, Dataset, Exporter, Graph, Quantizer, Dsp, Chunker, Runtime, Evaluator, Reporter
+    )
+}

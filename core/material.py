@@ -1,0 +1,131 @@
+"""What a stored result depends on: the plugin, its source, its options, and its libraries.
+
+The material is plain JSON, so that `mode=plan` can say which line of it changed.
+"""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import functools
+import hashlib
+import importlib.metadata
+import importlib.util
+import json
+import platform
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from core.kinds import Plugin
+
+__all__ = ["changes", "digest", "file_digest", "folder_digest", "of_plugin", "source_digest"]
+
+
+def digest(material: object) -> str:
+    """Return the SHA-256 of a JSON value, whatever the order of its keys."""
+    text = json.dumps(material, sort_keys=True, separators=(",", ":"), default=str)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def file_digest(path: Path) -> str:
+    """Return the SHA-256 of a file's content."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def folder_digest(folder: Path, leave_out: Iterable[str] = ()) -> str:
+    """Return the SHA-256 over names and contents of every file below `folder`."""
+    files = sorted(p for p in folder.rglob("*") if p.is_file() and p.name not in leave_out)
+    return digest([[p.relative_to(folder).as_posix(), file_digest(p)] for p in files])
+
+
+def of_plugin(plugin: Plugin[Any]) -> dict[str, Any]:
+    """Return what the results of `plugin` depend on, beside its inputs."""
+    cls = type(plugin)
+    options = dataclasses.asdict(plugin.options) if dataclasses.is_dataclass(plugin.options) else {}
+    return {
+        "kind": cls.kind,
+        "plugin": cls.name,
+        "version": cls.version,
+        "source": source_digest(cls.__module__),
+        "options": json.loads(json.dumps(options, sort_keys=True, default=str)),
+        "libraries": {lib.distribution or lib.module: _version(lib.distribution or lib.module)
+                      for lib in cls.libraries},
+        "platform": f"{sys.platform}-{platform.machine()}",
+    }
+
+
+def _version(distribution: str) -> str:
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return "absent"
+
+
+@functools.cache
+def source_digest(module: str) -> str:
+    """Return the SHA-256 of a module's file and of all that it imports from its own package.
+
+    Read as text: nothing is imported. The core is left out, it is not what a plugin computes with.
+    """
+    package = module.partition(".")[0]
+    seen: dict[str, str] = {}
+    pending = [module]
+    while pending:
+        name = pending.pop()
+        file = _source(name)
+        if name in seen or file is None:
+            continue
+        seen[name] = file_digest(file)
+        pending.extend(n for n in _imports(name, file) if n.partition(".")[0] == package != "core")
+    return digest(seen)
+
+
+def _source(module: str) -> Path | None:
+    loaded = sys.modules.get(module)
+    origin = getattr(loaded, "__file__", None)
+    if origin is None:
+        try:
+            spec = importlib.util.find_spec(module)
+        except (ImportError, ValueError):
+            return None
+        origin = spec.origin if spec else None
+    return Path(origin) if origin and origin.endswith(".py") and Path(origin).exists() else None
+
+
+def _imports(module: str, file: Path) -> set[str]:
+    """Return every module that the file may import, at its top or inside a function."""
+    names: set[str] = set()
+    here = module if file.name == "__init__.py" else module.rpartition(".")[0]
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                parts = here.split(".")[: len(here.split(".")) - node.level + 1]
+                base = ".".join([*parts, base] if base else parts)
+            names.add(base)
+            names.update(f"{base}.{alias.name}" for alias in node.names)
+    return names
+
+
+def changes(old: object, new: object, path: str = "") -> list[str]:
+    """Return one line per difference between two materials, such as `options.length: 1 -> 2`."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        lines: list[str] = []
+        for key in sorted({*old, *new}):
+            lines += changes(old.get(key), new.get(key), f"{path}.{key}" if path else str(key))
+        return lines
+    if old == new:
+        return []
+    if path.endswith("source"):
+        return [f"{path}: the plugin's code changed"]
+    return [f"{path}: {_short(old)} -> {_short(new)}"]
+
+
+def _short(value: object) -> str:
+    text = str(value)
+    return text if len(text) <= 40 else f"{text[:12]}…"

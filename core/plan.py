@@ -1,0 +1,59 @@
+"""The plan: every step with its input, output, options and cache state; nothing is executed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from core.assembly import Assembly
+from core.fit import check
+from core.registry import Registry
+from core.steps import Bench, Step
+from core.store import Store
+from core.values import Artifact
+from core.whole import lay_out
+
+__all__ = ["Plan", "Planned", "make_plan"]
+
+
+@dataclass(frozen=True)
+class Planned:
+    """One step, and whether the store already has its result (`kept`) or `why` it would run."""
+
+    step: Step
+    kept: bool
+    why: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run is going to do."""
+
+    assembly: Assembly
+    bench: Bench
+    steps: Sequence[Planned]
+
+    @property
+    def to_run(self) -> int:
+        """Return how many steps would run."""
+        return sum(not planned.kept for planned in self.steps)
+
+
+def make_plan(assembly: Assembly, registry: Registry, store: Store) -> Plan:
+    """Prove that the recipe's stages fit, and look every step up in the store."""
+    check(assembly, registry)
+    bench = Bench(assembly)
+    known: dict[str, Artifact] = {}
+    planned = []
+    for step in lay_out(bench):
+        unknown = [name for name in step.inputs if name not in known]
+        if unknown:
+            planned.append(Planned(step, False, f"its input `{unknown[0]}` is not made yet"))
+            continue
+        material = step.material(known)
+        artifact = store.find(step.name, material)
+        if artifact is not None:
+            known[step.name] = artifact
+        why = "" if artifact is not None else store.why_absent(step.name, material)
+        planned.append(Planned(step, artifact is not None, why))
+    return Plan(assembly, bench, planned)

@@ -1,0 +1,169 @@
+"""Plays items through a session, window by window: cut, dsp, core, inverse dsp, join."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from core.errors import InputError, PluginError
+from core.exchange import Session, Split, Transform, Window
+from core.kinds import Chunker, Dataset
+from core.progress import Progress
+from core.values import Item, Signature
+
+if TYPE_CHECKING:
+    from core.values import Array, Tensors
+
+__all__ = ["Take", "checked_items", "covered_seconds", "lengths_of", "load", "play", "play_with", "save", "spread", "stacked"]
+
+
+@dataclass
+class Take:
+    """The outputs of one item, and the seconds that the core took for every window."""
+
+    outputs: Tensors
+    seconds: list[float] = field(default_factory=list)
+
+
+def lengths_of(inputs: Tensors, signature: Signature) -> dict[str, int]:
+    """Return the length of every axis that an input has."""
+    return {
+        axis: inputs[spec.name].shape[index]
+        for spec in signature.inputs
+        for index, axis in enumerate(spec.axes)
+    }
+
+
+def covered_seconds(inputs: Tensors, signature: Signature) -> float | None:
+    """Return how long the inputs last, where an axis has a rate; None for an image."""
+    lengths = lengths_of(inputs, signature)
+    for spec in signature.inputs:
+        for axis, rate in spec.rates.items():
+            return lengths[axis] / rate
+    return None
+
+
+def checked_items(dataset: Dataset[Any], split: Split, signature: Signature) -> Iterator[Item]:
+    """Yield the items of a dataset; raises when one does not fit the signature or is not finite."""
+    import numpy as np
+
+    seen = 0
+    for item in dataset.items(split, signature):
+        seen += 1
+        for spec in signature.inputs:
+            array = item.inputs.get(spec.name)
+            if array is None or array.ndim != len(spec.axes):
+                got = "nothing" if array is None else f"an array of shape {array.shape}"
+                raise PluginError(
+                    f"dataset `{dataset.name}` gives {got} for the input `{spec.name}`",
+                    f"item: {item.name}",
+                    f"the model takes {' × '.join(spec.axes)}",
+                )
+            if array.size == 0:
+                raise InputError(f"`{item.name}` is empty", f"dataset: {dataset.name}")
+            if not np.isfinite(array).all():
+                raise InputError(
+                    f"`{item.name}` holds values that are not numbers (NaN or infinite)",
+                    f"dataset: {dataset.name}",
+                    f"{int((~np.isfinite(array)).sum())} of {array.size} values",
+                    "repair or re-encode the file",
+                )
+        yield item
+    if seen == 0:
+        raise InputError(
+            f"dataset `{dataset.name}` has no items for {split}", "give it data, or choose another"
+        )
+
+
+def spread(count: int, inputs: Tensors, chunker: Chunker[Any], signature: Signature) -> list[Window]:
+    """Return up to `count` windows, evenly spaced, that do not depend on the overlap.
+
+    They start at whole multiples of the window, so that changing only the overlap keeps what was
+    measured on them.
+    """
+    lengths = lengths_of(inputs, signature)
+    sizes = chunker.window()
+    if not sizes:
+        return list(chunker.split(lengths))
+    steps = {axis: max(1, lengths[axis] // size) for axis, size in sizes.items()}
+    total = 1
+    for number in steps.values():
+        total *= number
+    chosen = sorted({int((k + 0.5) * total / count) for k in range(min(count, total))})
+    windows = []
+    for index, position in enumerate(chosen):
+        start: dict[str, int] = {}
+        for axis, number in steps.items():
+            position, here = divmod(position, number)
+            start[axis] = here * sizes[axis]
+        stop = {axis: min(start[axis] + sizes[axis], lengths[axis]) for axis in sizes}
+        windows.append(Window(index, start, stop))
+    return windows
+
+
+def play(
+    item: Item,
+    signature: Signature,
+    chunker: Chunker[Any],
+    transform: Transform,
+    session: Session,
+    progress: Progress,
+) -> Take:
+    """Run one whole item through a session and join its windows."""
+    lengths = lengths_of(item.inputs, signature)
+    windows = chunker.split(lengths)
+    joiner = chunker.joiner(lengths, signature)
+    take = Take({})
+    for window in windows:
+        feeds, remembered = transform.forward(chunker.cut(item.inputs, window, signature))
+        started = time.perf_counter()
+        outputs = session.run(feeds)
+        take.seconds.append(time.perf_counter() - started)
+        joiner.add(window, transform.inverse(outputs, remembered))
+        progress(window.index + 1, len(windows), f"{item.name}, {session.device}")
+    take.outputs = joiner.result()
+    return take
+
+
+def play_with(
+    function: Callable[[Tensors], Tensors],
+    item: Item,
+    signature: Signature,
+    chunker: Chunker[Any],
+    progress: Progress,
+    windows: Sequence[Window] | None = None,
+) -> Tensors:
+    """Run one whole item through a function of windows: the model's own forward pass."""
+    lengths = lengths_of(item.inputs, signature)
+    windows = chunker.split(lengths) if windows is None else windows
+    joiner = chunker.joiner(lengths, signature)
+    for window in windows:
+        joiner.add(window, function(chunker.cut(item.inputs, window, signature)))
+        progress(window.index + 1, len(windows), f"{item.name}, FP32 reference")
+    return joiner.result()
+
+
+def save(tensors: Tensors, file: Path) -> None:
+    """Write arrays to a safetensors file."""
+    import numpy as np
+    from safetensors.numpy import save_file
+
+    save_file({name: np.ascontiguousarray(array) for name, array in tensors.items()}, file)
+
+
+def load(file: Path) -> Tensors:
+    """Read what `save` wrote."""
+    from safetensors.numpy import load_file
+
+    tensors: Tensors = load_file(file)
+    return tensors
+
+
+def stacked(tensors: Sequence[Tensors], name: str) -> Array:
+    """Return one named tensor of several windows as a flat array."""
+    import numpy as np
+
+    return np.concatenate([np.ravel(t[name]) for t in tensors])

@@ -1,0 +1,73 @@
+"""The record of a run: everything that a report may show, and nothing that was not measured."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from core.exchange import Saved
+from core.values import Artifact, Fact, Metric, Notice, Signature, Target
+
+__all__ = ["BudgetLine", "RunRecord", "StageRecord"]
+
+
+@dataclass(frozen=True)
+class StageRecord:
+    """What one step did, this time or when it was made; `seconds` is what this run spent on it."""
+
+    name: str
+    title: str
+    plugin: str
+    status: Literal["ran", "kept"]
+    seconds: float
+    artifact: Artifact
+    options: dict[str, Fact] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class BudgetLine:
+    """The SNR after one stage against FP32 PyTorch, in dB, over everything and per label.
+
+    `agreement_db` is filled in where a device was compared with the CPU's result of the same graph.
+    """
+
+    stage: str
+    snr_db: float
+    device: str
+    windows: int = 0
+    labels: tuple[str, ...] = ()
+    label_snr_db: tuple[float, ...] = ()
+    seconds_per_window: float | None = None
+    agreement_db: float | None = None
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """One whole run.
+
+    `target_took_part` is true only when the target itself computed something: an emulator of it,
+    or the same graph on another machine, does not count.
+    """
+
+    recipe: str
+    title: str
+    started: str
+    seconds: float
+    target: Target
+    precision: str
+    signature: Signature
+    weights: str
+    parameters: int
+    licence: str
+    notices: tuple[Notice, ...]
+    stages: tuple[StageRecord, ...]
+    budget: tuple[BudgetLine, ...]
+    metrics: tuple[Metric, ...]
+    saved: tuple[Saved, ...]
+    played_on: str
+    probed_on: str
+    target_took_part: bool
+    config: str
+    versions: dict[str, str]
+    machine: str

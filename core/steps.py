@@ -1,0 +1,97 @@
+"""Lays a recipe out as steps, each with what its result depends on and how to make it.
+
+    model ─ exporter ─ graph… ─ quantizer ─ runtime          the artifact (core/convert.py)
+      └─ sample ─ budget…, probe                             what every stage cost (core/compare.py)
+      └─ reference ─┐
+                 play ─ evaluate                             the whole input (core/whole.py)
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from core import material
+from core.assembly import Assembly
+from core.exchange import Made, TorchModel, Transform, Work
+from core.kinds import Plugin
+from core.values import Artifact, ArtifactSpec, Item
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["Bench", "Step"]
+
+Inputs = Mapping[str, Artifact]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One unit of work whose result the store keeps.
+
+    `inputs` name earlier steps. `depends` is the part of the store's key that is not an input:
+    plain JSON. `plugin` names who does it, `gives` what comes out, both for a person.
+    """
+
+    name: str
+    title: str
+    plugin: str
+    inputs: tuple[str, ...]
+    depends: dict[str, Any]
+    run: Callable[[Inputs, Work], Made]
+    takes: ArtifactSpec | None = None
+    gives: ArtifactSpec | None = None
+    options: dict[str, Any] = field(default_factory=dict)
+
+    def material(self, inputs: Inputs) -> dict[str, Any]:
+        """Return what the result depends on, given what its inputs turned out to be."""
+        hashes = {name: inputs[name].sha256 for name in self.inputs}
+        return {"plugin": self.plugin, **self.depends, "inputs": hashes}
+
+
+class Bench:
+    """What the steps of one run share: the opened model, the bound dsp, the items.
+
+    Everything is opened on first use, so that a run whose results are all kept imports no torch.
+    """
+
+    def __init__(self, assembly: Assembly) -> None:
+        self.assembly = assembly
+        self._opened: dict[str, TorchModel] = {}
+
+    def open(self, model: Artifact) -> TorchModel:
+        """Open the torch module once per run."""
+        if model.sha256 not in self._opened:
+            self._opened[model.sha256] = self.assembly.model.open(model)
+        return self._opened[model.sha256]
+
+    @functools.cached_property
+    def depends_on_windows(self) -> dict[str, Any]:
+        """Return what the tensors of a window depend on: the dsp and the window's lengths."""
+        return {
+            "dsp": material.of_plugin(self.assembly.dsp),
+            "window": dict(self.assembly.chunker.window()),
+        }
+
+    @functools.cached_property
+    def depends_on_items(self) -> dict[str, Any]:
+        """Return what the evaluation items depend on."""
+        dataset = self.assembly.dataset
+        return {**of(dataset), "items": list(dataset.identity("evaluation"))}
+
+    def transform(self, artifact: Artifact) -> Transform:
+        """Return the dsp bound to the model that an artifact comes from."""
+        return self.assembly.dsp.bind(artifact.info)
+
+    def items(self, artifact: Artifact) -> Iterator[Item]:
+        """Yield the evaluation items, checked against the model's signature."""
+        from core.play import checked_items
+
+        return checked_items(self.assembly.dataset, "evaluation", artifact.info.signature)
+
+
+def of(plugin: Plugin[Any]) -> dict[str, Any]:
+    """Return what the results of a plugin depend on, under the name of its kind."""
+    return {plugin.kind: material.of_plugin(plugin)}

@@ -1,0 +1,144 @@
+"""The store: what a stage made, kept under the key of everything that it depends on.
+
+    <root>/<step>/<key>/artifact.json     what it is; written last, so its presence means "whole"
+    <root>/<step>/<key>/material.json     what the key was made of
+    <root>/<step>/<key>/files/...         the files of the artifact
+
+An entry is made beside its final name and renamed, under a lock per key, so that two jobs never
+do the same work twice and an interrupted one leaves nothing behind. Failures are never kept.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from filelock import FileLock, Timeout
+
+from core.errors import StoreError
+from core.material import changes, digest, folder_digest
+from core.values import Artifact
+
+__all__ = ["Store", "default_root"]
+
+
+def default_root() -> Path:
+    """Return where the store lives unless the config or `LUTHIER_STORE` says otherwise."""
+    given = os.environ.get("LUTHIER_STORE")
+    cache = os.environ.get("XDG_CACHE_HOME")
+    base = Path(cache) if cache else Path.home() / ".cache"
+    return Path(given).expanduser() if given else base / "luthier"
+
+
+class Store:
+    """Keeps artifacts by key, below `root`."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root.expanduser().resolve()
+
+    def find(self, step: str, material: dict[str, Any]) -> Artifact | None:
+        """Return what was made from `material`; a damaged entry is dropped and reads as absent."""
+        entry = self._entry(step, material)
+        try:
+            artifact = msgspec.json.decode((entry / "artifact.json").read_bytes(), type=Artifact)
+        except FileNotFoundError:
+            return None
+        except (msgspec.MsgspecError, OSError):
+            shutil.rmtree(entry, ignore_errors=True)
+            return None
+        files = entry / "files"
+        if folder_digest(files) != artifact.sha256:
+            shutil.rmtree(entry, ignore_errors=True)
+            return None
+        return _moved(artifact, files)
+
+    def keep(
+        self, step: str, material: dict[str, Any], artifact: Artifact, *, answers: bool = True
+    ) -> Artifact:
+        """Move the files of `artifact` into the store; returns it at its new place.
+
+        With `answers=False` the entry goes where `find` does not look: it serves this run only.
+        """
+        entry = self._entry(step, material if answers else {"passing": artifact.sha256})
+        staged = Path(artifact.folder).parent
+        try:
+            (staged / "material.json").write_text(json.dumps(material, indent=1, default=str))
+            placed = _moved(artifact, entry / "files")
+            (staged / "artifact.json").write_bytes(msgspec.json.encode(placed))
+            shutil.rmtree(entry, ignore_errors=True)
+            entry.parent.mkdir(parents=True, exist_ok=True)
+            staged.rename(entry)
+        except OSError as error:
+            raise self._unwritable(error) from error
+        return placed
+
+    @contextmanager
+    def lock(self, step: str, material: dict[str, Any], waits: Callable[[], None]) -> Iterator[None]:
+        """Hold the key: another process that wants the same result waits, and says so."""
+        entry = self._entry(step, material)
+        try:
+            (self.root / "locks").mkdir(parents=True, exist_ok=True)
+            lock = FileLock(self.root / "locks" / f"{step}-{entry.name}.lock")
+            try:
+                lock.acquire(timeout=2)
+            except Timeout:
+                waits()
+                lock.acquire()
+        except OSError as error:
+            raise self._unwritable(error) from error
+        try:
+            yield
+        finally:
+            lock.release()
+
+    @contextmanager
+    def staging(self) -> Iterator[Path]:
+        """Give an empty folder on the store's own disk; what is left in it afterwards is removed."""
+        try:
+            (self.root / "staging").mkdir(parents=True, exist_ok=True)
+            folder = Path(tempfile.mkdtemp(dir=self.root / "staging"))
+            (folder / "files").mkdir()
+        except OSError as error:
+            raise self._unwritable(error) from error
+        try:
+            yield folder / "files"
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def why_absent(self, step: str, material: dict[str, Any]) -> str:
+        """Say what differs from the newest entry of the same step and plugin."""
+        newest: tuple[float, dict[str, Any]] | None = None
+        for file in (self.root / step).glob("*/material.json"):
+            try:
+                old = json.loads(file.read_text())
+                when = file.stat().st_mtime
+            except (OSError, ValueError):
+                continue
+            if old.get("plugin") == material.get("plugin") and (newest is None or when > newest[0]):
+                newest = (when, old)
+        if newest is None:
+            return "never ran"
+        lines = changes(newest[1], json.loads(json.dumps(material, default=str)))
+        return "; ".join(lines[:3]) + ("; ..." if len(lines) > 3 else "")  # noqa: PLR2004  # a line
+
+    def _entry(self, step: str, material: dict[str, Any]) -> Path:
+        return self.root / step / digest(material)[:32]
+
+    def _unwritable(self, error: OSError) -> StoreError:
+        return StoreError(
+            f"the store cannot be written: {error.strerror or error}",
+            f"at: {error.filename or self.root}",
+            "free some room, or choose another place: store=/path/to/folder",
+        )
+
+
+def _moved(artifact: Artifact, folder: Path) -> Artifact:
+    return replace(artifact, folder=str(folder), path=str(folder / Path(artifact.path).name))

@@ -1,0 +1,163 @@
+"""The steps over whole inputs: the FP32 reference, the shipped graph, and the evaluation."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from core import convert, material
+from core.compare import comparison
+from core.exchange import Made, Played, Work
+from core.measure import compare, latency, peak_memory
+from core.play import covered_seconds, lengths_of, load, play, play_with, save
+from core.steps import Bench, Inputs, Step
+from core.values import Artifact, Fact, Metric, Notice, Signature
+
+if TYPE_CHECKING:
+    from core.values import Tensors
+
+__all__ = ["lay_out", "read_metrics", "read_outputs"]
+
+
+def lay_out(bench: Bench) -> tuple[Step, ...]:
+    """Return every step of a run, in the order in which they run."""
+    steps = convert.conversion(bench)
+    played = _play(bench, convert.source(bench, steps))
+    reference = _reference(bench)
+    return (*steps, *comparison(bench, steps), reference, played, _evaluate(bench))
+
+
+def _play(bench: Bench, source: str) -> Step:
+    assembly = bench.assembly
+    runtime = assembly.runtime if assembly.runtime.plays else assembly.host
+    assert runtime is not None, "the plan refuses a recipe without a runtime that plays"
+
+    def run(inputs: Inputs, work: Work) -> Made:
+        model = inputs["model"]
+        seconds: list[float] = []
+        covered, notices = 0.0, list[Notice]()
+        items: dict[str, Tensors] = {}
+        with (
+            peak_memory() as peak,
+            runtime.open(inputs[source], lambda: bench.open(model), work) as session,
+        ):
+            for item in bench.items(model):
+                take = play(item, model.info.signature, assembly.chunker, bench.transform(model),
+                            session, work.progress)
+                items[item.id] = take.outputs
+                seconds += take.seconds
+                covered += covered_seconds(item.inputs, model.info.signature) or 0.0
+                notices += item.notices
+            device, on_target = session.device, session.on_target and assembly.runtime.plays
+        facts: dict[str, Fact] = {
+            "device": device, "seconds": seconds, "covered_s": covered, "peak_memory_mb": peak.mb,
+            "source": source, "on_target": on_target,
+        }
+        return _outputs(work, items, facts, tuple(notices))
+
+    return Step(
+        "play", "play the whole input", f"runtime `{runtime.name}`",
+        tuple(dict.fromkeys((source, "model"))),
+        {"stage": material.of_plugin(runtime), **bench.depends_on_items,
+         "dsp": bench.depends_on_windows["dsp"],
+         "chunker": material.of_plugin(assembly.chunker)}, run,
+        options=material.of_plugin(assembly.chunker)["options"],
+    )
+
+
+def _reference(bench: Bench) -> Step:
+    assembly = bench.assembly
+
+    def run(inputs: Inputs, work: Work) -> Made:
+        model = inputs["model"]
+        opened, signature = bench.open(model), model.info.signature
+        trained = assembly.chunker.resized(model.info.train_window)
+        items: dict[str, Tensors] = {}
+        for item in bench.items(model):
+            for side, chunker in (("reference", assembly.chunker), ("ideal", trained)):
+                items[f"{side}/{item.id}"] = play_with(
+                    opened.reference, item, signature, chunker, work.progress
+                )
+        return _outputs(work, items, {"train_window": str(dict(trained.window()))}, ())
+
+    return Step(
+        "reference", "play the whole input in FP32 PyTorch", f"model `{assembly.model.name}`",
+        ("model",),
+        {**bench.depends_on_items, "model": material.of_plugin(assembly.model),
+         "chunker": material.of_plugin(assembly.chunker)}, run,
+    )
+
+
+def _outputs(
+    work: Work, items: dict[str, Tensors], facts: dict[str, Fact], notices: tuple[Notice, ...]
+) -> Made:
+    file = work.folder / "outputs.safetensors"
+    save({f"{item}/{name}": array for item, outputs in items.items()
+          for name, array in outputs.items()}, file)
+    return Made(file, "tensors", "fp32", facts, notices)
+
+
+def read_outputs(artifact: Artifact, item: str) -> Tensors:
+    """Return the outputs of one item from what `play` or `reference` kept."""
+    head = f"{item}/"
+    return {name.removeprefix(head): array for name, array in load(Path(artifact.path)).items()
+            if name.startswith(head)}
+
+
+def _evaluate(bench: Bench) -> Step:
+    assembly = bench.assembly
+
+    def run(inputs: Inputs, work: Work) -> Made:
+        model, played, kept = inputs["model"], inputs["play"], inputs["reference"]
+        signature, device = model.info.signature, str(played.facts["device"])
+        metrics = _speed(played, device)
+        chunk: list[float] = []
+        for item in bench.items(model):
+            reference = read_outputs(kept, f"reference/{item.id}")
+            ideal = read_outputs(kept, f"ideal/{item.id}")
+            outputs = read_outputs(played, item.id)
+            seen = Played(item, outputs, reference, ideal,
+                          assembly.chunker.split(lengths_of(item.inputs, signature)), device)
+            metrics += _parity(seen, signature)
+            for evaluator in assembly.evaluator:
+                metrics += evaluator.evaluate(seen, signature)
+            chunk.append(compare([ideal], [reference], signature).overall)
+        file = work.folder / "metrics.json"
+        file.write_bytes(msgspec.json.encode(metrics))
+        return Made(file, "facts", "fp32", {"chunk_snr_db": min(chunk)})
+
+    return Step(
+        "evaluate", "measure the result",
+        ", ".join(f"evaluator `{e.name}`" for e in assembly.evaluator) or "core",
+        ("model", "play", "reference"),
+        {"evaluators": [material.of_plugin(e) for e in assembly.evaluator],
+         **bench.depends_on_items}, run,
+    )
+
+
+def _speed(played: Artifact, device: str) -> list[Metric]:
+    seconds = [float(s) for s in _list(played.facts["seconds"])]
+    metrics = latency(seconds, float(str(played.facts["covered_s"])) or None, device)
+    peak = float(str(played.facts["peak_memory_mb"]))
+    return [*metrics, Metric("peak_memory", peak, "MB", device, "whole process", "lower")]
+
+
+def _list(value: Fact) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _parity(played: Played, signature: Signature) -> list[Metric]:
+    """Return how near the shipped graph is to FP32 PyTorch, with the same windows."""
+    snr = compare([played.reference], [played.outputs], signature)
+    note = "against FP32 PyTorch with the same windows"
+    return [
+        Metric("parity_snr", value, "dB", played.device, f"{played.item.name}: {label}", "higher", note)
+        for label, value in (("all", snr.overall), *zip(snr.labels, snr.per_label, strict=True))
+    ]
+
+
+def read_metrics(artifact: Artifact) -> list[Metric]:
+    """Return the metrics that `evaluate` kept."""
+    return msgspec.json.decode(Path(artifact.path).read_bytes(), type=list[Metric])

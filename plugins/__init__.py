@@ -1,0 +1,37 @@
+"""The plugins in the box. They come in through the same hooks as anybody's.
+
+A file `plugins/<kind>/<name>.py` implements `luthier_plugins`; helper code of a kind lives in
+packages beside it (`plugins/model/hybrid/`), which are not searched.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from core import hookimpl
+
+if TYPE_CHECKING:
+    from core.kinds import Plugin
+
+HERE = Path(__file__).parent
+
+
+@hookimpl
+def luthier_plugins() -> Sequence[type[Plugin[Any]]]:
+    """Return what every `plugins/<kind>/<name>.py` adds."""
+    found: list[type[Plugin[Any]]] = []
+    for kind in pkgutil.iter_modules([str(HERE)]):
+        for module in pkgutil.iter_modules([str(HERE / kind.name)]):
+            if not module.ispkg:
+                found += importlib.import_module(f"plugins.{kind.name}.{module.name}").luthier_plugins()
+    return found
+
+
+@hookimpl
+def luthier_recipes() -> Sequence[str]:
+    """Return the folder of the recipes in the box."""
+    return [str(HERE.parent / "recipes")]

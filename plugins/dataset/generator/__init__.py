@@ -1,0 +1,13 @@
+"""Seeded songs made from nothing: four stems, and a mixture that is exactly their sum.
+
+No recording and no licence is involved, so the project can train on these songs, test
+with them and play them. The package needs numpy and scipy only.
+
+    from plugins.dataset.generator import make_song
+    song = make_song(seed=0, seconds=30.0)
+    song.mixture.shape  # (2, 1323000)
+"""
+
+from plugins.dataset.generator.song import STEMS, Song, make_song
+
+__all__ = ["STEMS", "Song", "make_song"]
