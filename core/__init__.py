@@ -1,9 +1,34 @@
 """Luthier fits a PyTorch model to the device that will play it. This is what plugins import."""
 
 from core.errors import InputError, LuthierError, StageError
+from core.exchange import (
+    Calibration,
+    Joiner,
+    Library,
+    Made,
+    Played,
+    Saved,
+    Session,
+    Split,
+    TorchModel,
+    Transform,
+    Window,
+    Work,
+)
 from core.hooks import hookimpl
-from core.exchange import Calibration, Joiner, Library, Made, Played, Saved, Session, Split, TorchModel, Transform, Window, Work
-from core.kinds import Chunker, Dataset, Dsp, Evaluator, Exporter, Graph, Model, NoOptions, Quantizer, Reporter, Runtime
+from core.kinds import (
+    Chunker,
+    Dataset,
+    Dsp,
+    Evaluator,
+    Exporter,
+    Graph,
+    Model,
+    NoOptions,
+    Quantizer,
+    Reporter,
+    Runtime,
+)
 from core.options import from_target
 from core.progress import Progress
 from core.values import (

@@ -50,8 +50,9 @@ def assemble(cfg: DictConfig, registry: Registry, recipe: str, recipes: Sequence
             raise ConfigError(
                 f"the recipe names no {slot}" if recipe else "no recipe is given",
                 f"give one: python -m core recipe={recipes[0]}" if not recipe and recipes else "",
-                f"recipes: {', '.join(recipes)}" if not recipe else
-                f"{slot} plugins: {', '.join(registry.names(SLOTS[slot]))}",
+                f"recipes: {', '.join(recipes)}"
+                if not recipe
+                else f"{slot} plugins: {', '.join(registry.names(SLOTS[slot]))}",
             )
     precision = cfg.precision.get("name", "fp32") if cfg.precision else "fp32"
     return Assembly(
@@ -59,20 +60,22 @@ def assemble(cfg: DictConfig, registry: Registry, recipe: str, recipes: Sequence
         title=cfg.title,
         target=target_of(cfg),
         precision=precision,
-        measure=cast(Measure, OmegaConf.to_object(cfg.measure)),
+        measure=cast("Measure", OmegaConf.to_object(cfg.measure)),
         **made,
     )
 
 
 def target_of(cfg: DictConfig) -> Target:
     """Return the target that the config describes."""
-    return cast(Target, OmegaConf.to_object(cfg.target))
+    return cast("Target", OmegaConf.to_object(cfg.target))
 
 
 def _slot(cfg: DictConfig, registry: Registry, slot: str) -> Any:
     node = cfg.get(slot)
     if slot in PLURAL:
-        return tuple(_plugin(n, registry, slot, f"{slot}.{name}") for name, n in (node or {}).items())
+        return tuple(
+            _plugin(n, registry, slot, f"{slot}.{name}") for name, n in (node or {}).items()
+        )
     return None if node is None else _plugin(node, registry, slot, slot)
 
 
@@ -93,14 +96,18 @@ def _take_input(cfg: DictConfig, registry: Registry) -> None:
         return
     path = Path(cfg.input).expanduser()
     if not path.exists():
-        raise ConfigError(f"input `{cfg.input}` does not exist", "give a file or a folder: input=...")
+        raise ConfigError(
+            f"input `{cfg.input}` does not exist", "give a file or a folder: input=..."
+        )
     opens = {
-        name: cast(type[kinds.Dataset[Any]], registry.find("dataset", name).cls).opens
+        name: cast("type[kinds.Dataset[Any]]", registry.find("dataset", name).cls).opens
         for name in registry.names("dataset")
     }
     readers = {name: endings for name, endings in opens.items() if endings}
     current = cfg.dataset.get(options.PLUGIN_KEY) if cfg.dataset else None
-    fitting = [n for n, endings in readers.items() if path.is_dir() or path.suffix.lower() in endings]
+    fitting = [
+        n for n, endings in readers.items() if path.is_dir() or path.suffix.lower() in endings
+    ]
     if not fitting:
         raise ConfigError(
             f"no dataset opens `{path.suffix or path.name}` files",

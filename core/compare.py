@@ -66,11 +66,18 @@ def _sample(bench: Bench) -> Step:
         return Made(work.folder / "windows.safetensors", "tensors", "fp32", {"windows": number})
 
     return Step(
-        "sample", "take windows to compare on", f"model `{assembly.model.name}`", ("model",),
-        {**bench.depends_on_items, **bench.depends_on_windows,
-         "model": material.of_plugin(assembly.model),
-         "chunker": material.of_plugin(assembly.chunker)["source"],
-         "windows": assembly.measure.budget_windows}, run,
+        "sample",
+        "take windows to compare on",
+        f"model `{assembly.model.name}`",
+        ("model",),
+        {
+            **bench.depends_on_items,
+            **bench.depends_on_windows,
+            "model": material.of_plugin(assembly.model),
+            "chunker": material.of_plugin(assembly.chunker)["source"],
+            "windows": assembly.measure.budget_windows,
+        },
+        run,
     )
 
 
@@ -104,9 +111,12 @@ def _budget(bench: Bench, step: Step, runtime: Runtime[Any]) -> Step:
         return _noted(work, facts)
 
     return Step(
-        f"budget.{step.name}", f"compare {step.name} with FP32 PyTorch",
-        f"runtime `{runtime.name}`", _names(step.name, "sample", "model"),
-        {"stage": material.of_plugin(runtime), "dsp": bench.depends_on_windows["dsp"]}, run,
+        f"budget.{step.name}",
+        f"compare {step.name} with FP32 PyTorch",
+        f"runtime `{runtime.name}`",
+        _names(step.name, "sample", "model"),
+        {"stage": material.of_plugin(runtime), "dsp": bench.depends_on_windows["dsp"]},
+        run,
     )
 
 
@@ -142,10 +152,17 @@ def _probe(bench: Bench, compiled: str, source: str) -> Step:
         return _noted(work, facts)
 
     return Step(
-        "probe", "run a few windows on the compiled model", f"runtime `{runtime.name}`",
+        "probe",
+        "run a few windows on the compiled model",
+        f"runtime `{runtime.name}`",
         _names(compiled, source, "sample", "model"),
-        {"stage": material.of_plugin(runtime), "host": material.of_plugin(host),
-         "windows": assembly.measure.probe_windows, "dsp": bench.depends_on_windows["dsp"]}, run,
+        {
+            "stage": material.of_plugin(runtime),
+            "host": material.of_plugin(host),
+            "windows": assembly.measure.probe_windows,
+            "dsp": bench.depends_on_windows["dsp"],
+        },
+        run,
     )
 
 
@@ -172,7 +189,7 @@ def _facts(
         "label_snr_db": list(snr.per_label),
         "device": device,
         "windows": len(estimates),
-        "seconds": seconds,
+        "seconds": [*seconds],
     }
 
 

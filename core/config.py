@@ -28,7 +28,17 @@ from core.errors import ConfigError, did_you_mean
 from core.registry import Registry
 from core.values import Target
 
-__all__ = ["PLURAL", "SLOTS", "Measure", "Mode", "Recipe", "Settings", "bridge", "read_recipes", "register"]
+__all__ = [
+    "PLURAL",
+    "SLOTS",
+    "Measure",
+    "Mode",
+    "Recipe",
+    "Settings",
+    "bridge",
+    "read_recipes",
+    "register",
+]
 
 #: Every slot of a recipe and the kind of plugin that it takes.
 SLOTS: Mapping[str, str] = {
@@ -146,7 +156,9 @@ def bridge(name: str, file: Path) -> Recipe:
             defaults.append({f"override /{group}": choice})
         if values is not None:
             node[key] = values
-    return Recipe(name, str(given.get("title", "")), file, {"defaults": [*defaults, "_self_"], **node})
+    return Recipe(
+        name, str(given.get("title", "")), file, {"defaults": [*defaults, "_self_"], **node}
+    )
 
 
 def _choice(key: str, value: Any) -> tuple[Any, Any]:

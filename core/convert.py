@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from core import material
-from core.fit import Link, chain
 from core.exchange import Calibration, Made, Work
+from core.fit import Link, chain
 from core.kinds import Exporter, Graph, Quantizer, Runtime
 from core.steps import Bench, Inputs, Step
 from core.values import Artifact, ArtifactSpec
@@ -34,8 +34,10 @@ def final(steps: list[Step]) -> str:
 
 
 def source(bench: Bench, steps: list[Step]) -> str:
-    """Return the name of the step whose artifact is played whole: the last before the compiler
-    where the compiled one only runs on a slow device."""
+    """Return the name of the step whose artifact is played whole.
+
+    That is the one before the compiler, where what it compiles only runs on a slow device.
+    """
     runtime = bench.assembly.runtime
     return steps[-2].name if runtime.compiles and not runtime.plays else steps[-1].name
 
@@ -48,9 +50,14 @@ def _fetch(bench: Bench) -> Step:
         return model.fetch(work)
 
     return Step(
-        "model", "load the weights", f"model `{model.name}`", (),
-        {"stage": of, "identity": model.identity()}, run,
-        gives=ArtifactSpec(model.plan().format), options=of["options"],
+        "model",
+        "load the weights",
+        f"model `{model.name}`",
+        (),
+        {"stage": of, "identity": model.identity()},
+        run,
+        gives=ArtifactSpec(model.plan().format),
+        options=of["options"],
     )
 
 
@@ -80,7 +87,8 @@ def _convert(bench: Bench, link: Link, before: Step) -> Step:
         if plugin.calibration_windows and dataset is not None:
             depends |= bench.depends_on_windows
             depends["calibration"] = {
-                **material.of_plugin(dataset), "items": list(dataset.identity("calibration"))
+                **material.of_plugin(dataset),
+                "items": list(dataset.identity("calibration")),
             }
 
         def run(inputs: Inputs, work: Work) -> Made:
@@ -93,8 +101,17 @@ def _convert(bench: Bench, link: Link, before: Step) -> Step:
         def run(inputs: Inputs, work: Work) -> Made:
             return plugin.compile(inputs[before.name], work)
 
-    return Step(name, title, f"{plugin.kind} `{plugin.name}`", inputs, depends, run,
-                link.takes, link.gives, of["options"])
+    return Step(
+        name,
+        title,
+        f"{plugin.kind} `{plugin.name}`",
+        inputs,
+        depends,
+        run,
+        link.takes,
+        link.gives,
+        of["options"],
+    )
 
 
 def example(bench: Bench, model: Artifact) -> Tensors:

@@ -88,15 +88,22 @@ def _accepts(
 ) -> None:
     kind = SLOTS[slot]
     if spec.format not in plugin.accepts:
-        fitting = [n for n, e in registry.entries[kind].items()
-                   if spec.format in getattr(e.cls, "accepts", ())]
+        fitting = [
+            n
+            for n, e in registry.entries[kind].items()
+            if spec.format in getattr(e.cls, "accepts", ())
+        ]
         raise MisfitError(
             f"{slot} `{plugin.name}` accepts {', '.join(sorted(plugin.accepts))}, "
             f"but {made_by} produces {spec.format}",
             _where(assembly),
             f"{kind} plugins that accept {spec.format}: {', '.join(sorted(fitting)) or 'none'}",
         )
-    if isinstance(plugin, Runtime) and plugin.precisions and spec.precision not in plugin.precisions:
+    if (
+        isinstance(plugin, Runtime)
+        and plugin.precisions
+        and spec.precision not in plugin.precisions
+    ):
         raise MisfitError(
             f"{slot} `{plugin.name}` runs {', '.join(sorted(plugin.precisions))}, "
             f"but {made_by} produces {spec.precision}",
@@ -115,8 +122,11 @@ def _check_model(assembly: Assembly, spec: ModelSpec, registry: Registry) -> Non
         )
     for slot, dataset in (("dataset", assembly.dataset), ("calibration", assembly.calibration)):
         if dataset is not None and set(dataset.axes) != set(spec.axes):
-            fitting = [n for n, e in registry.entries["dataset"].items()
-                       if set(getattr(e.cls, "axes", ())) == set(spec.axes)]
+            fitting = [
+                n
+                for n, e in registry.entries["dataset"].items()
+                if set(getattr(e.cls, "axes", ())) == set(spec.axes)
+            ]
             raise MisfitError(
                 f"{slot} `{dataset.name}` gives {' × '.join(dataset.axes)}, "
                 f"but model `{assembly.model.name}` takes {' × '.join(spec.axes)}",

@@ -7,7 +7,7 @@ in that module. Built-in plugins come in the same way.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pluggy
 
@@ -24,7 +24,7 @@ hookimpl = pluggy.HookimplMarker(PROJECT)
 
 
 @hookspec
-def luthier_plugins() -> Sequence[type[Plugin]]:  # type: ignore[empty-body]  # a spec has no body
+def luthier_plugins() -> Sequence[type[Plugin[Any]]]:  # type: ignore[empty-body]  # a spec has no body
     """Return the plugin classes that this module adds."""
 
 
@@ -61,3 +61,8 @@ def luthier_stage_finished(record: StageRecord) -> None:
 @hookspec
 def luthier_run_finished(record: RunRecord, folder: str) -> None:
     """A run ended well; `folder` is its run folder, still under its temporary name."""
+
+
+@hookspec
+def luthier_run_placed(folder: str) -> None:
+    """The run folder got its final name, `folder`: the last thing that a run says."""

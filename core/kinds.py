@@ -88,6 +88,11 @@ class Plugin(ABC, Generic[OptionsT]):
     def __init__(self, options: OptionsT) -> None:
         self.options = options
 
+    @classmethod
+    def unavailable(cls) -> str:
+        """Return why this machine cannot run the plugin although its libraries are installed."""
+        return ""
+
 
 class Model(Plugin[OptionsT]):
     """Gives the torch module, its signature, and the part of it that can be exported."""
@@ -110,8 +115,11 @@ class Model(Plugin[OptionsT]):
         """Put the weights into `work.folder` in a safe format, with `Made.model` filled in."""
 
     @abstractmethod
-    def open(self, artifact: Artifact) -> TorchModel:
-        """Build the module from what `fetch` made."""
+    def open(self, artifact: Artifact, window: Mapping[str, int]) -> TorchModel:
+        """Build the module from what `fetch` made, for windows of these lengths per axis.
+
+        An empty `window` asks for a module that takes any length.
+        """
 
 
 class Dataset(Plugin[OptionsT]):
@@ -287,6 +295,15 @@ class Reporter(Plugin[OptionsT]):
 KINDS: Mapping[str, type[Plugin[Any]]] = {
     kind.kind: kind
     for kind in (
-        Model, Dataset, Exporter, Graph, Quantizer, Dsp, Chunker, Runtime, Evaluator, Reporter
+        Model,
+        Dataset,
+        Exporter,
+        Graph,
+        Quantizer,
+        Dsp,
+        Chunker,
+        Runtime,
+        Evaluator,
+        Reporter,
     )
 }

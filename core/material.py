@@ -20,6 +20,9 @@ from typing import Any
 
 from core.kinds import Plugin
 
+#: Longest value that a line of `changes` shows whole, in characters.
+SHOWN = 40
+
 __all__ = ["changes", "digest", "file_digest", "folder_digest", "of_plugin", "source_digest"]
 
 
@@ -44,15 +47,17 @@ def folder_digest(folder: Path, leave_out: Iterable[str] = ()) -> str:
 def of_plugin(plugin: Plugin[Any]) -> dict[str, Any]:
     """Return what the results of `plugin` depend on, beside its inputs."""
     cls = type(plugin)
-    options = dataclasses.asdict(plugin.options) if dataclasses.is_dataclass(plugin.options) else {}
+    options = dataclasses.asdict(plugin.options)
     return {
         "kind": cls.kind,
         "plugin": cls.name,
         "version": cls.version,
         "source": source_digest(cls.__module__),
         "options": json.loads(json.dumps(options, sort_keys=True, default=str)),
-        "libraries": {lib.distribution or lib.module: _version(lib.distribution or lib.module)
-                      for lib in cls.libraries},
+        "libraries": {
+            lib.distribution or lib.module: _version(lib.distribution or lib.module)
+            for lib in cls.libraries
+        },
         "platform": f"{sys.platform}-{platform.machine()}",
     }
 
@@ -128,4 +133,4 @@ def changes(old: object, new: object, path: str = "") -> list[str]:
 
 def _short(value: object) -> str:
     text = str(value)
-    return text if len(text) <= 40 else f"{text[:12]}…"
+    return text if len(text) <= SHOWN else f"{text[:12]}…"

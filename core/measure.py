@@ -57,8 +57,14 @@ def compare(reference: Sequence[Tensors], estimate: Sequence[Tensors], signature
 
     def joined(tensors: Sequence[Tensors], pick: TensorSpec, label: int | None) -> Array:
         axis = _labelled(pick)
-        parts = [np.ravel(t[pick.name] if label is None or axis is None
-                          else np.take(t[pick.name], label, axis)) for t in tensors]
+        parts = [
+            np.ravel(
+                t[pick.name]
+                if label is None or axis is None
+                else np.take(t[pick.name], label, axis)
+            )
+            for t in tensors
+        ]
         return np.concatenate(parts)
 
     specs = signature.outputs

@@ -1,4 +1,4 @@
-"""Options of plugins: one dataclass feeds Hydra's schema, the docs, and the object a plugin gets."""
+"""Options of plugins: one dataclass feeds Hydra's schema, the docs, and what a plugin gets."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ def schema(entry: Entry) -> DictConfig:
         [(PLUGIN_KEY, str, dataclasses.field(default=entry.name))],
         bases=(options,),
         frozen=options.__dataclass_params__.frozen,
-        module=options.__module__,
     )
+    typed.__module__ = options.__module__
     try:
         node = OmegaConf.structured(typed)
     except OmegaConfBaseException as error:
@@ -110,7 +110,11 @@ def describe(options: type[Any]) -> list[OptionDoc]:
 
 
 def _type_name(annotation: Any) -> str:
-    return annotation if isinstance(annotation, str) else getattr(annotation, "__name__", str(annotation))
+    return (
+        annotation
+        if isinstance(annotation, str)
+        else getattr(annotation, "__name__", str(annotation))
+    )
 
 
 def _default(option: dataclasses.Field[Any]) -> str:

@@ -17,7 +17,18 @@ from core.values import Item, Signature
 if TYPE_CHECKING:
     from core.values import Array, Tensors
 
-__all__ = ["Take", "checked_items", "covered_seconds", "lengths_of", "load", "play", "play_with", "save", "spread", "stacked"]
+__all__ = [
+    "Take",
+    "checked_items",
+    "covered_seconds",
+    "lengths_of",
+    "load",
+    "play",
+    "play_with",
+    "save",
+    "spread",
+    "stacked",
+]
 
 
 @dataclass
@@ -78,7 +89,9 @@ def checked_items(dataset: Dataset[Any], split: Split, signature: Signature) -> 
         )
 
 
-def spread(count: int, inputs: Tensors, chunker: Chunker[Any], signature: Signature) -> list[Window]:
+def spread(
+    count: int, inputs: Tensors, chunker: Chunker[Any], signature: Signature
+) -> list[Window]:
     """Return up to `count` windows, evenly spaced, that do not depend on the overlap.
 
     They start at whole multiples of the window, so that changing only the overlap keeps what was
@@ -96,8 +109,9 @@ def spread(count: int, inputs: Tensors, chunker: Chunker[Any], signature: Signat
     windows = []
     for index, position in enumerate(chosen):
         start: dict[str, int] = {}
+        rest = position
         for axis, number in steps.items():
-            position, here = divmod(position, number)
+            rest, here = divmod(rest, number)
             start[axis] = here * sizes[axis]
         stop = {axis: min(start[axis] + sizes[axis], lengths[axis]) for axis in sizes}
         windows.append(Window(index, start, stop))

@@ -24,4 +24,4 @@ class Progress:
 
 def silent() -> Progress:
     """Return a progress that tells nobody, for tests and for use as a library."""
-    return Progress(lambda done, total, message: None)
+    return Progress(lambda _done, _total, _message: None)

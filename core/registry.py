@@ -15,7 +15,7 @@ from typing import Any
 import pluggy
 
 from core import hooks
-from core.errors import ConfigError, MissingLibraryError, PluginError, did_you_mean
+from core.errors import ConfigError, LuthierError, MissingLibraryError, PluginError, did_you_mean
 from core.exchange import Library
 from core.kinds import KINDS, Plugin
 
@@ -41,6 +41,14 @@ class Entry:
     def missing(self) -> tuple[Library, ...]:
         """Return the libraries that are not installed; imports none of them."""
         return tuple(lib for lib in self.cls.libraries if not _installed(lib.module))
+
+    def problem(self) -> str:
+        """Return why the plugin cannot run on this machine, with what mends it; empty if it can."""
+        if self.missing:
+            return "; ".join(
+                f"{lib.module} is not installed: {lib.install}" for lib in self.missing
+            )
+        return self.cls.unavailable()
 
     def create(self, options: object) -> Plugin[Any]:
         """Make the plugin; raises MissingLibraryError with the exact install command."""
@@ -110,7 +118,7 @@ def _checked(cls: object, distribution: str) -> Entry:
     file = inspect.getsourcefile(cls) or "?"
     where = (f"plugin: {cls.__name__}", f"distribution: {distribution}", f"file: {file}")
     kind = next((k for k in KINDS.values() if issubclass(cls, k)), None)
-    if kind is None:
+    if kind is None or not issubclass(cls, Plugin):
         raise PluginError(
             f"`{cls.__name__}` is no plugin: it derives from none of the kinds",
             *where,
@@ -121,7 +129,7 @@ def _checked(cls: object, distribution: str) -> Entry:
         raise PluginError(
             f"{kind.kind} `{cls.__name__}` has no usable `name`: {name!r}",
             *where,
-            "give the class an attribute such as `name = \"my_plugin\"`",
+            'give the class an attribute such as `name = "my_plugin"`',
         )
     missing = sorted(getattr(cls, "__abstractmethods__", ()))
     if missing:
@@ -145,6 +153,8 @@ def discover(extra: Mapping[str, ModuleType] | None = None) -> Registry:
             continue
         try:
             module = point.load()
+        except LuthierError:
+            raise
         except Exception as error:
             raise PluginError(
                 f"plugin module `{point.value}` cannot be imported: {error}",
@@ -185,6 +195,22 @@ def _collect(manager: pluggy.PluginManager, origins: Mapping[str, str]) -> Regis
         (manager.hook.luthier_recipes, lambda path, _: registry.recipes.append(Path(path))),
     ):
         for implementation in hook.get_hookimpls():
-            for value in implementation.function():
-                accept(value, origins[implementation.plugin_name])
+            distribution = origins[implementation.plugin_name]
+            for value in _returned(implementation, distribution):
+                accept(value, distribution)
     return registry
+
+
+def _returned(implementation: pluggy.HookImpl, distribution: str) -> list[Any]:
+    """Call one plugin module's hook; what it raises is the module's fault and said so."""
+    name = implementation.function.__name__
+    try:
+        returned: Any = implementation.function()
+        return list(returned)
+    except LuthierError:
+        raise
+    except Exception as error:
+        raise PluginError(
+            f"`{name}` of distribution `{distribution}` failed: {type(error).__name__}: {error}",
+            f"file: {getattr(implementation.plugin, '__file__', '?')}",
+        ) from error

@@ -42,17 +42,20 @@ def execute(plan: Plan, store: Store, hook: pluggy.HookRelay) -> Outcome:
         artifact, ran = _step(step, made, store, hook)
         made[step.name] = artifact
         record = StageRecord(
-            step.name, step.title, step.plugin, "ran" if ran else "kept",
-            time.perf_counter() - started, artifact, step.options,
+            step.name,
+            step.title,
+            step.plugin,
+            "ran" if ran else "kept",
+            time.perf_counter() - started,
+            artifact,
+            step.options,
         )
         records.append(record)
         hook.luthier_stage_finished(record=record)
     return Outcome(made, records)
 
 
-def _step(
-    step: Step, made: Inputs, store: Store, hook: pluggy.HookRelay
-) -> tuple[Artifact, bool]:
+def _step(step: Step, made: Inputs, store: Store, hook: pluggy.HookRelay) -> tuple[Artifact, bool]:
     """Return the step's artifact, and whether it had to be made."""
     material = step.material(made)
     kept = store.find(step.name, material)
@@ -89,7 +92,8 @@ def _run(step: Step, made: Inputs, work: Work) -> Made:
         raise
     except MemoryError as error:
         raise StageError(
-            f"stage `{step.name}` ran out of memory", f"by: {step.plugin}",
+            f"stage `{step.name}` ran out of memory",
+            f"by: {step.plugin}",
             "choose a shorter window, or close other programs",
         ) from error
     except OSError as error:

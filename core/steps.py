@@ -1,9 +1,9 @@
 """Lays a recipe out as steps, each with what its result depends on and how to make it.
 
-    model ─ exporter ─ graph… ─ quantizer ─ runtime          the artifact (core/convert.py)
-      └─ sample ─ budget…, probe                             what every stage cost (core/compare.py)
-      └─ reference ─┐
-                 play ─ evaluate                             the whole input (core/whole.py)
+model ─ exporter ─ graph… ─ quantizer ─ runtime          the artifact (core/convert.py)
+  └─ sample ─ budget…, probe                             what every stage cost (core/compare.py)
+  └─ reference ─┐
+             play ─ evaluate                             the whole input (core/whole.py)
 """
 
 from __future__ import annotations
@@ -64,7 +64,9 @@ class Bench:
     def open(self, model: Artifact) -> TorchModel:
         """Open the torch module once per run."""
         if model.sha256 not in self._opened:
-            self._opened[model.sha256] = self.assembly.model.open(model)
+            self._opened[model.sha256] = self.assembly.model.open(
+                model, self.assembly.chunker.window()
+            )
         return self._opened[model.sha256]
 
     @functools.cached_property

@@ -81,7 +81,9 @@ class Store:
         return placed
 
     @contextmanager
-    def lock(self, step: str, material: dict[str, Any], waits: Callable[[], None]) -> Iterator[None]:
+    def lock(
+        self, step: str, material: dict[str, Any], waits: Callable[[], None]
+    ) -> Iterator[None]:
         """Hold the key: another process that wants the same result waits, and says so."""
         entry = self._entry(step, material)
         try:
@@ -101,7 +103,7 @@ class Store:
 
     @contextmanager
     def staging(self) -> Iterator[Path]:
-        """Give an empty folder on the store's own disk; what is left in it afterwards is removed."""
+        """Give an empty folder on the store's own disk; what is left in it is removed."""
         try:
             (self.root / "staging").mkdir(parents=True, exist_ok=True)
             folder = Path(tempfile.mkdtemp(dir=self.root / "staging"))

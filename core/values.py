@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     import numpy as np
@@ -151,13 +151,16 @@ class Artifact:
 
 @dataclass(frozen=True)
 class Target:
-    """A device as its YAML describes it; `facts` are for the runtime that serves it."""
+    """A device as its YAML describes it; `facts` are for the runtime that serves it.
+
+    A runtime reads a fact as an option (`from_target`), whose type checks it: hence Any here.
+    """
 
     name: str = ""
     title: str = ""
     precisions: list[str] = field(default_factory=list)
     memory_mb: int | None = None
-    facts: dict[str, Fact] = field(default_factory=dict)
+    facts: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

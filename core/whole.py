@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +10,7 @@ import msgspec
 
 from core import convert, material
 from core.compare import comparison
-from core.exchange import Made, Played, Work
+from core.exchange import Made, Played, Saved, Work
 from core.measure import compare, latency, peak_memory
 from core.play import covered_seconds, lengths_of, load, play, play_with, save
 from core.steps import Bench, Inputs, Step
@@ -18,15 +19,21 @@ from core.values import Artifact, Fact, Metric, Notice, Signature
 if TYPE_CHECKING:
     from core.values import Tensors
 
-__all__ = ["lay_out", "read_metrics", "read_outputs"]
+__all__ = ["lay_out", "place_saved", "read_metrics", "read_outputs"]
+
+SAVED = "saved.json"
 
 
 def lay_out(bench: Bench) -> tuple[Step, ...]:
     """Return every step of a run, in the order in which they run."""
     steps = convert.conversion(bench)
-    played = _play(bench, convert.source(bench, steps))
-    reference = _reference(bench)
-    return (*steps, *comparison(bench, steps), reference, played, _evaluate(bench))
+    whole = (
+        _reference(bench),
+        _play(bench, convert.source(bench, steps)),
+        _evaluate(bench),
+        _save(bench),
+    )
+    return (*steps, *comparison(bench, steps), *whole)
 
 
 def _play(bench: Bench, source: str) -> Step:
@@ -44,25 +51,41 @@ def _play(bench: Bench, source: str) -> Step:
             runtime.open(inputs[source], lambda: bench.open(model), work) as session,
         ):
             for item in bench.items(model):
-                take = play(item, model.info.signature, assembly.chunker, bench.transform(model),
-                            session, work.progress)
+                take = play(
+                    item,
+                    model.info.signature,
+                    assembly.chunker,
+                    bench.transform(model),
+                    session,
+                    work.progress,
+                )
                 items[item.id] = take.outputs
                 seconds += take.seconds
                 covered += covered_seconds(item.inputs, model.info.signature) or 0.0
                 notices += item.notices
             device, on_target = session.device, session.on_target and assembly.runtime.plays
         facts: dict[str, Fact] = {
-            "device": device, "seconds": seconds, "covered_s": covered, "peak_memory_mb": peak.mb,
-            "source": source, "on_target": on_target,
+            "device": device,
+            "seconds": [*seconds],
+            "covered_s": covered,
+            "peak_memory_mb": peak.mb,
+            "source": source,
+            "on_target": on_target,
         }
         return _outputs(work, items, facts, tuple(notices))
 
     return Step(
-        "play", "play the whole input", f"runtime `{runtime.name}`",
+        "play",
+        "play the whole input",
+        f"runtime `{runtime.name}`",
         tuple(dict.fromkeys((source, "model"))),
-        {"stage": material.of_plugin(runtime), **bench.depends_on_items,
-         "dsp": bench.depends_on_windows["dsp"],
-         "chunker": material.of_plugin(assembly.chunker)}, run,
+        {
+            "stage": material.of_plugin(runtime),
+            **bench.depends_on_items,
+            "dsp": bench.depends_on_windows["dsp"],
+            "chunker": material.of_plugin(assembly.chunker),
+        },
+        run,
         options=material.of_plugin(assembly.chunker)["options"],
     )
 
@@ -83,10 +106,16 @@ def _reference(bench: Bench) -> Step:
         return _outputs(work, items, {"train_window": str(dict(trained.window()))}, ())
 
     return Step(
-        "reference", "play the whole input in FP32 PyTorch", f"model `{assembly.model.name}`",
+        "reference",
+        "play the whole input in FP32 PyTorch",
+        f"model `{assembly.model.name}`",
         ("model",),
-        {**bench.depends_on_items, "model": material.of_plugin(assembly.model),
-         "chunker": material.of_plugin(assembly.chunker)}, run,
+        {
+            **bench.depends_on_items,
+            "model": material.of_plugin(assembly.model),
+            "chunker": material.of_plugin(assembly.chunker),
+        },
+        run,
     )
 
 
@@ -94,16 +123,25 @@ def _outputs(
     work: Work, items: dict[str, Tensors], facts: dict[str, Fact], notices: tuple[Notice, ...]
 ) -> Made:
     file = work.folder / "outputs.safetensors"
-    save({f"{item}/{name}": array for item, outputs in items.items()
-          for name, array in outputs.items()}, file)
+    save(
+        {
+            f"{item}/{name}": array
+            for item, outputs in items.items()
+            for name, array in outputs.items()
+        },
+        file,
+    )
     return Made(file, "tensors", "fp32", facts, notices)
 
 
 def read_outputs(artifact: Artifact, item: str) -> Tensors:
     """Return the outputs of one item from what `play` or `reference` kept."""
     head = f"{item}/"
-    return {name.removeprefix(head): array for name, array in load(Path(artifact.path)).items()
-            if name.startswith(head)}
+    return {
+        name.removeprefix(head): array
+        for name, array in load(Path(artifact.path)).items()
+        if name.startswith(head)
+    }
 
 
 def _evaluate(bench: Bench) -> Step:
@@ -118,8 +156,14 @@ def _evaluate(bench: Bench) -> Step:
             reference = read_outputs(kept, f"reference/{item.id}")
             ideal = read_outputs(kept, f"ideal/{item.id}")
             outputs = read_outputs(played, item.id)
-            seen = Played(item, outputs, reference, ideal,
-                          assembly.chunker.split(lengths_of(item.inputs, signature)), device)
+            seen = Played(
+                item,
+                outputs,
+                reference,
+                ideal,
+                assembly.chunker.split(lengths_of(item.inputs, signature)),
+                device,
+            )
             metrics += _parity(seen, signature)
             for evaluator in assembly.evaluator:
                 metrics += evaluator.evaluate(seen, signature)
@@ -129,12 +173,48 @@ def _evaluate(bench: Bench) -> Step:
         return Made(file, "facts", "fp32", {"chunk_snr_db": min(chunk)})
 
     return Step(
-        "evaluate", "measure the result",
+        "evaluate",
+        "measure the result",
         ", ".join(f"evaluator `{e.name}`" for e in assembly.evaluator) or "core",
         ("model", "play", "reference"),
-        {"evaluators": [material.of_plugin(e) for e in assembly.evaluator],
-         **bench.depends_on_items}, run,
+        {
+            "evaluators": [material.of_plugin(e) for e in assembly.evaluator],
+            **bench.depends_on_items,
+        },
+        run,
     )
+
+
+def _save(bench: Bench) -> Step:
+    dataset = bench.assembly.dataset
+
+    def run(inputs: Inputs, work: Work) -> Made:
+        model, played = inputs["model"], inputs["play"]
+        saved: list[Saved] = []
+        for item in bench.items(model):
+            outputs = read_outputs(played, item.id)
+            saved += dataset.save(item, outputs, model.info.signature, work.folder)
+            work.progress(len(saved), 0, item.name)
+        file = work.folder / SAVED
+        file.write_bytes(msgspec.json.encode(saved))
+        return Made(file, "files", "fp32")
+
+    return Step(
+        "save",
+        "write the result as files",
+        f"dataset `{dataset.name}`",
+        ("model", "play"),
+        bench.depends_on_items,
+        run,
+    )
+
+
+def place_saved(artifact: Artifact, folder: Path) -> tuple[Saved, ...]:
+    """Copy the files that `save` kept into a run folder; returns what they are."""
+    shutil.copytree(
+        artifact.folder, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns(SAVED)
+    )
+    return tuple(msgspec.json.decode(Path(artifact.path).read_bytes(), type=list[Saved]))
 
 
 def _speed(played: Artifact, device: str) -> list[Metric]:
@@ -153,7 +233,9 @@ def _parity(played: Played, signature: Signature) -> list[Metric]:
     snr = compare([played.reference], [played.outputs], signature)
     note = "against FP32 PyTorch with the same windows"
     return [
-        Metric("parity_snr", value, "dB", played.device, f"{played.item.name}: {label}", "higher", note)
+        Metric(
+            "parity_snr", value, "dB", played.device, f"{played.item.name}: {label}", "higher", note
+        )
         for label, value in (("all", snr.overall), *zip(snr.labels, snr.per_label, strict=True))
     ]
 

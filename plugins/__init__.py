@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core import hookimpl
+from core.errors import PluginError
 
 if TYPE_CHECKING:
     from core.kinds import Plugin
@@ -27,8 +28,22 @@ def luthier_plugins() -> Sequence[type[Plugin[Any]]]:
     for kind in pkgutil.iter_modules([str(HERE)]):
         for module in pkgutil.iter_modules([str(HERE / kind.name)]):
             if not module.ispkg:
-                found += importlib.import_module(f"plugins.{kind.name}.{module.name}").luthier_plugins()
+                found += _added_by(f"plugins.{kind.name}.{module.name}")
     return found
+
+
+def _added_by(name: str) -> Sequence[type[Plugin[Any]]]:
+    """Return the plugin classes of one file; raises PluginError when it adds none."""
+    module = importlib.import_module(name)
+    if not hasattr(module, "luthier_plugins"):
+        raise PluginError(
+            f"`{name}` adds no plugin: it has no function `luthier_plugins`",
+            f"file: {module.__file__}",
+            "end the file with a `@hookimpl` function that returns its plugin classes",
+            "helper code of a kind lives in a package beside its plugins",
+        )
+    added: Sequence[type[Plugin[Any]]] = module.luthier_plugins()
+    return added
 
 
 @hookimpl

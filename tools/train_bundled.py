@@ -1,7 +1,8 @@
 """Train the bundled HTDemucs on generated songs: python tools/train_bundled.py --minutes 75.
 
 Writes `htdemucs_small.safetensors`, `training_curve.csv`, `evaluation.json` and `README.md` to
-plugins/model/bundled; songs and the checkpoint go to --work. Run again to resume.
+--out; songs and the checkpoint go to --work. Run it again to resume; once --minutes have
+passed, it only evaluates what is stored and writes the report.
 """
 
 from __future__ import annotations
@@ -15,8 +16,11 @@ import sys
 import time
 from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
 from fractions import Fraction
+from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -32,12 +36,16 @@ sys.path.insert(0, str(ROOT))
 from plugins.dataset.generator import STEMS, make_song  # noqa: E402
 
 RATE = 44100
-FIRST_SEED = 10_000  # training songs; the held-out ones are 0 to 9
+FIRST_SEED = 10_000  # training songs; HELD_OUT never meets them
 SONG_SECONDS = 20
+HELD_OUT = range(10)
+WEIGHTS = "htdemucs_small.safetensors"
+
+Weights = dict[str, torch.Tensor]
 
 
-def constructor(options: argparse.Namespace) -> dict[str, object]:
-    """Arguments of `HTDemucs`, JSON-ready."""
+def constructor(options: argparse.Namespace) -> dict[str, Any]:
+    """Arguments of `HTDemucs`, ready for JSON except that `segment` is stored as a string."""
     return {
         "sources": list(STEMS),
         "channels": options.channels,
@@ -54,6 +62,9 @@ def constructor(options: argparse.Namespace) -> dict[str, object]:
     }
 
 
+# Songs and batches
+
+
 def _render(seed: int) -> NDArray[np.int16]:
     song = make_song(seed, SONG_SECONDS, RATE)
     return np.round(np.stack(list(song.stems.values())) * 32767.0).astype(np.int16)
@@ -65,22 +76,22 @@ def training_songs(path: Path, count: int) -> NDArray[np.int16]:
     if not path.exists():
         part = path.with_suffix(".part")
         songs = np.lib.format.open_memmap(part, "w+", np.int16, shape)
-        with ProcessPoolExecutor(2) as pool:
+        with ProcessPoolExecutor() as pool:
             for index, song in enumerate(pool.map(_render, range(FIRST_SEED, FIRST_SEED + count))):
                 songs[index] = song
         songs.flush()
         part.rename(path)
     stored: NDArray[np.int16] = np.load(path, mmap_mode="r")
     if stored.shape != shape:
-        raise SystemExit(f"{path} holds {stored.shape}, --songs asks for {shape}: delete it")
+        raise SystemExit(f"{path} holds {stored.shape}, `--songs` asks for {shape}: delete it")
     return stored
 
 
 def draw_batch(rng: np.random.Generator, songs: NDArray[np.int16], size: int) -> torch.Tensor:
     """Stems of `size` seconds in all, (batch, stem, channel, time); one batch in ten is of 2 s.
 
-    Half of the items mix stems of different songs; every stem gets its own gain (-8 to +3.5 dB),
-    polarity and, with its neighbours, a swap of left and right.
+    Half of the items mix stems of different songs. Every stem gets its own gain (-8 to +3.5 dB)
+    and polarity; left and right are swapped in half of the items.
     """
     seconds = 2 if rng.random() < 0.1 else 1
     length = seconds * RATE
@@ -97,11 +108,24 @@ def draw_batch(rng: np.random.Generator, songs: NDArray[np.int16], size: int) ->
     return torch.from_numpy(batch)
 
 
+# Training
+
+
+@dataclass
+class Progress:
+    """What a resumed run needs besides the weights."""
+
+    average: Weights
+    """Exponential moving average of the weights; this is what gets stored."""
+    step: int = 0
+    seconds: float = 0.0
+
+
 def loss_of(estimate: torch.Tensor, stems: torch.Tensor) -> torch.Tensor:
     """L1 relative to the mix's level, plus a twentieth of the error's level in dB.
 
-    The second term asks as much of a quiet stem as of a loud one; it stops at 30 dB below
-    the mix, so that a silent stem does not take over.
+    Both are (batch, stem, channel, time). The second term asks as much of a quiet stem as of
+    a loud one; it stops at 30 dB below the mix, so that a silent stem does not take over.
     """
     mix = stems.sum(1)
     l1 = (estimate - stems).abs().mean() / (mix.abs().mean() + 1e-4)
@@ -110,142 +134,275 @@ def loss_of(estimate: torch.Tensor, stems: torch.Tensor) -> torch.Tensor:
     return l1 + 0.05 * 10.0 * torch.log10(error + 1e-3).mean()
 
 
+def learning_rate(peak: float, done: float) -> float:
+    """Warm up over the first 2 % of the time, then follow a cosine down to 1 % of `peak`."""
+    if done < 0.02:
+        return peak * (0.02 + 0.98 * done / 0.02)
+    return peak * (0.01 + 0.495 * (1.0 + math.cos(math.pi * min(done, 1.0))))
+
+
+def save_weights(weights: Weights, options: argparse.Namespace) -> Path:
+    """Store float16 weights with what is needed to build the model again; replaces at once."""
+    kwargs = constructor(options)
+    metadata = {
+        "format": "luthier-htdemucs",
+        "class": "HTDemucs",
+        "kwargs": json.dumps({**kwargs, "segment": str(kwargs["segment"])}),
+        "seed": str(options.seed),
+        "licence": "Apache-2.0",
+    }
+    path: Path = options.out / WEIGHTS
+    part = path.with_suffix(".part")
+    save_file({k: v.half().contiguous() for k, v in weights.items()}, part, metadata)
+    part.chmod(0o644)  # safetensors 0.8 creates files that only their owner can read
+    part.replace(path)
+    return path
+
+
+def train(options: argparse.Namespace) -> Progress:
+    """Train until --minutes have passed, over all resumed runs."""
+    torch.manual_seed(options.seed)
+    torch.set_flush_denormal(True)  # activations that fade to nothing are slow otherwise
+    model = HTDemucs(**constructor(options))
+    optimizer = torch.optim.AdamW(
+        model.parameters(), options.lr, betas=(0.9, 0.99), weight_decay=0.02, fused=True
+    )
+    progress = Progress({k: v.detach().clone() for k, v in model.state_dict().items()})
+    checkpoint: Path = options.work / "checkpoint.pt"
+    if checkpoint.exists():
+        saved = torch.load(checkpoint, weights_only=True)
+        model.load_state_dict(saved["model"])
+        optimizer.load_state_dict(saved["optimizer"])
+        progress = Progress(saved["average"], saved["step"], saved["seconds"])
+    else:
+        (options.out / "training_curve.csv").write_text("step,seconds,loss,held_out_sdr_db\n")
+    save_weights(progress.average, options)  # at once, so that others can load the architecture
+    budget = 60.0 * options.minutes
+    if progress.seconds < budget:
+        songs = training_songs(options.work / "songs.npy", options.songs)
+    rng = np.random.default_rng([options.seed, progress.step])
+    begin, smooth, last_save = time.monotonic() - progress.seconds, math.nan, progress.seconds
+    while progress.seconds < budget:
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(options.lr, progress.seconds / budget)
+        stems = draw_batch(rng, songs, options.batch)
+        loss = loss_of(model(stems.sum(1)), stems)
+        optimizer.zero_grad()
+        torch.autograd.backward(loss)
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        progress.step += 1
+        progress.seconds = time.monotonic() - begin
+        smooth = loss.item() if math.isnan(smooth) else 0.99 * smooth + 0.01 * loss.item()
+        keep = min(0.999, (1.0 + progress.step) / (10.0 + progress.step))
+        for name, weight in model.state_dict().items():
+            progress.average[name].lerp_(weight, 1.0 - keep)
+        if progress.step % 100 == 0:
+            print(f"step {progress.step} {progress.seconds:.0f} s loss {smooth:.4f}", flush=True)
+        if progress.seconds >= min(budget, last_save + 60.0 * options.every):
+            last_save = progress.seconds
+            state = {"model": model.state_dict(), "optimizer": optimizer.state_dict()}
+            torch.save({**state, **vars(progress)}, checkpoint.with_suffix(".part"))
+            os.replace(checkpoint.with_suffix(".part"), checkpoint)
+            note_curve(options.out, progress, smooth, load(save_weights(progress.average, options)))
+    return progress
+
+
+def note_curve(out: Path, progress: Progress, loss: float, model: HTDemucs) -> None:
+    """Append step, seconds, loss and the SDR of 12 s of four held-out songs to the curve."""
+    songs = score(model, HELD_OUT[:4], seconds=12.0)
+    sdr = np.mean([stem["model"] for song in songs.values() for stem in song.values()])
+    print(f"step {progress.step} held-out SDR {sdr:.2f} dB", flush=True)
+    with (out / "training_curve.csv").open("a", newline="") as curve:
+        row = (progress.step, round(progress.seconds), f"{loss:.4f}", f"{sdr:.3f}")
+        csv.writer(curve).writerow(row)
+
+
+# Evaluation
+
+
 def load(path: Path) -> HTDemucs:
-    """The stored model in float32, in evaluation mode."""
+    """Build the stored model in float32, in evaluation mode."""
     with safe_open(path, "pt") as stored:
         kwargs = json.loads(stored.metadata()["kwargs"])
-        weights = {name: stored.get_tensor(name).float() for name in stored.keys()}
-    kwargs["segment"] = Fraction(kwargs["segment"])
-    model = HTDemucs(**kwargs)
+        weights = {name: stored.get_tensor(name).float() for name in stored.keys()}  # noqa: SIM118
+    model = HTDemucs(**{**kwargs, "segment": Fraction(kwargs["segment"])})
     model.load_state_dict(weights)
-    return model.eval()
+    evaluated: HTDemucs = model.eval()
+    return evaluated
 
 
-def sdr(reference: NDArray[np.float32], estimate: NDArray[np.float32]) -> float:
+def sdr_of(reference: NDArray[np.float32], estimate: NDArray[np.float32]) -> float:
     """Signal-to-distortion ratio in dB of (2, time), as in the Music Demixing Challenge 2021."""
     signal = np.sum(reference.astype(np.float64) ** 2)
     noise = np.sum((reference.astype(np.float64) - estimate) ** 2)
     return float(10.0 * np.log10((signal + 1e-7) / (noise + 1e-7)))
 
 
-def score(model: HTDemucs, seed: int, seconds: float) -> dict[str, dict[str, float]]:
-    """SDR of each stem of one song, in dB: `model`'s, and that of the `mixture` left as it is."""
-    song = make_song(seed, seconds)
-    mixture = song.mixture
-    separated = apply_model(
-        model, torch.from_numpy(mixture)[None], shifts=0, split=True, overlap=0.25, segment=1.0
-    )[0].numpy()
-    return {
-        name: {"model": sdr(stem, separated[index]), "mixture": sdr(stem, mixture)}
-        for index, (name, stem) in enumerate(song.stems.items())
-    }
+Scores = dict[int, dict[str, dict[str, float]]]
 
 
-def held_out_sdr(path: Path, seeds: Iterable[int], seconds: float) -> float:
-    """Mean SDR over stems and songs, in dB."""
+def score(model: HTDemucs, seeds: Iterable[int], seconds: float) -> Scores:
+    """SDR in dB by song and stem: the `model`'s, and that of the untouched `mixture`.
+
+    The model runs as a device runs it, in chunks of 44,100 samples that overlap by a quarter.
+    """
+    songs: Scores = {}
+    for seed in seeds:
+        song = make_song(seed, seconds, RATE)
+        mix = torch.from_numpy(song.mixture)[None]
+        split = apply_model(model, mix, shifts=0, split=True, overlap=0.25, segment=1.0)[0].numpy()
+        songs[seed] = {
+            name: {"model": sdr_of(stem, split[i]), "mixture": sdr_of(stem, song.mixture)}
+            for i, (name, stem) in enumerate(song.stems.items())
+        }
+    return songs
+
+
+def mean_sdr(songs: Scores, stems: Iterable[str] = STEMS) -> dict[str, float]:
+    """Means over songs and stems, in dB, and how far the model is above the mixture."""
+    picked = [song[name] for song in songs.values() for name in stems]
+    means = {kind: float(np.mean([p[kind] for p in picked])) for kind in ("model", "mixture")}
+    return {**means, "improvement": means["model"] - means["mixture"]}
+
+
+def evaluate(options: argparse.Namespace, progress: Progress) -> dict[str, Any]:
+    """Measure the weights as they are stored, and gather all that the report says."""
+    path = options.out / WEIGHTS
     model = load(path)
-    songs = [score(model, seed, seconds) for seed in seeds]
-    return float(np.mean([stem["model"] for song in songs for stem in song.values()]))
-
-
-def learning_rate(peak: float, done: float) -> float:
-    """Warm-up over the first 2 % of the time, then a cosine down to 1 % of `peak`."""
-    if done < 0.02:
-        return peak * (0.02 + done / 0.02)
-    return peak * (0.01 + 0.495 * (1.0 + math.cos(math.pi * min(done, 1.0))))
-
-
-def save_weights(
-    model: HTDemucs, weights: dict[str, torch.Tensor], options: argparse.Namespace
-) -> Path:
-    """Store float16 weights with what is needed to build the model again; replaces at once."""
-    kwargs = {**constructor(options), "segment": str(constructor(options)["segment"])}
-    metadata = {
-        "format": "luthier-htdemucs",
-        "class": "HTDemucs",
-        "kwargs": json.dumps(kwargs),
-        "seed": str(options.seed),
-        "licence": "Apache-2.0",
+    songs = score(model, HELD_OUT, options.seconds)
+    cpus = [x for x in Path("/proc/cpuinfo").read_text().splitlines() if x.startswith("model name")]
+    return {
+        "command": " ".join(["python tools/train_bundled.py", *sys.argv[1:]]),
+        "machine": f"{len(cpus)} cores of {cpus[0].partition(': ')[2]}",
+        "versions": {name: version(name) for name in ("torch", "demucs", "numpy", "scipy")},
+        "seed": options.seed,
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "bytes": path.stat().st_size,
+        "kwargs": constructor(options),
+        "training": {
+            "steps": progress.step,
+            "minutes": round(progress.seconds / 60.0, 1),
+            "batch_seconds": options.batch,
+            "songs": options.songs,
+            "song_seconds": SONG_SECONDS,
+            "first_seed": FIRST_SEED,
+        },
+        "chunk_samples": RATE,
+        "overlap": 0.25,
+        "held_out_song_seconds": options.seconds,
+        "sdr_db": mean_sdr(songs),
+        "sdr_db_by_stem": {name: mean_sdr(songs, [name]) for name in STEMS},
+        "sdr_db_by_song": songs,
     }
-    path: Path = options.out / "htdemucs_small.safetensors"
-    part = path.with_suffix(".part")
-    save_file({k: v.half().contiguous() for k, v in weights.items()}, part, metadata)
-    os.replace(part, path)
-    return path
 
 
-def train(options: argparse.Namespace) -> float:
-    """Train until --minutes have passed, over all resumed runs; returns the seconds trained."""
-    torch.manual_seed(options.seed)
-    torch.set_flush_denormal(True)  # activations that fade to nothing are slow otherwise
-    model = HTDemucs(**constructor(options))
-    average = {k: v.detach().clone() for k, v in model.state_dict().items()}
-    optimizer = torch.optim.AdamW(
-        model.parameters(), options.lr, betas=(0.9, 0.99), weight_decay=0.02, fused=True
+README = """\
+# The bundled HTDemucs
+
+`{weights}` is a small `demucs.htdemucs.HTDemucs` ({parameters:,} parameters, {bytes:,} bytes in
+float16) that splits the project's own generated songs into drums, bass, other and vocals. The
+demo and the tests use it to run a trained model of the real architecture without a download.
+It has heard no recorded music: for real songs use the weights that demucs publishes.
+Licence: Apache-2.0.
+
+The file's metadata holds the constructor's arguments (`kwargs`, JSON; `segment` is a fraction
+written as a string). Give it chunks of 44,100 samples at 44.1 kHz.
+
+## Training
+
+```
+{command}
+```
+
+| | |
+|---|---|
+| machine | {machine} |
+| training | {training[minutes]} minutes, {training[steps]:,} steps of {training[batch_seconds]} s |
+| songs | {training[songs]} of {training[song_seconds]} s, seeds from {training[first_seed]:,} |
+| seed | {seed} |
+| packages | {packages} |
+
+Half of the examples mix stems of different songs; gains, polarity and sides vary. The loss is L1
+plus the error's level in dB, both on waveforms; AdamW, and a moving average of the weights is
+stored. The schedule follows the clock, so another run gives similar weights, not the same.
+
+| step | minutes | loss | SDR of 12 s of 4 held-out songs (dB) |
+|---:|---:|---:|---:|
+{curve}
+
+Every row is in `training_curve.csv`.
+
+## Evaluation
+
+Songs {first_song} to {last_song} of the generator, {held_out_song_seconds:g} s each, never
+trained on. The stored float16 weights run in float32, in chunks of 44,100 samples that overlap by
+a quarter (`demucs.apply.apply_model`). SDR in dB over both channels and the whole song, as in the
+Music Demixing Challenge 2021; *mixture* is the score of the untouched mixture given as every stem.
+All figures are in `evaluation.json`.
+
+| stem | model | mixture | improvement |
+|---|---:|---:|---:|
+{stems}
+
+The model by song:
+
+| song | {names} | mean | mixture | improvement |
+|---:|---:|---:|---:|---:|---:|---:|---:|
+{songs}
+"""
+
+
+def readme(report: dict[str, Any], curve: list[dict[str, str]]) -> str:
+    """Say what the model is, how it was trained and what it scores, in Markdown."""
+
+    def table(rows: Iterable[Iterable[str | float]]) -> str:
+        cells = ([c if isinstance(c, str) else f"{c:.2f}" for c in row] for row in rows)
+        return "\n".join(f"| {' | '.join(row)} |" for row in cells)
+
+    stems = {**report["sdr_db_by_stem"], "**mean**": report["sdr_db"]}
+    songs = report["sdr_db_by_song"]
+    return README.format(
+        **report,
+        weights=WEIGHTS,
+        first_song=HELD_OUT[0],
+        last_song=HELD_OUT[-1],
+        names=" | ".join(STEMS),
+        packages=", ".join(f"{name} {number}" for name, number in report["versions"].items()),
+        curve=table(
+            (row["step"], f"{float(row['seconds']) / 60:.0f}", row["loss"], row["held_out_sdr_db"])
+            for row in curve
+        ),
+        stems=table((name, *sdr.values()) for name, sdr in stems.items()),
+        songs=table(
+            (str(seed), *(song[name]["model"] for name in STEMS), *mean_sdr({seed: song}).values())
+            for seed, song in songs.items()
+        ),
     )
-    save_weights(model, average, options)
-    songs = training_songs(options.work / "songs.npy", options.songs)
-    checkpoint, step, before = options.work / "checkpoint.pt", 0, 0.0
-    if checkpoint.exists():
-        saved = torch.load(checkpoint, weights_only=True)
-        model.load_state_dict(saved["model"])
-        optimizer.load_state_dict(saved["optimizer"])
-        average, step, before = saved["average"], saved["step"], saved["seconds"]
-    rng = np.random.default_rng([options.seed, step])
-    begin, smooth, last_save = time.monotonic(), math.nan, before
-    budget = 60.0 * options.minutes
-    while True:
-        seconds = before + time.monotonic() - begin
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate(options.lr, seconds / budget)
-        stems = draw_batch(rng, songs, options.batch)
-        loss = loss_of(model(stems.sum(1)), stems)
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        step += 1
-        smooth = loss.item() if math.isnan(smooth) else 0.99 * smooth + 0.01 * loss.item()
-        keep = min(0.999, (1.0 + step) / (10.0 + step))
-        state = model.state_dict()
-        torch._foreach_lerp_(list(average.values()), [state[k] for k in average], 1.0 - keep)
-        if step % 100 == 0:
-            print(f"step {step} {seconds:.0f} s loss {smooth:.4f}", flush=True)
-        ended = seconds >= budget
-        if ended or seconds - last_save >= 60.0 * options.every:
-            last_save = seconds
-            state = {"model": model.state_dict(), "optimizer": optimizer.state_dict()}
-            progress = {"average": average, "step": step, "seconds": seconds}
-            torch.save({**state, **progress}, checkpoint.with_suffix(".part"))
-            os.replace(checkpoint.with_suffix(".part"), checkpoint)
-            path = save_weights(model, average, options)
-            sdr = held_out_sdr(path, seeds=range(4), seconds=12.0)
-            print(f"step {step} {seconds:.0f} s held-out SDR {sdr:.2f} dB", flush=True)
-            with (options.out / "training_curve.csv").open("a", newline="") as curve:
-                csv.writer(curve).writerow((step, round(seconds), f"{smooth:.4f}", f"{sdr:.3f}"))
-        if ended:
-            return seconds
 
 
 def main() -> None:
-    """Read the arguments, train, evaluate what was stored."""
+    """Read the arguments, train, evaluate what was stored, write the report."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--minutes", type=float, default=75.0)
     parser.add_argument("--every", type=float, default=5.0, help="minutes between saves")
-    parser.add_argument("--songs", type=int, default=320, help="of 20 s each")
+    parser.add_argument("--songs", type=int, default=320, help="how many, of 20 s each")
     parser.add_argument("--batch", type=int, default=4, help="seconds of sound per step")
-    parser.add_argument("--lr", type=float, default=1.2e-3)
+    parser.add_argument("--lr", type=float, default=1.2e-3, help="highest learning rate")
     parser.add_argument("--channels", type=int, default=16)
     parser.add_argument("--dconv-depth", type=int, default=1)
     parser.add_argument("--t-layers", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=30.0, help="of each held-out song")
     parser.add_argument("--out", type=Path, default=ROOT / "plugins/model/bundled")
     parser.add_argument("--work", type=Path, default=Path("/work/train"))
     options = parser.parse_args()
-    curve = options.out / "training_curve.csv"
-    if not (options.work / "checkpoint.pt").exists():
-        curve.write_text("step,seconds,loss,held_out_sdr_db\n")
-    train(options)
+    for folder in (options.out, options.work):
+        folder.mkdir(parents=True, exist_ok=True)
+    report = evaluate(options, train(options))
+    (options.out / "evaluation.json").write_text(json.dumps(report, indent=2) + "\n")
+    with (options.out / "training_curve.csv").open(newline="") as curve:
+        (options.out / "README.md").write_text(readme(report, list(csv.DictReader(curve))))
 
 
 if __name__ == "__main__":

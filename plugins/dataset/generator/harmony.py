@@ -56,8 +56,8 @@ def _pad(rng: np.random.Generator, score: Score) -> Audio:
         begin, end = score.start(bar, 0), score.start(bar + 1, 0)
         length = min(end, score.length) - begin + int(0.15 * rate)
         envelope = adsr(length, rate, attack, 1.0, 0.75, 0.15)
-        for note in score.chord(bar, 4):
-            hz = hertz(60 + (note - 60) % 12)
+        for note in score.voicing(bar, 60)[:3]:
+            hz = hertz(note)
             table = wavetable(partials, hz, rate)
             sides = [wave(table, hz * (1.0 + cents), length, rate) for cents in (-detune, detune)]
             place(track, np.stack(sides) * envelope, begin)
@@ -76,10 +76,11 @@ def _chords(rng: np.random.Generator, score: Score) -> Audio:
     length = int(min(ring, 1.2) * rate)
     bright_part = decay(length, rate, ring * 0.4)
     envelope = decay(length, rate, ring) * adsr(length, rate, 0.003, 1.0, 1.0, 0.05)
+    lowest = int(rng.integers(55, 63))
     sounds: dict[int, Audio] = {}
     for bar in range(len(score.degrees)):
         for step in stabs[bar // 8 % 2]:
-            for voice, note in enumerate(score.chord(bar, 4, 4)):
+            for voice, note in enumerate(score.voicing(bar, lowest)):
                 if note not in sounds:
                     hz = hertz(note)
                     tone = wave(wavetable(partials, hz, rate), hz, length, rate) * bright_part
@@ -97,11 +98,15 @@ def _arpeggio(rng: np.random.Generator, score: Score) -> Audio:
     track = np.zeros((2, score.length), dtype=np.float32)
     partials = _partials(rng, str(rng.choice(["square", "saw", "string"])))
     order = _ARPEGGIOS[rng.integers(len(_ARPEGGIOS))]
+    lowest = int(rng.integers(67, 75))
     every, width = int(rng.choice([1, 2, 2])), float(rng.uniform(0.5, 0.9))
     length = int(rng.uniform(0.15, 0.4) * rate)
+    quiet = int(rng.choice([0, 4, 8]))  # bars at the start of each verse that it sits out
     envelope = adsr(length, rate, 0.004, length / rate / 3.0, 0.1, 0.03)
     for bar in range(len(score.degrees)):
-        tones = score.chord(bar, 5, 4)
+        if bar % 16 < quiet:
+            continue
+        tones = score.voicing(bar, lowest)
         for index, step in enumerate(range(0, STEPS, every)):
             hz = hertz(tones[order[index % len(order)]])
             tone = wave(wavetable(partials, hz, rate), hz, length, rate) * envelope

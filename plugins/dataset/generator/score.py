@@ -51,10 +51,18 @@ class Score:
         turn, index = divmod(degree, len(self.scale))
         return 12 * (octave + 1 + turn) + self.tonic + self.scale[index]
 
-    def chord(self, bar: int, octave: int, voices: int = 3) -> tuple[int, ...]:
-        """MIDI notes of the bar's chord, in thirds from its root."""
+    def chord(self, bar: int, octave: int) -> tuple[int, ...]:
+        """MIDI notes of the bar's triad, root first."""
         root = self.degrees[bar]
-        return tuple(self.pitch(root + 2 * voice, octave) for voice in range(voices))
+        return tuple(self.pitch(root + third, octave) for third in (0, 2, 4))
+
+    def voicing(self, bar: int, lowest: int) -> tuple[int, ...]:
+        """Four MIDI notes: the triad in the octave above `lowest`, its first note doubled.
+
+        Every chord takes the inversion that fits there, so chords move by small steps.
+        """
+        triad = sorted(lowest + (note - lowest) % 12 for note in self.chord(bar, 4))
+        return (*triad, triad[0] + 12)
 
 
 def hertz(midi: float) -> float:

@@ -65,22 +65,28 @@ def _melody(rng: np.random.Generator, score: Score) -> list[Syllable]:
     degrees = range(-7, 22)
     scale = [note for note in (score.pitch(d, 3) for d in degrees) if lowest <= note <= lowest + 14]
     where = len(scale) // 2
-    phrases = [_PHRASES[i] for i in rng.choice(len(_PHRASES), 3, replace=False)]
+    # A phrase that returns keeps its rhythm, contour and vowels: that makes it a melody.
+    phrases = [
+        [
+            (steps, int(rng.integers(-2, 3)), int(rng.integers(len(_VOWELS))))
+            for steps in _PHRASES[i]
+        ]
+        for i in rng.choice(len(_PHRASES), 3, replace=False)
+    ]
     syllables = []
     for pair, bar in enumerate(range(0, len(score.degrees), 2)):
-        rhythm, at = phrases[pair % 4 % 3], 0
-        for index, steps in enumerate(rhythm):
+        at = 0
+        for index, (steps, move, vowel) in enumerate(phrases[pair % 4 % 3]):
             now, step = bar + at // STEPS, at % STEPS
             if now >= len(score.degrees):
                 break
-            where = int(np.clip(where + rng.integers(-2, 3), 0, len(scale) - 1))
+            where = int(np.clip(where + move, 0, len(scale) - 1))
             if at % 4 == 0:
                 chord = {note % 12 for note in score.chord(now, 4)}
                 tones = [i for i, note in enumerate(scale) if note % 12 in chord]
                 where = min(tones, key=lambda i: abs(i - where))
             at += steps
             start, end = score.start(now, step), score.start(bar + at // STEPS, at % STEPS)
-            vowel = int(rng.integers(len(_VOWELS)))
             syllables.append(Syllable(start, end, scale[where], vowel, index == 0))
     return syllables
 

@@ -12,7 +12,7 @@ SECONDS = 6.0
 
 @pytest.fixture(scope="module", params=[0, 1, 10_000])
 def song(request: pytest.FixtureRequest) -> Song:
-    """A few seconds of songs that differ in tempo, key and instruments."""
+    """Make a few seconds of songs that differ in tempo, key and instruments."""
     return make_song(request.param, SECONDS)
 
 

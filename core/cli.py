@@ -1,0 +1,115 @@
+"""The command line: finds plugins and recipes, lets Hydra compose, and ends in one message."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from hydra import main as hydra_main
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+
+from core.config import Mode, Recipe, read_recipes, register
+from core.errors import LuthierError
+from core.registry import Registry, discover
+from core.translate import FOREIGN, translate
+
+__all__ = ["main"]
+
+CONF = Path(__file__).parent.parent / "conf"
+INTERRUPTED = 130
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the command line and exit: 0 done, 1 failed, 2 a config that cannot be, 130 Ctrl-C."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        _main(arguments)
+    except KeyboardInterrupt:
+        print("interrupted; what was finished is kept, run the same command again", file=sys.stderr)
+        sys.exit(INTERRUPTED)
+    except FOREIGN as error:
+        _fail(translate(error), error, arguments)
+    except LuthierError as error:
+        _fail(error, error, arguments)
+
+
+def _main(arguments: list[str]) -> None:
+    registry = discover()
+    arguments, given = _given_recipes([_rewritten(a) for a in arguments])
+    recipes = read_recipes(registry.recipes, given)
+    register(registry, recipes)
+    if "--help" in arguments or "-h" in arguments:
+        from core.help import page
+
+        page(recipes)
+        return
+
+    def job(cfg: DictConfig) -> None:
+        _run(cfg, registry, recipes)
+
+    # Hydra prints errors in its own way unless it is told to let them through.
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    sys.argv = ["python -m core", *arguments]
+    hydra_main(version_base="1.3", config_path=str(CONF), config_name="config")(job)()
+
+
+def _run(cfg: DictConfig, registry: Registry, recipes: Mapping[str, Recipe]) -> None:
+    """Do what `mode` says, with the heavy half of the core imported only where it is needed."""
+    if cfg.mode is Mode.list:
+        from core.listing import show
+
+        show(registry, recipes, CONF)
+    elif cfg.mode is Mode.doctor:
+        from core.doctor import examine
+
+        examine(registry)
+    else:
+        from core.job import run
+
+        run(cfg, registry, _recipe_name(), list(recipes))
+
+
+def _recipe_name() -> str:
+    return HydraConfig.get().runtime.choices.get("recipe") or ""
+
+
+def _rewritten(argument: str) -> str:
+    """Let a person write what they mean where Hydra's grammar wants more.
+
+    `calibration=files` and `host=torch` choose from another group (`dataset@calibration=files`);
+    `input=a song (live).flac` needs quotes inside the quotes of the shell.
+    """
+    key, equals, value = argument.partition("=")
+    if not equals:
+        return argument
+    if key in ("calibration", "host"):
+        return f"{'dataset' if key == 'calibration' else 'runtime'}@{argument}"
+    if key in ("input", "output", "store") and not re.fullmatch(r"""(['"]).*\1|null""", value):
+        escaped = value.replace("\\", "\\\\").replace("'", "\\'")
+        return f"{key}='{escaped}'"
+    return argument
+
+
+def _given_recipes(arguments: list[str]) -> tuple[list[str], list[str]]:
+    """Replace `recipe=path/to/file.yaml` by the name under which the file is registered."""
+    given: list[str] = []
+    for index, argument in enumerate(arguments):
+        key, _, value = argument.partition("=")
+        if key == "recipe" and value.endswith((".yaml", ".yml")):
+            given.append(value)
+            arguments[index] = f"recipe={Path(value).name.removesuffix('.yaml').replace('.', '_')}"
+    return arguments, given
+
+
+def _fail(error: LuthierError, cause: BaseException, arguments: Sequence[str]) -> None:
+    """Print one message, with a traceback only when it was asked for, and exit."""
+    if any(a.replace(" ", "") == "hydra.verbose=true" for a in arguments):
+        import traceback
+
+        traceback.print_exception(cause)
+    print(f"error: {error}", file=sys.stderr)
+    sys.exit(error.exit_code)

@@ -1,0 +1,78 @@
+"""What every plugin must keep, whatever its kind."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pluggy
+import pytest
+from omegaconf import OmegaConf
+
+from core import hooks
+from core.exchange import Work
+from core.kinds import Plugin
+from core.options import PLUGIN_KEY, build, describe, schema
+from core.progress import silent
+from core.registry import Entry, Registry
+
+__all__ = ["PluginSuite"]
+
+HEAVY = ("torch", "onnx", "onnxruntime", "scipy", "numpy", "tensorrt", "qai_hub", "ray")
+
+
+class PluginSuite:
+    """Name the class as `plugin`, and the `options` to test it with (its defaults, if left out)."""
+
+    plugin: ClassVar[type[Plugin[Any]]]
+    options: ClassVar[Any] = None
+
+    def make(self) -> Any:
+        """Return the plugin with the suite's options; Any, for each kind has methods of its own."""
+        return self.plugin(self.options if self.options is not None else self.plugin.Options())
+
+    @pytest.fixture
+    def work(self, tmp_path: Path) -> Work:
+        """Return an empty work folder that tells its progress to nobody."""
+        folder = tmp_path / "work"
+        folder.mkdir()
+        return Work(folder, silent())
+
+    def entry(self) -> Entry:
+        """Return the plugin as the registry holds it."""
+        registry = Registry(pluggy.PluginManager(hooks.PROJECT))
+        registry.add(self.plugin, "conformance")
+        return registry.find(self.plugin.kind, self.plugin.name)
+
+    def test_the_registry_accepts_it(self) -> None:
+        """It has a name, a kind, a docstring, and every method of its kind."""
+        assert self.entry().summary, "give the class a docstring: its first line is shown in lists"
+
+    def test_its_options_are_documented(self) -> None:
+        """Every option has a docstring under its field."""
+        silent_options = [o.name for o in describe(self.plugin.Options) if not o.text]
+        assert silent_options == []
+
+    def test_its_options_survive_the_config(self) -> None:
+        """Options become a typed node and come back as the same object."""
+        node = schema(self.entry())
+        assert node[PLUGIN_KEY] == self.plugin.name
+        required = [o.name for o in describe(self.plugin.Options) if o.default == "required"]
+        interpolated = [o.name for o in describe(self.plugin.Options) if "target" in o.default]
+        if required or interpolated:
+            pytest.skip(f"options without a default of their own: {required + interpolated}")
+        OmegaConf.resolve(node)
+        assert build(self.entry(), node, self.plugin.kind) == self.plugin.Options()
+
+    def test_importing_it_is_cheap(self) -> None:
+        """Listing plugins works on a bare machine: heavy libraries load inside methods."""
+        code = (
+            f"import sys, {self.plugin.__module__};"
+            f"print(*[m for m in {HEAVY!r} if m in sys.modules])"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        )
+        assert done.stdout.split() == []

@@ -1,0 +1,98 @@
+"""What every chunker must keep: windows cover the input, and joining undoes cutting."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+import pytest
+
+from core.conformance.base import PluginSuite
+from core.play import lengths_of
+from core.values import Signature
+
+if TYPE_CHECKING:
+    from core.values import Array, Tensors
+
+__all__ = ["ChunkerSuite"]
+
+
+class ChunkerSuite(PluginSuite):
+    """Name a `signature` whose first input has the axes that the chunker cuts.
+
+    `lengths` are the lengths of the cut axes to try; the other axes take the signature's lengths.
+    `scale` is how much longer the output is than the input along every cut axis.
+    """
+
+    signature: ClassVar[Signature]
+    lengths: ClassVar[list[dict[str, int]]]
+    scale: ClassVar[int] = 1
+
+    def inputs(self, lengths: dict[str, int]) -> Tensors:
+        """Return random inputs of `lengths`."""
+        import numpy as np
+
+        random = np.random.default_rng(7)
+        return {
+            spec.name: random.standard_normal(
+                [
+                    lengths[axis] if axis in lengths else int(size)
+                    for axis, size in zip(spec.axes, spec.shape, strict=True)
+                ]
+            ).astype(np.float32)
+            for spec in self.signature.inputs
+        }
+
+    def whole(self, inputs: Tensors) -> dict[str, int]:
+        """Return the length of every axis."""
+        found: dict[str, int] = lengths_of(inputs, self.signature)
+        return found
+
+    def through(self, window: Tensors) -> Tensors:
+        """Return what a model that repeats every sample `scale` times gives for a window."""
+        source, target = self.signature.inputs[0], self.signature.outputs[0]
+        array: Array = window[source.name]
+        for index, axis in enumerate(source.axes):
+            if axis in self.lengths[0]:
+                array = array.repeat(self.scale, axis=index)
+        return {target.name: array}
+
+    @pytest.fixture(params=range(8))
+    def case(self, request: pytest.FixtureRequest) -> dict[str, int]:
+        """Return one of `lengths`."""
+        if request.param >= len(self.lengths):
+            pytest.skip("fewer cases than the suite has room for")
+        return self.lengths[request.param]
+
+    def test_windows_cover_the_input(self, case: dict[str, int]) -> None:
+        """Every position of every cut axis is inside a window, and no window leaves the input."""
+        import numpy as np
+
+        covered = np.zeros(list(case.values()), dtype=bool)
+        for window in self.make().split(self.whole(self.inputs(case))):
+            for axis in window.start:
+                assert 0 <= window.start[axis] < window.stop[axis] <= case[axis]
+            covered[tuple(slice(window.start.get(a, 0), window.stop.get(a)) for a in case)] = True
+        assert covered.all()
+
+    def test_cut_gives_windows_of_one_size(self, case: dict[str, int]) -> None:
+        """A cut window has exactly the lengths that `window()` promises, at the edges too."""
+        chunker, inputs = self.make(), self.inputs(case)
+        for window in chunker.split(self.whole(inputs)):
+            cut = chunker.cut(inputs, window, self.signature)
+            for spec in self.signature.inputs:
+                for axis, size in chunker.window().items():
+                    assert cut[spec.name].shape[spec.axis(axis)] == size
+
+    def test_join_undoes_cut(self, case: dict[str, int]) -> None:
+        """With a model that only repeats samples, the joined output is the repeated input."""
+        import numpy as np
+
+        chunker, inputs = self.make(), self.inputs(case)
+        lengths = self.whole(inputs)
+        joiner = chunker.joiner(lengths, self.signature)
+        for window in chunker.split(lengths):
+            joiner.add(window, self.through(chunker.cut(inputs, window, self.signature)))
+        joined, expected = joiner.result(), self.through(inputs)
+        for name, array in expected.items():
+            assert joined[name].dtype == np.float32
+            np.testing.assert_allclose(joined[name], array, rtol=0, atol=1e-5)

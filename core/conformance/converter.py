@@ -1,0 +1,214 @@
+"""What exporters, graph rewriters, quantizers and runtimes must keep, on a small convolution."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import pytest
+
+from core.conformance.base import PluginSuite
+from core.exchange import Calibration, Made, TorchModel, Work
+from core.material import folder_digest
+from core.measure import snr_db
+from core.values import Artifact, ArtifactSpec, ModelInfo, Signature, TensorSpec
+
+if TYPE_CHECKING:
+    from core.values import Array, Tensors
+
+__all__ = ["ExporterSuite", "GraphSuite", "QuantizerSuite", "RuntimeSuite"]
+
+SHAPE = (1, 3, 16, 16)
+INFO = ModelInfo(
+    Signature(
+        (TensorSpec("x", ("channel", "height", "width"), SHAPE[1:]),),
+        (TensorSpec("y", ("channel", "height", "width"), SHAPE[1:]),),
+    ),
+    ("x",),
+    ("y",),
+)
+
+
+def feeds(seed: int = 0) -> Tensors:
+    """Return one random input of the small model."""
+    import numpy as np
+
+    return {"x": np.random.default_rng(seed).standard_normal(SHAPE).astype(np.float32)}
+
+
+def torch_model() -> TorchModel:
+    """Return two convolutions with a ReLU between them."""
+    import torch
+
+    torch.manual_seed(0)
+    core = torch.nn.Sequential(
+        torch.nn.Conv2d(3, 8, 3, padding=1), torch.nn.ReLU(), torch.nn.Conv2d(8, 3, 3, padding=1)
+    ).eval()
+
+    def reference(inputs: Tensors) -> Tensors:
+        with torch.no_grad():
+            return {"y": core(torch.from_numpy(inputs["x"][None]))[0].numpy()}
+
+    return TorchModel(INFO, core, reference)
+
+
+def onnx_artifact(folder: Path) -> Artifact:
+    """Write the small model as ONNX, without any exporter."""
+    import onnx
+    from onnx import helper, numpy_helper
+
+    folder.mkdir(parents=True, exist_ok=True)
+    weights = [(k, p.detach().numpy()) for k, p in torch_model().core.named_parameters()]
+    names = {"0.weight": "w0", "0.bias": "b0", "2.weight": "w2", "2.bias": "b2"}
+    pads: dict[str, Any] = {"kernel_shape": [3, 3], "pads": [1, 1, 1, 1]}
+    graph = helper.make_graph(
+        [
+            helper.make_node("Conv", ["x", "w0", "b0"], ["h"], name="conv0", **pads),
+            helper.make_node("Relu", ["h"], ["r"], name="relu"),
+            helper.make_node("Conv", ["r", "w2", "b2"], ["y"], name="conv2", **pads),
+        ],
+        "small",
+        [helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, SHAPE)],
+        [helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, SHAPE)],
+        [numpy_helper.from_array(array, names[key]) for key, array in weights],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)])
+    model.ir_version = 10
+    onnx.save(model, folder / "model.onnx")
+    return artifact(folder, folder / "model.onnx", "onnx", "fp32")
+
+
+def artifact(folder: Path, path: Path, format_: str, precision: str) -> Artifact:
+    """Describe files as the run would."""
+    return Artifact(
+        str(folder),
+        str(path),
+        format_,
+        precision,
+        folder_digest(folder),
+        path.stat().st_size,
+        ("test",),
+        INFO,
+    )
+
+
+def of(made: Made, work: Work) -> Artifact:
+    """Describe what a stage made as the run would."""
+    return artifact(work.folder, made.path, made.format, made.precision)
+
+
+def run_onnx(path: str, inputs: Tensors) -> Array:
+    """Run a graph on ONNX Runtime's CPU; returns its first output."""
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    output: Array = session.run(None, dict(inputs))[0]
+    return output
+
+
+class ExporterSuite(PluginSuite):
+    """An exporter to ONNX; other formats override `run_exported`."""
+
+    agreement_db: ClassVar[float] = 90.0
+
+    def run_exported(self, exported: Artifact, inputs: Tensors) -> Array:
+        """Run what was exported."""
+        return run_onnx(exported.path, inputs)
+
+    def test_the_export_computes_the_same(self, work: Work) -> None:
+        """The exported graph gives what the module gives."""
+        model, exporter = torch_model(), self.make()
+        made = exporter.run(model, feeds(), work)
+        expected = model.reference({"x": feeds(1)["x"][0]})["y"]
+        got = self.run_exported(of(made, work), feeds(1))[0]
+        assert snr_db(expected, got) > self.agreement_db
+
+    def test_plan_says_what_is_made(self, work: Work) -> None:
+        """`plan` maps the module's spec to the spec of what `run` makes."""
+        made = self.make().run(torch_model(), feeds(), work)
+        assert self.make().plan(ArtifactSpec("torch")) == of(made, work).spec
+
+
+class GraphSuite(PluginSuite):
+    """A rewriter of ONNX graphs that may not change what they compute."""
+
+    agreement_db: ClassVar[float] = 100.0
+
+    def test_the_graph_computes_the_same(self, work: Work, tmp_path: Path) -> None:
+        """Before and after give the same numbers."""
+        before = onnx_artifact(tmp_path / "before")
+        after = of(self.make().run(before, work), work)
+        assert (
+            snr_db(run_onnx(before.path, feeds()), run_onnx(after.path, feeds()))
+            > self.agreement_db
+        )
+
+    def test_its_input_is_left_alone(self, work: Work, tmp_path: Path) -> None:
+        """The artifact that came in is not written to: the store owns it."""
+        before = onnx_artifact(tmp_path / "before")
+        self.make().run(before, work)
+        assert folder_digest(Path(before.folder)) == before.sha256
+
+
+class QuantizerSuite(PluginSuite):
+    """A quantizer of ONNX graphs; `min_snr_db` is what it must keep on two small convolutions."""
+
+    min_snr_db: ClassVar[float] = 25.0
+
+    def calibration(self) -> Calibration:
+        """Return as many windows as the plugin asks for."""
+        count = self.make().calibration_windows
+
+        def stream() -> Iterator[Tensors]:
+            return (feeds(seed) for seed in range(count))
+
+        return Calibration(count, stream)
+
+    def test_it_keeps_the_signal(self, work: Work, tmp_path: Path) -> None:
+        """The quantised graph still computes what the float graph computes, but for noise."""
+        before = onnx_artifact(tmp_path / "before")
+        after = of(self.make().run(before, self.calibration(), work), work)
+        assert (
+            snr_db(run_onnx(before.path, feeds(99)), run_onnx(after.path, feeds(99)))
+            > self.min_snr_db
+        )
+
+    def test_plan_says_what_is_made(self, work: Work, tmp_path: Path) -> None:
+        """`plan` names the format and precision that `run` makes."""
+        before = onnx_artifact(tmp_path / "before")
+        made = self.make().run(before, self.calibration(), work)
+        assert self.make().plan(before.spec) == of(made, work).spec
+
+    def test_its_input_is_left_alone(self, work: Work, tmp_path: Path) -> None:
+        """The artifact that came in is not written to: the store owns it."""
+        before = onnx_artifact(tmp_path / "before")
+        self.make().run(before, self.calibration(), work)
+        assert folder_digest(Path(before.folder)) == before.sha256
+
+
+class RuntimeSuite(PluginSuite):
+    """A runtime; one that takes torch modules is given one, any other an ONNX graph."""
+
+    agreement_db: ClassVar[float] = 60.0
+
+    @pytest.fixture
+    def given(self, tmp_path: Path) -> Artifact:
+        """Return an artifact that the runtime accepts."""
+        if "onnx" in self.make().accepts:
+            return onnx_artifact(tmp_path / "given")
+        (tmp_path / "given").mkdir()
+        file = tmp_path / "given" / "weights.safetensors"
+        file.touch()
+        return artifact(file.parent, file, "torch", "fp32")
+
+    def test_a_session_computes_what_torch_computes(self, given: Artifact, work: Work) -> None:
+        """A session takes and gives tensors by name, and says what it runs on."""
+        runtime = self.make()
+        if runtime.compiles:
+            given = of(runtime.compile(given, work), work)
+        with runtime.open(given, torch_model, work) as session:
+            outputs = session.run(feeds(2))
+            assert session.device
+        expected = torch_model().reference({"x": feeds(2)["x"][0]})["y"]
+        assert snr_db(expected, outputs["y"][0]) > self.agreement_db

@@ -1,0 +1,93 @@
+"""What every dataset must keep: honest ids, items that fit, and files that stay in their folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar
+
+from core.conformance.base import PluginSuite
+from core.exchange import Split
+from core.play import checked_items
+from core.values import Signature
+
+__all__ = ["DatasetSuite"]
+
+
+class DatasetSuite(PluginSuite):
+    """Name the `signature` of a model that the data fits, and the `splits` that it has.
+
+    Set `disjoint = False` for a dataset that gives the same files for both splits; the run
+    refuses to evaluate on what it calibrated on.
+    """
+
+    signature: ClassVar[Signature]
+    splits: ClassVar[tuple[Split, ...]] = ("calibration", "evaluation")
+    disjoint: ClassVar[bool] = True
+
+    def test_ids_match_the_items(self) -> None:
+        """`identity` names the items in order without reading them, each once."""
+        for split in self.splits:
+            dataset = self.make()
+            ids = dataset.identity(split)
+            assert [item.id for item in dataset.items(split, self.signature)] == list(ids)
+            assert len(set(ids)) == len(ids) > 0
+
+    def test_the_splits_share_nothing(self) -> None:
+        """What is calibrated on is never evaluated on."""
+        if self.disjoint and len(self.splits) > 1:
+            first, second = (set(self.make().identity(split)) for split in self.splits)
+            assert first & second == set()
+
+    def test_items_fit_the_signature(self) -> None:
+        """Every input is float32, finite, and of the axes that the model takes."""
+        for split in self.splits:
+            for item in checked_items(self.make(), split, self.signature):
+                for spec in self.signature.inputs:
+                    array = item.inputs[spec.name]
+                    assert array.dtype.name == "float32"
+                    for length, size in zip(array.shape, spec.shape, strict=True):
+                        assert isinstance(size, str) or length == size
+
+    def test_items_are_the_same_twice(self) -> None:
+        """Two passes give equal arrays."""
+        for split in self.splits:
+            dataset = self.make()
+            passes = zip(
+                dataset.items(split, self.signature),
+                dataset.items(split, self.signature),
+                strict=True,
+            )
+            for first, second in passes:
+                for name, array in first.inputs.items():
+                    assert (array == second.inputs[name]).all()
+
+    def test_save_stays_in_its_folder(self, tmp_path: Path) -> None:
+        """What `save` says that it wrote is there, below the folder that it was given."""
+        import numpy as np
+
+        dataset = self.make()
+        item = next(iter(dataset.items(self.splits[-1], self.signature)))
+        lengths = {
+            axis: item.inputs[spec.name].shape[spec.axis(axis)]
+            for spec in self.signature.inputs
+            for axis in spec.axes
+        }
+        outputs = {
+            spec.name: np.zeros(
+                [
+                    lengths[axis] if isinstance(size, str) else size
+                    for axis, size in zip(spec.axes, spec.shape, strict=True)
+                ],
+                dtype=np.float32,
+            )
+            for spec in self.signature.outputs
+        }
+        folder = tmp_path / "run"
+        folder.mkdir()
+        saved = dataset.save(item, outputs, self.signature, folder)
+        assert saved
+        for one in saved:
+            file = (folder / one.path).resolve()
+            assert file.is_file()
+            assert file.is_relative_to(folder.resolve())
+        assert [p.name for p in tmp_path.iterdir()] == ["run"]

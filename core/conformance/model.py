@@ -1,0 +1,103 @@
+"""What every model must keep: safe files, an honest signature, and a core that adds up."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from core.conformance.base import PluginSuite
+from core.exchange import Work
+from core.kinds import Dsp
+from core.material import folder_digest
+from core.measure import snr_db
+from core.values import Artifact
+
+if TYPE_CHECKING:
+    from core.values import Tensors
+
+__all__ = ["ModelSuite"]
+
+PICKLES = (".pt", ".pth", ".th", ".pkl", ".pickle", ".bin", ".ckpt")
+
+
+class ModelSuite(PluginSuite):
+    """Name the `dsp` plugin (made) that the model needs, and a `window` in lengths per axis."""
+
+    dsp: ClassVar[Dsp[Any]]
+    window: ClassVar[dict[str, int]]
+    agreement_db: ClassVar[float] = 100.0
+
+    def fetched(self, work: Work) -> Artifact:
+        """Return what `fetch` made, as the run would hold it."""
+        made = self.make().fetch(work)
+        return Artifact(
+            str(work.folder),
+            str(made.path),
+            made.format,
+            made.precision,
+            folder_digest(work.folder),
+            made.path.stat().st_size,
+            ("model",),
+            made.model,
+        )
+
+    def piece(self, artifact: Artifact) -> Tensors:
+        """Return one window of noise that fits the model."""
+        import numpy as np
+
+        random = np.random.default_rng(5)
+        return {
+            spec.name: (
+                0.1
+                * random.standard_normal(
+                    [
+                        self.window[axis] if isinstance(size, str) else size
+                        for axis, size in zip(spec.axes, spec.shape, strict=True)
+                    ]
+                )
+            ).astype(np.float32)
+            for spec in artifact.info.signature.inputs
+        }
+
+    def test_plan_agrees_with_what_is_fetched(self, work: Work) -> None:
+        """The plan says format, dsp and axes as the fetched model turns out to have them."""
+        plan, artifact = self.make().plan(), self.fetched(work)
+        assert plan.format == artifact.format
+        assert plan.dsp == self.dsp.name
+        assert {a for s in artifact.info.signature.inputs for a in s.axes} == set(plan.axes)
+
+    def test_identity_is_stable(self) -> None:
+        """Two plugins with the same options have the same identity."""
+        assert self.make().identity() == self.make().identity() != ""
+
+    def test_no_pickle_is_written(self, work: Work) -> None:
+        """Weights are kept in a format that cannot run code when it is read."""
+        self.fetched(work)
+        assert [p.name for p in Path(work.folder).rglob("*") if p.suffix in PICKLES] == []
+
+    def test_reference_keeps_the_signature(self, work: Work) -> None:
+        """The model's own forward gives the outputs of the signature, float32 and finite."""
+        import numpy as np
+
+        artifact = self.fetched(work)
+        outputs = self.make().open(artifact, self.window).reference(self.piece(artifact))
+        for spec in artifact.info.signature.outputs:
+            assert outputs[spec.name].dtype == np.float32
+            assert outputs[spec.name].ndim == len(spec.axes)
+            assert np.isfinite(outputs[spec.name]).all()
+
+    def test_core_and_dsp_make_the_whole(self, work: Work) -> None:
+        """dsp, core and inverse dsp give what the model's own forward gives."""
+        import torch
+
+        artifact = self.fetched(work)
+        opened, piece = self.make().open(artifact, self.window), self.piece(artifact)
+        transform = self.dsp.bind(artifact.info)
+        feeds, remembered = transform.forward(piece)
+        with torch.no_grad():
+            given = opened.core(*(torch.from_numpy(feeds[n]) for n in artifact.info.core_inputs))
+        arrays = [t.numpy() for t in (given if isinstance(given, tuple) else (given,))]
+        cores = dict(zip(artifact.info.core_outputs, arrays, strict=True))
+        outputs, reference = transform.inverse(cores, remembered), opened.reference(piece)
+        for name, array in reference.items():
+            assert snr_db(array, outputs[name]) > self.agreement_db

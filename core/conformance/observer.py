@@ -1,0 +1,55 @@
+"""What evaluators and reporters must keep: finite numbers with a device, files in their folder."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import ClassVar
+
+import pluggy
+
+from core import hooks
+from core.conformance.base import PluginSuite
+from core.exchange import Played
+from core.record import RunRecord
+from core.values import Signature
+
+__all__ = ["EvaluatorSuite", "ReporterSuite"]
+
+
+class EvaluatorSuite(PluginSuite):
+    """Name one item that was `played`, and the `signature` of the model that played it."""
+
+    signature: ClassVar[Signature]
+    played: ClassVar[Played]
+
+    def test_every_metric_is_finite_and_says_where(self) -> None:
+        """Each number can be shown and plotted, and names what it was measured on."""
+        metrics = self.make().evaluate(self.played, self.signature)
+        assert metrics
+        for metric in metrics:
+            assert math.isfinite(metric.value), metric
+            assert metric.device == self.played.device, metric
+            assert metric.unit, metric
+
+
+class ReporterSuite(PluginSuite):
+    """Name the `record` of a run to report on; its saved files may be missing."""
+
+    record: ClassVar[RunRecord]
+
+    def test_it_reports_into_the_run_folder(self, tmp_path: Path) -> None:
+        """It takes part through the hooks, and writes nowhere but into the run folder."""
+        folder = tmp_path / "run"
+        folder.mkdir()
+        manager = pluggy.PluginManager(hooks.PROJECT)
+        manager.add_hookspecs(hooks)
+        manager.register(self.make())
+        manager.check_pending()
+        for stage in self.record.stages:
+            manager.hook.luthier_stage_started(stage=stage.name, title=stage.title)
+            manager.hook.luthier_stage_progress(stage=stage.name, done=1, total=2, message="half")
+            manager.hook.luthier_stage_finished(record=stage)
+        manager.hook.luthier_run_finished(record=self.record, folder=str(folder))
+        manager.hook.luthier_run_placed(folder=str(folder))
+        assert [p.name for p in tmp_path.iterdir()] == ["run"]

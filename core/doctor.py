@@ -1,0 +1,72 @@
+"""`mode=doctor`: what works on this machine, and the command that mends what does not."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+import shutil
+import sys
+
+import psutil
+from rich.console import Console
+
+from core.registry import Registry
+from core.store import Store, default_root
+
+__all__ = ["examine", "machine", "versions"]
+
+REPORTED = (
+    "luthier",
+    "torch",
+    "demucs",
+    "onnx",
+    "onnxruntime",
+    "onnxruntime-qnn",
+    "onnxsim",
+    "numpy",
+    "hydra-core",
+    "qai-hub",
+    "tensorrt",
+)
+
+
+def machine() -> str:
+    """Return the machine in words: processor, cores, memory, system."""
+    memory = psutil.virtual_memory().total / 2**30
+    return (
+        f"{platform.machine()}, {psutil.cpu_count()} cores, {memory:.0f} GiB memory, "
+        f"{platform.system()}, Python {platform.python_version()}"
+    )
+
+
+def versions() -> dict[str, str]:
+    """Return the installed versions of the libraries that results depend on."""
+    found = {}
+    for name in REPORTED:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def examine(registry: Registry) -> None:
+    """Print the machine, the libraries, the store, and every plugin that cannot run here."""
+    console = Console(highlight=False)
+    console.print(f"[bold]machine[/bold]  {machine()}")
+    root = Store(default_root()).root
+    existing = next(p for p in (root, *root.parents) if p.exists())
+    free = shutil.disk_usage(existing).free / 2**30
+    console.print(f"[bold]store[/bold]    {root} ({free:.0f} GiB free)")
+    console.print(f"[bold]python[/bold]   {sys.executable}\n")
+    for name, version in versions().items():
+        console.print(f"  [green]ok[/green]  {name} {version}")
+    ready = broken = 0
+    for entry in registry:
+        problem = entry.problem()
+        if problem:
+            broken += 1
+            console.print(f"  [yellow]--[/yellow]  {entry.kind} `{entry.name}`: {problem}")
+        else:
+            ready += 1
+    console.print(f"\n{ready} plugins ready, {broken} not")

@@ -1,0 +1,138 @@
+"""The run folder: what a run leaves for a person, whole or not at all.
+
+outputs/<recipe>/<time>/
+    stems/…, report.html, report.json    written by the dataset and the reporters
+    recipe.lock.yaml                     a recipe that reproduces the run
+    bundle/                              what is shipped to the device
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import yaml
+
+from core.assembly import Assembly
+from core.config import PLURAL, SLOTS
+from core.errors import StoreError
+from core.kinds import Runtime
+from core.material import file_digest
+from core.values import Artifact
+
+__all__ = ["lock", "new_folder", "write_bundle"]
+
+
+@contextmanager
+def new_folder(root: Path, recipe: str) -> Iterator[tuple[Path, Path]]:
+    """Give a temporary folder and the name that it gets once the block ended well."""
+    parent = root.expanduser().resolve() / recipe
+    name = datetime.now().astimezone().strftime("%Y-%m-%d_%H-%M-%S")
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        final = _free_name(parent, name)
+        partial = parent / f".{final.name}.partial-{os.getpid()}"
+        partial.mkdir()
+    except OSError as error:
+        raise _unwritable(error, parent) from error
+    try:
+        yield partial, final
+        partial.rename(final)
+    except OSError as error:
+        raise _unwritable(error, parent) from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _free_name(parent: Path, name: str) -> Path:
+    """Return a name that is free: two runs may end within one second."""
+    number = 1
+    while (parent / name).exists():
+        number += 1
+        name = f"{name.partition('.')[0]}.{number}"
+    return parent / name
+
+
+def _unwritable(error: OSError, parent: Path) -> StoreError:
+    return StoreError(
+        f"the run folder cannot be written: {error.strerror or error}",
+        f"at: {error.filename or parent}",
+        "free some room, or choose another place: output=/path/to/folder",
+    )
+
+
+def lock(config: dict[str, Any], model: Artifact, versions: dict[str, str]) -> str:
+    """Return a recipe in YAML that holds every option, with the hashes and versions as comments."""
+    recipe: dict[str, Any] = {"title": config.get("title", "")}
+    for key in ("target", "precision"):
+        if (config.get(key) or {}).get("name"):
+            recipe[key] = config[key]["name"]
+    for slot in SLOTS:
+        node = config.get(slot)
+        if slot in PLURAL:
+            recipe[slot] = {
+                name: {k: v for k, v in (options or {}).items() if k != "plugin"}
+                for name, options in (node or {}).items()
+            }
+        elif node is not None:
+            recipe[slot] = node
+    recipe["measure"] = config.get("measure")
+    head = [
+        "# Reproduces this run: python -m core recipe=recipe.lock.yaml",
+        f"# weights sha256: {model.sha256}",
+        *(f"# {name} {version}" for name, version in versions.items()),
+    ]
+    body: str = yaml.safe_dump(recipe, sort_keys=False, allow_unicode=True)
+    return "\n".join([*head, body])
+
+
+def write_bundle(
+    folder: Path, assembly: Assembly, runtime: Runtime[Any], artifact: Artifact
+) -> None:
+    """Write what a device needs: the model, its description, and how to load it."""
+    bundle = folder / "bundle"
+    shutil.copytree(artifact.folder, bundle)
+    files = {
+        p.relative_to(bundle).as_posix(): file_digest(p)
+        for p in sorted(bundle.rglob("*"))
+        if p.is_file()
+    }
+    info = artifact.info
+    about = {
+        "recipe": assembly.recipe,
+        "target": msgspec.to_builtins(assembly.target),
+        "format": artifact.format,
+        "precision": artifact.precision,
+        "main_file": Path(artifact.path).name,
+        "files_sha256": files,
+        "signature": msgspec.to_builtins(info.signature),
+        "core": {"inputs": info.core_inputs, "outputs": info.core_outputs},
+        "dsp": {"plugin": assembly.dsp.name, "facts": info.dsp_facts},
+        "chunker": {
+            "plugin": assembly.chunker.name,
+            "options": msgspec.to_builtins(assembly.chunker.options),
+        },
+        "weights": info.weights,
+        "licence": info.licence,
+    }
+    (bundle / "metadata.json").write_text(json.dumps(about, indent=1), encoding="utf-8")
+    (bundle / "README.md").write_text(_readme(assembly, runtime, artifact), encoding="utf-8")
+
+
+def _readme(assembly: Assembly, runtime: Runtime[Any], artifact: Artifact) -> str:
+    name = Path(artifact.path).name
+    return (
+        f"# {assembly.title or assembly.recipe}\n\n"
+        f"`{name}`: {artifact.format}, {artifact.precision}, for "
+        f"{assembly.target.title or runtime.name}.\n"
+        f"Weights: {artifact.info.weights}. Licence: {artifact.info.licence or 'not stated'}.\n\n"
+        "`metadata.json` holds the signature, the chunking, the facts of the dsp, and the hashes.\n\n"
+        f"## Load it\n\n```python\n{runtime.how_to_load(artifact).strip()}\n```\n"
+    )

@@ -1,0 +1,151 @@
+"""One job: a composed config becomes a plan, a run, a run folder and a report."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, cast
+
+from omegaconf import DictConfig, OmegaConf
+
+from core import folder
+from core.assembly import assemble
+from core.config import Mode
+from core.doctor import machine, versions
+from core.exchange import Saved
+from core.plan import Plan, make_plan
+from core.record import BudgetLine, RunRecord
+from core.registry import Registry
+from core.run import Outcome, execute
+from core.store import Store, default_root
+from core.values import Artifact, Fact, Notice
+from core.whole import place_saved, read_metrics
+
+__all__ = ["run"]
+
+
+def run(cfg: DictConfig, registry: Registry, recipe: str, recipes: Sequence[str]) -> None:
+    """Plan the job and, unless `mode=plan`, execute it."""
+    assembly = assemble(cfg, registry, recipe, recipes)
+    store = Store(Path(cfg.store) if cfg.store else default_root())
+    plan = make_plan(assembly, registry, store)
+    if cfg.mode is Mode.plan:
+        from core.show_plan import show
+
+        show(plan)
+        return
+    for reporter in assembly.reporter:
+        registry.manager.register(reporter, name=f"reporter:{reporter.name}")
+    try:
+        _run(cfg, registry, plan, store)
+    finally:
+        for reporter in assembly.reporter:
+            registry.manager.unregister(reporter)
+
+
+def _run(cfg: DictConfig, registry: Registry, plan: Plan, store: Store) -> None:
+    hook, assembly = registry.manager.hook, plan.assembly
+    started, clock = datetime.now(UTC), time.perf_counter()
+    hook.luthier_run_started(plan=plan)
+    outcome = execute(plan, store, hook)
+    config = cast("dict[str, Any]", OmegaConf.to_container(cfg, resolve=True, enum_to_str=True))
+    with folder.new_folder(Path(cfg.output), assembly.recipe) as (partial, final):
+        saved = place_saved(outcome.artifacts["save"], partial)
+        text = folder.lock(config, outcome.artifacts["model"], versions())
+        (partial / "recipe.lock.yaml").write_text(text, encoding="utf-8")
+        folder.write_bundle(partial, assembly, assembly.runtime, _shipped(outcome))
+        record = _record(plan, outcome, saved, text, started, time.perf_counter() - clock)
+        hook.luthier_run_finished(record=record, folder=str(partial))
+    hook.luthier_run_placed(folder=str(final))
+
+
+def _shipped(outcome: Outcome) -> Artifact:
+    """Return the artifact that goes to the device: what the runtime compiled, or was given."""
+    if "runtime" in outcome.artifacts:
+        return outcome.artifacts["runtime"]
+    return outcome.artifacts[str(outcome.artifacts["play"].facts["source"])]
+
+
+def _record(
+    plan: Plan,
+    outcome: Outcome,
+    saved: tuple[Saved, ...],
+    config: str,
+    started: datetime,
+    seconds: float,
+) -> RunRecord:
+    assembly, artifacts = plan.assembly, outcome.artifacts
+    info, played, probe = artifacts["model"].info, artifacts["play"], artifacts.get("probe")
+    on_target = [a.facts.get("on_target") for a in (played, probe) if a is not None]
+    return RunRecord(
+        recipe=assembly.recipe,
+        title=assembly.title,
+        started=started.isoformat(timespec="seconds"),
+        seconds=seconds,
+        target=assembly.target,
+        precision=assembly.precision,
+        signature=info.signature,
+        weights=info.weights,
+        parameters=info.parameters,
+        licence=info.licence,
+        notices=_notices(info.notices, artifacts),
+        stages=tuple(outcome.records),
+        budget=tuple(_budget(artifacts)),
+        metrics=tuple(read_metrics(artifacts["evaluate"])),
+        saved=saved,
+        played_on=str(played.facts["device"]),
+        probed_on=str(probe.facts["device"]) if probe else "",
+        target_took_part=any(on_target),
+        config=config,
+        versions=versions(),
+        machine=machine(),
+    )
+
+
+def _notices(of_model: tuple[Notice, ...], artifacts: dict[str, Artifact]) -> tuple[Notice, ...]:
+    """Return every notice once: the model's first, then those of the stages in order."""
+    every = [*of_model, *(n for artifact in artifacts.values() for n in artifact.notices)]
+    return tuple(dict.fromkeys(every))
+
+
+def _budget(artifacts: dict[str, Artifact]) -> list[BudgetLine]:
+    """Return the error budget: a line per stage, then the device, then the chunking."""
+    lines = [
+        _line(name.removeprefix("budget."), artifact.facts)
+        for name, artifact in artifacts.items()
+        if name.startswith("budget.")
+    ]
+    if "probe" in artifacts:
+        lines.append(_line("probe", artifacts["probe"].facts))
+    window = artifacts["reference"].facts.get("train_window")
+    lines.append(
+        BudgetLine(
+            "chunk",
+            float(str(artifacts["evaluate"].facts["chunk_snr_db"])),
+            "CPU (PyTorch)",
+            note=f"windows of the recipe against those of the training ({window}), whole input",
+        )
+    )
+    return lines
+
+
+def _line(stage: str, facts: dict[str, Fact]) -> BudgetLine:
+    seconds = [float(s) for s in _list(facts, "seconds")]
+    agreement = facts.get("agreement_db")
+    return BudgetLine(
+        stage=stage,
+        snr_db=float(str(facts["snr_db"])),
+        device=str(facts["device"]),
+        windows=int(str(facts["windows"])),
+        labels=tuple(str(label) for label in _list(facts, "labels")),
+        label_snr_db=tuple(float(v) for v in _list(facts, "label_snr_db")),
+        seconds_per_window=sum(seconds) / len(seconds) if seconds else None,
+        agreement_db=float(agreement) if isinstance(agreement, float) else None,
+    )
+
+
+def _list(facts: dict[str, Fact], name: str) -> list[str | float]:
+    value = facts.get(name)
+    return value if isinstance(value, list) else []

@@ -1,0 +1,39 @@
+"""`mode=plan`: the steps of a recipe as a table."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.table import Table
+
+from core.plan import Plan, Planned
+
+__all__ = ["show"]
+
+
+def show(plan: Plan) -> None:
+    """Print every step with what it takes and gives, its options, and why it would run."""
+    console = Console(highlight=False)
+    assembly = plan.assembly
+    console.print(f"[bold]{assembly.recipe}[/bold]  {assembly.title}")
+    if assembly.target.name:
+        console.print(f"target {assembly.target.title}, precision {assembly.precision}")
+    console.print()
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    for heading in ("step", "by", "takes → gives", "state", "why"):
+        table.add_column(heading, overflow="fold")
+    for planned in plan.steps:
+        table.add_row(*_row(planned))
+    console.print(table)
+    for planned in plan.steps:
+        if planned.step.options:
+            options = ", ".join(f"{k}={v}" for k, v in planned.step.options.items())
+            console.print(f"[dim]{planned.step.name}: {options}[/dim]", soft_wrap=True)
+    console.print(f"\n{plan.to_run} of {len(plan.steps)} steps would run; nothing was executed")
+
+
+def _row(planned: Planned) -> tuple[str, str, str, str, str]:
+    step = planned.step
+    takes = f"{step.takes.format} {step.takes.precision} → " if step.takes else ""
+    gives = f"{step.gives.format} {step.gives.precision}" if step.gives else ""
+    state = "[green]kept[/green]" if planned.kept else "[yellow]would run[/yellow]"
+    return step.name, step.plugin, takes + gives, state, planned.why

@@ -1,0 +1,126 @@
+"""Turns Hydra's and OmegaConf's errors into ours: what, where, what is possible, what next."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from hydra.errors import (
+    HydraException,
+    MissingConfigException,
+    OverrideParseException,
+)
+from omegaconf import OmegaConf
+from omegaconf.errors import (
+    ConfigKeyError,
+    InterpolationKeyError,
+    OmegaConfBaseException,
+    ValidationError,
+)
+
+from core.config import SLOTS, Settings
+from core.errors import ConfigError, did_you_mean
+
+__all__ = ["FOREIGN", "translate"]
+
+#: What Hydra and OmegaConf raise for a config that cannot be.
+FOREIGN = (HydraException, OmegaConfBaseException)
+
+
+def translate(error: Exception) -> ConfigError:
+    """Return the message a person needs for an error of Hydra's or OmegaConf's."""
+    for link in _causes(error):
+        if isinstance(link, MissingConfigException):
+            return _missing(link)
+        if isinstance(link, OverrideParseException):
+            return ConfigError(
+                f"`{link.override}` is no override",
+                "write: key=value, quoted where the value holds spaces, commas or brackets",
+                f"for example: '{link.override.partition('=')[0]}=\"a value\"'",
+            )
+        if isinstance(link, ValidationError):
+            return _invalid(link)
+        if isinstance(link, InterpolationKeyError):
+            return _unknown_fact(link)
+        if isinstance(link, ConfigKeyError | AttributeError):
+            return _unknown_key(error, link)
+    first, *rest = str(error).splitlines() or [type(error).__name__]
+    group = re.match(r"Could not override '([^']+)'", first)
+    if group:
+        return _unknown_group(group[1])
+    return ConfigError(first, *rest)
+
+
+def _causes(error: BaseException) -> Iterable[BaseException]:
+    link: BaseException | None = error
+    while link is not None:
+        yield link
+        link = link.__cause__ or link.__context__
+
+
+def _missing(error: MissingConfigException) -> ConfigError:
+    """`recipe=typo`, or any other choice of a group that does not exist."""
+    wanted = error.missing_cfg_file or ""
+    group, _, name = wanted.rpartition("/")
+    options = [o for o in error.options or [] if o != "schema"]
+    return ConfigError(
+        f"no {group or 'config'} is named `{name}`",
+        did_you_mean(name, options),
+        f"{group} can be: {', '.join(options)}" if options else "",
+        "see them all: python -m core mode=list",
+    )
+
+
+def _invalid(error: ValidationError) -> ConfigError:
+    """A value of the wrong type."""
+    first = str(error.msg or error).splitlines()[0]
+    kind = getattr(error.ref_type, "__name__", None)
+    enum = re.search(r"expected one of \[(.*)\]", first)
+    value = re.search(r"[Vv]alue '([^']*)'", first)
+    wrong = value[1] if value else ""
+    values = enum[1].replace("'", "").split(", ") if enum else []
+    names = [v.rpartition(".")[2] for v in values]
+    return ConfigError(
+        f"`{error.full_key}` cannot be `{wrong}`" if wrong else f"`{error.full_key}`: {first}",
+        first if not names else "",
+        did_you_mean(wrong, names),
+        f"it can be: {', '.join(names)}" if names else "",
+        f"it takes: {kind}" if kind and not names and kind != "Any" else "",
+    )
+
+
+def _unknown_key(error: Exception, link: BaseException) -> ConfigError:
+    """An option that the plugin does not have, or a key that the config does not have."""
+    full = str(getattr(link, "full_key", "") or "")
+    written = re.match(r"Could not override '([^']+)'", str(error))
+    full = full or (written[1] if written else str(link).splitlines()[0])
+    parent_path, _, key = full.rpartition(".")
+    parent = getattr(link, "parent_node", None)
+    known = [str(k) for k in parent] if parent is not None and OmegaConf.is_dict(parent) else []
+    known = [k for k in known if k not in ("plugin", "hydra")]
+    if not parent_path:
+        known = sorted({*known, *Settings.__dataclass_fields__, "recipe"})
+    return ConfigError(
+        f"there is no option `{full}`",
+        did_you_mean(key, known),
+        f"{parent_path or 'the config'} has: {', '.join(known)}" if known else "",
+        "" if parent_path else "see them with their values: python -m core recipe=<name> --cfg job",
+    )
+
+
+def _unknown_group(written: str) -> ConfigError:
+    group = written.partition("@")[0]
+    known = ["recipe", "target", "precision", *SLOTS]
+    return ConfigError(
+        f"there is no option or stage `{written}`",
+        did_you_mean(group, known),
+        f"stages: {', '.join(known)}",
+    )
+
+
+def _unknown_fact(error: InterpolationKeyError) -> ConfigError:
+    return ConfigError(
+        f"`{error.full_key}` needs a value that the config does not give",
+        str(error.msg or error).splitlines()[0],
+        "choose a target that has it, or give the option a value",
+    )

@@ -1,0 +1,180 @@
+"""Overlapping windows, joined with triangular weights: `demucs.apply.apply_model`.
+
+The formulas are those of `apply_model(split=True, shifts=0)` and `TensorChunk.padded` of demucs
+4.1.0, so that a song that is cut here sounds as it does in demucs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from core import Chunker, Joiner, Signature, StageError, Window, hookimpl
+
+if TYPE_CHECKING:
+    from core.values import Array, Tensors
+
+__all__ = ["OverlapAdd"]
+
+
+@dataclass
+class OverlapAddOptions:
+    """How long the windows are, how far they overlap, and along which axis they lie."""
+
+    length: int = 44100
+    """Length of a window in samples of the input."""
+    overlap: float = 0.25
+    """Share of a window that the next one covers again, from 0 to below 1."""
+    power: float = 1.0
+    """Exponent of the triangular weight, 1 or more: the higher, the sharper the transition."""
+    axis: str = "time"
+    """Name of the axis that is cut."""
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for windows that cannot cover an input."""
+        if self.length < 1:
+            raise ValueError(f"`length` is {self.length}: a window holds at least 1 sample")
+        if not 0 <= self.overlap < 1:
+            raise ValueError(f"`overlap` is {self.overlap}: give a share from 0 to below 1")
+        if self.stride < 1:
+            raise ValueError(
+                f"`overlap` {self.overlap} leaves no step between windows of {self.length} samples"
+            )
+        if not self.power >= 1:
+            raise ValueError(f"`power` is {self.power}: give 1 or more")
+
+    @property
+    def stride(self) -> int:
+        """Return the samples from one window's start to the next."""
+        return int((1 - self.overlap) * self.length)
+
+
+class OverlapAdd(Chunker[OverlapAddOptions]):
+    """Cuts one axis into windows of one length that overlap, and fades from each to the next."""
+
+    name = "overlap_add"
+    Options = OverlapAddOptions
+
+    def window(self) -> Mapping[str, int]:
+        """Return the length of a window."""
+        return {self.options.axis: self.options.length}
+
+    def split(self, lengths: Mapping[str, int]) -> Sequence[Window]:
+        """Return a window per stride; those that reach over the end are cut short there."""
+        axis, total = self.options.axis, lengths[self.options.axis]
+        return [
+            Window(index, {axis: start}, {axis: min(start + self.options.length, total)})
+            for index, start in enumerate(range(0, total, self.options.stride))
+        ]
+
+    def cut(self, inputs: Tensors, window: Window, signature: Signature) -> Tensors:
+        """Return one window, of full length, with the piece that counts in its middle.
+
+        Around a short piece lies what the input holds there, and zeros beyond its ends.
+        """
+        import numpy as np
+
+        axis, length = self.options.axis, self.options.length
+        first = window.start[axis] - _before(window, axis, length)
+        pieces = dict(inputs)
+        for spec in signature.inputs:
+            if axis not in spec.axes:
+                continue
+            array, at = inputs[spec.name], spec.axis(axis)
+            total = array.shape[at]
+            inside = range(max(0, first), min(total, first + length))
+            widths = [(0, 0)] * array.ndim
+            widths[at] = (inside.start - first, first + length - inside.stop)
+            index = (slice(None),) * at + (slice(inside.start, inside.stop),)
+            pieces[spec.name] = np.pad(array[index], widths)
+        return pieces
+
+    def resized(self, window: Mapping[str, int]) -> OverlapAdd:
+        """Return a chunker with windows as long as `window` says for this axis."""
+        length = window.get(self.options.axis)
+        return self if length is None else OverlapAdd(replace(self.options, length=length))
+
+    def joiner(self, lengths: Mapping[str, int], signature: Signature) -> Joiner:
+        """Return a joiner for outputs that have the axis, at the input's rate or a multiple."""
+        without = [s.name for s in signature.outputs if self.options.axis not in s.axes]
+        if without:
+            raise StageError(
+                f"chunker `overlap_add` cannot join `{without[0]}`, which has no axis "
+                f"`{self.options.axis}`",
+                "give such inputs whole: chunker=whole",
+            )
+        at = {spec.name: spec.axis(self.options.axis) for spec in signature.outputs}
+        return _OverlapAddJoiner(self.options, lengths[self.options.axis], at)
+
+
+def _before(window: Window, axis: str, length: int) -> int:
+    """Return how many samples lie in front of a window's piece: half of what is missing."""
+    return (length - (window.stop[axis] - window.start[axis])) // 2
+
+
+class _OverlapAddJoiner(Joiner):
+    """Adds weighted windows up as they come, and divides by the sum of the weights."""
+
+    def __init__(self, options: OverlapAddOptions, total: int, at: Mapping[str, int]) -> None:
+        self._options = options
+        self._total = total
+        self._at = at
+        self._sums: dict[str, Array] = {}
+        self._weights: dict[str, Array] = {}
+
+    def add(self, window: Window, outputs: Tensors) -> None:
+        """Weigh and add one window, whose outputs are `length` long, or longer by their rate."""
+        import numpy as np
+
+        axis, length = self._options.axis, self._options.length
+        for name, at in self._at.items():
+            output = np.moveaxis(outputs[name], at, -1)
+            scaled = output.shape[-1]
+            if name not in self._sums:
+                total = _scaled(self._total, scaled, length)
+                self._sums[name] = np.zeros((*output.shape[:-1], total), np.float32)
+                self._weights[name] = np.zeros(total, np.float32)
+            start, stop = (_scaled(p[axis], scaled, length) for p in (window.start, window.stop))
+            # demucs weighs a short piece with the start of the triangle, wherever it lay.
+            weight = _triangle(scaled, self._options.power)[: stop - start]
+            skip = min(_scaled(_before(window, axis, length), scaled, length),
+                       scaled - (stop - start))
+            self._sums[name][..., start:stop] += weight * output[..., skip : skip + stop - start]
+            self._weights[name][start:stop] += weight
+
+    def result(self) -> Tensors:
+        """Return the outputs, as long as the input or longer by their rate."""
+        import numpy as np
+
+        whole: dict[str, Array] = {}
+        for name, at in self._at.items():
+            weights = self._weights[name]
+            if not weights.all():
+                raise ValueError(f"no window covers {int((weights == 0).sum())} of `{name}`")
+            total = self._sums.pop(name)  # in place: a whole song's stems exist only once
+            total /= weights
+            whole[name] = np.moveaxis(total, -1, at)
+        return whole
+
+
+def _scaled(position: int, scaled: int, length: int) -> int:
+    """Return a position of the input on the output's scale, rounded half up in whole numbers."""
+    return (2 * position * scaled + length) // (2 * length)
+
+
+def _triangle(length: int, power: float) -> Array:
+    """Return the weight of every sample of a window, 1 in the middle."""
+    import numpy as np
+
+    half = length // 2
+    rising, falling = np.arange(1, half + 1), np.arange(length - half, 0, -1)
+    weight = np.concatenate([rising, falling]) / (length - half)
+    # demucs fails on its own assertion where a high power underflows to zero at the ends.
+    return np.maximum(weight**power, 1e-30).astype(np.float32)
+
+
+@hookimpl
+def luthier_plugins() -> list[type[OverlapAdd]]:
+    """Return the chunker plugin of this file."""
+    return [OverlapAdd]

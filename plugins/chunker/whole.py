@@ -1,0 +1,56 @@
+"""No cutting: the input is one window."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from core import Chunker, Joiner, NoOptions, Signature, Window, hookimpl
+
+if TYPE_CHECKING:
+    from core.values import Tensors
+
+__all__ = ["Whole"]
+
+
+class Whole(Chunker[NoOptions]):
+    """Gives every input to the model in one piece, whatever its length."""
+
+    name = "whole"
+
+    def window(self) -> Mapping[str, int]:
+        """Return nothing: no axis is cut."""
+        return {}
+
+    def split(self, lengths: Mapping[str, int]) -> Sequence[Window]:
+        """Return the one window, which covers everything."""
+        return (Window(0, {}, {}),)
+
+    def cut(self, inputs: Tensors, window: Window, signature: Signature) -> Tensors:
+        """Return the inputs as they are."""
+        return inputs
+
+    def joiner(self, lengths: Mapping[str, int], signature: Signature) -> Joiner:
+        """Return a joiner that keeps the outputs of the one window."""
+        return _Kept()
+
+
+class _Kept(Joiner):
+    """Holds the outputs of one window."""
+
+    def __init__(self) -> None:
+        self._outputs: Tensors = {}
+
+    def add(self, window: Window, outputs: Tensors) -> None:
+        """Keep the outputs."""
+        self._outputs = outputs
+
+    def result(self) -> Tensors:
+        """Return them."""
+        return self._outputs
+
+
+@hookimpl
+def luthier_plugins() -> list[type[Whole]]:
+    """Return the chunker plugin of this file."""
+    return [Whole]

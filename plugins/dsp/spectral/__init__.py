@@ -1,0 +1,1 @@
+"""The short-time Fourier transform of demucs in NumPy, and its inverse."""

@@ -1,0 +1,164 @@
+"""The STFT of demucs on the host: waveform to the core's inputs, and the core's outputs back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from core import Dsp, Fact, ModelInfo, StageError, Transform, hookimpl
+
+if TYPE_CHECKING:
+    from core.values import Array, Tensors
+
+__all__ = ["Stft"]
+
+#: What demucs adds to a standard deviation before it divides by it.
+EPSILON = 1e-5
+
+
+class Nyquist(Enum):
+    """What happens to the highest bin."""
+
+    drop = "drop"
+    keep = "keep"
+
+
+class Edges(Enum):
+    """How the inverse treats the first and last 3/2 hop of a window."""
+
+    demucs = "demucs"
+    whole = "whole"
+
+
+@dataclass
+class StftOptions:
+    """How far the transform follows demucs; a model must have been trained with the same."""
+
+    nyquist: Nyquist = Nyquist.drop
+    """`drop` the highest bin as demucs does, or `keep` it for a model that was trained so."""
+    edges: Edges = Edges.demucs
+    """`demucs` fades the ends of a window as demucs does; `whole` inverts them exactly."""
+
+
+class Stft(Dsp[StftOptions]):
+    """STFT and inverse STFT as demucs computes them, complex numbers as channels."""
+
+    name = "stft"
+    Options = StftOptions
+
+    def bind(self, info: ModelInfo) -> Transform:
+        """Return the transform for a model that says `nfft`, `hop` and names in `dsp_facts`."""
+        facts = _Facts.of(info)
+        return _BoundStft(
+            facts, self.options.nyquist is Nyquist.keep, self.options.edges is Edges.whole
+        )
+
+
+@dataclass(frozen=True)
+class _Facts:
+    """What a model must say of itself in `dsp_facts`: sizes, names of tensors, normalisation."""
+
+    nfft: int
+    hop: int
+    input: str
+    spec_input: str
+    time_output: str
+    spec_output: str
+    output: str
+    normalise: bool
+
+    @classmethod
+    def of(cls, info: ModelInfo) -> _Facts:
+        """Read the facts; raises StageError where one is missing or the sizes do not fit."""
+        types: dict[str, type[Fact]] = {
+            **dict.fromkeys(("nfft", "hop"), int),
+            **dict.fromkeys(("input", "spec_input", "time_output", "spec_output", "output"), str),
+            "normalise": bool,
+        }
+        wrong = [n for n, kind in types.items() if not isinstance(info.dsp_facts.get(n), kind)]
+        if wrong:
+            raise StageError(
+                f"dsp `stft` needs facts that the model does not give: {', '.join(wrong)}",
+                f"the model gives: {', '.join(sorted(info.dsp_facts)) or 'none'}",
+                "give them in `ModelInfo.dsp_facts`, or choose a model that needs dsp `none`",
+            )
+        facts = cls(**{name: info.dsp_facts[name] for name in types})  # type: ignore[arg-type]  # checked above
+        # With an odd hop, 3/2 hop is no whole number of samples: demucs asserts this too.
+        if facts.hop < 1 or facts.nfft != 4 * facts.hop or facts.hop % 2:
+            raise StageError(
+                f"dsp `stft` takes an even hop of a quarter of the window, as demucs does, "
+                f"but the model says nfft {facts.nfft} and hop {facts.hop}",
+            )
+        return facts
+
+
+@dataclass(frozen=True)
+class _BoundStft(Transform):
+    """The transform of one model; `mag` holds (real, imaginary) of channel 0, then of channel 1."""
+
+    facts: _Facts
+    keep_nyquist: bool
+    whole_edges: bool
+
+    def forward(self, window: Tensors) -> tuple[Tensors, Tensors]:
+        """Map (channel, time) to `mix` (1, channel, time) and `mag` (1, 2·channel, bin, frame).
+
+        Both are divided by their own standard deviation where the model wants it; the means and
+        deviations of the window are what `inverse` needs.
+        """
+        import numpy as np
+
+        from plugins.dsp.spectral.frames import spectrogram
+
+        mix = np.asarray(window[self.facts.input], np.float32)
+        spectrum = spectrogram(mix, self.facts.nfft, self.keep_nyquist)
+        channels, bins, frames = spectrum.shape
+        mag = np.empty((2 * channels, bins, frames), np.float32)
+        mag[0::2], mag[1::2] = spectrum.real, spectrum.imag
+        remembered: dict[str, Array] = {}
+        if self.facts.normalise:
+            mix, remembered["mix_mean"], remembered["mix_std"] = _normalised(mix)
+            mag, remembered["mag_mean"], remembered["mag_std"] = _normalised(mag)
+        return {self.facts.input: mix[None], self.facts.spec_input: mag[None]}, remembered
+
+    def inverse(self, outputs: Tensors, remembered: Tensors) -> Tensors:
+        """Sum both branches to (stem, channel, time).
+
+        `time_out` is (1, stem, channel, time) and keeps the length of the window; `spec_out` is
+        (1, stem, 2·channel, bin, frame).
+        """
+        import numpy as np
+
+        from plugins.dsp.spectral.frames import waveform
+
+        time, spec = outputs[self.facts.time_output][0], outputs[self.facts.spec_output][0]
+        if self.facts.normalise:
+            time = time * remembered["mix_std"] + remembered["mix_mean"]
+            spec = spec * remembered["mag_std"] + remembered["mag_mean"]
+        spectrum = np.empty((spec.shape[0], spec.shape[1] // 2, *spec.shape[2:]), np.complex64)
+        spectrum.real, spectrum.imag = spec[:, 0::2], spec[:, 1::2]
+        length = time.shape[-1]
+        stems = waveform(spectrum, self.facts.nfft, length, self.whole_edges)
+        return {self.facts.output: np.add(time, stems, dtype=np.float32)}
+
+
+def _normalised(x: Array) -> tuple[Array, Array, Array]:
+    """Return (x - mean) / (1e-5 + std), the mean and the unbiased std, as `HTDemucs.forward`.
+
+    Sums are taken in float64, because over the samples of a song float32 would lose digits.
+    """
+    import numpy as np
+
+    mean = np.asarray(x.mean(dtype=np.float64), np.float32)
+    centred = x - mean
+    # A single number has no spread; torch would answer NaN and silence the whole window.
+    freedom = max(1, x.size - 1)
+    std = np.asarray(np.sqrt(np.sum(np.square(centred), dtype=np.float64) / freedom), np.float32)
+    return centred / (np.float32(EPSILON) + std), mean, std
+
+
+@hookimpl
+def luthier_plugins() -> list[type[Stft]]:
+    """Return the dsp plugin of this file."""
+    return [Stft]

@@ -1,0 +1,6 @@
+"""What the exporters to ONNX share: options, the flow of an export, saving, facts, verification."""
+
+from plugins.exporter.graph_file.export import OnnxExporter, free_axes
+from plugins.exporter.graph_file.options import ExportOptions, ExternalData
+
+__all__ = ["ExportOptions", "ExternalData", "OnnxExporter", "free_axes"]

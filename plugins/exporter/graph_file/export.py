@@ -1,0 +1,139 @@
+"""The flow of an export to ONNX: example inputs, the exporter's own part, save, verify, facts."""
+
+from __future__ import annotations
+
+import tempfile
+import warnings
+from abc import abstractmethod
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from core import Exporter, Library, Made, StageError, TorchModel, Work
+from plugins.exporter.graph_file.describe import describe
+from plugins.exporter.graph_file.options import ExportOptions
+from plugins.exporter.graph_file.save import clean, save
+from plugins.exporter.graph_file.verify import verify
+
+if TYPE_CHECKING:
+    import torch
+
+    from core import ArtifactSpec, TensorSpec
+    from core.values import Tensors
+
+__all__ = ["OnnxExporter", "free_axes"]
+
+
+class OnnxExporter(Exporter[ExportOptions]):
+    """What the exporters to ONNX share; each says how it traces in `trace`."""
+
+    Options = ExportOptions
+    libraries = (
+        Library("torch", "pip install torch"),
+        Library("onnx", "pip install onnx"),
+        Library("onnxruntime", "pip install onnxruntime"),
+    )
+
+    @property
+    def dynamic(self) -> bool:
+        """Return whether the graph serves windows of any length."""
+        return self.options.dynamic
+
+    def plan(self, spec: ArtifactSpec) -> ArtifactSpec:
+        """Map a torch module to an ONNX graph of the same precision."""
+        return type(spec)("onnx", spec.precision)
+
+    def run(self, model: TorchModel, feeds: Tensors, work: Work) -> Made:
+        """Export `model.core` for `feeds` (one array with a batch axis of 1 per core input).
+
+        Raises StageError when the module cannot be traced, or when the graph's outputs are
+        further from PyTorch's than `tolerance_db`.
+        """
+        import onnx
+
+        arguments = _arguments(model, feeds)
+        work.progress(0, 3, "tracing the module")
+        # A model over 2 GB is traced into one file per tensor, so it gets a folder of its own.
+        with tempfile.TemporaryDirectory(dir=work.folder) as scratch:
+            file = Path(scratch) / "traced.onnx"
+            try:
+                # What the tracers warn about (their deprecation, shapes turned into constants)
+                # is decided by the options or measured by `verify`; nobody can act on the text.
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")
+                    self.trace(model, arguments, file)
+            except Exception as error:
+                raise self._untraceable(error) from error
+            graph = onnx.load(str(file))
+        clean(graph)
+        self._check_axes(graph)
+        work.progress(1, 3, "writing the graph")
+        path = work.folder / "model.onnx"
+        save(graph, path, self.options.external_data)
+        facts = describe(graph)
+        del graph
+        if self.options.verify:
+            work.progress(2, 3, "comparing the graph with PyTorch")
+            facts["verify_snr_db"] = verify(path, model, feeds, self.options.tolerance_db)
+        work.progress(3, 3)
+        return Made(path, "onnx", "fp32", facts)
+
+    @abstractmethod
+    def trace(
+        self, model: TorchModel, arguments: tuple[torch.Tensor, ...], file: Path
+    ) -> None:
+        """Write the ONNX graph of `model.core` to `file`, with the names of the signature."""
+
+    def _untraceable(self, error: Exception) -> StageError:
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        return StageError(
+            f"exporter `{self.name}` cannot export the model: {type(error).__name__}",
+            lines[0][:200] if lines else "",
+            "try the other exporter (exporter=onnx or exporter=onnx_dynamo)",
+            "see the whole trace: hydra.verbose=true",
+        )
+
+    def _check_axes(self, graph: onnx.ModelProto) -> None:
+        """Refuse a graph that was to have free axes and in which a tracer fixed them all."""
+        if not self.options.dynamic:
+            return
+        free = any(d.dim_param for i in graph.graph.input for d in i.type.tensor_type.shape.dim)
+        if not free:
+            raise StageError(
+                f"exporter `{self.name}` fixed every axis of the graph, though `dynamic` is true",
+                "the module computes with the lengths of the example",
+                "export for one length: exporter.dynamic=false",
+            )
+
+
+def _arguments(model: TorchModel, feeds: Tensors) -> tuple[torch.Tensor, ...]:
+    import torch
+
+    missing = [name for name in model.info.core_inputs if name not in feeds]
+    if missing:
+        raise StageError(
+            f"the dsp gives no `{missing[0]}`, which the model's core takes",
+            f"the core takes: {', '.join(model.info.core_inputs)}",
+            f"the dsp gives: {', '.join(feeds) or 'nothing'}",
+        )
+    model.core.eval()
+    return tuple(torch.from_numpy(feeds[name]) for name in model.info.core_inputs)
+
+
+def free_axes(
+    name: str, specs: tuple[TensorSpec, ...], rank: int | None
+) -> dict[int, str]:
+    """Return the axes of one core tensor that a window cuts, with a name for each.
+
+    A tensor of the signature says so itself: an axis of any length has a string for its length,
+    and the batch axis comes in front. Of a tensor that the dsp makes (a spectrogram) nothing is
+    declared; time runs along its last axis. `rank` counts the batch axis; None where it is not
+    known, for an output.
+    """
+    for spec in specs:
+        if spec.name == name:
+            return {
+                index + 1: f"{name}_{axis}"
+                for index, (axis, length) in enumerate(zip(spec.axes, spec.shape, strict=True))
+                if isinstance(length, str)
+            }
+    return {} if rank is None else {rank - 1: f"{name}_last"}

@@ -1,0 +1,70 @@
+"""Proves that an exported graph computes what the torch module computes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from core import StageError
+from core.measure import snr_db
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from core import TorchModel
+    from core.values import Array, Tensors
+
+__all__ = ["verify"]
+
+
+def verify(path: Path, model: TorchModel, feeds: Tensors, tolerance_db: float) -> float:
+    """Return the lowest SNR in dB over all outputs, of ONNX Runtime's CPU against `model.core`.
+
+    Raises StageError, naming the worst output, when that is below `tolerance_db`.
+    """
+    expected = _torch_outputs(model, feeds)
+    actual = _graph_outputs(path, feeds)
+    worst_db, worst = float("inf"), ""
+    for name, reference in expected.items():
+        if actual[name].shape != reference.shape:
+            raise StageError(
+                f"the exported graph gives output `{name}` another shape than PyTorch",
+                f"graph: {'×'.join(map(str, actual[name].shape))}",
+                f"PyTorch: {'×'.join(map(str, reference.shape))}",
+                "try the other exporter: exporter=onnx or exporter=onnx_dynamo",
+            )
+        worst_db, worst = min((worst_db, worst), (snr_db(reference, actual[name]), name))
+    if worst_db < tolerance_db:
+        raise StageError(
+            f"the exported graph does not compute what PyTorch does: output `{worst}` has "
+            f"{worst_db:.1f} dB SNR, below {tolerance_db:g} dB",
+            "measured: example inputs, ONNX Runtime's CPU against the torch module in FP32",
+            "a branch on values, a random number or a cache in the model is traced as a constant",
+            "try the other exporter, or accept less: exporter.tolerance_db=...",
+        )
+    return worst_db
+
+
+def _torch_outputs(model: TorchModel, feeds: Tensors) -> dict[str, Array]:
+    import torch
+
+    with torch.no_grad():
+        outputs = model.core(*(torch.from_numpy(feeds[name]) for name in model.info.core_inputs))
+    tensors = (outputs,) if isinstance(outputs, torch.Tensor) else outputs
+    return {
+        name: tensor.numpy()
+        for name, tensor in zip(model.info.core_outputs, tensors, strict=True)
+    }
+
+
+def _graph_outputs(path: Path, feeds: Tensors) -> dict[str, Array]:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3  # its warnings are about the order of its own optimisers
+    session = onnxruntime.InferenceSession(
+        str(path), sess_options=options, providers=["CPUExecutionProvider"]
+    )
+    # An input that does not reach an output is not in the graph.
+    known = {i.name: feeds[i.name] for i in session.get_inputs()}
+    names = [output.name for output in session.get_outputs()]
+    return dict(zip(names, session.run(names, known), strict=True))

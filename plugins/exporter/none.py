@@ -1,0 +1,32 @@
+"""Exports nothing: for a runtime that plays the torch module itself."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from core import Exporter, Made, NoOptions, TorchModel, Work, hookimpl
+
+if TYPE_CHECKING:
+    from core.values import Tensors
+
+
+class NoExport(Exporter[NoOptions]):
+    """Leaves the torch module as it is, for the runtime `torch`."""
+
+    name = "none"
+    passes = True
+
+    @property
+    def dynamic(self) -> bool:
+        """Return True: a torch module takes windows of any length."""
+        return True
+
+    def run(self, model: TorchModel, feeds: Tensors, work: Work) -> Made:
+        """Never called: the stage passes its input on."""
+        raise TypeError("exporter `none` passes its input on and is never run")
+
+
+@hookimpl
+def luthier_plugins() -> list[type[NoExport]]:
+    """Return the plugin of this file."""
+    return [NoExport]

@@ -1,0 +1,61 @@
+"""Exports to ONNX through `torch.export` (dynamo), which reads the module's Python code."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from core import Library, TorchModel, hookimpl
+from plugins.exporter.graph_file import OnnxExporter, free_axes
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import torch
+
+
+class OnnxDynamo(OnnxExporter):
+    """Exports to ONNX through torch.export; ONNX Runtime cannot quantise every such graph."""
+
+    name = "onnx_dynamo"
+    libraries = (*OnnxExporter.libraries, Library("onnxscript", "pip install onnxscript"))
+
+    def trace(
+        self, model: TorchModel, arguments: tuple[torch.Tensor, ...], file: Path
+    ) -> None:
+        """Export `model.core`; raises where the code branches on the values of a tensor."""
+        import torch
+
+        info, shapes = model.info, None
+        if self.options.dynamic:
+            shapes = tuple(
+                {
+                    axis: torch.export.Dim.DYNAMIC
+                    for axis in free_axes(name, info.signature.inputs, tensor.dim())
+                }
+                for name, tensor in zip(info.core_inputs, arguments, strict=True)
+            )
+        # The exporter logs its own opset conversion and unused registrations as warnings.
+        logger = logging.getLogger("torch.onnx")
+        level = logger.level
+        logger.setLevel(logging.ERROR)
+        try:
+            torch.onnx.export(
+                model.core,
+                arguments,
+                file,
+                input_names=list(info.core_inputs),
+                output_names=list(info.core_outputs),
+                opset_version=self.options.opset,
+                dynamic_shapes=shapes,
+                dynamo=True,
+                verbose=False,
+            )
+        finally:
+            logger.setLevel(level)
+
+
+@hookimpl
+def luthier_plugins() -> list[type[OnnxDynamo]]:
+    """Return the plugin of this file."""
+    return [OnnxDynamo]

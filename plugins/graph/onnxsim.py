@@ -1,0 +1,140 @@
+"""Simplifies an ONNX graph with onnxsim: folds constants, removes what does nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from core import Fact, Graph, Library, Made, Notice, StageError, Work, hookimpl
+from plugins.graph.same_result import check_same, free_axes
+
+if TYPE_CHECKING:
+    import onnx
+
+    from core import Artifact
+
+#: Protobuf writes no message of 2 GiB or more; 64 MiB are left for the graph around the weights.
+ONE_FILE_BYTES = 2**31 - 64 * 2**20
+
+
+@dataclass
+class OnnxsimOptions:
+    """The options of onnxsim."""
+
+    check_n: int = 1
+    """How many random inputs the graph is compared on before and after; 0 for none."""
+    tolerance_db: float = 90.0
+    """Lowest signal-to-noise ratio against the graph before, in dB, that counts as the same."""
+    sizes: dict[str, int] = field(default_factory=dict)
+    """Length of each free axis for the comparison, by the axis's name in the graph."""
+    skip_optimizers: list[str] = field(default_factory=list)
+    """Names of onnxsim's optimisers to leave out."""
+    fold_up_to: str = "1.5GB"
+    """Constants larger than this stay computed; smaller is a larger graph but a smaller file."""
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for a negative `check_n`."""
+        if self.check_n < 0:
+            raise ValueError(f"`check_n` cannot be {self.check_n}; it is a number of inputs")
+
+
+class Onnxsim(Graph[OnnxsimOptions]):
+    """Simplifies the graph: HTDemucs goes from 3,518 to 1,321 nodes."""
+
+    name = "onnxsim"
+    Options = OnnxsimOptions
+    libraries = (
+        Library("onnxsim", "pip install onnxsim"),
+        Library("onnx", "pip install onnx"),
+        Library("onnxruntime", "pip install onnxruntime"),
+    )
+
+    def run(self, artifact: Artifact, work: Work) -> Made:
+        """Simplify `artifact`; raises StageError when the graph then computes something else."""
+        import onnx
+
+        before = onnx.load(artifact.path, load_external_data=False)
+        work.progress(0, 0, f"simplifying {len(before.graph.node)} nodes")
+        after = self._simplified(Path(artifact.path), work.folder)
+        path = work.folder / "model.onnx"
+        _save(after, path)
+        facts: dict[str, Fact] = {
+            "nodes_before": len(before.graph.node),
+            "nodes": len(after.graph.node),
+            "operators": _operators(after),
+        }
+        del after
+        notices: tuple[Notice, ...] = ()
+        unknown = free_axes(before.graph, self.options.sizes)
+        if self.options.check_n and unknown:
+            notices = (Notice(
+                "warning",
+                f"the simplified graph was not compared with the one before: the length of "
+                f"`{unknown[0]}` is free (graph.onnxsim.sizes gives one)",
+            ),)
+        elif self.options.check_n:
+            facts["verify_snr_db"] = check_same(
+                Path(artifact.path), path, self.options.check_n, self.options.tolerance_db,
+                self.options.sizes, work.progress,
+            )
+        return Made(path, artifact.format, artifact.precision, facts, notices)
+
+    def _simplified(self, source: Path, folder: Path) -> onnx.ModelProto:
+        """Return the simplified model with its weights.
+
+        It goes in and out as a file: a model over 2 GB fits no protobuf message, and onnxsim
+        0.8.1 only keeps its weights outside when it reads and writes files itself.
+        """
+        import onnx
+        import onnxsim
+
+        with tempfile.TemporaryDirectory(dir=folder) as scratch:
+            target = Path(scratch) / "simplified.onnx"
+            try:
+                # onnxsim prints tables and hints to the terminal that a reporter owns.
+                with contextlib.redirect_stdout(io.StringIO()):
+                    onnxsim.simplify(
+                        str(source),
+                        check_n=0,  # its own comparison has no unit; ours is in dB
+                        skipped_optimizers=list(self.options.skip_optimizers),
+                        tensor_size_threshold=self.options.fold_up_to,
+                        output_path=str(target),
+                    )
+            except Exception as error:
+                raise StageError(
+                    f"onnxsim cannot simplify the graph: {type(error).__name__}",
+                    str(error).strip().partition("\n")[0][:200],
+                    "leave the stage out: graph=[]",
+                ) from error
+            model = onnx.load(str(target))
+        # Notes of onnxsim about itself, on which `qnn_preprocess_model` crashes later.
+        del model.metadata_props[:]
+        return model
+
+
+def _save(model: onnx.ModelProto, path: Path, one_file_bytes: int = ONE_FILE_BYTES) -> None:
+    """Write one file, or a graph and one file of weights where one cannot hold them."""
+    import onnx
+
+    if sum(len(tensor.raw_data) for tensor in model.graph.initializer) <= one_file_bytes:
+        onnx.save(model, path)
+    else:
+        onnx.save(model, path, save_as_external_data=True, location=f"{path.name}.data")
+
+
+def _operators(model: onnx.ModelProto) -> list[str | float]:
+    """Return the operators by number, such as `Conv 96`."""
+    from collections import Counter
+
+    counts = Counter(node.op_type for node in model.graph.node)
+    return [f"{name} {count}" for name, count in counts.most_common()]
+
+
+@hookimpl
+def luthier_plugins() -> list[type[Onnxsim]]:
+    """Return the plugin of this file."""
+    return [Onnxsim]

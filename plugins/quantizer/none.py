@@ -1,0 +1,27 @@
+"""Quantises nothing: the graph stays as it was exported."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from core import Calibration, Made, NoOptions, Quantizer, Work, hookimpl
+
+if TYPE_CHECKING:
+    from core import Artifact
+
+
+class NoQuantizer(Quantizer[NoOptions]):
+    """Leaves the precision as it is."""
+
+    name = "none"
+    passes = True
+
+    def run(self, artifact: Artifact, calibration: Calibration, work: Work) -> Made:
+        """Never called: the stage passes its input on."""
+        raise TypeError("quantizer `none` passes its input on and is never run")
+
+
+@hookimpl
+def luthier_plugins() -> list[type[NoQuantizer]]:
+    """Return the plugin of this file."""
+    return [NoQuantizer]

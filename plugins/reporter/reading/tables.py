@@ -1,0 +1,116 @@
+"""Metrics as tables: one row per label (a stem), one column per measure, one table per item.
+
+The core and the evaluators name what they measured in `Metric.subject` as `<item>: <label>`.
+`all` (over all outputs) and `mean` (of the labels) share the row `overall`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from core.values import Metric
+
+__all__ = ["Column", "Table", "average", "others", "tables"]
+
+OVERALL = "overall"
+TITLES = {
+    "sdr": "SDR",
+    "si_sdr": "SI-SDR",
+    "sdr_reference": "SDR of FP32",
+    "sdr_drop": "SDR drop",
+    "sdr_mixture": "SDR of mixture",
+    "parity_snr": "SNR to FP32",
+    "seam_error": "seam error",
+    "latency": "latency per window",
+    "real_time_factor": "real-time factor",
+    "peak_memory": "peak memory",
+}
+
+
+@dataclass(frozen=True)
+class Column:
+    """One measure: its name, its title for a person, its unit and what is better."""
+
+    name: str
+    title: str
+    unit: str
+    better: str
+
+
+@dataclass(frozen=True)
+class Table:
+    """The measures of one item; `rows` map a label to one metric, or none, per column."""
+
+    item: str
+    columns: tuple[Column, ...]
+    rows: dict[str, tuple[Metric | None, ...]]
+
+
+def tables(metrics: Sequence[Metric]) -> list[Table]:
+    """Return one table per item, in the order of the metrics, `overall` as the last row."""
+    items: dict[str, list[Metric]] = {}
+    for metric in metrics:
+        item, label = _split(metric)
+        if label:
+            items.setdefault(item, []).append(metric)
+    return [_table(item, of_item) for item, of_item in items.items()]
+
+
+def average(metrics: Sequence[Metric]) -> Table | None:
+    """Return one table whose every value is the mean over the items; None without any."""
+    groups: dict[tuple[str, str], list[Metric]] = {}
+    for metric in metrics:
+        label = _split(metric)[1]
+        if label:
+            groups.setdefault((metric.name, label), []).append(metric)
+    items = len({_split(metric)[0] for metric in metrics if _split(metric)[1]})
+    title = f"mean of {items} items" if items > 1 else ""
+    merged = [
+        replace(
+            group[0],
+            value=sum(m.value for m in group) / len(group),
+            subject=f"{title}: {label}",
+        )
+        for (_, label), group in groups.items()
+    ]
+    return _table(title, merged) if merged else None
+
+
+def others(metrics: Sequence[Metric]) -> list[Metric]:
+    """Return the metrics that are not about a label of an item: speed, memory, size."""
+    return [metric for metric in metrics if not _split(metric)[1]]
+
+
+def title_of(name: str) -> str:
+    """Return a measure's name as a person writes it."""
+    return TITLES.get(name, name.replace("_", " "))
+
+
+def _split(metric: Metric) -> tuple[str, str]:
+    """Return item and label; an item's name may hold colons itself, a label does not."""
+    item, colon, label = metric.subject.rpartition(": ")
+    if not colon:
+        return metric.subject, ""
+    return item, OVERALL if label in ("all", "mean") else label
+
+
+def _table(item: str, metrics: Sequence[Metric]) -> Table:
+    columns = {m.name: Column(m.name, title_of(m.name), m.unit, m.better) for m in metrics}
+    labels = list(dict.fromkeys(_split(metric)[1] for metric in metrics))
+    labels.sort(key=lambda label: label == OVERALL)
+    found = {(_split(metric)[1], metric.name): metric for metric in metrics}
+    order = sorted(columns, key=lambda name: (*_rank(name),))
+    return Table(
+        item,
+        tuple(columns[name] for name in order),
+        {label: tuple(found.get((label, name)) for name in order) for label in labels},
+    )
+
+
+def _rank(name: str) -> tuple[int, str]:
+    """Return the known measures first, in the order of `TITLES`."""
+    known = list(TITLES)
+    return (known.index(name), "") if name in known else (len(known), name)

@@ -1,0 +1,128 @@
+"""Plays ONNX graphs with ONNX Runtime on this machine's CPU."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from core import Library, Runtime, Session, StageError, TorchModel, Work, hookimpl
+
+if TYPE_CHECKING:
+    from core import Artifact
+    from core.values import Tensors
+
+
+class Optimisation(Enum):
+    """How far ONNX Runtime rewrites a graph when it opens it."""
+
+    none = "ORT_DISABLE_ALL"
+    basic = "ORT_ENABLE_BASIC"
+    extended = "ORT_ENABLE_EXTENDED"
+    all = "ORT_ENABLE_ALL"
+
+
+@dataclass
+class OnnxRuntimeOptions:
+    """The options of the runtime `onnxruntime`."""
+
+    threads: int = 0
+    """Threads that one operator may use; 0 for one per core."""
+    optimisation: Optimisation = Optimisation.all
+    """How far the graph is rewritten when it is opened: none, basic, extended or all."""
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for a negative number of threads."""
+        if self.threads < 0:
+            raise ValueError(f"`threads` cannot be {self.threads}; 0 means one per core")
+
+
+class OnnxRuntimeSession(Session):
+    """An ONNX graph opened on the CPU."""
+
+    def __init__(self, path: Path, options: OnnxRuntimeOptions) -> None:
+        import onnxruntime
+
+        settings = onnxruntime.SessionOptions()
+        settings.intra_op_num_threads = options.threads
+        settings.graph_optimization_level = getattr(
+            onnxruntime.GraphOptimizationLevel, options.optimisation.value
+        )
+        settings.log_severity_level = 3  # errors only: the rest is about its own optimisers
+        try:
+            self._session = onnxruntime.InferenceSession(
+                str(path), sess_options=settings, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:  # it raises a class per status code, with no common base
+            raise StageError(
+                f"ONNX Runtime {onnxruntime.__version__} cannot open `{path.name}` on the CPU",
+                f"at: {path}",
+                _reason(error),
+                "an operator that it lacks needs another opset (exporter.opset=20) or runtime",
+            ) from error
+        self._inputs = {i.name: i.type for i in self._session.get_inputs()}
+        self._outputs = [o.name for o in self._session.get_outputs()]
+        self.device = f"CPU (ONNX Runtime {onnxruntime.__version__}, {platform.machine()})"
+
+    def run(self, feeds: Tensors) -> Tensors:
+        """Run the graph; an array that is not of the graph's own type or shape is an error."""
+        missing = [name for name in self._inputs if name not in feeds]
+        if missing:
+            raise StageError(
+                f"the graph needs the input `{missing[0]}`, which the dsp does not give",
+                f"the dsp gives: {', '.join(feeds) or 'nothing'}",
+            )
+        # What the graph does not name, it does not use: exporters drop such inputs.
+        known = {name: feeds[name] for name in self._inputs}
+        try:
+            values = self._session.run(self._outputs, known)
+        except Exception as error:
+            given = (f"{n} {a.dtype} {'×'.join(map(str, a.shape))}" for n, a in known.items())
+            raise StageError(
+                "ONNX Runtime cannot run the graph on these inputs",
+                _reason(error),
+                f"given: {', '.join(given)}",
+                f"the graph takes: {', '.join(f'{n} {t}' for n, t in self._inputs.items())}",
+            ) from error
+        return dict(zip(self._outputs, values, strict=True))
+
+    def close(self) -> None:
+        """Free the graph's memory."""
+        del self._session
+
+
+def _reason(error: Exception) -> str:
+    """Return the first line of an error without its `[ONNXRuntimeError] : 1 : FAIL :`."""
+    return str(error).strip().partition("\n")[0].rpartition("[ONNXRuntimeError] : ")[2][:300]
+
+
+class OnnxRuntime(Runtime[OnnxRuntimeOptions]):
+    """Plays ONNX graphs on the CPU, of every precision that a quantizer makes."""
+
+    name = "onnxruntime"
+    accepts = frozenset({"onnx"})
+    Options = OnnxRuntimeOptions
+    libraries = (Library("onnxruntime", "pip install onnxruntime"),)
+
+    def open(self, artifact: Artifact, model: Callable[[], TorchModel], work: Work) -> Session:
+        """Open the graph; raises StageError when ONNX Runtime cannot."""
+        work.progress(0, 0, "opening the graph in ONNX Runtime")
+        return OnnxRuntimeSession(Path(artifact.path), self.options)
+
+    def how_to_load(self, artifact: Artifact) -> str:
+        """Return the lines that open and run the graph."""
+        feeds = ", ".join(f'"{name}": {name}' for name in artifact.info.core_inputs)
+        return (
+            "import onnxruntime\n\n"
+            f'session = onnxruntime.InferenceSession("{Path(artifact.path).name}")\n'
+            f"outputs = session.run({list(artifact.info.core_outputs)}, {{{feeds}}})\n"
+        )
+
+
+@hookimpl
+def luthier_plugins() -> list[type[OnnxRuntime]]:
+    """Return the plugin of this file."""
+    return [OnnxRuntime]

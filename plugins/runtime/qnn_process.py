@@ -1,0 +1,225 @@
+"""Qualcomm's compiler and HTP emulator, run in a child process that may die without us.
+
+The vendor's library ends the process it lives in when it runs out of memory or meets a graph
+that it cannot take. `compile_context` and `emulate` start `qnn_child.py`, watch its time and
+memory, and turn every way it can end into a result or a `QnnFailure` that says what to do.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import platform
+import signal
+import sys
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from plugins.runtime.watched_child import ChildEnd, Limits, Progress, run_watched
+
+__all__ = [
+    "INSTALL",
+    "CompiledContext",
+    "Emulation",
+    "HtpDevice",
+    "QnnFailure",
+    "available",
+    "compile_context",
+    "emulate",
+]
+
+INSTALL = "pip install onnxruntime onnxruntime-qnn"
+_CHILD = "plugins.runtime.qnn_child"
+# `e_machine` of the ELF header, by what `platform.machine()` says.
+_ELF_MACHINES = {"x86_64": 62, "amd64": 62, "aarch64": 183, "arm64": 183}
+
+
+@dataclass(frozen=True)
+class HtpDevice:
+    """The NPU that is compiled for; the defaults are a Galaxy S24 (SM8650)."""
+
+    soc_model: int = 57
+    """Qualcomm's number of the chip."""
+    htp_arch: int = 75
+    """Version of the Hexagon tensor processor."""
+    finalization_mode: int = 1
+    """How hard the compiler optimises (0 to 3). 1 is the quickest by far; see the docs."""
+    options: Mapping[str, str] = field(default_factory=dict)
+    """More options of the QNN execution provider."""
+
+    def provider_options(self) -> dict[str, str]:
+        """Return what onnxruntime's QNN execution provider is opened with."""
+        return {
+            "soc_model": str(self.soc_model),
+            "htp_arch": str(self.htp_arch),
+            "htp_graph_finalization_optimization_mode": str(self.finalization_mode),
+            **self.options,
+        }
+
+
+@dataclass(frozen=True)
+class CompiledContext:
+    """A context binary, and what became of the nodes of the graph it was made from."""
+
+    path: Path
+    """The ONNX file that names the binaries and holds whatever stayed on the CPU."""
+    binaries: tuple[Path, ...]
+    """Context binaries, beside `path`, which names them relatively."""
+    binary_bytes: int
+    """Their size together."""
+    partitions: int
+    """Pieces of the graph on the NPU; 1 is a whole model."""
+    left: tuple[tuple[str, str], ...]
+    """Name and operator of each node on the CPU, but for the ends of the graph."""
+    ends: int
+    """(De)quantisers of the graph's own inputs and outputs, which always run on the CPU."""
+    nodes: int
+    """Nodes of the source graph that compute, constants and (de)quantisers not counted."""
+    seconds: float
+    """Time in the compiler."""
+    peak_rss_bytes: int
+    """Peak resident memory of the child."""
+
+
+@dataclass(frozen=True)
+class Emulation:
+    """What the emulator made of the chunks."""
+
+    outputs: Path
+    """`.npz` with each output by name, `(chunk, *shape of the output)`."""
+    seconds_per_chunk: tuple[float, ...]
+    """Time on this machine: it says nothing about a phone."""
+    load_seconds: float
+    """Time to open the model."""
+    peak_rss_bytes: int
+    """Peak resident memory of the child."""
+
+
+class QnnFailure(RuntimeError):  # noqa: N818  it carries a verdict, not only an error
+    """The library refused, crashed, or broke a limit."""
+
+    def __init__(
+        self,
+        reason: str,
+        hint: str,
+        log_tail: str = "",
+        cause: Literal["missing", "refused", "crash", "device_memory", "memory", "timeout"] = "refused",
+    ) -> None:
+        """Keep what happened (`reason`), what to do (`hint`) and the child's last lines."""
+        super().__init__(f"{reason}\n  {hint}")
+        self.reason, self.hint, self.log_tail, self.cause = reason, hint, log_tail, cause
+
+
+def available() -> str | None:
+    """Return why QNN cannot be used here with what to do about it, or `None` when it can.
+
+    Imports nothing: it looks for the packages and at the header of the vendor's library.
+    """
+    for module in ("onnxruntime", "onnxruntime_qnn"):
+        if importlib.util.find_spec(module) is None:
+            return f"`{module}` is not installed: {INSTALL}"
+    spec = importlib.util.find_spec("onnxruntime_qnn")
+    folder = Path(spec.origin).parent if spec is not None and spec.origin else Path()
+    names = ("QnnHtp.dll",) if sys.platform == "win32" else ("libQnnHtp.so", "libHtpPrepare.so")
+    missing = [name for name in names if not list(folder.rglob(name))]
+    if missing:
+        return f"`{missing[0]}` is not in {folder}: this wheel has no HTP compiler for {sys.platform}"
+    if sys.platform == "linux":
+        with next(folder.rglob(names[0])).open("rb") as library:
+            machine = int.from_bytes(library.read(20)[18:20], "little")
+        here = platform.machine()
+        if machine != _ELF_MACHINES.get(here.lower()):
+            return f"`{names[0]}` is for another CPU than this one ({here})"
+    return None
+
+
+def compile_context(
+    model: Path,
+    context: Path,
+    *,
+    folder: Path,
+    device: HtpDevice | None = None,
+    limits: Limits | None = None,
+    progress: Progress | None = None,
+) -> CompiledContext:
+    """Compile the ONNX file `model` to a context binary beside `context`, an ONNX file.
+
+    FP32 graphs are compiled in FP16; quantised graphs hold QDQ nodes. Temporary files go to
+    `folder`. Raises `QnnFailure`.
+    """
+    request = {"action": "compile", "model": str(model.resolve()), "context": str(context.resolve())}
+    answer = _ask(request, f"compiling `{model.name}`", folder, device, limits, progress)
+    return CompiledContext(
+        path=context,
+        binaries=tuple(Path(binary) for binary in answer["binaries"]),
+        left=tuple((name, operator) for name, operator in answer["left"]),
+        **{k: answer[k] for k in ("binary_bytes", "partitions", "ends", "nodes", "seconds")},
+        peak_rss_bytes=answer["peak_rss_bytes"],
+    )
+
+
+def emulate(
+    model: Path,
+    inputs: Path,
+    outputs: Path,
+    *,
+    folder: Path,
+    device: HtpDevice | None = None,
+    limits: Limits | None = None,
+    progress: Progress | None = None,
+) -> Emulation:
+    """Run the chunks of `inputs` through `model` on the HTP emulator and write `outputs`.
+
+    `model` is a compiled context, or an ONNX file that is compiled in passing. `inputs` is a
+    `.npz` with each input by name, `(chunk, *shape of the input)`. Raises `QnnFailure`.
+    """
+    request = {
+        "action": "emulate",
+        "model": str(model.resolve()),
+        "inputs": str(inputs.resolve()),
+        "outputs": str(outputs.resolve()),
+    }
+    answer = _ask(request, f"emulating `{model.name}`", folder, device, limits, progress)
+    seconds = tuple(answer["seconds_per_chunk"])
+    return Emulation(outputs, seconds, answer["load_seconds"], answer["peak_rss_bytes"])
+
+
+def _ask(
+    request: dict[str, Any],
+    what: str,
+    folder: Path,
+    device: HtpDevice | None,
+    limits: Limits | None,
+    progress: Progress | None,
+) -> dict[str, Any]:
+    """Have the child answer `request`; raise `QnnFailure` when it does not."""
+    if reason := available():
+        raise QnnFailure(f"{what} for the HTP: {reason}", INSTALL, cause="missing")
+    limits = limits or Limits()
+    stem = f"qnn-{uuid.uuid4().hex[:8]}"
+    question, reply = folder.resolve() / f"{stem}.request.json", folder.resolve() / f"{stem}.json"
+    options = (device or HtpDevice()).provider_options()
+    payload = {**request, "device": options, "answer": str(reply)}
+    question.write_text(json.dumps(payload), encoding="utf-8")
+    root = str(Path(__file__).resolve().parents[2])
+    paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+    try:
+        end = run_watched(
+            [sys.executable, "-P", "-m", _CHILD, str(question)],
+            limits=limits,
+            progress=progress,
+            environment=environment,
+            folder=folder,
+        )
+        answer = json.loads(reply.read_text(encoding="utf-8")) if reply.is_file() else {}
+    finally:
+        question.unlink(missing_ok=True)
+        reply.unlink(missing_ok=True)
+    if end.cause != "exit" or "error" in answer or not answer:
+        raise _failure(what, end, limits, str(answer.get("error", "")))
+    return dict(answer)

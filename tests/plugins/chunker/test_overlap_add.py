@@ -1,0 +1,221 @@
+"""The chunker `overlap_add`: as demucs cuts and joins, for any length."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from fractions import Fraction
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+import torch
+from demucs.apply import apply_model
+from demucs.htdemucs import HTDemucs
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from core import Item, Signature, StageError, TensorSpec
+from core.measure import snr_db
+from core.play import play_with, spread
+from core.progress import silent
+from plugins.chunker.overlap_add import OverlapAdd, OverlapAddOptions
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from core.values import Array, Tensors
+
+MIX = TensorSpec("mix", ("channel", "time"), (2, "time"))
+STEMS = TensorSpec("stems", ("stem", "channel", "time"), (2, 2, "time"))
+SEPARATION = Signature((MIX,), (STEMS,))
+SAME = Signature((MIX,), (replace(MIX, name="same"),))
+EXACT_DB = 100.0
+
+
+def noise(length: int, seed: int = 0) -> Array:
+    """Return stereo noise (2, time)."""
+    return np.random.default_rng(seed).standard_normal((2, length)).astype(np.float32)
+
+
+def run(
+    chunker: OverlapAdd, x: Array, signature: Signature, model: Callable[[Tensors], Tensors]
+) -> Array:
+    """Play `x` through `model` window by window, as the core does."""
+    outputs = play_with(model, Item("x", "x", {"mix": x}), signature, chunker, silent())
+    result: Array = outputs[signature.outputs[0].name]
+    return result
+
+
+def repeated(piece: Tensors) -> Tensors:
+    """Give the window back at three times the rate."""
+    return {"same": np.repeat(piece["mix"], 3, axis=-1)}
+
+
+@pytest.fixture(scope="module")
+def demucs() -> HTDemucs:
+    """Return demucs's model, small, with random weights, which takes chunks of any length."""
+    torch.manual_seed(0)
+    return HTDemucs(
+        ["a", "b"], channels=8, nfft=256, t_layers=1, t_heads=2, bottom_channels=16,
+        use_train_segment=False,
+    ).eval()
+
+
+@pytest.mark.parametrize(
+    ("total", "length", "overlap", "power"),
+    [
+        (1, 1024, 0.25, 1.0),
+        (700, 1024, 0.25, 1.0),
+        (900, 1024, 0.25, 1.0),
+        (1024, 1024, 0.0, 1.0),
+        (4 * 768, 1024, 0.25, 1.0),
+        (4 * 768 + 1, 1024, 0.25, 1.0),
+        (3 * 1024, 1024, 0.0, 2.0),
+        (5000, 1024, 0.5, 1.5),
+        (5000, 1001, 0.75, 1.0),
+        (3333, 999, 0.1, 3.0),
+    ],
+)
+def test_a_song_comes_out_as_demucs_applies_its_model(
+    demucs: HTDemucs, total: int, length: int, overlap: float, power: float
+) -> None:
+    """The result equals `apply_model(split=True, shifts=0)` on a real, time-variant network."""
+    x = noise(total)
+
+    def model(piece: Tensors) -> Tensors:
+        with torch.no_grad():
+            return {"stems": demucs(torch.from_numpy(piece["mix"])[None])[0].numpy()}
+
+    expected = apply_model(
+        demucs, torch.from_numpy(x)[None], shifts=0, split=True, overlap=overlap,
+        transition_power=power, segment=Fraction(length, demucs.samplerate),
+    )
+    chunker = OverlapAdd(OverlapAddOptions(length, overlap, power))
+    actual = run(chunker, x, SEPARATION, model)
+    assert actual.shape == (2, 2, total)
+    assert actual.dtype == np.float32
+    assert snr_db(expected[0].numpy(), actual) > EXACT_DB
+
+
+WINDOWS = st.builds(
+    OverlapAddOptions,
+    length=st.integers(8, 300), overlap=st.floats(0, 0.85), power=st.floats(1, 40),
+)
+
+
+@settings(max_examples=100, deadline=None)
+@given(total=st.integers(1, 2000), options=WINDOWS, seed=st.integers(0, 999))
+def test_cutting_and_joining_is_the_identity(
+    total: int, options: OverlapAddOptions, seed: int
+) -> None:
+    """Whatever the windows, what is joined is what was cut."""
+    x = noise(total, seed)
+    y = run(OverlapAdd(options), x, SAME, lambda piece: {"same": piece["mix"]})
+    assert snr_db(x, y) > EXACT_DB
+
+
+@settings(max_examples=60, deadline=None)
+@given(total=st.integers(1, 1000), options=WINDOWS)
+def test_outputs_at_a_multiple_of_the_rate_are_joined_in_place(
+    total: int, options: OverlapAddOptions
+) -> None:
+    """A model that gives three samples for one keeps every sample where it belongs."""
+    x = noise(total)
+    y = run(OverlapAdd(options), x, SAME, repeated)
+    assert snr_db(np.repeat(x, 3, axis=-1), y) > EXACT_DB
+
+
+@settings(max_examples=60, deadline=None)
+@given(total=st.integers(1, 1000), options=WINDOWS)
+def test_outputs_at_half_the_rate_fill_their_length(total: int, options: OverlapAddOptions) -> None:
+    """Constant windows at half the rate join to a constant, with no gap where halves round."""
+    options = replace(options, length=2 * options.length)
+    y = run(OverlapAdd(options), np.ones((2, total), np.float32), SAME,
+            lambda piece: {"same": np.ones((2, options.length // 2), np.float32)})
+    assert y.shape == (2, (total + 1) // 2)
+    np.testing.assert_allclose(y, 1, atol=1e-5)
+
+
+@settings(max_examples=60, deadline=None)
+@given(total=st.integers(1, 2000), options=WINDOWS)
+def test_every_window_is_whole_and_every_sample_covered(
+    total: int, options: OverlapAddOptions
+) -> None:
+    """A graph of fixed length can take every window, and none is empty."""
+    chunker = OverlapAdd(options)
+    covered = np.zeros(total, bool)
+    for window in chunker.split({"channel": 2, "time": total}):
+        assert window.start["time"] < window.stop["time"] <= total
+        piece = chunker.cut({"mix": noise(total)}, window, SAME)["mix"]
+        assert piece.shape == (2, chunker.window()["time"])
+        covered[window.start["time"] : window.stop["time"]] = True
+    assert covered.all()
+
+
+def test_a_short_piece_lies_in_the_middle_of_what_surrounds_it() -> None:
+    """The last window shows the model the song before it, and silence after its end."""
+    x = np.arange(1, 11, dtype=np.float32)[None].repeat(2, axis=0)
+    chunker = OverlapAdd(OverlapAddOptions(length=8, overlap=0.25))
+    last = chunker.split({"time": 10})[-1]
+    piece = chunker.cut({"mix": x}, last, SAME)["mix"]
+    np.testing.assert_array_equal(piece[0], [5, 6, 7, 8, 9, 10, 0, 0])
+
+
+def test_windows_that_the_core_picks_for_measuring_are_whole() -> None:
+    """`core.play.spread` makes windows of its own, also in a song shorter than one."""
+    chunker = OverlapAdd(OverlapAddOptions(length=64))
+    for total in (10, 64, 1000):
+        item = {"mix": noise(total)}
+        for window in spread(3, item, chunker, SAME):
+            assert chunker.cut(item, window, SAME)["mix"].shape == (2, 64)
+
+
+def test_inputs_without_the_axis_go_to_every_window() -> None:
+    """A conditioning vector has no time and is not cut."""
+    signature = Signature((MIX, TensorSpec("style", ("feature",), (3,))), SAME.outputs)
+    chunker = OverlapAdd(OverlapAddOptions(length=8))
+    inputs = {"mix": noise(20), "style": np.ones(3, np.float32)}
+    piece = chunker.cut(inputs, chunker.split({"time": 20})[1], signature)
+    np.testing.assert_array_equal(piece["style"], inputs["style"])
+
+
+def test_outputs_without_the_axis_are_refused() -> None:
+    """A label of a whole song cannot be joined from windows."""
+    signature = Signature((MIX,), (TensorSpec("genre", ("class",), (10,)),))
+    with pytest.raises(StageError, match="`genre`, which has no axis `time`"):
+        OverlapAdd(OverlapAddOptions()).joiner({"time": 10}, signature)
+
+
+def test_a_missing_window_is_noticed() -> None:
+    """A joiner that did not see every window does not answer with zeros."""
+    chunker = OverlapAdd(OverlapAddOptions(length=8))
+    joiner = chunker.joiner({"time": 20}, SAME)
+    first = chunker.split({"time": 20})[0]
+    joiner.add(first, {"same": noise(8)})
+    with pytest.raises(ValueError, match="no window covers 12"):
+        joiner.result()
+
+
+def test_resized_changes_only_the_length() -> None:
+    """The training window is used with the overlap of the recipe; other axes are not ours."""
+    chunker = OverlapAdd(OverlapAddOptions(length=64, overlap=0.5, power=2.0))
+    longer = chunker.resized({"time": 128})
+    assert {"time": 128} == longer.window()
+    assert OverlapAddOptions(128, 0.5, 2.0) == longer.options
+    assert chunker.resized({"height": 9}) is chunker
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"length": 0}, "at least 1 sample"),
+        ({"overlap": 1.0}, "from 0 to below 1"),
+        ({"overlap": float("nan")}, "from 0 to below 1"),
+        ({"length": 2, "overlap": 0.9}, "no step between windows"),
+        ({"power": 0.5}, "give 1 or more"),
+    ],
+)
+def test_windows_that_cannot_be_are_refused(values: dict[str, float], message: str) -> None:
+    """An option that cannot work says what it may be."""
+    with pytest.raises(ValueError, match=message):
+        OverlapAddOptions(**values)  # type: ignore[arg-type]  # mixed types, one per case

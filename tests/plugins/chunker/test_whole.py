@@ -1,0 +1,37 @@
+"""The chunker `whole`: one window, nothing changed."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from core import Item, NoOptions, Signature, TensorSpec
+from core.play import play_with
+from core.progress import silent
+from plugins.chunker.whole import Whole
+
+SIGNATURE = Signature(
+    (TensorSpec("image", ("channel", "height", "width"), (3, "height", "width")),),
+    (TensorSpec("upscaled", ("channel", "height", "width"), (3, "height", "width")),),
+)
+
+
+def test_an_input_passes_in_one_piece() -> None:
+    """The model sees the whole input once, and its outputs are given on."""
+    image = np.random.default_rng(0).standard_normal((3, 5, 7)).astype(np.float32)
+    seen = []
+
+    def model(piece: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        seen.append(piece["image"].shape)
+        return {"upscaled": piece["image"].repeat(2, axis=1)}
+
+    item = Item("i", "i", {"image": image})
+    outputs = play_with(model, item, SIGNATURE, Whole(NoOptions()), silent())
+    assert [(3, 5, 7)] == seen
+    np.testing.assert_array_equal(image.repeat(2, axis=1), outputs["upscaled"])
+
+
+def test_there_is_no_window_to_resize() -> None:
+    """No axis is cut, whatever the model was trained on."""
+    whole = Whole(NoOptions())
+    assert {} == whole.window()
+    assert whole.resized({"time": 44100}) is whole

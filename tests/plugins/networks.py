@@ -1,0 +1,142 @@
+"""Small networks with the awkward parts of real ones, and artifacts made by hand, for tests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import nn
+
+from core import Artifact, Made, ModelInfo, Signature, TensorSpec, TorchModel, Work
+from core.material import folder_digest
+from core.progress import silent
+
+if TYPE_CHECKING:
+    from core.values import Tensors
+
+SAMPLES = 512
+
+
+class Separator(nn.Module):
+    """`mix (1, 2, time)` to `stems (1, 2, 2, time)`: strided conv, group norm, GELU, transposed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.down = nn.Conv1d(2, 16, 8, 4, 2)
+        self.norm = nn.GroupNorm(1, 16)
+        self.mix = nn.Conv1d(16, 32, 1)
+        self.up = nn.ConvTranspose1d(16, 4, 8, 4, 2)
+
+    def forward(self, mix: torch.Tensor) -> torch.Tensor:
+        """Separate."""
+        hidden = nn.functional.gelu(self.norm(self.down(mix)))
+        out = self.up(nn.functional.glu(self.mix(hidden), dim=1))
+        return out.view(1, 2, 2, -1)
+
+
+class Hybrid(nn.Module):
+    """Two inputs, two outputs: a waveform and a spectrogram that attends to itself."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.wave = nn.Conv1d(2, 4, 3, padding=1)
+        self.spec = nn.Conv2d(4, 8, 3, padding=1)
+        self.query = nn.Linear(8, 8)
+
+    def forward(self, mix: torch.Tensor, mag: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return `time_out (1, 4, time)` and `spec_out (1, bins * frames, 8)`."""
+        tokens = self.spec(mag).flatten(2).transpose(1, 2)
+        weights = torch.softmax(self.query(tokens) @ tokens.transpose(1, 2), dim=-1)
+        return torch.tanh(self.wave(mix)), weights @ tokens
+
+
+def separator() -> TorchModel:
+    """Open a separator with fixed random weights."""
+    torch.manual_seed(0)
+    signature = Signature(
+        (TensorSpec("mix", ("channel", "time"), (2, "time")),),
+        (TensorSpec("stems", ("stem", "channel", "time"), (2, 2, "time")),),
+    )
+    return _opened(Separator(), ModelInfo(signature, ("mix",), ("stems",)))
+
+
+def hybrid() -> TorchModel:
+    """Open a two-input network with fixed random weights."""
+    torch.manual_seed(1)
+    signature = Signature(
+        (TensorSpec("mix", ("channel", "time"), (2, "time")),),
+        (TensorSpec("time_out", ("channel", "time"), (4, "time")),),
+    )
+    return _opened(Hybrid(), ModelInfo(signature, ("mix", "mag"), ("time_out", "spec_out")))
+
+
+def _opened(core: nn.Module, info: ModelInfo) -> TorchModel:
+    def reference(inputs: Tensors) -> Tensors:
+        raise NotImplementedError("no test of a converter asks for the whole model")
+
+    return TorchModel(info, core.eval(), reference)
+
+
+def feeds(model: TorchModel, seed: int = 0, samples: int = SAMPLES) -> Tensors:
+    """Return random inputs of unit variance for the core of `model`, with a batch axis."""
+    noise = np.random.default_rng(seed)
+    shapes = {"mix": (1, 2, samples), "mag": (1, 4, 6, 5)}
+    return {
+        name: noise.standard_normal(shapes[name]).astype(np.float32)
+        for name in model.info.core_inputs
+    }
+
+
+def outputs(model: TorchModel, given: Tensors) -> Tensors:
+    """Return what PyTorch computes."""
+    with torch.no_grad():
+        out = model.core(*(torch.from_numpy(given[name]) for name in model.info.core_inputs))
+    tensors = (out,) if isinstance(out, torch.Tensor) else out
+    return {n: t.numpy() for n, t in zip(model.info.core_outputs, tensors, strict=True)}
+
+
+def work_in(folder: Path) -> Work:
+    """Make an empty work folder."""
+    folder.mkdir(parents=True)
+    return Work(folder, silent())
+
+
+def artifact(made: Made, info: ModelInfo) -> Artifact:
+    """Describe what a stage made, as the core does."""
+    folder = made.path.parent
+    files = [file for file in folder.rglob("*") if file.is_file()]
+    return Artifact(
+        str(folder), str(made.path), made.format, made.precision, folder_digest(folder),
+        sum(file.stat().st_size for file in files), model=info, facts=made.facts,
+    )
+
+
+def exported(model: TorchModel, folder: Path, **options: object) -> Artifact:
+    """Export `model` with the plugin `onnx`."""
+    from plugins.exporter.onnx import Onnx
+
+    made = Onnx(Onnx.Options(**options)).run(model, feeds(model), work_in(folder))
+    return artifact(made, model.info)
+
+
+def torch_artifact(model: TorchModel, folder: Path) -> Artifact:
+    """Stand in for what `Model.fetch` makes; the runtime `torch` reads none of it."""
+    work = work_in(folder)
+    file = work.folder / "weights.safetensors"
+    file.write_bytes(b"")
+    return artifact(Made(file, "torch", "fp32"), model.info)
+
+
+def played(made: Artifact, given: Tensors) -> Tensors:
+    """Run an ONNX artifact with the runtime `onnxruntime`."""
+    from plugins.runtime.onnxruntime import OnnxRuntime
+
+    runtime = OnnxRuntime(OnnxRuntime.Options(threads=1))
+
+    def no_model() -> TorchModel:
+        raise AssertionError("an ONNX graph is played without the torch module")
+
+    with runtime.open(made, no_model, Work(Path(made.folder), silent())) as session:
+        return session.run(given)
