@@ -10,6 +10,7 @@ from pathlib import Path
 
 from hydra import main as hydra_main
 from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from core.config import Mode, Recipe, read_recipes, register
@@ -48,13 +49,23 @@ def _main(arguments: list[str]) -> None:
         page(recipes)
         return
 
+    failures: list[LuthierError] = []
+
     def job(cfg: DictConfig) -> None:
-        _run(cfg, registry, recipes)
+        # Hydra would print an error of ours in its own way, and end a sweep at its first failure.
+        try:
+            _run(cfg, registry, recipes)
+        except LuthierError as error:
+            failures.append(error)
+            if HydraConfig.get().mode is RunMode.MULTIRUN:
+                print(f"error: {error}", file=sys.stderr)
 
     # Hydra prints errors in its own way unless it is told to let them through.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     sys.argv = ["python -m core", *arguments]
     hydra_main(version_base="1.3", config_path=str(CONF), config_name="config")(job)()
+    if failures:
+        raise failures[0]
 
 
 def _run(cfg: DictConfig, registry: Registry, recipes: Mapping[str, Recipe]) -> None:

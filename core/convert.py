@@ -46,7 +46,7 @@ def _fetch(bench: Bench) -> Step:
     model = bench.assembly.model
     of = material.of_plugin(model)
 
-    def run(inputs: Inputs, work: Work) -> Made:
+    def run(_: Inputs, work: Work) -> Made:
         return model.fetch(work)
 
     return Step(

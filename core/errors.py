@@ -83,6 +83,6 @@ class StoreError(LuthierError):
 
 
 def did_you_mean(wrong: str, known: Iterable[str]) -> str:
-    """Return "did you mean `x`?" for the name in `known` nearest to `wrong`, or an empty string."""
-    near = difflib.get_close_matches(wrong, list(known), n=1, cutoff=0.5)
-    return f"did you mean `{near[0]}`?" if near else ""
+    """Return "did you mean `x`?" for the names in `known` nearest to `wrong`, or nothing."""
+    near = difflib.get_close_matches(wrong, list(known), n=2, cutoff=0.6)
+    return f"did you mean {' or '.join(f'`{name}`' for name in near)}?" if near else ""

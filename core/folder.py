@@ -133,6 +133,6 @@ def _readme(assembly: Assembly, runtime: Runtime[Any], artifact: Artifact) -> st
         f"`{name}`: {artifact.format}, {artifact.precision}, for "
         f"{assembly.target.title or runtime.name}.\n"
         f"Weights: {artifact.info.weights}. Licence: {artifact.info.licence or 'not stated'}.\n\n"
-        "`metadata.json` holds the signature, the chunking, the facts of the dsp, and the hashes.\n\n"
+        "`metadata.json` holds the signature, the chunking, the dsp's facts and the hashes.\n\n"
         f"## Load it\n\n```python\n{runtime.how_to_load(artifact).strip()}\n```\n"
     )

@@ -123,6 +123,8 @@ def _outputs(
     work: Work, items: dict[str, Tensors], facts: dict[str, Fact], notices: tuple[Notice, ...]
 ) -> Made:
     file = work.folder / "outputs.safetensors"
+    # What was timed belongs to the result: what is measured from it must notice when it changes.
+    (work.folder / "facts.json").write_bytes(msgspec.json.encode(facts))
     save(
         {
             f"{item}/{name}": array
@@ -178,6 +180,7 @@ def _evaluate(bench: Bench) -> Step:
         ", ".join(f"evaluator `{e.name}`" for e in assembly.evaluator) or "core",
         ("model", "play", "reference"),
         {
+            "chunker": material.of_plugin(assembly.chunker),
             "evaluators": [material.of_plugin(e) for e in assembly.evaluator],
             **bench.depends_on_items,
         },

@@ -300,11 +300,11 @@ def evaluate(options: argparse.Namespace, progress: Progress) -> dict[str, Any]:
 README = """\
 # The bundled HTDemucs
 
-`{weights}` is a small `demucs.htdemucs.HTDemucs` ({parameters:,} parameters, {bytes:,} bytes in
-float16) that splits the project's own generated songs into drums, bass, other and vocals. The
-demo and the tests use it to run a trained model of the real architecture without a download.
-It has heard no recorded music: for real songs use the weights that demucs publishes.
-Licence: Apache-2.0.
+`{weights}` is a small `demucs.htdemucs.HTDemucs`
+({parameters:,} parameters, {bytes:,} bytes in float16) that splits the project's own generated
+songs into drums, bass, other and vocals. The demo and the tests use it to run a trained model of
+the real architecture without a download. It has heard no recorded music: for real songs use the
+weights that demucs publishes. Licence: Apache-2.0.
 
 The file's metadata holds the constructor's arguments (`kwargs`, JSON; `segment` is a fraction
 written as a string). Give it chunks of 44,100 samples at 44.1 kHz.
@@ -335,9 +335,9 @@ Every row is in `training_curve.csv`.
 
 ## Evaluation
 
-Songs {first_song} to {last_song} of the generator, {held_out_song_seconds:g} s each, never
-trained on. The stored float16 weights run in float32, in chunks of 44,100 samples that overlap by
-a quarter (`demucs.apply.apply_model`). SDR in dB over both channels and the whole song, as in the
+Songs {first_song} to {last_song} of the generator, {held_out_song_seconds:g} s each, never trained
+on. The stored float16 weights run in float32, in chunks of 44,100 samples that overlap by a
+quarter (`demucs.apply.apply_model`). SDR in dB over both channels and the whole song, as in the
 Music Demixing Challenge 2021; *mixture* is the score of the untouched mixture given as every stem.
 All figures are in `evaluation.json`.
 

@@ -44,24 +44,26 @@ class ChunkerSuite(PluginSuite):
 
     def whole(self, inputs: Tensors) -> dict[str, int]:
         """Return the length of every axis."""
-        found: dict[str, int] = lengths_of(inputs, self.signature)
-        return found
+        return lengths_of(inputs, self.signature)
 
     def through(self, window: Tensors) -> Tensors:
         """Return what a model that repeats every sample `scale` times gives for a window."""
+        import numpy as np
+
         source, target = self.signature.inputs[0], self.signature.outputs[0]
         array: Array = window[source.name]
         for index, axis in enumerate(source.axes):
             if axis in self.lengths[0]:
-                array = array.repeat(self.scale, axis=index)
+                array = np.repeat(array, self.scale, axis=index)
         return {target.name: array}
 
     @pytest.fixture(params=range(8))
     def case(self, request: pytest.FixtureRequest) -> dict[str, int]:
         """Return one of `lengths`."""
-        if request.param >= len(self.lengths):
+        number: int = request.param
+        if number >= len(self.lengths):
             pytest.skip("fewer cases than the suite has room for")
-        return self.lengths[request.param]
+        return self.lengths[number]
 
     def test_windows_cover_the_input(self, case: dict[str, int]) -> None:
         """Every position of every cut axis is inside a window, and no window leaves the input."""

@@ -1,0 +1,1 @@
+"""Transforms between waveforms and core inputs."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from core import TorchModel, hookimpl
 from plugins.exporter.graph_file import ExportOptions, OnnxExporter, free_axes
@@ -19,7 +19,7 @@ class OnnxOptions(ExportOptions):
     """The options of the TorchScript-based exporter."""
 
     #: torch 2.13 froze this exporter at opset 20.
-    opsets = range(13, 21)
+    opsets: ClassVar[range] = range(13, 21)
 
 
 class Onnx(OnnxExporter):

@@ -29,10 +29,9 @@ class OnnxDynamo(OnnxExporter):
         info, shapes = model.info, None
         if self.options.dynamic:
             shapes = tuple(
-                {
-                    axis: torch.export.Dim.DYNAMIC
-                    for axis in free_axes(name, info.signature.inputs, tensor.dim())
-                }
+                dict.fromkeys(
+                    free_axes(name, info.signature.inputs, tensor.dim()), torch.export.Dim.DYNAMIC
+                )
                 for name, tensor in zip(info.core_inputs, arguments, strict=True)
             )
         # The exporter logs its own opset conversion and unused registrations as warnings.

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 
 from core import (
     Artifact,
+    Fact,
     InputError,
     Library,
     Made,
     Model,
     ModelInfo,
     ModelSpec,
-    Notice,
     Signature,
     TensorSpec,
     TorchModel,
@@ -29,10 +29,8 @@ if TYPE_CHECKING:
     from demucs.htdemucs import HTDemucs as Network
 
     from core.values import Tensors
-    from plugins.model.hybrid.checkpoint import Checkpoint
 
 BUNDLED = Path(__file__).parent / "bundled" / "htdemucs_small.safetensors"
-STEMS = ["drums", "bass", "other", "vocals"]
 
 
 class Layout(Enum):
@@ -97,50 +95,29 @@ class HTDemucs(Model[HTDemucsOptions]):
 
     def fetch(self, work: Work) -> Made:
         """Write the weights as safetensors, with the constructor's arguments beside them."""
-        from plugins.model.hybrid import checkpoint
+        from plugins.model.hybrid import checkpoint, sources
 
-        loaded, origin, notices, keep = self._load(work)
+        options = self.options
+        if options.weights == "random":
+            found = sources.random(options.seed)
+        elif options.weights == "bundled":
+            found = sources.bundled(BUNDLED)
+        elif options.weights == "pretrained":
+            fallback = BUNDLED if options.fallback else None
+            found = sources.pretrained(options.name, fallback, work)
+        else:
+            found = sources.file(Path(options.weights).expanduser())
         target = work.folder / "model.safetensors"
-        checkpoint.write(loaded, target)
-        network = checkpoint.build(loaded, Path(self.options.weights))
-        info = replace(_info(network), weights=origin, licence=loaded.licence, notices=notices)
-        return Made(target, "torch", "fp32", {"parameters": info.parameters}, model=info, keep=keep)
-
-    def _load(self, work: Work) -> tuple[Checkpoint, str, tuple[Notice, ...], bool]:
-        """Return the checkpoint, where it is from, what to say of it, and whether it may be kept."""
-        from plugins.model.hybrid import checkpoint, pretrained
-
-        weights = self.options.weights
-        if weights == "random":
-            text = "random weights: timings and sizes are real, the sound is noise"
-            return (
-                _random(self.options.seed),
-                "random (42 M parameters, untrained)",
-                (Notice("danger", text),),
-                True,
-            )
-        if weights == "bundled":
-            return checkpoint.read(BUNDLED), _BUNDLED_ORIGIN, (), True
-        if weights != "pretrained":
-            path = Path(weights).expanduser()
-            return checkpoint.read(path), f"file {path.name}", (), True
-        fetched = work.folder / "fetched.safetensors"
-        try:
-            pretrained.fetch(self.options.name, fetched, work.progress)
-            loaded = checkpoint.read(fetched)
-        except InputError as error:
-            if self.options.fallback is None:
-                raise
-            text = (
-                f"the pretrained weights `{self.options.name}` were not used: {error.what}. "
-                "The small bundled model took their place; it learned from synthetic music and "
-                "will not separate real songs as well"
-            )
-            return checkpoint.read(BUNDLED), _BUNDLED_ORIGIN, (Notice("danger", text),), False
-        finally:
-            fetched.unlink(missing_ok=True)
-        loaded = replace(loaded, licence=loaded.licence or "MIT (demucs)")
-        return loaded, f"pretrained {self.options.name}, from demucs", (), True
+        checkpoint.write(found.checkpoint, target)
+        network = checkpoint.build(found.checkpoint, Path(options.weights))
+        info = replace(
+            _info(network),
+            weights=found.origin,
+            licence=found.checkpoint.licence,
+            notices=found.notices,
+        )
+        facts: dict[str, Fact] = {"parameters": info.parameters}
+        return Made(target, "torch", "fp32", facts, model=info, keep=found.keep)
 
     def open(self, artifact: Artifact, window: Mapping[str, int]) -> TorchModel:
         """Build the network; the `npu` layout needs a window of one length."""
@@ -163,23 +140,6 @@ class HTDemucs(Model[HTDemucsOptions]):
             return {"stems": stems.numpy()}
 
         return TorchModel(artifact.info, core.eval(), reference)
-
-
-_BUNDLED_ORIGIN = "bundled small model, trained on synthetic music"
-
-
-def _random(seed: int) -> Checkpoint:
-    """Return the architecture of the released `htdemucs`, untrained."""
-    import torch
-    from demucs.htdemucs import HTDemucs as Network
-
-    from plugins.model.hybrid.checkpoint import Checkpoint
-
-    # What differs from the constructor's defaults in the released checkpoint (demucs 4, 955717e8).
-    kwargs = {"sources": STEMS, "bottom_channels": 512, "dconv_mode": 3, "segment": 7.8}
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        return Checkpoint(kwargs, Network(**kwargs).state_dict(), "none: untrained")
 
 
 def _info(network: Network) -> ModelInfo:

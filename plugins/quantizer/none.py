@@ -16,7 +16,12 @@ class NoQuantizer(Quantizer[NoOptions]):
     name = "none"
     passes = True
 
-    def run(self, artifact: Artifact, calibration: Calibration, work: Work) -> Made:
+    def run(
+        self,
+        artifact: Artifact,  # noqa: ARG002  # the kind's signature, here and below
+        calibration: Calibration,  # noqa: ARG002
+        work: Work,  # noqa: ARG002
+    ) -> Made:
         """Never called: the stage passes its input on."""
         raise TypeError("quantizer `none` passes its input on and is never run")
 

@@ -1,0 +1,1 @@
+"""Reporters, and what they share."""

@@ -107,7 +107,12 @@ class OnnxRuntime(Runtime[OnnxRuntimeOptions]):
     Options = OnnxRuntimeOptions
     libraries = (Library("onnxruntime", "pip install onnxruntime"),)
 
-    def open(self, artifact: Artifact, model: Callable[[], TorchModel], work: Work) -> Session:
+    def open(
+        self,
+        artifact: Artifact,
+        model: Callable[[], TorchModel],  # noqa: ARG002  # the graph is all that it needs
+        work: Work,
+    ) -> Session:
         """Open the graph; raises StageError when ONNX Runtime cannot."""
         work.progress(0, 0, "opening the graph in ONNX Runtime")
         return OnnxRuntimeSession(Path(artifact.path), self.options)

@@ -1,35 +1,38 @@
 """The child process in which Qualcomm's library compiles and emulates; it may crash there.
 
 Run as `python -m plugins.runtime.qnn_child request.json`. The request names an action and the
-file that the answer is written to; progress goes to stderr, one line each, after `PROGRESS`.
+file that the answer is written to; progress goes to stderr, one line each, after `PROGRESS_MARK`.
 The parent is `plugins/runtime/qnn_process.py`; nothing else should import this module, because
 the vendor's library, once loaded, can end the process.
 """
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
-import resource
+import signal
 import sys
 import time
-from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from plugins.runtime.watched_child import PROGRESS_MARK
+
 if TYPE_CHECKING:
+    import onnx
     import onnxruntime
 
-__all__ = ["PROGRESS", "main"]
+__all__ = ["main"]
 
-PROGRESS = "@progress "
-"""What a line of stderr starts with when it is meant for the person who waits."""
 EP_NAME = "qnn"
 """The name the execution provider is registered under, in this process only."""
+_CONVERTERS = ("QuantizeLinear", "DequantizeLinear")
+_PR_SET_PDEATHSIG = 1
 
 
 def _say(message: str) -> None:
-    print(f"{PROGRESS}{message}", file=sys.stderr, flush=True)
+    print(f"{PROGRESS_MARK}{message}", file=sys.stderr, flush=True)
 
 
 def _session(
@@ -72,16 +75,25 @@ def _compile(request: dict[str, Any]) -> dict[str, Any]:
         msg = "the HTP took no node of this graph, so there is no context binary"
         raise RuntimeError(msg)
     graph = onnx.load(str(target), load_external_data=False).graph
-    left = [node for node in graph.node if node.op_type != "EPContext"]
+    outside = [node for node in graph.node if node.op_type != "EPContext"]
+    ends = [node for node in outside if _is_end(node, graph)]
+    source = onnx.load(request["model"], load_external_data=False).graph
     binaries = sorted(target.parent.glob(f"{target.stem}_*.bin"))
     return {
-        "partitions": len(graph.node) - len(left),
-        "left": [[node.name, node.op_type] for node in left],
-        "left_by_type": dict(Counter(node.op_type for node in left)),
+        "partitions": len(graph.node) - len(outside),
+        "left": [[node.name, node.op_type] for node in outside if node not in ends],
+        "ends": len(ends),
+        "nodes": sum(node.op_type not in {"Constant", *_CONVERTERS} for node in source.node),
         "binaries": [str(path) for path in binaries],
         "binary_bytes": sum(path.stat().st_size for path in binaries),
         "seconds": seconds,
     }
+
+
+def _is_end(node: onnx.NodeProto, graph: onnx.GraphProto) -> bool:
+    """Whether `node` only (de)quantises an input or output of the whole graph."""
+    outer = {value.name for value in (*graph.input, *graph.output)}
+    return node.op_type in _CONVERTERS and bool(outer & {*node.input, *node.output})
 
 
 def _emulate(request: dict[str, Any]) -> dict[str, Any]:
@@ -110,8 +122,25 @@ def _emulate(request: dict[str, Any]) -> dict[str, Any]:
     return {"load_seconds": load_seconds, "seconds_per_chunk": seconds}
 
 
+def _peak_rss_bytes() -> int:
+    """Return the peak resident memory of this process, or 0 where the system does not tell.
+
+    Not `ru_maxrss`: on Linux that is inherited from the parent across `fork` and `exec`.
+    """
+    status = Path("/proc/self/status")
+    lines = status.read_text(encoding="ascii").splitlines() if status.exists() else []
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:")), 0)
+
+
+def _die_with_parent() -> None:
+    """Ask Linux to kill this process when its parent dies, even of SIGKILL."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
 def main(path: str) -> int:
     """Do what the request at `path` asks; return 0, or 1 with the reason in the answer."""
+    _die_with_parent()
     request = json.loads(Path(path).read_text(encoding="utf-8"))
     answer: dict[str, Any]
     try:
@@ -120,10 +149,9 @@ def main(path: str) -> int:
     except Exception as error:  # noqa: BLE001  the vendor raises bare exceptions: pass them on
         answer = {"error": f"{type(error).__name__}: {error}"}
         code = 1
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     target = Path(request["answer"])
     partial = target.with_suffix(".partial")
-    partial.write_text(json.dumps({**answer, "peak_rss_bytes": peak}), encoding="utf-8")
+    partial.write_text(json.dumps({**answer, "peak_rss_bytes": _peak_rss_bytes()}), encoding="utf-8")
     partial.replace(target)
     return code
 

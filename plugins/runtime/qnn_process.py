@@ -11,28 +11,27 @@ import importlib.util
 import json
 import os
 import platform
-import signal
 import sys
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from plugins.runtime.watched_child import ChildEnd, Limits, Progress, run_watched
+from plugins.runtime.qnn_failure import INSTALL, QnnFailure, failure_of
+from plugins.runtime.watched_child import Limits, Progress, run_watched
 
 __all__ = [
-    "INSTALL",
     "CompiledContext",
     "Emulation",
     "HtpDevice",
+    "Limits",
     "QnnFailure",
     "available",
     "compile_context",
     "emulate",
 ]
 
-INSTALL = "pip install onnxruntime onnxruntime-qnn"
 _CHILD = "plugins.runtime.qnn_child"
 # `e_machine` of the ELF header, by what `platform.machine()` says.
 _ELF_MACHINES = {"x86_64": 62, "amd64": 62, "aarch64": 183, "arm64": 183}
@@ -97,21 +96,6 @@ class Emulation:
     """Time to open the model."""
     peak_rss_bytes: int
     """Peak resident memory of the child."""
-
-
-class QnnFailure(RuntimeError):  # noqa: N818  it carries a verdict, not only an error
-    """The library refused, crashed, or broke a limit."""
-
-    def __init__(
-        self,
-        reason: str,
-        hint: str,
-        log_tail: str = "",
-        cause: Literal["missing", "refused", "crash", "device_memory", "memory", "timeout"] = "refused",
-    ) -> None:
-        """Keep what happened (`reason`), what to do (`hint`) and the child's last lines."""
-        super().__init__(f"{reason}\n  {hint}")
-        self.reason, self.hint, self.log_tail, self.cause = reason, hint, log_tail, cause
 
 
 def available() -> str | None:
@@ -221,5 +205,5 @@ def _ask(
         question.unlink(missing_ok=True)
         reply.unlink(missing_ok=True)
     if end.cause != "exit" or "error" in answer or not answer:
-        raise _failure(what, end, limits, str(answer.get("error", "")))
+        raise failure_of(what, end, limits, str(answer.get("error", "")))
     return dict(answer)

@@ -73,7 +73,12 @@ class TorchRuntime(Runtime[TorchOptions]):
     Options = TorchOptions
     libraries = (Library("torch", "pip install torch"),)
 
-    def open(self, artifact: Artifact, model: Callable[[], TorchModel], work: Work) -> Session:
+    def open(
+        self,
+        artifact: Artifact,  # noqa: ARG002  # the model has been opened from it
+        model: Callable[[], TorchModel],
+        work: Work,
+    ) -> Session:
         """Open the torch module."""
         work.progress(0, 0, "opening the torch module")
         return TorchSession(model(), self.options.threads)

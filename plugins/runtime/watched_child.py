@@ -58,7 +58,7 @@ def session_rss_bytes(leader: int) -> int:
 
     A session, unlike a tree of parents, still holds grandchildren whose parent has died.
     """
-    page, pages = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 0, 0
+    pages = 0
     for entry in Path("/proc").glob("[0-9]*/stat"):
         # A process may end between the listing and the reading.
         with contextlib.suppress(OSError, ValueError, IndexError):
@@ -66,7 +66,7 @@ def session_rss_bytes(leader: int) -> int:
             fields = entry.read_text(errors="replace").rpartition(")")[2].split()
             if int(fields[3]) == leader:
                 pages += int(fields[21])
-    return pages * page
+    return pages * os.sysconf("SC_PAGE_SIZE") if pages else 0
 
 
 class _Follower(threading.Thread):

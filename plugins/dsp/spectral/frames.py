@@ -85,13 +85,16 @@ def _envelope(
 ) -> NDArray[np.float32]:
     """Return the sum of the squared windows, a row (hop,) per hop or one row for all."""
     parts = np.square(hann).reshape(_OVERLAP, hop)
+    rows: NDArray[np.float32]
     if not whole_edges:
-        return parts.sum(axis=0, keepdims=True)
+        rows = parts.sum(axis=0, keepdims=True)
+        return rows
     rows = np.zeros((frames + _OVERLAP - 1, hop), np.float32)
     for part in range(_OVERLAP):
         rows[part : part + frames] += parts[part]
     # The first window starts at zero, but far outside of what is kept: only 0 / 0 is at stake.
-    return np.maximum(rows, np.finfo(np.float32).tiny)
+    np.maximum(rows, np.finfo(np.float32).tiny, out=rows)
+    return rows
 
 
 def _padding(hop: int) -> int:

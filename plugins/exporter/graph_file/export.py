@@ -6,7 +6,7 @@ import tempfile
 import warnings
 from abc import abstractmethod
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from core import Exporter, Library, Made, StageError, TorchModel, Work
 from plugins.exporter.graph_file.describe import describe
@@ -15,6 +15,7 @@ from plugins.exporter.graph_file.save import clean, save
 from plugins.exporter.graph_file.verify import verify
 
 if TYPE_CHECKING:
+    import onnx
     import torch
 
     from core import ArtifactSpec, TensorSpec
@@ -27,7 +28,7 @@ class OnnxExporter(Exporter[ExportOptions]):
     """What the exporters to ONNX share; each says how it traces in `trace`."""
 
     Options = ExportOptions
-    libraries = (
+    libraries: ClassVar[tuple[Library, ...]] = (
         Library("torch", "pip install torch"),
         Library("onnx", "pip install onnx"),
         Library("onnxruntime", "pip install onnxruntime"),

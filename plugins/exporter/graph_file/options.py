@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import ClassVar
 
 __all__ = ["ExportOptions", "ExternalData"]
 
@@ -29,10 +30,10 @@ class ExportOptions:
     tolerance_db: float = 90.0
     """Lowest signal-to-noise ratio against PyTorch, in dB, that counts as the same result."""
     external_data: ExternalData = ExternalData.auto
-    """Write the weights beside the graph: only where one file cannot hold them (2 GB), or always."""
+    """Write the weights beside the graph: where one file cannot hold them (2 GB), or always."""
 
     #: The opsets that the exporter can write.
-    opsets = range(18, 22)
+    opsets: ClassVar[range] = range(18, 22)
 
     def __post_init__(self) -> None:
         """Raise ValueError for an opset that the exporter cannot write."""

@@ -139,7 +139,7 @@ def build(checkpoint: Checkpoint, path: Path) -> HTDemucs:
     from demucs.htdemucs import HTDemucs
 
     try:
-        model = HTDemucs(**checkpoint.kwargs)
+        model: HTDemucs = HTDemucs(**checkpoint.kwargs)
         model.load_state_dict(checkpoint.state)
     except (TypeError, ValueError, AssertionError, RuntimeError, KeyError) as error:
         lines = str(error).splitlines()

@@ -36,18 +36,14 @@ def fetch(name: str, target: Path, progress: Progress) -> None:
     `hf://namespace/name`.
     """
     started = time.monotonic()
-    environment = {
-        **os.environ,
-        "HF_HUB_DISABLE_TELEMETRY": "1",
-        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
-    }
+    quiet = {"HF_HUB_DISABLE_TELEMETRY": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
     log = target.with_suffix(".log")
     with log.open("w+", encoding="utf-8") as output:
-        child = subprocess.Popen(
+        child = subprocess.Popen(  # noqa: S603  # our own interpreter and module
             [sys.executable, "-m", __name__, name, str(target)],
             stdout=output,
             stderr=subprocess.STDOUT,
-            env=environment,
+            env={**os.environ, **quiet},
         )
         try:
             while child.poll() is None:
@@ -57,7 +53,8 @@ def fetch(name: str, target: Path, progress: Progress) -> None:
                 progress(waited, 0, f"fetching {name}" if reached else "looking for the model hub")
                 if not reached and waited > PATIENCE_S:
                     raise InputError(
-                        f"pretrained model `{name}` cannot be fetched: no answer in {PATIENCE_S:.0f} s",
+                        f"pretrained model `{name}` cannot be fetched: no answer",
+                        f"waited {PATIENCE_S:.0f} s",
                         "check the network, or give a local file: model.weights=FILE",
                     )
         finally:

@@ -94,11 +94,10 @@ class HybridCore(nn.Module):
         """Wrap `model`, whose weights are shared; raises `ValueError` without `cac`."""
         super().__init__()
         if not model.cac:
-            msg = (
+            raise ValueError(
                 "model `HTDemucs` masks a magnitude (`cac=False`), so its core has no spectrogram"
                 " output\n  possible: a checkpoint trained with complex-as-channels (`cac=True`)"
             )
-            raise ValueError(msg)
         self.model = model
 
     def forward(self, mix: Tensor, mag: Tensor) -> tuple[Tensor, Tensor]:

@@ -13,34 +13,21 @@ import torch
 from demucs.transformer import MyGroupNorm, create_2d_sin_embedding
 from torch import Tensor, nn
 
+from plugins.model.hybrid.norms import PlaneNorm
+
 if TYPE_CHECKING:
-    from demucs.transformer import CrossTransformerEncoder
+    from demucs.transformer import (
+        CrossTransformerEncoder,
+        CrossTransformerEncoderLayer,
+        MyTransformerEncoderLayer,
+    )
 
 __all__ = ["TokenTransformer"]
 
 
-class TokenGroupNorm(nn.Module):
-    """Group norm with one group over all tokens and channels, as mean and variance."""
-
-    def __init__(self, norm: nn.GroupNorm) -> None:
-        """Copy `norm`; raises `ValueError` when it has more than one group."""
-        super().__init__()
-        if norm.num_groups != 1:
-            msg = f"a transformer norm has {norm.num_groups} groups; the NPU form knows 1"
-            raise ValueError(msg)
-        self.norm = norm
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Normalise `(token, channel)`."""
-        centred = x - x.mean(dim=(0, 1), keepdim=True)
-        variance = (centred * centred).mean(dim=(0, 1), keepdim=True)
-        gain = self.norm.weight / torch.sqrt(variance + self.norm.eps)
-        return centred * gain + self.norm.bias
-
-
 def _norm(norm: nn.Module) -> nn.Module:
     """Return the rank-2 form of a norm of the transformer."""
-    return TokenGroupNorm(norm) if isinstance(norm, MyGroupNorm) else norm
+    return PlaneNorm(norm, (-1,), (0, 1)) if isinstance(norm, MyGroupNorm) else norm
 
 
 class TokenAttention(nn.Module):
@@ -81,22 +68,23 @@ def _linear(weight: Tensor, bias: Tensor) -> nn.Linear:
 class TokenLayer(nn.Module):
     """One transformer layer of either kind: self-attention, or cross-attention to `memory`."""
 
-    def __init__(self, layer: nn.Module, *, crosses: bool) -> None:
+    def __init__(
+        self, layer: MyTransformerEncoderLayer | CrossTransformerEncoderLayer, *, crosses: bool
+    ) -> None:
         """Share the weights of `layer`; raises `ValueError` for sparse or post-norm layers."""
         super().__init__()
         if layer.sparse or not layer.norm_first:
-            msg = (
-                "the NPU form of the transformer knows dense attention with the norm first;"
-                " the model has `t_sparse_*_attn=True` or `t_norm_first=False`"
+            raise ValueError(
+                "model `HTDemucs` has sparse attention (`t_sparse_*_attn`) or norms behind their"
+                " layers (`t_norm_first=False`), which have no NPU form\n"
+                "  possible: the plain core, plugins.model.hybrid.split"
             )
-            raise ValueError(msg)
-        self.crosses = crosses
         self.attention = TokenAttention(layer.cross_attn if crosses else layer.self_attn)
         self.norm_query = _norm(layer.norm1)
         self.norm_memory = _norm(layer.norm2) if crosses else None
         self.norm_feed = _norm(layer.norm3 if crosses else layer.norm2)
         self.norm_out = _norm(layer.norm_out) if layer.norm_out else nn.Identity()
-        self.linear1, self.linear2 = layer.linear1, layer.linear2
+        self.linear1 = layer.linear1
         self.activation = layer.activation
         # Layer scale is linear: folded into the layer before it, it costs nothing.
         _fold(self.attention.out, layer.gamma_1)
@@ -124,11 +112,16 @@ def _fold(layer: nn.Linear, gamma: nn.Module) -> None:
 class TokenTransformer(nn.Module):
     """The whole cross-domain transformer for one chunk length."""
 
+    position: Tensor
+    position_t: Tensor
+
     def __init__(
-        self, source: CrossTransformerEncoder, channels: int, rows: int, frames: int, steps: int
+        self, source: CrossTransformerEncoder, rows: int, frames: int, steps: int
     ) -> None:
         """Prepare for a spectrogram of `rows` x `frames` and a waveform of `steps` positions."""
         super().__init__()
+        channels = source.layers[0].linear1.in_features
+        self.plane = (rows, frames, channels)
         self.norm_in, self.norm_in_t = _norm(source.norm_in), _norm(source.norm_in_t)
         plane = create_2d_sin_embedding(channels, rows, frames, max_period=source.max_period)
         line = source._get_pos_embedding(steps, 1, channels, torch.device("cpu"))
@@ -146,12 +139,12 @@ class TokenTransformer(nn.Module):
 
     def forward(self, x: Tensor, xt: Tensor) -> tuple[Tensor, Tensor]:
         """Map `(1, channel, rows, frames)` and `(1, channel, steps, 1)` to the same shapes."""
-        channels, rows, frames = x.shape[1:]
+        channels = self.plane[-1]
         tokens = x.permute(0, 2, 3, 1).reshape(-1, channels)
         tokens_t = xt.permute(0, 2, 3, 1).reshape(-1, channels)
         tokens = self.norm_in(tokens) + self.position
         tokens_t = self.norm_in_t(tokens_t) + self.position_t
         for layer, layer_t in zip(self.layers, self.layers_t, strict=True):
             tokens, tokens_t = layer(tokens, tokens_t), layer_t(tokens_t, tokens)
-        x = tokens.reshape(1, rows, frames, channels).permute(0, 3, 1, 2)
+        x = tokens.reshape(1, *self.plane).permute(0, 3, 1, 2)
         return x, tokens_t.reshape(1, -1, 1, channels).permute(0, 3, 1, 2)

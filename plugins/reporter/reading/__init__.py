@@ -1,7 +1,7 @@
 """How a run's record reads to a person: sentences, tables, and what stays on this machine."""
 
 from plugins.reporter.reading.discreet import discreet
-from plugins.reporter.reading.tables import Column, Table, average, others, tables
+from plugins.reporter.reading.tables import Column, Table, average, others, tables, title_of
 from plugins.reporter.reading.words import (
     decibels,
     duration,
@@ -28,6 +28,7 @@ __all__ = [
     "others",
     "places",
     "tables",
+    "title_of",
     "took_part",
     "value",
 ]

@@ -18,6 +18,7 @@ __all__ = ["discreet"]
 
 SECRET = re.compile(r"token|secret|password|passwd|api_?key|credential", re.IGNORECASE)
 HIDDEN = "(hidden)"
+QUOTES = "'\""
 # ONNX names nodes `/encoder.0/conv/Conv`; what tells a path of this machine from those is that
 # its first folder exists.
 POSIX = re.compile(r"(?<![\w./:~])/(?:[^\s/'\"]+/)+[^\s/'\",;:)\]]*")
@@ -55,11 +56,11 @@ def _line(line: str) -> str:
     """Return one line of YAML; a value that is a path may hold spaces."""
     setting = SETTING.match(line)
     if setting is None:
-        return line
+        return _text(line)
     key, given = setting["key"], setting["value"]
     if SECRET.search(key) and given not in ("null", "''", "{}", "[]"):
         return f"{key}: {HIDDEN}"
-    return f"{key}: {_text(given.strip(chr(39) + chr(34)))}" if _is_path(given) else line
+    return f"{key}: {_text(given.strip(QUOTES) if _is_path(given) else given)}"
 
 
 def _text(text: str) -> str:
@@ -71,7 +72,7 @@ def _text(text: str) -> str:
 
 
 def _is_path(text: str) -> bool:
-    bare = text.strip("'\"")
+    bare = text.strip(QUOTES)
     if re.match(r"[A-Za-z]:\\|\\\\\w", bare):
         return True
     return bare.startswith("/") and bare.count("/") > 1 and _exists(bare.split("/")[1])

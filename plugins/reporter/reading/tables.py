@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from core.values import Metric
 
-__all__ = ["Column", "Table", "average", "others", "tables"]
+__all__ = ["Column", "Table", "average", "others", "tables", "title_of"]
 
 OVERALL = "overall"
 TITLES = {

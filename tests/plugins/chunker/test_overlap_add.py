@@ -21,7 +21,7 @@ from core.progress import silent
 from plugins.chunker.overlap_add import OverlapAdd, OverlapAddOptions
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from core.values import Array, Tensors
 
@@ -52,13 +52,16 @@ def repeated(piece: Tensors) -> Tensors:
 
 
 @pytest.fixture(scope="module")
-def demucs() -> HTDemucs:
-    """Return demucs's model, small, with random weights, which takes chunks of any length."""
+def demucs() -> Iterator[HTDemucs]:
+    """Give demucs's model, small, with random weights, which takes chunks of any length."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # layers this small take 20 times as long on two busy cores
     torch.manual_seed(0)
-    return HTDemucs(
-        ["a", "b"], channels=8, nfft=256, t_layers=1, t_heads=2, bottom_channels=16,
+    yield HTDemucs(
+        ["a", "b"], channels=8, nfft=1024, t_layers=1, t_heads=2, bottom_channels=16,
         use_train_segment=False,
     ).eval()
+    torch.set_num_threads(threads)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,135 @@
+"""Reads and writes PNG files with what Python brings along (PNG specification, third edition).
+
+Eight bits per channel, without interlacing: what cameras, browsers and editors write. Images are
+`(3, height, width)`, float32, 0 to 1; transparency is dropped.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from core import InputError
+
+if TYPE_CHECKING:
+    from core.values import Array
+
+__all__ = ["read", "write"]
+
+MAGIC = b"\x89PNG\r\n\x1a\n"
+GREY, RGB, PALETTE, GREY_ALPHA, RGBA = 0, 2, 3, 4, 6
+#: Bytes per pixel of every colour type.
+BYTES = {GREY: 1, RGB: 3, PALETTE: 1, GREY_ALPHA: 2, RGBA: 4}
+
+
+def write(image: Array, file: Path) -> None:
+    """Write an image; values beyond 0 to 1 are clipped."""
+    import numpy as np
+
+    pixels = np.round(np.clip(image, 0, 1) * 255).astype(np.uint8).transpose(1, 2, 0)
+    height, width = pixels.shape[:2]
+    rows = np.concatenate([np.zeros((height, 1), np.uint8), pixels.reshape(height, -1)], axis=1)
+    header = struct.pack(">IIBBBBB", width, height, 8, RGB, 0, 0, 0)
+    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(rows.tobytes())), (b"IEND", b""))
+    file.write_bytes(MAGIC + b"".join(_packed(*chunk) for chunk in chunks))
+
+
+def _packed(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def read(file: Path) -> Array:
+    """Read an image; raises InputError for a file that is damaged or of another sort."""
+    import numpy as np
+
+    data = file.read_bytes()
+    if not data.startswith(MAGIC):
+        raise InputError(f"`{file.name}` is no PNG file", f"at: {file}", "convert it to PNG")
+    try:
+        chunks: dict[bytes, bytes] = {}
+        for kind, content in _chunks(data):
+            chunks[kind] = chunks.get(kind, b"") + content
+        width, height, depth, colour, _, _, interlace = struct.unpack(">IIBBBBB", chunks[b"IHDR"])
+        if depth != 8 or interlace or colour not in BYTES:
+            raise InputError(
+                f"`{file.name}` has {depth} bits per channel{', interlaced' if interlace else ''}",
+                f"at: {file}",
+                "save it as PNG with 8 bits per channel, without interlacing",
+            )
+        pixels = _unfiltered(zlib.decompress(chunks[b"IDAT"]), height, width, BYTES[colour])
+        if colour == PALETTE:
+            pixels = np.frombuffer(chunks[b"PLTE"], np.uint8).reshape(-1, 3)[pixels[..., 0]]
+    except (KeyError, IndexError, ValueError, struct.error, zlib.error) as error:
+        raise InputError(
+            f"`{file.name}` is damaged: {error}", f"at: {file}", "save or copy the file again"
+        ) from error
+    grey = colour in (GREY, GREY_ALPHA)
+    red_green_blue = pixels[..., [0, 0, 0] if grey else [0, 1, 2]]
+    return np.ascontiguousarray(red_green_blue.transpose(2, 0, 1), np.float32) / np.float32(255)
+
+
+def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Yield type and content of every chunk, each checked by its sum."""
+    at = len(MAGIC)
+    while at < len(data):
+        (length,) = struct.unpack_from(">I", data, at)
+        kind, content = data[at + 4 : at + 8], data[at + 8 : at + 8 + length]
+        (expected,) = struct.unpack_from(">I", data, at + 8 + length)
+        if zlib.crc32(kind + content) != expected:
+            raise ValueError(f"the checksum of its part {kind.decode('ascii', 'replace')} is wrong")
+        yield kind, content
+        at += 12 + length
+
+
+def _unfiltered(data: bytes, height: int, width: int, step: int) -> Array:
+    """Undo the filter of every row (section 9 of the specification); `(height, width, step)`."""
+    import numpy as np
+
+    length = width * step
+    if len(data) != height * (length + 1) or not data:
+        raise ValueError("it holds fewer pixels than it says")
+    above, rows = bytearray(length), []
+    for start in range(0, len(data), length + 1):
+        row = bytearray(data[start + 1 : start + 1 + length])
+        _FILTERS[data[start]](row, above, step)
+        rows.append(row)
+        above = row
+    return np.frombuffer(b"".join(rows), np.uint8).reshape(height, width, step)
+
+
+def _none(row: bytearray, above: bytearray, step: int) -> None:
+    """Leave the row as it is."""
+
+
+def _sub(row: bytearray, above: bytearray, step: int) -> None:
+    for i in range(step, len(row)):
+        row[i] = (row[i] + row[i - step]) & 255
+
+
+def _up(row: bytearray, above: bytearray, step: int) -> None:
+    for i, value in enumerate(above):
+        row[i] = (row[i] + value) & 255
+
+
+def _average(row: bytearray, above: bytearray, step: int) -> None:
+    for i, value in enumerate(above):
+        left = row[i - step] if i >= step else 0
+        row[i] = (row[i] + (left + value) // 2) & 255
+
+
+def _paeth(row: bytearray, above: bytearray, step: int) -> None:
+    """Add whichever of left, above and above-left is nearest to left + above - above-left."""
+    for i, up in enumerate(above):
+        left, corner = (row[i - step], above[i - step]) if i >= step else (0, 0)
+        by_left, by_up, by_corner = abs(up - corner), abs(left - corner), abs(left + up - 2 * corner)
+        if by_left <= by_up and by_left <= by_corner:
+            nearest = left
+        else:
+            nearest = up if by_up <= by_corner else corner
+        row[i] = (row[i] + nearest) & 255
+
+
+_FILTERS = (_none, _sub, _up, _average, _paeth)

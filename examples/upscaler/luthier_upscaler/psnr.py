@@ -1,0 +1,65 @@
+"""The field's measure of images: PSNR, against the true image and against FP32 PyTorch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from core import Evaluator, Metric, NoOptions, Played, Signature
+
+from luthier_upscaler.bicubic import bicubic
+
+if TYPE_CHECKING:
+    from core.values import Array
+
+__all__ = ["Psnr", "psnr_db"]
+
+#: Reported where two images are equal: a finite number survives JSON and plots.
+LIMIT_DB = 100.0
+
+
+def psnr_db(true: Array, image: Array) -> float:
+    """Return 10·log10(1 / mean squared error) in dB, for values from 0 to 1.
+
+    Values beyond that are clipped first, as a file would; at most 100 dB.
+    """
+    import numpy as np
+
+    error = float(np.mean(np.square(np.clip(true, 0, 1) - np.clip(image, 0, 1), dtype=np.float64)))
+    return min(LIMIT_DB, -10 * float(np.log10(error))) if error else LIMIT_DB
+
+
+class Psnr(Evaluator[NoOptions]):
+    """Measures PSNR: against the true image, over bicubic, and against FP32 PyTorch."""
+
+    name = "psnr"
+
+    def evaluate(self, played: Played, signature: Signature) -> Sequence[Metric]:
+        """Return `psnr_to_fp32`; where the true image is known, `psnr` and `psnr_gain` too."""
+        source, target = signature.inputs[0].name, signature.outputs[0].name
+        device, item = played.device, played.item
+        output = played.outputs[target]
+        to_fp32 = psnr_db(played.reference[target], output)
+        metrics = [
+            Metric(
+                "psnr_to_fp32", to_fp32, "dB", device, item.name, "higher", "against FP32 PyTorch"
+            )
+        ]
+        if target in item.references:
+            true = item.references[target]
+            reached, simple = psnr_db(true, output), psnr_db(true, bicubic(item.inputs[source]))
+            metrics += [
+                Metric(
+                    "psnr", reached, "dB", device, item.name, "higher", "against the true image"
+                ),
+                Metric(
+                    "psnr_gain",
+                    reached - simple,
+                    "dB",
+                    device,
+                    item.name,
+                    "higher",
+                    f"above bicubic, which reaches {simple:.2f} dB",
+                ),
+            ]
+        return metrics

@@ -1,0 +1,126 @@
+"""Images to upscale: drawn ones, whose true large version is known, or PNG files of a person."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from core import Dataset, InputError, Item, Saved, Signature, Split
+from core.material import file_digest
+
+from luthier_upscaler import png
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from core.values import Tensors
+
+__all__ = ["Shapes", "ShapesOptions", "generator"]
+
+#: Which images were trained on, are calibrated on, are evaluated on: never the same ones.
+PARTS = ("training", "calibration", "evaluation")
+
+
+def generator(part: str, seed: int, index: int) -> np.random.Generator:
+    """Return the random generator of one drawn image."""
+    import numpy as np
+
+    return np.random.default_rng([PARTS.index(part), seed, index])
+
+
+@dataclass
+class ShapesOptions:
+    """What is drawn, or where the files are."""
+
+    path: str | None = None
+    """A PNG file, or a folder of them; without it, images are drawn. `input=photo.png` sets it."""
+    count: int = 4
+    """How many images are drawn."""
+    size: int = 128
+    """Height and width of a drawn input in pixels; its true large version is twice that."""
+    seed: int = 0
+    """Another seed draws other images."""
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for images that cannot be drawn."""
+        if self.count < 1:
+            raise ValueError(f"`count` is {self.count}: give 1 or more")
+        if self.size < 8:
+            raise ValueError(f"`size` is {self.size}: an image has 8 pixels or more")
+        if self.seed < 0:
+            raise ValueError(f"`seed` is {self.seed}: give 0 or more")
+
+
+class Shapes(Dataset[ShapesOptions]):
+    """Draws images of discs, boxes, stripes and strokes, or reads PNG files."""
+
+    name = "shapes"
+    Options = ShapesOptions
+    axes = ("channel", "height", "width")
+    opens = (".png",)
+
+    def identity(self, split: Split) -> tuple[str, ...]:
+        """Return the hash of every file, or what every drawn image is drawn from."""
+        options = self.options
+        if options.path is not None:
+            return tuple(dict.fromkeys(file_digest(file) for file in self._files(options.path)))
+        return tuple(
+            f"shapes:{split}:{options.seed}:{options.size}:{index}"
+            for index in range(options.count)
+        )
+
+    def items(self, split: Split, signature: Signature) -> Iterator[Item]:
+        """Yield the images; only drawn ones have a reference, twice as large."""
+        options, ids = self.options, self.identity(split)
+        source, target = signature.inputs[0].name, signature.outputs[0].name
+        if options.path is not None:
+            files = {file_digest(file): file for file in reversed(self._files(options.path))}
+            for id_ in ids:
+                yield Item(id_, files[id_].stem, {source: png.read(files[id_])})
+            return
+        from luthier_upscaler.drawing import draw, halved
+
+        for index, id_ in enumerate(ids):
+            large = draw(2 * options.size, generator(split, options.seed, index))
+            name = f"drawing {options.seed}.{index}"
+            yield Item(id_, name, {source: halved(large)}, {target: large})
+
+    def save(
+        self, item: Item, outputs: Tensors, signature: Signature, folder: Path
+    ) -> Sequence[Saved]:
+        """Write `images/<item>/`: what went in, what came out, and the true image if there is one.
+
+        The id's end keeps two files of one name apart.
+        """
+        target = signature.outputs[0].name
+        images = {"input": item.inputs[signature.inputs[0].name], target: outputs[target]}
+        if target in item.references:
+            images["true"] = item.references[target]
+        below = Path("images", f"{_plain(item.name)}_{_plain(item.id)[-8:]}")
+        (folder / below).mkdir(parents=True, exist_ok=True)
+        saved = []
+        for label, image in images.items():
+            png.write(image, folder / below / f"{label}.png")
+            saved.append(Saved((below / f"{label}.png").as_posix(), label, item.name))
+        return saved
+
+    def _files(self, path: str) -> list[Path]:
+        """Return the file, or those of the folder in order."""
+        found = Path(path).expanduser()
+        files = sorted(f for f in found.glob("*") if f.suffix.lower() in self.opens)
+        files = [found] if found.is_file() else files
+        if not files:
+            raise InputError(
+                f"`{path}` is no PNG file and no folder that holds any",
+                f"at: {found.resolve()}",
+                "give one: input=photo.png",
+            )
+        return files
+
+
+def _plain(text: str) -> str:
+    """Return a text that any file system takes as a name."""
+    return re.sub(r"[^\w-]+", "_", text)

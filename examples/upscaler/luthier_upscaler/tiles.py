@@ -1,0 +1,158 @@
+"""Tiles of an image that overlap on all sides, and fade into each other where they do."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from core import Chunker, Joiner, Signature, StageError, Window
+
+if TYPE_CHECKING:
+    from core.values import Array, Tensors
+
+__all__ = ["Tiles", "TilesOptions"]
+
+
+@dataclass
+class TilesOptions:
+    """How large the tiles are, and how far they overlap."""
+
+    height: int = 64
+    """Height of a tile in pixels of the input."""
+    width: int = 64
+    """Width of a tile in pixels of the input."""
+    overlap: int = 16
+    """How many pixels two neighbours share; at least twice what the model sees around a pixel
+    makes seams vanish."""
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for tiles that cannot cover an image."""
+        for name, size in (("height", self.height), ("width", self.width)):
+            if size < 1:
+                raise ValueError(f"`{name}` is {size}: a tile has at least 1 pixel")
+            if not 0 <= self.overlap < size:
+                raise ValueError(
+                    f"`overlap` is {self.overlap}: give 0 or more, and less than `{name}` ({size})"
+                )
+
+
+class Tiles(Chunker[TilesOptions]):
+    """Cuts an image into overlapping tiles and blends them, at the output's own scale."""
+
+    name = "tiles"
+    Options = TilesOptions
+
+    def window(self) -> Mapping[str, int]:
+        """Return height and width of a tile."""
+        return {"height": self.options.height, "width": self.options.width}
+
+    def split(self, lengths: Mapping[str, int]) -> Sequence[Window]:
+        """Return the tiles row by row; the last of a row or column moves back into the image."""
+        sizes = self.window()
+        starts = [_starts(lengths[axis], sizes[axis], self.options.overlap) for axis in sizes]
+        windows = []
+        for index, corner in enumerate(itertools.product(*starts)):
+            start = dict(zip(sizes, corner, strict=True))
+            stop = {axis: min(start[axis] + sizes[axis], lengths[axis]) for axis in sizes}
+            windows.append(Window(index, start, stop))
+        return windows
+
+    def cut(self, inputs: Tensors, window: Window, signature: Signature) -> Tensors:
+        """Return one tile; one that the image does not fill goes on with its last pixels."""
+        import numpy as np
+
+        pieces = dict(inputs)
+        for spec in signature.inputs:
+            array = inputs[spec.name]
+            for axis, size in self.window().items():
+                at = spec.axis(axis)
+                array = array[(slice(None),) * at + (slice(window.start[axis], window.stop[axis]),)]
+                widths = [(0, 0)] * array.ndim
+                widths[at] = (0, size - array.shape[at])
+                array = np.pad(array, widths, mode="edge")
+            pieces[spec.name] = array
+        return pieces
+
+    def resized(self, window: Mapping[str, int]) -> Tiles:
+        """Return a chunker with tiles as large as `window` says, that overlap no more than half."""
+        sizes = {**self.window(), **window}
+        height, width = sizes["height"], sizes["width"]
+        overlap = min(self.options.overlap, height // 2, width // 2)
+        return Tiles(replace(self.options, height=height, width=width, overlap=overlap))
+
+    def joiner(self, lengths: Mapping[str, int], signature: Signature) -> Joiner:
+        """Return a joiner for outputs that have the axes, at the input's size or a multiple."""
+        return _Blend(self.window(), self.options.overlap, lengths, signature)
+
+
+def _starts(total: int, size: int, overlap: int) -> list[int]:
+    """Return where tiles of `size` begin, so that the last one ends with the image."""
+    last = max(0, total - size)
+    return [*range(0, last, size - overlap), last]
+
+
+class _Blend(Joiner):
+    """Adds weighted tiles up as they come, and divides by the sum of the weights."""
+
+    def __init__(
+        self,
+        sizes: Mapping[str, int],
+        overlap: int,
+        lengths: Mapping[str, int],
+        signature: Signature,
+    ) -> None:
+        self._sizes = sizes
+        self._overlap = overlap
+        self._lengths = lengths
+        self._specs = signature.outputs
+        self._sums: dict[str, Array] = {}
+        self._weights: dict[str, Array] = {}
+
+    def add(self, window: Window, outputs: Tensors) -> None:
+        """Weigh and add one tile, whose outputs are as large as a tile or a multiple of it."""
+        import numpy as np
+
+        for spec in self._specs:
+            name, tile = spec.name, outputs[spec.name]
+            weight = np.ones((), np.float32)
+            place: list[slice] = [slice(None)] * tile.ndim
+            valid: list[slice] = [slice(None)] * tile.ndim
+            shape = list(tile.shape)
+            for axis, size in self._sizes.items():
+                at = spec.axis(axis)
+                scale, rest = divmod(tile.shape[at], size)
+                if rest or not scale:
+                    raise StageError(
+                        f"chunker `tiles` cannot join `{name}`: {tile.shape[at]} pixels of "
+                        f"{axis} come out for {size}",
+                        "it joins outputs of the tile's size, or a whole multiple of it",
+                    )
+                start, stop = scale * window.start[axis], scale * window.stop[axis]
+                place[at], valid[at] = slice(start, stop), slice(stop - start)
+                shape[at] = scale * self._lengths[axis]
+                ramp = _ramp(stop - start, scale * self._overlap)
+                weight = weight * ramp.reshape([-1 if i == at else 1 for i in range(tile.ndim)])
+            if name not in self._sums:
+                self._sums[name] = np.zeros(shape, np.float32)
+                plane = [1 if axis not in self._sizes else n for axis, n in _named(spec.axes, shape)]
+                self._weights[name] = np.zeros(plane, np.float32)
+            self._sums[name][tuple(place)] += weight * tile[tuple(valid)]
+            self._weights[name][tuple(place)] += weight
+
+    def result(self) -> Tensors:
+        """Return the whole images."""
+        return {name: total / self._weights[name] for name, total in self._sums.items()}
+
+
+def _named(axes: Sequence[str], shape: Sequence[int]) -> list[tuple[str, int]]:
+    return list(zip(axes, shape, strict=True))
+
+
+def _ramp(length: int, overlap: int) -> Array:
+    """Return weights that rise from either end over `overlap` pixels to 1, and are never 0."""
+    import numpy as np
+
+    inside = np.minimum(np.arange(length), np.arange(length)[::-1]) + 0.5
+    return np.minimum(1, inside / max(overlap, 0.5)).astype(np.float32)

@@ -1,0 +1,100 @@
+"""Trains the weights in `luthier_upscaler/weights` on drawn images, and measures them.
+
+    python train.py --minutes 3
+
+A few minutes on two CPU cores. Run it in an environment where Luthier and this package are
+installed. `results.json` tells the figures, the machine and the command.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+
+from core.doctor import machine
+from luthier_upscaler.bicubic import bicubic
+from luthier_upscaler.drawing import draw, halved
+from luthier_upscaler.network import SCALE, Upscaler
+from luthier_upscaler.psnr import psnr_db
+from luthier_upscaler.shapes import generator
+
+HERE = Path(__file__).parent
+WEIGHTS = HERE / "luthier_upscaler" / "weights" / "upscaler.safetensors"
+SIZE, PATCH, BATCH, IMAGES = 160, 64, 16, 500
+
+
+def main() -> None:
+    """Train, write the weights, and write what they reach on images that were not trained on."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--minutes", type=float, default=3.0)
+    minutes = parser.parse_args().minutes
+    torch.manual_seed(0)
+    network, random = Upscaler(), np.random.default_rng(0)
+    images = [draw(SIZE, generator("training", 0, index)) for index in range(IMAGES)]
+    print(f"{sum(p.numel() for p in network.parameters())} parameters, {IMAGES} images")
+    steps = _train(network, images, random, 60 * minutes)
+    save_file({k: v.contiguous() for k, v in network.state_dict().items()}, WEIGHTS)
+    results = {
+        "command": f"python train.py --minutes {minutes:g}",
+        "machine": machine(),
+        "torch": torch.__version__,
+        "steps": steps,
+        **_measured(network),
+    }
+    (HERE / "results.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    print(json.dumps(results, indent=1))
+
+
+def _train(
+    network: Upscaler, images: list[np.ndarray], random: np.random.Generator, seconds: float
+) -> int:
+    """Train until the time is over, with a learning rate that falls to 0; returns the steps."""
+    optimiser = torch.optim.Adam(network.parameters())
+    started, steps = time.monotonic(), 0
+    while (share := (time.monotonic() - started) / seconds) < 1:
+        optimiser.param_groups[0]["lr"] = 2e-3 * (1 - share)
+        large = np.stack([_patch(images, random) for _ in range(BATCH)])
+        small = np.stack([halved(image) for image in large])
+        loss = torch.nn.functional.l1_loss(
+            network(torch.from_numpy(small)), torch.from_numpy(large)
+        )
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        steps += 1
+        if steps % 200 == 0:
+            print(f"{100 * share:3.0f} %, step {steps}: {loss.item():.5f}", file=sys.stderr)
+    return steps
+
+
+def _patch(images: list[np.ndarray], random: np.random.Generator) -> np.ndarray:
+    """Return a piece of one image, turned and mirrored."""
+    image = images[random.integers(len(images))]
+    top, left = SCALE * random.integers((SIZE - PATCH) // SCALE, size=2)
+    piece = np.rot90(image[:, top : top + PATCH, left : left + PATCH], random.integers(4), (1, 2))
+    return np.ascontiguousarray(piece[..., ::-1] if random.random() < 0.5 else piece)
+
+
+def _measured(network: Upscaler) -> dict[str, float]:
+    """Return the mean PSNR over 20 evaluation images, beside that of bicubic and of nearest."""
+    found: dict[str, list[float]] = {"upscaler": [], "bicubic": [], "nearest": []}
+    for index in range(20):
+        large = draw(SIZE, generator("evaluation", 0, index))
+        small = halved(large)
+        with torch.no_grad():
+            upscaled = network(torch.from_numpy(small)[None])[0].numpy()
+        found["upscaler"].append(psnr_db(large, upscaled))
+        found["bicubic"].append(psnr_db(large, bicubic(small)))
+        found["nearest"].append(psnr_db(large, small.repeat(2, 1).repeat(2, 2)))
+    return {f"{name}_psnr_db": round(float(np.mean(v)), 2) for name, v in found.items()}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,110 @@
+"""Makes sound fit what a model takes: its sample rate, its channels, the order of its stems."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from math import gcd
+from typing import TYPE_CHECKING
+
+from core import InputError, Notice, Signature, TensorSpec
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from core.values import Array, Tensors
+    from plugins.dataset.audio.reading import Sound
+
+__all__ = ["fit", "rate_of", "references", "resample", "stem_labels"]
+
+#: Half the filter's length in samples of the lower rate. With a Kaiser window of beta 10 the
+#: stop band lies 100 dB down, and the pass band ends at 93 % of the lower Nyquist frequency.
+_REACH = 96
+_BETA = 10.06
+_CUTOFF = 0.967
+
+
+def rate_of(spec: TensorSpec) -> float | None:
+    """Return the sample rate along `time`, where the model has one."""
+    return spec.rates.get("time")
+
+
+def fit(sound: Sound, spec: TensorSpec, name: str) -> tuple[Array, tuple[Notice, ...]]:
+    """Return samples (channel, time) as `spec` takes them, and what was done to the sound.
+
+    Raises InputError for more channels than can be fitted without guessing.
+    """
+    samples, notices = _channels(sound.samples, spec, name)
+    rate = rate_of(spec)
+    if rate is not None and round(rate) != sound.rate:
+        samples = resample(samples, sound.rate, round(rate))
+        notices += (
+            Notice("info", f"`{name}` was resampled from {sound.rate} to {round(rate)} Hz"),
+        )
+    return samples, notices
+
+
+def _channels(samples: Array, spec: TensorSpec, name: str) -> tuple[Array, tuple[Notice, ...]]:
+    import numpy as np
+
+    given, wanted = samples.shape[0], spec.shape[spec.axis("channel")]
+    if isinstance(wanted, str) or given == wanted:
+        return samples, ()
+    if given == 1:
+        copies = np.repeat(samples, wanted, axis=0)
+        return copies, (Notice("info", f"`{name}` is mono: every channel holds the same"),)
+    if (given, wanted) == (2, 1):
+        mono = samples.mean(axis=0, keepdims=True, dtype=np.float32)
+        return mono, (Notice("info", f"`{name}` is stereo: the mean of both channels is taken"),)
+    raise InputError(
+        f"`{name}` has {given} channels, but the model takes {wanted}",
+        "mono and stereo are fitted; which of more channels is which, a file does not tell surely",
+        f"mix it down first: ffmpeg -i {name} -ac {wanted} mixed.wav",
+    )
+
+
+def resample(samples: Array, old: int, new: int) -> Array:
+    """Return (channel, time) at `new` Hz, ceil(time · new / old) samples long.
+
+    A polyphase filter (`scipy.signal.resample_poly`), but longer than scipy's own, whose stop
+    band at 50 dB would let audible aliases through.
+    """
+    import numpy as np
+    from scipy.signal import resample_poly
+
+    if old == new:
+        return samples
+    common = gcd(old, new)
+    up, down = new // common, old // common
+    result = resample_poly(samples, up, down, axis=-1, window=_filter(max(up, down)))
+    return np.asarray(result, np.float32)
+
+
+@functools.lru_cache(maxsize=2)
+def _filter(steps: int) -> NDArray[np.float32]:
+    """Return a low-pass for `steps` times the lower rate, gain 1 at 0 Hz."""
+    import numpy as np
+    from scipy.signal import firwin
+
+    taps = firwin(2 * _REACH * steps + 1, _CUTOFF / steps, window=("kaiser", _BETA))
+    return np.asarray(taps, np.float32)
+
+
+def stem_labels(spec: TensorSpec) -> tuple[str, tuple[str, ...]]:
+    """Return the axis that holds the stems and their names; ("", ()) where there is none."""
+    return next(iter(spec.labels.items()), ("", ()))
+
+
+def references(stems: Mapping[str, Array], signature: Signature) -> Tensors:
+    """Return the true outputs (stem, channel, time) in the model's order of stems.
+
+    Nothing where one of the model's stems is not known: a model of six against four, say.
+    """
+    import numpy as np
+
+    spec = signature.outputs[0]
+    axis, labels = stem_labels(spec)
+    if not labels or not set(labels) <= set(stems):
+        return {}
+    return {spec.name: np.stack([stems[label] for label in labels], axis=spec.axis(axis))}

@@ -1,0 +1,88 @@
+"""What all datasets of sound share: their axes, and how stems are written for a person."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, TypeVar
+
+from core import Dataset, Item, Library, Saved, Signature, StageError
+from plugins.dataset.audio.fitting import rate_of, stem_labels
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from core.values import Array, Tensors
+
+__all__ = ["AudioDataset"]
+
+OptionsT = TypeVar("OptionsT")
+
+
+class AudioDataset(Dataset[OptionsT]):
+    """A dataset whose inputs are (channel, time) and whose results are WAV files."""
+
+    axes = ("channel", "time")
+    libraries = (
+        Library("soundfile", "pip install soundfile"), Library("scipy", "pip install scipy")
+    )
+
+    def save(
+        self, item: Item, outputs: Tensors, signature: Signature, folder: Path
+    ) -> Sequence[Saved]:
+        """Write `stems/<label>.wav` and `stems/mixture.wav`.
+
+        With several items, each has a folder of its own: `stems/<item>/<label>.wav`.
+        """
+        import numpy as np
+
+        place = folder / "stems"
+        if len(self.identity("evaluation")) > 1:
+            place = _free(place, item.name)
+        source = signature.inputs[0]
+        rate = round(rate_of(source) or 44100)
+        tracks = [("mixture", item.inputs[source.name], rate)]
+        for spec in signature.outputs:
+            array = outputs[spec.name]
+            axis, labels = stem_labels(spec)
+            own_rate = round(rate_of(spec) or rate)
+            if not labels:
+                tracks.append((spec.name, array, own_rate))
+            for index, label in enumerate(labels):
+                tracks.append((label, np.take(array, index, spec.axis(axis)), own_rate))
+        saved = []
+        for label, samples, hertz in tracks:
+            file = place / f"{_plain(label)}.wav"
+            _write(file, samples, hertz)
+            saved.append(Saved(file.relative_to(folder).as_posix(), label, item.name))
+        return saved
+
+
+def _write(file: Path, samples: Array, rate: int) -> None:
+    """Write (channel, time) as 24-bit PCM, or as floats where 24 bits would clip."""
+    import numpy as np
+    import soundfile
+
+    peak = float(np.max(np.abs(samples), initial=0.0))
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(file, samples.T, rate, "FLOAT" if peak >= 1 else "PCM_24")
+    except (OSError, soundfile.LibsndfileError) as error:
+        raise StageError(
+            f"`{file.name}` cannot be written: {error}", f"at: {file}",
+            "free some room, or choose another place: output=/path/to/folder",
+        ) from error
+
+
+def _plain(name: str) -> str:
+    """Return a name that is a file name on every system."""
+    return re.sub(r"[^\w.-]+", "_", name).strip("._") or "item"
+
+
+def _free(place: Path, name: str) -> Path:
+    """Return a folder for `name` that no other item has: `a b` and `a_b` are one plain name."""
+    plain, number = _plain(name), 1
+    while (place / plain).exists():
+        number += 1
+        plain = f"{_plain(name)}_{number}"
+    return place / plain

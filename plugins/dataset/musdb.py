@@ -1,0 +1,115 @@
+"""A local copy of MUSDB18-HQ: calibration on songs of its train part, evaluation on its test part.
+
+The layout is that of the archive (https://zenodo.org/records/3338373):
+`train|test/<song>/{mixture,drums,bass,other,vocals}.wav`. Nothing is downloaded.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from core import InputError, Item, Signature, Split, hookimpl
+from plugins.dataset.audio.fitting import fit, references, stem_labels
+from plugins.dataset.audio.reading import read
+from plugins.dataset.audio.writing import AudioDataset
+
+if TYPE_CHECKING:
+    from core.values import Array, Tensors
+
+__all__ = ["Musdb"]
+
+_PART = {"calibration": "train", "evaluation": "test"}
+
+
+@dataclass
+class MusdbOptions:
+    """Where the copy is, and how many of its songs are used."""
+
+    path: str
+    """The folder that holds `train` and `test`."""
+    limit: int | None = None
+    """Number of songs for evaluation, in order of name; all 50 where not given."""
+    calibration_limit: int | None = 4
+    """Number of songs for calibration, in order of name; all 100 where not given."""
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for a limit that leaves nothing."""
+        for name in ("limit", "calibration_limit"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"`{name}` is {value}: give 1 or more")
+
+
+class Musdb(AudioDataset[MusdbOptions]):
+    """MUSDB18-HQ from a local folder, with the true stems of every song."""
+
+    name = "musdb"
+    Options = MusdbOptions
+
+    def identity(self, split: Split) -> tuple[str, ...]:
+        """Return the hash of every mixture, the id that it has as a file of `files` too."""
+        return tuple(self._songs(split))
+
+    def items(self, split: Split, signature: Signature) -> Iterator[Item]:
+        """Read the songs one by one, with the stems that the model knows."""
+        spec = signature.inputs[0]
+        for item_id, song in self._songs(split).items():
+            mixture, notices = fit(read(song / "mixture.wav"), spec, song.name)
+            known = _stems(song, signature, mixture)
+            yield Item(item_id, song.name, {spec.name: mixture}, known, notices)
+
+    def _songs(self, split: Split) -> dict[str, Path]:
+        return self._calibration if split == "calibration" else self._evaluation
+
+    @functools.cached_property
+    def _calibration(self) -> dict[str, Path]:
+        return self._found("calibration", self.options.calibration_limit)
+
+    @functools.cached_property
+    def _evaluation(self) -> dict[str, Path]:
+        return self._found("evaluation", self.options.limit)
+
+    def _found(self, split: Split, limit: int | None) -> dict[str, Path]:
+        """Return the song folders of a part by their ids; raises InputError without any."""
+        from core.material import file_digest
+
+        root = Path(self.options.path).expanduser()
+        mixtures = sorted((root / _PART[split]).glob("*/mixture.wav"))
+        if not mixtures:
+            raise InputError(
+                f"`{root}` is not a MUSDB18-HQ folder" if root.exists()
+                else f"`{root}` does not exist",
+                f"expected: {root / _PART[split]}/<song>/mixture.wav, drums.wav, bass.wav, ...",
+                "get the WAV edition: https://zenodo.org/records/3338373",
+                "or give songs without stems: dataset=files dataset.path=...",
+            )
+        return {f"sha256:{file_digest(file)}": file.parent for file in mixtures[:limit]}
+
+
+def _stems(song: Path, signature: Signature, mixture: Array) -> Tensors:
+    """Read the stems of a song; nothing where the song lacks one that the model gives."""
+    _, labels = stem_labels(signature.outputs[0])
+    files = {label: song / f"{label}.wav" for label in labels}
+    if not all(file.is_file() for file in files.values()):
+        return {}
+    stems: dict[str, Array] = {}
+    for label, file in files.items():
+        stems[label], _ = fit(read(file), signature.inputs[0], file.name)
+        if stems[label].shape != mixture.shape:
+            raise InputError(
+                f"`{file.name}` has {stems[label].shape[-1]} samples, "
+                f"but its mixture has {mixture.shape[-1]}",
+                f"at: {file}",
+                "copy the song again",
+            )
+    return references(stems, signature)
+
+
+@hookimpl
+def luthier_plugins() -> list[type[Musdb]]:
+    """Return the dataset plugin of this file."""
+    return [Musdb]

@@ -1,0 +1,190 @@
+"""Source separation in its own terms: SDR, SI-SDR, what precision cost, and what the seams cost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from core import Evaluator, Metric, NoOptions, Played, Signature, TensorSpec, Window, hookimpl
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from core.values import Array
+
+__all__ = ["Separation", "sdr", "seam_error", "si_sdr"]
+
+#: Added to both energies by the Music Demixing Challenge, so that silence has an SDR too.
+DELTA = 1e-7
+#: Reported where the error or the signal is zero: a finite number survives JSON and plots.
+LIMIT_DB = 200.0
+
+
+class Separation(Evaluator[NoOptions]):
+    """Compares stems with the true ones where they are known, and listens for the seams.
+
+    The metrics, all in dB, with the subjects `<item>: <stem>` and `<item>: mean`: `sdr`, `si_sdr`,
+    `sdr_mixture` and `sdr_improvement`, `sdr_reference` and `sdr_drop`, `seam_error`.
+    """
+
+    name = "separation"
+
+    def evaluate(self, played: Played, signature: Signature) -> Sequence[Metric]:
+        """Return every metric per stem, then its mean over the stems."""
+        metrics = [*_quality(played, signature), *_seams(played, signature)]
+        if not signature.outputs[0].labels:
+            return metrics
+        by_name: dict[str, list[Metric]] = {}
+        for metric in metrics:
+            by_name.setdefault(metric.name, []).append(metric)
+        for name, found in by_name.items():
+            mean, one = sum(metric.value for metric in found) / len(found), found[0]
+            subject = f"{played.item.name}: mean"
+            metrics.append(Metric(name, mean, "dB", one.device, subject, one.better, one.note))
+        return metrics
+
+
+def _quality(played: Played, signature: Signature) -> Iterator[Metric]:
+    """Compare outputs, FP32 reference and mixture with the true stems, where there are any."""
+    spec = signature.outputs[0]
+    truth = played.item.references.get(spec.name)
+    if truth is None:
+        return
+    mixture = played.item.inputs[signature.inputs[0].name]
+    for index, stem in enumerate(_stems(spec)):
+        true, estimate, fp32 = (
+            _stem(array, spec, index)
+            for array in (truth, played.outputs[spec.name], played.reference[spec.name])
+        )
+        yield from _of_stem(f"{played.item.name}: {stem}", played.device, true, estimate, fp32)
+        if mixture.size == true.size:
+            mixed = sdr(true, mixture.reshape(true.shape))
+            yield from _over_mixture(
+                f"{played.item.name}: {stem}", played.device, mixed, sdr(true, estimate)
+            )
+
+
+def _of_stem(
+    subject: str, device: str, true: Array, estimate: Array, fp32: Array
+) -> Iterator[Metric]:
+    here, before = sdr(true, estimate), sdr(true, fp32)
+    yield Metric("sdr", here, "dB", device, subject, "higher", "MDX definition, whole song")
+    scale_invariant = si_sdr(true, estimate)
+    if scale_invariant is not None:
+        note = "Le Roux et al. 2019, whole song"
+        yield Metric("si_sdr", scale_invariant, "dB", device, subject, "higher", note)
+    note = "the same windows"
+    yield Metric("sdr_reference", before, "dB", "PyTorch FP32", subject, "higher", note)
+    note = "SDR below that of FP32 PyTorch with the same windows"
+    yield Metric("sdr_drop", before - here, "dB", device, subject, "lower", note)
+
+
+def _over_mixture(subject: str, device: str, mixed: float, here: float) -> Iterator[Metric]:
+    note = "the untouched mixture, taken for the stem"
+    yield Metric("sdr_mixture", mixed, "dB", "no device", subject, "neither", note)
+    note = "SDR above that of the untouched mixture"
+    yield Metric("sdr_improvement", here - mixed, "dB", device, subject, "higher", note)
+
+
+def _seams(played: Played, signature: Signature) -> Iterator[Metric]:
+    """Compare the error where windows meet with the error between, per stem."""
+    import numpy as np
+
+    spec = signature.outputs[0]
+    axes = set(played.windows[0].start) if played.windows else set()
+    if len(axes) != 1 or not axes <= set(spec.axes):
+        return
+    output, ideal = played.outputs[spec.name], played.ideal[spec.name]
+    at = spec.axis(axes.pop())
+    for index, stem in enumerate(_stems(spec)):
+        error = np.moveaxis(_stem(output, spec, index) - _stem(ideal, spec, index), at, -1)
+        energy = np.square(error, dtype=np.float64).reshape(-1, error.shape[-1]).mean(axis=0)
+        value = seam_error(energy, played.windows)
+        if value is not None:
+            yield Metric(
+                "seam_error", value, "dB", played.device, f"{played.item.name}: {stem}", "lower",
+                "error where windows meet over error between, against FP32 PyTorch "
+                "with the training window",
+            )
+
+
+def sdr(reference: Array, estimate: Array) -> float:
+    """Return the signal-to-distortion ratio in dB of (channel, time), as the MDX challenge does.
+
+    10·log10((Σ s² + 1e-7) / (Σ (s - e)² + 1e-7)) over channels and time (Mitsufuji et al. 2022,
+    "Music Demixing Challenge 2021", eq. 2).
+    """
+    import numpy as np
+
+    signal = np.sum(np.square(reference, dtype=np.float64)) + DELTA
+    noise = np.sum(np.square(reference.astype(np.float64) - estimate)) + DELTA
+    return float(10 * np.log10(signal / noise))
+
+
+def si_sdr(reference: Array, estimate: Array) -> float | None:
+    """Return the scale-invariant SDR in dB over all channels; None for a silent reference.
+
+    10·log10(‖α·s‖² / ‖α·s - e‖²) with α = ⟨e, s⟩ / ‖s‖² (Le Roux et al. 2019, "SDR - half-baked or
+    well done?", eq. 5), clipped to ±200 dB.
+    """
+    import numpy as np
+
+    true, heard = (np.ravel(a).astype(np.float64) for a in (reference, estimate))
+    energy = float(true @ true)
+    if energy == 0:
+        return None
+    target = float(heard @ true) / energy * true
+    return _ratio_db(float(target @ target), float(np.sum(np.square(target - heard))))
+
+
+def seam_error(energy: NDArray[np.float64], windows: Sequence[Window]) -> float | None:
+    """Return in dB how much more error lies where windows meet than elsewhere.
+
+    `energy` (time,) is the error's, sample by sample, at the input's rate or a multiple. Windows
+    meet in their overlap, or within 1/16 of a window of a join without one, but never nearer to
+    the middle of a window than to the join. None where nothing meets, or where there is no error.
+    """
+    import numpy as np
+
+    if len(windows) < 2:  # noqa: PLR2004  # one window meets no other
+        return None
+    (axis,) = windows[0].start
+    scale = len(energy) / max(window.stop[axis] for window in windows)
+    meets = np.zeros(len(energy), bool)
+    for before, after in zip(windows, windows[1:], strict=False):
+        start, stop, following = before.start[axis], before.stop[axis], after.start[axis]
+        reach = max((stop - following) / 2, (stop - start) / 16)
+        reach = min(reach, (following - start) / 4)
+        centre = (stop + following) / 2
+        meets[round((centre - reach) * scale) : round((centre + reach) * scale)] = True
+    if meets.all() or not meets.any() or not energy.any():
+        return None
+    return _ratio_db(float(energy[meets].mean()), float(energy[~meets].mean()))
+
+
+def _ratio_db(over: float, under: float) -> float:
+    import numpy as np
+
+    if over == 0 or under == 0:
+        return LIMIT_DB if over else -LIMIT_DB
+    return float(np.clip(10 * np.log10(over / under), -LIMIT_DB, LIMIT_DB))
+
+
+def _stems(spec: TensorSpec) -> tuple[str, ...]:
+    """Return the names of the stems; the output's own name where it has none."""
+    return next(iter(spec.labels.values()), (spec.name,))
+
+
+def _stem(array: Array, spec: TensorSpec, index: int) -> Array:
+    """Return one stem; the axis of the stems stays, 1 long."""
+    import numpy as np
+
+    axis = next(iter(spec.labels), None)
+    return array if axis is None else np.take(array, [index], spec.axis(axis))
+
+
+@hookimpl
+def luthier_plugins() -> list[type[Separation]]:
+    """Return the evaluator plugin of this file."""
+    return [Separation]

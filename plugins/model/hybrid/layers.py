@@ -1,0 +1,149 @@
+"""The encoders and decoders of HTDemucs for an NPU: 4-D, with the same weights.
+
+One class serves both branches. Frequency is the height and frames are the width of
+`(1, channel, frequency, frame)`; time is the *height* of `(1, channel, time, 1)`, because a
+block of the NPU's memory is 8 high but 4 wide.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+from plugins.model.hybrid.norms import FrequencyNorm, PlaneNorm
+
+if TYPE_CHECKING:
+    from demucs.demucs import DConv
+    from demucs.hdemucs import HDecLayer, HEncLayer
+
+__all__ = ["Decoder", "Encoder", "conv_2d"]
+
+
+def conv_2d(source: nn.Module, *, upright: bool) -> nn.Conv2d:
+    """Return the 2-D form of a 1-D convolution; a 2-D one is returned as it is.
+
+    Its time runs along the height if `upright`, else along the width. Raises `ValueError` for
+    anything but a convolution: an LSTM or attention in a residual has no NPU form.
+    """
+    if isinstance(source, nn.Conv2d):
+        return source
+    if not isinstance(source, nn.Conv1d):
+        raise ValueError(  # noqa: TRY004  the model is wrong, not the caller
+            f"model `HTDemucs` has a `{type(source).__name__}` where its NPU form knows convolutions\n"
+            "  possible: the plain core, plugins.model.hybrid.split"
+        )
+
+    def along(size: int, other: int) -> tuple[int, int]:
+        return (size, other) if upright else (other, size)
+
+    conv = nn.Conv2d(
+        source.in_channels,
+        source.out_channels,
+        along(source.kernel_size[0], 1),
+        along(source.stride[0], 1),
+        along(int(source.padding[0]), 0),
+        along(source.dilation[0], 1),
+    )
+    conv.weight = nn.Parameter(source.weight.detach().unsqueeze(-1 if upright else -2))
+    conv.bias = source.bias
+    return conv
+
+
+class Residual(nn.Module):
+    """demucs's `DConv`: dilated residual convolutions along time, without folding frequency."""
+
+    def __init__(self, source: DConv, *, upright: bool, frames: int) -> None:
+        """Share the weights of `source`; raises `ValueError` when it holds LSTM or attention."""
+        super().__init__()
+
+        def norm(group: nn.GroupNorm) -> nn.Module:
+            if upright:
+                return PlaneNorm(group, (1, -1, 1, 1), (1, 2))
+            return FrequencyNorm(group, frames)
+
+        self.layers = nn.ModuleList()
+        self.scales = nn.ParameterList()
+        for layer in source.layers:
+            squeeze, norm1, activation, expand, *rest = layer
+            squeeze, expand = (conv_2d(conv, upright=upright) for conv in (squeeze, expand))
+            norm2, gate, scale = rest
+            steps = (squeeze, norm(norm1), activation, expand, norm(norm2), gate)
+            self.layers.append(nn.Sequential(*steps))
+            # Not folded into norm2, whose 8-bit gains would then span the scale and the gate.
+            self.scales.append(nn.Parameter(scale.scale.detach().reshape(1, -1, 1, 1)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Add each layer's output to `(1, channel, height, width)`."""
+        for layer, scale in zip(self.layers, self.scales, strict=True):
+            x = x + scale * layer(x)
+        return x
+
+
+def _refuse(layer: HEncLayer | HDecLayer) -> None:
+    """Raise `ValueError` for the layers of the family that have no NPU form."""
+    if type(layer).__name__ == "MultiWrap" or layer.norm or layer.empty or not layer.pad:
+        raise ValueError(
+            "model `HTDemucs` has layers without an NPU form: frequency bands (`multi_freqs`), norms"
+            " outside the residuals (`norm_starts` below `depth`) or merged branches (`depth` > 4)\n"
+            "  possible: the plain core, plugins.model.hybrid.split"
+        )
+
+
+def _parts(source: HEncLayer | HDecLayer, frames: int) -> tuple[nn.Module, nn.Module]:
+    """Return the residual and the gated rewrite of a layer, or identities where it has none."""
+    upright = not source.freq
+    dconv, rewrite = nn.Identity(), nn.Identity()
+    if source.dconv:
+        dconv = Residual(source.dconv, upright=upright, frames=frames)
+    if source.rewrite:
+        rewrite = nn.Sequential(conv_2d(source.rewrite, upright=upright), nn.GLU(1))
+    return dconv, rewrite
+
+
+class Encoder(nn.Module):
+    """One encoder of either branch: strided convolution, GELU, residual, gated 1x1 rewrite."""
+
+    def __init__(self, source: HEncLayer, *, height: int, frames: int) -> None:
+        """Share the weights of `source` for an input of `height` rows or samples."""
+        super().__init__()
+        _refuse(source)
+        self.conv = conv_2d(source.conv, upright=not source.freq)
+        # demucs pads the waveform to whole strides; the spectrogram's bins always are.
+        self.missing = 0 if source.freq else -height % source.stride
+        self.dconv, self.rewrite = _parts(source, frames)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map `(1, channel, height, width)` to `(1, channel', height / stride, width)`."""
+        if self.missing:
+            x = functional.pad(x, (0, 0, 0, self.missing))
+        x = functional.gelu(self.conv(x))
+        return cast("Tensor", self.rewrite(self.dconv(x)))
+
+
+class Decoder(nn.Module):
+    """One decoder of either branch: skip, gated rewrite, residual, transposed convolution."""
+
+    def __init__(self, source: HDecLayer, *, height: int, frames: int) -> None:
+        """Share the weights of `source` for an output of `height` rows or samples."""
+        super().__init__()
+        _refuse(source)
+        self.dconv, self.rewrite = _parts(source, frames)
+        self.last, self.height = source.last, height
+        self.crop = bool(height % source.stride)
+        old = source.conv_tr
+        shape = (old.in_channels, old.out_channels, source.kernel_size, 1)
+        # `padding` crops what demucs cuts off afterwards: no slice of the largest tensors.
+        self.conv_tr = nn.ConvTranspose2d(
+            *shape[:2], shape[2:], stride=(source.stride, 1), padding=(source.pad, 0)
+        )
+        self.conv_tr.weight = nn.Parameter(old.weight.detach().reshape(shape))
+        self.conv_tr.bias = old.bias
+
+    def forward(self, x: Tensor, skip: Tensor) -> Tensor:
+        """Map `(1, channel, h, width)` to `(1, channel', height, width)`."""
+        x = self.conv_tr(self.dconv(self.rewrite(x + skip)))
+        if self.crop:
+            x = x[:, :, : self.height]
+        return x if self.last else functional.gelu(x)

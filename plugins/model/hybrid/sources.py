@@ -1,0 +1,76 @@
+"""Where HTDemucs weights come from: the box, a file, demucs's releases, or a random generator."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from core import InputError, Notice, Work
+from plugins.model.hybrid import checkpoint
+from plugins.model.hybrid import pretrained as releases
+from plugins.model.hybrid.checkpoint import Checkpoint
+
+__all__ = ["Found", "bundled", "file", "pretrained", "random"]
+
+STEMS = ["drums", "bass", "other", "vocals"]
+
+
+@dataclass(frozen=True)
+class Found:
+    """Weights, their origin in words, what a person must know, and whether they may be kept."""
+
+    checkpoint: Checkpoint
+    origin: str
+    notices: tuple[Notice, ...] = ()
+    keep: bool = True
+
+
+def bundled(path: Path) -> Found:
+    """Return the small model in the box."""
+    return Found(checkpoint.read(path), "bundled small model, trained on synthetic music")
+
+
+def file(path: Path) -> Found:
+    """Return a local checkpoint."""
+    return Found(checkpoint.read(path), f"file {path.name}")
+
+
+def pretrained(name: str, fallback: Path | None, work: Work) -> Found:
+    """Return a released model, or `fallback` (said loudly, and never kept) when it cannot be had.
+
+    Raises InputError when it cannot be had and there is no fallback.
+    """
+    fetched = work.folder / "fetched.safetensors"
+    try:
+        releases.fetch(name, fetched, work.progress)
+        loaded = checkpoint.read(fetched)
+    except InputError as error:
+        if fallback is None:
+            raise
+        text = (
+            f"{error.what}. The small bundled model took its place: it learned from synthetic "
+            "music and does not separate real songs as well."
+        )
+        return replace(bundled(fallback), notices=(Notice("danger", text),), keep=False)
+    finally:
+        fetched.unlink(missing_ok=True)
+    loaded = replace(loaded, licence=loaded.licence or "MIT (demucs)")
+    return Found(loaded, f"pretrained {name}, from demucs")
+
+
+def random(seed: int) -> Found:
+    """Return the architecture of the released `htdemucs`, untrained."""
+    import torch
+    from demucs.htdemucs import HTDemucs
+
+    # What differs from the constructor's defaults in the released checkpoint (955717e8).
+    kwargs = {"sources": STEMS, "bottom_channels": 512, "dconv_mode": 3, "segment": 7.8}
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        state = HTDemucs(**kwargs).state_dict()
+    text = "random weights: timings and sizes are real, the sound is noise"
+    return Found(
+        Checkpoint(kwargs, state, "none: untrained"),
+        f"random (untrained, seed {seed})",
+        (Notice("danger", text),),
+    )

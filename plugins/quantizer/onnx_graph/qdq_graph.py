@@ -1,0 +1,74 @@
+"""Before and after the quantiser of ONNX Runtime: the graph it gets, and what it made of it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from core import Fact
+from plugins.quantizer.onnx_graph.files import cleaned, inferred, operators, save
+from plugins.quantizer.onnx_graph.select import activations
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import onnx
+
+__all__ = ["facts_of", "prepared", "quiet"]
+
+
+def prepared(model: onnx.ModelProto, scratch: Path) -> onnx.ModelProto:
+    """Fuse what QNN has one operator for (GELU from Erf), and leave it as `float.onnx`."""
+    import onnx
+    from onnxruntime.quantization.execution_providers.qnn import qnn_preprocess_model
+
+    target, fused = scratch / "float.onnx", scratch / "fused.onnx"
+    save(model, target)
+    if qnn_preprocess_model(target, fused, save_as_external_data=True,
+                            all_tensors_to_one_file=True, external_data_location="fused.data"):
+        save(cleaned(inferred(fused)), target)
+    # Read again, because writing weights beside a graph takes them out of the model in memory.
+    return onnx.load(str(target))
+
+
+def facts_of(model: onnx.ModelProto, config: Any, windows: int) -> dict[str, Fact]:
+    """Count the nodes that read and write integers, and those that compute in float."""
+    read = {n.output[0] for n in model.graph.node if n.op_type == "DequantizeLinear"}
+    written = {n.input[0] for n in model.graph.node if n.op_type == "QuantizeLinear"}
+    floats = set(activations(model))
+    operators_to_quantise = set(config.op_types_to_quantize)
+    # A node that was left out may still stand between quantised ones, with weights in float.
+    excluded = set(config.nodes_to_exclude or ())
+    quantised = left = 0
+    for node in model.graph.node:
+        if node.op_type in ("QuantizeLinear", "DequantizeLinear", "Constant"):
+            continue
+        if (
+            node.op_type in operators_to_quantise
+            and node.name not in excluded
+            and read.intersection(node.input)
+            and written.intersection(node.output)
+        ):
+            quantised += 1
+        elif floats.intersection(node.output):
+            left += 1
+    return {
+        "nodes": len(model.graph.node),
+        "quantised_nodes": quantised,
+        "float_nodes": left,
+        "operators": operators(model),
+        "calibration_windows": windows,
+    }
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep ONNX Runtime's quantiser, which warns through the root logger, off the terminal."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(before)

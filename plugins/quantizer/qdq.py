@@ -1,0 +1,178 @@
+"""Static quantisation to integers: QuantizeLinear and DequantizeLinear around every operator."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from core import (
+    ArtifactSpec,
+    Calibration,
+    Library,
+    Made,
+    Quantizer,
+    StageError,
+    Work,
+    hookimpl,
+)
+from plugins.quantizer.onnx_graph import (
+    activations,
+    cleaned,
+    inferred,
+    nodes_matching,
+    save,
+    tensors_matching,
+)
+from plugins.quantizer.onnx_graph.calibrate import Method, Ranges, collect
+from plugins.quantizer.onnx_graph.qdq_graph import facts_of, prepared, quiet
+
+if TYPE_CHECKING:
+    import onnx
+
+    from core import Artifact
+
+
+class Weight(Enum):
+    """The type of weights."""
+
+    int8 = "QInt8"
+    uint8 = "QUInt8"
+
+
+class Activation(Enum):
+    """The type of activations."""
+
+    uint8 = "QUInt8"
+    uint16 = "QUInt16"
+
+
+@dataclass
+class QdqOptions:
+    """The options of static quantisation."""
+
+    weight: Weight = Weight.int8
+    """Type of the weights: int8 (symmetric) or uint8."""
+    activation: Activation = Activation.uint8
+    """Type of the activations: uint8 makes precision `int8`, uint16 makes `w8a16`."""
+    per_channel: bool = False
+    """One scale per output channel of a convolution's weights, instead of one for all."""
+    method: Method = Method.minmax
+    """How a range follows from the values seen: minmax, entropy or percentile."""
+    percentile: float = 99.999
+    """Percentage of the values that the range keeps, for the method percentile."""
+    windows: int = 24
+    """How many windows of calibration data to look at."""
+    wide: list[str] = field(default_factory=list)
+    """Activations that get 16 bits among 8-bit ones: operators (LayerNormalization: what it puts
+    out) or patterns of tensor names (*/norm1/*). Conversions are added around them."""
+    exclude: list[str] = field(default_factory=list)
+    """What stays in float: operators or patterns of node names."""
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for a number that cannot be."""
+        if self.windows < 1:
+            raise ValueError(f"`windows` cannot be {self.windows}; ranges need at least 1")
+        if not 50 < self.percentile <= 100:  # noqa: PLR2004  # half of the values, all of them
+            raise ValueError(f"`percentile` cannot be {self.percentile}; it is above 50, up to 100")
+
+
+class Qdq(Quantizer[QdqOptions]):
+    """Quantises weights and activations with ranges from calibration data, as QNN accepts it."""
+
+    name = "qdq"
+    Options = QdqOptions
+    libraries = (
+        Library("onnxruntime", "pip install onnxruntime"),
+        Library("onnx", "pip install onnx"),
+    )
+
+    @property
+    def calibration_windows(self) -> int:
+        """Return how many windows of calibration data it wants."""
+        return self.options.windows
+
+    def plan(self, spec: ArtifactSpec) -> ArtifactSpec:
+        """Map a float graph to one of 8-bit weights and 8- or 16-bit activations."""
+        wide = self.options.activation is Activation.uint16
+        return ArtifactSpec(spec.format, "w8a16" if wide else "int8")
+
+    def run(self, artifact: Artifact, calibration: Calibration, work: Work) -> Made:
+        """Quantise the graph; inputs and outputs stay FP32.
+
+        Raises InputError for calibration data that cannot be used, StageError for a graph that
+        has nothing to quantise or that overflows.
+        """
+        model = cleaned(inferred(Path(artifact.path)))
+        if not activations(model):
+            raise _nothing(artifact)
+        with tempfile.TemporaryDirectory(dir=work.folder) as scratch, quiet():
+            work.progress(0, calibration.count, "preparing the graph")
+            model = prepared(model, Path(scratch))
+            config = self._config(model)
+            ranges = collect(
+                Path(scratch) / "float.onnx", calibration, config.op_types_to_quantize,
+                self.options.method, self.options.percentile, work.progress,
+            )
+            work.progress(calibration.count, calibration.count, "quantising the graph")
+            quantised = _quantised(model, config, ranges)
+        facts = facts_of(quantised, config, ranges.windows)
+        if not facts["quantised_nodes"]:
+            raise _nothing(artifact)
+        path = work.folder / "model.onnx"
+        save(quantised, path)
+        facts["bytes"] = sum(file.stat().st_size for file in work.folder.iterdir())
+        return Made(path, "onnx", self.plan(artifact.spec).precision, facts)
+
+    def _config(self, model: onnx.ModelProto) -> Any:
+        """Return ONNX Runtime's settings for graphs that QNN accepts."""
+        from onnxruntime.quantization import QuantType
+        from onnxruntime.quantization.execution_providers.qnn import get_qnn_qdq_config
+
+        options = self.options
+        wide: list[str] = []
+        if options.activation is Activation.uint8:
+            wide = tensors_matching(model, options.wide, "wide")
+        return get_qnn_qdq_config(
+            model,
+            None,  # its reader of calibration data: the ranges are collected beside it
+            activation_type=QuantType[options.activation.value],
+            weight_type=QuantType[options.weight.value],
+            per_channel=options.per_channel,
+            init_overrides={name: [{"quant_type": QuantType.QUInt16}] for name in wide},
+            nodes_to_exclude=nodes_matching(model, options.exclude, "exclude"),
+        )
+
+
+def _quantised(model: onnx.ModelProto, config: Any, ranges: Ranges) -> onnx.ModelProto:
+    """Insert the quantisation.
+
+    ONNX Runtime's `quantize` would do the same after calibrating by itself; it also converts a
+    graph below opset 21 when an activation has 16 bits, which QNN's operators do not need.
+    """
+    from onnxruntime.quantization import QDQQuantizer
+
+    quantizer = QDQQuantizer(
+        model, config.per_channel, config.reduce_range, config.weight_type,
+        config.activation_type, ranges.tensors, config.nodes_to_quantize or [],
+        config.nodes_to_exclude or [], config.op_types_to_quantize, config.extra_options,
+    )
+    quantizer.quantize_model()
+    quantised: onnx.ModelProto = quantizer.model.model
+    return quantised
+
+
+def _nothing(artifact: Artifact) -> StageError:
+    return StageError(
+        "the graph has nothing to quantise: no operator of it computes in FP32",
+        f"at: {artifact.path}",
+        "quantise a graph in FP32 (quantizer=none keeps this one), or shorten `exclude`",
+    )
+
+
+@hookimpl
+def luthier_plugins() -> list[type[Qdq]]:
+    """Return the plugin of this file."""
+    return [Qdq]

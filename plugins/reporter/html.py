@@ -1,0 +1,79 @@
+"""Writes `report.html`: the run for a person, in one file that opens offline."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from core import Library, Reporter, hookimpl
+
+if TYPE_CHECKING:
+    from core.record import RunRecord
+
+__all__ = ["FILE", "Codec", "HtmlReport"]
+
+FILE = "report.html"
+
+
+class Codec(Enum):
+    """How previews are compressed."""
+
+    ogg = "ogg"
+    mp3 = "mp3"
+
+
+@dataclass
+class HtmlReportOptions:
+    """How much sound the report carries in itself; the files beside it are always whole."""
+
+    preview_seconds: float = 30.0
+    """Seconds of every sound that are embedded, from its middle."""
+    preview_items: int = 4
+    """Items with players; further ones are linked, so that a long test set stays a small page."""
+    codec: Codec = Codec.ogg
+    """Ogg Vorbis takes half the time of MP3; Safari plays it since 18.4."""
+    stereo: bool = False
+    """Embed previews in stereo, for twice the time and room."""
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for lengths that cannot be."""
+        if not 1 <= self.preview_seconds <= 600:  # noqa: PLR2004  # ten minutes are 10 MB a stem
+            raise ValueError(f"`preview_seconds` is {self.preview_seconds}: give 1 to 600")
+        if self.preview_items < 0:
+            raise ValueError(f"`preview_items` is {self.preview_items}: give 0 or more")
+
+
+class HtmlReport(Reporter[HtmlReportOptions]):
+    """Writes a page with players, spectrograms, the error budget, and what ran where."""
+
+    name = "html"
+    Options = HtmlReportOptions
+    libraries = (
+        Library("numpy", "pip install numpy"),
+        Library("soundfile", "pip install soundfile"),
+    )
+
+    @hookimpl
+    def luthier_run_finished(self, record: RunRecord, folder: str) -> None:
+        """Write `report.html` into the run folder."""
+        from plugins.reporter.page import decks, document
+        from plugins.reporter.reading import discreet
+
+        options = self.options
+        shown = decks(
+            record.saved,
+            Path(folder),
+            seconds=options.preview_seconds,
+            limit=options.preview_items,
+            codec=options.codec.value,
+            stereo=options.stereo,
+        )
+        Path(folder, FILE).write_text(document(discreet(record), shown), encoding="utf-8")
+
+
+@hookimpl
+def luthier_plugins() -> list[type[HtmlReport]]:
+    """Add the plugin of this file."""
+    return [HtmlReport]

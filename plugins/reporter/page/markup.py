@@ -1,0 +1,61 @@
+"""HTML that cannot be injected into: whatever is not `Html` already is escaped."""
+
+from __future__ import annotations
+
+import base64
+import html
+from urllib.parse import quote
+
+__all__ = ["Html", "data_uri", "el", "join", "link_to"]
+
+VOID = frozenset({"img", "input", "meta", "source", "line", "rect", "circle"})
+
+
+class Html(str):
+    """Text that is HTML; only `el`, `join` and the files of this package make it."""
+
+    __slots__ = ()
+
+
+def el(
+    tag: str, /, *children: str | None, class_: str = "", **attributes: str | float | bool | None
+) -> Html:
+    """Return an element; `data_role="x"` becomes `data-role`, True a bare attribute, None none."""
+    pairs = {"class": class_ or None, **attributes}
+    written = "".join(
+        f" {_attribute(key)}" if given is True else f' {_attribute(key)}="{_escaped(given)}"'
+        for key, given in pairs.items()
+        if given is not None and given is not False
+    )
+    if tag in VOID:
+        return Html(f"<{tag}{written}>" if tag not in ("line", "rect", "circle")
+                    else f"<{tag}{written}/>")
+    return Html(f"<{tag}{written}>{join(*children)}</{tag}>")
+
+
+def join(*children: str | None) -> Html:
+    """Return children one after the other; plain text among them is escaped."""
+    return Html("".join(
+        child if isinstance(child, Html) else html.escape(child) for child in children if child
+    ))
+
+
+def data_uri(mime: str, content: bytes) -> str:
+    """Return content as a `data:` address."""
+    return f"data:{mime};base64,{base64.b64encode(content).decode()}"
+
+
+def link_to(path: str) -> str:
+    """Return the address of a file below the run folder, relative to the report.
+
+    The leading `./` keeps a name such as `javascript:x` from being read as a scheme.
+    """
+    return "./" + quote(path.replace("\\", "/"))
+
+
+def _attribute(key: str) -> str:
+    return key.rstrip("_").replace("_", "-") if not key.startswith("view") else key
+
+
+def _escaped(given: str | float) -> str:
+    return html.escape(f"{given:.6g}" if isinstance(given, float) else str(given))

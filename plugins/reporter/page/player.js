@@ -1,0 +1,98 @@
+// Plays the tracks of an item together, sample by sample, with solo and on/off per track.
+// Without it, or where a codec is missing, every track keeps the browser's own player.
+"use strict";
+document.documentElement.classList.add("js");
+const clock = (s) => `${Math.floor(s / 60)}:${String(Math.floor(s % 60)).padStart(2, "0")}`;
+let sounding = null;
+
+for (const deck of document.querySelectorAll(".deck")) {
+  const pick = (name) => deck.querySelector(name);
+  const tracks = [...deck.querySelectorAll(".track")];
+  const mixture = tracks.filter((t) => "mixture" in t.dataset);
+  const heard = new Set(mixture.length ? mixture.slice(0, 1) : tracks);
+  const length = Number(deck.dataset.seconds);
+  const [play, seek, time] = [pick(".play"), pick(".seek"), pick(".time")];
+  let context, gains, buffers, sources = [], from = 0, began = 0, playing = false;
+
+  const now = () => (playing ? Math.min(length, from + context.currentTime - began) : from);
+  const draw = () => {
+    const at = now();
+    deck.style.setProperty("--at", length ? at / length : 0);
+    seek.value = length ? (1000 * at) / length : 0;
+    seek.setAttribute("aria-valuetext", clock(at));
+    time.textContent = `${clock(at)} / ${clock(length)}`;
+    if (playing && at >= length) { stop(); from = 0; draw(); }
+    if (playing) requestAnimationFrame(draw);
+  };
+  const mix = () => tracks.forEach((t, i) => {
+    const on = heard.has(t);
+    t.classList.toggle("silent", !on);
+    t.querySelector(".on").setAttribute("aria-pressed", on);
+    t.querySelector(".solo").setAttribute("aria-pressed", on && heard.size === 1);
+    if (gains) gains[i].gain.setTargetAtTime(on ? 1 : 0, context.currentTime, 0.01);
+  });
+  const stop = () => {
+    from = now();
+    playing = false;
+    sources.forEach((s) => s.stop());
+    sources = [];
+    play.textContent = "Play";
+    if (sounding === stop) sounding = null;
+  };
+  const decode = (track) => {
+    const text = atob(track.querySelector("source").src.split(",")[1]);
+    return context.decodeAudioData(Uint8Array.from(text, (c) => c.charCodeAt(0)).buffer);
+  };
+  const start = async () => {
+    context ??= new AudioContext();
+    context.resume();
+    play.disabled = true;
+    try { buffers ??= await Promise.all(tracks.map(decode)); }
+    catch { deck.classList.add("plain"); return; }
+    finally { play.disabled = false; }
+    gains ??= tracks.map(() => { const g = context.createGain(); g.connect(context.destination); return g; });
+    if (sounding) sounding();
+    sounding = stop;
+    began = context.currentTime;
+    playing = true;
+    play.textContent = "Pause";
+    sources = buffers.map((buffer, i) => {
+      const source = context.createBufferSource();
+      source.buffer = buffer;
+      source.connect(gains[i]);
+      source.start(0, from);
+      return source;
+    });
+    mix();
+    draw();
+  };
+  const jump = (share) => {
+    const again = playing;
+    if (again) stop();
+    from = Math.max(0, Math.min(1, share)) * length;
+    draw();
+    if (again) start();
+  };
+  // The stems add up to the mixture: hearing both would only double it.
+  const apart = (track) => heard.forEach((t) => {
+    if (mixture.includes(t) !== mixture.includes(track)) heard.delete(t);
+  });
+
+  play.onclick = () => (playing ? (stop(), draw()) : start());
+  seek.oninput = () => jump(seek.value / 1000);
+  for (const track of tracks) {
+    const picture = track.querySelector(".spectrogram");
+    picture.onclick = (e) => jump(e.offsetX / picture.clientWidth);
+    track.querySelector(".on").onclick = () => {
+      heard.has(track) ? heard.delete(track) : (apart(track), heard.add(track));
+      mix();
+    };
+    track.querySelector(".solo").onclick = () => {
+      const alone = heard.size === 1 && heard.has(track);
+      heard.clear();
+      (alone ? (mixture.length ? mixture.slice(0, 1) : tracks) : [track]).forEach((t) => heard.add(t));
+      mix();
+    };
+  }
+  mix();
+}

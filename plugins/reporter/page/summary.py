@@ -1,0 +1,116 @@
+"""The top of a report: what was made, for what, the key numbers, and what ran where."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from plugins.reporter.page.charts import models
+from plugins.reporter.page.markup import Html, el, join
+from plugins.reporter.reading import average, duration, factor, listed, megabytes, places, took_part
+
+if TYPE_CHECKING:
+    from core.record import RunRecord
+    from core.values import Metric
+
+__all__ = ["header", "notices", "where"]
+
+ITEMS_NAMED = 3
+SEVERITIES = ("danger", "warning", "info")
+TITLES = {"danger": "Read this first", "warning": "Note", "info": "For information"}
+
+
+def header(record: RunRecord) -> Html:
+    """Return title, subject and key numbers."""
+    items = list(dict.fromkeys(saved.item for saved in record.saved))
+    more = len(items) - ITEMS_NAMED
+    named = listed([*items[:ITEMS_NAMED], *([f"{more} more"] if more > 0 else [])])
+    facts = [
+        ("Input", named),
+        ("Target", record.target.title or record.target.name or "none named"),
+        ("Precision", record.precision),
+        ("Weights", f"{record.weights or 'not stated'} ({_count(record.parameters)} parameters)"),
+        ("Licence", record.licence or "not stated"),
+        ("Run", f"{record.started[:16].replace('T', ' ')}, {duration(record.seconds)}"),
+    ]
+    return el(
+        "header",
+        el("p", "Luthier report · ", el("code", record.recipe), class_="eyebrow"),
+        el("h1", record.title or record.recipe),
+        notices(record, "danger"),
+        el("p", took_part(record), class_="took-part" + (
+            "" if record.target_took_part else " absent")),
+        el("div", *(_tile(*tile) for tile in _tiles(record)), class_="tiles"),
+        notices(record, "warning"),
+        notices(record, "info"),
+        el("dl", *(el("div", el("dt", k), el("dd", v)) for k, v in facts if v), class_="facts"),
+    )
+
+
+def notices(record: RunRecord, severity: str) -> Html | None:
+    """Return the notices of one severity as panels."""
+    panels = [
+        el("div", el("strong", TITLES[severity]), el("p", notice.text),
+           class_=f"notice {severity}", role="alert" if severity == "danger" else "note")
+        for notice in record.notices
+        if notice.severity == severity
+    ]
+    return join(*panels) if panels else None
+
+
+def where(record: RunRecord) -> Html:
+    """Return the table of devices: what each computed, and which numbers come from it."""
+    head = el("tr", *(el("th", t, scope="col") for t in ("Where", "What", "Numbers from there")))
+    rows = [
+        el("tr", el("th", place.device, scope="row"), el("td", place.did, data_label="What"),
+           el("td", place.numbers, data_label="Numbers from there"))
+        for place in places(record)
+    ]
+    return el("table", el("thead", head), el("tbody", *rows), class_="cards")
+
+
+def _tiles(record: RunRecord) -> Iterator[tuple[str, str, str]]:
+    """Yield up to four numbers: what it is, the number, and where it was measured."""
+    table = average(record.metrics)
+    overall = {
+        column.name: metric
+        for column, metric in zip(table.columns, table.rows.get("overall", ()), strict=False)
+        if metric is not None
+    } if table else {}
+    if "sdr" in overall:
+        sdr, drop = overall["sdr"], overall.get("sdr_drop")
+        cost = f"{drop.value:.2f} dB below FP32; " if drop else ""
+        yield "Separation (SDR)", f"{sdr.value:.1f} dB", f"{cost}on {sdr.device}"
+    if "parity_snr" in overall:
+        parity = overall["parity_snr"]
+        yield "Nearness to FP32 PyTorch", f"{parity.value:.1f} dB", f"SNR, on {parity.device}"
+    speed = _find(record, "real_time_factor", "")
+    median = _find(record, "latency", "median")
+    if speed:
+        per = f"{duration(median.value / 1000)} per window; " if median else ""
+        yield "Speed", factor(speed.value), f"{per}on {speed.device}"
+    elif median:
+        yield "Latency", duration(median.value / 1000), f"per window, on {median.device}"
+    shipped = models(record)
+    if shipped:
+        artifact = shipped[-1].artifact
+        npu = artifact.facts.get("partitions")
+        parts = f", {npu} accelerator partition{'s' if npu != 1 else ''}" if npu else ""
+        yield "Model to ship", megabytes(artifact.bytes), f"{artifact.format}{parts}"
+
+
+def _find(record: RunRecord, name: str, subject: str) -> Metric | None:
+    return next((m for m in record.metrics if (m.name, m.subject) == (name, subject)), None)
+
+
+def _tile(title: str, number: str, origin: str) -> Html:
+    figure, _, unit = number.partition(" ")
+    return el("div", el("p", title, class_="tile-title"),
+              el("p", figure, el("span", f" {unit}") if unit else None, class_="tile-number"),
+              el("p", origin, class_="note"), class_="tile")
+
+
+def _count(parameters: int) -> str:
+    if parameters >= 1_000_000:
+        return f"{parameters / 1e6:.1f} million"
+    return f"{parameters:,}"

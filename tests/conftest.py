@@ -1,0 +1,71 @@
+"""What tests share: the command line in this process, with the toy plugins and a store of its own."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from core import cli, registry
+from tests import toy
+
+RECIPE = """\
+title: a toy
+model: gain
+dataset: ramp
+calibration: ramp
+graph: [copied]
+quantizer: coarse
+dsp: straight
+chunker: even
+runtime: distant
+host: plain
+evaluator: [largest]
+reporter: [json]
+"""
+
+
+@dataclass
+class Done:
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+Command = Callable[..., Done]
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Path:
+    """Return a recipe of toy plugins, in a file of its own."""
+    file = tmp_path / "toy.yaml"
+    file.write_text(RECIPE)
+    return file
+
+
+@pytest.fixture
+def command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Iterator[Command]:
+    """Return a function that runs `python -m core ...` in this process, with the toys added."""
+    monkeypatch.setattr(cli, "discover", lambda: registry.discover({"toy": toy}))
+    monkeypatch.chdir(tmp_path)
+    toy.RAN.clear()
+
+    def run(*arguments: str) -> Done:
+        capsys.readouterr()
+        code = 0
+        try:
+            cli.main([f"store={tmp_path / 'store'}", *arguments])
+        except SystemExit as ended:
+            code = int(ended.code or 0)
+        captured = capsys.readouterr()
+        return Done(code, captured.out, captured.err)
+
+    yield run
+    sys.argv = ["pytest"]

@@ -1,0 +1,91 @@
+"""What a person sees for what they mistype: one message, the nearest name, no traceback."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Command
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["recipe=cpu_fp23"], ["no recipe is named `cpu_fp23`", "did you mean `cpu_fp32`"]),
+        (["recipe=toy", "chunkr.length=3"], ["`chunkr", "did you mean `chunker`"]),
+        (["recipe=toy", "chunker.lenght=3"], ["no option `chunker.lenght`", "`length`", "overlap"]),
+        (["recipe=toy", "chunker.length=abc"], ["`chunker.length` cannot be `abc`", "Integer"]),
+        (["recipe=toy", "mode=pln"], ["`mode` cannot be `pln`", "did you mean `plan`", "doctor"]),
+        (["recipe=toy", "chunker=evn"], ["no chunker is named `evn`", "did you mean `even`"]),
+        (["recipe=toy", "target=s25x"], ["no target is named `s25x`", "s24"]),
+        (["recipe=toy", "+chunker.foo=1"], ["`even` has no option `foo`", "length, overlap"]),
+        (["recipe=toy", "oops"], ["`oops` is no override", "key=value"]),
+        (["recipe=toy", "~chunker"], ["chunker"]),
+        (["mode=run"], ["no recipe is given", "s24_int8"]),
+        (["recipe=toy", "input=/no/such/song.wav"], ["`/no/such/song.wav` does not exist"]),
+    ],
+)
+def test_a_typo_gets_one_clear_message(
+    command: Command, recipe: Path, arguments: list[str], said: list[str]
+) -> None:
+    """Exit code 2, what is wrong, what is possible, and no traceback."""
+    done = command(*[a.replace("recipe=toy", f"recipe={recipe}") for a in arguments])
+    assert done.code == 2, done.err
+    for words in said:
+        assert words in done.err
+    assert "Traceback" not in done.err
+    assert done.err.startswith("error: ")
+
+
+def test_verbose_shows_the_trace(command: Command, recipe: Path) -> None:
+    """`hydra.verbose=true` is how a developer asks for more."""
+    done = command(f"recipe={recipe}", "quantizer.fail=bug", "hydra.verbose=true")
+    assert "Traceback" in done.err
+
+
+def test_a_recipe_with_an_unknown_key_names_its_file(command: Command, tmp_path: Path) -> None:
+    """A typo inside a recipe is found before anything is composed."""
+    file = tmp_path / "mine.yaml"
+    file.write_text("modle: gain\n")
+    done = command(f"recipe={file}")
+    assert done.code == 2
+    assert "unknown key `modle`" in done.err
+    assert "`model`?" in done.err
+    assert str(file) in done.err
+
+
+@pytest.mark.parametrize("text", ["model: [", "- a\n- b\n", "model: {plugin: gain, plugin: x\n"])
+def test_a_recipe_that_is_no_recipe_is_refused(
+    command: Command, tmp_path: Path, text: str
+) -> None:
+    """Broken YAML ends in one message that names the file."""
+    file = tmp_path / "broken.yaml"
+    file.write_text(text)
+    done = command(f"recipe={file}")
+    assert done.code == 2
+    assert "broken" in done.err
+    assert "Traceback" not in done.err
+
+
+def test_help_lists_every_recipe(command: Command) -> None:
+    """The page says what Luthier does, names the recipes, and gives examples."""
+    page = command("--help").out
+    for words in ("fits a PyTorch model", "s24_int8", "cpu_fp32", "examples", "mode=doctor"):
+        assert words in page
+
+
+def test_list_names_plugins_with_their_distribution(command: Command) -> None:
+    """Plugins of others are told from those in the box."""
+    listing = command("mode=list").out
+    assert "Cuts places into windows" in listing
+    assert "(toy)" in listing
+    assert "s24_int8" in listing
+
+
+def test_doctor_names_the_machine_and_what_is_missing(command: Command) -> None:
+    """Libraries with versions, and a count of what is ready."""
+    page = command("mode=doctor").out
+    assert "machine" in page
+    assert "ok" in page
+    assert "plugins ready" in page

@@ -1,0 +1,147 @@
+"""The evaluator `separation`: figures that can be worked out by hand."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+import torch
+from demucs.evaluate import new_sdr
+
+from core import Item, Metric, NoOptions, Played, Signature, TensorSpec
+from plugins.chunker.overlap_add import OverlapAdd, OverlapAddOptions
+from plugins.evaluator.separation import Separation, sdr, seam_error, si_sdr
+
+if TYPE_CHECKING:
+    from core.values import Array
+
+SIGNATURE = Signature(
+    (TensorSpec("mix", ("channel", "time"), (2, "time")),),
+    (TensorSpec("stems", ("stem", "channel", "time"), (2, 2, "time"),
+                labels={"stem": ("voice", "rest")}),),
+)
+TOTAL = 4000
+
+
+def noise(seed: int, *shape: int) -> Array:
+    """Return white noise of power 1."""
+    return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
+
+
+def played(truth: bool = True) -> Played:
+    """Two stems of equal power; the shipped graph errs at -20 dB, FP32 PyTorch at -30 dB."""
+    stems, error = noise(0, 2, 2, TOTAL), noise(1, 2, 2, TOTAL)
+    item = Item("id", "song", {"mix": stems.sum(axis=0)}, {"stems": stems} if truth else {})
+    fp32 = stems + np.float32(10 ** (-30 / 20)) * error
+    windows = OverlapAdd(OverlapAddOptions(1000, 0.25)).split({"time": TOTAL})
+    outputs = {"stems": stems + np.float32(0.1) * error}
+    return Played(item, outputs, {"stems": fp32}, {"stems": fp32}, windows, "a test")
+
+
+def values(metrics: list[Metric]) -> dict[tuple[str, str], float]:
+    """Return the numbers by name and stem."""
+    return {(m.name, m.subject.removeprefix("song: ")): m.value for m in metrics}
+
+
+def evaluated(of: Played) -> dict[tuple[str, str], float]:
+    """Run the plugin."""
+    return values(list(Separation(NoOptions()).evaluate(of, SIGNATURE)))
+
+
+def test_every_figure_is_what_the_errors_say() -> None:
+    """20 dB and 30 dB of SDR differ by a drop of 10; the mixture's other stem is its error."""
+    found = evaluated(played())
+    for stem in ("voice", "rest", "mean"):
+        assert found["sdr", stem] == pytest.approx(20, abs=0.3)
+        assert found["si_sdr", stem] == pytest.approx(20, abs=0.3)
+        assert found["sdr_reference", stem] == pytest.approx(30, abs=0.3)
+        assert found["sdr_drop", stem] == pytest.approx(10, abs=0.01)
+        assert found["sdr_mixture", stem] == pytest.approx(0, abs=0.3)
+        assert found["sdr_improvement", stem] == pytest.approx(20, abs=0.5)
+        assert found["seam_error", stem] == pytest.approx(0, abs=0.5)
+
+
+def test_a_mean_is_the_mean_of_the_stems() -> None:
+    """Every metric has one more line, over the stems."""
+    found = evaluated(played())
+    for name in {name for name, _ in found}:
+        assert found[name, "mean"] == pytest.approx((found[name, "voice"] + found[name, "rest"]) / 2)
+
+
+def test_what_another_machine_computed_is_not_ascribed_to_the_device() -> None:
+    """The SDR of the reference was measured in PyTorch, that of the mixture on nothing."""
+    devices = {m.name: m.device for m in Separation(NoOptions()).evaluate(played(), SIGNATURE)}
+    assert devices["sdr"] == devices["sdr_drop"] == devices["seam_error"] == "a test"
+    assert devices["sdr_reference"] == "PyTorch FP32"
+    assert devices["sdr_mixture"] == "no device"
+
+
+def test_without_true_stems_only_the_seams_are_measured() -> None:
+    """A person's own song has no SDR."""
+    assert {"seam_error"} == {name for name, _ in evaluated(played(truth=False))}
+
+
+def test_sdr_is_the_one_of_demucs_and_the_challenge() -> None:
+    """demucs ships the MDX definition in torch."""
+    true, heard = noise(2, 2, 500), noise(3, 2, 500)
+    expected = new_sdr(*(torch.from_numpy(a.T)[None, None] for a in (true, heard)))
+    assert sdr(true, heard) == pytest.approx(float(expected), abs=1e-4)
+
+
+def test_sdr_of_silence_is_finite() -> None:
+    """A stem that rests, and is left silent, has 0 dB by the challenge's definition."""
+    silence = np.zeros((2, 10), np.float32)
+    assert sdr(silence, silence) == 0
+
+
+def test_si_sdr_ignores_the_gain_and_sdr_does_not() -> None:
+    """Half the level costs 6 dB of SDR and no SI-SDR."""
+    true = noise(4, 2, TOTAL)
+    heard = true + np.float32(0.1) * noise(5, 2, TOTAL)
+    assert si_sdr(true, heard) == pytest.approx(si_sdr(true, heard / 2))
+    assert sdr(true, true / 2) == pytest.approx(6.02, abs=0.01)
+
+
+def test_si_sdr_at_its_limits() -> None:
+    """It is not defined for a silent stem, and stays finite for silence and for perfection."""
+    true = noise(6, 2, 100)
+    assert si_sdr(np.zeros_like(true), true) is None
+    assert si_sdr(true, np.zeros_like(true)) == -200
+    assert si_sdr(true, true) == 200
+
+
+@pytest.mark.parametrize("overlap", [0.0, 0.25, 0.75])
+def test_a_louder_error_at_the_joins_is_heard(overlap: float) -> None:
+    """Ten times the energy where windows meet is 10 dB, with or without an overlap."""
+    windows = OverlapAdd(OverlapAddOptions(1000, overlap)).split({"time": 5000})
+    stride = windows[1].start["time"]
+    near = {0.0: 62, 0.25: 125, 0.75: 62}[overlap]
+    energy = np.ones(5000)
+    for before, after in zip(windows, windows[1:], strict=False):
+        centre = (before.stop["time"] + after.start["time"]) // 2
+        if after.stop["time"] < 5000:  # the last windows are cut short
+            energy[centre - near : centre + near] = 10
+    kept = [w for w in windows if w.stop["time"] < 5000]
+    assert seam_error(energy[: kept[-1].stop["time"]], kept) == pytest.approx(10, abs=0.5)
+    assert stride == int((1 - overlap) * 1000)
+
+
+def test_an_error_in_the_middle_of_windows_is_no_seam() -> None:
+    """Where the joins are quieter than the middles, the figure is negative."""
+    windows = OverlapAdd(OverlapAddOptions(1000, 0.25)).split({"time": 4000})
+    energy = np.ones(4000)
+    energy[750:1000] = 0.1
+    measured = seam_error(energy, windows[:2])
+    assert measured is not None
+    assert measured < 0
+
+
+def test_one_window_or_no_error_has_no_seam() -> None:
+    """There is nothing to compare, so nothing is reported."""
+    song = played()
+    alone = replace(song, windows=song.windows[:1])
+    assert not [key for key in evaluated(alone) if key[0] == "seam_error"]
+    exact = replace(song, ideal=song.outputs)
+    assert not [key for key in evaluated(exact) if key[0] == "seam_error"]

@@ -1,0 +1,223 @@
+"""A realistic run to report on: the recipe `s24_int8`, kept in part, with short sounds."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from core.exchange import Saved
+from core.record import BudgetLine, RunRecord, StageRecord
+from core.values import (
+    Artifact,
+    Fact,
+    Metric,
+    ModelInfo,
+    Notice,
+    Signature,
+    Target,
+    TensorSpec,
+)
+
+STEMS = ("drums", "bass", "other", "vocals")
+CPU = "CPU (ONNX Runtime 1.31.1)"
+EMULATOR = "HTP emulator on x86-64 (QNN 2.51, SM8650, v75)"
+NAMES = ("Evening Song", "AC/DC <b>live</b> \"quoted\" & 'more'")
+
+SIGNATURE = Signature(
+    (TensorSpec("mix", ("channel", "time"), (2, "T"), rates={"time": 44100.0}),),
+    (
+        TensorSpec(
+            "stems", ("stem", "channel", "time"), (4, 2, "T"),
+            rates={"time": 44100.0}, labels={"stem": STEMS},
+        ),
+    ),
+)  # fmt: skip
+INFO = ModelInfo(
+    SIGNATURE, ("mix", "mag"), ("time_out", "spec_out"), {"n_fft": 4096, "hop": 1024},
+    {"time": 343980}, 904_812, "bundled htdemucs_small, trained on generated songs", "Apache-2.0",
+)  # fmt: skip
+NPU_FACTS: dict[str, Fact] = {
+    "partitions": 1, "nodes_total": 738, "nodes_on_npu": 735, "nodes_on_cpu": 3,
+    "cpu_nodes": ["Erf /encoder.0/dconv/Erf", "Erf /encoder.1/dconv/Erf", "Cast /mask/Cast"],
+    "npu_op_counts": [
+        "Conv 96", "Mul 142", "Add 131", "Reshape 88", "Transpose 61", "MatMul 58", "Sigmoid 40",
+        "ReduceMean 36", "Slice 30", "Gelu 28", "Concat 15", "Softmax 10",
+    ],
+}  # fmt: skip
+#: Name, title, plugin, format, precision, megabytes, seconds when made, peak MB, ran now, options.
+STAGES: tuple[tuple[str, str, str, str, str, float, float, float, bool, dict[str, Fact]], ...] = (
+    ("model", "load the weights", "model `htdemucs`", "torch", "fp32",
+     3.6, 0.4, 310, False, {"layout": "npu", "weights": "bundled"}),
+    ("exporter", "export", "exporter `onnx`", "onnx", "fp32", 4.4, 6.2, 870, False,
+     {"opset": 20, "dynamo": False}),
+    ("graph.onnxsim", "rewrite the graph", "graph `onnxsim`", "onnx", "fp32",
+     4.0, 1.7, 640, False, {}),
+    ("quantizer", "quantise", "quantizer `qdq`", "onnx", "int8", 1.6, 21.4, 1420, True,
+     {"activation": "uint8", "weight": "int8", "windows": 16, "per_channel": True}),
+    ("runtime", "compile for Samsung Galaxy S24 (Snapdragon 8 Gen 3)", "runtime `qnn`",
+     "onnx+qnn-context", "int8", 2.9, 48.8, 1610, True, {"soc_model": 57, "htp_arch": "75"}),
+    ("sample", "take windows to compare on", "model `htdemucs`", "tensors", "fp32",
+     6.4, 3.1, 900, False, {}),
+    ("budget.exporter", "compare exporter with FP32 PyTorch", "runtime `onnxruntime`", "facts",
+     "fp32", 0.001, 0.9, 500, False, {}),
+    ("budget.graph.onnxsim", "compare graph.onnxsim with FP32 PyTorch", "runtime `onnxruntime`",
+     "facts", "fp32", 0.001, 0.8, 500, False, {}),
+    ("budget.quantizer", "compare quantizer with FP32 PyTorch", "runtime `onnxruntime`", "facts",
+     "fp32", 0.001, 1.1, 510, True, {}),
+    ("probe", "run a few windows on the compiled model", "runtime `qnn`", "facts", "fp32",
+     0.001, 14.2, 2100, True, {}),
+    ("reference", "play the whole input in FP32 PyTorch", "model `htdemucs`", "tensors", "fp32",
+     84.7, 11.3, 1240, False, {}),
+    ("play", "play the whole input", "runtime `onnxruntime`", "tensors", "fp32",
+     42.3, 6.9, 730, True, {"length": 44100, "overlap": 0.25}),
+    ("evaluate", "measure the result", "evaluator `separation`", "facts", "fp32", 0.01, 2.6, 1100,
+     True, {}),
+    ("save", "write the result as files", "dataset `synthetic`", "files", "fp32", 26.5, 0.3, 700,
+     True, {}),
+)  # fmt: skip
+CONFIG = """# Reproduces this run: python -m core recipe=recipe.lock.yaml
+title: HTDemucs on a Galaxy S24's NPU, 8-bit weights and activations
+target: s24
+precision: int8
+model:
+  plugin: htdemucs
+  layout: npu
+dataset:
+  plugin: files
+  path: {path}
+  api_token: hf_AbCdEf123456
+chunker:
+  plugin: overlap_add
+  length: 44100
+  overlap: 0.25
+"""
+
+
+def write_sounds(folder: Path, seconds: float, rate: int = 44100) -> tuple[Saved, ...]:
+    """Write a mixture and four stems per item: gliding tones, noise bursts, chords."""
+    time = np.arange(round(seconds * rate)) / rate
+    noise = np.random.default_rng(0).standard_normal(len(time))
+    stems = {
+        "drums": noise * np.exp(-9 * (time % 0.5)) * 0.3,
+        "bass": np.sin(2 * np.pi * 55 * 2 ** (np.floor(time * 2) % 5 / 12) * time) * 0.3,
+        "other": sum(np.sin(2 * np.pi * f * time) for f in (262, 330, 392)) * 0.08,
+        "vocals": np.sin(2 * np.pi * (440 * time + 30 * np.sin(5 * time))) * 0.2,
+    }
+    saved = []
+    for number, item in enumerate(NAMES):
+        for label, sound in {"mixture": sum(stems.values()), **stems}.items():
+            path = f"stems/{number} {label}.wav"
+            (folder / "stems").mkdir(exist_ok=True)
+            both = np.stack([sound, 0.8 * sound], axis=1)
+            soundfile.write(folder / path, both, rate, subtype="PCM_16")
+            saved.append(Saved(path, label, item))
+    return tuple(saved)
+
+
+def stages(folder: Path) -> tuple[StageRecord, ...]:
+    """Return every step of the recipe, with the artifacts where a store would have them."""
+    return tuple(
+        StageRecord(
+            name, title, plugin, "ran" if ran else "kept", took if ran else 0.02,
+            Artifact(
+                str(folder / "store" / name), str(folder / "store" / name / "main"), form, precision,
+                "0" * 64, int(size * 1e6), (name,), INFO, NPU_FACTS if name == "runtime" else {},
+                (), "2026-11-20T11:02:03+00:00", took, peak,
+            ),
+            {**options, "cache": str(folder / "cache")} if name == "exporter" else options,
+        )
+        for name, title, plugin, form, precision, size, took, peak, ran, options in STAGES
+    )  # fmt: skip
+
+
+def metrics() -> tuple[Metric, ...]:
+    """Return the metrics of the core and of `separation`, for both items."""
+    found = [
+        Metric("latency", 121.4, "ms", CPU, "median", "lower"),
+        Metric("latency", 148.9, "ms", CPU, "p95", "lower"),
+        Metric("real_time_factor", 0.163, "×", CPU, "", "lower"),
+        Metric("peak_memory", 731.0, "MB", CPU, "whole process", "lower"),
+    ]
+    sdr = dict(zip((*STEMS, "mean"), (9.31, 8.02, 5.47, 7.88, 7.67), strict=True))
+    for item in NAMES:
+        for label, db in {"all": 35.2, **dict.fromkeys(STEMS, 34.1)}.items():
+            note = "against FP32 PyTorch with the same windows"
+            found.append(Metric("parity_snr", db, "dB", CPU, f"{item}: {label}", "higher", note))
+        for label, db in sdr.items():
+            subject = f"{item}: {label}"
+            found += [
+                Metric("sdr", db, "dB", CPU, subject, "higher"),
+                Metric("si_sdr", db - 0.6, "dB", CPU, subject, "higher"),
+                Metric("sdr_reference", db + 0.12, "dB", CPU, subject, "higher"),
+                Metric("sdr_drop", 0.12, "dB", CPU, subject, "lower"),
+                Metric("sdr_mixture", db - 8.4, "dB", CPU, subject, "neither"),
+                Metric("seam_error", -61.3, "dB", CPU, subject, "lower"),
+            ]
+    return tuple(found)
+
+
+def make_record(folder: Path, seconds: float) -> RunRecord:
+    """Return the record of a whole run whose sounds lie in `folder`."""
+
+    def line(stage: str, db: float, *, device: str = CPU, windows: int = 3, took: float = 0.14,
+             agreement: float | None = None) -> BudgetLine:  # fmt: skip
+        labels = tuple(db + offset for offset in (1.8, 4.1, -2.2, -0.7))
+        return BudgetLine(stage, db, device, windows, STEMS, labels, took, agreement)
+
+    return RunRecord(
+        recipe="s24_int8",
+        title="HTDemucs on a Galaxy S24's NPU, 8-bit weights and activations",
+        started="2026-11-20T11:44:34+00:00",
+        seconds=104.6,
+        target=Target("s24", "Samsung Galaxy S24 (Snapdragon 8 Gen 3)", ["fp16", "int8"], 8192),
+        precision="int8",
+        signature=SIGNATURE,
+        weights=INFO.weights,
+        parameters=INFO.parameters,
+        licence=INFO.licence,
+        notices=(
+            Notice("danger", "random weights: the stems will not be separated"),
+            Notice("warning", "fallback to bundled: `htdemucs` could not be fetched"),
+            Notice("info", "the songs were generated, not recorded"),
+        ),
+        stages=stages(folder),
+        budget=(
+            line("exporter", 117.8, took=0.18),
+            line("graph.onnxsim", 117.6, took=0.12),
+            line("quantizer", 35.9, took=0.15),
+            line("probe", 34.4, device=EMULATOR, windows=2, took=6.5, agreement=41.2),
+            BudgetLine("chunk", 28.7, "CPU (PyTorch)",
+                       note="windows of the recipe against those of the training, whole input"),
+        ),
+        metrics=metrics(),
+        saved=write_sounds(folder, seconds),
+        played_on=CPU,
+        probed_on=EMULATOR,
+        target_took_part=False,
+        config=CONFIG.format(path=folder / "my songs" / "evening song.flac"),
+        versions={"luthier": "0.1.0", "torch": "2.13.0", "onnxruntime": "1.31.1"},
+        machine="x86_64, 2 cores, 24 GiB memory, Linux, Python 3.11.9",
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return an empty run folder for the module."""
+    return tmp_path_factory.mktemp("run")
+
+
+@pytest.fixture(scope="module")
+def record(run_folder: Path) -> RunRecord:
+    """Return a run whose target took no part."""
+    return make_record(run_folder, 2.0)
+
+
+@pytest.fixture
+def on_target(record: RunRecord) -> RunRecord:
+    """Return a run that its target played itself."""
+    target = Target("cpu", "this machine's CPU")
+    return dataclasses.replace(record, target=target, target_took_part=True, probed_on="")

@@ -1,0 +1,304 @@
+"""A whole set of small plugins that know nothing of audio, for testing the core by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from core import (
+    Artifact,
+    Calibration,
+    Chunker,
+    Dataset,
+    Dsp,
+    Evaluator,
+    Graph,
+    Item,
+    Joiner,
+    Made,
+    Metric,
+    Model,
+    ModelInfo,
+    ModelSpec,
+    Played,
+    Quantizer,
+    Runtime,
+    Saved,
+    Session,
+    Signature,
+    Split,
+    TensorSpec,
+    TorchModel,
+    Transform,
+    Window,
+    Work,
+    hookimpl,
+)
+from core.values import ArtifactSpec
+
+SIGNATURE = Signature(
+    (TensorSpec("x", ("row", "place"), (2, "place")),),
+    (TensorSpec("y", ("row", "place"), (2, "place"), labels={"row": ("first", "second")}),),
+)
+#: What ran, by stage: the tests read it to see that nothing ran twice.
+RAN: list[str] = []
+
+
+@dataclass
+class GainOptions:
+    """The options of `gain`."""
+
+    gain: float = 2.0
+    """What the input is multiplied by."""
+
+
+class Gain(Model[GainOptions]):
+    """Multiplies by a number."""
+
+    name = "gain"
+    Options = GainOptions
+
+    def plan(self) -> ModelSpec:
+        """Take rows of places."""
+        return ModelSpec(("row", "place"), dsp="straight")
+
+    def identity(self) -> str:
+        """Return the gain."""
+        return f"gain:{self.options.gain}"
+
+    def fetch(self, work: Work) -> Made:
+        """Write the gain to a file."""
+        RAN.append("model")
+        file = work.folder / "gain.txt"
+        file.write_text(str(self.options.gain))
+        info = ModelInfo(SIGNATURE, ("x",), ("y",), train_window={"place": 8}, weights="a number")
+        return Made(file, "torch", "fp32", model=info)
+
+    def open(self, artifact: Artifact, window: Mapping[str, int]) -> TorchModel:
+        """Return the multiplication; no torch is needed for it."""
+        gain = float(Path(artifact.path).read_text())
+        return TorchModel(artifact.info, None, lambda inputs: {"y": inputs["x"] * gain})  # type: ignore[arg-type]  # nothing here exports it
+
+
+@dataclass
+class RampOptions:
+    """The options of `ramp`."""
+
+    places: int = 20
+    """The length of the one item."""
+    calibrate_on_evaluation: bool = False
+    """Whether the two splits share their item."""
+
+
+class Ramp(Dataset[RampOptions]):
+    """Gives one rising line."""
+
+    name = "ramp"
+    axes = ("row", "place")
+    Options = RampOptions
+
+    def identity(self, split: Split) -> tuple[str, ...]:
+        """Return one id."""
+        if self.options.calibrate_on_evaluation:
+            return ("ramp",)
+        return (f"ramp:{split}:{self.options.places}",)
+
+    def items(self, split: Split, signature: Signature) -> Iterator[Item]:
+        """Yield the line."""
+        line = np.arange(2 * self.options.places, dtype=np.float32).reshape(2, -1) / 10
+        yield Item(self.identity(split)[0], "line", {"x": line}, {"y": line * 2})
+
+    def save(
+        self, item: Item, outputs: Mapping[str, Any], signature: Signature, folder: Path
+    ) -> Sequence[Saved]:
+        """Write the numbers as text."""
+        RAN.append("save")
+        np.savetxt(folder / "y.txt", outputs["y"])
+        return [Saved("y.txt", "y", item.name)]
+
+
+class Straight(Dsp[Any]):
+    """Adds the batch axis and drops it."""
+
+    name = "straight"
+
+    def bind(self, info: ModelInfo) -> Transform:
+        """Return the same for every model."""
+
+        class Batch(Transform):
+            """The batch axis."""
+
+            def forward(self, window: Mapping[str, Any]) -> tuple[Any, Any]:
+                """Add it."""
+                return {"x": window["x"][None]}, {}
+
+            def inverse(self, outputs: Mapping[str, Any], remembered: Mapping[str, Any]) -> Any:
+                """Drop it."""
+                return {"y": outputs["y"][0]}
+
+        return Batch()
+
+
+@dataclass
+class EvenOptions:
+    """The options of `even`."""
+
+    length: int = 8
+    """Places in a window."""
+    overlap: int = 0
+    """Places that two neighbours share: kept from the later one."""
+
+
+class Even(Chunker[EvenOptions]):
+    """Cuts places into windows of one length, padded with zeros."""
+
+    name = "even"
+    Options = EvenOptions
+
+    def window(self) -> Mapping[str, int]:
+        """Return the one length."""
+        return {"place": self.options.length}
+
+    def split(self, lengths: Mapping[str, int]) -> Sequence[Window]:
+        """Return windows side by side."""
+        size = self.options.length
+        starts = range(0, lengths["place"], size - self.options.overlap)
+        return [
+            Window(i, {"place": s}, {"place": min(s + size, lengths["place"])})
+            for i, s in enumerate(starts)
+        ]
+
+    def cut(self, inputs: Mapping[str, Any], window: Window, signature: Signature) -> Any:
+        """Return one window."""
+        piece = inputs["x"][:, window.start["place"] : window.stop["place"]]
+        return {"x": np.pad(piece, ((0, 0), (0, self.options.length - piece.shape[1])))}
+
+    def resized(self, window: Mapping[str, int]) -> Even:
+        """Return one of another length."""
+        return Even(EvenOptions(window["place"]))
+
+    def joiner(self, lengths: Mapping[str, int], signature: Signature) -> Joiner:
+        """Return a joiner that writes side by side."""
+        whole = np.zeros((2, lengths["place"]), dtype=np.float32)
+
+        class Side(Joiner):
+            """Writes windows to their places."""
+
+            def add(self, window: Window, outputs: Mapping[str, Any]) -> None:
+                """Write one."""
+                start, stop = window.start["place"], window.stop["place"]
+                whole[:, start:stop] = outputs["y"][:, : stop - start]
+
+            def result(self) -> Any:
+                """Return them all."""
+                return {"y": whole}
+
+        return Side()
+
+
+class Copied(Graph[Any]):
+    """Copies the weights, as a rewriter would."""
+
+    name = "copied"
+    accepts = frozenset({"torch"})
+
+    def run(self, artifact: Artifact, work: Work) -> Made:
+        """Copy."""
+        RAN.append("graph")
+        return Made(work.copy(artifact), "torch", "fp32")
+
+
+@dataclass
+class CoarseOptions:
+    """The options of `coarse`."""
+
+    fail: str = ""
+    """What to raise while quantising: `bug`, `memory`, `interrupt`, or nothing."""
+
+
+class Coarse(Quantizer[CoarseOptions]):
+    """Reads its calibration and copies the weights."""
+
+    name = "coarse"
+    accepts = frozenset({"torch"})
+    Options = CoarseOptions
+
+    @property
+    def calibration_windows(self) -> int:
+        """Ask for two."""
+        return 2
+
+    def plan(self, spec: ArtifactSpec) -> ArtifactSpec:
+        """Say that it gets coarser."""
+        return ArtifactSpec(spec.format, "int8")
+
+    def run(self, artifact: Artifact, calibration: Calibration, work: Work) -> Made:
+        """Copy, after what `fail` asks for."""
+        RAN.append("quantizer")
+        seen = len(list(calibration.feeds()))
+        if self.options.fail:
+            (work.folder / "half-written").write_text("x")
+            raise {"bug": ZeroDivisionError("x"), "memory": MemoryError(),
+                   "interrupt": KeyboardInterrupt()}[self.options.fail]
+        return Made(work.copy(artifact), "torch", "int8", {"windows": seen})
+
+
+class Plain(Runtime[Any]):
+    """Multiplies with numpy."""
+
+    name = "plain"
+    accepts = frozenset({"torch"})
+
+    def open(self, artifact: Artifact, model: Callable[[], TorchModel], work: Work) -> Session:
+        """Return a session that multiplies."""
+        gain = float(Path(artifact.path).read_text())
+
+        class Multiply(Session):
+            """One multiplication."""
+
+            device = "a pocket calculator"
+
+            def run(self, feeds: Mapping[str, Any]) -> Any:
+                """Multiply."""
+                RAN.append("play")
+                return {"y": feeds["x"] * np.float32(gain)}
+
+        return Multiply()
+
+
+class Distant(Plain):
+    """Compiles for a device that is not here, and emulates it."""
+
+    name = "distant"
+    compiles = True
+    plays = False
+
+    def plan(self, spec: ArtifactSpec) -> ArtifactSpec:
+        """Say that it is compiled."""
+        return ArtifactSpec("distant", spec.precision)
+
+    def compile(self, artifact: Artifact, work: Work) -> Made:
+        """Copy."""
+        RAN.append("runtime")
+        return Made(work.copy(artifact), "distant", artifact.precision)
+
+
+class Largest(Evaluator[Any]):
+    """Measures the largest output."""
+
+    name = "largest"
+
+    def evaluate(self, played: Played, signature: Signature) -> Sequence[Metric]:
+        """Return one number."""
+        RAN.append("evaluate")
+        return [Metric("largest", float(played.outputs["y"].max()), "1", played.device)]
+
+
+@hookimpl
+def luthier_plugins() -> list[type[Any]]:
+    """Add the toys."""
+    return [Gain, Ramp, Straight, Even, Copied, Coarse, Plain, Distant, Largest]
