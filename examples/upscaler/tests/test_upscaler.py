@@ -1,0 +1,118 @@
+"""The plugins of this distribution keep the contracts of their kinds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from core import InputError, Item, NoOptions, Played
+from core.conformance import ChunkerSuite, DatasetSuite, EvaluatorSuite, ModelSuite
+from core.play import play_with
+from core.progress import silent
+from core.registry import discover
+
+from luthier_upscaler import png
+from luthier_upscaler.bicubic import bicubic
+from luthier_upscaler.model import SIGNATURE, UpscalerModel
+from luthier_upscaler.psnr import Psnr, psnr_db
+from luthier_upscaler.shapes import Shapes, ShapesOptions
+from luthier_upscaler.tiles import Tiles, TilesOptions
+
+SMALL = ShapesOptions(count=2, size=32)
+
+
+class TestModel(ModelSuite):
+    """The model, its exported part and its weights."""
+
+    plugin = UpscalerModel
+    dsp = discover().find("dsp", "none").create(NoOptions())
+    window = {"height": 16, "width": 24}
+
+    def test_it_beats_bicubic(self, work) -> None:
+        """On drawings that it was not trained on it is at least 2 dB better."""
+        opened = self.make().open(self.fetched(work), {})
+        for item in Shapes(ShapesOptions(count=3)).items("evaluation", SIGNATURE):
+            true = item.references["upscaled"]
+            reached = psnr_db(true, opened.reference(item.inputs)["upscaled"])
+            assert reached > psnr_db(true, bicubic(item.inputs["image"])) + 2
+
+
+class TestShapes(DatasetSuite):
+    """Drawn images."""
+
+    plugin = Shapes
+    options = SMALL
+    signature = SIGNATURE
+
+    def test_files_are_read(self, tmp_path: Path) -> None:
+        """With a path, the images of the folder are the items, under the names of their files."""
+        image = next(Shapes(SMALL).items("evaluation", SIGNATURE)).inputs["image"]
+        png.write(image, tmp_path / "photo.png")
+        dataset = Shapes(ShapesOptions(path=str(tmp_path)))
+        (item,) = dataset.items("evaluation", SIGNATURE)
+        assert item.name == "photo"
+        assert (item.id,) == dataset.identity("evaluation")
+        np.testing.assert_allclose(item.inputs["image"], image, atol=1e-6)
+
+    def test_a_damaged_file_is_named(self, tmp_path: Path) -> None:
+        """A file that broke off ends in a message, not in a trace."""
+        file = tmp_path / "photo.png"
+        png.write(np.zeros((3, 8, 8), np.float32), file)
+        file.write_bytes(file.read_bytes()[:-20])
+        with pytest.raises(InputError, match=r"`photo.png` is damaged"):
+            list(Shapes(ShapesOptions(path=str(file))).items("evaluation", SIGNATURE))
+
+
+class TestTiles(ChunkerSuite):
+    """Tiles, joined at twice the size, of images smaller, equal and larger than a tile."""
+
+    plugin = Tiles
+    options = TilesOptions(height=16, width=12, overlap=5)
+    signature = SIGNATURE
+    scale = 2
+    lengths = [
+        {"height": 16, "width": 12},
+        {"height": 40, "width": 35},
+        {"height": 5, "width": 50},
+        {"height": 1, "width": 1},
+        {"height": 17, "width": 13},
+    ]
+
+    def test_seams_vanish(self, tmp_path: Path) -> None:
+        """The model's tiles make the picture that it makes of the whole, within 50 dB."""
+        image = next(Shapes(ShapesOptions(size=96)).items("evaluation", SIGNATURE)).inputs["image"]
+        suite = TestModel()
+        from core.exchange import Work
+
+        reference = suite.make().open(suite.fetched(Work(tmp_path, silent())), {}).reference
+        tiles = Tiles(TilesOptions(height=48, width=48, overlap=16))
+        tiled = play_with(reference, Item("i", "i", {"image": image}), SIGNATURE, tiles, silent())
+        assert psnr_db(reference({"image": image})["upscaled"], tiled["upscaled"]) > 50
+
+
+class TestPsnr(EvaluatorSuite):
+    """PSNR of a bicubic enlargement."""
+
+    plugin = Psnr
+    signature = SIGNATURE
+    item = next(Shapes(SMALL).items("evaluation", SIGNATURE))
+    outputs = {"upscaled": bicubic(item.inputs["image"])}
+    played = Played(item, outputs, outputs, outputs, (), "CPU (test)")
+
+    def test_bicubic_gains_nothing_over_itself(self) -> None:
+        """The gain is 0 dB where the output is the baseline."""
+        found = {m.name: m.value for m in self.make().evaluate(self.played, SIGNATURE)}
+        assert found["psnr_gain"] == pytest.approx(0)
+        assert found["psnr_to_fp32"] == 100
+
+
+def test_bicubic_is_pytorchs() -> None:
+    """The baseline is the enlargement that PyTorch calls bicubic."""
+    import torch
+
+    image = np.random.default_rng(0).random((3, 9, 7)).astype(np.float32)
+    expected = torch.nn.functional.interpolate(
+        torch.from_numpy(image)[None], scale_factor=2, mode="bicubic"
+    )
+    np.testing.assert_allclose(bicubic(image), expected[0].numpy(), atol=1e-5)

@@ -1,0 +1,92 @@
+"""Fitting sound to a model: rate, channels, stems."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from core import InputError, Signature, TensorSpec
+from core.measure import snr_db
+from plugins.dataset.audio.fitting import fit, references, resample
+from plugins.dataset.audio.reading import Sound
+
+STEREO = TensorSpec("mix", ("channel", "time"), (2, "time"), rates={"time": 44100.0})
+MONO = TensorSpec("mix", ("channel", "time"), (1, "time"), rates={"time": 44100.0})
+
+
+def tone(rate: int, hertz: float, seconds: float = 0.5) -> np.ndarray:
+    """Return a sine (1, time)."""
+    return np.sin(2 * np.pi * hertz * np.arange(int(rate * seconds)) / rate).astype(np.float32)[None]
+
+
+@pytest.mark.parametrize("old", [8000, 22050, 48000, 96000, 192000])
+@pytest.mark.parametrize("hertz", [110.0, 3500.0])
+def test_a_tone_keeps_its_pitch_and_level(old: int, hertz: float) -> None:
+    """Resampled or made at the new rate: the same within 90 dB, away from the ends."""
+    resampled, made = resample(tone(old, hertz), old, 44100), tone(44100, hertz)
+    assert resampled.dtype == np.float32
+    assert abs(resampled.shape[-1] - made.shape[-1]) <= 1
+    inner = slice(2000, 20000)
+    assert snr_db(made[:, inner], resampled[:, inner]) > 90
+
+
+def test_what_the_new_rate_cannot_hold_is_gone() -> None:
+    """A tone at 30 kHz leaves no alias above -90 dB."""
+    rest = resample(tone(96000, 30000.0), 96000, 44100)[:, 2000:20000]
+    assert np.abs(rest).max() < 10 ** (-90 / 20)
+
+
+@pytest.mark.parametrize("old", [8000, 192000])
+def test_one_sample_stays_a_sound(old: int) -> None:
+    """The shortest input has at least one sample at the new rate."""
+    samples, _ = fit(Sound(np.ones((1, 1), np.float32), old), STEREO, "tick.wav")
+    assert samples.shape[0] == 2
+    assert samples.shape[1] >= 1
+    assert np.isfinite(samples).all()
+
+
+def test_what_fits_passes_untouched() -> None:
+    """Nothing is done and nothing is said."""
+    stereo = np.ones((2, 50), np.float32)
+    samples, notices = fit(Sound(stereo, 44100), STEREO, "song.wav")
+    assert samples is stereo
+    assert notices == ()
+
+
+def test_mono_goes_to_both_channels_and_back() -> None:
+    """A mono song is given twice, a stereo song to a mono model as its mean; both are said."""
+    mono = tone(44100, 440.0)
+    doubled, first = fit(Sound(mono, 44100), STEREO, "song.wav")
+    np.testing.assert_array_equal(doubled, np.concatenate([mono, mono]))
+    back, second = fit(Sound(doubled, 44100), MONO, "song.wav")
+    np.testing.assert_array_equal(mono, back)
+    assert "is mono" in first[0].text
+    assert "is stereo" in second[0].text
+
+
+def test_resampling_is_said() -> None:
+    """The report tells from which rate."""
+    _, notices = fit(Sound(np.ones((2, 50), np.float32), 48000), STEREO, "song.wav")
+    assert [n.text for n in notices] == ["`song.wav` was resampled from 48000 to 44100 Hz"]
+
+
+def test_surround_is_refused_with_what_to_do() -> None:
+    """Which of six channels is which is not guessed."""
+    with pytest.raises(InputError, match="6 channels") as caught:
+        fit(Sound(np.ones((6, 50), np.float32), 44100), STEREO, "song.wav")
+    assert "ffmpeg -i song.wav -ac 2" in str(caught.value)
+
+
+def test_references_follow_the_order_of_the_model() -> None:
+    """Stems are stacked as the model labels them; where one is unknown there are none."""
+    stems = {name: np.full((2, 3), n, np.float32) for n, name in enumerate(("bass", "vocals"))}
+
+    def signature(*labels: str) -> Signature:
+        output = TensorSpec("stems", ("stem", "channel", "time"), (len(labels), 2, "time"),
+                            labels={"stem": labels})
+        return Signature((STEREO,), (output,))
+
+    ordered = references(stems, signature("vocals", "bass"))["stems"]
+    assert ordered.shape == (2, 2, 3)
+    assert ordered[:, 0, 0].tolist() == [1.0, 0.0]
+    assert references(stems, signature("vocals", "piano")) == {}

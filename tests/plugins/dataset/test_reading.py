@@ -1,0 +1,136 @@
+"""Reading audio: every format, and every way to be broken."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+import soundfile
+
+from core import InputError
+from plugins.dataset.audio.reading import ENDINGS, read
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from core.values import Array
+
+RATE = 44100
+FORMATS = {
+    ".wav": {}, ".flac": {}, ".ogg": {}, ".oga": {"format": "OGG"}, ".mp3": {}, ".aiff": {},
+    ".aif": {"format": "AIFF"}, ".aifc": {"format": "AIFF", "subtype": "FLOAT"}, ".au": {},
+    ".caf": {}, ".w64": {}, ".rf64": {"format": "RF64"},
+    ".opus": {"format": "OGG", "subtype": "OPUS"},
+}
+
+
+def noise(frames: int, channels: int = 2) -> Array:
+    """Return quiet noise (time, channel)."""
+    return (0.1 * np.random.default_rng(0).standard_normal((frames, channels))).astype(np.float32)
+
+
+def cut(file: Path, share: float) -> Path:
+    """Keep only the first part of a file."""
+    data = file.read_bytes()
+    file.write_bytes(data[: int(share * len(data))])
+    return file
+
+
+def test_every_ending_that_is_promised_can_be_read(tmp_path: Path) -> None:
+    """The list that a person is shown is true of the libsndfile that is installed."""
+    assert set(ENDINGS) == set(FORMATS)
+    for ending, how in FORMATS.items():
+        file = tmp_path / f"song{ending}"
+        rate = 48000 if ending == ".opus" else RATE
+        soundfile.write(file, noise(rate // 2), rate, **how)
+        sound = read(file)
+        assert (sound.rate, sound.samples.shape) == (rate, (2, rate // 2)), ending
+        assert sound.samples.dtype == np.float32
+
+
+def test_samples_come_as_they_were_written(tmp_path: Path) -> None:
+    """Floats pass unchanged, channel by channel."""
+    file = tmp_path / "song.wav"
+    soundfile.write(file, noise(100, 3), RATE, "FLOAT")
+    np.testing.assert_array_equal(noise(100, 3).T, read(file).samples)
+
+
+@pytest.mark.parametrize("rate", [8000, 192000])
+def test_one_silent_mono_sample_is_a_sound(tmp_path: Path, rate: int) -> None:
+    """The smallest sound there is, at either end of the usual rates."""
+    file = tmp_path / "tick.wav"
+    soundfile.write(file, np.zeros(1, np.float32), rate)
+    sound = read(file)
+    assert (sound.rate, sound.samples.tolist()) == (rate, [[0.0]])
+
+
+@pytest.mark.parametrize("ending", [".wav", ".flac", ".mp3", ".aiff", ".w64", ".au"])
+@pytest.mark.parametrize("share", [0.95, 0.4])
+def test_a_file_that_is_cut_short_is_refused(tmp_path: Path, ending: str, share: float) -> None:
+    """Half a download is not separated as if it were the song."""
+    file = tmp_path / f"song{ending}"
+    soundfile.write(file, noise(2 * RATE), RATE)
+    with pytest.raises(InputError, match=rf"`song{ending}` (is cut short|cannot be read)"):
+        read(cut(file, share))
+
+
+def test_a_header_without_a_length_is_no_cut(tmp_path: Path) -> None:
+    """A WAV that was streamed (`ffmpeg ... pipe:`) says 0xFFFFFFFF bytes and is whole."""
+    file = tmp_path / "piped.wav"
+    soundfile.write(file, noise(1000), RATE)
+    data = bytearray(file.read_bytes())
+    at = data.index(b"data") + 4
+    data[4:8] = data[at : at + 4] = b"\xff" * 4
+    file.write_bytes(data)
+    assert read(file).samples.shape == (2, 1000)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(b"", "is an empty file"), (b"no audio at all " * 99, "cannot be read as audio")],
+)
+def test_what_is_no_audio_is_refused(tmp_path: Path, content: bytes, message: str) -> None:
+    """The error names the file and what could be read."""
+    file = tmp_path / "song.wav"
+    file.write_bytes(content)
+    with pytest.raises(InputError, match=f"`song.wav` {message}"):
+        read(file)
+
+
+def test_a_file_without_samples_is_refused(tmp_path: Path) -> None:
+    """A header alone is no sound."""
+    file = tmp_path / "song.wav"
+    soundfile.write(file, noise(0), RATE)
+    with pytest.raises(InputError, match="`song.wav` holds no samples"):
+        read(file)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    """The error says where it was looked for."""
+    with pytest.raises(InputError, match=r"nothing.wav` does not exist"):
+        read(tmp_path / "nothing.wav")
+
+
+def test_a_folder_is_no_file(tmp_path: Path) -> None:
+    """A folder whose name ends in .wav is not read."""
+    (tmp_path / "song.wav").mkdir()
+    with pytest.raises(InputError, match=r"song.wav` cannot be"):
+        read(tmp_path / "song.wav")
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_values_that_are_no_numbers_are_refused(tmp_path: Path, value: float) -> None:
+    """One NaN would silence every stem."""
+    samples = noise(100)
+    samples[50, 1] = value
+    soundfile.write(tmp_path / "song.wav", samples, RATE, "FLOAT")
+    with pytest.raises(InputError, match="1 of 200 values"):
+        read(tmp_path / "song.wav")
+
+
+def test_a_rate_that_cannot_be_is_refused(tmp_path: Path) -> None:
+    """A damaged header does not start a resampling that fills the memory."""
+    soundfile.write(tmp_path / "song.wav", noise(10), 2_000_000_011)
+    with pytest.raises(InputError, match="2000000011 Hz"):
+        read(tmp_path / "song.wav")

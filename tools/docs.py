@@ -1,0 +1,118 @@
+"""Writes the pages and tables that come from the code; `--check` fails when one is stale.
+
+python -m tools.docs            write
+python -m tools.docs --check    say what is stale, exit 1
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from pathlib import Path
+
+from core import hooks
+from core.config import SLOTS, Measure, read_recipes
+from core.kinds import KINDS
+from core.listing import presets
+from core.options import OptionDoc, describe
+from core.registry import Registry, discover
+
+ROOT = Path(__file__).parent.parent
+MARK = "<!-- recipes: written by `make docs` -->"
+WRITTEN = (
+    "Written by `make docs` from the code. What others install beside Luthier is shown by "
+    "`python -m core mode=list`."
+)
+END = "<!-- end of recipes -->"
+
+
+def reference(registry: Registry) -> str:
+    """Return the reference page: every recipe, preset, plugin, option and hook of the box."""
+    parts = [
+        "# Reference",
+        WRITTEN,
+        "## Recipes",
+        recipes(),
+        "## Targets and precisions",
+    ]
+    for group in ("target", "precision"):
+        rows = presets(registry, ROOT / "conf", group).items()
+        parts.append(_table(("name", group), [(f"`{name}`", title) for name, title in rows]))
+    parts += ["## Plugins"]
+    for kind, base in KINDS.items():
+        slots = [slot for slot, of in SLOTS.items() if of == kind]
+        parts.append(f"### {kind}")
+        parts.append(f"{_first(base)} Slots: {', '.join(f'`{slot}`' for slot in slots)}.")
+        for entry in (e for e in registry if e.kind == kind and e.distribution == "luthier"):
+            parts.append(f"#### `{entry.name}`\n\n{entry.summary}")
+            if describe(entry.cls.Options):
+                parts.append(_options(describe(entry.cls.Options)))
+    parts += [
+        "## Measuring",
+        "Options of `measure`, beside the plugins.",
+        _options(describe(Measure)),
+    ]
+    parts += [
+        "## Hooks",
+        _table(
+            ("hook", "when"),
+            [
+                (f"`{name}{inspect.signature(function)}`".replace("'", ""), _first(function))
+                for name, function in vars(hooks).items()
+                if name.startswith("luthier_")
+            ],
+        ),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def recipes() -> str:
+    """Return the table of the recipes in the box."""
+    found = read_recipes([ROOT / "recipes"])
+    return _table(("recipe", "what it does"), [(f"`{r.name}`", r.title) for r in found.values()])
+
+
+def readme(text: str) -> str:
+    """Return the README with its table of recipes renewed."""
+    before, _, rest = text.partition(MARK)
+    _, _, after = rest.partition(END)
+    return f"{before}{MARK}\n\n{recipes()}\n\n{END}{after}"
+
+
+def _options(options: list[OptionDoc]) -> str:
+    rows = [(f"`{o.name}`", o.type.replace("|", "or"), f"`{o.default}`", o.text) for o in options]
+    return _table(("option", "type", "default", "meaning"), rows)
+
+
+def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    lines = [head, tuple("---" for _ in head), *rows]
+    return "\n".join(
+        f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines
+    )
+
+
+def _first(documented: object) -> str:
+    return (inspect.getdoc(documented) or "").partition("\n")[0]
+
+
+def main() -> int:
+    """Write or check every generated page; returns the exit code."""
+    registry = discover()
+    pages = {
+        ROOT / "docs" / "reference.md": reference(registry),
+        ROOT / "README.md": readme((ROOT / "README.md").read_text(encoding="utf-8")),
+    }
+    stale = [
+        p for p, text in pages.items() if not p.is_file() or p.read_text(encoding="utf-8") != text
+    ]
+    if "--check" in sys.argv:
+        for page in stale:
+            print(f"stale: {page.relative_to(ROOT)}; run `make docs`")
+        return int(bool(stale))
+    for page in stale:
+        page.write_text(pages[page], encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
