@@ -13,7 +13,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from core.config import Mode, Recipe, read_recipes, register
+from core.config import SLOTS, Mode, Recipe, group_of, read_recipes, register
 from core.errors import LuthierError
 from core.registry import Registry, discover
 from core.translate import FOREIGN, translate
@@ -97,8 +97,10 @@ def _rewritten(argument: str) -> str:
     key, equals, value = argument.partition("=")
     if not equals:
         return argument
-    if key in ("calibration", "host"):
-        return f"{'dataset' if key == 'calibration' else 'runtime'}@{argument}"
+    if key in SLOTS:
+        group = group_of(key)
+        # Hydra deletes a choice with `~`; `=null` ends in a raw ValueError.
+        return f"~{group}" if value == "null" else f"{group}={value}"
     if key in ("input", "output", "store") and not re.fullmatch(r"""(['"]).*\1|null""", value):
         escaped = value.replace("\\", "\\\\").replace("'", "\\'")
         return f"{key}='{escaped}'"

@@ -36,6 +36,7 @@ __all__ = [
     "Recipe",
     "Settings",
     "bridge",
+    "group_of",
     "read_recipes",
     "register",
 ]
@@ -152,13 +153,18 @@ def bridge(name: str, file: Path) -> Recipe:
             )
         choice, values = _choice(key, value)
         if choice is not None:
-            group = key if SLOTS.get(key, key) == key else f"{SLOTS[key]}@{key}"
-            defaults.append({f"override /{group}": choice})
+            defaults.append({f"override /{group_of(key)}": choice})
         if values is not None:
             node[key] = values
     return Recipe(
         name, str(given.get("title", "")), file, {"defaults": [*defaults, "_self_"], **node}
     )
+
+
+def group_of(slot: str) -> str:
+    """Return the group that Hydra chooses a slot from: `dataset@calibration` for `calibration`."""
+    kind = SLOTS.get(slot, slot)
+    return slot if kind == slot else f"{kind}@{slot}"
 
 
 def _choice(key: str, value: Any) -> tuple[Any, Any]:
@@ -180,8 +186,12 @@ def _choice(key: str, value: Any) -> tuple[Any, Any]:
 def register(registry: Registry, recipes: Mapping[str, Recipe]) -> None:
     """Store every schema and recipe where Hydra looks, and add the presets to its search path."""
     store = ConfigStore.instance()
-    store.store(name="settings", node=Settings, provider="luthier")
-    store.store(group="target", name="schema", node=Target, provider="luthier")
+    settings, target = OmegaConf.structured(Settings), OmegaConf.structured(Target)
+    # A frozen dataclass makes its node read-only, and then no preset could fill it in.
+    for node in (settings.target, target):
+        OmegaConf.set_readonly(node, None)
+    store.store(name="settings", node=settings, provider="luthier")
+    store.store(group="target", name="schema", node=target, provider="luthier")
     for entry in registry:
         plural = entry.kind in PLURAL
         store.store(

@@ -64,9 +64,10 @@ def _check_formats(assembly: Assembly, registry: Registry) -> None:
         if link.slot != "runtime":
             before_runtime = link.gives
     if not assembly.runtime.plays:
-        if assembly.host is None:
+        if assembly.host is None or not assembly.host.plays:
+            slow = assembly.runtime if assembly.host is None else assembly.host
             raise MisfitError(
-                f"runtime `{assembly.runtime.name}` cannot play whole inputs here",
+                f"runtime `{slow.name}` cannot play whole inputs here",
                 _where(assembly),
                 "name the runtime that does: host=<runtime>",
                 f"runtimes that play: {', '.join(_playing(registry))}",

@@ -283,27 +283,13 @@ class Evaluator(Plugin[OptionsT]):
 class Reporter(Plugin[OptionsT]):
     """Observes a run through the hooks of `core.hooks` and shows it to a person.
 
-    A reporter marks the methods that it wants with `@hookimpl`: `luthier_run_started`,
-    `luthier_stage_started`, `luthier_stage_progress`, `luthier_stage_finished`,
-    `luthier_run_finished`.
+    A reporter marks the methods that it wants with `@hookimpl`; `core.hooks` lists them all.
     """
 
     kind = "reporter"
 
 
+_ORDER: Sequence[type[Plugin[Any]]]
+_ORDER = (Model, Dataset, Exporter, Graph, Quantizer, Dsp, Chunker, Runtime, Evaluator, Reporter)
 #: Every kind in the order in which a recipe names them.
-KINDS: Mapping[str, type[Plugin[Any]]] = {
-    kind.kind: kind
-    for kind in (
-        Model,
-        Dataset,
-        Exporter,
-        Graph,
-        Quantizer,
-        Dsp,
-        Chunker,
-        Runtime,
-        Evaluator,
-        Reporter,
-    )
-}
+KINDS: Mapping[str, type[Plugin[Any]]] = {kind.kind: kind for kind in _ORDER}

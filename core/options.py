@@ -65,9 +65,14 @@ def build(entry: Entry, node: DictConfig, slot: str) -> Any:
                 did_you_mean(key, known),
                 f"options: {', '.join(known) or 'none'}",
             )
+    missing = [key for key in known if OmegaConf.is_missing(node, key)]
+    if missing:
+        raise ConfigError(
+            f"{entry.kind} `{entry.name}` needs the option `{missing[0]}`",
+            f"give it: {slot}.{missing[0]}=...",
+        )
     try:
         values = {key: node[key] for key in known}
-        missing = [key for key in known if OmegaConf.is_missing(node, key)]
     except InterpolationKeyError as error:
         raise ConfigError(
             f"{entry.kind} `{entry.name}` needs a fact that the target does not give",
@@ -75,11 +80,6 @@ def build(entry: Entry, node: DictConfig, slot: str) -> Any:
             str(error).partition("\n")[0],
             "choose another target, or give the option a value",
         ) from error
-    if missing:
-        raise ConfigError(
-            f"{entry.kind} `{entry.name}` needs the option `{missing[0]}`",
-            f"give it: {slot}.{missing[0]}=...",
-        )
     plain = {
         key: OmegaConf.to_object(value) if OmegaConf.is_config(value) else value
         for key, value in values.items()

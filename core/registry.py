@@ -6,6 +6,7 @@ import dataclasses
 import importlib.metadata
 import importlib.util
 import inspect
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -115,7 +116,8 @@ def _checked(cls: object, distribution: str) -> Entry:
         raise PluginError(
             f"`luthier_plugins` of distribution `{distribution}` returned {cls!r}, not a class"
         )
-    file = inspect.getsourcefile(cls) or "?"
+    module = sys.modules.get(cls.__module__)
+    file = getattr(module, "__file__", None) or "?"
     where = (f"plugin: {cls.__name__}", f"distribution: {distribution}", f"file: {file}")
     kind = next((k for k in KINDS.values() if issubclass(cls, k)), None)
     if kind is None or not issubclass(cls, Plugin):

@@ -242,8 +242,11 @@ class Coarse(Quantizer[CoarseOptions]):
         seen = len(list(calibration.feeds()))
         if self.options.fail:
             (work.folder / "half-written").write_text("x")
-            raise {"bug": ZeroDivisionError("x"), "memory": MemoryError(),
-                   "interrupt": KeyboardInterrupt()}[self.options.fail]
+            raise {
+                "bug": ZeroDivisionError("x"),
+                "memory": MemoryError(),
+                "interrupt": KeyboardInterrupt(),
+            }[self.options.fail]
         return Made(work.copy(artifact), "torch", "int8", {"windows": seen})
 
 

@@ -12,6 +12,9 @@ from plugins.dataset.audio.writing import AudioDataset
 
 __all__ = ["Synthetic"]
 
+#: Seconds. The generator holds a song and its stems at once, gigabytes for an hour.
+LONGEST = 3600
+
 
 @dataclass
 class SyntheticOptions:
@@ -39,8 +42,7 @@ class SyntheticOptions:
             if getattr(self, name) < 1:
                 raise ValueError(f"`{name}` is {getattr(self, name)}: give 1 or more")
         for name in ("seconds", "calibration_seconds"):
-            # An hour takes the generator gigabytes; NaN fails the comparison too.
-            if not 1 / 44100 <= getattr(self, name) <= 3600:  # noqa: PLR2004  # explained above
+            if not 1 / 44100 <= getattr(self, name) <= LONGEST:
                 raise ValueError(f"`{name}` is {getattr(self, name)}: give a sample to an hour")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from core import Evaluator, Metric, NoOptions, Played, Signature, TensorSpec, Window, hookimpl
@@ -125,7 +126,7 @@ def sdr(reference: Array, estimate: Array) -> float:
 def si_sdr(reference: Array, estimate: Array) -> float | None:
     """Return the scale-invariant SDR in dB over all channels; None for a silent reference.
 
-    10·log10(‖α·s‖² / ‖α·s - e‖²) with α = ⟨e, s⟩ / ‖s‖² (Le Roux et al. 2019, "SDR - half-baked or
+    10·log10(‖a·s‖² / ‖a·s - e‖²) with a = ⟨e, s⟩ / ‖s‖² (Le Roux et al. 2019, "SDR - half-baked or
     well done?", eq. 5), clipped to ±200 dB.
     """
     import numpy as np
@@ -152,7 +153,7 @@ def seam_error(energy: NDArray[np.float64], windows: Sequence[Window]) -> float 
     (axis,) = windows[0].start
     scale = len(energy) / max(window.stop[axis] for window in windows)
     meets = np.zeros(len(energy), bool)
-    for before, after in zip(windows, windows[1:], strict=False):
+    for before, after in pairwise(windows):
         start, stop, following = before.start[axis], before.stop[axis], after.start[axis]
         reach = max((stop - following) / 2, (stop - start) / 16)
         reach = min(reach, (following - start) / 4)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from core import ArtifactSpec, Calibration, Fact, Library, Made, Notice, Quantizer, Work, hookimpl
 from plugins.quantizer.onnx_graph import cleaned, inferred, nodes_matching, operators, save
+from plugins.quantizer.onnx_graph.half import to_half
 
 if TYPE_CHECKING:
     import onnx
@@ -17,8 +18,8 @@ if TYPE_CHECKING:
 #: What overflows 65,504, or loses a small variance, when it is computed in FP16. Reported for
 #: HTDemucs by several projects; every one of them sums or squares.
 KEPT = (
-    "Softmax", "Pow", "ReduceMean", "ReduceSum", "ReduceSumSquare", "ReduceL2", "ReduceLogSumExp",
-    "InstanceNormalization", "GroupNormalization", "LayerNormalization",
+    "Softmax", "Pow", "Sqrt", "ReduceMean", "ReduceSum", "ReduceSumSquare", "ReduceL2",
+    "ReduceLogSumExp", "InstanceNormalization", "GroupNormalization", "LayerNormalization",
 )
 LARGEST = 65504.0
 
@@ -59,8 +60,9 @@ class Fp16(Quantizer[Fp16Options]):
         kept = nodes_matching(model, self.options.keep_float32, "keep_float32")
         if "Pow" in self.options.keep_float32:
             kept += _squares(model)
+        kept += _between(model, set(kept))
         work.progress(1, 2, "converting to FP16")
-        model = _converted(model, kept)
+        model = to_half(model, kept)
         facts = _facts(model)
         path = work.folder / "model.onnx"
         save(model, path)
@@ -71,78 +73,31 @@ class Fp16(Quantizer[Fp16Options]):
         return Made(path, "onnx", "fp16", facts, notices)
 
 
-def _converted(model: onnx.ModelProto, kept: list[str]) -> onnx.ModelProto:
-    """Convert all but the nodes `kept`, and let values pass between those without leaving FP32."""
-    import sys
-
-    from onnxruntime.quantization.onnx_model import ONNXModel
-
-    before = list(sys.path)
-    from onnxruntime.transformers.float16 import convert_float_to_float16
-
-    # Importing `onnxruntime.transformers` puts its own folder, with a `models` and a `metrics`,
-    # on the path of this process.
-    sys.path[:] = before
-    model = convert_float_to_float16(
-        model, keep_io_types=True, disable_shape_infer=True, op_block_list=[], node_block_list=kept
-    )
-    _bypass(model)
-    wrapped = ONNXModel(model)
-    wrapped.topological_sort()  # the converter appends its casts at the end
-    converted: onnx.ModelProto = wrapped.model
-    return converted
-
-
-def _bypass(model: onnx.ModelProto) -> None:
-    """Take out every cast to FP16 and back: there a square would overflow before it is averaged."""
-    from onnx import TensorProto
-
-    graph = model.graph
-    narrowed, widened = _casts(graph, TensorProto.FLOAT16), _casts(graph, TensorProto.FLOAT)
-    ends = {value.name for value in (*graph.input, *graph.output)}
-    instead: dict[str, str] = {}
-    for wide, narrow in widened.items():
-        source = narrowed.get(narrow)
-        if source is not None and wide not in ends:
-            instead[wide] = source
-    for wide, narrow in widened.items():
-        source = narrowed.get(narrow)
-        # An output of the graph keeps its name, so what computes it takes that name.
-        if source is not None and wide in ends and source not in {*ends, *instead}:
-            instead[source] = wide
-
-    def name_of(name: str) -> str:
-        source = instead.get(name, name)
-        return instead.get(source, source)
-
-    gone = {wide for wide, narrow in widened.items() if name_of(narrowed.get(narrow, "")) ==
-            name_of(wide)}
-    _remove_casts(graph, gone)
-    for node in graph.node:
-        node.input[:] = [name_of(name) for name in node.input]
-        node.output[:] = [name_of(name) for name in node.output]
-    used = ends | {name for node in graph.node for name in node.input}
-    _remove_casts(graph, set(narrowed) - used)
-
-
-def _casts(graph: onnx.GraphProto, to: int) -> dict[str, str]:
-    """Return the output and the input of every cast to the type `to`."""
-    return {
-        node.output[0]: node.input[0]
-        for node in graph.node
-        if node.op_type == "Cast" and any(a.name == "to" and a.i == to for a in node.attribute)
-    }
-
-
-def _remove_casts(graph: onnx.GraphProto, outputs: set[str]) -> None:
-    """Remove the casts that make `outputs`."""
-    for node in [n for n in graph.node if n.op_type == "Cast" and n.output[0] in outputs]:
-        graph.node.remove(node)
-
-
 def _squares(model: onnx.ModelProto) -> list[str]:
     """Return the nodes that multiply a tensor with itself."""
     return [n.name for n in model.graph.node if n.op_type == "Mul" and n.input[0] == n.input[1]]
+
+
+def _between(model: onnx.ModelProto, kept: set[str]) -> list[str]:
+    """Return the nodes that read and serve nodes of `kept` alone.
+
+    In the variance `Sqrt(ReduceMean(x * x) + eps)` the sum with epsilon is one: in FP16 it would
+    overflow, or lose the epsilon, between two nodes that do neither.
+    """
+    made_by = {name: node.name for node in model.graph.node for name in node.output}
+    read_by: dict[str, set[str]] = {value.name: {""} for value in model.graph.output}
+    for node in model.graph.node:
+        for name in node.input:
+            read_by.setdefault(name, set()).add(node.name)
+    constants = {t.name for t in model.graph.initializer}
+    constants |= {n.output[0] for n in model.graph.node if n.op_type == "Constant"}
+    found = []
+    for node in model.graph.node:
+        makers = {made_by.get(name, "") for name in node.input if name not in constants}
+        readers = set().union(*(read_by.get(name, set()) for name in node.output))
+        if node.name not in kept and makers and readers and makers | readers <= kept:
+            found.append(node.name)
+    return found
 
 
 def _too_large(model: onnx.ModelProto) -> int:

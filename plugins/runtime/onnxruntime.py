@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
@@ -96,7 +97,8 @@ class OnnxRuntimeSession(Session):
 
 def _reason(error: Exception) -> str:
     """Return the first line of an error without its `[ONNXRuntimeError] : 1 : FAIL :`."""
-    return str(error).strip().partition("\n")[0].rpartition("[ONNXRuntimeError] : ")[2][:300]
+    line = str(error).strip().partition("\n")[0]
+    return re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", line)[:300]
 
 
 class OnnxRuntime(Runtime[OnnxRuntimeOptions]):

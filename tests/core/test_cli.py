@@ -56,9 +56,7 @@ def test_a_recipe_with_an_unknown_key_names_its_file(command: Command, tmp_path:
 
 
 @pytest.mark.parametrize("text", ["model: [", "- a\n- b\n", "model: {plugin: gain, plugin: x\n"])
-def test_a_recipe_that_is_no_recipe_is_refused(
-    command: Command, tmp_path: Path, text: str
-) -> None:
+def test_a_recipe_that_is_no_recipe_is_refused(command: Command, tmp_path: Path, text: str) -> None:
     """Broken YAML ends in one message that names the file."""
     file = tmp_path / "broken.yaml"
     file.write_text(text)

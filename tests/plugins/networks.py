@@ -108,8 +108,14 @@ def artifact(made: Made, info: ModelInfo) -> Artifact:
     folder = made.path.parent
     files = [file for file in folder.rglob("*") if file.is_file()]
     return Artifact(
-        str(folder), str(made.path), made.format, made.precision, folder_digest(folder),
-        sum(file.stat().st_size for file in files), model=info, facts=made.facts,
+        str(folder),
+        str(made.path),
+        made.format,
+        made.precision,
+        folder_digest(folder),
+        sum(file.stat().st_size for file in files),
+        model=info,
+        facts=made.facts,
     )
 
 

@@ -24,6 +24,7 @@ from core.material import file_digest
 
 if TYPE_CHECKING:
     from core.values import Tensors
+
     from luthier_upscaler.network import Upscaler
 
 __all__ = ["SIGNATURE", "UpscalerModel"]
@@ -37,7 +38,7 @@ SIGNATURE = Signature(
 
 
 class UpscalerModel(Model[NoOptions]):
-    """Doubles height and width of an image: bicubic, and a small net that adds the detail."""
+    """Doubles height and width of an image, with a small convolutional network."""
 
     name = "upscaler"
     libraries = (
@@ -68,8 +69,8 @@ class UpscalerModel(Model[NoOptions]):
         )
         return Made(target, "torch", "fp32", {"parameters": info.parameters}, model=info)
 
-    def open(self, artifact: Artifact, window: Mapping[str, int]) -> TorchModel:
-        """Build the network, which takes images of any size whatever the window."""
+    def open(self, artifact: Artifact, window: Mapping[str, int]) -> TorchModel:  # noqa: ARG002  # takes any size
+        """Build the network, which takes images of any size, whatever the window."""
         import torch
 
         network = _network(Path(artifact.path))

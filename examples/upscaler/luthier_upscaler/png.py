@@ -21,6 +21,8 @@ __all__ = ["read", "write"]
 
 MAGIC = b"\x89PNG\r\n\x1a\n"
 GREY, RGB, PALETTE, GREY_ALPHA, RGBA = 0, 2, 3, 4, 6
+#: Bits per channel: the only depth that is read.
+DEPTH = 8
 #: Bytes per pixel of every colour type.
 BYTES = {GREY: 1, RGB: 3, PALETTE: 1, GREY_ALPHA: 2, RGBA: 4}
 
@@ -32,7 +34,7 @@ def write(image: Array, file: Path) -> None:
     pixels = np.round(np.clip(image, 0, 1) * 255).astype(np.uint8).transpose(1, 2, 0)
     height, width = pixels.shape[:2]
     rows = np.concatenate([np.zeros((height, 1), np.uint8), pixels.reshape(height, -1)], axis=1)
-    header = struct.pack(">IIBBBBB", width, height, 8, RGB, 0, 0, 0)
+    header = struct.pack(">IIBBBBB", width, height, DEPTH, RGB, 0, 0, 0)
     chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(rows.tobytes())), (b"IEND", b""))
     file.write_bytes(MAGIC + b"".join(_packed(*chunk) for chunk in chunks))
 
@@ -53,7 +55,7 @@ def read(file: Path) -> Array:
         for kind, content in _chunks(data):
             chunks[kind] = chunks.get(kind, b"") + content
         width, height, depth, colour, _, _, interlace = struct.unpack(">IIBBBBB", chunks[b"IHDR"])
-        if depth != 8 or interlace or colour not in BYTES:
+        if depth != DEPTH or interlace or colour not in BYTES:
             raise InputError(
                 f"`{file.name}` has {depth} bits per channel{', interlaced' if interlace else ''}",
                 f"at: {file}",
@@ -100,16 +102,16 @@ def _unfiltered(data: bytes, height: int, width: int, step: int) -> Array:
     return np.frombuffer(b"".join(rows), np.uint8).reshape(height, width, step)
 
 
-def _none(row: bytearray, above: bytearray, step: int) -> None:
+def _none(row: bytearray, _above: bytearray, _step: int) -> None:
     """Leave the row as it is."""
 
 
-def _sub(row: bytearray, above: bytearray, step: int) -> None:
+def _sub(row: bytearray, _above: bytearray, step: int) -> None:
     for i in range(step, len(row)):
         row[i] = (row[i] + row[i - step]) & 255
 
 
-def _up(row: bytearray, above: bytearray, step: int) -> None:
+def _up(row: bytearray, above: bytearray, _step: int) -> None:
     for i, value in enumerate(above):
         row[i] = (row[i] + value) & 255
 
@@ -124,11 +126,11 @@ def _paeth(row: bytearray, above: bytearray, step: int) -> None:
     """Add whichever of left, above and above-left is nearest to left + above - above-left."""
     for i, up in enumerate(above):
         left, corner = (row[i - step], above[i - step]) if i >= step else (0, 0)
-        by_left, by_up, by_corner = abs(up - corner), abs(left - corner), abs(left + up - 2 * corner)
-        if by_left <= by_up and by_left <= by_corner:
+        to_left, to_up = abs(up - corner), abs(left - corner)
+        to_corner = abs(left + up - 2 * corner)
+        nearest = up if to_up <= to_corner else corner
+        if to_left <= to_up and to_left <= to_corner:
             nearest = left
-        else:
-            nearest = up if by_up <= by_corner else corner
         row[i] = (row[i] + nearest) & 255
 
 

@@ -15,11 +15,12 @@ from luthier_upscaler import png
 
 if TYPE_CHECKING:
     import numpy as np
-
     from core.values import Tensors
 
 __all__ = ["Shapes", "ShapesOptions", "generator"]
 
+#: The smallest drawing in pixels: what a shape needs to be one.
+SMALLEST = 8
 #: Which images were trained on, are calibrated on, are evaluated on: never the same ones.
 PARTS = ("training", "calibration", "evaluation")
 
@@ -48,8 +49,8 @@ class ShapesOptions:
         """Raise ValueError for images that cannot be drawn."""
         if self.count < 1:
             raise ValueError(f"`count` is {self.count}: give 1 or more")
-        if self.size < 8:
-            raise ValueError(f"`size` is {self.size}: an image has 8 pixels or more")
+        if self.size < SMALLEST:
+            raise ValueError(f"`size` is {self.size}: give {SMALLEST} or more")
         if self.seed < 0:
             raise ValueError(f"`seed` is {self.seed}: give 0 or more")
 

@@ -136,7 +136,9 @@ class _Blend(Joiner):
                 weight = weight * ramp.reshape([-1 if i == at else 1 for i in range(tile.ndim)])
             if name not in self._sums:
                 self._sums[name] = np.zeros(shape, np.float32)
-                plane = [1 if axis not in self._sizes else n for axis, n in _named(spec.axes, shape)]
+                plane = [
+                    n if a in self._sizes else 1 for a, n in zip(spec.axes, shape, strict=True)
+                ]
                 self._weights[name] = np.zeros(plane, np.float32)
             self._sums[name][tuple(place)] += weight * tile[tuple(valid)]
             self._weights[name][tuple(place)] += weight
@@ -144,10 +146,6 @@ class _Blend(Joiner):
     def result(self) -> Tensors:
         """Return the whole images."""
         return {name: total / self._weights[name] for name, total in self._sums.items()}
-
-
-def _named(axes: Sequence[str], shape: Sequence[int]) -> list[tuple[str, int]]:
-    return list(zip(axes, shape, strict=True))
 
 
 def _ramp(length: int, overlap: int) -> Array:

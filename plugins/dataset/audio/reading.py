@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from core import InputError
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from soundfile import SoundFile
 
     from core.values import Array
 
@@ -81,7 +83,7 @@ def read(path: Path) -> Sound:
     return Sound(np.ascontiguousarray(samples.T), rate)
 
 
-def _check_whole(path: Path, file: Any, frames: int) -> None:
+def _check_whole(path: Path, file: SoundFile, frames: int) -> None:
     """Raise InputError for a file without frames, or with fewer than its header says."""
     if frames == 0 and file.frames == 0:
         raise InputError(

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from plugins.reporter.page.markup import Html, el, join
+from plugins.reporter.page.markup import Html, el, join, prose
 from plugins.reporter.reading import (
     Column,
     Table,
@@ -35,10 +36,13 @@ def quality(record: RunRecord) -> Html | None:
     if not record.metrics:
         return None
     return join(
-        el("p", "↑ higher is better, ↓ lower is better. Nearness (SNR) compares the shipped graph "
-           "with FP32 PyTorch on the same windows; SDR compares with the true stems."),
+        el(
+            "p",
+            "↑ higher is better, ↓ lower is better. Nearness (SNR) compares the shipped graph "
+            "with FP32 PyTorch on the same windows; SDR compares with the true stems.",
+        ),
         _table(mean) if mean else None,
-        *(_table(table) for table in of_items),
+        *(_table(table) if mean is None else _folded(table) for table in of_items),
         _others(rest) if rest else None,
     )
 
@@ -49,36 +53,67 @@ def _table(table: Table) -> Html:
     for label, metrics in table.rows.items():
         cells = []
         for column, metric in zip(table.columns, metrics, strict=True):
-            shown = value(metric, unit=False) if metric else "–"
+            shown = value(metric, unit=False) if metric else "-"
             about = f"{metric.note}; on {metric.device}".strip("; ") if metric else None
             unit = f" ({column.unit})" if column.unit else ""
             cells.append(el("td", shown, title=about, data_label=column.title + unit))
-        rows.append(el("tr", el("th", label, scope="row"), *cells,
-                       class_="overall" if label == "overall" else ""))
+        rows.append(
+            el(
+                "tr",
+                el("th", label, scope="row"),
+                *cells,
+                class_="overall" if label == "overall" else "",
+            )
+        )
     devices = dict.fromkeys(m.device for row in table.rows.values() for m in row if m)
     caption = el("caption", table.item, el("small", f"measured on {', '.join(devices)}"))
     return el("table", caption, el("thead", head), el("tbody", *rows), class_="cards numbers")
 
 
+def _folded(table: Table) -> Html:
+    return el("details", el("summary", table.item), _table(replace(table, item="")))
+
+
 def _heading(column: Column) -> Html:
-    arrow = el("abbr", ARROWS[column.better], title=SAID[column.better]) if column.better != (
-        "neither") else None
-    return el("th", column.title, " " if arrow else None, arrow,
-              el("small", column.unit) if column.unit else None, scope="col")
+    arrow = (
+        el("abbr", ARROWS[column.better], title=SAID[column.better])
+        if column.better != ("neither")
+        else None
+    )
+    return el(
+        "th",
+        column.title,
+        " " if arrow else None,
+        arrow,
+        el("small", column.unit) if column.unit else None,
+        scope="col",
+    )
 
 
 def _others(metrics: list[Metric]) -> Html:
     head = el("tr", *(el("th", t, scope="col") for t in ("Measure", "Value", "Of", "Measured on")))
     rows = [
-        el("tr", el("th", title_of(m.name), " ", ARROWS[m.better], scope="row"),
-           el("td", value(m), data_label="Value"),
-           el("td", m.subject or "everything", el("small", m.note) if m.note else None,
-              data_label="Of"),
-           el("td", m.device, data_label="Measured on"))
+        el(
+            "tr",
+            el("th", title_of(m.name), " ", ARROWS[m.better], scope="row"),
+            el("td", value(m), data_label="Value"),
+            el(
+                "td",
+                m.subject or "everything",
+                el("small", m.note) if m.note else None,
+                data_label="Of",
+            ),
+            el("td", m.device, data_label="Measured on"),
+        )
         for m in metrics
     ]
-    return el("table", el("caption", "Speed and memory"), el("thead", head), el("tbody", *rows),
-              class_="cards")
+    return el(
+        "table",
+        el("caption", "Speed and memory"),
+        el("thead", head),
+        el("tbody", *rows),
+        class_="cards",
+    )
 
 
 def stages(record: RunRecord) -> Html:
@@ -87,36 +122,65 @@ def stages(record: RunRecord) -> Html:
     head = el("tr", *(el("th", t, scope="col") for t in heads))
     kept = sum(stage.status == "kept" for stage in record.stages)
     return join(
-        el("p", f"{len(record.stages) - kept} of {len(record.stages)} stages ran; {kept} were "
-           "taken from the store, with what making them took then."),
-        el("table", el("thead", head), el("tbody", *(_stage(s) for s in record.stages)),
-           class_="cards stages"),
+        el(
+            "p",
+            f"{len(record.stages) - kept} of {len(record.stages)} stages ran; {kept} were "
+            "taken from the store, with what making them took then.",
+        ),
+        el(
+            "table",
+            el("thead", head),
+            el("tbody", *(_stage(s) for s in record.stages)),
+            class_="cards stages",
+        ),
     )
 
 
 def _stage(stage: StageRecord) -> Html:
     artifact = stage.artifact
     options = [el("code", f"{key}={given}") for key, given in stage.options.items()]
-    peak = megabytes(artifact.peak_memory_mb * 1e6) if artifact.peak_memory_mb else "–"
+    peak = megabytes(artifact.peak_memory_mb * 1e6) if artifact.peak_memory_mb else "-"
     return el(
         "tr",
-        el("th", el("span", stage.name), el("small", stage.title),
-           el("span", *options, class_="options") if options else None, scope="row"),
-        el("td", stage.plugin.replace("`", ""), data_label="By"),
-        el("td", el("span", stage.status, class_=f"badge {stage.status}"), " ",
-           duration(stage.seconds), data_label="This run"),
-        el("td", duration(artifact.made_in_s) if artifact.made_at else "–",
-           el("small", artifact.made_at[:16].replace("T", " ")), data_label="When made"),
+        el(
+            "th",
+            el("span", stage.name),
+            el("small", stage.title),
+            el("span", *options, class_="options") if options else None,
+            scope="row",
+        ),
+        el("td", prose(stage.plugin), data_label="By", class_="by"),
+        el(
+            "td",
+            el("span", stage.status, class_=f"badge {stage.status}"),
+            " ",
+            duration(stage.seconds),
+            data_label="This run",
+            class_="once",
+        ),
+        el(
+            "td",
+            duration(artifact.made_in_s) if artifact.made_at else "-",
+            el("small", artifact.made_at[:16].replace("T", " ")),
+            data_label="When made",
+        ),
         el("td", peak, data_label="Peak memory"),
-        el("td", megabytes(artifact.bytes), el("small", f"{artifact.format} {artifact.precision}"),
-           data_label="Size"),
+        el(
+            "td",
+            megabytes(artifact.bytes),
+            el("small", f"{artifact.format} {artifact.precision}"),
+            data_label="Size",
+        ),
     )
 
 
 def recipe(record: RunRecord) -> Html:
     """Return the resolved recipe, folded away."""
-    return el("details", el("summary", "The resolved recipe, with every option"),
-              el("pre", el("code", record.config)))
+    return el(
+        "details",
+        el("summary", "The resolved recipe, with every option"),
+        el("pre", el("code", record.config)),
+    )
 
 
 def origin(record: RunRecord) -> Html:

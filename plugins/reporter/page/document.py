@@ -8,8 +8,13 @@ from collections.abc import Sequence
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
-from plugins.reporter.page import charts, details, listening, summary
-from plugins.reporter.page.markup import Html, el, join
+from plugins.reporter.page import details, summary
+from plugins.reporter.page.budget import budget
+from plugins.reporter.page.decks import Deck
+from plugins.reporter.page.listening import listening
+from plugins.reporter.page.markup import Html, el
+from plugins.reporter.page.partitions import partitions
+from plugins.reporter.page.sizes import sizes
 
 if TYPE_CHECKING:
     from core.record import RunRecord
@@ -17,27 +22,37 @@ if TYPE_CHECKING:
 __all__ = ["document"]
 
 
-def document(record: RunRecord, decks: Sequence[listening.Deck]) -> str:
+def document(record: RunRecord, decks: Sequence[Deck]) -> str:
     """Return the page as HTML; `record` was made discreet before."""
     style, script = _part("page.css"), _part("player.js")
     parts = [
-        ("listen", "Listen" if any(d.tracks for d in decks) else "Results",
-         listening.section(decks) if decks else None),
+        (
+            "listen",
+            "Listen" if any(d.tracks for d in decks) else "Results",
+            listening(decks) if decks else None,
+        ),
         ("where", "What ran where", summary.where(record)),
-        ("budget", "Error budget", charts.budget(record)),
-        ("size", "Size and speed", charts.sizes(record)),
-        ("npu", "On the accelerator", charts.partitions(record)),
+        ("budget", "Error budget", budget(record)),
+        ("size", "Size and speed", sizes(record)),
+        ("npu", "On the accelerator", partitions(record)),
         ("quality", "Quality", details.quality(record)),
         ("stages", "Stages", details.stages(record)),
         ("recipe", "Recipe", details.recipe(record)),
         ("origin", "Versions and machine", details.origin(record)),
     ]
     shown = [(name, title, content) for name, title, content in parts if content]
-    contents = el("nav", *(el("a", title, href=f"#{name}") for name, title, _ in shown),
-                  aria_label="Contents")
+    contents = el(
+        "nav", *(el("a", title, href=f"#{name}") for name, title, _ in shown), aria_label="Contents"
+    )
     sections = [
-        el("section", el("h2", title, id=f"{name}-title"), _lead(name), content, id=name,
-           aria_labelledby=f"{name}-title")
+        el(
+            "section",
+            el("h2", title, id=f"{name}-title"),
+            _lead(name),
+            content,
+            id=name,
+            aria_labelledby=f"{name}-title",
+        )
         for name, title, content in shown
     ]
     head = el(
@@ -53,8 +68,14 @@ def document(record: RunRecord, decks: Sequence[listening.Deck]) -> str:
     body = el(
         "body",
         el("main", summary.header(record), contents, *sections),
-        el("footer", el("p", "Written by Luthier. Every number says where it was measured; "
-                        "nothing in this file is loaded from a network.")),
+        el(
+            "footer",
+            el(
+                "p",
+                "Written by Luthier. Every number says where it was measured; "
+                "nothing in this file is loaded from a network.",
+            ),
+        ),
         el("script", Html(script)) if any(d.tracks for d in decks) else None,
     )
     return "<!doctype html>\n" + el("html", head, body, lang="en") + "\n"
@@ -73,8 +94,8 @@ def _policy(script: str) -> str:
 
 
 LEADS = {
-    "budget": "The signal-to-noise ratio against the model in FP32 PyTorch after every stage. Every "
-    "20 dB is a tenth of the error's amplitude; the red part is what a stage lost.",
+    "budget": "The signal-to-noise ratio against the model in FP32 PyTorch after every stage. "
+    "20 dB more mean a tenth of the error. The red part is what a stage lost.",
     "size": "What is on disk after every stage, and how long one window took where it was run.",
 }
 

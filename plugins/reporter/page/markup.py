@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import base64
 import html
+import re
+from collections.abc import Sequence
 from urllib.parse import quote
 
-__all__ = ["Html", "data_uri", "el", "join", "link_to"]
+__all__ = ["Html", "data_uri", "el", "join", "legend", "link_to", "prose"]
 
-VOID = frozenset({"img", "input", "meta", "source", "line", "rect", "circle"})
+VOID = frozenset({"br", "img", "input", "meta", "source", "line", "rect", "circle"})
 
 
 class Html(str):
@@ -28,16 +30,31 @@ def el(
         if given is not None and given is not False
     )
     if tag in VOID:
-        return Html(f"<{tag}{written}>" if tag not in ("line", "rect", "circle")
-                    else f"<{tag}{written}/>")
+        return Html(
+            f"<{tag}{written}>" if tag not in ("line", "rect", "circle") else f"<{tag}{written}/>"
+        )
     return Html(f"<{tag}{written}>{join(*children)}</{tag}>")
 
 
 def join(*children: str | None) -> Html:
     """Return children one after the other; plain text among them is escaped."""
-    return Html("".join(
-        child if isinstance(child, Html) else html.escape(child) for child in children if child
-    ))
+    return Html(
+        "".join(
+            child if isinstance(child, Html) else html.escape(child) for child in children if child
+        )
+    )
+
+
+def prose(text: str) -> Html:
+    """Return a sentence with what stands in backticks as code."""
+    parts = re.split(r"`([^`]+)`", text)
+    return join(*(el("code", part) if n % 2 else part for n, part in enumerate(parts)))
+
+
+def legend(entries: Sequence[tuple[str, str]]) -> Html | None:
+    """Return coloured dots with their labels; the colours are classes of the style sheet."""
+    items = (el("li", el("span", class_=f"dot {name}"), label) for name, label in entries)
+    return el("ul", *items, class_="legend") if entries else None
 
 
 def data_uri(mime: str, content: bytes) -> str:

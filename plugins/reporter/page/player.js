@@ -53,6 +53,7 @@ for (const deck of document.querySelectorAll(".deck")) {
     gains ??= tracks.map(() => { const g = context.createGain(); g.connect(context.destination); return g; });
     if (sounding) sounding();
     sounding = stop;
+    deck.classList.add("started");
     began = context.currentTime;
     playing = true;
     play.textContent = "Pause";
@@ -72,6 +73,7 @@ for (const deck of document.querySelectorAll(".deck")) {
     from = Math.max(0, Math.min(1, share)) * length;
     draw();
     if (again) start();
+    deck.classList.add("started");
   };
   // The stems add up to the mixture: hearing both would only double it.
   const apart = (track) => heard.forEach((t) => {
@@ -84,10 +86,12 @@ for (const deck of document.querySelectorAll(".deck")) {
     const picture = track.querySelector(".spectrogram");
     picture.onclick = (e) => jump(e.offsetX / picture.clientWidth);
     track.querySelector(".on").onclick = () => {
+      deck.classList.add("started");
       heard.has(track) ? heard.delete(track) : (apart(track), heard.add(track));
       mix();
     };
     track.querySelector(".solo").onclick = () => {
+      deck.classList.add("started");
       const alone = heard.size === 1 && heard.has(track);
       heard.clear();
       (alone ? (mixture.length ? mixture.slice(0, 1) : tracks) : [track]).forEach((t) => heard.add(t));

@@ -9,6 +9,7 @@ import io
 import struct
 import zlib
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ __all__ = ["CODECS", "Clip", "encode", "mel_power", "picture", "read"]
 #: Per codec: libsndfile's format and subtype, its effort from 0 to 1, and the MIME type.
 CODECS = {
     "ogg": ("OGG", "VORBIS", 0.6, "audio/ogg"),
+    "flac": ("FLAC", "PCM_16", 0.5, "audio/flac"),
     "mp3": ("MP3", "MPEG_LAYER_III", 0.6, "audio/mpeg"),
 }
 #: libsndfile 1.2 overflows the stack on one long Vorbis write, so it gets blocks (samples).
@@ -52,10 +54,11 @@ class Clip:
         """Return the length of the clip."""
         return len(self.samples) / self.rate
 
-    @property
+    @cached_property
     def mono(self) -> NDArray[np.float32]:
         """Return the mean of the channels (time,)."""
-        mean: NDArray[np.float32] = self.samples.mean(axis=1, dtype=np.float32)
+        channels = self.samples.shape[1]
+        mean: NDArray[np.float32] = self.samples @ np.full(channels, 1 / channels, np.float32)
         return mean
 
 
@@ -106,14 +109,15 @@ def _bands(rate: int) -> NDArray[np.float32]:
     """Return triangular filters (bin, band), O'Shaughnessy's mel: 2595·log10(1 + f/700)."""
     top = min(HIGHEST_HZ, rate / 2)
     ends = 2595 * np.log10(1 + np.array([min(LOWEST_HZ, top / 2), top]) / 700)
-    edges = 700 * (10 ** (np.linspace(*ends, BANDS + 2) / 2595) - 1)
+    edges = 700 * (10 ** (np.linspace(ends[0], ends[1], BANDS + 2) / 2595) - 1)
     bins = np.fft.rfftfreq(FFT, 1 / rate)[:, None]
     # A low band is narrower than a bin: widen it to one, or its row stays black.
     low = np.minimum(edges[:-2], edges[1:-1] - rate / FFT)
     high = np.maximum(edges[2:], edges[1:-1] + rate / FFT)
     rising, falling = (bins - low) / (edges[1:-1] - low), (high - bins) / (high - edges[1:-1])
     weights = np.clip(np.minimum(rising, falling), 0, None)
-    return (weights / weights.sum(axis=0)).astype(np.float32)
+    bands: NDArray[np.float32] = (weights / weights.sum(axis=0)).astype(np.float32)
+    return bands
 
 
 def _png(shades: NDArray[np.uint8]) -> bytes:
@@ -125,16 +129,21 @@ def _png(shades: NDArray[np.uint8]) -> bytes:
     ).astype(np.uint8)
     rows = np.zeros((height, width + 1), np.uint8)  # every row begins with its filter type, none
     rows[:, 1:] = shades
-    return b"".join((
-        b"\x89PNG\r\n\x1a\n",
-        _chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 3, 0, 0, 0)),
-        _chunk(b"PLTE", colours.tobytes()),
-        _chunk(b"IDAT", zlib.compress(rows.tobytes(), 4)),
-        _chunk(b"IEND", b""),
-    ))
+    return b"".join(
+        (
+            b"\x89PNG\r\n\x1a\n",
+            _chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 3, 0, 0, 0)),
+            _chunk(b"PLTE", colours.tobytes()),
+            _chunk(b"IDAT", zlib.compress(rows.tobytes(), 4)),
+            _chunk(b"IEND", b""),
+        )
+    )
 
 
 def _chunk(name: bytes, content: bytes) -> bytes:
-    return struct.pack(">I", len(content)) + name + content + struct.pack(
-        ">I", zlib.crc32(name + content)
+    return (
+        struct.pack(">I", len(content))
+        + name
+        + content
+        + struct.pack(">I", zlib.crc32(name + content))
     )

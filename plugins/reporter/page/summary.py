@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from plugins.reporter.page.charts import models
-from plugins.reporter.page.markup import Html, el, join
+from plugins.reporter.page.markup import Html, el, join, prose
+from plugins.reporter.page.sizes import models
 from plugins.reporter.reading import average, duration, factor, listed, megabytes, places, took_part
 
 if TYPE_CHECKING:
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["header", "notices", "where"]
 
 ITEMS_NAMED = 3
+MILLION = 1_000_000
 SEVERITIES = ("danger", "warning", "info")
 TITLES = {"danger": "Read this first", "warning": "Note", "info": "For information"}
 
@@ -38,8 +39,11 @@ def header(record: RunRecord) -> Html:
         el("p", "Luthier report · ", el("code", record.recipe), class_="eyebrow"),
         el("h1", record.title or record.recipe),
         notices(record, "danger"),
-        el("p", took_part(record), class_="took-part" + (
-            "" if record.target_took_part else " absent")),
+        el(
+            "p",
+            took_part(record),
+            class_="took-part" + ("" if record.target_took_part else " absent"),
+        ),
         el("div", *(_tile(*tile) for tile in _tiles(record)), class_="tiles"),
         notices(record, "warning"),
         notices(record, "info"),
@@ -50,8 +54,13 @@ def header(record: RunRecord) -> Html:
 def notices(record: RunRecord, severity: str) -> Html | None:
     """Return the notices of one severity as panels."""
     panels = [
-        el("div", el("strong", TITLES[severity]), el("p", notice.text),
-           class_=f"notice {severity}", role="alert" if severity == "danger" else "note")
+        el(
+            "div",
+            el("strong", TITLES[severity]),
+            el("p", prose(notice.text)),
+            class_=f"notice {severity}",
+            role="alert" if severity == "danger" else "note",
+        )
         for notice in record.notices
         if notice.severity == severity
     ]
@@ -62,8 +71,12 @@ def where(record: RunRecord) -> Html:
     """Return the table of devices: what each computed, and which numbers come from it."""
     head = el("tr", *(el("th", t, scope="col") for t in ("Where", "What", "Numbers from there")))
     rows = [
-        el("tr", el("th", place.device, scope="row"), el("td", place.did, data_label="What"),
-           el("td", place.numbers, data_label="Numbers from there"))
+        el(
+            "tr",
+            el("th", place.device, scope="row"),
+            el("td", place.did, data_label="What"),
+            el("td", prose(place.numbers), data_label="Numbers from there"),
+        )
         for place in places(record)
     ]
     return el("table", el("thead", head), el("tbody", *rows), class_="cards")
@@ -72,11 +85,15 @@ def where(record: RunRecord) -> Html:
 def _tiles(record: RunRecord) -> Iterator[tuple[str, str, str]]:
     """Yield up to four numbers: what it is, the number, and where it was measured."""
     table = average(record.metrics)
-    overall = {
-        column.name: metric
-        for column, metric in zip(table.columns, table.rows.get("overall", ()), strict=False)
-        if metric is not None
-    } if table else {}
+    overall = (
+        {
+            column.name: metric
+            for column, metric in zip(table.columns, table.rows.get("overall", ()), strict=False)
+            if metric is not None
+        }
+        if table
+        else {}
+    )
     if "sdr" in overall:
         sdr, drop = overall["sdr"], overall.get("sdr_drop")
         cost = f"{drop.value:.2f} dB below FP32; " if drop else ""
@@ -105,12 +122,16 @@ def _find(record: RunRecord, name: str, subject: str) -> Metric | None:
 
 def _tile(title: str, number: str, origin: str) -> Html:
     figure, _, unit = number.partition(" ")
-    return el("div", el("p", title, class_="tile-title"),
-              el("p", figure, el("span", f" {unit}") if unit else None, class_="tile-number"),
-              el("p", origin, class_="note"), class_="tile")
+    return el(
+        "div",
+        el("p", title, class_="tile-title"),
+        el("p", figure, el("span", f" {unit}") if unit else None, class_="tile-number"),
+        el("p", origin, class_="note"),
+        class_="tile",
+    )
 
 
 def _count(parameters: int) -> str:
-    if parameters >= 1_000_000:
-        return f"{parameters / 1e6:.1f} million"
+    if parameters >= MILLION:
+        return f"{parameters / MILLION:.1f} million"
     return f"{parameters:,}"

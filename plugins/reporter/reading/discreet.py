@@ -44,10 +44,12 @@ def discreet(record: RunRecord) -> RunRecord:
 def _clean(node: Any) -> Any:
     if isinstance(node, dict):
         return {
-            key: HIDDEN if isinstance(inner, str) and inner and SECRET.search(key) else _clean(inner)
+            key: HIDDEN
+            if isinstance(inner, str) and inner and SECRET.search(key)
+            else _clean(inner)
             for key, inner in node.items()
         }
-    if isinstance(node, list):
+    if isinstance(node, list | tuple):
         return [_clean(inner) for inner in node]
     return _text(node) if isinstance(node, str) else node
 

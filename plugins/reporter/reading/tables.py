@@ -67,7 +67,7 @@ def average(metrics: Sequence[Metric]) -> Table | None:
         if label:
             groups.setdefault((metric.name, label), []).append(metric)
     items = len({_split(metric)[0] for metric in metrics if _split(metric)[1]})
-    title = f"mean of {items} items" if items > 1 else ""
+    title = f"Mean of {items} items" if items > 1 else ""
     merged = [
         replace(
             group[0],

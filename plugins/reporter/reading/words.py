@@ -26,7 +26,10 @@ __all__ = [
 #: `core.measure` clips an SNR to this; it stands for "no difference at all".
 SAME_DB = 200.0
 MINUTE = 60
+MEGA, GIGA = 1e6, 1e9
 SHORT = 10
+#: Below this two decimals would show a bare zero.
+TINY = 0.01
 
 
 @dataclass(frozen=True)
@@ -54,11 +57,11 @@ def duration(seconds: float) -> str:
 
 def megabytes(count: float) -> str:
     """Return a size in bytes as kB, MB or GB (powers of ten)."""
-    if count < 1e6:
+    if count < MEGA:
         return f"{count / 1e3:.0f} kB"
-    if count < 1e9:
-        return f"{count / 1e6:.1f} MB"
-    return f"{count / 1e9:.2f} GB"
+    if count < GIGA:
+        return f"{count / MEGA:.1f} MB"
+    return f"{count / GIGA:.2f} GB"
 
 
 def decibels(db: float) -> str:
@@ -72,10 +75,8 @@ def value(metric: Metric, *, unit: bool = True) -> str:
     if metric.unit == "dB" and metric.name.endswith("snr") and number >= SAME_DB:
         return "same"
     digits = 0 if abs(number) >= 100 else 1 if abs(number) >= SHORT else 2  # noqa: PLR2004
-    if number and abs(number) < 0.01:  # noqa: PLR2004  # two digits would show a bare zero
-        text = f"{number:.1e}"
-    else:
-        text = f"{number:,.{digits}f}"
+    tiny = 0 < abs(number) < TINY
+    text = f"{number:.1e}" if tiny else f"{number:,.{digits}f}"
     gap = "" if metric.unit in ("×", "%") else " "
     return f"{text}{gap}{metric.unit}".strip() if unit else text.replace("-", "\N{MINUS SIGN}")
 

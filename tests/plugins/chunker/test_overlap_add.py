@@ -58,7 +58,12 @@ def demucs() -> Iterator[HTDemucs]:
     torch.set_num_threads(1)  # layers this small take 20 times as long on two busy cores
     torch.manual_seed(0)
     yield HTDemucs(
-        ["a", "b"], channels=8, nfft=1024, t_layers=1, t_heads=2, bottom_channels=16,
+        ["a", "b"],
+        channels=8,
+        nfft=1024,
+        t_layers=1,
+        t_heads=2,
+        bottom_channels=16,
         use_train_segment=False,
     ).eval()
     torch.set_num_threads(threads)
@@ -90,8 +95,13 @@ def test_a_song_comes_out_as_demucs_applies_its_model(
             return {"stems": demucs(torch.from_numpy(piece["mix"])[None])[0].numpy()}
 
     expected = apply_model(
-        demucs, torch.from_numpy(x)[None], shifts=0, split=True, overlap=overlap,
-        transition_power=power, segment=Fraction(length, demucs.samplerate),
+        demucs,
+        torch.from_numpy(x)[None],
+        shifts=0,
+        split=True,
+        overlap=overlap,
+        transition_power=power,
+        segment=Fraction(length, demucs.samplerate),
     )
     chunker = OverlapAdd(OverlapAddOptions(length, overlap, power))
     actual = run(chunker, x, SEPARATION, model)
@@ -102,7 +112,9 @@ def test_a_song_comes_out_as_demucs_applies_its_model(
 
 WINDOWS = st.builds(
     OverlapAddOptions,
-    length=st.integers(8, 300), overlap=st.floats(0, 0.85), power=st.floats(1, 40),
+    length=st.integers(8, 300),
+    overlap=st.floats(0, 0.85),
+    power=st.floats(1, 40),
 )
 
 
@@ -133,8 +145,12 @@ def test_outputs_at_a_multiple_of_the_rate_are_joined_in_place(
 def test_outputs_at_half_the_rate_fill_their_length(total: int, options: OverlapAddOptions) -> None:
     """Constant windows at half the rate join to a constant, with no gap where halves round."""
     options = replace(options, length=2 * options.length)
-    y = run(OverlapAdd(options), np.ones((2, total), np.float32), SAME,
-            lambda piece: {"same": np.ones((2, options.length // 2), np.float32)})
+    y = run(
+        OverlapAdd(options),
+        np.ones((2, total), np.float32),
+        SAME,
+        lambda _: {"same": np.ones((2, options.length // 2), np.float32)},
+    )
     assert y.shape == (2, (total + 1) // 2)
     np.testing.assert_allclose(y, 1, atol=1e-5)
 
@@ -203,7 +219,7 @@ def test_resized_changes_only_the_length() -> None:
     """The training window is used with the overlap of the recipe; other axes are not ours."""
     chunker = OverlapAdd(OverlapAddOptions(length=64, overlap=0.5, power=2.0))
     longer = chunker.resized({"time": 128})
-    assert {"time": 128} == longer.window()
+    assert longer.window() == {"time": 128}
     assert OverlapAddOptions(128, 0.5, 2.0) == longer.options
     assert chunker.resized({"height": 9}) is chunker
 

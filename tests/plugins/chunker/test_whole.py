@@ -26,12 +26,12 @@ def test_an_input_passes_in_one_piece() -> None:
 
     item = Item("i", "i", {"image": image})
     outputs = play_with(model, item, SIGNATURE, Whole(NoOptions()), silent())
-    assert [(3, 5, 7)] == seen
+    assert seen == [(3, 5, 7)]
     np.testing.assert_array_equal(image.repeat(2, axis=1), outputs["upscaled"])
 
 
 def test_there_is_no_window_to_resize() -> None:
     """No axis is cut, whatever the model was trained on."""
     whole = Whole(NoOptions())
-    assert {} == whole.window()
+    assert whole.window() == {}
     assert whole.resized({"time": 44100}) is whole

@@ -16,7 +16,8 @@ MONO = TensorSpec("mix", ("channel", "time"), (1, "time"), rates={"time": 44100.
 
 def tone(rate: int, hertz: float, seconds: float = 0.5) -> np.ndarray:
     """Return a sine (1, time)."""
-    return np.sin(2 * np.pi * hertz * np.arange(int(rate * seconds)) / rate).astype(np.float32)[None]
+    phase = 2 * np.pi * hertz * np.arange(int(rate * seconds)) / rate
+    return np.sin(phase).astype(np.float32)[None]
 
 
 @pytest.mark.parametrize("old", [8000, 22050, 48000, 96000, 192000])
@@ -82,8 +83,9 @@ def test_references_follow_the_order_of_the_model() -> None:
     stems = {name: np.full((2, 3), n, np.float32) for n, name in enumerate(("bass", "vocals"))}
 
     def signature(*labels: str) -> Signature:
-        output = TensorSpec("stems", ("stem", "channel", "time"), (len(labels), 2, "time"),
-                            labels={"stem": labels})
+        output = TensorSpec(
+            "stems", ("stem", "channel", "time"), (len(labels), 2, "time"), labels={"stem": labels}
+        )
         return Signature((STEREO,), (output,))
 
     ordered = references(stems, signature("vocals", "bass"))["stems"]

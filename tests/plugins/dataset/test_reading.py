@@ -18,9 +18,18 @@ if TYPE_CHECKING:
 
 RATE = 44100
 FORMATS = {
-    ".wav": {}, ".flac": {}, ".ogg": {}, ".oga": {"format": "OGG"}, ".mp3": {}, ".aiff": {},
-    ".aif": {"format": "AIFF"}, ".aifc": {"format": "AIFF", "subtype": "FLOAT"}, ".au": {},
-    ".caf": {}, ".w64": {}, ".rf64": {"format": "RF64"},
+    ".wav": {},
+    ".flac": {},
+    ".ogg": {},
+    ".oga": {"format": "OGG"},
+    ".mp3": {},
+    ".aiff": {},
+    ".aif": {"format": "AIFF"},
+    ".aifc": {"format": "AIFF", "subtype": "FLOAT"},
+    ".au": {},
+    ".caf": {},
+    ".w64": {},
+    ".rf64": {"format": "RF64"},
     ".opus": {"format": "OGG", "subtype": "OPUS"},
 }
 
@@ -102,7 +111,7 @@ def test_a_file_without_samples_is_refused(tmp_path: Path) -> None:
     """A header alone is no sound."""
     file = tmp_path / "song.wav"
     soundfile.write(file, noise(0), RATE)
-    with pytest.raises(InputError, match="`song.wav` holds no samples"):
+    with pytest.raises(InputError, match=r"`song\.wav` holds no samples"):
         read(file)
 
 

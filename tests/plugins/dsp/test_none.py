@@ -19,9 +19,9 @@ def test_tensors_pass_with_a_batch_axis_under_the_names_of_the_core() -> None:
     transform = Nothing(NoOptions()).bind(ModelInfo(SIGNATURE, ("x",), ("y",)))
     image = np.arange(60, dtype=np.float32).reshape(3, 4, 5)
     feeds, remembered = transform.forward({"image": image})
-    assert {"x": (1, 3, 4, 5)} == {name: array.shape for name, array in feeds.items()}
+    assert {name: array.shape for name, array in feeds.items()} == {"x": (1, 3, 4, 5)}
     back = transform.inverse({"y": feeds["x"]}, remembered)
-    assert ["upscaled"] == list(back)
+    assert list(back) == ["upscaled"]
     np.testing.assert_array_equal(image, back["upscaled"])
 
 

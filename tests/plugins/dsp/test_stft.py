@@ -32,14 +32,31 @@ def info(nfft: int, channels: int = 2, stems: int = 1, normalise: bool = False) 
     rates = {"time": 44100.0}
     signature = Signature(
         (TensorSpec("mix", ("channel", "time"), (channels, "time"), rates=rates),),
-        (TensorSpec("stems", ("stem", "channel", "time"), (stems, channels, "time"),
-                    rates=rates, labels={"stem": labels}),),
+        (
+            TensorSpec(
+                "stems",
+                ("stem", "channel", "time"),
+                (stems, channels, "time"),
+                rates=rates,
+                labels={"stem": labels},
+            ),
+        ),
     )
-    return ModelInfo(signature, ("mix", "mag"), ("time_out", "spec_out"), dsp_facts={
-        "nfft": nfft, "hop": nfft // 4, "input": "mix", "spec_input": "mag",
-        "time_output": "time_out", "spec_output": "spec_out", "output": "stems",
-        "normalise": normalise,
-    })
+    return ModelInfo(
+        signature,
+        ("mix", "mag"),
+        ("time_out", "spec_out"),
+        dsp_facts={
+            "nfft": nfft,
+            "hop": nfft // 4,
+            "input": "mix",
+            "spec_input": "mag",
+            "time_output": "time_out",
+            "spec_output": "spec_out",
+            "output": "stems",
+            "normalise": normalise,
+        },
+    )
 
 
 def bound(nfft: int, nyquist: Nyquist, edges: Edges, channels: int = 2) -> Transform:
@@ -69,15 +86,22 @@ def tones(seed: int, length: int, channels: int = 2) -> Array:
     rng = np.random.default_rng(seed)
     half_cycles = rng.integers(1, length // 2, (6, 1))
     gains = rng.uniform(0.05, 0.3, (channels, 6))
-    return (gains @ np.cos(np.pi * half_cycles * np.arange(length) / (length - 1))).astype(np.float32)
+    phase = np.pi * half_cycles * np.arange(length) / (length - 1)
+    return (gains @ np.cos(phase)).astype(np.float32)
 
 
 def small_model(nfft: int = 512, channels: int = 2) -> HTDemucs:
     """Return demucs's own model, small, with random weights."""
     torch.manual_seed(0)
     model = HTDemucs(
-        ["drums", "bass"], audio_channels=channels, channels=8, nfft=nfft, t_layers=1, t_heads=2,
-        bottom_channels=16, use_train_segment=False,
+        ["drums", "bass"],
+        audio_channels=channels,
+        channels=8,
+        nfft=nfft,
+        t_layers=1,
+        t_heads=2,
+        bottom_channels=16,
+        use_train_segment=False,
     )
     return model.eval()
 
@@ -132,7 +156,7 @@ def test_full_size_window_equals_demucs() -> None:
     x = noise(7, 2, 44100)
     expected = model._spec(torch.from_numpy(x)[None])
     actual = spectrogram(x, 4096)
-    assert (2, 2048, 44) == actual.shape
+    assert actual.shape == (2, 2048, 44)
     assert snr_db(expected[0].abs().numpy(), np.abs(actual)) > EXACT_DB
     back = model._ispec(expected, 44100)[0].numpy()
     assert snr_db(back, waveform(actual, 4096, 44100)) > EXACT_DB

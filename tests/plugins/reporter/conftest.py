@@ -124,7 +124,8 @@ def stages(folder: Path) -> tuple[StageRecord, ...]:
         StageRecord(
             name, title, plugin, "ran" if ran else "kept", took if ran else 0.02,
             Artifact(
-                str(folder / "store" / name), str(folder / "store" / name / "main"), form, precision,
+                str(folder / "store" / name), str(folder / "store" / name / "main"), form,
+                precision,
                 "0" * 64, int(size * 1e6), (name,), INFO, NPU_FACTS if name == "runtime" else {},
                 (), "2026-11-20T11:02:03+00:00", took, peak,
             ),

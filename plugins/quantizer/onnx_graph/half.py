@@ -1,0 +1,94 @@
+"""Rewrites a graph in 16-bit floats with ONNX Runtime's converter, and mends what it makes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import onnx
+
+__all__ = ["to_half"]
+
+
+def to_half(model: onnx.ModelProto, kept: list[str]) -> onnx.ModelProto:
+    """Convert all but the nodes `kept`, and let values pass between those without leaving FP32."""
+    import sys
+
+    from onnxruntime.quantization.onnx_model import ONNXModel
+
+    before = list(sys.path)
+    from onnxruntime.transformers.float16 import convert_float_to_float16
+
+    # Importing `onnxruntime.transformers` puts its own folder, with a `models` and a `metrics`,
+    # on the path of this process.
+    sys.path[:] = before
+    model = convert_float_to_float16(
+        model, keep_io_types=True, disable_shape_infer=True, op_block_list=[], node_block_list=kept
+    )
+    _unite_casts(model.graph)
+    _bypass(model)
+    wrapped = ONNXModel(model)
+    wrapped.topological_sort()  # the converter appends its casts at the end
+    converted: onnx.ModelProto = wrapped.model
+    return converted
+
+
+def _unite_casts(graph: onnx.GraphProto) -> None:
+    """Keep one of equal casts.
+
+    The converter of ONNX Runtime 1.31.1 adds one per reader of a tensor, all of one name, where
+    nodes in FP32 share it or read it twice (`x * x`): such a graph cannot be opened.
+    """
+    seen: set[str] = set()
+    for node in list(graph.node):
+        if node.op_type == "Cast":
+            if node.output[0] in seen:
+                graph.node.remove(node)
+            seen.add(node.output[0])
+
+
+def _bypass(model: onnx.ModelProto) -> None:
+    """Take out every cast to FP16 and back: there a square would overflow before it is averaged."""
+    from onnx import TensorProto
+
+    graph = model.graph
+    narrowed, widened = _casts(graph, TensorProto.FLOAT16), _casts(graph, TensorProto.FLOAT)
+    ends = {value.name for value in (*graph.input, *graph.output)}
+    instead: dict[str, str] = {}
+    for wide, narrow in widened.items():
+        source = narrowed.get(narrow)
+        if source is not None and wide not in ends:
+            instead[wide] = source
+    for wide, narrow in widened.items():
+        source = narrowed.get(narrow)
+        # An output of the graph keeps its name, so what computes it takes that name.
+        if source is not None and wide in ends and source not in {*ends, *instead}:
+            instead[source] = wide
+
+    def name_of(name: str) -> str:
+        source = instead.get(name, name)
+        return instead.get(source, source)
+
+    gone = {wide for wide, narrow in widened.items() if name_of(narrowed.get(narrow, "")) ==
+            name_of(wide)}
+    _remove_casts(graph, gone)
+    for node in graph.node:
+        node.input[:] = [name_of(name) for name in node.input]
+        node.output[:] = [name_of(name) for name in node.output]
+    used = ends | {name for node in graph.node for name in node.input}
+    _remove_casts(graph, set(narrowed) - used)
+
+
+def _casts(graph: onnx.GraphProto, to: int) -> dict[str, str]:
+    """Return the output and the input of every cast to the type `to`."""
+    return {
+        node.output[0]: node.input[0]
+        for node in graph.node
+        if node.op_type == "Cast" and any(a.name == "to" and a.i == to for a in node.attribute)
+    }
+
+
+def _remove_casts(graph: onnx.GraphProto, outputs: set[str]) -> None:
+    """Remove the casts that make `outputs`."""
+    for node in [n for n in graph.node if n.op_type == "Cast" and n.output[0] in outputs]:
+        graph.node.remove(node)

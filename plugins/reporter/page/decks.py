@@ -1,0 +1,118 @@
+"""Prepares what a run wrote for a person: sounds, images, and other files, item by item."""
+
+from __future__ import annotations
+
+import mimetypes
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from plugins.reporter.page.markup import data_uri
+
+if TYPE_CHECKING:
+    from core.exchange import Saved
+
+__all__ = ["Deck", "Track", "decks"]
+
+SOUNDS = frozenset({".wav", ".flac", ".ogg", ".mp3", ".aiff", ".aif"})
+IMAGES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".gif"})
+#: An image above this is linked, not embedded (bytes).
+LARGEST_IMAGE = 4_000_000
+MIXTURE = ("mix", "input")
+
+
+@dataclass(frozen=True)
+class Track:
+    """One saved sound: its preview and spectrogram as `data:` addresses."""
+
+    saved: Saved
+    bytes: int
+    sound: str
+    mime: str
+    picture: str
+
+    @property
+    def mixture(self) -> bool:
+        """Return whether this is what went in, not one of the parts that came out."""
+        return self.saved.label.lower().startswith(MIXTURE)
+
+
+@dataclass(frozen=True)
+class Deck:
+    """Everything that was saved of one item; `start`, `seconds` and `whole` are of its preview."""
+
+    item: str
+    start: float = 0.0
+    seconds: float = 0.0
+    whole: float = 0.0
+    tracks: tuple[Track, ...] = ()
+    images: tuple[tuple[Saved, str], ...] = ()
+    links: tuple[Saved, ...] = ()
+
+
+def decks(
+    saved: Sequence[Saved], folder: Path, *, seconds: float, limit: int, codec: str, stereo: bool
+) -> list[Deck]:
+    """Prepare what was saved; after `limit` items the files are only linked."""
+    items: dict[str, list[Saved]] = {}
+    for file in saved:
+        items.setdefault(file.item, []).append(file)
+    with ThreadPoolExecutor(max(2, os.cpu_count() or 1)) as pool:
+        return [
+            _deck(item, files, folder, seconds, codec, stereo, pool)
+            if index < limit
+            else Deck(item, links=tuple(files))
+            for index, (item, files) in enumerate(items.items())
+        ]
+
+
+def _deck(
+    item: str,
+    files: Sequence[Saved],
+    folder: Path,
+    seconds: float,
+    codec: str,
+    stereo: bool,
+    pool: ThreadPoolExecutor,
+) -> Deck:
+    sounds = [file for file in files if Path(file.path).suffix.lower() in SOUNDS]
+    images = tuple(_images(files, folder))
+    shown = {file.path for file in sounds} | {file.path for file, _ in images}
+    deck = Deck(item, images=images, links=tuple(f for f in files if f.path not in shown))
+    if not sounds:
+        return deck
+    # numpy and libsndfile are only loaded for a run that saved sound.
+    from plugins.reporter.page import sound
+
+    clips = [sound.read(folder / file.path, seconds) for file in sounds]
+    encoded = [pool.submit(sound.encode, clip, codec, stereo=stereo) for clip in clips]
+    powers = list(pool.map(lambda clip: sound.mel_power(clip.mono, clip.rate), clips))
+    loudest = max(float(power.max(initial=0)) for power in powers)
+    pictures = [sound.picture(power, loudest) for power in powers]
+    tracks = tuple(
+        Track(
+            file,
+            (folder / file.path).stat().st_size,
+            data_uri(mime, content),
+            mime,
+            data_uri("image/png", png),
+        )
+        for file, (mime, content), png in zip(
+            sounds, (future.result() for future in encoded), pictures, strict=True
+        )
+    )
+    tracks = tuple(sorted(tracks, key=lambda track: not track.mixture))
+    return replace(
+        deck, tracks=tracks, start=clips[0].start, seconds=clips[0].seconds, whole=clips[0].whole
+    )
+
+
+def _images(files: Sequence[Saved], folder: Path) -> Iterator[tuple[Saved, str]]:
+    for file in files:
+        path = folder / file.path
+        if path.suffix.lower() in IMAGES and path.stat().st_size <= LARGEST_IMAGE:
+            mime = mimetypes.types_map.get(path.suffix.lower(), "image/png")
+            yield file, data_uri(mime, path.read_bytes())

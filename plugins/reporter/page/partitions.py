@@ -1,0 +1,89 @@
+"""How the compiler split the graph between the accelerator and the CPU, as one bar."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from plugins.reporter.page.markup import Html, el, join, legend
+
+if TYPE_CHECKING:
+    from core.record import RunRecord
+
+__all__ = ["partitions"]
+
+OPS_SHOWN = 8
+
+
+def partitions(record: RunRecord) -> Html | None:
+    """Return how the compiler split the graph between the accelerator and the CPU."""
+    stage = next((s for s in record.stages if "nodes_on_npu" in s.artifact.facts), None)
+    if stage is None:
+        return None
+    facts = stage.artifact.facts
+    npu, cpu = _whole(facts.get("nodes_on_npu")), _whole(facts.get("nodes_on_cpu"))
+    parts = _whole(facts.get("partitions"))
+    ops = sorted((_op(text) for text in _texts(facts.get("npu_op_counts"))), key=lambda op: -op[1])
+    shown, rest = ops[:OPS_SHOWN], sum(count for _, count in ops[OPS_SHOWN:])
+    bars = [(f"op{n}", name, count) for n, (name, count) in enumerate(shown)]
+    bars += [("op8", f"{len(ops) - OPS_SHOWN} other kinds", rest)] if rest else []
+    bars += [("cpu", "on the CPU", cpu)] if cpu else []
+    total = sum(count for _, _, count in bars) or 1
+    start, rects = 0.0, []
+    for name, label, count in bars:
+        width = 100 * count / total
+        rects.append(
+            el(
+                "rect",
+                el("title", f"{label}: {count}"),
+                x=f"{start:.3f}%",
+                y="0",
+                width=f"{width:.3f}%",
+                height="34",
+                class_=name,
+            )
+        )
+        start += width
+    left = _texts(facts.get("cpu_nodes"))
+    return join(
+        el(
+            "p",
+            f"{npu} of {npu + cpu} nodes are on the accelerator, in {parts} "
+            f"partition{'s' if parts != 1 else ''}"
+            + (f"; {cpu} stay on the CPU." if cpu else "; nothing is left on the CPU."),
+        ),
+        el(
+            "svg",
+            *rects,
+            width="100%",
+            height="34",
+            role="img",
+            class_="partition",
+            aria_label=", ".join(f"{label} {count}" for _, label, count in bars),
+        ),
+        legend([(name, f"{label} {count}") for name, label, count in bars]),
+        el(
+            "details",
+            el("summary", f"The {len(left)} nodes on the CPU"),
+            el("ul", *(el("li", el("code", node)) for node in left), class_="nodes"),
+        )
+        if left
+        else None,
+        el(
+            "p",
+            "The compiler's own assignment, read from the compiled model; not an execution.",
+            class_="note",
+        ),
+    )
+
+
+def _op(text: str) -> tuple[str, int]:
+    name, _, count = text.rpartition(" ")
+    return (name, int(count)) if count.isdigit() else (text, 1)
+
+
+def _whole(fact: object) -> int:
+    return int(fact) if isinstance(fact, int | float) else 0
+
+
+def _texts(fact: object) -> list[str]:
+    return [str(entry) for entry in fact] if isinstance(fact, list) else []

@@ -1,0 +1,189 @@
+"""Shows a run in the terminal: what it is doing now, and at the end what came out."""
+
+from __future__ import annotations
+
+import atexit
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from core import Library, Reporter, hookimpl
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress, TaskID
+
+    from core.plan import Plan
+    from core.record import RunRecord, StageRecord
+
+__all__ = ["Terminal"]
+
+#: A wait of this many seconds says what it waits for, where nothing can move on the screen.
+PATIENCE_S = 2.0
+
+
+@dataclass
+class TerminalOptions:
+    """How much the terminal shows."""
+
+    quiet: bool = False
+    """Show only the summary and the notices, no progress."""
+    width: int | None = None
+    """Columns to use instead of the terminal's own."""
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for a width that no table fits."""
+        if self.width is not None and self.width < 30:  # noqa: PLR2004  # a number and a name
+            raise ValueError(f"`width` is {self.width}: give 30 or more columns")
+
+
+class Terminal(Reporter[TerminalOptions]):
+    """Shows progress while a run lasts, and a summary with everything one must know after it."""
+
+    name = "terminal"
+    Options = TerminalOptions
+    libraries = (Library("rich", "pip install rich"),)
+
+    def __init__(self, options: TerminalOptions) -> None:
+        super().__init__(options)
+        self._console: Console | None = None
+        self._progress: Progress | None = None
+        self._task: TaskID | None = None
+        self._waiting: threading.Timer | None = None
+        self._name_width = 0
+
+    @property
+    def console(self) -> Console:
+        """Return the console; rich itself honours NO_COLOR, TERM=dumb and a pipe."""
+        from rich.console import Console
+
+        if self._console is None:
+            self._console = Console(highlight=False, width=self.options.width)
+        return self._console
+
+    @hookimpl
+    def luthier_run_started(self, plan: Plan) -> None:
+        """Say what is going to be done."""
+        if self.options.quiet:
+            return
+        from rich.markup import escape
+
+        assembly = plan.assembly
+        kept = len(plan.steps) - plan.to_run
+        target = assembly.target.title or assembly.target.name
+        # A run that fails tells no reporter: give the cursor back when the process ends.
+        atexit.register(self._stop)
+        self._name_width = max((len(p.step.name) for p in plan.steps), default=0)
+        self.console.print(f"[bold]{escape(assembly.recipe)}[/bold]  {escape(assembly.title)}")
+        about = [f"target {target}"] if target else []
+        about += [f"precision {assembly.precision}", f"{kept} steps kept, {plan.to_run} to run"]
+        self.console.print(f"[dim]{escape(', '.join(about))}[/dim]\n")
+
+    @hookimpl
+    def luthier_stage_started(self, stage: str, title: str) -> None:
+        """Show a spinner, or where nothing can move, a line once the wait gets long."""
+        self._stop()
+        if self.options.quiet:
+            return
+        if self.console.is_terminal and not self.console.is_dumb_terminal:
+            self._progress = _progress(self.console)
+            self._task = self._progress.add_task(title, total=None, stage=stage, message="")
+            self._progress.start()
+        else:
+            self._waiting = threading.Timer(PATIENCE_S, self._say_waiting, (stage, title))
+            self._waiting.daemon = True
+            self._waiting.start()
+
+    @hookimpl
+    def luthier_stage_progress(self, stage: str, done: float, total: float, message: str) -> None:
+        """Move the bar."""
+        del stage
+        if self._progress is not None and self._task is not None:
+            self._progress.update(
+                self._task, completed=done, total=total or None, message=_one_line(message)
+            )
+
+    @hookimpl
+    def luthier_stage_finished(self, record: StageRecord) -> None:
+        """Leave one line per stage."""
+        self._stop()
+        if self.options.quiet:
+            return
+        from rich.markup import escape
+
+        from plugins.reporter.reading import measured, megabytes
+
+        kept = record.status == "kept"
+        name = escape(record.name.ljust(self._name_width))
+        state = "[dim]kept[/dim]" if kept else "[green]ran [/green]"
+        about = f"{measured(record)}, {megabytes(record.artifact.bytes)}".removeprefix(", ")
+        line = f"  {state}  {name}  [dim]{escape(about)}[/dim]"
+        self.console.print(line, soft_wrap=not self.console.is_terminal)
+
+    @hookimpl
+    def luthier_run_finished(self, record: RunRecord, folder: str) -> None:
+        """Show the summary."""
+        del folder
+        from plugins.reporter.closing import show
+
+        self._stop()
+        show(record, self.console)
+
+    @hookimpl
+    def luthier_run_placed(self, folder: str) -> None:
+        """Say where the report and the results lie."""
+        from pathlib import Path
+
+        self._stop()
+        names = {"report.html": "report", "stems": "stems", "bundle": "bundle"}
+        lines = [(title, Path(folder, name)) for name, title in names.items()]
+        lines = [(title, path) for title, path in lines if path.exists()] or [
+            ("results", Path(folder))
+        ]
+        self.console.print()
+        for title, path in lines:
+            # A path is never wrapped or styled, so that it can be copied.
+            self.console.print(f"{title:<8}{path}", markup=False, soft_wrap=True)
+
+    def _say_waiting(self, stage: str, title: str) -> None:
+        line = f"  ...   {stage}  {title}: running"
+        self.console.print(line, markup=False, soft_wrap=True)
+
+    def _stop(self) -> None:
+        """End what moves, so that lines and error messages stand alone."""
+        if self._waiting is not None:
+            self._waiting.cancel()
+            self._waiting = None
+        if self._progress is not None:
+            self._progress.stop()
+            self._progress = None
+
+
+def _progress(console: Console) -> Progress:
+    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+    from rich.table import Column
+
+    return Progress(
+        SpinnerColumn(),
+        TextColumn("{task.fields[stage]}  [dim]{task.description}[/dim]",
+                   table_column=Column(no_wrap=True, overflow="ellipsis", ratio=2)),
+        BarColumn(bar_width=18),
+        TimeElapsedColumn(),
+        TextColumn("[dim]{task.fields[message]}[/dim]",
+                   table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1)),
+        console=console,
+        transient=True,
+        expand=True,
+    )  # fmt: skip
+
+
+def _one_line(message: str) -> str:
+    from rich.markup import escape
+
+    return escape(" ".join(message.split()))
+
+
+@hookimpl
+def luthier_plugins() -> list[type[Terminal]]:
+    """Add the plugin of this file."""
+    return [Terminal]

@@ -1,0 +1,41 @@
+"""Recipes whose stages do not fit are refused by the plan, with what would fit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests import toy
+from tests.conftest import Command
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (
+            ["graph=[onnxsim]"],
+            ["`onnxsim` accepts onnx, but model `gain` produces torch", "copied"],
+        ),
+        (["dsp=stft"], ["model `gain` needs dsp `straight`", "choose it: dsp=straight"]),
+        (["dataset=synthetic"], ["channel × time", "row × place", "datasets that fit: ramp"]),
+        (["chunker=overlap_add"], ["cuts the axis `time`", "row, place"]),
+        (["host=distant"], ["runtime `distant` cannot play whole inputs here", "plain"]),
+        (["calibration=null"], ["names no calibration data"]),
+        (["target=s24"], ["`s24` does not run precision `fp32`", "int8"]),
+        (
+            ["dataset.calibrate_on_evaluation=true", "calibration.calibrate_on_evaluation=true"],
+            ["calibration and evaluation share 1 item(s)", "`ramp`"],
+        ),
+    ],
+)
+def test_a_misfit_is_refused_before_anything_runs(
+    command: Command, recipe: Path, arguments: list[str], said: list[str]
+) -> None:
+    """Exit code 2, the two stages that do not fit, and those that would; nothing ran."""
+    done = command(f"recipe={recipe}", *arguments)
+    assert done.code == 2, done.out
+    for words in said:
+        assert words in done.err
+    assert "Traceback" not in done.err
+    assert toy.RAN == []

@@ -1,0 +1,54 @@
+"""The shape of the house: who may import whom, and how long a file may be."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PLUGINS = sorted(p for p in (ROOT / "plugins").glob("*/*.py") if p.name != "__init__.py")
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "core").rglob("*.py")), ids=lambda p: p.name)
+def test_a_core_file_is_read_in_one_sitting(file: Path) -> None:
+    """Under 300 lines, so that it keeps one subject."""
+    assert len(file.read_text(encoding="utf-8").splitlines()) < 300
+
+
+@pytest.mark.parametrize("file", PLUGINS, ids=lambda p: f"{p.parent.name}-{p.stem}")
+def test_a_plugin_imports_no_other_plugin(file: Path) -> None:
+    """What two share lives in the core, or in a package of their kind."""
+    kind = file.parent.name
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        names = (
+            [a.name for a in node.names]
+            if isinstance(node, ast.Import)
+            else ([node.module or ""] if isinstance(node, ast.ImportFrom) else [])
+        )
+        for name in names:
+            if name.startswith("plugins."):
+                _, of, *rest = name.split(".")
+                assert of == kind, f"{file} imports from another kind: {name}"
+                assert (ROOT / "plugins" / kind / rest[0]).is_dir(), f"{file} imports {name}"
+
+
+def test_listing_loads_no_heavy_library() -> None:
+    """`mode=list` and `mode=plan` answer at once: neither imports torch, onnx or numpy."""
+    code = (
+        "import sys\nfrom core import cli\n"
+        "try:\n    cli.main(sys.argv[1:])\nexcept SystemExit as e:\n    assert not e.code, e.code\n"
+        "print([m for m in ('torch', 'onnx', 'onnxruntime', 'scipy') if m in sys.modules])"
+    )
+    for arguments in (["mode=list"], ["recipe=s24_int8", "mode=plan", "store=/nonexistent"]):
+        done = subprocess.run(
+            [sys.executable, "-c", code, *arguments],
+            capture_output=True,
+            text=True,
+            check=True,
+            cwd=ROOT,
+        )
+        assert done.stdout.splitlines()[-1] == "[]", arguments

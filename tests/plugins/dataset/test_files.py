@@ -1,0 +1,146 @@
+"""The dataset `files`: a person's own songs, in and out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+import soundfile
+
+from core import InputError, Item
+from core.play import checked_items
+from plugins.dataset.files import Files, FilesOptions
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from core import Signature
+
+    Write = Callable[..., Path]
+    Separation = Callable[..., Signature]
+
+
+def dataset(path: Path, limit: int | None = None) -> Files:
+    """Return the dataset of a path."""
+    return Files(FilesOptions(str(path), limit))
+
+
+def stems(*shape: int, peak: float = 0.5) -> dict[str, np.ndarray]:
+    """Return outputs of four stems, each of one level."""
+    levels = np.linspace(-peak, peak, 4, dtype=np.float32)[:, None, None]
+    return {"parts": levels * np.ones((4, *shape), np.float32)}
+
+
+def test_one_file_is_one_item(tmp_path: Path, write: Write, separation: Separation) -> None:
+    """The song comes under the model's name for its input, without references."""
+    file = write(tmp_path / "My Song.flac")
+    (item,) = checked_items(dataset(file), "evaluation", separation())
+    assert (item.name, item.inputs["song"].shape) == ("My Song", (2, 2000))
+    assert item.references == {}
+
+
+def test_a_folder_gives_its_audio_in_order_of_name(
+    tmp_path: Path, write: Write, separation: Separation
+) -> None:
+    """Sub-folders too, endings in any case, anything else left alone, and no more than asked."""
+    for seed, name in enumerate(("b.wav", "a.WAV", "more/c.flac")):
+        write(tmp_path / name, seed)
+    (tmp_path / "notes.txt").write_text("no audio")
+    names = [item.name for item in dataset(tmp_path).items("evaluation", separation())]
+    assert names == ["a", "b", "more/c"]
+    assert len(dataset(tmp_path, limit=2).identity("evaluation")) == 2
+
+
+def test_names_that_differ_only_in_their_ending_keep_it(
+    tmp_path: Path, write: Write, separation: Separation
+) -> None:
+    """Two items are never called the same."""
+    write(tmp_path / "a.wav", 1)
+    write(tmp_path / "a.flac", 2)
+    names = [item.name for item in dataset(tmp_path).items("evaluation", separation())]
+    assert names == ["a.flac", "a.wav"]
+
+
+def test_an_id_follows_the_content_not_the_name(tmp_path: Path, write: Write) -> None:
+    """A renamed song is the same song; a copy in the same folder is taken once."""
+    one, two = write(tmp_path / "one.wav", 7), write(tmp_path / "two.wav", 7)
+    assert dataset(one).identity("evaluation") == dataset(two).identity("calibration")
+    assert len(dataset(tmp_path).identity("evaluation")) == 1
+    assert dataset(one).identity("evaluation")[0].startswith("sha256:")
+
+
+def test_another_rate_is_fitted_and_said(
+    tmp_path: Path, write: Write, separation: Separation
+) -> None:
+    """A song at 48 kHz lasts as long at 44.1 kHz."""
+    file = write(tmp_path / "song.wav", frames=4800, rate=48000)
+    (item,) = dataset(file).items("evaluation", separation())
+    assert item.inputs["song"].shape == (2, 4410)
+    assert "48000" in item.notices[0].text
+
+
+@pytest.mark.parametrize("kind", ["missing", "empty folder"])
+def test_a_path_without_audio_is_refused_by_the_plan(tmp_path: Path, kind: str) -> None:
+    """The ids, which the plan asks for, already fail with what to give."""
+    path = tmp_path if kind == "empty folder" else tmp_path / "missing.wav"
+    with pytest.raises(InputError, match=r"dataset\.path="):
+        dataset(path).identity("evaluation")
+
+
+def test_stems_of_one_song_lie_side_by_side(
+    tmp_path: Path, write: Write, separation: Separation
+) -> None:
+    """`stems/<label>.wav` and the mixture, in 24 bits, at the model's rate."""
+    own = dataset(write(tmp_path / "song.wav", frames=50))
+    (item,) = own.items("evaluation", separation())
+    saved = own.save(item, stems(2, 50), separation(), tmp_path / "run")
+    assert [(s.path, s.label, s.item) for s in saved] == [
+        (f"stems/{label}.wav", label, "song")
+        for label in ("mixture", "drums", "bass", "other", "vocals")
+    ]
+    for entry in saved:
+        assert soundfile.info(tmp_path / "run" / entry.path).subtype == "PCM_24"
+    drums, rate = soundfile.read(tmp_path / "run/stems/drums.wav", always_2d=True)
+    assert (drums.shape, rate) == ((50, 2), 44100)
+    np.testing.assert_allclose(drums, -0.5, atol=2**-23)
+
+
+def test_several_songs_have_folders_of_their_own(
+    tmp_path: Path, write: Write, separation: Separation
+) -> None:
+    """Names that are one on disk are told apart, and none leaves the run folder."""
+    for seed, name in enumerate(("a b.wav", "a_b.wav")):
+        write(tmp_path / "in" / name, seed, frames=50)
+    own = dataset(tmp_path / "in")
+    items = [
+        *own.items("evaluation", separation()),
+        Item("x", "../../up", {"song": np.zeros((2, 50), np.float32)}),
+    ]
+    folders = {
+        saved.path.rpartition("/")[0]
+        for item in items
+        for saved in own.save(item, stems(2, 50), separation(), tmp_path / "run")
+    }
+    assert folders == {"stems/a_b", "stems/a_b_2", "stems/up"}
+    assert (tmp_path / "run/stems/up/vocals.wav").is_file()
+
+
+def test_a_stem_above_full_scale_is_not_clipped(
+    tmp_path: Path, write: Write, separation: Separation
+) -> None:
+    """Where 24 bits would clip, the file holds floats."""
+    own = dataset(write(tmp_path / "song.wav", frames=50))
+    (item,) = own.items("evaluation", separation())
+    own.save(item, stems(2, 50, peak=1.5), separation(), tmp_path)
+    vocals, _ = soundfile.read(tmp_path / "stems/vocals.wav")
+    assert vocals.max() == 1.5
+    assert soundfile.info(tmp_path / "stems/vocals.wav").subtype == "FLOAT"
+    assert soundfile.info(tmp_path / "stems/bass.wav").subtype == "PCM_24"
+
+
+def test_a_limit_that_leaves_nothing_is_refused() -> None:
+    """No files are no run."""
+    with pytest.raises(ValueError, match="`limit` is 0"):
+        FilesOptions("song.wav", 0)

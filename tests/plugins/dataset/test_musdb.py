@@ -1,0 +1,92 @@
+"""The dataset `musdb`: a local MUSDB18-HQ folder."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from core import InputError
+from core.play import checked_items
+from plugins.dataset.files import Files, FilesOptions
+from plugins.dataset.musdb import Musdb, MusdbOptions
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from core import Signature
+
+    Write = Callable[..., Path]
+    Separation = Callable[..., Signature]
+
+TRACKS = ("mixture", "drums", "bass", "other", "vocals")
+
+
+@pytest.fixture
+def root(tmp_path: Path, write: Write) -> Path:
+    """Lay out a small copy: two songs to train on, two to test on."""
+    seed = 0
+    for song in ("train/A - One", "train/B - Two", "test/C - Three", "test/D - Four"):
+        for track in TRACKS:
+            seed += 1
+            write(tmp_path / song / f"{track}.wav", seed)
+    return tmp_path
+
+
+def test_each_split_is_its_own_part(root: Path, separation: Separation) -> None:
+    """Calibration comes from train, evaluation from test, each within its limit."""
+    dataset = Musdb(MusdbOptions(str(root), calibration_limit=1))
+    for split, names in (("calibration", ["A - One"]), ("evaluation", ["C - Three", "D - Four"])):
+        items = list(checked_items(dataset, split, separation()))  # type: ignore[arg-type]
+        assert names == [item.name for item in items]
+        assert dataset.identity(split) == tuple(item.id for item in items)  # type: ignore[arg-type]
+
+
+def test_true_stems_come_in_the_order_of_the_model(root: Path, separation: Separation) -> None:
+    """Four files, stacked as the model labels them."""
+    dataset = Musdb(MusdbOptions(str(root), limit=1))
+    (item,) = dataset.items("evaluation", separation(labels=("vocals", "drums")))
+    assert item.references["parts"].shape == (2, 2, 2000)
+    (other,) = dataset.items("evaluation", separation(labels=("drums", "vocals")))
+    np.testing.assert_array_equal(item.references["parts"][0], other.references["parts"][1])
+
+
+def test_a_stem_that_musdb_lacks_leaves_no_references(root: Path, separation: Separation) -> None:
+    """A six-stem model is played, not scored."""
+    dataset = Musdb(MusdbOptions(str(root), limit=1))
+    (item,) = dataset.items("evaluation", separation(labels=(*TRACKS[1:], "piano")))
+    assert item.references == {}
+
+
+def test_a_song_is_known_again_as_a_file(root: Path) -> None:
+    """Calibrating on the mixture of a test song through `files` is found out."""
+    mixture = root / "test" / "C - Three" / "mixture.wav"
+    as_file = Files(FilesOptions(str(mixture))).identity("calibration")
+    assert set(as_file) <= set(Musdb(MusdbOptions(str(root))).identity("evaluation"))
+
+
+def test_a_stem_of_another_length_is_refused(
+    root: Path, write: Write, separation: Separation
+) -> None:
+    """A damaged copy is not scored."""
+    write(root / "test" / "C - Three" / "bass.wav", frames=1999)
+    dataset = Musdb(MusdbOptions(str(root), limit=1))
+    with pytest.raises(InputError, match=r"`bass.wav` has 1999 samples.*2000"):
+        list(dataset.items("evaluation", separation()))
+
+
+@pytest.mark.parametrize(("folder", "message"), [("", "is not a MUSDB18-HQ"), ("no", "not exist")])
+def test_another_folder_is_refused(tmp_path: Path, folder: str, message: str) -> None:
+    """The error shows the layout that is expected and the way without stems."""
+    with pytest.raises(InputError, match=message) as caught:
+        Musdb(MusdbOptions(str(tmp_path / folder))).identity("evaluation")
+    assert "test/<song>/mixture.wav" in str(caught.value)
+    assert "dataset=files" in str(caught.value)
+
+
+def test_limits_that_leave_nothing_are_refused() -> None:
+    """No songs are no run."""
+    with pytest.raises(ValueError, match="`calibration_limit` is 0"):
+        MusdbOptions("musdb18hq", calibration_limit=0)

@@ -1,0 +1,162 @@
+"""The exporter `onnx`: what it writes, what it proves, what it refuses."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from torch import nn
+
+from core import ModelInfo, Signature, StageError, TensorSpec, TorchModel
+from plugins.exporter.graph_file import ExternalData
+from plugins.exporter.graph_file.save import save
+from plugins.exporter.onnx import Onnx
+from tests.plugins.networks import (
+    exported,
+    feeds,
+    hybrid,
+    outputs,
+    played,
+    separator,
+    work_in,
+)
+
+
+def test_graph_computes_what_pytorch_does(tmp_path: Path) -> None:
+    """On inputs that the export never saw, over 100 dB."""
+    model = separator()
+    made = exported(model, tmp_path / "export")
+    given = feeds(model, seed=5)
+    actual = played(made, given)["stems"]
+    np.testing.assert_allclose(actual, outputs(model, given)["stems"], atol=1e-5)
+    assert made.facts["verify_snr_db"] > 100
+
+
+def test_facts_describe_the_graph(tmp_path: Path) -> None:
+    """A person reads names, types and shapes, and which operators there are."""
+    facts = exported(hybrid(), tmp_path / "export").facts
+    assert facts["inputs"] == ["mix float32 1×2×512", "mag float32 1×4×6×5"]
+    assert facts["outputs"] == ["time_out float32 1×4×512", "spec_out float32 1×30×8"]
+    assert "Conv 2" in facts["operators"]
+    assert facts["opset"] == 20
+    assert facts["parameters"] == sum(p.numel() for p in hybrid().core.parameters())
+
+
+def test_gelu_is_one_operator_from_opset_20(tmp_path: Path) -> None:
+    """Below 20 it falls apart into Erf arithmetic."""
+    new = exported(separator(), tmp_path / "20")
+    old = exported(separator(), tmp_path / "17", opset=17)
+    assert "Gelu 1" in new.facts["operators"]
+    assert "Erf 1" in old.facts["operators"]
+    assert old.facts["opset"] == 17
+
+
+def test_dynamic_graph_serves_another_length(tmp_path: Path) -> None:
+    """The axis that the signature leaves open is open in the graph."""
+    model = separator()
+    made = exported(model, tmp_path / "export", dynamic=True)
+    given = feeds(model, samples=1024)
+    assert made.facts["inputs"] == ["mix float32 1×2×mix_time"]
+    np.testing.assert_allclose(
+        played(made, given)["stems"], outputs(model, given)["stems"], atol=1e-5
+    )
+
+
+def test_only_a_dynamic_export_says_so() -> None:
+    """The plan asks for windows unless the graph takes any length."""
+    assert Onnx(Onnx.Options(dynamic=True)).dynamic
+    assert not Onnx(Onnx.Options()).dynamic
+
+
+def test_weights_can_lie_beside_the_graph(tmp_path: Path) -> None:
+    """One file of weights, found again from the graph."""
+    model = separator()
+    made = exported(model, tmp_path / "export", external_data=ExternalData.always)
+    assert {p.name for p in Path(made.folder).iterdir()} == {"model.onnx", "model.onnx.data"}
+    assert played(made, feeds(model))["stems"].shape == (1, 2, 2, 512)
+
+
+def test_a_model_too_large_for_one_file_is_split(tmp_path: Path) -> None:
+    """Protobuf's limit is a number of bytes of weights; a small one stands in for 2 GB."""
+    made = exported(separator(), tmp_path / "export")
+    weights = onnx.load(made.path)
+    save(weights, tmp_path / "below.onnx", one_file_bytes=10_000)
+    assert not (tmp_path / "below.onnx.data").exists()
+    save(weights, tmp_path / "above.onnx", one_file_bytes=1_000)
+    assert (tmp_path / "above.onnx.data").stat().st_size > 1_000
+    onnx.checker.check_model(str(tmp_path / "above.onnx"))
+
+
+def test_nothing_is_left_of_the_work(tmp_path: Path) -> None:
+    """The folder's hash covers every file, so it holds the graph alone."""
+    made = exported(separator(), tmp_path / "export")
+    assert [p.name for p in Path(made.folder).iterdir()] == ["model.onnx"]
+
+
+def test_equal_models_give_equal_files(tmp_path: Path) -> None:
+    """What comes after an export is kept under the hash of its file."""
+    first, second = (exported(separator(), tmp_path / name) for name in "ab")
+    assert first.sha256 == second.sha256
+
+
+class Noisy(nn.Module):
+    """Adds noise of its own to one of two outputs, which no graph can repeat."""
+
+    def forward(self, mix: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the input, and the input with noise."""
+        return mix * 2, mix + torch.rand_like(mix)
+
+
+class Broken(nn.Module):
+    """Cannot be run at all."""
+
+    def forward(self, mix: torch.Tensor) -> torch.Tensor:
+        """Fail."""
+        raise RuntimeError(f"no kernel for {mix.ndim} axes\nsecond line")
+
+
+def _opened(core: nn.Module, *names: str) -> TorchModel:
+    spec = TensorSpec("mix", ("channel", "time"), (2, "time"))
+    info = ModelInfo(Signature((spec,), ()), ("mix",), names)
+    return TorchModel(info, core, separator().reference)
+
+
+def test_a_graph_that_differs_is_refused(tmp_path: Path) -> None:
+    """The message names the output and how far off it is."""
+    model = _opened(Noisy(), "clean", "noisy")
+    with pytest.raises(StageError, match=r"output `noisy` has -?\d+\.\d dB SNR, below 90 dB"):
+        exported(model, tmp_path / "export")
+    assert exported(model, tmp_path / "unproven", verify=False).format == "onnx"
+
+
+def test_a_module_that_fails_ends_in_one_message(tmp_path: Path) -> None:
+    """The first line of the cause, not the tracer's pages."""
+    with pytest.raises(StageError, match="cannot export the model") as caught:
+        exported(_opened(Broken(), "out"), tmp_path / "export")
+    assert caught.value.lines[0] == "no kernel for 3 axes"
+    assert "second line" not in str(caught.value)
+
+
+def test_a_dsp_of_another_model_is_refused(tmp_path: Path) -> None:
+    """The core's inputs come from the dsp by name."""
+    with pytest.raises(StageError, match="the dsp gives no `mag`"):
+        Onnx(Onnx.Options()).run(hybrid(), feeds(separator()), work_in(tmp_path / "export"))
+
+
+def test_an_opset_that_cannot_be_written_is_refused() -> None:
+    """The TorchScript-based exporter ends at 20."""
+    with pytest.raises(ValueError, match="`opset` cannot be 21; this exporter writes 13 to 20"):
+        Onnx.Options(opset=21)
+
+
+def test_the_terminal_stays_clean(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Neither warnings nor prints of the libraries reach the person."""
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        exported(hybrid(), tmp_path / "export")
+    assert [str(w.message) for w in seen] == []
+    assert capfd.readouterr() == ("", "")

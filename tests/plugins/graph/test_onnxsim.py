@@ -1,0 +1,104 @@
+"""The graph plugin `onnxsim`: fewer nodes, the same result, and proof of it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+from core import Artifact, StageError
+from core.progress import silent
+from plugins.exporter.graph_file import ExternalData
+from plugins.graph.onnxsim import Onnxsim
+from plugins.graph.same_result import check_same
+from tests.plugins.networks import (
+    artifact,
+    exported,
+    feeds,
+    hybrid,
+    played,
+    separator,
+    work_in,
+)
+
+
+def _simplified(source: Artifact, folder: Path, **options: object) -> Artifact:
+    made = Onnxsim(Onnxsim.Options(**options)).run(source, work_in(folder))
+    return replace(artifact(made, source.info), notices=made.notices)
+
+
+def test_fewer_nodes_compute_the_same(tmp_path: Path) -> None:
+    """Shape arithmetic is folded away; outputs keep names, order and values."""
+    model = hybrid()
+    before = exported(model, tmp_path / "export")
+    after = _simplified(before, tmp_path / "graph")
+    assert after.facts["nodes"] < after.facts["nodes_before"] == before.facts["nodes"]
+    assert "Shape 1" not in after.facts["operators"]
+    assert after.facts["verify_snr_db"] > 100
+    given = feeds(model, seed=3)
+    first, second = played(before, given), played(after, given)
+    assert list(first) == list(second)
+    for name in first:
+        np.testing.assert_allclose(first[name], second[name], atol=1e-5)
+
+
+def test_weights_beside_the_graph_are_read(tmp_path: Path) -> None:
+    """A model that fits no one file comes in as two; the result stands alone."""
+    source = exported(separator(), tmp_path / "export", external_data=ExternalData.always)
+    made = _simplified(source, tmp_path / "graph")
+    assert [p.name for p in Path(made.folder).iterdir()] == ["model.onnx"]
+    assert made.facts["verify_snr_db"] > 100
+
+
+def test_a_free_axis_needs_a_length_to_be_checked(tmp_path: Path) -> None:
+    """Without one, the person is told that nothing was proven."""
+    source = exported(separator(), tmp_path / "export", dynamic=True)
+    unproven = _simplified(source, tmp_path / "unproven")
+    assert "verify_snr_db" not in unproven.facts
+    assert "`mix_time` is free" in unproven.notices[0].text
+    proven = _simplified(source, tmp_path / "proven", sizes={"mix_time": 256})
+    assert proven.facts["verify_snr_db"] > 100
+    assert proven.notices == ()
+
+
+def test_the_check_can_be_left_out(tmp_path: Path) -> None:
+    """No input, no figure, no notice."""
+    made = _simplified(exported(separator(), tmp_path / "export"), tmp_path / "graph", check_n=0)
+    assert "verify_snr_db" not in made.facts
+    assert made.notices == ()
+
+
+def test_a_graph_that_differs_is_refused(tmp_path: Path) -> None:
+    """A weight that changed by a hundredth is found, and the output named."""
+    source = exported(separator(), tmp_path / "export")
+    changed = onnx.load(source.path)
+    bias = next(t for t in changed.graph.initializer if t.name == "up.bias")
+    bias.raw_data = (np.frombuffer(bias.raw_data, np.float32) + 0.01).tobytes()
+    onnx.save(changed, tmp_path / "changed.onnx")
+    with pytest.raises(StageError, match=r"output `stems` has \d+\.\d dB SNR, below 90 dB"):
+        check_same(Path(source.path), tmp_path / "changed.onnx", 1, 90.0, {}, silent())
+
+
+def test_a_damaged_graph_ends_in_one_message(tmp_path: Path) -> None:
+    """A graph with an operator that nobody knows, for example."""
+    source = exported(separator(), tmp_path / "export")
+    graph = onnx.load(source.path)
+    graph.graph.node[0].input[0] = "nowhere"
+    onnx.save(graph, source.path)
+    with pytest.raises(StageError, match=r"onnxsim cannot simplify the graph"):
+        _simplified(source, tmp_path / "graph")
+
+
+def test_a_negative_number_of_checks_is_refused() -> None:
+    """The config error names the option."""
+    with pytest.raises(ValueError, match="`check_n` cannot be -1"):
+        Onnxsim.Options(check_n=-1)
+
+
+def test_the_terminal_stays_clean(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """A reporter owns the terminal."""
+    _simplified(exported(separator(), tmp_path / "export"), tmp_path / "graph")
+    assert capfd.readouterr() == ("", "")

@@ -1,0 +1,190 @@
+"""The HTML report: one file, every section, nothing from elsewhere, nothing injected."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote
+
+import pytest
+
+from core.exchange import Saved
+from core.record import RunRecord
+from core.values import Notice
+from plugins.reporter.html import Codec, HtmlReport, HtmlReportOptions
+
+HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>\"'"
+#: The smallest PNG: one black pixel.
+PIXEL = bytes.fromhex(
+    "89504e470d0a1a0a0000000d4948445200000001000000010800000000"
+    "3a7e9b550000000a49444154789c6360000000020001"
+    "48afa4710000000049454e44ae426082"
+)
+
+
+class Page(HTMLParser):
+    """Collects what a page refers to and what it holds."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.addresses: list[str] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self._silent = False
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Note a tag and its addresses."""
+        self.tags.append((tag, dict(attrs)))
+        self._silent = tag in ("script", "style")
+        self.addresses += [v or "" for k, v in attrs if k in ("src", "href", "action", "srcset")]
+
+    def handle_endtag(self, tag: str) -> None:
+        """Note the end of a script or style."""
+        del tag
+        self._silent = False
+
+    def handle_data(self, data: str) -> None:
+        """Note what a person reads."""
+        self.text += "" if self._silent else data
+
+    def count(self, tag: str) -> int:
+        """Return how often a tag occurs."""
+        return sum(name == tag for name, _ in self.tags)
+
+
+def written(record: RunRecord, folder: Path, **options: object) -> str:
+    """Return the report of a record."""
+    reporter = HtmlReport(HtmlReportOptions(**options))  # type: ignore[arg-type]
+    reporter.luthier_run_finished(record=record, folder=str(folder))
+    return (folder / "report.html").read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def source(record: RunRecord, run_folder: Path) -> str:
+    """Return the report of the realistic run."""
+    return written(record, run_folder)
+
+
+@pytest.fixture(scope="module")
+def page(source: str) -> Page:
+    """Return the report, parsed."""
+    return Page(source)
+
+
+def test_nothing_is_loaded_from_another_address(page: Page, source: str) -> None:
+    """Every address is embedded, inside the page, or a file of the run folder."""
+    assert all(address.startswith(("data:", "#", "./")) for address in page.addresses)
+    assert not re.search(r"@import|url\(", source)
+    assert not {"link", "iframe", "object", "base"} & {tag for tag, _ in page.tags}
+
+
+def test_the_policy_permits_only_this_script(page: Page) -> None:
+    """The page says that nothing is to be fetched, and names its script by hash."""
+    policy = next(a["content"] for t, a in page.tags if t == "meta" and "http-equiv" in a)
+    assert policy is not None
+    assert policy.startswith("default-src 'none'; script-src 'sha256-")
+    assert "http" not in policy
+
+
+@pytest.mark.parametrize(
+    "section",
+    ["listen", "where", "budget", "size", "npu", "quality", "stages", "recipe", "origin"],
+)
+def test_every_section_is_there(page: Page, section: str) -> None:
+    """The contents link to each section, and it exists."""
+    assert f"#{section}" in page.addresses
+    assert any(tag == "section" and a.get("id") == section for tag, a in page.tags)
+
+
+def test_the_page_says_first_that_the_target_took_no_part(page: Page) -> None:
+    """Danger, then the sentence on the device, stand before any section."""
+    top = page.text[: page.text.index("What ran where")]
+    danger = top.index("random weights: the stems will not be separated")
+    assert danger < top.index("Samsung Galaxy S24 (Snapdragon 8 Gen 3) took no part in this run")
+
+
+def test_every_track_has_player_picture_and_link(page: Page, run_folder: Path) -> None:
+    """All ten sounds are embedded, drawn, and linked to the whole file."""
+    assert page.count("audio") == 10
+    pictures = [a["src"] or "" for tag, a in page.tags if tag == "img"]
+    assert len(pictures) == 10
+    assert all(picture.startswith("data:image/png;base64,") for picture in pictures)
+    links = {unquote(a) for a in page.addresses if a.startswith("./")}
+    assert "./stems/0 mixture.wav" in links
+    assert all((run_folder / link).is_file() for link in links)
+
+
+def test_hostile_names_stay_text(record: RunRecord, run_folder: Path) -> None:
+    """No name of a song, stem, stage, notice or option can add a tag or close the script."""
+    clean = Page(written(record, run_folder))
+    saved = tuple(dataclasses.replace(s, label=HOSTILE, item=HOSTILE) for s in record.saved)
+    stages = tuple(
+        dataclasses.replace(
+            s, title=HOSTILE, plugin=HOSTILE, options=dict.fromkeys(s.options, HOSTILE)
+        )
+        for s in record.stages
+    )
+    budget = tuple(dataclasses.replace(b, device=HOSTILE, note=HOSTILE) for b in record.budget)
+    hostile = dataclasses.replace(
+        record, title=HOSTILE, recipe=HOSTILE, weights=HOSTILE, config=HOSTILE, machine=HOSTILE,
+        saved=saved, stages=stages, budget=budget, played_on=HOSTILE, probed_on=HOSTILE,
+        notices=(Notice("danger", HOSTILE),), versions={HOSTILE: HOSTILE},
+    )  # fmt: skip
+    page = Page(written(hostile, run_folder))
+    assert page.count("script") == clean.count("script")
+    assert not any(name.startswith("on") for _, attributes in page.tags for name in attributes)
+    assert "alert(1)" in page.text
+
+
+def test_paths_and_secrets_of_the_machine_stay_here(source: str, run_folder: Path) -> None:
+    """The recipe and the options show names where the record holds absolute paths."""
+    assert str(run_folder) not in source
+    assert "hf_AbCdEf123456" not in source
+    assert "path: evening song.flac" in source
+
+
+def test_further_items_are_only_linked(record: RunRecord, run_folder: Path) -> None:
+    """A long test set does not make a large page."""
+    page = Page(written(record, run_folder, preview_items=1))
+    assert page.count("audio") == 5
+    assert "./stems/1%20vocals.wav" in page.addresses
+
+
+@pytest.mark.parametrize("codec", list(Codec))
+def test_every_codec_can_be_embedded(record: RunRecord, run_folder: Path, codec: Codec) -> None:
+    """The preview carries the MIME type of its codec."""
+    mime = {"ogg": "audio/ogg", "mp3": "audio/mpeg", "flac": "audio/flac"}[codec.value]
+    source = written(record, run_folder, codec=codec, stereo=True, preview_seconds=1.0)
+    assert f"data:{mime};base64," in source
+    assert "A preview of 0:00 to 0:01" in source
+
+
+def test_images_are_shown_and_other_files_linked(record: RunRecord, tmp_path: Path) -> None:
+    """A dataset without sound gets pictures and links, and no player or script."""
+    (tmp_path / "out.png").write_bytes(PIXEL)
+    (tmp_path / "javascript:x.txt").write_text("text")
+    saved = (Saved("out.png", "upscaled", "cat"), Saved("javascript:x.txt", "numbers", "cat"))
+    page = Page(written(dataclasses.replace(record, saved=saved), tmp_path))
+    assert [a["alt"] for tag, a in page.tags if tag == "img"] == ["upscaled"]
+    assert "./javascript%3Ax.txt" in page.addresses
+    assert page.count("audio") == page.count("script") == 0
+
+
+def test_a_bare_run_still_makes_a_page(record: RunRecord, tmp_path: Path) -> None:
+    """Without budget, metrics, files or a target the remaining sections stand."""
+    bare = dataclasses.replace(
+        record, budget=(), metrics=(), saved=(), notices=(), stages=record.stages[:1], probed_on=""
+    )
+    page = Page(written(bare, tmp_path))
+    assert "#stages" in page.addresses
+    assert "#budget" not in page.addresses
+
+
+@pytest.mark.parametrize("options", [{"preview_seconds": 0}, {"preview_items": -1}])
+def test_options_that_cannot_be_are_refused(options: dict[str, float]) -> None:
+    """The message names the option."""
+    with pytest.raises(ValueError, match=next(iter(options))):
+        HtmlReportOptions(**options)  # type: ignore[arg-type]

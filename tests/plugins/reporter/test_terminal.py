@@ -1,0 +1,141 @@
+"""The terminal reporter, mostly where nothing can move: a pipe, a log, a narrow window."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from core.record import RunRecord
+from plugins.reporter import terminal
+from plugins.reporter.terminal import Terminal, TerminalOptions
+
+
+def play(record: RunRecord, folder: Path, reporter: Terminal) -> None:
+    """Tell a reporter what a run tells it."""
+    steps = [SimpleNamespace(step=SimpleNamespace(name=stage.name)) for stage in record.stages]
+    ran = sum(stage.status == "ran" for stage in record.stages)
+    assembly = SimpleNamespace(recipe=record.recipe, title=record.title, target=record.target,
+                               precision=record.precision)  # fmt: skip
+    plan: Any = SimpleNamespace(assembly=assembly, steps=steps, to_run=ran)
+    reporter.luthier_run_started(plan=plan)
+    for stage in record.stages:
+        if stage.status == "ran":
+            reporter.luthier_stage_started(stage=stage.name, title=stage.title)
+            reporter.luthier_stage_progress(
+                stage=stage.name, done=1, total=3, message="song [b]\nx"
+            )
+        reporter.luthier_stage_finished(record=stage)
+    reporter.luthier_run_finished(record=record, folder=str(folder))
+    reporter.luthier_run_placed(folder=str(folder))
+
+
+def shown(record: RunRecord, folder: Path, *, tty: bool = False, **options: Any) -> str:
+    """Return what a reporter writes to a file, or to something that says it is a terminal."""
+    reporter = Terminal(TerminalOptions(**options))
+    out = io.StringIO()
+    reporter._console = Console(
+        file=out, force_terminal=tty, highlight=False, width=options.get("width", 100),
+        _environ={"TERM": "xterm-256color"},
+    )  # fmt: skip
+    play(record, folder, reporter)
+    return out.getvalue()
+
+
+def test_a_pipe_gets_plain_lines(record: RunRecord, run_folder: Path) -> None:
+    """No escape sequence, no carriage return, one line per stage."""
+    text = shown(record, run_folder)
+    assert not {"\x1b", "\r"} & set(text)
+    lines = text.splitlines()
+    for stage in record.stages:
+        assert sum(line.split()[:2] == [stage.status, stage.name] for line in lines) == 1
+
+
+def test_the_key_sentences_are_there(record: RunRecord, run_folder: Path) -> None:
+    """Plan, budget, quality, speed, notices, and what ran where."""
+    text = shown(record, run_folder, width=140)
+    for sentence in (
+        "7 steps kept, 7 to run",
+        "Error budget: SNR against FP32 PyTorch",
+        "agrees with the CPU to 41.2 dB",
+        "Quality, mean of 2 items",
+        "121 ms per window (95 % within 149 ms), 6.1× real time",
+        "danger: random weights: the stems will not be separated",
+        "warning: fallback to bundled",
+        "Samsung Galaxy S24 (Snapdragon 8 Gen 3) took no part in this run",
+    ):
+        assert sentence in text
+
+
+def test_paths_come_last_and_whole(record: RunRecord, tmp_path: Path) -> None:
+    """The report can be opened by copying one unbroken line."""
+    folder = tmp_path / ("long " * 30)
+    folder.mkdir()
+    (folder / "report.html").touch()
+    text = shown(record, folder, width=40)
+    assert text.splitlines()[-1] == f"report  {folder / 'report.html'}"
+
+
+@pytest.mark.parametrize("width", [30, 40, 60])
+def test_a_narrow_terminal_keeps_every_number_whole(
+    record: RunRecord, run_folder: Path, width: int
+) -> None:
+    """Columns are left out rather than cut."""
+    text = shown(record, run_folder, width=width)
+    assert "…" not in text
+    assert "7.67" in text
+
+
+def test_a_terminal_gets_panels_and_progress(record: RunRecord, run_folder: Path) -> None:
+    """Danger is red, the bar is erased again, and markup in a message is text."""
+    text = shown(record, run_folder, tty=True)
+    assert "\x1b[31m" in text
+    assert "song [b] x" in text
+    assert text.count("\x1b[?25l") == text.count("\x1b[?25h")
+
+
+def test_no_color_is_honoured(
+    record: RunRecord, run_folder: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    """With NO_COLOR and a forced terminal no colour is set."""
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    play(record, run_folder, Terminal(TerminalOptions()))
+    assert not [
+        code for code in ("\x1b[31m", "\x1b[32m", "\x1b[33m") if code in capsys.readouterr().out
+    ]
+
+
+def test_quiet_shows_only_the_end(record: RunRecord, run_folder: Path) -> None:
+    """No header, no stages; the summary and its warnings stay."""
+    text = shown(record, run_folder, quiet=True)
+    assert "to run" not in text
+    assert "kept" not in text
+    assert "danger: random weights" in text
+
+
+def test_a_long_wait_in_a_log_says_what_it_waits_for(
+    record: RunRecord, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where no spinner turns, a line names the stage that takes its time."""
+    monkeypatch.setattr(terminal, "PATIENCE_S", 0.0)
+    reporter, out = Terminal(TerminalOptions()), io.StringIO()
+    reporter._console = Console(file=out, width=80)
+    reporter.luthier_stage_started(stage="runtime", title="compile for the phone")
+    assert reporter._waiting is not None
+    reporter._waiting.join(10)
+    reporter.luthier_stage_finished(record=record.stages[4])
+    assert out.getvalue().splitlines()[0].split() == (
+        ["...", "runtime", "compile", "for", "the", "phone:", "running"]
+    )
+
+
+def test_a_width_that_holds_nothing_is_refused() -> None:
+    """The message names the option."""
+    with pytest.raises(ValueError, match="width"):
+        TerminalOptions(width=5)

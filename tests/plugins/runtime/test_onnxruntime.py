@@ -1,0 +1,99 @@
+"""The runtime `onnxruntime`."""
+
+from __future__ import annotations
+
+import platform
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+
+from core import Artifact, Session, StageError, TorchModel
+from plugins.runtime.onnxruntime import OnnxRuntime, Optimisation
+from tests.plugins.networks import exported, feeds, hybrid, outputs, separator, work_in
+
+
+def _no_model() -> TorchModel:
+    raise AssertionError("an ONNX graph is played without the torch module")
+
+
+def _opened(made: Artifact, folder: Path, **options: object) -> Session:
+    runtime = OnnxRuntime(OnnxRuntime.Options(**options))
+    return runtime.open(made, _no_model, work_in(folder))
+
+
+@pytest.mark.parametrize("optimisation", Optimisation)
+def test_the_graph_plays(optimisation: Optimisation, tmp_path: Path) -> None:
+    """By name, however far it is rewritten, and the label says what computed."""
+    model = hybrid()
+    made = exported(model, tmp_path / "export")
+    given = feeds(model)
+    with _opened(made, tmp_path / "work", threads=1, optimisation=optimisation) as session:
+        actual = session.run(given)
+        assert session.device == (
+            f"CPU (ONNX Runtime {onnxruntime.__version__}, {platform.machine()})"
+        )
+        assert session.on_target
+    for name, expected in outputs(model, given).items():
+        np.testing.assert_allclose(actual[name], expected, atol=1e-5)
+
+
+def test_a_file_that_is_no_graph_ends_in_one_message(tmp_path: Path) -> None:
+    """The reason comes without the library's codes."""
+    made = exported(separator(), tmp_path / "export")
+    Path(made.path).write_bytes(b"not a graph")
+    with pytest.raises(StageError, match=r"cannot open `model\.onnx` on the CPU") as caught:
+        _opened(made, tmp_path / "work")
+    assert "[ONNXRuntimeError]" not in str(caught.value)
+    assert caught.value.lines[1].startswith("Load model from")
+
+
+def test_nothing_is_cast_in_silence(tmp_path: Path) -> None:
+    """Float64 is an error that shows both types."""
+    model = separator()
+    given = {"mix": feeds(model)["mix"].astype(np.float64)}
+    with (
+        _opened(exported(model, tmp_path / "export"), tmp_path / "work") as session,
+        pytest.raises(StageError, match="cannot run the graph on these inputs") as caught,
+    ):
+        session.run(given)
+    assert "given: mix float64 1×2×512" in caught.value.lines
+    assert "the graph takes: mix tensor(float)" in caught.value.lines
+
+
+def test_another_length_is_an_error(tmp_path: Path) -> None:
+    """A graph of one length takes no other window."""
+    model = separator()
+    with (
+        _opened(exported(model, tmp_path / "export"), tmp_path / "work") as session,
+        pytest.raises(StageError, match="given: mix float32 1×2×256"),
+    ):
+        session.run(feeds(model, samples=256))
+
+
+def test_a_missing_input_is_named(tmp_path: Path) -> None:
+    """A dsp of another model gives other tensors."""
+    model = hybrid()
+    with (
+        _opened(exported(model, tmp_path / "export"), tmp_path / "work") as session,
+        pytest.raises(StageError, match="needs the input `mag`"),
+    ):
+        session.run({"mix": feeds(model)["mix"]})
+
+
+def test_the_lines_for_the_bundle_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the README says is what a person pastes."""
+    model = hybrid()
+    made = exported(model, tmp_path / "export")
+    lines = OnnxRuntime(OnnxRuntime.Options()).how_to_load(made)
+    monkeypatch.chdir(made.folder)
+    names: dict[str, object] = dict(feeds(model))
+    exec(lines, names)  # noqa: S102  # a snippet of ours
+    assert [array.shape for array in names["outputs"]] == [(1, 4, 512), (1, 30, 8)]
+
+
+def test_negative_threads_are_refused() -> None:
+    """The config error names the option."""
+    with pytest.raises(ValueError, match="`threads` cannot be -1"):
+        OnnxRuntime.Options(threads=-1)
