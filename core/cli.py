@@ -57,8 +57,12 @@ def _main(arguments: list[str]) -> None:
             _run(cfg, registry, recipes)
         except LuthierError as error:
             failures.append(error)
-            if HydraConfig.get().mode is RunMode.MULTIRUN:
-                print(f"error: {error}", file=sys.stderr)
+        except Exception as error:
+            failures.append(_unexpected(error))
+        else:
+            return
+        if HydraConfig.get().mode is RunMode.MULTIRUN:
+            print(f"error: {failures[-1]}", file=sys.stderr)
 
     # Hydra prints errors in its own way unless it is told to let them through.
     os.environ["HYDRA_FULL_ERROR"] = "1"
@@ -66,6 +70,17 @@ def _main(arguments: list[str]) -> None:
     hydra_main(version_base="1.3", config_path=str(CONF), config_name="config")(job)()
     if failures:
         raise failures[0]
+
+
+def _unexpected(error: Exception) -> LuthierError:
+    """Wrap what no part of Luthier expected, so that it still ends in one message."""
+    wrapped = LuthierError(
+        f"something unexpected: {type(error).__name__}: {error}",
+        "this is a mistake of Luthier's or of a plugin's",
+        "see the whole trace: hydra.verbose=true",
+    )
+    wrapped.__cause__ = error
+    return wrapped
 
 
 def _run(cfg: DictConfig, registry: Registry, recipes: Mapping[str, Recipe]) -> None:

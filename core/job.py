@@ -8,12 +8,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
 
+import pluggy
 from omegaconf import DictConfig, OmegaConf
 
 from core import folder
 from core.assembly import assemble
 from core.config import Mode
 from core.doctor import machine, versions
+from core.errors import PluginError
 from core.exchange import Saved
 from core.plan import Plan, make_plan
 from core.record import BudgetLine, RunRecord
@@ -57,8 +59,23 @@ def _run(cfg: DictConfig, registry: Registry, plan: Plan, store: Store) -> None:
         (partial / "recipe.lock.yaml").write_text(text, encoding="utf-8")
         folder.write_bundle(partial, assembly, assembly.runtime, _shipped(outcome))
         record = _record(plan, outcome, saved, text, started, time.perf_counter() - clock)
-        hook.luthier_run_finished(record=record, folder=str(partial))
+        problem = _report(hook, record, partial)
     hook.luthier_run_placed(folder=str(final))
+    if problem is not None:
+        raise PluginError(
+            f"a reporter failed: {type(problem).__name__}: {problem}",
+            f"what it did not write is missing from {final}; the rest is there",
+            "see the whole trace: hydra.verbose=true",
+        ) from problem
+
+
+def _report(hook: pluggy.HookRelay, record: RunRecord, partial: Path) -> Exception | None:
+    """Let the reporters write; returns what one raised, for a report must not cost the result."""
+    try:
+        hook.luthier_run_finished(record=record, folder=str(partial))
+    except Exception as error:
+        return error
+    return None
 
 
 def _shipped(outcome: Outcome) -> Artifact:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from core.exchange import Saved
-from core.values import Artifact, Fact, Metric, Notice, Signature, Target
+from core.values import Artifact, Metric, Notice, Signature, Target
 
 __all__ = ["BudgetLine", "RunRecord", "StageRecord"]
 
 
 @dataclass(frozen=True)
 class StageRecord:
-    """What one step did, this time or when it was made; `seconds` is what this run spent on it."""
+    """What one step did, this time or when it was made; `seconds` is what this run spent on it.
+
+    An option may be any JSON value, hence Any.
+    """
 
     name: str
     title: str
@@ -21,7 +24,7 @@ class StageRecord:
     status: Literal["ran", "kept"]
     seconds: float
     artifact: Artifact
-    options: dict[str, Fact] = field(default_factory=dict)
+    options: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

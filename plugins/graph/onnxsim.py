@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
+import json
+import subprocess
+import sys
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 #: Protobuf writes no message of 2 GiB or more; 64 MiB are left for the graph around the weights.
 ONE_FILE_BYTES = 2**31 - 64 * 2**20
+PROGRAM = "import json, sys, onnxsim; onnxsim.simplify(**json.loads(sys.argv[1]))"
 
 
 @dataclass
@@ -90,26 +92,28 @@ class Onnxsim(Graph[OnnxsimOptions]):
         0.8.1 only keeps its weights outside when it reads and writes files itself.
         """
         import onnx
-        import onnxsim
 
         with tempfile.TemporaryDirectory(dir=folder) as scratch:
             target = Path(scratch) / "simplified.onnx"
-            try:
-                # onnxsim prints tables and hints to the terminal that a reporter owns.
-                with contextlib.redirect_stdout(io.StringIO()):
-                    onnxsim.simplify(
-                        str(source),
-                        check_n=0,  # its own comparison has no unit; ours is in dB
-                        skipped_optimizers=list(self.options.skip_optimizers),
-                        tensor_size_threshold=self.options.fold_up_to,
-                        output_path=str(target),
-                    )
-            except Exception as error:
+            call = {
+                "model": str(source),
+                "output_path": str(target),
+                "check_n": 0,  # its own comparison has no unit; ours is in dB
+                "skipped_optimizers": list(self.options.skip_optimizers),
+                "tensor_size_threshold": self.options.fold_up_to,
+            }
+            # In a process of its own, because its C++ writes hints to a terminal that a reporter
+            # owns. `-P` keeps a file of the working folder from being imported in its place.
+            child = subprocess.run(  # noqa: S603  # this Python, and a program of ours
+                [sys.executable, "-P", "-c", PROGRAM, json.dumps(call)],
+                capture_output=True, text=True, check=False,
+            )
+            if child.returncode:
+                lines = child.stderr.strip().splitlines() or [f"exit code {child.returncode}"]
                 raise StageError(
-                    f"onnxsim cannot simplify the graph: {type(error).__name__}",
-                    str(error).strip().partition("\n")[0][:200],
+                    "onnxsim cannot simplify the graph", lines[-1][:200],
                     "leave the stage out: graph=[]",
-                ) from error
+                )
             model = onnx.load(str(target))
         # Notes of onnxsim about itself, on which `qnn_preprocess_model` crashes later.
         del model.metadata_props[:]

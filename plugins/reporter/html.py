@@ -62,7 +62,7 @@ class HtmlReport(Reporter[HtmlReportOptions]):
         from plugins.reporter.page import decks, document
         from plugins.reporter.reading import discreet
 
-        options = self.options
+        options, record = self.options, discreet(record)
         shown = decks(
             record.saved,
             Path(folder),
@@ -71,7 +71,7 @@ class HtmlReport(Reporter[HtmlReportOptions]):
             codec=options.codec.value,
             stereo=options.stereo,
         )
-        Path(folder, FILE).write_text(document(discreet(record), shown), encoding="utf-8")
+        Path(folder, FILE).write_text(document(record, shown), encoding="utf-8")
 
 
 @hookimpl

@@ -146,12 +146,13 @@ def main(path: str) -> int:
     try:
         answer = {"compile": _compile, "emulate": _emulate}[request["action"]](request)
         code = 0
-    except Exception as error:  # noqa: BLE001  the vendor raises bare exceptions: pass them on
+    except Exception as error:  # the vendor raises bare ones: pass all of them on
         answer = {"error": f"{type(error).__name__}: {error}"}
         code = 1
     target = Path(request["answer"])
     partial = target.with_suffix(".partial")
-    partial.write_text(json.dumps({**answer, "peak_rss_bytes": _peak_rss_bytes()}), encoding="utf-8")
+    answer["peak_rss_bytes"] = _peak_rss_bytes()
+    partial.write_text(json.dumps(answer), encoding="utf-8")
     partial.replace(target)
     return code
 

@@ -19,7 +19,7 @@ _SMALLER = "choose a shorter chunk, 8-bit activations, or the `npu` form of the 
 _NO_MEMORY = re.compile(r"MEM_ALLOC|\b(?:error|code)\D{0,12}1002\b", re.IGNORECASE)
 
 
-class QnnFailure(RuntimeError):  # noqa: N818  it carries a verdict, not only an error
+class QnnFailure(RuntimeError):  # noqa: N818  # it carries a verdict, not only an error
     """The library refused, crashed, or broke a limit."""
 
     def __init__(
@@ -44,8 +44,8 @@ def failure_of(what: str, end: ChildEnd, limits: Limits, error: str) -> QnnFailu
         reason = f"{what} for the HTP took longer than {limits.seconds:g} s and was stopped"
         return QnnFailure(reason, f"raise the time limit, or {_SMALLER}", tail, "timeout")
     if end.cause == "memory":
-        limit = (limits.memory_bytes or 0) / 1e9
-        reason = f"{what} for the HTP needed {peak} of this machine's memory; the limit is {limit:.1f} GB"
+        limit = f"{(limits.memory_bytes or 0) / 1e9:.1f} GB"
+        reason = f"{what} for the HTP needed {peak} of memory here; the limit is {limit}"
         return QnnFailure(reason, f"raise the memory limit, or {_SMALLER}", tail, "memory")
     if _NO_MEMORY.search(f"{error}\n{tail}"):
         reason = f"{what}: the graph does not fit the HTP's memory (QNN error 1002)"
@@ -54,7 +54,7 @@ def failure_of(what: str, end: ChildEnd, limits: Limits, error: str) -> QnnFailu
         return QnnFailure(f"{what} for the HTP: {error}", INSTALL, tail, "missing")
     if error:
         reason = f"{what} for the HTP failed: {error.splitlines()[0]}"
-        return QnnFailure(reason, "read the log of the child process below it", tail, "refused")
+        return QnnFailure(reason, "its last lines are in `log_tail`", tail, "refused")
     if end.code == -signal.SIGKILL:
         reason = f"{what} for the HTP was killed by the system at {peak}, most likely for memory"
         return QnnFailure(reason, f"free memory, or {_SMALLER}", tail, "memory")
@@ -64,4 +64,4 @@ def failure_of(what: str, end: ChildEnd, limits: Limits, error: str) -> QnnFailu
         hint = "the graph holds a form that it cannot take; try the `npu` form of the model"
         return QnnFailure(reason, hint, tail, "crash")
     reason = f"{what} for the HTP ended with status {end.code} and without an answer"
-    return QnnFailure(reason, "read the log of the child process below it", tail, "crash")
+    return QnnFailure(reason, "its last lines are in `log_tail`", tail, "crash")

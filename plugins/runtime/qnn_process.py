@@ -46,7 +46,7 @@ class HtpDevice:
     htp_arch: int = 75
     """Version of the Hexagon tensor processor."""
     finalization_mode: int = 1
-    """How hard the compiler optimises (0 to 3). 1 is the quickest by far; see the docs."""
+    """How hard the compiler optimises (0 to 3): the small HTDemucs takes 7 s in 1, 226 s in 0."""
     options: Mapping[str, str] = field(default_factory=dict)
     """More options of the QNN execution provider."""
 
@@ -111,7 +111,7 @@ def available() -> str | None:
     names = ("QnnHtp.dll",) if sys.platform == "win32" else ("libQnnHtp.so", "libHtpPrepare.so")
     missing = [name for name in names if not list(folder.rglob(name))]
     if missing:
-        return f"`{missing[0]}` is not in {folder}: this wheel has no HTP compiler for {sys.platform}"
+        return f"`{missing[0]}` is not in {folder}: this wheel cannot compile on {sys.platform}"
     if sys.platform == "linux":
         with next(folder.rglob(names[0])).open("rb") as library:
             machine = int.from_bytes(library.read(20)[18:20], "little")
@@ -135,7 +135,8 @@ def compile_context(
     FP32 graphs are compiled in FP16; quantised graphs hold QDQ nodes. Temporary files go to
     `folder`. Raises `QnnFailure`.
     """
-    request = {"action": "compile", "model": str(model.resolve()), "context": str(context.resolve())}
+    paths = {"model": str(model.resolve()), "context": str(context.resolve())}
+    request = {"action": "compile", **paths}
     answer = _ask(request, f"compiling `{model.name}`", folder, device, limits, progress)
     return CompiledContext(
         path=context,

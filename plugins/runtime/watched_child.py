@@ -100,7 +100,7 @@ def run_watched(
     are dead when this returns. Raises `OSError` when the command cannot be started.
     """
     started = time.monotonic()
-    process = subprocess.Popen(
+    process = subprocess.Popen(  # noqa: S603  # a list of the caller's own words, no shell
         list(command),
         cwd=folder,
         env=None if environment is None else dict(environment),
@@ -112,7 +112,7 @@ def run_watched(
         errors="replace",
         start_new_session=True,
     )
-    assert process.stdout is not None  # noqa: S101  a pipe was asked for
+    assert process.stdout is not None
     follower = _Follower(process.stdout)
     follower.start()
     cause: Literal["exit", "timeout", "memory"] = "exit"

@@ -12,7 +12,7 @@ from core import Exporter, Library, Made, StageError, TorchModel, Work
 from plugins.exporter.graph_file.describe import describe
 from plugins.exporter.graph_file.options import ExportOptions
 from plugins.exporter.graph_file.save import clean, save
-from plugins.exporter.graph_file.verify import verify
+from plugins.exporter.graph_file.verify import torch_outputs, verify
 
 if TYPE_CHECKING:
     import onnx
@@ -67,6 +67,8 @@ class OnnxExporter(Exporter[ExportOptions]):
             graph = onnx.load(str(file))
         clean(graph)
         self._check_axes(graph)
+        expected = torch_outputs(model, feeds)
+        self._name_shapes(graph, model, expected)
         work.progress(1, 3, "writing the graph")
         path = work.folder / "model.onnx"
         save(graph, path, self.options.external_data)
@@ -74,7 +76,9 @@ class OnnxExporter(Exporter[ExportOptions]):
         del graph
         if self.options.verify:
             work.progress(2, 3, "comparing the graph with PyTorch")
-            facts["verify_snr_db"] = verify(path, model, feeds, self.options.tolerance_db)
+            facts["verify_snr_db"] = verify(
+                path, expected, feeds, self.options.tolerance_db
+            )
         work.progress(3, 3)
         return Made(path, "onnx", "fp32", facts)
 
@@ -92,6 +96,20 @@ class OnnxExporter(Exporter[ExportOptions]):
             "try the other exporter (exporter=onnx or exporter=onnx_dynamo)",
             "see the whole trace: hydra.verbose=true",
         )
+
+    def _name_shapes(
+        self, graph: onnx.ModelProto, model: TorchModel, expected: Tensors
+    ) -> None:
+        """Write the lengths of the outputs, which a tracer leaves open after a computed reshape."""
+        specs = model.info.signature.outputs
+        for value in graph.graph.output:
+            if self.options.dynamic and value.name not in {spec.name for spec in specs}:
+                continue  # nobody says which of its axes are free
+            free = free_axes(value.name, specs, None) if self.options.dynamic else {}
+            axes = value.type.tensor_type.shape.dim
+            for index, length in enumerate(expected[value.name].shape):
+                if index not in free and index < len(axes):
+                    axes[index].dim_value = length
 
     def _check_axes(self, graph: onnx.ModelProto) -> None:
         """Refuse a graph that was to have free axes and in which a tracer fixed them all."""

@@ -13,15 +13,15 @@ if TYPE_CHECKING:
     from core import TorchModel
     from core.values import Array, Tensors
 
-__all__ = ["verify"]
+__all__ = ["torch_outputs", "verify"]
 
 
-def verify(path: Path, model: TorchModel, feeds: Tensors, tolerance_db: float) -> float:
-    """Return the lowest SNR in dB over all outputs, of ONNX Runtime's CPU against `model.core`.
+def verify(path: Path, expected: Tensors, feeds: Tensors, tolerance_db: float) -> float:
+    """Return the lowest SNR in dB over all outputs, of ONNX Runtime's CPU against `expected`.
 
-    Raises StageError, naming the worst output, when that is below `tolerance_db`.
+    `expected` is what `model.core` gives for `feeds`. Raises StageError, naming the worst output,
+    when that is below `tolerance_db`.
     """
-    expected = _torch_outputs(model, feeds)
     actual = _graph_outputs(path, feeds)
     worst_db, worst = float("inf"), ""
     for name, reference in expected.items():
@@ -44,16 +44,20 @@ def verify(path: Path, model: TorchModel, feeds: Tensors, tolerance_db: float) -
     return worst_db
 
 
-def _torch_outputs(model: TorchModel, feeds: Tensors) -> dict[str, Array]:
+def torch_outputs(model: TorchModel, feeds: Tensors) -> dict[str, Array]:
+    """Return the outputs of `model.core` by name; raises StageError when they are not as many."""
     import torch
 
     with torch.no_grad():
         outputs = model.core(*(torch.from_numpy(feeds[name]) for name in model.info.core_inputs))
     tensors = (outputs,) if isinstance(outputs, torch.Tensor) else outputs
-    return {
-        name: tensor.numpy()
-        for name, tensor in zip(model.info.core_outputs, tensors, strict=True)
-    }
+    names = model.info.core_outputs
+    if len(tensors) != len(names):
+        raise StageError(
+            f"the model's core gives {len(tensors)} output(s), but names {len(names)}",
+            f"names: {', '.join(names)}",
+        )
+    return {name: tensor.numpy() for name, tensor in zip(names, tensors, strict=True)}
 
 
 def _graph_outputs(path: Path, feeds: Tensors) -> dict[str, Array]:

@@ -30,8 +30,9 @@ def conv_2d(source: nn.Module, *, upright: bool) -> nn.Conv2d:
     if isinstance(source, nn.Conv2d):
         return source
     if not isinstance(source, nn.Conv1d):
-        raise ValueError(  # noqa: TRY004  the model is wrong, not the caller
-            f"model `HTDemucs` has a `{type(source).__name__}` where its NPU form knows convolutions\n"
+        found = type(source).__name__
+        raise ValueError(  # noqa: TRY004  # the model is wrong, not the caller
+            f"model `HTDemucs` has a `{found}` where its NPU form knows only convolutions\n"
             "  possible: the plain core, plugins.model.hybrid.split"
         )
 
@@ -85,8 +86,9 @@ def _refuse(layer: HEncLayer | HDecLayer) -> None:
     """Raise `ValueError` for the layers of the family that have no NPU form."""
     if type(layer).__name__ == "MultiWrap" or layer.norm or layer.empty or not layer.pad:
         raise ValueError(
-            "model `HTDemucs` has layers without an NPU form: frequency bands (`multi_freqs`), norms"
-            " outside the residuals (`norm_starts` below `depth`) or merged branches (`depth` > 4)\n"
+            "model `HTDemucs` has layers without an NPU form: frequency bands (`multi_freqs`),"
+            " norms outside the residuals (`norm_starts` below `depth`) or merged branches"
+            " (`depth` above 4)\n"
             "  possible: the plain core, plugins.model.hybrid.split"
         )
 

@@ -7,6 +7,8 @@ back, both in float on the host, so that the core sees inputs of unit variance. 
 could represent neither the statistics of a quiet chunk nor the product with them.
 """
 
+# ruff: noqa: SLF001  # demucs keeps its STFT in private methods; only they pad just as it does
+
 from __future__ import annotations
 
 import math

@@ -115,16 +115,14 @@ class TokenTransformer(nn.Module):
     position: Tensor
     position_t: Tensor
 
-    def __init__(
-        self, source: CrossTransformerEncoder, rows: int, frames: int, steps: int
-    ) -> None:
+    def __init__(self, source: CrossTransformerEncoder, rows: int, frames: int, steps: int) -> None:
         """Prepare for a spectrogram of `rows` x `frames` and a waveform of `steps` positions."""
         super().__init__()
         channels = source.layers[0].linear1.in_features
         self.plane = (rows, frames, channels)
         self.norm_in, self.norm_in_t = _norm(source.norm_in), _norm(source.norm_in_t)
         plane = create_2d_sin_embedding(channels, rows, frames, max_period=source.max_period)
-        line = source._get_pos_embedding(steps, 1, channels, torch.device("cpu"))
+        line = source._get_pos_embedding(steps, 1, channels, torch.device("cpu"))  # noqa: SLF001
         weight = source.weight_pos_embed
         self.register_buffer("position", weight * plane[0].flatten(1).t().contiguous())
         self.register_buffer("position_t", weight * line[:, 0].detach())

@@ -14,6 +14,7 @@ from plugins.reporter.page.markup import data_uri
 
 if TYPE_CHECKING:
     from core.exchange import Saved
+    from plugins.reporter.page.sound import Clip
 
 __all__ = ["Deck", "Track", "decks"]
 
@@ -78,18 +79,19 @@ def _deck(
     stereo: bool,
     pool: ThreadPoolExecutor,
 ) -> Deck:
-    sounds = [file for file in files if Path(file.path).suffix.lower() in SOUNDS]
-    images = tuple(_images(files, folder))
-    shown = {file.path for file in sounds} | {file.path for file, _ in images}
-    deck = Deck(item, images=images, links=tuple(f for f in files if f.path not in shown))
-    if not sounds:
+    clips = dict(_clips(files, folder, seconds))
+    images = dict(_images(files, folder))
+    deck = Deck(
+        item,
+        images=tuple(images.items()),
+        links=tuple(file for file in files if file not in clips and file not in images),
+    )
+    if not clips:
         return deck
-    # numpy and libsndfile are only loaded for a run that saved sound.
     from plugins.reporter.page import sound
 
-    clips = [sound.read(folder / file.path, seconds) for file in sounds]
-    encoded = [pool.submit(sound.encode, clip, codec, stereo=stereo) for clip in clips]
-    powers = list(pool.map(lambda clip: sound.mel_power(clip.mono, clip.rate), clips))
+    encoded = [pool.submit(sound.encode, clip, codec, stereo=stereo) for clip in clips.values()]
+    powers = list(pool.map(lambda clip: sound.mel_power(clip.mono, clip.rate), clips.values()))
     loudest = max(float(power.max(initial=0)) for power in powers)
     pictures = [sound.picture(power, loudest) for power in powers]
     tracks = tuple(
@@ -101,18 +103,36 @@ def _deck(
             data_uri("image/png", png),
         )
         for file, (mime, content), png in zip(
-            sounds, (future.result() for future in encoded), pictures, strict=True
+            clips, (future.result() for future in encoded), pictures, strict=True
         )
     )
     tracks = tuple(sorted(tracks, key=lambda track: not track.mixture))
-    return replace(
-        deck, tracks=tracks, start=clips[0].start, seconds=clips[0].seconds, whole=clips[0].whole
-    )
+    first = next(iter(clips.values()))
+    return replace(deck, tracks=tracks, start=first.start, seconds=first.seconds, whole=first.whole)
+
+
+def _clips(files: Sequence[Saved], folder: Path, seconds: float) -> Iterator[tuple[Saved, Clip]]:
+    """Yield the sounds that can be read; a file that cannot is linked like any other."""
+    files = [file for file in files if Path(file.path).suffix.lower() in SOUNDS]
+    if not files:
+        return
+    # numpy and libsndfile are only loaded for a run that saved sound.
+    from plugins.reporter.page import sound
+
+    for file in files:
+        try:
+            yield file, sound.read(folder / file.path, seconds)
+        except (OSError, RuntimeError):  # soundfile's own errors are RuntimeErrors
+            continue
 
 
 def _images(files: Sequence[Saved], folder: Path) -> Iterator[tuple[Saved, str]]:
     for file in files:
         path = folder / file.path
-        if path.suffix.lower() in IMAGES and path.stat().st_size <= LARGEST_IMAGE:
+        if (
+            path.suffix.lower() in IMAGES
+            and path.is_file()
+            and path.stat().st_size <= LARGEST_IMAGE
+        ):
             mime = mimetypes.types_map.get(path.suffix.lower(), "image/png")
             yield file, data_uri(mime, path.read_bytes())

@@ -61,6 +61,7 @@ def test_dynamic_graph_serves_another_length(tmp_path: Path) -> None:
     made = exported(model, tmp_path / "export", dynamic=True)
     given = feeds(model, samples=1024)
     assert made.facts["inputs"] == ["mix float32 1×2×mix_time"]
+    assert made.facts["outputs"] == ["stems float32 1×2×2×stems_time"]
     np.testing.assert_allclose(
         played(made, given)["stems"], outputs(model, given)["stems"], atol=1e-5
     )

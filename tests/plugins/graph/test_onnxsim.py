@@ -102,3 +102,13 @@ def test_the_terminal_stays_clean(tmp_path: Path, capfd: pytest.CaptureFixture[s
     """A reporter owns the terminal."""
     _simplified(exported(separator(), tmp_path / "export"), tmp_path / "graph")
     assert capfd.readouterr() == ("", "")
+
+
+def test_a_file_of_the_same_name_is_not_imported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The library runs in a process of its own, whatever lies in the working folder."""
+    (tmp_path / "onnxsim.py").write_text("raise RuntimeError('wrong file')")
+    monkeypatch.chdir(tmp_path)
+    source = exported(separator(), tmp_path / "export")
+    assert _simplified(source, tmp_path / "graph").facts["nodes"] < source.facts["nodes"]

@@ -173,6 +173,15 @@ def test_images_are_shown_and_other_files_linked(record: RunRecord, tmp_path: Pa
     assert page.count("audio") == page.count("script") == 0
 
 
+def test_a_sound_that_cannot_be_read_is_linked(record: RunRecord, tmp_path: Path) -> None:
+    """A damaged file costs its player, not the report."""
+    (tmp_path / "broken.wav").write_bytes(b"no sound")
+    saved = (Saved("broken.wav", "drums", "song"),)
+    page = Page(written(dataclasses.replace(record, saved=saved), tmp_path))
+    assert "./broken.wav" in page.addresses
+    assert page.count("audio") == 0
+
+
 def test_a_bare_run_still_makes_a_page(record: RunRecord, tmp_path: Path) -> None:
     """Without budget, metrics, files or a target the remaining sections stand."""
     bare = dataclasses.replace(

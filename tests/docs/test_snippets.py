@@ -1,0 +1,154 @@
+"""Every snippet of the README and of docs/ works, in the order in which a reader meets it.
+
+Each page gets a copy of the checkout and is followed from top to bottom:
+
+- A fence with a title, as in ```python title="plugins/graph/bare.py", is a file: it is written
+  there, below the copy. So a plugin is found, a preset chosen and a recipe run as a reader would.
+- ```python without a title is run by itself.
+- ```yaml without a title is a recipe, and is planned.
+- ```toml must parse.
+- ```bash is run line by line. `python -m core` without a mode is planned, not run: what a run does
+  is tested elsewhere. `pip install ./folder` installs what the page wrote; any other `pip install`,
+  `git clone` and `make` needs a network or takes minutes, and is left out.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+ROOMS = ("core", "plugins", "conf", "recipes", "pyproject.toml")
+FENCE = re.compile(r"^```(\w+)(?: title=\"([^\"]+)\")?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+LEFT_OUT = ("make", "git clone", "pip install")
+
+
+@dataclass
+class Snippet:
+    """One fenced block: its language, the file that it is (or ""), its text, and its line."""
+
+    language: str
+    title: str
+    text: str
+    line: int
+
+
+def snippets(page: Path) -> Iterator[Snippet]:
+    """Yield the fenced blocks of a page in order."""
+    text = page.read_text(encoding="utf-8")
+    for match in FENCE.finditer(text):
+        yield Snippet(match[1], match[2] or "", match[3], text.count("\n", 0, match.start()) + 1)
+
+
+class Reader:
+    """Somebody who follows a page in a fresh checkout."""
+
+    def __init__(self, folder: Path) -> None:
+        self.checkout, self.site = folder / "checkout", folder / "site"
+        self.checkout.mkdir()
+        for room in ROOMS:
+            source, target = ROOT / room, self.checkout / room
+            if source.is_dir():
+                shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
+            else:
+                shutil.copyfile(source, target)
+        _write_song(self.checkout / "song.flac")
+
+    def follow(self, snippet: Snippet) -> None:
+        """Do what a snippet says."""
+        if snippet.language == "toml":
+            tomllib.loads(snippet.text)
+        if snippet.title:
+            file = self.checkout / snippet.title
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(snippet.text, encoding="utf-8")
+        elif snippet.language == "python":
+            self.run(sys.executable, "-c", snippet.text)
+        elif snippet.language == "yaml":
+            (self.checkout / "snippet.yaml").write_text(snippet.text, encoding="utf-8")
+            self.core("recipe=snippet.yaml")
+        elif snippet.language == "bash":
+            for line in snippet.text.replace("\\\n", " ").splitlines():
+                self.type(line)
+
+    def type(self, line: str) -> None:
+        """Type one line into the shell."""
+        words = shlex.split(line, comments=True)
+        if words[:3] == ["python", "-m", "core"]:
+            self.core(*words[3:])
+        elif words[:2] == ["pip", "install"] and words[-1].startswith("./"):
+            self.install(words[-1])
+        elif words and not line.startswith(LEFT_OUT):
+            self.run(*([sys.executable, *words[1:]] if words[0] == "python" else words))
+
+    def core(self, *arguments: str) -> None:
+        """Run the command line, in mode `plan` where the page names none."""
+        named = any(a.startswith(("mode=", "--")) for a in arguments)
+        store = f"store={self.checkout / 'store'}"
+        extra = [] if "--help" in arguments else [store]
+        self.run(
+            sys.executable, "-m", "core", *arguments, *extra, *([] if named else ["mode=plan"])
+        )
+
+    def install(self, folder: str) -> None:
+        """Install a distribution that the page wrote, without a network."""
+        self.run(
+            *(sys.executable, "-m", "pip", "install", "--quiet", "--target", str(self.site)),
+            *("--no-deps", "--no-build-isolation", "--no-index", folder),
+        )
+
+    def run(self, *command: str) -> None:
+        """Run a command in the checkout; it must end well."""
+        path = os.pathsep.join([str(self.checkout), str(self.site)])
+        done = subprocess.run(
+            command,
+            cwd=self.checkout,
+            env={**os.environ, "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"},
+            capture_output=True,
+            text=True,
+            timeout=200,
+            check=False,
+        )
+        if done.returncode:
+            raise RuntimeError(f"{shlex.join(command)}\n{done.stdout}\n{done.stderr}")
+
+
+def _write_song(file: Path) -> None:
+    """Write the song of `input=song.flac`: one second of quiet noise."""
+    import numpy as np
+    import soundfile
+
+    soundfile.write(file, np.random.default_rng(0).normal(0, 0.1, (44100, 2)), 44100)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_every_snippet_works(page: Path, tmp_path: Path) -> None:
+    """A reader who follows the page meets no error."""
+    reader, failed = Reader(tmp_path), ""
+    for snippet in snippets(page):
+        try:
+            reader.follow(snippet)
+        except (RuntimeError, ValueError, OSError) as error:
+            failed = f"{page.name}:{snippet.line}: {error}"
+            break
+    assert not failed, failed
+
+
+def test_every_fence_is_one_that_the_test_understands() -> None:
+    """A fence in another spelling would be left out without a word."""
+    for page in PAGES:
+        openings = re.findall(r"^ *```\S.*$", page.read_text(encoding="utf-8"), re.MULTILINE)
+        assert len(list(snippets(page))) == len(openings), page
+        known = {"python", "bash", "yaml", "toml", "text"}
+        assert {snippet.language for snippet in snippets(page)} <= known, page

@@ -1,0 +1,146 @@
+"""A stranger's distribution, installed as a stranger installs it: no edit under core/ is needed."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import site
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from core.material import folder_digest
+
+ROOT = Path(__file__).parents[2]
+EXAMPLE = ROOT / "examples" / "upscaler"
+
+
+def digest_of_core() -> str:
+    """Return the hash of every source file of the core."""
+    return folder_digest(ROOT / "core", leave_out=[p.name for p in (ROOT / "core").rglob("*.pyc")])
+
+
+@dataclass
+class Stranger:
+    """An environment with the distribution in it, and an empty folder to work in."""
+
+    python: Path
+    folder: Path
+
+    def run(self, *arguments: str, code: int = 0) -> str:
+        """Run Python there, outside the checkout; returns what it printed."""
+        variables = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
+        done = subprocess.run(
+            [str(self.python), *arguments],
+            cwd=self.folder,
+            env={**variables, "COLUMNS": "200", "PYTHONDONTWRITEBYTECODE": "1"},
+            capture_output=True,
+            text=True,
+            timeout=200,
+            check=False,
+        )
+        assert done.returncode == code, f"{done.stdout}\n{done.stderr}"
+        return done.stdout
+
+    def core(self, *arguments: str) -> str:
+        """Run Luthier there."""
+        return self.run("-m", "core", *arguments, "output=out", "store=store")
+
+
+@pytest.fixture(scope="module")
+def stranger(tmp_path_factory: pytest.TempPathFactory) -> Stranger:
+    """Install the distribution, from a copy, into an environment that sees this one's libraries."""
+    folder = tmp_path_factory.mktemp("stranger")
+    made, copy, work = folder / "venv", folder / "upscaler", folder / "work"
+    work.mkdir()
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(made)], check=True)
+    python = next(made.glob("bin/python")) if os.name != "nt" else made / "Scripts" / "python.exe"
+    own = subprocess.run(
+        [str(python), "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"],
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout.strip()
+    seen = "".join(f"import site; site.addsitedir({p!r})\n" for p in site.getsitepackages())
+    # This checkout comes first, wherever the libraries' environment has Luthier from.
+    first = f"import sys; sys.path.insert(0, {str(ROOT)!r})\n"
+    Path(own, "libraries.pth").write_text(first + seen, encoding="utf-8")
+    shutil.copytree(EXAMPLE, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    pip = [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet"]
+    subprocess.run(
+        [*pip, "--no-deps", "--no-build-isolation", "--no-index", str(copy)], check=True
+    )
+    return Stranger(python, work)
+
+
+@pytest.fixture(scope="module")
+def folder(stranger: Stranger) -> Path:
+    """Run the recipe of the distribution once; returns its run folder."""
+    before = digest_of_core()
+    stranger.core("recipe=upscale_int8")
+    assert digest_of_core() == before
+    (run,) = (stranger.folder / "out" / "upscale_int8").iterdir()
+    return run
+
+
+def test_its_plugins_are_listed_with_their_distribution(stranger: Stranger) -> None:
+    """`mode=list` shows the plugins, the preset and the recipe, and whom the plugins are from."""
+    listing = [line.strip() for line in stranger.core("mode=list").splitlines()]
+    for name in ("upscaler", "shapes", "tiles", "psnr"):
+        (line,) = (row for row in listing if row.split()[:1] == [name])
+        assert line.endswith("(luthier-upscaler)")
+    for name in ("small_tiles", "upscale_int8"):
+        assert any(row.split()[:1] == [name] for row in listing)
+
+
+def test_the_recipe_beats_bicubic_in_8_bits(folder: Path) -> None:
+    """Every image is nearer to the true one than bicubic gets, and near to FP32 PyTorch."""
+    report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+    assert report["precision"] == "int8"
+    found = {
+        name: [m["value"] for m in report["metrics"] if m["name"] == name]
+        for name in ("psnr", "psnr_gain", "psnr_to_fp32")
+    }
+    assert [len(values) for values in found.values()] == [4, 4, 4]
+    assert min(found["psnr_gain"]) > 0.3
+    assert min(found["psnr_to_fp32"]) > 35
+    assert all("CPU" in m["device"] for m in report["metrics"])
+
+
+def test_images_are_written(folder: Path) -> None:
+    """The run folder holds what went in, what came out and what is true, and the graph to ship."""
+    from struct import unpack_from
+
+    sizes = {
+        label: {unpack_from(">II", file.read_bytes(), 16) for file in folder.rglob(f"{label}.png")}
+        for label in ("input", "upscaled", "true")
+    }
+    assert sizes == {"input": {(128, 128)}, "upscaled": {(256, 256)}, "true": {(256, 256)}}
+    assert (folder / "bundle" / "model.onnx").is_file()
+
+
+def test_a_second_run_computes_nothing(stranger: Stranger, folder: Path) -> None:
+    """Everything is kept, as for the plugins in the box."""
+    assert (folder / "report.json").is_file()
+    assert "0 of 12 steps would run" in stranger.core("recipe=upscale_int8", "mode=plan")
+
+
+def test_a_photo_and_a_preset_are_taken(stranger: Stranger, folder: Path) -> None:
+    """`input=` finds the dataset that opens PNG files, and `chunker=` the preset."""
+    photo = next(folder.rglob("input.png"))
+    planned = stranger.core(
+        "recipe=upscale_int8", f"input={photo}", "chunker=small_tiles", "mode=plan"
+    )
+    assert "height=32" in planned
+
+
+def test_it_passes_the_conformance_suites(stranger: Stranger) -> None:
+    """The distribution's own tests, built on `core.conformance`, pass where it is installed."""
+    tests = stranger.folder.parent / "upscaler" / "tests"
+    printed = stranger.run("-m", "pytest", "-q", "-p", "no:cacheprovider", str(tests))
+    assert "failed" not in printed
+    assert "passed" in printed
