@@ -28,10 +28,12 @@ lint: .venv/installed
 docs: .venv/installed
 	$(BIN)/python -m tools.docs
 
-# Takes the newest versions that pyproject.toml allows and pins them.
-lock: .venv/installed
-	$(BIN)/python -m piptools compile --quiet --no-header --no-emit-index-url --no-emit-find-links \
-		--strip-extras --extra qualcomm --extra dev --output-file requirements.lock pyproject.toml
+# Pins the newest versions that pyproject.toml allows; torch is held at the version it is tested with.
+lock:
+	rm -rf .venv-lock && $(PYTHON) -m venv .venv-lock
+	.venv-lock/bin/python -m pip install --quiet torch==2.13.0 '.[qualcomm,dev]'
+	.venv-lock/bin/python -m pip freeze --exclude luthier | sed 's/+cpu$$//' > requirements.lock
+	rm -rf .venv-lock
 
 clean:
-	rm -rf .venv outputs
+	rm -rf .venv .venv-lock outputs

@@ -99,15 +99,19 @@ def _take_input(cfg: DictConfig, registry: Registry) -> None:
         raise ConfigError(
             f"input `{cfg.input}` does not exist", "give a file or a folder: input=..."
         )
-    opens = {
-        name: cast("type[kinds.Dataset[Any]]", registry.find("dataset", name).cls).opens
+    datasets = {
+        name: cast("type[kinds.Dataset[Any]]", registry.find("dataset", name).cls)
         for name in registry.names("dataset")
     }
-    readers = {name: endings for name, endings in opens.items() if endings}
+    readers = {name: cls.opens for name, cls in datasets.items() if cls.opens}
     current = cfg.dataset.get(options.PLUGIN_KEY) if cfg.dataset else None
     fitting = [
         n for n, endings in readers.items() if path.is_dir() or path.suffix.lower() in endings
     ]
+    if current in datasets and path.is_dir():
+        # A folder has no ending: whether songs or images are meant, the recipe's dataset says.
+        axes = set(datasets[current].axes)
+        fitting = [n for n in fitting if set(datasets[n].axes) == axes] or fitting
     if not fitting:
         raise ConfigError(
             f"no dataset opens `{path.suffix or path.name}` files",

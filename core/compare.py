@@ -140,6 +140,7 @@ def _probe(bench: Bench, compiled: str, source: str) -> Step:
                 cores.append(outputs)
                 seconds.append(time.perf_counter() - started)
                 started = time.perf_counter()
+            seconds = [*session.seconds] or seconds
         with host.open(inputs[source], lambda: bench.open(model), work) as session:
             on_host, host_device = [session.run(feed) for feed in feeds], session.device
         probed = [transform.inverse(c, p[1]) for c, p in zip(cores, pairs, strict=True)]

@@ -146,10 +146,12 @@ class Session(ABC):
     """An opened artifact on a device.
 
     `device` says in words what computes, never what might. `on_target` is false for an emulator.
+    `seconds` is filled in by a session that runs several windows at once and times each itself.
     """
 
     device: str
     on_target: bool = True
+    seconds: Sequence[float] = ()
 
     @abstractmethod
     def run(self, feeds: Tensors) -> Tensors:

@@ -66,3 +66,8 @@ def luthier_run_finished(record: RunRecord, folder: str) -> None:
 @hookspec
 def luthier_run_placed(folder: str) -> None:
     """The run folder got its final name, `folder`: the last thing that a run says."""
+
+
+@hookspec
+def luthier_run_ended() -> None:
+    """A run is over, well or not: give back what the terminal was lent."""

@@ -43,6 +43,7 @@ def run(cfg: DictConfig, registry: Registry, recipe: str, recipes: Sequence[str]
     try:
         _run(cfg, registry, plan, store)
     finally:
+        registry.manager.hook.luthier_run_ended()
         for reporter in assembly.reporter:
             registry.manager.unregister(reporter)
 

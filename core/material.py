@@ -10,7 +10,6 @@ import dataclasses
 import functools
 import hashlib
 import importlib.metadata
-import importlib.util
 import json
 import platform
 import sys
@@ -89,15 +88,17 @@ def source_digest(module: str) -> str:
 
 
 def _source(module: str) -> Path | None:
-    loaded = sys.modules.get(module)
-    origin = getattr(loaded, "__file__", None)
-    if origin is None:
-        try:
-            spec = importlib.util.find_spec(module)
-        except (ImportError, ValueError):
-            return None
-        origin = spec.origin if spec else None
-    return Path(origin) if origin and origin.endswith(".py") and Path(origin).exists() else None
+    """Return the file of a module, looked up beside its top package.
+
+    Not `importlib.util.find_spec`: that imports every parent, and torch with it.
+    """
+    package, *rest = module.split(".")
+    top = getattr(sys.modules.get(package), "__file__", None)
+    if top is None:
+        return None
+    base = Path(top).parent.joinpath(*rest) if rest else Path(top)
+    candidates = (base.with_suffix(".py"), base / "__init__.py") if rest else (base,)
+    return next((file for file in candidates if file.is_file()), None)
 
 
 def _imports(module: str, file: Path) -> set[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -71,13 +70,16 @@ class Terminal(Reporter[TerminalOptions]):
         assembly = plan.assembly
         kept = len(plan.steps) - plan.to_run
         target = assembly.target.title or assembly.target.name
-        # A run that fails tells no reporter: give the cursor back when the process ends.
-        atexit.register(self._stop)
         self._name_width = max((len(p.step.name) for p in plan.steps), default=0)
         self.console.print(f"[bold]{escape(assembly.recipe)}[/bold]  {escape(assembly.title)}")
         about = [f"target {target}"] if target else []
         about += [f"precision {assembly.precision}", f"{kept} steps kept, {plan.to_run} to run"]
         self.console.print(f"[dim]{escape(', '.join(about))}[/dim]\n")
+
+    @hookimpl
+    def luthier_run_ended(self) -> None:
+        """Give the cursor back before anything is said of a failure."""
+        self._stop()
 
     @hookimpl
     def luthier_stage_started(self, stage: str, title: str) -> None:

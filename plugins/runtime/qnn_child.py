@@ -9,6 +9,7 @@ the vendor's library, once loaded, can end the process.
 from __future__ import annotations
 
 import ctypes
+import importlib
 import json
 import os
 import signal
@@ -40,15 +41,13 @@ def _session(
 ) -> onnxruntime.InferenceSession:
     """Open `model` on the HTP with the provider options `device` and the session `entries`."""
     import onnxruntime
-    import onnxruntime_qnn
 
+    qnn: Any = importlib.import_module("onnxruntime_qnn")
     options = onnxruntime.SessionOptions()
     if EP_NAME not in {d.ep_name for d in onnxruntime.get_ep_devices()}:
-        onnxruntime.register_execution_provider_library(EP_NAME, onnxruntime_qnn.get_library_path())
+        onnxruntime.register_execution_provider_library(EP_NAME, qnn.get_library_path())
     found = [d for d in onnxruntime.get_ep_devices() if d.ep_name == EP_NAME]
-    options.add_provider_for_devices(
-        found[:1], {"backend_path": onnxruntime_qnn.get_qnn_htp_path(), **device}
-    )
+    options.add_provider_for_devices(found[:1], {"backend_path": qnn.get_qnn_htp_path(), **device})
     for key, value in (entries or {}).items():
         options.add_session_config_entry(key, value)
     return onnxruntime.InferenceSession(model, options)

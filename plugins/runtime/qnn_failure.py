@@ -6,11 +6,10 @@ import re
 import signal
 from typing import Literal
 
+from plugins.runtime.qnn_library import INSTALL
 from plugins.runtime.watched_child import ChildEnd, Limits
 
-__all__ = ["INSTALL", "QnnFailure", "failure_of"]
-
-INSTALL = "pip install onnxruntime onnxruntime-qnn"
+__all__ = ["QnnFailure", "failure_of"]
 
 Cause = Literal["missing", "refused", "crash", "device_memory", "memory", "timeout"]
 

@@ -7,10 +7,8 @@ memory, and turn every way it can end into a result or a `QnnFailure` that says 
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
-import platform
 import sys
 import uuid
 from collections.abc import Mapping
@@ -18,7 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from plugins.runtime.qnn_failure import INSTALL, QnnFailure, failure_of
+from plugins.runtime.qnn_failure import QnnFailure, failure_of
+from plugins.runtime.qnn_library import INSTALL, available
 from plugins.runtime.watched_child import Limits, Progress, run_watched
 
 __all__ = [
@@ -33,8 +32,6 @@ __all__ = [
 ]
 
 _CHILD = "plugins.runtime.qnn_child"
-# `e_machine` of the ELF header, by what `platform.machine()` says.
-_ELF_MACHINES = {"x86_64": 62, "amd64": 62, "aarch64": 183, "arm64": 183}
 
 
 @dataclass(frozen=True)
@@ -96,29 +93,6 @@ class Emulation:
     """Time to open the model."""
     peak_rss_bytes: int
     """Peak resident memory of the child."""
-
-
-def available() -> str | None:
-    """Return why QNN cannot be used here with what to do about it, or `None` when it can.
-
-    Imports nothing: it looks for the packages and at the header of the vendor's library.
-    """
-    for module in ("onnxruntime", "onnxruntime_qnn"):
-        if importlib.util.find_spec(module) is None:
-            return f"`{module}` is not installed: {INSTALL}"
-    spec = importlib.util.find_spec("onnxruntime_qnn")
-    folder = Path(spec.origin).parent if spec is not None and spec.origin else Path()
-    names = ("QnnHtp.dll",) if sys.platform == "win32" else ("libQnnHtp.so", "libHtpPrepare.so")
-    missing = [name for name in names if not list(folder.rglob(name))]
-    if missing:
-        return f"`{missing[0]}` is not in {folder}: this wheel cannot compile on {sys.platform}"
-    if sys.platform == "linux":
-        with next(folder.rglob(names[0])).open("rb") as library:
-            machine = int.from_bytes(library.read(20)[18:20], "little")
-        here = platform.machine()
-        if machine != _ELF_MACHINES.get(here.lower()):
-            return f"`{names[0]}` is for another CPU than this one ({here})"
-    return None
 
 
 def compile_context(

@@ -79,11 +79,13 @@ class _Follower(threading.Thread):
         self.message = "starting"
 
     def run(self) -> None:
-        for line in self.stream:
-            if line.startswith(PROGRESS_MARK):
-                self.message = line.removeprefix(PROGRESS_MARK).rstrip()
-            else:
-                self.lines.append(line.rstrip())
+        """Read until the last process that holds the pipe has ended."""
+        with self.stream:
+            for line in self.stream:
+                if line.startswith(PROGRESS_MARK):
+                    self.message = line.removeprefix(PROGRESS_MARK).rstrip()
+                else:
+                    self.lines.append(line.rstrip())
 
 
 def run_watched(

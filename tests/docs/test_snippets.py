@@ -1,4 +1,4 @@
-"""Every snippet of the README and of docs/ works, in the order in which a reader meets it.
+"""Every snippet of the READMEs and of docs/ works, in the order in which a reader meets it.
 
 Each page gets a copy of the checkout and is followed from top to bottom:
 
@@ -8,8 +8,9 @@ Each page gets a copy of the checkout and is followed from top to bottom:
 - ```yaml without a title is a recipe, and is planned.
 - ```toml must parse.
 - ```bash is run line by line. `python -m core` without a mode is planned, not run: what a run does
-  is tested elsewhere. `pip install ./folder` installs what the page wrote; any other `pip install`,
-  `git clone` and `make` needs a network or takes minutes, and is left out.
+  is tested elsewhere. `pip install ./folder` installs a folder of the checkout, or one that the
+  page wrote; any other `pip install`, `git clone` and `make` needs a network or takes minutes, and
+  is left out. `song.flac` and `photo.png` are there.
 """
 
 from __future__ import annotations
@@ -28,8 +29,12 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-ROOMS = ("core", "plugins", "conf", "recipes", "pyproject.toml")
+PAGES = [
+    ROOT / "README.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+    *sorted((ROOT / "examples").glob("*/README.md")),
+]
+ROOMS = ("core", "plugins", "conf", "recipes", "examples", "pyproject.toml")
 FENCE = re.compile(r"^```(\w+)(?: title=\"([^\"]+)\")?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LEFT_OUT = ("make", "git clone", "pip install")
 
@@ -63,7 +68,7 @@ class Reader:
                 shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
             else:
                 shutil.copyfile(source, target)
-        _write_song(self.checkout / "song.flac")
+        _write_inputs(self.checkout)
 
     def follow(self, snippet: Snippet) -> None:
         """Do what a snippet says."""
@@ -124,15 +129,17 @@ class Reader:
             raise RuntimeError(f"{shlex.join(command)}\n{done.stdout}\n{done.stderr}")
 
 
-def _write_song(file: Path) -> None:
-    """Write the song of `input=song.flac`: one second of quiet noise."""
+def _write_inputs(folder: Path) -> None:
+    """Write the files that pages give to `input=`."""
     import numpy as np
     import soundfile
 
-    soundfile.write(file, np.random.default_rng(0).normal(0, 0.1, (44100, 2)), 44100)
+    noise = np.random.default_rng(0).normal(0, 0.1, (44100, 2))
+    soundfile.write(folder / "song.flac", noise, 44100)
+    (folder / "photo.png").touch()  # planned with, never opened
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_every_snippet_works(page: Path, tmp_path: Path) -> None:
     """A reader who follows the page meets no error."""
     reader, failed = Reader(tmp_path), ""

@@ -45,8 +45,7 @@ def quantised(image: Array) -> Array:
 def _gradient(x: Array, y: Array, size: int, random: np.random.Generator) -> Array:
     angle = random.uniform(0, 2 * np.pi)
     along = 0.5 + ((x - size / 2) * np.cos(angle) + (y - size / 2) * np.sin(angle)) / (1.5 * size)
-    first, second = _colour(random), _colour(random)
-    return (first + np.clip(along, 0, 1) * (second - first)).astype(np.float32)
+    return _mixed(_colour(random), _colour(random), np.clip(along, 0, 1))
 
 
 def _fill(x: Array, y: Array, random: np.random.Generator) -> Array:
@@ -57,8 +56,12 @@ def _fill(x: Array, y: Array, random: np.random.Generator) -> Array:
     angle, period = random.uniform(0, np.pi), random.uniform(5, 16)
     wave = np.sin(2 * np.pi * (x * np.cos(angle) + y * np.sin(angle)) / period)
     # The slope of the wave where it crosses zero makes the border of a stripe one pixel wide.
-    stripes = np.clip(0.5 + wave * period / (2 * np.pi), 0, 1)
-    return (colour + stripes * (_colour(random) - colour)).astype(np.float32)
+    return _mixed(colour, _colour(random), np.clip(0.5 + wave * period / (2 * np.pi), 0, 1))
+
+
+def _mixed(first: Array, second: Array, share: Array) -> Array:
+    mixed: Array = (first + share * (second - first)).astype(np.float32)
+    return mixed
 
 
 def _distance(x: Array, y: Array, size: int, random: np.random.Generator) -> Array:
@@ -69,14 +72,18 @@ def _distance(x: Array, y: Array, size: int, random: np.random.Generator) -> Arr
     along = right * np.cos(angle) + down * np.sin(angle)
     across = down * np.cos(angle) - right * np.sin(angle)
     radius = random.uniform(size / 24, size / 4)
+    distance: Array
     if shape == "disc":
-        return np.hypot(right, down) - radius
-    if shape == "ring":
-        return np.abs(np.hypot(right, down) - radius) - random.uniform(0.7, 3)
-    if shape == "box":
-        return np.maximum(np.abs(along) - radius, np.abs(across) - radius * random.uniform(0.2, 1))
-    ends = np.clip(along, -radius, radius)
-    return np.hypot(along - ends, across) - random.uniform(0.7, 2.5)
+        distance = np.hypot(right, down) - radius
+    elif shape == "ring":
+        distance = np.abs(np.hypot(right, down) - radius) - random.uniform(0.7, 3)
+    elif shape == "box":
+        half = radius * random.uniform(0.2, 1)
+        distance = np.maximum(np.abs(along) - radius, np.abs(across) - half)
+    else:
+        past = along - np.clip(along, -radius, radius)
+        distance = np.hypot(past, across) - random.uniform(0.7, 2.5)
+    return distance
 
 
 def _colour(random: np.random.Generator) -> Array:

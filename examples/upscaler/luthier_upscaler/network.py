@@ -36,7 +36,7 @@ class Upscaler(nn.Module):
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         """Return the enlarged image; values may leave 0 to 1 by a little."""
         # Each channel four times over becomes, shuffled, its nearest-neighbour enlargement.
-        red, green, blue = image.split(1, dim=1)
-        anchor = torch.cat([c for c in (red, green, blue) for _ in range(SCALE**2)], dim=1)
+        channels = torch.split(image, 1, dim=1)
+        anchor = torch.cat([c for c in channels for _ in range(SCALE**2)], dim=1)
         enlarged: torch.Tensor = self.shuffle(self.detail(image) + anchor)
         return enlarged

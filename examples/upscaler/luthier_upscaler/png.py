@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING
 from core import InputError
 
 if TYPE_CHECKING:
+    import numpy as np
     from core.values import Array
+    from numpy.typing import NDArray
 
 __all__ = ["read", "write"]
 
@@ -86,7 +88,7 @@ def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
         at += 12 + length
 
 
-def _unfiltered(data: bytes, height: int, width: int, step: int) -> Array:
+def _unfiltered(data: bytes, height: int, width: int, step: int) -> NDArray[np.uint8]:
     """Undo the filter of every row (section 9 of the specification); `(height, width, step)`."""
     import numpy as np
 

@@ -37,29 +37,21 @@ class Psnr(Evaluator[NoOptions]):
     def evaluate(self, played: Played, signature: Signature) -> Sequence[Metric]:
         """Return `psnr_to_fp32`; where the true image is known, `psnr` and `psnr_gain` too."""
         source, target = signature.inputs[0].name, signature.outputs[0].name
-        device, item = played.device, played.item
-        output = played.outputs[target]
+        item, output = played.item, played.outputs[target]
+        # `<item>: <label>` is how reporters put the measures of one output into one row.
+        subject = f"{item.name}: {target}"
+
+        def metric(name: str, value: float, note: str) -> Metric:
+            return Metric(name, value, "dB", played.device, subject, "higher", note)
+
         to_fp32 = psnr_db(played.reference[target], output)
-        metrics = [
-            Metric(
-                "psnr_to_fp32", to_fp32, "dB", device, item.name, "higher", "against FP32 PyTorch"
-            )
-        ]
+        metrics = [metric("psnr_to_fp32", to_fp32, "against FP32 PyTorch")]
         if target in item.references:
             true = item.references[target]
             reached, simple = psnr_db(true, output), psnr_db(true, bicubic(item.inputs[source]))
+            note = f"above bicubic, which reaches {simple:.2f} dB"
             metrics += [
-                Metric(
-                    "psnr", reached, "dB", device, item.name, "higher", "against the true image"
-                ),
-                Metric(
-                    "psnr_gain",
-                    reached - simple,
-                    "dB",
-                    device,
-                    item.name,
-                    "higher",
-                    f"above bicubic, which reaches {simple:.2f} dB",
-                ),
+                metric("psnr", reached, "against the true image"),
+                metric("psnr_gain", reached - simple, note),
             ]
         return metrics

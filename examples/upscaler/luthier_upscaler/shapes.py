@@ -40,7 +40,7 @@ class ShapesOptions:
     """A PNG file, or a folder of them; without it, images are drawn. `input=photo.png` sets it."""
     count: int = 4
     """How many images are drawn."""
-    size: int = 128
+    size: int = 96
     """Height and width of a drawn input in pixels; its true large version is twice that."""
     seed: int = 0
     """Another seed draws other images."""

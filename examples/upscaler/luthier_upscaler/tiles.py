@@ -76,10 +76,10 @@ class Tiles(Chunker[TilesOptions]):
         return pieces
 
     def resized(self, window: Mapping[str, int]) -> Tiles:
-        """Return a chunker with tiles as large as `window` says, that overlap no more than half."""
+        """Return a chunker with tiles as large as `window` says; small ones overlap by less."""
         sizes = {**self.window(), **window}
         height, width = sizes["height"], sizes["width"]
-        overlap = min(self.options.overlap, height // 2, width // 2)
+        overlap = min(self.options.overlap, height // 4, width // 4)
         return Tiles(replace(self.options, height=height, width=width, overlap=overlap))
 
     def joiner(self, lengths: Mapping[str, int], signature: Signature) -> Joiner:

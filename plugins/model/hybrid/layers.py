@@ -2,21 +2,18 @@
 
 One class serves both branches. Frequency is the height and frames are the width of
 `(1, channel, frequency, frame)`; time is the *height* of `(1, channel, time, 1)`, because a
-block of the NPU's memory is 8 high but 4 wide.
+block of the NPU's memory is 8 high but 4 wide. What is typed `Any` is a layer of demucs, whose
+own types say no more than `Module`.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import Any, cast
 
 from torch import Tensor, nn
 from torch.nn import functional
 
 from plugins.model.hybrid.norms import FrequencyNorm, PlaneNorm
-
-if TYPE_CHECKING:
-    from demucs.demucs import DConv
-    from demucs.hdemucs import HDecLayer, HEncLayer
 
 __all__ = ["Decoder", "Encoder", "conv_2d"]
 
@@ -55,7 +52,7 @@ def conv_2d(source: nn.Module, *, upright: bool) -> nn.Conv2d:
 class Residual(nn.Module):
     """demucs's `DConv`: dilated residual convolutions along time, without folding frequency."""
 
-    def __init__(self, source: DConv, *, upright: bool, frames: int) -> None:
+    def __init__(self, source: Any, *, upright: bool, frames: int) -> None:
         """Share the weights of `source`; raises `ValueError` when it holds LSTM or attention."""
         super().__init__()
 
@@ -67,10 +64,9 @@ class Residual(nn.Module):
         self.layers = nn.ModuleList()
         self.scales = nn.ParameterList()
         for layer in source.layers:
-            squeeze, norm1, activation, expand, *rest = layer
-            squeeze, expand = (conv_2d(conv, upright=upright) for conv in (squeeze, expand))
-            norm2, gate, scale = rest
-            steps = (squeeze, norm(norm1), activation, expand, norm(norm2), gate)
+            squeeze, norm1, activation, expand, norm2, gate, scale = _seven(layer)
+            ends = [conv_2d(conv, upright=upright) for conv in (squeeze, expand)]
+            steps = (ends[0], norm(norm1), activation, ends[1], norm(norm2), gate)
             self.layers.append(nn.Sequential(*steps))
             # Not folded into norm2, whose 8-bit gains would then span the scale and the gate.
             self.scales.append(nn.Parameter(scale.scale.detach().reshape(1, -1, 1, 1)))
@@ -82,7 +78,14 @@ class Residual(nn.Module):
         return x
 
 
-def _refuse(layer: HEncLayer | HDecLayer) -> None:
+def _seven(layer: Any) -> list[Any]:
+    """Return the parts of one layer of a `DConv`, which has seven unless it holds more."""
+    parts = list(layer)
+    conv_2d(parts[3], upright=True)  # refuses what demucs inserts here: an LSTM or attention
+    return parts
+
+
+def _refuse(layer: Any) -> None:
     """Raise `ValueError` for the layers of the family that have no NPU form."""
     if type(layer).__name__ == "MultiWrap" or layer.norm or layer.empty or not layer.pad:
         raise ValueError(
@@ -93,10 +96,11 @@ def _refuse(layer: HEncLayer | HDecLayer) -> None:
         )
 
 
-def _parts(source: HEncLayer | HDecLayer, frames: int) -> tuple[nn.Module, nn.Module]:
+def _parts(source: Any, frames: int) -> tuple[nn.Module, nn.Module]:
     """Return the residual and the gated rewrite of a layer, or identities where it has none."""
     upright = not source.freq
-    dconv, rewrite = nn.Identity(), nn.Identity()
+    dconv: nn.Module = nn.Identity()
+    rewrite: nn.Module = nn.Identity()
     if source.dconv:
         dconv = Residual(source.dconv, upright=upright, frames=frames)
     if source.rewrite:
@@ -107,7 +111,7 @@ def _parts(source: HEncLayer | HDecLayer, frames: int) -> tuple[nn.Module, nn.Mo
 class Encoder(nn.Module):
     """One encoder of either branch: strided convolution, GELU, residual, gated 1x1 rewrite."""
 
-    def __init__(self, source: HEncLayer, *, height: int, frames: int) -> None:
+    def __init__(self, source: Any, *, height: int, frames: int) -> None:
         """Share the weights of `source` for an input of `height` rows or samples."""
         super().__init__()
         _refuse(source)
@@ -127,7 +131,7 @@ class Encoder(nn.Module):
 class Decoder(nn.Module):
     """One decoder of either branch: skip, gated rewrite, residual, transposed convolution."""
 
-    def __init__(self, source: HDecLayer, *, height: int, frames: int) -> None:
+    def __init__(self, source: Any, *, height: int, frames: int) -> None:
         """Share the weights of `source` for an output of `height` rows or samples."""
         super().__init__()
         _refuse(source)

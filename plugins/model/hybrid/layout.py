@@ -9,7 +9,7 @@ scales, the scale of the attention and the cropping of transposed convolutions a
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -34,7 +34,8 @@ class NpuCore(nn.Module):
         self.stems, self.bins, self.length = len(model.sources), model.nfft // 2, length
         self.frames = math.ceil(length / model.hop_length)
         # Heights of both branches at every level: whole strides, the last one padded.
-        strides = [layer.stride for layer in model.tencoder]
+        encoders: Any = model.tencoder
+        strides = [encoder.stride for encoder in encoders]
         rows, steps = [self.bins], [length]
         for stride in strides:
             rows.append(rows[-1] // stride)
@@ -60,7 +61,7 @@ class NpuCore(nn.Module):
             self.transformer = TokenTransformer(model.crosstransformer, *size)
 
     def _layers(
-        self, form: type[Encoder | Decoder], sources: nn.ModuleList, heights: list[int]
+        self, form: type[Encoder | Decoder], sources: Any, heights: list[int]
     ) -> nn.ModuleList:
         """Return `sources` in the given `form`, each for its height."""
         pairs = zip(sources, heights, strict=False)

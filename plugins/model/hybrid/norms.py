@@ -5,7 +5,7 @@ Both take one group over the channels and time, as `DConv` has them, and a 4-D t
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -48,7 +48,7 @@ class PlaneNorm(nn.Module):
         variance = (centred * centred).mean(dim=self.axes, keepdim=True)
         # Gain and deviation meet while they are small: one pass over the large tensor less.
         gain = self.weight / torch.sqrt(variance + self.eps)
-        return cast("Tensor", centred * gain + self.bias)
+        return centred * gain + self.bias
 
 
 class FrequencyNorm(nn.Module):

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -47,7 +47,8 @@ def pre(model: HTDemucs, mix: Tensor) -> tuple[Tensor, Tensor, ChunkScale]:
     with real and imaginary parts as channels, and the scale for `post`. The Nyquist bin is
     dropped and 3/2 hop is padded by reflection, as in demucs.
     """
-    mag = model._magnitude(model._spec(mix))
+    network: Any = model  # demucs's methods have no types
+    mag = network._magnitude(network._spec(mix))
     mag_mean = mag.mean(dim=(1, 2, 3), keepdim=True)
     mag_std = mag.std(dim=(1, 2, 3), keepdim=True)
     mix_mean = mix.mean(dim=(1, 2), keepdim=True)
@@ -61,10 +62,12 @@ def post(model: HTDemucs, time_out: Tensor, spec_out: Tensor, scale: ChunkScale)
 
     `time_out` and `spec_out` are what the core returned for the inputs `scale` came with.
     """
+    network: Any = model
     spectrum = spec_out * scale.mag_std[:, None] + scale.mag_mean[:, None]
     # With complex-as-channels the mask *is* the spectrogram, so the mixture is not needed.
-    from_spectrum = model._ispec(model._mask(None, spectrum), scale.length)
-    return time_out * scale.mix_std[:, None] + scale.mix_mean[:, None] + from_spectrum
+    from_spectrum = network._ispec(network._mask(None, spectrum), scale.length)
+    from_waveform = time_out * scale.mix_std[:, None] + scale.mix_mean[:, None]
+    return cast("Tensor", from_waveform + from_spectrum)
 
 
 def core_shapes(model: HTDemucs, length: int) -> dict[str, tuple[int, ...]]:
@@ -104,7 +107,7 @@ class HybridCore(nn.Module):
 
     def forward(self, mix: Tensor, mag: Tensor) -> tuple[Tensor, Tensor]:
         """Map normalised `mix` and `mag` to normalised `time_out` and `spec_out`."""
-        model = self.model
+        model: Any = self.model
         x, xt = mag, mix
         skips, skips_t, lengths, lengths_t = [], [], [], []
         for index, encode in enumerate(model.encoder):
@@ -141,7 +144,7 @@ class HybridCore(nn.Module):
 
     def _transform(self, x: Tensor, xt: Tensor) -> tuple[Tensor, Tensor]:
         """Run the cross-domain transformer over `(b, c, f, t)` and `(b, c, t)`."""
-        model = self.model
+        model: Any = self.model
         if model.crosstransformer is None:
             return x, xt
         rows = x.shape[2]

@@ -7,20 +7,14 @@ demucs. Rank 2 makes every linear layer one fully connected operation with its b
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import Any, cast
 
 import torch
 from demucs.transformer import MyGroupNorm, create_2d_sin_embedding
 from torch import Tensor, nn
 
 from plugins.model.hybrid.norms import PlaneNorm
-
-if TYPE_CHECKING:
-    from demucs.transformer import (
-        CrossTransformerEncoder,
-        CrossTransformerEncoderLayer,
-        MyTransformerEncoderLayer,
-    )
 
 __all__ = ["TokenTransformer"]
 
@@ -55,7 +49,8 @@ class TokenAttention(nn.Module):
         key = self._split(self.key(k)).permute(1, 2, 0)
         value = self._split(self.value(k)).permute(1, 0, 2)
         mixed = torch.softmax(query @ key, dim=-1) @ value
-        return self.out(mixed.permute(1, 0, 2).reshape(-1, self.heads * self.width))
+        merged = mixed.permute(1, 0, 2).reshape(-1, self.heads * self.width)
+        return cast("Tensor", self.out(merged))
 
 
 def _linear(weight: Tensor, bias: Tensor) -> nn.Linear:
@@ -68,9 +63,9 @@ def _linear(weight: Tensor, bias: Tensor) -> nn.Linear:
 class TokenLayer(nn.Module):
     """One transformer layer of either kind: self-attention, or cross-attention to `memory`."""
 
-    def __init__(
-        self, layer: MyTransformerEncoderLayer | CrossTransformerEncoderLayer, *, crosses: bool
-    ) -> None:
+    activation: Callable[[Tensor], Tensor]
+
+    def __init__(self, layer: Any, *, crosses: bool) -> None:
         """Share the weights of `layer`; raises `ValueError` for sparse or post-norm layers."""
         super().__init__()
         if layer.sparse or not layer.norm_first:
@@ -97,10 +92,10 @@ class TokenLayer(nn.Module):
         key = query if self.norm_memory is None else self.norm_memory(memory)
         x = x + self.attention(query, key)
         x = x + self.linear2(self.activation(self.linear1(self.norm_feed(x))))
-        return self.norm_out(x)
+        return cast("Tensor", self.norm_out(x))
 
 
-def _fold(layer: nn.Linear, gamma: nn.Module) -> None:
+def _fold(layer: nn.Linear, gamma: Any) -> None:
     """Multiply the output of `layer` by the layer scale `gamma`, in place."""
     if isinstance(gamma, nn.Identity):
         return
@@ -115,13 +110,14 @@ class TokenTransformer(nn.Module):
     position: Tensor
     position_t: Tensor
 
-    def __init__(self, source: CrossTransformerEncoder, rows: int, frames: int, steps: int) -> None:
+    def __init__(self, source: Any, rows: int, frames: int, steps: int) -> None:
         """Prepare for a spectrogram of `rows` x `frames` and a waveform of `steps` positions."""
         super().__init__()
         channels = source.layers[0].linear1.in_features
         self.plane = (rows, frames, channels)
         self.norm_in, self.norm_in_t = _norm(source.norm_in), _norm(source.norm_in_t)
-        plane = create_2d_sin_embedding(channels, rows, frames, max_period=source.max_period)
+        embed: Any = create_2d_sin_embedding
+        plane = embed(channels, rows, frames, max_period=source.max_period)
         line = source._get_pos_embedding(steps, 1, channels, torch.device("cpu"))  # noqa: SLF001
         weight = source.weight_pos_embed
         self.register_buffer("position", weight * plane[0].flatten(1).t().contiguous())

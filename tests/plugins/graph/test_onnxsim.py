@@ -30,27 +30,35 @@ def _simplified(source: Artifact, folder: Path, **options: object) -> Artifact:
     return replace(artifact(made, source.info), notices=made.notices)
 
 
-def test_fewer_nodes_compute_the_same(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[Artifact, Artifact]:
+    """Simplify a graph once, with its weights beside it and a trap in the working folder."""
+    folder = tmp_path_factory.mktemp("pair")
+    (folder / "onnxsim.py").write_text("raise RuntimeError('the wrong file')")
+    before = exported(hybrid(), folder / "export", external_data=ExternalData.always)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        return before, _simplified(before, folder / "graph")
+
+
+def test_fewer_nodes_compute_the_same(pair: tuple[Artifact, Artifact]) -> None:
     """Shape arithmetic is folded away; outputs keep names, order and values."""
-    model = hybrid()
-    before = exported(model, tmp_path / "export")
-    after = _simplified(before, tmp_path / "graph")
+    before, after = pair
     assert after.facts["nodes"] < after.facts["nodes_before"] == before.facts["nodes"]
     assert "Shape 1" not in after.facts["operators"]
     assert after.facts["verify_snr_db"] > 100
-    given = feeds(model, seed=3)
+    given = feeds(hybrid(), seed=3)
     first, second = played(before, given), played(after, given)
     assert list(first) == list(second)
     for name in first:
         np.testing.assert_allclose(first[name], second[name], atol=1e-5)
 
 
-def test_weights_beside_the_graph_are_read(tmp_path: Path) -> None:
-    """A model that fits no one file comes in as two; the result stands alone."""
-    source = exported(separator(), tmp_path / "export", external_data=ExternalData.always)
-    made = _simplified(source, tmp_path / "graph")
-    assert [p.name for p in Path(made.folder).iterdir()] == ["model.onnx"]
-    assert made.facts["verify_snr_db"] > 100
+def test_weights_beside_the_graph_come_in(pair: tuple[Artifact, Artifact]) -> None:
+    """A model of two files is read whole; a small result is one file, and nothing else is left."""
+    before, after = pair
+    assert (Path(before.folder) / "model.onnx.data").exists()
+    assert [p.name for p in Path(after.folder).iterdir()] == ["model.onnx"]
 
 
 def test_a_free_axis_needs_a_length_to_be_checked(tmp_path: Path) -> None:
@@ -62,13 +70,6 @@ def test_a_free_axis_needs_a_length_to_be_checked(tmp_path: Path) -> None:
     proven = _simplified(source, tmp_path / "proven", sizes={"mix_time": 256})
     assert proven.facts["verify_snr_db"] > 100
     assert proven.notices == ()
-
-
-def test_the_check_can_be_left_out(tmp_path: Path) -> None:
-    """No input, no figure, no notice."""
-    made = _simplified(exported(separator(), tmp_path / "export"), tmp_path / "graph", check_n=0)
-    assert "verify_snr_db" not in made.facts
-    assert made.notices == ()
 
 
 def test_a_graph_that_differs_is_refused(tmp_path: Path) -> None:
@@ -98,17 +99,11 @@ def test_a_negative_number_of_checks_is_refused() -> None:
         Onnxsim.Options(check_n=-1)
 
 
-def test_the_terminal_stays_clean(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    """A reporter owns the terminal."""
-    _simplified(exported(separator(), tmp_path / "export"), tmp_path / "graph")
-    assert capfd.readouterr() == ("", "")
-
-
-def test_a_file_of_the_same_name_is_not_imported(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_without_a_check_nothing_is_claimed_or_printed(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """The library runs in a process of its own, whatever lies in the working folder."""
-    (tmp_path / "onnxsim.py").write_text("raise RuntimeError('wrong file')")
-    monkeypatch.chdir(tmp_path)
-    source = exported(separator(), tmp_path / "export")
-    assert _simplified(source, tmp_path / "graph").facts["nodes"] < source.facts["nodes"]
+    """No input means no figure and no notice; the terminal belongs to a reporter."""
+    made = _simplified(exported(separator(), tmp_path / "export"), tmp_path / "graph", check_n=0)
+    assert "verify_snr_db" not in made.facts
+    assert made.notices == ()
+    assert capfd.readouterr() == ("", "")

@@ -1,0 +1,261 @@
+"""Qualcomm's compiler and emulator behind a process: what works, and every way to fail."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from plugins.runtime import qnn_library
+from plugins.runtime.qnn_failure import QnnFailure, failure_of
+from plugins.runtime.qnn_process import HtpDevice, available, compile_context, emulate
+from plugins.runtime.watched_child import ChildEnd, Limits, run_watched
+
+REASON = available()
+needs_qnn = pytest.mark.skipif(REASON is not None, reason=str(REASON))
+
+
+def tiny(path: Path) -> Path:
+    """Write a convolution with a ReLU as an ONNX file."""
+    weight = np.random.default_rng(0).normal(size=(8, 4, 3, 1)).astype(np.float32)
+    nodes = [
+        helper.make_node("Conv", ["x", "weight"], ["hidden"], pads=[1, 0, 1, 0], name="conv"),
+        helper.make_node("Relu", ["hidden"], ["y"], name="relu"),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "tiny",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 4, 64, 8])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 8, 64, 8])],
+        [numpy_helper.from_array(weight, "weight")],
+    )
+    opset = [helper.make_opsetid("", 20)]
+    onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=10), path)
+    return path
+
+
+@needs_qnn
+def test_compiles_and_emulates(tmp_path: Path) -> None:
+    """One partition, nothing on the CPU, and the emulator agrees with the CPU in FP16."""
+    onnxruntime = pytest.importorskip("onnxruntime")
+    model = tiny(tmp_path / "tiny.onnx")
+    told: list[tuple[str, float]] = []
+    compiled = compile_context(
+        model,
+        tmp_path / "tiny_ctx.onnx",
+        folder=tmp_path,
+        progress=lambda message, elapsed: told.append((message, elapsed)),
+    )
+    assert (compiled.partitions, compiled.left, compiled.ends) == (1, (), 0)
+    assert compiled.nodes == 2
+    assert compiled.binary_bytes == sum(path.stat().st_size for path in compiled.binaries) > 0
+    assert compiled.peak_rss_bytes > 10**7
+    assert told
+    assert told[0][1] < 5
+
+    chunks = np.random.default_rng(1).normal(size=(3, 1, 4, 64, 8)).astype(np.float32)
+    np.savez(tmp_path / "in.npz", x=chunks)
+    emulated = emulate(compiled.path, tmp_path / "in.npz", tmp_path / "out.npz", folder=tmp_path)
+    assert len(emulated.seconds_per_chunk) == 3
+    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+    with np.load(emulated.outputs) as outputs:
+        assert outputs["y"].shape == (3, 1, 8, 64, 8)
+        for chunk, actual in zip(chunks, outputs["y"], strict=True):
+            (expected,) = session.run(["y"], {"x": chunk})
+            error = np.sum((expected - actual) ** 2)
+            assert 10 * np.log10(np.sum(expected**2) / error) > 50
+    assert not list(tmp_path.glob("qnn-*"))
+
+
+@needs_qnn
+def test_compiling_twice_replaces(tmp_path: Path) -> None:
+    """A context that is there already does not stand in the way."""
+    model = tiny(tmp_path / "tiny.onnx")
+    for mode in (0, 1):
+        compiled = compile_context(
+            model,
+            tmp_path / "tiny_ctx.onnx",
+            folder=tmp_path,
+            device=HtpDevice(finalization_mode=mode),
+        )
+    assert compiled.partitions == 1
+
+
+@needs_qnn
+def test_a_model_that_cannot_be_read(tmp_path: Path) -> None:
+    """What the library says reaches the message, with the name of the model."""
+    (tmp_path / "broken.onnx").write_bytes(b"not a graph")
+    with pytest.raises(QnnFailure, match=r"compiling `broken.onnx`") as failure:
+        compile_context(tmp_path / "broken.onnx", tmp_path / "ctx.onnx", folder=tmp_path)
+    assert failure.value.cause == "refused"
+
+
+@needs_qnn
+def test_the_time_limit(tmp_path: Path) -> None:
+    """A limit too short for anything stops the child and says which limit it was."""
+    with pytest.raises(QnnFailure, match=r"longer than 0.05 s") as failure:
+        compile_context(
+            tiny(tmp_path / "tiny.onnx"),
+            tmp_path / "ctx.onnx",
+            folder=tmp_path,
+            limits=Limits(seconds=0.05),
+        )
+    assert failure.value.cause == "timeout"
+    assert not list(tmp_path.glob("qnn-*"))
+
+
+def test_a_missing_library_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The install command stands in the reason, and nothing is started."""
+    find = qnn_library.importlib.util.find_spec
+    monkeypatch.setattr(
+        "importlib.util.find_spec", lambda name: None if name == "onnxruntime_qnn" else find(name)
+    )
+    reason = available()
+    assert reason is not None
+    assert "pip install" in reason
+    with pytest.raises(QnnFailure) as failure:
+        compile_context(tmp_path / "m.onnx", tmp_path / "c.onnx", folder=tmp_path)
+    assert failure.value.cause == "missing"
+
+
+def python(code: str) -> list[str]:
+    """Return the command that runs `code`."""
+    return [sys.executable, "-c", textwrap.dedent(code)]
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="memory is watched through /proc")
+def test_the_memory_limit_counts_grandchildren(tmp_path: Path) -> None:
+    """A grandchild that takes 300 MB breaks a limit of 150 MB, and dies with the child."""
+    code = f"""
+        import subprocess, sys
+        subprocess.run([sys.executable, "-c",
+            "import os, time; open({str(tmp_path / "pid")!r}, 'w').write(str(os.getpid()));"
+            "kept = b'x' * 300_000_000; time.sleep(60)"])
+        """
+    end = run_watched(python(code), limits=Limits(60, 150_000_000), folder=tmp_path)
+    assert end.cause == "memory"
+    assert end.peak_rss_bytes > 150_000_000
+    assert end.seconds < 30
+    grandchild = Path("/proc", (tmp_path / "pid").read_text())
+    deadline = time.monotonic() + 5
+    while grandchild.exists() and time.monotonic() < deadline:
+        if "State:\tZ" in (grandchild / "status").read_text():
+            break  # dead, and only waiting for init to notice
+        time.sleep(0.05)
+    else:
+        assert not grandchild.exists()
+
+
+def test_progress_and_tail(tmp_path: Path) -> None:
+    """Marked lines reach the callback as they come; the others are kept for the log."""
+    code = """
+        import sys, time
+        print("@progress half way", file=sys.stderr, flush=True)
+        time.sleep(0.5)
+        print("noise", flush=True)
+        sys.exit(3)
+        """
+    told: list[str] = []
+    end = run_watched(
+        python(code), limits=Limits(20), folder=tmp_path, progress=lambda m, _: told.append(m)
+    )
+    assert (end.cause, end.code, end.tail) == ("exit", 3, "noise")
+    assert "half way" in told
+
+
+@pytest.mark.skipif(not hasattr(os, "killpg"), reason="POSIX signals")
+def test_an_interrupt_kills_the_child(tmp_path: Path) -> None:
+    """Ctrl-C in the parent leaves no child behind."""
+    code = f"""
+        import os, time
+        open({str(tmp_path / "pid")!r}, "w").write(str(os.getpid()))
+        time.sleep(60)
+        """
+
+    def interrupt() -> None:
+        while not (tmp_path / "pid").exists():
+            time.sleep(0.05)
+        signal.raise_signal(signal.SIGINT)
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    with pytest.raises(KeyboardInterrupt):
+        run_watched(python(code), limits=Limits(30), folder=tmp_path)
+    thread.join()
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((tmp_path / "pid").read_text()), 0)
+
+
+@pytest.mark.skipif(not hasattr(os, "killpg"), reason="POSIX signals")
+@pytest.mark.parametrize(
+    ("number", "words", "cause"),
+    [(signal.SIGSEGV, "SIGSEGV", "crash"), (signal.SIGKILL, "for memory", "memory")],
+)
+def test_a_death_is_translated(
+    tmp_path: Path, number: signal.Signals, words: str, cause: str
+) -> None:
+    """A crash of the library and the system's out-of-memory killer have a message each."""
+    code = f"import os; os.kill(os.getpid(), {int(number)})"
+    limits = Limits(20)
+    failure = failure_of(
+        "compiling `m.onnx`", run_watched(python(code), limits=limits, folder=tmp_path), limits, ""
+    )
+    assert words in failure.reason
+    assert failure.cause == cause
+
+
+def test_the_devices_memory_is_told_from_this_machines() -> None:
+    """QNN's error 1002 is about the phone, so the hint is about the graph."""
+    tail = "Failed to finalize QNN graph. Error code: 1002 QNN_COMMON_ERROR_MEM_ALLOC"
+    end = ChildEnd("exit", 1, tail, 10**9, 60.0)
+    failure = failure_of("compiling `m.onnx`", end, Limits(), "RuntimeError: no context")
+    assert failure.cause == "device_memory"
+    assert "1002" in str(failure)
+    assert "shorter chunk" in failure.hint
+
+
+@needs_qnn
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux tells a child of its parent's death")
+def test_a_killed_parent_takes_the_child_along(tmp_path: Path) -> None:
+    """Even SIGKILL of the parent, which cannot clean up, leaves no compiler running."""
+    code = """
+        import os, subprocess, sys, time
+        from plugins.runtime.qnn_child import _die_with_parent
+        if sys.argv[1:]:
+            _die_with_parent()
+            print(os.getpid(), flush=True)
+            time.sleep(60)
+        else:
+            subprocess.run([sys.executable, "-c", os.environ["CODE"], "child"])
+        """
+    source = textwrap.dedent(code)
+    root = str(Path(__file__).parents[3])
+    parent = subprocess.Popen(
+        [sys.executable, "-c", source],
+        env={**os.environ, "CODE": source, "PYTHONPATH": root},
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=tmp_path,
+    )
+    with parent:
+        assert parent.stdout is not None
+        child = int(parent.stdout.readline())
+        parent.kill()
+        parent.wait()
+        deadline = time.monotonic() + 5
+        while time.monotonic() < deadline:
+            status = Path("/proc", str(child), "status")
+            if not status.exists() or "State:\tZ" in status.read_text():
+                return
+            time.sleep(0.05)
+    pytest.fail(f"the child {child} outlived its parent")
