@@ -13,8 +13,9 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from core.config import SLOTS, Mode, Recipe, group_of, read_recipes, register
+from core.config import SLOTS, Mode, group_of, register
 from core.errors import LuthierError
+from core.recipes import Recipe, name_of, read_recipes
 from core.registry import Registry, discover
 from core.translate import FOREIGN, translate
 
@@ -129,7 +130,7 @@ def _given_recipes(arguments: list[str]) -> tuple[list[str], list[str]]:
         key, _, value = argument.partition("=")
         if key == "recipe" and value.endswith((".yaml", ".yml")):
             given.append(value)
-            arguments[index] = f"recipe={Path(value).name.removesuffix('.yaml').replace('.', '_')}"
+            arguments[index] = f"recipe={name_of(Path(value))}"
     return arguments, given
 
 

@@ -1,43 +1,32 @@
-"""Hydra's side: the schema of every plugin, presets of every distribution, recipes as a group.
-
-A recipe names one plugin per slot. `bridge` turns that short form into Hydra's defaults list:
-
-    model: htdemucs                                       ->  override /model: htdemucs
-    chunker: {plugin: overlap_add, length: 44100}         ->  override /chunker: ... and its options
-    graph: [onnxsim]                                      ->  override /graph: [onnxsim]
-"""
+"""Hydra's side: the top level of the config, and the schemas, presets and recipes it composes."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.config_store import ConfigStore
 from hydra.core.plugins import Plugins
 from hydra.plugins.search_path_plugin import SearchPathPlugin
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
+from omegaconf import OmegaConf
 
 from core import options
-from core.errors import ConfigError, did_you_mean
 from core.registry import Registry
 from core.values import Target
+
+if TYPE_CHECKING:
+    from core.recipes import Recipe
 
 __all__ = [
     "PLURAL",
     "SLOTS",
     "Measure",
     "Mode",
-    "Recipe",
     "Settings",
-    "bridge",
     "group_of",
-    "read_recipes",
     "register",
 ]
 
@@ -105,82 +94,10 @@ class Settings:
     reporter: Any = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class Recipe:
-    """A recipe file: its name, its one line, and its content as Hydra takes it."""
-
-    name: str
-    title: str
-    file: Path
-    node: dict[str, Any]
-
-
-def read_recipes(folders: Iterable[Path], given: Iterable[str] = ()) -> dict[str, Recipe]:
-    """Read every recipe of `folders`, and the files that `given` names by their path."""
-    files = [file for folder in folders for file in sorted(folder.glob("*.yaml"))]
-    recipes: dict[str, Recipe] = {}
-    for file in (*files, *map(Path, given)):
-        name = file.name.removesuffix(".yaml").replace(".", "_")
-        if name in recipes and file not in map(Path, given):
-            raise ConfigError(
-                f"two recipes are named `{name}`", f"{recipes[name].file}", f"{file}", "rename one"
-            )
-        recipes[name] = bridge(name, file)
-    return recipes
-
-
-def bridge(name: str, file: Path) -> Recipe:
-    """Read one recipe and turn its short form into Hydra's defaults list."""
-    try:
-        raw = OmegaConf.load(file)
-    except FileNotFoundError:
-        raise ConfigError(f"recipe `{file}` does not exist") from None
-    except (YAMLError, OmegaConfBaseException, UnicodeDecodeError, OSError) as error:
-        raise ConfigError(f"recipe `{name}` cannot be read", f"file: {file}", str(error)) from error
-    if not isinstance(raw, DictConfig):
-        raise ConfigError(f"recipe `{name}` is not a mapping of stages to plugins", f"file: {file}")
-    given: dict[str, Any] = OmegaConf.to_container(raw)  # type: ignore[assignment]  # a mapping
-    known = [*Settings.__dataclass_fields__, "defaults", "hydra"]
-    node: dict[str, Any] = {}
-    defaults = list(given.pop("defaults", []))
-    for key, value in given.items():
-        if key not in known:
-            raise ConfigError(
-                f"recipe `{name}` has the unknown key `{key}`",
-                f"file: {file}",
-                did_you_mean(key, known),
-                f"keys: {', '.join(sorted(known))}",
-            )
-        choice, values = _choice(key, value)
-        if choice is not None:
-            defaults.append({f"override /{group_of(key)}": choice})
-        if values is not None:
-            node[key] = values
-    return Recipe(
-        name, str(given.get("title", "")), file, {"defaults": [*defaults, "_self_"], **node}
-    )
-
-
 def group_of(slot: str) -> str:
     """Return the group that Hydra chooses a slot from: `dataset@calibration` for `calibration`."""
     kind = SLOTS.get(slot, slot)
     return slot if kind == slot else f"{kind}@{slot}"
-
-
-def _choice(key: str, value: Any) -> tuple[Any, Any]:
-    """Split the value of a recipe's key into what Hydra chooses and what it merges."""
-    if key in ("target", "precision") and isinstance(value, str):
-        return value, None
-    if key not in SLOTS:
-        return None, value
-    if key in PLURAL:
-        if isinstance(value, Mapping):
-            return list(value), {k: v for k, v in value.items() if v}
-        return ([value] if isinstance(value, str) else list(value or [])), None
-    if isinstance(value, Mapping):
-        values = {k: v for k, v in value.items() if k != options.PLUGIN_KEY}
-        return value.get(options.PLUGIN_KEY), values
-    return value, None
 
 
 def register(registry: Registry, recipes: Mapping[str, Recipe]) -> None:
@@ -202,6 +119,8 @@ def register(registry: Registry, recipes: Mapping[str, Recipe]) -> None:
             provider=entry.distribution,
         )
     for recipe in recipes.values():
+        for (group, name), node in recipe.choices.items():
+            store.store(group=group, name=name, node=node, provider=str(recipe.file))
         store.store(
             group="recipe",
             name=recipe.name,

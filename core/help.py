@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from core.config import Recipe
+from core.recipes import Recipe
 
 __all__ = ["page"]
 

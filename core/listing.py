@@ -9,8 +9,8 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from rich.table import Table
 
-from core.config import Recipe
 from core.kinds import KINDS
+from core.recipes import Recipe
 from core.registry import Entry, Registry
 
 __all__ = ["presets", "show"]

@@ -14,6 +14,7 @@ import json
 import platform
 import sys
 from collections.abc import Iterable
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -52,13 +53,17 @@ def of_plugin(plugin: Plugin[Any]) -> dict[str, Any]:
         "plugin": cls.name,
         "version": cls.version,
         "source": source_digest(cls.__module__),
-        "options": json.loads(json.dumps(options, sort_keys=True, default=str)),
+        "options": json.loads(json.dumps(options, sort_keys=True, default=_plain)),
         "libraries": {
             lib.distribution or lib.module: _version(lib.distribution or lib.module)
             for lib in cls.libraries
         },
         "platform": f"{sys.platform}-{platform.machine()}",
     }
+
+
+def _plain(value: object) -> str:
+    return value.name if isinstance(value, Enum) else str(value)
 
 
 def _version(distribution: str) -> str:

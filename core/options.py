@@ -21,12 +21,14 @@ __all__ = ["PLUGIN_KEY", "OptionDoc", "build", "describe", "from_target", "schem
 PLUGIN_KEY = "plugin"
 
 
-def from_target(fact: str) -> Any:
+def from_target(fact: str, default: str | float | None = None) -> Any:
     """Return the default of an option that the target's YAML provides under `facts`.
 
-    The type is Any because OmegaConf resolves the interpolation to the field's own type.
+    `default` is taken for targets that do not give the fact; without one, they are refused. The
+    type is Any because OmegaConf resolves the interpolation to the field's own type.
     """
-    return f"${{target.facts.{fact}}}"
+    path = f"target.facts.{fact}"
+    return f"${{{path}}}" if default is None else f"${{oc.select:{path},{default}}}"
 
 
 def schema(entry: Entry) -> DictConfig:
@@ -124,7 +126,7 @@ def _default(option: dataclasses.Field[Any]) -> str:
         return "required"
     if isinstance(option.default, enum.Enum):
         return option.default.name
-    if isinstance(option.default, str) and option.default.startswith("${target.facts."):
+    if isinstance(option.default, str) and "target.facts." in option.default:
         return "from the target"
     return str(option.default)
 

@@ -48,7 +48,7 @@ def make_plan(assembly: Assembly, registry: Registry, store: Store) -> Plan:
     for step in lay_out(bench):
         unknown = [name for name in step.inputs if name not in known]
         if unknown:
-            planned.append(Planned(step, False, f"its input `{unknown[0]}` is not made yet"))
+            planned.append(Planned(step, False, f"after {unknown[0]}"))
             continue
         material = step.material(known)
         artifact = store.find(step.name, material)

@@ -20,6 +20,7 @@ from omegaconf.errors import (
 
 from core.config import SLOTS, Settings
 from core.errors import ConfigError, did_you_mean
+from core.recipes import OWN
 
 __all__ = ["FOREIGN", "translate"]
 
@@ -62,7 +63,7 @@ def _missing(error: MissingConfigException) -> ConfigError:
     """`recipe=typo`, or any other choice of a group that does not exist."""
     wanted = error.missing_cfg_file or ""
     group, _, name = wanted.rpartition("/")
-    options = [o for o in error.options or [] if o != "schema"]
+    options = [o for o in error.options or [] if o != "schema" and not o.startswith(OWN)]
     return ConfigError(
         f"no {group or 'config'} is named `{name}`",
         did_you_mean(name, options),

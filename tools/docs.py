@@ -11,10 +11,11 @@ import sys
 from pathlib import Path
 
 from core import hooks
-from core.config import SLOTS, Measure, read_recipes
+from core.config import SLOTS, Measure
 from core.kinds import KINDS
 from core.listing import presets
 from core.options import OptionDoc, describe
+from core.recipes import read_recipes
 from core.registry import Registry, discover
 
 ROOT = Path(__file__).parent.parent

@@ -138,8 +138,9 @@ class _OverlapAddJoiner(Joiner):
             start, stop = (_scaled(p[axis], scaled, length) for p in (window.start, window.stop))
             # demucs weighs a short piece with the start of the triangle, wherever it lay.
             weight = _triangle(scaled, self._options.power)[: stop - start]
-            skip = min(_scaled(_before(window, axis, length), scaled, length),
-                       scaled - (stop - start))
+            skip = min(
+                _scaled(_before(window, axis, length), scaled, length), scaled - (stop - start)
+            )
             self._sums[name][..., start:stop] += weight * output[..., skip : skip + stop - start]
             self._weights[name][start:stop] += weight
 

@@ -83,7 +83,8 @@ def _below(path: Path) -> list[Path]:
     files = sorted(f for f in path.rglob("*") if f.suffix.lower() in ENDINGS and f.is_file())
     if not files:
         raise InputError(
-            f"no audio files are below `{path}`", f"looked for: {' '.join(ENDINGS)}",
+            f"no audio files are below `{path}`",
+            f"looked for: {' '.join(ENDINGS)}",
             "give an audio file or a folder of them: dataset.path=...",
         )
     return files

@@ -81,7 +81,8 @@ class Musdb(AudioDataset[MusdbOptions]):
         mixtures = sorted((root / _PART[split]).glob("*/mixture.wav"))
         if not mixtures:
             raise InputError(
-                f"`{root}` is not a MUSDB18-HQ folder" if root.exists()
+                f"`{root}` is not a MUSDB18-HQ folder"
+                if root.exists()
                 else f"`{root}` does not exist",
                 f"expected: {root / _PART[split]}/<song>/mixture.wav, drums.wav, bass.wav, ...",
                 "get the WAV edition: https://zenodo.org/records/3338373",

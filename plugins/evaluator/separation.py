@@ -104,7 +104,12 @@ def _seams(played: Played, signature: Signature) -> Iterator[Metric]:
         value = seam_error(energy, played.windows)
         if value is not None:
             yield Metric(
-                "seam_error", value, "dB", played.device, f"{played.item.name}: {stem}", "lower",
+                "seam_error",
+                value,
+                "dB",
+                played.device,
+                f"{played.item.name}: {stem}",
+                "lower",
                 "error where windows meet over error between, against FP32 PyTorch "
                 "with the training window",
             )

@@ -23,9 +23,9 @@ class NoExport(Exporter[NoOptions]):
 
     def run(
         self,
-        model: TorchModel,  # noqa: ARG002  # the kind's signature, here and below
-        feeds: Tensors,  # noqa: ARG002
-        work: Work,  # noqa: ARG002
+        model: TorchModel,  # the kind's signature, here and below
+        feeds: Tensors,
+        work: Work,
     ) -> Made:
         """Never called, whatever it is given: the stage passes its input on."""
         raise TypeError("exporter `none` passes its input on and is never run")

@@ -28,9 +28,7 @@ class Onnx(OnnxExporter):
     name = "onnx"
     Options = OnnxOptions
 
-    def trace(
-        self, model: TorchModel, arguments: tuple[torch.Tensor, ...], file: Path
-    ) -> None:
+    def trace(self, model: TorchModel, arguments: tuple[torch.Tensor, ...], file: Path) -> None:
         """Trace `model.core`; branches and loops become those that the example takes."""
         import torch
 

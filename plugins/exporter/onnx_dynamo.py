@@ -20,9 +20,7 @@ class OnnxDynamo(OnnxExporter):
     name = "onnx_dynamo"
     libraries = (*OnnxExporter.libraries, Library("onnxscript", "pip install onnxscript"))
 
-    def trace(
-        self, model: TorchModel, arguments: tuple[torch.Tensor, ...], file: Path
-    ) -> None:
+    def trace(self, model: TorchModel, arguments: tuple[torch.Tensor, ...], file: Path) -> None:
         """Export `model.core`; raises where the code branches on the values of a tensor."""
         import torch
 

@@ -73,15 +73,21 @@ class Onnxsim(Graph[OnnxsimOptions]):
         notices: tuple[Notice, ...] = ()
         unknown = free_axes(before.graph, self.options.sizes)
         if self.options.check_n and unknown:
-            notices = (Notice(
-                "warning",
-                f"the simplified graph was not compared with the one before: the length of "
-                f"`{unknown[0]}` is free (graph.onnxsim.sizes gives one)",
-            ),)
+            notices = (
+                Notice(
+                    "warning",
+                    f"the simplified graph was not compared with the one before: the length of "
+                    f"`{unknown[0]}` is free (graph.onnxsim.sizes gives one)",
+                ),
+            )
         elif self.options.check_n:
             facts["verify_snr_db"] = check_same(
-                Path(artifact.path), path, self.options.check_n, self.options.tolerance_db,
-                self.options.sizes, work.progress,
+                Path(artifact.path),
+                path,
+                self.options.check_n,
+                self.options.tolerance_db,
+                self.options.sizes,
+                work.progress,
             )
         return Made(path, artifact.format, artifact.precision, facts, notices)
 
@@ -106,12 +112,15 @@ class Onnxsim(Graph[OnnxsimOptions]):
             # owns. `-P` keeps a file of the working folder from being imported in its place.
             child = subprocess.run(  # noqa: S603  # this Python, and a program of ours
                 [sys.executable, "-P", "-c", PROGRAM, json.dumps(call)],
-                capture_output=True, text=True, check=False,
+                capture_output=True,
+                text=True,
+                check=False,
             )
             if child.returncode:
                 lines = child.stderr.strip().splitlines() or [f"exit code {child.returncode}"]
                 raise StageError(
-                    "onnxsim cannot simplify the graph", lines[-1][:200],
+                    "onnxsim cannot simplify the graph",
+                    lines[-1][:200],
                     "leave the stage out: graph=[]",
                 )
             model = onnx.load(str(target))

@@ -21,6 +21,7 @@ from core import (
     TensorSpec,
     TorchModel,
     Work,
+    from_target,
     hookimpl,
 )
 from core.material import file_digest
@@ -51,7 +52,7 @@ class HTDemucsOptions:
     """Which pretrained model: any name that demucs knows, or `hf://namespace/name`."""
     fallback: str | None = "bundled"
     """What to take when the pretrained weights cannot be fetched; `null` makes that an error."""
-    layout: Layout = Layout.plain
+    layout: Layout = from_target("layout", default="plain")
     """`plain` keeps demucs's own layers; `npu` is the same network in four dimensions, which
     mobile NPUs compile."""
     seed: int = 0

@@ -18,8 +18,17 @@ if TYPE_CHECKING:
 #: What overflows 65,504, or loses a small variance, when it is computed in FP16. Reported for
 #: HTDemucs by several projects; every one of them sums or squares.
 KEPT = (
-    "Softmax", "Pow", "Sqrt", "ReduceMean", "ReduceSum", "ReduceSumSquare", "ReduceL2",
-    "ReduceLogSumExp", "InstanceNormalization", "GroupNormalization", "LayerNormalization",
+    "Softmax",
+    "Pow",
+    "Sqrt",
+    "ReduceMean",
+    "ReduceSum",
+    "ReduceSumSquare",
+    "ReduceL2",
+    "ReduceLogSumExp",
+    "InstanceNormalization",
+    "GroupNormalization",
+    "LayerNormalization",
 )
 LARGEST = 65504.0
 
@@ -50,7 +59,7 @@ class Fp16(Quantizer[Fp16Options]):
     def run(
         self,
         artifact: Artifact,
-        calibration: Calibration,  # noqa: ARG002  # a float type needs none
+        calibration: Calibration,  # a float type needs none
         work: Work,
     ) -> Made:
         """Convert the graph; its inputs and outputs stay FP32, so a host feeds it as before."""
@@ -67,9 +76,16 @@ class Fp16(Quantizer[Fp16Options]):
         path = work.folder / "model.onnx"
         save(model, path)
         work.progress(2, 2)
-        notices = (Notice(
-            "warning", f"{clipped} weight(s) beyond ±{LARGEST:,.0f} were clipped to it by FP16"
-        ),) if clipped else ()
+        notices = (
+            (
+                Notice(
+                    "warning",
+                    f"{clipped} weight(s) beyond ±{LARGEST:,.0f} were clipped to it by FP16",
+                ),
+            )
+            if clipped
+            else ()
+        )
         return Made(path, "onnx", "fp16", facts, notices)
 
 
@@ -107,7 +123,8 @@ def _too_large(model: onnx.ModelProto) -> int:
 
     return sum(
         int(np.count_nonzero(np.abs(numpy_helper.to_array(tensor)) > LARGEST))
-        for tensor in model.graph.initializer if tensor.data_type == TensorProto.FLOAT
+        for tensor in model.graph.initializer
+        if tensor.data_type == TensorProto.FLOAT
     )
 
 
@@ -115,10 +132,12 @@ def _facts(model: onnx.ModelProto) -> dict[str, Fact]:
     """Count the nodes that give FP16 and those that give FP32, without the casts between them."""
     from onnx import TensorProto
 
-    types = {v.name: v.type.tensor_type.elem_type
-             for v in (*model.graph.value_info, *model.graph.output)}
-    given = [types.get(n.output[0]) for n in model.graph.node
-             if n.op_type not in ("Cast", "Constant")]
+    types = {
+        v.name: v.type.tensor_type.elem_type for v in (*model.graph.value_info, *model.graph.output)
+    }
+    given = [
+        types.get(n.output[0]) for n in model.graph.node if n.op_type not in ("Cast", "Constant")
+    ]
     return {
         "nodes": len(model.graph.node),
         "float16_nodes": given.count(TensorProto.FLOAT16),

@@ -18,9 +18,9 @@ class NoQuantizer(Quantizer[NoOptions]):
 
     def run(
         self,
-        artifact: Artifact,  # noqa: ARG002  # the kind's signature, here and below
-        calibration: Calibration,  # noqa: ARG002
-        work: Work,  # noqa: ARG002
+        artifact: Artifact,  # the kind's signature, here and below
+        calibration: Calibration,
+        work: Work,
     ) -> Made:
         """Never called: the stage passes its input on."""
         raise TypeError("quantizer `none` passes its input on and is never run")

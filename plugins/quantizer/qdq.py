@@ -28,6 +28,7 @@ from plugins.quantizer.onnx_graph import (
 )
 from plugins.quantizer.onnx_graph.calibrate import Method, Ranges, collect
 from plugins.quantizer.onnx_graph.qdq_graph import facts_of, prepared, quiet
+from plugins.quantizer.onnx_graph.qnn_ranges import edge_tensors, qnn_overrides
 
 if TYPE_CHECKING:
     import onnx
@@ -68,6 +69,9 @@ class QdqOptions:
     wide: list[str] = field(default_factory=list)
     """Activations that get 16 bits among 8-bit ones: operators (LayerNormalization: what it puts
     out) or patterns of tensor names (*/norm1/*). Conversions are added around them."""
+    edges: int = 0
+    """Layers from an input or output within which activations get 16 bits among 8-bit ones: what
+    is far louder at its peaks than on average loses most there. 0 for none."""
     exclude: list[str] = field(default_factory=list)
     """What stays in float: operators or patterns of node names."""
 
@@ -75,6 +79,8 @@ class QdqOptions:
         """Raise ValueError for a number that cannot be."""
         if self.windows < 1:
             raise ValueError(f"`windows` cannot be {self.windows}; ranges need at least 1")
+        if self.edges < 0:
+            raise ValueError(f"`edges` cannot be {self.edges}; it counts layers, from 0")
         if not 50 < self.percentile <= 100:  # noqa: PLR2004  # half of the values, all of them
             raise ValueError(f"`percentile` cannot be {self.percentile}; it is above 50, up to 100")
 
@@ -113,8 +119,12 @@ class Qdq(Quantizer[QdqOptions]):
             model = prepared(model, Path(scratch))
             config = self._config(model)
             ranges = collect(
-                Path(scratch) / "float.onnx", calibration, config.op_types_to_quantize,
-                self.options.method, self.options.percentile, work.progress,
+                Path(scratch) / "float.onnx",
+                calibration,
+                config.op_types_to_quantize,
+                self.options.method,
+                self.options.percentile,
+                work.progress,
             )
             work.progress(calibration.count, calibration.count, "quantising the graph")
             quantised = _quantised(model, config, ranges)
@@ -135,13 +145,14 @@ class Qdq(Quantizer[QdqOptions]):
         wide: list[str] = []
         if options.activation is Activation.uint8:
             wide = tensors_matching(model, options.wide, "wide")
+            wide += edge_tensors(model, options.edges) if options.edges else []
         return get_qnn_qdq_config(
             model,
             None,  # its reader of calibration data: the ranges are collected beside it
             activation_type=QuantType[options.activation.value],
             weight_type=QuantType[options.weight.value],
             per_channel=options.per_channel,
-            init_overrides={name: [{"quant_type": QuantType.QUInt16}] for name in wide},
+            init_overrides=qnn_overrides(model, wide),
             nodes_to_exclude=nodes_matching(model, options.exclude, "exclude"),
         )
 
@@ -155,9 +166,16 @@ def _quantised(model: onnx.ModelProto, config: Any, ranges: Ranges) -> onnx.Mode
     from onnxruntime.quantization import QDQQuantizer
 
     quantizer = QDQQuantizer(
-        model, config.per_channel, config.reduce_range, config.weight_type,
-        config.activation_type, ranges.tensors, config.nodes_to_quantize or [],
-        config.nodes_to_exclude or [], config.op_types_to_quantize, config.extra_options,
+        model,
+        config.per_channel,
+        config.reduce_range,
+        config.weight_type,
+        config.activation_type,
+        ranges.tensors,
+        config.nodes_to_quantize or [],
+        config.nodes_to_exclude or [],
+        config.op_types_to_quantize,
+        config.extra_options,
     )
     quantizer.quantize_model()
     quantised: onnx.ModelProto = quantizer.model.model

@@ -50,6 +50,7 @@ class Terminal(Reporter[TerminalOptions]):
         self._task: TaskID | None = None
         self._waiting: threading.Timer | None = None
         self._name_width = 0
+        self._saved: dict[str, str] = {}
 
     @property
     def console(self) -> Console:
@@ -126,9 +127,13 @@ class Terminal(Reporter[TerminalOptions]):
     def luthier_run_finished(self, record: RunRecord, folder: str) -> None:
         """Show the summary."""
         del folder
+        from pathlib import PurePosixPath
+
         from plugins.reporter.closing import show
 
         self._stop()
+        parts = [PurePosixPath(saved.path).parts for saved in record.saved]
+        self._saved = {part[0]: part[0] for part in parts if len(part) > 1}
         show(record, self.console)
 
     @hookimpl
@@ -137,7 +142,7 @@ class Terminal(Reporter[TerminalOptions]):
         from pathlib import Path
 
         self._stop()
-        names = {"report.html": "report", "stems": "stems", "bundle": "bundle"}
+        names = {"report.html": "report", **self._saved, "bundle": "bundle"}
         lines = [(title, Path(folder, name)) for name, title in names.items()]
         lines = [(title, path) for title, path in lines if path.exists()] or [
             ("results", Path(folder))

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from core.values import Tensors
 
 
+#: How much of ONNX Runtime's own message an error carries; what follows is a stack of C++.
+REASON_LINES, REASON_WIDTH = 3, 300
+
+
 class Optimisation(Enum):
     """How far ONNX Runtime rewrites a graph when it opens it."""
 
@@ -52,7 +56,8 @@ class OnnxRuntimeSession(Session):
         settings.graph_optimization_level = getattr(
             onnxruntime.GraphOptimizationLevel, options.optimisation.value
         )
-        settings.log_severity_level = 3  # errors only: the rest is about its own optimisers
+        # Nothing on the terminal but what ends the process: errors arrive as exceptions too.
+        settings.log_severity_level = 4
         try:
             self._session = onnxruntime.InferenceSession(
                 str(path), sess_options=settings, providers=["CPUExecutionProvider"]
@@ -61,7 +66,7 @@ class OnnxRuntimeSession(Session):
             raise StageError(
                 f"ONNX Runtime {onnxruntime.__version__} cannot open `{path.name}` on the CPU",
                 f"at: {path}",
-                _reason(error),
+                *_reason(error),
                 "an operator that it lacks needs another opset (exporter.opset=20) or runtime",
             ) from error
         self._inputs = {i.name: i.type for i in self._session.get_inputs()}
@@ -84,7 +89,7 @@ class OnnxRuntimeSession(Session):
             given = (f"{n} {a.dtype} {'×'.join(map(str, a.shape))}" for n, a in known.items())
             raise StageError(
                 "ONNX Runtime cannot run the graph on these inputs",
-                _reason(error),
+                *_reason(error),
                 f"given: {', '.join(given)}",
                 f"the graph takes: {', '.join(f'{n} {t}' for n, t in self._inputs.items())}",
             ) from error
@@ -95,10 +100,11 @@ class OnnxRuntimeSession(Session):
         del self._session
 
 
-def _reason(error: Exception) -> str:
-    """Return the first line of an error without its `[ONNXRuntimeError] : 1 : FAIL :`."""
-    line = str(error).strip().partition("\n")[0]
-    return re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", line)[:300]
+def _reason(error: Exception) -> list[str]:
+    """Return an error's first lines without `[ONNXRuntimeError] : 1 : FAIL :` and blank ones."""
+    text = re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", str(error).strip())
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return [line[:REASON_WIDTH] for line in lines[:REASON_LINES]]
 
 
 class OnnxRuntime(Runtime[OnnxRuntimeOptions]):
@@ -112,7 +118,7 @@ class OnnxRuntime(Runtime[OnnxRuntimeOptions]):
     def open(
         self,
         artifact: Artifact,
-        model: Callable[[], TorchModel],  # noqa: ARG002  # the graph is all that it needs
+        model: Callable[[], TorchModel],  # the graph is all that it needs
         work: Work,
     ) -> Session:
         """Open the graph; raises StageError when ONNX Runtime cannot."""

@@ -75,7 +75,7 @@ class TorchRuntime(Runtime[TorchOptions]):
 
     def open(
         self,
-        artifact: Artifact,  # noqa: ARG002  # the model has been opened from it
+        artifact: Artifact,  # the model has been opened from it
         model: Callable[[], TorchModel],
         work: Work,
     ) -> Session:

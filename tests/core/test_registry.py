@@ -66,8 +66,8 @@ def test_a_broken_class_is_named_with_its_distribution(cls: object, said: str) -
 
 
 def test_a_misspelt_hook_is_an_error() -> None:
-    """pluggy alone would ignore it."""
-    misspelt = module(luthier_plugin=hookimpl(lambda: []))
+    """Pluggy alone would ignore it."""
+    misspelt = module(luthier_plugin=hookimpl(list))
     with pytest.raises(PluginError, match="luthier_plugin"):
         registry.discover({"visitor": misspelt})
 

@@ -69,7 +69,7 @@ class UpscalerModel(Model[NoOptions]):
         )
         return Made(target, "torch", "fp32", {"parameters": info.parameters}, model=info)
 
-    def open(self, artifact: Artifact, window: Mapping[str, int]) -> TorchModel:  # noqa: ARG002  # takes any size
+    def open(self, artifact: Artifact, window: Mapping[str, int]) -> TorchModel:  # takes any size
         """Build the network, which takes images of any size, whatever the window."""
         import torch
 

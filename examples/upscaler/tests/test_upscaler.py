@@ -107,6 +107,31 @@ class TestPsnr(EvaluatorSuite):
         assert found["psnr_to_fp32"] == 100
 
 
+@pytest.mark.parametrize("kind", range(5), ids=["none", "sub", "up", "average", "paeth"])
+def test_every_png_filter_is_undone(kind: int, tmp_path: Path, monkeypatch) -> None:
+    """A file whose rows are filtered, as other programs write them, gives the same pixels."""
+    pixels = np.random.default_rng(0).integers(0, 256, (6, 7, 3))
+    left, up, corner = (np.pad(pixels, ((1, 0), (1, 0), (0, 0)))[s] for s in _NEIGHBOURS)
+    straight = left + up - corner
+    near = [np.abs(straight - p) for p in (left, up, corner)]
+    paeth = np.select(
+        [(near[0] <= near[1]) & (near[0] <= near[2]), near[1] <= near[2]], [left, up], corner
+    )
+    predicted = [0, left, up, (left + up) // 2, paeth][kind]
+    rows = ((pixels - predicted) % 256).astype(np.uint8).reshape(6, -1)
+    filtered = np.concatenate([np.full((6, 1), kind, np.uint8), rows], axis=1).tobytes()
+    real = png.zlib.compress
+    with monkeypatch.context() as patch:
+        patch.setattr(png.zlib, "compress", lambda _: real(filtered))
+        png.write(np.zeros((3, 6, 7), np.float32), tmp_path / "filtered.png")
+    read = png.read(tmp_path / "filtered.png")
+    np.testing.assert_array_equal(np.round(read * 255).transpose(1, 2, 0), pixels)
+
+
+#: Where the pixel to the left, above, and above to the left lie in a padded image.
+_NEIGHBOURS = (np.s_[1:, :-1], np.s_[:-1, 1:], np.s_[:-1, :-1])
+
+
 def test_bicubic_is_pytorchs() -> None:
     """The baseline is the enlargement that PyTorch calls bicubic."""
     import torch

@@ -19,8 +19,19 @@ __all__ = ["ENDINGS", "Sound", "read"]
 
 #: What the libsndfile inside `soundfile` reads (1.2, checked file by file).
 ENDINGS = (
-    ".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".aifc", ".au", ".caf",
-    ".w64", ".rf64",
+    ".wav",
+    ".flac",
+    ".ogg",
+    ".oga",
+    ".opus",
+    ".mp3",
+    ".aiff",
+    ".aif",
+    ".aifc",
+    ".au",
+    ".caf",
+    ".w64",
+    ".rf64",
 )
 #: Hz. A damaged header can hold any number, and resampling from it would fill the memory.
 RATES = (1_000, 768_000)
@@ -69,8 +80,10 @@ def read(path: Path) -> Sound:
         ) from error
     if not RATES[0] <= rate <= RATES[1]:
         raise InputError(
-            f"`{path.name}` says that its sample rate is {rate} Hz", f"at: {path}",
-            f"possible: {RATES[0]} to {RATES[1]} Hz", "re-encode it at its true rate",
+            f"`{path.name}` says that its sample rate is {rate} Hz",
+            f"at: {path}",
+            f"possible: {RATES[0]} to {RATES[1]} Hz",
+            "re-encode it at its true rate",
         )
     broken = int(samples.size - np.isfinite(samples).sum())
     if broken:
@@ -97,6 +110,8 @@ def _check_whole(path: Path, file: SoundFile, frames: int) -> None:
             lost = f"{there} of {said} bytes are there"
     if lost:
         raise InputError(
-            f"`{path.name}` is cut short: {lost}", f"at: {path}",
-            "copy or download it again", f"or keep what is there: ffmpeg -i {path.name} rest.wav",
+            f"`{path.name}` is cut short: {lost}",
+            f"at: {path}",
+            "copy or download it again",
+            f"or keep what is there: ffmpeg -i {path.name} rest.wav",
         )

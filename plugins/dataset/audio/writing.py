@@ -24,7 +24,8 @@ class AudioDataset(Dataset[OptionsT]):
 
     axes = ("channel", "time")
     libraries = (
-        Library("soundfile", "pip install soundfile"), Library("scipy", "pip install scipy")
+        Library("soundfile", "pip install soundfile"),
+        Library("scipy", "pip install scipy"),
     )
 
     def save(
@@ -69,7 +70,8 @@ def _write(file: Path, samples: Array, rate: int) -> None:
         soundfile.write(file, samples.T, rate, "FLOAT" if peak >= 1 else "PCM_24")
     except (OSError, soundfile.LibsndfileError) as error:
         raise StageError(
-            f"`{file.name}` cannot be written: {error}", f"at: {file}",
+            f"`{file.name}` cannot be written: {error}",
+            f"at: {file}",
             "free some room, or choose another place: output=/path/to/folder",
         ) from error
 

@@ -76,16 +76,12 @@ class OnnxExporter(Exporter[ExportOptions]):
         del graph
         if self.options.verify:
             work.progress(2, 3, "comparing the graph with PyTorch")
-            facts["verify_snr_db"] = verify(
-                path, expected, feeds, self.options.tolerance_db
-            )
+            facts["verify_snr_db"] = verify(path, expected, feeds, self.options.tolerance_db)
         work.progress(3, 3)
         return Made(path, "onnx", "fp32", facts)
 
     @abstractmethod
-    def trace(
-        self, model: TorchModel, arguments: tuple[torch.Tensor, ...], file: Path
-    ) -> None:
+    def trace(self, model: TorchModel, arguments: tuple[torch.Tensor, ...], file: Path) -> None:
         """Write the ONNX graph of `model.core` to `file`, with the names of the signature."""
 
     def _untraceable(self, error: Exception) -> StageError:
@@ -97,9 +93,7 @@ class OnnxExporter(Exporter[ExportOptions]):
             "see the whole trace: hydra.verbose=true",
         )
 
-    def _name_shapes(
-        self, graph: onnx.ModelProto, model: TorchModel, expected: Tensors
-    ) -> None:
+    def _name_shapes(self, graph: onnx.ModelProto, model: TorchModel, expected: Tensors) -> None:
         """Write the lengths of the outputs, which a tracer leaves open after a computed reshape."""
         specs = model.info.signature.outputs
         for value in graph.graph.output:
@@ -138,9 +132,7 @@ def _arguments(model: TorchModel, feeds: Tensors) -> tuple[torch.Tensor, ...]:
     return tuple(torch.from_numpy(feeds[name]) for name in model.info.core_inputs)
 
 
-def free_axes(
-    name: str, specs: tuple[TensorSpec, ...], rank: int | None
-) -> dict[int, str]:
+def free_axes(name: str, specs: tuple[TensorSpec, ...], rank: int | None) -> dict[int, str]:
     """Return the axes of one core tensor that a window cuts, with a name for each.
 
     A tensor of the signature says so itself: an axis of any length has a string for its length,

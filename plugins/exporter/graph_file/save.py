@@ -36,7 +36,10 @@ def save(
         onnx.save(model, path)
         return
     onnx.save(
-        model, path, save_as_external_data=True, all_tensors_to_one_file=True,
+        model,
+        path,
+        save_as_external_data=True,
+        all_tensors_to_one_file=True,
         location=f"{path.name}.data",
     )
 
@@ -52,7 +55,10 @@ def clean(model: onnx.ModelProto) -> None:
     del model.metadata_props[:]
     del model.graph.metadata_props[:]
     for group in (
-        model.graph.node, model.graph.value_info, model.graph.input, model.graph.output,
+        model.graph.node,
+        model.graph.value_info,
+        model.graph.input,
+        model.graph.output,
         model.graph.initializer,
     ):
         for entry in group:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import warnings
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -96,7 +97,9 @@ def _read_th(path: Path) -> Checkpoint:
     from demucs.htdemucs import HTDemucs
 
     try:
-        with torch.serialization.safe_globals([HTDemucs, Fraction]):
+        with warnings.catch_warnings(), torch.serialization.safe_globals([HTDemucs, Fraction]):
+            # It warns of old pickle protocols, and then reads them or refuses them as it should.
+            warnings.simplefilter("ignore", UserWarning)
             package = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         reason = next((line for line in str(error).splitlines() if "GLOBAL" in line), "")

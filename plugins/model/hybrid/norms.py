@@ -54,10 +54,10 @@ class PlaneNorm(nn.Module):
 class FrequencyNorm(nn.Module):
     """Group norm of every frequency by itself, as one layer norm.
 
-    Music is 60 dB weaker at the top of the spectrum than at the bottom. A tensor of the rows'
-    variances, quantised with one scale for all, loses the weak rows: measured on a spectrum
-    that falls by 40 dB, 26 dB in 16 bits and nothing at all in 8. A layer norm keeps its
-    statistics in the NPU's accumulators: 47 dB in 16 bits.
+    Music is far weaker at the top of the spectrum than at the bottom. A tensor of the rows'
+    variances, quantised with one scale for all, loses the weak rows: with noise that falls by
+    59 dB over 512 rows, 26 dB are left in 16 bits and nothing in 8. A layer norm keeps its
+    statistics in the NPU's accumulators: 47 dB in 16 bits (onnxruntime-qnn 2.7.0, emulated).
     """
 
     def __init__(self, norm: nn.GroupNorm, frames: int) -> None:

@@ -1,7 +1,7 @@
 """Fetches demucs's pretrained models, in a process of its own that can be given up.
 
-The child answers whether the hub can be reached (5 s), then reads its files from the hub or from
-the local cache. The parent gives up when nothing was reached after `PATIENCE_S`: demucs's own
+The child asks whether the hub can be reached (3 s each), then reads its files from the hub or
+from the local cache. The parent gives up when nothing was reached after `PATIENCE_S`: demucs's own
 loader takes 25 s to fail without a network. Only safetensors come back.
 """
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["fetch"]
 
 PATIENCE_S = 12.0
-PROBE_S = 5.0
+PROBE_S = 3.0
 REACHED = "reached"
 
 

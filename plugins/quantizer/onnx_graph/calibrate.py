@@ -180,6 +180,10 @@ def _empty_histograms(
         edges = np.linspace(-edge, edge, bins + 1, dtype=np.float32)
         counts = np.zeros(bins, np.int64)
         collector.histogram_dict[name] = (
-            counts, edges, least.reshape(()), most.reshape(()), np.array(edge, np.float32)
+            counts,
+            edges,
+            least.reshape(()),
+            most.reshape(()),
+            np.array(edge, np.float32),
         )
     return collector

@@ -69,8 +69,11 @@ def _bypass(model: onnx.ModelProto) -> None:
         source = instead.get(name, name)
         return instead.get(source, source)
 
-    gone = {wide for wide, narrow in widened.items() if name_of(narrowed.get(narrow, "")) ==
-            name_of(wide)}
+    gone = {
+        wide
+        for wide, narrow in widened.items()
+        if name_of(narrowed.get(narrow, "")) == name_of(wide)
+    }
     _remove_casts(graph, gone)
     for node in graph.node:
         node.input[:] = [name_of(name) for name in node.input]

@@ -26,8 +26,13 @@ def prepared(model: onnx.ModelProto, scratch: Path) -> onnx.ModelProto:
 
     target, fused = scratch / "float.onnx", scratch / "fused.onnx"
     save(model, target)
-    if qnn_preprocess_model(target, fused, save_as_external_data=True,
-                            all_tensors_to_one_file=True, external_data_location="fused.data"):
+    if qnn_preprocess_model(
+        target,
+        fused,
+        save_as_external_data=True,
+        all_tensors_to_one_file=True,
+        external_data_location="fused.data",
+    ):
         save(cleaned(inferred(fused)), target)
     # Read again, because writing weights beside a graph takes them out of the model in memory.
     return onnx.load(str(target))

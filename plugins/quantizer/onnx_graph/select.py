@@ -57,7 +57,8 @@ def _matching(
     hits: set[str] = set()
     for entry in entries:
         found = {
-            name for name, (operator, own) in named.items()
+            name
+            for name, (operator, own) in named.items()
             if operator == entry or fnmatchcase(own, entry)
         }
         if not found and not onnx.defs.has(entry):

@@ -10,12 +10,14 @@ from rich.table import Table
 from rich.text import Text
 
 from plugins.reporter.reading import (
+    OVERALL,
     average,
+    costliest,
     decibels,
     duration,
     factor,
     others,
-    title_of,
+    stage_in_words,
     took_part,
     value,
 )
@@ -28,16 +30,22 @@ if TYPE_CHECKING:
 __all__ = ["show"]
 
 COLOURS = {"danger": "red", "warning": "yellow", "info": "blue"}
-#: The measures of the quality table, in order; the HTML report has them all.
-SHOWN = ("sdr", "sdr_drop", "si_sdr", "parity_snr", "seam_error")
-LABEL_WIDTH, COLUMN_WIDTH = 10, 12
+#: Columns that the measures of the quality table take, and the least that one label takes.
+MEASURE_WIDTH, LABEL_WIDTH = 21, 7
+GAP = 2
+#: Below this many columns a stage's name and its words share a cell.
+WIDE = 76
 
 
 def show(record: RunRecord, console: Console) -> None:
     """Print the error budget, the quality, the speed, the notices, and what ran where."""
     console.print()
     if record.budget:
-        console.print(_budget(record))
+        console.print(_budget(record, console.width))
+    verdict = costliest(record)
+    if verdict:
+        console.print(Text(verdict), soft_wrap=not console.is_terminal)
+    if record.budget or verdict:
         console.print()
     quality = _quality(record, console.width)
     if quality is not None:
@@ -58,39 +66,52 @@ def show(record: RunRecord, console: Console) -> None:
     console.print(Text(took_part(record), style="bold"), soft_wrap=not console.is_terminal)
 
 
-def _budget(record: RunRecord) -> Table:
-    table = _table("Error budget: SNR against FP32 PyTorch")
-    for heading, side in (("stage", "left"), ("SNR", "right"), ("measured on", "left")):
-        table.add_column(heading, justify="right" if side == "right" else "left", overflow="fold")
+def _budget(record: RunRecord, width: int) -> Table:
+    """Return a row per stage: its name, what it is in words, the SNR, and where it was measured."""
+    wide = width >= WIDE
+    table = _table("Error budget: SNR against FP32 PyTorch, higher is nearer")
+    table.add_column("stage", overflow="fold", no_wrap=wide)
+    if wide:
+        table.add_column("what was compared", overflow="fold")
+    table.add_column("SNR", justify="right", no_wrap=True)
+    table.add_column("measured on", overflow="fold")
     for line in record.budget:
         agrees = (
             ""
             if line.agreement_db is None
             else (f" (agrees with the CPU to {decibels(line.agreement_db)})")
         )
-        table.add_row(escape(line.stage), decibels(line.snr_db), escape(line.device + agrees))
+        words = stage_in_words(record, line)
+        about = [line.stage, words] if wide else [f"{words} ({line.stage})"]
+        table.add_row(*map(escape, about), decibels(line.snr_db), escape(line.device + agrees))
     return table
 
 
 def _quality(record: RunRecord, width: int) -> Table | None:
-    """Return measures as columns; a narrow terminal gets as many of them as it holds."""
+    """Return one row per measure; a narrow terminal gets as many labels as it holds."""
     mean = average(record.metrics)
     if mean is None:
         return None
-    names = [column.name for column in mean.columns]
-    fitting = max(1, (width - LABEL_WIDTH) // COLUMN_WIDTH)
-    chosen = ([name for name in SHOWN if name in names] or names[: len(SHOWN)])[:fitting]
-    table = _table("Quality" + (f", {mean.item.lower()}" if mean.item else ""))
-    table.add_column("", no_wrap=True)
-    for name in chosen:
-        column = mean.columns[names.index(name)]
-        unit = f"\n{column.unit}" if column.unit else ""
-        table.add_column(f"{title_of(name)}{unit}", justify="right")
-    for label, metrics in mean.rows.items():
-        cells = [metrics[names.index(name)] for name in chosen]
-        style = "bold" if label == "overall" else ""
-        table.add_row(escape(label), *(value(m, unit=False) if m else "-" for m in cells),
-                      style=style)  # fmt: skip
+    room = width - min(MEASURE_WIDTH, width // 2)
+    labels: list[str] = []
+    # What holds for everything comes first into the room, and last into the table.
+    for label in sorted(mean.rows, key=lambda label: label != OVERALL):
+        room -= max(LABEL_WIDTH, len(label)) + GAP
+        if room < 0 and labels:
+            break
+        labels.append(label)
+    table = _table("Quality" + (f", {mean.item[0].lower()}{mean.item[1:]}" if mean.item else ""))
+    left = len(mean.rows) - len(labels)
+    if left:
+        table.caption = f"{left} more column{'s' if left > 1 else ''} in the report"
+    table.add_column("", overflow="fold")
+    for label in (shown := [label for label in mean.rows if label in labels]):
+        table.add_column(escape(label), justify="right", overflow="fold",
+                         style="bold" if label == OVERALL else "")  # fmt: skip
+    for number, column in enumerate(mean.columns):
+        row = [mean.rows[label][number] for label in shown]
+        name = f"{column.title}, {column.unit}" if column.unit else column.title
+        table.add_row(escape(name), *(value(m, unit=False) if m else "-" for m in row))
     return table
 
 
@@ -112,4 +133,4 @@ def _speed(record: RunRecord) -> list[str]:
 
 def _table(title: str) -> Table:
     return Table(title=title, title_justify="left", title_style="bold", box=None,
-                 padding=(0, 2, 0, 0), header_style="dim")  # fmt: skip
+                 padding=(0, GAP, 0, 0), header_style="dim", caption_justify="left")  # fmt: skip

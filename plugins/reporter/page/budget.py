@@ -5,20 +5,20 @@ Positions are percentages of the width, so that a figure fits any screen without
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from plugins.reporter.page.markup import Html, el, join, legend, prose
-from plugins.reporter.reading import decibels
+from plugins.reporter.reading import costliest, decibels, signed, stage_in_words
 
 if TYPE_CHECKING:
     from core.record import BudgetLine, RunRecord
 
-__all__ = ["budget"]
+__all__ = ["ARROW", "budget"]
 
 STEP_DB = 20
 HIGHEST_DB = 140
+#: The numbers around it stay on its line.
+ARROW = "\N{NO-BREAK SPACE}→\N{NO-BREAK SPACE}"
 
 
 def budget(record: RunRecord) -> Html | None:
@@ -30,51 +30,47 @@ def budget(record: RunRecord) -> Html | None:
     every = [db for line in record.budget for db in (line.snr_db, *line.label_snr_db)]
     top = max(3 * STEP_DB, STEP_DB * -(-int(min(max(every), HIGHEST_DB)) // STEP_DB))
     plugins = {stage.name: stage.plugin for stage in record.stages}
-    before = [None, *(line.snr_db for line in chain)]
+    before = [None, *chain]
     rows = [
-        _budget_row(line, last, top, plugins.get(line.stage, ""))
+        _budget_row(record, line, last, top, plugins.get(line.stage, ""))
         for line, last in zip(chain, before, strict=False)
     ]
-    rows += [_budget_row(line, None, top, "") for line in alone]
+    rows += [_budget_row(record, line, None, top, "") for line in alone]
     labels = next((line.labels for line in chain if line.labels), ())
     return join(
-        el("p", _verdict(chain)),
+        el(
+            "p",
+            costliest(record).replace(" → ", ARROW)
+            or "No stage lost anything beyond the rounding of FP32.",
+        ),
         legend([(f"s{number % 8}", label) for number, label in enumerate(labels)]),
         el("ol", *rows, class_="rows"),
         _axis(top),
     )
 
 
-def _verdict(chain: Sequence[BudgetLine]) -> Html:
-    """Name the stage that costs the most, as a sentence."""
-    losses = [(a.snr_db - b.snr_db, b) for a, b in pairwise(chain)]
-    loss, guilty = max(losses, key=lambda pair: pair[0], default=(0.0, None))
-    end = f" At the end {decibels(chain[-1].snr_db)} are left." if chain else ""
-    if guilty is None or loss < 1:
-        return join(f"No stage costs as much as 1 dB against the one before it.{end}")
-    return join(
-        "The costliest stage is ",
-        el("strong", guilty.stage),
-        f": {loss:.1f} dB less than the stage before it.{end}",
-    )
-
-
-def _budget_row(line: BudgetLine, last: float | None, top: float, plugin: str) -> Html:
+def _budget_row(
+    record: RunRecord, line: BudgetLine, last: BudgetLine | None, top: float, plugin: str
+) -> Html:
     def at(db: float) -> str:
         return f"{100 * max(0.0, min(db, top)) / top:.2f}%"
 
-    change = "" if last is None else f"{line.snr_db - last:+.1f} dB".replace("-", "\N{MINUS SIGN}")
-    lost = None
-    if last is not None and last > line.snr_db:
-        width = 100 * (min(last, top) - max(0.0, min(line.snr_db, top))) / top
-        lost = el(
-            "rect", x=at(line.snr_db), y="7", width=f"{width:.2f}%", height="14", class_="lost"
-        )
+    words = stage_in_words(record, line)
+    change, lost = "", None
+    # A gain on fewer windows is that of easier windows, not of the stage.
+    if last is not None and (last.windows == line.windows or last.snr_db > line.snr_db):
+        change = signed(f"{line.snr_db - last.snr_db:+.1f} dB").replace("+0.0", "0.0")
+        if last.snr_db > line.snr_db:
+            width = 100 * (min(last.snr_db, top) - max(0.0, min(line.snr_db, top))) / top
+            lost = el(
+                "rect", x=at(line.snr_db), y="7", width=f"{max(0.0, width):.2f}%", height="14",
+                class_="lost",
+            )  # fmt: skip
     marks = [
         el("circle", cx=at(db), cy="14", r="4.5", class_=f"mark s{number % 8}")
         for number, db in enumerate(line.label_snr_db)
     ]
-    said = f"{line.stage}: {decibels(line.snr_db)}"
+    said = f"{words} ({line.stage}): {decibels(line.snr_db)}"
     svg = el(
         "svg",
         *_grid(top),
@@ -86,10 +82,17 @@ def _budget_row(line: BudgetLine, last: float | None, top: float, plugin: str) -
         role="img",
         aria_label=said,
     )
+    # A number never parts from its label or its unit.
     per_label = " · ".join(
-        f"{label} {decibels(db)}" for label, db in zip(line.labels, line.label_snr_db, strict=False)
+        f"{label} {decibels(db)}".replace(" ", "\N{NO-BREAK SPACE}")
+        for label, db in zip(line.labels, line.label_snr_db, strict=False)
     )
-    windows = f", {line.windows} window{'s' if line.windows != 1 else ''}" if line.windows else ""
+    fewer = f" of the {last.windows}" if last and last.windows > line.windows else ""
+    windows = (
+        f", {line.windows}{fewer} window{'s' if line.windows != 1 or fewer else ''}"
+        if line.windows
+        else ""
+    )
     agreement = (
         ""
         if line.agreement_db is None
@@ -99,8 +102,8 @@ def _budget_row(line: BudgetLine, last: float | None, top: float, plugin: str) -
         "li",
         el(
             "div",
-            el("strong", line.stage),
-            el("span", prose(plugin), class_="by"),
+            el("strong", words[0].upper() + words[1:]),
+            el("span", prose(f"`{line.stage}`" + (f", {plugin}" if plugin else "")), class_="by"),
             el("span", change, class_="change") if change else None,
             el("span", decibels(line.snr_db), class_="number"),
             class_="row-head",
@@ -110,6 +113,7 @@ def _budget_row(line: BudgetLine, last: float | None, top: float, plugin: str) -
             "p",
             per_label,
             el("br") if per_label else None,
+            "" if line.windows else "Measured by itself, not after the stages above. ",
             f"Measured on {line.device}{windows}{agreement}"
             + (f": {line.note}." if line.note else "."),
             class_="note",

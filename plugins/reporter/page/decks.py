@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from plugins.reporter.page.markup import data_uri
+from plugins.reporter.reading import SOUNDS
 
 if TYPE_CHECKING:
     from core.exchange import Saved
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Deck", "Track", "decks"]
 
-SOUNDS = frozenset({".wav", ".flac", ".ogg", ".mp3", ".aiff", ".aif"})
 IMAGES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".gif"})
 #: An image above this is linked, not embedded (bytes).
 LARGEST_IMAGE = 4_000_000

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 
 from plugins.reporter.page.markup import Html, el, join, prose
 from plugins.reporter.reading import (
+    OVERALL,
     Column,
     Table,
     average,
     duration,
+    heard,
     megabytes,
     others,
     tables,
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
 
 __all__ = ["origin", "quality", "recipe", "stages"]
 
+#: What an evaluator says of a number that no device computed.
+NO_DEVICE = "no device"
 ARROWS = {"higher": "↑", "lower": "↓", "neither": ""}
 SAID = {"higher": "higher is better", "lower": "lower is better", "neither": ""}
 
@@ -36,15 +40,24 @@ def quality(record: RunRecord) -> Html | None:
     if not record.metrics:
         return None
     return join(
-        el(
-            "p",
-            "↑ higher is better, ↓ lower is better. Nearness (SNR) compares the shipped graph "
-            "with FP32 PyTorch on the same windows; SDR compares with the true stems.",
-        ),
+        el("p", _legend(record)),
         _table(mean) if mean else None,
         *(_table(table) if mean is None else _folded(table) for table in of_items),
         _others(rest) if rest else None,
     )
+
+
+def _legend(record: RunRecord) -> str:
+    """Return what the arrows mean and what the measures that are there compare with."""
+    names = {metric.name for metric in record.metrics}
+    said = "↑ higher is better, ↓ lower is better."
+    if "parity_snr" in names:
+        said += (
+            " SNR to FP32 compares the shipped graph with FP32 PyTorch on the same windows"
+            + ("; SDR compares with the true stems" if "sdr" in names and heard(record) else "")
+            + "."
+        )
+    return said
 
 
 def _table(table: Table) -> Html:
@@ -57,15 +70,10 @@ def _table(table: Table) -> Html:
             about = f"{metric.note}; on {metric.device}".strip("; ") if metric else None
             unit = f" ({column.unit})" if column.unit else ""
             cells.append(el("td", shown, title=about, data_label=column.title + unit))
-        rows.append(
-            el(
-                "tr",
-                el("th", label, scope="row"),
-                *cells,
-                class_="overall" if label == "overall" else "",
-            )
-        )
+        kind = OVERALL if label == OVERALL else ""
+        rows.append(el("tr", el("th", label, scope="row"), *cells, class_=kind))
     devices = dict.fromkeys(m.device for row in table.rows.values() for m in row if m)
+    devices.pop(NO_DEVICE, None)
     caption = el("caption", table.item, el("small", f"measured on {', '.join(devices)}"))
     return el("table", caption, el("thead", head), el("tbody", *rows), class_="cards numbers")
 
@@ -75,11 +83,8 @@ def _folded(table: Table) -> Html:
 
 
 def _heading(column: Column) -> Html:
-    arrow = (
-        el("abbr", ARROWS[column.better], title=SAID[column.better])
-        if column.better != ("neither")
-        else None
-    )
+    said = SAID[column.better]
+    arrow = el("abbr", ARROWS[column.better], title=said) if said else None
     return el(
         "th",
         column.title,
@@ -124,8 +129,11 @@ def stages(record: RunRecord) -> Html:
     return join(
         el(
             "p",
-            f"{len(record.stages) - kept} of {len(record.stages)} stages ran; {kept} were "
-            "taken from the store, with what making them took then.",
+            f"All {len(record.stages)} stages ran."
+            if not kept
+            else f"{len(record.stages) - kept} of {len(record.stages)} stages ran; {kept} "
+            f"{'was' if kept == 1 else 'were'} taken from the store, with what making them took "
+            "then.",
         ),
         el(
             "table",

@@ -8,7 +8,7 @@ from plugins.reporter.page.markup import Html, el
 from plugins.reporter.reading import duration, megabytes
 
 if TYPE_CHECKING:
-    from core.record import RunRecord, StageRecord
+    from core.record import BudgetLine, RunRecord, StageRecord
 
 __all__ = ["models", "sizes"]
 
@@ -27,12 +27,12 @@ def sizes(record: RunRecord) -> Html | None:
     lines = {("runtime" if b.stage == "probe" else b.stage): b for b in record.budget}
     largest = max((stage.artifact.bytes for stage in stages), default=0)
     slowest = max(
-        (b.seconds_per_window for b in record.budget if b.seconds_per_window), default=0.0
+        (b.seconds_per_window or 0.0 for b in record.budget if not _stands_in(record, b)),
+        default=0.0,
     )
     rows = []
     for stage in stages:
         line = lines.get(stage.name)
-        seconds = line.seconds_per_window if line else None
         rows.append(
             el(
                 "tr",
@@ -49,14 +49,26 @@ def sizes(record: RunRecord) -> Html | None:
                 ),
                 el(
                     "td",
-                    _meter(seconds, slowest, "speed", duration(seconds)) if seconds else "-",
-                    el("small", line.device) if line and seconds else None,
+                    *(_speed(record, line, slowest) if line and line.seconds_per_window else "-"),
                     data_label="Per window",
                 ),
             )
         )
     head = el("tr", *(el("th", t, scope="col") for t in ("After", "Size", "Time per window")))
     return el("table", el("thead", head), el("tbody", *rows), class_="meters") if rows else None
+
+
+def _speed(record: RunRecord, line: BudgetLine, slowest: float) -> tuple[Html, Html]:
+    """Return the time per window and where; an emulator's is no bar beside true ones."""
+    seconds = line.seconds_per_window or 0.0
+    if _stands_in(record, line):
+        said = f"{line.device}; says nothing of the target's own speed"
+        return el("span", duration(seconds), class_="number"), el("small", said)
+    return _meter(seconds, slowest, "speed", duration(seconds)), el("small", line.device)
+
+
+def _stands_in(record: RunRecord, line: BudgetLine) -> bool:
+    return line.stage == "probe" and not record.target_took_part
 
 
 def _meter(amount: float, most: float, kind: str, said: str) -> Html:

@@ -5,9 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from plugins.reporter.page.budget import ARROW
 from plugins.reporter.page.markup import Html, el, join, prose
 from plugins.reporter.page.sizes import models
-from plugins.reporter.reading import average, duration, factor, listed, megabytes, places, took_part
+from plugins.reporter.reading import (
+    OVERALL,
+    average,
+    costliest,
+    decibels,
+    duration,
+    factor,
+    listed,
+    megabytes,
+    places,
+    title_of,
+    took_part,
+    value,
+)
 
 if TYPE_CHECKING:
     from core.record import RunRecord
@@ -17,6 +31,7 @@ __all__ = ["header", "notices", "where"]
 
 ITEMS_NAMED = 3
 MILLION = 1_000_000
+LEAST_DB = 0.005
 SEVERITIES = ("danger", "warning", "info")
 TITLES = {"danger": "Read this first", "warning": "Note", "info": "For information"}
 
@@ -45,6 +60,9 @@ def header(record: RunRecord) -> Html:
             class_="took-part" + ("" if record.target_took_part else " absent"),
         ),
         el("div", *(_tile(*tile) for tile in _tiles(record)), class_="tiles"),
+        el("p", verdict.replace(" → ", ARROW), class_="verdict")
+        if (verdict := costliest(record))
+        else None,
         notices(record, "warning"),
         notices(record, "info"),
         el("dl", *(el("div", el("dt", k), el("dd", v)) for k, v in facts if v), class_="facts"),
@@ -85,22 +103,22 @@ def where(record: RunRecord) -> Html:
 def _tiles(record: RunRecord) -> Iterator[tuple[str, str, str]]:
     """Yield up to four numbers: what it is, the number, and where it was measured."""
     table = average(record.metrics)
-    overall = (
-        {
-            column.name: metric
-            for column, metric in zip(table.columns, table.rows.get("overall", ()), strict=False)
-            if metric is not None
-        }
-        if table
-        else {}
-    )
+    rows = table.rows if table else {}
+    # Where there is one label only, it stands for everything.
+    row = rows.get(OVERALL) or (next(iter(rows.values())) if len(rows) == 1 else ())
+    overall = {metric.name: metric for metric in row if metric is not None}
+    first = next((m for name, m in overall.items() if name != "parity_snr"), None)
     if "sdr" in overall:
         sdr, drop = overall["sdr"], overall.get("sdr_drop")
-        cost = f"{drop.value:.2f} dB below FP32; " if drop else ""
-        yield "Separation (SDR)", f"{sdr.value:.1f} dB", f"{cost}on {sdr.device}"
+        below = f"{drop.value:.2f} dB below FP32; " if drop and drop.value >= LEAST_DB else ""
+        yield "Separation (SDR)", decibels(sdr.value), f"{below}on {sdr.device}"
+    elif first:
+        title = title_of(first.name)
+        about = f"{first.note}; on {first.device}" if first.note else f"on {first.device}"
+        yield title[0].upper() + title[1:], value(first), about
     if "parity_snr" in overall:
         parity = overall["parity_snr"]
-        yield "Nearness to FP32 PyTorch", f"{parity.value:.1f} dB", f"SNR, on {parity.device}"
+        yield "Nearness to FP32 PyTorch", decibels(parity.value), f"SNR, on {parity.device}"
     speed = _find(record, "real_time_factor", "")
     median = _find(record, "latency", "median")
     if speed:

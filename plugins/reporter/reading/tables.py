@@ -1,7 +1,8 @@
 """Metrics as tables: one row per label (a stem), one column per measure, one table per item.
 
 The core and the evaluators name what they measured in `Metric.subject` as `<item>: <label>`.
-`all` (over all outputs) and `mean` (of the labels) share the row `overall`.
+`all` (over all outputs) and `mean` (of the labels) share the row `overall`, as do measures that
+name an item alone.
 """
 
 from __future__ import annotations
@@ -13,15 +14,21 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from core.values import Metric
 
-__all__ = ["Column", "Table", "average", "others", "tables", "title_of"]
+__all__ = ["OVERALL", "Column", "Table", "average", "others", "tables", "title_of"]
 
 OVERALL = "overall"
+#: What the core measures of speed and memory; everything else is about quality.
+SPEED = frozenset({"latency", "real_time_factor", "peak_memory"})
 TITLES = {
     "sdr": "SDR",
-    "si_sdr": "SI-SDR",
     "sdr_reference": "SDR of FP32",
     "sdr_drop": "SDR drop",
     "sdr_mixture": "SDR of mixture",
+    "sdr_improvement": "SDR over mixture",
+    "si_sdr": "SI-SDR",
+    "psnr": "PSNR",
+    "psnr_gain": "PSNR gain",
+    "psnr_to_fp32": "PSNR to FP32",
     "parity_snr": "SNR to FP32",
     "seam_error": "seam error",
     "latency": "latency per window",
@@ -66,7 +73,7 @@ def average(metrics: Sequence[Metric]) -> Table | None:
         label = _split(metric)[1]
         if label:
             groups.setdefault((metric.name, label), []).append(metric)
-    items = len({_split(metric)[0] for metric in metrics if _split(metric)[1]})
+    items = len({item for item, label in map(_split, metrics) if item and label})
     title = f"Mean of {items} items" if items > 1 else ""
     merged = [
         replace(
@@ -80,7 +87,7 @@ def average(metrics: Sequence[Metric]) -> Table | None:
 
 
 def others(metrics: Sequence[Metric]) -> list[Metric]:
-    """Return the metrics that are not about a label of an item: speed, memory, size."""
+    """Return the metrics of speed and memory, which are not about an item."""
     return [metric for metric in metrics if not _split(metric)[1]]
 
 
@@ -90,10 +97,12 @@ def title_of(name: str) -> str:
 
 
 def _split(metric: Metric) -> tuple[str, str]:
-    """Return item and label; an item's name may hold colons itself, a label does not."""
+    """Return item and label, no label for speed; an item's name may hold colons, a label none."""
+    if metric.name in SPEED:
+        return metric.subject, ""
     item, colon, label = metric.subject.rpartition(": ")
     if not colon:
-        return metric.subject, ""
+        return metric.subject, OVERALL
     return item, OVERALL if label in ("all", "mean") else label
 
 

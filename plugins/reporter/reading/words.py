@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -15,10 +17,12 @@ __all__ = [
     "decibels",
     "duration",
     "factor",
+    "heard",
     "listed",
     "measured",
     "megabytes",
     "places",
+    "signed",
     "took_part",
     "value",
 ]
@@ -26,8 +30,10 @@ __all__ = [
 #: `core.measure` clips an SNR to this; it stands for "no difference at all".
 SAME_DB = 200.0
 MINUTE = 60
-MEGA, GIGA = 1e6, 1e9
+KILO, MEGA, GIGA = 1e3, 1e6, 1e9
 SHORT = 10
+#: Endings of files that a person listens to.
+SOUNDS = frozenset({".wav", ".flac", ".ogg", ".mp3", ".aiff", ".aif"})
 #: Below this two decimals would show a bare zero.
 TINY = 0.01
 
@@ -42,9 +48,16 @@ class Place:
 
 
 def duration(seconds: float) -> str:
-    """Return seconds as a person says them: `38 ms`, `2.4 s`, `2 min 50 s`."""
-    if seconds < 1:
-        return f"{1000 * seconds:.0f} ms"
+    """Return seconds as a person says them: `40 µs`, `0.4 ms`, `38 ms`, `2.4 s`, `2 min 50 s`."""
+    milliseconds = 1000 * seconds
+    if not milliseconds:
+        return "0 s"
+    if milliseconds < 0.1:  # noqa: PLR2004  # it would read as a bare zero
+        return f"{max(1.0, 1000 * milliseconds):.0f} µs"
+    if milliseconds < SHORT:
+        return f"{milliseconds:.1f} ms"
+    if round(milliseconds) < 1000:  # noqa: PLR2004
+        return f"{milliseconds:.0f} ms"
     if seconds < SHORT:
         return f"{seconds:.1f} s"
     if round(seconds) < MINUTE:
@@ -56,9 +69,11 @@ def duration(seconds: float) -> str:
 
 
 def megabytes(count: float) -> str:
-    """Return a size in bytes as kB, MB or GB (powers of ten)."""
+    """Return a size in bytes as B, kB, MB or GB (powers of ten)."""
+    if count < KILO:
+        return f"{count:.0f} B"
     if count < MEGA:
-        return f"{count / 1e3:.0f} kB"
+        return f"{count / KILO:.0f} kB"
     if count < GIGA:
         return f"{count / MEGA:.1f} MB"
     return f"{count / GIGA:.2f} GB"
@@ -66,7 +81,13 @@ def megabytes(count: float) -> str:
 
 def decibels(db: float) -> str:
     """Return an SNR in dB; where nothing differs it says so instead of a made-up number."""
-    return "no difference" if db >= SAME_DB else f"{db:.1f} dB"
+    return "no difference" if db >= SAME_DB else signed(f"{db:.1f} dB")
+
+
+def signed(text: str) -> str:
+    """Return a number with a true minus sign, and none before a zero."""
+    text = re.sub(r"-(?=0(?:\.0+)?(?![.\d]))", "", text)
+    return text.replace("-", "\N{MINUS SIGN}")
 
 
 def value(metric: Metric, *, unit: bool = True) -> str:
@@ -74,11 +95,17 @@ def value(metric: Metric, *, unit: bool = True) -> str:
     number = metric.value
     if metric.unit == "dB" and metric.name.endswith("snr") and number >= SAME_DB:
         return "same"
-    digits = 0 if abs(number) >= 100 else 1 if abs(number) >= SHORT else 2  # noqa: PLR2004
-    tiny = 0 < abs(number) < TINY
-    text = f"{number:.1e}" if tiny else f"{number:,.{digits}f}"
+    if metric.unit == "ms" and unit:
+        return duration(number / 1000)
+    if metric.unit == "dB":
+        text = f"{number:.2f}"
+    elif 0 < abs(number) < TINY:
+        text = f"{number:.2g}"
+    else:
+        digits = 0 if abs(number) >= 100 else 1 if abs(number) >= SHORT else 2  # noqa: PLR2004
+        text = f"{number:,.{digits}f}"
     gap = "" if metric.unit in ("×", "%") else " "
-    return f"{text}{gap}{metric.unit}".strip() if unit else text.replace("-", "\N{MINUS SIGN}")
+    return signed(text) + (f"{gap}{metric.unit}".rstrip() if unit else "")
 
 
 def factor(real_time: float) -> str:
@@ -105,24 +132,28 @@ def listed(words: Iterable[str]) -> str:
     return f"{', '.join(head)} and {last}" if head else last
 
 
+def heard(record: RunRecord) -> bool:
+    """Return whether the run saved sounds; other results are not spoken of as music."""
+    return any(PurePath(saved.path).suffix.lower() in SOUNDS for saved in record.saved)
+
+
 def took_part(record: RunRecord) -> str:
     """Say in plain words whether the target itself computed anything in this run."""
     title = record.target.title or record.target.name
+    played = "played" if heard(record) else "run"
     if not title:
-        return f"No target was named; everything was played on {record.played_on}."
+        return f"No target was named; everything was {played} on {record.played_on}."
     title = title[0].upper() + title[1:]
+    result = f"{_result(record)} {record.played_on}."
     if not record.target_took_part:
         probed = f" The compiled model was tried on {record.probed_on}." if record.probed_on else ""
         return (
-            f"{title} took no part in this run: no number here was measured on it."
-            f"{probed} What you hear was played on {record.played_on}."
+            f"{title} took no part in this run: no number here was measured on it.{probed} {result}"
         )
     if record.probed_on:
-        return (
-            f"{title} took part: a few windows ran on {record.probed_on}. "
-            f"What you hear was played on {record.played_on}."
-        )
-    return f"{title} played the whole input ({record.played_on})."
+        return f"{title} took part: a few windows ran on {record.probed_on}. {result}"
+    done = "played" if heard(record) else "ran"
+    return f"{title} {done} the whole input ({record.played_on})."
 
 
 def places(record: RunRecord) -> tuple[Place, ...]:
@@ -130,7 +161,9 @@ def places(record: RunRecord) -> tuple[Place, ...]:
     found = [
         Place(
             record.played_on,
-            "played the whole input: it is what you hear",
+            "played the whole input: it is what you hear"
+            if heard(record)
+            else "ran the whole input: the results are from here",
             "the quality metrics, the latency and the memory",
         )
     ]
@@ -150,3 +183,7 @@ def places(record: RunRecord) -> tuple[Place, ...]:
     elif title and title not in {place.device for place in found}:
         found.append(Place(title, "took part, under the name above", "those above"))
     return tuple(found)
+
+
+def _result(record: RunRecord) -> str:
+    return "What you hear was played on" if heard(record) else "The results were computed on"

@@ -171,6 +171,13 @@ def test_images_are_shown_and_other_files_linked(record: RunRecord, tmp_path: Pa
     assert [a["alt"] for tag, a in page.tags if tag == "img"] == ["upscaled"]
     assert "./javascript%3Ax.txt" in page.addresses
     assert page.count("audio") == page.count("script") == 0
+    assert not [word for word in ("you hear", "true stems", "Listen") if word in page.text]
+
+
+def test_the_summary_says_what_cost_the_most(page: Page) -> None:
+    """Before any section, not only in the error budget."""
+    top = page.text[: page.text.index("What ran where")]
+    assert "quantizer cost the most: 117.6\N{NO-BREAK SPACE}→\N{NO-BREAK SPACE}35.9 dB" in top
 
 
 def test_a_sound_that_cannot_be_read_is_linked(record: RunRecord, tmp_path: Path) -> None:

@@ -6,25 +6,29 @@ import dataclasses
 
 import pytest
 
-from core.record import RunRecord
+from core.exchange import Saved
+from core.record import BudgetLine, RunRecord
 from core.values import Metric
 from plugins.reporter.reading import (
     average,
+    costliest,
     decibels,
     duration,
     factor,
     listed,
     others,
     places,
+    stage_in_words,
     tables,
     took_part,
+    value,
 )
 
 
 @pytest.mark.parametrize(
     ("seconds", "said"),
-    [(0.038, "38 ms"), (2.44, "2.4 s"), (38.2, "38 s"), (59.7, "1 min"), (170, "2 min 50 s"),
-     (7380, "2 h 3 min")],
+    [(0.00004, "40 µs"), (0.0004, "0.4 ms"), (0.038, "38 ms"), (0.9996, "1.0 s"), (2.44, "2.4 s"),
+     (38.2, "38 s"), (59.7, "1 min"), (170, "2 min 50 s"), (7380, "2 h 3 min")],
 )  # fmt: skip
 def test_durations_read_as_a_person_says_them(seconds: float, said: str) -> None:
     """No more digits than one needs."""
@@ -95,3 +99,73 @@ def test_the_average_is_over_items() -> None:
     (drums,) = mean.rows["drums"]
     assert drums is not None
     assert drums.value == 6.0
+
+
+@pytest.mark.parametrize(
+    ("number", "unit", "said"),
+    [(1.1e-8, "dB", "0.00 dB"), (-1.1e-8, "dB", "0.00 dB"), (-8.08183, "dB", "−8.08 dB"),
+     (0.4, "ms", "0.4 ms"), (55.97, "ms", "56 ms"), (0.0012, "", "0.0012"), (0.07573, "×", "0.08×")],
+)  # fmt: skip
+def test_a_metric_shows_the_digits_it_deserves(number: float, unit: str, said: str) -> None:
+    """No power of ten for a dB that is none, no bare zero for a short time, a true minus."""
+    assert value(Metric("x", number, unit, "CPU")) == said
+
+
+def test_a_measure_of_an_item_without_a_label_is_quality_too() -> None:
+    """An evaluator need not know the labels; speed alone stays out of the tables."""
+    metrics = (Metric("psnr", 31.0, "dB", "CPU", "cat"), Metric("latency", 5.0, "ms", "CPU", "p95"))
+    (table,) = tables(metrics)
+    assert (table.item, table.columns[0].title) == ("cat", "PSNR")
+    assert table.rows == {"overall": (metrics[0],)}
+
+
+def test_every_line_of_the_budget_reads_without_knowing_the_stages(record: RunRecord) -> None:
+    """In words that name the format, the precision, and what stood in for the target."""
+    assert [stage_in_words(record, line) for line in record.budget] == [
+        "model exported to ONNX",
+        "graph rewritten by onnxsim",
+        "numbers rounded to int8",
+        "compiled model on the emulator",
+        "input cut into windows, by itself",
+    ]
+
+
+def _budget(*lines: tuple[str, float]) -> tuple[BudgetLine, ...]:
+    return tuple(BudgetLine(name, db, "CPU", 0 if name == "chunk" else 3) for name, db in lines)
+
+
+def test_the_costliest_stage_is_named_with_what_it_did(record: RunRecord) -> None:
+    """From how much to how much, and what became of the quality."""
+    budget = _budget(("exporter", 109.2), ("quantizer", 15.0), ("probe", 14.8), ("chunk", 21.0))
+    assert costliest(dataclasses.replace(record, budget=budget)) == (
+        "quantizer cost the most: 109.2 → 15.0 dB; mean SDR fell 0.12 dB against FP32 (7.79 → 7.67)."
+    )
+
+
+@pytest.mark.parametrize(
+    ("lines", "start"),
+    [([("exporter", 109.2), ("quantizer", 35.9), ("chunk", 21.0)],
+      "chunk (input cut into windows, by itself) cost the most: 21.0 dB are left"),
+     ([("exporter", 62.0)], "exporter (model exported to ONNX) cost the most: 62.0 dB are left"),
+     ([("exporter", 50.0), ("probe", -3.2)], "probe cost the most: 50.0 → −3.2 dB")],
+)  # fmt: skip
+def test_what_added_the_most_noise_is_the_costliest(
+    record: RunRecord, lines: list[tuple[str, float]], start: str
+) -> None:
+    """Decibels lost near the top weigh less than the chunking far below them."""
+    bare = dataclasses.replace(record, budget=_budget(*lines), metrics=())
+    assert costliest(bare) == f"{start}."
+
+
+def test_rounding_is_no_loss(record: RunRecord) -> None:
+    """Between two FP32 computations nothing is blamed."""
+    budget = _budget(("exporter", 117.8), ("graph.onnxsim", 102.1), ("chunk", 200.0))
+    assert costliest(dataclasses.replace(record, budget=budget, metrics=())) == ""
+
+
+def test_only_a_run_that_saved_sound_speaks_of_hearing(record: RunRecord) -> None:
+    """Images were computed, not played."""
+    images = dataclasses.replace(record, saved=(Saved("cat.png", "upscaled", "cat"),))
+    said = took_part(images) + "".join(place.did for place in places(images))
+    assert f"The results were computed on {record.played_on}" in said
+    assert not [word for word in ("hear", "play") if word in said]

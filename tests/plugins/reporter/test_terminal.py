@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,6 +12,7 @@ import pytest
 from rich.console import Console
 
 from core.record import RunRecord
+from core.values import Metric
 from plugins.reporter import terminal
 from plugins.reporter.terminal import Terminal, TerminalOptions
 
@@ -63,12 +65,33 @@ def test_the_key_sentences_are_there(record: RunRecord, run_folder: Path) -> Non
         "Error budget: SNR against FP32 PyTorch",
         "agrees with the CPU to 41.2 dB",
         "Quality, mean of 2 items",
+        "compiled model on the emulator",
+        "quantizer cost the most: 117.6 → 35.9 dB",
         "121 ms per window (95 % within 149 ms), 6.1× real time",
         "danger: random weights: the stems will not be separated",
         "warning: fallback to bundled",
         "Samsung Galaxy S24 (Snapdragon 8 Gen 3) took no part in this run",
     ):
         assert sentence in text
+
+
+def test_measures_of_any_evaluator_are_shown(record: RunRecord, run_folder: Path) -> None:
+    """Under a title where the name is known, else under the name itself."""
+    metrics = (
+        Metric("psnr", 31.254, "dB", "CPU", "cat: image"),
+        Metric("word_error_rate", 0.083, "", "CPU", "cat: image"),
+    )
+    text = shown(dataclasses.replace(record, metrics=metrics), run_folder, width=80)
+    lines = [line.split() for line in text.splitlines()]
+    assert ["PSNR,", "dB", "31.25"] in lines
+    assert ["word", "error", "rate", "0.08"] in lines
+
+
+def test_labels_that_find_no_room_are_counted(record: RunRecord, run_folder: Path) -> None:
+    """What holds for everything stays."""
+    text = shown(record, run_folder, width=40)
+    assert "overall" in text
+    assert "3 more columns in the report" in text
 
 
 def test_paths_come_last_and_whole(record: RunRecord, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import platform
 from pathlib import Path
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 
@@ -39,14 +40,57 @@ def test_the_graph_plays(optimisation: Optimisation, tmp_path: Path) -> None:
         np.testing.assert_allclose(actual[name], expected, atol=1e-5)
 
 
-def test_a_file_that_is_no_graph_ends_in_one_message(tmp_path: Path) -> None:
-    """The reason comes without the library's codes."""
+def test_a_file_that_is_no_graph_ends_in_one_message(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The reason comes without the library's codes, and the library itself prints nothing."""
     made = exported(separator(), tmp_path / "export")
     Path(made.path).write_bytes(b"not a graph")
     with pytest.raises(StageError, match=r"cannot open `model\.onnx` on the CPU") as caught:
         _opened(made, tmp_path / "work")
     assert "[ONNXRuntimeError]" not in str(caught.value)
     assert caught.value.lines[1].startswith("Load model from")
+    assert capfd.readouterr() == ("", "")
+
+
+def test_an_operator_that_is_missing_is_named(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """In the message alone: ONNX Runtime's own log of it does not reach the terminal."""
+    tensor = onnx.helper.make_tensor_value_info
+    graph = onnx.helper.make_graph(
+        [onnx.helper.make_node("Warble", ["x"], ["y"], domain="some.where")],
+        "one", [tensor("x", 1, [2])], [tensor("y", 1, [2])],
+    )  # fmt: skip
+    opsets = [onnx.helper.make_opsetid("", 17), onnx.helper.make_opsetid("some.where", 1)]
+    made = exported(separator(), tmp_path / "export")
+    model = onnx.helper.make_model(graph, opset_imports=opsets, ir_version=8)
+    onnx.save(model, made.path)
+    with pytest.raises(StageError, match="some.where:Warble"):
+        _opened(made, tmp_path / "work")
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_run_that_fails_prints_nothing_itself(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Not even the log line of the operator that stumbled."""
+    tensor = onnx.helper.make_tensor_value_info
+    graph = onnx.helper.make_graph(
+        [onnx.helper.make_node("Gather", ["x", "at"], ["y"])],
+        "one", [tensor("x", 1, [2]), tensor("at", onnx.TensorProto.INT64, [1])],
+        [tensor("y", 1, [1])],
+    )  # fmt: skip
+    made = exported(separator(), tmp_path / "export")
+    opsets = [onnx.helper.make_opsetid("", 17)]
+    onnx.save(onnx.helper.make_model(graph, opset_imports=opsets, ir_version=8), made.path)
+    given = {"x": np.zeros(2, np.float32), "at": np.array([7])}
+    with (
+        _opened(made, tmp_path / "work") as session,
+        pytest.raises(StageError, match="out of data bounds"),
+    ):
+        session.run(given)
+    assert capfd.readouterr() == ("", "")
 
 
 def test_nothing_is_cast_in_silence(tmp_path: Path) -> None:

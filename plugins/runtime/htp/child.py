@@ -1,8 +1,8 @@
 """The child process in which Qualcomm's library compiles and emulates; it may crash there.
 
-Run as `python -m plugins.runtime.qnn_child request.json`. The request names an action and the
+Run as `python -m plugins.runtime.htp.child request.json`. The request names an action and the
 file that the answer is written to; progress goes to stderr, one line each, after `PROGRESS_MARK`.
-The parent is `plugins/runtime/qnn_process.py`; nothing else should import this module, because
+The parent is `plugins/runtime/htp/process.py`; nothing else should import this module, because
 the vendor's library, once loaded, can end the process.
 """
 
@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from plugins.runtime.watched_child import PROGRESS_MARK
+from plugins.runtime.htp.watched import PROGRESS_MARK
 
 if TYPE_CHECKING:
     import onnx

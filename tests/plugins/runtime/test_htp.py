@@ -16,10 +16,10 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from plugins.runtime import qnn_library
-from plugins.runtime.qnn_failure import QnnFailure, failure_of
-from plugins.runtime.qnn_process import HtpDevice, available, compile_context, emulate
-from plugins.runtime.watched_child import ChildEnd, Limits, run_watched
+from plugins.runtime.htp import library
+from plugins.runtime.htp.failure import QnnFailure, failure_of
+from plugins.runtime.htp.process import HtpDevice, available, compile_context, emulate
+from plugins.runtime.htp.watched import ChildEnd, Limits, run_watched
 
 REASON = available()
 needs_qnn = pytest.mark.skipif(REASON is not None, reason=str(REASON))
@@ -116,7 +116,7 @@ def test_the_time_limit(tmp_path: Path) -> None:
 
 def test_a_missing_library_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """The install command stands in the reason, and nothing is started."""
-    find = qnn_library.importlib.util.find_spec
+    find = library.importlib.util.find_spec
     monkeypatch.setattr(
         "importlib.util.find_spec", lambda name: None if name == "onnxruntime_qnn" else find(name)
     )
@@ -230,7 +230,7 @@ def test_a_killed_parent_takes_the_child_along(tmp_path: Path) -> None:
     """Even SIGKILL of the parent, which cannot clean up, leaves no compiler running."""
     code = """
         import os, subprocess, sys, time
-        from plugins.runtime.qnn_child import _die_with_parent
+        from plugins.runtime.htp.child import _die_with_parent
         if sys.argv[1:]:
             _die_with_parent()
             print(os.getpid(), flush=True)

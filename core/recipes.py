@@ -1,0 +1,116 @@
+"""Recipes: short YAML files that name one plugin per slot, turned into what Hydra composes.
+
+    model: htdemucs                                  ->  override /model: htdemucs
+    graph: [onnxsim]                                 ->  override /graph: [onnxsim]
+    chunker: {plugin: overlap_add, length: 44100}    ->  override /chunker: _my_recipe_chunker,
+                                                         a choice that holds plugin and options
+
+A slot's plugin and options are one choice, so that `chunker=whole` on the command line replaces
+both, and options of a plugin that is no longer there cannot linger.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
+
+from core.config import PLURAL, SLOTS, Settings, group_of
+from core.errors import ConfigError, did_you_mean
+from core.options import PLUGIN_KEY
+
+__all__ = ["OWN", "Recipe", "name_of", "read_recipes"]
+
+#: What the name of a choice starts with that belongs to one recipe; lists leave these out.
+OWN = "_"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A recipe file: its name, its one line, its content as Hydra takes it, and its own choices.
+
+    `choices` are keyed by group and name.
+    """
+
+    name: str
+    title: str
+    file: Path
+    node: dict[str, Any]
+    choices: dict[tuple[str, str], dict[str, Any]]
+
+
+def name_of(file: Path) -> str:
+    """Return the name of a recipe: that of its file, without what Hydra's grammar cannot take."""
+    stem = file.name.removesuffix(file.suffix)
+    return "".join(c if c.isalnum() or c == "_" else "_" for c in stem)
+
+
+def read_recipes(folders: Iterable[Path], given: Iterable[str] = ()) -> dict[str, Recipe]:
+    """Read every recipe of `folders`, and the files that `given` names by their path.
+
+    A given file may carry the name of a recipe in the box: the person meant the file.
+    """
+    recipes: dict[str, Recipe] = {}
+    for file in (file for folder in folders for file in sorted(folder.glob("*.yaml"))):
+        name = name_of(file)
+        if name in recipes:
+            raise ConfigError(
+                f"two recipes are named `{name}`", f"{recipes[name].file}", f"{file}", "rename one"
+            )
+        recipes[name] = _bridge(name, file)
+    return recipes | {name_of(Path(f)): _bridge(name_of(Path(f)), Path(f)) for f in given}
+
+
+def _bridge(name: str, file: Path) -> Recipe:
+    """Read one recipe and turn its short form into Hydra's defaults list."""
+    given = _content(name, file)
+    known = [*Settings.__dataclass_fields__, "defaults", "hydra"]
+    node: dict[str, Any] = {}
+    choices: dict[tuple[str, str], dict[str, Any]] = {}
+    defaults = list(given.pop("defaults", []))
+    for key, value in given.items():
+        if key not in known:
+            raise ConfigError(
+                f"recipe `{name}` has the unknown key `{key}`",
+                f"file: {file}",
+                did_you_mean(key, known),
+                f"keys: {', '.join(sorted(known))}",
+            )
+        choice: Any = None
+        if key in ("target", "precision") and isinstance(value, str):
+            choice = value
+        elif key in PLURAL:
+            choice = [value] if isinstance(value, str) else list(value or [])
+            if isinstance(value, Mapping):
+                node[key] = {plugin: options for plugin, options in value.items() if options}
+        elif key in SLOTS and isinstance(value, Mapping) and PLUGIN_KEY in value:
+            choice = f"{OWN}{name}_{key}"
+            options = {k: v for k, v in value.items() if k != PLUGIN_KEY}
+            choices[SLOTS[key], choice] = {"defaults": [value[PLUGIN_KEY], "_self_"], **options}
+        elif key in SLOTS and not isinstance(value, Mapping):
+            choice = value
+        else:
+            node[key] = value
+        if choice is not None:
+            defaults.append({f"override /{group_of(key)}": choice})
+    title = str(given.get("title", ""))
+    return Recipe(name, title, file, {"defaults": [*defaults, "_self_"], **node}, choices)
+
+
+def _content(name: str, file: Path) -> dict[str, Any]:
+    """Return the mapping in a recipe file."""
+    try:
+        raw = OmegaConf.load(file)
+    except FileNotFoundError:
+        raise ConfigError(f"recipe `{file}` does not exist") from None
+    except (YAMLError, OmegaConfBaseException, UnicodeDecodeError, OSError) as error:
+        raise ConfigError(f"recipe `{name}` cannot be read", f"file: {file}", str(error)) from error
+    if not isinstance(raw, DictConfig):
+        raise ConfigError(f"recipe `{name}` is not a mapping of stages to plugins", f"file: {file}")
+    content: dict[str, Any] = OmegaConf.to_container(raw)  # type: ignore[assignment]  # a mapping
+    return content

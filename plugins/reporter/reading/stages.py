@@ -1,0 +1,91 @@
+"""What the lines of an error budget are, in words, and which of them cost the most."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+from plugins.reporter.reading.tables import OVERALL, average, title_of
+from plugins.reporter.reading.words import decibels, signed
+
+if TYPE_CHECKING:
+    from core.record import BudgetLine, RunRecord
+
+__all__ = ["costliest", "stage_in_words"]
+
+#: Above this SNR two FP32 computations differ by rounding alone, which is no loss.
+ROUNDING_DB = 80.0
+#: A smaller loss is not worth a sentence.
+LEAST_DB = 0.1
+
+
+def stage_in_words(record: RunRecord, line: BudgetLine) -> str:
+    """Return what was compared with FP32 PyTorch at this line, for one who knows no stage name."""
+    made = next((stage.artifact for stage in record.stages if stage.name == line.stage), None)
+    if line.stage.startswith("graph."):
+        return f"graph rewritten by {line.stage.removeprefix('graph.')}"
+    if line.stage == "exporter":
+        return f"model exported to {made.format.upper()}" if made else "exported model"
+    if line.stage == "quantizer":
+        return f"numbers rounded to {made.precision}" if made else "numbers rounded"
+    if line.stage == "runtime":
+        return "compiled model"
+    if line.stage == "probe":
+        return f"compiled model on {_kind(record, line.device)}"
+    return "input cut into windows, by itself" if line.stage == "chunk" else line.stage
+
+
+def costliest(record: RunRecord) -> str:
+    """Return which stage added the most error and what it did to the quality; "" for no loss."""
+    losses = list(_losses(record))
+    guilty, before = max(losses, key=lambda loss: loss[2], default=(None, None, 0.0))[:2]
+    fallen = _fallen(record)
+    if guilty is None:
+        return f"{fallen[0].upper()}{fallen[1:]}." if fallen else ""
+    if before is None:
+        said = f"{guilty.stage} ({stage_in_words(record, guilty)}) cost the most: "
+        said += f"{decibels(guilty.snr_db)} are left"
+    else:
+        said = f"{guilty.stage} cost the most: {signed(f'{before.snr_db:.1f}')} → "
+        said += decibels(guilty.snr_db)
+    # Quality is compared with FP32 on equal windows, so a loss in it is not the chunking's.
+    same = " with the same windows" if guilty.stage == "chunk" else ""
+    return f"{said}; {fallen}{same}." if fallen else f"{said}."
+
+
+def _losses(record: RunRecord) -> Iterator[tuple[BudgetLine, BudgetLine | None, float]]:
+    """Yield each line that lost something, the line before it, and the noise power it added.
+
+    Noise is relative to the signal. The chunking is measured alone, hence against nothing.
+    """
+    chain = [line for line in record.budget if line.windows]
+    alone = [line for line in record.budget if not line.windows]
+    pairs = [(None, line) for line in (*chain[:1], *alone)]
+    for before, line in [*pairs, *pairwise(chain)]:
+        start = min(before.snr_db if before else ROUNDING_DB, ROUNDING_DB)
+        end = min(line.snr_db, ROUNDING_DB)
+        if start - end > LEAST_DB:
+            yield line, before, 10 ** (-end / 10) - 10 ** (-start / 10)
+
+
+def _fallen(record: RunRecord) -> str:
+    """Return how far the first measure that was taken of FP32 too fell, e.g. the mean SDR."""
+    table = average(record.metrics)
+    row = table.rows.get(OVERALL, ()) if table else ()
+    found = {metric.name: metric for metric in row if metric is not None}
+    for name, here in found.items():
+        reference = found.get(f"{name}_reference")
+        if reference is None or here.unit != "dB" or here.better != "higher":
+            continue
+        loss = reference.value - here.value
+        if loss > LEAST_DB:
+            values = signed(f"({reference.value:.2f} → {here.value:.2f})")
+            return f"mean {title_of(name)} fell {loss:.2f} dB against FP32 {values}"
+    return ""
+
+
+def _kind(record: RunRecord, device: str) -> str:
+    if "emulator" in device.lower():
+        return "the emulator"
+    return "the target itself" if record.target_took_part else "another machine"

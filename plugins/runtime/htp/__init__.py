@@ -1,0 +1,1 @@
+"""What the runtimes for the HTP share: a child process that may die."""

@@ -1,0 +1,229 @@
+"""HTDemucs from every source, and what is said of checkpoints that cannot be."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+import torch
+from demucs.htdemucs import HTDemucs as Network
+
+from core import Artifact, InputError, Work
+from core.conformance import ModelSuite
+from core.material import folder_digest
+from core.measure import snr_db
+from core.progress import silent
+from plugins.dsp.stft import Stft
+from plugins.model.htdemucs import BUNDLED, HTDemucs, HTDemucsOptions, Layout
+from plugins.model.hybrid import checkpoint
+
+SMALL = {
+    "sources": ["drums", "bass", "other", "vocals"],
+    "channels": 8,
+    "t_layers": 1,
+    "t_heads": 2,
+    "segment": Fraction(39, 5),
+}
+
+
+class TestBundled(ModelSuite):
+    """The model in the box keeps the contract, in demucs's own layers."""
+
+    plugin = HTDemucs
+    options = HTDemucsOptions(weights="bundled", layout=Layout.plain)
+    dsp = Stft(Stft.Options())
+    window = {"time": 22050}  # noqa: RUF012  # read by the suite, never written
+
+
+class TestBundledForNpu(TestBundled):
+    """And in the layout for mobile NPUs."""
+
+    options = HTDemucsOptions(weights="bundled", layout=Layout.npu)
+
+
+def network(seed: int = 0) -> Network:
+    torch.manual_seed(seed)
+    return Network(**SMALL).eval()
+
+
+def demucs_file(path: Path, model: Network) -> Path:
+    """Write a checkpoint as demucs's own trainer does (`demucs.states.serialize_model`)."""
+    package = {
+        "klass": type(model),
+        "args": (),
+        "kwargs": SMALL,
+        "state": {k: v.half() for k, v in model.state_dict().items()},
+        "training_args": {"epochs": 1},
+    }
+    torch.save(package, path)
+    return path
+
+
+def fetched(options: HTDemucsOptions, folder: Path) -> tuple[HTDemucs, Artifact]:
+    folder.mkdir()
+    plugin = HTDemucs(options)
+    made = plugin.fetch(Work(folder, silent()))
+    return plugin, Artifact(
+        str(folder),
+        str(made.path),
+        "torch",
+        "fp32",
+        folder_digest(folder),
+        0,
+        (),
+        made.model,
+        notices=made.model.notices if made.model else (),
+    )
+
+
+def test_demucs_own_format_is_read_without_running_it(tmp_path: Path) -> None:
+    """A `.th` file gives the same network, through the restricted unpickler."""
+    model = network()
+    file = demucs_file(tmp_path / "mine.th", model)
+    plugin, artifact = fetched(HTDemucsOptions(weights=str(file)), tmp_path / "work")
+    mix = torch.randn(2, 22050, generator=torch.Generator().manual_seed(1)) * 0.1
+    model.use_train_segment = False
+    with torch.no_grad():
+        expected = model(mix[None])[0].numpy()
+    got = plugin.open(artifact, {}).reference({"mix": mix.numpy()})["stems"]
+    assert snr_db(expected, got) > 50, "half precision is all that is lost"
+    assert artifact.info.train_window == {"time": 343980}
+
+
+def test_what_the_architecture_fixes_comes_from_the_model(tmp_path: Path) -> None:
+    """Stems, channels and rate are read from the network, whatever they are."""
+    model = Network(**{**SMALL, "sources": ["voice", "rest"], "samplerate": 16000})
+    file = tmp_path / "two.safetensors"
+    checkpoint.write(
+        checkpoint.Checkpoint(dict(model._init_args_kwargs[1]), model.state_dict()), file
+    )
+    _, artifact = fetched(HTDemucsOptions(weights=str(file)), tmp_path / "work")
+    output = artifact.info.signature.outputs[0]
+    assert output.labels["stem"] == ("voice", "rest")
+    assert output.rates["time"] == 16000
+    assert artifact.info.train_window == {"time": 124800}
+
+
+def truncated(path: Path) -> Path:
+    path.write_bytes(BUNDLED.read_bytes()[:100_000])
+    return path
+
+
+def truncated_th(path: Path) -> Path:
+    demucs_file(path, network())
+    path.write_bytes(path.read_bytes()[:50_000])
+    return path
+
+
+class Bomb:
+    """Runs code when it is unpickled."""
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        """Leave a trace."""
+        return os.system, ("touch /tmp/luthier-test-bomb",)
+
+
+def bomb(path: Path) -> Path:
+    with path.open("wb") as file:
+        pickle.dump({"klass": Network, "state": Bomb()}, file)
+    return path
+
+
+def bomb_in_zip(path: Path) -> Path:
+    torch.save({"klass": Network, "args": (), "kwargs": {}, "state": Bomb()}, path)
+    return path
+
+
+def other_weights(path: Path) -> Path:
+    other = Network(**{**SMALL, "channels": 12})
+    checkpoint.write(checkpoint.Checkpoint(SMALL, other.state_dict()), path)
+    return path
+
+
+def other_class(path: Path) -> Path:
+    from safetensors.torch import save_file
+
+    save_file({"w": torch.zeros(3)}, path, {"class": "os.system", "kwargs": "{}"})
+    return path
+
+
+def empty(path: Path) -> Path:
+    path.touch()
+    return path
+
+
+@pytest.mark.parametrize(
+    ("make", "name", "said"),
+    [
+        (truncated, "t.safetensors", "damaged or truncated"),
+        (truncated_th, "t.th", "damaged or truncated"),
+        (bomb, "b.th", "holds more than weights"),
+        (bomb_in_zip, "z.th", "holds more than weights"),
+        (other_weights, "o.safetensors", "belongs to another architecture"),
+        (other_class, "c.safetensors", "is no HTDemucs"),
+        (empty, "e.safetensors", "is empty"),
+    ],
+)
+def test_a_checkpoint_that_cannot_be_is_refused(
+    tmp_path: Path, make: object, name: str, said: str
+) -> None:
+    """One message says what is wrong with the file, and nothing in it was run."""
+    trace = Path("/tmp/luthier-test-bomb")  # noqa: S108  # what the bomb would leave
+    trace.unlink(missing_ok=True)
+    file = make(tmp_path / name)  # type: ignore[operator]  # one of the makers above
+    with pytest.raises(InputError, match=said) as error:
+        fetched(HTDemucsOptions(weights=str(file)), tmp_path / "work")
+    assert name in str(error.value)
+    assert not trace.exists()
+
+
+def test_a_file_that_is_not_there_is_refused_by_the_plan() -> None:
+    """The identity is asked for before anything runs."""
+    with pytest.raises(InputError, match="does not exist"):
+        HTDemucs(HTDemucsOptions(weights="/no/such/file.th")).identity()
+
+
+@pytest.fixture
+def no_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Send every request to a port where nobody listens, and start from empty caches."""
+    for name in ("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+
+
+@pytest.mark.usefixtures("no_network")
+def test_without_a_network_the_small_model_steps_in_loudly(tmp_path: Path) -> None:
+    """The run goes on with a notice that no one can miss, and the store will ask again."""
+    plugin = HTDemucs(HTDemucsOptions(weights="pretrained"))
+    folder = tmp_path / "work"
+    folder.mkdir()
+    made = plugin.fetch(Work(folder, silent()))
+    assert made.keep is False
+    assert made.model is not None
+    assert made.model.notices[0].severity == "danger"
+    assert "cannot be fetched" in made.model.notices[0].text
+    assert "bundled" in made.model.weights
+
+
+@pytest.mark.usefixtures("no_network")
+def test_without_a_fallback_it_is_an_error(tmp_path: Path) -> None:
+    """`model.fallback=null` wants the pretrained weights or nothing."""
+    with pytest.raises(InputError, match="cannot be fetched"):
+        fetched(HTDemucsOptions(weights="pretrained", fallback=None), tmp_path / "work")
+
+
+def test_random_weights_say_so_in_red(tmp_path: Path) -> None:
+    """The full architecture has 42 M parameters and a notice of the highest severity."""
+    _, artifact = fetched(HTDemucsOptions(weights="random"), tmp_path / "work")
+    assert artifact.info.parameters == pytest.approx(42e6, rel=0.01)
+    assert artifact.info.notices[0].severity == "danger"
+
+
+def test_random_weights_follow_their_seed() -> None:
+    """The same seed is the same network to the store, another is another."""
+    identities = [HTDemucs(HTDemucsOptions("random", seed=s)).identity() for s in (0, 0, 1)]
+    assert identities[0] == identities[1] != identities[2]

@@ -1,0 +1,55 @@
+"""The S24's compiler and emulator, for real, on two small convolutions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from core import StageError, Work
+from core.conformance import RuntimeSuite
+from core.conformance.converter import of, onnx_artifact
+from core.progress import silent
+from plugins.runtime.htp.library import available
+from plugins.runtime.qnn import Qnn, QnnOptions
+
+pytestmark = pytest.mark.skipif(available() is not None, reason=str(available()))
+S24 = QnnOptions(soc_model=57, htp_arch=75)
+
+
+class TestQnn(RuntimeSuite):
+    """It keeps the contract; the HTP computes floats in FP16."""
+
+    plugin = Qnn
+    options = S24
+    agreement_db = 45.0
+
+
+def test_the_partition_map_counts_every_node(tmp_path: Path) -> None:
+    """Three nodes, one partition, nothing on the CPU."""
+    work = Work(tmp_path / "work", silent())
+    work.folder.mkdir()
+    made = Qnn(S24).compile(onnx_artifact(tmp_path / "given"), work)
+    assert made.facts["partitions"] == 1
+    assert made.facts["nodes_total"] == made.facts["nodes_on_npu"] == 3
+    assert made.facts["cpu_nodes"] == []
+    assert made.facts["npu_op_counts"] == ["Conv 2", "Relu 1"]
+    assert made.notices == ()
+    assert Path(of(made, work).path).is_file()
+
+
+def test_a_limit_that_is_too_low_is_named(tmp_path: Path) -> None:
+    """The child is stopped, and the message says which limit to raise."""
+    work = Work(tmp_path / "work", silent())
+    work.folder.mkdir()
+    tight = QnnOptions(soc_model=57, htp_arch=75, memory_limit_mb=30)
+    with pytest.raises(StageError, match="of memory here; the limit is") as error:
+        Qnn(tight).compile(onnx_artifact(tmp_path / "given"), work)
+    assert "raise the memory limit" in str(error.value)
+
+
+@pytest.mark.parametrize("wrong", [{"finalization_mode": 4}, {"time_limit_s": 0.0}])
+def test_options_are_checked_before_anything_starts(wrong: dict[str, float]) -> None:
+    """ValueError names the option; the core turns it into a message."""
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        QnnOptions(soc_model=57, htp_arch=75, **wrong)  # type: ignore[arg-type]  # wrong on purpose
