@@ -143,7 +143,7 @@ def _budget(artifacts: dict[str, Artifact]) -> list[BudgetLine]:
             "chunk",
             float(str(artifacts["evaluate"].facts["chunk_snr_db"])),
             "CPU (PyTorch)",
-            note=f"windows of the recipe against those of the training ({window}), whole input",
+            note=f"the recipe's windows against those of the training ({window}), whole input",
         )
     )
     return lines

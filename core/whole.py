@@ -103,7 +103,8 @@ def _reference(bench: Bench) -> Step:
                 items[f"{side}/{item.id}"] = play_with(
                     opened.reference, item, signature, chunker, work.progress
                 )
-        return _outputs(work, items, {"train_window": str(dict(trained.window()))}, ())
+        window = ", ".join(f"{size} along {axis}" for axis, size in trained.window().items())
+        return _outputs(work, items, {"train_window": window or "whole"}, ())
 
     return Step(
         "reference",

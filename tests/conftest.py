@@ -1,4 +1,4 @@
-"""What tests share: the command line in this process, with the toy plugins and a store of its own."""
+"""What tests share: the command line in this process, with toy plugins and a store of its own."""
 
 from __future__ import annotations
 

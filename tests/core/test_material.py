@@ -52,7 +52,7 @@ def test_the_digest_ignores_the_order_of_keys() -> None:
     assert material.digest({"a": 1, "b": [2]}) == material.digest({"b": [2], "a": 1})
 
 
-def test_changes_name_the_line(tmp_path: Path) -> None:
+def test_changes_name_the_line() -> None:
     """Each difference is one line with its path; code is not shown as two hashes."""
     old = {"options": {"n": 1, "m": 2}, "source": "aaa"}
     new = {"options": {"n": 1, "m": 3}, "source": "bbb"}

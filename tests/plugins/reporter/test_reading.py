@@ -103,8 +103,10 @@ def test_the_average_is_over_items() -> None:
 
 @pytest.mark.parametrize(
     ("number", "unit", "said"),
-    [(1.1e-8, "dB", "0.00 dB"), (-1.1e-8, "dB", "0.00 dB"), (-8.08183, "dB", "−8.08 dB"),
-     (0.4, "ms", "0.4 ms"), (55.97, "ms", "56 ms"), (0.0012, "", "0.0012"), (0.07573, "×", "0.08×")],
+    [(1.1e-8, "dB", "0.00 dB"), (-1.1e-8, "dB", "0.00 dB"),
+     (-8.08183, "dB", "\N{MINUS SIGN}8.08 dB"),
+     (0.4, "ms", "0.4 ms"), (55.97, "ms", "56 ms"), (0.0012, "", "0.0012"),
+     (0.07573, "×", "0.08×")],
 )  # fmt: skip
 def test_a_metric_shows_the_digits_it_deserves(number: float, unit: str, said: str) -> None:
     """No power of ten for a dB that is none, no bare zero for a short time, a true minus."""
@@ -138,7 +140,8 @@ def test_the_costliest_stage_is_named_with_what_it_did(record: RunRecord) -> Non
     """From how much to how much, and what became of the quality."""
     budget = _budget(("exporter", 109.2), ("quantizer", 15.0), ("probe", 14.8), ("chunk", 21.0))
     assert costliest(dataclasses.replace(record, budget=budget)) == (
-        "quantizer cost the most: 109.2 → 15.0 dB; mean SDR fell 0.12 dB against FP32 (7.79 → 7.67)."
+        "quantizer cost the most: 109.2 → 15.0 dB; "
+        "mean SDR fell 0.12 dB against FP32 (7.79 → 7.67)."
     )
 
 
@@ -147,7 +150,7 @@ def test_the_costliest_stage_is_named_with_what_it_did(record: RunRecord) -> Non
     [([("exporter", 109.2), ("quantizer", 35.9), ("chunk", 21.0)],
       "chunk (input cut into windows, by itself) cost the most: 21.0 dB are left"),
      ([("exporter", 62.0)], "exporter (model exported to ONNX) cost the most: 62.0 dB are left"),
-     ([("exporter", 50.0), ("probe", -3.2)], "probe cost the most: 50.0 → −3.2 dB")],
+     ([("exporter", 50.0), ("probe", -3.2)], "probe cost the most: 50.0 → \N{MINUS SIGN}3.2 dB")],
 )  # fmt: skip
 def test_what_added_the_most_noise_is_the_costliest(
     record: RunRecord, lines: list[tuple[str, float]], start: str

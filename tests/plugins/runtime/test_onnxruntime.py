@@ -66,7 +66,7 @@ def test_an_operator_that_is_missing_is_named(
     made = exported(separator(), tmp_path / "export")
     model = onnx.helper.make_model(graph, opset_imports=opsets, ir_version=8)
     onnx.save(model, made.path)
-    with pytest.raises(StageError, match="some.where:Warble"):
+    with pytest.raises(StageError, match=r"some\.where:Warble"):
         _opened(made, tmp_path / "work")
     assert capfd.readouterr() == ("", "")
 
