@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from core import (
     Artifact,
     ArtifactSpec,
-    Fact,
     Library,
     Made,
     Notice,
@@ -83,6 +81,7 @@ class Qnn(Runtime[QnnOptions]):
     def compile(self, artifact: Artifact, work: Work) -> Made:
         """Compile to a context binary, and say what became of every node."""
         from plugins.runtime.htp.failure import QnnFailure
+        from plugins.runtime.htp.partition import is_whole, partition_map, why_split
         from plugins.runtime.htp.process import compile_context
 
         source, target = Path(artifact.path), work.folder / "model.onnx"
@@ -97,21 +96,8 @@ class Qnn(Runtime[QnnOptions]):
             )
         except QnnFailure as failure:
             raise _stage_error(failure) from failure
-        left = [f"{operator} {name}" for name, operator in done.left]
-        facts: dict[str, Fact] = {
-            "partitions": done.partitions,
-            "nodes_total": done.nodes,
-            "nodes_on_npu": done.nodes - len(left),
-            "nodes_on_cpu": len(left),
-            "cpu_nodes": [*left],
-            "npu_op_counts": [*_operators(source, {name for name, _ in done.left})],
-            "context_binary_bytes": done.binary_bytes,
-            "compile_s": done.seconds,
-            "compiler_peak_memory_mb": done.peak_rss_bytes / 1e6,
-            "finalization_mode": self.options.finalization_mode,
-        }
-        whole = done.partitions == 1 and not left
-        notices = () if whole else (_split_notice(done.partitions, left),)
+        facts = {**partition_map(done, source), "finalization_mode": self.options.finalization_mode}
+        notices = () if is_whole(done) else (Notice("warning", why_split(done)),)
         return Made(target, CONTEXT, self.plan(artifact.spec).precision, facts, notices)
 
     def open(self, artifact: Artifact, model: Callable[[], TorchModel], work: Work) -> Session:
@@ -193,24 +179,6 @@ def _told(progress: Progress, limit_s: float) -> Callable[[str, float], None]:
 def _stage_error(failure: Any) -> StageError:
     tail = [line for line in failure.log_tail.splitlines() if line.strip()]
     return StageError(failure.reason, failure.hint, *tail[-3:])
-
-
-def _split_notice(partitions: int, left: Sequence[str]) -> Notice:
-    text = (
-        f"the NPU takes this graph in {partitions} pieces and leaves {len(left)} node(s) to the "
-        f"CPU, the first: {left[0] if left else 'none'}"
-    )
-    return Notice("warning", text)
-
-
-def _operators(source: Path, left: set[str]) -> list[str]:
-    """Count the operators that went to the NPU, most frequent first: `Conv 96`."""
-    import onnx
-
-    skipped = {"Constant", "QuantizeLinear", "DequantizeLinear"}
-    nodes = onnx.load(str(source), load_external_data=False).graph.node
-    counts = Counter(n.op_type for n in nodes if n.op_type not in skipped and n.name not in left)
-    return [f"{operator} {count}" for operator, count in counts.most_common()]
 
 
 _HOW_TO_LOAD = """\
