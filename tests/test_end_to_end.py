@@ -51,7 +51,7 @@ def core(*arguments: str) -> subprocess.CompletedProcess[str]:
 def test_s24_int8_separates_a_song_with_the_model_that_the_phone_will_run(
     store: Path, tmp_path: Path
 ) -> None:
-    """One partition on the NPU, an emulator that agrees with the CPU, good stems, all of it said."""
+    """One partition on the NPU, an emulator that agrees with the CPU, good stems, all said."""
     arguments = ["recipe=s24_int8", f"store={store}", f"output={tmp_path}", *SHORT]
     done = core(*arguments)
     assert done.returncode == 0, done.stderr

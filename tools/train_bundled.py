@@ -203,7 +203,7 @@ def train(options: argparse.Namespace) -> Progress:
             last_save = progress.seconds
             state = {"model": model.state_dict(), "optimizer": optimizer.state_dict()}
             torch.save({**state, **vars(progress)}, checkpoint.with_suffix(".part"))
-            os.replace(checkpoint.with_suffix(".part"), checkpoint)
+            checkpoint.with_suffix(".part").replace(checkpoint)
             note_curve(options.out, progress, smooth, load(save_weights(progress.average, options)))
     return progress
 
