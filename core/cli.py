@@ -13,7 +13,8 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from core.config import SLOTS, Mode, group_of, register
+from core.compose import register
+from core.config import SLOTS, Mode, group_of
 from core.errors import LuthierError
 from core.recipes import Recipe, name_of, read_recipes
 from core.registry import Registry, discover

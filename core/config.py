@@ -1,24 +1,13 @@
-"""Hydra's side: the top level of the config, and the schemas, presets and recipes it composes."""
+"""The top level of the config: modes, slots, and the keys that are no plugin."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from hydra.core.config_search_path import ConfigSearchPath
-from hydra.core.config_store import ConfigStore
-from hydra.core.plugins import Plugins
-from hydra.plugins.search_path_plugin import SearchPathPlugin
-from omegaconf import OmegaConf
-
-from core import options
-from core.registry import Registry
 from core.values import Target
-
-if TYPE_CHECKING:
-    from core.recipes import Recipe
 
 __all__ = [
     "PLURAL",
@@ -27,7 +16,6 @@ __all__ = [
     "Mode",
     "Settings",
     "group_of",
-    "register",
 ]
 
 #: Every slot of a recipe and the kind of plugin that it takes.
@@ -98,42 +86,3 @@ def group_of(slot: str) -> str:
     """Return the group that Hydra chooses a slot from: `dataset@calibration` for `calibration`."""
     kind = SLOTS.get(slot, slot)
     return slot if kind == slot else f"{kind}@{slot}"
-
-
-def register(registry: Registry, recipes: Mapping[str, Recipe]) -> None:
-    """Store every schema and recipe where Hydra looks, and add the presets to its search path."""
-    store = ConfigStore.instance()
-    settings, target = OmegaConf.structured(Settings), OmegaConf.structured(Target)
-    # A frozen dataclass makes its node read-only, and then no preset could fill it in.
-    for node in (settings.target, target):
-        OmegaConf.set_readonly(node, None)
-    store.store(name="settings", node=settings, provider="luthier")
-    store.store(group="target", name="schema", node=target, provider="luthier")
-    for entry in registry:
-        plural = entry.kind in PLURAL
-        store.store(
-            group=entry.kind,
-            name=entry.name,
-            node=options.schema(entry),
-            package=f"{entry.kind}.{entry.name}" if plural else None,
-            provider=entry.distribution,
-        )
-    for recipe in recipes.values():
-        for (group, name), node in recipe.choices.items():
-            store.store(group=group, name=name, node=node, provider=str(recipe.file))
-        store.store(
-            group="recipe",
-            name=recipe.name,
-            node=recipe.node,
-            package="_global_",
-            provider=str(recipe.file),
-        )
-
-    class Presets(SearchPathPlugin):
-        """Adds the preset folders of every distribution to Hydra's search path."""
-
-        def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
-            for folder in registry.presets:
-                search_path.append("luthier", f"file://{folder}")
-
-    Plugins.instance().register(Presets)

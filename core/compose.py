@@ -1,0 +1,58 @@
+"""Tells Hydra of every schema, preset and recipe, from the box and from other distributions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from hydra.core.config_search_path import ConfigSearchPath
+from hydra.core.config_store import ConfigStore
+from hydra.core.plugins import Plugins
+from hydra.plugins.search_path_plugin import SearchPathPlugin
+from omegaconf import OmegaConf
+
+from core import options
+from core.config import PLURAL, Settings
+from core.recipes import Recipe
+from core.registry import Registry
+from core.values import Target
+
+__all__ = ["register"]
+
+
+def register(registry: Registry, recipes: Mapping[str, Recipe]) -> None:
+    """Store every schema and recipe where Hydra looks, and add the presets to its search path."""
+    store = ConfigStore.instance()
+    settings, target = OmegaConf.structured(Settings), OmegaConf.structured(Target)
+    # A frozen dataclass makes its node read-only, and then no preset could fill it in.
+    for node in (settings.target, target):
+        OmegaConf.set_readonly(node, None)
+    store.store(name="settings", node=settings, provider="luthier")
+    store.store(group="target", name="schema", node=target, provider="luthier")
+    for entry in registry:
+        plural = entry.kind in PLURAL
+        store.store(
+            group=entry.kind,
+            name=entry.name,
+            node=options.schema(entry),
+            package=f"{entry.kind}.{entry.name}" if plural else None,
+            provider=entry.distribution,
+        )
+    for recipe in recipes.values():
+        for (group, name), node in recipe.choices.items():
+            store.store(group=group, name=name, node=node, provider=str(recipe.file))
+        store.store(
+            group="recipe",
+            name=recipe.name,
+            node=recipe.node,
+            package="_global_",
+            provider=str(recipe.file),
+        )
+
+    class Presets(SearchPathPlugin):
+        """Adds the preset folders of every distribution to Hydra's search path."""
+
+        def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+            for folder in registry.presets:
+                search_path.append("luthier", f"file://{folder}")
+
+    Plugins.instance().register(Presets)
