@@ -66,13 +66,19 @@ class Synthetic(AudioDataset[SyntheticOptions]):
         )
         for seed, item_id in zip(self._seeds(split), self.identity(split), strict=True):
             song = make_song(seed, seconds)
-            mixture, notices = fit(Sound(song.mixture, song.samplerate), spec, f"seed {seed}")
+            mixture, notices = fit(
+                Sound(song.mixture, song.samplerate), spec, f"synthetic song {seed}"
+            )
             stems = {
                 label: fit(Sound(stem, song.samplerate), spec, label)[0]
                 for label, stem in song.stems.items()
             }
             yield Item(
-                item_id, f"seed {seed}", {spec.name: mixture}, references(stems, signature), notices
+                item_id,
+                f"synthetic song {seed}",
+                {spec.name: mixture},
+                references(stems, signature),
+                notices,
             )
 
     def _seeds(self, split: Split) -> range:

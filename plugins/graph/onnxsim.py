@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from core import Fact, Graph, Library, Made, Notice, StageError, Work, hookimpl
+from core.onnx_file import clear_notes, operators, save
 from plugins.graph.same_result import check_same, free_axes
 
 if TYPE_CHECKING:
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
 
     from core import Artifact
 
-#: Protobuf writes no message of 2 GiB or more; 64 MiB are left for the graph around the weights.
-ONE_FILE_BYTES = 2**31 - 64 * 2**20
 PROGRAM = "import json, sys, onnxsim; onnxsim.simplify(**json.loads(sys.argv[1]))"
 
 
@@ -63,11 +62,11 @@ class Onnxsim(Graph[OnnxsimOptions]):
         work.progress(0, 0, f"simplifying {len(before.graph.node)} nodes")
         after = self._simplified(Path(artifact.path), work.folder)
         path = work.folder / "model.onnx"
-        _save(after, path)
+        save(after, path)
         facts: dict[str, Fact] = {
             "nodes_before": len(before.graph.node),
             "nodes": len(after.graph.node),
-            "operators": _operators(after),
+            "operators": operators(after.graph.node),
         }
         del after
         notices: tuple[Notice, ...] = ()
@@ -125,26 +124,8 @@ class Onnxsim(Graph[OnnxsimOptions]):
                 )
             model = onnx.load(str(target))
         # Notes of onnxsim about itself, on which `qnn_preprocess_model` crashes later.
-        del model.metadata_props[:]
+        clear_notes(model)
         return model
-
-
-def _save(model: onnx.ModelProto, path: Path, one_file_bytes: int = ONE_FILE_BYTES) -> None:
-    """Write one file, or a graph and one file of weights where one cannot hold them."""
-    import onnx
-
-    if sum(len(tensor.raw_data) for tensor in model.graph.initializer) <= one_file_bytes:
-        onnx.save(model, path)
-    else:
-        onnx.save(model, path, save_as_external_data=True, location=f"{path.name}.data")
-
-
-def _operators(model: onnx.ModelProto) -> list[str | float]:
-    """Return the operators by number, such as `Conv 96`."""
-    from collections import Counter
-
-    counts = Counter(node.op_type for node in model.graph.node)
-    return [f"{name} {count}" for name, count in counts.most_common()]
 
 
 @hookimpl

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from core import ArtifactSpec, Calibration, Fact, Library, Made, Notice, Quantizer, Work, hookimpl
-from plugins.quantizer.onnx_graph import cleaned, inferred, nodes_matching, operators, save
+from core.onnx_file import operators, save
+from plugins.quantizer.onnx_graph import cleaned, inferred, nodes_matching
 from plugins.quantizer.onnx_graph.half import to_half
 
 if TYPE_CHECKING:
@@ -143,7 +144,7 @@ def _facts(model: onnx.ModelProto) -> dict[str, Fact]:
         "float16_nodes": given.count(TensorProto.FLOAT16),
         "float32_nodes": given.count(TensorProto.FLOAT),
         "casts": sum(n.op_type == "Cast" for n in model.graph.node),
-        "operators": operators(model),
+        "operators": operators(model.graph.node),
     }
 
 

@@ -18,12 +18,12 @@ from core import (
     Work,
     hookimpl,
 )
+from core.onnx_file import save
 from plugins.quantizer.onnx_graph import (
     activations,
     cleaned,
     inferred,
     nodes_matching,
-    save,
     tensors_matching,
 )
 from plugins.quantizer.onnx_graph.calibrate import Method, Ranges, collect

@@ -1,4 +1,4 @@
-"""What the exporters to ONNX share: options, the flow of an export, saving, facts, verification."""
+"""What the exporters to ONNX share: options, the flow of an export, facts, verification."""
 
 from plugins.exporter.graph_file.export import OnnxExporter, free_axes
 from plugins.exporter.graph_file.options import ExportOptions, ExternalData

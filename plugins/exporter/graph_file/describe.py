@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from core import Fact
+from core.onnx_file import operators
 
 if TYPE_CHECKING:
     import onnx
@@ -16,12 +16,11 @@ __all__ = ["describe"]
 
 def describe(model: onnx.ModelProto) -> dict[str, Fact]:
     """Return node count, opset, parameters, operators by number, inputs and outputs."""
-    counts = Counter(node.op_type for node in model.graph.node)
     return {
         "nodes": len(model.graph.node),
         "opset": next(o.version for o in model.opset_import if o.domain in ("", "ai.onnx")),
         "parameters": _parameters(model),
-        "operators": [f"{name} {count}" for name, count in counts.most_common()],
+        "operators": operators(model.graph.node),
         "inputs": list(_tensors(model.graph.input)),
         "outputs": list(_tensors(model.graph.output)),
     }

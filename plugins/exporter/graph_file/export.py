@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from core import Exporter, Library, Made, StageError, TorchModel, Work
+from core.onnx_file import clear_notes, save
 from plugins.exporter.graph_file.describe import describe
-from plugins.exporter.graph_file.options import ExportOptions
-from plugins.exporter.graph_file.save import clean, save
+from plugins.exporter.graph_file.options import ExportOptions, ExternalData
 from plugins.exporter.graph_file.verify import torch_outputs, verify
 
 if TYPE_CHECKING:
@@ -65,13 +65,13 @@ class OnnxExporter(Exporter[ExportOptions]):
             except Exception as error:
                 raise self._untraceable(error) from error
             graph = onnx.load(str(file))
-        clean(graph)
+        clear_notes(graph)
         self._check_axes(graph)
         expected = torch_outputs(model, feeds)
         self._name_shapes(graph, model, expected)
         work.progress(1, 3, "writing the graph")
         path = work.folder / "model.onnx"
-        save(graph, path, self.options.external_data)
+        save(graph, path, beside=self.options.external_data is ExternalData.always)
         facts = describe(graph)
         del graph
         if self.options.verify:

@@ -1,6 +1,6 @@
-"""What the quantizers of ONNX graphs share: reading with shapes, writing, naming, counting."""
+"""What the quantizers of ONNX graphs share: reading with shapes, naming, selecting."""
 
-from plugins.quantizer.onnx_graph.files import cleaned, inferred, operators, save
+from plugins.quantizer.onnx_graph.files import cleaned, inferred
 from plugins.quantizer.onnx_graph.select import activations, nodes_matching, tensors_matching
 
 __all__ = [
@@ -8,7 +8,5 @@ __all__ = [
     "cleaned",
     "inferred",
     "nodes_matching",
-    "operators",
-    "save",
     "tensors_matching",
 ]

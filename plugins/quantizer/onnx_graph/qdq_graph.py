@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from core import Fact
-from plugins.quantizer.onnx_graph.files import cleaned, inferred, operators, save
+from core.onnx_file import operators, save
+from plugins.quantizer.onnx_graph.files import cleaned, inferred
 from plugins.quantizer.onnx_graph.select import activations
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def facts_of(model: onnx.ModelProto, config: Any, windows: int) -> dict[str, Fac
         "nodes": len(model.graph.node),
         "quantised_nodes": quantised,
         "float_nodes": left,
-        "operators": operators(model),
+        "operators": operators(model.graph.node),
         "calibration_windows": windows,
     }
 

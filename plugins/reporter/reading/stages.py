@@ -49,20 +49,21 @@ def costliest(record: RunRecord) -> str:
     else:
         said = f"{guilty.stage} cost the most: {signed(f'{before.snr_db:.1f}')} → "
         said += decibels(guilty.snr_db)
-    # Quality is compared with FP32 on equal windows, so a loss in it is not the chunking's.
-    same = " with the same windows" if guilty.stage == "chunk" else ""
-    return f"{said}; {fallen}{same}." if fallen else f"{said}."
+    said += f"; {fallen}." if fallen else "."
+    # Chunking is measured against the training's windows, not against the stage before it.
+    alone = min((line.snr_db for line in record.budget if not line.windows), default=ROUNDING_DB)
+    if alone < guilty.snr_db:
+        said += f" Cutting the input into windows weighs more: {decibels(alone)}, by itself."
+    return said
 
 
 def _losses(record: RunRecord) -> Iterator[tuple[BudgetLine, BudgetLine | None, float]]:
     """Yield each line that lost something, the line before it, and the noise power it added.
 
-    Noise is relative to the signal. The chunking is measured alone, hence against nothing.
+    Noise is relative to the signal. The chunking is measured alone and stands in no chain.
     """
     chain = [line for line in record.budget if line.windows]
-    alone = [line for line in record.budget if not line.windows]
-    pairs = [(None, line) for line in (*chain[:1], *alone)]
-    for before, line in [*pairs, *pairwise(chain)]:
+    for before, line in [*((None, line) for line in chain[:1]), *pairwise(chain)]:
         start = min(before.snr_db if before else ROUNDING_DB, ROUNDING_DB)
         end = min(line.snr_db, ROUNDING_DB)
         if start - end > LEAST_DB:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from pathlib import Path
 
 from core import Fact
+from core.onnx_file import operators
 from plugins.runtime.htp.process import CompiledContext
 
 __all__ = ["is_whole", "partition_map", "why_split"]
@@ -28,14 +28,14 @@ def partition_map(context: CompiledContext, source: Path) -> dict[str, Fact]:
 
     left = {name for name, _ in context.left}
     nodes = onnx.load(str(source), load_external_data=False).graph.node
-    taken = Counter(n.op_type for n in nodes if n.op_type not in UNCOUNTED and n.name not in left)
+    taken = [n for n in nodes if n.op_type not in UNCOUNTED and n.name not in left]
     return {
         "partitions": context.partitions,
         "nodes_total": context.nodes,
         "nodes_on_npu": context.nodes - len(context.left),
         "nodes_on_cpu": len(context.left),
         "cpu_nodes": [f"{operator} {name}" for name, operator in context.left],
-        "npu_op_counts": [f"{operator} {count}" for operator, count in taken.most_common()],
+        "npu_op_counts": operators(taken),
         "context_binary_bytes": context.binary_bytes,
         "compile_s": context.seconds,
         "compiler_peak_memory_mb": context.peak_rss_bytes / 1e6,

@@ -1,0 +1,75 @@
+"""The exchange format's files: what several kinds do with an ONNX graph, saved, cleared, counted."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import onnx
+
+__all__ = ["ONE_FILE_BYTES", "clear_notes", "operators", "save"]
+
+#: Protobuf writes no message of 2 GiB or more; 64 MiB are left for the graph around the weights.
+ONE_FILE_BYTES = 2**31 - 64 * 2**20
+
+
+def save(
+    model: onnx.ModelProto,
+    path: Path,
+    *,
+    beside: bool = False,
+    one_file_bytes: int = ONE_FILE_BYTES,
+) -> None:
+    """Write `model` to `path`, its weights in `<path>.data` where they pass `one_file_bytes`.
+
+    With `beside` they go there whatever their size. Tensors are written to the one data file in
+    the order of the graph, so that equal models give equal files. Writing weights beside a graph
+    takes them out of `model`.
+    """
+    import onnx
+
+    # Not ByteSize(): it fails on the very models that are too large to serialise.
+    weights = sum(len(tensor.raw_data) for tensor in model.graph.initializer)
+    if not beside and weights <= one_file_bytes:
+        onnx.save(model, path)
+        return
+    onnx.save(
+        model,
+        path,
+        save_as_external_data=True,
+        all_tensors_to_one_file=True,
+        location=f"{path.name}.data",
+    )
+
+
+def clear_notes(model: onnx.ModelProto) -> None:
+    """Remove what the tools that made `model` note about their own work, in place.
+
+    Dynamo leaves stack traces and class names as `metadata_props` on the model, the graph, every
+    node and value, and onnxsim some on the model: they make files differ between machines, and
+    ONNX Runtime 1.31.1's `qnn_preprocess_model` crashes on them (`TypeError: cannot convert
+    dictionary update sequence`).
+    """
+    del model.metadata_props[:]
+    del model.graph.metadata_props[:]
+    for group in (
+        model.graph.node,
+        model.graph.value_info,
+        model.graph.input,
+        model.graph.output,
+        model.graph.initializer,
+    ):
+        for entry in group:
+            del entry.metadata_props[:]
+            entry.doc_string = ""
+    model.doc_string = model.graph.doc_string = ""
+
+
+def operators(nodes: Iterable[onnx.NodeProto]) -> list[str | float]:
+    """Return the operators of `nodes` by number, most frequent first, as a fact: `Conv 96`."""
+    counts = Counter(node.op_type for node in nodes)
+    return [f"{name} {count}" for name, count in counts.most_common()]
