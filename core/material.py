@@ -77,7 +77,9 @@ def _version(distribution: str) -> str:
 def source_digest(module: str) -> str:
     """Return the SHA-256 of a module's file and of all that it imports from its own package.
 
-    Read as text: nothing is imported. The core is left out, it is not what a plugin computes with.
+    Read as text: nothing is imported. Of the core only those modules count that are imported by
+    their own name (`from core.onnx_file import save`): they are what a plugin computes with, where
+    `from core import ...` gives it the kinds and the values.
     """
     package = module.partition(".")[0]
     seen: dict[str, str] = {}
@@ -88,7 +90,10 @@ def source_digest(module: str) -> str:
         if name in seen or file is None:
             continue
         seen[name] = file_digest(file)
-        pending.extend(n for n in _imports(name, file) if n.partition(".")[0] == package != "core")
+        if name.partition(".")[0] == package:
+            pending.extend(
+                n for n in _imports(name, file) if n.startswith((f"{package}.", "core."))
+            )
     return digest(seen)
 
 

@@ -1,4 +1,4 @@
-"""The exchange format's files: what several kinds do with an ONNX graph, saved, cleared, counted."""
+"""The exchange format's files: what several kinds do with an ONNX graph."""
 
 from __future__ import annotations
 
@@ -46,13 +46,13 @@ def save(
     )
 
 
-def clear_notes(model: onnx.ModelProto) -> None:
-    """Remove what the tools that made `model` note about their own work, in place.
+def clear_notes(model: onnx.ModelProto, *, doc_strings: bool = False) -> None:
+    """Remove the `metadata_props` that tools leave about their own work, in place.
 
-    Dynamo leaves stack traces and class names as `metadata_props` on the model, the graph, every
-    node and value, and onnxsim some on the model: they make files differ between machines, and
-    ONNX Runtime 1.31.1's `qnn_preprocess_model` crashes on them (`TypeError: cannot convert
-    dictionary update sequence`).
+    Dynamo notes stack traces and class names on the model, the graph, every node and value, and
+    onnxsim itself on the model: they make files differ between machines, and ONNX Runtime
+    1.31.1's `qnn_preprocess_model` crashes on them (`TypeError: cannot convert dictionary update
+    sequence`). With `doc_strings`, where tracers put source lines, these are emptied too.
     """
     del model.metadata_props[:]
     del model.graph.metadata_props[:]
@@ -65,8 +65,10 @@ def clear_notes(model: onnx.ModelProto) -> None:
     ):
         for entry in group:
             del entry.metadata_props[:]
-            entry.doc_string = ""
-    model.doc_string = model.graph.doc_string = ""
+            if doc_strings:
+                entry.doc_string = ""
+    if doc_strings:
+        model.doc_string = model.graph.doc_string = ""
 
 
 def operators(nodes: Iterable[onnx.NodeProto]) -> list[str | float]:

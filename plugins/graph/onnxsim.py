@@ -123,7 +123,6 @@ class Onnxsim(Graph[OnnxsimOptions]):
                     "leave the stage out: graph=[]",
                 )
             model = onnx.load(str(target))
-        # Notes of onnxsim about itself, on which `qnn_preprocess_model` crashes later.
         clear_notes(model)
         return model
 

@@ -67,7 +67,11 @@ def test_a_broken_class_is_named_with_its_distribution(cls: object, said: str) -
 
 def test_a_misspelt_hook_is_an_error() -> None:
     """Pluggy alone would ignore it."""
-    misspelt = module(luthier_plugin=hookimpl(list))
+
+    def adds_nothing() -> list[Any]:
+        return []
+
+    misspelt = module(luthier_plugin=hookimpl(adds_nothing))
     with pytest.raises(PluginError, match="luthier_plugin"):
         registry.discover({"visitor": misspelt})
 

@@ -65,7 +65,7 @@ class OnnxExporter(Exporter[ExportOptions]):
             except Exception as error:
                 raise self._untraceable(error) from error
             graph = onnx.load(str(file))
-        clear_notes(graph)
+        clear_notes(graph, doc_strings=True)
         self._check_axes(graph)
         expected = torch_outputs(model, feeds)
         self._name_shapes(graph, model, expected)

@@ -6,14 +6,12 @@ import warnings
 from pathlib import Path
 
 import numpy as np
-import onnx
 import pytest
 import torch
 from torch import nn
 
 from core import ModelInfo, Signature, StageError, TensorSpec, TorchModel
 from plugins.exporter.graph_file import ExternalData
-from plugins.exporter.graph_file.save import save
 from plugins.exporter.onnx import Onnx
 from tests.plugins.networks import (
     exported,
@@ -81,17 +79,6 @@ def test_weights_can_lie_beside_the_graph(tmp_path: Path) -> None:
     assert played(made, feeds(model))["stems"].shape == (1, 2, 2, 512)
 
 
-def test_a_model_too_large_for_one_file_is_split(tmp_path: Path) -> None:
-    """Protobuf's limit is a number of bytes of weights; a small one stands in for 2 GB."""
-    made = exported(separator(), tmp_path / "export")
-    weights = onnx.load(made.path)
-    save(weights, tmp_path / "below.onnx", one_file_bytes=10_000)
-    assert not (tmp_path / "below.onnx.data").exists()
-    save(weights, tmp_path / "above.onnx", one_file_bytes=1_000)
-    assert (tmp_path / "above.onnx.data").stat().st_size > 1_000
-    onnx.checker.check_model(str(tmp_path / "above.onnx"))
-
-
 def test_nothing_is_left_of_the_work(tmp_path: Path) -> None:
     """The folder's hash covers every file, so it holds the graph alone."""
     made = exported(separator(), tmp_path / "export")
@@ -129,7 +116,7 @@ def _opened(core: nn.Module, *names: str) -> TorchModel:
 def test_a_graph_that_differs_is_refused(tmp_path: Path) -> None:
     """The message names the output and how far off it is."""
     model = _opened(Noisy(), "clean", "noisy")
-    with pytest.raises(StageError, match=r"output `noisy` has -?\d+\.\d dB SNR, below 90 dB"):
+    with pytest.raises(StageError, match=r"output `noisy` has -?\d+\.\d dB SNR, below 80 dB"):
         exported(model, tmp_path / "export")
     assert exported(model, tmp_path / "unproven", verify=False).format == "onnx"
 
