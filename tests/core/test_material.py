@@ -47,6 +47,18 @@ def test_a_changed_stranger_does_not(package: Path) -> None:
     assert fresh() == before
 
 
+def test_a_core_module_that_a_plugin_computes_with_belongs_to_it(
+    package: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`from core.onnx_file import save` is code of the plugin; `from core import ...` is not."""
+    (package / "helper.py").write_text("from core.onnx_file import save\nfrom core import Graph\n")
+    hashed: list[Path] = []
+    real = material.file_digest
+    monkeypatch.setattr(material, "file_digest", lambda f: hashed.append(f) or real(f))
+    fresh()
+    assert {f.name for f in hashed} == {"plugin.py", "helper.py", "onnx_file.py"}
+
+
 def test_the_digest_ignores_the_order_of_keys() -> None:
     """Two equal materials have one key."""
     assert material.digest({"a": 1, "b": [2]}) == material.digest({"b": [2], "a": 1})
