@@ -13,6 +13,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -27,37 +28,50 @@ from core.kinds import Runtime
 from core.material import file_digest
 from core.values import Artifact
 
-__all__ = ["lock", "new_folder", "write_bundle"]
+__all__ = ["RunFolder", "lock", "new_folder", "write_bundle"]
+
+
+@dataclass
+class RunFolder:
+    """Where a run writes (`partial`), and the name that it gets once it ended well (`final`)."""
+
+    partial: Path
+    final: Path
 
 
 @contextmanager
-def new_folder(root: Path, recipe: str) -> Iterator[tuple[Path, Path]]:
-    """Give a temporary folder and the name that it gets once the block ended well."""
+def new_folder(root: Path, recipe: str) -> Iterator[RunFolder]:
+    """Give a temporary folder, and its final name when the block ended well."""
     parent = root.expanduser().resolve() / recipe
     name = datetime.now().astimezone().strftime("%Y-%m-%d_%H-%M-%S")
+    partial = parent / f".{name}.partial-{os.getpid()}"
     try:
-        parent.mkdir(parents=True, exist_ok=True)
-        final = _free_name(parent, name)
-        partial = parent / f".{final.name}.partial-{os.getpid()}"
-        partial.mkdir()
+        partial.mkdir(parents=True)
     except OSError as error:
         raise _unwritable(error, parent) from error
+    folder = RunFolder(partial, parent / name)
     try:
-        yield partial, final
-        partial.rename(final)
+        yield folder
+        _place(folder, name)
     except OSError as error:
         raise _unwritable(error, parent) from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def _free_name(parent: Path, name: str) -> Path:
-    """Return a name that is free: two runs may end within one second."""
+def _place(folder: RunFolder, name: str) -> None:
+    """Give the folder its final name, or the next one that is free: two runs may end at once."""
     number = 1
-    while (parent / name).exists():
-        number += 1
-        name = f"{name.partition('.')[0]}.{number}"
-    return parent / name
+    while True:
+        try:
+            folder.partial.rename(folder.final)
+        except OSError:
+            if not folder.final.exists():
+                raise
+            number += 1
+            folder.final = folder.final.with_name(f"{name}.{number}")
+        else:
+            return
 
 
 def _unwritable(error: OSError, parent: Path) -> StoreError:

@@ -54,18 +54,19 @@ def _run(cfg: DictConfig, registry: Registry, plan: Plan, store: Store) -> None:
     hook.luthier_run_started(plan=plan)
     outcome = execute(plan, store, hook)
     config = cast("dict[str, Any]", OmegaConf.to_container(cfg, resolve=True, enum_to_str=True))
-    with folder.new_folder(Path(cfg.output), assembly.recipe) as (partial, final):
+    with folder.new_folder(Path(cfg.output), assembly.recipe) as place:
+        partial = place.partial
         saved = place_saved(outcome.artifacts["save"], partial)
         text = folder.lock(config, outcome.artifacts["model"], versions())
         (partial / "recipe.lock.yaml").write_text(text, encoding="utf-8")
         folder.write_bundle(partial, assembly, assembly.runtime, _shipped(outcome))
         record = _record(plan, outcome, saved, text, started, time.perf_counter() - clock)
         problem = _report(hook, record, partial)
-    hook.luthier_run_placed(folder=str(final))
+    hook.luthier_run_placed(folder=str(place.final))
     if problem is not None:
         raise PluginError(
             f"a reporter failed: {type(problem).__name__}: {problem}",
-            f"what it did not write is missing from {final}; the rest is there",
+            f"what it did not write is missing from {place.final}; the rest is there",
             "see the whole trace: hydra.verbose=true",
         ) from problem
 

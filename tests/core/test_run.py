@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from core.folder import new_folder
 from tests import toy
 from tests.conftest import Command
 
@@ -119,3 +120,15 @@ def test_plan_executes_nothing_and_says_why(command: Command, recipe: Path, tmp_
     command(f"recipe={recipe}")
     changed = command(f"recipe={recipe}", "mode=plan", "model.gain=5.0").out
     assert "gain:2.0->gain:5.0" in "".join(changed.split())
+
+
+def test_two_runs_that_end_at_once_get_two_folders(tmp_path: Path) -> None:
+    """The later one takes the next name that is free; neither costs the other its result."""
+    with new_folder(tmp_path, "toy") as place:
+        wanted = place.final
+        (place.partial / "mine").touch()
+        wanted.mkdir()
+        (wanted / "of another run").touch()
+    assert place.final.name == f"{wanted.name}.2"
+    assert [p.name for p in place.final.iterdir()] == ["mine"]
+    assert [p.name for p in wanted.iterdir()] == ["of another run"]
