@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from core import kinds, options
 from core.config import PLURAL, SLOTS, Measure, Mode, Settings
-from core.errors import ConfigError
+from core.errors import ConfigError, did_you_mean
 from core.registry import Registry
 from core.values import Target
 
@@ -43,6 +43,7 @@ class Assembly:
 
 def assemble(cfg: DictConfig, registry: Registry, recipe: str, recipes: Sequence[str]) -> Assembly:
     """Make every plugin that `cfg` names; raises ConfigError for a slot that must not be empty."""
+    _check_keys(cfg)
     _take_input(cfg, registry)
     made: dict[str, Any] = {slot: _slot(cfg, registry, slot) for slot in SLOTS}
     for slot in ("model", "dataset", "dsp", "chunker", "runtime"):
@@ -60,7 +61,7 @@ def assemble(cfg: DictConfig, registry: Registry, recipe: str, recipes: Sequence
         title=cfg.title,
         target=target_of(cfg),
         precision=precision,
-        measure=cast("Measure", OmegaConf.to_object(cfg.measure)),
+        measure=_measure(cfg),
         **made,
     )
 
@@ -68,6 +69,23 @@ def assemble(cfg: DictConfig, registry: Registry, recipe: str, recipes: Sequence
 def target_of(cfg: DictConfig) -> Target:
     """Return the target that the config describes."""
     return cast("Target", OmegaConf.to_object(cfg.target))
+
+
+def _check_keys(cfg: DictConfig) -> None:
+    """Refuse a key that was added by force (`+x=1`)."""
+    known = list(Settings.__dataclass_fields__)
+    for key in map(str, cfg):
+        if key not in known:
+            raise ConfigError(
+                f"there is no option `{key}`", did_you_mean(key, known), f"keys: {', '.join(known)}"
+            )
+
+
+def _measure(cfg: DictConfig) -> Measure:
+    try:
+        return cast("Measure", OmegaConf.to_object(cfg.measure))
+    except ValueError as error:
+        raise ConfigError(str(error), "at: measure") from error
 
 
 def _slot(cfg: DictConfig, registry: Registry, slot: str) -> Any:

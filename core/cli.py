@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import os
-import re
+import signal
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import FrameType
 
 from hydra import main as hydra_main
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
+from core.arguments import is_sweep, rewrite
 from core.compose import register
-from core.config import SLOTS, Mode, group_of
+from core.config import Mode
 from core.errors import LuthierError
-from core.recipes import Recipe, name_of, read_recipes
+from core.recipes import Recipe, read_recipes
 from core.registry import Registry, discover
 from core.translate import FOREIGN, translate
 
@@ -29,66 +31,88 @@ INTERRUPTED = 130
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line and exit: 0 done, 1 failed, 2 a config that cannot be, 130 Ctrl-C."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    # Read by GNU OpenMP when torch is loaded. With its default, threads spin for so long at every
-    # barrier that two jobs at once on two cores took 4.9 s per window instead of 0.13 s.
-    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+    _prepare()
     try:
         _main(arguments)
     except KeyboardInterrupt:
         print("interrupted; what was finished is kept, run the same command again", file=sys.stderr)
         sys.exit(INTERRUPTED)
-    except FOREIGN as error:
-        _fail(translate(error), error, arguments)
-    except LuthierError as error:
-        _fail(error, error, arguments)
+    except Exception as error:
+        _fail(_told(error, None), arguments)
+
+
+def _prepare() -> None:
+    """Set what must stand before anything heavy is loaded or anything is printed."""
+    # Read by GNU OpenMP when torch is loaded. With its default, threads spin for so long at every
+    # barrier that two jobs at once on two cores took 4.9 s per window instead of 0.13 s.
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+    # Hydra prints errors in its own way unless it is told to let them through.
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal that cannot show a character must not cost a result.
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
+    for name in ("SIGTERM", "SIGHUP"):
+        # Ended by a scheduler or a closed terminal: clean up as after Ctrl-C.
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), _terminated)
+
+
+def _terminated(number: int, _: FrameType | None) -> None:
+    sys.exit(128 + number)
 
 
 def _main(arguments: list[str]) -> None:
     registry = discover()
-    arguments, given = _given_recipes([_rewritten(a) for a in arguments])
+    rewritten, given = rewrite(arguments)
     recipes = read_recipes(registry.recipes, given)
     register(registry, recipes)
-    if "--help" in arguments or "-h" in arguments:
+    if "--help" in rewritten or "-h" in rewritten:
         from core.help import page
 
         page(recipes)
-        return
+    elif "--version" in rewritten:
+        from core import __version__
 
+        print(f"luthier {__version__}")
+    else:
+        try:
+            _compose(rewritten, registry, recipes)
+        except FOREIGN as error:
+            raise translate(error, registry) from error
+
+
+def _compose(arguments: Sequence[str], registry: Registry, recipes: Mapping[str, Recipe]) -> None:
+    """Let Hydra compose one config per job and run each; a sweep goes on after a failure."""
     failures: list[LuthierError] = []
 
     def job(cfg: DictConfig) -> None:
+        hydra = HydraConfig.get()
+        sweep = hydra.mode is RunMode.MULTIRUN
+        if sweep:
+            print(f"\njob {hydra.job.num}: {' '.join(hydra.overrides.task)}", flush=True)
         # Hydra would print an error of ours in its own way, and end a sweep at its first failure.
         try:
-            _run(cfg, registry, recipes)
-        except LuthierError as error:
-            failures.append(error)
+            _run(cfg, registry, recipes, hydra.runtime.choices.get("recipe") or "")
         except Exception as error:
-            failures.append(_unexpected(error))
-        else:
-            return
-        if HydraConfig.get().mode is RunMode.MULTIRUN:
-            print(f"error: {failures[-1]}", file=sys.stderr)
+            failures.append(_told(error, registry))
+            if sweep:
+                print(f"error in job {hydra.job.num}: {failures[-1]}", file=sys.stderr, flush=True)
 
-    # Hydra prints errors in its own way unless it is told to let them through.
-    os.environ["HYDRA_FULL_ERROR"] = "1"
     sys.argv = ["python -m core", *arguments]
     hydra_main(version_base="1.3", config_path=str(CONF), config_name="config")(job)()
+    if failures and is_sweep(arguments):
+        raise type(failures[0])(f"{len(failures)} job(s) of the sweep failed; see above")
     if failures:
         raise failures[0]
 
 
-def _unexpected(error: Exception) -> LuthierError:
-    """Wrap what no part of Luthier expected, so that it still ends in one message."""
-    wrapped = LuthierError(
-        f"something unexpected: {type(error).__name__}: {error}",
-        "this is a mistake of Luthier's or of a plugin's",
-        "see the whole trace: hydra.verbose=true",
-    )
-    wrapped.__cause__ = error
-    return wrapped
-
-
-def _run(cfg: DictConfig, registry: Registry, recipes: Mapping[str, Recipe]) -> None:
+def _run(
+    cfg: DictConfig,
+    registry: Registry,
+    recipes: Mapping[str, Recipe],
+    recipe: str,
+) -> None:
     """Do what `mode` says, with the heavy half of the core imported only where it is needed."""
     if cfg.mode is Mode.list:
         from core.listing import show
@@ -101,48 +125,35 @@ def _run(cfg: DictConfig, registry: Registry, recipes: Mapping[str, Recipe]) -> 
     else:
         from core.job import run
 
-        run(cfg, registry, _recipe_name(), list(recipes))
+        run(cfg, registry, recipe, list(recipes))
 
 
-def _recipe_name() -> str:
-    return HydraConfig.get().runtime.choices.get("recipe") or ""
+def _told(error: Exception, registry: Registry | None) -> LuthierError:
+    """Return the message a person needs for any error, with the error itself as its cause."""
+    if isinstance(error, LuthierError):
+        return error
+    if isinstance(error, FOREIGN):
+        told: LuthierError = translate(error, registry)
+    elif isinstance(error, OSError):
+        told = LuthierError(
+            f"the system refused: {error.strerror or error}",
+            f"at: {error.filename}" if error.filename else "",
+        )
+    else:
+        told = LuthierError(
+            f"something unexpected: {type(error).__name__}: {error}",
+            "this is a mistake of Luthier's or of a plugin's",
+            "see the whole trace: hydra.verbose=true",
+        )
+    told.__cause__ = error
+    return told
 
 
-def _rewritten(argument: str) -> str:
-    """Let a person write what they mean where Hydra's grammar wants more.
-
-    `calibration=files` and `host=torch` choose from another group (`dataset@calibration=files`);
-    `input=a song (live).flac` needs quotes inside the quotes of the shell.
-    """
-    key, equals, value = argument.partition("=")
-    if not equals:
-        return argument
-    if key in SLOTS:
-        group = group_of(key)
-        # Hydra deletes a choice with `~`; `=null` ends in a raw ValueError.
-        return f"~{group}" if value == "null" else f"{group}={value}"
-    if key in ("input", "output", "store") and not re.fullmatch(r"""(['"]).*\1|null""", value):
-        escaped = value.replace("\\", "\\\\").replace("'", "\\'")
-        return f"{key}='{escaped}'"
-    return argument
-
-
-def _given_recipes(arguments: list[str]) -> tuple[list[str], list[str]]:
-    """Replace `recipe=path/to/file.yaml` by the name under which the file is registered."""
-    given: list[str] = []
-    for index, argument in enumerate(arguments):
-        key, _, value = argument.partition("=")
-        if key == "recipe" and value.endswith((".yaml", ".yml")):
-            given.append(value)
-            arguments[index] = f"recipe={name_of(Path(value))}"
-    return arguments, given
-
-
-def _fail(error: LuthierError, cause: BaseException, arguments: Sequence[str]) -> None:
+def _fail(error: LuthierError, arguments: Sequence[str]) -> None:
     """Print one message, with a traceback only when it was asked for, and exit."""
     if any(a.replace(" ", "") == "hydra.verbose=true" for a in arguments):
         import traceback
 
-        traceback.print_exception(cause)
+        traceback.print_exception(error.__cause__ or error)
     print(f"error: {error}", file=sys.stderr)
     sys.exit(error.exit_code)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
+from core.errors import ConfigError
 from core.values import Target
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "Measure",
     "Mode",
     "Settings",
+    "check_once",
     "group_of",
 ]
 
@@ -55,6 +57,12 @@ class Measure:
     probe_windows: int = 2
     """Windows to run on a device that is too slow for whole inputs (an emulator, a queue)."""
 
+    def __post_init__(self) -> None:
+        """Refuse to compare on nothing."""
+        for name in ("budget_windows", "probe_windows"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"`{name}` is {getattr(self, name)}; give 1 or more")
+
 
 @dataclass
 class Settings:
@@ -80,6 +88,17 @@ class Settings:
     host: Any = None
     evaluator: Any = field(default_factory=dict)
     reporter: Any = field(default_factory=dict)
+
+
+def check_once(slot: str, names: Sequence[str]) -> None:
+    """Raise ConfigError when a slot that takes several plugins names one of them twice."""
+    for name in names:
+        if list(names).count(name) > 1:
+            raise ConfigError(
+                f"{slot} names `{name}` twice",
+                f"at: {slot}=[{','.join(names)}]",
+                "a stage runs each plugin once: name it once",
+            )
 
 
 def group_of(slot: str) -> str:

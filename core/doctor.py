@@ -11,7 +11,7 @@ import psutil
 from rich.console import Console
 
 from core.registry import Registry
-from core.store import Store, default_root
+from core.store import open_store
 
 __all__ = ["examine", "machine", "versions"]
 
@@ -54,7 +54,7 @@ def examine(registry: Registry) -> None:
     """Print the machine, the libraries, the store, and every plugin that cannot run here."""
     console = Console(highlight=False)
     console.print(f"[bold]machine[/bold]  {machine()}")
-    root = Store(default_root()).root
+    root = open_store(None).root
     existing = next(p for p in (root, *root.parents) if p.exists())
     free = shutil.disk_usage(existing).free / 2**30
     console.print(f"[bold]store[/bold]    {root} ({free:.0f} GiB free)")

@@ -184,6 +184,7 @@ def _check_calibration(assembly: Assembly) -> None:
         raise MisfitError(
             f"calibration and evaluation share {len(shared)} item(s), first `{shared[0]}`",
             _where(assembly),
+            f"both come from: {assembly.calibration.options}",
             "what is measured on data that was calibrated on looks better than it is",
             "give the two different data: calibration=<dataset>, dataset=<dataset>",
         )

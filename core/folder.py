@@ -9,7 +9,6 @@ outputs/<recipe>/<time>/
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,6 +24,7 @@ from core.assembly import Assembly
 from core.config import PLURAL, SLOTS
 from core.errors import StoreError
 from core.kinds import Runtime
+from core.leftovers import owned_name, sweep_up
 from core.material import file_digest
 from core.values import Artifact
 
@@ -44,9 +44,11 @@ def new_folder(root: Path, recipe: str) -> Iterator[RunFolder]:
     """Give a temporary folder, and its final name when the block ended well."""
     parent = root.expanduser().resolve() / recipe
     name = datetime.now().astimezone().strftime("%Y-%m-%d_%H-%M-%S")
-    partial = parent / f".{name}.partial-{os.getpid()}"
+    partial = parent / owned_name(name)
     try:
-        partial.mkdir(parents=True)
+        parent.mkdir(parents=True, exist_ok=True)
+        sweep_up(parent)
+        partial.mkdir()
     except OSError as error:
         raise _unwritable(error, parent) from error
     folder = RunFolder(partial, parent / name)
@@ -75,9 +77,13 @@ def _place(folder: RunFolder, name: str) -> None:
 
 
 def _unwritable(error: OSError, parent: Path) -> StoreError:
+    reason, at = error.strerror or str(error), error.filename or parent
+    if isinstance(error, shutil.Error):
+        # It holds a list of (source, target, reason), one for every file that failed.
+        _, at, reason = error.args[0][0]
     return StoreError(
-        f"the run folder cannot be written: {error.strerror or error}",
-        f"at: {error.filename or parent}",
+        f"the run folder cannot be written: {reason}",
+        f"at: {at}",
         "free some room, or choose another place: output=/path/to/folder",
     )
 

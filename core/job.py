@@ -21,7 +21,7 @@ from core.plan import Plan, make_plan
 from core.record import BudgetLine, RunRecord
 from core.registry import Registry
 from core.run import Outcome, execute
-from core.store import Store, default_root
+from core.store import Store, open_store
 from core.values import Artifact, Fact, Notice
 from core.whole import place_saved, read_metrics
 
@@ -31,7 +31,7 @@ __all__ = ["run"]
 def run(cfg: DictConfig, registry: Registry, recipe: str, recipes: Sequence[str]) -> None:
     """Plan the job and, unless `mode=plan`, execute it."""
     assembly = assemble(cfg, registry, recipe, recipes)
-    store = Store(Path(cfg.store) if cfg.store else default_root())
+    store = open_store(cfg.store)
     plan = make_plan(assembly, registry, store)
     if cfg.mode is Mode.plan:
         from core.show_plan import show
@@ -52,9 +52,10 @@ def _run(cfg: DictConfig, registry: Registry, plan: Plan, store: Store) -> None:
     hook, assembly = registry.manager.hook, plan.assembly
     started, clock = datetime.now(UTC), time.perf_counter()
     hook.luthier_run_started(plan=plan)
-    outcome = execute(plan, store, hook)
     config = cast("dict[str, Any]", OmegaConf.to_container(cfg, resolve=True, enum_to_str=True))
+    # Made before the first step, so that a place that cannot be written is found out at once.
     with folder.new_folder(Path(cfg.output), assembly.recipe) as place:
+        outcome = execute(plan, store, hook)
         partial = place.partial
         saved = place_saved(outcome.artifacts["save"], partial)
         text = folder.lock(config, outcome.artifacts["model"], versions())

@@ -53,6 +53,12 @@ def schema(entry: Entry) -> DictConfig:
     # A frozen dataclass makes the node read-only, and then no recipe could override it.
     OmegaConf.set_readonly(node, None)
     assert isinstance(node, DictConfig)
+    for name in map(str, node):
+        if OmegaConf.is_missing(node, name) or OmegaConf.is_interpolation(node, name):
+            continue
+        if OmegaConf.is_dict(node[name]):
+            # The keys of a dict option are the user's own.
+            OmegaConf.set_struct(node[name], False)
     return node
 
 

@@ -11,6 +11,7 @@ both, and options of a plugin that is no longer there cannot linger.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +21,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from core.config import PLURAL, SLOTS, Settings, group_of
+from core.config import PLURAL, SLOTS, Settings, check_once, group_of
 from core.errors import ConfigError, did_you_mean
 from core.options import PLUGIN_KEY
 
@@ -69,11 +70,15 @@ def read_recipes(folders: Iterable[Path], given: Iterable[str] = ()) -> dict[str
 def _bridge(name: str, file: Path) -> Recipe:
     """Read one recipe and turn its short form into Hydra's defaults list."""
     given = _content(name, file)
-    known = [*Settings.__dataclass_fields__, "defaults", "hydra"]
+    known = [*Settings.__dataclass_fields__, "defaults"]
+    _refuse_code(name, file, given)
     node: dict[str, Any] = {}
     choices: dict[tuple[str, str], dict[str, Any]] = {}
-    defaults = list(given.pop("defaults", []))
+    defaults = given.pop("defaults", None) or []
+    if not isinstance(defaults, list):
+        raise ConfigError(f"recipe `{name}`: `defaults` is not a list", f"file: {file}")
     for key, value in given.items():
+        _check_shape(name, file, key, value)
         if key not in known:
             raise ConfigError(
                 f"recipe `{name}` has the unknown key `{key}`",
@@ -86,6 +91,7 @@ def _bridge(name: str, file: Path) -> Recipe:
             choice = value
         elif key in PLURAL:
             choice = [value] if isinstance(value, str) else list(value or [])
+            check_once(key, [str(name) for name in choice])
             if isinstance(value, Mapping):
                 node[key] = {plugin: options for plugin, options in value.items() if options}
         elif key in SLOTS and isinstance(value, Mapping) and PLUGIN_KEY in value:
@@ -102,12 +108,47 @@ def _bridge(name: str, file: Path) -> Recipe:
     return Recipe(name, title, file, {"defaults": [*defaults, "_self_"], **node}, choices)
 
 
+def _refuse_code(name: str, file: Path, given: Mapping[Any, Any]) -> None:
+    """Refuse what would let a recipe from the internet reach beyond the stages it names.
+
+    Hydra's own keys set environment variables, loggers and folders, and a resolver such as
+    `${oc.env:...}` reads what is none of a recipe's business.
+    """
+    text = str(given)
+    hydra = "hydra" in given or "hydra/" in str(given.get("defaults", ""))
+    resolver = re.search(r"\$\{[^}]*:", text)
+    if hydra or resolver or "_target_" in text:
+        raise ConfigError(
+            f"recipe `{name}` reaches beyond its stages",
+            f"file: {file}",
+            f"at: {'`hydra`' if hydra else resolver[0] + '...}' if resolver else '`_target_`'}",
+            "a recipe names plugins and options; set the rest on the command line",
+        )
+
+
+def _check_shape(name: str, file: Path, key: object, value: object) -> None:
+    """Refuse a value that can be no choice: a number for a plugin, say."""
+    allowed: tuple[type, ...] = (str, Mapping, type(None))
+    if key in PLURAL:
+        allowed = (*allowed, list)
+    wrong = key in (*SLOTS, "target", "precision") and not isinstance(value, allowed)
+    wrong = wrong or (key == "title" and not isinstance(value, str))
+    if wrong or not isinstance(key, str):
+        raise ConfigError(
+            f"recipe `{name}`: `{key}` cannot be `{value}`",
+            f"file: {file}",
+            "a stage is a plugin's name, or a mapping with `plugin` and its options",
+        )
+
+
 def _content(name: str, file: Path) -> dict[str, Any]:
     """Return the mapping in a recipe file."""
     try:
         raw = OmegaConf.load(file)
     except FileNotFoundError:
-        raise ConfigError(f"recipe `{file}` does not exist") from None
+        raise ConfigError(
+            f"recipe `{file}` does not exist", "see those in the box: python -m core mode=list"
+        ) from None
     except (YAMLError, OmegaConfBaseException, UnicodeDecodeError, OSError) as error:
         raise ConfigError(f"recipe `{name}` cannot be read", f"file: {file}", str(error)) from error
     if not isinstance(raw, DictConfig):

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pluggy
+from safetensors import SafetensorError
 
 from core.errors import LuthierError, StageError
 from core.exchange import Made, Work
@@ -90,6 +91,13 @@ def _run(step: Step, made: Inputs, work: Work) -> Made:
         return step.run(made, work)
     except LuthierError:
         raise
+    except SafetensorError as error:
+        # It wraps the system's error, a full disk most often, in words of its own.
+        raise StageError(
+            f"stage `{step.name}` could not write: {error}",
+            f"at: {work.folder}",
+            "free some room, or choose another place: store=/path/to/folder",
+        ) from error
     except MemoryError as error:
         raise StageError(
             f"stage `{step.name}` ran out of memory",
@@ -101,6 +109,7 @@ def _run(step: Step, made: Inputs, work: Work) -> Made:
             f"stage `{step.name}` could not read or write: {error.strerror or error}",
             f"by: {step.plugin}",
             f"at: {error.filename}" if error.filename else "",
+            "free some room, or choose another place: store=/path/to/folder",
         ) from error
     except Exception as error:
         raise StageError(

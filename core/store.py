@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import tempfile
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -23,19 +23,29 @@ from typing import Any
 import msgspec
 from filelock import FileLock, Timeout
 
-from core.errors import StoreError
+from core.errors import ConfigError, StoreError
+from core.leftovers import owned_name, sweep_up
 from core.material import changes, digest, folder_digest
 from core.values import Artifact
 
-__all__ = ["Store", "default_root"]
+__all__ = ["Store", "open_store"]
 
 
-def default_root() -> Path:
+def _default_root() -> Path:
     """Return where the store lives unless the config or `LUTHIER_STORE` says otherwise."""
     given = os.environ.get("LUTHIER_STORE")
     cache = os.environ.get("XDG_CACHE_HOME")
     base = Path(cache) if cache else Path.home() / ".cache"
     return Path(given).expanduser() if given else base / "luthier"
+
+
+def open_store(root: str | None) -> Store:
+    """Return the store at `root`, or at its default place; raises ConfigError for a URL."""
+    if root and "://" in root:
+        raise ConfigError(
+            f"the store cannot be at `{root}`", "it is a folder: store=/path/to/folder"
+        )
+    return Store(Path(root) if root else _default_root())
 
 
 class Store:
@@ -104,10 +114,12 @@ class Store:
     @contextmanager
     def staging(self) -> Iterator[Path]:
         """Give an empty folder on the store's own disk; what is left in it is removed."""
+        parent = self.root / "staging"
         try:
-            (self.root / "staging").mkdir(parents=True, exist_ok=True)
-            folder = Path(tempfile.mkdtemp(dir=self.root / "staging"))
-            (folder / "files").mkdir()
+            parent.mkdir(parents=True, exist_ok=True)
+            sweep_up(parent)
+            folder = parent / owned_name(uuid.uuid4().hex[:8])
+            (folder / "files").mkdir(parents=True)
         except OSError as error:
             raise self._unwritable(error) from error
         try:

@@ -21,6 +21,7 @@ from omegaconf.errors import (
 from core.config import SLOTS, Settings
 from core.errors import ConfigError, did_you_mean
 from core.recipes import OWN
+from core.registry import Registry
 
 __all__ = ["FOREIGN", "translate"]
 
@@ -28,11 +29,11 @@ __all__ = ["FOREIGN", "translate"]
 FOREIGN = (HydraException, OmegaConfBaseException)
 
 
-def translate(error: Exception) -> ConfigError:
+def translate(error: Exception, registry: Registry | None = None) -> ConfigError:
     """Return the message a person needs for an error of Hydra's or OmegaConf's."""
     for link in _causes(error):
         if isinstance(link, MissingConfigException):
-            return _missing(link)
+            return _missing(link, registry)
         if isinstance(link, OverrideParseException):
             return ConfigError(
                 f"`{link.override}` is no override",
@@ -45,7 +46,7 @@ def translate(error: Exception) -> ConfigError:
             return _unknown_fact(link)
         if isinstance(link, ConfigKeyError | AttributeError):
             return _unknown_key(error, link)
-    first, *rest = str(error).splitlines() or [type(error).__name__]
+    first, *rest = dict.fromkeys(str(error).splitlines() or [type(error).__name__])
     group = re.match(r"Could not override '([^']+)'", first)
     if group:
         return _unknown_group(group[1])
@@ -59,11 +60,14 @@ def _causes(error: BaseException) -> Iterable[BaseException]:
         link = link.__cause__ or link.__context__
 
 
-def _missing(error: MissingConfigException) -> ConfigError:
+def _missing(error: MissingConfigException, registry: Registry | None) -> ConfigError:
     """`recipe=typo`, or any other choice of a group that does not exist."""
     wanted = error.missing_cfg_file or ""
     group, _, name = wanted.rpartition("/")
     options = [o for o in error.options or [] if o != "schema" and not o.startswith(OWN)]
+    # Hydra gives no options for a choice in a list.
+    if not options and registry is not None and group in registry.entries:
+        options = registry.names(group)
     return ConfigError(
         f"no {group or 'config'} is named `{name}`",
         did_you_mean(name, options),

@@ -33,17 +33,31 @@ def luthier_plugins() -> Sequence[type[Plugin[Any]]]:
 
 
 def _added_by(name: str) -> Sequence[type[Plugin[Any]]]:
-    """Return the plugin classes of one file; raises PluginError when it adds none."""
-    module = importlib.import_module(name)
+    """Return the plugin classes of one file; raises PluginError when it fails or adds none."""
+    file = HERE.joinpath(*name.split(".")[1:]).with_suffix(".py")
+    try:
+        module = importlib.import_module(name)
+    except (Exception, SystemExit) as error:
+        raise PluginError(
+            f"plugin file `{name}` cannot be imported: {type(error).__name__}: {error}",
+            f"file: {file}",
+            "mend it, or remove the file",
+        ) from error
     if not hasattr(module, "luthier_plugins"):
         raise PluginError(
             f"`{name}` adds no plugin: it has no function `luthier_plugins`",
-            f"file: {module.__file__}",
+            f"file: {file}",
             "end the file with a `@hookimpl` function that returns its plugin classes",
             "helper code of a kind lives in a package beside its plugins",
         )
-    added: Sequence[type[Plugin[Any]]] = module.luthier_plugins()
-    return added
+    try:
+        return list(module.luthier_plugins())
+    except (Exception, SystemExit) as error:
+        raise PluginError(
+            f"`luthier_plugins` of `{name}` failed: {type(error).__name__}: {error}",
+            f"file: {file}",
+            "mend it, or remove the file",
+        ) from error
 
 
 @hookimpl

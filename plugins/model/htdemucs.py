@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 from core import (
     Artifact,
     Fact,
-    InputError,
     Library,
     Made,
     Model,
@@ -81,17 +80,15 @@ class HTDemucs(Model[HTDemucsOptions]):
 
     def identity(self) -> str:
         """Return the hash of a local checkpoint, or the name of a published one."""
+        from plugins.model.hybrid import checkpoint
+
         weights = self.options.weights
         if weights == "random":
             return f"random:{self.options.seed}"
         if weights == "pretrained":
             return f"pretrained:{self.options.name}"
         path = BUNDLED if weights == "bundled" else Path(weights).expanduser()
-        if not path.is_file():
-            raise InputError(
-                f"checkpoint `{weights}` does not exist",
-                "give a file, or one of: model.weights=pretrained, bundled, random",
-            )
+        checkpoint.check_file(path)
         return f"file:{file_digest(path)}"
 
     def fetch(self, work: Work) -> Made:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import toy
 from tests.conftest import Command
 
 
@@ -22,6 +23,12 @@ from tests.conftest import Command
         (["recipe=toy", "+chunker.foo=1"], ["`even` has no option `foo`", "length, overlap"]),
         (["recipe=toy", "oops"], ["`oops` is no override", "key=value"]),
         (["recipe=toy", "~chunker"], ["chunker"]),
+        (["recipe=toy", "+x=1"], ["there is no option `x`", "mode"]),
+        (["recipe=toy", "graph=[copied,copied]"], ["names `copied` twice"]),
+        (["recipe=toy", "graph=[copid]"], ["no graph is named `copid`", "did you mean `copied`"]),
+        (["recipe=toy", "measure.budget_windows=0"], ["`budget_windows` is 0"]),
+        (["recipe=null"], ["`recipe` names none"]),
+        (["recipe=toy", "store=s3://bucket/x"], ["cannot be at `s3://bucket/x`"]),
         (["mode=run"], ["no recipe is given", "s24_int8"]),
         (["recipe=toy", "input=/no/such/song.wav"], ["`/no/such/song.wav` does not exist"]),
     ],
@@ -87,3 +94,31 @@ def test_doctor_names_the_machine_and_what_is_missing(command: Command) -> None:
     assert "machine" in page
     assert "ok" in page
     assert "plugins ready" in page
+
+
+def test_a_sweep_goes_on_after_a_failure_and_says_which_job_failed(
+    command: Command, recipe: Path, tmp_path: Path
+) -> None:
+    """Every job names its overrides; the good ones finish; the exit code is not 0."""
+    done = command("-m", f"recipe={recipe}", "chunker.length=4,8", "quantizer.fail='',bug")
+    assert done.code == 1
+    assert "job 0: " in done.out
+    assert "error in job 1: stage `quantizer` failed" in done.err
+    assert "2 job(s) of the sweep failed" in done.err
+    assert len(list((tmp_path / "outputs" / "toy").iterdir())) == 2
+
+
+def test_version_is_luthiers(command: Command) -> None:
+    """Not that of Hydra."""
+    assert command("--version").out.startswith("luthier ")
+
+
+def test_a_place_that_cannot_be_written_is_found_before_anything_runs(
+    command: Command, recipe: Path, tmp_path: Path
+) -> None:
+    """Not after an hour of work."""
+    (tmp_path / "file").touch()
+    done = command(f"recipe={recipe}", f"output={tmp_path / 'file'}")
+    assert done.code == 1
+    assert "the run folder cannot be written" in done.err
+    assert toy.RAN == []

@@ -8,20 +8,21 @@ from abc import abstractmethod
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from core import Exporter, Library, Made, StageError, TorchModel, Work
+from core import Exporter, Library, Made, Notice, StageError, TorchModel, Work
 from core.onnx_file import clear_notes, save
+from plugins.exporter.graph_file.axes import free_axes
 from plugins.exporter.graph_file.describe import describe
 from plugins.exporter.graph_file.options import ExportOptions, ExternalData
-from plugins.exporter.graph_file.verify import torch_outputs, verify
+from plugins.exporter.graph_file.verify import torch_outputs, verify, verify_shorter
 
 if TYPE_CHECKING:
     import onnx
     import torch
 
-    from core import ArtifactSpec, TensorSpec
+    from core import ArtifactSpec
     from core.values import Tensors
 
-__all__ = ["OnnxExporter", "free_axes"]
+__all__ = ["OnnxExporter"]
 
 
 class OnnxExporter(Exporter[ExportOptions]):
@@ -47,7 +48,8 @@ class OnnxExporter(Exporter[ExportOptions]):
         """Export `model.core` for `feeds` (one array with a batch axis of 1 per core input).
 
         Raises StageError when the module cannot be traced, or when the graph's outputs are
-        further from PyTorch's than `tolerance_db`.
+        further from PyTorch's than `tolerance_db`, at the length of `feeds` or, for a `dynamic`
+        export, at half of it.
         """
         import onnx
 
@@ -77,8 +79,19 @@ class OnnxExporter(Exporter[ExportOptions]):
         if self.options.verify:
             work.progress(2, 3, "comparing the graph with PyTorch")
             facts["verify_snr_db"] = verify(path, expected, feeds, self.options.tolerance_db)
+        notices: tuple[Notice, ...] = ()
+        if self.options.verify and self.options.dynamic:
+            shorter_db = verify_shorter(path, model, feeds, self.options.tolerance_db)
+            if shorter_db is None:
+                text = (
+                    "the graph was compared with PyTorch at one length only: the module does "
+                    "not take half the length of the example"
+                )
+                notices = (Notice("warning", text),)
+            else:
+                facts["verify_shorter_snr_db"] = shorter_db
         work.progress(3, 3)
-        return Made(path, "onnx", "fp32", facts)
+        return Made(path, "onnx", "fp32", facts, notices)
 
     @abstractmethod
     def trace(self, model: TorchModel, arguments: tuple[torch.Tensor, ...], file: Path) -> None:
@@ -130,21 +143,3 @@ def _arguments(model: TorchModel, feeds: Tensors) -> tuple[torch.Tensor, ...]:
         )
     model.core.eval()
     return tuple(torch.from_numpy(feeds[name]) for name in model.info.core_inputs)
-
-
-def free_axes(name: str, specs: tuple[TensorSpec, ...], rank: int | None) -> dict[int, str]:
-    """Return the axes of one core tensor that a window cuts, with a name for each.
-
-    A tensor of the signature says so itself: an axis of any length has a string for its length,
-    and the batch axis comes in front. Of a tensor that the dsp makes (a spectrogram) nothing is
-    declared; time runs along its last axis. `rank` counts the batch axis; None where it is not
-    known, for an output.
-    """
-    for spec in specs:
-        if spec.name == name:
-            return {
-                index + 1: f"{name}_{axis}"
-                for index, (axis, length) in enumerate(zip(spec.axes, spec.shape, strict=True))
-                if isinstance(length, str)
-            }
-    return {} if rank is None else {rank - 1: f"{name}_last"}

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from core import StageError
 from core.measure import snr_db
+from plugins.exporter.graph_file.axes import free_axes
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from core import TorchModel
     from core.values import Array, Tensors
 
-__all__ = ["torch_outputs", "verify"]
+__all__ = ["torch_outputs", "verify", "verify_shorter"]
 
 
 def verify(path: Path, expected: Tensors, feeds: Tensors, tolerance_db: float) -> float:
@@ -44,6 +45,50 @@ def verify(path: Path, expected: Tensors, feeds: Tensors, tolerance_db: float) -
     return worst_db
 
 
+def verify_shorter(
+    path: Path, model: TorchModel, feeds: Tensors, tolerance_db: float
+) -> float | None:
+    """Return the lowest SNR in dB over all outputs at half the length of the example.
+
+    None where the module itself does not take half, so that there is nothing to compare with.
+    Raises StageError where the module takes it and the graph does not, or computes otherwise.
+    """
+    half = _halved(model, feeds)
+    try:
+        expected = torch_outputs(model, half)
+    except Exception:
+        return None
+    try:
+        return verify(path, expected, half, tolerance_db)
+    except Exception as error:
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        raise StageError(
+            "the exported graph works at one length only, though `dynamic` is true",
+            f"at half the length of the example: {lines[0][:200] if lines else type(error).__name__}",
+            "the tracer wrote a length of the example into the graph as a constant",
+            "cut the inputs into windows of one length: exporter.dynamic=false chunker=overlap_add",
+        ) from error
+
+
+def _halved(model: TorchModel, feeds: Tensors) -> dict[str, Array]:
+    """Return the feeds with every free axis halved, rounded up.
+
+    Inputs of one window stay inputs of one window: of `T` samples and `ceil(T / hop)` frames,
+    the halves still have `ceil(samples / hop)` frames.
+    """
+    import numpy as np
+
+    half = {}
+    for name, array in feeds.items():
+        free = free_axes(name, model.info.signature.inputs, array.ndim)
+        cut = tuple(
+            slice(-(-length // 2) if axis in free else None)
+            for axis, length in enumerate(array.shape)
+        )
+        half[name] = np.ascontiguousarray(array[cut])
+    return half
+
+
 def torch_outputs(model: TorchModel, feeds: Tensors) -> dict[str, Array]:
     """Return the outputs of `model.core` by name; raises StageError when they are not as many."""
     import torch
@@ -64,7 +109,7 @@ def _graph_outputs(path: Path, feeds: Tensors) -> dict[str, Array]:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3  # its warnings are about the order of its own optimisers
+    options.log_severity_level = 4  # what it logs as an error, it raises too
     session = onnxruntime.InferenceSession(
         str(path), sess_options=options, providers=["CPUExecutionProvider"]
     )

@@ -21,9 +21,11 @@ if TYPE_CHECKING:
     from demucs.htdemucs import HTDemucs
     from torch import Tensor
 
-__all__ = ["Checkpoint", "build", "read", "write"]
+__all__ = ["Checkpoint", "build", "check_file", "read", "write"]
 
 FORMAT = "luthier-htdemucs"
+#: The one metadata entry of our format: a JSON object with sorted keys.
+ENTRY = "luthier"
 
 
 @dataclass(frozen=True)
@@ -35,13 +37,22 @@ class Checkpoint:
     licence: str = ""
 
 
+def check_file(path: Path) -> None:
+    """Raise InputError where `path` is no file."""
+    if path.is_file():
+        return
+    what = "does not exist"
+    if path.exists():
+        what = "is a folder" if path.is_dir() else "is neither a file nor a folder"
+    raise InputError(
+        f"checkpoint `{path}` {what}",
+        "give a file, or one of: model.weights=pretrained, bundled, random",
+    )
+
+
 def read(path: Path) -> Checkpoint:
     """Read a checkpoint by its ending; raises InputError for what is damaged, foreign or unsafe."""
-    if not path.is_file():
-        raise InputError(
-            f"checkpoint `{path}` does not exist",
-            "give a file, or one of: model.weights=pretrained, bundled, random",
-        )
+    check_file(path)
     if path.stat().st_size == 0:
         raise InputError(f"checkpoint `{path}` is empty")
     return _read_safetensors(path) if path.suffix == ".safetensors" else _read_th(path)
@@ -54,10 +65,14 @@ def _read_safetensors(path: Path) -> Checkpoint:
         with safe_open(str(path), framework="pt") as file:
             metadata = file.metadata() or {}
             state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  # no mapping
-    except SafetensorError as error:
+    except (SafetensorError, OSError, ValueError) as error:
         raise InputError(
             f"checkpoint `{path}` is damaged or truncated", str(error), "fetch or copy it again"
         ) from error
+    # Ours is one entry: safetensors writes several in the order of a hash map, which differs from
+    # one process to the next. demucs's hub and the first files of ours have one per value.
+    if ENTRY in metadata:
+        metadata = _object(path, metadata[ENTRY])
     klass = metadata.get("class", metadata.get("klass", ""))
     if klass.rpartition(".")[2] != "HTDemucs" or "kwargs" not in metadata:
         raise InputError(
@@ -68,7 +83,7 @@ def _read_safetensors(path: Path) -> Checkpoint:
         raise InputError(
             f"checkpoint `{path}` is packed by DiffQ", "choose one that is not quantised"
         )
-    kwargs = _decoded(_json(path, metadata["kwargs"]))
+    kwargs = _decoded(_object(path, metadata["kwargs"]))
     positional = _decoded(_json(path, metadata.get("args", "[]")))
     return Checkpoint(_named(positional, kwargs), state, metadata.get("licence", ""))
 
@@ -76,8 +91,15 @@ def _read_safetensors(path: Path) -> Checkpoint:
 def _json(path: Path, text: str) -> Any:
     try:
         return json.loads(text)
-    except ValueError as error:
+    except (ValueError, TypeError) as error:
         raise InputError(f"checkpoint `{path}`: its metadata is not JSON", str(error)) from error
+
+
+def _object(path: Path, text: str) -> dict[str, Any]:
+    value = _json(path, text)
+    if not isinstance(value, dict):
+        raise InputError(f"checkpoint `{path}`: its metadata is no JSON object", text[:80])
+    return value
 
 
 def _decoded(value: Any) -> Any:
@@ -108,13 +130,18 @@ def _read_th(path: Path) -> Checkpoint:
             reason.strip() or "it is damaged, or runs code when it is read",
             "convert it to safetensors where you trust it, or give another file",
         ) from error
-    except (RuntimeError, EOFError, ValueError, OSError) as error:
+    except Exception as error:  # what is no pickle fails in any way: KeyError, IndexError, ...
         raise InputError(
-            f"checkpoint `{path}` is damaged or truncated",
-            str(error).partition("\n")[0],
-            "fetch or copy it again",
+            f"checkpoint `{path}` is damaged or truncated, or of another format",
+            f"{type(error).__name__}: {str(error).partition(chr(10))[0]}",
+            "fetch or copy it again; readable: safetensors, and demucs's own `.th`",
         ) from error
-    if not isinstance(package, dict) or package.get("klass") is not HTDemucs:
+    kinds = {"klass": type, "args": (tuple, list), "kwargs": dict, "state": dict}
+    if (
+        not isinstance(package, dict)
+        or not all(isinstance(package.get(key), kind) for key, kind in kinds.items())
+        or package["klass"] is not HTDemucs
+    ):
         raise InputError(
             f"checkpoint `{path}` is no HTDemucs",
             "demucs's format is a dict of `klass`, `args`, `kwargs` and `state`",
@@ -158,7 +185,7 @@ def build(checkpoint: Checkpoint, path: Path) -> HTDemucs:
 
 
 def write(checkpoint: Checkpoint, path: Path) -> None:
-    """Write our format: weights as they are, arguments as JSON."""
+    """Write our format: weights as they are, the rest as JSON; equal checkpoints, equal bytes."""
     from safetensors.torch import save_file
 
     def encode(value: object) -> object:
@@ -170,13 +197,14 @@ def write(checkpoint: Checkpoint, path: Path) -> None:
             }
         raise TypeError(f"an argument of HTDemucs is a {type(value).__name__}")
 
+    entry = {
+        "format": FORMAT,
+        "class": "HTDemucs",
+        "kwargs": json.dumps(checkpoint.kwargs, default=encode, sort_keys=True),
+        "licence": checkpoint.licence,
+    }
     save_file(
         {key: tensor.contiguous() for key, tensor in checkpoint.state.items()},
         path,
-        {
-            "format": FORMAT,
-            "class": "HTDemucs",
-            "kwargs": json.dumps(checkpoint.kwargs, default=encode),
-            "licence": checkpoint.licence,
-        },
+        {ENTRY: json.dumps(entry, sort_keys=True)},
     )

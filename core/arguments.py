@@ -1,0 +1,78 @@
+"""The words of a command line, rewritten to what Hydra's grammar takes.
+
+calibration=files           ->  dataset@calibration=files
+host=null                   ->  ~runtime@host
+input=a song (live).flac    ->  input='a song (live).flac'
+recipe=path/to/mine.yaml    ->  recipe=mine, and the file is read
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from core.config import PLURAL, SLOTS, check_once, group_of
+from core.errors import ConfigError
+from core.recipes import name_of
+
+__all__ = ["is_sweep", "rewrite"]
+
+#: The flags that ask for several runs.
+SWEEP = ("-m", "--multirun")
+#: The keys whose values are paths, which may hold any character.
+PATHS = ("input", "output", "store")
+
+
+def is_sweep(arguments: Sequence[str]) -> bool:
+    """Return whether the command asks for several runs."""
+    return any(flag in arguments for flag in SWEEP)
+
+
+def rewrite(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return the arguments for Hydra, and the recipe files that they name by path."""
+    sweep, files = is_sweep(arguments), list[str]()
+    # Hydra's parser takes no overrides on both sides of a flag.
+    ordered = sorted(arguments, key=lambda argument: argument not in SWEEP)
+    return [_rewritten(argument, files, sweep=sweep) for argument in ordered], files
+
+
+def _rewritten(argument: str, files: list[str], *, sweep: bool) -> str:
+    key, equals, value = argument.partition("=")
+    if not equals:
+        return argument
+    if key == "recipe":
+        if value in ("", "null"):
+            raise ConfigError("`recipe` names none", "give one: recipe=<name>, or leave it out")
+        return f"recipe={','.join(_recipe(v, files) for v in _several(value, sweep=sweep))}"
+    if key in PLURAL:
+        check_once(key, [name.strip() for name in value.strip("[]").split(",")])
+    if key in SLOTS:
+        # Hydra deletes a choice with `~`; `=null` ends in a raw ValueError.
+        return f"~{group_of(key)}" if value == "null" else f"{group_of(key)}={value}"
+    if key in PATHS and not re.fullmatch(r"""(['"]).*\1|null""", value):
+        if not value:
+            raise ConfigError(f"`{key}` is empty", f"give a path: {key}=...", "or leave it out")
+        return f"{key}={','.join(_quoted(v) for v in _several(value, sweep=sweep))}"
+    return argument
+
+
+def _several(value: str, *, sweep: bool) -> list[str]:
+    """Return the values of a sweep; a single run takes a comma as part of the name."""
+    return value.split(",") if sweep else [value]
+
+
+def _recipe(value: str, files: list[str]) -> str:
+    """Return the name of a recipe; one that is given as a file is added to `files`."""
+    bare = value.strip("'\"")
+    if not bare.lower().endswith((".yaml", ".yml")) and not Path(bare).is_file():
+        return value
+    files.append(bare)
+    return name_of(Path(bare))
+
+
+def _quoted(value: str) -> str:
+    """Quote a value: only a quote, and backslashes before one, mean anything inside quotes."""
+    escaped = re.sub(r"(\\*)'", lambda m: m[1] * 2 + "\\'", value)
+    escaped = re.sub(r"(\\+)$", lambda m: m[1] * 2, escaped)
+    return "'" + escaped.replace("${", "\\${") + "'"

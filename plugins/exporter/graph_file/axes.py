@@ -1,0 +1,28 @@
+"""Which axes of a core's tensors a window cuts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from core import TensorSpec
+
+__all__ = ["free_axes"]
+
+
+def free_axes(name: str, specs: tuple[TensorSpec, ...], rank: int | None) -> dict[int, str]:
+    """Return the axes of one core tensor that a window cuts, with a name for each.
+
+    A tensor of the signature says so itself: an axis of any length has a string for its length,
+    and the batch axis comes in front. Of a tensor that the dsp makes (a spectrogram) nothing is
+    declared; time runs along its last axis. `rank` counts the batch axis; None where it is not
+    known, for an output.
+    """
+    for spec in specs:
+        if spec.name == name:
+            return {
+                index + 1: f"{name}_{axis}"
+                for index, (axis, length) in enumerate(zip(spec.axes, spec.shape, strict=True))
+                if isinstance(length, str)
+            }
+    return {} if rank is None else {rank - 1: f"{name}_last"}

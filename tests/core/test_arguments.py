@@ -1,0 +1,67 @@
+"""What a person types, rewritten to Hydra's grammar, and back again through Hydra."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
+
+from core.arguments import rewrite
+from core.errors import ConfigError
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "song.flac",
+        "a song (live) = 1, [x] {y}.wav",
+        "it's.wav",
+        "back\\slash.wav",
+        "C:\\music\\song.wav",
+        "ends in\\",
+        "\\'both.wav",
+        "größe 日本.wav",
+    ],
+)
+def test_a_path_survives_the_grammar(value: str) -> None:
+    """Whatever a file is called, Hydra gets its very name."""
+    (argument,), _ = rewrite([f"input={value}"])
+    (override,) = OverridesParser.create().parse_overrides([argument])
+    assert override.value() == value or str(override.value()) == value
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("calibration=files", "dataset@calibration=files"),
+        ("host=null", "~runtime@host"),
+        ("chunker=whole", "chunker=whole"),
+        ("chunker.length=7", "chunker.length=7"),
+        ("--help", "--help"),
+    ],
+)
+def test_slots_are_chosen_from_their_groups(typed: str, meant: str) -> None:
+    """A person names the slot; Hydra is told the group."""
+    assert rewrite([typed]) == ([meant], [])
+
+
+def test_a_recipe_may_be_a_file(tmp_path: Path) -> None:
+    """With or without an ending, and several in a sweep."""
+    bare = tmp_path / "bare-one"
+    bare.touch()
+    arguments, files = rewrite(["-m", f"recipe=a.yaml,{bare},cpu_fp32"])
+    assert arguments == ["-m", "recipe=a,bare_one,cpu_fp32"]
+    assert files == ["a.yaml", str(bare)]
+
+
+def test_a_sweep_over_songs_keeps_the_comma_between_them() -> None:
+    """Each of them is quoted by itself."""
+    assert rewrite(["-m", "input=a b.wav,c.wav"])[0][1] == "input='a b.wav','c.wav'"
+
+
+@pytest.mark.parametrize("empty", ["input=", "recipe=", "recipe=null"])
+def test_an_empty_value_is_refused(empty: str) -> None:
+    """`input=$SONG` with no SONG must not mean the current folder."""
+    with pytest.raises(ConfigError):
+        rewrite([empty])
