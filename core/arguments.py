@@ -45,7 +45,7 @@ def _rewritten(argument: str, files: list[str], *, sweep: bool) -> str:
         if value in ("", "null"):
             raise ConfigError("`recipe` names none", "give one: recipe=<name>, or leave it out")
         return f"recipe={','.join(_recipe(v, files) for v in _several(value, sweep=sweep))}"
-    if key in PLURAL:
+    if key in PLURAL and not sweep:
         check_once(key, [name.strip() for name in value.strip("[]").split(",")])
     if key in SLOTS:
         # Hydra deletes a choice with `~`; `=null` ends in a raw ValueError.
