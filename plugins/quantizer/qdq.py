@@ -27,7 +27,7 @@ from plugins.quantizer.onnx_graph import (
     tensors_matching,
 )
 from plugins.quantizer.onnx_graph.calibrate import Method, Ranges, collect
-from plugins.quantizer.onnx_graph.qdq_graph import facts_of, prepared, quiet
+from plugins.quantizer.onnx_graph.qdq_graph import facts_of, mixed_widths, prepared, quiet
 from plugins.quantizer.onnx_graph.qnn_ranges import edge_tensors, qnn_overrides
 
 if TYPE_CHECKING:
@@ -129,12 +129,13 @@ class Qdq(Quantizer[QdqOptions]):
             work.progress(calibration.count, calibration.count, "quantising the graph")
             quantised = _quantised(model, config, ranges)
         facts = facts_of(quantised, config, ranges.windows)
+        notices = mixed_widths(facts) if self.options.activation is Activation.uint8 else ()
         if not facts["quantised_nodes"]:
             raise _nothing(artifact)
         path = work.folder / "model.onnx"
         save(quantised, path)
         facts["bytes"] = sum(file.stat().st_size for file in work.folder.iterdir())
-        return Made(path, "onnx", self.plan(artifact.spec).precision, facts)
+        return Made(path, "onnx", self.plan(artifact.spec).precision, facts, notices)
 
     def _config(self, model: onnx.ModelProto) -> Any:
         """Return ONNX Runtime's settings for graphs that QNN accepts."""

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from core import Fact
+from core import Fact, Notice
 from core.onnx_file import operators, save
 from plugins.quantizer.onnx_graph.files import cleaned, inferred
 from plugins.quantizer.onnx_graph.select import activations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     import onnx
 
-__all__ = ["facts_of", "prepared", "quiet"]
+__all__ = ["facts_of", "mixed_widths", "prepared", "quiet"]
 
 
 def prepared(model: onnx.ModelProto, scratch: Path) -> onnx.ModelProto:
@@ -60,13 +60,37 @@ def facts_of(model: onnx.ModelProto, config: Any, windows: int) -> dict[str, Fac
             quantised += 1
         elif floats.intersection(node.output):
             left += 1
+    wide = _sixteen_bit(model)
     return {
         "nodes": len(model.graph.node),
         "quantised_nodes": quantised,
         "float_nodes": left,
+        "activations_8_bit": len(written) - len(wide),
+        "activations_16_bit": len(wide),
         "operators": operators(model.graph.node),
         "calibration_windows": windows,
     }
+
+
+def _sixteen_bit(model: onnx.ModelProto) -> set[str]:
+    """Return the tensors that are quantised to 16 bits; one that is converted counts as such."""
+    from onnx import TensorProto
+
+    types = {tensor.name: tensor.data_type for tensor in model.graph.initializer}
+    return {
+        node.input[0]
+        for node in model.graph.node
+        if node.op_type == "QuantizeLinear" and types.get(node.input[2]) == TensorProto.UINT16
+    }
+
+
+def mixed_widths(facts: dict[str, Fact]) -> tuple[Notice, ...]:
+    """Return what a person must know of a graph called 8-bit that is not so everywhere."""
+    wide, narrow = int(str(facts["activations_16_bit"])), int(str(facts["activations_8_bit"]))
+    if not wide:
+        return ()
+    text = f"{wide} of {wide + narrow} quantised activations have 16 bits, the others 8"
+    return (Notice("info", text),)
 
 
 @contextmanager

@@ -23,10 +23,12 @@ from core import (
     TorchModel,
     Work,
 )
+from core.conformance import converter
 from core.measure import snr_db
+from core.progress import silent
 from plugins.exporter.graph_file import ExternalData
 from plugins.quantizer.onnx_graph.calibrate import Method
-from plugins.quantizer.qdq import Activation, Qdq, Weight
+from plugins.quantizer.qdq import Activation, Qdq, QdqOptions, Weight
 from tests.plugins.networks import (
     artifact,
     exported,
@@ -278,3 +280,24 @@ def test_the_terminal_stays_clean(tmp_path: Path, capfd: pytest.CaptureFixture[s
     """ONNX Runtime's calibrators print, its quantiser warns; a person sees neither."""
     _quantised(hybrid(), tmp_path, method=Method.percentile, wide=["MatMul"])
     assert capfd.readouterr() == ("", "")
+
+
+def test_a_graph_that_is_not_8_bit_everywhere_says_so(tmp_path: Path) -> None:
+    """How many activations have 16 bits is counted from the graph and said in a notice."""
+    work = Work(tmp_path / "work", silent())
+    work.folder.mkdir()
+    plugin = Qdq(QdqOptions(edges=1, windows=2))
+    two = Calibration(2, lambda: map(converter.feeds, (0, 1)))
+    made = plugin.run(converter.onnx_artifact(tmp_path / "given"), two, work)
+    assert made.facts["activations_16_bit"] > 0
+    assert f"{made.facts['activations_16_bit']} of " in made.notices[0].text
+
+
+def test_a_graph_that_is_8_bit_everywhere_needs_no_word(tmp_path: Path) -> None:
+    """No notice, and no activation of 16 bits."""
+    work = Work(tmp_path / "work", silent())
+    work.folder.mkdir()
+    plugin = Qdq(QdqOptions(windows=2))
+    two = Calibration(2, lambda: map(converter.feeds, (0, 1)))
+    made = plugin.run(converter.onnx_artifact(tmp_path / "given"), two, work)
+    assert (made.facts["activations_16_bit"], made.notices) == (0, ())
