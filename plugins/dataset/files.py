@@ -10,7 +10,7 @@ from pathlib import Path
 
 from core import InputError, Item, Signature, Split, hookimpl
 from plugins.dataset.audio.fitting import fit
-from plugins.dataset.audio.reading import ENDINGS, read
+from plugins.dataset.audio.reading import ENDINGS, check, read
 from plugins.dataset.audio.writing import AudioDataset
 
 __all__ = ["Files"]
@@ -39,7 +39,10 @@ class Files(AudioDataset[FilesOptions]):
     opens = ENDINGS
 
     def identity(self, split: Split) -> tuple[str, ...]:
-        """Return the hash of every file, so that a song is known again under any name."""
+        """Return the hash of every file, so that a song is known again under any name.
+
+        Raises InputError for a file that is no song, before anything runs.
+        """
         return tuple(self._files)
 
     def items(self, split: Split, signature: Signature) -> Iterator[Item]:
@@ -57,6 +60,7 @@ class Files(AudioDataset[FilesOptions]):
 
         found: dict[str, Path] = {}
         for file in _below(Path(self.options.path).expanduser())[: self.options.limit]:
+            check(file)
             found.setdefault(f"sha256:{file_digest(file)}", file)
         return found
 
@@ -76,16 +80,21 @@ def _below(path: Path) -> list[Path]:
     """Return the file, or the audio files of the folder; raises InputError without any."""
     if path.is_file():
         return [path]
+    give = "give an audio file or a folder of them: input=... or dataset.path=..."
     if not path.exists():
+        raise InputError(f"`{path}` does not exist", give)
+    if not path.is_dir():
         raise InputError(
-            f"`{path}` does not exist", "give an audio file or a folder of them: dataset.path=..."
+            f"`{path}` is neither a file nor a folder",
+            "a pipe or a device is not read: a song is hashed first, and then read",
+            give,
         )
     files = sorted(f for f in path.rglob("*") if f.suffix.lower() in ENDINGS and f.is_file())
     if not files:
         raise InputError(
             f"no audio files are below `{path}`",
             f"looked for: {' '.join(ENDINGS)}",
-            "give an audio file or a folder of them: dataset.path=...",
+            give,
         )
     return files
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from core import InputError, Item, Signature, Split, hookimpl
 from plugins.dataset.audio.fitting import fit, references, stem_labels
-from plugins.dataset.audio.reading import read
+from plugins.dataset.audio.reading import check, read
 from plugins.dataset.audio.writing import AudioDataset
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["Musdb"]
 
 _PART = {"calibration": "train", "evaluation": "test"}
+_STEMS = ("drums", "bass", "other", "vocals")
 
 
 @dataclass
@@ -51,7 +52,10 @@ class Musdb(AudioDataset[MusdbOptions]):
     Options = MusdbOptions
 
     def identity(self, split: Split) -> tuple[str, ...]:
-        """Return the hash of every mixture, the id that it has as a file of `files` too."""
+        """Return the hash of every mixture, the id that it has as a file of `files` too.
+
+        Raises InputError for a file of a song that cannot be read, before anything runs.
+        """
         return tuple(self._songs(split))
 
     def items(self, split: Split, signature: Signature) -> Iterator[Item]:
@@ -78,7 +82,8 @@ class Musdb(AudioDataset[MusdbOptions]):
         from core.material import file_digest
 
         root = Path(self.options.path).expanduser()
-        mixtures = sorted((root / _PART[split]).glob("*/mixture.wav"))
+        found = sorted((root / _PART[split]).glob("*/mixture.wav"))
+        mixtures = [file for file in found if file.is_file()]
         if not mixtures:
             raise InputError(
                 f"`{root}` is not a MUSDB18-HQ folder"
@@ -86,9 +91,24 @@ class Musdb(AudioDataset[MusdbOptions]):
                 else f"`{root}` does not exist",
                 f"expected: {root / _PART[split]}/<song>/mixture.wav, drums.wav, bass.wav, ...",
                 "get the WAV edition: https://zenodo.org/records/3338373",
-                "or give songs without stems: dataset=files dataset.path=...",
+                "or give songs without stems: input=... (or dataset=files dataset.path=...)",
             )
+        for file in mixtures[:limit]:
+            frames = check(file)
+            for stem in (file.with_name(f"{name}.wav") for name in _STEMS):
+                if stem.is_file():
+                    _check_length(stem, check(stem), frames)
         return {f"sha256:{file_digest(file)}": file.parent for file in mixtures[:limit]}
+
+
+def _check_length(stem: Path, samples: int, mixture: int) -> None:
+    """Raise InputError for a stem that is not as long as its mixture."""
+    if samples != mixture:
+        raise InputError(
+            f"`{stem.name}` has {samples} samples, but its mixture has {mixture}",
+            f"at: {stem}",
+            "copy the song again",
+        )
 
 
 def _stems(song: Path, signature: Signature, mixture: Array) -> Tensors:
@@ -100,13 +120,7 @@ def _stems(song: Path, signature: Signature, mixture: Array) -> Tensors:
     stems: dict[str, Array] = {}
     for label, file in files.items():
         stems[label], _ = fit(read(file), signature.inputs[0], file.name)
-        if stems[label].shape != mixture.shape:
-            raise InputError(
-                f"`{file.name}` has {stems[label].shape[-1]} samples, "
-                f"but its mixture has {mixture.shape[-1]}",
-                f"at: {file}",
-                "copy the song again",
-            )
+        _check_length(file, stems[label].shape[-1], mixture.shape[-1])
     return references(stems, signature)
 
 

@@ -55,10 +55,10 @@ class Terminal(Reporter[TerminalOptions]):
     @property
     def console(self) -> Console:
         """Return the console; rich itself honours NO_COLOR, TERM=dumb and a pipe."""
-        from rich.console import Console
+        from plugins.reporter.outlet import console
 
         if self._console is None:
-            self._console = Console(highlight=False, width=self.options.width)
+            self._console = console(self.options.width)
         return self._console
 
     @hookimpl
@@ -171,7 +171,7 @@ def _progress(console: Console) -> Progress:
     from rich.table import Column
 
     return Progress(
-        SpinnerColumn(),
+        SpinnerColumn("line" if console.options.ascii_only else "dots"),
         TextColumn("{task.fields[stage]}  [dim]{task.description}[/dim]",
                    table_column=Column(no_wrap=True, overflow="ellipsis", ratio=2)),
         BarColumn(bar_width=18),

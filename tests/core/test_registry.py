@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
+import sys
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
 
+import plugins
 from core import Graph, Library, Made, hookimpl, registry
 from core.errors import ConfigError, MissingLibraryError, PluginError
 from tests import toy
@@ -108,3 +112,32 @@ def test_an_unknown_name_is_answered_with_the_nearest() -> None:
     with pytest.raises(ConfigError, match="did you mean `overlap_add`") as error:
         found.find("chunker", "overlap_ad")
     assert "whole" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("def (:", "SyntaxError"),
+        ("import no_such_library", "No module named 'no_such_library'"),
+        ("raise ZeroDivisionError('at import')", "ZeroDivisionError: at import"),
+        ("import sys; sys.exit(3)", "SystemExit: 3"),
+        ("def luthier_plugins(): return 1 / 0", "ZeroDivisionError"),
+        ("x = 1", "no function `luthier_plugins`"),
+    ],
+)
+def test_a_file_of_the_box_that_fails_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str, said: str
+) -> None:
+    """The very file, what it said, and what to do."""
+    file = tmp_path / "kind_of_test" / "broken.py"
+    file.parent.mkdir()
+    (file.parent / "__init__.py").touch()
+    file.write_text(source)
+    monkeypatch.setattr(plugins, "HERE", tmp_path)
+    monkeypatch.setattr(plugins, "__path__", [str(tmp_path)])
+    with pytest.raises(PluginError, match=re.escape(said)) as error:
+        registry.discover()
+    for name in ("plugins.kind_of_test", "plugins.kind_of_test.broken"):
+        sys.modules.pop(name, None)
+    assert f"file: {file}" in str(error.value)
+    assert error.value.lines[1].startswith(("mend it", "end the file"))

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import re
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from core import InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from soundfile import SoundFile
 
     from core.values import Array
 
-__all__ = ["ENDINGS", "Sound", "read"]
+__all__ = ["ENDINGS", "Sound", "check", "read"]
 
 #: What the libsndfile inside `soundfile` reads (1.2, checked file by file).
 ENDINGS = (
@@ -35,8 +37,12 @@ ENDINGS = (
 )
 #: Hz. A damaged header can hold any number, and resampling from it would fill the memory.
 RATES = (1_000, 768_000)
+#: A song has no more: which of more channels is which, a file does not tell surely.
+CHANNELS = 2
 #: MP3 headers leave out the delay of encoder and decoder: up to two frames are no loss.
 _SLACK = {"MP3": 2 * 1152}
+#: Frames. libsndfile says 2^63 - 1 of a FLAC whose length is not known.
+_LONGEST = 2**62
 #: Sizes from here on stand for "unknown": a header written before its stream had an end.
 _STREAMED = 0x7FFF_0000
 #: libsndfile shortens a cut WAV, AIFF, AU or W64 to what is there, and says so only in its log.
@@ -51,20 +57,83 @@ class Sound:
     rate: int
 
 
+def check(path: Path) -> int:
+    """Return the number of frames, from the header and the last frame alone.
+
+    Raises InputError as `read` does, so that a plan finds what a run would stumble over: what is
+    no audio, empty or cut short. Values that are no numbers only `read` finds.
+    """
+    with _opened(path) as file:
+        if file.channels > CHANNELS:
+            raise InputError(
+                f"`{path.name}` has {file.channels} channels",
+                f"at: {path}",
+                "possible: mono and stereo; which of more channels is which, a file does not tell",
+                f"mix it down first: ffmpeg -i {path.name} -ac {CHANNELS} mixed.wav",
+            )
+        said = int(file.frames)
+        _check_whole(path, file, said if _has_end(file) else 0)
+    return said
+
+
+def _has_end(file: SoundFile) -> bool:
+    """Say whether the last frame can be decoded; the place of an MP3's is not exactly known."""
+    import soundfile
+
+    try:
+        file.seek(max(0, file.frames - 1 - _SLACK.get(file.format, 0)))
+        return len(file.read(1)) == 1
+    except soundfile.LibsndfileError:
+        return False
+
+
 def read(path: Path) -> Sound:
     """Read a whole file; raises InputError where it is missing, damaged or no audio."""
     import numpy as np
+
+    with _opened(path) as file:
+        samples = file.read(dtype="float32", always_2d=True)
+        _check_whole(path, file, len(samples))
+        rate = int(file.samplerate)
+    broken = int(samples.size - np.isfinite(samples).sum())
+    if broken:
+        raise InputError(
+            f"`{path.name}` holds values that are not numbers (NaN or infinite)",
+            f"at: {path}",
+            f"{broken} of {samples.size} values",
+            "render it again, or repair it in an audio editor",
+        )
+    return Sound(np.ascontiguousarray(samples.T), rate)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[SoundFile]:
+    """Open a file of a possible rate and length; what fails in the block is an InputError too."""
     import soundfile
 
     try:
         if path.stat().st_size == 0:
             raise InputError(f"`{path.name}` is an empty file", f"at: {path}", "copy it again")
         with soundfile.SoundFile(path) as file:
-            samples = file.read(dtype="float32", always_2d=True)
-            _check_whole(path, file, len(samples))
-            rate = int(file.samplerate)
+            if not RATES[0] <= file.samplerate <= RATES[1]:
+                raise InputError(
+                    f"`{path.name}` says that its sample rate is {file.samplerate} Hz",
+                    f"at: {path}",
+                    f"possible: {RATES[0]} to {RATES[1]} Hz",
+                    "re-encode it at its true rate",
+                )
+            if file.frames > _LONGEST:
+                raise InputError(
+                    f"`{path.name}` does not say how long it is",
+                    f"at: {path}",
+                    "it was streamed into a file, and its header never completed",
+                    f"re-encode it: ffmpeg -i {path.name} song.wav",
+                )
+            yield file
     except FileNotFoundError:
-        raise InputError(f"`{path}` does not exist", "give a file: dataset.path=...") from None
+        raise InputError(
+            f"`{path}` does not exist", "give a file: input=... or dataset.path=..."
+        ) from None
     except soundfile.LibsndfileError as error:
         # Decoding errors carry no text of their own.
         reason = error.error_string.strip() or "damaged or cut short"
@@ -78,22 +147,6 @@ def read(path: Path) -> Sound:
         raise InputError(
             f"`{path.name}` cannot be opened: {error.strerror or error}", f"at: {path}"
         ) from error
-    if not RATES[0] <= rate <= RATES[1]:
-        raise InputError(
-            f"`{path.name}` says that its sample rate is {rate} Hz",
-            f"at: {path}",
-            f"possible: {RATES[0]} to {RATES[1]} Hz",
-            "re-encode it at its true rate",
-        )
-    broken = int(samples.size - np.isfinite(samples).sum())
-    if broken:
-        raise InputError(
-            f"`{path.name}` holds values that are not numbers (NaN or infinite)",
-            f"at: {path}",
-            f"{broken} of {samples.size} values",
-            "render it again, or repair it in an audio editor",
-        )
-    return Sound(np.ascontiguousarray(samples.T), rate)
 
 
 def _check_whole(path: Path, file: SoundFile, frames: int) -> None:
@@ -104,7 +157,7 @@ def _check_whole(path: Path, file: SoundFile, frames: int) -> None:
         )
     lost = ""
     if frames + _SLACK.get(file.format, 0) < file.frames:
-        lost = f"{frames} of {file.frames} samples can be read"
+        lost = f"{frames} of {file.frames} samples can be read" if frames else "its end is missing"
     for said, there in _SHORTENED.findall(file.extra_info):
         if int(there) < int(said) < _STREAMED:
             lost = f"{there} of {said} bytes are there"

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from core import TorchModel
     from core.values import Array, Tensors
 
-__all__ = ["torch_outputs", "verify", "verify_shorter"]
+__all__ = ["halved", "torch_outputs", "verify", "verify_shorter"]
 
 
 def verify(path: Path, expected: Tensors, feeds: Tensors, tolerance_db: float) -> float:
@@ -53,7 +53,7 @@ def verify_shorter(
     None where the module itself does not take half, so that there is nothing to compare with.
     Raises StageError where the module takes it and the graph does not, or computes otherwise.
     """
-    half = _halved(model, feeds)
+    half = halved(model, feeds)
     try:
         expected = torch_outputs(model, half)
     except Exception:
@@ -61,16 +61,16 @@ def verify_shorter(
     try:
         return verify(path, expected, half, tolerance_db)
     except Exception as error:
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        reason = (str(error).strip() or type(error).__name__).partition("\n")[0]
         raise StageError(
             "the exported graph works at one length only, though `dynamic` is true",
-            f"at half the length of the example: {lines[0][:200] if lines else type(error).__name__}",
+            f"at half the length of the example: {reason[:200]}",
             "the tracer wrote a length of the example into the graph as a constant",
             "cut the inputs into windows of one length: exporter.dynamic=false chunker=overlap_add",
         ) from error
 
 
-def _halved(model: TorchModel, feeds: Tensors) -> dict[str, Array]:
+def halved(model: TorchModel, feeds: Tensors) -> dict[str, Array]:
     """Return the feeds with every free axis halved, rounded up.
 
     Inputs of one window stay inputs of one window: of `T` samples and `ceil(T / hop)` frames,

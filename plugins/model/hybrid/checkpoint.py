@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import inspect
 import json
-import warnings
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core import InputError
+from plugins.model.hybrid import pickled
 
 if TYPE_CHECKING:
     from demucs.htdemucs import HTDemucs
@@ -112,40 +112,8 @@ def _decoded(value: Any) -> Any:
 
 
 def _read_th(path: Path) -> Checkpoint:
-    """Read demucs's own format: a dict of `klass`, `args`, `kwargs` and `state`."""
-    import pickle
-
-    import torch
-    from demucs.htdemucs import HTDemucs
-
-    try:
-        with warnings.catch_warnings(), torch.serialization.safe_globals([HTDemucs, Fraction]):
-            # It warns of old pickle protocols, and then reads them or refuses them as it should.
-            warnings.simplefilter("ignore", UserWarning)
-            package = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        reason = next((line for line in str(error).splitlines() if "GLOBAL" in line), "")
-        raise InputError(
-            f"checkpoint `{path}` holds more than weights, and was not loaded",
-            reason.strip() or "it is damaged, or runs code when it is read",
-            "convert it to safetensors where you trust it, or give another file",
-        ) from error
-    except Exception as error:  # what is no pickle fails in any way: KeyError, IndexError, ...
-        raise InputError(
-            f"checkpoint `{path}` is damaged or truncated, or of another format",
-            f"{type(error).__name__}: {str(error).partition(chr(10))[0]}",
-            "fetch or copy it again; readable: safetensors, and demucs's own `.th`",
-        ) from error
-    kinds = {"klass": type, "args": (tuple, list), "kwargs": dict, "state": dict}
-    if (
-        not isinstance(package, dict)
-        or not all(isinstance(package.get(key), kind) for key, kind in kinds.items())
-        or package["klass"] is not HTDemucs
-    ):
-        raise InputError(
-            f"checkpoint `{path}` is no HTDemucs",
-            "demucs's format is a dict of `klass`, `args`, `kwargs` and `state`",
-        )
+    """Read demucs's own format."""
+    package = pickled.load(path)
     if package["state"].get("__quantized"):
         raise InputError(
             f"checkpoint `{path}` is packed by DiffQ", "choose one that is not quantised"

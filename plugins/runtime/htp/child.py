@@ -1,9 +1,9 @@
 """The child process in which Qualcomm's library compiles and emulates; it may crash there.
 
-Run as `python -m plugins.runtime.htp.child request.json`. The request names an action and the
-file that the answer is written to; progress goes to stderr, one line each, after `PROGRESS_MARK`.
-The parent is `plugins/runtime/htp/process.py`; nothing else should import this module, because
-the vendor's library, once loaded, can end the process.
+Run with a request and the parent's process number, as `plugins/runtime/htp/start.py` does. The
+request names an action and the file that the answer is written to; progress goes to stderr, one
+line each, after `PROGRESS_MARK`. Nothing else should import this module, because the vendor's
+library, once loaded, can end the process.
 """
 
 from __future__ import annotations
@@ -131,15 +131,17 @@ def _peak_rss_bytes() -> int:
     return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:")), 0)
 
 
-def _die_with_parent() -> None:
-    """Ask Linux to kill this process when its parent dies, even of SIGKILL."""
+def _die_with_parent(parent: int) -> None:
+    """Ask Linux to kill this process when its `parent` dies, even of SIGKILL."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:
+            sys.exit("the parent died before this process could ask to be told")
 
 
-def main(path: str) -> int:
+def main(path: str, parent: int) -> int:
     """Do what the request at `path` asks; return 0, or 1 with the reason in the answer."""
-    _die_with_parent()
+    _die_with_parent(parent)
     request = json.loads(Path(path).read_text(encoding="utf-8"))
     answer: dict[str, Any]
     try:
@@ -157,7 +159,7 @@ def main(path: str) -> int:
 
 
 if __name__ == "__main__":
-    status = main(sys.argv[1])
+    status = main(sys.argv[1], int(sys.argv[2]))
     sys.stderr.flush()
     # The vendor's library can crash while Python unloads it, after all the work is done.
     os._exit(status)

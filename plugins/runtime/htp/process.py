@@ -8,8 +8,6 @@ memory, and turn every way it can end into a result or a `QnnFailure` that says 
 from __future__ import annotations
 
 import json
-import os
-import sys
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -18,6 +16,7 @@ from typing import Any
 
 from plugins.runtime.htp.failure import QnnFailure, failure_of
 from plugins.runtime.htp.library import INSTALL, available
+from plugins.runtime.htp.start import child_command, child_environment
 from plugins.runtime.htp.watched import Limits, Progress, run_watched
 
 __all__ = [
@@ -30,8 +29,6 @@ __all__ = [
     "compile_context",
     "emulate",
 ]
-
-_CHILD = "plugins.runtime.htp.child"
 
 
 @dataclass(frozen=True)
@@ -164,15 +161,12 @@ def _ask(
     options = (device or HtpDevice()).provider_options()
     payload = {**request, "device": options, "answer": str(reply)}
     question.write_text(json.dumps(payload), encoding="utf-8")
-    root = str(Path(__file__).resolve().parents[3])
-    paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
     try:
         end = run_watched(
-            [sys.executable, "-P", "-m", _CHILD, str(question)],
+            child_command(question),
             limits=limits,
             progress=progress,
-            environment=environment,
+            environment=child_environment(),
             folder=folder,
         )
         answer = json.loads(reply.read_text(encoding="utf-8")) if reply.is_file() else {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from core import Signature
+    from core import Signature, Split
 
     Write = Callable[..., Path]
     Separation = Callable[..., Signature]
@@ -81,12 +82,29 @@ def test_another_rate_is_fitted_and_said(
     assert "48000" in item.notices[0].text
 
 
-@pytest.mark.parametrize("kind", ["missing", "empty folder"])
+@pytest.mark.parametrize("kind", ["missing", "empty folder", "songless folder", "pipe"])
 def test_a_path_without_audio_is_refused_by_the_plan(tmp_path: Path, kind: str) -> None:
     """The ids, which the plan asks for, already fail with what to give."""
-    path = tmp_path if kind == "empty folder" else tmp_path / "missing.wav"
-    with pytest.raises(InputError, match=r"dataset\.path="):
+    path = tmp_path if kind.endswith("folder") else tmp_path / "song.wav"
+    if kind == "songless folder":
+        (tmp_path / "notes.txt").write_text("no audio")
+    if kind == "pipe":
+        os.mkfifo(path)
+    with pytest.raises(InputError, match=r"input=\.\.\. or dataset\.path=") as caught:
         dataset(path).identity("evaluation")
+    assert ("neither a file nor a folder" in str(caught.value)) == (kind == "pipe")
+
+
+@pytest.mark.parametrize("split", ["calibration", "evaluation"])
+def test_a_song_that_cannot_be_read_is_refused_by_the_plan(
+    tmp_path: Path, write: Write, split: Split
+) -> None:
+    """One bad file of a folder is found before anything runs, unless it is not taken."""
+    write(tmp_path / "a.wav", 1)
+    (tmp_path / "b.wav").write_bytes(b"no audio at all " * 99)
+    assert len(dataset(tmp_path, limit=1).identity(split)) == 1
+    with pytest.raises(InputError, match=r"`b\.wav` cannot be read as audio"):
+        dataset(tmp_path).identity(split)
 
 
 def test_stems_of_one_song_lie_side_by_side(

@@ -67,14 +67,33 @@ def test_a_song_is_known_again_as_a_file(root: Path) -> None:
     assert set(as_file) <= set(Musdb(MusdbOptions(str(root))).identity("evaluation"))
 
 
-def test_a_stem_of_another_length_is_refused(
-    root: Path, write: Write, separation: Separation
-) -> None:
+def test_a_stem_of_another_length_is_refused_by_the_plan(root: Path, write: Write) -> None:
     """A damaged copy is not scored."""
     write(root / "test" / "C - Three" / "bass.wav", frames=1999)
     dataset = Musdb(MusdbOptions(str(root), limit=1))
     with pytest.raises(InputError, match=r"`bass.wav` has 1999 samples.*2000"):
+        dataset.identity("evaluation")
+    assert dataset.identity("calibration"), "the other part is whole"
+
+
+def test_a_stem_of_another_rate_and_length_is_refused(
+    root: Path, write: Write, separation: Separation
+) -> None:
+    """As many samples at another rate last shorter; what is played counts."""
+    write(root / "test" / "C - Three" / "bass.wav", frames=2000, rate=48000)
+    dataset = Musdb(MusdbOptions(str(root), limit=1))
+    with pytest.raises(InputError, match=r"`bass.wav` has 1838 samples.*2000"):
         list(dataset.items("evaluation", separation()))
+
+
+@pytest.mark.parametrize("track", ["mixture", "vocals"])
+def test_a_track_that_is_cut_short_is_refused_by_the_plan(root: Path, track: str) -> None:
+    """Half a download is found before anything runs, in a mixture or in a stem."""
+    file = root / "test" / "D - Four" / f"{track}.wav"
+    file.write_bytes(file.read_bytes()[:4000])
+    assert len(Musdb(MusdbOptions(str(root), limit=1)).identity("evaluation")) == 1
+    with pytest.raises(InputError, match=rf"`{track}\.wav` is cut short"):
+        Musdb(MusdbOptions(str(root))).identity("evaluation")
 
 
 @pytest.mark.parametrize(("folder", "message"), [("", "is not a MUSDB18-HQ"), ("no", "not exist")])

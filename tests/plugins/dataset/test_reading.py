@@ -9,7 +9,7 @@ import pytest
 import soundfile
 
 from core import InputError
-from plugins.dataset.audio.reading import ENDINGS, read
+from plugins.dataset.audio.reading import ENDINGS, check, read
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -55,6 +55,7 @@ def test_every_ending_that_is_promised_can_be_read(tmp_path: Path) -> None:
         soundfile.write(file, noise(rate // 2), rate, **how)
         sound = read(file)
         assert (sound.rate, sound.samples.shape) == (rate, (2, rate // 2)), ending
+        assert check(file) == rate // 2, ending
         assert sound.samples.dtype == np.float32
 
 
@@ -80,8 +81,10 @@ def test_a_file_that_is_cut_short_is_refused(tmp_path: Path, ending: str, share:
     """Half a download is not separated as if it were the song."""
     file = tmp_path / f"song{ending}"
     soundfile.write(file, noise(2 * RATE), RATE)
-    with pytest.raises(InputError, match=rf"`song{ending}` (is cut short|cannot be read)"):
-        read(cut(file, share))
+    cut(file, share)
+    for look in (check, read):
+        with pytest.raises(InputError, match=rf"`song{ending}` (is cut short|cannot be read)"):
+            look(file)
 
 
 def test_a_header_without_a_length_is_no_cut(tmp_path: Path) -> None:
@@ -93,6 +96,21 @@ def test_a_header_without_a_length_is_no_cut(tmp_path: Path) -> None:
     data[4:8] = data[at : at + 4] = b"\xff" * 4
     file.write_bytes(data)
     assert read(file).samples.shape == (2, 1000)
+    assert check(file) == 1000
+
+
+def test_a_flac_of_unknown_length_is_refused(tmp_path: Path) -> None:
+    """It was streamed too, but libsndfile gives no length to read to."""
+    file = tmp_path / "piped.flac"
+    soundfile.write(file, noise(5000), RATE)
+    data = bytearray(file.read_bytes())
+    # The 36 lowest bits before the MD5 sum of the first block are the number of samples.
+    data[21] &= 0xF0
+    data[22:26] = bytes(4)
+    file.write_bytes(data)
+    for look in (check, read):
+        with pytest.raises(InputError, match="does not say how long it is"):
+            look(file)
 
 
 @pytest.mark.parametrize(
@@ -103,16 +121,27 @@ def test_what_is_no_audio_is_refused(tmp_path: Path, content: bytes, message: st
     """The error names the file and what could be read."""
     file = tmp_path / "song.wav"
     file.write_bytes(content)
-    with pytest.raises(InputError, match=f"`song.wav` {message}"):
-        read(file)
+    for look in (check, read):
+        with pytest.raises(InputError, match=f"`song.wav` {message}"):
+            look(file)
 
 
 def test_a_file_without_samples_is_refused(tmp_path: Path) -> None:
     """A header alone is no sound."""
     file = tmp_path / "song.wav"
     soundfile.write(file, noise(0), RATE)
-    with pytest.raises(InputError, match=r"`song\.wav` holds no samples"):
-        read(file)
+    for look in (check, read):
+        with pytest.raises(InputError, match=r"`song\.wav` holds no samples"):
+            look(file)
+
+
+@pytest.mark.parametrize("channels", [3, 6])
+def test_more_channels_than_two_are_refused(tmp_path: Path, channels: int) -> None:
+    """The header alone says so, and the message shows how to mix down."""
+    soundfile.write(tmp_path / "song.wav", noise(10, channels), RATE)
+    with pytest.raises(InputError, match=f"`song.wav` has {channels} channels") as caught:
+        check(tmp_path / "song.wav")
+    assert "-ac 2" in str(caught.value)
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
@@ -141,5 +170,6 @@ def test_values_that_are_no_numbers_are_refused(tmp_path: Path, value: float) ->
 def test_a_rate_that_cannot_be_is_refused(tmp_path: Path) -> None:
     """A damaged header does not start a resampling that fills the memory."""
     soundfile.write(tmp_path / "song.wav", noise(10), 2_000_000_011)
-    with pytest.raises(InputError, match="2000000011 Hz"):
-        read(tmp_path / "song.wav")
+    for look in (check, read):
+        with pytest.raises(InputError, match="2000000011 Hz"):
+            look(tmp_path / "song.wav")

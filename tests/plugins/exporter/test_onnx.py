@@ -12,8 +12,10 @@ from torch import nn
 
 from core import ModelInfo, Signature, StageError, TensorSpec, TorchModel
 from plugins.exporter.graph_file import ExternalData
+from plugins.exporter.graph_file.verify import halved
 from plugins.exporter.onnx import Onnx
 from tests.plugins.networks import (
+    SAMPLES,
     exported,
     feeds,
     hybrid,
@@ -63,6 +65,51 @@ def test_dynamic_graph_serves_another_length(tmp_path: Path) -> None:
     np.testing.assert_allclose(
         played(made, given)["stems"], outputs(model, given)["stems"], atol=1e-5
     )
+
+
+class Remembers(nn.Module):
+    """Adds a ramp whose length the tracer keeps as a constant."""
+
+    def forward(self, mix: torch.Tensor) -> torch.Tensor:
+        """Add it."""
+        return mix + torch.linspace(0, 1, int(mix.shape[-1]))
+
+
+class OneLength(nn.Module):
+    """Takes inputs of one length only, in PyTorch already."""
+
+    def forward(self, mix: torch.Tensor) -> torch.Tensor:
+        """Refuse any other."""
+        if mix.shape[-1] != SAMPLES:
+            raise ValueError("not my length")
+        return mix * 2
+
+
+def test_a_dynamic_graph_of_one_length_is_refused(tmp_path: Path) -> None:
+    """It computes the example, and nothing else; the message says what does work."""
+    with pytest.raises(StageError, match="works at one length only") as caught:
+        exported(_opened(Remembers(), "out"), tmp_path / "export", dynamic=True)
+    assert "chunker=overlap_add" in str(caught.value)
+    assert exported(_opened(Remembers(), "out"), tmp_path / "fixed").format == "onnx"
+
+
+def test_a_module_of_one_length_is_a_warning(tmp_path: Path) -> None:
+    """There is nothing to compare a second length with, and the person is told."""
+    core = _opened(OneLength(), "out")
+    made = Onnx(Onnx.Options(dynamic=True)).run(core, feeds(core), work_in(tmp_path / "export"))
+    assert [n.severity for n in made.notices] == ["warning"]
+    assert "at one length only" in made.notices[0].text
+
+
+def test_halves_of_a_waveform_and_its_spectrogram_fit_each_other() -> None:
+    """`ceil(T / hop)` frames stay as many as the samples have, whatever the length."""
+    model, hop = hybrid(), 4
+    for samples in range(1, 40):
+        shapes = {"mix": (1, 2, samples), "mag": (1, 4, 6, -(-samples // hop))}
+        given = {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}
+        half = halved(model, given)
+        assert half["mix"].shape == (1, 2, -(-samples // 2))
+        assert half["mag"].shape == (1, 4, 6, -(-half["mix"].shape[-1] // hop))
 
 
 def test_only_a_dynamic_export_says_so() -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
+import subprocess
+import sys
 from fractions import Fraction
 from pathlib import Path
 
@@ -150,6 +153,28 @@ def other_class(path: Path) -> Path:
     return path
 
 
+def text(path: Path) -> Path:
+    path.write_text("these are no weights\n")
+    return path
+
+
+def half_a_package(path: Path) -> Path:
+    torch.save({"klass": Network, "kwargs": SMALL}, path)
+    return path
+
+
+def listed_arguments(path: Path) -> Path:
+    from safetensors.torch import save_file
+
+    save_file({"w": torch.zeros(3)}, path, {"class": "HTDemucs", "kwargs": "[1]"})
+    return path
+
+
+def folder(path: Path) -> Path:
+    path.mkdir()
+    return path
+
+
 def empty(path: Path) -> Path:
     path.touch()
     return path
@@ -165,6 +190,11 @@ def empty(path: Path) -> Path:
         (other_weights, "o.safetensors", "belongs to another architecture"),
         (other_class, "c.safetensors", "is no HTDemucs"),
         (empty, "e.safetensors", "is empty"),
+        (text, "w.txt", "damaged or truncated, or of another format"),
+        (text, "w.safetensors", "damaged or truncated"),
+        (half_a_package, "h.th", "is no HTDemucs"),
+        (listed_arguments, "l.safetensors", "no JSON object"),
+        (folder, "weights", "is a folder"),
     ],
 )
 def test_a_checkpoint_that_cannot_be_is_refused(
@@ -184,6 +214,54 @@ def test_a_file_that_is_not_there_is_refused_by_the_plan() -> None:
     """The identity is asked for before anything runs."""
     with pytest.raises(InputError, match="does not exist"):
         HTDemucs(HTDemucsOptions(weights="/no/such/file.th")).identity()
+
+
+def test_a_folder_is_refused_by_the_plan(tmp_path: Path) -> None:
+    """It says that it is a folder, not that it is missing."""
+    with pytest.raises(InputError, match="is a folder"):
+        HTDemucs(HTDemucsOptions(weights=str(tmp_path))).identity()
+
+
+WRITE = """
+import sys
+from fractions import Fraction
+from pathlib import Path
+import torch
+from plugins.model.hybrid.checkpoint import Checkpoint, write
+kwargs = {"sources": ["a", "b"], "segment": Fraction(39, 5), "channels": 8}
+state = {"second": torch.ones(3), "first": torch.zeros(2, 2)}
+write(Checkpoint(kwargs, state, "MIT"), Path(sys.argv[1]))
+"""
+
+
+def test_equal_weights_give_equal_files(tmp_path: Path) -> None:
+    """In any process, or each would be another artifact to the store."""
+    for seed in "012":
+        subprocess.run(
+            [sys.executable, "-c", WRITE, str(tmp_path / f"{seed}.safetensors")],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            check=True,
+        )
+    assert len({file.read_bytes() for file in tmp_path.iterdir()}) == 1
+    kept = checkpoint.read(tmp_path / "0.safetensors")
+    assert kept.kwargs == {"sources": ["a", "b"], "segment": Fraction(39, 5), "channels": 8}
+    assert kept.licence == "MIT"
+
+
+def test_one_metadata_entry_per_value_is_read_too(tmp_path: Path) -> None:
+    """As demucs's hub and the model in the box have it."""
+    from safetensors.torch import save_file
+
+    segment = {"_type": "fraction", "numerator": 39, "denominator": 5}
+    metadata = {
+        "klass": "demucs.htdemucs.HTDemucs",
+        "args": json.dumps([["a", "b"]]),
+        "kwargs": json.dumps({"segment": segment}),
+    }
+    save_file({"w": torch.zeros(3)}, tmp_path / "hub.safetensors", metadata)
+    found = checkpoint.read(tmp_path / "hub.safetensors")
+    assert found.kwargs == {"sources": ["a", "b"], "segment": Fraction(39, 5)}
+    assert checkpoint.read(BUNDLED).licence == "Apache-2.0"
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import sys
 import textwrap
 import threading
@@ -222,40 +221,3 @@ def test_the_devices_memory_is_told_from_this_machines() -> None:
     assert failure.cause == "device_memory"
     assert "1002" in str(failure)
     assert "shorter chunk" in failure.hint
-
-
-@needs_qnn
-@pytest.mark.skipif(sys.platform != "linux", reason="Linux tells a child of its parent's death")
-def test_a_killed_parent_takes_the_child_along(tmp_path: Path) -> None:
-    """Even SIGKILL of the parent, which cannot clean up, leaves no compiler running."""
-    code = """
-        import os, subprocess, sys, time
-        from plugins.runtime.htp.child import _die_with_parent
-        if sys.argv[1:]:
-            _die_with_parent()
-            print(os.getpid(), flush=True)
-            time.sleep(60)
-        else:
-            subprocess.run([sys.executable, "-c", os.environ["CODE"], "child"])
-        """
-    source = textwrap.dedent(code)
-    root = str(Path(__file__).parents[3])
-    parent = subprocess.Popen(
-        [sys.executable, "-c", source],
-        env={**os.environ, "CODE": source, "PYTHONPATH": root},
-        stdout=subprocess.PIPE,
-        text=True,
-        cwd=tmp_path,
-    )
-    with parent:
-        assert parent.stdout is not None
-        child = int(parent.stdout.readline())
-        parent.kill()
-        parent.wait()
-        deadline = time.monotonic() + 5
-        while time.monotonic() < deadline:
-            status = Path("/proc", str(child), "status")
-            if not status.exists() or "State:\tZ" in status.read_text():
-                return
-            time.sleep(0.05)
-    pytest.fail(f"the child {child} outlived its parent")
