@@ -164,7 +164,7 @@ def _check_windows(assembly: Assembly, registry: Registry) -> None:
         f"but chunker `{assembly.chunker.name}` gives inputs whole",
         _where(assembly),
         f"chunkers that cut windows: {', '.join(cutting)}",
-        "or export for any length: exporter.dynamic=true",
+        "or exporter.dynamic=true, where the model can be traced for any length",
     )
 
 

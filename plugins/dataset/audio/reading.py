@@ -155,6 +155,8 @@ def _check_whole(path: Path, file: SoundFile, frames: int) -> None:
         raise InputError(
             f"`{path.name}` holds no samples", f"at: {path}", "give a file of 1 sample or more"
         )
+    if file.format == "MP3" and not _counts_its_frames(path):
+        return  # its length is an estimate from the bit rate: being shorter proves nothing
     lost = ""
     if frames + _SLACK.get(file.format, 0) < file.frames:
         lost = f"{frames} of {file.frames} samples can be read" if frames else "its end is missing"
@@ -168,3 +170,19 @@ def _check_whole(path: Path, file: SoundFile, frames: int) -> None:
             "copy or download it again",
             f"or keep what is there: ffmpeg -i {path.name} rest.wav",
         )
+
+
+def _counts_its_frames(path: Path) -> bool:
+    """Say whether an MP3 begins with a count of its frames (Xing, Info or VBRI), past any ID3."""
+    with path.open("rb") as file:
+        head = file.read(10)
+        if head[:3] == b"ID3":
+            # The size of an ID3v2 tag: four bytes of seven bits each.
+            size = 0
+            for byte in head[6:10]:
+                size = size << 7 | byte
+            file.seek(10 + size)
+        else:
+            file.seek(0)
+        frame = file.read(2048)
+    return any(mark in frame for mark in (b"Xing", b"Info", b"VBRI"))

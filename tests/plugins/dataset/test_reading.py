@@ -173,3 +173,14 @@ def test_a_rate_that_cannot_be_is_refused(tmp_path: Path) -> None:
     for look in (check, read):
         with pytest.raises(InputError, match="2000000011 Hz"):
             look(tmp_path / "song.wav")
+
+
+def test_an_mp3_that_does_not_count_its_frames_is_read_as_it_is(tmp_path: Path) -> None:
+    """Without a Xing header its length is only an estimate: no reason to call it cut short."""
+    file = tmp_path / "plain.mp3"
+    soundfile.write(file, noise(44100), 44100)
+    content = bytearray(file.read_bytes())
+    for mark in (b"Xing", b"Info"):
+        content = content.replace(mark, b"\0\0\0\0")
+    file.write_bytes(bytes(content[: len(content) * 2 // 3]))
+    assert read(file).samples.shape[1] > 20_000
