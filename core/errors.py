@@ -41,10 +41,6 @@ class LuthierError(Exception):
         self.lines = tuple(line for line in lines if line)
         super().__init__("\n  ".join((what, *self.lines)))
 
-    def with_lines(self, *lines: str) -> LuthierError:
-        """Return the same error with further `lines`, for a caller that knows more."""
-        return type(self)(self.what, *self.lines, *lines)
-
 
 class ConfigError(LuthierError):
     """A recipe, option, group or value that cannot be."""

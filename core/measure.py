@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import statistics
 import threading
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -138,11 +137,3 @@ def peak_memory(every_s: float = 0.05) -> Iterator[Peak]:
     finally:
         done.set()
         thread.join()
-
-
-@contextmanager
-def stopwatch() -> Iterator[list[float]]:
-    """Give a list that holds the block's wall time in seconds afterwards."""
-    started, seconds = time.perf_counter(), list[float]()
-    yield seconds
-    seconds.append(time.perf_counter() - started)
