@@ -86,7 +86,7 @@ def _windows(sample: Artifact) -> tuple[list[dict[str, Any]], list[dict[str, Any
     tensors = load(Path(sample.path))
     inputs: list[dict[str, Any]] = []
     outputs: list[dict[str, Any]] = []
-    for number in range(int(str(sample.facts["windows"]))):
+    for number in range(int(sample.number("windows"))):
         for side, into in (("in", inputs), ("out", outputs)):
             head = f"{number}/{side}/"
             into.append({k.removeprefix(head): v for k, v in tensors.items() if k.startswith(head)})

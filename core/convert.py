@@ -115,7 +115,7 @@ def _convert(bench: Bench, link: Link, before: Step) -> Step:
 
 
 def example(bench: Bench, model: Artifact) -> Tensors:
-    """Return the core's inputs for one window of silence, which fixes their names and shapes."""
+    """Return the core's inputs for one window of noise, which fixes their names and shapes."""
     import numpy as np
 
     window = bench.assembly.chunker.window() or model.info.train_window

@@ -22,7 +22,7 @@ from core.record import BudgetLine, RunRecord
 from core.registry import Registry
 from core.run import Outcome, execute
 from core.store import Store, open_store
-from core.values import Artifact, Fact, Notice
+from core.values import Artifact, Notice
 from core.whole import place_saved, read_metrics
 
 __all__ = ["run"]
@@ -133,17 +133,17 @@ def _notices(of_model: tuple[Notice, ...], artifacts: dict[str, Artifact]) -> tu
 def _budget(artifacts: dict[str, Artifact]) -> list[BudgetLine]:
     """Return the error budget: a line per stage, then the device, then the chunking."""
     lines = [
-        _line(name.removeprefix("budget."), artifact.facts)
+        _line(name.removeprefix("budget."), artifact)
         for name, artifact in artifacts.items()
         if name.startswith("budget.")
     ]
     if "probe" in artifacts:
-        lines.append(_line("probe", artifacts["probe"].facts))
+        lines.append(_line("probe", artifacts["probe"]))
     window = artifacts["reference"].facts.get("train_window")
     lines.append(
         BudgetLine(
             "chunk",
-            float(str(artifacts["evaluate"].facts["chunk_snr_db"])),
+            artifacts["evaluate"].number("chunk_snr_db"),
             "CPU (PyTorch)",
             note=f"the recipe's windows against those of the training ({window}), whole input",
         )
@@ -151,21 +151,17 @@ def _budget(artifacts: dict[str, Artifact]) -> list[BudgetLine]:
     return lines
 
 
-def _line(stage: str, facts: dict[str, Fact]) -> BudgetLine:
-    seconds = [float(s) for s in _list(facts, "seconds")]
+def _line(stage: str, artifact: Artifact) -> BudgetLine:
+    facts, seconds = artifact.facts, artifact.numbers("seconds")
+    labels = facts["labels"]
     agreement = facts.get("agreement_db")
     return BudgetLine(
         stage=stage,
-        snr_db=float(str(facts["snr_db"])),
+        snr_db=artifact.number("snr_db"),
         device=str(facts["device"]),
-        windows=int(str(facts["windows"])),
-        labels=tuple(str(label) for label in _list(facts, "labels")),
-        label_snr_db=tuple(float(v) for v in _list(facts, "label_snr_db")),
+        windows=int(artifact.number("windows")),
+        labels=tuple(map(str, labels)) if isinstance(labels, list) else (),
+        label_snr_db=tuple(artifact.numbers("label_snr_db")),
         seconds_per_window=sum(seconds) / len(seconds) if seconds else None,
         agreement_db=float(agreement) if isinstance(agreement, float) else None,
     )
-
-
-def _list(facts: dict[str, Fact], name: str) -> list[str | float]:
-    value = facts.get(name)
-    return value if isinstance(value, list) else []

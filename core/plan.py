@@ -18,11 +18,16 @@ __all__ = ["Plan", "Planned", "make_plan"]
 
 @dataclass(frozen=True)
 class Planned:
-    """One step, and whether the store already has its result (`kept`) or `why` it would run."""
+    """One step with what the store already has of it, or `why` it would run."""
 
     step: Step
-    kept: bool
+    artifact: Artifact | None
     why: str
+
+    @property
+    def kept(self) -> bool:
+        """Return whether the store has the result."""
+        return self.artifact is not None
 
 
 @dataclass(frozen=True)
@@ -48,12 +53,12 @@ def make_plan(assembly: Assembly, registry: Registry, store: Store) -> Plan:
     for step in lay_out(bench):
         unknown = [name for name in step.inputs if name not in known]
         if unknown:
-            planned.append(Planned(step, False, f"after {unknown[0]}"))
+            planned.append(Planned(step, None, f"after {unknown[0]}"))
             continue
         material = step.material(known)
         artifact = store.find(step.name, material)
         if artifact is not None:
             known[step.name] = artifact
         why = "" if artifact is not None else store.why_absent(step.name, material)
-        planned.append(Planned(step, artifact is not None, why))
+        planned.append(Planned(step, artifact, why))
     return Plan(assembly, bench, planned)

@@ -141,6 +141,18 @@ class Artifact:
         """Return what a plan would have said about this artifact."""
         return ArtifactSpec(self.format, self.precision)
 
+    def number(self, fact: str) -> float:
+        """Return a fact that is a number; raises TypeError when it is none."""
+        value = self.facts[fact]
+        if not isinstance(value, int | float):
+            raise TypeError(f"fact `{fact}` of {self.path} is {value!r}, not a number")
+        return float(value)
+
+    def numbers(self, fact: str) -> list[float]:
+        """Return a fact that is a list of numbers; empty when it is absent."""
+        value = self.facts.get(fact)
+        return [float(one) for one in value] if isinstance(value, list) else []
+
     @property
     def info(self) -> ModelInfo:
         """Return what the model says about itself; every artifact carries it on."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -222,14 +222,9 @@ def place_saved(artifact: Artifact, folder: Path) -> tuple[Saved, ...]:
 
 
 def _speed(played: Artifact, device: str) -> list[Metric]:
-    seconds = [float(s) for s in _list(played.facts["seconds"])]
-    metrics = latency(seconds, float(str(played.facts["covered_s"])) or None, device)
-    peak = float(str(played.facts["peak_memory_mb"]))
+    metrics = latency(played.numbers("seconds"), played.number("covered_s") or None, device)
+    peak = played.number("peak_memory_mb")
     return [*metrics, Metric("peak_memory", peak, "MB", device, "whole process", "lower")]
-
-
-def _list(value: Fact) -> list[Any]:
-    return value if isinstance(value, list) else []
 
 
 def _parity(played: Played, signature: Signature) -> list[Metric]:

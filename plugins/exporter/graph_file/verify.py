@@ -56,7 +56,7 @@ def verify_shorter(
     half = halved(model, feeds)
     try:
         expected = torch_outputs(model, half)
-    except Exception:
+    except Exception:  # a module may raise anything for a length that it does not take
         return None
     try:
         return verify(path, expected, half, tolerance_db)
