@@ -20,28 +20,27 @@ from torch.nn import functional
 
 __all__ = ["columns_for", "fold", "joined", "unfold"]
 
-#: The fewest rows that a column keeps at the deepest level: two blocks.
-_ROWS = 16
-#: Rows of a block of the NPU's memory, and how many of them make a long column.
-_BLOCK, _LONG = 8, 32
+#: Rows and columns of a block of the NPU's memory.
+_BLOCK, _WIDTH = 8, 4
+#: The fewest rows that a column keeps at the deepest level, and the blocks of a long column.
+_ROWS, _LONG = 2 * _BLOCK, 32
 
 
 def columns_for(length: int, strides: Sequence[int]) -> int:
-    """Return how many columns `length` samples are folded into: a power of two, 1 for none.
+    """Return how many columns `length` samples are folded into; 1 for none.
 
     A column holds whole strides at every level, so that none of them needs padding of its own:
-    demucs pads a level's *end*, and a column has no end. 45,056 samples take 8 columns, 344,064
-    take 64; 44,100 are not whole strides, and take 1.
+    demucs pads a level's *end*, and a column has no end. Of what is possible the most columns are
+    best, in whole blocks: 45,056 samples take 8, 90,112 take 16, 344,064 take 84, all a multiple
+    of 4,096. 44,100 are not whole strides, and take 1.
     """
     rows = length
     for stride in strides:
         if rows % stride:
             return 1
         rows //= stride
-    columns = 1
-    while rows % (2 * columns) == 0 and rows // (2 * columns) >= _ROWS:
-        columns *= 2
-    return columns
+    possible = [n for n in range(1, rows // _ROWS + 1) if rows % n == 0]
+    return max(possible, key=lambda n: (n % _WIDTH == 0, n), default=1)
 
 
 def fold(x: Tensor, columns: int) -> Tensor:
