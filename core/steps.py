@@ -55,10 +55,13 @@ class Bench:
     """What the steps of one run share: the opened model, the bound dsp, the items.
 
     Everything is opened on first use, so that a run whose results are all kept imports no torch.
+    `calibration_windows` is the most that a quantizer is given, where its result is only looked
+    at for its shape.
     """
 
-    def __init__(self, assembly: Assembly) -> None:
+    def __init__(self, assembly: Assembly, calibration_windows: int | None = None) -> None:
         self.assembly = assembly
+        self.calibration_windows = calibration_windows
         self._opened: dict[str, TorchModel] = {}
 
     def open(self, model: Artifact) -> TorchModel:

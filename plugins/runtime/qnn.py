@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, ClassVar
 
 from core import (
     Artifact,
     ArtifactSpec,
+    DoesNotFitError,
     Library,
     Made,
     Notice,
-    Progress,
     Runtime,
     Session,
     StageError,
@@ -24,10 +24,20 @@ from core import (
 )
 
 if TYPE_CHECKING:
-    from core.values import Tensors
+    from plugins.runtime.htp.failure import QnnFailure
     from plugins.runtime.htp.process import HtpDevice, Limits
 
 CONTEXT = "qnn_context"
+#: What ran out, by how the compiler failed.
+RAN_OUT = {
+    "device_memory": "device memory",
+    "crash": "compiler crashed",
+    "timeout": "time limit",
+    "memory": "memory limit",
+    "killed": "this machine's memory",
+}
+#: The failures that a part of the graph repeats, so that the first node with it can be found.
+BLAMED = ("device_memory", "crash")
 
 
 @dataclass
@@ -44,6 +54,9 @@ class QnnOptions:
     """Seconds that compiling, or emulating, may take."""
     memory_limit_mb: int = 20000
     """Memory of this machine that compiling, or emulating, may take, in MB."""
+    blame_limit_s: float = 120.0
+    """Seconds to look for the first node that the NPU has no place for, by compiling parts of a
+    graph that does not fit; 0 looks for none."""
 
     def __post_init__(self) -> None:
         """Refuse what the library would refuse later, and less clearly."""
@@ -51,6 +64,8 @@ class QnnOptions:
             raise ValueError(f"`finalization_mode` is {self.finalization_mode}; it can be 0 to 3")
         if self.time_limit_s <= 0 or self.memory_limit_mb <= 0:
             raise ValueError("`time_limit_s` and `memory_limit_mb` must be above 0")
+        if self.blame_limit_s < 0:
+            raise ValueError(f"`blame_limit_s` is {self.blame_limit_s}; give 0 or more")
 
 
 class Qnn(Runtime[QnnOptions]):
@@ -66,6 +81,11 @@ class Qnn(Runtime[QnnOptions]):
     compiles = True
     plays = False
     precisions = frozenset({"fp32", "fp16", "int8", "w8a16"})
+    columns: ClassVar[Mapping[str, str]] = {
+        "partitions": "partitions",
+        "nodes_on_cpu": "CPU nodes",
+        "context_binary_bytes": "context binary",
+    }
 
     @classmethod
     def unavailable(cls) -> str:
@@ -79,29 +99,39 @@ class Qnn(Runtime[QnnOptions]):
         return ArtifactSpec(CONTEXT, "fp16" if spec.precision == "fp32" else spec.precision)
 
     def compile(self, artifact: Artifact, work: Work) -> Made:
-        """Compile to a context binary, and say what became of every node."""
+        """Compile to a context binary, and say what became of every node.
+
+        Raises DoesNotFitError where the graph is too much for the NPU or for a limit.
+        """
+        from plugins.runtime.htp.emulator import told
         from plugins.runtime.htp.failure import QnnFailure
         from plugins.runtime.htp.partition import is_whole, partition_map, why_split
-        from plugins.runtime.htp.process import compile_context
+        from plugins.runtime.htp.process import compile_context, explain
 
         source, target = Path(artifact.path), work.folder / "model.onnx"
+        device, limits = self._device(), self._limits()
+        progress = told(work.progress, limits.seconds)
         try:
             done = compile_context(
-                source,
-                target,
-                folder=work.folder,
-                device=self._device(),
-                limits=self._limits(),
-                progress=_told(work.progress, self.options.time_limit_s),
-            )
+                source, target,
+                folder=work.folder, device=device, limits=limits, progress=progress,
+            )  # fmt: skip
+            reasons = {}
+            if done.left:
+                reasons = explain(
+                    source, folder=work.folder, device=device, limits=limits, progress=progress
+                )
         except QnnFailure as failure:
-            raise _stage_error(failure) from failure
-        facts = {**partition_map(done, source), "finalization_mode": self.options.finalization_mode}
-        notices = () if is_whole(done) else (Notice("warning", why_split(done)),)
+            raise self._error(failure, source, work) from failure
+        facts = partition_map(done, source, reasons)
+        facts["finalization_mode"] = self.options.finalization_mode
+        notices = () if is_whole(done) else (Notice("warning", why_split(done, reasons)),)
         return Made(target, CONTEXT, self.plan(artifact.spec).precision, facts, notices)
 
     def open(self, artifact: Artifact, model: Callable[[], TorchModel], work: Work) -> Session:
         """Open the compiled model on the emulator."""
+        from plugins.runtime.htp.emulator import Emulator
+
         return Emulator(Path(artifact.path), work, self._device(), self._limits())
 
     def how_to_load(self, artifact: Artifact) -> str:
@@ -119,66 +149,33 @@ class Qnn(Runtime[QnnOptions]):
 
         return Limits(self.options.time_limit_s, self.options.memory_limit_mb * 1_000_000)
 
+    def _error(self, failure: QnnFailure, source: Path, work: Work) -> StageError:
+        """Return the message for a failure, with the first node that finds no place."""
+        if failure.cause not in RAN_OUT:
+            return StageError(failure.reason, failure.hint, *failure.last_lines)
+        blamed = self._blamed(failure, source, work) if failure.cause in BLAMED else []
+        return DoesNotFitError(
+            failure.reason,
+            *blamed,
+            failure.hint,
+            *failure.last_lines,
+            cause=RAN_OUT[failure.cause],
+            lasting=failure.cause != "killed",
+        )
 
-class Emulator(Session):
-    """The HTP's emulator in a child process; starting it takes long, so windows go in together."""
-
-    on_target = False
-
-    def __init__(self, context: Path, work: Work, device: HtpDevice, limits: Limits) -> None:
-        """Hold what a child process needs; none is started yet."""
-        from importlib.metadata import version
-
-        self.context, self.work, self.htp, self.limits = context, work, device, limits
-        library = f"onnxruntime-qnn {version('onnxruntime-qnn')}"
-        self.device = f"HTP emulator on x86-64 (v{device.htp_arch}, {library})"
-
-    def run(self, feeds: Tensors) -> Tensors:
-        """Run one window."""
-        return next(self.run_many([feeds], self.work.progress))
-
-    def run_many(self, feeds: Sequence[Tensors], progress: Progress) -> Iterator[Tensors]:
-        """Run every window in one child process."""
+    def _blamed(self, failure: QnnFailure, source: Path, work: Work) -> list[str]:
+        """Compile parts of the graph to find what cannot be placed; returns it in words."""
         import tempfile
 
-        import numpy as np
+        from plugins.runtime.htp.blame import find_blame
+        from plugins.runtime.htp.same_failure import fails_alike
 
-        from plugins.runtime.htp.failure import QnnFailure
-        from plugins.runtime.htp.process import emulate
-
-        with tempfile.TemporaryDirectory(dir=self.work.folder) as name:
-            folder = Path(name)
-            stacked: dict[str, Any] = {
-                key: np.stack([feed[key] for feed in feeds]) for key in feeds[0]
-            }
-            np.savez(folder / "inputs.npz", **stacked)
-            try:
-                done = emulate(
-                    self.context,
-                    folder / "inputs.npz",
-                    folder / "outputs.npz",
-                    folder=folder,
-                    device=self.htp,
-                    limits=self.limits,
-                    progress=_told(progress, self.limits.seconds),
-                )
-            except QnnFailure as failure:
-                raise _stage_error(failure) from failure
-            self.seconds = done.seconds_per_chunk
-            with np.load(done.outputs) as stored:
-                outputs = {key: stored[key] for key in stored.files}
-        for index in range(len(feeds)):
-            yield {key: array[index] for key, array in outputs.items()}
-
-
-def _told(progress: Progress, limit_s: float) -> Callable[[str, float], None]:
-    """Turn the child's words into progress; how long it takes is not known beforehand."""
-    return lambda message, elapsed_s: progress(elapsed_s, 0, f"{message} (limit {limit_s:.0f} s)")
-
-
-def _stage_error(failure: Any) -> StageError:
-    tail = [line for line in failure.log_tail.splitlines() if line.strip()]
-    return StageError(failure.reason, failure.hint, *tail[-3:])
+        if not self.options.blame_limit_s:
+            return []
+        with tempfile.TemporaryDirectory(dir=work.folder) as name:
+            fails = fails_alike(failure, Path(name), self._device(), self._limits(), work.progress)
+            blame = find_blame(source, fails, Path(name), self.options.blame_limit_s)
+        return blame.lines() if blame else []
 
 
 _HOW_TO_LOAD = """\
