@@ -10,13 +10,11 @@ from typing import TYPE_CHECKING, ClassVar
 from core import (
     Artifact,
     ArtifactSpec,
-    DoesNotFitError,
     Library,
     Made,
     Notice,
     Runtime,
     Session,
-    StageError,
     TorchModel,
     Work,
     from_target,
@@ -24,20 +22,9 @@ from core import (
 )
 
 if TYPE_CHECKING:
-    from plugins.runtime.htp.failure import QnnFailure
     from plugins.runtime.htp.process import HtpDevice, Limits
 
 CONTEXT = "qnn_context"
-#: What ran out, by how the compiler failed.
-RAN_OUT = {
-    "device_memory": "device memory",
-    "crash": "compiler crashed",
-    "timeout": "time limit",
-    "memory": "memory limit",
-    "killed": "this machine's memory",
-}
-#: The failures that a part of the graph repeats, so that the first node with it can be found.
-BLAMED = ("device_memory", "crash")
 
 
 @dataclass
@@ -105,6 +92,7 @@ class Qnn(Runtime[QnnOptions]):
         """
         from plugins.runtime.htp.emulator import told
         from plugins.runtime.htp.failure import QnnFailure
+        from plugins.runtime.htp.message import Attempt, stage_error
         from plugins.runtime.htp.partition import is_whole, partition_map, why_split
         from plugins.runtime.htp.process import compile_context, explain
 
@@ -122,7 +110,8 @@ class Qnn(Runtime[QnnOptions]):
                     source, folder=work.folder, device=device, limits=limits, progress=progress
                 )
         except QnnFailure as failure:
-            raise self._error(failure, source, work) from failure
+            attempt = Attempt(source, work.folder, device, limits, work.progress)
+            raise stage_error(failure, attempt, self.options.blame_limit_s) from failure
         facts = partition_map(done, source, reasons)
         facts["finalization_mode"] = self.options.finalization_mode
         notices = () if is_whole(done) else (Notice("warning", why_split(done, reasons)),)
@@ -148,34 +137,6 @@ class Qnn(Runtime[QnnOptions]):
         from plugins.runtime.htp.process import Limits
 
         return Limits(self.options.time_limit_s, self.options.memory_limit_mb * 1_000_000)
-
-    def _error(self, failure: QnnFailure, source: Path, work: Work) -> StageError:
-        """Return the message for a failure, with the first node that finds no place."""
-        if failure.cause not in RAN_OUT:
-            return StageError(failure.reason, failure.hint, *failure.last_lines)
-        blamed = self._blamed(failure, source, work) if failure.cause in BLAMED else []
-        return DoesNotFitError(
-            failure.reason,
-            *blamed,
-            failure.hint,
-            *failure.last_lines,
-            cause=RAN_OUT[failure.cause],
-            lasting=failure.cause != "killed",
-        )
-
-    def _blamed(self, failure: QnnFailure, source: Path, work: Work) -> list[str]:
-        """Compile parts of the graph to find what cannot be placed; returns it in words."""
-        import tempfile
-
-        from plugins.runtime.htp.blame import find_blame
-        from plugins.runtime.htp.same_failure import fails_alike
-
-        if not self.options.blame_limit_s:
-            return []
-        with tempfile.TemporaryDirectory(dir=work.folder) as name:
-            fails = fails_alike(failure, Path(name), self._device(), self._limits(), work.progress)
-            blame = find_blame(source, fails, Path(name), self.options.blame_limit_s)
-        return blame.lines() if blame else []
 
 
 _HOW_TO_LOAD = """\

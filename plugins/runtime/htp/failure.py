@@ -14,8 +14,12 @@ __all__ = ["QnnFailure", "failure_of"]
 Cause = Literal["missing", "refused", "crash", "device_memory", "memory", "timeout", "killed"]
 
 _SMALLER = "choose a shorter chunk, 8-bit activations, or the `npu` form of the model"
-_SEE = "the library's last words:"
-_COLOUR, _NOISE, _WIDTH = re.compile(r"\x1b\[[0-9;]*m"), re.compile(r"\[[VIW]:onnxruntime"), 300
+_SEE = "choose another precision or target, or rewrite the graph: precision=..., graph=[...]"
+_COLOUR, _NOISE, _WIDTH = (
+    re.compile(r"\x1b\[[0-9;]*m"),
+    re.compile(r"\[[VIW]:onnxruntime|LIBNATIVE"),
+    300,
+)
 # QNN_COMMON_ERROR_MEM_ALLOC: the vendor's compiler found no way to fit the graph.
 _NO_MEMORY = re.compile(r"MEM_ALLOC|\b(?:error|code)\D{0,12}1002\b", re.IGNORECASE)
 

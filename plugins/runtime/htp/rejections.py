@@ -5,6 +5,11 @@ ONNX Runtime 1.31.1 and onnxruntime-qnn 2.7.0 write, over several lines:
     [V:onnxruntime:, ... LogNodeSupport] Validation FAILED for 1 nodes in OrtNodeUnit (Erf) :
         Operator type: Erf Node name: erf1 Node index: 1
         REASON : Operators of type `Erf` are not supported by QNN EP.Erf node `erf1` will not be ...
+
+Where the reason is `Failed to add node.`, it was Qualcomm's library that refused the node, which
+said why in lines of its own before:
+
+    [V:onnxruntime:Default, ... QnnLogging]  <E> The SocModel doesn't support FP16
 """
 
 from __future__ import annotations
@@ -18,11 +23,13 @@ from pathlib import Path
 
 __all__ = ["reasons", "redirected"]
 
-_FAILED = "Validation FAILED"
+_FAILED, _LOOKED_AT = "Validation FAILED", "LogNodeSupport] Validation"
+_ADDED_NOT = "Failed to add node."
+_VENDOR = re.compile(r"QnnLogging\]\s+<E> (.*)")
 _NODE = re.compile(r"Operator type: (\S+) Node name: (.*?) Node index: \d+")
 _REASON = re.compile(r"REASON : (.*)")
 #: What the provider adds to every reason, which tells nothing more.
-_EMPTY_WORDS = re.compile(r"\s*\S+ node `[^`]*` will not be assigned to QNN EP\.?\s*$")
+_EMPTY_WORDS = re.compile(r"\s*\w+ node `[^`]*` will not be assigned to QNN EP\.?\s*$")
 #: How it names its own source file and function in front of a reason.
 _SOURCE = re.compile(r"^\S+\.(?:cc|h):\d+ \S+ ")
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
@@ -36,18 +43,25 @@ def reasons(log: str) -> dict[str, str]:
     """
     found: dict[str, str] = {}
     names: list[str] = []
+    vendor: list[str] = []
     inside = False
     for line in _COLOUR.sub("", log).splitlines():
-        node, reason = _NODE.search(line), _REASON.search(line)
-        if _FAILED in line:
+        node, reason, said = _NODE.search(line), _REASON.search(line), _VENDOR.search(line)
+        if said:
+            vendor.append(said[1].strip())
+        elif _FAILED in line:
             names, inside = [], True
         elif inside and node:
             names.append(node[2])
         elif inside and reason:
             text = _SOURCE.sub("", _EMPTY_WORDS.sub("", reason[1]).strip())
+            # The first of the library's lines is the cause, those after it its consequences.
+            text = vendor[0] if vendor and text == _ADDED_NOT else text
             for name in names:
                 found.setdefault(name, text[:_LONGEST] or "no reason given")
-            inside = False
+            inside, vendor = False, []
+        elif _LOOKED_AT in line:
+            vendor = []
     return found
 
 

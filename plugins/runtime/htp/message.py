@@ -1,0 +1,97 @@
+"""The error that a person sees when the compiler fails: with the node that is the matter."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from core import DoesNotFitError, Progress, StageError
+from plugins.runtime.htp.blame import Fails, find_blame
+from plugins.runtime.htp.failure import QnnFailure
+from plugins.runtime.htp.process import HtpDevice, Limits, compile_context, explain
+
+__all__ = ["Attempt", "stage_error"]
+
+#: What ran out, by how the compiler failed; other failures say nothing about what fits.
+RAN_OUT = {
+    "device_memory": "device memory",
+    "crash": "compiler crashed",
+    "timeout": "time limit",
+    "memory": "memory limit",
+    "killed": "this machine's memory",
+}
+#: The failures that a part of the graph repeats, so that the first node with it can be found.
+REPEATED = ("device_memory", "crash")
+#: What says nothing of a part: the time for it was too short, or this machine too small.
+UNDECIDED = ("timeout", "memory", "killed")
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """What was compiled: the ONNX file `source`, for which device, within which limits, where."""
+
+    source: Path
+    folder: Path
+    device: HtpDevice
+    limits: Limits
+    progress: Progress
+
+
+def stage_error(failure: QnnFailure, attempt: Attempt, blame_limit_s: float) -> StageError:
+    """Return the error for a failed attempt; looks for the node for up to `blame_limit_s`."""
+    if failure.cause not in RAN_OUT:
+        why = _refused(attempt) if failure.cause == "refused" else []
+        return StageError(failure.reason, *why, failure.hint, *failure.last_lines)
+    why = []
+    if failure.cause in REPEATED and blame_limit_s:
+        with tempfile.TemporaryDirectory(dir=attempt.folder) as name:
+            fails = _fails_alike(failure, attempt, Path(name))
+            blame = find_blame(attempt.source, fails, Path(name), blame_limit_s)
+        why = blame.lines() if blame else []
+    return DoesNotFitError(
+        failure.reason,
+        *why,
+        failure.hint,
+        cause=RAN_OUT[failure.cause],
+        lasting=failure.cause != "killed",
+    )
+
+
+def _refused(attempt: Attempt) -> list[str]:
+    """Return the first node that the NPU does not take, with its reason, in words."""
+    try:
+        reasons = explain(
+            attempt.source, folder=attempt.folder, device=attempt.device, limits=attempt.limits
+        )
+    except QnnFailure:
+        return []
+    return [f"the NPU does not take `{name}`: {why}" for name, why in list(reasons.items())[:1]]
+
+
+def _fails_alike(failure: QnnFailure, attempt: Attempt, folder: Path) -> Fails:
+    """Return a function that compiles a part below `folder` and compares its end with `failure`."""
+    number = 0
+
+    def told(message: str, elapsed_s: float) -> None:
+        attempt.progress(
+            elapsed_s, 0, f"does not fit; looking for the node, part {number}: {message}"
+        )
+
+    def fails(part: Path, seconds: float) -> bool | None:
+        nonlocal number
+        number += 1
+        try:
+            compile_context(
+                part,
+                folder / "part_context.onnx",
+                folder=folder,
+                device=attempt.device,
+                limits=Limits(min(seconds, attempt.limits.seconds), attempt.limits.memory_bytes),
+                progress=told,
+            )
+        except QnnFailure as other:
+            return None if other.cause in UNDECIDED else other.cause == failure.cause
+        return False
+
+    return fails
