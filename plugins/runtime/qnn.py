@@ -20,6 +20,7 @@ from core import (
     from_target,
     hookimpl,
 )
+from core.errors import MissingLibraryError
 
 if TYPE_CHECKING:
     from plugins.runtime.htp.process import HtpDevice, Limits
@@ -82,7 +83,16 @@ class Qnn(Runtime[QnnOptions]):
         return available() or ""
 
     def plan(self, spec: ArtifactSpec) -> ArtifactSpec:
-        """Say what comes out: the HTP computes a float graph in FP16."""
+        """Say what comes out: the HTP computes a float graph in FP16.
+
+        Raises MissingLibraryError where the compiler cannot run here, before anything is made.
+        """
+        if problem := self.unavailable():
+            raise MissingLibraryError(
+                "runtime `qnn` cannot compile on this machine",
+                problem,
+                "see what works here: python -m core mode=doctor",
+            )
         return ArtifactSpec(CONTEXT, "fp16" if spec.precision == "fp32" else spec.precision)
 
     def compile(self, artifact: Artifact, work: Work) -> Made:
@@ -92,26 +102,25 @@ class Qnn(Runtime[QnnOptions]):
         """
         from plugins.runtime.htp.emulator import told
         from plugins.runtime.htp.failure import QnnFailure
-        from plugins.runtime.htp.message import Attempt, stage_error
+        from plugins.runtime.htp.message import Attempt, reasons_of, stage_error
         from plugins.runtime.htp.partition import is_whole, partition_map, why_split
-        from plugins.runtime.htp.process import compile_context, explain
+        from plugins.runtime.htp.process import compile_context
 
         source, target = Path(artifact.path), work.folder / "model.onnx"
         device, limits = self._device(), self._limits()
-        progress = told(work.progress, limits.seconds)
+        attempt = Attempt(source, work.folder, device, limits, work.progress)
         try:
             done = compile_context(
-                source, target,
-                folder=work.folder, device=device, limits=limits, progress=progress,
-            )  # fmt: skip
-            reasons = {}
-            if done.left:
-                reasons = explain(
-                    source, folder=work.folder, device=device, limits=limits, progress=progress
-                )
+                source,
+                target,
+                folder=work.folder,
+                device=device,
+                limits=limits,
+                progress=told(work.progress, limits.seconds),
+            )
         except QnnFailure as failure:
-            attempt = Attempt(source, work.folder, device, limits, work.progress)
             raise stage_error(failure, attempt, self.options.blame_limit_s) from failure
+        reasons = reasons_of(attempt) if done.left else {}
         facts = partition_map(done, source, reasons)
         facts["finalization_mode"] = self.options.finalization_mode
         notices = () if is_whole(done) else (Notice("warning", why_split(done, reasons)),)

@@ -11,7 +11,7 @@ from plugins.runtime.htp.blame import Fails, find_blame
 from plugins.runtime.htp.failure import QnnFailure
 from plugins.runtime.htp.process import HtpDevice, Limits, compile_context, explain
 
-__all__ = ["Attempt", "stage_error"]
+__all__ = ["Attempt", "reasons_of", "stage_error"]
 
 #: What ran out, by how the compiler failed; other failures say nothing about what fits.
 RAN_OUT = {
@@ -41,7 +41,9 @@ class Attempt:
 def stage_error(failure: QnnFailure, attempt: Attempt, blame_limit_s: float) -> StageError:
     """Return the error for a failed attempt; looks for the node for up to `blame_limit_s`."""
     if failure.cause not in RAN_OUT:
-        why = _refused(attempt) if failure.cause == "refused" else []
+        refused = reasons_of(attempt) if failure.cause == "refused" else {}
+        # One is enough: an operator, or a precision that the chip does not have.
+        why = [f"the NPU does not take `{n}`: {r}" for n, r in list(refused.items())[:1]]
         return StageError(failure.reason, *why, failure.hint, *failure.last_lines)
     why = []
     if failure.cause in REPEATED and blame_limit_s:
@@ -58,15 +60,14 @@ def stage_error(failure: QnnFailure, attempt: Attempt, blame_limit_s: float) -> 
     )
 
 
-def _refused(attempt: Attempt) -> list[str]:
-    """Return the first node that the NPU does not take, with its reason, in words."""
+def reasons_of(attempt: Attempt) -> dict[str, str]:
+    """Return why the NPU takes some nodes not, by name; empty where it cannot be found out."""
     try:
-        reasons = explain(
+        return explain(
             attempt.source, folder=attempt.folder, device=attempt.device, limits=attempt.limits
         )
     except QnnFailure:
-        return []
-    return [f"the NPU does not take `{name}`: {why}" for name, why in list(reasons.items())[:1]]
+        return {}
 
 
 def _fails_alike(failure: QnnFailure, attempt: Attempt, folder: Path) -> Fails:
