@@ -78,12 +78,12 @@ def _step(step: Step, made: Inputs, store: Store, hook: pluggy.HookRelay) -> tup
         if kept is not None:
             return kept, False
         started, when = time.perf_counter(), datetime.now(UTC)
-        with peak_memory() as peak:
-            try:
+        try:
+            with peak_memory() as peak:
                 result = _run(step, made, Work(folder, Progress(tell)))
-            except DoesNotFitError as error:
-                error.seconds, error.peak_memory_mb = time.perf_counter() - started, peak.mb
-                raise
+        except DoesNotFitError as error:
+            error.seconds, error.peak_memory_mb = time.perf_counter() - started, peak.mb
+            raise
         artifact = replace(
             _artifact(step, made, result, folder.as_posix()),
             made_at=when.isoformat(timespec="seconds"),
