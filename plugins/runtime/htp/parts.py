@@ -6,6 +6,7 @@ its QuantizeLinear the tensor is a float, and the compiler would take another op
 
 from __future__ import annotations
 
+import heapq
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,6 +45,7 @@ class Parts:
         from onnx.utils import Extractor
 
         model = onnx.load(str(source), load_external_data=False)
+        _sort(model.graph)
         typed = _typed(model)
         del model.graph.value_info[:]
         model.graph.value_info.extend(typed.graph.value_info)
@@ -126,6 +128,31 @@ class Parts:
             return (), "", 0
         dtype = onnx.helper.tensor_dtype_to_np_dtype(kind)
         return shape, str(dtype), math.prod(shape) * dtype.itemsize
+
+
+def _sort(graph: onnx.GraphProto) -> None:
+    """Put the nodes behind those that they read, and otherwise leave them in their order.
+
+    ONNX Runtime 1.31.1's quantiser leaves nodes that it renamed an output of in front of others
+    that they read.
+    """
+    nodes = list(graph.node)
+    maker = {name: index for index, node in enumerate(nodes) for name in node.output if name}
+    before = [{maker[name] for name in node.input if name in maker} for node in nodes]
+    readers: list[list[int]] = [[] for _ in nodes]
+    for index, read in enumerate(before):
+        for earlier in read:
+            readers[earlier].append(index)
+    ready = [index for index, read in enumerate(before) if not read]
+    order: list[int] = []
+    while ready:
+        order.append(heapq.heappop(ready))
+        for index in readers[order[-1]]:
+            before[index].discard(order[-1])
+            if not before[index]:
+                heapq.heappush(ready, index)
+    del graph.node[:]
+    graph.node.extend(nodes[index] for index in order)
 
 
 def _typed(model: onnx.ModelProto) -> onnx.ModelProto:
