@@ -71,6 +71,8 @@ def _convert(bench: Bench, link: Link, before: Step) -> Step:
     if isinstance(plugin, Exporter):
         title = "export"
         depends |= bench.depends_on_windows
+        # The weights do not tell how the module is written down, nor by which code it is opened.
+        depends["model"] = material.of_plugin(bench.assembly.model)
 
         def run(inputs: Inputs, work: Work) -> Made:
             return plugin.run(bench.open(inputs["model"]), example(bench, inputs["model"]), work)

@@ -152,7 +152,7 @@ class _Search:
             found, kept = self._try(assembly), False
             verdict.keep(self.store, assembly, found)
         self.table.add(length, found, kept=kept)
-        self.console.print(f"  {fit_table.said(found, kept=kept)}", markup=False)
+        self.console.print(f"  {fit_table.said(found, kept=kept)}", markup=False, soft_wrap=True)
         return found.fits
 
     def _try(self, assembly: Assembly) -> Verdict:

@@ -115,9 +115,11 @@ def advised(error: DoesNotFitError, assembly: Assembly, store: Store, command: s
 
 def option_for(assembly: Assembly, window: dict[str, int]) -> str:
     """Return the override that gives the recipe's chunker this window: `chunker.length=44100`."""
-    chunker = assembly.chunker
-    now, then = (material.of_plugin(c)["options"] for c in (chunker, chunker.resized(window)))
-    return " ".join(f"chunker.{k}={v}" for k, v in then.items() if v != now.get(k))
+    longer = {axis: length + 1 for axis, length in window.items()}
+    this, other = (
+        material.of_plugin(assembly.chunker.resized(w))["options"] for w in (window, longer)
+    )
+    return " ".join(f"chunker.{key}={value}" for key, value in this.items() if value != other[key])
 
 
 def _known(store: Store, assembly: Assembly) -> Iterator[Verdict]:
