@@ -123,6 +123,14 @@ def test_every_precision_of_the_target_is_looked_at(search: Any, tmp_path: Path)
     assert [t["precision"] for t in found(tmp_path)["precisions"]] == ["fp16", "w8a16"]
 
 
+def test_a_sweep_searches_once_for_each_of_its_jobs(search: Any) -> None:
+    """Each job composes its precisions with its own overrides."""
+    done = search("-m", "runtime.room=5,7")
+    assert (done.code, done.err) == (0, "")
+    assert "int8: 5 along place fits" in done.out
+    assert "int8: 7 along place fits" in done.out
+
+
 def test_quantizers_see_few_windows_and_that_is_said(search: Any, tmp_path: Path) -> None:
     """The shape alone decides, so what a run would calibrate with is not needed."""
     done = search("fit.calibration_windows=1")

@@ -13,9 +13,12 @@ from onnx import TensorProto, helper, numpy_helper
 from core import DoesNotFitError, Work
 from core.conformance.converter import onnx_artifact
 from core.progress import silent
+from plugins.runtime.htp import message
 from plugins.runtime.htp.blame import find_blame
+from plugins.runtime.htp.failure import QnnFailure
 from plugins.runtime.htp.library import available
 from plugins.runtime.htp.parts import Parts
+from plugins.runtime.htp.process import HtpDevice, Limits
 from plugins.runtime.qnn import Qnn, QnnOptions
 
 needs_qnn = pytest.mark.skipif(available() is not None, reason=str(available()))
@@ -159,6 +162,24 @@ def test_a_graph_out_of_order_is_put_in_order(tmp_path: Path) -> None:
     onnx.save(model, tmp_path / "m.onnx")
     places = Parts(tmp_path / "m.onnx").places
     assert [place.node for place in places] == ["n0", "n1", "n2", "n3", "n4"]
+
+
+def test_a_crash_is_traced_to_its_node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The vendor's library dies of one node: that is named as well."""
+    crash = QnnFailure("compiling `m.onnx` crashed", "try another form", "", "crash")
+
+    def compiled(model: Path, *_: object, **__: object) -> None:
+        if any(node.name == "n3" for node in onnx.load(str(model)).graph.node):
+            raise crash
+
+    monkeypatch.setattr(message, "compile_context", compiled)
+    source = chain(tmp_path / "m.onnx", 8)
+    attempt = message.Attempt(source, tmp_path, HtpDevice(), Limits(), silent())
+    error = message.stage_error(crash, attempt, 60)
+    assert isinstance(error, DoesNotFitError)
+    assert error.cause == "compiler crashed"
+    assert "the first node without a place: Add `n3`" in str(error)
+    assert [p.name for p in tmp_path.iterdir()] == ["m.onnx"]
 
 
 def too_wide(path: Path) -> None:
