@@ -102,11 +102,17 @@ def show(tables: Sequence[Table], wanted: Fit) -> None:
 
 
 def write(
-    folder: Path, assembly: Assembly, tables: Sequence[Table], wanted: Fit, started: datetime
+    folder: Path,
+    assembly: Assembly,
+    tables: Sequence[Table],
+    wanted: Fit,
+    started: datetime,
+    command: str,
 ) -> None:
-    """Write `fit.json` and `fit.md` below `folder`."""
+    """Write `fit.json` and `fit.md` below `folder`; `command` is what asks for them again."""
     about = {
         "recipe": assembly.recipe,
+        "command": command,
         "target": msgspec.to_builtins(assembly.target),
         "runtime": assembly.runtime.name,
         "runtime_options": msgspec.to_builtins(assembly.runtime.options),
@@ -121,6 +127,7 @@ def write(
     page = [
         f"# What fits {assembly.target.title or assembly.runtime.name}",
         f"Recipe `{assembly.recipe}`, {started:%Y-%m-%d %H:%M} UTC, on this machine: {machine()}.",
+        f"    {command}",
         "\n".join(f"- {table.summary()}" for table in tables),
         "\n".join(
             f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -14,6 +13,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from core import folder, verdict
+from core.arguments import command
 from core.assembly import assemble
 from core.config import Mode
 from core.doctor import machine, versions
@@ -47,21 +47,14 @@ def run(cfg: DictConfig, registry: Registry, recipe: str, recipes: Mapping[str, 
         _run(cfg, registry, plan, store)
     except DoesNotFitError as error:
         verdict.keep(store, assembly, verdict.refused(assembly, error))
-        raise verdict.advised(error, assembly, store, _search_command(recipes)) from error
+        given = HydraConfig.get().overrides.task
+        others = [word for word in given if not word.startswith(("mode=", "chunker."))]
+        search = command([*others, "mode=fit"], recipes)
+        raise verdict.advised(error, assembly, store, search) from error
     finally:
         registry.manager.hook.luthier_run_ended()
         for reporter in assembly.reporter:
             registry.manager.unregister(reporter)
-
-
-def _search_command(recipes: Mapping[str, Recipe]) -> str:
-    """Return this job's command with `mode=fit`: what would fit, where something does not."""
-    words = [w for w in HydraConfig.get().overrides.task if not w.startswith(("mode=", "chunker."))]
-    for index, word in enumerate(words):
-        key, _, name = word.partition("=")
-        if key == "recipe" and name in recipes and recipes[name].given:
-            words[index] = f"recipe={recipes[name].file}"
-    return shlex.join(["python", "-m", "core", *words, "mode=fit"])
 
 
 def _run(cfg: DictConfig, registry: Registry, plan: Plan, store: Store) -> None:

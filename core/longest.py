@@ -10,17 +10,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from rich.console import Console
 
 from core import convert, fit_table, folder, verdict
+from core.arguments import command
 from core.assembly import Assembly, assemble, checked, target_of
 from core.config import Fit
-from core.doctor import versions
 from core.errors import ConfigError, DoesNotFitError, StageError
 from core.fit import check
 from core.plan import looked_up
@@ -33,6 +33,9 @@ from core.values import Artifact
 from core.verdict import Verdict
 
 __all__ = ["longest_fitting", "run"]
+
+#: What stands in the table where no compiler said no.
+FAILED = "a stage failed"
 
 
 def run(cfg: DictConfig, registry: Registry, recipe: str, recipes: Mapping[str, Recipe]) -> None:
@@ -57,10 +60,8 @@ def run(cfg: DictConfig, registry: Registry, recipe: str, recipes: Mapping[str, 
                 search = _Search(assembly, wanted, store, registry)
                 tables.append(search.table)
                 search.run()
-            fit_table.write(place.partial, assemblies[0], tables, wanted, started)
-            config = OmegaConf.to_container(cfg, resolve=True, enum_to_str=True)
-            text = folder.lock(cast("dict[str, Any]", config), search.model, versions())
-            (place.partial / "recipe.lock.yaml").write_text(text, encoding="utf-8")
+            asked = command(HydraConfig.get().overrides.task, recipes)
+            fit_table.write(place.partial, assemblies[0], tables, wanted, started, asked)
     except KeyboardInterrupt:
         registry.manager.hook.luthier_run_ended()
         fit_table.show(tables, wanted)
@@ -71,13 +72,18 @@ def run(cfg: DictConfig, registry: Registry, recipe: str, recipes: Mapping[str, 
             registry.manager.unregister(reporter)
     fit_table.show(tables, wanted)
     print(f"\nresults {place.final}")
+    for table in tables:
+        if all(row.verdict.cause == FAILED for row in table.rows):
+            failed = table.rows[0].verdict
+            raise StageError(f"{table.precision}: {failed.why[0]}", *failed.why[1:])
 
 
 def _at_each_precision(cfg: DictConfig, wanted: Fit) -> list[DictConfig]:
     """Compose the job again for every precision: its preset decides on the quantizer."""
     task = list(HydraConfig.get().overrides.task)
-    chosen = [cfg.precision.name] if any(t.startswith("precision=") for t in task) else []
-    names = wanted.precisions or chosen or target_of(cfg).precisions or [cfg.precision.name]
+    own = [cfg.precision.get("name", "fp32") if cfg.precision else "fp32"]
+    chosen = own if any(t.startswith("precision=") for t in task) else []
+    names = wanted.precisions or chosen or target_of(cfg).precisions or own
     others = [t for t in task if not t.startswith("precision=")]
     return [hydra.compose("config", [*others, f"precision={name}"]) for name in names]
 
@@ -165,9 +171,7 @@ class _Search:
             return verdict.refused(assembly, error)
         except StageError as error:
             # Some exporters and models fail at some lengths only: the others are of interest.
-            failed = DoesNotFitError(
-                error.what, *error.lines, cause="a stage failed", lasting=False
-            )
+            failed = DoesNotFitError(error.what, *error.lines, cause=FAILED, lasting=False)
             return verdict.refused(assembly, failed)
         finally:
             self.hook.luthier_run_ended()

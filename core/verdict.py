@@ -84,8 +84,8 @@ def find(store: Store, assembly: Assembly) -> Verdict | None:
 
 
 def keep(store: Store, assembly: Assembly, verdict: Verdict) -> None:
-    """Keep a verdict, unless it is not `lasting`."""
-    if not verdict.lasting:
+    """Keep a verdict, unless it is not `lasting` or one is kept already."""
+    if not verdict.lasting or find(store, assembly) is not None:
         return
     about = _material(assembly)
     with store.lock(STEP, about, lambda: None), store.staging() as folder:
@@ -98,10 +98,12 @@ def keep(store: Store, assembly: Assembly, verdict: Verdict) -> None:
         store.keep(STEP, about, artifact)
 
 
-def advised(error: DoesNotFitError, assembly: Assembly, store: Store, command: str) -> Exception:
+def advised(
+    error: DoesNotFitError, assembly: Assembly, store: Store, search: str
+) -> DoesNotFitError:
     """Return `error` with what would fit, as far as the store knows, and how to find out more."""
     windows = [v.window for v in _known(store, assembly) if v.fits]
-    lines = [f"find the longest that fits: {command}"]
+    lines = [f"find the longest that fits: {search}"]
     if windows:
         longest = max(windows, key=lambda window: sorted(window.values()))
         size = ", ".join(f"{length} along {axis}" for axis, length in longest.items())
