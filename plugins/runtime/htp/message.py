@@ -45,19 +45,26 @@ def stage_error(failure: QnnFailure, attempt: Attempt, blame_limit_s: float) -> 
         # One is enough: an operator, or a precision that the chip does not have.
         why = [f"the NPU does not take `{n}`: {r}" for n, r in list(refused.items())[:1]]
         return StageError(failure.reason, *why, failure.hint, *failure.last_lines)
-    why = []
-    if failure.cause in REPEATED and blame_limit_s:
-        with tempfile.TemporaryDirectory(dir=attempt.folder) as name:
-            fails = _fails_alike(failure, attempt, Path(name))
-            blame = find_blame(attempt.source, fails, Path(name), blame_limit_s)
-        why = blame.lines() if blame else []
+    blamed = failure.cause in REPEATED and blame_limit_s > 0
     return DoesNotFitError(
         failure.reason,
-        *why,
+        *(_blamed(failure, attempt, blame_limit_s) if blamed else ()),
         failure.hint,
         cause=RAN_OUT[failure.cause],
         lasting=failure.cause != "killed",
     )
+
+
+def _blamed(failure: QnnFailure, attempt: Attempt, limit_s: float) -> list[str]:
+    """Return which node finds no place, in words; whatever happens, the failure itself is told."""
+    with tempfile.TemporaryDirectory(dir=attempt.folder) as name:
+        try:
+            fails = _fails_alike(failure, attempt, Path(name))
+            blame = find_blame(attempt.source, fails, Path(name), limit_s)
+        except Exception as error:
+            said = str(error).partition("\n")[0]
+            return [f"the node was not found: {type(error).__name__}: {said}"]
+    return blame.lines() if blame else []
 
 
 def reasons_of(attempt: Attempt) -> dict[str, str]:

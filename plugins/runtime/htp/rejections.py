@@ -25,6 +25,8 @@ __all__ = ["reasons", "redirected"]
 
 _FAILED, _LOOKED_AT = "Validation FAILED", "LogNodeSupport] Validation"
 _ADDED_NOT = "Failed to add node."
+#: The (de)quantisers of a graph's own inputs and outputs are always left to the CPU.
+_AT_THE_ENDS = "is configured to not take"
 _VENDOR = re.compile(r"QnnLogging\]\s+<E> (.*)")
 _NODE = re.compile(r"Operator type: (\S+) Node name: (.*?) Node index: \d+")
 _REASON = re.compile(r"REASON : (.*)")
@@ -39,7 +41,8 @@ _LONGEST = 300
 def reasons(log: str) -> dict[str, str]:
     """Return the reason for every node of `log` that was rejected; the first one counts.
 
-    A unit of several nodes (an operator with its QuantizeLinear) is rejected as one.
+    Those that are left to the CPU in every graph, its quantised ends, are none of them. A unit of
+    several nodes (an operator with its QuantizeLinear) is rejected as one.
     """
     found: dict[str, str] = {}
     names: list[str] = []
@@ -57,7 +60,7 @@ def reasons(log: str) -> dict[str, str]:
             text = _SOURCE.sub("", _EMPTY_WORDS.sub("", reason[1]).strip())
             # The first of the library's lines is the cause, those after it its consequences.
             text = vendor[0] if vendor and text == _ADDED_NOT else text
-            for name in names:
+            for name in names if _AT_THE_ENDS not in text else ():
                 found.setdefault(name, text[:_LONGEST] or "no reason given")
             inside, vendor = False, []
         elif _LOOKED_AT in line:

@@ -182,6 +182,17 @@ def test_a_crash_is_traced_to_its_node(tmp_path: Path, monkeypatch: pytest.Monke
     assert [p.name for p in tmp_path.iterdir()] == ["m.onnx"]
 
 
+def test_a_graph_that_cannot_be_cut_still_gets_its_verdict(tmp_path: Path) -> None:
+    """Looking for the node is a service: its own failure is a line, not the message."""
+    (tmp_path / "m.onnx").write_bytes(b"no graph")
+    attempt = message.Attempt(tmp_path / "m.onnx", tmp_path, HtpDevice(), Limits(), silent())
+    failure = QnnFailure("the graph does not fit", "shorten it", "", "device_memory")
+    error = message.stage_error(failure, attempt, 60)
+    assert error.what == "the graph does not fit"
+    assert "the node was not found: DecodeError" in str(error)
+    assert "shorten it" in str(error)
+
+
 def too_wide(path: Path) -> None:
     """Write a ReLU that compiles, and beside it a convolution of 4 million samples in a row."""
     kernel = np.random.default_rng(0).normal(size=(8, 8, 1, 3)).astype(np.float32)

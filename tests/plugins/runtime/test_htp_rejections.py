@@ -19,6 +19,9 @@ from plugins.runtime.qnn import Qnn, QnnOptions
 needs_qnn = pytest.mark.skipif(available() is not None, reason=str(available()))
 #: As onnxruntime-qnn 2.7.0 writes it, times and places left out.
 LOG = """\
+[V:onnxruntime:, x.cc:1713 LogNodeSupport] Validation FAILED for 1 nodes in OrtNodeUnit (QuantizeLinear) :
+\tOperator type: QuantizeLinear Node name: mix_q Node index: 9
+\tREASON : QNN EP is configured to not take Q nodes that consume a graph input.
 \x1b[0;93m[V:onnxruntime:, x.cc:1713 LogNodeSupport] Validation PASSED for 1 nodes in OrtNodeUnit
 \tOperator type: Relu Node name: relu Node index: 0
 \tREASON : 
