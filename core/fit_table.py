@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 from rich.console import Console
@@ -89,7 +90,8 @@ def show(tables: Sequence[Table], wanted: Fit) -> None:
     for name in head:
         # A word of a heading is never torn apart, so that 80 columns are enough.
         narrowest = max(map(len, name.split()))
-        shown.add_column(name, justify="left" if name in TEXTS else "right", min_width=narrowest)
+        side: Literal["left", "right"] = "left" if name in TEXTS else "right"
+        shown.add_column(name, justify=side, min_width=narrowest, no_wrap=name == "window")
     for line in lines:
         shown.add_row(*map(escape, line))
     console.print()
