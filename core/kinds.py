@@ -26,7 +26,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
-from core.values import Artifact, ArtifactSpec, Item, Metric, ModelInfo, ModelSpec
+from core.values import Artifact, ArtifactSpec, Item, Metric, ModelInfo, ModelSpec, Notice
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -92,6 +92,14 @@ class Plugin(ABC, Generic[OptionsT]):
     def unavailable(cls) -> str:
         """Return why this machine cannot run the plugin although its libraries are installed."""
         return ""
+
+    @classmethod
+    def findings(cls) -> Sequence[Notice]:
+        """Return what `mode=doctor` says about the plugin here: an account, the devices it sees.
+
+        Only asked where the libraries are installed; it answers within seconds.
+        """
+        return ()
 
 
 class Model(Plugin[OptionsT]):

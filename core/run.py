@@ -79,7 +79,7 @@ def _step(step: Step, made: Inputs, store: Store, hook: pluggy.HookRelay) -> tup
             return kept, False
         started, when = time.perf_counter(), datetime.now(UTC)
         with peak_memory() as peak:
-            result = _run(step, made, Work(folder, Progress(tell)))
+            result = _run(step, made, Work(folder, Progress(tell), store.lasting))
         artifact = replace(
             _artifact(step, made, result, folder.as_posix()),
             made_at=when.isoformat(timespec="seconds"),
