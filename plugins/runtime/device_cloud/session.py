@@ -53,9 +53,12 @@ class CloudSession(Session):
         self.phone = self.hub.device(wanted.device)
         self.interface = compiled.read(model.parent)
         self.at_once = max(1, wanted.job_bytes // self.interface.window_bytes)
-        # What a server on this machine computes, no phone computes.
-        self.on_target = not self.hub.account.loopback
-        self.device = f"{self.phone.name} ({self.phone.os}, {self.hub.account.where})"
+        account = self.hub.account
+        self.device = f"{self.phone.name} ({self.phone.os}, {account.where})"
+        if account.loopback:
+            # What a server on this machine computes, no phone computes.
+            self.on_target = False
+            self.device = f"stand-in for {self.phone.name} at {account.api_url}"
         self.jobs: list[str | float] = []
 
     def run(self, feeds: Tensors) -> Tensors:

@@ -33,6 +33,8 @@ NO_MEMORY = re.compile(
     r"out.of.memory|\boom\b|mem_?alloc|(?:error|code)\D{0,12}1002\b", re.IGNORECASE
 )
 MINUTE = 60
+#: How much of the service's own reason a message carries; what follows is a stack of frames.
+REASON_WIDTH = 300
 
 
 @dataclass(frozen=True)
@@ -118,8 +120,10 @@ def times_of(entry: Entry, link: str, detail: Any) -> dict[str, Fact]:
 
 
 def _failed(hub: Hub, entry: Entry, answer: Any, detail: Any) -> StageError:
-    said = f"{detail.failure_reason} {getattr(detail, 'error_details', '')}".strip()
-    reason = hub.account.scrub(" ".join(said.split())) or "it gives no reason"
+    details = getattr(detail, "error_details", "")
+    said = f"{detail.failure_reason} {details}"
+    short = " ".join((detail.failure_reason or details).split())[:REASON_WIDTH]
+    reason = hub.account.scrub(short) or "it gives no reason"
     if answer.failure_type in NO_MEMORY_TYPES or NO_MEMORY.search(said):
         return StageError(
             "the model does not fit: the device or its compiler ran out of memory",
