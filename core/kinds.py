@@ -95,10 +95,7 @@ class Plugin(ABC, Generic[OptionsT]):
 
     @classmethod
     def findings(cls) -> Sequence[Notice]:
-        """Return what `mode=doctor` says about the plugin here: an account, the devices it sees.
-
-        Only asked where the libraries are installed; it answers within seconds.
-        """
+        """Return, within seconds, what `mode=doctor` says beside: an account, devices it sees."""
         return ()
 
 

@@ -74,7 +74,7 @@ class Cloud:
     """The whole account of one user."""
 
     def __init__(self, folder: Path, token: str = TOKEN) -> None:
-        self.folder, self.token = folder, token
+        self.folder, self.token, self.url = folder, token, ""
         self.faults = Faults()
         self.models: dict[str, Blob] = {}
         self.datasets: dict[str, Blob] = {}
@@ -135,8 +135,9 @@ class Cloud:
     def uploads(self, of: str) -> list[str]:
         """Return the names of whole models or datasets that a client uploaded."""
         blobs: dict[str, Blob] = getattr(self, of)
-        return [b.about.name for b in blobs.values() if b.about.name.startswith("luthier-")
-                and b.about.file_upload_complete and not getattr(b.about, "producer_id", "")]  # fmt: skip
+        whole = [blob.about for blob in blobs.values() if blob.about.file_upload_complete]
+        sent = [about for about in whole if not getattr(about, "producer_id", "")]
+        return [about.name for about in sent if not about.name.endswith("-outputs")]
 
     def summaries(self, wanted: str) -> list[pb.JobSummary]:
         """Return the summary of every job, newest first, or of those of one kind."""

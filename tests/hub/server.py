@@ -216,9 +216,14 @@ def _new_dataset(handler: Handler, body: bytes) -> pb.CreateUpdateResponse:
 
 def _credentials(name: str, filename: str) -> pb.S3Credentials:
     return pb.S3Credentials(
-        access_key_id="LOOPBACKKEY", secret_access_key="none", session_token="signed-for-one-object",
-        bucket=BUCKET, key=name, region="us-west-2", filename=filename,
-    )  # fmt: skip
+        access_key_id="LOOPBACKKEY",
+        secret_access_key="none",
+        session_token="for-one-object",
+        bucket=BUCKET,
+        key=name,
+        region="us-west-2",
+        filename=filename,
+    )
 
 
 def _model_upload(handler: Handler, body: bytes, name: str) -> pb.FileUploadResponse:

@@ -79,7 +79,9 @@ def _quantize(cloud: Cloud, detail: pb.QuantizeJob) -> None:
     detail.job_state = STATES.JOB_STATE_QUANTIZING_MODEL
     source, target = cloud.models[detail.model.model_id], cloud.models[detail.target_model.model_id]
     entries = _entries(cloud.datasets[detail.calibration_dataset.dataset_id])
-    windows = [dict(zip(entries, values, strict=True)) for values in zip(*entries.values(), strict=True)]
+    windows = [
+        dict(zip(entries, values, strict=True)) for values in zip(*entries.values(), strict=True)
+    ]
 
     class Reader(quantization.CalibrationDataReader):  # type: ignore[misc]  # ships no types
         def __init__(self) -> None:

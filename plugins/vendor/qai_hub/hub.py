@@ -61,10 +61,9 @@ class Hub:
         self.ledger = Ledger(work.state("qai_hub") / owner)
 
     def call(self, doing: str, function: Callable[..., Any], *given: Any, **named: Any) -> Any:
-        """Call the client; its temporary files stay in the work folder, its errors are told."""
+        """Call the client; its errors are told."""
         try:
-            with self.temporary():
-                return function(*given, **named)
+            return function(*given, **named)
         except LuthierError:
             raise
         except Exception as error:

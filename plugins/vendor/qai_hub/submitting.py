@@ -23,7 +23,7 @@ PAGES = 10
 class _Found:
     id: str
     name: str
-    created: float
+    created: int
     failed: bool
 
 
@@ -35,23 +35,24 @@ def submitted(hub: Hub, kind: str, entry: Entry, submit: Callable[[str], Any]) -
     submission may make two jobs: the first is taken, the other said.
     """
     entry, there = _already(hub, kind, entry)
+    there = [job for job in there if not job.failed]
     if there:
         hub.work.progress(0, 0, f"takes up job {there[0].id}, submitted before")
     else:
         hub.ledger.write(entry)
         hub.work.progress(0, 0, f"submitting the {kind} job")
         problem: Exception | None = None
+        answered = ""
         try:
-            hub.call(f"submitting the {kind} job", submit, entry.submitted_as)
+            answered = hub.call(f"submitting the {kind} job", submit, entry.submitted_as).job_id
         except StageError as error:
             problem = error
         _, there = _already(hub, kind, entry, lately=True)
+        # A list may lag behind what it lists.
+        there = there or ([_Found(answered, entry.name, 0, failed=False)] if answered else [])
         if not there:
-            raise problem or StageError(
-                f"{hub.account.where} took the {kind} job and does not list it",
-                f"its name: {entry.submitted_as}",
-                "run the same command again: the job is looked for by its name first",
-            )
+            assert problem is not None, "a submission either gives an id or raises"
+            raise problem
     if len(there) > 1:
         others = ", ".join(job.id for job in there[1:])
         hub.work.progress(0, 0, f"job {there[0].id} is taken; its repetition {others} is not used")
@@ -63,9 +64,10 @@ def submitted(hub: Hub, kind: str, entry: Entry, submit: Callable[[str], Any]) -
 def _already(
     hub: Hub, kind: str, entry: Entry, *, lately: bool = False
 ) -> tuple[Entry, list[_Found]]:
-    """Return the jobs of this name that did not fail, oldest first, and the attempt they are.
+    """Return the jobs of this name, oldest first, in the attempt that the entry now is.
 
-    What was submitted `lately` is on the first page: the service lists the newest first.
+    After an attempt that failed comes another one. What was submitted `lately` is on the first
+    page, for the service lists the newest first, and may have failed already.
     """
     from qai_hub import public_api_pb2 as pb
     from qai_hub import public_rest_api as rest
@@ -89,7 +91,6 @@ def _already(
         found.setdefault(int(match[1] or 1), []).append(job)
     attempt = max([entry.attempt, *found])
     jobs = sorted(found.get(attempt, ()), key=lambda job: (job.created, job.id))
-    good = [job for job in jobs if not job.failed]
-    if jobs and not good:
-        attempt += 1
-    return replace(entry, id="", attempt=attempt), good
+    if not lately and jobs and all(job.failed for job in jobs):
+        attempt, jobs = attempt + 1, []
+    return replace(entry, id="", attempt=attempt), jobs

@@ -42,7 +42,8 @@ def upload_model(hub: Hub, path: Path) -> Any:
     def upload() -> str:
         size = sum(file.stat().st_size for file in content.parts_of(path))
         hub.work.progress(0, 0, f"uploading the model, {size / 1e6:.0f} MB")
-        return str(hub.client.upload_model(str(_whole(path)), name=name).model_id)
+        with hub.temporary():
+            return str(hub.client.upload_model(str(_whole(path)), name=name).model_id)
 
     uploaded = _once(hub, name, stored, upload, "uploading the model")
     return hub.call("looking at the model", hub.client.get_model, uploaded)
@@ -83,7 +84,8 @@ def upload_dataset(hub: Hub, entries: Mapping[str, Sequence[Array]]) -> Any:
         size = sum(array.nbytes for arrays in entries.values() for array in arrays)
         hub.work.progress(0, 0, f"uploading the windows, {size / 1e6:.0f} MB")
         lists = {key: list(arrays) for key, arrays in entries.items()}
-        return str(hub.client.upload_dataset(lists, name=name).dataset_id)
+        with hub.temporary():
+            return str(hub.client.upload_dataset(lists, name=name).dataset_id)
 
     uploaded = _once(hub, name, stored, upload, "uploading the windows")
     return hub.call("looking at the windows", hub.client.get_dataset, uploaded)
