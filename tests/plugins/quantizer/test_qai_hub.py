@@ -30,7 +30,7 @@ class TestConformance(QuantizerSuite):
     """What every quantizer keeps."""
 
     plugin = HubQuantizer
-    options: ClassVar[HubQuantizerOptions] = HubQuantizerOptions(windows=3, poll_s=0.01)
+    options: ClassVar[HubQuantizerOptions] = HubQuantizerOptions(windows=24, poll_s=0.01)
 
 
 @pytest.fixture
