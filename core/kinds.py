@@ -75,8 +75,7 @@ class NoOptions:
 class Plugin(ABC, Generic[OptionsT]):
     """What all plugins share: a kind, a name, options, and the libraries that they need.
 
-    `version` is raised by the author when results change for a reason that the source of the
-    plugin does not show.
+    `version` is raised by the author when results change for a reason that its source hides.
     """
 
     kind: ClassVar[str]
