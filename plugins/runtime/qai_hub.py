@@ -124,7 +124,7 @@ class QaiHub(Runtime[QaiHubOptions]):
         compiled.write(interface, work.folder)
         facts = {
             **job.facts,
-            "hub_device": phone.name,
+            "compiled_for": phone.name,
             "target_runtime": self.options.target_runtime.value,
             "window_bytes": interface.window_bytes,
         }

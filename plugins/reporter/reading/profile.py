@@ -23,7 +23,8 @@ PEAKS = {
     "profile_inference_peak_mb": "peak memory",
     "profile_first_load_peak_mb": "peak memory of the first load",
 }
-QUEUE, LINK = "hub_queue_s", "hub_link"
+#: What a service noted of its job: seconds in the queue, and the address of its page.
+QUEUE, PAGE = "queue_s", "job_page"
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,8 @@ def profile_of(record: RunRecord) -> Profile | None:
     said += [(n, megabytes(artifact.number(k) * 1e6)) for k, n in PEAKS.items() if k in facts]
     if QUEUE in facts:
         said.append(("in the queue", duration(artifact.number(QUEUE))))
+    if PAGE in facts:
+        said.append(("page of the job", str(facts[PAGE])))
     return Profile(
         str(facts.get("device")),
         int(artifact.number("profile_layer_count")),

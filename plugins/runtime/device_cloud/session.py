@@ -136,7 +136,7 @@ class CloudSession(Session):
         """Keep what the device measured: the time of one window, its memory, its profile."""
         facts: dict[str, Fact] = dict(job.facts)
         self.jobs.append(job.id)
-        facts["hub_jobs"] = [*self.jobs]
+        facts["jobs"] = [*self.jobs]
         self.seconds = ()
         if job.detail.execution_time:
             # The service measures one time for all windows of a job, in µs.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -124,5 +125,5 @@ def _whole(path: Path) -> Path:
         return path
     folder = Path(tempfile.mkdtemp(suffix=".onnx"))
     for part in parts:
-        (folder / part.name).symlink_to(part)
+        shutil.copyfile(part, folder / part.name)
     return folder

@@ -104,19 +104,25 @@ def _state(detail: Any) -> str:
 
     names = {number: name for name, number in pb.JobState.items()}
     name = names.get(detail.job_state, "").removeprefix("JOB_STATE_")
-    return WORDS.get(name) or f"is in a state that this client does not know ({detail.job_state})"
+    words = WORDS.get(name) or f"is in a state that this client does not know ({detail.job_state})"
+    queued = _seconds(detail.creation_time, detail.start_time)
+    return words if queued is None else f"{words}, after {_clock(queued)} in the queue"
 
 
 def times_of(entry: Entry, link: str, detail: Any) -> dict[str, Fact]:
     """Return the job as facts: where its page is, how long it waited and how long it took."""
-    created, began = detail.creation_time.ToNanoseconds(), detail.start_time.ToNanoseconds()
-    ended = detail.completion_time.ToNanoseconds()
-    facts: dict[str, Fact] = {"hub_job": entry.id, "hub_link": link}
-    if began and created:
-        facts["hub_queue_s"] = max(0, began - created) / 1e9
-    if ended and began:
-        facts["hub_run_s"] = max(0, ended - began) / 1e9
-    return facts
+    spans = {
+        "queue_s": _seconds(detail.creation_time, detail.start_time),
+        "run_s": _seconds(detail.start_time, detail.completion_time),
+    }
+    known = {name: seconds for name, seconds in spans.items() if seconds is not None}
+    return {"job": entry.id, "job_page": link, **known}
+
+
+def _seconds(since: Any, until: Any) -> float | None:
+    """Return the seconds between two of the service's times; None where one is not set."""
+    first, last = since.ToNanoseconds(), until.ToNanoseconds()
+    return max(0, last - first) / 1e9 if first and last else None
 
 
 def _failed(hub: Hub, entry: Entry, answer: Any, detail: Any) -> StageError:

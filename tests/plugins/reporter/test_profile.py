@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 PHONE = "Samsung Galaxy S24 (14, Qualcomm AI Hub)"
 FACTS: dict[str, Fact] = {
     "device": PHONE,
-    "hub_queue_s": 75.0,
+    "queue_s": 75.0,
     "profile_inference_ms": 8.25,
     "profile_first_load_ms": 640.0,
     "profile_inference_peak_mb": 210.5,

@@ -170,6 +170,7 @@ def test_a_job_that_stalls_is_told_and_taken_up_again(
     assert said in str(told.value)
     assert "not submitted twice" in str(told.value)
     assert any(said in message and "/jobs/" in message for message in user.said)
+    assert any("in the queue" in message for message in user.said)
     cloud.faults.held_state = None
     cloud.faults.resume.set()
     user.compiled()

@@ -129,7 +129,7 @@ def test_the_device_tells_its_times_and_layers(cloud: Cloud, user: User) -> None
     assert "Conv" in facts["profile_layer_types"]  # type: ignore[operator]  # a list
     assert facts["profile_layer_count"] == facts["profile_unit_layers"][0]  # type: ignore[index]
     assert facts["profile_first_load_ms"] > 0  # type: ignore[operator]  # a number
-    assert facts["hub_jobs"] == [facts["hub_job"]]
+    assert facts["jobs"] == [facts["job"]]
 
 
 def test_without_a_profile_none_is_asked_for(cloud: Cloud, user: User) -> None:
