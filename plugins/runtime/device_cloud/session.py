@@ -86,7 +86,7 @@ class CloudSession(Session):
             self.hub.forget(job.name)
         raise StageError(
             f"job {job.id} ended well but left no results",
-            f"its page: {job.link}",
+            f"its page: {job.page}",
             "run the same command again to submit it anew",
         )
 

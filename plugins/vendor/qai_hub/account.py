@@ -49,6 +49,10 @@ class Account:
         text = text.replace(self.token, "<token>") if self.token else text
         return _QUERY.sub(r"\1", text)
 
+    def page(self, job_id: str) -> str:
+        """Return the address of a job's page."""
+        return f"{self.web_url.rstrip('/')}/jobs/{job_id}/"
+
     def client(self) -> Any:
         """Return the vendor's client for this account; nothing is sent yet."""
         import logging
@@ -105,7 +109,13 @@ def _no_token(what: str, *where: str) -> StageError:
 
 
 def _checked(account: Account) -> Account:
-    """Refuse an address that would carry the token in the clear."""
+    """Refuse a token that no header takes, and an address that would carry it in the clear."""
+    if not account.token.isascii() or not account.token.isprintable() or " " in account.token:
+        # Refused here, for the libraries would refuse it by showing it.
+        raise _no_token(
+            "the token for Qualcomm AI Hub holds characters that no token has",
+            f"from: {account.source}",
+        )
     parts = urlsplit(account.api_url)
     encrypted = parts.scheme == "https" or (parts.scheme == "http" and account.loopback)
     if not encrypted or not parts.hostname or parts.username or parts.password:

@@ -31,7 +31,7 @@ class Job:
     """A finished job: its id and page, and what the service said of it (`detail`, a message)."""
 
     id: str
-    link: str
+    page: str
     name: str
     detail: Any
     facts: dict[str, Fact]
@@ -78,13 +78,18 @@ class Hub:
     def job(self, kind: Kind, of: Sequence[str], submit: Callable[[str], Any]) -> Job:
         """Return the finished job that computes `of`; submits it (under a name) only once ever."""
         name = content.job_name(kind, of)
-        with self.ledger.lock(name):
+        with self.lock(name):
             entry = self.ledger.read(name)
-            if not entry.id:
+            if not entry.id or not waiting.known(self, entry):
                 entry = submitting.submitted(self, kind, entry, submit)
         detail = waiting.finished(self, entry)
-        link = self.client._web_url_of_job(entry.id)  # noqa: SLF001  # the one place that knows it
-        return Job(entry.id, link, name, detail, waiting.times_of(entry, link, detail))
+        page = self.account.page(entry.id)
+        return Job(entry.id, page, name, detail, waiting.times_of(entry, page, detail))
+
+    def lock(self, name: str) -> contextlib.AbstractContextManager[None]:
+        """Let one run at a time upload or submit what goes by `name`; a wait is told."""
+        waits = "another run uploads or submits the same; waiting for it"
+        return self.ledger.lock(name, lambda: self.work.progress(0, 0, waits))
 
     def forget(self, name: str) -> None:
         """Count the job as failed, so that the next try submits it under another name."""

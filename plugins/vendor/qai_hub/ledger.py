@@ -10,14 +10,17 @@ from __future__ import annotations
 import contextlib
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 __all__ = ["Entry", "Ledger"]
+
+#: Seconds after which a wait for another run is worth a word.
+PATIENCE_S = 2
 
 
 @dataclass(frozen=True)
@@ -59,10 +62,18 @@ class Ledger:
         partial.replace(file)
 
     @contextlib.contextmanager
-    def lock(self, name: str) -> Iterator[None]:
-        """Let one run at a time upload or submit what goes by this name."""
-        with FileLock(self.folder / f"{name}.lock"):
+    def lock(self, name: str, waits: Callable[[], None]) -> Iterator[None]:
+        """Hold a name, so that one run at a time uploads or submits it; `waits` says when not."""
+        lock = FileLock(self.folder / f"{name}.lock")
+        try:
+            lock.acquire(timeout=PATIENCE_S)
+        except Timeout:
+            waits()
+            lock.acquire()
+        try:
             yield
+        finally:
+            lock.release()
 
     def _file(self, name: str) -> Path:
         return self.folder / f"{name}.json"

@@ -29,8 +29,8 @@ class _DamagedError(Exception):
     """What arrived is not whole."""
 
 
-def fetch_model(hub: Hub, model_id: str, folder: Path, stem: str = "model") -> Path:
-    """Download a model into `folder` as `<stem>.<its ending>`, weights beside it; returns it."""
+def fetch_model(hub: Hub, model_id: str, folder: Path) -> Path:
+    """Download a model into `folder` as `model.<its ending>`, weights beside it; returns it."""
     from qai_hub import public_rest_api as rest
 
     def once(scratch: Path) -> Path:
@@ -44,7 +44,7 @@ def fetch_model(hub: Hub, model_id: str, folder: Path, stem: str = "model") -> P
         beside = [p for p in got.parent.iterdir() if p != got and p.is_file()]
         for part in beside if got.parent.name == "unpacked" else ():
             shutil.move(part, folder / part.name)
-        target = folder / f"{stem}{got.suffix}"
+        target = folder / f"model{got.suffix}"
         shutil.move(got, target)
         return target
 

@@ -53,7 +53,7 @@ def upload_model(hub: Hub, path: Path) -> Any:
 def remember_model(hub: Hub, path: Path, model_id: str) -> None:
     """Remember that the service made this model itself, so that it is not uploaded again."""
     name = _model_name(path)
-    with hub.ledger.lock(name):
+    with hub.lock(name):
         hub.ledger.write(replace(hub.ledger.read(name), id=model_id))
 
 
@@ -96,7 +96,7 @@ def _once(
     hub: Hub, name: str, stored: Callable[[str], str], upload: Callable[[], str], doing: str
 ) -> str:
     """Return the id of what goes by `name`: remembered, found in the account, or uploaded."""
-    with hub.ledger.lock(name):
+    with hub.lock(name):
         entry = hub.ledger.read(name)
         known = stored(entry.id) or str(hub.call(doing, upload))
         if known != entry.id:

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from core import StageError
-from plugins.vendor.qai_hub.failures import explained, is_transient
+from plugins.vendor.qai_hub.failures import explained, is_gone, is_transient
 
 if TYPE_CHECKING:
     from core.values import Fact
     from plugins.vendor.qai_hub.hub import Hub
     from plugins.vendor.qai_hub.ledger import Entry
 
-__all__ = ["Waiting", "finished", "times_of"]
+__all__ = ["Waiting", "finished", "known", "times_of"]
 
 WORDS = {
     "CREATED": "waits in the queue",
@@ -50,6 +50,18 @@ class Waiting:
             raise ValueError("`poll_s` and `time_limit_s` must be above 0")
 
 
+def known(hub: Hub, entry: Entry) -> bool:
+    """Return whether the service still has a job that it gave an id for."""
+    from qai_hub import public_rest_api as rest
+
+    try:
+        rest.get_job(hub.client.config, entry.id)
+    except Exception as error:
+        # What fails otherwise is told where the job is waited for.
+        return not is_gone(error)
+    return True
+
+
 def finished(hub: Hub, entry: Entry) -> Any:
     """Wait for a job and return the service's description of it; raises StageError otherwise.
 
@@ -67,7 +79,7 @@ def finished(hub: Hub, entry: Entry) -> Any:
             if detail is None:
                 raise StageError(
                     f"job {entry.id} is of a sort that this client does not know",
-                    _link(hub, entry),
+                    hub.account.page(entry.id),
                     "install a newer client: pip install --upgrade qai-hub",
                 )
             if detail.job_state == pb.JobState.JOB_STATE_DONE:
@@ -81,7 +93,7 @@ def finished(hub: Hub, entry: Entry) -> Any:
         if spent >= hub.patience.limit_s:
             raise _stalled(hub, entry, state, problem)
         message = f"job {entry.id} {state or 'is waited for'} ({_clock(spent)}){quiet}"
-        hub.work.progress(spent, 0, f"{message}, {_link(hub, entry)}")
+        hub.work.progress(spent, 0, f"{message}, {hub.account.page(entry.id)}")
         time.sleep(min(hub.patience.every_s, max(0.0, hub.patience.limit_s - spent)))
 
 
@@ -109,14 +121,14 @@ def _state(detail: Any) -> str:
     return words if queued is None else f"{words}, after {_clock(queued)} in the queue"
 
 
-def times_of(entry: Entry, link: str, detail: Any) -> dict[str, Fact]:
+def times_of(entry: Entry, page: str, detail: Any) -> dict[str, Fact]:
     """Return the job as facts: where its page is, how long it waited and how long it took."""
     spans = {
         "queue_s": _seconds(detail.creation_time, detail.start_time),
         "run_s": _seconds(detail.start_time, detail.completion_time),
     }
     known = {name: seconds for name, seconds in spans.items() if seconds is not None}
-    return {"job": entry.id, "job_page": link, **known}
+    return {"job": entry.id, "job_page": page, **known}
 
 
 def _seconds(since: Any, until: Any) -> float | None:
@@ -134,12 +146,12 @@ def _failed(hub: Hub, entry: Entry, answer: Any, detail: Any) -> StageError:
         return StageError(
             "the model does not fit: the device or its compiler ran out of memory",
             f"job {entry.id}: {reason}",
-            _link(hub, entry),
+            hub.account.page(entry.id),
             "choose a shorter window, or 8-bit activations",
         )
     return StageError(
         f"job {entry.id} of {hub.account.where} failed: {reason}",
-        _link(hub, entry),
+        hub.account.page(entry.id),
         "its page has the logs; the same command submits it again",
     )
 
@@ -149,14 +161,10 @@ def _stalled(hub: Hub, entry: Entry, state: str, problem: StageError | None) -> 
     return StageError(
         f"job {entry.id} was not done within {_clock(hub.patience.limit_s)}",
         last if problem is None else f"{last}; lately {problem.what}",
-        _link(hub, entry),
+        hub.account.page(entry.id),
         "run the same command again to go on waiting for it: it is not submitted twice",
         "or wait longer: runtime.time_limit_s=..., quantizer.time_limit_s=...",
     )
-
-
-def _link(hub: Hub, entry: Entry) -> str:
-    return str(hub.client._web_url_of_job(entry.id))  # noqa: SLF001  # the one place that knows it
 
 
 def _clock(seconds: float) -> str:

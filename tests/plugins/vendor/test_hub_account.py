@@ -75,6 +75,18 @@ def test_a_token_is_never_sent_in_the_clear(monkeypatch: pytest.MonkeyPatch, url
 
 
 @pytest.mark.usefixtures("bare")
+@pytest.mark.parametrize("token", ["s3cr3t\nline", "s3cr3t word", "s3cr3tü"])
+def test_a_token_that_no_header_takes_is_refused_unseen(
+    monkeypatch: pytest.MonkeyPatch, token: str
+) -> None:
+    """The library that would send it refuses it too, but shows it."""
+    monkeypatch.setenv("QAI_HUB_API_TOKEN", token)
+    with pytest.raises(LuthierError, match="holds characters") as told:
+        find_account()
+    assert "s3cr3t" not in str(told.value)
+
+
+@pytest.mark.usefixtures("bare")
 def test_tokens_and_signed_links_are_scrubbed(monkeypatch: pytest.MonkeyPatch) -> None:
     """A link to the storage keeps its address and loses what would let anybody read it."""
     monkeypatch.setenv("QAI_HUB_API_TOKEN", SECRET)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import threading
 import time
 
 import numpy as np
@@ -95,6 +96,32 @@ def test_results_that_are_gone_are_computed_again(cloud: Cloud, user: User) -> N
     cloud.datasets.clear()
     assert same(user.played(), first)
     assert len(cloud.names("inference")) == 2
+
+
+def test_a_job_that_the_service_deleted_is_submitted_again(cloud: Cloud, user: User) -> None:
+    """A remembered id that nobody knows any more is no dead end."""
+    user.compiled()
+    cloud.jobs.clear()
+    user.compiled()
+    assert len(cloud.jobs) == 1
+
+
+def test_two_runs_at_once_submit_one_job(cloud: Cloud, user: User) -> None:
+    """The second waits for the first to have an id, says so, and waits for the same job."""
+    user.options.time_limit_s = 60.0
+    cloud.faults.held_submits = 1
+    both = [threading.Thread(target=user.compiled) for _ in range(2)]
+    for run in both:
+        run.start()
+    deadline = time.monotonic() + 30
+    while not any("another run" in message for message in user.said):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    cloud.faults.resume.set()
+    for run in both:
+        run.join()
+    assert len(cloud.jobs) == 1
+    assert len(cloud.uploads("models")) == 1
 
 
 @pytest.mark.usefixtures("cloud")
