@@ -40,7 +40,8 @@ def _runtime_for(bench: Bench, step: Step) -> Runtime[Any] | None:
         if runtime is not None and runtime.plays and step.gives is not None:
             # What the recipe's own runtime compiles, it opens compiled only.
             compiles = runtime is own and own.compiles
-            if step.name == "runtime" if compiles else step.gives.format in runtime.accepts:
+            plays = step.name == "runtime" if compiles else step.gives.format in runtime.accepts
+            if plays:
                 return runtime
     return None
 
@@ -109,8 +110,10 @@ def _budget(bench: Bench, step: Step, runtime: Runtime[Any]) -> Step:
                 for (_, remembered), outputs in zip(pairs, cores, strict=True):
                     estimates.append(transform.inverse(outputs, remembered))
                     work.progress(len(estimates), len(pieces), session.device)
-            facts = _facts(reference, estimates, signature, session.device, seconds)
-            facts |= session.facts
+            facts = {
+                **session.facts,
+                **_facts(reference, estimates, signature, session.device, seconds),
+            }
         return _noted(work, facts)
 
     return Step(
@@ -144,7 +147,7 @@ def _probe(bench: Bench, compiled: str, source: str) -> Step:
             on_host, host_device = [session.run(feed) for feed in feeds], session.device
         probed = [transform.inverse(c, p[1]) for c, p in zip(cores, pairs, strict=True)]
         hosted = [transform.inverse(c, p[1]) for c, p in zip(on_host, pairs, strict=True)]
-        facts = _facts(reference[:count], probed, signature, device, seconds) | noted
+        facts = {**noted, **_facts(reference[:count], probed, signature, device, seconds)}
         facts["agreement_db"] = compare(hosted, probed, signature).overall
         facts["agreement_core_db"] = _core_agreement(on_host, cores)
         facts["host_device"] = host_device

@@ -64,12 +64,12 @@ def _play(bench: Bench, source: str) -> Step:
                 covered += covered_seconds(item.inputs, model.info.signature) or 0.0
                 notices += item.notices
             facts: dict[str, Fact] = {
+                **session.facts,
                 "device": session.device,
                 "seconds": [*seconds],
                 "covered_s": covered,
                 "source": source,
                 "on_target": session.on_target and assembly.runtime.plays,
-                **session.facts,
             }
             here = session.here
         if here:

@@ -10,7 +10,7 @@ from core import StageError
 if TYPE_CHECKING:
     from plugins.vendor.qai_hub.account import Account
 
-__all__ = ["cause_of", "explained", "is_gone", "is_transient"]
+__all__ = ["cause_of", "explained", "is_gone", "is_local", "is_transient"]
 
 Cause = Literal[
     "token", "slow_down", "unavailable", "too_large", "outdated", "gone", "cut", "silent",
@@ -30,6 +30,14 @@ def is_transient(error: BaseException) -> bool:
 def is_gone(error: BaseException) -> bool:
     """Return whether the service does not have what was asked for: deleted, or of another."""
     return cause_of(error) == "gone"
+
+
+def is_local(error: BaseException) -> bool:
+    """Return whether this machine's disk failed, of which the core speaks better.
+
+    The network's errors are OSErrors too.
+    """
+    return isinstance(error, OSError) and cause_of(error) == "refused"
 
 
 def cause_of(error: BaseException) -> Cause:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from core import LuthierError, Work
 from plugins.vendor.qai_hub import content, devices, submitting, waiting
 from plugins.vendor.qai_hub.account import find_account
-from plugins.vendor.qai_hub.failures import explained
+from plugins.vendor.qai_hub.failures import explained, is_local
 from plugins.vendor.qai_hub.ledger import Ledger
 
 if TYPE_CHECKING:
@@ -67,6 +67,8 @@ class Hub:
         except LuthierError:
             raise
         except Exception as error:
+            if is_local(error):
+                raise
             # From None: the client's own words may hold a signed link, which a trace would show.
             raise explained(error, self.account, doing) from None
 

@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, TypeVar
 
 from core import StageError
-from plugins.vendor.qai_hub.failures import explained, is_gone, is_transient
+from plugins.vendor.qai_hub.failures import explained, is_gone, is_local, is_transient
 
 if TYPE_CHECKING:
     from plugins.vendor.qai_hub.hub import Hub
@@ -96,6 +96,8 @@ def _downloaded(hub: Hub, doing: str, once: Callable[[Path], Fetched]) -> Fetche
                         "the job is done and kept; run the same command again",
                     ) from None
             except Exception as error:
+                if is_local(error):
+                    raise
                 if not left or not is_transient(error):
                     raise explained(error, hub.account, doing) from None
     raise AssertionError("the last try returns or raises")

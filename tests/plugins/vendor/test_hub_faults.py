@@ -202,3 +202,20 @@ def test_a_submission_without_an_answer_is_found_by_its_name(cloud: Cloud, user:
     cloud.faults.doubled = 7
     user.compiled()
     assert any(f"job {next(iter(cloud.jobs))} is taken" in message for message in user.said)
+
+
+@pytest.mark.usefixtures("cloud")
+def test_a_full_disk_here_is_not_blamed_on_the_service(
+    user: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The client writes what it uploads to a file first; the core tells what a full disk is."""
+    import errno
+
+    from qai_hub import Client
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "/full")
+
+    monkeypatch.setattr(Client, "upload_model", full)
+    with pytest.raises(OSError, match="No space left"):
+        user.compiled()
