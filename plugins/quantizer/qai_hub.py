@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -84,6 +85,7 @@ class HubQuantizer(Quantizer[HubQuantizerOptions]):
         from plugins.vendor.qai_hub import (
             Waiting,
             content_of,
+            dataset_name,
             fetch_model,
             hub_for,
             remember_model,
@@ -94,21 +96,18 @@ class HubQuantizer(Quantizer[HubQuantizerOptions]):
         options, source = self.options, Path(artifact.path)
         entries = _entries(source, calibration)
         hub = hub_for(work, Waiting(options.poll_s, options.time_limit_s))
-        model, dataset = upload_model(hub, source), upload_dataset(hub, entries)
 
-        def submit(name: str) -> object:
+        def prepare() -> Callable[[str], object]:
             from qai_hub import QuantizeDtype
 
-            return hub.client.submit_quantize_job(
-                model,
-                dataset,
-                weights_dtype=QuantizeDtype[options.weight.value],
-                activations_dtype=QuantizeDtype[options.activation.value],
-                name=name,
-            )
+            model, dataset = upload_model(hub, source), upload_dataset(hub, entries)
+            weight = QuantizeDtype[options.weight.value]
+            activation = QuantizeDtype[options.activation.value]
+            submit = hub.client.submit_quantize_job
+            return lambda name: submit(model, dataset, weight, activation, name=name)
 
         types = f"w {options.weight.value} a {options.activation.value}"
-        job = hub.job("quantize", [content_of(source), dataset.name, types], submit)
+        job = hub.job("quantize", [content_of(source), dataset_name(entries), types], prepare)
         made = fetch_model(hub, job.detail.target_model.model_id, work.folder)
         remember_model(hub, made, job.detail.target_model.model_id)
         facts: dict[str, Fact] = {**job.facts, "windows": len(next(iter(entries.values())))}

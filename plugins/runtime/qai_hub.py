@@ -109,16 +109,15 @@ class QaiHub(Runtime[QaiHubOptions]):
         hub = hub_for(work, self._patience())
         phone = hub.device(self.options.device)
         flags = f"--target_runtime {self.options.target_runtime.value}"
-        model = upload_model(hub, source)
 
-        def submit(name: str) -> object:
+        def prepare() -> Callable[[str], object]:
             from qai_hub import Device
 
-            return hub.client.submit_compile_job(
-                model, Device(phone.name, phone.os), name=name, options=flags, retry=False
-            )
+            model, device = upload_model(hub, source), Device(phone.name, phone.os)
+            submit = hub.client.submit_compile_job
+            return lambda name: submit(model, device, name=name, options=flags, retry=False)
 
-        job = hub.job("compile", [content_of(source), phone.name, flags], submit)
+        job = hub.job("compile", [content_of(source), phone.name, flags], prepare)
         made = fetch_model(hub, job.detail.target_model.model_id, work.folder)
         remember_model(hub, made, job.detail.target_model.model_id)
         compiled.write(interface, work.folder)

@@ -1,8 +1,9 @@
-"""`python -m tests.hub [port]`: the stand-in by itself, until it is interrupted."""
+"""`python -m tests.hub [port]`: the stand-in by itself, until it is interrupted or terminated."""
 
 from __future__ import annotations
 
 import contextlib
+import signal
 import sys
 import tempfile
 import threading
@@ -11,7 +12,8 @@ from pathlib import Path
 from tests.hub.cloud import Cloud
 from tests.hub.server import serving
 
-with tempfile.TemporaryDirectory() as folder:
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+with tempfile.TemporaryDirectory(prefix="luthier-hub-") as folder:
     cloud = Cloud(Path(folder))
     port = int(sys.argv[1]) if len(sys.argv) > 1 else 0
     with serving(cloud, port) as url, contextlib.suppress(KeyboardInterrupt):

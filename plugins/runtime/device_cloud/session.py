@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,7 @@ from plugins.vendor.qai_hub import (
     Job,
     Waiting,
     content_of,
+    dataset_name,
     fetch_outputs,
     hub_for,
     upload_dataset,
@@ -91,25 +92,20 @@ class CloudSession(Session):
         )
 
     def _job(self, feeds: Sequence[Tensors]) -> Job:
-        hub, client = self.hub, self.hub.client
-        dataset = upload_dataset(hub, self._entries(feeds))
-        model = upload_model(hub, self.model)
-        content = [content_of(self.model), dataset.name, self.phone.name]
-        content += ["profiled"] if self.wanted.profile else []
+        hub, phone, profile = self.hub, self.phone, self.wanted.profile
+        entries = self._entries(feeds)
 
-        def submit(name: str) -> object:
+        def prepare() -> Callable[[str], object]:
             from qai_hub import Device
 
-            return client.submit_inference_job(
-                model,
-                Device(self.phone.name, self.phone.os),
-                dataset,
-                name=name,
-                retry=False,
-                profile=self.wanted.profile,
+            dataset, model = upload_dataset(hub, entries), upload_model(hub, self.model)
+            device, submit = Device(phone.name, phone.os), hub.client.submit_inference_job
+            return lambda name: submit(
+                model, device, dataset, name=name, retry=False, profile=profile
             )
 
-        return hub.job("inference", content, submit)
+        content = [content_of(self.model), dataset_name(entries), phone.name]
+        return hub.job("inference", [*content, *(["profiled"] if profile else [])], prepare)
 
     def _entries(self, feeds: Sequence[Tensors]) -> Mapping[str, Sequence[Array]]:
         import numpy as np

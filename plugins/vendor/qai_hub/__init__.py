@@ -10,7 +10,12 @@ from plugins.vendor.qai_hub.content import content_of
 from plugins.vendor.qai_hub.devices import findings
 from plugins.vendor.qai_hub.hub import Hub, Job, hub_for
 from plugins.vendor.qai_hub.results import fetch_model, fetch_outputs
-from plugins.vendor.qai_hub.uploads import remember_model, upload_dataset, upload_model
+from plugins.vendor.qai_hub.uploads import (
+    dataset_name,
+    remember_model,
+    upload_dataset,
+    upload_model,
+)
 from plugins.vendor.qai_hub.waiting import Waiting
 
 __all__ = [
@@ -19,6 +24,7 @@ __all__ = [
     "Job",
     "Waiting",
     "content_of",
+    "dataset_name",
     "fetch_model",
     "fetch_outputs",
     "find_account",

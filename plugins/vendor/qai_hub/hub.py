@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
@@ -17,6 +18,7 @@ from plugins.vendor.qai_hub.ledger import Ledger
 if TYPE_CHECKING:
     from core.values import Fact
     from plugins.vendor.qai_hub.account import Account
+    from plugins.vendor.qai_hub.submitting import Submit
     from plugins.vendor.qai_hub.waiting import Waiting
 
 __all__ = ["Hub", "Job", "hub_for"]
@@ -24,6 +26,7 @@ __all__ = ["Hub", "Job", "hub_for"]
 Kind = Literal["compile", "quantize", "inference"]
 #: Objects of an account in one answer.
 PAGE = 100
+_ONE_AT_A_TIME = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -77,13 +80,17 @@ class Hub:
         listed = self.call("looking for the device", self.client.get_devices)
         return devices.choose(wanted, listed, self.account)
 
-    def job(self, kind: Kind, of: Sequence[str], submit: Callable[[str], Any]) -> Job:
-        """Return the finished job that computes `of`; submits it (under a name) only once ever."""
+    def job(self, kind: Kind, of: Sequence[str], prepare: Callable[[], Submit]) -> Job:
+        """Return the finished job that computes `of`, submitted once ever.
+
+        `prepare` uploads what the job needs, where it is not there yet, and returns the function
+        that submits it under a name; neither is called for a job that exists.
+        """
         name = content.job_name(kind, of)
         with self.lock(name):
             entry = self.ledger.read(name)
             if not entry.id or not waiting.known(self, entry):
-                entry = submitting.submitted(self, kind, entry, submit)
+                entry = submitting.submitted(self, kind, entry, prepare)
         detail = waiting.finished(self, entry)
         page = self.account.page(entry.id)
         return Job(entry.id, page, name, detail, waiting.times_of(entry, page, detail))
@@ -108,10 +115,16 @@ class Hub:
 
     @contextlib.contextmanager
     def temporary(self) -> Iterator[str]:
-        """Send temporary files to the work folder: the client leaves some behind when it fails."""
-        before = tempfile.tempdir
-        with tempfile.TemporaryDirectory(dir=self.work.folder, prefix="hub-") as folder:
-            tempfile.tempdir = folder
+        """Send temporary files to the work folder: the client leaves some behind when it fails.
+
+        Where a process is killed, the store removes that folder with everything in it.
+        """
+        # The client takes no folder, and Python has one place for the whole process.
+        with (
+            _ONE_AT_A_TIME,
+            tempfile.TemporaryDirectory(dir=self.work.folder, prefix="hub-") as folder,
+        ):
+            before, tempfile.tempdir = tempfile.tempdir, folder
             try:
                 yield folder
             finally:

@@ -13,10 +13,13 @@ if TYPE_CHECKING:
     from plugins.vendor.qai_hub.hub import Hub
     from plugins.vendor.qai_hub.ledger import Entry
 
-__all__ = ["submitted"]
+__all__ = ["Submit", "submitted"]
 
 #: Answers that are looked through for a job of a name, each of a hundred jobs.
 PAGES = 10
+
+#: Submits a job of the client under a name, and returns it.
+Submit = Callable[[str], Any]
 
 
 @dataclass(frozen=True)
@@ -27,7 +30,7 @@ class _Found:
     failed: bool
 
 
-def submitted(hub: Hub, kind: str, entry: Entry, submit: Callable[[str], Any]) -> Entry:
+def submitted(hub: Hub, kind: str, entry: Entry, prepare: Callable[[], Submit]) -> Entry:
     """Return the entry with the id of its job: the one that is there, or a new one.
 
     The caller holds the entry's lock. The intent is on disk before the job is submitted. The
@@ -39,6 +42,7 @@ def submitted(hub: Hub, kind: str, entry: Entry, submit: Callable[[str], Any]) -
     if there:
         hub.work.progress(0, 0, f"takes up job {there[0].id}, submitted before")
     else:
+        submit = prepare()
         hub.ledger.write(entry)
         hub.work.progress(0, 0, f"submitting the {kind} job")
         problem: Exception | None = None

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from core.values import Array
     from plugins.vendor.qai_hub.hub import Hub
 
-__all__ = ["remember_model", "upload_dataset", "upload_model"]
+__all__ = ["dataset_name", "remember_model", "upload_dataset", "upload_model"]
 
 #: Answers that are looked through for an upload of a name, each of a hundred.
 PAGES = 10
@@ -57,6 +57,11 @@ def remember_model(hub: Hub, path: Path, model_id: str) -> None:
         hub.ledger.write(replace(hub.ledger.read(name), id=model_id))
 
 
+def dataset_name(entries: Mapping[str, Sequence[Array]]) -> str:
+    """Return what a dataset of this content is called in the account."""
+    return f"luthier-{content.of_entries(entries)}"
+
+
 def upload_dataset(hub: Hub, entries: Mapping[str, Sequence[Array]]) -> Any:
     """Return the client's dataset with this content, uploaded now if it is not there.
 
@@ -64,7 +69,7 @@ def upload_dataset(hub: Hub, entries: Mapping[str, Sequence[Array]]) -> Any:
     """
     from qai_hub import public_rest_api as rest
 
-    name, config = f"luthier-{content.of_entries(entries)}", hub.client.config
+    name, config = dataset_name(entries), hub.client.config
 
     def lives(dataset: Any) -> bool:
         ends = dataset.expiration_time.seconds
