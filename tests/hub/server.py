@@ -145,15 +145,32 @@ class Handler(BaseHTTPRequestHandler):
         if self.command == "GET":
             self._send_file(blob.file)
             return
-        content = self._uploaded()
         if self.command == "PUT":
+            content = self._uploaded()
             blob.parts[int(part)] = content
             self._send(200, b"", "text/plain", ETag=f'"{_etag(content)}"')
-            return
-        boundary = self.headers["Content-Type"].partition("boundary=")[2].encode()
-        start = content.index(b"\r\n\r\n", content.index(b'name="file"')) + 4
-        blob.file.write_bytes(content[start : content.rindex(b"\r\n--" + boundary)])
-        self._send(204, b"", "text/plain")
+        else:
+            self._form(blob.file)
+            self._send(204, b"", "text/plain")
+
+    def _form(self, target: Path) -> None:
+        """Write the file of a form to `target` while it arrives: the client waits 4 s, no more."""
+        left = int(self.headers["Content-Length"])
+        if self.cloud.faults.take("cut_uploads"):
+            self.rfile.read(left // 2)
+            raise CutError
+        boundary = self.headers["Content-Type"].partition("boundary=")[2]
+        with target.open("wb") as file:
+            seen = 0
+            while seen < 2:  # the end of the file's own head, after its name was seen
+                line = self.rfile.readline()
+                left -= len(line)
+                seen += b'name="file"' in line if seen == 0 else line == b"\r\n"
+            while left:
+                chunk = self.rfile.read(min(left, 2**20))
+                left -= len(chunk)
+                file.write(chunk)
+            file.truncate(file.tell() - len(f"\r\n--{boundary}--\r\n"))
 
     def _bucket(self, name: str) -> None:
         """Serve S3's own way: one object by its name, with credentials."""

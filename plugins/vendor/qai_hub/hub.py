@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import tempfile
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
@@ -26,7 +24,6 @@ __all__ = ["Hub", "Job", "hub_for"]
 Kind = Literal["compile", "quantize", "inference"]
 #: Objects of an account in one answer.
 PAGE = 100
-_ONE_AT_A_TIME = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -112,20 +109,3 @@ class Hub:
             yield from found
             if len(found) < PAGE:
                 return
-
-    @contextlib.contextmanager
-    def temporary(self) -> Iterator[str]:
-        """Send temporary files to the work folder: the client leaves some behind when it fails.
-
-        Where a process is killed, the store removes that folder with everything in it.
-        """
-        # The client takes no folder, and Python has one place for the whole process.
-        with (
-            _ONE_AT_A_TIME,
-            tempfile.TemporaryDirectory(dir=self.work.folder, prefix="hub-") as folder,
-        ):
-            before, tempfile.tempdir = tempfile.tempdir, folder
-            try:
-                yield folder
-            finally:
-                tempfile.tempdir = before

@@ -14,6 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, TypeVar
 
 from core import StageError
+from plugins.vendor.qai_hub.confined import confined
 from plugins.vendor.qai_hub.failures import explained, is_gone, is_local, is_transient
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ def _downloaded(hub: Hub, doing: str, once: Callable[[Path], Fetched]) -> Fetche
 
     for left in reversed(range(TRIES)):
         hub.work.progress(0, 0, doing)
-        with hub.temporary() as scratch:
+        with confined(hub.work.folder) as scratch:
             try:
                 return once(Path(tempfile.mkdtemp(dir=scratch)))
             except _DamagedError as error:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from plugins.vendor.qai_hub import content
+from plugins.vendor.qai_hub.confined import confined
 from plugins.vendor.qai_hub.failures import explained, is_gone
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def upload_model(hub: Hub, path: Path) -> Any:
     def upload() -> str:
         size = sum(file.stat().st_size for file in content.parts_of(path))
         hub.work.progress(0, 0, f"uploading the model, {size / 1e6:.0f} MB")
-        with hub.temporary():
+        with confined(hub.work.folder):
             return str(hub.client.upload_model(str(_whole(path)), name=name).model_id)
 
     uploaded = _once(hub, name, stored, upload, "uploading the model")
@@ -90,7 +91,7 @@ def upload_dataset(hub: Hub, entries: Mapping[str, Sequence[Array]]) -> Any:
         size = sum(array.nbytes for arrays in entries.values() for array in arrays)
         hub.work.progress(0, 0, f"uploading the windows, {size / 1e6:.0f} MB")
         lists = {key: list(arrays) for key, arrays in entries.items()}
-        with hub.temporary():
+        with confined(hub.work.folder):
             return str(hub.client.upload_dataset(lists, name=name).dataset_id)
 
     uploaded = _once(hub, name, stored, upload, "uploading the windows")

@@ -70,11 +70,17 @@ MANY = 10**9
     ],
 )
 def test_what_cannot_be_mended_ends_in_one_message(
-    cloud: Cloud, user: User, set_up: Callable[[Faults], None], said: list[str]
+    cloud: Cloud,
+    user: User,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    set_up: Callable[[Faults], None],
+    said: list[str],
 ) -> None:
     """What, where and what next; no token, no signature, no file left behind."""
     set_up(cloud.faults)
-    before = set(Path(tempfile.gettempdir()).iterdir())
+    (tmp_path / "tmp").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
     with pytest.raises(StageError) as told:
         user.played()
     message = str(told.value)
@@ -83,7 +89,7 @@ def test_what_cannot_be_mended_ends_in_one_message(
     assert TOKEN not in message
     assert "Signature" not in message
     assert told.value.__cause__ is None, "the client's own words may hold a signed link"
-    assert set(Path(tempfile.gettempdir()).iterdir()) <= before
+    assert list((tmp_path / "tmp").iterdir()) == []
     leftovers = [p for p in user.folder.glob("run*/*") if p.name.startswith(("hub-", "outputs-"))]
     assert leftovers == []
 
@@ -183,6 +189,25 @@ def test_an_outage_while_a_job_is_waited_for_costs_nothing(cloud: Cloud, user: U
     user.compiled()
     assert any("asking again" in message for message in user.said)
     assert len(cloud.jobs) == 1
+
+
+def test_what_the_client_prints_stays_off_the_terminal(
+    cloud: Cloud, user: User, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It prints an empty line for every upload that was cut; progress is drawn all the while."""
+    import sys
+
+    from rich.console import Console
+
+    from plugins.vendor.qai_hub.confined import confined
+
+    cloud.faults.cut_uploads = 3
+    user.compiled()
+    assert capsys.readouterr().out == ""
+    with confined(user.folder):
+        sys.stdout.write("the client's")
+        Console().print("drawn by rich")
+    assert capsys.readouterr().out == "drawn by rich\n"
 
 
 def test_a_job_that_the_client_made_twice_is_used_once(cloud: Cloud, user: User) -> None:
