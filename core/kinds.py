@@ -73,16 +73,13 @@ class NoOptions:
 
 
 class Plugin(ABC, Generic[OptionsT]):
-    """What all plugins share: a kind, a name, options, and the libraries that they need.
-
-    `version` is raised by the author when results change for a reason that its source hides.
-    """
+    """What all plugins share: a kind, a name, options, and the libraries that they need."""
 
     kind: ClassVar[str]
     name: ClassVar[str]
     Options: ClassVar[type[Any]] = NoOptions
     libraries: ClassVar[tuple[Library, ...]] = ()
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "1"  # raised when results change for a reason that the source hides
 
     def __init__(self, options: OptionsT) -> None:
         self.options = options
@@ -254,15 +251,17 @@ class Runtime(Converter[OptionsT]):
     `compiles` says that `compile` makes a new artifact. `plays` says that a session is fast enough
     for whole inputs; where it is not (an emulator, a queue), the run probes a few windows with it
     and plays the whole with the recipe's `host` runtime. An empty `precisions` means any.
+    `columns` heads the facts that a table of compiled artifacts shows (`_bytes`, `_s`: units).
     """
 
     kind = "runtime"
     compiles: ClassVar[bool] = False
     plays: ClassVar[bool] = True
     precisions: ClassVar[frozenset[str]] = frozenset()
+    columns: ClassVar[Mapping[str, str]] = {}
 
     def compile(self, artifact: Artifact, work: Work) -> Made:
-        """Compile for the device; only called when the class says that it `compiles`."""
+        """Compile for the device, where the class says that it `compiles`; or DoesNotFitError."""
         raise TypeError(f"runtime `{self.name}` does not compile")
 
     @abstractmethod

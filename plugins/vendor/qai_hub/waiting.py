@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from core import StageError
+from core import DoesNotFitError, StageError
 from plugins.vendor.qai_hub.failures import explained, is_gone, is_transient
 
 if TYPE_CHECKING:
@@ -143,11 +143,13 @@ def _failed(hub: Hub, entry: Entry, answer: Any, detail: Any) -> StageError:
     short = " ".join((detail.failure_reason or details).split())[:REASON_WIDTH]
     reason = hub.account.scrub(short) or "it gives no reason"
     if answer.failure_type in NO_MEMORY_TYPES or NO_MEMORY.search(said):
-        return StageError(
+        return DoesNotFitError(
             "the model does not fit: the device or its compiler ran out of memory",
             f"job {entry.id}: {reason}",
             hub.account.page(entry.id),
             "choose a shorter window, or 8-bit activations",
+            cause="device memory",
+            lasting=False,  # the service changes its compiler when it likes
         )
     return StageError(
         f"job {entry.id} of {hub.account.where} failed: {reason}",

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from core import StageError
+from core import DoesNotFitError, StageError
 from tests.hub.cloud import TOKEN, Cloud, Faults
 from tests.plugins.vendor.conftest import User
 
@@ -88,6 +88,7 @@ def test_what_cannot_be_mended_ends_in_one_message(
         assert part in message
     assert TOKEN not in message
     assert "Signature" not in message
+    assert isinstance(told.value, DoesNotFitError) is ("does not fit" in message)
     assert told.value.__cause__ is None, "the client's own words may hold a signed link"
     assert list((tmp_path / "tmp").iterdir()) == []
     leftovers = [p for p in user.folder.glob("run*/*") if p.name.startswith(("hub-", "outputs-"))]
