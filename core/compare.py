@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +10,7 @@ from core import convert, material
 from core.exchange import Made, Work
 from core.kinds import Runtime
 from core.measure import compare
-from core.play import load, save, spread
+from core.play import load, run_group, save, spread
 from core.steps import Bench, Inputs, Step
 from core.values import Artifact, Fact, Signature
 
@@ -36,10 +35,13 @@ def comparison(bench: Bench, steps: list[Step]) -> list[Step]:
 
 def _runtime_for(bench: Bench, step: Step) -> Runtime[Any] | None:
     """Return the runtime of the recipe that plays the artifact of `step` here, if one does."""
-    for runtime in (bench.assembly.host, bench.assembly.runtime):
+    own = bench.assembly.runtime
+    for runtime in (bench.assembly.host, own):
         if runtime is not None and runtime.plays and step.gives is not None:
-            compiled = step.name == "runtime"
-            if step.gives.format in runtime.accepts or (compiled and runtime.compiles):
+            # What the recipe's own runtime compiles, it opens compiled only.
+            compiles = runtime is own and own.compiles
+            plays = step.name == "runtime" if compiles else step.gives.format in runtime.accepts
+            if plays:
                 return runtime
     return None
 
@@ -98,16 +100,20 @@ def _budget(bench: Bench, step: Step, runtime: Runtime[Any]) -> Step:
         model, artifact = inputs["model"], inputs[step.name]
         signature, transform = model.info.signature, bench.transform(model)
         pieces, reference = _windows(inputs["sample"])
-        estimates, seconds = [], []
+        estimates: list[Tensors] = []
+        seconds: list[float] = []
         with runtime.open(artifact, lambda: bench.open(model), work) as session:
-            for index, piece in enumerate(pieces):
-                feeds, remembered = transform.forward(piece)
-                started = time.perf_counter()
-                outputs = session.run(feeds)
-                seconds.append(time.perf_counter() - started)
-                estimates.append(transform.inverse(outputs, remembered))
-                work.progress(index + 1, len(pieces), session.device)
-            facts = _facts(reference, estimates, signature, session.device, seconds)
+            for first in range(0, len(pieces), session.at_once):
+                group = pieces[first : first + session.at_once]
+                pairs = [transform.forward(piece) for piece in group]
+                cores = run_group(session, [feeds for feeds, _ in pairs], work.progress, seconds)
+                for (_, remembered), outputs in zip(pairs, cores, strict=True):
+                    estimates.append(transform.inverse(outputs, remembered))
+                    work.progress(len(estimates), len(pieces), session.device)
+            facts = {
+                **session.facts,
+                **_facts(reference, estimates, signature, session.device, seconds),
+            }
         return _noted(work, facts)
 
     return Step(
@@ -134,18 +140,14 @@ def _probe(bench: Bench, compiled: str, source: str) -> Step:
         feeds = [pair[0] for pair in pairs]
         seconds: list[float] = []
         with runtime.open(inputs[compiled], lambda: bench.open(model), work) as session:
-            device, on_target, cores = session.device, session.on_target, []
-            started = time.perf_counter()
-            for outputs in session.run_many(feeds, work.progress):
-                cores.append(outputs)
-                seconds.append(time.perf_counter() - started)
-                started = time.perf_counter()
-            seconds = [*session.seconds] or seconds
+            device, on_target = session.device, session.on_target
+            cores = list(run_group(session, feeds, work.progress, seconds))
+            noted = dict(session.facts)
         with host.open(inputs[source], lambda: bench.open(model), work) as session:
             on_host, host_device = [session.run(feed) for feed in feeds], session.device
         probed = [transform.inverse(c, p[1]) for c, p in zip(cores, pairs, strict=True)]
         hosted = [transform.inverse(c, p[1]) for c, p in zip(on_host, pairs, strict=True)]
-        facts = _facts(reference[:count], probed, signature, device, seconds)
+        facts = {**noted, **_facts(reference[:count], probed, signature, device, seconds)}
         facts["agreement_db"] = compare(hosted, probed, signature).overall
         facts["agreement_core_db"] = _core_agreement(on_host, cores)
         facts["host_device"] = host_device

@@ -10,8 +10,9 @@ import sys
 import psutil
 from rich.console import Console
 
-from core.registry import Registry
+from core.registry import Entry, Registry
 from core.store import open_store
+from core.values import Notice
 
 __all__ = ["examine", "machine", "versions"]
 
@@ -69,4 +70,18 @@ def examine(registry: Registry) -> None:
             console.print(f"  [yellow]--[/yellow]  {entry.kind} `{entry.name}`: {problem}")
         else:
             ready += 1
+            _show_findings(console, entry)
     console.print(f"\n{ready} plugins ready, {broken} not")
+
+
+def _show_findings(console: Console, entry: Entry) -> None:
+    """Print what a plugin finds on this machine; one that fails says so and costs no other."""
+    try:
+        found = entry.cls.findings()
+    except Exception as error:
+        found = [Notice("warning", f"cannot say: {type(error).__name__}: {error}")]
+    for notice in found:
+        style = {"info": "green", "warning": "yellow", "danger": "red"}[notice.severity]
+        mark = {"info": "ok", "warning": "--", "danger": "!!"}[notice.severity]
+        console.print(f"  [{style}]{mark}[/{style}]  {entry.kind} `{entry.name}`: ", end="")
+        console.print(notice.text, markup=False, soft_wrap=True)

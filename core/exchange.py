@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import shutil
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal, Self
 
 from core.values import Artifact, Fact, Item, ModelInfo, Notice
@@ -50,15 +51,31 @@ class Library:
 
 @dataclass(frozen=True)
 class Work:
-    """Where a stage may write (`folder`, empty and its own), and how it says how far it is."""
+    """Where a stage may write (`folder`, empty and its own), and how it says how far it is.
+
+    `lasting` is where plugins keep what must outlive an interrupted run; without one, outside a
+    run, that is below `folder`.
+    """
 
     folder: Path
     progress: Progress
+    lasting: Path | None = None
 
     def copy(self, artifact: Artifact) -> Path:
         """Copy every file of `artifact` into the folder; returns the copy of its main file."""
         shutil.copytree(artifact.folder, self.folder, dirs_exist_ok=True)
         return self.folder / Path(artifact.path).name
+
+    def state(self, name: str) -> Path:
+        """Return the lasting folder of the plugin `name`, made on first use.
+
+        What lies there is no result (the store keeps those): it is what a run that was killed
+        needs to go on, such as the ids of jobs in a cloud. Runs side by side share it, so write
+        files under a temporary name and rename them.
+        """
+        folder = (self.lasting or self.folder / "state") / name
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
 
 
 @dataclass(frozen=True)
@@ -146,12 +163,18 @@ class Session(ABC):
     """An opened artifact on a device.
 
     `device` says in words what computes, never what might. `on_target` is false for an emulator.
-    `seconds` is filled in by a session that runs several windows at once and times each itself.
+    `here` is false where another machine computes: then neither the clock nor the memory of this
+    one says anything about it. `at_once` is how many windows it wants in one call of `run_many`.
+    `seconds` is filled in by a session that runs several windows at once and times each itself:
+    those of the last call. `facts` is what the device said of itself, for the report.
     """
 
     device: str
     on_target: bool = True
+    here: bool = True
+    at_once: int = 1
     seconds: Sequence[float] = ()
+    facts: Mapping[str, Fact] = MappingProxyType({})
 
     @abstractmethod
     def run(self, feeds: Tensors) -> Tensors:

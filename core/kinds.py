@@ -26,7 +26,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
-from core.values import Artifact, ArtifactSpec, Item, Metric, ModelInfo, ModelSpec
+from core.values import Artifact, ArtifactSpec, Item, Metric, ModelInfo, ModelSpec, Notice
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -73,17 +73,13 @@ class NoOptions:
 
 
 class Plugin(ABC, Generic[OptionsT]):
-    """What all plugins share: a kind, a name, options, and the libraries that they need.
-
-    `version` is raised by the author when results change for a reason that the source of the
-    plugin does not show.
-    """
+    """What all plugins share: a kind, a name, options, and the libraries that they need."""
 
     kind: ClassVar[str]
     name: ClassVar[str]
     Options: ClassVar[type[Any]] = NoOptions
     libraries: ClassVar[tuple[Library, ...]] = ()
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "1"  # raised when results change for a reason that the source hides
 
     def __init__(self, options: OptionsT) -> None:
         self.options = options
@@ -92,6 +88,11 @@ class Plugin(ABC, Generic[OptionsT]):
     def unavailable(cls) -> str:
         """Return why this machine cannot run the plugin although its libraries are installed."""
         return ""
+
+    @classmethod
+    def findings(cls) -> Sequence[Notice]:
+        """Return, within seconds, what `mode=doctor` says beside: an account, devices it sees."""
+        return ()
 
 
 class Model(Plugin[OptionsT]):

@@ -25,6 +25,7 @@ __all__ = [
     "load",
     "play",
     "play_with",
+    "run_group",
     "save",
     "spread",
     "stacked",
@@ -126,20 +127,51 @@ def play(
     session: Session,
     progress: Progress,
 ) -> Take:
-    """Run one whole item through a session and join its windows."""
+    """Run one whole item through a session and join its windows.
+
+    A session gets as many windows in one call as it asks for; no more are held at a time.
+    """
     lengths = lengths_of(item.inputs, signature)
     windows = chunker.split(lengths)
     joiner = chunker.joiner(lengths, signature)
     take = Take({})
-    for window in windows:
-        feeds, remembered = transform.forward(chunker.cut(item.inputs, window, signature))
-        started = time.perf_counter()
-        outputs = session.run(feeds)
-        take.seconds.append(time.perf_counter() - started)
-        joiner.add(window, transform.inverse(outputs, remembered))
-        progress(window.index + 1, len(windows), f"{item.name}, {session.device}")
+    for first in range(0, len(windows), session.at_once):
+        group = windows[first : first + session.at_once]
+        pairs = [transform.forward(chunker.cut(item.inputs, w, signature)) for w in group]
+        told = _within(progress, first, len(windows))
+        cores = run_group(session, [feeds for feeds, _ in pairs], told, take.seconds)
+        for window, (_, remembered), outputs in zip(group, pairs, cores, strict=True):
+            joiner.add(window, transform.inverse(outputs, remembered))
+            progress(window.index + 1, len(windows), f"{item.name}, {session.device}")
     take.outputs = joiner.result()
     return take
+
+
+def run_group(
+    session: Session, feeds: Sequence[Tensors], progress: Progress, seconds: list[float]
+) -> Iterator[Tensors]:
+    """Run one group of windows and add to `seconds` what each took, once all were taken.
+
+    What a session timed itself counts before this machine's clock, which says nothing about a
+    device elsewhere.
+    """
+    measured: list[float] = []
+    started = time.perf_counter()
+    for outputs in session.run_many(feeds, progress):
+        measured.append(time.perf_counter() - started)
+        yield outputs
+        started = time.perf_counter()
+    seconds += session.seconds or (measured if session.here else [])
+
+
+def _within(progress: Progress, done: int, total: int) -> Progress:
+    """Pass on what a session says while it runs a group; how far the item is, the caller knows."""
+
+    def emit(_done: float, _total: float, message: str) -> None:
+        if message:
+            progress(done, total, message)
+
+    return Progress(emit)
 
 
 def play_with(

@@ -80,7 +80,7 @@ def _step(step: Step, made: Inputs, store: Store, hook: pluggy.HookRelay) -> tup
         started, when = time.perf_counter(), datetime.now(UTC)
         try:
             with peak_memory() as peak:
-                result = _run(step, made, Work(folder, Progress(tell)))
+                result = _run(step, made, Work(folder, Progress(tell), store.lasting))
         except DoesNotFitError as error:
             error.seconds, error.peak_memory_mb = time.perf_counter() - started, peak.mb
             raise

@@ -3,6 +3,7 @@
     <root>/<step>/<key>/artifact.json     what it is; written last, so its presence means "whole"
     <root>/<step>/<key>/material.json     what the key was made of
     <root>/<step>/<key>/files/...         the files of the artifact
+    <root>/state/<plugin>/...             what a plugin must find again after a run was killed
 
 An entry is made beside its final name and renamed, under a lock per key, so that two jobs never
 do the same work twice and an interrupted one leaves nothing behind. Failures are never kept.
@@ -53,6 +54,7 @@ class Store:
 
     def __init__(self, root: Path) -> None:
         self.root = root.expanduser().resolve()
+        self.lasting = self.root / "state"
 
     def find(self, step: str, material: dict[str, Any]) -> Artifact | None:
         """Return what was made from `material`; a damaged entry is dropped and reads as absent."""

@@ -63,15 +63,17 @@ def _play(bench: Bench, source: str) -> Step:
                 seconds += take.seconds
                 covered += covered_seconds(item.inputs, model.info.signature) or 0.0
                 notices += item.notices
-            device, on_target = session.device, session.on_target and assembly.runtime.plays
-        facts: dict[str, Fact] = {
-            "device": device,
-            "seconds": [*seconds],
-            "covered_s": covered,
-            "peak_memory_mb": peak.mb,
-            "source": source,
-            "on_target": on_target,
-        }
+            facts: dict[str, Fact] = {
+                **session.facts,
+                "device": session.device,
+                "seconds": [*seconds],
+                "covered_s": covered,
+                "source": source,
+                "on_target": session.on_target and assembly.runtime.plays,
+            }
+            here = session.here
+        if here:
+            facts["peak_memory_mb"] = peak.mb
         return _outputs(work, items, facts, tuple(notices))
 
     return Step(
@@ -223,6 +225,8 @@ def place_saved(artifact: Artifact, folder: Path) -> tuple[Saved, ...]:
 
 def _speed(played: Artifact, device: str) -> list[Metric]:
     metrics = latency(played.numbers("seconds"), played.number("covered_s") or None, device)
+    if played.facts.get("peak_memory_mb") is None:
+        return metrics  # another machine computed, and did not say
     peak = played.number("peak_memory_mb")
     return [*metrics, Metric("peak_memory", peak, "MB", device, "whole process", "lower")]
 

@@ -1,7 +1,8 @@
 """The plugins in the box. They come in through the same hooks as anybody's.
 
 A file `plugins/<kind>/<name>.py` implements `luthier_plugins`; helper code of a kind lives in
-packages beside it (`plugins/model/hybrid/`), which are not searched.
+packages beside it (`plugins/model/hybrid/`), what several kinds share of one vendor in packages
+under `plugins/vendor/`. Packages are not searched.
 """
 
 from __future__ import annotations

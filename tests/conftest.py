@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -11,6 +12,10 @@ import pytest
 
 from core import cli, registry
 from tests import toy
+
+# A developer's own account is none of the tests' business: without it nobody asks the network.
+os.environ["QAIHUB_CLIENT_INI"] = str(Path(__file__).parent / "no account")
+os.environ.pop("QAI_HUB_API_TOKEN", None)
 
 RECIPE = """\
 title: a toy

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from core import Notice
 from tests import toy
 from tests.conftest import Command
 
@@ -86,6 +87,31 @@ def test_list_names_plugins_with_their_distribution(command: Command) -> None:
     assert "Cuts places into windows" in listing
     assert "(toy)" in listing
     assert "s24_int8" in listing
+
+
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [
+        ([Notice("info", "2 abaci at [home]")], "ok  runtime `plain`: 2 abaci at [home]"),
+        ([Notice("warning", "no abacus")], "--  runtime `plain`: no abacus"),
+        (ZeroDivisionError("x"), "--  runtime `plain`: cannot say: ZeroDivisionError: x"),
+    ],
+)
+def test_doctor_says_what_a_plugin_finds(
+    command: Command, monkeypatch: pytest.MonkeyPatch, found: object, said: str
+) -> None:
+    """A plugin may know devices or accounts; one that fails costs no other."""
+
+    def findings(_: type) -> object:
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    monkeypatch.setattr(toy.Plain, "findings", classmethod(findings))
+    page = command("mode=doctor")
+    assert page.code == 0
+    assert said in page.out
+    assert "plugins ready" in page.out
 
 
 def test_doctor_names_the_machine_and_what_is_missing(command: Command) -> None:

@@ -7,7 +7,9 @@ import sys
 import threading
 from pathlib import Path
 
+from core.exchange import Work
 from core.material import folder_digest
+from core.progress import silent
 from core.store import Store
 from core.values import Artifact
 
@@ -105,3 +107,14 @@ def test_a_full_disk_ends_in_one_message_and_keeps_the_store_whole(tmp_path: Pat
     assert store.find("graph", MATERIAL) is None
     put(store)
     assert store.find("graph", MATERIAL) is not None
+
+
+def test_what_a_plugin_must_find_again_lies_beside_the_results(tmp_path: Path) -> None:
+    """A lasting folder per name, made on first use, below the store's root."""
+    store = Store(tmp_path / "store")
+    work = Work(tmp_path / "work", silent(), store.lasting)
+    folder = work.state("cloud")
+    (folder / "job").write_text("j1")
+    assert folder == tmp_path / "store" / "state" / "cloud"
+    assert Work(tmp_path / "later", silent(), store.lasting).state("cloud") == folder
+    assert Work(tmp_path / "alone", silent()).state("cloud").is_relative_to(tmp_path / "alone")

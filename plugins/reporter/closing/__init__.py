@@ -19,6 +19,7 @@ from plugins.reporter.reading import (
     others,
     stage_in_words,
     took_part,
+    unit_shares,
     value,
 )
 
@@ -128,6 +129,9 @@ def _speed(record: RunRecord) -> list[str]:
     peak = next((m for m in found.values() if m.name == "peak_memory"), None)
     if peak:
         lines.append(f"{value(peak)} peak memory, {peak.subject}, on {peak.device}")
+    shares = unit_shares(record)
+    if shares:
+        lines.append(shares)
     return [escape(line) for line in lines]
 
 

@@ -14,6 +14,7 @@ from plugins.reporter.page.decks import Deck
 from plugins.reporter.page.listening import listening
 from plugins.reporter.page.markup import Html, el
 from plugins.reporter.page.partitions import partitions
+from plugins.reporter.page.profile import profile
 from plugins.reporter.page.sizes import sizes
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ def document(record: RunRecord, decks: Sequence[Deck]) -> str:
         ("budget", "Error budget", budget(record)),
         ("size", "Size and speed", sizes(record)),
         ("npu", "On the accelerator", partitions(record)),
+        ("profile", "Layer by layer", profile(record)),
         ("quality", "Quality", details.quality(record)),
         ("stages", "Stages", details.stages(record)),
         ("recipe", "Recipe", details.recipe(record)),

@@ -1,6 +1,7 @@
 """How a run's record reads to a person: sentences, tables, and what stays on this machine."""
 
 from plugins.reporter.reading.discreet import discreet
+from plugins.reporter.reading.profile import Layer, Profile, Unit, profile_of, unit_shares
 from plugins.reporter.reading.stages import costliest, stage_in_words
 from plugins.reporter.reading.tables import (
     OVERALL,
@@ -30,7 +31,10 @@ __all__ = [
     "OVERALL",
     "SOUNDS",
     "Column",
+    "Layer",
+    "Profile",
     "Table",
+    "Unit",
     "average",
     "costliest",
     "decibels",
@@ -43,10 +47,12 @@ __all__ = [
     "megabytes",
     "others",
     "places",
+    "profile_of",
     "signed",
     "stage_in_words",
     "tables",
     "title_of",
     "took_part",
+    "unit_shares",
     "value",
 ]

@@ -1,0 +1,145 @@
+"""Qualcomm AI Hub quantises the graph, with ranges from our calibration windows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from core import (
+    Artifact,
+    ArtifactSpec,
+    Calibration,
+    InputError,
+    Library,
+    Made,
+    Quantizer,
+    Work,
+    hookimpl,
+)
+
+if TYPE_CHECKING:
+    from core.values import Array, Fact
+
+
+class Weight(Enum):
+    """The type of weights; the service takes no other with these activations."""
+
+    int8 = "INT8"
+
+
+class Activation(Enum):
+    """The type of activations."""
+
+    int8 = "INT8"
+    int16 = "INT16"
+
+
+@dataclass
+class HubQuantizerOptions:
+    """The options of the quantizer `qai_hub`."""
+
+    weight: Weight = Weight.int8
+    """Type of the weights: int8."""
+    activation: Activation = Activation.int8
+    """Type of the activations: int8 makes precision `int8`, int16 makes `w8a16`."""
+    windows: int = 24
+    """How many windows of calibration data are sent."""
+    poll_s: float = 5.0
+    """Seconds between two questions about the job's state."""
+    time_limit_s: float = 14400.0
+    """Seconds that the job is waited for; it goes on without us, and is taken up again."""
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for a number that cannot be."""
+        if self.windows < 1:
+            raise ValueError(f"`windows` cannot be {self.windows}; ranges need at least 1")
+        if self.poll_s <= 0 or self.time_limit_s <= 0:
+            raise ValueError("`poll_s` and `time_limit_s` must be above 0")
+
+
+class HubQuantizer(Quantizer[HubQuantizerOptions]):
+    """Quantises in Qualcomm's cloud to QuantizeLinear and DequantizeLinear around the operators."""
+
+    name = "qai_hub"
+    Options = HubQuantizerOptions
+    libraries = (
+        Library("qai_hub", "pip install qai-hub", "qai-hub"),
+        Library("onnx", "pip install onnx"),
+    )
+
+    @property
+    def calibration_windows(self) -> int:
+        """Return how many windows of calibration data it wants."""
+        return self.options.windows
+
+    def plan(self, spec: ArtifactSpec) -> ArtifactSpec:
+        """Map a float graph to one of 8-bit weights and 8- or 16-bit activations."""
+        wide = self.options.activation is Activation.int16
+        return ArtifactSpec(spec.format, "w8a16" if wide else "int8")
+
+    def run(self, artifact: Artifact, calibration: Calibration, work: Work) -> Made:
+        """Upload the graph and the windows, quantise there, download the quantised graph."""
+        from plugins.vendor.qai_hub import (
+            Waiting,
+            content_of,
+            dataset_name,
+            fetch_model,
+            hub_for,
+            remember_model,
+            upload_dataset,
+            upload_model,
+        )
+
+        options, source = self.options, Path(artifact.path)
+        entries = _entries(source, calibration)
+        hub = hub_for(work, Waiting(options.poll_s, options.time_limit_s))
+
+        def prepare() -> Callable[[str], object]:
+            from qai_hub import QuantizeDtype
+
+            model, dataset = upload_model(hub, source), upload_dataset(hub, entries)
+            weight = QuantizeDtype[options.weight.value]
+            activation = QuantizeDtype[options.activation.value]
+            submit = hub.client.submit_quantize_job
+            return lambda name: submit(model, dataset, weight, activation, name=name)
+
+        types = f"w {options.weight.value} a {options.activation.value}"
+        job = hub.job("quantize", [content_of(source), dataset_name(entries), types], prepare)
+        made = fetch_model(hub, job.detail.target_model.model_id, work.folder)
+        remember_model(hub, made, job.detail.target_model.model_id)
+        facts: dict[str, Fact] = {**job.facts, "windows": len(next(iter(entries.values())))}
+        return Made(made, "onnx", self.plan(artifact.spec).precision, facts)
+
+
+def _entries(source: Path, calibration: Calibration) -> dict[str, list[Array]]:
+    """Return the calibration windows by input, in the order of the graph's own inputs."""
+    import numpy as np
+    import onnx
+
+    graph = onnx.load(str(source), load_external_data=False).graph
+    weights = {tensor.name for tensor in graph.initializer}
+    entries: dict[str, list[Array]] = {v.name: [] for v in graph.input if v.name not in weights}
+    for feed in calibration.feeds():
+        for name, arrays in entries.items():
+            if name not in feed or not np.isfinite(feed[name]).all():
+                raise InputError(
+                    f"a calibration window holds nothing usable for the input `{name}`",
+                    "it is missing, or holds values that are not numbers",
+                    "choose other data: calibration=<dataset>",
+                )
+            arrays.append(np.ascontiguousarray(feed[name]))
+    if not all(entries.values()):
+        raise InputError(
+            "there is no calibration data: no window was given",
+            "choose other data: calibration=<dataset>",
+        )
+    return entries
+
+
+@hookimpl
+def luthier_plugins() -> list[type[HubQuantizer]]:
+    """Add `qai_hub`."""
+    return [HubQuantizer]

@@ -1,0 +1,1 @@
+"""Sessions on devices that are elsewhere: windows go in by the job."""

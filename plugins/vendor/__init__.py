@@ -1,0 +1,1 @@
+"""What plugins of several kinds share of one vendor: a package each; it imports no kind."""

@@ -1,0 +1,36 @@
+"""Qualcomm AI Hub for the kinds that use it: account, uploads, jobs, results, and their errors.
+
+`qai_hub` itself is imported inside functions only. Jobs and uploads go through its `Client`; what
+the client prints, hides or loops over by itself (downloads, the state of a job) goes through its
+own REST module, `qai_hub.public_rest_api`.
+"""
+
+from plugins.vendor.qai_hub.account import Account, find_account
+from plugins.vendor.qai_hub.content import content_of
+from plugins.vendor.qai_hub.devices import findings
+from plugins.vendor.qai_hub.hub import Hub, Job, hub_for
+from plugins.vendor.qai_hub.results import fetch_model, fetch_outputs
+from plugins.vendor.qai_hub.uploads import (
+    dataset_name,
+    remember_model,
+    upload_dataset,
+    upload_model,
+)
+from plugins.vendor.qai_hub.waiting import Waiting
+
+__all__ = [
+    "Account",
+    "Hub",
+    "Job",
+    "Waiting",
+    "content_of",
+    "dataset_name",
+    "fetch_model",
+    "fetch_outputs",
+    "find_account",
+    "findings",
+    "hub_for",
+    "remember_model",
+    "upload_dataset",
+    "upload_model",
+]

@@ -1,0 +1,111 @@
+"""One account in use: calls whose errors are told, and jobs that are submitted once."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+from core import LuthierError, Work
+from plugins.vendor.qai_hub import content, devices, submitting, waiting
+from plugins.vendor.qai_hub.account import find_account
+from plugins.vendor.qai_hub.failures import explained, is_local
+from plugins.vendor.qai_hub.ledger import Ledger
+
+if TYPE_CHECKING:
+    from core.values import Fact
+    from plugins.vendor.qai_hub.account import Account
+    from plugins.vendor.qai_hub.submitting import Submit
+    from plugins.vendor.qai_hub.waiting import Waiting
+
+__all__ = ["Hub", "Job", "hub_for"]
+
+Kind = Literal["compile", "quantize", "inference"]
+#: Objects of an account in one answer.
+PAGE = 100
+
+
+@dataclass(frozen=True)
+class Job:
+    """A finished job: its id and page, and what the service said of it (`detail`, a message)."""
+
+    id: str
+    page: str
+    name: str
+    detail: Any
+    facts: dict[str, Fact]
+
+
+def hub_for(work: Work, patience: Waiting) -> Hub:
+    """Return the account of this machine, in use; raises StageError when it cannot be used.
+
+    What it remembers lies in the lasting folder of `qai_hub`, one for every user of a service.
+    """
+    account = find_account()
+    work.progress(0, 0, f"signing in to {account.where}")
+    return Hub(account, work, patience)
+
+
+class Hub:
+    """Uploads, submits and waits; every failure comes out as a StageError without the token."""
+
+    def __init__(self, account: Account, work: Work, patience: Waiting) -> None:
+        """Sign in; `work` is where temporary files go."""
+        from qai_hub import public_rest_api as rest
+
+        self.account, self.work, self.patience = account, work, patience
+        self.client = account.client()
+        user = self.call("signing in", rest.get_auth_user, self.client.config)
+        owner = content.job_name("user", [account.api_url, str(user.id)])
+        self.ledger = Ledger(work.state("qai_hub") / owner)
+
+    def call(self, doing: str, function: Callable[..., Any], *given: Any, **named: Any) -> Any:
+        """Call the client; its errors are told."""
+        try:
+            return function(*given, **named)
+        except LuthierError:
+            raise
+        except Exception as error:
+            if is_local(error):
+                raise
+            # From None: the client's own words may hold a signed link, which a trace would show.
+            raise explained(error, self.account, doing) from None
+
+    def device(self, wanted: str) -> devices.Phone:
+        """Return the device; raises StageError with the nearest names when there is none."""
+        listed = self.call("looking for the device", self.client.get_devices)
+        return devices.choose(wanted, listed, self.account)
+
+    def job(self, kind: Kind, of: Sequence[str], prepare: Callable[[], Submit]) -> Job:
+        """Return the finished job that computes `of`, submitted once ever.
+
+        `prepare` uploads what the job needs, where it is not there yet, and returns the function
+        that submits it under a name; neither is called for a job that exists.
+        """
+        name = content.job_name(kind, of)
+        with self.lock(name):
+            entry = self.ledger.read(name)
+            if not entry.id or not waiting.known(self, entry):
+                entry = submitting.submitted(self, kind, entry, prepare)
+        detail = waiting.finished(self, entry)
+        page = self.account.page(entry.id)
+        return Job(entry.id, page, name, detail, waiting.times_of(entry, page, detail))
+
+    def lock(self, name: str) -> contextlib.AbstractContextManager[None]:
+        """Let one run at a time upload or submit what goes by `name`; a wait is told."""
+        waits = "another run uploads or submits the same; waiting for it"
+        return self.ledger.lock(name, lambda: self.work.progress(0, 0, waits))
+
+    def forget(self, name: str) -> None:
+        """Count the job as failed, so that the next try submits it under another name."""
+        entry = self.ledger.read(name)
+        self.ledger.write(replace(entry, id="", attempt=entry.attempt + 1))
+
+    def pages(self, doing: str, ask: Callable[..., Any], field: str, most: int) -> Iterator[Any]:
+        """Yield the objects of an account, newest first; at most so many answers are asked for."""
+        for page in range(most):
+            found = getattr(self.call(doing, ask, page * PAGE, PAGE), field)
+            yield from found
+            if len(found) < PAGE:
+                return

@@ -1,0 +1,79 @@
+"""What was uploaded and submitted, on disk before and after it happens.
+
+A job costs a device's time. So its intent is written before it is submitted and its id after, each
+at once and whole. A run that was killed finds the id and goes on waiting, or finds an intent with
+no id and asks the service whether the job of that name exists.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+from filelock import FileLock, Timeout
+
+__all__ = ["Entry", "Ledger"]
+
+#: Seconds after which a wait for another run is worth a word.
+PATIENCE_S = 2
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One upload or job: `id` is empty while it is an intent; a failed job's next try counts up."""
+
+    name: str
+    id: str = ""
+    attempt: int = 1
+
+    @property
+    def submitted_as(self) -> str:
+        """Return the name on the service: the entry's own, with the number of a later attempt."""
+        return self.name if self.attempt == 1 else f"{self.name}-{self.attempt}"
+
+
+class Ledger:
+    """Entries by name, one small file each, below a folder that outlives the run."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def read(self, name: str) -> Entry:
+        """Return the entry; one that is new or cannot be read is an empty intent."""
+        try:
+            return msgspec.json.decode(self._file(name).read_bytes(), type=Entry)
+        except (OSError, msgspec.MsgspecError):
+            return Entry(name)
+
+    def write(self, entry: Entry) -> None:
+        """Write the entry so that a kill or a power cut leaves either the old or the new one."""
+        file = self._file(entry.name)
+        partial = file.with_name(f".{file.name}.{uuid.uuid4().hex[:8]}")
+        with partial.open("wb") as stream:
+            stream.write(msgspec.json.encode(entry))
+            stream.flush()
+            os.fsync(stream.fileno())
+        partial.replace(file)
+
+    @contextlib.contextmanager
+    def lock(self, name: str, waits: Callable[[], None]) -> Iterator[None]:
+        """Hold a name, so that one run at a time uploads or submits it; `waits` says when not."""
+        lock = FileLock(self.folder / f"{name}.lock")
+        try:
+            lock.acquire(timeout=PATIENCE_S)
+        except Timeout:
+            waits()
+            lock.acquire()
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def _file(self, name: str) -> Path:
+        return self.folder / f"{name}.json"

@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import onnx
+import pytest
+
+from core import Calibration, InputError, Work
+from core.conformance import QuantizerSuite
+from core.conformance.converter import feeds, onnx_artifact
+from core.progress import silent
+from plugins.quantizer.qai_hub import Activation, HubQuantizer, HubQuantizerOptions
+from tests.hub.account import account, hurried, loopback_only
+from tests.hub.cloud import Cloud
+
+
+@pytest.fixture(autouse=True)
+def cloud(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
+    """Put every test into an account of the stand-in."""
+    loopback_only(monkeypatch)
+    hurried(monkeypatch)
+    with account(tmp_path / "cloud", monkeypatch) as served:
+        yield served
+
+
+class TestConformance(QuantizerSuite):
+    """What every quantizer keeps."""
+
+    plugin = HubQuantizer
+    options: ClassVar[HubQuantizerOptions] = HubQuantizerOptions(windows=24, poll_s=0.01)
+
+
+@pytest.fixture
+def work(tmp_path: Path) -> Work:
+    """Return a work folder with a lasting folder beside it."""
+    (tmp_path / "work").mkdir()
+    return Work(tmp_path / "work", silent(), tmp_path / "state")
+
+
+def test_wide_activations_make_another_precision(tmp_path: Path, cloud: Cloud, work: Work) -> None:
+    """The graph comes back with 16-bit activations, and the plan has said so."""
+    options = HubQuantizerOptions(activation=Activation.int16, windows=2, poll_s=0.01)
+    calibration = Calibration(2, lambda: (feeds(seed) for seed in range(2)))
+    made = HubQuantizer(options).run(onnx_artifact(tmp_path / "given"), calibration, work)
+    assert made.precision == "w8a16"
+    types = {t.data_type for t in onnx.load(str(made.path)).graph.initializer}
+    assert onnx.TensorProto.UINT16 in types
+    assert made.facts["windows"] == 2
+    assert [name.rpartition("-")[0] for name in cloud.names()] == ["luthier-quantize"]
+
+
+@pytest.mark.parametrize("broken", ["nan", "missing", "none"])
+def test_calibration_that_cannot_be_used_is_refused_before_it_is_sent(
+    tmp_path: Path, cloud: Cloud, work: Work, broken: str
+) -> None:
+    """Nothing leaves this machine."""
+    bad = {"nan": [{"x": np.full_like(feeds(0)["x"], np.nan)}], "missing": [{}], "none": []}[broken]
+    with pytest.raises(InputError, match="calibration"):
+        HubQuantizer(HubQuantizerOptions()).run(
+            onnx_artifact(tmp_path / "given"), Calibration(1, lambda: bad), work
+        )
+    assert cloud.log == []

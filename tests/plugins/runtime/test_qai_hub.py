@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import ClassVar
+
+import onnx
+import pytest
+
+from core import StageError, Work
+from core.conformance import RuntimeSuite
+from core.conformance.converter import artifact, of, onnx_artifact
+from core.progress import silent
+from core.values import ArtifactSpec
+from plugins.runtime.device_cloud import compiled
+from plugins.runtime.qai_hub import QaiHub, QaiHubOptions, TargetRuntime
+from tests.hub.account import account, hurried, loopback_only
+from tests.hub.cloud import Cloud
+
+OPTIONS = QaiHubOptions(device="Samsung Galaxy S24", poll_s=0.01)
+
+
+@pytest.fixture(autouse=True)
+def cloud(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
+    """Put every test into an account of the stand-in."""
+    loopback_only(monkeypatch)
+    hurried(monkeypatch)
+    with account(tmp_path / "cloud", monkeypatch) as served:
+        yield served
+
+
+@pytest.fixture
+def work(tmp_path: Path) -> Work:
+    """Return a work folder with a lasting folder beside it."""
+    (tmp_path / "work").mkdir()
+    return Work(tmp_path / "work", silent(), tmp_path / "state")
+
+
+class TestConformance(RuntimeSuite):
+    """What every runtime keeps."""
+
+    plugin = QaiHub
+    options: ClassVar[QaiHubOptions] = OPTIONS
+
+
+def test_the_artifact_holds_what_was_downloaded(tmp_path: Path, work: Work) -> None:
+    """The model is unpacked beside its interface; nothing else of the service is left."""
+    made = QaiHub(OPTIONS).compile(onnx_artifact(tmp_path / "given"), work)
+    assert sorted(p.name for p in work.folder.iterdir()) == ["interface.json", "model.onnx"]
+    assert made.path.name == "model.onnx"
+    assert made.facts["target_runtime"] == "precompiled_qnn_onnx"
+    assert made.facts["window_bytes"] == 4 * 3 * 16 * 16
+    interface = json.loads((work.folder / "interface.json").read_text())
+    assert interface["inputs"] == [{"name": "x", "shape": [1, 3, 16, 16], "dtype": "float32"}]
+
+
+@pytest.mark.parametrize(
+    ("target", "precision"), [("precompiled_qnn_onnx", "fp16"), ("onnx", "fp32")]
+)
+def test_the_plan_says_what_the_compiler_makes(target: str, precision: str) -> None:
+    """An NPU computes a float graph in 16 bits; ONNX stays as it is."""
+    runtime = QaiHub(QaiHubOptions(device="x", target_runtime=TargetRuntime[target]))
+    assert runtime.plan(ArtifactSpec("onnx", "fp32")) == ArtifactSpec("qai_hub", precision)
+    assert runtime.plan(ArtifactSpec("onnx", "int8")) == ArtifactSpec("qai_hub", "int8")
+
+
+def test_a_bare_onnx_target_is_compiled_and_played(tmp_path: Path, work: Work) -> None:
+    """A target that comes without an archive is one file."""
+    from core.conformance.converter import feeds, torch_model
+
+    runtime = QaiHub(QaiHubOptions("Samsung Galaxy S24", TargetRuntime.onnx, poll_s=0.01))
+    made = runtime.compile(onnx_artifact(tmp_path / "given"), work)
+    with runtime.open(of(made, work), torch_model, work) as session:
+        assert session.run(feeds(1))["y"].shape == (1, 3, 16, 16)
+
+
+def test_weights_beside_the_graph_are_sent_with_it(tmp_path: Path, work: Work) -> None:
+    """A graph of several files goes up whole, and comes back whole."""
+    from core.conformance.converter import feeds, torch_model
+
+    given = onnx_artifact(tmp_path / "given")
+    model = onnx.load(given.path)
+    onnx.save(
+        model, given.path, save_as_external_data=True, location="model.onnx.data", size_threshold=0
+    )
+    runtime = QaiHub(OPTIONS)
+    made = runtime.compile(artifact(tmp_path / "given", Path(given.path), "onnx", "fp32"), work)
+    assert (work.folder / "model.onnx.data").is_file()
+    with runtime.open(of(made, work), torch_model, work) as session:
+        assert session.run(feeds(1))["y"].shape == (1, 3, 16, 16)
+
+
+def test_a_graph_of_any_length_is_refused_before_it_is_sent(
+    tmp_path: Path, work: Work, cloud: Cloud
+) -> None:
+    """An NPU compiles for one length; the message says how to get a graph of one."""
+    given = onnx_artifact(tmp_path / "given")
+    model = onnx.load(given.path)
+    model.graph.input[0].type.tensor_type.shape.dim[3].dim_param = "width"
+    onnx.save(model, given.path)
+    with pytest.raises(StageError, match="`x` has no fixed length"):
+        QaiHub(OPTIONS).compile(given, work)
+    assert cloud.log == []
+
+
+@pytest.mark.parametrize(
+    ("name", "said"), [("model.onnx", "QNNExecutionProvider"), ("model.bin", "libQnnHtp.so"),
+                       ("model.tflite", "Interpreter")],
+)  # fmt: skip
+def test_how_to_load_follows_what_was_downloaded(tmp_path: Path, name: str, said: str) -> None:
+    """The lines in the bundle's README are those for the file that lies beside it."""
+    file = tmp_path / name
+    file.write_bytes(b"x")
+    lines = QaiHub(OPTIONS).how_to_load(artifact(tmp_path, file, "qai_hub", "fp16"))
+    assert said in lines
+    assert name in lines
+
+
+@pytest.mark.parametrize("option", ["job_mb", "poll_s", "time_limit_s"])
+def test_options_that_cannot_be_are_refused(option: str) -> None:
+    """They would fail in the cloud, or never."""
+    with pytest.raises(ValueError, match=f"`{option}`"):
+        QaiHubOptions(device="x", **{option: 0})
+
+
+def test_an_interface_survives_its_file(tmp_path: Path) -> None:
+    """What is written beside a model is read back as it was."""
+    interface = compiled.interface_of(Path(onnx_artifact(tmp_path / "given").path))
+    compiled.write(interface, tmp_path)
+    assert compiled.read(tmp_path) == interface

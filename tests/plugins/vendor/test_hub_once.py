@@ -1,0 +1,187 @@
+"""Nothing is uploaded, submitted or paid for twice."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from core import StageError
+from plugins.vendor.qai_hub.ledger import Entry, Ledger
+from tests.hub.cloud import TOKEN, Cloud
+from tests.plugins.vendor.conftest import User
+
+
+def same(ours: list[dict[str, object]], theirs: list[dict[str, object]]) -> bool:
+    return all(np.array_equal(a["y"], b["y"]) for a, b in zip(ours, theirs, strict=True))
+
+
+def test_a_second_run_uploads_and_submits_nothing(cloud: Cloud, user: User) -> None:
+    """Names follow from content, and ids are remembered; results are the same to the bit."""
+    first = user.played()
+    jobs, models, datasets = list(cloud.jobs), list(cloud.models), list(cloud.datasets)
+    assert same(user.played(), first)
+    assert (list(cloud.jobs), list(cloud.models)) == (jobs, models)
+    assert list(cloud.datasets) == datasets
+    assert cloud.names("compile") != cloud.names("inference")
+
+
+def test_what_was_compiled_there_is_not_uploaded(cloud: Cloud, user: User) -> None:
+    """The service made the model that the inference job runs; it is used where it is."""
+    user.played()
+    assert len(cloud.uploads("models")) == 1
+    assert cloud.uploads("models")[0].startswith("luthier-")
+
+
+def test_a_lost_ledger_is_found_again_by_name(cloud: Cloud, user: User) -> None:
+    """Uploads and jobs are looked for in the account before they are made anew."""
+    first = user.played()
+    jobs, sent = list(cloud.jobs), cloud.uploads("datasets")
+    shutil.rmtree(user.folder / "state")
+    assert same(user.played(), first)
+    assert list(cloud.jobs) == jobs
+    assert cloud.uploads("datasets") == sent
+
+
+def test_a_ledger_from_before_the_kill_finds_its_job(cloud: Cloud, user: User) -> None:
+    """An intent without an id is what a kill between submitting and writing leaves."""
+    user.compiled()
+    (file,) = (user.folder / "state").rglob("luthier-compile-*.json")
+    file.write_bytes(file.read_bytes().replace(b'"j2"', b'""'))
+    user.said.clear()
+    user.compiled()
+    assert len(cloud.jobs) == 1
+    assert "takes up job j2, submitted before" in user.said
+
+
+def test_a_failed_job_is_submitted_again_when_asked(cloud: Cloud, user: User) -> None:
+    """Failures are not kept: the next run tries once more, under a name that says so."""
+    cloud.faults.failing["compile"], cloud.faults.failures = ("bad luck", 0), 1
+    with pytest.raises(StageError, match="bad luck"):
+        user.compiled()
+    user.compiled()
+    first, second = cloud.names("compile")
+    assert second == f"{first}-2"
+    shutil.rmtree(user.folder / "state")
+    user.compiled()
+    assert len(cloud.names("compile")) == 2, "without a ledger the good one is found"
+
+
+def test_an_upload_that_was_not_finished_is_no_upload(cloud: Cloud, user: User) -> None:
+    """A model by the right name but without its file is not used."""
+    cloud.faults.cut_uploads = 10**9
+    with pytest.raises(StageError, match="was cut"):
+        user.compiled()
+    cloud.faults.cut_uploads = 0
+    user.compiled()
+    assert len(cloud.uploads("models")) == 1
+
+
+def test_expired_windows_are_sent_again_only_for_a_new_job(cloud: Cloud, user: User) -> None:
+    """The service keeps datasets for 30 days; a job that exists needs its windows no more."""
+    user.played()
+    for dataset in cloud.datasets.values():
+        dataset.about.expiration_time.seconds = int(time.time()) - 1
+    user.played()
+    assert len(cloud.uploads("datasets")) == len(cloud.names("inference")) == 1
+    user.played(profile=False)
+    assert len(cloud.uploads("datasets")) == len(cloud.names("inference")) == 2
+
+
+def test_results_that_are_gone_are_computed_again(cloud: Cloud, user: User) -> None:
+    """The job is known but its outputs are not: only then is it submitted anew."""
+    first = user.played()
+    cloud.datasets.clear()
+    assert same(user.played(), first)
+    assert len(cloud.names("inference")) == 2
+
+
+def test_a_job_that_the_service_deleted_is_submitted_again(cloud: Cloud, user: User) -> None:
+    """A remembered id that nobody knows any more is no dead end."""
+    user.compiled()
+    cloud.jobs.clear()
+    user.compiled()
+    assert len(cloud.jobs) == 1
+
+
+def test_two_runs_at_once_submit_one_job(cloud: Cloud, user: User) -> None:
+    """The second waits for the first to have an id, says so, and waits for the same job."""
+    user.options.time_limit_s = 60.0
+    cloud.faults.held_submits = 1
+    both = [threading.Thread(target=user.compiled) for _ in range(2)]
+    for run in both:
+        run.start()
+    deadline = time.monotonic() + 30
+    while not any("another run" in message for message in user.said):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    cloud.faults.resume.set()
+    for run in both:
+        run.join()
+    assert len(cloud.jobs) == 1
+    assert len(cloud.uploads("models")) == 1
+
+
+@pytest.mark.usefixtures("cloud")
+def test_windows_go_in_by_size(user: User) -> None:
+    """A session asks for as many windows as one job may hold, and at least one."""
+    from core.conformance.converter import torch_model
+    from plugins.runtime.qai_hub import QaiHub
+
+    compiled = user.compiled()
+    for megabytes, windows in ((1, 1_000_000 // 3072), (1000, 1_000_000_000 // 3072)):
+        user.options.job_mb = megabytes
+        session = QaiHub(user.options).open(compiled, torch_model, user.work())
+        assert session.at_once == windows
+        assert session.on_target is False, "no phone computes what a server here computes"
+        assert session.here is False
+        assert "stand-in for Samsung Galaxy S24" in session.device
+
+
+def test_the_device_tells_its_times_and_layers(cloud: Cloud, user: User) -> None:
+    """Per window, per layer, loading and memory, as the service measured them."""
+    from core.conformance.converter import feeds, torch_model
+    from plugins.runtime.qai_hub import QaiHub
+
+    compiled, work = user.compiled(), user.work()
+    session = QaiHub(user.options).open(compiled, torch_model, work)
+    list(session.run_many([feeds(1), feeds(2)], work.progress))
+    facts = session.facts
+    detail = next(job.inference_job for job in cloud.jobs.values() if job.HasField("inference_job"))
+    assert session.seconds == [detail.execution_time / 1e6] * 2
+    assert facts["peak_memory_mb"] == detail.execution_peak_memory.upper / 1e6
+    assert facts["profile_units"] == ["CPU"]
+    assert "Conv" in facts["profile_layer_types"]  # type: ignore[operator]  # a list
+    assert facts["profile_layer_count"] == facts["profile_unit_layers"][0]  # type: ignore[index]
+    assert facts["profile_first_load_ms"] > 0  # type: ignore[operator]  # a number
+    assert facts["jobs"] == [facts["job"]]
+
+
+def test_without_a_profile_none_is_asked_for(cloud: Cloud, user: User) -> None:
+    """It is another job: one with a profile does not answer for one without."""
+    user.played(profile=False)
+    user.played(profile=True)
+    inferences = [j.inference_job for j in cloud.jobs.values() if j.HasField("inference_job")]
+    profiled = [job.is_profiling_on for job in inferences]
+    assert profiled == [False, True]
+
+
+@pytest.mark.usefixtures("cloud")
+def test_the_token_lies_nowhere_on_disk(user: User) -> None:
+    """Neither the ledger nor an artifact holds it, nor anything else that a run writes."""
+    user.played()
+    files = [file for file in user.folder.rglob("*") if file.is_file()]
+    assert files
+    assert not [file for file in files if TOKEN.encode() in file.read_bytes()]
+
+
+def test_a_ledger_survives_damage(user: User) -> None:
+    """A file that cannot be read is an intent: what it knew is asked for again."""
+    ledger = Ledger(user.folder / "ledger")
+    ledger.write(Entry("a", "j1"))
+    (user.folder / "ledger" / "a.json").write_text("{")
+    assert ledger.read("a") == Entry("a")
+    assert Entry("a", attempt=3).submitted_as == "a-3"
