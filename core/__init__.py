@@ -20,6 +20,7 @@ from core.exchange import (
     Transform,
     Window,
     Work,
+    outside,
 )
 from core.hooks import hookimpl
 from core.kinds import (
@@ -92,5 +93,6 @@ __all__ = [
     "Work",
     "from_target",
     "hookimpl",
+    "outside",
 ]
 __version__ = "0.1.0"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Self
@@ -34,6 +34,7 @@ __all__ = [
     "Transform",
     "Window",
     "Work",
+    "outside",
 ]
 
 Split = Literal["calibration", "evaluation"]
@@ -109,6 +110,11 @@ class Calibration:
     feeds: Callable[[], Iterable[Tensors]]
 
 
+def outside(name: str) -> str:
+    """Return what a host graph calls a tensor of the signature, apart from one of the core's."""
+    return f"{name}.window"
+
+
 class Transform(ABC):
     """A dsp plugin bound to one model: the host's side of every window."""
 
@@ -119,6 +125,21 @@ class Transform(ABC):
     @abstractmethod
     def inverse(self, outputs: Tensors, remembered: Tensors) -> Tensors:
         """Map the core's outputs back to the outputs of the signature, of the window's length."""
+
+    def graphs(self, window: Mapping[str, int], folder: Path) -> Mapping[str, Path]:
+        """Write `forward` and `inverse` as ONNX models into `folder`, for windows of these lengths.
+
+        With them a device needs no code for the transform. `forward` takes the inputs of the
+        signature, each called `outside(name)`; it gives the core's inputs and what is remembered.
+        `inverse` takes the core's outputs and what is remembered, and gives the outputs of the
+        signature, called in the same way. Batch axes are as in the methods. Empty where there is
+        nothing to compute but the batch axis.
+        """
+        return {}
+
+    def about(self) -> Mapping[str, Fact]:
+        """Return what a person must know to compute the same without the graphs."""
+        return {}
 
 
 @dataclass(frozen=True)

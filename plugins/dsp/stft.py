@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from core import Dsp, Fact, ModelInfo, StageError, Transform, hookimpl
+from core import Dsp, Fact, ModelInfo, Signature, StageError, Transform, hookimpl, outside
 
 if TYPE_CHECKING:
     from core.values import Array, Tensors
@@ -51,7 +53,10 @@ class Stft(Dsp[StftOptions]):
         """Return the transform for a model that says `nfft`, `hop` and names in `dsp_facts`."""
         facts = _Facts.of(info)
         return _BoundStft(
-            facts, self.options.nyquist is Nyquist.keep, self.options.edges is Edges.whole
+            facts,
+            self.options.nyquist is Nyquist.keep,
+            self.options.edges is Edges.whole,
+            info.signature,
         )
 
 
@@ -100,6 +105,7 @@ class _BoundStft(Transform):
     facts: _Facts
     keep_nyquist: bool
     whole_edges: bool
+    signature: Signature
 
     def forward(self, window: Tensors) -> tuple[Tensors, Tensors]:
         """Map (channel, time) to `mix` (1, channel, time) and `mag` (1, 2·channel, bin, frame).
@@ -141,6 +147,55 @@ class _BoundStft(Transform):
         length = time.shape[-1]
         stems = waveform(spectrum, self.facts.nfft, length, self.whole_edges)
         return {self.facts.output: np.add(time, stems, dtype=np.float32)}
+
+    def graphs(self, window: Mapping[str, int], folder: Path) -> Mapping[str, Path]:
+        """Write both directions; without a window, or a number of channels, there is no graph."""
+        from plugins.dsp.spectral.forward_graph import write_forward
+        from plugins.dsp.spectral.inverse_graph import write_inverse
+        from plugins.dsp.spectral.layout import Layout
+
+        facts = self.facts
+        (wave,) = (spec for spec in self.signature.inputs if spec.name == facts.input)
+        (stems,) = (spec for spec in self.signature.outputs if spec.name == facts.output)
+        length, sizes = window.get(wave.axes[-1]), (wave.shape[0], stems.shape[0])
+        channels, count = (size if isinstance(size, int) else 0 for size in sizes)
+        if not (length and channels and count):
+            return {}
+        layout = Layout(
+            nfft=facts.nfft,
+            length=length,
+            channels=channels,
+            stems=count,
+            normalise=facts.normalise,
+            keep_nyquist=self.keep_nyquist,
+            whole_edges=self.whole_edges,
+            window=outside(facts.input),
+            result=outside(facts.output),
+            mix=facts.input,
+            mag=facts.spec_input,
+            time_out=facts.time_output,
+            spec_out=facts.spec_output,
+        )
+        return {
+            "forward": write_forward(folder / "pre.onnx", layout, EPSILON),
+            "inverse": write_inverse(folder / "post.onnx", layout),
+        }
+
+    def about(self) -> Mapping[str, Fact]:
+        """Return the window, the scale and what is divided by."""
+        return {
+            "nfft": self.facts.nfft,
+            "hop": self.facts.hop,
+            "window_function": "hann, periodic: 0.5 - 0.5 cos(2 pi n / nfft)",
+            "scale": "the FFT is divided by sqrt(nfft), the inverse multiplied by it",
+            "padding": "3/2 hop on both sides and up to whole hops on the right, by reflection",
+            "complex": "channels: real, imaginary of channel 0, real, imaginary of channel 1, ...",
+            "nyquist": "kept" if self.keep_nyquist else "dropped, zero on the way back",
+            "edges": "whole" if self.whole_edges else "demucs",
+            "normalisation": f"(x - mean) / ({EPSILON} + std), std of n - 1, per window and input"
+            if self.facts.normalise
+            else "none",
+        }
 
 
 def _normalised(x: Array) -> tuple[Array, Array, Array]:
