@@ -29,6 +29,7 @@ __all__ = [
     "Played",
     "Saved",
     "Session",
+    "Shipped",
     "Split",
     "TorchModel",
     "Transform",
@@ -103,6 +104,20 @@ class Saved:
 
 
 @dataclass(frozen=True)
+class Shipped:
+    """What a plugin adds to the bundle that goes to the device.
+
+    `facts` are for `metadata.json`. `sources` are files of a program that runs the bundle, by
+    their place in it: `core/bundle.py` says which, and what each must hold. `lines` are for the
+    README, by language: what such a program must link, or how to load the model by hand.
+    """
+
+    facts: Mapping[str, Fact] = field(default_factory=dict)
+    sources: Mapping[str, Path] = field(default_factory=dict)
+    lines: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Calibration:
     """A stream of calibration feeds that can be read again: `count` windows, made on the way."""
 
@@ -126,20 +141,16 @@ class Transform(ABC):
     def inverse(self, outputs: Tensors, remembered: Tensors) -> Tensors:
         """Map the core's outputs back to the outputs of the signature, of the window's length."""
 
-    def graphs(self, window: Mapping[str, int], folder: Path) -> Mapping[str, Path]:
+    def graphs(self, window: Mapping[str, int], folder: Path) -> Mapping[str, Path] | None:
         """Write `forward` and `inverse` as ONNX models into `folder`, for windows of these lengths.
 
         With them a device needs no code for the transform. `forward` takes the inputs of the
         signature, each called `outside(name)`; it gives the core's inputs and what is remembered.
         `inverse` takes the core's outputs and what is remembered, and gives the outputs of the
         signature, called in the same way. Batch axes are as in the methods. Empty where there is
-        nothing to compute but the batch axis.
+        nothing to compute but the batch axis, None where there are no such models.
         """
-        return {}
-
-    def about(self) -> Mapping[str, Fact]:
-        """Return what a person must know to compute the same without the graphs."""
-        return {}
+        return None
 
 
 @dataclass(frozen=True)

@@ -10,12 +10,15 @@ from typing import TYPE_CHECKING, Any
 from core import (
     Artifact,
     ArtifactSpec,
+    Fact,
     Library,
     Made,
+    ModelInfo,
     Notice,
     Progress,
     Runtime,
     Session,
+    Shipped,
     StageError,
     TorchModel,
     Work,
@@ -104,9 +107,13 @@ class Qnn(Runtime[QnnOptions]):
         """Open the compiled model on the emulator."""
         return Emulator(Path(artifact.path), work, self._device(), self._limits())
 
-    def how_to_load(self, artifact: Artifact) -> str:
-        """Return the lines that load the context on the phone."""
-        return _HOW_TO_LOAD.format(name=Path(artifact.path).name)
+    def ships(self, info: ModelInfo) -> Shipped:
+        """Return the code that opens the context binary on a phone, and what an app links."""
+        from plugins.runtime.htp.app import lines
+        from plugins.runtime.on_device import sources
+
+        facts: dict[str, Fact] = {"soc_model": self.options.soc_model, "htp_arch": self.options.htp_arch}
+        return Shipped(facts, sources(self.name), lines())
 
     def _device(self) -> HtpDevice:
         from plugins.runtime.htp.process import HtpDevice
@@ -179,17 +186,6 @@ def _told(progress: Progress, limit_s: float) -> Callable[[str, float], None]:
 def _stage_error(failure: Any) -> StageError:
     tail = [line for line in failure.log_tail.splitlines() if line.strip()]
     return StageError(failure.reason, failure.hint, *tail[-3:])
-
-
-_HOW_TO_LOAD = """\
-import onnxruntime as ort  # with Qualcomm's QNN execution provider, on the device
-
-options = ort.SessionOptions()
-session = ort.InferenceSession(
-    "{name}", options,
-    providers=["QNNExecutionProvider"], provider_options=[{{"backend_path": "libQnnHtp.so"}}],
-)
-"""
 
 
 @hookimpl
