@@ -41,10 +41,8 @@ def write_bundle(
 ) -> None:
     """Write the bundle of `shipped`, with what it was compiled from (`source`) as its fallback."""
     shutil.copytree(shipped.folder, bundle)
-    if source is not None and source.format != assembly.model.plan().format:
+    if source is not None:
         shutil.copytree(source.folder, bundle / "fallback")
-    else:
-        source = None
     info = shipped.info
     parts = {
         slot: plugin.ships(info)
@@ -138,10 +136,7 @@ def _graph(file: Path) -> dict[str, Any]:
 def _host_graphs(
     bundle: Path, assembly: Assembly, info: ModelInfo
 ) -> dict[str, dict[str, Any]] | None:
-    """Write the dsp's graphs and describe them; empty for a batch axis, None where there is none.
-
-    They go with a graph: who runs the model with PyTorch runs the dsp with Luthier.
-    """
+    """Write the dsp's graphs and describe them; empty for a batch axis, None without."""
     transform = assembly.dsp.bind(info)
     written = transform.graphs(assembly.chunker.window(), bundle)
     if written is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Sequence
 from math import prod
@@ -51,16 +52,18 @@ def _constants(about: dict[str, Any]) -> dict[str, Any] | None:
     Strings, numbers and shapes, by the name of the constant; every number of the chunker is there.
     """
     graphs, tensors = about["host_graphs"], about["tensors"]
-    first = graphs["forward"] if graphs else about["fallback"] or about["model"]
-    last = graphs["inverse"] if graphs else about["fallback"] or about["model"]
+    first = graphs["forward"] if graphs else about["model"]
+    last = graphs["inverse"] if graphs else about["model"]
     if not (len(tensors["inputs"]) == len(tensors["outputs"]) == 1 and "inputs" in first):
         return None
     (source,), (result,) = tensors["inputs"].values(), tensors["outputs"].values()
-    shapes = [
-        next(t["shape"] for t in graph[side] if t["name"] == name)
+    ends = [
+        next(tensor for tensor in graph[side] if tensor["name"] == name)
         for graph, side, name in ((first, "inputs", source), (last, "outputs", result))
     ]
-    if not all(isinstance(size, int) and size for shape in shapes for size in shape):
+    sizes = [size for tensor in ends for size in tensor["shape"]]
+    fixed = all(isinstance(size, int) and size > 0 for size in sizes)
+    if not fixed or {tensor["dtype"] for tensor in ends} != {"float32"}:
         return None
     return {
         "MODEL": about["model"]["file"],
@@ -69,8 +72,8 @@ def _constants(about: dict[str, Any]) -> dict[str, Any] | None:
         "INVERSE": graphs["inverse"]["file"] if graphs else "",
         "INPUT": source,
         "OUTPUT": result,
-        "INPUT_SHAPE": shapes[0],
-        "OUTPUT_SHAPE": shapes[1],
+        "INPUT_SHAPE": ends[0]["shape"],
+        "OUTPUT_SHAPE": ends[1]["shape"],
         **{
             name.upper(): value
             for name, value in about["chunking"].items()
@@ -83,7 +86,7 @@ def _cpp(constants: dict[str, Any]) -> str:
     lines = []
     for name, value in constants.items():
         if isinstance(value, str):
-            lines.append(f'inline constexpr const char* {name} = "{value}";')
+            lines.append(f"inline constexpr const char* {name} = {json.dumps(value)};")
         elif isinstance(value, list):
             shape = ", ".join(map(str, value))
             lines.append(f"inline const std::vector<int64_t> {name}{{{shape}}};  // {prod(value)}")
@@ -103,7 +106,8 @@ def _kotlin(constants: dict[str, Any]) -> str:
     lines = []
     for name, value in constants.items():
         if isinstance(value, str):
-            lines.append(f'const val {name} = "{value}"')
+            text = json.dumps(value).replace("$", "\\$")
+            lines.append(f"const val {name} = {text}")
         elif isinstance(value, list):
             lines.append(f"val {name} = longArrayOf({', '.join(map(str, value))})")
         elif isinstance(value, int):

@@ -88,7 +88,7 @@ def _shipped(plan: Plan, outcome: Outcome) -> tuple[Artifact, Artifact | None]:
     if "runtime" not in artifacts:
         return artifacts[str(artifacts["play"].facts["source"])], None
     (before, *_) = next(p.step.inputs for p in plan.steps if p.step.name == "runtime")
-    return artifacts["runtime"], artifacts[before]
+    return artifacts["runtime"], artifacts[before] if before != "model" else None
 
 
 def _record(

@@ -7,12 +7,11 @@ The formulas are those of `apply_model(split=True, shifts=0)` and `TensorChunk.p
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
 from core import (
     Chunker,
-    Fact,
     Joiner,
     ModelInfo,
     Shipped,
@@ -119,21 +118,10 @@ class OverlapAdd(Chunker[OverlapAddOptions]):
 
     def ships(self, info: ModelInfo) -> Shipped:
         """Return the numbers of the cut and the fade, and the code that does both."""
-        from plugins.chunker.on_device import last_axis, sources
+        from plugins.chunker.on_device import OVERLAP_ADD, last_axis, sources
 
         options = self.options
-        facts: dict[str, Fact] = {
-            "axis": options.axis,
-            "length": options.length,
-            "overlap": options.overlap,
-            "stride": options.stride,
-            "power": options.power,
-            "weight": "(min(i + 1, n - i) / ceil(n / 2)) ** power, 1e-30 or more, for sample i of n",
-            "join": "sum of weight * window, divided by the sum of the weights",
-            "starts": "0, stride, 2 * stride, ... below the length of the input",
-            "short_window": "its n samples lie behind (length - n) // 2 others, which the input "
-            "fills where it has samples and zeros where not; they weigh as the first n do",
-        }
+        facts = {**asdict(options), "stride": options.stride, **OVERLAP_ADD}
         plain = last_axis(options.axis, info.signature)
         return Shipped(facts, sources("overlap_add", *(["cpp", "kotlin"] if plain else [])))
 

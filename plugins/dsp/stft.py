@@ -65,17 +65,19 @@ class Stft(Dsp[StftOptions]):
         facts = Facts.of(info)
         keeps = self.options.nyquist is Nyquist.keep
         normalisation = f"(x - mean) / ({EPSILON} + std), std of n - 1, per window and input"
-        return Shipped({
-            "nfft": facts.nfft,
-            "hop": facts.hop,
-            "window_function": "hann, periodic: 0.5 - 0.5 cos(2 pi n / nfft)",
-            "scale": "the FFT is divided by sqrt(nfft), its inverse multiplied by it",
-            "padding": "3/2 hop on both sides, and up to whole hops on the right, by reflection",
-            "complex": "channels: real and imaginary part of channel 0, then of channel 1",
-            "nyquist": "kept" if keeps else "dropped, and zero on the way back",
-            "edges": self.options.edges.name,
-            "normalisation": normalisation if facts.normalise else "none",
-        })
+        return Shipped(
+            {
+                "nfft": facts.nfft,
+                "hop": facts.hop,
+                "window_function": "hann, periodic: 0.5 - 0.5 cos(2 pi n / nfft)",
+                "scale": "the FFT is divided by sqrt(nfft), its inverse multiplied by it",
+                "padding": "by reflection: 3/2 hop on both sides, then up to whole hops",
+                "complex": "channels: real and imaginary part of channel 0, then of channel 1",
+                "nyquist": "kept" if keeps else "dropped, and zero on the way back",
+                "edges": self.options.edges.name,
+                "normalisation": normalisation if facts.normalise else "none",
+            }
+        )
 
 
 @dataclass(frozen=True)

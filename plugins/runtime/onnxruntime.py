@@ -141,8 +141,9 @@ class OnnxRuntime(Runtime[OnnxRuntimeOptions]):
 
         from plugins.runtime.on_device import sources
 
-        gradle = f'implementation("com.microsoft.onnxruntime:onnxruntime-android:{version("onnxruntime")}")'
-        return Shipped(sources=sources(self.name), lines={"gradle": gradle})
+        library = f"com.microsoft.onnxruntime:onnxruntime-android:{version('onnxruntime')}"
+        gradle = f'dependencies {{ implementation("{library}") }}\n'
+        return Shipped(sources=sources(self.name), lines={"kotlin": gradle})
 
 
 @hookimpl

@@ -109,10 +109,14 @@ class Qnn(Runtime[QnnOptions]):
 
     def ships(self, info: ModelInfo) -> Shipped:
         """Return the code that opens the context binary on a phone, and what an app links."""
-        from plugins.runtime.htp.app import lines
+        from plugins.runtime.htp.app import lines, qnn_version
         from plugins.runtime.on_device import sources
 
-        facts: dict[str, Fact] = {"soc_model": self.options.soc_model, "htp_arch": self.options.htp_arch}
+        facts: dict[str, Fact] = {
+            "soc_model": self.options.soc_model,
+            "htp_arch": self.options.htp_arch,
+            "qnn_version": qnn_version(),
+        }
         return Shipped(facts, sources(self.name), lines())
 
     def _device(self) -> HtpDevice:

@@ -11,7 +11,16 @@ from pathlib import Path
 
 from core import Signature
 
-__all__ = ["last_axis", "sources"]
+__all__ = ["OVERLAP_ADD", "last_axis", "sources"]
+
+#: What `overlap_add` does with the numbers of its options, in words for `metadata.json`.
+OVERLAP_ADD = {
+    "starts": "0, stride, 2 * stride, ... below the length of the input",
+    "weight": "max(1e-30, (min(i + 1, n - i) / ceil(n / 2)) ** power) for sample i of n",
+    "join": "the sum of weight * window, divided by the sum of the weights",
+    "short_window": "its n samples lie behind (length - n) // 2 others, which the input fills "
+    "where it has samples and zeros where not; they weigh as the first n of a window do",
+}
 
 
 def sources(chunker: str, *languages: str) -> Mapping[str, Path]:

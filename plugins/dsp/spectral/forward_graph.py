@@ -43,10 +43,8 @@ def _spectrum(nodes: Nodes, layout: Layout) -> str:
     zeros, reflected = paddings(layout.length, layout.hop)
     padded = nodes.pad(layout.window, 2, 1, zeros, "constant")
     padded = nodes.pad(padded, 2, 1, reflected, "reflect")
-    hops = nodes.reshape(
-        padded, layout.channels, frames + 3, layout.hop_rows, split.columns
-    )
-    # Turned before the hops are laid side by side as frames, where every sample is there four times.
+    hops = nodes.reshape(padded, layout.channels, frames + 3, layout.hop_rows, split.columns)
+    # Turned before they become frames, which hold every sample four times.
     hops = nodes.add("Transpose", hops, perm=[0, 1, 3, 2])
     parts = [nodes.cut(hops, 1, part, part + frames) for part in range(4)]
     hann = hann_window(layout.nfft) / np.float32(math.sqrt(layout.nfft))
@@ -74,9 +72,7 @@ def _spectrum(nodes: Nodes, layout: Layout) -> str:
 def twiddled(nodes: Nodes, real: str, imaginary: str, by_real: str, by_imaginary: str) -> list[str]:
     """Return a complex product, real and imaginary."""
     return [
-        nodes.add(
-            operator, nodes.add("Mul", real, by_one), nodes.add("Mul", imaginary, by_other)
-        )
+        nodes.add(operator, nodes.add("Mul", real, by_one), nodes.add("Mul", imaginary, by_other))
         for operator, by_one, by_other in (
             ("Sub", by_real, by_imaginary),
             ("Add", by_imaginary, by_real),
@@ -84,9 +80,7 @@ def twiddled(nodes: Nodes, real: str, imaginary: str, by_real: str, by_imaginary
     ]
 
 
-def _normalise(
-    nodes: Nodes, x: str, count: int, epsilon: float, kind: str, name: str
-) -> None:
+def _normalise(nodes: Nodes, x: str, count: int, epsilon: float, kind: str, name: str) -> None:
     """Write (x - mean) / (epsilon + std) to `name`, and both numbers beside it.
 
     Sums are taken in float64, as in `Transform.forward`.

@@ -14,6 +14,9 @@ from plugins.dsp.spectral.nodes import Nodes
 
 __all__ = ["write_inverse"]
 
+#: Hops at the start, and at the end, that fewer frames reach over than the four of the others.
+_ENDS = 3
+
 
 def write_inverse(path: Path, layout: Layout) -> Path:
     """Write what `Transform.inverse` computes."""
@@ -45,9 +48,7 @@ def _waveform(nodes: Nodes, layout: Layout) -> str:
 def _frames(nodes: Nodes, layout: Layout) -> str:
     """Return the windowed frames (stem · channel, frame, b, a)."""
     split, signals = layout.factors, layout.stems * layout.channels
-    spectrum = nodes.reshape(
-        _weighted(nodes, layout), signals, 2, layout.bins, layout.frames
-    )
+    spectrum = nodes.reshape(_weighted(nodes, layout), signals, 2, layout.bins, layout.frames)
     missing = split.bands * split.rows - layout.bins
     spectrum = nodes.pad(spectrum, 4, 2, (0, missing), "constant")
     bands = nodes.reshape(
@@ -93,14 +94,19 @@ def _overlapped(nodes: Nodes, layout: Layout, frames: str) -> str:
 def _levels(nodes: Nodes, layout: Layout) -> str:
     """Return one over the sum of the squared windows, per hop or one for all.
 
-    With whole edges only the first and last three hops differ, so the graph holds seven at most.
+    With whole edges only the hops at either end differ, so the graph holds one of the others.
     """
     hann = hann_window(layout.nfft)
     rows = envelope(hann, layout.hop, layout.frames, layout.whole_edges)
-    levels = layout.transposed(1 / rows)
-    if len(levels) <= 7:
+    levels = layout.transposed(np.float32(1) / rows)
+    if len(levels) <= 2 * _ENDS + 1:
         return nodes.constant("levels", levels)
-    middle = nodes.constant("levels inside", levels[3:4])
-    ends = nodes.constant("levels at first", levels[:3]), nodes.constant("levels at last", levels[-3:])
-    shape = (len(levels) - 6, *levels.shape[1:])
-    return nodes.add("Concat", ends[0], nodes.add("Expand", middle, nodes.whole(*shape)), ends[1], axis=0)
+    middle = nodes.constant("levels inside", levels[_ENDS : _ENDS + 1])
+    ends = (
+        nodes.constant("levels at first", levels[:_ENDS]),
+        nodes.constant("levels at last", levels[-_ENDS:]),
+    )
+    shape = (len(levels) - 2 * _ENDS, *levels.shape[1:])
+    return nodes.add(
+        "Concat", ends[0], nodes.add("Expand", middle, nodes.whole(*shape)), ends[1], axis=0
+    )

@@ -23,7 +23,9 @@ def play(inputs: Arrays, metadata: dict, run: Callable[[Arrays], Arrays]) -> Arr
     for start in range(0, total, chunking["stride"]):
         stop = min(start + length, total)
         before = (length - (stop - start)) // 2
-        pieces = {name: piece(a, cut.get(name), start - before, length) for name, a in inputs.items()}
+        pieces = {
+            name: piece(a, cut.get(name), start - before, length) for name, a in inputs.items()
+        }
         for name, array in run(pieces).items():
             output = np.moveaxis(array, of[name], -1)
             scaled = output.shape[-1]

@@ -52,11 +52,19 @@ def write(folder: Path, outputs: dict[str, np.ndarray], metadata: dict) -> None:
     for spec in metadata["signature"]["outputs"]:
         array, rate = outputs[spec["name"]], round(spec["rates"]["time"])
         axis, labels = next(iter(spec["labels"].items()), (None, []))
-        tracks = dict(zip(labels, np.moveaxis(array, spec["axes"].index(axis), 0), strict=True)) if labels else {spec["name"]: array}
+        tracks = (
+            dict(zip(labels, np.moveaxis(array, spec["axes"].index(axis), 0), strict=True))
+            if labels
+            else {spec["name"]: array}
+        )
         for label, track in tracks.items():
             body = np.ascontiguousarray(track.T, "<f4").tobytes()
             channels = track.shape[0]
-            head = struct.pack("<HHIIHH", FLOAT, channels, rate, rate * channels * 4, channels * 4, 32)
-            riff = b"WAVEfmt " + struct.pack("<I", 16) + head + b"data" + struct.pack("<I", len(body))
+            head = struct.pack(
+                "<HHIIHH", FLOAT, channels, rate, rate * channels * 4, channels * 4, 32
+            )
+            riff = (
+                b"WAVEfmt " + struct.pack("<I", 16) + head + b"data" + struct.pack("<I", len(body))
+            )
             size = struct.pack("<I", len(riff) + len(body))
             (folder / f"{label}.wav").write_bytes(b"RIFF" + size + riff + body)

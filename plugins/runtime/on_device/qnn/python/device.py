@@ -28,5 +28,7 @@ def on_npu(file: str) -> onnxruntime.InferenceSession:
         onnxruntime.register_execution_provider_library(NAME, onnxruntime_qnn.get_library_path())
     devices = [device for device in onnxruntime.get_ep_devices() if device.ep_name == NAME]
     options = onnxruntime.SessionOptions()
-    options.add_provider_for_devices(devices[:1], {"backend_path": onnxruntime_qnn.get_qnn_htp_path()})
+    options.add_provider_for_devices(
+        devices[:1], {"backend_path": onnxruntime_qnn.get_qnn_htp_path()}
+    )
     return onnxruntime.InferenceSession(file, options)
