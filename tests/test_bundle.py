@@ -172,7 +172,7 @@ def test_the_cpp_of_the_bundle_separates_as_luthier_does(int8: Path, tmp_path: P
 
 
 def library_of_onnxruntime(folder: Path) -> Path:
-    """Return a folder in which the library of the installed package has the names that linkers want."""
+    """Return a folder where the installed library has the names that linkers want."""
     package = importlib.util.find_spec("onnxruntime")
     assert package is not None
     assert package.origin is not None
