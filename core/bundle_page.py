@@ -47,7 +47,8 @@ _MORE = {
     "cpp": "Or as a command, on raw floats:\n\n```sh\n"
     "g++ -std=c++17 -O2 -I cpp -I $ONNXRUNTIME/include cpp/run.cpp "
     "-L $ONNXRUNTIME/lib -lonnxruntime -o run\n./run . input.f32 output.f32\n```",
-    "kotlin": "`input` and `result` lie in memory as in C++.",
+    "kotlin": "`input` and `result` lie in memory as in C++. Models are opened by path: copy the "
+    "bundle out of the assets first, to `filesDir` say.",
 }
 
 
