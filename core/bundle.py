@@ -151,16 +151,13 @@ def _tensors(
     info: ModelInfo, graphs: dict[str, dict[str, Any]] | None
 ) -> dict[str, dict[str, str]] | None:
     """Return what a program calls the signature's inputs and outputs; None without the dsp."""
-    sides = {
-        "inputs": (info.signature.inputs, info.core_inputs),
-        "outputs": (info.signature.outputs, info.core_outputs),
-    }
     if graphs is None:
         return None
-    return {
-        side: {
-            spec.name: outside(spec.name) if graphs else core
-            for spec, core in zip(specs, names, strict=not graphs)
-        }
-        for side, (specs, names) in sides.items()
-    }
+    named = {}
+    for side, specs, core in (
+        ("inputs", info.signature.inputs, info.core_inputs),
+        ("outputs", info.signature.outputs, info.core_outputs),
+    ):
+        own = [spec.name for spec in specs]
+        named[side] = dict(zip(own, map(outside, own) if graphs else core, strict=True))
+    return named

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Sequence
-from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +64,13 @@ def _constants(about: dict[str, Any]) -> dict[str, Any] | None:
     fixed = all(isinstance(size, int) and size > 0 for size in sizes)
     if not fixed or {tensor["dtype"] for tensor in ends} != {"float32"}:
         return None
+    numbers = {
+        name.upper(): value
+        for name, value in about["chunking"].items()
+        if isinstance(value, int | float) and not isinstance(value, bool) and name.isidentifier()
+    }
     return {
+        **numbers,
         "MODEL": about["model"]["file"],
         "FALLBACK": about["fallback"]["file"] if about["fallback"] else "",
         "FORWARD": graphs["forward"]["file"] if graphs else "",
@@ -74,11 +79,6 @@ def _constants(about: dict[str, Any]) -> dict[str, Any] | None:
         "OUTPUT": result,
         "INPUT_SHAPE": ends[0]["shape"],
         "OUTPUT_SHAPE": ends[1]["shape"],
-        **{
-            name.upper(): value
-            for name, value in about["chunking"].items()
-            if isinstance(value, int | float) and not isinstance(value, bool)
-        },
     }
 
 
@@ -89,7 +89,7 @@ def _cpp(constants: dict[str, Any]) -> str:
             lines.append(f"inline constexpr const char* {name} = {json.dumps(value)};")
         elif isinstance(value, list):
             shape = ", ".join(map(str, value))
-            lines.append(f"inline const std::vector<int64_t> {name}{{{shape}}};  // {prod(value)}")
+            lines.append(f"inline const std::vector<int64_t> {name}{{{shape}}};")
         elif isinstance(value, int):
             lines.append(f"inline constexpr int64_t {name} = {value};")
         else:
