@@ -6,7 +6,7 @@ import os
 # are imported (its Privacy.md; measured on 1.31.1: neither files nor connections with it).
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
-from core.errors import InputError, LuthierError, StageError
+from core.errors import DoesNotFitError, InputError, LuthierError, StageError
 from core.exchange import (
     Calibration,
     Joiner,
@@ -59,6 +59,7 @@ __all__ = [
     "Calibration",
     "Chunker",
     "Dataset",
+    "DoesNotFitError",
     "Dsp",
     "Evaluator",
     "Exporter",

@@ -9,14 +9,15 @@ recipe=path/to/mine.yaml    ->  recipe=mine, and the file is read
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+import shlex
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from core.config import PLURAL, SLOTS, check_once, group_of
 from core.errors import ConfigError
-from core.recipes import name_of
+from core.recipes import Recipe, name_of
 
-__all__ = ["is_sweep", "rewrite"]
+__all__ = ["command", "is_sweep", "rewrite"]
 
 #: The flags that ask for several runs.
 SWEEP = ("-m", "--multirun")
@@ -35,6 +36,16 @@ def rewrite(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     # Hydra's parser takes no overrides on both sides of a flag.
     ordered = sorted(arguments, key=lambda argument: argument not in SWEEP)
     return [_rewritten(argument, files, sweep=sweep) for argument in ordered], files
+
+
+def command(overrides: Sequence[str], recipes: Mapping[str, Recipe]) -> str:
+    """Return a line that a person can type again, for the overrides that Hydra composed from."""
+    words = list(overrides)
+    for index, word in enumerate(words):
+        key, _, name = word.partition("=")
+        if key == "recipe" and name in recipes and recipes[name].given:
+            words[index] = f"recipe={recipes[name].file}"
+    return shlex.join(["python", "-m", "core", *words])
 
 
 def _rewritten(argument: str, files: list[str], *, sweep: bool) -> str:

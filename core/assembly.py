@@ -15,7 +15,7 @@ from core.errors import ConfigError, did_you_mean
 from core.registry import Registry
 from core.values import Target
 
-__all__ = ["Assembly", "assemble", "target_of"]
+__all__ = ["Assembly", "assemble", "checked", "target_of"]
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def assemble(cfg: DictConfig, registry: Registry, recipe: str, recipes: Sequence
         title=cfg.title,
         target=target_of(cfg),
         precision=precision,
-        measure=_measure(cfg),
+        measure=cast("Measure", checked(cfg, "measure")),
         **made,
     )
 
@@ -81,11 +81,12 @@ def _check_keys(cfg: DictConfig) -> None:
             )
 
 
-def _measure(cfg: DictConfig) -> Measure:
+def checked(cfg: DictConfig, key: str) -> object:
+    """Return the object that a key of the config stands for; raises ConfigError for bad values."""
     try:
-        return cast("Measure", OmegaConf.to_object(cfg.measure))
+        return OmegaConf.to_object(cfg[key])
     except ValueError as error:
-        raise ConfigError(str(error), "at: measure") from error
+        raise ConfigError(str(error), f"at: {key}") from error
 
 
 def _slot(cfg: DictConfig, registry: Registry, slot: str) -> Any:

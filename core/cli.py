@@ -122,10 +122,14 @@ def _run(
         from core.doctor import examine
 
         examine(registry)
+    elif cfg.mode is Mode.fit:
+        from core.longest import run as search
+
+        search(cfg, registry, recipe, recipes)
     else:
         from core.job import run
 
-        run(cfg, registry, recipe, list(recipes))
+        run(cfg, registry, recipe, recipes)
 
 
 def _told(error: Exception, registry: Registry | None) -> LuthierError:

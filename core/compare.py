@@ -115,7 +115,7 @@ def _budget(bench: Bench, step: Step, runtime: Runtime[Any]) -> Step:
         f"compare {step.name} with FP32 PyTorch",
         f"runtime `{runtime.name}`",
         _names(step.name, "sample", "model"),
-        {"stage": material.of_plugin(runtime), "dsp": bench.depends_on_windows["dsp"]},
+        {**bench.depends_on_runtime(runtime), "dsp": bench.depends_on_windows["dsp"]},
         run,
     )
 
@@ -158,7 +158,7 @@ def _probe(bench: Bench, compiled: str, source: str) -> Step:
         f"runtime `{runtime.name}`",
         _names(compiled, source, "sample", "model"),
         {
-            "stage": material.of_plugin(runtime),
+            **bench.depends_on_runtime(runtime),
             "host": material.of_plugin(host),
             "windows": assembly.measure.probe_windows,
             "dsp": bench.depends_on_windows["dsp"],

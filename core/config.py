@@ -13,6 +13,7 @@ from core.values import Target
 __all__ = [
     "PLURAL",
     "SLOTS",
+    "Fit",
     "Measure",
     "Mode",
     "Settings",
@@ -44,6 +45,7 @@ class Mode(Enum):
 
     run = "run"
     plan = "plan"
+    fit = "fit"
     list = "list"
     doctor = "doctor"
 
@@ -65,6 +67,34 @@ class Measure:
 
 
 @dataclass
+class Fit:
+    """What `mode=fit` looks for: the longest window that compiles, at each precision."""
+
+    precisions: list[str] = field(default_factory=list)
+    """The precisions to look at; empty for all of the target's, or the one on the command line."""
+    axis: str | None = None
+    """The axis whose window is made longer; null where the chunker cuts only one."""
+    shortest: int | None = None
+    """The shortest window of interest, in samples along the axis; null for one step."""
+    longest: int | None = None
+    """The longest window of interest; null for what the model was trained on."""
+    step: int = 1
+    """Windows are multiples of this; what lies between two ends goes up to the next one."""
+    calibration_windows: int | None = 2
+    """Windows that a quantizer sees: they decide on ranges, not on what fits. null for as many as
+    in a run, so that the two share what they made."""
+
+    def __post_init__(self) -> None:
+        """Refuse what leaves nothing to look for."""
+        for name in ("shortest", "longest", "step", "calibration_windows"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"`{name}` is {value}; give 1 or more")
+        if self.shortest and self.longest and self.shortest > self.longest:
+            raise ValueError(f"`shortest` {self.shortest} is above `longest` {self.longest}")
+
+
+@dataclass
 class Settings:
     """The top level of the config: what is no plugin."""
 
@@ -74,6 +104,7 @@ class Settings:
     output: str = "outputs"
     store: str | None = None
     measure: Measure = field(default_factory=Measure)
+    fit: Fit = field(default_factory=Fit)
     precision: Any = field(default_factory=dict)
     target: Target = field(default_factory=Target)
     model: Any = None

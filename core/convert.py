@@ -71,6 +71,8 @@ def _convert(bench: Bench, link: Link, before: Step) -> Step:
     if isinstance(plugin, Exporter):
         title = "export"
         depends |= bench.depends_on_windows
+        # The weights do not tell how the module is written down, nor by which code it is opened.
+        depends["model"] = material.of_plugin(bench.assembly.model)
 
         def run(inputs: Inputs, work: Work) -> Made:
             return plugin.run(bench.open(inputs["model"]), example(bench, inputs["model"]), work)
@@ -90,6 +92,8 @@ def _convert(bench: Bench, link: Link, before: Step) -> Step:
                 **material.of_plugin(dataset),
                 "items": list(dataset.identity("calibration")),
             }
+            if wanted_windows(bench, plugin) < plugin.calibration_windows:
+                depends["calibration"]["windows"] = wanted_windows(bench, plugin)
 
         def run(inputs: Inputs, work: Work) -> Made:
             return plugin.run(inputs[before.name], calibration(bench, inputs["model"]), work)
@@ -129,6 +133,12 @@ def example(bench: Bench, model: Artifact) -> Tensors:
     return bench.transform(model).forward(inputs)[0]
 
 
+def wanted_windows(bench: Bench, quantizer: Quantizer[Any]) -> int:
+    """Return how many windows of calibration data a quantizer gets at most."""
+    wanted, most = quantizer.calibration_windows, bench.calibration_windows
+    return wanted if most is None else min(wanted, most)
+
+
 def calibration(bench: Bench, model: Artifact) -> Calibration:
     """Return the stream of calibration feeds that the quantizer asked for."""
     from core.play import checked_items, spread
@@ -138,7 +148,7 @@ def calibration(bench: Bench, model: Artifact) -> Calibration:
     if dataset is None or quantizer is None or quantizer.calibration_windows == 0:
         return Calibration(0, lambda: ())
     signature = model.info.signature
-    wanted = quantizer.calibration_windows
+    wanted = wanted_windows(bench, quantizer)
     per_item = -(-wanted // max(1, len(dataset.identity("calibration"))))
 
     def feeds() -> Iterator[Tensors]:

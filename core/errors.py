@@ -7,6 +7,7 @@
     ├── MissingLibraryError      exit 2   a plugin whose library is not installed
     ├── InputError               exit 1   audio, images or checkpoints that cannot be read
     ├── StageError               exit 1   a stage that failed while it ran
+    │   └── DoesNotFitError      exit 1   a graph that a device, or a limit, has no room for
     └── StoreError               exit 1   the store or the run folder cannot be written
 
 Messages follow one shape: a first line in lower case with names in backticks, then indented
@@ -20,6 +21,7 @@ from collections.abc import Iterable
 
 __all__ = [
     "ConfigError",
+    "DoesNotFitError",
     "InputError",
     "LuthierError",
     "MisfitError",
@@ -72,6 +74,23 @@ class InputError(LuthierError):
 
 class StageError(LuthierError):
     """A stage that failed while it ran."""
+
+
+class DoesNotFitError(StageError):
+    """A graph that a device, or a limit set for its compiler, has no room for.
+
+    Unlike other failures this is a verdict, which the store may keep (`core/verdict.py`). `cause`
+    names in a word or two what ran out. `lasting` is false where the same compiler with the same
+    limits may well say otherwise next time: the system killed it, say. `seconds` and
+    `peak_memory_mb` are what the attempt took; the run fills them in.
+    """
+
+    def __init__(self, what: str, *lines: str, cause: str, lasting: bool = True) -> None:
+        super().__init__(what, *lines)
+        self.cause = cause
+        self.lasting = lasting
+        self.seconds = 0.0
+        self.peak_memory_mb = 0.0
 
 
 class StoreError(LuthierError):

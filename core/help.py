@@ -26,15 +26,17 @@ examples
   python -m core recipe=s24_int8 mode=plan                what would run, and why
   python -m core recipe=s24_int8 chunker.length=88200     change an option of a stage
   python -m core -m recipe=s24_int8 precision=int8,w8a16  try several, one run each
+  python -m core recipe=s24_fit target=s25                what fits another phone
 
 modes
   mode=run      the default: run the recipe, write stems, bundle and report
   mode=plan     every step with its input, output and cache state; nothing runs
+  mode=fit      the longest window that compiles for the target, at each precision
   mode=list     every recipe, target and plugin
   mode=doctor   what works on this machine, and what to install for the rest
 
 more
-  precision=fp32|fp16|int8|w8a16    model.weights=pretrained|bundled|random|FILE
+  precision=fp32|fp16|int8|a8w8|w8a16    model.weights=pretrained|bundled|random|FILE
   output=FOLDER  store=FOLDER       --cfg job shows every option with its value
   hydra.verbose=true                shows the trace behind an error
 """

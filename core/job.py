@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
 
 import pluggy
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from core import folder
+from core import folder, verdict
+from core.arguments import command
 from core.assembly import assemble
 from core.bundle import write_bundle
 from core.config import Mode
 from core.doctor import machine, versions
-from core.errors import PluginError
+from core.errors import DoesNotFitError, PluginError
 from core.exchange import Saved
 from core.plan import Plan, make_plan
+from core.recipes import Recipe
 from core.record import BudgetLine, RunRecord
 from core.registry import Registry
 from core.run import Outcome, execute
@@ -29,9 +32,9 @@ from core.whole import place_saved, read_metrics
 __all__ = ["run"]
 
 
-def run(cfg: DictConfig, registry: Registry, recipe: str, recipes: Sequence[str]) -> None:
+def run(cfg: DictConfig, registry: Registry, recipe: str, recipes: Mapping[str, Recipe]) -> None:
     """Plan the job and, unless `mode=plan`, execute it."""
-    assembly = assemble(cfg, registry, recipe, recipes)
+    assembly = assemble(cfg, registry, recipe, list(recipes))
     store = open_store(cfg.store)
     plan = make_plan(assembly, registry, store)
     if cfg.mode is Mode.plan:
@@ -43,6 +46,12 @@ def run(cfg: DictConfig, registry: Registry, recipe: str, recipes: Sequence[str]
         registry.manager.register(reporter, name=f"reporter:{reporter.name}")
     try:
         _run(cfg, registry, plan, store)
+    except DoesNotFitError as error:
+        verdict.keep(store, assembly, verdict.refused(assembly, error))
+        given = HydraConfig.get().overrides.task
+        others = [word for word in given if not word.startswith(("mode=", "chunker."))]
+        search = command([*others, "mode=fit"], recipes)
+        raise verdict.advised(error, assembly, store, search) from error
     finally:
         registry.manager.hook.luthier_run_ended()
         for reporter in assembly.reporter:
@@ -57,6 +66,9 @@ def _run(cfg: DictConfig, registry: Registry, plan: Plan, store: Store) -> None:
     # Made before the first step, so that a place that cannot be written is found out at once.
     with folder.new_folder(Path(cfg.output), assembly.recipe) as place:
         outcome = execute(plan, store, hook)
+        if "runtime" in outcome.artifacts:
+            compiled = verdict.compiled(assembly, outcome.artifacts["runtime"])
+            verdict.keep(store, assembly, compiled)
         partial = place.partial
         saved = place_saved(outcome.artifacts["save"], partial)
         text = folder.lock(config, outcome.artifacts["model"], versions())

@@ -255,15 +255,17 @@ class Runtime(Converter[OptionsT]):
     `compiles` says that `compile` makes a new artifact. `plays` says that a session is fast enough
     for whole inputs; where it is not (an emulator, a queue), the run probes a few windows with it
     and plays the whole with the recipe's `host` runtime. An empty `precisions` means any.
+    `columns` heads the facts that a table of compiled artifacts shows (`_bytes`, `_s`: units).
     """
 
     kind = "runtime"
     compiles: ClassVar[bool] = False
     plays: ClassVar[bool] = True
     precisions: ClassVar[frozenset[str]] = frozenset()
+    columns: ClassVar[Mapping[str, str]] = {}
 
     def compile(self, artifact: Artifact, work: Work) -> Made:
-        """Compile for the device; only called when the class says that it `compiles`."""
+        """Compile for the device, where the class says that it `compiles`; or DoesNotFitError."""
         raise TypeError(f"runtime `{self.name}` does not compile")
 
     @abstractmethod

@@ -13,7 +13,7 @@ from core.store import Store
 from core.values import Artifact
 from core.whole import lay_out
 
-__all__ = ["Plan", "Planned", "make_plan"]
+__all__ = ["Plan", "Planned", "looked_up", "make_plan"]
 
 
 @dataclass(frozen=True)
@@ -48,9 +48,14 @@ def make_plan(assembly: Assembly, registry: Registry, store: Store) -> Plan:
     """Prove that the recipe's stages fit, and look every step up in the store."""
     check(assembly, registry)
     bench = Bench(assembly)
+    return looked_up(bench, lay_out(bench), store)
+
+
+def looked_up(bench: Bench, steps: Sequence[Step], store: Store) -> Plan:
+    """Return a plan of `steps`, with what the store has of them."""
     known: dict[str, Artifact] = {}
     planned = []
-    for step in lay_out(bench):
+    for step in steps:
         unknown = [name for name in step.inputs if name not in known]
         if unknown:
             planned.append(Planned(step, None, f"after {unknown[0]}"))
@@ -61,4 +66,4 @@ def make_plan(assembly: Assembly, registry: Registry, store: Store) -> Plan:
             known[step.name] = artifact
         why = "" if artifact is not None else store.why_absent(step.name, material)
         planned.append(Planned(step, artifact, why))
-    return Plan(assembly, bench, planned)
+    return Plan(bench.assembly, bench, planned)

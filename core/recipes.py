@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,7 @@ OWN = "_"
 class Recipe:
     """A recipe file: its name, its one line, its content as Hydra takes it, and its own choices.
 
-    `choices` are keyed by group and name.
+    `choices` are keyed by group and name. `given` marks one that was named by its path.
     """
 
     name: str
@@ -43,6 +43,7 @@ class Recipe:
     file: Path
     node: dict[str, Any]
     choices: dict[tuple[str, str], dict[str, Any]]
+    given: bool = False
 
 
 def name_of(file: Path) -> str:
@@ -64,7 +65,8 @@ def read_recipes(folders: Iterable[Path], given: Iterable[str] = ()) -> dict[str
                 f"two recipes are named `{name}`", f"{recipes[name].file}", f"{file}", "rename one"
             )
         recipes[name] = _bridge(name, file)
-    return recipes | {name_of(Path(f)): _bridge(name_of(Path(f)), Path(f)) for f in given}
+    named = (_bridge(name_of(Path(f)), Path(f)) for f in given)
+    return recipes | {recipe.name: replace(recipe, given=True) for recipe in named}
 
 
 def _bridge(name: str, file: Path) -> Recipe:

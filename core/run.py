@@ -11,7 +11,7 @@ from typing import Any
 import pluggy
 from safetensors import SafetensorError
 
-from core.errors import LuthierError, StageError
+from core.errors import DoesNotFitError, LuthierError, StageError
 from core.exchange import Made, Work
 from core.material import folder_digest
 from core.measure import peak_memory
@@ -78,8 +78,12 @@ def _step(step: Step, made: Inputs, store: Store, hook: pluggy.HookRelay) -> tup
         if kept is not None:
             return kept, False
         started, when = time.perf_counter(), datetime.now(UTC)
-        with peak_memory() as peak:
-            result = _run(step, made, Work(folder, Progress(tell)))
+        try:
+            with peak_memory() as peak:
+                result = _run(step, made, Work(folder, Progress(tell)))
+        except DoesNotFitError as error:
+            error.seconds, error.peak_memory_mb = time.perf_counter() - started, peak.mb
+            raise
         artifact = replace(
             _artifact(step, made, result, folder.as_posix()),
             made_at=when.isoformat(timespec="seconds"),

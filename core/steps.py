@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from core import material
 from core.assembly import Assembly
 from core.exchange import Made, TorchModel, Transform, Work
-from core.kinds import Plugin
+from core.kinds import Plugin, Runtime
 from core.values import Artifact, ArtifactSpec, Item
 
 if TYPE_CHECKING:
@@ -55,10 +55,13 @@ class Bench:
     """What the steps of one run share: the opened model, the bound dsp, the items.
 
     Everything is opened on first use, so that a run whose results are all kept imports no torch.
+    `calibration_windows` is the most that a quantizer is given, where its result is only looked
+    at for its shape.
     """
 
-    def __init__(self, assembly: Assembly) -> None:
+    def __init__(self, assembly: Assembly, calibration_windows: int | None = None) -> None:
         self.assembly = assembly
+        self.calibration_windows = calibration_windows
         self._opened: dict[str, TorchModel] = {}
 
     def open(self, model: Artifact) -> TorchModel:
@@ -82,6 +85,15 @@ class Bench:
         """Return what the evaluation items depend on."""
         dataset = self.assembly.dataset
         return {**of(dataset), "items": list(dataset.identity("evaluation"))}
+
+    def depends_on_runtime(self, runtime: Runtime[Any]) -> dict[str, Any]:
+        """Return what a session's results depend on: the runtime, and the module if it opens it."""
+        model = self.assembly.model
+        opens = model.plan().format in runtime.accepts
+        return {
+            "stage": material.of_plugin(runtime),
+            **({"model": material.of_plugin(model)} if opens else {}),
+        }
 
     def transform(self, artifact: Artifact) -> Transform:
         """Return the dsp bound to the model that an artifact comes from."""

@@ -127,20 +127,25 @@ class Store:
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
-    def why_absent(self, step: str, material: dict[str, Any]) -> str:
-        """Say what differs from the newest entry of the same step and plugin."""
-        newest: tuple[float, dict[str, Any]] | None = None
+    def materials(self, step: str) -> list[dict[str, Any]]:
+        """Return what each entry of a step was made from, the newest first."""
+        found: list[tuple[float, dict[str, Any]]] = []
         for file in (self.root / step).glob("*/material.json"):
             try:
-                old = json.loads(file.read_text())
-                when = file.stat().st_mtime
+                found.append((file.stat().st_mtime, json.loads(file.read_text())))
             except (OSError, ValueError):
                 continue
-            if old.get("plugin") == material.get("plugin") and (newest is None or when > newest[0]):
-                newest = (when, old)
+        return [made for _, made in sorted(found, key=lambda pair: -pair[0])]
+
+    def why_absent(self, step: str, material: dict[str, Any]) -> str:
+        """Say what differs from the newest entry of the same step and plugin."""
+        newest = next(
+            (old for old in self.materials(step) if old.get("plugin") == material.get("plugin")),
+            None,
+        )
         if newest is None:
             return "never ran"
-        lines = changes(newest[1], json.loads(json.dumps(material, default=str)))
+        lines = changes(newest, json.loads(json.dumps(material, default=str)))
         return "; ".join(lines[:3]) + ("; ..." if len(lines) > 3 else "")  # noqa: PLR2004  # a line
 
     def _entry(self, step: str, material: dict[str, Any]) -> Path:

@@ -83,7 +83,7 @@ def _play(bench: Bench, source: str) -> Step:
         f"runtime `{runtime.name}`",
         tuple(dict.fromkeys((source, "model"))),
         {
-            "stage": material.of_plugin(runtime),
+            **bench.depends_on_runtime(runtime),
             **bench.depends_on_items,
             "dsp": bench.depends_on_windows["dsp"],
             "chunker": material.of_plugin(assembly.chunker),

@@ -88,6 +88,7 @@ def test_a_chunk_that_the_compiler_may_not_have_memory_for_says_so(
     )  # fmt: skip
     assert done.returncode == 1
     assert "raise the memory limit" in done.stderr
+    assert "find the longest that fits: python -m core recipe=s24_int8" in done.stderr
     assert "Traceback" not in done.stderr
     assert list(tmp_path.rglob("report.json")) == []
 

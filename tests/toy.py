@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from core import (
     Calibration,
     Chunker,
     Dataset,
+    DoesNotFitError,
     Dsp,
     Evaluator,
     Graph,
@@ -46,6 +47,8 @@ SIGNATURE = Signature(
 )
 #: What ran, by stage: the tests read it to see that nothing ran twice.
 RAN: list[str] = []
+#: The length of the window that `distant` is interrupted at, as by Ctrl-C; a test sets it.
+INTERRUPTED_AT: int | None = None
 
 
 @dataclass
@@ -239,7 +242,8 @@ class Coarse(Quantizer[CoarseOptions]):
     def run(self, artifact: Artifact, calibration: Calibration, work: Work) -> Made:
         """Copy, after what `fail` asks for."""
         RAN.append("quantizer")
-        seen = len(list(calibration.feeds()))
+        feeds = list(calibration.feeds())
+        seen = len(feeds)
         if self.options.fail:
             (work.folder / "half-written").write_text("x")
             raise {
@@ -247,6 +251,7 @@ class Coarse(Quantizer[CoarseOptions]):
                 "memory": MemoryError(),
                 "interrupt": KeyboardInterrupt(),
             }[self.options.fail]
+        (work.folder / "length.txt").write_text(str(feeds[-1]["x"].shape[-1]))
         return Made(work.copy(artifact), "torch", "int8", {"windows": seen})
 
 
@@ -273,12 +278,24 @@ class Plain(Runtime[Any]):
         return Multiply()
 
 
+@dataclass
+class DistantOptions:
+    """The options of `distant`."""
+
+    room: int = 1000
+    """The places of the longest window that the device has room for."""
+    lasting: bool = True
+    """Whether a refusal would be the same next time."""
+
+
 class Distant(Plain):
     """Compiles for a device that is not here, and emulates it."""
 
     name = "distant"
+    Options = DistantOptions
     compiles = True
     plays = False
+    columns: ClassVar[Mapping[str, str]] = {"room_left_bytes": "room left"}
 
     def plan(self, spec: ArtifactSpec) -> ArtifactSpec:
         """Say that it is compiled."""
@@ -287,7 +304,16 @@ class Distant(Plain):
     def compile(self, artifact: Artifact, work: Work) -> Made:
         """Copy."""
         RAN.append("runtime")
-        return Made(work.copy(artifact), "distant", artifact.precision)
+        length = int((Path(artifact.folder) / "length.txt").read_text())
+        if length == INTERRUPTED_AT:
+            raise KeyboardInterrupt
+        if length > self.options.room:
+            raise DoesNotFitError(
+                f"{length} places do not fit", "take fewer", cause="room",
+                lasting=self.options.lasting,
+            )  # fmt: skip
+        left = {"room_left_bytes": self.options.room - length}
+        return Made(work.copy(artifact), "distant", artifact.precision, left)
 
 
 class Largest(Evaluator[Any]):

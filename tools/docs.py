@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from core import hooks
-from core.config import SLOTS, Measure
+from core.config import SLOTS, Fit, Measure
 from core.kinds import KINDS
 from core.listing import presets
 from core.options import OptionDoc, describe
@@ -52,6 +52,9 @@ def reference(registry: Registry) -> str:
         "## Measuring",
         "Options of `measure`, beside the plugins.",
         _options(describe(Measure)),
+        "## What fits",
+        "Options of `fit`, for `mode=fit`.",
+        _options(describe(Fit)),
     ]
     parts += [
         "## Hooks",

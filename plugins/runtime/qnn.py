@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, ClassVar
 
 from core import (
     Artifact,
@@ -15,19 +15,17 @@ from core import (
     Made,
     ModelInfo,
     Notice,
-    Progress,
     Runtime,
     Session,
     Shipped,
-    StageError,
     TorchModel,
     Work,
     from_target,
     hookimpl,
 )
+from core.errors import MissingLibraryError
 
 if TYPE_CHECKING:
-    from core.values import Tensors
     from plugins.runtime.htp.process import HtpDevice, Limits
 
 CONTEXT = "qnn_context"
@@ -47,6 +45,9 @@ class QnnOptions:
     """Seconds that compiling, or emulating, may take."""
     memory_limit_mb: int = 20000
     """Memory of this machine that compiling, or emulating, may take, in MB."""
+    blame_limit_s: float = 120.0
+    """Seconds to look for the first node that the NPU has no place for, by compiling parts of a
+    graph that does not fit; 0 looks for none."""
 
     def __post_init__(self) -> None:
         """Refuse what the library would refuse later, and less clearly."""
@@ -54,6 +55,8 @@ class QnnOptions:
             raise ValueError(f"`finalization_mode` is {self.finalization_mode}; it can be 0 to 3")
         if self.time_limit_s <= 0 or self.memory_limit_mb <= 0:
             raise ValueError("`time_limit_s` and `memory_limit_mb` must be above 0")
+        if self.blame_limit_s < 0:
+            raise ValueError(f"`blame_limit_s` is {self.blame_limit_s}; give 0 or more")
 
 
 class Qnn(Runtime[QnnOptions]):
@@ -69,6 +72,11 @@ class Qnn(Runtime[QnnOptions]):
     compiles = True
     plays = False
     precisions = frozenset({"fp32", "fp16", "int8", "w8a16"})
+    columns: ClassVar[Mapping[str, str]] = {
+        "partitions": "partitions",
+        "nodes_on_cpu": "CPU nodes",
+        "context_binary_bytes": "context binary",
+    }
 
     @classmethod
     def unavailable(cls) -> str:
@@ -78,33 +86,53 @@ class Qnn(Runtime[QnnOptions]):
         return available() or ""
 
     def plan(self, spec: ArtifactSpec) -> ArtifactSpec:
-        """Say what comes out: the HTP computes a float graph in FP16."""
+        """Say what comes out: the HTP computes a float graph in FP16.
+
+        Raises MissingLibraryError where the compiler cannot run here, before anything is made.
+        """
+        if problem := self.unavailable():
+            raise MissingLibraryError(
+                "runtime `qnn` cannot compile on this machine",
+                problem,
+                "see what works here: python -m core mode=doctor",
+            )
         return ArtifactSpec(CONTEXT, "fp16" if spec.precision == "fp32" else spec.precision)
 
     def compile(self, artifact: Artifact, work: Work) -> Made:
-        """Compile to a context binary, and say what became of every node."""
+        """Compile to a context binary, and say what became of every node.
+
+        Raises DoesNotFitError where the graph is too much for the NPU or for a limit.
+        """
+        from plugins.runtime.htp.emulator import told
         from plugins.runtime.htp.failure import QnnFailure
+        from plugins.runtime.htp.message import Attempt, reasons_of, stage_error
         from plugins.runtime.htp.partition import is_whole, partition_map, why_split
         from plugins.runtime.htp.process import compile_context
 
         source, target = Path(artifact.path), work.folder / "model.onnx"
+        device, limits = self._device(), self._limits()
+        attempt = Attempt(source, work.folder, device, limits, work.progress)
         try:
             done = compile_context(
                 source,
                 target,
                 folder=work.folder,
-                device=self._device(),
-                limits=self._limits(),
-                progress=_told(work.progress, self.options.time_limit_s),
+                device=device,
+                limits=limits,
+                progress=told(work.progress, limits.seconds),
             )
         except QnnFailure as failure:
-            raise _stage_error(failure) from failure
-        facts = {**partition_map(done, source), "finalization_mode": self.options.finalization_mode}
-        notices = () if is_whole(done) else (Notice("warning", why_split(done)),)
+            raise stage_error(failure, attempt, self.options.blame_limit_s) from failure
+        reasons = reasons_of(attempt) if done.left else {}
+        facts = partition_map(done, source, reasons)
+        facts["finalization_mode"] = self.options.finalization_mode
+        notices = () if is_whole(done) else (Notice("warning", why_split(done, reasons)),)
         return Made(target, CONTEXT, self.plan(artifact.spec).precision, facts, notices)
 
     def open(self, artifact: Artifact, model: Callable[[], TorchModel], work: Work) -> Session:
         """Open the compiled model on the emulator."""
+        from plugins.runtime.htp.emulator import Emulator
+
         return Emulator(Path(artifact.path), work, self._device(), self._limits())
 
     def ships(self, info: ModelInfo) -> Shipped:
@@ -129,67 +157,6 @@ class Qnn(Runtime[QnnOptions]):
         from plugins.runtime.htp.process import Limits
 
         return Limits(self.options.time_limit_s, self.options.memory_limit_mb * 1_000_000)
-
-
-class Emulator(Session):
-    """The HTP's emulator in a child process; starting it takes long, so windows go in together."""
-
-    on_target = False
-
-    def __init__(self, context: Path, work: Work, device: HtpDevice, limits: Limits) -> None:
-        """Hold what a child process needs; none is started yet."""
-        from importlib.metadata import version
-
-        self.context, self.work, self.htp, self.limits = context, work, device, limits
-        library = f"onnxruntime-qnn {version('onnxruntime-qnn')}"
-        self.device = f"HTP emulator on x86-64 (v{device.htp_arch}, {library})"
-
-    def run(self, feeds: Tensors) -> Tensors:
-        """Run one window."""
-        return next(self.run_many([feeds], self.work.progress))
-
-    def run_many(self, feeds: Sequence[Tensors], progress: Progress) -> Iterator[Tensors]:
-        """Run every window in one child process."""
-        import tempfile
-
-        import numpy as np
-
-        from plugins.runtime.htp.failure import QnnFailure
-        from plugins.runtime.htp.process import emulate
-
-        with tempfile.TemporaryDirectory(dir=self.work.folder) as name:
-            folder = Path(name)
-            stacked: dict[str, Any] = {
-                key: np.stack([feed[key] for feed in feeds]) for key in feeds[0]
-            }
-            np.savez(folder / "inputs.npz", **stacked)
-            try:
-                done = emulate(
-                    self.context,
-                    folder / "inputs.npz",
-                    folder / "outputs.npz",
-                    folder=folder,
-                    device=self.htp,
-                    limits=self.limits,
-                    progress=_told(progress, self.limits.seconds),
-                )
-            except QnnFailure as failure:
-                raise _stage_error(failure) from failure
-            self.seconds = done.seconds_per_chunk
-            with np.load(done.outputs) as stored:
-                outputs = {key: stored[key] for key in stored.files}
-        for index in range(len(feeds)):
-            yield {key: array[index] for key, array in outputs.items()}
-
-
-def _told(progress: Progress, limit_s: float) -> Callable[[str, float], None]:
-    """Turn the child's words into progress; how long it takes is not known beforehand."""
-    return lambda message, elapsed_s: progress(elapsed_s, 0, f"{message} (limit {limit_s:.0f} s)")
-
-
-def _stage_error(failure: Any) -> StageError:
-    tail = [line for line in failure.log_tail.splitlines() if line.strip()]
-    return StageError(failure.reason, failure.hint, *tail[-3:])
 
 
 @hookimpl

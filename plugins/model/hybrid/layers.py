@@ -1,9 +1,8 @@
 """The encoders and decoders of HTDemucs for an NPU: 4-D, with the same weights.
 
 One class serves both branches. Frequency is the height and frames are the width of
-`(1, channel, frequency, frame)`; time is the *height* of `(1, channel, time, 1)`, because a
-block of the NPU's memory is 8 high but 4 wide. What is typed `Any` is a layer of demucs, whose
-own types say no more than `Module`.
+`(1, channel, frequency, frame)`; time is folded into `(1, channel, row, column)`, as `columns.py`
+says. What is typed `Any` is a layer of demucs, whose own types say no more than `Module`.
 """
 
 from __future__ import annotations
@@ -13,6 +12,8 @@ from typing import Any, cast
 from torch import Tensor, nn
 from torch.nn import functional
 
+from plugins.model.hybrid.columns import joined
+from plugins.model.hybrid.gates import Gate, apart
 from plugins.model.hybrid.norms import FrequencyNorm, PlaneNorm
 
 __all__ = ["Decoder", "Encoder", "conv_2d"]
@@ -50,23 +51,28 @@ def conv_2d(source: nn.Module, *, upright: bool) -> nn.Conv2d:
 
 
 class Residual(nn.Module):
-    """demucs's `DConv`: dilated residual convolutions along time, without folding frequency."""
+    """demucs's `DConv`: dilated residual convolutions along time, without folding frequency.
 
-    def __init__(self, source: Any, *, upright: bool, frames: int) -> None:
+    `size` is (rows, columns) of folded time, or (bins, frames).
+    """
+
+    def __init__(self, source: Any, *, upright: bool, size: tuple[int, int]) -> None:
         """Share the weights of `source`; raises `ValueError` when it holds LSTM or attention."""
         super().__init__()
-
-        def norm(group: nn.GroupNorm) -> nn.Module:
-            if upright:
-                return PlaneNorm(group, (1, -1, 1, 1), (1, 2))
-            return FrequencyNorm(group, frames)
-
         self.layers = nn.ModuleList()
         self.scales = nn.ParameterList()
         for layer in source.layers:
             squeeze, norm1, activation, expand, norm2, gate, scale = _seven(layer)
-            ends = [conv_2d(conv, upright=upright) for conv in (squeeze, expand)]
-            steps = (ends[0], norm(norm1), activation, ends[1], norm(norm2), gate)
+            first, last = (conv_2d(conv, upright=upright) for conv in (squeeze, expand))
+            steps: tuple[nn.Module, ...]
+            if upright:
+                plane = ((1, -1, 1, 1), (1, 2, 3))
+                gated = Gate(last, PlaneNorm(norm2, *plane, parts=2))
+                squeezed = joined(first, size, int(first.dilation[0]))
+                steps = (squeezed, PlaneNorm(norm1, *plane), activation, gated)
+            else:
+                norms = [FrequencyNorm(norm, size[1]) for norm in (norm1, norm2)]
+                steps = (first, norms[0], activation, last, norms[1], gate)
             self.layers.append(nn.Sequential(*steps))
             # Not folded into norm2, whose 8-bit gains would then span the scale and the gate.
             self.scales.append(nn.Parameter(scale.scale.detach().reshape(1, -1, 1, 1)))
@@ -96,60 +102,73 @@ def _refuse(layer: Any) -> None:
         )
 
 
-def _parts(source: Any, frames: int) -> tuple[nn.Module, nn.Module]:
+def _parts(source: Any, size: tuple[int, int]) -> tuple[nn.Module, nn.Module]:
     """Return the residual and the gated rewrite of a layer, or identities where it has none."""
     upright = not source.freq
     dconv: nn.Module = nn.Identity()
     rewrite: nn.Module = nn.Identity()
     if source.dconv:
-        dconv = Residual(source.dconv, upright=upright, frames=frames)
+        dconv = Residual(source.dconv, upright=upright, size=size)
     if source.rewrite:
-        rewrite = nn.Sequential(conv_2d(source.rewrite, upright=upright), nn.GLU(1))
+        conv = conv_2d(source.rewrite, upright=upright)
+        rewrite = Gate(conv)
+        if upright and conv.kernel_size[0] > 1:
+            rewrite = joined(rewrite, size, 1)
     return dconv, rewrite
 
 
 class Encoder(nn.Module):
     """One encoder of either branch: strided convolution, GELU, residual, gated 1x1 rewrite."""
 
-    def __init__(self, source: Any, *, height: int, frames: int) -> None:
-        """Share the weights of `source` for an input of `height` rows or samples."""
+    def __init__(self, source: Any, *, height: int, width: int) -> None:
+        """Share the weights of `source` for an input of `height` rows of `width`.
+
+        That is samples in columns, or bins by frames.
+        """
         super().__init__()
         _refuse(source)
-        self.conv = conv_2d(source.conv, upright=not source.freq)
+        conv = conv_2d(source.conv, upright=not source.freq)
+        size, stride = (height, width), source.stride
+        self.conv = conv if source.freq else joined(conv, size, stride, stride)
         # demucs pads the waveform to whole strides; the spectrogram's bins always are.
-        self.missing = 0 if source.freq else -height % source.stride
-        self.dconv, self.rewrite = _parts(source, frames)
+        self.missing = 0 if source.freq else -height % stride
+        self.dconv, self.rewrite = _parts(source, (-(-height // stride), width))
 
     def forward(self, x: Tensor) -> Tensor:
         """Map `(1, channel, height, width)` to `(1, channel', height / stride, width)`."""
         if self.missing:
             x = functional.pad(x, (0, 0, 0, self.missing))
-        x = functional.gelu(self.conv(x))
+        x = functional.gelu(apart(self.conv(x)))
         return cast("Tensor", self.rewrite(self.dconv(x)))
 
 
 class Decoder(nn.Module):
     """One decoder of either branch: skip, gated rewrite, residual, transposed convolution."""
 
-    def __init__(self, source: Any, *, height: int, frames: int) -> None:
-        """Share the weights of `source` for an output of `height` rows or samples."""
+    def __init__(self, source: Any, *, height: int, width: int) -> None:
+        """Share the weights of `source` for an output of `height` rows of `width`.
+
+        That is samples in columns, or bins by frames.
+        """
         super().__init__()
         _refuse(source)
-        self.dconv, self.rewrite = _parts(source, frames)
+        size = (-(-height // source.stride), width)
+        self.dconv, self.rewrite = _parts(source, size)
         self.last, self.height = source.last, height
         self.crop = bool(height % source.stride)
         old = source.conv_tr
         shape = (old.in_channels, old.out_channels, source.kernel_size, 1)
         # `padding` crops what demucs cuts off afterwards: no slice of the largest tensors.
-        self.conv_tr = nn.ConvTranspose2d(
+        conv = nn.ConvTranspose2d(
             *shape[:2], shape[2:], stride=(source.stride, 1), padding=(source.pad, 0)
         )
-        self.conv_tr.weight = nn.Parameter(old.weight.detach().reshape(shape))
-        self.conv_tr.bias = old.bias
+        conv.weight = nn.Parameter(old.weight.detach().reshape(shape))
+        conv.bias = old.bias
+        self.conv_tr = conv if source.freq else joined(conv, size, 1)
 
     def forward(self, x: Tensor, skip: Tensor) -> Tensor:
         """Map `(1, channel, h, width)` to `(1, channel', height, width)`."""
         x = self.conv_tr(self.dconv(self.rewrite(x + skip)))
         if self.crop:
             x = x[:, :, : self.height]
-        return x if self.last else functional.gelu(x)
+        return x if self.last else functional.gelu(apart(x))

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from plugins.model.hybrid.columns import columns_for, fold, unfold
 from plugins.model.hybrid.layers import Decoder, Encoder, conv_2d
 from plugins.model.hybrid.tokens import TokenTransformer
 
@@ -42,10 +43,13 @@ class NpuCore(nn.Module):
             rows.append(rows[-1] // stride)
             steps.append(math.ceil(steps[-1] / stride))
 
-        self.encoder = self._layers(Encoder, model.encoder, rows)
-        self.tencoder = self._layers(Encoder, model.tencoder, steps)
-        self.decoder = self._layers(Decoder, model.decoder, rows[-2::-1])
-        self.tdecoder = self._layers(Decoder, model.tdecoder, steps[-2::-1])
+        self.columns = columns_for(length, strides)
+        steps = [step // self.columns for step in steps]
+
+        self.encoder = _layers(Encoder, model.encoder, rows, self.frames)
+        self.tencoder = _layers(Encoder, model.tencoder, steps, self.columns)
+        self.decoder = _layers(Decoder, model.decoder, rows[-2::-1], self.frames)
+        self.tdecoder = _layers(Decoder, model.tdecoder, steps[-2::-1], self.columns)
 
         embedding = torch.zeros(1, 1, 1, 1)
         if model.freq_emb is not None:
@@ -58,19 +62,13 @@ class NpuCore(nn.Module):
         self.up, self.up_t, self.down, self.down_t = ends
         self.transformer = None
         if model.crosstransformer is not None:
-            size = (rows[-1], self.frames, steps[-1])
-            self.transformer = TokenTransformer(model.crosstransformer, *size)
-
-    def _layers(
-        self, form: type[Encoder | Decoder], sources: Any, heights: list[int]
-    ) -> nn.ModuleList:
-        """Return `sources` in the given `form`, each for its height."""
-        pairs = zip(sources, heights, strict=False)
-        return nn.ModuleList(form(s, height=height, frames=self.frames) for s, height in pairs)
+            plane = (rows[-1], self.frames)
+            folded = (steps[-1], self.columns)
+            self.transformer = TokenTransformer(model.crosstransformer, plane, folded)
 
     def forward(self, mix: Tensor, mag: Tensor) -> tuple[Tensor, Tensor]:
         """Map normalised `mix` and `mag` to normalised `time_out` and `spec_out`."""
-        x, xt = mag, mix.unsqueeze(-1)
+        x, xt = mag, fold(mix, self.columns)
         skips: list[tuple[Tensor, Tensor]] = []
         for index, (encode, encode_t) in enumerate(zip(self.encoder, self.tencoder, strict=True)):
             x, xt = encode(x), encode_t(xt)
@@ -83,5 +81,13 @@ class NpuCore(nn.Module):
         for decode, decode_t in zip(self.decoder, self.tdecoder, strict=True):
             skip, skip_t = skips.pop()
             x, xt = decode(x, skip), decode_t(xt, skip_t)
-        time_out = xt.reshape(1, self.stems, -1, self.length)
+        time_out = unfold(xt).reshape(1, self.stems, -1, self.length)
         return time_out, x.reshape(1, self.stems, -1, self.bins, self.frames)
+
+
+def _layers(
+    form: type[Encoder | Decoder], sources: Any, heights: list[int], width: int
+) -> nn.ModuleList:
+    """Return `sources` in the given `form`, each for its height."""
+    pairs = zip(sources, heights, strict=False)
+    return nn.ModuleList(form(s, height=height, width=width) for s, height in pairs)

@@ -34,21 +34,37 @@ class PlaneNorm(nn.Module):
     norm would need a gain for every sample.
     """
 
-    def __init__(self, norm: nn.GroupNorm, shape: Sequence[int], axes: Sequence[int]) -> None:
-        """Share the gain and offset of `norm` in `shape`; mean and variance go over `axes`."""
+    def __init__(
+        self, norm: nn.GroupNorm, shape: Sequence[int], axes: Sequence[int], parts: int = 1
+    ) -> None:
+        """Share the gain and offset of `norm` in `shape`; mean and variance go over `axes`.
+
+        `parts` says into how many tensors of equal size the channels are divided.
+        """
         super().__init__()
         self.axes = tuple(axes)
         self.eps = one_group(norm).eps
-        self.weight = nn.Parameter(norm.weight.detach().reshape(*shape))
-        self.bias = nn.Parameter(norm.bias.detach().reshape(*shape))
+        self.weights, self.biases = (
+            nn.ParameterList(piece.reshape(*shape) for piece in values.detach().chunk(parts))
+            for values in (norm.weight, norm.bias)
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise `x`, whose shape stays."""
-        centred = x - x.mean(dim=self.axes, keepdim=True)
-        variance = (centred * centred).mean(dim=self.axes, keepdim=True)
+        return self.together(x)[0]
+
+    def together(self, *parts: Tensor) -> tuple[Tensor, ...]:
+        """Normalise the parts of one tensor, whose shapes stay."""
+        mean = self._mean(parts)
+        centred = [part - mean for part in parts]
+        deviation = torch.sqrt(self._mean([part * part for part in centred]) + self.eps)
         # Gain and deviation meet while they are small: one pass over the large tensor less.
-        gain = self.weight / torch.sqrt(variance + self.eps)
-        return centred * gain + self.bias
+        terms = zip(centred, self.weights, self.biases, strict=True)
+        return tuple(part * (weight / deviation) + bias for part, weight, bias in terms)
+
+    def _mean(self, parts: Sequence[Tensor]) -> Tensor:
+        means = [part.mean(dim=self.axes, keepdim=True) for part in parts]
+        return means[0] if len(means) == 1 else torch.stack(means).mean(0)
 
 
 class FrequencyNorm(nn.Module):

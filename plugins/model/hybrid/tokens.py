@@ -110,18 +110,21 @@ class TokenTransformer(nn.Module):
     position: Tensor
     position_t: Tensor
 
-    def __init__(self, source: Any, rows: int, frames: int, steps: int) -> None:
-        """Prepare for a spectrogram of `rows` x `frames` and a waveform of `steps` positions."""
+    def __init__(self, source: Any, plane: tuple[int, int], folded: tuple[int, int]) -> None:
+        """Prepare for a spectrogram of `plane` (rows, frames) and a waveform of (rows, columns)."""
         super().__init__()
         channels = source.layers[0].linear1.in_features
-        self.plane = (rows, frames, channels)
+        self.plane, self.folded = (*plane, channels), (*folded, channels)
         self.norm_in, self.norm_in_t = _norm(source.norm_in), _norm(source.norm_in_t)
         embed: Any = create_2d_sin_embedding
-        plane = embed(channels, rows, frames, max_period=source.max_period)
-        line = source._get_pos_embedding(steps, 1, channels, torch.device("cpu"))  # noqa: SLF001
+        image = embed(channels, *plane, max_period=source.max_period)
+        rows, columns = folded
+        device = torch.device("cpu")
+        line = source._get_pos_embedding(rows * columns, 1, channels, device)  # noqa: SLF001
+        line = line.detach().reshape(columns, rows, channels).transpose(0, 1)
         weight = source.weight_pos_embed
-        self.register_buffer("position", weight * plane[0].flatten(1).t().contiguous())
-        self.register_buffer("position_t", weight * line[:, 0].detach())
+        self.register_buffer("position", weight * image[0].flatten(1).t().contiguous())
+        self.register_buffer("position_t", weight * line.reshape(-1, channels))
         first_crosses = source.classic_parity == 1
         crosses = [(index % 2 == 0) == first_crosses for index in range(source.num_layers)]
         self.layers = nn.ModuleList(
@@ -132,7 +135,7 @@ class TokenTransformer(nn.Module):
         )
 
     def forward(self, x: Tensor, xt: Tensor) -> tuple[Tensor, Tensor]:
-        """Map `(1, channel, rows, frames)` and `(1, channel, steps, 1)` to the same shapes."""
+        """Map `(1, channel, rows, frames)` and `(1, channel, rows, columns)` to the same shapes."""
         channels = self.plane[-1]
         tokens = x.permute(0, 2, 3, 1).reshape(-1, channels)
         tokens_t = xt.permute(0, 2, 3, 1).reshape(-1, channels)
@@ -141,4 +144,4 @@ class TokenTransformer(nn.Module):
         for layer, layer_t in zip(self.layers, self.layers_t, strict=True):
             tokens, tokens_t = layer(tokens, tokens_t), layer_t(tokens_t, tokens)
         x = tokens.reshape(1, *self.plane).permute(0, 3, 1, 2)
-        return x, tokens_t.reshape(1, -1, 1, channels).permute(0, 3, 1, 2)
+        return x, tokens_t.reshape(1, *self.folded).permute(0, 3, 1, 2)

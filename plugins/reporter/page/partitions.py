@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 from plugins.reporter.page.markup import Html, el, join, legend
@@ -44,6 +45,7 @@ def partitions(record: RunRecord) -> Html | None:
         )
         start += width
     left = _texts(facts.get("cpu_nodes"))
+    reasons = _texts(facts.get("cpu_reasons"))
     return join(
         el(
             "p",
@@ -63,8 +65,15 @@ def partitions(record: RunRecord) -> Html | None:
         legend([(name, f"{label} {count}") for name, label, count in bars]),
         el(
             "details",
-            el("summary", f"The {len(left)} nodes on the CPU"),
-            el("ul", *(el("li", el("code", node)) for node in left), class_="nodes"),
+            el("summary", f"The {len(left)} nodes on the CPU, and why"),
+            el(
+                "ul",
+                *(
+                    el("li", el("code", node), f": {reason}" if reason else None)
+                    for node, reason in zip_longest(left, reasons)
+                ),
+                class_="nodes",
+            ),
         )
         if left
         else None,

@@ -8,6 +8,7 @@ library, once loaded, can end the process.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import importlib
 import json
@@ -18,6 +19,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from plugins.runtime.htp.rejections import reasons, redirected
 from plugins.runtime.htp.watched import PROGRESS_MARK
 
 if TYPE_CHECKING:
@@ -95,6 +97,25 @@ def _is_end(node: onnx.NodeProto, graph: onnx.GraphProto) -> bool:
     return node.op_type in _CONVERTERS and bool(outer & {*node.input, *node.output})
 
 
+def _explain(request: dict[str, Any]) -> dict[str, Any]:
+    """Return why the provider takes none of some nodes of `request["model"]`, by node name.
+
+    It says so in its verbose log alone. Compiling is switched off: the provider looks at every
+    node, and then the session ends with an error, which is expected here.
+    """
+    import onnxruntime
+
+    _say("asking the HTP why it leaves nodes to the CPU")
+    onnxruntime.set_default_logger_severity(0)
+    log = Path(request["answer"]).with_suffix(".log")
+    try:
+        with redirected(log), contextlib.suppress(Exception):
+            _session(request["model"], request["device"], {"session.disable_model_compile": "1"})
+        return {"reasons": reasons(log.read_text(encoding="utf-8", errors="replace"))}
+    finally:
+        log.unlink(missing_ok=True)
+
+
 def _emulate(request: dict[str, Any]) -> dict[str, Any]:
     """Run every chunk of `request["inputs"]` and write the outputs to `request["outputs"]`."""
     import numpy as np
@@ -139,13 +160,16 @@ def _die_with_parent(parent: int) -> None:
             sys.exit("the parent died before this process could ask to be told")
 
 
+_ACTIONS = {"compile": _compile, "explain": _explain, "emulate": _emulate}
+
+
 def main(path: str, parent: int) -> int:
     """Do what the request at `path` asks; return 0, or 1 with the reason in the answer."""
     _die_with_parent(parent)
     request = json.loads(Path(path).read_text(encoding="utf-8"))
     answer: dict[str, Any]
     try:
-        answer = {"compile": _compile, "emulate": _emulate}[request["action"]](request)
+        answer = _ACTIONS[request["action"]](request)
         code = 0
     except Exception as error:  # the vendor raises bare ones: pass all of them on
         answer = {"error": f"{type(error).__name__}: {error}"}

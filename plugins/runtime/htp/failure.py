@@ -11,9 +11,15 @@ from plugins.runtime.htp.watched import ChildEnd, Limits
 
 __all__ = ["QnnFailure", "failure_of"]
 
-Cause = Literal["missing", "refused", "crash", "device_memory", "memory", "timeout"]
+Cause = Literal["missing", "refused", "crash", "device_memory", "memory", "timeout", "killed"]
 
 _SMALLER = "choose a shorter chunk, 8-bit activations, or the `npu` form of the model"
+_SEE = "choose another precision or target, or rewrite the graph: precision=..., graph=[...]"
+_COLOUR, _NOISE, _WIDTH = (
+    re.compile(r"\x1b\[[0-9;]*m"),
+    re.compile(r"\[[VIW]:onnxruntime|LIBNATIVE"),
+    300,
+)
 # QNN_COMMON_ERROR_MEM_ALLOC: the vendor's compiler found no way to fit the graph.
 _NO_MEMORY = re.compile(r"MEM_ALLOC|\b(?:error|code)\D{0,12}1002\b", re.IGNORECASE)
 
@@ -31,6 +37,12 @@ class QnnFailure(RuntimeError):  # noqa: N818  # it carries a verdict, not only 
         self.log_tail = log_tail
         self.cause: Cause = cause
 
+    @property
+    def last_lines(self) -> list[str]:
+        """Return the last lines that tell something, without colours, warnings and blank ones."""
+        plain = (_COLOUR.sub("", line).strip() for line in self.log_tail.splitlines())
+        return [line[:_WIDTH] for line in plain if line and not _NOISE.search(line)][-3:]
+
 
 def failure_of(what: str, end: ChildEnd, limits: Limits, error: str) -> QnnFailure:
     """Explain the `end` of a child that was `what` (as "compiling `x`").
@@ -40,7 +52,10 @@ def failure_of(what: str, end: ChildEnd, limits: Limits, error: str) -> QnnFailu
     peak = f"{end.peak_rss_bytes / 1e9:.1f} GB"
     tail = end.tail
     if end.cause == "timeout":
-        reason = f"{what} for the HTP took longer than {limits.seconds:g} s and was stopped"
+        reason = (
+            f"{what} for the HTP took longer than {limits.seconds:g} s and was stopped; how long "
+            "it takes depends on the machine"
+        )
         return QnnFailure(reason, f"raise the time limit, or {_SMALLER}", tail, "timeout")
     if end.cause == "memory":
         limit = f"{(limits.memory_bytes or 0) / 1e9:.1f} GB"
@@ -53,14 +68,14 @@ def failure_of(what: str, end: ChildEnd, limits: Limits, error: str) -> QnnFailu
         return QnnFailure(f"{what} for the HTP: {error}", INSTALL, tail, "missing")
     if error:
         reason = f"{what} for the HTP failed: {error.splitlines()[0]}"
-        return QnnFailure(reason, "its last lines are in `log_tail`", tail, "refused")
+        return QnnFailure(reason, _SEE, tail, "refused")
     if end.code == -signal.SIGKILL:
         reason = f"{what} for the HTP was killed by the system at {peak}, most likely for memory"
-        return QnnFailure(reason, f"free memory, or {_SMALLER}", tail, "memory")
+        return QnnFailure(reason, f"free memory, or {_SMALLER}", tail, "killed")
     if end.code < 0:
         name = signal.Signals(-end.code).name
         reason = f"{what} for the HTP crashed the vendor's library ({name}, at {peak})"
         hint = "the graph holds a form that it cannot take; try the `npu` form of the model"
         return QnnFailure(reason, hint, tail, "crash")
     reason = f"{what} for the HTP ended with status {end.code} and without an answer"
-    return QnnFailure(reason, "its last lines are in `log_tail`", tail, "crash")
+    return QnnFailure(reason, _SEE, tail, "crash")

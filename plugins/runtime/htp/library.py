@@ -7,11 +7,15 @@ import platform
 import sys
 from pathlib import Path
 
-__all__ = ["INSTALL", "available"]
+__all__ = ["INSTALL", "available", "built_for"]
 
 INSTALL = "pip install onnxruntime onnxruntime-qnn"
-# `e_machine` of the ELF header, by what `platform.machine()` says.
-_ELF_MACHINES = {"x86_64": 62, "amd64": 62, "aarch64": 183, "arm64": 183}
+REINSTALL = "pip install --force-reinstall --no-deps onnxruntime-qnn"
+#: Machine numbers in the headers of ELF (`e_machine`) and PE files (`Machine`), by our name.
+_ELF = {62: "x86_64", 183: "aarch64", 164: "hexagon"}
+_PE = {0x8664: "x86_64", 0xAA64: "aarch64"}
+#: What `platform.machine()` calls them elsewhere.
+_ALIASES = {"amd64": "x86_64", "arm64": "aarch64"}
 
 
 def available() -> str | None:
@@ -26,12 +30,30 @@ def available() -> str | None:
     folder = Path(spec.origin).parent if spec is not None and spec.origin else Path()
     names = ("QnnHtp.dll",) if sys.platform == "win32" else ("libQnnHtp.so", "libHtpPrepare.so")
     missing = [name for name in names if not list(folder.rglob(name))]
+    here = platform.machine().lower()
     if missing:
-        return f"`{missing[0]}` is not in {folder}: this wheel cannot compile on {sys.platform}"
-    if sys.platform == "linux":
-        with next(folder.rglob(names[0])).open("rb") as library:
-            machine = int.from_bytes(library.read(20)[18:20], "little")
-        here = platform.machine()
-        if machine != _ELF_MACHINES.get(here.lower()):
-            return f"`{names[0]}` is for another CPU than this one ({here})"
+        return (
+            f"`{missing[0]}` is not in {folder}: this build of onnxruntime-qnn cannot compile "
+            f"({sys.platform}, {here}). Try another: {REINSTALL}, or a Linux machine with x86_64"
+        )
+    there = built_for(next(folder.rglob(names[0])))
+    if there != _ALIASES.get(here, here):
+        return (
+            f"`{names[0]}` in {folder} is for another CPU ({there}) than this machine's ({here}): "
+            f"{REINSTALL}"
+        )
     return None
+
+
+def built_for(library: Path) -> str:
+    """Return the CPU that a shared library is for, as its header says, without loading it."""
+    with library.open("rb") as file:
+        head = file.read(64)
+        if head[:4] == b"\x7fELF":
+            number = int.from_bytes(head[18:20], "little")
+            return _ELF.get(number, f"ELF machine {number}")
+        if head[:2] == b"MZ":
+            file.seek(int.from_bytes(head[60:64], "little"))
+            number = int.from_bytes(file.read(6)[4:6], "little")
+            return _PE.get(number, f"PE machine {number:#x}")
+    return "nothing that is known: it is no library"

@@ -28,6 +28,7 @@ __all__ = [
     "available",
     "compile_context",
     "emulate",
+    "explain",
 ]
 
 
@@ -116,6 +117,23 @@ def compile_context(
         **{k: answer[k] for k in ("binary_bytes", "partitions", "ends", "nodes", "seconds")},
         peak_rss_bytes=answer["peak_rss_bytes"],
     )
+
+
+def explain(
+    model: Path,
+    *,
+    folder: Path,
+    device: HtpDevice | None = None,
+    limits: Limits | None = None,
+    progress: Progress | None = None,
+) -> dict[str, str]:
+    """Return why the HTP takes some nodes of the ONNX file `model` not, by the name of the node.
+
+    Nothing is compiled, so this is a matter of seconds. Raises `QnnFailure`.
+    """
+    request = {"action": "explain", "model": str(model.resolve())}
+    answer = _ask(request, f"explaining `{model.name}`", folder, device, limits, progress)
+    return dict(answer["reasons"])
 
 
 def emulate(

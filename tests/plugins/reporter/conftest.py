@@ -43,6 +43,8 @@ INFO = ModelInfo(
 NPU_FACTS: dict[str, Fact] = {
     "partitions": 1, "nodes_total": 738, "nodes_on_npu": 735, "nodes_on_cpu": 3,
     "cpu_nodes": ["Erf /encoder.0/dconv/Erf", "Erf /encoder.1/dconv/Erf", "Cast /mask/Cast"],
+    "cpu_reasons": ["Operators of type `Erf` are not supported by QNN EP."] * 2
+    + ["the provider gives no reason"],
     "npu_op_counts": [
         "Conv 96", "Mul 142", "Add 131", "Reshape 88", "Transpose 61", "MatMul 58", "Sigmoid 40",
         "ReduceMean 36", "Slice 30", "Gelu 28", "Concat 15", "Softmax 10",

@@ -89,6 +89,14 @@ def test_the_policy_permits_only_this_script(page: Page) -> None:
     assert "http" not in policy
 
 
+def test_a_node_on_the_cpu_is_named_with_its_reason(page: Page) -> None:
+    """So that a person knows what to rewrite."""
+    assert "The 3 nodes on the CPU, and why" in page.text
+    why = "Operators of type `Erf` are not supported by QNN EP."
+    assert f"Erf /encoder.1/dconv/Erf: {why}" in page.text
+    assert "Cast /mask/Cast: the provider gives no reason" in page.text
+
+
 @pytest.mark.parametrize(
     "section",
     ["listen", "where", "budget", "size", "npu", "quality", "stages", "recipe", "origin"],

@@ -198,7 +198,7 @@ def test_an_interrupt_kills_the_child(tmp_path: Path) -> None:
 @pytest.mark.skipif(not hasattr(os, "killpg"), reason="POSIX signals")
 @pytest.mark.parametrize(
     ("number", "words", "cause"),
-    [(signal.SIGSEGV, "SIGSEGV", "crash"), (signal.SIGKILL, "for memory", "memory")],
+    [(signal.SIGSEGV, "SIGSEGV", "crash"), (signal.SIGKILL, "for memory", "killed")],
 )
 def test_a_death_is_translated(
     tmp_path: Path, number: signal.Signals, words: str, cause: str

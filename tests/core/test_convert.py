@@ -1,0 +1,49 @@
+"""What the results of the converting stages depend on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hydra import compose, initialize_config_dir
+
+from core import compose as schemas
+from core.assembly import assemble
+from core.convert import conversion
+from core.recipes import read_recipes
+from core.registry import discover
+from core.steps import Bench
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def exporter() -> Callable[..., Any]:
+    """Return a function that gives what the exporter's result depends on, for some overrides."""
+    registry = discover()
+    recipes = read_recipes(registry.recipes)
+    schemas.register(registry, recipes)
+
+    def depends(*overrides: str) -> Any:
+        with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+            cfg = compose("config", ["recipe=cpu_fp32", *overrides])
+        steps = conversion(Bench(assemble(cfg, registry, "cpu_fp32", list(recipes))))
+        return next(step for step in steps if step.name == "exporter").depends
+
+    return depends
+
+
+def test_how_the_model_is_written_down_decides_on_the_graph(
+    exporter: Callable[..., Any],
+) -> None:
+    """The weights are the same, the graph is not: one layout's may not stand for another's."""
+    assert exporter("model.layout=plain") == exporter("model.layout=plain")
+    assert exporter("model.layout=plain") != exporter("model.layout=npu")
+
+
+def test_the_window_decides_on_the_graph(exporter: Callable[..., Any]) -> None:
+    """But how windows overlap does not."""
+    assert exporter("chunker.length=4096") != exporter("chunker.length=8192")
+    assert exporter("chunker.overlap=0.1") == exporter("chunker.overlap=0.5")

@@ -1,0 +1,63 @@
+"""Every Snapdragon that a YAML file describes compiles the bundled model, at a short window."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from plugins.runtime.htp.library import available
+from tests.conftest import Command
+
+CONF = Path(__file__).parent.parent / "conf"
+TARGETS = {
+    file.stem: content
+    for file in sorted((CONF / "target").glob("*.yaml"))
+    if "soc_model" in (content := yaml.safe_load(file.read_text())).get("facts", {})
+}
+PRECISIONS = {file.stem for file in (CONF / "precision").glob("*.yaml")}
+#: Four STFT frames: long enough for every layer, short enough for many targets.
+SAMPLES = 4096
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a store that the targets share: what they compile is made once."""
+    return tmp_path_factory.mktemp("store")
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_a_target_describes_itself(name: str) -> None:
+    """Its name is that of its file, and its precisions and its chip are known."""
+    content: dict[str, Any] = TARGETS[name]
+    assert content["name"] == name
+    assert set(content["precisions"]) <= PRECISIONS
+    assert {"soc", "soc_model", "htp_arch", "layout", "ai_hub_device"} <= set(content["facts"])
+
+
+@pytest.mark.skipif(available() is not None, reason=str(available()))
+@pytest.mark.parametrize("name", TARGETS)
+def test_the_bundled_model_compiles(
+    name: str, command: Command, store: Path, tmp_path: Path
+) -> None:
+    """In one partition with nothing left to the CPU: in 8 bits, and in FP16 where the chip can."""
+    wanted = [p for p in ("fp16", "int8") if p in TARGETS[name]["precisions"]]
+    assert "int8" in wanted
+    done = command(
+        "recipe=s24_fit", f"target={name}", f"store={store}", f"output={tmp_path / 'out'}",
+        f"fit.precisions=[{','.join(wanted)}]", f"fit.longest={SAMPLES}", f"fit.step={SAMPLES}",
+        "fit.calibration_windows=1", "runtime.blame_limit_s=0", "reporter=[]",
+    )  # fmt: skip
+    assert (done.code, done.err) == (0, "")
+    (file,) = tmp_path.glob("out/s24_fit/*/fit.json")
+    found = json.loads(file.read_text())
+    assert found["target"]["name"] == name
+    assert [table["precision"] for table in found["precisions"]] == wanted
+    for table in found["precisions"]:
+        (row,) = table["rows"]
+        assert row["verdict"]["fits"], row["verdict"]["why"]
+        facts = row["verdict"]["facts"]
+        assert (facts["partitions"], facts["nodes_on_cpu"]) == (1, 0)
