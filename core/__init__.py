@@ -15,11 +15,13 @@ from core.exchange import (
     Played,
     Saved,
     Session,
+    Shipped,
     Split,
     TorchModel,
     Transform,
     Window,
     Work,
+    outside,
 )
 from core.hooks import hookimpl
 from core.kinds import (
@@ -82,6 +84,7 @@ __all__ = [
     "Runtime",
     "Saved",
     "Session",
+    "Shipped",
     "Signature",
     "Split",
     "StageError",
@@ -93,5 +96,6 @@ __all__ = [
     "Work",
     "from_target",
     "hookimpl",
+    "outside",
 ]
 __version__ = "0.1.0"

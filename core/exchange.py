@@ -30,11 +30,13 @@ __all__ = [
     "Played",
     "Saved",
     "Session",
+    "Shipped",
     "Split",
     "TorchModel",
     "Transform",
     "Window",
     "Work",
+    "outside",
 ]
 
 Split = Literal["calibration", "evaluation"]
@@ -119,11 +121,30 @@ class Saved:
 
 
 @dataclass(frozen=True)
+class Shipped:
+    """What a plugin adds to the bundle that goes to the device.
+
+    `facts` are for `metadata.json`. `sources` are files of a program that runs the bundle, by
+    their place in it: `core/bundle.py` says which, and what each must hold. `lines` are for the
+    README, by language: what such a program must link, or how to load the model by hand.
+    """
+
+    facts: Mapping[str, Fact] = field(default_factory=dict)
+    sources: Mapping[str, Path] = field(default_factory=dict)
+    lines: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Calibration:
     """A stream of calibration feeds that can be read again: `count` windows, made on the way."""
 
     count: int
     feeds: Callable[[], Iterable[Tensors]]
+
+
+def outside(name: str) -> str:
+    """Return what a host graph calls a tensor of the signature, apart from one of the core's."""
+    return f"{name}.window"
 
 
 class Transform(ABC):
@@ -136,6 +157,17 @@ class Transform(ABC):
     @abstractmethod
     def inverse(self, outputs: Tensors, remembered: Tensors) -> Tensors:
         """Map the core's outputs back to the outputs of the signature, of the window's length."""
+
+    def graphs(self, window: Mapping[str, int], folder: Path) -> Mapping[str, Path] | None:
+        """Write `forward` and `inverse` as ONNX models into `folder`, for windows of these lengths.
+
+        With them a device needs no code for the transform. `forward` takes the inputs of the
+        signature, each called `outside(name)`; it gives the core's inputs and what is remembered.
+        `inverse` takes the core's outputs and what is remembered, and gives the outputs of the
+        signature, called in the same way. Batch axes are as in the methods. Empty where there is
+        nothing to compute but the batch axis, None where there are no such models.
+        """
+        return None
 
 
 @dataclass(frozen=True)

@@ -3,12 +3,11 @@
 outputs/<recipe>/<time>/
     stems/…, report.html, report.json    written by the dataset and the reporters
     recipe.lock.yaml                     a recipe that reproduces the run
-    bundle/                              what is shipped to the device
+    bundle/                              what is shipped to the device (core/bundle.py)
 """
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,18 +16,14 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import yaml
 
-from core.assembly import Assembly
 from core.config import PLURAL, SLOTS
 from core.errors import StoreError
-from core.kinds import Runtime
 from core.leftovers import owned_name, sweep_up
-from core.material import file_digest
 from core.values import Artifact
 
-__all__ = ["RunFolder", "lock", "new_folder", "write_bundle"]
+__all__ = ["RunFolder", "lock", "new_folder"]
 
 
 @dataclass
@@ -111,48 +106,3 @@ def lock(config: dict[str, Any], model: Artifact, versions: dict[str, str]) -> s
     ]
     body: str = yaml.safe_dump(recipe, sort_keys=False, allow_unicode=True)
     return "\n".join([*head, body])
-
-
-def write_bundle(
-    folder: Path, assembly: Assembly, runtime: Runtime[Any], artifact: Artifact
-) -> None:
-    """Write what a device needs: the model, its description, and how to load it."""
-    bundle = folder / "bundle"
-    shutil.copytree(artifact.folder, bundle)
-    files = {
-        p.relative_to(bundle).as_posix(): file_digest(p)
-        for p in sorted(bundle.rglob("*"))
-        if p.is_file()
-    }
-    info = artifact.info
-    about = {
-        "recipe": assembly.recipe,
-        "target": msgspec.to_builtins(assembly.target),
-        "format": artifact.format,
-        "precision": artifact.precision,
-        "main_file": Path(artifact.path).name,
-        "files_sha256": files,
-        "signature": msgspec.to_builtins(info.signature),
-        "core": {"inputs": info.core_inputs, "outputs": info.core_outputs},
-        "dsp": {"plugin": assembly.dsp.name, "facts": info.dsp_facts},
-        "chunker": {
-            "plugin": assembly.chunker.name,
-            "options": msgspec.to_builtins(assembly.chunker.options),
-        },
-        "weights": info.weights,
-        "licence": info.licence,
-    }
-    (bundle / "metadata.json").write_text(json.dumps(about, indent=1), encoding="utf-8")
-    (bundle / "README.md").write_text(_readme(assembly, runtime, artifact), encoding="utf-8")
-
-
-def _readme(assembly: Assembly, runtime: Runtime[Any], artifact: Artifact) -> str:
-    name = Path(artifact.path).name
-    return (
-        f"# {assembly.title or assembly.recipe}\n\n"
-        f"`{name}`: {artifact.format}, {artifact.precision}, for "
-        f"{assembly.target.title or runtime.name}.\n"
-        f"Weights: {artifact.info.weights}. Licence: {artifact.info.licence or 'not stated'}.\n\n"
-        "`metadata.json` holds the signature, the chunking, the dsp's facts and the hashes.\n\n"
-        f"## Load it\n\n```python\n{runtime.how_to_load(artifact).strip()}\n```\n"
-    )

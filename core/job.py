@@ -15,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from core import folder, verdict
 from core.arguments import command
 from core.assembly import assemble
+from core.bundle import write_bundle
 from core.config import Mode
 from core.doctor import machine, versions
 from core.errors import DoesNotFitError, PluginError
@@ -72,7 +73,7 @@ def _run(cfg: DictConfig, registry: Registry, plan: Plan, store: Store) -> None:
         saved = place_saved(outcome.artifacts["save"], partial)
         text = folder.lock(config, outcome.artifacts["model"], versions())
         (partial / "recipe.lock.yaml").write_text(text, encoding="utf-8")
-        folder.write_bundle(partial, assembly, assembly.runtime, _shipped(outcome))
+        write_bundle(partial / "bundle", assembly, *_shipped(plan, outcome))
         record = _record(plan, outcome, saved, text, started, time.perf_counter() - clock)
         problem = _report(hook, record, partial)
     hook.luthier_run_placed(folder=str(place.final))
@@ -93,11 +94,13 @@ def _report(hook: pluggy.HookRelay, record: RunRecord, partial: Path) -> Excepti
     return None
 
 
-def _shipped(outcome: Outcome) -> Artifact:
-    """Return the artifact that goes to the device: what the runtime compiled, or was given."""
-    if "runtime" in outcome.artifacts:
-        return outcome.artifacts["runtime"]
-    return outcome.artifacts[str(outcome.artifacts["play"].facts["source"])]
+def _shipped(plan: Plan, outcome: Outcome) -> tuple[Artifact, Artifact | None]:
+    """Return the artifact that goes to the device, and the one that it was compiled from."""
+    artifacts = outcome.artifacts
+    if "runtime" not in artifacts:
+        return artifacts[str(artifacts["play"].facts["source"])], None
+    (before, *_) = next(p.step.inputs for p in plan.steps if p.step.name == "runtime")
+    return artifacts["runtime"], artifacts[before] if before != "model" else None
 
 
 def _record(

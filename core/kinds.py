@@ -26,6 +26,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
+from core.exchange import Shipped
 from core.values import Artifact, ArtifactSpec, Item, Metric, ModelInfo, ModelSpec, Notice
 
 if TYPE_CHECKING:
@@ -93,6 +94,10 @@ class Plugin(ABC, Generic[OptionsT]):
     def findings(cls) -> Sequence[Notice]:
         """Return, within seconds, what `mode=doctor` says beside: an account, devices it sees."""
         return ()
+
+    def ships(self, info: ModelInfo) -> Shipped:
+        """Return what the bundle for the device needs of this plugin, for the model of `info`."""
+        return Shipped()
 
 
 class Model(Plugin[OptionsT]):
@@ -267,10 +272,6 @@ class Runtime(Converter[OptionsT]):
     @abstractmethod
     def open(self, artifact: Artifact, model: Callable[[], TorchModel], work: Work) -> Session:
         """Open what `compile` made (or what came in); `model` opens the torch module on demand."""
-
-    def how_to_load(self, artifact: Artifact) -> str:
-        """Return a few lines for the bundle's README that load the artifact on the device."""
-        return ""
 
 
 class Evaluator(Plugin[OptionsT]):

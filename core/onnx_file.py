@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     import onnx
 
-__all__ = ["ONE_FILE_BYTES", "clear_notes", "operators", "save"]
+__all__ = ["ONE_FILE_BYTES", "clear_notes", "describe", "operators", "save"]
 
 #: Protobuf writes no message of 2 GiB or more; 64 MiB are left for the graph around the weights.
 ONE_FILE_BYTES = 2**31 - 64 * 2**20
@@ -75,3 +75,29 @@ def operators(nodes: Iterable[onnx.NodeProto]) -> list[str | float]:
     """Return the operators of `nodes` by number, most frequent first, as a fact: `Conv 96`."""
     counts = Counter(node.op_type for node in nodes)
     return [f"{name} {count}" for name, count in counts.most_common()]
+
+
+def describe(path: Path) -> dict[str, Any]:
+    """Return the opsets, inputs and outputs of an ONNX file, as JSON; its weights are not read."""
+    import onnx
+
+    model = onnx.load(path, load_external_data=False)
+    return {
+        "ir_version": model.ir_version,
+        "opset": {entry.domain or "ai.onnx": entry.version for entry in model.opset_import},
+        "inputs": [_tensor(value) for value in model.graph.input],
+        "outputs": [_tensor(value) for value in model.graph.output],
+    }
+
+
+def _tensor(value: onnx.ValueInfoProto) -> dict[str, Any]:
+    """Return a tensor's name, type and shape; an axis of any length has a name, or none."""
+    import numpy as np
+    from onnx import helper
+
+    kind = value.type.tensor_type
+    return {
+        "name": value.name,
+        "dtype": np.dtype(helper.tensor_dtype_to_np_dtype(kind.elem_type)).name,
+        "shape": [d.dim_value if d.HasField("dim_value") else d.dim_param for d in kind.shape.dim],
+    }

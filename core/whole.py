@@ -11,6 +11,7 @@ import msgspec
 from core import convert, material
 from core.compare import comparison
 from core.exchange import Made, Played, Saved, Work
+from core.hosted import hosted
 from core.measure import compare, latency, peak_memory
 from core.play import covered_seconds, lengths_of, load, play, play_with, save
 from core.steps import Bench, Inputs, Step
@@ -40,6 +41,7 @@ def _play(bench: Bench, source: str) -> Step:
     assembly = bench.assembly
     runtime = assembly.runtime if assembly.runtime.plays else assembly.host
     assert runtime is not None, "the plan refuses a recipe without a runtime that plays"
+    window = assembly.chunker.window()
 
     def run(inputs: Inputs, work: Work) -> Made:
         model = inputs["model"]
@@ -49,13 +51,14 @@ def _play(bench: Bench, source: str) -> Step:
         with (
             peak_memory() as peak,
             runtime.open(inputs[source], lambda: bench.open(model), work) as session,
+            hosted(bench.transform(model), runtime, window, model.info, work) as transform,
         ):
             for item in bench.items(model):
                 take = play(
                     item,
                     model.info.signature,
                     assembly.chunker,
-                    bench.transform(model),
+                    transform,
                     session,
                     work.progress,
                 )
@@ -86,6 +89,7 @@ def _play(bench: Bench, source: str) -> Step:
             **bench.depends_on_items,
             "dsp": bench.depends_on_windows["dsp"],
             "chunker": material.of_plugin(assembly.chunker),
+            "hosted": material.source_digest(hosted.__module__),
         },
         run,
         options=material.of_plugin(assembly.chunker)["options"],

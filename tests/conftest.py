@@ -45,6 +45,12 @@ class Done:
 Command = Callable[..., Done]
 
 
+@pytest.fixture(scope="session")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a store that whole runs share, so that the model is converted once."""
+    return tmp_path_factory.mktemp("store")
+
+
 @pytest.fixture
 def recipe(tmp_path: Path) -> Path:
     """Return a recipe of toy plugins, in a file of its own."""

@@ -24,12 +24,6 @@ S24 = pytest.mark.skipif(available() is not None, reason=str(available()))
 SHORT = ["dataset.seconds=4", "quantizer.windows=8", "measure.probe_windows=1"]
 
 
-@pytest.fixture(scope="session")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a store that the tests of this file share, so that the model is converted once."""
-    return tmp_path_factory.mktemp("store")
-
-
 def newest(output: Path) -> dict[str, Any]:
     (file, *_) = sorted(output.rglob("report.json"), reverse=True)
     report: dict[str, Any] = json.loads(file.read_text())

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import runpy
 from typing import TYPE_CHECKING, ClassVar
 
+import msgspec
 import pytest
 
 from core.conformance.base import PluginSuite
 from core.play import lengths_of
-from core.values import Signature
+from core.values import ModelInfo, Signature
 
 if TYPE_CHECKING:
     from core.values import Array, Tensors
@@ -98,3 +100,26 @@ class ChunkerSuite(PluginSuite):
         for name, array in expected.items():
             assert joined[name].dtype == np.float32
             np.testing.assert_allclose(joined[name], array, rtol=0, atol=1e-5)
+
+    def test_the_program_that_it_ships_joins_alike(self, case: dict[str, int]) -> None:
+        """What runs on a device gives what the chunker gives, to the last bit."""
+        import numpy as np
+
+        chunker, inputs = self.make(), self.inputs(case)
+        of = self.signature
+        info = ModelInfo(of, tuple(s.name for s in of.inputs), tuple(s.name for s in of.outputs))
+        shipped = chunker.ships(info)
+        if "python/join.py" not in shipped.sources:
+            pytest.skip("the chunker ships no program, which is optional")
+        lengths = self.whole(inputs)
+        joiner = chunker.joiner(lengths, self.signature)
+        for window in chunker.split(lengths):
+            joiner.add(window, self.through(chunker.cut(inputs, window, self.signature)))
+        metadata = {
+            "signature": msgspec.to_builtins(self.signature),
+            "chunking": {"window": dict(chunker.window()), **shipped.facts},
+        }
+        play = runpy.run_path(str(shipped.sources["python/join.py"]))["play"]
+        played = play(inputs, metadata, self.through)
+        for name, array in joiner.result().items():
+            np.testing.assert_array_equal(array, played[name])

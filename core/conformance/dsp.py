@@ -2,15 +2,44 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
+import pytest
+
 from core.conformance.base import PluginSuite
+from core.exchange import outside
 from core.values import ModelInfo
 
 if TYPE_CHECKING:
     from core.values import Tensors
 
-__all__ = ["DspSuite"]
+__all__ = ["DspSuite", "assert_near", "run_graph"]
+
+#: How near a graph must come to the method that it stands for.
+EXACT_DB = 120.0
+
+
+def run_graph(file: Path, feeds: Tensors) -> Tensors:
+    """Run an ONNX file on the CPU; every input that it names must be in `feeds`."""
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
+    names = [value.name for value in session.get_outputs()]
+    given = {value.name: feeds[value.name] for value in session.get_inputs()}
+    return dict(zip(names, session.run(names, given), strict=True))
+
+
+def assert_near(expected: Tensors, actual: Tensors) -> None:
+    """Compare float32 tensors by name."""
+    from core.measure import snr_db
+
+    assert actual.keys() == expected.keys()
+    for name, array in expected.items():
+        assert actual[name].dtype == array.dtype
+        assert actual[name].shape == array.shape
+        assert snr_db(array, actual[name]) >= EXACT_DB, name
 
 
 class DspSuite(PluginSuite):
@@ -62,6 +91,42 @@ class DspSuite(PluginSuite):
             assert outputs[spec.name].dtype == np.float32
             assert outputs[spec.name].ndim == len(spec.axes)
             assert np.isfinite(outputs[spec.name]).all()
+
+    @pytest.fixture
+    def graphs(self, tmp_path: Path) -> Mapping[str, Path]:
+        """Return the transform's graphs, written for the suite's window."""
+        written = self.make().bind(self.info).graphs(self.window, tmp_path)
+        if not written:
+            pytest.skip("the dsp writes no graphs, which are optional")
+        return dict(written)
+
+    def test_its_graphs_equal_the_transform(self, graphs: Mapping[str, Path]) -> None:
+        """Both directions agree with the methods to 120 dB or more, names and shapes included.
+
+        What is remembered is the dsp's own business: it is judged by what the inverse makes of it.
+        """
+        transform, piece = self.make().bind(self.info), self.piece()
+        feeds, remembered = transform.forward(piece)
+        made = run_graph(graphs["forward"], {outside(name): a for name, a in piece.items()})
+        assert made.keys() == {*feeds, *remembered}
+        assert_near(feeds, {name: made[name] for name in feeds})
+        rest = {name: made[name] for name in remembered}
+        outputs = self.identity(feeds)
+        expected = {
+            outside(name): array for name, array in transform.inverse(outputs, remembered).items()
+        }
+        assert_near(expected, run_graph(graphs["inverse"], {**outputs, **rest}))
+
+    def test_its_graphs_are_small_and_always_the_same(
+        self, graphs: Mapping[str, Path], tmp_path: Path
+    ) -> None:
+        """Under 1 MB each, so that every app can carry them; equal bytes when written again."""
+        again = tmp_path / "again"
+        again.mkdir()
+        written = self.make().bind(self.info).graphs(self.window, again)
+        for name, file in graphs.items():
+            assert file.stat().st_size < 1_000_000
+            assert file.read_bytes() == written[name].read_bytes()
 
     def test_forward_leaves_its_input_alone(self) -> None:
         """The arrays of a window are not written to."""

@@ -7,10 +7,19 @@ The formulas are those of `apply_model(split=True, shifts=0)` and `TensorChunk.p
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
-from core import Chunker, Joiner, Signature, StageError, Window, hookimpl
+from core import (
+    Chunker,
+    Joiner,
+    ModelInfo,
+    Shipped,
+    Signature,
+    StageError,
+    Window,
+    hookimpl,
+)
 
 if TYPE_CHECKING:
     from core.values import Array, Tensors
@@ -106,6 +115,15 @@ class OverlapAdd(Chunker[OverlapAddOptions]):
             )
         at = {spec.name: spec.axis(self.options.axis) for spec in signature.outputs}
         return _OverlapAddJoiner(self.options, lengths[self.options.axis], at)
+
+    def ships(self, info: ModelInfo) -> Shipped:
+        """Return the numbers of the cut and the fade, and the code that does both."""
+        from plugins.chunker.on_device import OVERLAP_ADD, last_axis, sources
+
+        options = self.options
+        facts = {**asdict(options), "stride": options.stride, **OVERLAP_ADD}
+        plain = last_axis(options.axis, info.signature)
+        return Shipped(facts, sources("overlap_add", *(["cpp", "kotlin"] if plain else [])))
 
 
 def _before(window: Window, axis: str, length: int) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from core import Chunker, Joiner, NoOptions, Signature, Window, hookimpl
+from core import Chunker, Joiner, ModelInfo, NoOptions, Shipped, Signature, Window, hookimpl
 
 if TYPE_CHECKING:
     from core.values import Tensors
@@ -33,6 +33,12 @@ class Whole(Chunker[NoOptions]):
     def joiner(self, lengths: Mapping[str, int], signature: Signature) -> Joiner:
         """Return a joiner that keeps the outputs of the one window."""
         return _Kept()
+
+    def ships(self, info: ModelInfo) -> Shipped:
+        """Return the code, which only hands the input on."""
+        from plugins.chunker.on_device import sources
+
+        return Shipped(sources=sources("whole"))
 
 
 class _Kept(Joiner):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from core import Dsp, ModelInfo, NoOptions, StageError, Transform, hookimpl
@@ -50,6 +52,10 @@ class _BoundNothing(Transform):
     def inverse(self, outputs: Tensors, remembered: Tensors) -> Tensors:
         """Drop the batch axis of every output."""
         return {name: outputs[core][0] for core, name in self.outputs.items()}
+
+    def graphs(self, window: Mapping[str, int], folder: Path) -> Mapping[str, Path]:
+        """Return nothing: a device adds the batch axis by itself."""
+        return {}
 
 
 @hookimpl

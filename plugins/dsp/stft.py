@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from core import Dsp, Fact, ModelInfo, StageError, Transform, hookimpl
+from core import Dsp, ModelInfo, Shipped, Signature, Transform, hookimpl, outside
+from plugins.dsp.spectral.facts import Facts
 
 if TYPE_CHECKING:
     from core.values import Array, Tensors
@@ -49,57 +52,42 @@ class Stft(Dsp[StftOptions]):
 
     def bind(self, info: ModelInfo) -> Transform:
         """Return the transform for a model that says `nfft`, `hop` and names in `dsp_facts`."""
-        facts = _Facts.of(info)
+        facts = Facts.of(info)
         return _BoundStft(
-            facts, self.options.nyquist is Nyquist.keep, self.options.edges is Edges.whole
+            facts,
+            self.options.nyquist is Nyquist.keep,
+            self.options.edges is Edges.whole,
+            info.signature,
         )
 
-
-@dataclass(frozen=True)
-class _Facts:
-    """What a model must say of itself in `dsp_facts`: sizes, names of tensors, normalisation."""
-
-    nfft: int
-    hop: int
-    input: str
-    spec_input: str
-    time_output: str
-    spec_output: str
-    output: str
-    normalise: bool
-
-    @classmethod
-    def of(cls, info: ModelInfo) -> _Facts:
-        """Read the facts; raises StageError where one is missing or the sizes do not fit."""
-        types: dict[str, type[Fact]] = {
-            **dict.fromkeys(("nfft", "hop"), int),
-            **dict.fromkeys(("input", "spec_input", "time_output", "spec_output", "output"), str),
-            "normalise": bool,
-        }
-        wrong = [n for n, kind in types.items() if not isinstance(info.dsp_facts.get(n), kind)]
-        if wrong:
-            raise StageError(
-                f"dsp `stft` needs facts that the model does not give: {', '.join(wrong)}",
-                f"the model gives: {', '.join(sorted(info.dsp_facts)) or 'none'}",
-                "give them in `ModelInfo.dsp_facts`, or choose a model that needs dsp `none`",
-            )
-        facts = cls(**{name: info.dsp_facts[name] for name in types})  # type: ignore[arg-type]  # checked above
-        # With an odd hop, 3/2 hop is no whole number of samples: demucs asserts this too.
-        if facts.hop < 1 or facts.nfft != 4 * facts.hop or facts.hop % 2:
-            raise StageError(
-                f"dsp `stft` takes an even hop of a quarter of the window, as demucs does, "
-                f"but the model says nfft {facts.nfft} and hop {facts.hop}",
-            )
-        return facts
+    def ships(self, info: ModelInfo) -> Shipped:
+        """Return what a person must know to compute the same without the graphs."""
+        facts = Facts.of(info)
+        keeps = self.options.nyquist is Nyquist.keep
+        normalisation = f"(x - mean) / ({EPSILON} + std), std of n - 1, per window and input"
+        return Shipped(
+            {
+                "nfft": facts.nfft,
+                "hop": facts.hop,
+                "window_function": "hann, periodic: 0.5 - 0.5 cos(2 pi n / nfft)",
+                "scale": "the FFT is divided by sqrt(nfft), its inverse multiplied by it",
+                "padding": "by reflection: 3/2 hop on both sides, then up to whole hops",
+                "complex": "channels: real and imaginary part of channel 0, then of channel 1",
+                "nyquist": "kept" if keeps else "dropped, and zero on the way back",
+                "edges": self.options.edges.name,
+                "normalisation": normalisation if facts.normalise else "none",
+            }
+        )
 
 
 @dataclass(frozen=True)
 class _BoundStft(Transform):
     """The transform of one model; `mag` holds (real, imaginary) of channel 0, then of channel 1."""
 
-    facts: _Facts
+    facts: Facts
     keep_nyquist: bool
     whole_edges: bool
+    signature: Signature
 
     def forward(self, window: Tensors) -> tuple[Tensors, Tensors]:
         """Map (channel, time) to `mix` (1, channel, time) and `mag` (1, 2·channel, bin, frame).
@@ -141,6 +129,39 @@ class _BoundStft(Transform):
         length = time.shape[-1]
         stems = waveform(spectrum, self.facts.nfft, length, self.whole_edges)
         return {self.facts.output: np.add(time, stems, dtype=np.float32)}
+
+    def graphs(self, window: Mapping[str, int], folder: Path) -> Mapping[str, Path] | None:
+        """Write both directions; without a window, or a number of channels, there is none."""
+        from plugins.dsp.spectral.forward_graph import write_forward
+        from plugins.dsp.spectral.inverse_graph import write_inverse
+        from plugins.dsp.spectral.layout import Layout
+
+        facts = self.facts
+        (wave,) = (spec for spec in self.signature.inputs if spec.name == facts.input)
+        (stems,) = (spec for spec in self.signature.outputs if spec.name == facts.output)
+        length, sizes = window.get(wave.axes[-1]), (wave.shape[0], stems.shape[0])
+        channels, count = (size if isinstance(size, int) else 0 for size in sizes)
+        if not (length and channels and count):
+            return None
+        layout = Layout(
+            nfft=facts.nfft,
+            length=length,
+            channels=channels,
+            stems=count,
+            normalise=facts.normalise,
+            keep_nyquist=self.keep_nyquist,
+            whole_edges=self.whole_edges,
+            window=outside(facts.input),
+            result=outside(facts.output),
+            mix=facts.input,
+            mag=facts.spec_input,
+            time_out=facts.time_output,
+            spec_out=facts.spec_output,
+        )
+        return {
+            "forward": write_forward(folder / "pre.onnx", layout, EPSILON),
+            "inverse": write_inverse(folder / "post.onnx", layout),
+        }
 
 
 def _normalised(x: Array) -> tuple[Array, Array, Array]:

@@ -10,7 +10,17 @@ from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from core import Library, Runtime, Session, StageError, TorchModel, Work, hookimpl
+from core import (
+    Library,
+    ModelInfo,
+    Runtime,
+    Session,
+    Shipped,
+    StageError,
+    TorchModel,
+    Work,
+    hookimpl,
+)
 
 if TYPE_CHECKING:
     from core import Artifact
@@ -125,14 +135,15 @@ class OnnxRuntime(Runtime[OnnxRuntimeOptions]):
         work.progress(0, 0, "opening the graph in ONNX Runtime")
         return OnnxRuntimeSession(Path(artifact.path), self.options)
 
-    def how_to_load(self, artifact: Artifact) -> str:
-        """Return the lines that open and run the graph."""
-        feeds = ", ".join(f'"{name}": {name}' for name in artifact.info.core_inputs)
-        return (
-            "import onnxruntime\n\n"
-            f'session = onnxruntime.InferenceSession("{Path(artifact.path).name}")\n'
-            f"outputs = session.run({list(artifact.info.core_outputs)}, {{{feeds}}})\n"
-        )
+    def ships(self, info: ModelInfo) -> Shipped:
+        """Return the code that opens and runs the graph on a device's CPU."""
+        from importlib.metadata import version
+
+        from plugins.runtime.on_device import sources
+
+        library = f"com.microsoft.onnxruntime:onnxruntime-android:{version('onnxruntime')}"
+        gradle = f'dependencies {{ implementation("{library}") }}\n'
+        return Shipped(sources=sources(self.name), lines={"kotlin": gradle})
 
 
 @hookimpl

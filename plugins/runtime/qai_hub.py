@@ -13,9 +13,11 @@ from core import (
     ArtifactSpec,
     Library,
     Made,
+    ModelInfo,
     Notice,
     Runtime,
     Session,
+    Shipped,
     TorchModel,
     Work,
     from_target,
@@ -139,10 +141,9 @@ class QaiHub(Runtime[QaiHubOptions]):
         )
         return CloudSession(Path(artifact.path), wanted, work)
 
-    def how_to_load(self, artifact: Artifact) -> str:
-        """Return the lines that load what was compiled, by its ending."""
-        name = Path(artifact.path).name
-        return _HOW_TO_LOAD.get(Path(name).suffix, _HOW_TO_LOAD[".bin"]).format(name=name)
+    def ships(self, info: ModelInfo) -> Shipped:
+        """Return the lines that load what was compiled."""
+        return Shipped(lines={"python": _HOW_TO_LOAD[self.options.target_runtime]})
 
     def _patience(self) -> Waiting:
         from plugins.vendor.qai_hub import Waiting
@@ -150,24 +151,26 @@ class QaiHub(Runtime[QaiHubOptions]):
         return Waiting(self.options.poll_s, self.options.time_limit_s)
 
 
-_HOW_TO_LOAD = {
-    ".onnx": """\
+_WITH_ONNX = """\
 import onnxruntime as ort  # with Qualcomm's QNN execution provider, on the device
 
 session = ort.InferenceSession(
-    "{name}", providers=["QNNExecutionProvider", "CPUExecutionProvider"],
-    provider_options=[{{"backend_path": "libQnnHtp.so"}}, {{}}],
+    "model.onnx", providers=["QNNExecutionProvider", "CPUExecutionProvider"],
+    provider_options=[{"backend_path": "libQnnHtp.so"}, {}],
 )
-""",
-    ".tflite": """\
+"""
+_HOW_TO_LOAD = {
+    TargetRuntime.onnx: _WITH_ONNX,
+    TargetRuntime.precompiled_qnn_onnx: _WITH_ONNX,
+    TargetRuntime.tflite: """\
 from ai_edge_litert.interpreter import Interpreter  # on Android: LiteRT with the QNN delegate
 
-interpreter = Interpreter("{name}")
+interpreter = Interpreter("model.tflite")
 interpreter.allocate_tensors()
 """,
-    ".bin": """\
+    TargetRuntime.qnn_context_binary: """\
 # A QNN context binary, loaded by Qualcomm's AI Engine Direct SDK on the device:
-# qnn-net-run --retrieve_context {name} --backend libQnnHtp.so --input_list inputs.txt
+# qnn-net-run --retrieve_context model.bin --backend libQnnHtp.so --input_list inputs.txt
 """,
 }
 

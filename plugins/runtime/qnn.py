@@ -10,11 +10,14 @@ from typing import TYPE_CHECKING, ClassVar
 from core import (
     Artifact,
     ArtifactSpec,
+    Fact,
     Library,
     Made,
+    ModelInfo,
     Notice,
     Runtime,
     Session,
+    Shipped,
     TorchModel,
     Work,
     from_target,
@@ -132,9 +135,17 @@ class Qnn(Runtime[QnnOptions]):
 
         return Emulator(Path(artifact.path), work, self._device(), self._limits())
 
-    def how_to_load(self, artifact: Artifact) -> str:
-        """Return the lines that load the context on the phone."""
-        return _HOW_TO_LOAD.format(name=Path(artifact.path).name)
+    def ships(self, info: ModelInfo) -> Shipped:
+        """Return the code that opens the context binary on a phone, and what an app links."""
+        from plugins.runtime.htp.app import lines, qnn_version
+        from plugins.runtime.on_device import sources
+
+        facts: dict[str, Fact] = {
+            "soc_model": self.options.soc_model,
+            "htp_arch": self.options.htp_arch,
+            "qnn_version": qnn_version(),
+        }
+        return Shipped(facts, sources(self.name), lines())
 
     def _device(self) -> HtpDevice:
         from plugins.runtime.htp.process import HtpDevice
@@ -146,17 +157,6 @@ class Qnn(Runtime[QnnOptions]):
         from plugins.runtime.htp.process import Limits
 
         return Limits(self.options.time_limit_s, self.options.memory_limit_mb * 1_000_000)
-
-
-_HOW_TO_LOAD = """\
-import onnxruntime as ort  # with Qualcomm's QNN execution provider, on the device
-
-options = ort.SessionOptions()
-session = ort.InferenceSession(
-    "{name}", options,
-    providers=["QNNExecutionProvider"], provider_options=[{{"backend_path": "libQnnHtp.so"}}],
-)
-"""
 
 
 @hookimpl

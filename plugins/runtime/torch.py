@@ -7,7 +7,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from core import Library, Runtime, Session, StageError, TorchModel, Work, hookimpl
+from core import (
+    Library,
+    ModelInfo,
+    Runtime,
+    Session,
+    Shipped,
+    StageError,
+    TorchModel,
+    Work,
+    hookimpl,
+)
 
 if TYPE_CHECKING:
     from core import Artifact
@@ -83,15 +93,15 @@ class TorchRuntime(Runtime[TorchOptions]):
         work.progress(0, 0, "opening the torch module")
         return TorchSession(model(), self.options.threads)
 
-    def how_to_load(self, artifact: Artifact) -> str:
-        """Return the lines that read the weights."""
-        from pathlib import Path
-
-        return (
-            "from safetensors.torch import load_file\n\n"
-            f'weights = load_file("{Path(artifact.path).name}")\n'
+    def ships(self, info: ModelInfo) -> Shipped:
+        """Return the lines that read the weights; the module itself is the model's own code."""
+        python = (
+            "import json\nfrom safetensors.torch import load_file\n\n"
+            'metadata = json.load(open("metadata.json"))\n'
+            'weights = load_file(metadata["model"]["file"])\n'
             "module.load_state_dict(weights)\n"
         )
+        return Shipped(lines={"python": python})
 
 
 @hookimpl

@@ -26,7 +26,7 @@ def test_a_run_leaves_result_report_lock_and_bundle(
     names = {p.name for p in folder.iterdir()}
     assert {"y.txt", "report.json", "recipe.lock.yaml", "bundle"} <= names
     metadata = json.loads((folder / "bundle" / "metadata.json").read_text())
-    assert metadata["main_file"] == "gain.txt"
+    assert metadata["model"]["file"] == "gain.txt"
     assert (folder / "bundle" / "gain.txt").is_file()
 
 

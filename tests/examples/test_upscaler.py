@@ -121,6 +121,26 @@ def test_images_are_written(folder: Path) -> None:
     assert (folder / "bundle" / "model.onnx").is_file()
 
 
+def test_the_bundle_alone_upscales_an_image(folder: Path, tmp_path: Path) -> None:
+    """Its program cuts the tiles, adds the batch axis, and blends: no dsp, no audio."""
+    import numpy as np
+
+    bundle = folder / "bundle"
+    metadata = json.loads((bundle / "metadata.json").read_text(encoding="utf-8"))
+    assert (metadata["host_graphs"], metadata["fallback"]) == (None, None)
+    image = np.random.default_rng(0).random((3, 70, 131), np.float32)
+    np.savez(tmp_path / "image.npz", image=image)
+    subprocess.run(
+        [sys.executable, bundle / "python" / "run.py", tmp_path / "image.npz", tmp_path],
+        check=True,
+    )
+    with np.load(tmp_path / "outputs.npz") as made:
+        upscaled = made["upscaled"]
+    assert upscaled.shape == (3, 140, 262)
+    rough = image.repeat(2, axis=1).repeat(2, axis=2)
+    assert np.corrcoef(rough.ravel(), upscaled.ravel())[0, 1] > 0.7
+
+
 def test_a_second_run_computes_nothing(stranger: Stranger, folder: Path) -> None:
     """Everything is kept, as for the plugins in the box."""
     assert (folder / "report.json").is_file()

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from core import Chunker, Joiner, Signature, StageError, Window
+from core import Chunker, Joiner, ModelInfo, Shipped, Signature, StageError, Window
 
 if TYPE_CHECKING:
     from core.values import Array, Tensors
@@ -85,6 +86,13 @@ class Tiles(Chunker[TilesOptions]):
     def joiner(self, lengths: Mapping[str, int], signature: Signature) -> Joiner:
         """Return a joiner for outputs that have the axes, at the input's size or a multiple."""
         return _Blend(self.window(), self.options.overlap, lengths, signature)
+
+    def ships(self, info: ModelInfo) -> Shipped:
+        """Return the numbers of the tiles, and the code that cuts and blends on a device."""
+        specs = (*info.signature.inputs, *info.signature.outputs)
+        fits = all(spec.axes[-2:] == ("height", "width") for spec in specs) and len(specs) == 2  # noqa: PLR2004  # one in, one out
+        file = Path(__file__).parent / "on_device" / "python" / "join.py"
+        return Shipped(asdict(self.options), {"python/join.py": file} if fits else {})
 
 
 def _starts(total: int, size: int, overlap: int) -> list[int]:

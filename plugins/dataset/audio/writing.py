@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from core import Dataset, Item, Library, Saved, Signature, StageError
+from core import Dataset, Item, Library, ModelInfo, Saved, Shipped, Signature, StageError
 from plugins.dataset.audio.fitting import rate_of, stem_labels
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from core.values import Array, Tensors
 
 __all__ = ["AudioDataset"]
@@ -57,6 +56,11 @@ class AudioDataset(Dataset[OptionsT]):
             _write(file, samples, hertz)
             saved.append(Saved(file.relative_to(folder).as_posix(), label, item.name))
         return saved
+
+    def ships(self, info: ModelInfo) -> Shipped:
+        """Return the code that reads and writes WAV files on a device."""
+        file = Path(__file__).parent / "on_device" / "python" / "medium.py"
+        return Shipped(sources={"python/medium.py": file})
 
 
 def _write(file: Path, samples: Array, rate: int) -> None:

@@ -18,7 +18,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["spectrogram", "waveform"]
+__all__ = ["envelope", "hann_window", "padding", "paddings", "spectrogram", "waveform"]
 
 #: Frames that are transformed at once, so that an hour of music needs little beside its result.
 _BLOCK = 256
@@ -38,7 +38,7 @@ def spectrogram(
     bins = nfft // 2 + keep_nyquist
     padded = _reflected(signal, hop)
     windows = sliding_window_view(padded, nfft, axis=-1)[..., ::hop, :]
-    hann = _hann(nfft) / np.float32(math.sqrt(nfft))
+    hann = hann_window(nfft) / np.float32(math.sqrt(nfft))
     spectrum = np.empty((*signal.shape[:-1], bins, frames), np.complex64)
     for first in range(0, frames, _BLOCK):
         block = slice(first, first + _BLOCK)
@@ -59,7 +59,7 @@ def waveform(
     """
     hop = nfft // _OVERLAP
     frames = spectrum.shape[-1]
-    hann = _hann(nfft)
+    hann = hann_window(nfft)
     rows = np.zeros((*spectrum.shape[:-2], frames + _OVERLAP - 1, hop), np.float32)
     for first in range(0, frames, _BLOCK):
         bands = spectrum[..., first : first + _BLOCK].swapaxes(-1, -2)
@@ -68,19 +68,19 @@ def waveform(
         for part in range(_OVERLAP):
             piece = block[..., part * hop : (part + 1) * hop]
             rows[..., first + part : first + part + count, :] += piece
-    rows /= _envelope(hann, hop, frames, whole_edges)
-    start = _padding(hop)
+    rows /= envelope(hann, hop, frames, whole_edges)
+    start = padding(hop)
     samples: NDArray[np.float32] = rows.reshape(*rows.shape[:-2], -1)[..., start : start + length]
     return samples
 
 
-def _hann(nfft: int) -> NDArray[np.float32]:
+def hann_window(nfft: int) -> NDArray[np.float32]:
     """Return the periodic Hann window, as `torch.hann_window` makes it."""
     phase = 2 * np.pi * np.arange(nfft) / nfft
     return (0.5 - 0.5 * np.cos(phase)).astype(np.float32)
 
 
-def _envelope(
+def envelope(
     hann: NDArray[np.float32], hop: int, frames: int, whole_edges: bool
 ) -> NDArray[np.float32]:
     """Return the sum of the squared windows, a row (hop,) per hop or one row for all."""
@@ -97,25 +97,29 @@ def _envelope(
     return rows
 
 
-def _padding(hop: int) -> int:
+def padding(hop: int) -> int:
+    """Return how many samples are reflected in front of a signal."""
     return hop // 2 * 3
 
 
-def _reflected(signal: NDArray[np.float32], hop: int) -> NDArray[np.float32]:
-    """Pad (..., time) by 3/2 hop and up to whole hops, by reflection: `demucs.hdemucs.pad1d`.
+def paddings(length: int, hop: int) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Return the (left, right) widths of zeros and then of reflection: `demucs.hdemucs.pad1d`.
 
     A signal that is shorter than what is reflected gets zeros first, on the right where possible.
     """
-    length = signal.shape[-1]
-    left = _padding(hop)
+    left = padding(hop)
     right = left + math.ceil(length / hop) * hop - length
+    missing = max(0, max(left, right) - length + 1)
+    zeros_right = min(right, missing)
+    zeros_left = missing - zeros_right
+    return (zeros_left, zeros_right), (left - zeros_left, right - zeros_right)
+
+
+def _reflected(signal: NDArray[np.float32], hop: int) -> NDArray[np.float32]:
+    """Pad (..., time) by 3/2 hop and up to whole hops."""
+    zeros, reflected = paddings(signal.shape[-1], hop)
     widths: Any = [(0, 0)] * (signal.ndim - 1)
-    longest = max(left, right)
-    if length <= longest:
-        missing = longest - length + 1
-        zeros_right = min(right, missing)
-        zeros_left = missing - zeros_right
-        signal = np.pad(signal, [*widths, (zeros_left, zeros_right)])
-        left, right = left - zeros_left, right - zeros_right
-    padded: NDArray[np.float32] = np.pad(signal, [*widths, (left, right)], mode="reflect")
+    if any(zeros):
+        signal = np.pad(signal, [*widths, zeros])
+    padded: NDArray[np.float32] = np.pad(signal, [*widths, reflected], mode="reflect")
     return padded

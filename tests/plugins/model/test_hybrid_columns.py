@@ -14,7 +14,16 @@ STRIDES = (4, 4, 4, 4)
 
 @pytest.mark.parametrize(
     ("length", "columns"),
-    [(45_056, 8), (90_112, 16), (344_064, 84), (11_264, 2), (61_440, 12), (44_100, 1), (343_980, 1), (4096, 1)],
+    [
+        (45_056, 8),
+        (90_112, 16),
+        (344_064, 84),
+        (11_264, 2),
+        (61_440, 12),
+        (44_100, 1),
+        (343_980, 1),
+        (4096, 1),
+    ],
 )
 def test_a_length_of_whole_strides_is_folded(length: int, columns: int) -> None:
     """Every column holds whole strides at every level, and two blocks of rows at the deepest."""

@@ -126,15 +126,15 @@ def test_a_missing_input_is_named(tmp_path: Path) -> None:
         session.run({"mix": feeds(model)["mix"]})
 
 
-def test_the_lines_for_the_bundle_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the README says is what a person pastes."""
-    model = hybrid()
-    made = exported(model, tmp_path / "export")
-    lines = OnnxRuntime(OnnxRuntime.Options()).how_to_load(made)
-    monkeypatch.chdir(made.folder)
-    names: dict[str, object] = dict(feeds(model))
-    exec(lines, names)  # noqa: S102  # a snippet of ours
-    assert [array.shape for array in names["outputs"]] == [(1, 4, 512), (1, 30, 8)]
+def test_it_ships_a_program_for_a_device() -> None:
+    """One window, and how the model is opened, in three languages; what an app links."""
+    shipped = OnnxRuntime(OnnxRuntime.Options()).ships(separator().info)
+    assert set(shipped.sources) == {
+        *("python/window.py", "cpp/window.h", "kotlin/Window.kt"),
+        *("python/device.py", "cpp/device.h", "kotlin/Device.kt"),
+    }
+    assert all(file.is_file() for file in shipped.sources.values())
+    assert "onnxruntime-android" in shipped.lines["kotlin"]
 
 
 def test_negative_threads_are_refused() -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -10,7 +11,7 @@ import pytest
 
 from core import StageError, Work
 from core.conformance import RuntimeSuite
-from core.conformance.converter import artifact, of, onnx_artifact
+from core.conformance.converter import INFO, artifact, of, onnx_artifact
 from core.progress import silent
 from core.values import ArtifactSpec
 from plugins.runtime.device_cloud import compiled
@@ -105,14 +106,19 @@ def test_a_graph_of_any_length_is_refused_before_it_is_sent(
 
 
 @pytest.mark.parametrize(
-    ("name", "said"), [("model.onnx", "QNNExecutionProvider"), ("model.bin", "libQnnHtp.so"),
-                       ("model.tflite", "Interpreter")],
-)  # fmt: skip
-def test_how_to_load_follows_what_was_downloaded(tmp_path: Path, name: str, said: str) -> None:
+    ("target", "said", "name"),
+    [
+        (TargetRuntime.precompiled_qnn_onnx, "QNNExecutionProvider", "model.onnx"),
+        (TargetRuntime.onnx, "QNNExecutionProvider", "model.onnx"),
+        (TargetRuntime.qnn_context_binary, "libQnnHtp.so", "model.bin"),
+        (TargetRuntime.tflite, "Interpreter", "model.tflite"),
+    ],
+)
+def test_the_bundle_says_how_to_load_what_was_compiled(
+    target: TargetRuntime, said: str, name: str
+) -> None:
     """The lines in the bundle's README are those for the file that lies beside it."""
-    file = tmp_path / name
-    file.write_bytes(b"x")
-    lines = QaiHub(OPTIONS).how_to_load(artifact(tmp_path, file, "qai_hub", "fp16"))
+    lines = QaiHub(replace(OPTIONS, target_runtime=target)).ships(INFO).lines["python"]
     assert said in lines
     assert name in lines
 

@@ -1,0 +1,35 @@
+"""Plays a file with the bundle: `python run.py INPUT FOLDER`. Needs numpy and onnxruntime only.
+
+INPUT is a file that `medium.py` reads, or an `.npz` with an array for every input of the
+signature in `metadata.json`; then FOLDER gets `outputs.npz`.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import join
+import numpy as np
+import window
+
+
+def main(source: Path, target: Path) -> None:
+    """Read `source`, play it, and write what came out below `target`."""
+    bundle = Path(__file__).resolve().parent.parent
+    metadata = json.loads((bundle / "metadata.json").read_text(encoding="utf-8"))
+    target.mkdir(parents=True, exist_ok=True)
+    run = window.Window(bundle, metadata).run
+    if source.suffix == ".npz":
+        with np.load(source) as arrays:
+            inputs = {name: arrays[name] for name in arrays.files}
+        np.savez(target / "outputs.npz", **join.play(inputs, metadata, run))
+        return
+    import medium
+
+    medium.write(target, join.play(medium.read(source, metadata), metadata, run), metadata)
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 3:
+        raise SystemExit(__doc__)
+    main(Path(sys.argv[1]), Path(sys.argv[2]))

@@ -1,0 +1,63 @@
+"""Cuts an input into overlapping windows and fades from each result to the next. Needs NumPy."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+Arrays = dict[str, np.ndarray]
+
+
+def play(inputs: Arrays, metadata: dict, run: Callable[[Arrays], Arrays]) -> Arrays:
+    """Map whole inputs to whole outputs; `run` maps one window, all by name, all float32."""
+    chunking, signature = metadata["chunking"], metadata["signature"]
+    length = chunking["length"]
+    of = {s["name"]: s["axes"].index(chunking["axis"]) for s in signature["outputs"]}
+    cut = {
+        s["name"]: s["axes"].index(chunking["axis"])
+        for s in signature["inputs"]
+        if chunking["axis"] in s["axes"]
+    }
+    total = next(inputs[name].shape[at] for name, at in cut.items())
+    sums: Arrays = {}
+    weights: Arrays = {}
+    for start in range(0, total, chunking["stride"]):
+        stop = min(start + length, total)
+        before = (length - (stop - start)) // 2
+        pieces = {
+            name: piece(a, cut.get(name), start - before, length) for name, a in inputs.items()
+        }
+        for name, array in run(pieces).items():
+            output = np.moveaxis(array, of[name], -1)
+            scaled = output.shape[-1]
+            first, last = (rescaled(p, scaled, length) for p in (start, stop))
+            skip = min(rescaled(before, scaled, length), scaled - (last - first))
+            weight = triangle(scaled, chunking["power"])[: last - first]
+            if name not in sums:
+                size = rescaled(total, scaled, length)
+                sums[name] = np.zeros((*output.shape[:-1], size), np.float32)
+                weights[name] = np.zeros(size, np.float32)
+            sums[name][..., first:last] += weight * output[..., skip : skip + last - first]
+            weights[name][first:last] += weight
+    return {name: np.moveaxis(sums[name] / weights[name], -1, of[name]) for name in sums}
+
+
+def piece(array: np.ndarray, at: int | None, first: int, length: int) -> np.ndarray:
+    """Return `length` samples from `first` on along axis `at`, zeros beyond both ends."""
+    if at is None:
+        return array
+    start, stop = max(0, first), min(array.shape[at], first + length)
+    widths = [(0, 0)] * array.ndim
+    widths[at] = (start - first, first + length - stop)
+    return np.pad(array[(slice(None),) * at + (slice(start, stop),)], widths)
+
+
+def triangle(length: int, power: float) -> np.ndarray:
+    """Return the weight of every sample of a window, 1 in the middle."""
+    half = length // 2
+    line = np.concatenate([np.arange(1, half + 1), np.arange(length - half, 0, -1)])
+    return np.maximum((line / (length - half)) ** power, 1e-30).astype(np.float32)
+
+
+def rescaled(position: int, scaled: int, length: int) -> int:
+    """Return a position of the input on the output's scale, rounded half up."""
+    return (2 * position * scaled + length) // (2 * length)

@@ -1,0 +1,13 @@
+"""Gives the whole input to the model in one piece."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+Arrays = dict[str, np.ndarray]
+
+
+def play(inputs: Arrays, metadata: dict, run: Callable[[Arrays], Arrays]) -> Arrays:
+    """Map whole inputs to whole outputs; `run` does it."""
+    del metadata  # nothing is cut
+    return run(inputs)

@@ -1,0 +1,36 @@
+"""Runs one window: into the model's inputs, through the model, and back. Needs ONNX Runtime."""
+
+from pathlib import Path
+
+import device
+import onnxruntime
+
+
+class Window:
+    """The models of the bundle, opened once."""
+
+    def __init__(self, folder: Path, metadata: dict) -> None:
+        """Open them; which device computes the model, `device.py` decides."""
+        graphs = metadata["host_graphs"]
+        self.tensors = metadata["tensors"]
+        self.sessions = [device.open_model(folder, metadata)]
+        if graphs:
+            before, after = (
+                onnxruntime.InferenceSession(
+                    str(folder / graphs[name]["file"]), providers=["CPUExecutionProvider"]
+                )
+                for name in ("forward", "inverse")
+            )
+            self.sessions = [before, *self.sessions, after]
+        self.adds_batch = not graphs
+
+    def run(self, inputs: dict) -> dict:
+        """Map float32 arrays to float32 arrays, by the names of the signature."""
+        outside = self.tensors["inputs"]
+        values = {outside[name]: a[None] if self.adds_batch else a for name, a in inputs.items()}
+        for session in self.sessions:
+            feeds = {value.name: values[value.name] for value in session.get_inputs()}
+            names = [value.name for value in session.get_outputs()]
+            values |= dict(zip(names, session.run(names, feeds), strict=True))
+        made = {name: values[tensor] for name, tensor in self.tensors["outputs"].items()}
+        return {name: array[0] if self.adds_batch else array for name, array in made.items()}
