@@ -36,7 +36,8 @@ def fit(store: Path, layout: str, length: int, precisions: tuple[str, ...]) -> l
     """Compile one window at each precision, each from an empty store; return a row for each."""
     arguments = [
         "recipe=s24_fit", "model.weights=random", f"model.layout={layout}", "reporter=[]",
-        f"fit.shortest={length}", f"fit.longest={length}", f"fit.precisions=[{','.join(precisions)}]",
+        f"fit.shortest={length}", f"fit.longest={length}",
+        f"fit.precisions=[{','.join(precisions)}]",
         f"store={store}", f"output={store / 'outputs'}",
     ]  # fmt: skip
     subprocess.run([sys.executable, "-m", "core", *arguments], check=True)  # noqa: S603  # our own
