@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "bundle.h"
+#include "cpu.h"
 #include "device.h"
 
 class Window {
@@ -17,9 +18,9 @@ class Window {
   // Opens the models of the bundle in `folder`; throws Ort::Exception where it cannot.
   explicit Window(const std::filesystem::path& folder) {
     const std::string before = bundle::FORWARD, after = bundle::INVERSE;
-    if (!before.empty()) sessions_.emplace_back(env_, (folder / before).c_str(), Ort::SessionOptions());
+    if (!before.empty()) sessions_.push_back(open_on_cpu(env_, folder / before));
     sessions_.push_back(open_model(env_, folder));
-    if (!after.empty()) sessions_.emplace_back(env_, (folder / after).c_str(), Ort::SessionOptions());
+    if (!after.empty()) sessions_.push_back(open_on_cpu(env_, folder / after));
   }
 
   // Maps numbers in the order of INPUT_SHAPE to numbers in the order of OUTPUT_SHAPE.

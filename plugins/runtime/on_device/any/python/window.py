@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
+import cpu
 import device
-import onnxruntime
 
 
 class Window:
@@ -16,10 +16,7 @@ class Window:
         self.sessions = [device.open_model(folder, metadata)]
         if graphs:
             before, after = (
-                onnxruntime.InferenceSession(
-                    str(folder / graphs[name]["file"]), providers=["CPUExecutionProvider"]
-                )
-                for name in ("forward", "inverse")
+                cpu.open_on_cpu(folder / graphs[name]["file"]) for name in ("forward", "inverse")
             )
             self.sessions = [before, *self.sessions, after]
         self.adds_batch = not graphs

@@ -6,7 +6,8 @@
 #include <filesystem>
 
 #include "bundle.h"
+#include "cpu.h"
 
 inline Ort::Session open_model(Ort::Env& env, const std::filesystem::path& folder) {
-  return Ort::Session(env, (folder / bundle::MODEL).c_str(), Ort::SessionOptions());
+  return open_on_cpu(env, folder / bundle::MODEL);
 }

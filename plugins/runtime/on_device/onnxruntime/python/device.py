@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
+import cpu
 import onnxruntime
 
 
 def open_model(folder: Path, metadata: dict) -> onnxruntime.InferenceSession:
     """Return the model of the bundle, opened."""
-    file = str(folder / metadata["model"]["file"])
-    return onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+    return cpu.open_on_cpu(folder / metadata["model"]["file"])

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "bundle.h"
+#include "cpu.h"
 
 inline std::vector<Ort::ConstEpDevice> npus(const Ort::Env& env, const std::string& name) {
   std::vector<Ort::ConstEpDevice> found;
@@ -38,6 +39,6 @@ inline Ort::Session open_model(Ort::Env& env, const std::filesystem::path& folde
     return on_npu(env, folder / bundle::MODEL);
   } catch (const Ort::Exception& error) {
     std::cerr << "no NPU, so the CPU computes: " << error.what() << '\n';
-    return Ort::Session(env, (folder / bundle::FALLBACK).c_str(), Ort::SessionOptions());
+    return open_on_cpu(env, folder / bundle::FALLBACK);
   }
 }

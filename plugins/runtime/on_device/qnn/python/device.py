@@ -4,6 +4,7 @@ import platform
 import sys
 from pathlib import Path
 
+import cpu
 import onnxruntime
 
 NAME = "QNNExecutionProvider"
@@ -16,8 +17,7 @@ def open_model(folder: Path, metadata: dict) -> onnxruntime.InferenceSession:
             return on_npu(str(folder / metadata["model"]["file"]))
         except Exception as error:
             print(f"no NPU, so the CPU computes: {error}", file=sys.stderr)
-    file = str(folder / metadata["fallback"]["file"])
-    return onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+    return cpu.open_on_cpu(folder / metadata["fallback"]["file"])
 
 
 def on_npu(file: str) -> onnxruntime.InferenceSession:
