@@ -1,0 +1,13 @@
+// Opens graphs on the CPU.
+#pragma once
+
+#include <onnxruntime_cxx_api.h>
+
+#include <filesystem>
+
+// 8-bit products are added exactly where the CPU lacks VNNI.
+inline Ort::Session open_on_cpu(Ort::Env& env, const std::filesystem::path& file) {
+  Ort::SessionOptions options;
+  options.AddConfigEntry("session.x64quantprecision", "1");
+  return Ort::Session(env, file.c_str(), options);
+}
