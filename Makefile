@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: demo test lint docs lock clean
+.PHONY: demo test lint docs bench-qualcomm lock clean
 
 # The environment is made once for each state of the lock file.
 .venv/installed: requirements.lock pyproject.toml
@@ -26,6 +26,11 @@ lint: .venv/installed
 	$(BIN)/python -m tools.docs --check
 
 docs: .venv/installed
+	$(BIN)/python -m tools.docs
+
+# Half an hour and more: what the S24's compiler and emulator make of the full-size HTDemucs.
+bench-qualcomm: .venv/installed
+	$(BIN)/python -m tools.bench_qualcomm
 	$(BIN)/python -m tools.docs
 
 # Pins the newest versions that pyproject.toml allows; torch is held at the version it is tested with.

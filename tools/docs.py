@@ -17,6 +17,7 @@ from core.listing import presets
 from core.options import OptionDoc, describe
 from core.recipes import read_recipes
 from core.registry import Registry, discover
+from tools.qualcomm_page import tables
 
 ROOT = Path(__file__).parent.parent
 MARK = "<!-- recipes: written by `make docs` -->"
@@ -25,6 +26,7 @@ WRITTEN = (
     "`python -m core mode=list`."
 )
 END = "<!-- end of recipes -->"
+MEASURED = "<!-- measured: written by `make docs` -->", "<!-- end of measured -->"
 
 
 def reference(registry: Registry) -> str:
@@ -76,11 +78,11 @@ def recipes() -> str:
     return _table(("recipe", "what it does"), [(f"`{r.name}`", r.title) for r in found.values()])
 
 
-def readme(text: str) -> str:
-    """Return the README with its table of recipes renewed."""
-    before, _, rest = text.partition(MARK)
-    _, _, after = rest.partition(END)
-    return f"{before}{MARK}\n\n{recipes()}\n\n{END}{after}"
+def renewed(page: Path, start: str, end: str, inner: str) -> str:
+    """Return the text of a page with `inner` between the marks `start` and `end`."""
+    before, _, rest = page.read_text(encoding="utf-8").partition(start)
+    _, _, after = rest.partition(end)
+    return f"{before}{start}\n\n{inner}\n\n{end}{after}"
 
 
 def _options(options: list[OptionDoc]) -> str:
@@ -102,9 +104,11 @@ def _first(documented: object) -> str:
 def main() -> int:
     """Write or check every generated page; returns the exit code."""
     registry = discover()
+    qualcomm = ROOT / "docs" / "qualcomm.md"
     pages = {
         ROOT / "docs" / "reference.md": reference(registry),
-        ROOT / "README.md": readme((ROOT / "README.md").read_text(encoding="utf-8")),
+        ROOT / "README.md": renewed(ROOT / "README.md", MARK, END, recipes()),
+        qualcomm: renewed(qualcomm, *MEASURED, tables(_table)),
     }
     stale = [
         p for p, text in pages.items() if not p.is_file() or p.read_text(encoding="utf-8") != text
