@@ -31,7 +31,7 @@ import importlib.abc, runpy, sys
 
 bundle, song, target = sys.argv[1:]
 allowed = {"numpy", "onnxruntime"}
-shipped = {"device", "join", "medium", "window"}
+shipped = {"cpu", "device", "join", "medium", "window"}
 before = {name.partition(".")[0] for name in sys.modules}
 assert not before & {"core", "plugins", "torch", "onnx", "scipy", "soundfile"}, before
 

@@ -130,7 +130,7 @@ def test_it_ships_a_program_for_a_device() -> None:
     """One window, and how the model is opened, in three languages; what an app links."""
     shipped = OnnxRuntime(OnnxRuntime.Options()).ships(separator().info)
     assert set(shipped.sources) == {
-        *("python/window.py", "cpp/window.h", "kotlin/Window.kt"),
+        *("python/window.py", "cpp/window.h", "kotlin/Window.kt", "python/cpu.py", "cpp/cpu.h"),
         *("python/device.py", "cpp/device.h", "kotlin/Device.kt"),
     }
     assert all(file.is_file() for file in shipped.sources.values())
