@@ -29,6 +29,7 @@ from plugins.quantizer.onnx_graph import (
 from plugins.quantizer.onnx_graph.calibrate import Method, Ranges, collect
 from plugins.quantizer.onnx_graph.qdq_graph import facts_of, mixed_widths, prepared, quiet
 from plugins.quantizer.onnx_graph.qnn_ranges import edge_tensors, qnn_overrides
+from plugins.quantizer.onnx_graph.unshared import unshare_weights
 
 if TYPE_CHECKING:
     import onnx
@@ -128,6 +129,7 @@ class Qdq(Quantizer[QdqOptions]):
             )
             work.progress(calibration.count, calibration.count, "quantising the graph")
             quantised = _quantised(model, config, ranges)
+        quantised = unshare_weights(quantised)
         facts = facts_of(quantised, config, ranges.windows)
         notices = mixed_widths(facts) if self.options.activation is Activation.uint8 else ()
         if not facts["quantised_nodes"]:
