@@ -2,9 +2,9 @@
 
 An NPU compiler tiles `(1, channel, height, width)`. demucs folds frequency into the batch for
 its residual branches and keeps the waveform 3-D; both cost the compiler minutes and gigabytes
-(full size, 1 s chunk, QNN 2.51: 170 s and 9.3 GB, against 19 s and at most 1.6 GB in this form).
-Layer scales of the transformer, the scale of its attention and the cropping of transposed
-convolutions are folded away.
+(full size, 1 s chunk, QNN 2.51, two cores: 493 s against 13 s; `docs/qualcomm.md`). Layer scales of
+the transformer, the scale of its attention and the cropping of transposed convolutions are folded
+away.
 """
 
 from __future__ import annotations
