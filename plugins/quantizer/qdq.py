@@ -26,10 +26,10 @@ from plugins.quantizer.onnx_graph import (
     nodes_matching,
     tensors_matching,
 )
-from plugins.quantizer.onnx_graph.calibrate import Method, Ranges, collect
+from plugins.quantizer.onnx_graph.calibrate import Method, collect
 from plugins.quantizer.onnx_graph.qdq_graph import facts_of, mixed_widths, prepared, quiet
-from plugins.quantizer.onnx_graph.qnn_ranges import edge_tensors, qnn_overrides
-from plugins.quantizer.onnx_graph.unshared import unshare_weights
+from plugins.quantizer.onnx_graph.qnn_ranges import edge_tensors
+from plugins.quantizer.onnx_graph.static import config_for, quantised
 
 if TYPE_CHECKING:
     import onnx
@@ -128,61 +128,30 @@ class Qdq(Quantizer[QdqOptions]):
                 work.progress,
             )
             work.progress(calibration.count, calibration.count, "quantising the graph")
-            quantised = _quantised(model, config, ranges)
-        quantised = unshare_weights(quantised)
-        facts = facts_of(quantised, config, ranges.windows)
+            lowered = quantised(model, config, ranges)
+        facts = facts_of(lowered, config, ranges.windows)
         notices = mixed_widths(facts) if self.options.activation is Activation.uint8 else ()
         if not facts["quantised_nodes"]:
             raise _nothing(artifact)
         path = work.folder / "model.onnx"
-        save(quantised, path)
+        save(lowered, path)
         facts["bytes"] = sum(file.stat().st_size for file in work.folder.iterdir())
         return Made(path, "onnx", self.plan(artifact.spec).precision, facts, notices)
 
     def _config(self, model: onnx.ModelProto) -> Any:
-        """Return ONNX Runtime's settings for graphs that QNN accepts."""
-        from onnxruntime.quantization import QuantType
-        from onnxruntime.quantization.execution_providers.qnn import get_qnn_qdq_config
-
         options = self.options
         wide: list[str] = []
         if options.activation is Activation.uint8:
             wide = tensors_matching(model, options.wide, "wide")
             wide += edge_tensors(model, options.edges) if options.edges else []
-        return get_qnn_qdq_config(
+        return config_for(
             model,
-            None,  # its reader of calibration data: the ranges are collected beside it
-            activation_type=QuantType[options.activation.value],
-            weight_type=QuantType[options.weight.value],
+            options.weight.value,
+            options.activation.value,
             per_channel=options.per_channel,
-            init_overrides=qnn_overrides(model, wide),
-            nodes_to_exclude=nodes_matching(model, options.exclude, "exclude"),
+            wide=wide,
+            excluded=nodes_matching(model, options.exclude, "exclude"),
         )
-
-
-def _quantised(model: onnx.ModelProto, config: Any, ranges: Ranges) -> onnx.ModelProto:
-    """Insert the quantisation.
-
-    ONNX Runtime's `quantize` would do the same after calibrating by itself; it also converts a
-    graph below opset 21 when an activation has 16 bits, which QNN's operators do not need.
-    """
-    from onnxruntime.quantization import QDQQuantizer
-
-    quantizer = QDQQuantizer(
-        model,
-        config.per_channel,
-        config.reduce_range,
-        config.weight_type,
-        config.activation_type,
-        ranges.tensors,
-        config.nodes_to_quantize or [],
-        config.nodes_to_exclude or [],
-        config.op_types_to_quantize,
-        config.extra_options,
-    )
-    quantizer.quantize_model()
-    quantised: onnx.ModelProto = quantizer.model.model
-    return quantised
 
 
 def _nothing(artifact: Artifact) -> StageError:
