@@ -1,7 +1,11 @@
-"""The steps that say what every stage cost: a few windows against FP32 PyTorch, stage by stage."""
+"""The steps that say what every stage cost: a few windows against FP32 PyTorch, stage by stage.
+
+On demand (`measure.worst_tensors`) one more looks inside the quantised graph: core/worst.py.
+"""
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +17,7 @@ from core.measure import compare
 from core.play import load, run_group, save, spread
 from core.steps import Bench, Inputs, Step
 from core.values import Artifact, Fact, Signature
+from core.worst import worst
 
 if TYPE_CHECKING:
     from core.values import Tensors
@@ -21,13 +26,15 @@ __all__ = ["comparison"]
 
 
 def comparison(bench: Bench, steps: list[Step]) -> list[Step]:
-    """Return `sample`, one `budget.<stage>` per artifact that plays here, and `probe`."""
+    """Return `sample`, one `budget.<stage>` per artifact that plays here, `worst` and `probe`."""
     assembly = bench.assembly
     extra = [_sample(bench)]
     for step in steps:
         runtime = _runtime_for(bench, step)
         if runtime is not None:
             extra.append(_budget(bench, step, runtime))
+            if step.name == "quantizer" and assembly.measure.worst_tensors:
+                extra += _worst(bench, step, runtime)
     if not assembly.runtime.plays:
         extra.append(_probe(bench, convert.final(steps), convert.source(bench, steps)))
     return extra
@@ -124,6 +131,47 @@ def _budget(bench: Bench, step: Step, runtime: Runtime[Any]) -> Step:
         {**bench.depends_on_runtime(runtime), "dsp": bench.depends_on_windows["dsp"]},
         run,
     )
+
+
+def _worst(bench: Bench, step: Step, runtime: Runtime[Any]) -> list[Step]:
+    """Return the step that compares inner tensors, where both graphs are ONNX."""
+    assembly, before = bench.assembly, step.inputs[0]
+    formats = {spec.format for spec in (step.takes, step.gives) if spec is not None}
+    if formats != {"onnx"}:
+        return []
+    count = assembly.measure.worst_tensors
+
+    def run(inputs: Inputs, work: Work) -> Made:
+        model = inputs["model"]
+        transform = bench.transform(model)
+        feeds = [transform.forward(piece)[0] for piece in _windows(inputs["sample"])[0]]
+        with tempfile.TemporaryDirectory(dir=work.folder) as scratch:
+            found = worst(
+                inputs[before],
+                inputs[step.name],
+                feeds,
+                lambda artifact: runtime.open(artifact, lambda: bench.open(model), work),
+                count,
+                Path(scratch),
+                work.progress,
+            )
+        lines = [f"{lost.tensor}|{lost.operator}|{lost.snr_db:.2f}" for lost in found]
+        return _noted(work, {"worst_tensors": [*lines], "windows": len(feeds)})
+
+    return [
+        Step(
+            "worst",
+            "look for the tensors that lost most",
+            f"runtime `{runtime.name}`",
+            _names(before, step.name, "sample", "model"),
+            {
+                **bench.depends_on_runtime(runtime),
+                "count": count,
+                "dsp": bench.depends_on_windows["dsp"],
+            },
+            run,
+        )
+    ]
 
 
 def _probe(bench: Bench, compiled: str, source: str) -> Step:

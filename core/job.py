@@ -71,7 +71,7 @@ def _run(cfg: DictConfig, registry: Registry, plan: Plan, store: Store) -> None:
             verdict.keep(store, assembly, compiled)
         partial = place.partial
         saved = place_saved(outcome.artifacts["save"], partial)
-        text = folder.lock(config, outcome.artifacts["model"], versions())
+        text = folder.lock(config, outcome.artifacts, versions())
         (partial / "recipe.lock.yaml").write_text(text, encoding="utf-8")
         write_bundle(partial / "bundle", assembly, *_shipped(plan, outcome))
         record = _record(plan, outcome, saved, text, started, time.perf_counter() - clock)

@@ -17,6 +17,7 @@ from core import (
     DoesNotFitError,
     Dsp,
     Evaluator,
+    Fact,
     Graph,
     Item,
     Joiner,
@@ -221,6 +222,8 @@ class CoarseOptions:
 
     fail: str = ""
     """What to raise while quantising: `bug`, `memory`, `interrupt`, or nothing."""
+    levels: int = 5
+    """How many levels there are; 0 to find out."""
 
 
 class Coarse(Quantizer[CoarseOptions]):
@@ -251,8 +254,13 @@ class Coarse(Quantizer[CoarseOptions]):
                 "memory": MemoryError(),
                 "interrupt": KeyboardInterrupt(),
             }[self.options.fail]
+        settled = {}
+        if self.options.levels == 0:
+            RAN.append("search")
+            settled = {"levels": 7}
         (work.folder / "length.txt").write_text(str(feeds[-1]["x"].shape[-1]))
-        return Made(work.copy(artifact), "torch", "int8", {"windows": seen})
+        facts: dict[str, Fact] = {"windows": seen}
+        return Made(work.copy(artifact), "torch", "int8", facts, settled=settled)
 
 
 class Plain(Runtime[Any]):

@@ -1,0 +1,89 @@
+"""Chooses a level for every group: the cheapest assignment that holds a limit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
+
+from core import StageError
+from core.errors import did_you_mean
+
+if TYPE_CHECKING:
+    from plugins.quantizer.mixing.grouping import Group
+    from plugins.quantizer.mixing.levels import Level
+    from plugins.quantizer.mixing.sensitivity import Sensitivity
+
+__all__ = ["Move", "given", "lowered_by", "moves", "most"]
+
+
+@dataclass(frozen=True)
+class Move:
+    """One group goes to a cheaper level; `rate` is the noise that this adds per bit it saves."""
+
+    group: str
+    level: Level
+    rate: float
+
+
+def given(groups: Sequence[Group], entries: Mapping[str, Level]) -> dict[str, Level]:
+    """Return the levels that a recipe gives, by the name of each group that an entry matches.
+
+    An entry is the name of a group, or a pattern of names; where two match, the later one counts,
+    but a name goes before patterns. Raises StageError for one that matches nothing.
+    """
+    names = [group.name for group in groups]
+    levels: dict[str, Level] = {}
+    for entry, level in entries.items():
+        hits = [entry] if entry in names else [n for n in names if fnmatchcase(n, entry)]
+        if not hits:
+            raise StageError(
+                f"`assignment` has `{entry}`, which is no group of the graph",
+                did_you_mean(entry, names),
+                f"the graph has {len(names)} groups, the first `{names[0]}`",
+                "give a group's name as recipe.lock.yaml has it, or a pattern: `/encoder.0/*`",
+            )
+        levels.update({name: level for name in hits if name == entry or name not in entries})
+    return levels
+
+
+def moves(found: Sequence[Sensitivity], levels: Sequence[Level]) -> list[Move]:
+    """Return every step from the most precise level to the cheapest, the best bargains first.
+
+    What a step saves is the group's size times the bits by which its activations shrink; what it
+    adds is noise. Noises of groups are independent, so their powers add, and taking steps by noise
+    per saving is the greedy solution of the knapsack problem. A group's steps keep their order: a
+    step that is a better bargain than the one before it is taken together with it.
+    """
+    ladder = sorted(levels, key=lambda level: -level.value)
+    steps: list[tuple[float, int, int, Move]] = []
+    for number, entry in enumerate(found):
+        before = 0.0
+        for depth, (precise, cheap) in enumerate(zip(ladder, ladder[1:], strict=False)):
+            added = max(0.0, entry.total(cheap) - entry.total(precise))
+            rate = added / (entry.group.size * (precise.value - cheap.value))
+            before = max(before, rate)
+            steps.append((before, number, depth, Move(entry.group.name, cheap, before)))
+    return [move for *_, move in sorted(steps, key=lambda step: step[:3])]
+
+
+def lowered_by(start: Mapping[str, Level], taken: Sequence[Move]) -> dict[str, Level]:
+    """Return the levels of groups after some moves."""
+    return {**start, **{move.group: move.level for move in taken}}
+
+
+def most(count: int, holds: Callable[[int], bool]) -> int | None:
+    """Return the largest number of moves, 0 to `count`, that holds; None where not even 0 does.
+
+    Every move adds noise, so what holds is found by bisection.
+    """
+    if holds(count):
+        return count
+    if not holds(0):
+        return None
+    good, bad = 0, count
+    while bad - good > 1:
+        middle = (good + bad) // 2
+        good, bad = (middle, bad) if holds(middle) else (good, middle)
+    return good
