@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import onnx
@@ -14,6 +15,7 @@ from core import Signature
 from core.conformance import QuantizerSuite
 from core.measure import snr_db
 from plugins.quantizer.mixed import Mixed, MixedOptions
+from plugins.quantizer.mixing.grouping import GroupBy
 from plugins.quantizer.mixing.levels import Level
 from tests.plugins.networks import (
     artifact,
@@ -25,16 +27,14 @@ from tests.plugins.networks import (
     work_in,
 )
 
-SMALL = {"windows": 4, "held_windows": 2}
 DOWN, MIX, UP = "/down/Conv", "/mix/Conv", "/up/ConvTranspose"
 
 
 class TestConformance(QuantizerSuite):
     """`mixed` keeps what every quantizer keeps."""
 
-    def make(self) -> Mixed:
-        """Return one with few windows, whose limit two small convolutions can hold."""
-        return Mixed(MixedOptions(min_snr_db=25.0, **SMALL))
+    plugin = Mixed
+    options: ClassVar[MixedOptions] = MixedOptions(min_snr_db=25.0)
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +46,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
 def _made(source: Artifact, folder: Path, **options: object) -> tuple[Made, list[str]]:
     """Quantise; returns what was made and what was said on the way."""
     model, said = separator(), []
-    plugin = Mixed(MixedOptions(**{**SMALL, **options}))
+    plugin = Mixed(MixedOptions(**options))
     count = plugin.calibration_windows
     told = Progress(lambda _done, _total, message: said.append(message))
     work = Work(work_in(folder).folder, told)
@@ -113,9 +113,9 @@ def test_blocks_share_a_level(tmp_path: Path) -> None:
         for i in range(3)
     ]
     source = _graph(nodes, tmp_path / "given", info, shape=[1, 4, 32], weights=weights)
-    plugin = Mixed(MixedOptions(group_by=Mixed.Options().group_by.block, min_snr_db=10.0, **SMALL))
-    windows = [{"x": rng.standard_normal((1, 4, 32)).astype(np.float32)} for _ in range(6)]
-    made = plugin.run(source, Calibration(6, lambda: windows), work_in(tmp_path / "made"))
+    plugin = Mixed(MixedOptions(group_by=GroupBy.block, min_snr_db=10.0, windows=4))
+    windows = [{"x": rng.standard_normal((1, 4, 32)).astype(np.float32)} for _ in range(7)]
+    made = plugin.run(source, Calibration(7, lambda: windows), work_in(tmp_path / "made"))
     assert list(_levels(made)) == ["/encoder.0", "/encoder.1"]
     assert str(made.facts["sensitivity"][0]).split("|")[1] == str(2 * 4 * 4 * 32)
 
@@ -189,7 +189,7 @@ def test_a_graph_with_nothing_to_quantise_is_refused(tmp_path: Path) -> None:
 def test_ranges_do_not_see_what_is_measured(source: Artifact, tmp_path: Path) -> None:
     """Windows are held back, evenly, while there are enough; one window serves both."""
     made, _ = _made(source, tmp_path / "many", min_snr_db=20.0)
-    assert made.facts["calibration_windows"] == 4
+    assert made.facts["calibration_windows"] == 24
     model = separator()
     plugin = Mixed(MixedOptions(min_snr_db=20.0))
     one = Calibration(27, lambda: [feeds(model)])
