@@ -34,7 +34,7 @@ class TestConformance(QuantizerSuite):
     """`mixed` keeps what every quantizer keeps."""
 
     plugin = Mixed
-    options: ClassVar[MixedOptions] = MixedOptions(min_snr_db=25.0)
+    options: ClassVar[MixedOptions] = MixedOptions(min_snr_db=28.0)
 
 
 @pytest.fixture(scope="module")
