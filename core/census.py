@@ -16,12 +16,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from core.values import Notice
+
 if TYPE_CHECKING:
     import onnx
 
     from core.values import Fact
 
-__all__ = ["Census", "census", "facts_of", "macs_by_node", "share"]
+__all__ = ["Census", "census", "facts_of", "macs_by_node", "misnomer", "share"]
+
+FLOATS = ("fp32", "fp16", "bf16")
+HALF = 0.5
 
 #: Operators that multiply and accumulate, with the operators of integers that stand for them.
 MULTIPLYING = {
@@ -89,6 +94,18 @@ def facts_of(counted: Census) -> dict[str, Fact]:
         "macs": sum(counted.macs.values()),
         "moved_bytes": counted.moved_bytes,
     }
+
+
+def misnomer(precision: str, counted: Census) -> Notice | None:
+    """Return what a person must know of a graph that is called integer and mostly is not."""
+    total = sum(counted.macs.values())
+    if precision in FLOATS or not total:
+        return None
+    part = sum(counted.macs.get(name, 0) for name in FLOATS) / total
+    if part <= HALF:
+        return None
+    text = f"called {precision}, but mostly float: {part:.0%} of its multiply-accumulates are"
+    return Notice("warning", f"{text} in floating point")
 
 
 def share(lines: Sequence[str | float], precisions: Sequence[str]) -> float:

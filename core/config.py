@@ -109,6 +109,9 @@ class Settings:
     store: str | None = None
     measure: Measure = field(default_factory=Measure)
     fit: Fit = field(default_factory=Fit)
+    contract: Any = field(default_factory=dict)
+    ladder: list[str] = field(default_factory=list)
+    auto: bool = False
     precision: Any = field(default_factory=dict)
     target: Target = field(default_factory=Target)
     model: Any = None

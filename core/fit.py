@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from core import contract
 from core.assembly import Assembly
 from core.config import SLOTS
 from core.errors import MisfitError
@@ -52,6 +53,7 @@ def check(assembly: Assembly, registry: Registry) -> None:
     _check_target(assembly)
     _check_windows(assembly, registry)
     _check_calibration(assembly)
+    contract.check(assembly, registry)
 
 
 def _check_formats(assembly: Assembly, registry: Registry) -> None:

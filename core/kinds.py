@@ -257,6 +257,7 @@ class Runtime(Converter[OptionsT]):
     for whole inputs; where it is not (an emulator, a queue), the run probes a few windows with it
     and plays the whole with the recipe's `host` runtime. An empty `precisions` means any.
     `columns` heads the facts that a table of compiled artifacts shows (`_bytes`, `_s`: units).
+    A contract reads `npu_coverage` (0 to 1) among the facts of what was compiled.
     """
 
     kind = "runtime"
@@ -275,9 +276,14 @@ class Runtime(Converter[OptionsT]):
 
 
 class Evaluator(Plugin[OptionsT]):
-    """Measures the outputs of one item in the terms of its field."""
+    """Measures the outputs of one item in the terms of its field.
+
+    `limits` are what a recipe's contract may set on its metrics: `max_sdr_drop_db` for the metric
+    `sdr_drop`, say. A limit's name starts with `min_` or `max_`.
+    """
 
     kind = "evaluator"
+    limits: ClassVar[Mapping[str, str]] = {}
 
     @abstractmethod
     def evaluate(self, played: Played, signature: Signature) -> Sequence[Metric]:

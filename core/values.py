@@ -166,12 +166,17 @@ class Artifact:
 class Target:
     """A device as its YAML describes it; `facts` are for the runtime that serves it.
 
-    A runtime reads a fact as an option (`from_target`), whose type checks it: hence Any here.
+    `runtime` and `host` are for recipes that name none. `objective` says what the best of several
+    precisions is: the `fastest` or the `smallest`. A runtime reads a fact as an option
+    (`from_target`), whose type checks it: hence Any here.
     """
 
     name: str = ""
     title: str = ""
     precisions: list[str] = field(default_factory=list)
+    runtime: str = ""
+    host: str = ""
+    objective: str = "fastest"
     memory_mb: int | None = None
     facts: dict[str, Any] = field(default_factory=dict)
 
