@@ -150,7 +150,7 @@ def _worst(bench: Bench, step: Step, runtime: Runtime[Any]) -> list[Step]:
     def run(inputs: Inputs, work: Work) -> Made:
         model = inputs["model"]
         transform = bench.transform(model)
-        feeds = [transform.forward(piece)[0] for piece in _windows(inputs["sample"])[0]]
+        feeds = [transform.forward(piece)[0] for piece in sampled(inputs["sample"])[0]]
         with tempfile.TemporaryDirectory(dir=work.folder) as scratch:
             found = worst(
                 inputs[before],

@@ -117,7 +117,7 @@ def lock(
 
 
 def _settled(config: Mapping[str, Any], artifacts: Mapping[str, Artifact]) -> dict[str, Any]:
-    """Return a copy of `config` with the options that stages settled, at `slot` or `slot.plugin`."""
+    """Return a copy of `config` with the options that stages settled: `slot` or `slot.plugin`."""
     merged = copy.deepcopy(dict(config))
     for step, artifact in artifacts.items():
         node = merged

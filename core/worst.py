@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from core.exchange import Session
     from core.progress import Progress
-    from core.values import Artifact, Array, Tensors
+    from core.values import Array, Artifact, Tensors
 
 __all__ = ["Lost", "worst"]
 
@@ -73,7 +73,7 @@ def worst(
 
 
 def _loaded(path: Path, *, shapes: bool = False) -> onnx.ModelProto:
-    """Return a graph with its weights; shapes are inferred without them, as they may be too many."""
+    """Return a graph with its weights; shapes are inferred without them, for they may be large."""
     import onnx
 
     model = onnx.load(str(path), load_external_data=False)

@@ -25,8 +25,7 @@ from plugins.quantizer.mixing.grouping import Group, GroupBy, groups_of
 from plugins.quantizer.mixing.held import HeldBack
 from plugins.quantizer.mixing.levels import Level, config_of
 from plugins.quantizer.mixing.sensitivity import lines
-from plugins.quantizer.onnx_graph import activations, cleaned, inferred
-from plugins.quantizer.onnx_graph import qdq_graph
+from plugins.quantizer.onnx_graph import activations, cleaned, inferred, qdq_graph
 from plugins.quantizer.onnx_graph.calibrate import Method, collect
 
 if TYPE_CHECKING:
@@ -122,7 +121,13 @@ class Mixed(Quantizer[MixedOptions]):
                 work.progress,
             )
             chooser = Chooser(
-                model, ranges, groups, split.windows, Path(scratch), options.per_channel, work.progress
+                model,
+                ranges,
+                groups,
+                split.windows,
+                Path(scratch),
+                options.per_channel,
+                work.progress,
             )
             if len(fixed) == len(groups):
                 choice = chooser.given(fixed, target)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from plugins.quantizer.mixing.levels import Level
     from plugins.quantizer.mixing.sensitivity import Sensitivity
 
-__all__ = ["Move", "given", "lowered_by", "moves", "most"]
+__all__ = ["Move", "given", "lowered_by", "most", "moves"]
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ def moves(found: Sequence[Sensitivity], levels: Sequence[Level]) -> list[Move]:
     steps: list[tuple[float, int, int, Move]] = []
     for number, entry in enumerate(found):
         before = 0.0
-        for depth, (precise, cheap) in enumerate(zip(ladder, ladder[1:], strict=False)):
+        for depth, (precise, cheap) in enumerate(itertools.pairwise(ladder)):
             added = max(0.0, entry.total(cheap) - entry.total(precise))
             rate = added / (entry.group.size * (precise.value - cheap.value))
             before = max(before, rate)

@@ -1,4 +1,4 @@
-"""Goes from ranges to the graph that ships: analyses, chooses, quantises, and measures the result."""
+"""Goes from ranges to the graph that ships: analyses, chooses, quantises, measures the result."""
 
 from __future__ import annotations
 
@@ -138,5 +138,7 @@ def _out_of_reach(
         f"levels: {', '.join(level.name for level in allowed)}",
         f"fixed by `assignment`: {len(fixed)} group(s)" if fixed else "",
         "lower the limit: quantizer.min_snr_db=" + ("..." if wider is None else f"{int(best)}"),
-        f"or allow more: quantizer.levels={wider}" if wider else "or do not quantise: precision=fp32",
+        f"or allow more: quantizer.levels={wider}"
+        if wider
+        else "or do not quantise: precision=fp32",
     )

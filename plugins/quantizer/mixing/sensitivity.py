@@ -56,7 +56,7 @@ def measured(
     found = []
     for number, group in enumerate(groups):
         progress(number, len(groups), f"sensitivity {number + 1} of {len(groups)}: {group.name}")
-        noise = {
+        noise: dict[Level, Noise] = {
             level: bench.noise(dict.fromkeys(group.nodes, level))
             for level in levels
             if level is not Level.float

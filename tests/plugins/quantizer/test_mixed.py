@@ -10,8 +10,17 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from core import Artifact, ArtifactSpec, Calibration, Made, ModelInfo, Progress, StageError, Work
-from core import Signature
+from core import (
+    Artifact,
+    ArtifactSpec,
+    Calibration,
+    Made,
+    ModelInfo,
+    Progress,
+    Signature,
+    StageError,
+    Work,
+)
 from core.conformance import QuantizerSuite
 from core.measure import snr_db
 from plugins.quantizer.mixed import Mixed, MixedOptions
@@ -162,13 +171,15 @@ def test_a_limit_out_of_reach_is_refused_with_the_best_there_is(
     source: Artifact, tmp_path: Path
 ) -> None:
     """The message says how near it comes and what else can be allowed."""
-    with pytest.raises(StageError, match=r"no assignment holds 90 dB: the best .* is 4\d\.\d dB") as c:
+    with pytest.raises(
+        StageError, match=r"no assignment holds 90 dB: the best .* is 4\d\.\d dB"
+    ) as c:
         _made(source, tmp_path / "made", min_snr_db=90.0)
     assert "quantizer.levels=[int8,int16,float]" in str(c.value)
 
 
 def test_float_is_an_answer_where_it_is_allowed(source: Artifact, tmp_path: Path) -> None:
-    """Some layers stay in float; where all of them would, nothing is quantised, which is refused."""
+    """Some layers stay in float; where all of them would, there is nothing to ship."""
     levels = [Level.int8, Level.float]
     made, _ = _made(source, tmp_path / "made", min_snr_db=35.0, levels=levels)
     assert _levels(made) == {DOWN: "int8", MIX: "float", UP: "float"}
