@@ -15,17 +15,18 @@ if TYPE_CHECKING:
     from plugins.quantizer.mixing.grouping import Group
     from plugins.quantizer.mixing.levels import Level
     from plugins.quantizer.mixing.sensitivity import Sensitivity
+    from plugins.quantizer.mixing.trial import Noise
 
 __all__ = ["Move", "given", "lowered_by", "most", "moves"]
 
 
 @dataclass(frozen=True)
 class Move:
-    """One group goes to a cheaper level; `rate` is the noise that this adds per bit it saves."""
+    """One group goes to a cheaper level, which adds noise at every output of the graph."""
 
     group: str
     level: Level
-    rate: float
+    added: Noise
 
 
 def given(groups: Sequence[Group], entries: Mapping[str, Level]) -> dict[str, Level]:
@@ -60,18 +61,36 @@ def moves(found: Sequence[Sensitivity], levels: Sequence[Level]) -> list[Move]:
     ladder = sorted(levels, key=lambda level: -level.value)
     steps: list[tuple[float, int, int, Move]] = []
     for number, entry in enumerate(found):
-        before = 0.0
+        rate = 0.0
         for depth, (precise, cheap) in enumerate(itertools.pairwise(ladder)):
-            added = max(0.0, entry.total(cheap) - entry.total(precise))
-            rate = added / (entry.group.size * (precise.value - cheap.value))
-            before = max(before, rate)
-            steps.append((before, number, depth, Move(entry.group.name, cheap, before)))
+            # A level may chance to be less noisy than a more precise one: no bargain for that.
+            added = (entry.noise[cheap] - entry.noise.get(precise, 0.0)).clip(0)
+            saved = entry.group.size * (precise.value - cheap.value)
+            rate = max(rate, float(added.sum()) / saved)
+            steps.append((rate, number, depth, Move(entry.group.name, cheap, added)))
     return [move for *_, move in sorted(steps, key=lambda step: step[:3])]
 
 
 def lowered_by(start: Mapping[str, Level], taken: Sequence[Move]) -> dict[str, Level]:
     """Return the levels of groups after some moves."""
     return {**start, **{move.group: move.level for move in taken}}
+
+
+def with_room(steps: Sequence[Move], count: int, room: Noise) -> list[Move]:
+    """Return the first `count` moves, and each later one whose noise fits into `room`.
+
+    `room` is what the limit leaves, per output of the graph. A large group may be a good bargain
+    and too loud; what comes after it may still fit.
+    """
+    taken = list(steps[:count])
+    skipped: set[str] = set()
+    for move in steps[count:]:
+        if move.group in skipped or (move.added > room).any():
+            skipped.add(move.group)
+        else:
+            taken.append(move)
+            room = room - move.added
+    return taken
 
 
 def most(count: int, holds: Callable[[int], bool]) -> int | None:

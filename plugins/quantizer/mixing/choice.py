@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core import StageError
 from core.onnx_file import save
-from plugins.quantizer.mixing.assignment import lowered_by, most, moves
+from plugins.quantizer.mixing.assignment import Move, lowered_by, most, moves, with_room
 from plugins.quantizer.mixing.levels import Level, config_of
 from plugins.quantizer.mixing.sensitivity import Sensitivity, measured, predicted, snr_of
 from plugins.quantizer.mixing.trial import Bench
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from core import Progress
     from core.values import Tensors
     from plugins.quantizer.mixing.grouping import Group
+    from plugins.quantizer.mixing.trial import Noise
     from plugins.quantizer.onnx_graph.calibrate import Ranges
 
 __all__ = ["Choice", "Chooser"]
@@ -80,26 +81,24 @@ class Chooser:
         steps = moves(found, allowed)
         precise = max(allowed, key=lambda level: level.value)
         start = {**{group.name: precise for group in free}, **fixed}
-        seen: dict[int, float] = {}
+        seen: dict[int, Noise] = {}
 
         def holds(count: int) -> bool:
             self.progress(0, 0, f"trying an assignment: {count} of {len(steps)} steps down")
-            noise = bench.noise(self._nodes(lowered_by(start, steps[:count])))
-            seen[count] = snr_of(noise)
-            return seen[count] >= limit
+            seen[count] = bench.noise(self._nodes(lowered_by(start, steps[:count])))
+            return snr_of(seen[count]) >= limit
 
         count = most(len(steps), holds)
-        while count is not None:
-            levels = lowered_by(start, steps[:count])
+        best = max(map(snr_of, seen.values()))
+        for taken in _attempts(steps, count, seen, limit):
+            levels = lowered_by(start, taken)
             if set(levels.values()) == {Level.float}:
                 break
             config, snr_db = self._quantised(bench, levels, target)
             if snr_db >= limit:
-                expected = predicted(found, levels)
-                return Choice(target, config, levels, found, snr_db, expected)
-            seen[0] = snr_db if count == 0 else seen.get(0, snr_db)
-            count = max(0, count - max(1, len(steps) // BACK)) if count else None
-        raise _out_of_reach(limit, max(seen.values()), allowed, fixed)
+                return Choice(target, config, levels, found, snr_db, predicted(found, levels))
+            best = snr_db
+        raise _out_of_reach(limit, best, allowed, fixed)
 
     def _nodes(self, levels: Mapping[str, Level]) -> dict[str, Level]:
         return {node: levels[group.name] for group in self.groups for node in group.nodes}
@@ -123,6 +122,25 @@ class Chooser:
         save(quantised(copy.deepcopy(self.model), config, self.ranges), target)
         self.progress(0, 0, "measuring the quantised graph")
         return config, snr_of(bench.noise_of(target))
+
+
+def _attempts(
+    steps: Sequence[Move],
+    count: int | None,
+    seen: Mapping[int, Noise],
+    limit: float,
+) -> Iterator[Sequence[Move]]:
+    """Yield the moves to quantise with, the most first; none where not even trials hold.
+
+    The real graph computes in integers, and may fall a little short of its trial.
+    """
+    if count is None:
+        return
+    yield with_room(steps, count, 10 ** (-limit / 10) - seen[count])
+    while count:
+        yield steps[:count]
+        count = max(0, count - max(1, len(steps) // BACK))
+    yield ()
 
 
 def _out_of_reach(

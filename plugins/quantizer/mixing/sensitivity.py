@@ -27,10 +27,6 @@ class Sensitivity:
     group: Group
     noise: Mapping[Level, Noise]
 
-    def total(self, level: Level) -> float:
-        """Return the noise over all outputs; 0 in float."""
-        return float(self.noise[level].sum()) if level in self.noise else 0.0
-
 
 def snr_of(noise: Noise) -> float:
     """Return the SNR in dB of the output that is worst, clipped to ±200 dB."""

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core.onnx_file import save
+from plugins.quantizer.mixing.surroundings import Pair, Surroundings
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,74 +26,6 @@ if TYPE_CHECKING:
     Noise = NDArray[np.float64]
 
 __all__ = ["Bench", "played"]
-
-
-@dataclass(frozen=True)
-class _Pair:
-    """How a tensor is quantised: the operator's domain and type, scale and zero point."""
-
-    domain: str
-    scale: onnx.TensorProto
-    zero: onnx.TensorProto
-
-    def nodes(self, tensor: str, target: str) -> list[onnx.NodeProto]:
-        """Return the nodes that round `tensor` into `target`."""
-        from onnx import helper
-
-        middle = f"{target}/integers"
-        ends = [self.scale.name, self.zero.name]
-        return [
-            helper.make_node("QuantizeLinear", [tensor, *ends], [middle], domain=self.domain),
-            helper.make_node("DequantizeLinear", [middle, *ends], [target], domain=self.domain),
-        ]
-
-
-class _Surroundings:
-    """What surrounds each node in a quantised graph, by the node's name and the tensor's place."""
-
-    def __init__(self, model: onnx.ModelProto) -> None:
-        graph = model.graph
-        self.constants = {tensor.name: tensor for tensor in graph.initializer}
-        self.made_by = {name: node for node in graph.node for name in node.output}
-        self.nodes = {node.name: node for node in graph.node}
-        self.quantised = {n.input[0]: n for n in graph.node if n.op_type == "QuantizeLinear"}
-
-    def pair(self, node: onnx.NodeProto) -> _Pair:
-        """Return what a QuantizeLinear or DequantizeLinear does."""
-        return _Pair(node.domain, self.constants[node.input[1]], self.constants[node.input[2]])
-
-    def read(self, node: str, place: int) -> _Pair | NDArray[Any] | None:
-        """Return how an input is quantised, or the weights that it is; None for neither."""
-        own = self.nodes.get(node)
-        maker = self.made_by.get(own.input[place]) if own is not None else None
-        if maker is None or maker.op_type != "DequantizeLinear":
-            return None
-        if maker.input[0] in self.constants:
-            return _weights(maker, self.constants)
-        return self.pair(maker)
-
-    def given(self, node: str, place: int) -> _Pair | None:
-        """Return how an output is quantised; None where it is not."""
-        own = self.nodes.get(node)
-        quantise = self.quantised.get(own.output[place]) if own is not None else None
-        return None if quantise is None else self.pair(quantise)
-
-
-def _weights(node: onnx.NodeProto, constants: Mapping[str, onnx.TensorProto]) -> NDArray[Any]:
-    """Return what a DequantizeLinear of constants gives, FP32."""
-    import numpy as np
-    from onnx import numpy_helper
-
-    integers, scale, zero = (
-        numpy_helper.to_array(constants[name]).astype(np.float32) for name in node.input[:3]
-    )
-    axis = next((a.i for a in node.attribute if a.name == "axis"), 1)
-    if scale.size > 1:
-        shape = [1] * integers.ndim
-        shape[axis] = scale.size
-        scale, zero = scale.reshape(shape), zero.reshape(shape)
-    rounded: NDArray[Any] = ((integers - zero) * scale).astype(np.float32)
-    return rounded
 
 
 class Bench:
@@ -115,7 +47,7 @@ class Bench:
         self.path = folder / "trial.onnx"
         save(copy.deepcopy(model), self.path, beside=True)
         self.base = onnx.load(str(self.path), load_external_data=False)
-        self.surroundings = {level: _Surroundings(graph) for level, graph in quantised.items()}
+        self.surroundings = {level: Surroundings(graph) for level, graph in quantised.items()}
         self.windows = windows
         self.reference = list(played(self.path, windows))
 
@@ -148,54 +80,53 @@ class Bench:
 
     def _trial(self, levels: Mapping[str, Level]) -> onnx.ModelProto:
         """Return the float graph with the nodes of `levels` as they are at their level."""
-        from onnx import helper, numpy_helper
+        from onnx import helper
 
         model = copy.deepcopy(self.base)
-        graph = model.graph
-        nodes = list(graph.node)
-        constants: dict[str, onnx.TensorProto] = {}
-        rounded: dict[str, list[onnx.NodeProto]] = {}
-        del graph.node[:]
+        nodes = list(model.graph.node)
+        del model.graph.node[:]
+        surrounded = _Surrounded()
         for node in nodes:
             level = levels.get(node.name)
             around = self.surroundings.get(level) if level is not None else None
-            if around is None:
-                graph.node.append(node)
-                continue
-            for place, name in enumerate(node.input):
-                found = around.read(node.name, place) if name else None
-                if isinstance(found, _Pair):
-                    target = f"{name}/{found.scale.name}/{level}"
-                    if target not in rounded:
-                        rounded[target] = _own(found, level, constants).nodes(name, target)
-                        graph.node.extend(rounded[target])
-                    node.input[place] = target
-                elif found is not None:
-                    target = f"{node.name}/{place}/weights"
-                    constants[target] = numpy_helper.from_array(found, target)
-                    node.input[place] = target
-            after: list[onnx.NodeProto] = []
-            for place, name in enumerate(node.output):
-                given = around.given(node.name, place) if name else None
-                if given is not None:
-                    node.output[place] = f"{name}/float"
-                    after += _own(given, level, constants).nodes(node.output[place], name)
-            graph.node.extend([node, *after])
-        graph.initializer.extend(constants.values())
+            model.graph.node.extend(
+                [node] if around is None else surrounded.nodes(node, around, str(level))
+            )
+        model.graph.initializer.extend(surrounded.constants.values())
         if all(entry.domain != "com.microsoft" for entry in model.opset_import):
             model.opset_import.append(helper.make_opsetid("com.microsoft", 1))
         return model
 
 
-def _own(pair: _Pair, level: Level | None, constants: dict[str, onnx.TensorProto]) -> _Pair:
-    """Return the pair with constants of its own names, which are added to `constants`."""
-    named = []
-    for tensor in (pair.scale, pair.zero):
-        own = copy.deepcopy(tensor)
-        own.name = f"{tensor.name}/{level}"
-        constants[own.name] = own
-        named.append(own)
-    return _Pair(pair.domain, named[0], named[1])
+class _Surrounded:
+    """Puts nodes of one graph into their surroundings; a tensor is rounded once per level."""
+
+    def __init__(self) -> None:
+        self.constants: dict[str, onnx.TensorProto] = {}
+        self._rounded: set[str] = set()
+
+    def nodes(self, node: onnx.NodeProto, around: Surroundings, level: str) -> list[onnx.NodeProto]:
+        """Return the node, which is changed in place, between what rounds its tensors."""
+        from onnx import numpy_helper
+
+        before: list[onnx.NodeProto] = []
+        after: list[onnx.NodeProto] = []
+        for place, name in enumerate(node.input):
+            found = around.read(node.name, place) if name else None
+            if isinstance(found, Pair):
+                node.input[place] = target = f"{name}/{found.scale.name}/{level}"
+                if target not in self._rounded:
+                    self._rounded.add(target)
+                    before += found.renamed(level, self.constants).nodes(name, target)
+            elif found is not None:
+                node.input[place] = target = f"{node.name}/{place}/weights"
+                self.constants[target] = numpy_helper.from_array(found, target)
+        for place, name in enumerate(node.output):
+            given = around.given(node.name, place) if name else None
+            if given is not None:
+                node.output[place] = f"{name}/float"
+                after += given.renamed(level, self.constants).nodes(node.output[place], name)
+        return [*before, node, *after]
 
 
 def played(path: Path, windows: Sequence[Tensors], *, optimised: bool = False) -> Any:
