@@ -221,6 +221,8 @@ class CoarseOptions:
 
     fail: str = ""
     """What to raise while quantising: `bug`, `memory`, `interrupt`, or nothing."""
+    loss: float = 0.0
+    """By which part the gain is off afterwards."""
 
 
 class Coarse(Quantizer[CoarseOptions]):
@@ -252,7 +254,10 @@ class Coarse(Quantizer[CoarseOptions]):
                 "interrupt": KeyboardInterrupt(),
             }[self.options.fail]
         (work.folder / "length.txt").write_text(str(feeds[-1]["x"].shape[-1]))
-        return Made(work.copy(artifact), "torch", "int8", {"windows": seen})
+        file = work.copy(artifact)
+        if self.options.loss:
+            file.write_text(str(float(file.read_text()) * (1 + self.options.loss)))
+        return Made(file, "torch", "int8", {"windows": seen})
 
 
 class Plain(Runtime[Any]):
@@ -320,6 +325,7 @@ class Largest(Evaluator[Any]):
     """Measures the largest output."""
 
     name = "largest"
+    limits: ClassVar[Mapping[str, str]] = {"max_largest": "largest"}
 
     def evaluate(self, played: Played, signature: Signature) -> Sequence[Metric]:
         """Return one number."""
@@ -331,3 +337,9 @@ class Largest(Evaluator[Any]):
 def luthier_plugins() -> list[type[Any]]:
     """Add the toys."""
     return [Gain, Ramp, Straight, Even, Copied, Coarse, Plain, Distant, Largest]
+
+
+@hookimpl
+def luthier_presets() -> list[str]:
+    """Add the precisions of the toy quantizer, and a target that runs them."""
+    return [str(Path(__file__).parent / "presets")]
