@@ -48,9 +48,9 @@ def chain(assembly: Assembly) -> Iterator[Link]:
 def check(assembly: Assembly, registry: Registry) -> None:
     """Raise MisfitError for the first two stages that do not fit."""
     spec = assembly.model.plan()
+    _check_target(assembly)
     _check_formats(assembly, registry)
     _check_model(assembly, spec, registry)
-    _check_target(assembly)
     _check_windows(assembly, registry)
     _check_calibration(assembly)
     contract.check(assembly, registry)

@@ -111,10 +111,7 @@ class Model(Plugin[OptionsT]):
 
     @abstractmethod
     def identity(self) -> str:
-        """Return a text that changes when `fetch` would give other weights; no torch, no network.
-
-        The hash of a local checkpoint, say, or the name of a published one.
-        """
+        """Return what changes when `fetch` would give other weights: a hash, without torch."""
 
     @abstractmethod
     def fetch(self, work: Work) -> Made:
@@ -122,10 +119,7 @@ class Model(Plugin[OptionsT]):
 
     @abstractmethod
     def open(self, artifact: Artifact, window: Mapping[str, int]) -> TorchModel:
-        """Build the module from what `fetch` made, for windows of these lengths per axis.
-
-        An empty `window` asks for a module that takes any length.
-        """
+        """Build the module from what `fetch` made, for these lengths per axis; any if empty."""
 
 
 class Dataset(Plugin[OptionsT]):
@@ -256,8 +250,8 @@ class Runtime(Converter[OptionsT]):
     `compiles` says that `compile` makes a new artifact. `plays` says that a session is fast enough
     for whole inputs; where it is not (an emulator, a queue), the run probes a few windows with it
     and plays the whole with the recipe's `host` runtime. An empty `precisions` means any.
-    `columns` heads the facts that a table of compiled artifacts shows (`_bytes`, `_s`: units).
-    A contract reads `npu_coverage` (0 to 1) among the facts of what was compiled.
+    `columns` heads the facts that a table of compiled artifacts shows (`_bytes`, `_s`: units). A
+    contract reads the fact `npu_coverage` of what was compiled, 0 to 1.
     """
 
     kind = "runtime"
@@ -278,8 +272,7 @@ class Runtime(Converter[OptionsT]):
 class Evaluator(Plugin[OptionsT]):
     """Measures the outputs of one item in the terms of its field.
 
-    `limits` are what a recipe's contract may set on its metrics: `max_sdr_drop_db` for the metric
-    `sdr_drop`, say. A limit's name starts with `min_` or `max_`.
+    `limits` are what a contract may set on its metrics: `max_sdr_drop_db` on `sdr_drop`, say.
     """
 
     kind = "evaluator"

@@ -126,7 +126,7 @@ def test_what_a_stage_settled_is_in_the_lock(
     toy.RAN.clear()
     for folder in folders(tmp_path):
         lock = yaml.safe_load((folder / "recipe.lock.yaml").read_text())
-        assert lock["quantizer"] == {"plugin": "coarse", "fail": "", "levels": 7}
+        assert lock["quantizer"]["levels"] == 7
         done = command(f"recipe={folder / 'recipe.lock.yaml'}")
         assert (done.code, done.err) == (0, "")
     assert toy.RAN == ["quantizer"]
