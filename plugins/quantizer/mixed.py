@@ -67,8 +67,13 @@ class MixedOptions:
                 raise ValueError(f"`{name}` cannot be {getattr(self, name)}; give at least 1")
         if not 50 < self.percentile <= 100:  # noqa: PLR2004  # half of the values, all of them
             raise ValueError(f"`percentile` cannot be {self.percentile}; it is above 50, up to 100")
-        if not self.levels:
-            raise ValueError("`levels` is empty; give some of int8, int16, float")
+        if not self.integers:
+            raise ValueError("`levels` quantises nothing; give int8, int16 or both")
+
+    @property
+    def integers(self) -> list[Level]:
+        """Return the levels that quantise."""
+        return [level for level in self.levels if level is not Level.float]
 
 
 class Mixed(Quantizer[MixedOptions]):
@@ -129,19 +134,23 @@ class Mixed(Quantizer[MixedOptions]):
                 options.per_channel,
                 work.progress,
             )
-            if len(fixed) == len(groups):
-                choice = chooser.given(fixed, target)
+            if not split.enough or len(fixed) == len(groups):
+                precise = max(options.integers, key=lambda level: level.value)
+                choice = chooser.given(dict.fromkeys(chooser.names, precise) | fixed, target)
             else:
                 choice = chooser.cheapest(fixed, options.levels, options.min_snr_db, target)
         facts = _facts(choice, groups, ranges.windows)
         if not facts["quantised_nodes"]:
             raise _nothing(artifact)
         facts["bytes"] = sum(file.stat().st_size for file in work.folder.iterdir())
-        settled = {"assignment": {name: level.name for name, level in choice.levels.items()}}
-        notices = self._notices(choice, groups)
+        found = {name: level.name for name, level in choice.levels.items()}
+        settled = {"assignment": found} if split.enough else {}
+        notices = self._notices(choice)
+        if not split.enough:
+            notices += (_too_few(calibration.count, self.calibration_windows),)
         return Made(target, "onnx", "mixed", facts, notices, settled=settled)
 
-    def _notices(self, choice: Choice, groups: list[Group]) -> tuple[Notice, ...]:
+    def _notices(self, choice: Choice) -> tuple[Notice, ...]:
         counted = facts_of(census(choice.path))["macs_by_precision"]
         assert isinstance(counted, list)
         text = f"{share(counted, ['w8a8']):.0%} of the multiply-accumulates have 8 bits"
@@ -167,6 +176,11 @@ def _facts(choice: Choice, groups: list[Group], windows: int) -> dict[str, Fact]
         facts["predicted_snr_db"] = choice.predicted_db
     facts["sensitivity"] = lines(groups, choice.found, choice.levels)
     return facts
+
+
+def _too_few(count: int, enough: int) -> Notice:
+    text = f"{count} calibration window(s) are too few to choose levels by: {enough} are enough"
+    return Notice("warning", f"{text}; until then every group has the most bits")
 
 
 def _nothing(artifact: Artifact) -> StageError:

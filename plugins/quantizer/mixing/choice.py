@@ -58,6 +58,11 @@ class Chooser:
     per_channel: bool
     progress: Progress
 
+    @property
+    def names(self) -> list[str]:
+        """Return the names of the groups, in the order of the graph."""
+        return [group.name for group in self.groups]
+
     def config(self, levels: Mapping[str, Level]) -> Any:
         """Return ONNX Runtime's settings for these levels of groups."""
         return config_of(self.model, self._nodes(levels), per_channel=self.per_channel)

@@ -16,8 +16,8 @@ __all__ = ["HeldBack"]
 class HeldBack:
     """Calibration data in two: `windows`, spread evenly over the stream, and the `others`.
 
-    The windows are collected while the others are read. A stream too short to hold any back gives
-    them to both.
+    The windows are collected while the others are read. `enough` is false for a stream too short
+    to hold any back: then it gives all to both.
     """
 
     def __init__(self, calibration: Calibration, count: int) -> None:
@@ -25,16 +25,16 @@ class HeldBack:
         self._feeds = calibration.feeds
         self._step = max(1, calibration.count // count)
         held = len(range(self._step // 2, calibration.count, self._step))
-        alone = self._step > 1
-        self.others = Calibration(calibration.count - held * alone, lambda: self._others(alone))
+        self.enough = self._step > 1
+        self.others = Calibration(calibration.count - held * self.enough, self._others)
 
-    def _others(self, alone: bool) -> Iterator[Tensors]:
+    def _others(self) -> Iterator[Tensors]:
         self.windows.clear()
         window: Tensors | None = None
         for index, window in enumerate(self._feeds()):
             if index % self._step == self._step // 2:
                 self.windows.append(window)
-                if alone:
+                if self.enough:
                     continue
             yield window
         if not self.windows and window is not None:

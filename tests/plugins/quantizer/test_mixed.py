@@ -208,13 +208,24 @@ def test_ranges_do_not_see_what_is_measured(source: Artifact, tmp_path: Path) ->
     assert made.facts["calibration_windows"] == 1
 
 
+def test_too_few_windows_choose_nothing(source: Artifact, tmp_path: Path) -> None:
+    """As where only the shape of the result counts: the most bits, a warning, nothing settled."""
+    model = separator()
+    two = Calibration(2, lambda: (feeds(model, seed) for seed in range(2)))
+    made = Mixed(MixedOptions(min_snr_db=1.0)).run(source, two, work_in(tmp_path / "made"))
+    assert {str(line).rsplit("|", 1)[1] for line in made.facts["sensitivity"]} == {"int16"}
+    assert made.settled == {}
+    assert "2 calibration window(s) are too few" in made.notices[1].text
+    assert "27 are enough" in made.notices[1].text
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"windows": 0}, "`windows` cannot be 0"),
         ({"held_windows": 0}, "`held_windows` cannot be 0"),
         ({"percentile": 101}, "`percentile` cannot be 101"),
-        ({"levels": []}, "`levels` is empty"),
+        ({"levels": [Level.float]}, "`levels` quantises nothing"),
     ],
 )
 def test_numbers_that_cannot_be_are_refused(options: dict[str, object], message: str) -> None:
