@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from plugins.quantizer.mixing.sensitivity import Sensitivity
     from plugins.quantizer.mixing.trial import Noise
 
-__all__ = ["Move", "given", "lowered_by", "most", "moves"]
+__all__ = ["Move", "given", "lowered_by", "most", "moves", "with_room"]
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ def moves(found: Sequence[Sensitivity], levels: Sequence[Level]) -> list[Move]:
     per saving is the greedy solution of the knapsack problem. A group's steps keep their order: a
     step that is a better bargain than the one before it is taken together with it.
     """
-    ladder = sorted(levels, key=lambda level: -level.value)
+    ladder = sorted(set(levels), key=lambda level: -level.value)
     steps: list[tuple[float, int, int, Move]] = []
     for number, entry in enumerate(found):
         rate = 0.0

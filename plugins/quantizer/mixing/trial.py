@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Bench", "played"]
 
+#: The least power that an output counts with, relative to the loudest: 60 dB below it.
+QUIET = 1e-6
+
 
 class Bench:
     """The float graph, the graphs that are quantised at one level each, and a few windows.
@@ -74,8 +77,8 @@ class Bench:
             for place, (a, b) in enumerate(zip(expected, got, strict=True)):
                 signal[place] += np.sum(np.square(a, dtype=np.float64))
                 noise[place] += np.sum(np.square(a.astype(np.float64) - b))
-        # Silence that stays silent has no noise; silence that does not is all noise.
-        relative: Noise = np.where(noise == 0, 0.0, noise / np.maximum(signal, 1e-30))
+        # An output that happens to be silent has no SNR of its own: it counts as a quiet one.
+        relative: Noise = noise / np.maximum(signal, max(QUIET * signal.max(), 1e-30))
         return relative
 
     def _trial(self, levels: Mapping[str, Level]) -> onnx.ModelProto:
