@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from core.kinds import Evaluator
     from core.registry import Registry
 
-__all__ = ["OWN", "Limit", "check", "judge", "limits_of", "missed", "schema", "story"]
+__all__ = ["OWN", "Limit", "check", "judge", "limits_of", "missed", "schema", "spoken", "story"]
 
 
 @dataclass(frozen=True)
@@ -121,13 +121,17 @@ def story(one: Judged) -> str:
     word = "at least" if one.name.startswith("min_") else "at most"
     if one.value is None:
         return f"`{one.name}` asks for {word} {one.bound:g}{unit}, and nothing measured it"
-    said = (
-        f"`{one.name}` asks for {word} {one.bound:g}{unit}: {one.value:.4g}{unit} on {one.device}"
-    )
+    said = f"`{one.name}` asks for {word} {one.bound:g}{unit}: {spoken(one.value)}{unit}"
+    said += f" on {one.device}" if one.device else ""
     if one.held:
         return said
     guilty = f"; {one.guilty}" if one.guilty else ""
     return f"{said}, {abs(one.value - one.bound):.3g}{unit} off{guilty}"
+
+
+def spoken(value: float) -> str:
+    """Return a measured number with the digits that mean something to a person."""
+    return f"{round(value, 3):.5g}"
 
 
 def _judged(

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from core.contract import spoken
+
 if TYPE_CHECKING:
     from core.record import Judged, RunRecord
 
@@ -39,7 +41,7 @@ def asked(one: Judged) -> str:
 
 def found(one: Judged) -> str:
     """Return what was measured of a limit."""
-    return "nothing" if one.value is None else f"{one.value:.4g} {one.unit}".rstrip()
+    return "nothing" if one.value is None else f"{spoken(one.value)} {one.unit}".rstrip()
 
 
 def part_of(count: int, total: int) -> str:
