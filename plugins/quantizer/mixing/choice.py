@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core import StageError
+from core.measure import LIMIT_DB
 from core.onnx_file import save
 from plugins.quantizer.mixing.assignment import Move, lowered_by, most, moves, with_room
 from plugins.quantizer.mixing.levels import Level, config_of
@@ -28,7 +29,10 @@ if TYPE_CHECKING:
 __all__ = ["Choice", "Chooser"]
 
 #: Where the real graph falls short of its trial, this part of the moves is taken back each time.
-BACK = 20
+BACK = 40
+#: Parts of the noise that the limit leaves to spend on further moves, tried one after the other:
+#: noises that are not quite independent add up to more than predicted.
+PARTS = (1.0, 0.75, 0.5, 0.25)
 
 
 @dataclass(frozen=True)
@@ -86,16 +90,16 @@ class Chooser:
         steps = moves(found, allowed)
         precise = max(allowed, key=lambda level: level.value)
         start = {**{group.name: precise for group in free}, **fixed}
-        seen: dict[int, Noise] = {}
+        best = -LIMIT_DB
 
-        def holds(count: int) -> bool:
-            self.progress(0, 0, f"trying an assignment: {count} of {len(steps)} steps down")
-            seen[count] = bench.noise(self._nodes(lowered_by(start, steps[:count])))
-            return snr_of(seen[count]) >= limit
+        def noise(taken: Sequence[Move]) -> Noise:
+            nonlocal best
+            self.progress(0, 0, f"trying an assignment: {len(taken)} of {len(steps)} steps down")
+            found = bench.noise(self._nodes(lowered_by(start, taken)))
+            best = max(best, snr_of(found))
+            return found
 
-        count = most(len(steps), holds)
-        best = max(map(snr_of, seen.values()))
-        for taken in _attempts(steps, count, seen, limit):
+        for taken in _attempts(steps, noise, limit):
             levels = lowered_by(start, taken)
             if set(levels.values()) == {Level.float}:
                 break
@@ -130,18 +134,18 @@ class Chooser:
 
 
 def _attempts(
-    steps: Sequence[Move],
-    count: int | None,
-    seen: Mapping[int, Noise],
-    limit: float,
+    steps: Sequence[Move], noise: Callable[[Sequence[Move]], Noise], limit: float
 ) -> Iterator[Sequence[Move]]:
     """Yield the moves to quantise with, the most first; none where not even trials hold.
 
-    The real graph computes in integers, and may fall a little short of its trial.
+    `noise` tries some moves. The real graph computes in integers, and may fall a little short.
     """
+    count = most(len(steps), lambda count: snr_of(noise(steps[:count])) >= limit)
     if count is None:
         return
-    yield with_room(steps, count, 10 ** (-limit / 10) - seen[count])
+    room = 10 ** (-limit / 10) - noise(steps[:count])
+    more = (with_room(steps, count, part * room) for part in PARTS)
+    yield next((taken for taken in more if snr_of(noise(taken)) >= limit), steps[:count])
     while count:
         yield steps[:count]
         count = max(0, count - max(1, len(steps) // BACK))
