@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 class MixedOptions:
     """The options of mixed precision."""
 
-    min_snr_db: float = 30.0
+    min_snr_db: float = 33.0
     """SNR in dB that the quantised graph must hold against the float graph, at the worst of its
     outputs, over the windows held back for it."""
     group_by: GroupBy = GroupBy.layer
