@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: demo test lint docs bench-qualcomm lock clean
+.PHONY: demo test lint docs bench-qualcomm bench-precision lock clean
 
 # The environment is made once for each state of the lock file.
 .venv/installed: requirements.lock pyproject.toml
@@ -31,6 +31,11 @@ docs: .venv/installed
 # Half an hour and more: what the S24's compiler and emulator make of the full-size HTDemucs.
 bench-qualcomm: .venv/installed
 	$(BIN)/python -m tools.bench_qualcomm
+	$(BIN)/python -m tools.docs
+
+# Half an hour and more: size, quality and speed of every precision, and what calibrating costs.
+bench-precision: .venv/installed
+	$(BIN)/python -m tools.bench_precision
 	$(BIN)/python -m tools.docs
 
 # Pins the newest versions that pyproject.toml allows; torch is held at the version it is tested with.

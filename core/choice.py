@@ -7,7 +7,8 @@ the device, the bytes that a window moves stand for its time.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
     from core.store import Store
 
-__all__ = ["Choice", "Tried", "best", "best_of", "first_that_holds", "why_best"]
+__all__ = ["Choice", "Trial", "Tried", "best", "best_of", "first_that_holds", "why_best"]
 
 #: What is at most this much worse than the best counts as equal to it, and the nearest to FP32 of
 #: those is taken: clocks of busy machines differ by as much from one run to the next.
@@ -69,6 +70,16 @@ class Choice:
         return [f"{rung.precision}: {rung.why or rung.status}" for rung in self.rungs]
 
 
+@dataclass(frozen=True)
+class Trial:
+    """How candidates are tried: `run` runs one whole, `make` only makes and counts its graph."""
+
+    run: Callable[[Candidate], Tried]
+    make: Callable[[Plan], Mapping[str, Artifact]]
+    store: Store
+    hook: pluggy.HookRelay
+
+
 def first_that_holds(found: Sequence[Candidate], run: Callable[[Candidate], Tried]) -> Choice:
     """Run one rung after the other until one holds; without one, the last that ran is left."""
     rungs: list[Rung] = []
@@ -84,42 +95,80 @@ def first_that_holds(found: Sequence[Candidate], run: Callable[[Candidate], Trie
     return Choice(last, tuple(rungs))
 
 
-def best_of(
-    found: Sequence[Candidate],
-    run: Callable[[Candidate], Tried],
-    store: Store,
-    hook: pluggy.HookRelay,
-) -> Choice:
-    """Run every candidate and choose the best that holds; without one, the nearest is left."""
+def best_of(found: Sequence[Candidate], trial: Trial) -> Choice:
+    """Choose the best that holds; without one, the nearest to FP32 of those that ran is left.
+
+    Where a clock decides, every candidate runs and those that hold are timed in turn. Otherwise
+    the order is known once the graphs are made: the best is tried first, and the first that holds
+    ends it.
+    """
+    plans = [candidate.plan for candidate in found if candidate.plan is not None]
+    target = plans[0].assembly.target
     tries: dict[str, Tried] = {}
-    rungs: list[Rung] = []
-    for candidate in found:
-        if candidate.plan is None:
-            rungs.append(Rung(candidate.precision, "refused", candidate.refused))
-            continue
-        tried, rung = _attempt(candidate, run)
-        rungs.append(rung)
-        if tried is not None:
-            tries[candidate.precision] = tried
-    held = {r.precision: tries[r.precision] for r in rungs if r.status == "held"}
+    if target.objective == "fastest" and all(plan.assembly.runtime.plays for plan in plans):
+        rungs = _all_timed(found, trial, tries)
+    else:
+        rungs = _in_order(found, trial, tries)
+    held = [rung for rung in rungs if rung.status == "held"]
     if not held:
         nearest = max(rungs, key=lambda r: (r.precision in tries, r.snr_db or 0.0))
         return Choice(tries.get(nearest.precision), tuple(rungs))
-    objective = next(iter(held.values())).plan.assembly.target.objective
-    ranks = _ranks(held, objective, store, hook)
-    rungs = [
-        replace(r, rank=ranks[r.precision][0], ranked_by=ranks[r.precision][1])
-        if r.precision in ranks
-        else r
-        for r in rungs
-    ]
-    chosen = best(rungs)
-    return Choice(tries[chosen.precision], tuple(rungs), why_best(chosen, rungs, objective))
+    chosen = best(held)
+    return Choice(tries[chosen.precision], tuple(rungs), why_best(chosen, rungs, target.objective))
+
+
+def _all_timed(found: Sequence[Candidate], trial: Trial, tries: dict[str, Tried]) -> list[Rung]:
+    rungs = [_rung(candidate, trial, tries) for candidate in found]
+    runners = [_runner(r.precision, tries[r.precision]) for r in rungs if r.status == "held"]
+    times = race(runners, trial.store, trial.hook) if runners else {}
+    ranks = {
+        name: (seconds, f"{1000 * seconds:.0f} ms per window on {device}, timed in turn")
+        for name, (seconds, device) in times.items()
+    }
+    return [_ranked(rung, *ranks.get(rung.precision, (None, ""))) for rung in rungs]
+
+
+def _in_order(found: Sequence[Candidate], trial: Trial, tries: dict[str, Tried]) -> list[Rung]:
+    """Make every graph, then try the best first; once one holds, all that rank below it rest."""
+    ranks: dict[str, tuple[float, str]] = {}
+    rungs: dict[str, Rung] = {}
+    for candidate in found:
+        try:
+            if candidate.plan is not None:
+                ranks[candidate.precision] = _rank(candidate.plan, trial.make(candidate.plan))
+        except StageError as error:
+            rungs[candidate.precision] = Rung(candidate.precision, "refused", error.what)
+    enough = math.inf
+    for candidate in sorted(found, key=lambda c: ranks.get(c.precision, (0.0, ""))[0]):
+        name = candidate.precision
+        if name in rungs:
+            continue
+        rank, words = ranks.get(name, (None, ""))
+        if rank is not None and rank > enough:
+            rungs[name] = Rung(name, "not tried", rank=rank, ranked_by=words)
+            continue
+        rungs[name] = _ranked(_rung(candidate, trial, tries), rank, words)
+        if rungs[name].status == "held" and rank is not None:
+            enough = min(enough, rank * (1 + EQUAL))
+    return [rungs[candidate.precision] for candidate in found]
+
+
+def _rank(plan: Plan, artifacts: Mapping[str, Artifact]) -> tuple[float, str]:
+    """Return what a candidate is ranked by where no clock decides: the number, and in words."""
+    if plan.assembly.target.objective == "smallest":
+        size = artifacts[plan.made].bytes
+        return size, f"{size / 1e6:.1f} MB"
+    moved = artifacts["census"].number("moved_bytes")
+    return moved, f"a window moves {moved / 1e6:.0f} MB of weights and activations; {NO_CLOCK}"
+
+
+def _ranked(rung: Rung, rank: float | None, words: str) -> Rung:
+    return replace(rung, rank=rank, ranked_by=words)
 
 
 def best(rungs: Sequence[Rung]) -> Rung:
     """Return the ranked rung that ranks first, the nearest to FP32 among equals."""
-    held = [(rung.rank, rung) for rung in rungs if rung.rank is not None]
+    held = [(rung.rank, rung) for rung in rungs if rung.rank is not None and rung.status == "held"]
     least = min(rank for rank, _ in held)
     equal = [rung for rank, rung in held if rank <= least * (1 + EQUAL)]
     return max(equal, key=lambda rung: rung.snr_db or 0.0)
@@ -128,7 +177,7 @@ def best(rungs: Sequence[Rung]) -> Rung:
 def why_best(chosen: Rung, rungs: Sequence[Rung], objective: str) -> str:
     """Return why `chosen` was taken: what it was ranked by, and what stands next to it."""
     said = f"{chosen.precision} is the {objective} that holds the contract: {chosen.ranked_by}"
-    others = [r for r in rungs if r.rank is not None and r is not chosen]
+    others = [r for r in rungs if r.rank is not None and r is not chosen and r.status != "missed"]
     if not others or not chosen.rank:
         return f"{said}; nothing else holds it"
     second = min(others, key=lambda rung: rung.rank or 0.0)
@@ -137,6 +186,16 @@ def why_best(chosen: Rung, rungs: Sequence[Rung], objective: str) -> str:
         return f"{said}; {second.precision} is within {EQUAL:.0%} of it, and further from FP32"
     said += f"; {second.precision}, the next, takes {ratio:.2f} times as much"
     return f"do not quantise: {said}" if chosen.precision == "fp32" else said
+
+
+def _rung(candidate: Candidate, trial: Trial, tries: dict[str, Tried]) -> Rung:
+    """Return what became of a candidate, and note what ran in `tries`."""
+    if candidate.plan is None:
+        return Rung(candidate.precision, "refused", candidate.refused)
+    tried, rung = _attempt(candidate, trial.run)
+    if tried is not None:
+        tries[candidate.precision] = tried
+    return rung
 
 
 def _attempt(candidate: Candidate, run: Callable[[Candidate], Tried]) -> tuple[Tried | None, Rung]:
@@ -158,28 +217,6 @@ def _attempt(candidate: Candidate, run: Callable[[Candidate], Tried]) -> tuple[T
         snr,
         tried.shipped.bytes,
     )
-
-
-def _ranks(
-    held: dict[str, Tried], objective: str, store: Store, hook: pluggy.HookRelay
-) -> dict[str, tuple[float, str]]:
-    """Return for every precision that holds what it is ranked by: the number, and in words."""
-    if objective == "smallest":
-        return {n: (t.shipped.bytes, f"{t.shipped.bytes / 1e6:.1f} MB") for n, t in held.items()}
-    if all(tried.plan.assembly.runtime.plays for tried in held.values()):
-        runners = [_runner(name, tried) for name, tried in held.items()]
-        return {
-            name: (seconds, f"{1000 * seconds:.0f} ms per window on {device}, timed in turn")
-            for name, (seconds, device) in race(runners, store, hook).items()
-        }
-    moved = {n: t.outcome.artifacts["census"].number("moved_bytes") for n, t in held.items()}
-    return {
-        name: (
-            count,
-            f"a window moves {count / 1e6:.0f} MB of weights and activations; {NO_CLOCK}",
-        )
-        for name, count in moved.items()
-    }
 
 
 def _runner(name: str, tried: Tried) -> Runner:

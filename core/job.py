@@ -16,7 +16,7 @@ from core import contract, folder, rungs, verdict
 from core.arguments import command
 from core.budget import budget_of
 from core.bundle import write_bundle
-from core.choice import Choice, Tried, best_of, first_that_holds
+from core.choice import Choice, Trial, Tried, best_of, first_that_holds
 from core.config import Mode
 from core.doctor import machine, versions
 from core.errors import ContractError, DoesNotFitError, PluginError
@@ -104,10 +104,15 @@ class _Job:
         judged = contract.judge(assembly, outcome.artifacts, metrics)
         return Tried(candidate, candidate.plan, outcome, metrics, judged)
 
+    def _made(self, plan: Plan) -> Mapping[str, Artifact]:
+        """Make and count the artifact of a plan, without playing it."""
+        self.hook.luthier_run_started(plan=plan)
+        return execute(plan.only_made(), self.store, self.hook).artifacts
+
     def _choice(self, found: Sequence[Candidate]) -> Choice:
         """Try one candidate after the other, as `ladder` or `auto` asks, and choose one."""
         if found[0].cfg.auto:
-            return best_of(found, self._tried, self.store, self.hook)
+            return best_of(found, Trial(self._tried, self._made, self.store, self.hook))
         return first_that_holds(found, self._tried)
 
     def _left(
