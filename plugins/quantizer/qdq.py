@@ -29,7 +29,7 @@ from plugins.quantizer.onnx_graph import (
 from plugins.quantizer.onnx_graph.calibrate import Method, collect
 from plugins.quantizer.onnx_graph.qdq_graph import facts_of, mixed_widths, prepared, quiet
 from plugins.quantizer.onnx_graph.qnn_ranges import edge_tensors
-from plugins.quantizer.onnx_graph.static import config_for, quantised
+from plugins.quantizer.onnx_graph.static import Layout, bits_of, config_for, quantised
 
 if TYPE_CHECKING:
     import onnx
@@ -42,12 +42,14 @@ class Weight(Enum):
 
     int8 = "QInt8"
     uint8 = "QUInt8"
+    int4 = "QInt4"
 
 
 class Activation(Enum):
     """The type of activations."""
 
     uint8 = "QUInt8"
+    int8 = "QInt8"
     uint16 = "QUInt16"
 
 
@@ -56,13 +58,22 @@ class QdqOptions:
     """The options of static quantisation."""
 
     weight: Weight = Weight.int8
-    """Type of the weights: int8 (symmetric) or uint8."""
+    """Type of the weights: int8, uint8 or int4."""
     activation: Activation = Activation.uint8
-    """Type of the activations: uint8 makes precision `int8`, uint16 makes `w8a16`."""
+    """Type of the activations: uint8 and int8 make precision `int8`, uint16 makes `w8a16`, and
+    `w4a16` with weights of int4."""
+    layout: Layout = Layout.qnn
+    """Where conversions go, by what a runtime fuses: qnn (around every operator), cpu (around Conv,
+    Gemm and MatMul), tensorrt (before these and ConvTranspose)."""
+    symmetric: bool = False
+    """Ranges of activations are centred on zero, as TensorRT demands."""
+    weight_symmetric: bool | None = None
+    """Ranges of weights are centred on zero; null centres those of int8 and int4."""
     per_channel: bool = False
     """One scale per output channel of a convolution's weights, instead of one for all."""
     method: Method = Method.minmax
-    """How a range follows from the values seen: minmax, entropy or percentile."""
+    """How a range follows from the values seen: minmax, entropy, percentile, or mse (the least
+    mean squared error)."""
     percentile: float = 99.999
     """Percentage of the values that the range keeps, for the method percentile."""
     windows: int = 24
@@ -82,6 +93,20 @@ class QdqOptions:
             raise ValueError(f"`windows` cannot be {self.windows}; ranges need at least 1")
         if self.edges < 0:
             raise ValueError(f"`edges` cannot be {self.edges}; it counts layers, from 0")
+        wide = self.activation is Activation.uint16
+        if self.weight is Weight.int4 and not wide:
+            raise ValueError("`weight` int4 needs `activation` uint16: nothing here runs w4a8")
+        if self.layout is Layout.qnn:
+            pass
+        elif wide or self.wide or self.edges:
+            raise ValueError(
+                f"`layout` {self.layout.name} has no activations of 16 bits: leave out `wide` and "
+                "`edges`, and give `activation` 8 bits"
+            )
+        elif self.layout is Layout.tensorrt and not (
+            self.activation is Activation.int8 and self.symmetric
+        ):
+            raise ValueError("`layout` tensorrt takes `activation` int8 with `symmetric` true only")
         if not 50 < self.percentile <= 100:  # noqa: PLR2004  # half of the values, all of them
             raise ValueError(f"`percentile` cannot be {self.percentile}; it is above 50, up to 100")
 
@@ -102,9 +127,10 @@ class Qdq(Quantizer[QdqOptions]):
         return self.options.windows
 
     def plan(self, spec: ArtifactSpec) -> ArtifactSpec:
-        """Map a float graph to one of 8-bit weights and 8- or 16-bit activations."""
-        wide = self.options.activation is Activation.uint16
-        return ArtifactSpec(spec.format, "w8a16" if wide else "int8")
+        """Map a float graph to one of 4- or 8-bit weights and 8- or 16-bit activations."""
+        if self.options.activation is not Activation.uint16:
+            return ArtifactSpec(spec.format, "int8")
+        return ArtifactSpec(spec.format, "w4a16" if self.options.weight is Weight.int4 else "w8a16")
 
     def run(self, artifact: Artifact, calibration: Calibration, work: Work) -> Made:
         """Quantise the graph; inputs and outputs stay FP32.
@@ -126,11 +152,13 @@ class Qdq(Quantizer[QdqOptions]):
                 self.options.method,
                 self.options.percentile,
                 work.progress,
+                bits=bits_of(config, model),
+                symmetric=self.options.symmetric,
             )
             work.progress(calibration.count, calibration.count, "quantising the graph")
             lowered = quantised(model, config, ranges)
         facts = facts_of(lowered, config, ranges.windows)
-        notices = mixed_widths(facts) if self.options.activation is Activation.uint8 else ()
+        notices = mixed_widths(facts) if self.options.activation is not Activation.uint16 else ()
         if not facts["quantised_nodes"]:
             raise _nothing(artifact)
         path = work.folder / "model.onnx"
@@ -141,7 +169,7 @@ class Qdq(Quantizer[QdqOptions]):
     def _config(self, model: onnx.ModelProto) -> Any:
         options = self.options
         wide: list[str] = []
-        if options.activation is Activation.uint8:
+        if options.activation is not Activation.uint16:
             wide = tensors_matching(model, options.wide, "wide")
             wide += edge_tensors(model, options.edges) if options.edges else []
         return config_for(
@@ -151,6 +179,9 @@ class Qdq(Quantizer[QdqOptions]):
             per_channel=options.per_channel,
             wide=wide,
             excluded=nodes_matching(model, options.exclude, "exclude"),
+            layout=options.layout,
+            symmetric=options.symmetric,
+            weight_symmetric=options.weight_symmetric,
         )
 
 

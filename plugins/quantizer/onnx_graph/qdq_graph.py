@@ -47,6 +47,8 @@ def facts_of(model: onnx.ModelProto, config: Any, windows: int) -> dict[str, Fac
     operators_to_quantise = set(config.op_types_to_quantize)
     # A node that was left out may still stand between quantised ones, with weights in float.
     excluded = set(config.nodes_to_exclude or ())
+    # A product that a runtime computes on integers may still give its result in float.
+    floating = set(config.extra_options.get("OpTypesToExcludeOutputQuantization", ()))
     quantised = left = 0
     for node in model.graph.node:
         if node.op_type in ("QuantizeLinear", "DequantizeLinear", "Constant"):
@@ -55,7 +57,7 @@ def facts_of(model: onnx.ModelProto, config: Any, windows: int) -> dict[str, Fac
             node.op_type in operators_to_quantise
             and node.name not in excluded
             and read.intersection(node.input)
-            and written.intersection(node.output)
+            and (node.op_type in floating or written.intersection(node.output))
         ):
             quantised += 1
         elif floats.intersection(node.output):
