@@ -27,7 +27,13 @@ from plugins.quantizer.onnx_graph import (
     tensors_matching,
 )
 from plugins.quantizer.onnx_graph.calibrate import Method, collect
-from plugins.quantizer.onnx_graph.qdq_graph import facts_of, mixed_widths, prepared, quiet
+from plugins.quantizer.onnx_graph.qdq_graph import (
+    facts_of,
+    mixed_widths,
+    prepared,
+    quiet,
+    too_few,
+)
 from plugins.quantizer.onnx_graph.qnn_ranges import edge_tensors
 from plugins.quantizer.onnx_graph.static import Layout, bits_of, config_for, quantised
 
@@ -158,7 +164,9 @@ class Qdq(Quantizer[QdqOptions]):
             work.progress(calibration.count, calibration.count, "quantising the graph")
             lowered = quantised(model, config, ranges)
         facts = facts_of(lowered, config, ranges.windows)
-        notices = mixed_widths(facts) if self.options.activation is not Activation.uint16 else ()
+        notices = too_few(ranges.windows, self.options.windows)
+        if self.options.activation is not Activation.uint16:
+            notices += mixed_widths(facts)
         if not facts["quantised_nodes"]:
             raise _nothing(artifact)
         path = work.folder / "model.onnx"

@@ -34,7 +34,7 @@ def by_percentile(histogram: Histogram, extremes: Range, percentile: float) -> R
     reached = np.concatenate([[0.0], np.cumsum(histogram.counts) / total])
     cut = (100 - percentile) / 200
     low, high = np.interp([cut, 1 - cut], reached, _edges(histogram))
-    return max(float(low), extremes[0]), min(float(high), extremes[1])
+    return _within(float(low), float(high), extremes)
 
 
 def by_entropy(histogram: Histogram, extremes: Range) -> Range:
@@ -56,7 +56,7 @@ def by_entropy(histogram: Histogram, extremes: Range) -> Range:
     edges = _edges(histogram)[margin : bins - margin + 1 : each].astype(np.float32)
     low, high = (np.float32(end) for end in extremes)
     chosen = collector.get_entropy_threshold((counts, edges, low, high, edges[-1]), ENTROPY_LEVELS)
-    return max(float(chosen[0]), extremes[0]), min(float(chosen[1]), extremes[1])
+    return _within(float(chosen[0]), float(chosen[1]), extremes)
 
 
 def by_mse(histogram: Histogram, extremes: Range, steps: int, *, symmetric: bool) -> Range:
@@ -97,7 +97,7 @@ def _squared_error(histogram: Histogram, low: Array, high: Array, delta: Array) 
 
     def below(bound: Array, power: int) -> Array:
         """Return the sum of the values below `bound`, each to the `power`."""
-        return np.interp(bound, edges, reached[power])
+        return np.asarray(np.interp(bound, edges, reached[power]), np.float64)
 
     def within(start: Array, stop: Array, power: int) -> Array:
         return below(stop, power) - below(start, power)
@@ -113,6 +113,12 @@ def _squared_error(histogram: Histogram, low: Array, high: Array, delta: Array) 
         error = error + within(start, stop, 2)
         error = error - 2 * bound * within(start, stop, 1) + bound**2 * within(start, stop, 0)
     return error
+
+
+def _within(low: float, high: float, extremes: Range) -> Range:
+    """Return both ends, neither beyond the extremes: bins are coarser than values."""
+    least, most = extremes
+    return min(max(low, least), most), max(min(high, most), least)
 
 
 def _edges(histogram: Histogram) -> Array:
