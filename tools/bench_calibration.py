@@ -1,6 +1,7 @@
 """Measures calibration of the full-size HTDemucs against ONNX Runtime's own loop, on this machine.
 
-python -m tools.bench_calibration [windows]     (make bench-calibration)
+python -m tools.bench_calibration                         make bench-calibration
+python -m tools.bench_calibration 64 graph/model.onnx     with a graph that it wrote before
 
 Both sides read the same graph and the same windows of noise, each in a process of its own, one
 after the other. Writes `docs/results/calibration.json`. Weights are random: neither times nor
@@ -29,7 +30,7 @@ from core.progress import silent
 RESULTS = Path(__file__).parent.parent / "docs" / "results" / "calibration.json"
 COMMAND = "make bench-calibration"
 LENGTH, WINDOWS = 45_056, 64
-#: Ours first and last, so that a machine that others load more and more favours neither side.
+#: Ours before and after, so that a machine that gets busier, or less, favours neither side.
 SIDES = ("minmax", "onnxruntime", "mse")
 
 
@@ -126,15 +127,16 @@ def child(*arguments: str) -> str:
     return (done.stdout.splitlines() or [""])[-1]
 
 
-def main(windows: int) -> None:
+def main(windows: int, graph: Path | None) -> None:
     """Run every side in turn and write down what each took, and the ratios."""
+    rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        child("--export", name)
-        graph = folder / "graph" / "model.onnx"
-        rows: list[dict[str, Any]] = []
+        if graph is None:
+            child("--export", name)
+        path = Path(name) / "copy.onnx"  # both sides write beside the graph that they read
+        path.write_bytes((graph or Path(name) / "graph" / "model.onnx").read_bytes())
         for one in SIDES:
-            rows.append(json.loads(child("--side", str(graph), one, str(windows))))
+            rows.append(json.loads(child("--side", str(path), one, str(windows))))
             print(rows[-1], flush=True)
     (reference,) = (row for row in rows if row["side"] == "onnxruntime")
     for row in rows:
@@ -152,4 +154,7 @@ if __name__ == "__main__":
     elif sys.argv[1:2] == ["--side"]:
         print(json.dumps(side(Path(sys.argv[2]), sys.argv[3], int(sys.argv[4]))))
     else:
-        main(int(sys.argv[1]) if sys.argv[1:] else WINDOWS)
+        main(
+            int(sys.argv[1]) if sys.argv[1:] else WINDOWS,
+            Path(sys.argv[2]) if sys.argv[2:] else None,
+        )

@@ -69,8 +69,8 @@ class QdqOptions:
     """Type of the activations: uint8 and int8 make precision `int8`, uint16 makes `w8a16`, and
     `w4a16` with weights of int4."""
     layout: Layout = Layout.qnn
-    """Where conversions go, by what a runtime fuses: qnn (around every operator), cpu (around Conv,
-    Gemm and MatMul), tensorrt (before these and ConvTranspose)."""
+    """Where conversions go, by what a runtime fuses: qnn (around every operator), cpu (before Gemm
+    and MatMul), tensorrt (before these, Conv and ConvTranspose)."""
     symmetric: bool = False
     """Ranges of activations are centred on zero, as TensorRT demands."""
     weight_symmetric: bool | None = None
