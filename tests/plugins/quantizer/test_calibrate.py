@@ -135,7 +135,7 @@ def test_memory_does_not_grow_with_the_windows(method: Method, tmp_path: Path) -
     path = chain(tmp_path / "m.onnx", ["Neg", "Relu"] * 6, (1, 4, 100_000))
     few, many = (
         float(
-            subprocess.run(  # noqa: S603  # this Python, and a program of ours
+            subprocess.run(  # this Python, and a program of ours
                 [sys.executable, "-c", MEMORY, str(path), str(count), method.name],
                 check=True,
                 capture_output=True,
