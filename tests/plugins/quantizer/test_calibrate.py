@@ -80,15 +80,16 @@ def test_extremes_are_those_of_all_windows(tmp_path: Path) -> None:
     assert found.windows == 3
 
 
-def test_other_methods_leave_the_outermost_values_out(tmp_path: Path) -> None:
-    """None is wider than the extremes, and two clip what has a peak on its own."""
-    path, given = chain(tmp_path / "m.onnx", ["Neg"]), windows(2)
-    given[0]["x"][0, 0, 0] = 100
-    widest = ends(ranges(path, given), "y")
-    for method in (Method.percentile, Method.entropy, Method.mse):
-        low, high = ends(ranges(path, given, method), "y")
-        assert widest[0] <= low < high <= widest[1]
-        assert method is Method.entropy or high - low < 0.8 * (widest[1] - widest[0])
+@pytest.mark.parametrize("method", [Method.percentile, Method.mse])
+def test_other_methods_leave_the_outermost_values_out(method: Method, tmp_path: Path) -> None:
+    """Of noise, whose loudest values are rare."""
+    shape = (1, 4, 16_000)
+    path = chain(tmp_path / "m.onnx", ["Neg"], shape)
+    given = [windows(1, shape)[0]] * 4
+    least, most = ends(ranges(path, given), "y")
+    low, high = ends(ranges(path, given, method), "y")
+    assert least < low < 0 < high < most
+    assert high - low < 0.95 * (most - least)
 
 
 def test_a_graph_of_any_length_takes_windows_of_one(tmp_path: Path) -> None:

@@ -28,6 +28,7 @@ from core.measure import snr_db
 from core.progress import silent
 from plugins.exporter.graph_file import ExternalData
 from plugins.quantizer.onnx_graph.calibrate import Method
+from plugins.quantizer.onnx_graph.qdq_graph import ENOUGH
 from plugins.quantizer.qdq import Activation, Qdq, QdqOptions, Weight
 from tests.plugins.networks import (
     artifact,
@@ -229,7 +230,7 @@ def test_a_graph_that_overflows_is_refused(tmp_path: Path) -> None:
     ]
     source = _graph(nodes, TensorProto.FLOAT, tmp_path / "export", info)
     window = {"x": np.full((1, 4), 1000, np.float32)}
-    with pytest.raises(StageError, match=r"overflow on calibration data, first `(huge|y)`"):
+    with pytest.raises(StageError, match=r"overflows on calibration data, first in the tensor `huge`"):
         Qdq(Qdq.Options()).run(source, Calibration(1, lambda: [window]), work_in(tmp_path / "qdq"))
 
 
@@ -283,22 +284,40 @@ def test_the_terminal_stays_clean(tmp_path: Path, capfd: pytest.CaptureFixture[s
     assert capfd.readouterr() == ("", "")
 
 
+def _converted(folder: Path, given: int, **options: object) -> Made:
+    """Quantise the small graph with that many windows of calibration data."""
+    work = Work(folder / "work", silent())
+    work.folder.mkdir()
+    stream = Calibration(given, lambda: map(converter.feeds, range(given)))
+    return Qdq(QdqOptions(**options)).run(converter.onnx_artifact(folder / "given"), stream, work)
+
+
 def test_a_graph_that_is_not_8_bit_everywhere_says_so(tmp_path: Path) -> None:
     """How many activations have 16 bits is counted from the graph and said in a notice."""
-    work = Work(tmp_path / "work", silent())
-    work.folder.mkdir()
-    plugin = Qdq(QdqOptions(edges=1, windows=2))
-    two = Calibration(2, lambda: map(converter.feeds, (0, 1)))
-    made = plugin.run(converter.onnx_artifact(tmp_path / "given"), two, work)
+    made = _converted(tmp_path, ENOUGH, edges=1, windows=ENOUGH)
     assert made.facts["activations_16_bit"] > 0
     assert f"{made.facts['activations_16_bit']} of " in made.notices[0].text
 
 
 def test_a_graph_that_is_8_bit_everywhere_needs_no_word(tmp_path: Path) -> None:
-    """No notice, and no activation of 16 bits."""
-    work = Work(tmp_path / "work", silent())
-    work.folder.mkdir()
-    plugin = Qdq(QdqOptions(windows=2))
-    two = Calibration(2, lambda: map(converter.feeds, (0, 1)))
-    made = plugin.run(converter.onnx_artifact(tmp_path / "given"), two, work)
+    """No notice, no activation of 16 bits, and all weights of 8."""
+    made = _converted(tmp_path, ENOUGH, windows=ENOUGH)
     assert (made.facts["activations_16_bit"], made.notices) == (0, ())
+    assert made.facts["weights_8_bit"] == 2
+
+
+@pytest.mark.parametrize(
+    ("given", "asked", "severity", "text"),
+    [
+        (3, 24, "warning", "only 3 window(s) of the 24 asked for were found in the calibration"),
+        (3, 3, "warning", f"ranges come from 3 window(s) only; {ENOUGH} are enough"),
+        (ENOUGH, 64, "info", f"only {ENOUGH} window(s) of the 64 asked for"),
+    ],
+)
+def test_too_few_windows_are_told(
+    given: int, asked: int, severity: str, text: str, tmp_path: Path
+) -> None:
+    """A warning with the number that is enough; a word where fewer came, but enough."""
+    (notice,) = _converted(tmp_path, given, windows=asked).notices
+    assert notice.severity == severity
+    assert notice.text.startswith(text)
