@@ -6,7 +6,7 @@ import tempfile
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from core import (
     ArtifactSpec,
@@ -61,7 +61,7 @@ class QatOptions:
     """Part by which one step moves the ends of a range at most; weights move by as much of one
     rounding step. It falls to a fiftieth."""
     windows: int = 44
-    """Windows of calibration data. A sixth is held back to judge by, the others are learned from."""
+    """Windows of calibration data. A sixth is held back to judge by, the rest is learned from."""
     seed: int = 0
     """Seed of the order in which windows are learned from."""
     weight: Weight = Weight.int8
@@ -70,7 +70,7 @@ class QatOptions:
     """Type of the activations: uint8 makes precision `int8`, uint16 makes `w8a16`."""
     per_channel: bool = True
     """One scale per output channel of a convolution's weights, instead of one for all."""
-    method: Method = Method.minmax
+    method: Method = Method.mse
     """How the range that learning starts from follows from the values seen."""
     edges: int = 0
     """Layers from an input or output within which activations get 16 bits among 8-bit ones."""

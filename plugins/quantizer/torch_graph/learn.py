@@ -43,12 +43,14 @@ def learn(
     rounding steps, so that one number fits all of them. The loss is the energy of the error per
     channel of the outputs, over the mean energy of that channel: its noise-to-signal ratio.
     """
-    groups = list(_groups(network, rate))
+    given = list(_rates(network, rate))
     # The second moment forgets in about a hundred steps: there are only a few hundred.
-    optimiser = torch.optim.Adam(groups, betas=(0.9, 0.99))
-    rates = [group["lr"] for group in optimiser.param_groups]
+    optimiser = torch.optim.Adam(
+        [{"params": [tensor], "lr": own} for tensor, own in given], betas=(0.9, 0.99)
+    )
+    rates = [own for _, own in given]
     generator = torch.Generator().manual_seed(seed)
-    tensors = [tensor for group in groups for tensor in group["params"]]
+    tensors = [tensor for tensor, _ in given]
     first = best = lessons.snr_db(network)
     kept, best_step, order = [tensor.detach().clone() for tensor in tensors], 0, list[int]()
     check = max(1, steps // CHECKS)
@@ -74,15 +76,15 @@ def learn(
     return Learned(first, best, best_step)
 
 
-def _groups(network: Network, rate: float) -> Iterator[dict[str, list[Tensor] | float]]:
+def _rates(network: Network, rate: float) -> Iterator[tuple[Tensor, float]]:
     """Yield what is learned, each with the rate that suits its size."""
     if network.ranges.index:
-        yield {"params": [network.ranges.factors], "lr": rate}
+        yield network.ranges.factors, rate
     for weight in network.weights.values():
-        yield {"params": [weight.value], "lr": rate * _largest(weight.value) * STEP}
-        yield {"params": [weight.factor], "lr": rate / 10}
+        yield weight.value, rate * _largest(weight.value) * STEP
+        yield weight.factor, rate / 10
     for bias in network.biases.values():
-        yield {"params": [bias.value], "lr": rate * _largest(bias.value) * STEP}
+        yield bias.value, rate * _largest(bias.value) * STEP
 
 
 def _largest(tensor: Tensor) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -80,7 +81,7 @@ class Lessons:
         ratio = (signal / self.energy).clamp_min(1e-20) / noise.clamp_min(1e-20)
         return float(10 * torch.log10(ratio).mean())
 
-    def _write(self, index: int, part: str, arrays: dict[str, np.ndarray]) -> None:
+    def _write(self, index: int, part: str, arrays: Mapping[str, np.ndarray]) -> None:
         # By position, since a tensor may have a name that no file in an archive can have.
         self._names[part] = list(arrays)
         np.savez(self._folder / f"{index}.{part}.npz", *arrays.values())

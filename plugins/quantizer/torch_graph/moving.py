@@ -1,4 +1,4 @@
-"""What the ONNX operators that move values compute: reshaping, slicing, joining, padding."""
+"""What ONNX operators compute that move values: reshaping, slicing, joining, padding."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 __all__ = ["MOVING", "numbers"]
 
@@ -50,8 +49,8 @@ def _split(attributes: Attributes, inputs: Inputs) -> tuple[Tensor, ...]:
     x, sizes = inputs[0], numbers(inputs[1]) if len(inputs) > 1 else None
     axis = attributes.get("axis", 0)
     if sizes is None:  # all parts are equal but the last, which takes what is left
-        return x.split(-(-x.shape[axis] // attributes["num_outputs"]), axis)
-    return x.split(sizes, axis)
+        return tuple(torch.split(x, -(-x.shape[axis] // attributes["num_outputs"]), axis))
+    return tuple(torch.split(x, sizes, axis))
 
 
 def _squeeze(_: Attributes, inputs: Inputs) -> tuple[Tensor, ...]:
@@ -80,20 +79,49 @@ def _pad(attributes: Attributes, inputs: Inputs) -> tuple[Tensor, ...]:
     x, pads, value, axes = (*inputs, None, None)[:4]
     amounts = numbers(pads) or []
     half = len(amounts) // 2
-    table = dict.fromkeys(range(x.dim()), (0, 0))
-    for index, axis in enumerate(numbers(axes) or range(half)):
-        table[axis % x.dim()] = (amounts[index], amounts[index + half])
-    turned = [n for axis in reversed(range(x.dim())) for n in table[axis]]
-    mode = {"edge": "replicate", "wrap": "circular"}.get(
-        found := attributes.get("mode", "constant"), found
-    )
     filled = 0.0 if value is None else float(value)
-    return (functional.pad(x, turned, mode, filled if mode == "constant" else None),)
+    mode = attributes.get("mode", "constant")
+    for index, axis in enumerate(numbers(axes) or range(half)):
+        before, after = amounts[index], amounts[index + half]
+        if before < 0 or after < 0:  # negative amounts cut off
+            x = x.narrow(axis, max(-before, 0), x.shape[axis] + min(before, 0) + min(after, 0))
+            before, after = max(before, 0), max(after, 0)
+        if mode == "constant":
+            ends = [x.new_full(_with(x.shape, axis, n), filled) for n in (before, after)]
+            x = torch.cat([ends[0], x, ends[1]], axis)
+        elif before or after:
+            length = x.shape[axis]
+            places = torch.arange(-before, length + after)
+            if mode == "reflect":
+                places = (places.abs() - (length - 1)).abs().neg() + length - 1
+            elif mode == "wrap":
+                places %= length
+            x = x.index_select(axis, places.clamp(0, length - 1))
+    return (x,)
+
+
+def _with(shape: Sequence[int], axis: int, length: int) -> list[int]:
+    changed = list(shape)
+    changed[axis] = length
+    return changed
 
 
 def _expand(_: Attributes, inputs: Inputs) -> tuple[Tensor, ...]:
-    shape = torch.broadcast_shapes(inputs[0].shape, numbers(inputs[1]) or ())
-    return (inputs[0].expand(shape),)
+    x, wanted = inputs[0], numbers(inputs[1]) or []
+    # An axis of 1 in `wanted` keeps its length here, which `Tensor.expand` would refuse.
+    own = [1] * (len(wanted) - x.dim()) + list(x.shape)
+    wanted = [1] * (x.dim() - len(wanted)) + wanted
+    return (x.expand([max(pair) for pair in zip(own, wanted, strict=True)]),)
+
+
+def _shape(attributes: Attributes, inputs: Inputs) -> tuple[Tensor, ...]:
+    shape = list(inputs[0].shape)
+    return (torch.tensor(shape[attributes.get("start", 0) : attributes.get("end", len(shape))]),)
+
+
+def _constant_of_shape(attributes: Attributes, inputs: Inputs) -> tuple[Tensor, ...]:
+    value = attributes.get("value", torch.zeros(1))
+    return (value.expand(numbers(inputs[0]) or []),)
 
 
 MOVING: Mapping[str, Callable[[Attributes, Inputs], tuple[Tensor, ...]]] = {
@@ -107,5 +135,9 @@ MOVING: Mapping[str, Callable[[Attributes, Inputs], tuple[Tensor, ...]]] = {
     "Gather": _gather,
     "Pad": _pad,
     "Expand": _expand,
+    "Shape": _shape,
+    "ConstantOfShape": _constant_of_shape,
+    "Tile": lambda _, inputs: (inputs[0].repeat(numbers(inputs[1]) or []),),
+    "Where": lambda _, inputs: (torch.where(*inputs),),
     "Identity": lambda _, inputs: (inputs[0],),
 }

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from graphlib import TopologicalSorter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -40,7 +40,7 @@ class _Step:
 
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
-    apply: Callable[[list[Tensor | None]], tuple[Tensor, ...]]
+    apply: Callable[[list[Any]], tuple[Tensor, ...]]
 
 
 class Network:
@@ -63,10 +63,7 @@ class Network:
         self._originals = originals or {}
         self._arrays = {t.name: numpy_helper.to_array(t) for t in graph.initializer}
         for node in (n for n in graph.node if n.op_type == "Constant"):
-            value = helper.get_attribute_value(node.attribute[0])
-            if node.attribute[0].name == "value":
-                value = numpy_helper.to_array(value)
-            self._arrays[node.output[0]] = np.asarray(value)
+            self._arrays[node.output[0]] = np.asarray(_value(node.attribute[0]))
         self._made_by = {name: node for node in graph.node for name in node.output}
         self._read_by = {name: node for node in graph.node for name in node.input}
         nodes = [n for n in graph.node if n.op_type != "Constant"]
@@ -108,8 +105,7 @@ class Network:
                 "quantise without learning (quantizer=qdq), or add it to "
                 "plugins/quantizer/torch_graph",
             )
-        attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
-        attributes = {n: v.decode() if isinstance(v, bytes) else v for n, v in attributes.items()}
+        attributes = {a.name: _value(a) for a in node.attribute}
         return _Step(inputs, outputs, lambda given: operator(attributes, given))
 
     def _rounding(self, node: onnx.NodeProto) -> _Step:
@@ -136,12 +132,12 @@ class Network:
         index = self.ranges.index[scale]
         least, most = self.ranges.bounds[index]
 
-        def round_(given: list[Tensor]) -> tuple[Tensor]:
+        def round_(given: list[Any]) -> tuple[Tensor]:
             return (rounded(given[0], self._scales[index], self._zeros[index], least, most),)
 
         return _Step((name,), outputs, round_)
 
-    def _constant(self, node: onnx.NodeProto) -> Callable[[list[Tensor | None]], tuple[Tensor]]:
+    def _constant(self, node: onnx.NodeProto) -> Callable[[list[Any]], tuple[Tensor]]:
         """Return what gives a constant that the graph holds as integers."""
         name, integers = node.input[0], self._arrays[node.input[0]]
         shape = [1] * integers.ndim
@@ -173,7 +169,17 @@ class Network:
         return lambda _: (weight(),)
 
 
-def _same(given: list[Tensor]) -> tuple[Tensor]:
+def _value(attribute: onnx.AttributeProto) -> Any:
+    """Return what an attribute holds, in the types that the operators expect."""
+    value = helper.get_attribute_value(attribute)
+    if isinstance(value, bytes):
+        return value.decode()
+    if attribute.type == attribute.TENSOR:
+        return torch.from_numpy(np.array(numpy_helper.to_array(value)))
+    return value
+
+
+def _same(given: list[Any]) -> tuple[Tensor]:
     return (given[0],)
 
 

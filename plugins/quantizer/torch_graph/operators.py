@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
+import numpy as np
 import torch
+from onnx import helper
 from torch import Tensor
 from torch.nn import functional
 
@@ -116,6 +118,16 @@ def _gelu(attributes: Attributes, inputs: Inputs) -> tuple[Tensor, ...]:
     return (functional.gelu(inputs[0], approximate=attributes.get("approximate", "none")),)
 
 
+def _div(_: Attributes, inputs: Inputs) -> tuple[Tensor, ...]:
+    whole = not inputs[0].is_floating_point()
+    return (torch.div(*inputs, rounding_mode="trunc" if whole else None),)
+
+
+def _cast(attributes: Attributes, inputs: Inputs) -> tuple[Tensor, ...]:
+    dtype = helper.tensor_dtype_to_np_dtype(attributes["to"])
+    return (inputs[0].to(torch.from_numpy(np.empty(0, dtype)).dtype),)
+
+
 def _plain(function: Callable[..., Tensor]) -> Operator:
     return lambda _, inputs: (function(*inputs),)
 
@@ -132,8 +144,13 @@ OPERATORS: Mapping[str, Operator] = {
     "Add": _plain(torch.add),
     "Sub": _plain(torch.sub),
     "Mul": _plain(torch.mul),
-    "Div": _plain(torch.div),
+    "Div": _div,
     "Pow": _plain(torch.pow),
+    "Mod": _plain(torch.remainder),
+    "Equal": _plain(torch.eq),
+    "Cast": _cast,
+    "Sin": _plain(torch.sin),
+    "Cos": _plain(torch.cos),
     "Sqrt": _plain(torch.sqrt),
     "Reciprocal": _plain(torch.reciprocal),
     "Exp": _plain(torch.exp),

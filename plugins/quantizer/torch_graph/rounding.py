@@ -43,7 +43,7 @@ class _Rounded(torch.autograd.Function):
         return nearest.mul_(scale)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         """Return the gradients of `x`, `scale` and `zero`."""
         error, scale, low, high = ctx.saved_tensors
         error = error.float()
@@ -59,7 +59,7 @@ class _Rounded(torch.autograd.Function):
 
 def rounded(x: Tensor, scale: Tensor, zero: Tensor, least: int, most: int) -> Tensor:
     """Return `x` as integers from `least` to `most` give it; scale and zero point broadcast."""
-    result: Tensor = _Rounded.apply(x, scale, zero, least, most)
+    result: Tensor = _Rounded.apply(x, scale, zero, least, most)  # type: ignore[no-untyped-call]
     return result
 
 
