@@ -55,11 +55,11 @@ class Activation(Enum):
 class QatOptions:
     """The options of quantisation-aware fine-tuning."""
 
-    steps: int = 200
+    steps: int = 120
     """Steps of learning, one window each; 0 leaves the static ranges."""
-    learning_rate: float = 0.03
-    """Part by which one step moves the ends of a range at most; weights move by as much of one
-    rounding step. It falls to a fiftieth."""
+    learning_rate: float = 0.02
+    """Part by which the first steps move the ends of ranges; the last ones move them by a fiftieth
+    of it. Weights move more slowly, in proportion."""
     windows: int = 44
     """Windows of calibration data. A sixth is held back to judge by, the rest is learned from."""
     seed: int = 0

@@ -21,8 +21,11 @@ __all__ = ["Learned", "learn"]
 CHECKS = 6
 #: The rate falls from all of it to this part, along a half cosine.
 LAST_RATE = 0.02
-#: Weights are rounded in 8 bits: this part of the largest is about one step.
-STEP = 1 / 128
+#: Rates of weights and biases, as parts of their largest value, beside that of ranges. Weights are
+#: rounded to within 1/127 of it: faster ones jump back and forth between two integers.
+OF_VALUES = 1 / 400
+#: Rate of the scales of weights beside that of ranges: weights of 8 bits lose little anyway.
+OF_SCALES = 1 / 10
 
 
 @dataclass(frozen=True)
@@ -39,9 +42,8 @@ def learn(
 ) -> Learned:
     """Learn in place, and leave the best state seen on held-back windows: maybe the first one.
 
-    Adam; `rate` is the relative change of a range in one step, and for weights the change in
-    rounding steps, so that one number fits all of them. The loss is the energy of the error per
-    channel of the outputs, over the mean energy of that channel: its noise-to-signal ratio.
+    Adam; `rate` is the relative change of a range in one step, from which the other rates follow.
+    The loss is the noise-to-signal ratio of the outputs, per channel: see `Lessons.error`.
     """
     given = list(_rates(network, rate))
     # The second moment forgets in about a hundred steps: there are only a few hundred.
@@ -81,10 +83,10 @@ def _rates(network: Network, rate: float) -> Iterator[tuple[Tensor, float]]:
     if network.ranges.index:
         yield network.ranges.factors, rate
     for weight in network.weights.values():
-        yield weight.value, rate * _largest(weight.value) * STEP
-        yield weight.factor, rate / 10
+        yield weight.value, rate * _largest(weight.value) * OF_VALUES
+        yield weight.factor, rate * OF_SCALES
     for bias in network.biases.values():
-        yield bias.value, rate * _largest(bias.value) * STEP
+        yield bias.value, rate * _largest(bias.value) * OF_VALUES
 
 
 def _largest(tensor: Tensor) -> float:
