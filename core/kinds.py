@@ -193,10 +193,15 @@ class Graph(Converter[OptionsT]):
 
 
 class Quantizer(Converter[OptionsT]):
-    """Lowers the precision of a graph or a module."""
+    """Lowers the precision of a graph or a module.
+
+    `calibration_needed=False` marks one that goes without calibration data where a recipe names
+    none, and uses them where it does.
+    """
 
     kind = "quantizer"
     accepts = frozenset({"onnx"})
+    calibration_needed: ClassVar[bool] = True
 
     @property
     def calibration_windows(self) -> int:

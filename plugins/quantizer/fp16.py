@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
+import tempfile
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from core import ArtifactSpec, Calibration, Fact, Library, Made, Notice, Quantizer, Work, hookimpl
 from core.onnx_file import operators, save
 from plugins.quantizer.onnx_graph import cleaned, inferred, nodes_matching
-from plugins.quantizer.onnx_graph.half import to_half
+from plugins.quantizer.onnx_graph.half import between, constants_lifted, to_half
+from plugins.quantizer.onnx_graph.half_limits import (
+    LARGEST,
+    Cause,
+    Reason,
+    weight_reasons,
+    window_reasons,
+)
+from plugins.quantizer.onnx_graph.observe import Observer, observer_of
 
 if TYPE_CHECKING:
     import onnx
 
     from core import Artifact
 
-#: What overflows 65,504, or loses a small variance, when it is computed in FP16. Reported for
-#: HTDemucs by several projects; every one of them sums or squares.
-KEPT = (
+#: What stays in FP32 where no data says what is needed: every operator that sums or squares, which
+#: several projects report to overflow in HTDemucs.
+LIKELY = (
     "Softmax",
     "Pow",
     "Sqrt",
@@ -31,63 +42,97 @@ KEPT = (
     "GroupNormalization",
     "LayerNormalization",
 )
-LARGEST = 65504.0
+#: How much louder than it is every window is played once more, cut at the loudest peak seen: 12 dB.
+LOUD = 4.0
+#: Nodes that a notice names, and that the facts list.
+NAMED, LISTED = 3, 40
 
 
 @dataclass
 class Fp16Options:
     """The options of the conversion to FP16."""
 
-    keep_float32: list[str] = field(default_factory=lambda: list(KEPT))
-    """What stays in FP32: operators, or patterns of node names. Squares, `x * x`, stay with them
-    when `Pow` is named. An NPU that has no FP32 (HTP) computes these in FP16 all the same."""
+    keep_float32: list[str] = field(default_factory=list)
+    """What stays in FP32 beside what the ranges ask for: operators, or patterns of node names. An
+    NPU that has no FP32 (HTP) computes these in FP16 all the same."""
+    windows: int = 8
+    """Windows of calibration data whose ranges decide what stays in FP32. Each is played as it is
+    and 12 dB louder, clipped; a silent one follows. 0, or a recipe without calibration data, keeps
+    every operator that sums or squares."""
+    headroom: float = 4.0
+    """How many times larger than in these windows a value may become before it passes 65,504."""
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for a number that cannot be."""
+        if self.windows < 0:
+            raise ValueError(f"`windows` cannot be {self.windows}; give 0 or more")
+        if self.headroom < 1:
+            raise ValueError(f"`headroom` cannot be {self.headroom}; it is a factor, from 1")
 
 
 class Fp16(Quantizer[Fp16Options]):
-    """Converts weights and arithmetic to FP16, except where sums and squares overflow."""
+    """Converts weights and arithmetic to FP16, except where ranges of calibration data forbid."""
 
     name = "fp16"
     Options = Fp16Options
+    calibration_needed: ClassVar[bool] = False
     libraries = (
         Library("onnxruntime", "pip install onnxruntime"),
         Library("onnx", "pip install onnx"),
     )
 
+    @property
+    def calibration_windows(self) -> int:
+        """Return how many windows of calibration data it looks at."""
+        return self.options.windows
+
     def plan(self, spec: ArtifactSpec) -> ArtifactSpec:
         """Map a float graph to one of 16 bits."""
         return ArtifactSpec(spec.format, "fp16")
 
-    def run(
-        self,
-        artifact: Artifact,
-        calibration: Calibration,  # a float type needs none
-        work: Work,
-    ) -> Made:
-        """Convert the graph; its inputs and outputs stay FP32, so a host feeds it as before."""
-        work.progress(0, 2, "reading the graph")
-        model = cleaned(inferred(Path(artifact.path)))
-        clipped = _too_large(model)
-        kept = nodes_matching(model, self.options.keep_float32, "keep_float32")
-        if "Pow" in self.options.keep_float32:
-            kept += _squares(model)
-        kept += _between(model, set(kept))
-        work.progress(1, 2, "converting to FP16")
+    def run(self, artifact: Artifact, calibration: Calibration, work: Work) -> Made:
+        """Convert the graph; its inputs and outputs stay FP32, so a host feeds it as before.
+
+        Raises InputError for calibration data that cannot be used.
+        """
+        work.progress(0, 0, "reading the graph")
+        model = constants_lifted(cleaned(inferred(Path(artifact.path))))
+        forced = nodes_matching(model, self.options.keep_float32, "keep_float32")
+        reasons = weight_reasons(model)
+        seen = self._observed(model, calibration, work) if calibration.count else None
+        if seen is None:
+            forced += nodes_matching(model, LIKELY, "keep_float32") + _squares(model)
+        else:
+            reasons += window_reasons(model, seen, self.options.headroom)
+        kept = list(dict.fromkeys([*forced, *(reason.node for reason in reasons)]))
+        kept += between(model, set(kept))
+        work.progress(0, 0, "converting to FP16")
         model = to_half(model, kept)
         facts = _facts(model)
+        facts |= _ranges(reasons, seen)
         path = work.folder / "model.onnx"
         save(model, path)
-        work.progress(2, 2)
-        notices = (
-            (
-                Notice(
-                    "warning",
-                    f"{clipped} weight(s) beyond ±{LARGEST:,.0f} were clipped to it by FP16",
-                ),
-            )
-            if clipped
-            else ()
-        )
-        return Made(path, "onnx", "fp16", facts, notices)
+        return Made(path, "onnx", "fp16", facts, _notices(reasons, seen))
+
+    def _observed(
+        self, model: onnx.ModelProto, calibration: Calibration, work: Work
+    ) -> Observer | None:
+        """Return what the windows, the same louder, and silence show; None without a window."""
+        import numpy as np
+
+        total = 2 * calibration.count + 1
+        silent = None
+        with tempfile.TemporaryDirectory(dir=work.folder) as scratch:
+            work.progress(0, total, "opening the graph")
+            seen = observer_of(model, Path(scratch))
+            for gain in (1.0, LOUD):
+                for done in seen.stream(calibration.feeds(), gain):
+                    work.progress(done, total, "looking at the range of every tensor")
+            if seen.windows:
+                first = next(iter(calibration.feeds()))
+                silent = {name: np.zeros_like(array) for name, array in first.items()}
+                seen.watch(silent)
+        return seen if seen.windows else None
 
 
 def _squares(model: onnx.ModelProto) -> list[str]:
@@ -95,38 +140,35 @@ def _squares(model: onnx.ModelProto) -> list[str]:
     return [n.name for n in model.graph.node if n.op_type == "Mul" and n.input[0] == n.input[1]]
 
 
-def _between(model: onnx.ModelProto, kept: set[str]) -> list[str]:
-    """Return the nodes that read and serve nodes of `kept` alone.
-
-    In the variance `Sqrt(ReduceMean(x * x) + eps)` the sum with epsilon is one: in FP16 it would
-    overflow, or lose the epsilon, between two nodes that do neither.
-    """
-    made_by = {name: node.name for node in model.graph.node for name in node.output}
-    read_by: dict[str, set[str]] = {value.name: {""} for value in model.graph.output}
-    for node in model.graph.node:
-        for name in node.input:
-            read_by.setdefault(name, set()).add(node.name)
-    constants = {t.name for t in model.graph.initializer}
-    constants |= {n.output[0] for n in model.graph.node if n.op_type == "Constant"}
-    found = []
-    for node in model.graph.node:
-        makers = {made_by.get(name, "") for name in node.input if name not in constants}
-        readers = set().union(*(read_by.get(name, set()) for name in node.output))
-        if node.name not in kept and makers and readers and makers | readers <= kept:
-            found.append(node.name)
-    return found
+def _notices(reasons: Sequence[Reason], seen: Observer | None) -> tuple[Notice, ...]:
+    """Return what a person must know: what FP16 could not hold, and where nobody looked."""
+    notices = []
+    if seen is None:
+        text = (
+            "no calibration data: every operator that sums or squares stays in FP32, and other "
+            "overflow would not be seen; name data with calibration=<dataset>"
+        )
+        notices.append(Notice("info", text))
+    over = sorted((r for r in reasons if r.cause is Cause.overflow), key=lambda r: -r.severity)
+    if over:
+        more = f", and {len(over) - NAMED} more" if len(over) > NAMED else ""
+        text = (
+            f"{len(over)} node(s) pass the {LARGEST:,.0f} of FP16 and stay in FP32, which an NPU "
+            f"without FP32 (HTP) does not heed: {'; '.join(map(str, over[:NAMED]))}{more}"
+        )
+        notices.append(Notice("warning", text))
+    return tuple(notices)
 
 
-def _too_large(model: onnx.ModelProto) -> int:
-    """Count the weights that FP16 cannot hold."""
-    import numpy as np
-    from onnx import TensorProto, numpy_helper
-
-    return sum(
-        int(np.count_nonzero(np.abs(numpy_helper.to_array(tensor)) > LARGEST))
-        for tensor in model.graph.initializer
-        if tensor.data_type == TensorProto.FLOAT
-    )
+def _ranges(reasons: Sequence[Reason], seen: Observer | None) -> dict[str, Fact]:
+    """Return how many windows were looked at, and the nodes that stay in FP32 for what they saw."""
+    counts = Counter(reason.cause for reason in reasons)
+    ordered = sorted(reasons, key=lambda r: (list(Cause).index(r.cause), -r.severity))
+    return {
+        "calibration_windows": 0 if seen is None else seen.windows,
+        **{f"kept_{cause.name}": counts[cause] for cause in Cause if counts[cause]},
+        "kept_because": [str(reason) for reason in ordered[:LISTED]],
+    }
 
 
 def _facts(model: onnx.ModelProto) -> dict[str, Fact]:

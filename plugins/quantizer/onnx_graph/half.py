@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["to_half"]
+__all__ = ["between", "constants_lifted", "to_half"]
 
 
 def to_half(model: onnx.ModelProto, kept: list[str]) -> onnx.ModelProto:
@@ -31,6 +31,44 @@ def to_half(model: onnx.ModelProto, kept: list[str]) -> onnx.ModelProto:
     wrapped.topological_sort()  # the converter appends its casts at the end
     converted: onnx.ModelProto = wrapped.model
     return converted
+
+
+def constants_lifted(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Turn `Constant` nodes into initializers, in place; returns the model.
+
+    The converter rounds the value of such a node to FP16 even when its reader stays in FP32.
+    """
+    graph = model.graph
+    for node in [n for n in graph.node if n.op_type == "Constant"]:
+        value = next((a.t for a in node.attribute if a.name == "value"), None)
+        if value is not None:
+            lifted = graph.initializer.add()
+            lifted.CopyFrom(value)
+            lifted.name = node.output[0]
+            graph.node.remove(node)
+    return model
+
+
+def between(model: onnx.ModelProto, kept: set[str]) -> list[str]:
+    """Return the nodes that read and serve nodes of `kept` alone.
+
+    In the variance `Sqrt(ReduceMean(x * x) + eps)` the sum with epsilon is one: in FP16 it would
+    overflow, or lose the epsilon, between two nodes that do neither.
+    """
+    made_by = {name: node.name for node in model.graph.node for name in node.output}
+    read_by: dict[str, set[str]] = {value.name: {""} for value in model.graph.output}
+    for node in model.graph.node:
+        for name in node.input:
+            read_by.setdefault(name, set()).add(node.name)
+    constants = {t.name for t in model.graph.initializer}
+    constants |= {n.output[0] for n in model.graph.node if n.op_type == "Constant"}
+    found = []
+    for node in model.graph.node:
+        makers = {made_by.get(name, "") for name in node.input if name not in constants}
+        readers = set().union(*(read_by.get(name, set()) for name in node.output))
+        if node.name not in kept and makers and readers and makers | readers <= kept:
+            found.append(node.name)
+    return found
 
 
 def _unite_casts(graph: onnx.GraphProto) -> None:
