@@ -17,6 +17,7 @@ from plugins.quantizer.onnx_graph.half_limits import (
     LARGEST,
     Cause,
     Reason,
+    rank,
     weight_reasons,
     window_reasons,
 )
@@ -118,20 +119,12 @@ class Fp16(Quantizer[Fp16Options]):
         self, model: onnx.ModelProto, calibration: Calibration, work: Work
     ) -> Observer | None:
         """Return what the windows, the same louder, and silence show; None without a window."""
-        import numpy as np
-
         total = 2 * calibration.count + 1
-        silent = None
         with tempfile.TemporaryDirectory(dir=work.folder) as scratch:
             work.progress(0, total, "opening the graph")
             seen = observer_of(model, Path(scratch))
-            for gain in (1.0, LOUD):
-                for done in seen.stream(calibration.feeds(), gain):
-                    work.progress(done, total, "looking at the range of every tensor")
-            if seen.windows:
-                first = next(iter(calibration.feeds()))
-                silent = {name: np.zeros_like(array) for name, array in first.items()}
-                seen.watch(silent)
+            for done in seen.stream(calibration.feeds(), LOUD):
+                work.progress(done, total, "looking at the range of every tensor")
         return seen if seen.windows else None
 
 
@@ -149,25 +142,36 @@ def _notices(reasons: Sequence[Reason], seen: Observer | None) -> tuple[Notice, 
             "overflow would not be seen; name data with calibration=<dataset>"
         )
         notices.append(Notice("info", text))
-    over = sorted((r for r in reasons if r.cause is Cause.overflow), key=lambda r: -r.severity)
+    over = [r for r in reasons if r.cause is Cause.overflow]
     if over:
-        more = f", and {len(over) - NAMED} more" if len(over) > NAMED else ""
         text = (
-            f"{len(over)} node(s) pass the {LARGEST:,.0f} of FP16 and stay in FP32, which an NPU "
-            f"without FP32 (HTP) does not heed: {'; '.join(map(str, over[:NAMED]))}{more}"
+            f"{len(over)} node(s) pass the {LARGEST:,.0f} of FP16 and stay in FP32; an NPU without "
+            f"FP32 (HTP) overflows there all the same: {_named(over)}"
         )
         notices.append(Notice("warning", text))
+    sums = [r for r in reasons if r.cause is Cause.overflowing_sum]
+    if sums:
+        text = (
+            f"{len(sums)} node(s) sum beyond the {LARGEST:,.0f} of FP16 and stay in FP32; on a "
+            f"device without FP32 that takes a wider accumulator: {_named(sums)}"
+        )
+        notices.append(Notice("info", text))
     return tuple(notices)
+
+
+def _named(reasons: Sequence[Reason]) -> str:
+    """Name the worst few."""
+    more = f", and {len(reasons) - NAMED} more" if len(reasons) > NAMED else ""
+    return "; ".join(map(str, sorted(reasons, key=rank)[:NAMED])) + more
 
 
 def _ranges(reasons: Sequence[Reason], seen: Observer | None) -> dict[str, Fact]:
     """Return how many windows were looked at, and the nodes that stay in FP32 for what they saw."""
     counts = Counter(reason.cause for reason in reasons)
-    ordered = sorted(reasons, key=lambda r: (list(Cause).index(r.cause), -r.severity))
     return {
         "calibration_windows": 0 if seen is None else seen.windows,
         **{f"kept_{cause.name}": counts[cause] for cause in Cause if counts[cause]},
-        "kept_because": [str(reason) for reason in ordered[:LISTED]],
+        "kept_because": [str(reason) for reason in sorted(reasons, key=rank)[:LISTED]],
     }
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from plugins.quantizer.onnx_graph.observe import Observer, Seen
 
-__all__ = ["LARGEST", "SMALLEST_NORMAL", "Cause", "Reason", "weight_reasons", "window_reasons"]
+__all__ = ["LARGEST", "SMALLEST_NORMAL", "Cause", "Reason", "rank", "weight_reasons", "window_reasons"]
 
 #: The largest finite number of IEEE 754 binary16, and the smallest with all its 11 bits.
 LARGEST, SMALLEST_NORMAL = 65504.0, 2.0**-14
@@ -34,9 +34,10 @@ RESIDUE = 1e-6
 class Cause(Enum):
     """Why a node stays in FP32."""
 
-    overflow = "overflows"
+    overflow = "passes the end of FP16"
+    overflowing_sum = "sums beyond the end of FP16"
     near = "comes near the end of FP16"
-    sum = "sums"
+    long_sum = "sums too many values for 11 bits"
     weak = "falls below FP16's normal range"
     opaque = "sums inside where nothing shows it"
 
@@ -57,6 +58,11 @@ class Reason:
         return f"{self.node} ({self.operator}): {self.value}"
 
 
+def rank(reason: Reason) -> tuple[int, float]:
+    """Return what to sort reasons by, the worst first: by cause, then by how far off it is."""
+    return list(Cause).index(reason.cause), -reason.severity
+
+
 def window_reasons(model: onnx.ModelProto, seen: Observer, headroom: float) -> list[Reason]:
     """Return why nodes stay in FP32, at most one reason a node, the worst."""
     limit = LARGEST / headroom
@@ -64,7 +70,7 @@ def window_reasons(model: onnx.ModelProto, seen: Observer, headroom: float) -> l
     for node in model.graph.node:
         found = [*_tensor_reasons(node, seen, limit), *_sum_reasons(node, seen, limit)]
         if found:
-            worst[node.name] = max(found, key=lambda r: (r.cause is Cause.overflow, r.severity))
+            worst[node.name] = min(found, key=rank)
     return list(worst.values())
 
 
@@ -106,12 +112,12 @@ def _sum_reasons(node: onnx.NodeProto, seen: Observer, limit: float) -> Iterator
     if entry is None:
         return
     if entry.largest > limit:
-        cause = Cause.overflow if entry.largest > LARGEST else Cause.near
+        cause = Cause.overflowing_sum if entry.largest > LARGEST else Cause.near
         value = f"its sum over `{tensor}` reaches {_amount(entry.largest)}"
         yield _reason(node, tensor, cause, value, entry.largest / LARGEST)
     if entry.terms > LONGEST_SUM:
         value = f"it sums {entry.terms:,} values of `{tensor}`"
-        yield _reason(node, tensor, Cause.sum, value, entry.terms / LONGEST_SUM)
+        yield _reason(node, tensor, Cause.long_sum, value, entry.terms / LONGEST_SUM)
     if entry.variance < SMALLEST_NORMAL:
         value = f"the variance of `{tensor}` falls to {_amount(entry.variance)}"
         yield _reason(node, tensor, Cause.weak, value, SMALLEST_NORMAL / entry.variance)

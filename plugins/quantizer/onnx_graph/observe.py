@@ -96,15 +96,16 @@ class Observer:
             total.variance = min(total.variance, variance)
         self.windows += 1
 
-    def stream(self, windows: Iterable[Tensors], gain: float = 1.0) -> Iterator[int]:
-        """Watch windows one by one, amplified by `gain`; yields how many it has watched.
+    def stream(self, windows: Iterable[Tensors], gain: float) -> Iterator[int]:
+        """Watch every window as it is and `gain` times louder, then silence; yields how many.
 
-        An amplified input is clipped at the peak that the windows as they are have shown of it,
-        which is what too loud a recording does to a waveform. Raises InputError for a window that
-        lacks an input, or holds values that are not numbers.
+        A louder input is clipped at the largest peak that this input has shown so far, which is
+        what a recording of too high a level does to a waveform. Raises InputError for a window
+        that lacks an input, or holds values that are not numbers.
         """
         import numpy as np
 
+        silence: Tensors = {}
         for index, feeds in enumerate(windows):
             for name in (i.name for i in self.session.get_inputs()):
                 if name not in feeds or not np.isfinite(feeds[name]).all():
@@ -113,16 +114,21 @@ class Observer:
                         "it is missing, or holds values that are not numbers (NaN or infinite)",
                         "repair or leave out the file, or choose other data: calibration=...",
                     )
-                if gain == 1.0:
-                    largest = float(np.abs(feeds[name]).max(initial=0.0))
-                    self.input_peaks[name] = max(self.input_peaks.get(name, 0.0), largest)
-            self.watch({n: self._amplified(n, a, gain) for n, a in feeds.items()})
+                largest = float(np.abs(feeds[name]).max(initial=0.0))
+                self.input_peaks[name] = max(self.input_peaks.get(name, 0.0), largest)
+            self.watch(feeds)
+            yield self.windows
+            self.watch({name: self._louder(name, array, gain) for name, array in feeds.items()})
+            yield self.windows
+            silence = {name: np.zeros_like(array) for name, array in feeds.items()}
+        if silence:
+            self.watch(silence)
             yield self.windows
 
-    def _amplified(self, name: str, array: Any, gain: float) -> Any:
+    def _louder(self, name: str, array: Any, gain: float) -> Any:
         import numpy as np
 
-        if gain == 1.0 or not np.issubdtype(array.dtype, np.floating):
+        if not np.issubdtype(array.dtype, np.floating):
             return array
         limit = self.input_peaks.get(name, 0.0)
         return np.clip(array * array.dtype.type(gain), -limit, limit)
