@@ -13,7 +13,6 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from plugins.quantizer.onnx_graph.inner_sums import OPAQUE
-from plugins.quantizer.onnx_graph.observe import SENSITIVE
 
 if TYPE_CHECKING:
     import onnx
@@ -79,8 +78,6 @@ def _tensor_reasons(node: onnx.NodeProto, seen: Observer, limit: float) -> Itera
 
     Both ends matter: a tensor stays in FP32 only when its maker and its readers do.
     """
-    place = SENSITIVE.get(node.op_type)
-    divisor = "" if place is None else node.input[place]
     for tensor in (*node.input, *node.output):
         entry = seen.seen.get(tensor)
         if entry is None:
@@ -88,8 +85,10 @@ def _tensor_reasons(node: onnx.NodeProto, seen: Observer, limit: float) -> Itera
         if entry.peak > limit:
             cause = Cause.overflow if entry.peak > LARGEST else Cause.near
             value = f"`{tensor}` reaches {_amount(entry.peak)}"
+            if math.isinf(entry.peak):
+                value = f"`{tensor}` is not finite in FP32 either"
             yield _reason(node, tensor, cause, value, entry.peak / LARGEST)
-        weakest, what = _weakest(entry, tensor == divisor or tensor in seen.sensitive)
+        weakest, what = _weakest(entry, tensor in seen.sensitive)
         if weakest < SMALLEST_NORMAL:
             value = f"`{tensor}` falls to {_amount(weakest)} {what}"
             yield _reason(node, tensor, Cause.weak, value, SMALLEST_NORMAL / weakest)
