@@ -6,6 +6,7 @@ them, so nothing overflows there that would on a real device. Here every FP16 te
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,11 +18,11 @@ from onnx import TensorProto, helper, numpy_helper
 if TYPE_CHECKING:
     from core.values import Tensors
 
-__all__ = ["played_in_half"]
+__all__ = ["half_device", "played_in_half"]
 
 
-def played_in_half(path: str | Path, given: Tensors) -> Tensors:
-    """Play an FP16 graph with every one of its FP16 tensors rounded to FP16, sums in FP32."""
+def half_device(path: str | Path) -> Callable[[Tensors], Tensors]:
+    """Open an FP16 graph; every one of its FP16 tensors is rounded to FP16, sums are FP32."""
     settings = onnxruntime.SessionOptions()
     settings.intra_op_num_threads = 1
     settings.log_severity_level = 4
@@ -29,8 +30,18 @@ def played_in_half(path: str | Path, given: Tensors) -> Tensors:
         _rounded(onnx.load(path)).SerializeToString(), settings, providers=["CPUExecutionProvider"]
     )
     names = [output.name for output in session.get_outputs()]
-    known = {i.name: given[i.name] for i in session.get_inputs()}
-    return dict(zip(names, session.run(names, known), strict=True))
+    inputs = [value.name for value in session.get_inputs()]
+
+    def play(given: Tensors) -> Tensors:
+        known = {name: given[name] for name in inputs}
+        return dict(zip(names, session.run(names, known), strict=True))
+
+    return play
+
+
+def played_in_half(path: str | Path, given: Tensors) -> Tensors:
+    """Play an FP16 graph once on such a device."""
+    return half_device(path)(given)
 
 
 def _rounded(model: onnx.ModelProto) -> onnx.ModelProto:

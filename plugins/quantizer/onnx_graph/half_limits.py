@@ -19,7 +19,15 @@ if TYPE_CHECKING:
 
     from plugins.quantizer.onnx_graph.observe import Observer, Seen
 
-__all__ = ["LARGEST", "SMALLEST_NORMAL", "Cause", "Reason", "rank", "weight_reasons", "window_reasons"]
+__all__ = [
+    "LARGEST",
+    "SMALLEST_NORMAL",
+    "Cause",
+    "Reason",
+    "rank",
+    "weight_reasons",
+    "window_reasons",
+]
 
 #: The largest finite number of IEEE 754 binary16, and the smallest with all its 11 bits.
 LARGEST, SMALLEST_NORMAL = 65504.0, 2.0**-14
@@ -154,9 +162,7 @@ def weight_reasons(model: onnx.ModelProto) -> list[Reason]:
     return found
 
 
-def _reason(
-    node: onnx.NodeProto, tensor: str, cause: Cause, value: str, severity: float
-) -> Reason:
+def _reason(node: onnx.NodeProto, tensor: str, cause: Cause, value: str, severity: float) -> Reason:
     return Reason(node.name, node.op_type, tensor, cause, value, severity)
 
 

@@ -202,7 +202,7 @@ def _least(tensor: str, index: int) -> list[onnx.NodeProto]:
     import numpy as np
     from onnx import helper, numpy_helper
 
-    one, infinity = (numpy_helper.from_array(np.float32(v)) for v in (0.0, np.inf))
+    one, infinity = (numpy_helper.from_array(np.array(v, np.float32)) for v in (0.0, np.inf))
     part = [f"least.{step}.{index}" for step in ("zero", "infinity", "size", "none", "some")]
     return [
         helper.make_node("Constant", [], [part[0]], value=one),

@@ -344,7 +344,9 @@ def test_weights_beyond_fp16_stay_and_are_named(windows: int, tmp_path: Path) ->
     if windows:  # without data nobody knows that what follows is as large
         expected = outputs(model, feeds(model))["stems"]
         actual = played_in_half(made.path, feeds(model))["stems"]
-        assert snr_db(expected - 1_000_000, actual - 1_000_000) > 15  # FP32 itself has 1/16 at a million
+        assert (
+            snr_db(expected - 1_000_000, actual - 1_000_000) > 15
+        )  # FP32 itself has 1/16 at a million
 
 
 def test_weights_beside_the_graph_are_converted(tmp_path: Path) -> None:

@@ -51,7 +51,7 @@ def test_a_reduction_sums_over_its_own_axes(
     operator: str, sums: Any, opset: int, tmp_path: Path
 ) -> None:
     """Magnitudes where signs could cancel, squares or exponentials where these are summed."""
-    as_input = opset >= 18 or operator == "ReduceSum"  # noqa: PLR2004  # since when axes are inputs
+    as_input = opset >= 18 or operator == "ReduceSum"  # since when axes are inputs
     axes = np.array([-1], np.int64)
     weights, named = ({"axes": axes}, {}) if as_input else ({}, {"axes": [-1]})
     seen = _seen(operator, opset, weights, tmp_path, **named)
