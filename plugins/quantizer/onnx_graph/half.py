@@ -39,13 +39,17 @@ def constants_lifted(model: onnx.ModelProto) -> onnx.ModelProto:
     The converter rounds the value of such a node to FP16 even when its reader stays in FP32.
     """
     graph = model.graph
-    for node in [n for n in graph.node if n.op_type == "Constant"]:
+    left = []
+    for node in graph.node:
         value = next((a.t for a in node.attribute if a.name == "value"), None)
-        if value is not None:
-            lifted = graph.initializer.add()
-            lifted.CopyFrom(value)
-            lifted.name = node.output[0]
-            graph.node.remove(node)
+        if node.op_type != "Constant" or value is None:
+            left.append(node)
+            continue
+        lifted = graph.initializer.add()
+        lifted.CopyFrom(value)
+        lifted.name = node.output[0]
+    del graph.node[:]
+    graph.node.extend(left)
     return model
 
 

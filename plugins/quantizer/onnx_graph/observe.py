@@ -160,7 +160,9 @@ def observer_of(model: onnx.ModelProto, scratch: Path) -> Observer:
     settings = onnxruntime.SessionOptions()
     settings.log_severity_level = 4
     # Fusions would be undone by the outputs; elsewhere they would hide the tensors looked at.
-    settings.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    # Nothing can be fused where everything is an output, and looking for it took 49 s for the
+    # bundled model's 1,500 nodes (ONNX Runtime 1.31.1); without, the graph opens in 1.4 s.
+    settings.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     session = onnxruntime.InferenceSession(
         str(path), sess_options=settings, providers=["CPUExecutionProvider"]
     )
@@ -202,10 +204,10 @@ def _least(tensor: str, index: int) -> list[onnx.NodeProto]:
     import numpy as np
     from onnx import helper, numpy_helper
 
-    one, infinity = (numpy_helper.from_array(np.array(v, np.float32)) for v in (0.0, np.inf))
+    nothing, infinity = (numpy_helper.from_array(np.array(v, np.float32)) for v in (0.0, np.inf))
     part = [f"least.{step}.{index}" for step in ("zero", "infinity", "size", "none", "some")]
     return [
-        helper.make_node("Constant", [], [part[0]], value=one),
+        helper.make_node("Constant", [], [part[0]], value=nothing),
         helper.make_node("Constant", [], [part[1]], value=infinity),
         helper.make_node("Abs", [tensor], [part[2]]),
         helper.make_node("Equal", [part[2], part[0]], [part[3]]),
