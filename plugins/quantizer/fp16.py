@@ -3,30 +3,23 @@
 from __future__ import annotations
 
 import tempfile
-from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from core import ArtifactSpec, Calibration, Fact, Library, Made, Notice, Quantizer, Work, hookimpl
-from core.onnx_file import operators, save
+from core import ArtifactSpec, Calibration, Library, Made, Quantizer, Work, hookimpl
+from core.onnx_file import save
 from plugins.quantizer.onnx_graph import cleaned, inferred, nodes_matching
 from plugins.quantizer.onnx_graph.half import between, constants_lifted, to_half
-from plugins.quantizer.onnx_graph.half_limits import (
-    LARGEST,
-    Cause,
-    Reason,
-    rank,
-    weight_reasons,
-    window_reasons,
-)
-from plugins.quantizer.onnx_graph.observe import Observer, observer_of
+from plugins.quantizer.onnx_graph.half_facts import facts_of, notices_of, range_facts
+from plugins.quantizer.onnx_graph.half_limits import weight_reasons, window_reasons
+from plugins.quantizer.onnx_graph.watched import observer_of
 
 if TYPE_CHECKING:
     import onnx
 
     from core import Artifact
+    from plugins.quantizer.onnx_graph.observe import Observer
 
 #: What stays in FP32 where no data says what is needed: every operator that sums or squares, which
 #: several projects report to overflow in HTDemucs.
@@ -45,8 +38,6 @@ LIKELY = (
 )
 #: How much louder than it is every window is played once more, cut at the loudest peak seen: 12 dB.
 LOUD = 4.0
-#: Nodes that a notice names, and that the facts list.
-NAMED, LISTED = 3, 40
 
 
 @dataclass
@@ -109,11 +100,11 @@ class Fp16(Quantizer[Fp16Options]):
         kept += between(model, set(kept))
         work.progress(0, 0, "converting to FP16")
         model = to_half(model, kept)
-        facts = _facts(model)
-        facts |= _ranges(reasons, seen)
+        facts = facts_of(model)
+        facts |= range_facts(reasons, seen)
         path = work.folder / "model.onnx"
         save(model, path)
-        return Made(path, "onnx", "fp16", facts, _notices(reasons, seen))
+        return Made(path, "onnx", "fp16", facts, notices_of(reasons, seen))
 
     def _observed(
         self, model: onnx.ModelProto, calibration: Calibration, work: Work
@@ -131,67 +122,6 @@ class Fp16(Quantizer[Fp16Options]):
 def _squares(model: onnx.ModelProto) -> list[str]:
     """Return the nodes that multiply a tensor with itself."""
     return [n.name for n in model.graph.node if n.op_type == "Mul" and n.input[0] == n.input[1]]
-
-
-def _notices(reasons: Sequence[Reason], seen: Observer | None) -> tuple[Notice, ...]:
-    """Return what a person must know: what FP16 could not hold, and where nobody looked."""
-    notices = []
-    if seen is None:
-        text = (
-            "no calibration data: every operator that sums or squares stays in FP32, and other "
-            "overflow would not be seen; name data with calibration=<dataset>"
-        )
-        notices.append(Notice("info", text))
-    over = [r for r in reasons if r.cause is Cause.overflow]
-    if over:
-        text = (
-            f"{len(over)} node(s) pass the {LARGEST:,.0f} of FP16 and stay in FP32; an NPU without "
-            f"FP32 (HTP) overflows there all the same: {_named(over)}"
-        )
-        notices.append(Notice("warning", text))
-    sums = [r for r in reasons if r.cause is Cause.overflowing_sum]
-    if sums:
-        text = (
-            f"{len(sums)} node(s) sum beyond the {LARGEST:,.0f} of FP16 and stay in FP32; on a "
-            f"device without FP32 that takes a wider accumulator: {_named(sums)}"
-        )
-        notices.append(Notice("info", text))
-    return tuple(notices)
-
-
-def _named(reasons: Sequence[Reason]) -> str:
-    """Name the worst few."""
-    more = f", and {len(reasons) - NAMED} more" if len(reasons) > NAMED else ""
-    return "; ".join(map(str, sorted(reasons, key=rank)[:NAMED])) + more
-
-
-def _ranges(reasons: Sequence[Reason], seen: Observer | None) -> dict[str, Fact]:
-    """Return how many windows were looked at, and the nodes that stay in FP32 for what they saw."""
-    counts = Counter(reason.cause for reason in reasons)
-    return {
-        "calibration_windows": 0 if seen is None else seen.windows,
-        **{f"kept_{cause.name}": counts[cause] for cause in Cause if counts[cause]},
-        "kept_because": [str(reason) for reason in sorted(reasons, key=rank)[:LISTED]],
-    }
-
-
-def _facts(model: onnx.ModelProto) -> dict[str, Fact]:
-    """Count the nodes that give FP16 and those that give FP32, without the casts between them."""
-    from onnx import TensorProto
-
-    types = {
-        v.name: v.type.tensor_type.elem_type for v in (*model.graph.value_info, *model.graph.output)
-    }
-    given = [
-        types.get(n.output[0]) for n in model.graph.node if n.op_type not in ("Cast", "Constant")
-    ]
-    return {
-        "nodes": len(model.graph.node),
-        "float16_nodes": given.count(TensorProto.FLOAT16),
-        "float32_nodes": given.count(TensorProto.FLOAT),
-        "casts": sum(n.op_type == "Cast" for n in model.graph.node),
-        "operators": operators(model.graph.node),
-    }
 
 
 @hookimpl

@@ -11,7 +11,8 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from plugins.quantizer.onnx_graph.observe import Summed, observer_of
+from plugins.quantizer.onnx_graph.observe import Summed
+from plugins.quantizer.onnx_graph.watched import observer_of
 
 SHAPE = (2, 6, 5)
 X = np.random.default_rng(0).standard_normal(SHAPE).astype(np.float32) * 3
