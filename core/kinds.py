@@ -193,11 +193,7 @@ class Graph(Converter[OptionsT]):
 
 
 class Quantizer(Converter[OptionsT]):
-    """Lowers the precision of a graph or a module.
-
-    `calibration_needed=False` marks one that goes without calibration data where a recipe names
-    none, and uses them where it does.
-    """
+    """Lowers the precision of a graph or a module; calibration data may be needed, or welcome."""
 
     kind = "quantizer"
     accepts = frozenset({"onnx"})

@@ -53,7 +53,8 @@ class DynamicOptions:
     """Weights of 7 bits, which saturate nowhere: for int8 on x86 without VNNI, in programs that do
     not set `session.x64quantprecision`."""
     convolutions: bool = False
-    """Quantise convolutions as well, which costs far more signal and gains no time."""
+    """Quantise convolutions as well. On the bundled model that leaves 22 dB of 66, and takes 1.0 to
+    1.4 times as long as FP32 (x86 without VNNI, one thread)."""
     exclude: list[str] = field(default_factory=list)
     """What stays in float: operators or patterns of node names."""
 
@@ -152,9 +153,9 @@ def _notices(facts: dict[str, Fact]) -> tuple[Notice, ...]:
     notices = [Notice("info", left)]
     if facts["quantised_convolutions"]:
         text = (
-            f"{facts['quantised_convolutions']} convolutions are quantised dynamically: ONNX "
-            "Runtime has no fast kernel for them, and audio loses most of its signal here; "
-            "compare with quantizer.convolutions=false"
+            f"{facts['quantised_convolutions']} convolutions are quantised dynamically: that can "
+            "take longer than FP32 and loses far more signal than products do; compare with "
+            "quantizer.convolutions=false"
         )
         notices.append(Notice("warning", text))
     return tuple(notices)
