@@ -16,6 +16,7 @@ def to_half(model: onnx.ModelProto, kept: list[str]) -> onnx.ModelProto:
 
     from onnxruntime.quantization.onnx_model import ONNXModel
 
+    others = _not_floats(model.graph)
     before = list(sys.path)
     from onnxruntime.transformers.float16 import convert_float_to_float16
 
@@ -26,7 +27,7 @@ def to_half(model: onnx.ModelProto, kept: list[str]) -> onnx.ModelProto:
         model, keep_io_types=True, disable_shape_infer=True, op_block_list=[], node_block_list=kept
     )
     _unite_casts(model.graph)
-    _bypass(model)
+    _bypass(model, others)
     wrapped = ONNXModel(model)
     wrapped.topological_sort()  # the converter appends its casts at the end
     converted: onnx.ModelProto = wrapped.model
@@ -50,6 +51,11 @@ def constants_lifted(model: onnx.ModelProto) -> onnx.ModelProto:
         lifted.name = node.output[0]
     del graph.node[:]
     graph.node.extend(left)
+    # What is described as the result of a node would get casts of its own.
+    constants = {tensor.name for tensor in graph.initializer}
+    described = [value for value in graph.value_info if value.name not in constants]
+    del graph.value_info[:]
+    graph.value_info.extend(described)
     return model
 
 
@@ -89,12 +95,27 @@ def _unite_casts(graph: onnx.GraphProto) -> None:
             seen.add(node.output[0])
 
 
-def _bypass(model: onnx.ModelProto) -> None:
-    """Take out every cast to FP16 and back: there a square would overflow before it is averaged."""
+def _not_floats(graph: onnx.GraphProto) -> set[str]:
+    """Return the tensors that are known to hold integers or truth values."""
+    from onnx import TensorProto
+
+    values = (*graph.value_info, *graph.input)
+    types = {v.name: v.type.tensor_type.elem_type for v in values}
+    types |= {tensor.name: tensor.data_type for tensor in graph.initializer}
+    known = (TensorProto.UNDEFINED, TensorProto.FLOAT)
+    return {name for name, kind in types.items() if kind not in known}
+
+
+def _bypass(model: onnx.ModelProto, others: set[str]) -> None:
+    """Take out every cast to FP16 and back: there a square would overflow before it is averaged.
+
+    Casts of the graph's own, from what is no float (`others`), stay.
+    """
     from onnx import TensorProto
 
     graph = model.graph
     narrowed, widened = _casts(graph, TensorProto.FLOAT16), _casts(graph, TensorProto.FLOAT)
+    narrowed = {name: source for name, source in narrowed.items() if source not in others}
     ends = {value.name for value in (*graph.input, *graph.output)}
     instead: dict[str, str] = {}
     for wide, narrow in widened.items():

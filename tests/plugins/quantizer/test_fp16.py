@@ -85,6 +85,7 @@ def test_result_is_that_of_16_bits(network: type, windows: int, tmp_path: Path) 
     source = exported(model, tmp_path / "export")
     given = feeds(model, seed=9)
     made = _ranged(source, tmp_path / "fp16", _windows(model)[:windows])
+    onnx.checker.check_model(onnx.load(made.path), full_check=True)
     actual, expected = played(made, given), outputs(model, given)
     for name in expected:
         assert 55 < snr_db(expected[name], actual[name]) < 90
@@ -326,6 +327,23 @@ def test_keeping_everything_changes_nothing(tmp_path: Path) -> None:
     for name, expected in outputs(model, given).items():
         assert snr_db(expected, played(made, given)[name]) > 100
     assert made.facts["casts"] == 0
+
+
+class Counted(nn.Module):
+    """Weighs by a softmax over truth values."""
+
+    def forward(self, mix: torch.Tensor) -> torch.Tensor:
+        """Count."""
+        return torch.softmax((mix > 0).float(), -1) * mix
+
+
+def test_a_cast_of_the_graphs_own_stays(tmp_path: Path) -> None:
+    """A node in FP32 reads truth values as FP32, not as what they were before."""
+    model = _opened(Counted())
+    made = _listed(exported(model, tmp_path / "export"), tmp_path / "fp16")
+    onnx.checker.check_model(onnx.load(made.path), full_check=True)
+    given = feeds(model)
+    assert snr_db(outputs(model, given)["out"], played(made, given)["out"]) > 55
 
 
 @pytest.mark.parametrize("windows", [0, WINDOWS])
