@@ -16,7 +16,7 @@ def to_half(model: onnx.ModelProto, kept: list[str]) -> onnx.ModelProto:
 
     from onnxruntime.quantization.onnx_model import ONNXModel
 
-    others = _not_floats(model.graph)
+    own = {node.name for node in model.graph.node if node.op_type == "Cast"}
     before = list(sys.path)
     from onnxruntime.transformers.float16 import convert_float_to_float16
 
@@ -27,7 +27,7 @@ def to_half(model: onnx.ModelProto, kept: list[str]) -> onnx.ModelProto:
         model, keep_io_types=True, disable_shape_infer=True, op_block_list=[], node_block_list=kept
     )
     _unite_casts(model.graph)
-    _bypass(model, others)
+    _bypass(model, own)
     wrapped = ONNXModel(model)
     wrapped.topological_sort()  # the converter appends its casts at the end
     converted: onnx.ModelProto = wrapped.model
@@ -95,27 +95,17 @@ def _unite_casts(graph: onnx.GraphProto) -> None:
             seen.add(node.output[0])
 
 
-def _not_floats(graph: onnx.GraphProto) -> set[str]:
-    """Return the tensors that are known to hold integers or truth values."""
-    from onnx import TensorProto
-
-    values = (*graph.value_info, *graph.input)
-    types = {v.name: v.type.tensor_type.elem_type for v in values}
-    types |= {tensor.name: tensor.data_type for tensor in graph.initializer}
-    known = (TensorProto.UNDEFINED, TensorProto.FLOAT)
-    return {name for name, kind in types.items() if kind not in known}
-
-
-def _bypass(model: onnx.ModelProto, others: set[str]) -> None:
+def _bypass(model: onnx.ModelProto, own: set[str]) -> None:
     """Take out every cast to FP16 and back: there a square would overflow before it is averaged.
 
-    Casts of the graph's own, from what is no float (`others`), stay.
+    The graph's own casts stay: what they read may be no float, or may itself be in FP16 by now.
     """
     from onnx import TensorProto
 
     graph = model.graph
-    narrowed, widened = _casts(graph, TensorProto.FLOAT16), _casts(graph, TensorProto.FLOAT)
-    narrowed = {name: source for name, source in narrowed.items() if source not in others}
+    narrowed, widened = (
+        _casts(graph, kind, own) for kind in (TensorProto.FLOAT16, TensorProto.FLOAT)
+    )
     ends = {value.name for value in (*graph.input, *graph.output)}
     instead: dict[str, str] = {}
     for wide, narrow in widened.items():
@@ -145,12 +135,14 @@ def _bypass(model: onnx.ModelProto, others: set[str]) -> None:
     _remove_casts(graph, set(narrowed) - used)
 
 
-def _casts(graph: onnx.GraphProto, to: int) -> dict[str, str]:
-    """Return the output and the input of every cast to the type `to`."""
+def _casts(graph: onnx.GraphProto, to: int, own: set[str]) -> dict[str, str]:
+    """Return the output and the input of every cast to the type `to`, but for those named `own`."""
     return {
         node.output[0]: node.input[0]
         for node in graph.node
-        if node.op_type == "Cast" and any(a.name == "to" and a.i == to for a in node.attribute)
+        if node.op_type == "Cast"
+        and node.name not in own
+        and any(a.name == "to" and a.i == to for a in node.attribute)
     }
 
 

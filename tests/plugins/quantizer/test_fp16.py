@@ -330,15 +330,16 @@ def test_keeping_everything_changes_nothing(tmp_path: Path) -> None:
 
 
 class Counted(nn.Module):
-    """Weighs by a softmax over truth values."""
+    """Weighs by a softmax over truth values, and attends, whose export casts floats to floats."""
 
     def forward(self, mix: torch.Tensor) -> torch.Tensor:
         """Count."""
-        return torch.softmax((mix > 0).float(), -1) * mix
+        weighed = torch.softmax((mix > 0).float(), -1) * mix
+        return nn.functional.scaled_dot_product_attention(weighed, weighed, mix)
 
 
 def test_a_cast_of_the_graphs_own_stays(tmp_path: Path) -> None:
-    """A node in FP32 reads truth values as FP32, not as what they were before."""
+    """A node in FP32 reads truth values, or what FP16 nodes gave, through the cast it came with."""
     model = _opened(Counted())
     made = _listed(exported(model, tmp_path / "export"), tmp_path / "fp16")
     onnx.checker.check_model(onnx.load(made.path), full_check=True)
