@@ -175,6 +175,8 @@ def _check_calibration(assembly: Assembly) -> None:
     if quantizer is None or quantizer.passes or quantizer.calibration_windows == 0:
         return
     if assembly.calibration is None:
+        if not quantizer.calibration_needed:
+            return
         raise MisfitError(
             f"quantizer `{quantizer.name}` calibrates, but the recipe names no calibration data",
             _where(assembly),

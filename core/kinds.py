@@ -193,10 +193,11 @@ class Graph(Converter[OptionsT]):
 
 
 class Quantizer(Converter[OptionsT]):
-    """Lowers the precision of a graph or a module."""
+    """Lowers the precision of a graph or a module; calibration data may be needed, or welcome."""
 
     kind = "quantizer"
     accepts = frozenset({"onnx"})
+    calibration_needed: ClassVar[bool] = True
 
     @property
     def calibration_windows(self) -> int:
