@@ -1,0 +1,72 @@
+"""Computes what follows from the weights alone, once and for all windows."""
+
+from __future__ import annotations
+
+import operator
+from typing import TYPE_CHECKING
+
+from core.torch_program import constant
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["fold_constants"]
+
+
+def fold_constants(module: torch.fx.GraphModule) -> int:
+    """Replace what is computed from weights alone by its value, in place; returns how many values.
+
+    Parts of a weight (attention keeps three matrices in one) become weights of their own, which a
+    quantiser finds; weights that are cast are stored as cast. Of what makes tensors from nothing,
+    such as positions, the recipe is shorter than the value, so it stays.
+    """
+    import torch
+
+    values: dict[torch.fx.Node, object] = {}
+    for node in module.graph.nodes:
+        if _is_tensor(module, node):
+            values[node] = constant(module, node)
+        elif node.all_input_nodes and all(n in values for n in node.all_input_nodes):
+            if not _pure(node):
+                return 0  # it may write into a weight: then no weight is a constant
+            args = torch.fx.map_arg(node.args, values.__getitem__)
+            kwargs = torch.fx.map_arg(node.kwargs, values.__getitem__)
+            with torch.no_grad():
+                values[node] = node.target(*args, **kwargs)
+    folded = 0
+    for node, value in values.items():
+        needed = any(user not in values for user in node.users)
+        if node.op == "get_attr" or not needed or not isinstance(value, torch.Tensor):
+            continue
+        name = f"folded_constant_{folded}"
+        module.register_buffer(name, value.detach().clone(memory_format=torch.contiguous_format))
+        with module.graph.inserting_before(node):
+            stored = module.graph.get_attr(name)
+        stored.meta.update(node.meta)
+        node.replace_all_uses_with(stored, delete_user_cb=lambda user: user not in values)
+        folded += 1
+    return folded
+
+
+def _is_tensor(module: torch.fx.GraphModule, node: torch.fx.Node) -> bool:
+    """Return whether a node gives a weight; `get_attr` also gives the graph of a branch."""
+    import torch
+
+    if node.op != "get_attr":
+        return False
+    try:
+        return isinstance(constant(module, node), torch.Tensor)
+    except AssertionError:
+        return False
+
+
+def _pure(node: torch.fx.Node) -> bool:
+    """Return whether a node gives the same for the same inputs, and writes to none of them."""
+    import torch
+
+    target = node.target
+    if target is operator.getitem:
+        return True
+    if not isinstance(target, torch._ops.OpOverload):
+        return False
+    return not target._schema.is_mutable and torch.Tag.nondeterministic_seeded not in target.tags
