@@ -21,7 +21,17 @@ if TYPE_CHECKING:
 
     from core.values import Fact
 
-__all__ = ["constant", "describe", "load", "operator", "operators", "pruned", "quiet", "save"]
+__all__ = [
+    "constant",
+    "describe",
+    "load",
+    "operator",
+    "operators",
+    "pruned",
+    "quiet",
+    "save",
+    "zeros",
+]
 
 
 def save(program: torch.export.ExportedProgram, path: Path) -> None:
@@ -155,14 +165,26 @@ def operator(node: torch.fx.Node) -> str:
 
 def describe(program: torch.export.ExportedProgram) -> dict[str, Fact]:
     """Return what a person wants to know of a program: nodes, parameters, operators, tensors."""
-    held = set(program.graph_signature.user_inputs)
-    given = [node for node in program.graph.nodes if node.name in held]
     return {
         "nodes": sum(node.op == "call_function" for node in program.graph.nodes),
         "parameters": sum(t.numel() for t in program.state_dict.values() if t.is_floating_point()),
         "operators": operators(program.graph.nodes),
-        "inputs": [_tensor(node) for node in given],
+        "inputs": [_tensor(node) for node in _given(program)],
     }
+
+
+def zeros(program: torch.export.ExportedProgram) -> tuple[torch.Tensor, ...]:
+    """Return zeros of the shapes and types that a program takes."""
+    import torch
+
+    values = [node.meta["val"] for node in _given(program)]
+    return tuple(torch.zeros(value.shape, dtype=value.dtype) for value in values)
+
+
+def _given(program: torch.export.ExportedProgram) -> list[torch.fx.Node]:
+    """Return the inputs that are no weights."""
+    names = set(program.graph_signature.user_inputs)
+    return [node for node in program.graph.nodes if node.name in names]
 
 
 def _tensor(node: torch.fx.Node) -> str:

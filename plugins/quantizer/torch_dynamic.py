@@ -7,19 +7,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from core import ArtifactSpec, Calibration, Library, Made, Quantizer, Work, hookimpl
-from core.torch_program import load
+from core.torch_program import load, zeros
 from plugins.quantizer.torch_program import (
     TORCHAO,
     Backend,
     Operator,
-    example,
     quantised,
     types_for,
     write,
 )
 
 if TYPE_CHECKING:
-    from core import Artifact
+    from core import Artifact, Fact
 
 
 @dataclass
@@ -59,11 +58,14 @@ class TorchDynamic(Quantizer[TorchDynamicOptions]):
         work.progress(0, 2, "quantising the linear layers")
         program = load(Path(artifact.path))
         config = types_for(options.backend, dynamic=True, reduce_range=options.reduce_range)
-        arguments = example(program)
+        arguments = zeros(program)
         # The weights are looked at when their operator runs, so one window of zeros passes through.
         module = quantised(program, config, [Operator.linear], options.exclude, [arguments])
         work.progress(1, 2, "writing the program")
-        notes = {"backend": options.backend.here.name, "reduce_range": options.reduce_range}
+        notes: dict[str, Fact] = {
+            "backend": options.backend.here.name,
+            "reduce_range": options.reduce_range,
+        }
         return write(module, arguments, "dynamic", work, notes)
 
 

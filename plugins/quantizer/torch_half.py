@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from core import ArtifactSpec, Calibration, Library, Made, Quantizer, Work, hookimpl
-from core.torch_program import load, pruned, quiet
-from plugins.quantizer.torch_program import example, fold_constants, write
+from core.torch_program import load, pruned, quiet, zeros
+from plugins.quantizer.torch_program import fold_constants, write
 
 if TYPE_CHECKING:
     import torch
@@ -60,7 +60,7 @@ class TorchHalf(Quantizer[TorchHalfOptions]):
         dtype = getattr(torch, self.options.dtype.value)
         work.progress(0, 2, "converting the operators")
         program = load(Path(artifact.path))
-        arguments = example(program)
+        arguments = zeros(program)
         with quiet(), torch.no_grad():
             cast = torch.export.export(_autocast(program, dtype), arguments)
             # Writes the casts out, operator by operator, and leaves all else as it is.

@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from core import ArtifactSpec, Calibration, Library, Made, Quantizer, Work, hookimpl
-from core.torch_program import load
+from core.torch_program import load, zeros
 from plugins.quantizer.torch_program import (
     TORCHAO,
     Backend,
     Operator,
-    example,
     quantised,
     types_for,
     windows,
@@ -20,7 +19,7 @@ from plugins.quantizer.torch_program import (
 )
 
 if TYPE_CHECKING:
-    from core import Artifact
+    from core import Artifact, Fact
 
 
 @dataclass
@@ -82,12 +81,12 @@ class TorchStatic(Quantizer[TorchStaticOptions]):
             windows(calibration, artifact.info, work.progress),
         )
         work.progress(0, 0, "writing the program")
-        notes = {
+        notes: dict[str, Fact] = {
             "backend": options.backend.here.name,
             "reduce_range": options.reduce_range,
             "calibration_windows": calibration.count,
         }
-        return write(module, example(program), "int8", work, notes)
+        return write(module, zeros(program), "int8", work, notes)
 
 
 @hookimpl

@@ -26,27 +26,26 @@ if TYPE_CHECKING:
 
     from core import Artifact, Fact
 
-#: What a program that loads the bundle's program must import first, for operators on integers.
-PROGRAM = """\
+#: What loads what this runtime plays: a program as it is, or weights for the model's own code.
+LOADING = """\
 import json
 
 import torch
 import torch.ao.quantization.fx._decomposed  # the operators that quantise and dequantise
-
-metadata = json.load(open("metadata.json"))
-# Check the file against its SHA-256 in metadata.json first: loading can run code that it holds.
-module = torch.export.load(metadata["model"]["file"]).module()
-with torch.no_grad():
-    outputs = module(*inputs)  # one tensor for each of metadata["core"]["inputs"], in order
-"""
-MODULE = """\
-import json
 from safetensors.torch import load_file
 
 metadata = json.load(open("metadata.json"))
-weights = load_file(metadata["model"]["file"])
-module.load_state_dict(weights)
+file = metadata["model"]["file"]
+# torch.export.load runs code that a file holds: check the SHA-256 in metadata.json first.
+if metadata["model"]["format"] == "torch_export":
+    module = torch.export.load(file).module()
+else:
+    module.load_state_dict(load_file(file))
+with torch.no_grad():
+    outputs = module(*inputs)  # a tensor for each of metadata["core"]["inputs"], in order
 """
+#: Its lowering of these kernels asserts, as of 2.13: packed weights are no constants to it.
+UNCOMPILED = "PyTorch's compiler does not take its own integer kernels"
 
 
 class Kernels(Enum):
@@ -68,12 +67,14 @@ class TorchOptions:
     that round like integers (simulated), or the kernels where this processor's are exact (auto)."""
     compile: bool = False
     """Compile a program with PyTorch's own compiler before it plays. It needs a C++ compiler and
-    minutes; a module is played as it is."""
+    minutes, and takes no integer kernels; a module is played as it is."""
 
     def __post_init__(self) -> None:
-        """Raise ValueError for a negative number of threads."""
+        """Raise ValueError for what cannot be."""
         if self.threads < 0:
             raise ValueError(f"`threads` cannot be {self.threads}; 0 means PyTorch's default")
+        if self.compile and self.kernels is Kernels.int8:
+            raise ValueError(f"`kernels` cannot be int8 with `compile`: {UNCOMPILED}")
 
 
 class TorchRuntime(Runtime[TorchOptions]):
@@ -107,28 +108,25 @@ class TorchRuntime(Runtime[TorchOptions]):
             opened = model()
             return TorchSession(opened.core.eval(), opened.info, threads)
         work.progress(0, 0, "opening the torch program")
-        core, how, facts = self._opened(Path(artifact.path), work)
-        return TorchSession(core, artifact.info, threads, ", ".join(how), facts)
+        return self._program(Path(artifact.path), artifact.info, work)
 
-    def _opened(
-        self, path: Path, work: Work
-    ) -> tuple[Callable[..., Any], list[str], dict[str, Fact]]:
-        """Return what plays the program, how in words, and what of it runs on integers."""
+    def _program(self, path: Path, info: ModelInfo, work: Work) -> Session:
         import torch
 
-        from core.torch_program import load
-        from plugins.runtime.torch_program import compiled
+        from core.torch_program import load, zeros
+        from plugins.runtime.torch_program import TorchSession, compiled
 
         program = load(path)
         module = program.module(check_guards=False)
         assert isinstance(module, torch.fx.GraphModule)
+        given = zeros(program)
         how, facts = self._integers(module)
-        if not self.options.compile:
-            return module, how, facts
-        work.progress(0, 0, "compiling the torch program")
-        given = [node.meta["val"] for node in module.graph.nodes if node.op == "placeholder"]
-        zeros = tuple(torch.zeros(value.shape, dtype=value.dtype) for value in given)
-        return compiled(module, zeros), [*how, "compiled"], {**facts, "compiled": True}
+        core: Callable[..., Any] = module
+        if self.options.compile:
+            work.progress(0, 0, "compiling the torch program")
+            core, how = compiled(module, given), [*how, "compiled"]
+        shapes = [tuple(tensor.shape) for tensor in given]
+        return TorchSession(core, info, self.options.threads, how, facts, shapes)
 
     def _integers(self, module: torch.fx.GraphModule) -> tuple[list[str], dict[str, Fact]]:
         """Put integer kernels into a quantised program, as `kernels` says; a float one stays."""
@@ -137,16 +135,22 @@ class TorchRuntime(Runtime[TorchOptions]):
         count = len(quantised(module))
         if not count:
             return [], {}
-        reason = "" if self.options.kernels is Kernels.simulated else why_not(module)
-        if reason and self.options.kernels is Kernels.int8:
+        wanted = self.options.kernels
+        reason = UNCOMPILED if self.options.compile else why_not(module)
+        if wanted is Kernels.simulated:
+            reason = "`kernels` says so"
+        if reason and wanted is Kernels.int8:
             raise StageError(
                 f"PyTorch's integer kernels would not compute this program: {reason}",
                 "make one for them: quantizer.reduce_range=true",
                 "or play it with floats that round like integers: runtime.kernels=simulated",
             )
-        if reason or self.options.kernels is Kernels.simulated:
-            facts: dict[str, Fact] = {"int8_kernels": [], "int8_simulated": count}
-            return ["INT8 simulated in floats"], {**facts, "int8_simulated_because": reason}
+        if reason:
+            return ["INT8 simulated in floats"], {
+                "int8_kernels": [],
+                "int8_simulated": count,
+                "int8_simulated_because": reason,
+            }
         done = fuse(module)
         how = "INT8 kernels" if not done.simulated else "INT8 kernels, some simulated"
         return [how], {
@@ -157,7 +161,7 @@ class TorchRuntime(Runtime[TorchOptions]):
 
     def ships(self, info: ModelInfo) -> Shipped:
         """Return the lines that load a program, or the weights of a module."""
-        return Shipped(lines={"python": PROGRAM})
+        return Shipped(lines={"python": LOADING})
 
 
 @hookimpl

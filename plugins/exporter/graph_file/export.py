@@ -134,4 +134,3 @@ class OnnxExporter(Exporter[ExportOptions]):
                 "the module computes with the lengths of the example",
                 "export for one length: exporter.dynamic=false",
             )
-

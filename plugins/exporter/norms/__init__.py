@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from core.torch_program import constant, operator
 
@@ -33,7 +33,7 @@ def fold_batch_norms(module: torch.fx.GraphModule) -> int:
     """
     folded = 0
     for norm in list(module.graph.nodes):
-        convolution = norm.args[0] if norm.args else None
+        convolution: Any = norm.args[0] if norm.args else None
         if operator(norm) == "batch_norm" and _folds(convolution, norm):
             _fold(module, convolution, norm, index=folded)
             folded += 1
@@ -69,7 +69,8 @@ def _fold(
     assert weight is not None and mean is not None and variance is not None  # noqa: PT018
     bias = value(convolution.args[2]) if len(convolution.args) > 2 else None  # noqa: PLR2004
     transposed = CONVOLUTIONS[operator(convolution)]
-    scale, shift, epsilon = value(norm.args[1]), value(norm.args[2]), norm.args[7]
+    scale, shift = value(norm.args[1]), value(norm.args[2])
+    epsilon: Any = norm.args[7]
     fused = fuse_conv_bn_weights(
         weight, bias, mean, variance, epsilon, scale, shift, transpose=transposed
     )

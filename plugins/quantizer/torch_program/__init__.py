@@ -2,7 +2,7 @@
 
 from plugins.quantizer.torch_program.choices import Backend, Operator
 from plugins.quantizer.torch_program.constants import fold_constants
-from plugins.quantizer.torch_program.feeding import example, windows
+from plugins.quantizer.torch_program.feeding import windows
 from plugins.quantizer.torch_program.integers import TORCHAO, quantised, types_for
 from plugins.quantizer.torch_program.writing import write
 
@@ -10,7 +10,6 @@ __all__ = [
     "TORCHAO",
     "Backend",
     "Operator",
-    "example",
     "fold_constants",
     "quantised",
     "types_for",

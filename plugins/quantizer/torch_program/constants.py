@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import operator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from core.torch_program import constant
 
@@ -22,15 +21,14 @@ def fold_constants(module: torch.fx.GraphModule) -> int:
     """
     import torch
 
-    values: dict[torch.fx.Node, object] = {}
+    values: dict[torch.fx.Node, Any] = {}
     for node in module.graph.nodes:
         if _is_tensor(module, node):
             values[node] = constant(module, node)
         elif node.all_input_nodes and all(n in values for n in node.all_input_nodes):
-            if not _pure(node):
+            if node.is_impure():
                 return 0  # it may write into a weight: then no weight is a constant
-            args = torch.fx.map_arg(node.args, values.__getitem__)
-            kwargs = torch.fx.map_arg(node.kwargs, values.__getitem__)
+            args, kwargs = torch.fx.node.map_arg((node.args, node.kwargs), values.get)
             with torch.no_grad():
                 values[node] = node.target(*args, **kwargs)
     folded = 0
@@ -58,15 +56,3 @@ def _is_tensor(module: torch.fx.GraphModule, node: torch.fx.Node) -> bool:
         return isinstance(constant(module, node), torch.Tensor)
     except AssertionError:
         return False
-
-
-def _pure(node: torch.fx.Node) -> bool:
-    """Return whether a node gives the same for the same inputs, and writes to none of them."""
-    import torch
-
-    target = node.target
-    if target is operator.getitem:
-        return True
-    if not isinstance(target, torch._ops.OpOverload):
-        return False
-    return not target._schema.is_mutable and torch.Tag.nondeterministic_seeded not in target.tags

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from core.census import Census, facts_of
 from core.torch_program import describe, operator
@@ -57,7 +57,7 @@ def facts_of_program(program: torch.export.ExportedProgram) -> dict[str, Fact]:
 
 def _precision(node: torch.fx.Node) -> str | None:
     """Return what a node computes in: `w8a8` between quantised inputs, else the type it gives."""
-    value = node.meta.get("val")
+    value: Any = node.meta.get("val")
     if node.op != "call_function" or operator(node) in FREE or not hasattr(value, "dtype"):
         return None
     makers = [operator(parent) for parent in node.all_input_nodes[:2]]

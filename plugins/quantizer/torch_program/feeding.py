@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from core import ModelInfo
     from core.progress import Progress
 
-__all__ = ["example", "windows"]
+__all__ = ["windows"]
 
 
 def windows(
@@ -41,12 +41,3 @@ def windows(
         progress(index, calibration.count, "calibrating: ranges of every quantised tensor")
     if index == 0:
         raise InputError("the calibration data has no windows", "give it data: calibration=...")
-
-
-def example(program: torch.export.ExportedProgram) -> tuple[torch.Tensor, ...]:
-    """Return zeros of the shapes and types that a program takes."""
-    import torch
-
-    held = set(program.graph_signature.user_inputs)
-    given = [node.meta["val"] for node in program.graph.nodes if node.name in held]
-    return tuple(torch.zeros(value.shape, dtype=value.dtype) for value in given)

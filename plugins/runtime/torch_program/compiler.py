@@ -25,9 +25,7 @@ def compiler() -> str:
         return ""
 
 
-def compiled(
-    module: torch.nn.Module, arguments: tuple[torch.Tensor, ...]
-) -> Callable[..., Any]:
+def compiled(module: torch.nn.Module, arguments: tuple[torch.Tensor, ...]) -> Callable[..., Any]:
     """Compile `module` for inputs like `arguments`, now rather than on the first window.
 
     Raises StageError without a C++ compiler, or when PyTorch cannot compile the module.

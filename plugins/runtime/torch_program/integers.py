@@ -81,7 +81,7 @@ def fuse(module: torch.fx.GraphModule) -> Integers:
         last = relu if relu is not None and operator(relu) == "relu" else node
         with_relu += last is not node
         with module.graph.inserting_before(last):
-            call = _call(module, node, "none" if last is node else "relu", len(kernels))
+            call = _call(module, node, "none" if last is node else "relu")
         last.replace_all_uses_with(call)
         kernels[operator(node)] += 1
     pruned(module)
@@ -111,7 +111,7 @@ def _largest(node: torch.fx.Node) -> int:
     return int(given.args[4])
 
 
-def _call(module: torch.fx.GraphModule, node: torch.fx.Node, after: str, index: int) -> Any:
+def _call(module: torch.fx.GraphModule, node: torch.fx.Node, after: str) -> Any:
     """Insert the kernel in the place of `node`, with `after` applied to its result."""
     import torch
 
@@ -135,7 +135,7 @@ def _call(module: torch.fx.GraphModule, node: torch.fx.Node, after: str, index: 
         kernel = onednn.qconv_pointwise
     module.register_buffer(f"packed_{node.name}", packed, persistent=False)
     store = module.graph.get_attr(f"packed_{node.name}")
-    output = (1.0, 0, torch.float32, after, [], "")
+    output: tuple[Any, ...] = (1.0, 0, torch.float32, after, [], "")
     constants = (store, *weights.args[1:3], bias)
     arguments = (integers, scale, zero, *constants, *geometry, *output)
     return module.graph.call_function(kernel.tensor if dynamic else kernel.default, arguments)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -19,21 +19,25 @@ NOTHING: Mapping[str, Fact] = MappingProxyType({})
 
 
 class TorchSession(Session):
-    """The core of a model, opened; `how` says in a word or two what plays it, for the report."""
+    """The core of a model, opened.
+
+    `how` says in words what plays it, `shapes` which inputs it takes, where it takes no others.
+    """
 
     def __init__(
         self,
         core: Callable[..., Any],
         info: ModelInfo,
         threads: int,
-        how: str = "",
+        how: Sequence[str] = (),
         facts: Mapping[str, Fact] = NOTHING,
+        shapes: Sequence[tuple[int, ...]] = (),
     ) -> None:
         import torch
 
-        self.core, self.info, self.facts = core, info, facts
+        self.core, self.info, self.facts, self.shapes = core, info, facts, shapes
         version = torch.__version__.partition("+")[0]
-        self.device = f"CPU (PyTorch {version}, {platform.machine()}{how and f', {how}'})"
+        self.device = f"CPU ({', '.join((f'PyTorch {version}', platform.machine(), *how))})"
         # The number of threads belongs to the process, so what was there is put back.
         self._before = torch.get_num_threads()
         if threads:
@@ -49,6 +53,14 @@ class TorchSession(Session):
                 f"the model's core needs the input `{missing[0]}`, which the dsp does not give",
                 f"the dsp gives: {', '.join(feeds) or 'nothing'}",
             )
+        for name, shape in zip(self.info.core_inputs, self.shapes, strict=False):
+            if feeds[name].shape != shape:
+                raise StageError(
+                    f"the program takes other windows than it is given: `{name}`",
+                    f"it takes: {'×'.join(map(str, shape))}",
+                    f"given: {'×'.join(map(str, feeds[name].shape))}",
+                    "export it again for windows of this length",
+                )
         with torch.no_grad():
             out = self.core(*(torch.from_numpy(feeds[name]) for name in self.info.core_inputs))
         tensors = (out,) if isinstance(out, torch.Tensor) else out
