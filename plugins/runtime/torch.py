@@ -29,12 +29,13 @@ if TYPE_CHECKING:
 #: What loads what this runtime plays: a program as it is, or weights for the model's own code.
 LOADING = """\
 import json
+from pathlib import Path
 
 import torch
 import torch.ao.quantization.fx._decomposed  # the operators that quantise and dequantise
 from safetensors.torch import load_file
 
-metadata = json.load(open("metadata.json"))
+metadata = json.loads(Path("metadata.json").read_text())
 file = metadata["model"]["file"]
 # torch.export.load runs code that a file holds: check the SHA-256 in metadata.json first.
 if metadata["model"]["format"] == "torch_export":

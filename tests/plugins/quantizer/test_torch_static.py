@@ -138,7 +138,7 @@ def test_calibration_data_with_a_nan_is_refused(tmp_path: Path) -> None:
 
 
 def test_windows_are_read_one_at_a_time(tmp_path: Path) -> None:
-    """The next one is made when the last one was used, so memory does not grow with their number."""
+    """The next one is made when the last was used: memory does not grow with their number."""
     model = separator()
     source = program(model, tmp_path / "export")
     made: list[int] = []
