@@ -11,7 +11,6 @@ import torch
 from core import Artifact, Calibration, Session, StageError, TorchModel
 from core.measure import snr_db
 from plugins.quantizer.torch_program import Backend
-from plugins.runtime import torch as runtime_file
 from plugins.runtime.torch import Kernels, TorchRuntime
 from plugins.runtime.torch_program import compiler
 from tests.plugins.networks import artifact, feeds, hybrid, normed, outputs, program, work_in
@@ -37,7 +36,7 @@ def _static(model: TorchModel, folder: Path, **options: object) -> Artifact:
     source = program(model, folder / "export")
     quantizer = TorchStatic(TorchStatic.Options(**{"backend": Backend.x86, **options}))
     calibration = Calibration(2, lambda: (feeds(model, seed=seed) for seed in range(2)))
-    return artifact(quantizer.run(source, calibration, work_in(folder / "int8")), model.info)
+    return artifact(quantizer.run(source, calibration, work_in(folder / "quantised")), model.info)
 
 
 def _dynamic(model: TorchModel, folder: Path) -> Artifact:
@@ -45,7 +44,7 @@ def _dynamic(model: TorchModel, folder: Path) -> Artifact:
 
     source = program(model, folder / "export")
     quantizer = TorchDynamic(TorchDynamic.Options(backend=Backend.x86, reduce_range=True))
-    made = quantizer.run(source, Calibration(0, lambda: ()), work_in(folder / "int8"))
+    made = quantizer.run(source, Calibration(0, lambda: ()), work_in(folder / "quantised"))
     return artifact(made, model.info)
 
 
@@ -154,7 +153,7 @@ def test_a_missing_compiler_ends_in_one_message(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With what to install, and the way without."""
-    monkeypatch.setattr("plugins.runtime.torch_program.compiler.compiler", lambda: "")
+    monkeypatch.setattr("plugins.runtime.torch_program.compiling.compiler", lambda: "")
     made = program(hybrid(), tmp_path / "export")
     with pytest.raises(StageError, match="this machine has none") as caught:
         _opened(made, tmp_path / "work", compile=True)
@@ -184,7 +183,3 @@ def test_the_bundle_says_how_to_load_a_program(tmp_path: Path) -> None:
     names = {"inputs": [torch.from_numpy(given[name]) for name in model.info.core_inputs]}
     exec(lines, names)  # noqa: S102  # the very lines of the README
     assert [tuple(t.shape) for t in names["outputs"]] == [(1, 4, 512), (1, 30, 8)]
-    assert (
-        runtime_file.LOADING
-        in TorchRuntime(TorchRuntime.Options()).ships(model.info).lines["python"]
-    )
