@@ -79,6 +79,18 @@ def onnx_artifact(folder: Path) -> Artifact:
     return artifact(folder, folder / "model.onnx", "onnx", "fp32")
 
 
+def program_artifact(folder: Path) -> Artifact:
+    """Write the small model as a torch program, without any exporter."""
+    import torch
+
+    from core.torch_program import save
+
+    folder.mkdir(parents=True, exist_ok=True)
+    program = torch.export.export(torch_model().core, (torch.from_numpy(feeds()["x"]),))
+    save(program, folder / "model.pt2")
+    return artifact(folder, folder / "model.pt2", "torch_export", "fp32")
+
+
 def artifact(folder: Path, path: Path, format_: str, precision: str) -> Artifact:
     """Describe files as the run would."""
     return Artifact(
@@ -98,6 +110,20 @@ def of(made: Made, work: Work) -> Artifact:
     return artifact(work.folder, made.path, made.format, made.precision)
 
 
+def run(made: Artifact, inputs: Tensors) -> Array:
+    """Run an ONNX graph or a torch program on the CPU; returns its first output."""
+    if made.format != "torch_export":
+        return run_onnx(made.path, inputs)
+    import torch
+
+    from core.torch_program import load
+
+    with torch.no_grad():
+        out = load(Path(made.path)).module()(*map(torch.from_numpy, inputs.values()))
+    output: Array = (out if isinstance(out, torch.Tensor) else out[0]).numpy()
+    return output
+
+
 def run_onnx(path: str, inputs: Tensors) -> Array:
     """Run a graph on ONNX Runtime's CPU; returns its first output."""
     import onnxruntime
@@ -113,13 +139,13 @@ def run_onnx(path: str, inputs: Tensors) -> Array:
 
 
 class ExporterSuite(PluginSuite):
-    """An exporter to ONNX; other formats override `run_exported`."""
+    """An exporter to ONNX or to torch programs; other formats override `run_exported`."""
 
     agreement_db: ClassVar[float] = 90.0
 
     def run_exported(self, exported: Artifact, inputs: Tensors) -> Array:
         """Run what was exported."""
-        return run_onnx(exported.path, inputs)
+        return run(exported, inputs)
 
     def test_the_export_computes_the_same(self, work: Work) -> None:
         """The exported graph gives what the module gives."""
@@ -157,9 +183,18 @@ class GraphSuite(PluginSuite):
 
 
 class QuantizerSuite(PluginSuite):
-    """A quantizer of ONNX graphs; `min_snr_db` is what it must keep on two small convolutions."""
+    """A quantizer of ONNX graphs or torch programs.
+
+    `min_snr_db` is what it must keep on two small convolutions; one that quantises no convolutions
+    overrides `given`.
+    """
 
     min_snr_db: ClassVar[float] = 25.0
+
+    def given(self, folder: Path) -> Artifact:
+        """Write what the quantizer is given, in a format that it accepts."""
+        accepts = self.make().accepts
+        return onnx_artifact(folder) if "onnx" in accepts else program_artifact(folder)
 
     def calibration(self) -> Calibration:
         """Return as many windows as the plugin asks for."""
@@ -172,28 +207,25 @@ class QuantizerSuite(PluginSuite):
 
     def test_it_keeps_the_signal(self, work: Work, tmp_path: Path) -> None:
         """The quantised graph still computes what the float graph computes, but for noise."""
-        before = onnx_artifact(tmp_path / "before")
+        before = self.given(tmp_path / "before")
         after = of(self.make().run(before, self.calibration(), work), work)
-        assert (
-            snr_db(run_onnx(before.path, feeds(99)), run_onnx(after.path, feeds(99)))
-            > self.min_snr_db
-        )
+        assert snr_db(run(before, feeds(99)), run(after, feeds(99))) > self.min_snr_db
 
     def test_plan_says_what_is_made(self, work: Work, tmp_path: Path) -> None:
         """`plan` names the format and precision that `run` makes."""
-        before = onnx_artifact(tmp_path / "before")
+        before = self.given(tmp_path / "before")
         made = self.make().run(before, self.calibration(), work)
         assert self.make().plan(before.spec) == of(made, work).spec
 
     def test_its_input_is_left_alone(self, work: Work, tmp_path: Path) -> None:
         """The artifact that came in is not written to: the store owns it."""
-        before = onnx_artifact(tmp_path / "before")
+        before = self.given(tmp_path / "before")
         self.make().run(before, self.calibration(), work)
         assert folder_digest(Path(before.folder)) == before.sha256
 
 
 class RuntimeSuite(PluginSuite):
-    """A runtime; one that takes torch modules is given one, any other an ONNX graph."""
+    """A runtime; it is given an ONNX graph where it takes one, else a torch module or program."""
 
     agreement_db: ClassVar[float] = 60.0
 
@@ -202,6 +234,8 @@ class RuntimeSuite(PluginSuite):
         """Return an artifact that the runtime accepts."""
         if "onnx" in self.make().accepts:
             return onnx_artifact(tmp_path / "given")
+        if "torch" not in self.make().accepts:
+            return program_artifact(tmp_path / "given")
         (tmp_path / "given").mkdir()
         file = tmp_path / "given" / "weights.safetensors"
         file.touch()

@@ -1,15 +1,17 @@
-"""Plays the torch module itself on this machine's CPU, in FP32."""
+"""Plays torch modules and torch programs on this machine's CPU with PyTorch itself."""
 
 from __future__ import annotations
 
-import platform
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from core import (
     Library,
     ModelInfo,
+    Notice,
     Runtime,
     Session,
     Shipped,
@@ -20,8 +22,39 @@ from core import (
 )
 
 if TYPE_CHECKING:
-    from core import Artifact
-    from core.values import Tensors
+    import torch
+
+    from core import Artifact, Fact
+
+#: What loads what this runtime plays: a program as it is, or weights for the model's own code.
+LOADING = """\
+import json
+from pathlib import Path
+
+import torch
+import torch.ao.quantization.fx._decomposed  # the operators that quantise and dequantise
+from safetensors.torch import load_file
+
+metadata = json.loads(Path("metadata.json").read_text())
+file = metadata["model"]["file"]
+# torch.export.load runs code that a file holds: check the SHA-256 in metadata.json first.
+if metadata["model"]["format"] == "torch_export":
+    module = torch.export.load(file).module()
+else:
+    module.load_state_dict(load_file(file))
+with torch.no_grad():
+    outputs = module(*inputs)  # a tensor for each of metadata["core"]["inputs"], in order
+"""
+#: Its lowering of these kernels asserts, as of 2.13: packed weights are no constants to it.
+UNCOMPILED = "PyTorch's compiler does not take its own integer kernels"
+
+
+class Kernels(Enum):
+    """What quantised operators run on."""
+
+    auto = "auto"
+    int8 = "int8"
+    simulated = "simulated"
 
 
 @dataclass
@@ -30,78 +63,106 @@ class TorchOptions:
 
     threads: int = 0
     """Threads that one operator may use; 0 leaves PyTorch its default."""
+    kernels: Kernels = Kernels.auto
+    """What the quantised operators of a program run on: PyTorch's integer kernels (int8), floats
+    that round like integers (simulated), or the kernels where this processor's are exact (auto)."""
+    compile: bool = False
+    """Compile a program with PyTorch's own compiler before it plays. It needs a C++ compiler and
+    minutes, and takes no integer kernels; a module is played as it is."""
 
     def __post_init__(self) -> None:
-        """Raise ValueError for a negative number of threads."""
+        """Raise ValueError for what cannot be."""
         if self.threads < 0:
             raise ValueError(f"`threads` cannot be {self.threads}; 0 means PyTorch's default")
-
-
-class TorchSession(Session):
-    """The core of an opened model."""
-
-    def __init__(self, model: TorchModel, threads: int) -> None:
-        import torch
-
-        self.model = model
-        self.device = f"CPU (PyTorch {torch.__version__.partition('+')[0]}, {platform.machine()})"
-        # The number of threads belongs to the process, so what was there is put back.
-        self._before = torch.get_num_threads()
-        if threads:
-            torch.set_num_threads(threads)
-        model.core.eval()
-
-    def run(self, feeds: Tensors) -> Tensors:
-        """Run the core on the inputs of its signature, each with its batch axis."""
-        import torch
-
-        info = self.model.info
-        missing = [name for name in info.core_inputs if name not in feeds]
-        if missing:
-            raise StageError(
-                f"the model's core needs the input `{missing[0]}`, which the dsp does not give",
-                f"the dsp gives: {', '.join(feeds) or 'nothing'}",
-            )
-        with torch.no_grad():
-            out = self.model.core(*(torch.from_numpy(feeds[name]) for name in info.core_inputs))
-        tensors = (out,) if isinstance(out, torch.Tensor) else out
-        return {n: t.numpy() for n, t in zip(info.core_outputs, tensors, strict=True)}
-
-    def close(self) -> None:
-        """Give the process its number of threads back."""
-        import torch
-
-        torch.set_num_threads(self._before)
+        if self.compile and self.kernels is Kernels.int8:
+            raise ValueError(f"`kernels` cannot be int8 with `compile`: {UNCOMPILED}")
 
 
 class TorchRuntime(Runtime[TorchOptions]):
-    """Plays the torch module on the CPU in FP32: the yardstick, and the way without an export."""
+    """Plays the torch module in FP32 (the yardstick), or a torch program of any precision."""
 
     name = "torch"
-    accepts = frozenset({"torch"})
-    precisions = frozenset({"fp32"})
+    accepts = frozenset({"torch", "torch_export"})
+    precisions = frozenset({"fp32", "fp16", "bf16", "int8", "dynamic"})
     Options = TorchOptions
     libraries = (Library("torch", "pip install torch"),)
 
-    def open(
-        self,
-        artifact: Artifact,  # the model has been opened from it
-        model: Callable[[], TorchModel],
-        work: Work,
-    ) -> Session:
-        """Open the torch module."""
-        work.progress(0, 0, "opening the torch module")
-        return TorchSession(model(), self.options.threads)
+    @classmethod
+    def findings(cls) -> Sequence[Notice]:
+        """Return whether `compile` finds a C++ compiler here."""
+        from plugins.runtime.torch_program import compiler
+
+        found = compiler()
+        text = f"compiles with {found}" if found else "cannot compile: there is no C++ compiler"
+        return (Notice("info", text),)
+
+    def open(self, artifact: Artifact, model: Callable[[], TorchModel], work: Work) -> Session:
+        """Open the torch module, or the program that was made of it.
+
+        Raises StageError where `kernels` or `compile` ask for what this machine has not.
+        """
+        from plugins.runtime.torch_program import TorchSession
+
+        threads = self.options.threads
+        if artifact.format == "torch":
+            work.progress(0, 0, "opening the torch module")
+            opened = model()
+            return TorchSession(opened.core.eval(), opened.info, threads)
+        work.progress(0, 0, "opening the torch program")
+        return self._program(Path(artifact.path), artifact.info, work)
+
+    def _program(self, path: Path, info: ModelInfo, work: Work) -> Session:
+        import torch
+
+        from core.torch_program import load, zeros
+        from plugins.runtime.torch_program import TorchSession, compiled
+
+        program = load(path)
+        module = program.module(check_guards=False)
+        assert isinstance(module, torch.fx.GraphModule)
+        given = zeros(program)
+        how, facts = self._integers(module)
+        core: Callable[..., Any] = module
+        if self.options.compile:
+            work.progress(0, 0, "compiling the torch program")
+            core, how = compiled(module, given), [*how, "compiled"]
+        shapes = [tuple(tensor.shape) for tensor in given]
+        return TorchSession(core, info, self.options.threads, how, facts, shapes)
+
+    def _integers(self, module: torch.fx.GraphModule) -> tuple[list[str], dict[str, Fact]]:
+        """Put integer kernels into a quantised program, as `kernels` says; a float one stays."""
+        from plugins.runtime.torch_program import fuse, quantised, why_not
+
+        count = len(quantised(module))
+        if not count:
+            return [], {}
+        wanted = self.options.kernels
+        reason = UNCOMPILED if self.options.compile else why_not(module)
+        if wanted is Kernels.simulated:
+            reason = "`kernels` says so"
+        if reason and wanted is Kernels.int8:
+            raise StageError(
+                f"PyTorch's integer kernels would not compute this program: {reason}",
+                "make one for them: quantizer.reduce_range=true",
+                "or play it with floats that round like integers: runtime.kernels=simulated",
+            )
+        if reason:
+            return ["INT8 simulated in floats"], {
+                "int8_kernels": [],
+                "int8_simulated": count,
+                "int8_simulated_because": reason,
+            }
+        done = fuse(module)
+        how = "INT8 kernels" if not done.simulated else "INT8 kernels, some simulated"
+        return [how], {
+            "int8_kernels": done.kernels,
+            "int8_simulated": done.simulated,
+            "int8_kernels_with_relu": done.with_relu,
+        }
 
     def ships(self, info: ModelInfo) -> Shipped:
-        """Return the lines that read the weights; the module itself is the model's own code."""
-        python = (
-            "import json\nfrom safetensors.torch import load_file\n\n"
-            'metadata = json.load(open("metadata.json"))\n'
-            'weights = load_file(metadata["model"]["file"])\n'
-            "module.load_state_dict(weights)\n"
-        )
-        return Shipped(lines={"python": python})
+        """Return the lines that load a program, or the weights of a module."""
+        return Shipped(lines={"python": LOADING})
 
 
 @hookimpl

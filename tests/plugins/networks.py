@@ -36,6 +36,32 @@ class Separator(nn.Module):
         return out.view(1, 2, 2, -1)
 
 
+class Normed(nn.Module):
+    """Convolutions with a batch norm and a ReLU behind, and a linear layer: all that fuses."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.down = nn.Conv1d(2, 16, 8, 4, 2, bias=False)
+        self.first = nn.BatchNorm1d(16)
+        self.wide = nn.Conv2d(16, 16, (3, 1), padding=(1, 0))
+        self.second = nn.BatchNorm2d(16)
+        self.mix = nn.Linear(16, 16)
+        self.up = nn.ConvTranspose1d(16, 4, 8, 4, 2)
+        self.last = nn.BatchNorm1d(4)
+        for norm in (self.first, self.second, self.last):
+            nn.init.normal_(norm.weight, 1, 0.2)
+            nn.init.normal_(norm.bias)
+            norm.running_mean = torch.randn(norm.num_features)
+            norm.running_var = torch.rand(norm.num_features) + 0.5
+
+    def forward(self, mix: torch.Tensor) -> torch.Tensor:
+        """Return `stems (1, 2, 2, time)`."""
+        hidden = torch.relu(self.first(self.down(mix)))
+        hidden = torch.relu(self.second(self.wide(hidden[..., None])))[..., 0]
+        hidden = self.mix(hidden.transpose(1, 2)).transpose(1, 2)
+        return self.last(self.up(hidden)).view(1, 2, 2, -1)
+
+
 class Hybrid(nn.Module):
     """Two inputs, two outputs: a waveform and a spectrogram that attends to itself."""
 
@@ -60,6 +86,12 @@ def separator() -> TorchModel:
         (TensorSpec("stems", ("stem", "channel", "time"), (2, 2, "time")),),
     )
     return _opened(Separator(), ModelInfo(signature, ("mix",), ("stems",)))
+
+
+def normed() -> TorchModel:
+    """Open a separator with batch norms, of fixed random weights and statistics."""
+    torch.manual_seed(2)
+    return _opened(Normed(), separator().info)
 
 
 def hybrid() -> TorchModel:
@@ -125,6 +157,27 @@ def exported(model: TorchModel, folder: Path, **options: object) -> Artifact:
 
     made = Onnx(Onnx.Options(**options)).run(model, feeds(model), work_in(folder))
     return artifact(made, model.info)
+
+
+def program(model: TorchModel, folder: Path, **options: object) -> Artifact:
+    """Export `model` with the plugin `torch_export`."""
+    from plugins.exporter.torch_export import TorchExport
+
+    made = TorchExport(TorchExport.Options(**options)).run(model, feeds(model), work_in(folder))
+    return artifact(made, model.info)
+
+
+def played_by_torch(made: Artifact, given: Tensors, **options: object) -> Tensors:
+    """Run a torch program with the runtime `torch`."""
+    from plugins.runtime.torch import TorchRuntime
+
+    runtime = TorchRuntime(TorchRuntime.Options(**options))
+
+    def no_model() -> TorchModel:
+        raise AssertionError("a torch program is played without the torch module")
+
+    with runtime.open(made, no_model, Work(Path(made.folder), silent())) as session:
+        return session.run(given)
 
 
 def torch_artifact(model: TorchModel, folder: Path) -> Artifact:

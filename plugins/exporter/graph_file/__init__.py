@@ -1,7 +1,16 @@
-"""What the exporters to ONNX share: options, the flow of an export, facts, verification."""
+"""What the exporters share: options, the flow of an export to ONNX, facts, verification."""
 
 from plugins.exporter.graph_file.axes import free_axes
 from plugins.exporter.graph_file.export import OnnxExporter
 from plugins.exporter.graph_file.options import ExportOptions, ExternalData
+from plugins.exporter.graph_file.verify import arguments_of, check_same, torch_outputs
 
-__all__ = ["ExportOptions", "ExternalData", "OnnxExporter", "free_axes"]
+__all__ = [
+    "ExportOptions",
+    "ExternalData",
+    "OnnxExporter",
+    "arguments_of",
+    "check_same",
+    "free_axes",
+    "torch_outputs",
+]

@@ -13,7 +13,12 @@ from core.onnx_file import clear_notes, save
 from plugins.exporter.graph_file.axes import free_axes
 from plugins.exporter.graph_file.describe import describe
 from plugins.exporter.graph_file.options import ExportOptions, ExternalData
-from plugins.exporter.graph_file.verify import torch_outputs, verify, verify_shorter
+from plugins.exporter.graph_file.verify import (
+    arguments_of,
+    torch_outputs,
+    verify,
+    verify_shorter,
+)
 
 if TYPE_CHECKING:
     import onnx
@@ -53,7 +58,7 @@ class OnnxExporter(Exporter[ExportOptions]):
         """
         import onnx
 
-        arguments = _arguments(model, feeds)
+        arguments = arguments_of(model, feeds)
         work.progress(0, 3, "tracing the module")
         # A model over 2 GB is traced into one file per tensor, so it gets a folder of its own.
         with tempfile.TemporaryDirectory(dir=work.folder) as scratch:
@@ -129,17 +134,3 @@ class OnnxExporter(Exporter[ExportOptions]):
                 "the module computes with the lengths of the example",
                 "export for one length: exporter.dynamic=false",
             )
-
-
-def _arguments(model: TorchModel, feeds: Tensors) -> tuple[torch.Tensor, ...]:
-    import torch
-
-    missing = [name for name in model.info.core_inputs if name not in feeds]
-    if missing:
-        raise StageError(
-            f"the dsp gives no `{missing[0]}`, which the model's core takes",
-            f"the core takes: {', '.join(model.info.core_inputs)}",
-            f"the dsp gives: {', '.join(feeds) or 'nothing'}",
-        )
-    model.core.eval()
-    return tuple(torch.from_numpy(feeds[name]) for name in model.info.core_inputs)

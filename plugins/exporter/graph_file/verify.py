@@ -11,10 +11,30 @@ from plugins.exporter.graph_file.axes import free_axes
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import torch
+
     from core import TorchModel
     from core.values import Array, Tensors
 
-__all__ = ["halved", "torch_outputs", "verify", "verify_shorter"]
+__all__ = ["arguments_of", "check_same", "halved", "torch_outputs", "verify", "verify_shorter"]
+
+
+def arguments_of(model: TorchModel, feeds: Tensors) -> tuple[torch.Tensor, ...]:
+    """Return the inputs of `model.core` in order, and put it into its mode for inference.
+
+    Raises StageError for one that the dsp does not give.
+    """
+    import torch
+
+    missing = [name for name in model.info.core_inputs if name not in feeds]
+    if missing:
+        raise StageError(
+            f"the dsp gives no `{missing[0]}`, which the model's core takes",
+            f"the core takes: {', '.join(model.info.core_inputs)}",
+            f"the dsp gives: {', '.join(feeds) or 'nothing'}",
+        )
+    model.core.eval()
+    return tuple(torch.from_numpy(feeds[name]) for name in model.info.core_inputs)
 
 
 def verify(path: Path, expected: Tensors, feeds: Tensors, tolerance_db: float) -> float:
@@ -23,7 +43,15 @@ def verify(path: Path, expected: Tensors, feeds: Tensors, tolerance_db: float) -
     `expected` is what `model.core` gives for `feeds`. Raises StageError, naming the worst output,
     when that is below `tolerance_db`.
     """
-    actual = _graph_outputs(path, feeds)
+    return check_same(expected, _graph_outputs(path, feeds), "ONNX Runtime's CPU", tolerance_db)
+
+
+def check_same(expected: Tensors, actual: Tensors, player: str, tolerance_db: float) -> float:
+    """Return the lowest SNR in dB over all outputs; `player` says in words what gave `actual`.
+
+    Raises StageError, naming the worst output, when that is below `tolerance_db`, or for an
+    output of another shape.
+    """
     worst_db, worst = float("inf"), ""
     for name, reference in expected.items():
         if actual[name].shape != reference.shape:
@@ -38,7 +66,7 @@ def verify(path: Path, expected: Tensors, feeds: Tensors, tolerance_db: float) -
         raise StageError(
             f"the exported graph does not compute what PyTorch does: output `{worst}` has "
             f"{worst_db:.1f} dB SNR, below {tolerance_db:g} dB",
-            "measured: example inputs, ONNX Runtime's CPU against the torch module in FP32",
+            f"measured: example inputs, {player} against the torch module in FP32",
             "a branch on values, a random number or a cache in the model is traced as a constant",
             "try the other exporter, or accept less: exporter.tolerance_db=...",
         )

@@ -10,8 +10,15 @@ import pytest
 import torch
 
 from core import StageError
+from core.conformance import RuntimeSuite
 from plugins.runtime.torch import TorchRuntime
 from tests.plugins.networks import feeds, hybrid, outputs, torch_artifact, work_in
+
+
+class TestConformance(RuntimeSuite):
+    """The runtime keeps what every runtime must."""
+
+    plugin = TorchRuntime
 
 
 def test_the_core_plays(tmp_path: Path) -> None:

@@ -1,0 +1,194 @@
+"""PyTorch's own exchange format: what several kinds do with a `torch.export` program (`.pt2`)."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import logging
+import warnings
+import zipfile
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from core.errors import InputError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import torch
+
+    from core.values import Fact
+
+__all__ = [
+    "constant",
+    "describe",
+    "load",
+    "operator",
+    "operators",
+    "pruned",
+    "quiet",
+    "save",
+    "zeros",
+]
+
+
+def save(program: torch.export.ExportedProgram, path: Path) -> None:
+    """Write `program` without its example inputs, and without the paths of the code it came from.
+
+    So equal programs give equal files, and no file tells where somebody's sources lie. The names
+    of the modules that an operator belongs to stay.
+    """
+    import torch
+
+    for module in program.graph_module.modules():
+        if isinstance(module, torch.fx.GraphModule):
+            for node in module.graph.nodes:
+                for note in ("stack_trace", "from_node"):
+                    node.meta.pop(note, None)
+    program.example_inputs = None
+    with quiet():
+        torch.export.save(program, path)
+
+
+def load(path: Path) -> torch.export.ExportedProgram:
+    """Read a program; raises InputError for one that would have to be unpickled.
+
+    torch 2.13's `torch.export.load` reads graphs as JSON and tensors as plain bytes, but unpickles
+    without restriction whatever an archive declares as pickled, and example inputs that it cannot
+    read otherwise. `save` writes neither, so an archive that holds any was made elsewhere.
+    """
+    import torch
+
+    # Registers the operators that quantise and dequantise, which a program may name.
+    importlib.import_module("torch.ao.quantization.fx._decomposed")
+    _check_plain(path)
+    try:
+        with quiet():
+            return torch.export.load(path)
+    except Exception as error:  # it raises whatever its parts raise
+        reason = (str(error).strip() or type(error).__name__).partition("\n")[0]
+        raise InputError(
+            f"`{path.name}` is no program that PyTorch {torch.__version__} reads",
+            f"at: {path}",
+            reason[:200],
+            "export it again: exporter=torch_export",
+        ) from error
+
+
+def _check_plain(path: Path) -> None:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            pickled = list(_pickled(archive))
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise InputError(
+            f"`{path.name}` is no archive of a torch program: {error}",
+            f"at: {path}",
+            "export it again: exporter=torch_export",
+        ) from error
+    if pickled:
+        raise InputError(
+            f"`{path.name}` holds pickled objects, which could run any code: {pickled[0]}",
+            f"at: {path}",
+            "use a program that Luthier made: exporter=torch_export",
+        )
+
+
+def _pickled(archive: zipfile.ZipFile) -> Iterator[str]:
+    """Yield the records of an archive that `torch.export.load` would unpickle."""
+    for entry in archive.infolist():
+        inside = entry.filename.partition("/")[2]
+        if inside.startswith("data/sample_inputs/"):
+            if entry.file_size:
+                yield inside
+        elif inside.startswith(("data/weights/", "data/constants/")):
+            # Before PyTorch 2.9 all weights were one pickle, which it still reads.
+            if inside.endswith(".pt"):
+                yield inside
+            elif inside.endswith("_config.json"):
+                declared = json.loads(archive.read(entry))["config"]
+                yield from (name for name, of in declared.items() if of["use_pickle"])
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep what PyTorch warns its developers of off the terminal: nobody here can act on it."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)
+
+
+def constant(module: torch.fx.GraphModule, node: torch.fx.Node) -> torch.Tensor:
+    """Return the weight or buffer of an opened program that the node `get_attr` gives."""
+    import torch
+
+    found: object = module
+    for part in str(node.target).split("."):
+        found = getattr(found, part)
+    assert isinstance(found, torch.Tensor)
+    return found
+
+
+def pruned(module: torch.fx.GraphModule) -> torch.fx.GraphModule:
+    """Take operators and weights that reach no output out of an opened program, in place.
+
+    An export writes down every weight that the module has, whether it is read or not.
+    """
+    module.graph.eliminate_dead_code()
+    read = {str(node.target) for node in module.graph.nodes if node.op == "get_attr"}
+    held = [*module.named_parameters(), *module.named_buffers()]
+    for name in {name for name, _ in held} - read:
+        owner, _, leaf = name.rpartition(".")
+        delattr(module.get_submodule(owner), leaf)
+    module.recompile()
+    return module
+
+
+def operators(nodes: Iterable[torch.fx.Node]) -> list[str | float]:
+    """Return the operators of `nodes` by number, most frequent first, as a fact: `conv1d 28`."""
+    counts = Counter(operator(node) for node in nodes if node.op == "call_function")
+    del counts["getitem"]
+    return [f"{name} {count}" for name, count in counts.most_common()]
+
+
+def operator(node: torch.fx.Node) -> str:
+    """Return the operator of a node without its name space and overload, such as `conv1d`."""
+    packet = getattr(node.target, "overloadpacket", None)
+    return str(getattr(packet or node.target, "__name__", node.target))
+
+
+def describe(program: torch.export.ExportedProgram) -> dict[str, Fact]:
+    """Return what a person wants to know of a program: nodes, parameters, operators, tensors."""
+    return {
+        "nodes": sum(node.op == "call_function" for node in program.graph.nodes),
+        "parameters": sum(t.numel() for t in program.state_dict.values() if t.is_floating_point()),
+        "operators": operators(program.graph.nodes),
+        "inputs": [_tensor(node) for node in _given(program)],
+    }
+
+
+def zeros(program: torch.export.ExportedProgram) -> tuple[torch.Tensor, ...]:
+    """Return zeros of the shapes and types that a program takes."""
+    import torch
+
+    values = [node.meta["val"] for node in _given(program)]
+    return tuple(torch.zeros(value.shape, dtype=value.dtype) for value in values)
+
+
+def _given(program: torch.export.ExportedProgram) -> list[torch.fx.Node]:
+    """Return the inputs that are no weights."""
+    names = set(program.graph_signature.user_inputs)
+    return [node for node in program.graph.nodes if node.name in names]
+
+
+def _tensor(node: torch.fx.Node) -> str:
+    """Return a line such as `mix float32 1×2×44100`."""
+    value = node.meta["val"]
+    kind = str(value.dtype).removeprefix("torch.")
+    return f"{node.name} {kind} {'×'.join(map(str, value.shape)) or 'scalar'}"

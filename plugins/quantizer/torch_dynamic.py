@@ -1,0 +1,75 @@
+"""Dynamic INT8 of a torch program with torchao: ranges of activations as they come."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from core import ArtifactSpec, Calibration, Library, Made, Quantizer, Work, hookimpl
+from core.torch_program import load, zeros
+from plugins.quantizer.torch_program import (
+    TORCHAO,
+    Backend,
+    Operator,
+    quantised,
+    types_for,
+    write,
+)
+
+if TYPE_CHECKING:
+    from core import Artifact, Fact
+
+
+@dataclass
+class TorchDynamicOptions:
+    """The options of dynamic quantisation by PyTorch."""
+
+    exclude: list[str] = field(default_factory=list)
+    """What stays in float: patterns of module paths, such as model.crosstransformer.* ."""
+    backend: Backend = Backend.auto
+    """Whose kernels it is for: x86 (uint8 activations, weights per channel), arm (int8, per
+    tensor), or that of this machine."""
+    reduce_range: bool = False
+    """Activations of 7 bits, for x86 processors without VNNI: there PyTorch's integer kernels
+    saturate, and the runtime simulates 8 bits in float instead."""
+
+
+class TorchDynamic(Quantizer[TorchDynamicOptions]):
+    """Quantises the linear layers of a torch program to INT8, without calibration data."""
+
+    name = "torch_dynamic"
+    accepts = frozenset({"torch_export"})
+    Options = TorchDynamicOptions
+    libraries = (Library("torch", "pip install torch"), TORCHAO)
+
+    def plan(self, spec: ArtifactSpec) -> ArtifactSpec:
+        """Map a float program to one with integer weights."""
+        return ArtifactSpec(spec.format, "dynamic")
+
+    def run(
+        self,
+        artifact: Artifact,
+        calibration: Calibration,  # ranges come with the data, at run time
+        work: Work,
+    ) -> Made:
+        """Quantise the linear layers, attention's included; raises StageError without any."""
+        options = self.options
+        work.progress(0, 2, "quantising the linear layers")
+        program = load(Path(artifact.path))
+        config = types_for(options.backend, dynamic=True, reduce_range=options.reduce_range)
+        arguments = zeros(program)
+        # The weights are looked at when their operator runs, so one window of zeros passes through.
+        module = quantised(program, config, [Operator.linear], options.exclude, [arguments])
+        work.progress(1, 2, "writing the program")
+        notes: dict[str, Fact] = {
+            "backend": options.backend.here.name,
+            "reduce_range": options.reduce_range,
+        }
+        return write(module, arguments, "dynamic", work, notes)
+
+
+@hookimpl
+def luthier_plugins() -> list[type[TorchDynamic]]:
+    """Return the plugin of this file."""
+    return [TorchDynamic]

@@ -1,0 +1,93 @@
+"""Counts what a program computes at which precision, from the written program itself."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from core.census import Census, facts_of
+from core.torch_program import describe, operator
+
+if TYPE_CHECKING:
+    import torch
+
+    from core import Fact
+
+__all__ = ["census", "facts_of_program"]
+
+QUANTISE = ("quantize_per_tensor", "quantize_per_channel", "choose_qparams")
+DEQUANTISE = ("dequantize_per_tensor", "dequantize_per_channel")
+#: What converts types or only names a shape anew: it computes nothing.
+FREE = {
+    *QUANTISE, *DEQUANTISE, "_assert_tensor_metadata", "_to_copy", "_unsafe_view", "alias",
+    "contiguous", "clone", "dropout", "expand", "flatten", "getitem", "permute", "reshape",
+    "select", "slice", "split_with_sizes", "squeeze", "t", "to", "transpose", "unflatten",
+    "unsqueeze", "view",
+}  # fmt: skip
+TYPES = {"float32": "fp32", "float16": "fp16", "bfloat16": "bf16"}
+
+
+def census(program: torch.export.ExportedProgram) -> Census:
+    """Count nodes and multiply-accumulates per precision, and the bytes that one window moves."""
+    nodes: Counter[str] = Counter()
+    macs: Counter[str] = Counter()
+    moved = sum(tensor.numel() * tensor.element_size() for tensor in program.state_dict.values())
+    for node in program.graph.nodes:
+        precision = _precision(node)
+        if precision is None:
+            continue
+        nodes[precision] += 1
+        macs[precision] += _macs(node)
+        moved += _bytes(node) * (1 + len(node.users))
+    return Census(dict(nodes), {name: count for name, count in macs.items() if count}, moved)
+
+
+def facts_of_program(program: torch.export.ExportedProgram) -> dict[str, Fact]:
+    """Return what a program holds, with which operators are quantised and which are not."""
+    weighty = [n for n in program.graph.nodes if _precision(n) and _macs(n)]
+    inside = [n for n in weighty if _precision(n) == "w8a8"]
+    return {
+        **describe(program),
+        **facts_of(census(program)),
+        "quantised_nodes": len(inside),
+        "float_nodes": len(weighty) - len(inside),
+    }
+
+
+def _precision(node: torch.fx.Node) -> str | None:
+    """Return what a node computes in: `w8a8` between quantised inputs, else the type it gives."""
+    value: Any = node.meta.get("val")
+    if node.op != "call_function" or operator(node) in FREE or not hasattr(value, "dtype"):
+        return None
+    makers = [operator(parent) for parent in node.all_input_nodes[:2]]
+    if len(makers) > 1 and all(maker in DEQUANTISE for maker in makers):
+        return "w8a8"
+    return TYPES.get(str(value.dtype).removeprefix("torch."))
+
+
+def _macs(node: torch.fx.Node) -> int:
+    """Return the multiply-accumulates of a node for one window; 0 for what is no product."""
+    name = operator(node)
+    if name not in ("linear", "matmul", "bmm", "scaled_dot_product_attention") and not (
+        name.startswith("conv")
+    ):
+        return 0
+    first, second = (_shape(parent) for parent in node.all_input_nodes[:2])
+    out = math.prod(_shape(node))
+    if name == "scaled_dot_product_attention":
+        return 2 * math.prod(first) * second[-2]  # queries with keys, then weights with values
+    if name in ("matmul", "bmm"):
+        return out * first[-1]
+    if name.startswith("conv_transpose"):
+        return math.prod(first) * math.prod(second[1:])
+    return out * math.prod(second[1:])
+
+
+def _shape(node: torch.fx.Node) -> tuple[int, ...]:
+    return tuple(int(length) for length in node.meta["val"].shape)
+
+
+def _bytes(node: torch.fx.Node) -> int:
+    value = node.meta["val"]
+    return int(value.numel() * value.element_size())

@@ -1,0 +1,95 @@
+"""Static INT8 of a torch program with PyTorch's own library, torchao."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from core import ArtifactSpec, Calibration, Library, Made, Quantizer, Work, hookimpl
+from core.torch_program import load, zeros
+from plugins.quantizer.torch_program import (
+    TORCHAO,
+    Backend,
+    Operator,
+    quantised,
+    types_for,
+    windows,
+    write,
+)
+
+if TYPE_CHECKING:
+    from core import Artifact, Fact
+
+
+@dataclass
+class TorchStaticOptions:
+    """The options of static quantisation by PyTorch."""
+
+    operators: list[Operator] = field(default_factory=lambda: list(Operator))
+    """What is quantised: conv1d, conv2d, linear."""
+    exclude: list[str] = field(default_factory=list)
+    """What stays in float: patterns of module paths, such as model.encoder.0.* ."""
+    windows: int = 24
+    """How many windows of calibration data to look at."""
+    backend: Backend = Backend.auto
+    """Whose kernels it is for: x86 (uint8 activations, weights per channel), arm (int8, per
+    tensor), or that of this machine."""
+    reduce_range: bool = False
+    """Activations of 7 bits, for x86 processors without VNNI: there PyTorch's integer kernels
+    saturate, and the runtime simulates 8 bits in float instead."""
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for a number that cannot be."""
+        if self.windows < 1:
+            raise ValueError(f"`windows` cannot be {self.windows}; ranges need at least 1")
+        if not self.operators:
+            raise ValueError("`operators` is empty; it can be: conv1d, conv2d, linear")
+
+
+class TorchStatic(Quantizer[TorchStaticOptions]):
+    """Quantises weights and activations of a torch program to INT8, for PyTorch itself."""
+
+    name = "torch_static"
+    accepts = frozenset({"torch_export"})
+    Options = TorchStaticOptions
+    libraries = (Library("torch", "pip install torch"), TORCHAO)
+
+    @property
+    def calibration_windows(self) -> int:
+        """Return how many windows of calibration data it wants."""
+        return self.options.windows
+
+    def plan(self, spec: ArtifactSpec) -> ArtifactSpec:
+        """Map a float program to one of 8 bits."""
+        return ArtifactSpec(spec.format, "int8")
+
+    def run(self, artifact: Artifact, calibration: Calibration, work: Work) -> Made:
+        """Quantise the program; its inputs and outputs stay FP32.
+
+        Raises StageError where it has nothing to quantise, InputError for calibration data with
+        a NaN.
+        """
+        options = self.options
+        program = load(Path(artifact.path))
+        config = types_for(options.backend, dynamic=False, reduce_range=options.reduce_range)
+        module = quantised(
+            program,
+            config,
+            options.operators,
+            options.exclude,
+            windows(calibration, artifact.info, work.progress),
+        )
+        work.progress(0, 0, "writing the program")
+        notes: dict[str, Fact] = {
+            "backend": options.backend.here.name,
+            "reduce_range": options.reduce_range,
+            "calibration_windows": calibration.count,
+        }
+        return write(module, zeros(program), "int8", work, notes)
+
+
+@hookimpl
+def luthier_plugins() -> list[type[TorchStatic]]:
+    """Return the plugin of this file."""
+    return [TorchStatic]

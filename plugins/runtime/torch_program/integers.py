@@ -1,0 +1,149 @@
+"""Puts PyTorch's integer kernels (oneDNN) in the place of simulated integers, in a program.
+
+A quantised program quantises and dequantises around float operators: played as it is, it rounds
+like integers and computes in float. The kernels take the integers themselves. PyTorch's own way
+to them is its compiler; these are the same kernels, without one.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from core.torch_program import constant, operator, pruned
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["Integers", "fuse", "quantised", "why_not"]
+
+#: The processors whose kernels take uint8 activations and int8 weights.
+X86 = ("x86_64", "AMD64")
+#: Activations up to this leave room in 16 bits for the sum of two products of 8 bits.
+NARROW = 127
+CONVOLUTIONS = {"conv1d": 1, "conv2d": 2}
+
+
+@dataclass(frozen=True)
+class Integers:
+    """What a program's quantised operators run on: by operator, such as `conv1d 28`."""
+
+    kernels: list[str | float]
+    simulated: int
+    with_relu: int
+
+
+def quantised(module: torch.fx.GraphModule) -> list[torch.fx.Node]:
+    """Return the operators whose input and weights come from integers."""
+    return [
+        node
+        for node in module.graph.nodes
+        if operator(node) in (*CONVOLUTIONS, "linear")
+        and operator(node.args[0]) == "dequantize_per_tensor"
+        and operator(node.args[1]).startswith("dequantize_per_")
+    ]
+
+
+def why_not(module: torch.fx.GraphModule) -> str:
+    """Return why this machine's kernels would not compute what the program says; empty if fine.
+
+    x86 without VNNI adds two products of 8 bits in 16, where they saturate: 13 dB were left of a
+    convolution. Activations of 7 bits fit.
+    """
+    import torch
+
+    if platform.machine() not in X86:
+        return f"the kernels are used on x86 only, and this is {platform.machine()}"
+    nodes = [node for node in quantised(module) if _fits(node)]
+    if not nodes:
+        return "no operator has the types of the kernels: uint8 activations, weights per channel"
+    able = torch.cpu.get_capabilities()
+    if able.get("avx512_vnni") or able.get("avx_vnni"):
+        return ""
+    if any(_largest(node) > NARROW for node in nodes):
+        return "this processor has no VNNI, and its kernels saturate with activations of 8 bits"
+    return ""
+
+
+def fuse(module: torch.fx.GraphModule) -> Integers:
+    """Replace, in place, every quantised operator by a kernel on integers; weights are packed.
+
+    A ReLU that alone reads the operator goes into the kernel.
+    """
+    kernels: Counter[str] = Counter()
+    nodes, with_relu = quantised(module), 0
+    for node in nodes:
+        if not _fits(node):
+            continue
+        relu = next(iter(node.users)) if len(node.users) == 1 else None
+        last = relu if relu is not None and operator(relu) == "relu" else node
+        with_relu += last is not node
+        with module.graph.inserting_before(last):
+            call = _call(module, node, "none" if last is node else "relu")
+        last.replace_all_uses_with(call)
+        kernels[operator(node)] += 1
+    pruned(module)
+    named: list[str | float] = [f"{name} {count}" for name, count in kernels.most_common()]
+    return Integers(named, len(nodes) - kernels.total(), with_relu)
+
+
+def _fits(node: torch.fx.Node) -> bool:
+    """Return whether the kernels take the types: uint8 activations, int8 weights per channel."""
+    import torch
+
+    given: Any = node.args[0]
+    weight: Any = node.args[1]
+    plain = all(not isinstance(option, str) for option in node.args[3:])
+    return (
+        plain
+        and given.args[5] is torch.uint8
+        and operator(weight) == "dequantize_per_channel"
+        and weight.args[3] == 0
+        and weight.args[6] is torch.int8
+    )
+
+
+def _largest(node: torch.fx.Node) -> int:
+    """Return the largest integer that an operator's activations take."""
+    given: Any = node.args[0]
+    return int(given.args[4])
+
+
+def _call(module: torch.fx.GraphModule, node: torch.fx.Node, after: str) -> Any:
+    """Insert the kernel in the place of `node`, with `after` applied to its result."""
+    import torch
+
+    onednn = torch.ops.onednn
+    given: Any = node.args[0]
+    weights: Any = node.args[1]
+    integers, scale, zero = given.args[:3]
+    # A dynamic scale is known when the window comes; packing does not depend on it.
+    dynamic = isinstance(scale, torch.fx.Node)
+    values, scales = constant(module, weights.args[0]), constant(module, weights.args[1])
+    shape = list(integers.meta["val"].shape)
+    bias = node.args[2] if len(node.args) > 2 else None  # noqa: PLR2004  # input, weight, bias
+    if operator(node) == "linear":
+        packed = onednn.qlinear_prepack(values, shape)
+        geometry: tuple[Any, ...] = ()
+        kernel = onednn.qlinear_pointwise
+    else:
+        geometry = _geometry(node)
+        fixed = (1.0, 0) if dynamic else (scale, zero)
+        packed = onednn.qconv_prepack(values, scales, *fixed, *geometry, shape)
+        kernel = onednn.qconv_pointwise
+    module.register_buffer(f"packed_{node.name}", packed, persistent=False)
+    store = module.graph.get_attr(f"packed_{node.name}")
+    output: tuple[Any, ...] = (1.0, 0, torch.float32, after, [], "")
+    constants = (store, *weights.args[1:3], bias)
+    arguments = (integers, scale, zero, *constants, *geometry, *output)
+    return module.graph.call_function(kernel.tensor if dynamic else kernel.default, arguments)
+
+
+def _geometry(node: torch.fx.Node) -> tuple[list[int], list[int], list[int], int]:
+    """Return stride, padding, dilation and groups of a convolution, with their defaults."""
+    axes = CONVOLUTIONS[operator(node)]
+    given: Any = [*node.args[3:], *([1], [0], [1], 1)[len(node.args[3:]) :]]
+    stride, padding, dilation = ([*v] * axes if len(v) == 1 else [*v] for v in given[:3])
+    return stride, padding, dilation, given[3]

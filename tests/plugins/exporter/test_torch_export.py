@@ -1,0 +1,142 @@
+"""The exporter `torch_export`: what it writes, folds, proves and refuses."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from core import ModelInfo, Signature, StageError, TensorSpec, TorchModel
+from core.conformance import ExporterSuite
+from plugins.exporter.torch_export import TorchExport
+from tests.plugins.networks import (
+    feeds,
+    hybrid,
+    normed,
+    outputs,
+    played_by_torch,
+    program,
+    separator,
+    work_in,
+)
+
+
+class TestConformance(ExporterSuite):
+    """The exporter keeps what every exporter must."""
+
+    plugin = TorchExport
+
+
+def test_program_computes_what_the_module_does(tmp_path: Path) -> None:
+    """On inputs that the export never saw, by the names of the signature."""
+    model = hybrid()
+    made = program(model, tmp_path / "export")
+    given = feeds(model, seed=5)
+    actual, expected = played_by_torch(made, given), outputs(model, given)
+    assert list(actual) == ["time_out", "spec_out"]
+    for name in expected:
+        np.testing.assert_allclose(actual[name], expected[name], atol=1e-5)
+    assert made.facts["verify_snr_db"] > 100
+    assert made.facts["inputs"] == ["mix float32 1×2×512", "mag float32 1×4×6×5"]
+
+
+def test_batch_norms_are_folded_into_convolutions(tmp_path: Path) -> None:
+    """The same result, from fewer operators: of both shapes, and behind a transposed one."""
+    model, given = normed(), feeds(normed(), seed=5)
+    plain = program(model, tmp_path / "plain", fold_batch_norms=False)
+    folded = program(model, tmp_path / "folded")
+    assert "batch_norm 3" in plain.facts["operators"]
+    assert folded.facts["folded_batch_norms"] == 3
+    assert folded.number("nodes") == plain.number("nodes") - 3
+    np.testing.assert_allclose(
+        played_by_torch(folded, given)["stems"], outputs(model, given)["stems"], atol=1e-4
+    )
+    # A scale and a shift in place of nothing, but no statistics any more.
+    assert folded.number("parameters") < plain.number("parameters")
+
+
+class Shared(nn.Module):
+    """Reads a convolution twice, once past the batch norm."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.norm = nn.Conv1d(2, 4, 1), nn.BatchNorm1d(4)
+
+    def forward(self, mix: torch.Tensor) -> torch.Tensor:
+        """Add both."""
+        hidden = self.conv(mix)
+        return (self.norm(hidden) + hidden).view(1, 2, 2, -1)
+
+
+class Grouped(nn.Module):
+    """A transposed convolution in groups before a batch norm."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.norm = nn.ConvTranspose1d(2, 4, 1, groups=2), nn.BatchNorm1d(4)
+        nn.init.normal_(self.norm.weight)
+
+    def forward(self, mix: torch.Tensor) -> torch.Tensor:
+        """Separate."""
+        return self.norm(self.conv(mix)).view(1, 2, 2, -1)
+
+
+def _opened(core: nn.Module, *names: str) -> TorchModel:
+    spec = TensorSpec("mix", ("channel", "time"), (2, "time"))
+    info = ModelInfo(Signature((spec,), ()), ("mix",), names)
+    return TorchModel(info, core.eval(), separator().reference)
+
+
+@pytest.mark.parametrize("core", [Shared, Grouped])
+def test_a_batch_norm_that_does_not_fold_stays(core: type[nn.Module], tmp_path: Path) -> None:
+    """Others need the convolution as it was, or its weights lie in another order."""
+    made = program(_opened(core(), "stems"), tmp_path / "export")
+    assert made.facts["folded_batch_norms"] == 0
+    assert "batch_norm 1" in made.facts["operators"]
+
+
+class Noisy(nn.Module):
+    """Adds noise of its own, which no program can repeat."""
+
+    def forward(self, mix: torch.Tensor) -> torch.Tensor:
+        """Return the input with noise."""
+        return mix + torch.rand_like(mix)
+
+
+class Branching(nn.Module):
+    """Decides by a value."""
+
+    def forward(self, mix: torch.Tensor) -> torch.Tensor:
+        """Return the input, or twice that."""
+        return mix if mix.sum() > 0 else mix * 2
+
+
+def test_a_program_that_differs_is_refused(tmp_path: Path) -> None:
+    """The message names the output, and who computed it."""
+    model = _opened(Noisy(), "out")
+    with pytest.raises(StageError, match=r"output `out` has -?\d+\.\d dB SNR") as caught:
+        program(model, tmp_path / "export")
+    assert "the program against the torch module" in str(caught.value)
+    assert program(model, tmp_path / "unproven", verify=False).format == "torch_export"
+
+
+def test_a_module_that_cannot_be_captured_ends_in_one_message(tmp_path: Path) -> None:
+    """With the way that needs no export."""
+    with pytest.raises(StageError, match="cannot export the model") as caught:
+        program(_opened(Branching(), "out"), tmp_path / "export")
+    assert any("exporter=none runtime=torch" in line for line in caught.value.lines)
+
+
+def test_a_dsp_of_another_model_is_refused(tmp_path: Path) -> None:
+    """The core's inputs come from the dsp by name."""
+    exporter = TorchExport(TorchExport.Options())
+    with pytest.raises(StageError, match="the dsp gives no `mag`"):
+        exporter.run(hybrid(), feeds(separator()), work_in(tmp_path / "export"))
+
+
+def test_a_program_serves_one_length() -> None:
+    """The plan asks for windows."""
+    assert not TorchExport(TorchExport.Options()).dynamic

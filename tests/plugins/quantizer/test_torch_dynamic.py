@@ -1,0 +1,81 @@
+"""The quantizer `torch_dynamic`: INT8 linear layers whose ranges come with the data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from core import Artifact, Calibration, StageError
+from core.conformance import QuantizerSuite
+from core.measure import snr_db
+from plugins.quantizer.torch_dynamic import TorchDynamic
+from tests.plugins.networks import (
+    artifact,
+    feeds,
+    hybrid,
+    outputs,
+    played_by_torch,
+    program,
+    separator,
+    work_in,
+)
+
+pytest.importorskip("torchao", reason="PyTorch's own quantiser is torchao")
+NONE = Calibration(0, lambda: ())
+
+
+def _quantised(source: Artifact, folder: Path, **options: object) -> Artifact:
+    made = TorchDynamic(TorchDynamic.Options(**options)).run(source, NONE, work_in(folder))
+    return artifact(made, source.info)
+
+
+class TestConformance(QuantizerSuite):
+    """The quantizer keeps what every quantizer must, on a model with a linear layer."""
+
+    plugin = TorchDynamic
+
+    def given(self, folder: Path) -> Artifact:
+        """Write a program with what it quantises, on the suite's own input."""
+        import torch
+
+        from core.conformance.converter import artifact as described
+        from core.conformance.converter import feeds as small
+        from core.torch_program import save
+
+        torch.manual_seed(0)
+        core = torch.nn.Sequential(torch.nn.Linear(16, 32), torch.nn.ReLU(), torch.nn.Linear(32, 4))
+        folder.mkdir(parents=True)
+        saved = torch.export.export(core.eval(), (torch.from_numpy(small()["x"]),))
+        save(saved, folder / "model.pt2")
+        return described(folder, folder / "model.pt2", "torch_export", "fp32")
+
+
+def test_ranges_come_with_the_data(tmp_path: Path) -> None:
+    """What is 100 times louder loses no more: nothing was calibrated."""
+    model = hybrid()
+    made = _quantised(program(model, tmp_path / "export"), tmp_path / "int8")
+    for gain in (1, 100):
+        given = {name: array * gain for name, array in feeds(model, seed=9).items()}
+        actual, expected = played_by_torch(made, given), outputs(model, given)
+        assert snr_db(expected["spec_out"], actual["spec_out"]) > 30
+
+
+def test_only_linear_layers_are_quantised(tmp_path: Path) -> None:
+    """Their weights are integers in the file, and convolutions stay as they were."""
+    made = _quantised(program(hybrid(), tmp_path / "export"), tmp_path / "int8")
+    assert made.facts["nodes_by_precision"][-1] == "w8a8 1"
+    assert made.number("quantised_nodes") == 1
+    assert made.precision == "dynamic"
+
+
+def test_it_wants_no_calibration_data() -> None:
+    """A recipe without any runs."""
+    assert TorchDynamic(TorchDynamic.Options()).calibration_windows == 0
+
+
+def test_a_model_without_linear_layers_is_refused(tmp_path: Path) -> None:
+    """In one message, which says what to do."""
+    with pytest.raises(StageError, match="no linear with weights") as caught:
+        _quantised(program(separator(), tmp_path / "export"), tmp_path / "int8")
+    assert any("quantizer=none" in line for line in caught.value.lines)

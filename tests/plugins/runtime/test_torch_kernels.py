@@ -1,0 +1,185 @@
+"""The runtime `torch` on torch programs: integer kernels, their simulation, its compiler."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from core import Artifact, Calibration, Session, StageError, TorchModel
+from core.measure import snr_db
+from plugins.quantizer.torch_program import Backend
+from plugins.runtime.torch import Kernels, TorchRuntime
+from plugins.runtime.torch_program import compiler
+from tests.plugins.networks import artifact, feeds, hybrid, normed, outputs, program, work_in
+
+pytest.importorskip("torchao", reason="integers come from torchao")
+AUTO, INT8, SIMULATED = Kernels.auto, Kernels.int8, Kernels.simulated
+CAN_COMPILE = bool(compiler())
+
+
+def _no_model() -> TorchModel:
+    raise AssertionError("a torch program is played without the torch module")
+
+
+def _opened(made: Artifact, folder: Path, **options: object) -> Session:
+    runtime = TorchRuntime(TorchRuntime.Options(**options))
+    return runtime.open(made, _no_model, work_in(folder))
+
+
+def _static(model: TorchModel, folder: Path, **options: object) -> Artifact:
+    """Quantise a model statically, for x86 unless told otherwise."""
+    from plugins.quantizer.torch_static import TorchStatic
+
+    source = program(model, folder / "export")
+    quantizer = TorchStatic(TorchStatic.Options(**{"backend": Backend.x86, **options}))
+    calibration = Calibration(2, lambda: (feeds(model, seed=seed) for seed in range(2)))
+    return artifact(quantizer.run(source, calibration, work_in(folder / "quantised")), model.info)
+
+
+def _dynamic(model: TorchModel, folder: Path) -> Artifact:
+    from plugins.quantizer.torch_dynamic import TorchDynamic
+
+    source = program(model, folder / "export")
+    quantizer = TorchDynamic(TorchDynamic.Options(backend=Backend.x86, reduce_range=True))
+    made = quantizer.run(source, Calibration(0, lambda: ()), work_in(folder / "quantised"))
+    return artifact(made, model.info)
+
+
+x86 = pytest.mark.skipif(
+    not torch.cpu.get_capabilities().get("avx2"), reason="PyTorch's integer kernels are x86's"
+)
+
+
+@x86
+def test_kernels_compute_what_the_program_says(tmp_path: Path) -> None:
+    """Every quantised operator, ReLUs inside, and no worse than rounding differs."""
+    model = normed()
+    made = _static(model, tmp_path, reduce_range=True)
+    given = feeds(model, seed=9)
+    with _opened(made, tmp_path / "simulated", kernels=SIMULATED) as session:
+        simulated = session.run(given)["stems"]
+        assert session.facts["int8_kernels"] == []
+        assert session.facts["int8_simulated"] == 3
+        assert "INT8 simulated in floats" in session.device
+    with _opened(made, tmp_path / "int8", kernels=INT8) as session:
+        actual = session.run(given)["stems"]
+        assert session.facts["int8_kernels"] == ["conv1d 1", "conv2d 1", "linear 1"]
+        assert session.facts["int8_simulated"] == 0
+        assert session.facts["int8_kernels_with_relu"] == 2
+        assert session.device.endswith(", INT8 kernels)")
+    assert snr_db(simulated, actual) > 60
+    assert 25 < snr_db(outputs(model, given)["stems"], actual) < 60
+
+
+@x86
+def test_kernels_take_ranges_that_come_with_the_data(tmp_path: Path) -> None:
+    """A dynamic program runs on the same kernels."""
+    model = hybrid()
+    made = _dynamic(model, tmp_path)
+    given = feeds(model, seed=9)
+    with _opened(made, tmp_path / "simulated", kernels=SIMULATED) as session:
+        simulated = session.run(given)["spec_out"]
+    with _opened(made, tmp_path / "int8", kernels=INT8) as session:
+        assert session.facts["int8_kernels"] == ["linear 1"]
+        assert snr_db(simulated, session.run(given)["spec_out"]) > 60
+
+
+@x86
+@pytest.mark.parametrize("able", [True, False])
+def test_kernels_that_saturate_are_left_alone(
+    able: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """x86 without VNNI adds two products in 16 bits; with it, 8-bit activations are exact."""
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_vnni": able})
+    made = _static(normed(), tmp_path)
+    with _opened(made, tmp_path / "auto") as session:
+        assert bool(session.facts["int8_kernels"]) is able
+        reason = session.facts.get("int8_simulated_because", "VNNI")
+        assert "VNNI" in str(reason)
+    if not able:
+        with pytest.raises(StageError, match="has no VNNI") as caught:
+            _opened(made, tmp_path / "int8", kernels=INT8)
+        assert "quantizer.reduce_range=true" in str(caught.value)
+
+
+def test_a_program_for_another_back_end_is_simulated(tmp_path: Path) -> None:
+    """And says why, or is refused where the kernels were asked for."""
+    made = _static(hybrid(), tmp_path, backend=Backend.arm)
+    with _opened(made, tmp_path / "auto") as session:
+        assert session.facts["int8_kernels"] == []
+        assert session.facts["int8_simulated"] == 3
+    with pytest.raises(StageError, match="kernels would not compute this program"):
+        _opened(made, tmp_path / "int8", kernels=INT8)
+
+
+def test_a_window_of_another_length_ends_in_one_message(tmp_path: Path) -> None:
+    """The program was made for one."""
+    model = hybrid()
+    made = program(model, tmp_path / "export")
+    given = {**feeds(model), "mix": np.zeros((1, 2, 100), np.float32)}
+    with (
+        _opened(made, tmp_path / "work") as session,
+        pytest.raises(StageError, match="other windows than it is given: `mix`") as caught,
+    ):
+        session.run(given)
+    assert "it takes: 1×2×512" in caught.value.lines
+
+
+def test_kernels_and_the_compiler_exclude_each_other() -> None:
+    """The config error comes before any work."""
+    with pytest.raises(ValueError, match="`kernels` cannot be int8 with `compile`"):
+        TorchRuntime.Options(compile=True, kernels=INT8)
+
+
+@pytest.mark.skipif(not CAN_COMPILE, reason="there is no C++ compiler")
+def test_a_compiled_program_computes_the_same(tmp_path: Path) -> None:
+    """And says that it was compiled, and that its integers are simulated."""
+    model = hybrid()
+    made = _dynamic(model, tmp_path)
+    given = feeds(model, seed=9)
+    with _opened(made, tmp_path / "eager", kernels=SIMULATED) as session:
+        expected = session.run(given)
+    with _opened(made, tmp_path / "compiled", compile=True) as session:
+        assert session.device.endswith(", INT8 simulated in floats, compiled)")
+        actual = session.run(given)
+    for name in expected:
+        assert snr_db(expected[name], actual[name]) > 60
+
+
+def test_a_missing_compiler_ends_in_one_message(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With what to install, and the way without."""
+    monkeypatch.setattr("plugins.runtime.torch_program.compiling.compiler", lambda: "")
+    made = program(hybrid(), tmp_path / "export")
+    with pytest.raises(StageError, match="this machine has none") as caught:
+        _opened(made, tmp_path / "work", compile=True)
+    assert "or play without: runtime.compile=false" in caught.value.lines
+
+
+def test_doctor_says_whether_it_compiles(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Either way, in a few words."""
+    (found,) = TorchRuntime.findings()
+    assert ("compiles with" in found.text) is CAN_COMPILE
+    monkeypatch.setattr("plugins.runtime.torch_program.compiler", lambda: "")
+    (found,) = TorchRuntime.findings()
+    assert found.text == "cannot compile: there is no C++ compiler"
+
+
+def test_the_bundle_says_how_to_load_a_program(tmp_path: Path) -> None:
+    """The lines run as they stand, on a program that quantises."""
+    import json
+
+    model = hybrid()
+    made = _dynamic(model, tmp_path)
+    about = {"model": {"file": made.path, "format": "torch_export"}, "core": {}}
+    (tmp_path / "metadata.json").write_text(json.dumps(about))
+    lines = TorchRuntime(TorchRuntime.Options()).ships(model.info).lines["python"]
+    lines = lines.replace('"metadata.json"', repr(str(tmp_path / "metadata.json")))
+    given = feeds(model)
+    names = {"inputs": [torch.from_numpy(given[name]) for name in model.info.core_inputs]}
+    exec(lines, names)  # noqa: S102  # the very lines of the README
+    assert [tuple(t.shape) for t in names["outputs"]] == [(1, 4, 512), (1, 30, 8)]
