@@ -236,9 +236,7 @@ def test_a_graph_that_overflows_is_refused(tmp_path: Path) -> None:
     ]
     source = _graph(nodes, TensorProto.FLOAT, tmp_path / "export", info)
     window = {"x": np.full((1, 4), 1000, np.float32)}
-    with pytest.raises(
-        StageError, match="calibration data, first in the tensor `huge`"
-    ):
+    with pytest.raises(StageError, match="calibration data, first in the tensor `huge`"):
         Qdq(Qdq.Options()).run(source, Calibration(1, lambda: [window]), work_in(tmp_path / "qdq"))
 
 
