@@ -138,6 +138,6 @@ MOVING: Mapping[str, Callable[[Attributes, Inputs], tuple[Tensor, ...]]] = {
     "Shape": _shape,
     "ConstantOfShape": _constant_of_shape,
     "Tile": lambda _, inputs: (inputs[0].repeat(numbers(inputs[1]) or []),),
-    "Where": lambda _, inputs: (torch.where(*inputs),),
+    "Where": lambda _, inputs: (torch.where(inputs[0], inputs[1], inputs[2]),),
     "Identity": lambda _, inputs: (inputs[0],),
 }
