@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: demo test lint docs bench-qualcomm lock clean
+.PHONY: demo test lint docs bench-calibration bench-qualcomm bench-precision lock clean
 
 # The environment is made once for each state of the lock file.
 .venv/installed: requirements.lock pyproject.toml
@@ -32,6 +32,15 @@ docs: .venv/installed
 bench-qualcomm: .venv/installed
 	$(BIN)/python -m tools.bench_qualcomm
 	$(BIN)/python -m tools.docs
+
+# Half an hour and more: size, quality and speed of every precision, and what calibrating costs.
+bench-precision: .venv/installed
+	$(BIN)/python -m tools.bench_precision
+	$(BIN)/python -m tools.docs
+
+# Ten minutes: calibrating the full-size HTDemucs, and ONNX Runtime's own loop over the same windows.
+bench-calibration: .venv/installed
+	$(BIN)/python -m tools.bench_calibration
 
 # Pins the newest versions that pyproject.toml allows; torch is held at the version it is tested with.
 lock:

@@ -11,6 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from core import kinds, options
 from core.config import PLURAL, SLOTS, Measure, Mode, Settings
+from core.contract import Limit, limits_of
 from core.errors import ConfigError, did_you_mean
 from core.registry import Registry
 from core.values import Target
@@ -27,6 +28,7 @@ class Assembly:
     target: Target
     precision: str
     measure: Measure
+    contract: tuple[Limit, ...]
     model: kinds.Model[Any]
     dataset: kinds.Dataset[Any]
     calibration: kinds.Dataset[Any] | None
@@ -62,6 +64,7 @@ def assemble(cfg: DictConfig, registry: Registry, recipe: str, recipes: Sequence
         target=target_of(cfg),
         precision=precision,
         measure=cast("Measure", checked(cfg, "measure")),
+        contract=limits_of(cfg.contract),
         **made,
     )
 

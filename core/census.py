@@ -16,12 +16,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from core.values import Notice
+
 if TYPE_CHECKING:
     import onnx
 
     from core.values import Fact
 
-__all__ = ["Census", "census", "facts_of", "share"]
+__all__ = ["Census", "census", "facts_of", "macs_by_node", "misnomer", "share"]
+
+FLOATS = ("fp32", "fp16", "bf16")
+HALF = 0.5
 
 #: Operators that multiply and accumulate, with the operators of integers that stand for them.
 MULTIPLYING = {
@@ -72,6 +77,15 @@ def census(path: Path) -> Census:
     return _Counting(onnx.shape_inference.infer_shapes(model)).census()
 
 
+def macs_by_node(model: onnx.ModelProto) -> dict[str, int]:
+    """Return the multiply-accumulates for one window of every node that multiplies, by its name.
+
+    The model must hold the shapes of its tensors; a length that it does not know counts as 1.
+    """
+    counting = _Counting(model)
+    return {n.name: counting.macs(n) for n in model.graph.node if n.op_type in MULTIPLYING}
+
+
 def facts_of(counted: Census) -> dict[str, Fact]:
     """Return a census as facts: `nodes_by_precision` and `macs_by_precision` hold `w8a8 96`."""
     return {
@@ -80,6 +94,18 @@ def facts_of(counted: Census) -> dict[str, Fact]:
         "macs": sum(counted.macs.values()),
         "moved_bytes": counted.moved_bytes,
     }
+
+
+def misnomer(precision: str, counted: Census) -> Notice | None:
+    """Return what a person must know of a graph that is called integer and mostly is not."""
+    total = sum(counted.macs.values())
+    if precision in FLOATS or not total:
+        return None
+    part = sum(counted.macs.get(name, 0) for name in FLOATS) / total
+    if part <= HALF:
+        return None
+    text = f"called {precision}, but mostly float: {part:.0%} of its multiply-accumulates are"
+    return Notice("warning", f"{text} in floating point")
 
 
 def share(lines: Sequence[str | float], precisions: Sequence[str]) -> float:
@@ -120,7 +146,7 @@ class _Counting:
             precision = self._precision(node)
             nodes[precision] += 1
             if node.op_type in MULTIPLYING:
-                macs[precision] += self._macs(node)
+                macs[precision] += self.macs(node)
             moved += sum(self._bytes(name) for name in (*node.input, *node.output) if name)
         return Census(dict(nodes), dict(macs), moved)
 
@@ -207,7 +233,7 @@ class _Counting:
             name = node.input[0]
         return tuple(self.constants[name].dims)
 
-    def _macs(self, node: onnx.NodeProto) -> int:
+    def macs(self, node: onnx.NodeProto) -> int:
         """Return the multiply-accumulates of a node for one window; unknown lengths count as 1."""
         kind = MULTIPLYING[node.op_type]
         at = 3 if kind.startswith("QLinear") else 1  # scale and zero point lie between
@@ -215,10 +241,10 @@ class _Counting:
         taken = self._shape(node.input[0])
         weight = self._shape(node.input[at])
         if kind.endswith("MatMul"):
-            return given * (taken[-1] if taken else 1)
+            return given * ((taken[-1] or 1) if taken else 1)
         if kind == "Gemm":
             transposed = any(a.name == "transA" and a.i for a in node.attribute)
-            return given * (taken[0 if transposed else -1] if taken else 1)
+            return given * ((taken[0 if transposed else -1] or 1) if taken else 1)
         if kind == "ConvTranspose":
             return math.prod(d or 1 for d in taken) * math.prod(weight[1:])
         return given * math.prod(weight[1:])  # (out, in / groups, kernel…)

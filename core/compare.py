@@ -1,8 +1,13 @@
-"""The steps that say what every stage cost: a few windows against FP32 PyTorch, stage by stage."""
+"""The steps that say what every stage cost: a few windows against FP32 PyTorch, stage by stage.
+
+On demand (`measure.worst_tensors`) one more looks inside the quantised graph: core/worst.py.
+"""
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,23 +18,31 @@ from core.measure import compare
 from core.play import load, run_group, save, spread
 from core.steps import Bench, Inputs, Step
 from core.values import Artifact, Fact, Signature
+from core.worst import worst
 
 if TYPE_CHECKING:
     from core.values import Tensors
 
-__all__ = ["comparison"]
+__all__ = ["comparison", "sampled"]
 
 
 def comparison(bench: Bench, steps: list[Step]) -> list[Step]:
-    """Return `sample`, one `budget.<stage>` per artifact that plays here, and `probe`."""
+    """Return `sample`, a `budget.<stage>` per artifact that plays here, and what looks closer.
+
+    That is `worst` on demand, `census` for a graph that is played, and `probe` for one that is not.
+    """
     assembly = bench.assembly
     extra = [_sample(bench)]
     for step in steps:
         runtime = _runtime_for(bench, step)
         if runtime is not None:
             extra.append(_budget(bench, step, runtime))
+            if step.name == "quantizer" and assembly.measure.worst_tensors:
+                extra += _worst(bench, step, runtime)
+    played = convert.source(bench, steps)
+    extra += [_census(step) for step in steps if step.name == played and _is_graph(step)]
     if not assembly.runtime.plays:
-        extra.append(_probe(bench, convert.final(steps), convert.source(bench, steps)))
+        extra.append(_probe(bench, convert.final(steps), played))
     return extra
 
 
@@ -83,7 +96,7 @@ def _sample(bench: Bench) -> Step:
     )
 
 
-def _windows(sample: Artifact) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+def sampled(sample: Artifact) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Return the inputs and reference outputs of every sampled window."""
     tensors = load(Path(sample.path))
     inputs: list[dict[str, Any]] = []
@@ -99,7 +112,7 @@ def _budget(bench: Bench, step: Step, runtime: Runtime[Any]) -> Step:
     def run(inputs: Inputs, work: Work) -> Made:
         model, artifact = inputs["model"], inputs[step.name]
         signature, transform = model.info.signature, bench.transform(model)
-        pieces, reference = _windows(inputs["sample"])
+        pieces, reference = sampled(inputs["sample"])
         estimates: list[Tensors] = []
         seconds: list[float] = []
         with runtime.open(artifact, lambda: bench.open(model), work) as session:
@@ -126,6 +139,73 @@ def _budget(bench: Bench, step: Step, runtime: Runtime[Any]) -> Step:
     )
 
 
+def _worst(bench: Bench, step: Step, runtime: Runtime[Any]) -> list[Step]:
+    """Return the step that compares inner tensors, where both graphs are ONNX."""
+    assembly, before = bench.assembly, step.inputs[0]
+    formats = {spec.format for spec in (step.takes, step.gives) if spec is not None}
+    if formats != {"onnx"}:
+        return []
+    count = assembly.measure.worst_tensors
+
+    def run(inputs: Inputs, work: Work) -> Made:
+        model = inputs["model"]
+        transform = bench.transform(model)
+        feeds = [transform.forward(piece)[0] for piece in sampled(inputs["sample"])[0]]
+        with tempfile.TemporaryDirectory(dir=work.folder) as scratch:
+            found = worst(
+                inputs[before],
+                inputs[step.name],
+                feeds,
+                lambda artifact: runtime.open(artifact, lambda: bench.open(model), work),
+                count,
+                Path(scratch),
+                work.progress,
+            )
+        lines = [f"{lost.tensor}|{lost.operator}|{lost.snr_db:.2f}" for lost in found]
+        return _noted(work, {"worst_tensors": [*lines], "windows": len(feeds)})
+
+    return [
+        Step(
+            "worst",
+            "look for the tensors that lost most",
+            f"runtime `{runtime.name}`",
+            _names(before, step.name, "sample", "model"),
+            {
+                **bench.depends_on_runtime(runtime),
+                "count": count,
+                "source": material.source_digest(worst.__module__),
+                "dsp": bench.depends_on_windows["dsp"],
+            },
+            run,
+        )
+    ]
+
+
+def _is_graph(step: Step) -> bool:
+    return step.gives is not None and step.gives.format == "onnx"
+
+
+def _census(of: Step) -> Step:
+    """Return the step that counts what the graph of `of` computes at which precision."""
+    from core.census import census, facts_of, misnomer
+
+    def run(inputs: Inputs, work: Work) -> Made:
+        artifact = inputs[of.name]
+        counted = census(Path(artifact.path))
+        made = _noted(work, facts_of(counted))
+        notice = misnomer(artifact.precision, counted)
+        return replace(made, notices=(notice,)) if notice else made
+
+    return Step(
+        "census",
+        "count what computes at which precision",
+        "core",
+        (of.name,),
+        {"source": material.source_digest(census.__module__)},
+        run,
+    )
+
+
 def _probe(bench: Bench, compiled: str, source: str) -> Step:
     assembly = bench.assembly
     runtime, host = assembly.runtime, assembly.host
@@ -134,7 +214,7 @@ def _probe(bench: Bench, compiled: str, source: str) -> Step:
     def run(inputs: Inputs, work: Work) -> Made:
         model = inputs["model"]
         signature, transform = model.info.signature, bench.transform(model)
-        pieces, reference = _windows(inputs["sample"])
+        pieces, reference = sampled(inputs["sample"])
         count = min(assembly.measure.probe_windows, len(pieces))
         pairs = [transform.forward(piece) for piece in pieces[:count]]
         feeds = [pair[0] for pair in pairs]

@@ -10,7 +10,7 @@ from hydra.core.plugins import Plugins
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import OmegaConf
 
-from core import options
+from core import contract, options
 from core.config import PLURAL, Settings
 from core.recipes import Recipe
 from core.registry import Registry
@@ -26,6 +26,7 @@ def register(registry: Registry, recipes: Mapping[str, Recipe]) -> None:
     # A frozen dataclass makes its node read-only, and then no preset could fill it in.
     for node in (settings.target, target):
         OmegaConf.set_readonly(node, None)
+    settings.contract = OmegaConf.structured(contract.schema(registry))
     store.store(name="settings", node=settings, provider="luthier")
     store.store(group="target", name="schema", node=target, provider="luthier")
     for entry in registry:

@@ -58,9 +58,13 @@ class Measure:
     """Windows per item on which every stage is compared with FP32 PyTorch."""
     probe_windows: int = 2
     """Windows to run on a device that is too slow for whole inputs (an emulator, a queue)."""
+    worst_tensors: int = 0
+    """How many of the tensors that lost most inside the quantised graph to name; 0 for none."""
 
     def __post_init__(self) -> None:
         """Refuse to compare on nothing."""
+        if self.worst_tensors < 0:
+            raise ValueError(f"`worst_tensors` is {self.worst_tensors}; give 0 or more")
         for name in ("budget_windows", "probe_windows"):
             if getattr(self, name) < 1:
                 raise ValueError(f"`{name}` is {getattr(self, name)}; give 1 or more")
@@ -105,6 +109,9 @@ class Settings:
     store: str | None = None
     measure: Measure = field(default_factory=Measure)
     fit: Fit = field(default_factory=Fit)
+    contract: Any = field(default_factory=dict)
+    ladder: list[str] = field(default_factory=list)
+    auto: bool = False
     precision: Any = field(default_factory=dict)
     target: Target = field(default_factory=Target)
     model: Any = None

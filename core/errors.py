@@ -8,7 +8,8 @@
     ├── InputError               exit 1   audio, images or checkpoints that cannot be read
     ├── StageError               exit 1   a stage that failed while it ran
     │   └── DoesNotFitError      exit 1   a graph that a device, or a limit, has no room for
-    └── StoreError               exit 1   the store or the run folder cannot be written
+    ├── StoreError               exit 1   the store or the run folder cannot be written
+    └── ContractError            exit 3   a run that ended well, but not as its recipe demands
 
 Messages follow one shape: a first line in lower case with names in backticks, then indented
 lines that say where it happened, what is possible and what to do next.
@@ -21,6 +22,7 @@ from collections.abc import Iterable
 
 __all__ = [
     "ConfigError",
+    "ContractError",
     "DoesNotFitError",
     "InputError",
     "LuthierError",
@@ -95,6 +97,12 @@ class DoesNotFitError(StageError):
 
 class StoreError(LuthierError):
     """The store or the run folder cannot be read or written."""
+
+
+class ContractError(LuthierError):
+    """A result that does not hold what the recipe's contract demands; nothing of it is shipped."""
+
+    exit_code = 3
 
 
 def did_you_mean(wrong: str, known: Iterable[str]) -> str:

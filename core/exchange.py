@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from core.values import Artifact, Fact, Item, ModelInfo, Notice
 
@@ -85,7 +85,9 @@ class Made:
     """What a stage made: the main file inside its work folder, and what it is.
 
     `keep=False` says that the result stands for something else (a fallback, say), so that the
-    store must not answer with it next time.
+    store must not answer with it next time. `settled` are options of the stage that it chose a
+    value for: they go into the lock file, so that a run of it need not choose again. An option may
+    be any JSON value, hence Any.
     """
 
     path: Path
@@ -95,6 +97,7 @@ class Made:
     notices: tuple[Notice, ...] = ()
     model: ModelInfo | None = None
     keep: bool = True
+    settled: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

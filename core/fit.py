@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from core import contract
 from core.assembly import Assembly
 from core.config import SLOTS
 from core.errors import MisfitError
@@ -47,11 +48,12 @@ def chain(assembly: Assembly) -> Iterator[Link]:
 def check(assembly: Assembly, registry: Registry) -> None:
     """Raise MisfitError for the first two stages that do not fit."""
     spec = assembly.model.plan()
+    _check_target(assembly)
     _check_formats(assembly, registry)
     _check_model(assembly, spec, registry)
-    _check_target(assembly)
     _check_windows(assembly, registry)
     _check_calibration(assembly)
+    contract.check(assembly, registry)
 
 
 def _check_formats(assembly: Assembly, registry: Registry) -> None:
@@ -173,6 +175,8 @@ def _check_calibration(assembly: Assembly) -> None:
     if quantizer is None or quantizer.passes or quantizer.calibration_windows == 0:
         return
     if assembly.calibration is None:
+        if not quantizer.calibration_needed:
+            return
         raise MisfitError(
             f"quantizer `{quantizer.name}` calibrates, but the recipe names no calibration data",
             _where(assembly),

@@ -8,8 +8,9 @@ outputs/<recipe>/<time>/
 
 from __future__ import annotations
 
+import copy
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -83,8 +84,15 @@ def _unwritable(error: OSError, parent: Path) -> StoreError:
     )
 
 
-def lock(config: dict[str, Any], model: Artifact, versions: dict[str, str]) -> str:
-    """Return a recipe in YAML that holds every option, with the hashes and versions as comments."""
+def lock(
+    config: Mapping[str, Any], artifacts: Mapping[str, Artifact], versions: Mapping[str, str]
+) -> str:
+    """Return a recipe in YAML that holds every option, with the hashes and versions as comments.
+
+    `artifacts` are those of the run, by the name of their step. Options that a stage settled
+    replace those of the config.
+    """
+    config = _settled(config, artifacts)
     recipe: dict[str, Any] = {"title": config.get("title", "")}
     for key in ("target", "precision"):
         if (config.get(key) or {}).get("name"):
@@ -101,8 +109,19 @@ def lock(config: dict[str, Any], model: Artifact, versions: dict[str, str]) -> s
     recipe["measure"] = config.get("measure")
     head = [
         "# Reproduces this run: python -m core recipe=recipe.lock.yaml",
-        f"# weights sha256: {model.sha256}",
+        f"# weights sha256: {artifacts['model'].sha256}",
         *(f"# {name} {version}" for name, version in versions.items()),
     ]
     body: str = yaml.safe_dump(recipe, sort_keys=False, allow_unicode=True)
     return "\n".join([*head, body])
+
+
+def _settled(config: Mapping[str, Any], artifacts: Mapping[str, Artifact]) -> dict[str, Any]:
+    """Return a copy of `config` with the options that stages settled: `slot` or `slot.plugin`."""
+    merged = copy.deepcopy(dict(config))
+    for step, artifact in artifacts.items():
+        node = merged
+        for key in step.split(".") if artifact.settled else ():
+            node = node[key]
+        node.update(artifact.settled)
+    return merged

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
@@ -12,19 +12,21 @@ import pluggy
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from core import folder, verdict
+from core import contract, folder, rungs, verdict
 from core.arguments import command
-from core.assembly import assemble
+from core.budget import budget_of
 from core.bundle import write_bundle
+from core.choice import Choice, Trial, Tried, best_of, first_that_holds
 from core.config import Mode
 from core.doctor import machine, versions
-from core.errors import DoesNotFitError, PluginError
+from core.errors import ContractError, DoesNotFitError, PluginError
 from core.exchange import Saved
-from core.plan import Plan, make_plan
+from core.plan import Plan
 from core.recipes import Recipe
-from core.record import BudgetLine, RunRecord
+from core.record import RunRecord
 from core.registry import Registry
 from core.run import Outcome, execute
+from core.rungs import Candidate
 from core.store import Store, open_store
 from core.values import Artifact, Notice
 from core.whole import place_saved, read_metrics
@@ -33,56 +35,120 @@ __all__ = ["run"]
 
 
 def run(cfg: DictConfig, registry: Registry, recipe: str, recipes: Mapping[str, Recipe]) -> None:
-    """Plan the job and, unless `mode=plan`, execute it."""
-    assembly = assemble(cfg, registry, recipe, list(recipes))
+    """Plan the job and, unless `mode=plan`, execute it: once, or at several precisions."""
     store = open_store(cfg.store)
-    plan = make_plan(assembly, registry, store)
+    found = rungs.candidates(cfg, registry, recipe, recipes, store)
     if cfg.mode is Mode.plan:
         from core.show_plan import show
 
-        show(plan)
+        for candidate in found:
+            show(candidate)
         return
-    for reporter in assembly.reporter:
+    reporters = next(c.plan for c in found if c.plan is not None).assembly.reporter
+    for reporter in reporters:
         registry.manager.register(reporter, name=f"reporter:{reporter.name}")
     try:
-        _run(cfg, registry, plan, store)
-    except DoesNotFitError as error:
-        verdict.keep(store, assembly, verdict.refused(assembly, error))
-        given = HydraConfig.get().overrides.task
-        others = [word for word in given if not word.startswith(("mode=", "chunker."))]
-        search = command([*others, "mode=fit"], recipes)
-        raise verdict.advised(error, assembly, store, search) from error
+        _Job(registry, store, recipes).run(found, choose=rungs.several(cfg))
     finally:
         registry.manager.hook.luthier_run_ended()
-        for reporter in assembly.reporter:
+        for reporter in reporters:
             registry.manager.unregister(reporter)
 
 
-def _run(cfg: DictConfig, registry: Registry, plan: Plan, store: Store) -> None:
-    hook, assembly = registry.manager.hook, plan.assembly
-    started, clock = datetime.now(UTC), time.perf_counter()
-    hook.luthier_run_started(plan=plan)
-    config = cast("dict[str, Any]", OmegaConf.to_container(cfg, resolve=True, enum_to_str=True))
-    # Made before the first step, so that a place that cannot be written is found out at once.
-    with folder.new_folder(Path(cfg.output), assembly.recipe) as place:
-        outcome = execute(plan, store, hook)
+class _Job:
+    """One job: what runs, what is chosen of it, and what is left of that in the run folder."""
+
+    def __init__(self, registry: Registry, store: Store, recipes: Mapping[str, Recipe]) -> None:
+        self.registry, self.store, self.recipes = registry, store, recipes
+        self.hook = registry.manager.hook
+        self.started, self.clock = datetime.now(UTC), time.perf_counter()
+
+    def run(self, found: Sequence[Candidate], *, choose: bool) -> None:
+        """Run the candidates, and leave a run folder; raises ContractError where none holds."""
+        first = next(c for c in found if c.plan is not None)
+        assert first.plan is not None
+        # Made before the first step, so that a place that cannot be written is found out at once.
+        with folder.new_folder(Path(first.cfg.output), first.plan.assembly.recipe) as place:
+            choice = self._choice(found) if choose else Choice(self._tried(first))
+            tried = choice.tried
+            if tried is None:
+                raise ContractError("no precision could be tried", *choice.lines())
+            record, problem = self._left(place.partial, choice, tried)
+        self.hook.luthier_run_placed(folder=str(place.final))
+        if problem is not None:
+            raise PluginError(
+                f"a reporter failed: {type(problem).__name__}: {problem}",
+                f"what it did not write is missing from {place.final}; the rest is there",
+                "see the whole trace: hydra.verbose=true",
+            ) from problem
+        if contract.missed(record.contract):
+            raise _breach(choice, record, place.final)
+
+    def _tried(self, candidate: Candidate) -> Tried:
+        """Run every step of a candidate, and judge what came out."""
+        assert candidate.plan is not None
+        assembly = candidate.plan.assembly
+        self.hook.luthier_run_started(plan=candidate.plan)
+        try:
+            outcome = execute(candidate.plan, self.store, self.hook)
+        except DoesNotFitError as error:
+            verdict.keep(self.store, assembly, verdict.refused(assembly, error))
+            given = HydraConfig.get().overrides.task
+            others = [word for word in given if not word.startswith(("mode=", "chunker."))]
+            search = command([*others, "mode=fit"], self.recipes)
+            raise verdict.advised(error, assembly, self.store, search) from error
         if "runtime" in outcome.artifacts:
             compiled = verdict.compiled(assembly, outcome.artifacts["runtime"])
-            verdict.keep(store, assembly, compiled)
-        partial = place.partial
+            verdict.keep(self.store, assembly, compiled)
+        metrics = tuple(read_metrics(outcome.artifacts["evaluate"]))
+        judged = contract.judge(assembly, outcome.artifacts, metrics)
+        return Tried(candidate, candidate.plan, outcome, metrics, judged)
+
+    def _made(self, plan: Plan) -> Mapping[str, Artifact]:
+        """Make and count the artifact of a plan, without playing it."""
+        self.hook.luthier_run_started(plan=plan)
+        return execute(plan.only_made(), self.store, self.hook).artifacts
+
+    def _choice(self, found: Sequence[Candidate]) -> Choice:
+        """Try one candidate after the other, as `ladder` or `auto` asks, and choose one."""
+        if found[0].cfg.auto:
+            return best_of(found, Trial(self._tried, self._made, self.store, self.hook))
+        return first_that_holds(found, self._tried)
+
+    def _left(
+        self, partial: Path, choice: Choice, tried: Tried
+    ) -> tuple[RunRecord, Exception | None]:
+        """Write the run folder: stems, lock, report, and the bundle if the contract is held."""
+        plan, outcome = tried.plan, tried.outcome
         saved = place_saved(outcome.artifacts["save"], partial)
-        text = folder.lock(config, outcome.artifacts["model"], versions())
+        config = cast(
+            "dict[str, Any]",
+            OmegaConf.to_container(tried.candidate.cfg, resolve=True, enum_to_str=True),
+        )
+        text = folder.lock(config, outcome.artifacts, versions())
         (partial / "recipe.lock.yaml").write_text(text, encoding="utf-8")
-        write_bundle(partial / "bundle", assembly, *_shipped(plan, outcome))
-        record = _record(plan, outcome, saved, text, started, time.perf_counter() - clock)
-        problem = _report(hook, record, partial)
-    hook.luthier_run_placed(folder=str(place.final))
-    if problem is not None:
-        raise PluginError(
-            f"a reporter failed: {type(problem).__name__}: {problem}",
-            f"what it did not write is missing from {place.final}; the rest is there",
-            "see the whole trace: hydra.verbose=true",
-        ) from problem
+        if not contract.missed(tried.judged):
+            write_bundle(partial / "bundle", plan.assembly, *_shipped(plan, outcome))
+        seconds = time.perf_counter() - self.clock
+        record = _record(tried, choice, saved, text, self.started, seconds)
+        return record, _report(self.hook, record, partial)
+
+
+def _breach(choice: Choice, record: RunRecord, place: Path) -> ContractError:
+    """Return the error that says which limit broke, by how much, and which stage lost it."""
+    missed = contract.missed(record.contract)
+    if record.rungs:
+        what = "no precision holds the contract"
+        lines = choice.lines()
+    else:
+        what = f"the contract is broken: {contract.story(missed[0])}"
+        lines = [contract.story(one) for one in missed[1:]]
+    return ContractError(
+        what,
+        *lines,
+        f"nothing was shipped: {place} has the report and no bundle",
+        "ask for less (contract.<limit>=...), or try other precisions: ladder=[mixed,w8a16,fp16]",
+    )
 
 
 def _report(hook: pluggy.HookRelay, record: RunRecord, partial: Path) -> Exception | None:
@@ -104,14 +170,14 @@ def _shipped(plan: Plan, outcome: Outcome) -> tuple[Artifact, Artifact | None]:
 
 
 def _record(
-    plan: Plan,
-    outcome: Outcome,
+    tried: Tried,
+    choice: Choice,
     saved: tuple[Saved, ...],
     config: str,
     started: datetime,
     seconds: float,
 ) -> RunRecord:
-    assembly, artifacts = plan.assembly, outcome.artifacts
+    assembly, artifacts = tried.plan.assembly, tried.outcome.artifacts
     info, played, probe = artifacts["model"].info, artifacts["play"], artifacts.get("probe")
     on_target = [a.facts.get("on_target") for a in (played, probe) if a is not None]
     return RunRecord(
@@ -126,9 +192,9 @@ def _record(
         parameters=info.parameters,
         licence=info.licence,
         notices=_notices(info.notices, artifacts),
-        stages=tuple(outcome.records),
-        budget=tuple(_budget(artifacts)),
-        metrics=tuple(read_metrics(artifacts["evaluate"])),
+        stages=tuple(tried.outcome.records),
+        budget=tuple(budget_of(artifacts)),
+        metrics=tried.metrics,
         saved=saved,
         played_on=str(played.facts["device"]),
         probed_on=str(probe.facts["device"]) if probe else "",
@@ -136,6 +202,9 @@ def _record(
         config=config,
         versions=versions(),
         machine=machine(),
+        contract=tried.judged,
+        rungs=choice.rungs,
+        chosen=choice.why,
     )
 
 
@@ -143,40 +212,3 @@ def _notices(of_model: tuple[Notice, ...], artifacts: dict[str, Artifact]) -> tu
     """Return every notice once: the model's first, then those of the stages in order."""
     every = [*of_model, *(n for artifact in artifacts.values() for n in artifact.notices)]
     return tuple(dict.fromkeys(every))
-
-
-def _budget(artifacts: dict[str, Artifact]) -> list[BudgetLine]:
-    """Return the error budget: a line per stage, then the device, then the chunking."""
-    lines = [
-        _line(name.removeprefix("budget."), artifact)
-        for name, artifact in artifacts.items()
-        if name.startswith("budget.")
-    ]
-    if "probe" in artifacts:
-        lines.append(_line("probe", artifacts["probe"]))
-    window = artifacts["reference"].facts.get("train_window")
-    lines.append(
-        BudgetLine(
-            "chunk",
-            artifacts["evaluate"].number("chunk_snr_db"),
-            "CPU (PyTorch)",
-            note=f"the recipe's windows against those of the training ({window}), whole input",
-        )
-    )
-    return lines
-
-
-def _line(stage: str, artifact: Artifact) -> BudgetLine:
-    facts, seconds = artifact.facts, artifact.numbers("seconds")
-    labels = facts["labels"]
-    agreement = facts.get("agreement_db")
-    return BudgetLine(
-        stage=stage,
-        snr_db=artifact.number("snr_db"),
-        device=str(facts["device"]),
-        windows=int(artifact.number("windows")),
-        labels=tuple(map(str, labels)) if isinstance(labels, list) else (),
-        label_snr_db=tuple(artifact.numbers("label_snr_db")),
-        seconds_per_window=sum(seconds) / len(seconds) if seconds else None,
-        agreement_db=float(agreement) if isinstance(agreement, float) else None,
-    )

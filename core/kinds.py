@@ -111,10 +111,7 @@ class Model(Plugin[OptionsT]):
 
     @abstractmethod
     def identity(self) -> str:
-        """Return a text that changes when `fetch` would give other weights; no torch, no network.
-
-        The hash of a local checkpoint, say, or the name of a published one.
-        """
+        """Return what changes when `fetch` would give other weights: a hash, without torch."""
 
     @abstractmethod
     def fetch(self, work: Work) -> Made:
@@ -122,10 +119,7 @@ class Model(Plugin[OptionsT]):
 
     @abstractmethod
     def open(self, artifact: Artifact, window: Mapping[str, int]) -> TorchModel:
-        """Build the module from what `fetch` made, for windows of these lengths per axis.
-
-        An empty `window` asks for a module that takes any length.
-        """
+        """Build the module from what `fetch` made, for these lengths per axis; any if empty."""
 
 
 class Dataset(Plugin[OptionsT]):
@@ -199,10 +193,11 @@ class Graph(Converter[OptionsT]):
 
 
 class Quantizer(Converter[OptionsT]):
-    """Lowers the precision of a graph or a module."""
+    """Lowers the precision of a graph or a module; calibration data may be needed, or welcome."""
 
     kind = "quantizer"
     accepts = frozenset({"onnx"})
+    calibration_needed: ClassVar[bool] = True
 
     @property
     def calibration_windows(self) -> int:
@@ -256,7 +251,8 @@ class Runtime(Converter[OptionsT]):
     `compiles` says that `compile` makes a new artifact. `plays` says that a session is fast enough
     for whole inputs; where it is not (an emulator, a queue), the run probes a few windows with it
     and plays the whole with the recipe's `host` runtime. An empty `precisions` means any.
-    `columns` heads the facts that a table of compiled artifacts shows (`_bytes`, `_s`: units).
+    `columns` heads the facts that a table of compiled artifacts shows (`_bytes`, `_s`: units). A
+    contract reads the fact `npu_coverage` of what was compiled, 0 to 1.
     """
 
     kind = "runtime"
@@ -275,9 +271,13 @@ class Runtime(Converter[OptionsT]):
 
 
 class Evaluator(Plugin[OptionsT]):
-    """Measures the outputs of one item in the terms of its field."""
+    """Measures the outputs of one item in the terms of its field.
+
+    `limits` are what a contract may set on its metrics: `max_sdr_drop_db` on `sdr_drop`, say.
+    """
 
     kind = "evaluator"
+    limits: ClassVar[Mapping[str, str]] = {}
 
     @abstractmethod
     def evaluate(self, played: Played, signature: Signature) -> Sequence[Metric]:

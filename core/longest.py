@@ -12,7 +12,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import cast
 
-import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 from rich.console import Console
@@ -27,6 +26,7 @@ from core.plan import looked_up
 from core.recipes import Recipe
 from core.registry import Registry
 from core.run import execute
+from core.rungs import at_each_precision
 from core.steps import Bench
 from core.store import Store, open_store
 from core.values import Artifact
@@ -79,13 +79,9 @@ def run(cfg: DictConfig, registry: Registry, recipe: str, recipes: Mapping[str, 
 
 
 def _at_each_precision(cfg: DictConfig, wanted: Fit) -> list[DictConfig]:
-    """Compose the job again for every precision: its preset decides on the quantizer."""
-    task = list(HydraConfig.get().overrides.task)
     own = [cfg.precision.get("name", "fp32") if cfg.precision else "fp32"]
-    chosen = own if any(t.startswith("precision=") for t in task) else []
-    names = wanted.precisions or chosen or target_of(cfg).precisions or own
-    others = [t for t in task if not t.startswith("precision=")]
-    return [hydra.compose("config", [*others, f"precision={name}"]) for name in names]
+    names = wanted.precisions or target_of(cfg).precisions or own
+    return list(at_each_precision(cfg, names).values())
 
 
 def _check_compiles(assembly: Assembly, registry: Registry) -> None:

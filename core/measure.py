@@ -16,7 +16,7 @@ from core.values import Metric, Signature, TensorSpec
 if TYPE_CHECKING:
     from core.values import Array, Tensors
 
-__all__ = ["Peak", "Snr", "compare", "latency", "peak_memory", "snr_db"]
+__all__ = ["Peak", "Snr", "compare", "latency", "peak_memory", "snr_db", "snr_of_powers"]
 
 #: Reported where the error is zero or the signal silent: a finite number survives JSON and plots.
 LIMIT_DB = 200.0
@@ -34,6 +34,13 @@ def snr_db(reference: Array, estimate: Array) -> float:
         raise ValueError(f"shapes differ: {reference.shape} and {estimate.shape}")
     signal = float(np.sum(np.square(reference, dtype=np.float64)))
     noise = float(np.sum(np.square(reference.astype(np.float64) - estimate)))
+    return snr_of_powers(signal, noise)
+
+
+def snr_of_powers(signal: float, noise: float) -> float:
+    """Return the same for powers that were summed elsewhere, over several windows say."""
+    import numpy as np
+
     if noise == 0.0:
         return LIMIT_DB
     if not np.isfinite(noise) or signal == 0.0:

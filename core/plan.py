@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from core.assembly import Assembly
 from core.fit import check
@@ -37,6 +37,16 @@ class Plan:
     assembly: Assembly
     bench: Bench
     steps: Sequence[Planned]
+
+    @property
+    def made(self) -> str:
+        """Return the name of the step that makes what goes to the device."""
+        return next(p.step.name for p in reversed(self.steps) if p.step.gives is not None)
+
+    def only_made(self) -> Plan:
+        """Return the part of the plan that makes the artifact and counts what is in it."""
+        steps = [p for p in self.steps if p.step.gives is not None or p.step.name == "census"]
+        return replace(self, steps=steps)
 
     @property
     def to_run(self) -> int:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from core.exchange import Saved
 from core.values import Artifact, Metric, Notice, Signature, Target
 
-__all__ = ["BudgetLine", "RunRecord", "StageRecord"]
+__all__ = ["BudgetLine", "Judged", "RunRecord", "Rung", "StageRecord"]
 
 
 @dataclass(frozen=True)
@@ -46,8 +46,45 @@ class BudgetLine:
 
 
 @dataclass(frozen=True)
+class Judged:
+    """One limit of a contract and what was measured of it; no `value` where nothing answered it.
+
+    `guilty` says in words which stage lost it, where it was not held.
+    """
+
+    name: str
+    bound: float
+    value: float | None
+    unit: str
+    device: str
+    held: bool
+    guilty: str = ""
+
+
+@dataclass(frozen=True)
+class Rung:
+    """One precision that was tried: whether the contract held there, and if not, why.
+
+    `ranked_by` says in words what `rank` counts, the lower the better; there is none for what
+    did not hold. `refused` rungs were never run: the plan, or a stage, said no.
+    """
+
+    precision: str
+    status: Literal["held", "missed", "refused", "not tried"]
+    why: str = ""
+    contract: tuple[Judged, ...] = ()
+    snr_db: float | None = None
+    bytes: int | None = None
+    rank: float | None = None
+    ranked_by: str = ""
+
+
+@dataclass(frozen=True)
 class RunRecord:
     """One whole run.
+
+    `contract` is judged in the order of the recipe. `rungs` are the precisions that a ladder or
+    the choice of the best tried, this one among them, and `chosen` says why it was taken.
 
     `target_took_part` is true only when the target itself computed something: an emulator of it,
     or the same graph on another machine, does not count.
@@ -74,3 +111,6 @@ class RunRecord:
     config: str
     versions: dict[str, str]
     machine: str
+    contract: tuple[Judged, ...] = ()
+    rungs: tuple[Rung, ...] = ()
+    chosen: str = ""

@@ -147,4 +147,5 @@ def _artifact(step: Step, made: Inputs, result: Made, folder: str) -> Artifact:
         model=result.model or (origin.model if origin else None),
         facts=result.facts,
         notices=result.notices,
+        settled=result.settled,
     )

@@ -5,14 +5,18 @@ from __future__ import annotations
 from rich.console import Console
 from rich.table import Table
 
-from core.plan import Plan, Planned
+from core.plan import Planned
+from core.rungs import Candidate
 
 __all__ = ["show"]
 
 
-def show(plan: Plan) -> None:
+def show(candidate: Candidate) -> None:
     """Print every step with what it takes and gives, its options, and why it would run."""
-    console = Console(highlight=False)
+    console, plan = Console(highlight=False), candidate.plan
+    if plan is None:
+        console.print(f"{candidate.precision}: left out, {candidate.refused}\n", soft_wrap=True)
+        return
     assembly = plan.assembly
     console.print(f"[bold]{assembly.recipe}[/bold]  {assembly.title}")
     if assembly.target.name:

@@ -119,7 +119,7 @@ class Artifact:
     `path` is the main file inside `folder`, both absolute; `sha256` covers every file of the
     folder. `facts` holds what the plugin measured of it (nodes, partitions, bytes). `made_at`
     (ISO 8601), `made_in_s` and `peak_memory_mb` (the whole process and its children) say what
-    making it took.
+    making it took. `settled` are options that the stage chose a value for, as in `Made`.
     """
 
     folder: str
@@ -135,6 +135,7 @@ class Artifact:
     made_at: str = ""
     made_in_s: float = 0.0
     peak_memory_mb: float = 0.0
+    settled: dict[str, Any] = field(default_factory=dict)
 
     @property
     def spec(self) -> ArtifactSpec:
@@ -165,12 +166,17 @@ class Artifact:
 class Target:
     """A device as its YAML describes it; `facts` are for the runtime that serves it.
 
-    A runtime reads a fact as an option (`from_target`), whose type checks it: hence Any here.
+    `runtime` and `host` are for recipes that name none. `objective` says what the best of several
+    precisions is: the `fastest` or the `smallest`. A runtime reads a fact as an option
+    (`from_target`), whose type checks it: hence Any here.
     """
 
     name: str = ""
     title: str = ""
     precisions: list[str] = field(default_factory=list)
+    runtime: str = ""
+    host: str = ""
+    objective: str = "fastest"
     memory_mb: int | None = None
     facts: dict[str, Any] = field(default_factory=dict)
 

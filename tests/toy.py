@@ -221,6 +221,10 @@ class CoarseOptions:
 
     fail: str = ""
     """What to raise while quantising: `bug`, `memory`, `interrupt`, or nothing."""
+    levels: int = 5
+    """How many levels there are; 0 to find out."""
+    loss: float = 0.0
+    """By which part the gain is off afterwards."""
 
 
 class Coarse(Quantizer[CoarseOptions]):
@@ -251,8 +255,15 @@ class Coarse(Quantizer[CoarseOptions]):
                 "memory": MemoryError(),
                 "interrupt": KeyboardInterrupt(),
             }[self.options.fail]
+        settled = {}
+        if self.options.levels == 0:
+            RAN.append("search")
+            settled = {"levels": 7}
         (work.folder / "length.txt").write_text(str(feeds[-1]["x"].shape[-1]))
-        return Made(work.copy(artifact), "torch", "int8", {"windows": seen})
+        file = work.copy(artifact)
+        if self.options.loss:
+            file.write_text(str(float(file.read_text()) * (1 + self.options.loss)))
+        return Made(file, "torch", "int8", {"windows": seen}, settled=settled)
 
 
 class Plain(Runtime[Any]):
@@ -320,6 +331,7 @@ class Largest(Evaluator[Any]):
     """Measures the largest output."""
 
     name = "largest"
+    limits: ClassVar[Mapping[str, str]] = {"max_largest": "largest"}
 
     def evaluate(self, played: Played, signature: Signature) -> Sequence[Metric]:
         """Return one number."""
@@ -331,3 +343,9 @@ class Largest(Evaluator[Any]):
 def luthier_plugins() -> list[type[Any]]:
     """Add the toys."""
     return [Gain, Ramp, Straight, Even, Copied, Coarse, Plain, Distant, Largest]
+
+
+@hookimpl
+def luthier_presets() -> list[str]:
+    """Add the precisions of the toy quantizer, and a target that runs them."""
+    return [str(Path(__file__).parent / "presets")]

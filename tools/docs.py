@@ -12,12 +12,13 @@ from pathlib import Path
 
 from core import hooks
 from core.config import SLOTS, Fit, Measure
+from core.contract import OWN
 from core.kinds import KINDS
 from core.listing import presets
 from core.options import OptionDoc, describe
 from core.recipes import read_recipes
 from core.registry import Registry, discover
-from tools.qualcomm_page import tables
+from tools import precision_page, qualcomm_page
 
 ROOT = Path(__file__).parent.parent
 MARK = "<!-- recipes: written by `make docs` -->"
@@ -54,6 +55,9 @@ def reference(registry: Registry) -> str:
         "## Measuring",
         "Options of `measure`, beside the plugins.",
         _options(describe(Measure)),
+        "## Contracts",
+        "What a recipe's `contract` can hold, each a number or null. Evaluators add their own.",
+        _table(("limit", "what is compared with it"), _limits(registry)),
         "## What fits",
         "Options of `fit`, for `mode=fit`.",
         _options(describe(Fit)),
@@ -85,6 +89,16 @@ def renewed(page: Path, start: str, end: str, inner: str) -> str:
     return f"{before}{start}\n\n{inner}\n\n{end}{after}"
 
 
+def _limits(registry: Registry) -> list[tuple[str, ...]]:
+    """Return every limit of a contract with what it is compared with."""
+    rows = [(f"`{name}`", text) for name, text in OWN.items()]
+    for entry in registry.entries["evaluator"].values():
+        limits = getattr(entry.cls, "limits", {})
+        rows += [(f"`{n}`", f"`{of}` of evaluator `{entry.name}`, mean over items and stems")
+                 for n, of in limits.items()]  # fmt: skip
+    return [*rows]
+
+
 def _options(options: list[OptionDoc]) -> str:
     rows = [(f"`{o.name}`", o.type.replace("|", "or"), f"`{o.default}`", o.text) for o in options]
     return _table(("option", "type", "default", "meaning"), rows)
@@ -104,11 +118,12 @@ def _first(documented: object) -> str:
 def main() -> int:
     """Write or check every generated page; returns the exit code."""
     registry = discover()
-    qualcomm = ROOT / "docs" / "qualcomm.md"
+    qualcomm, precision = ROOT / "docs" / "qualcomm.md", ROOT / "docs" / "precision.md"
     pages = {
         ROOT / "docs" / "reference.md": reference(registry),
         ROOT / "README.md": renewed(ROOT / "README.md", MARK, END, recipes()),
-        qualcomm: renewed(qualcomm, *MEASURED, tables(_table)),
+        qualcomm: renewed(qualcomm, *MEASURED, qualcomm_page.tables(_table)),
+        precision: renewed(precision, *MEASURED, precision_page.tables(_table)),
     }
     stale = [
         p for p, text in pages.items() if not p.is_file() or p.read_text(encoding="utf-8") != text

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from core import Evaluator, Metric, NoOptions, Played, Signature, TensorSpec, Window, hookimpl
 
@@ -30,6 +30,11 @@ class Separation(Evaluator[NoOptions]):
     """
 
     name = "separation"
+    limits: ClassVar[Mapping[str, str]] = {
+        "min_sdr_db": "sdr",
+        "max_sdr_drop_db": "sdr_drop",
+        "max_seam_error_db": "seam_error",
+    }
 
     def evaluate(self, played: Played, signature: Signature) -> Sequence[Metric]:
         """Return every metric per stem, then its mean over the stems."""

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-from dataclasses import dataclass, field
-from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,9 +25,16 @@ from plugins.quantizer.onnx_graph import (
     tensors_matching,
 )
 from plugins.quantizer.onnx_graph.calibrate import Method, collect
-from plugins.quantizer.onnx_graph.qdq_graph import facts_of, mixed_widths, prepared, quiet
+from plugins.quantizer.onnx_graph.qdq_graph import (
+    facts_of,
+    mixed_widths,
+    prepared,
+    quiet,
+    too_few,
+)
+from plugins.quantizer.onnx_graph.qdq_options import Activation, QdqOptions, Weight
 from plugins.quantizer.onnx_graph.qnn_ranges import edge_tensors
-from plugins.quantizer.onnx_graph.static import config_for, quantised
+from plugins.quantizer.onnx_graph.static import Layout, bits_of, config_for, quantised
 
 if TYPE_CHECKING:
     import onnx
@@ -37,53 +42,7 @@ if TYPE_CHECKING:
     from core import Artifact
 
 
-class Weight(Enum):
-    """The type of weights."""
-
-    int8 = "QInt8"
-    uint8 = "QUInt8"
-
-
-class Activation(Enum):
-    """The type of activations."""
-
-    uint8 = "QUInt8"
-    uint16 = "QUInt16"
-
-
-@dataclass
-class QdqOptions:
-    """The options of static quantisation."""
-
-    weight: Weight = Weight.int8
-    """Type of the weights: int8 (symmetric) or uint8."""
-    activation: Activation = Activation.uint8
-    """Type of the activations: uint8 makes precision `int8`, uint16 makes `w8a16`."""
-    per_channel: bool = False
-    """One scale per output channel of a convolution's weights, instead of one for all."""
-    method: Method = Method.minmax
-    """How a range follows from the values seen: minmax, entropy or percentile."""
-    percentile: float = 99.999
-    """Percentage of the values that the range keeps, for the method percentile."""
-    windows: int = 24
-    """How many windows of calibration data to look at."""
-    wide: list[str] = field(default_factory=list)
-    """Activations that get 16 bits among 8-bit ones: operators (LayerNormalization: what it puts
-    out) or patterns of tensor names (*/norm1/*). Conversions are added around them."""
-    edges: int = 0
-    """Layers from an input or output within which activations get 16 bits among 8-bit ones: what
-    is far louder at its peaks than on average loses most there. 0 for none."""
-    exclude: list[str] = field(default_factory=list)
-    """What stays in float: operators or patterns of node names."""
-
-    def __post_init__(self) -> None:
-        """Raise ValueError for a number that cannot be."""
-        if self.windows < 1:
-            raise ValueError(f"`windows` cannot be {self.windows}; ranges need at least 1")
-        if self.edges < 0:
-            raise ValueError(f"`edges` cannot be {self.edges}; it counts layers, from 0")
-        if not 50 < self.percentile <= 100:  # noqa: PLR2004  # half of the values, all of them
-            raise ValueError(f"`percentile` cannot be {self.percentile}; it is above 50, up to 100")
+__all__ = ["Activation", "Layout", "Method", "Qdq", "QdqOptions", "Weight"]
 
 
 class Qdq(Quantizer[QdqOptions]):
@@ -102,9 +61,10 @@ class Qdq(Quantizer[QdqOptions]):
         return self.options.windows
 
     def plan(self, spec: ArtifactSpec) -> ArtifactSpec:
-        """Map a float graph to one of 8-bit weights and 8- or 16-bit activations."""
-        wide = self.options.activation is Activation.uint16
-        return ArtifactSpec(spec.format, "w8a16" if wide else "int8")
+        """Map a float graph to one of 4- or 8-bit weights and 8- or 16-bit activations."""
+        if self.options.activation is not Activation.uint16:
+            return ArtifactSpec(spec.format, "int8")
+        return ArtifactSpec(spec.format, "w4a16" if self.options.weight is Weight.int4 else "w8a16")
 
     def run(self, artifact: Artifact, calibration: Calibration, work: Work) -> Made:
         """Quantise the graph; inputs and outputs stay FP32.
@@ -126,11 +86,15 @@ class Qdq(Quantizer[QdqOptions]):
                 self.options.method,
                 self.options.percentile,
                 work.progress,
+                bits=bits_of(config, model),
+                symmetric=self.options.symmetric,
             )
             work.progress(calibration.count, calibration.count, "quantising the graph")
             lowered = quantised(model, config, ranges)
         facts = facts_of(lowered, config, ranges.windows)
-        notices = mixed_widths(facts) if self.options.activation is Activation.uint8 else ()
+        notices = too_few(ranges.windows, self.options.windows)
+        if self.options.activation is not Activation.uint16:
+            notices += mixed_widths(facts)
         if not facts["quantised_nodes"]:
             raise _nothing(artifact)
         path = work.folder / "model.onnx"
@@ -141,7 +105,7 @@ class Qdq(Quantizer[QdqOptions]):
     def _config(self, model: onnx.ModelProto) -> Any:
         options = self.options
         wide: list[str] = []
-        if options.activation is Activation.uint8:
+        if options.activation is not Activation.uint16:
             wide = tensors_matching(model, options.wide, "wide")
             wide += edge_tensors(model, options.edges) if options.edges else []
         return config_for(
@@ -151,6 +115,9 @@ class Qdq(Quantizer[QdqOptions]):
             per_channel=options.per_channel,
             wide=wide,
             excluded=nodes_matching(model, options.exclude, "exclude"),
+            layout=options.layout,
+            symmetric=options.symmetric,
+            weight_symmetric=options.weight_symmetric,
         )
 
 

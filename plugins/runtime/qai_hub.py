@@ -81,7 +81,7 @@ class QaiHub(Runtime[QaiHubOptions]):
     )
     accepts = frozenset({"onnx"})
     compiles = True
-    precisions = frozenset({"fp32", "fp16", "int8", "w8a16"})
+    precisions = frozenset({"fp32", "fp16", "int8", "mixed", "w8a16"})
 
     @classmethod
     def findings(cls) -> Sequence[Notice]:

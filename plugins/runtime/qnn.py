@@ -71,7 +71,7 @@ class Qnn(Runtime[QnnOptions]):
     accepts = frozenset({"onnx"})
     compiles = True
     plays = False
-    precisions = frozenset({"fp32", "fp16", "int8", "w8a16"})
+    precisions = frozenset({"fp32", "fp16", "int8", "mixed", "w8a16", "w4a16"})
     columns: ClassVar[Mapping[str, str]] = {
         "partitions": "partitions",
         "nodes_on_cpu": "CPU nodes",

@@ -9,7 +9,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from core.census import census, facts_of, share
+from core.census import census, facts_of, macs_by_node, share
 
 IN, OUT, SIZE, KERNEL = 3, 8, 16, 3
 MACS = OUT * SIZE * SIZE * IN * KERNEL * KERNEL
@@ -108,3 +108,18 @@ def test_facts_tell_the_share(tmp_path: Path) -> None:
     assert share(lines, ["fp32"]) == 0
     assert share(["w8a8 3", "fp32 1"], ["w8a8"]) == 0.75
     assert share([], ["w8a8"]) == 0
+
+
+def test_every_node_that_multiplies_has_its_own_count() -> None:
+    """By name; a length that is not known counts as 1, inside a product as well."""
+    values = {"x": (1, "time", "bins"), "h": (1, "time", 8), "y": (1, "time", 8)}
+    infos = {n: helper.make_tensor_value_info(n, TensorProto.FLOAT, s) for n, s in values.items()}
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["h"], "product"),
+        helper.make_node("Relu", ["h"], ["y"], "relu"),
+    ]
+    weight = numpy_helper.from_array(np.ones((5, 8), np.float32), "w")
+    graph = helper.make_graph(
+        nodes, "counted", [infos["x"]], [infos["y"]], [weight], value_info=[infos["h"]]
+    )
+    assert macs_by_node(helper.make_model(graph)) == {"product": 8}

@@ -39,3 +39,14 @@ def test_a_misfit_is_refused_before_anything_runs(
         assert words in done.err
     assert "Traceback" not in done.err
     assert toy.RAN == []
+
+
+def test_a_quantizer_that_can_do_without_calibration_data_is_let_pass(
+    command: Command, recipe: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where a recipe names none; where it names some, they are used and checked as any."""
+    monkeypatch.setattr(toy.Coarse, "calibration_needed", False)
+    done = command(f"recipe={recipe}", "calibration=null", "mode=plan")
+    assert done.code == 0, done.err
+    both = ["dataset.calibrate_on_evaluation=true", "calibration.calibrate_on_evaluation=true"]
+    assert "calibration and evaluation share" in command(f"recipe={recipe}", *both).err

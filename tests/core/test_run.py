@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+import yaml
 
 from core.folder import new_folder
 from tests import toy
@@ -110,6 +111,25 @@ def test_the_lock_is_a_recipe_that_gives_the_same(
     done = command(f"recipe={folder / 'recipe.lock.yaml'}")
     assert (done.code, done.err) == (0, "")
     assert toy.RAN == []
+
+
+def test_what_a_stage_settled_is_in_the_lock(
+    command: Command, recipe: Path, tmp_path: Path
+) -> None:
+    """A run of the lock does not search again, whether the first run searched or found its result.
+
+    Only the stage itself runs again: its options differ, what it makes does not.
+    """
+    for _ in range(2):
+        command(f"recipe={recipe}", "quantizer.levels=0")
+    assert toy.RAN.count("search") == 1
+    toy.RAN.clear()
+    for folder in folders(tmp_path):
+        lock = yaml.safe_load((folder / "recipe.lock.yaml").read_text())
+        assert lock["quantizer"]["levels"] == 7
+        done = command(f"recipe={folder / 'recipe.lock.yaml'}")
+        assert (done.code, done.err) == (0, "")
+    assert toy.RAN == ["quantizer"]
 
 
 def test_plan_executes_nothing_and_says_why(command: Command, recipe: Path, tmp_path: Path) -> None:

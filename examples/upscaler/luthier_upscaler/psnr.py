@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, ClassVar
 
 from core import Evaluator, Metric, NoOptions, Played, Signature
 
@@ -33,6 +33,10 @@ class Psnr(Evaluator[NoOptions]):
     """Measures PSNR: against the true image, over bicubic, and against FP32 PyTorch."""
 
     name = "psnr"
+    limits: ClassVar[Mapping[str, str]] = {
+        "min_psnr_db": "psnr",
+        "min_psnr_to_fp32_db": "psnr_to_fp32",
+    }
 
     def evaluate(self, played: Played, signature: Signature) -> Sequence[Metric]:
         """Return `psnr_to_fp32`; where the true image is known, `psnr` and `psnr_gain` too."""

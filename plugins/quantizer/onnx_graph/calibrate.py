@@ -1,37 +1,30 @@
 """Collects the range of every activation in a stream: one window in memory at a time.
 
-ONNX Runtime 1.31.1's own calibrators do not stream. The histogram ones keep every activation of
-every window; the min-max one drops what it has instead of merging it when told to keep little
-(`CalibMaxIntermediateOutputs`), and its merge loses a NaN. So its graphs with added outputs are
-used, and the loop over them is here.
+ONNX Runtime 1.31.1's own calibrators do not stream, and let memory grow in three ways. They keep
+the outputs of every window to the end; the min-max one drops them instead of merging them when
+told to keep few (`CalibMaxIntermediateOutputs`), and its merge loses a NaN. They read extremes at
+the end of the graph, so that one window's activations all wait there: 19 GB for 7.8 s of HTDemucs.
+And they switch every optimisation of the graph off. Here the graph is probed where the values are
+made (`probes.py`), and it runs as fast as ONNX Runtime can.
 """
 
 from __future__ import annotations
 
-import contextlib
-import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from core import Calibration, InputError, Progress, StageError
+from core import Calibration, InputError, Progress
+from plugins.quantizer.onnx_graph.choose import Range, by_entropy, by_mse, by_percentile
+from plugins.quantizer.onnx_graph.stream import Stream, finite
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from numpy.typing import NDArray
-    from onnxruntime.quantization import CalibraterBase, TensorsData
-
-    from core.values import Tensors
+    from onnxruntime.quantization import TensorsData
 
 __all__ = ["Method", "Ranges", "collect"]
-
-#: Bins of a histogram. For a percentile, ONNX Runtime's own number. Its number for entropy, 128,
-#: leaves one threshold to choose from; a doubling takes four times as long (512: 0.1 s a tensor).
-BINS = {"percentile": 2048, "entropy": 512}
-#: Levels that the entropy method compares a histogram with, ONNX Runtime's number.
-QUANTISED_BINS = 128
 
 
 class Method(Enum):
@@ -40,6 +33,7 @@ class Method(Enum):
     minmax = "MinMax"
     entropy = "Entropy"
     percentile = "Percentile"
+    mse = "MSE"
 
 
 @dataclass(frozen=True)
@@ -57,133 +51,46 @@ def collect(
     method: Method,
     percentile: float,
     progress: Progress,
+    *,
+    bits: Mapping[str, int] | None = None,
+    symmetric: bool = False,
 ) -> Ranges:
-    """Return the ranges of the float activations around `operators`.
+    """Return the ranges of the float activations around `operators`, in one pass.
 
-    The extremes are collected in one pass. The other methods then read the windows again, to
-    fill histograms whose edges the extremes fix: a histogram that started on a quiet window
-    would have to grow by as many bins as a later window is louder. Raises InputError for windows
-    that are not finite or missing, StageError where the graph itself overflows.
+    `bits` are those of the tensors that do not get 8; they and `symmetric` matter to the method
+    `mse`. Raises InputError for windows that the graph does not take, that are not finite, or that
+    are missing; StageError where the graph itself overflows.
     """
-    from onnxruntime.quantization import CalibrationMethod, TensorsData
-
-    passes = 1 if method is Method.minmax else 2
-    total = calibration.count * passes
-    extremes: dict[str, tuple[Any, Any]] = {}
-    session = _augmented(model, operators, CalibrationMethod.MinMax).infer_session
+    stream = Stream(model, operators, histograms=method is not Method.minmax)
     count = 0
-    for count, feeds in enumerate(_checked(calibration), 1):
-        _widen(extremes, session, feeds)
-        progress(count, total, "calibrating: extremes of every tensor")
+    for count, feeds in enumerate(finite(calibration), 1):
+        stream.take(feeds, count, calibration.count)
+        progress(count, calibration.count, "calibrating: range of every tensor")
     if count == 0:
         raise InputError("the calibration data has no windows", "give it data: calibration=...")
-    _check_finite(extremes)
-    if method is Method.minmax:
-        return Ranges(TensorsData(CalibrationMethod.MinMax, extremes), count)
-    del session
-    kind = CalibrationMethod[method.value]
-    session = _augmented(model, operators, kind).infer_session
-    histograms = _empty_histograms(extremes, method, percentile)
-    names = list(extremes)
-    for index, feeds in enumerate(_checked(calibration), 1):
-        histograms.collect_value(dict(zip(names, session.run(names, feeds), strict=True)))
-        progress(count + index, total, "calibrating: histogram of every tensor")
-    return Ranges(TensorsData(kind, _chosen(histograms, method, progress)), count)
-
-
-def _chosen(histograms: Any, method: Method, progress: Progress) -> dict[str, Any]:
-    """Return the range that `method` reads from each histogram."""
-    if method is Method.percentile:
-        # It prints how many tensors and bins there are.
-        with contextlib.redirect_stdout(io.StringIO()):
-            chosen: dict[str, Any] = histograms.compute_percentile()
-        return chosen
-    chosen = {}
-    total = len(histograms.histogram_dict)
-    for index, (name, histogram) in enumerate(histograms.histogram_dict.items()):
-        progress(index, total, "calibrating: choosing ranges by entropy")
-        threshold = histograms.get_entropy_threshold(histogram, QUANTISED_BINS)
-        chosen[name] = (*threshold, *histogram[:2])
-    return chosen
-
-
-def _augmented(model: Path, operators: Sequence[str], kind: Any) -> CalibraterBase:
-    """Return the graph opened with more outputs: extremes or values of every activation."""
-    from onnxruntime.quantization import create_calibrator
-
-    target = model.with_name(f"augmented_{kind.name}.onnx")
-    outside = model.with_name(f"{model.name}.data").exists()
-    return create_calibrator(
-        model, list(operators), str(target), kind, use_external_data_format=outside
-    )
-
-
-def _checked(calibration: Calibration) -> Iterator[Tensors]:
-    """Yield the windows; raises InputError for the first that holds a NaN or an infinity."""
-    import numpy as np
-
-    for index, feeds in enumerate(calibration.feeds()):
-        for name, array in feeds.items():
-            if not np.isfinite(array).all():
-                raise InputError(
-                    f"calibration window {index + 1} holds values that are not numbers "
-                    f"(NaN or infinite) in `{name}`",
-                    f"{int((~np.isfinite(array)).sum())} of {array.size} values",
-                    "repair or leave out the file, or choose other data: calibration=...",
-                )
-        yield feeds
-
-
-def _widen(extremes: dict[str, tuple[Any, Any]], session: Any, feeds: Tensors) -> None:
-    """Run one window and widen the extremes, arrays of shape (1,), in place."""
-    import numpy as np
-
-    low, high = "_ReduceMin", "_ReduceMax"
-    names = [o.name for o in session.get_outputs() if o.name.endswith((low, high))]
-    found: dict[str, NDArray[np.float32]] = dict(zip(names, session.run(names, feeds), strict=True))
-    for name in names:
-        tensor = name.removesuffix(low)
-        if tensor == name:
+    chosen: dict[str, Range] = {}
+    for index, (name, extremes) in enumerate(stream.extremes.items()):
+        if method is Method.minmax:
+            chosen[name] = extremes
             continue
-        least, most = found[name], found[tensor + high]
-        if tensor in extremes:
-            # Unlike min() and nanmin(), these let a NaN through to the check.
-            least = np.minimum(least, extremes[tensor][0])
-            most = np.maximum(most, extremes[tensor][1])
-        extremes[tensor] = (least, most)
+        progress(index, len(stream.extremes), f"calibrating: choosing ranges by {method.name}")
+        histogram = stream.histograms[name]
+        if method is Method.percentile:
+            chosen[name] = by_percentile(histogram, extremes, percentile)
+        elif method is Method.entropy:
+            chosen[name] = by_entropy(histogram, extremes)
+        else:
+            steps = 2 ** (bits or {}).get(name, 8) - 1 - symmetric
+            chosen[name] = by_mse(histogram, extremes, steps, symmetric=symmetric)
+    return Ranges(_for_onnxruntime(stream.everywhere(chosen)), count)
 
 
-def _check_finite(extremes: dict[str, tuple[Any, Any]]) -> None:
+def _for_onnxruntime(ranges: Mapping[str, Range]) -> TensorsData:
     import numpy as np
+    from onnxruntime.quantization import CalibrationMethod, TensorsData
 
-    wrong = [name for name, pair in extremes.items() if not np.isfinite(pair).all()]
-    if wrong:
-        raise StageError(
-            f"{len(wrong)} tensor(s) of the graph overflow on calibration data, first `{wrong[0]}`",
-            "the graph computes NaN or infinity for finite inputs, so no range can hold it",
-            "compare the exported graph with PyTorch, or leave these nodes in float: exclude=[...]",
-        )
-
-
-def _empty_histograms(
-    extremes: dict[str, tuple[Any, Any]], method: Method, percentile: float
-) -> Any:
-    """Return ONNX Runtime's collector with an empty histogram of fixed edges per tensor."""
-    import numpy as np
-    from onnxruntime.quantization.calibrate import HistogramCollector
-
-    bins = BINS[method.name]
-    collector = HistogramCollector(method.name, False, bins, QUANTISED_BINS, percentile, "same")
-    for name, (least, most) in extremes.items():
-        # An all-zero tensor gets some width: edges that all coincide hold no value.
-        edge = max(abs(float(least[0])), abs(float(most[0])), 1e-30)
-        edges = np.linspace(-edge, edge, bins + 1, dtype=np.float32)
-        counts = np.zeros(bins, np.int64)
-        collector.histogram_dict[name] = (
-            counts,
-            edges,
-            least.reshape(()),
-            most.reshape(()),
-            np.array(edge, np.float32),
-        )
-    return collector
+    # As if they were all extremes: it only reads the two ends, and wants more of other methods.
+    return TensorsData(
+        CalibrationMethod.MinMax,
+        {name: tuple(np.array([end], np.float32) for end in ends) for name, ends in ranges.items()},
+    )

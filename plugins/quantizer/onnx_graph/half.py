@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["to_half"]
+__all__ = ["between", "constants_lifted", "to_half"]
 
 
 def to_half(model: onnx.ModelProto, kept: list[str]) -> onnx.ModelProto:
@@ -16,6 +16,7 @@ def to_half(model: onnx.ModelProto, kept: list[str]) -> onnx.ModelProto:
 
     from onnxruntime.quantization.onnx_model import ONNXModel
 
+    own = {node.name for node in model.graph.node if node.op_type == "Cast"}
     before = list(sys.path)
     from onnxruntime.transformers.float16 import convert_float_to_float16
 
@@ -26,11 +27,58 @@ def to_half(model: onnx.ModelProto, kept: list[str]) -> onnx.ModelProto:
         model, keep_io_types=True, disable_shape_infer=True, op_block_list=[], node_block_list=kept
     )
     _unite_casts(model.graph)
-    _bypass(model)
+    _bypass(model, own)
     wrapped = ONNXModel(model)
     wrapped.topological_sort()  # the converter appends its casts at the end
     converted: onnx.ModelProto = wrapped.model
     return converted
+
+
+def constants_lifted(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Turn `Constant` nodes into initializers, in place; returns the model.
+
+    The converter rounds the value of such a node to FP16 even when its reader stays in FP32.
+    """
+    graph = model.graph
+    left = []
+    for node in graph.node:
+        value = next((a.t for a in node.attribute if a.name == "value"), None)
+        if node.op_type != "Constant" or value is None:
+            left.append(node)
+            continue
+        lifted = graph.initializer.add()
+        lifted.CopyFrom(value)
+        lifted.name = node.output[0]
+    del graph.node[:]
+    graph.node.extend(left)
+    # What is described as the result of a node would get casts of its own.
+    constants = {tensor.name for tensor in graph.initializer}
+    described = [value for value in graph.value_info if value.name not in constants]
+    del graph.value_info[:]
+    graph.value_info.extend(described)
+    return model
+
+
+def between(model: onnx.ModelProto, kept: set[str]) -> list[str]:
+    """Return the nodes that read and serve nodes of `kept` alone.
+
+    In the variance `Sqrt(ReduceMean(x * x) + eps)` the sum with epsilon is one: in FP16 it would
+    overflow, or lose the epsilon, between two nodes that do neither.
+    """
+    made_by = {name: node.name for node in model.graph.node for name in node.output}
+    read_by: dict[str, set[str]] = {value.name: {""} for value in model.graph.output}
+    for node in model.graph.node:
+        for name in node.input:
+            read_by.setdefault(name, set()).add(node.name)
+    constants = {t.name for t in model.graph.initializer}
+    constants |= {n.output[0] for n in model.graph.node if n.op_type == "Constant"}
+    found = []
+    for node in model.graph.node:
+        makers = {made_by.get(name, "") for name in node.input if name not in constants}
+        readers = set().union(*(read_by.get(name, set()) for name in node.output))
+        if node.name not in kept and makers and readers and makers | readers <= kept:
+            found.append(node.name)
+    return found
 
 
 def _unite_casts(graph: onnx.GraphProto) -> None:
@@ -47,12 +95,17 @@ def _unite_casts(graph: onnx.GraphProto) -> None:
             seen.add(node.output[0])
 
 
-def _bypass(model: onnx.ModelProto) -> None:
-    """Take out every cast to FP16 and back: there a square would overflow before it is averaged."""
+def _bypass(model: onnx.ModelProto, own: set[str]) -> None:
+    """Take out every cast to FP16 and back: there a square would overflow before it is averaged.
+
+    The graph's own casts stay: what they read may be no float, or may itself be in FP16 by now.
+    """
     from onnx import TensorProto
 
     graph = model.graph
-    narrowed, widened = _casts(graph, TensorProto.FLOAT16), _casts(graph, TensorProto.FLOAT)
+    narrowed, widened = (
+        _casts(graph, kind, own) for kind in (TensorProto.FLOAT16, TensorProto.FLOAT)
+    )
     ends = {value.name for value in (*graph.input, *graph.output)}
     instead: dict[str, str] = {}
     for wide, narrow in widened.items():
@@ -82,12 +135,14 @@ def _bypass(model: onnx.ModelProto) -> None:
     _remove_casts(graph, set(narrowed) - used)
 
 
-def _casts(graph: onnx.GraphProto, to: int) -> dict[str, str]:
-    """Return the output and the input of every cast to the type `to`."""
+def _casts(graph: onnx.GraphProto, to: int, own: set[str]) -> dict[str, str]:
+    """Return the output and the input of every cast to the type `to`, but for those named `own`."""
     return {
         node.output[0]: node.input[0]
         for node in graph.node
-        if node.op_type == "Cast" and any(a.name == "to" and a.i == to for a in node.attribute)
+        if node.op_type == "Cast"
+        and node.name not in own
+        and any(a.name == "to" and a.i == to for a in node.attribute)
     }
 
 

@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 
     import onnx
 
-__all__ = ["facts_of", "mixed_widths", "prepared", "quiet"]
+__all__ = ["facts_of", "mixed_widths", "prepared", "quiet", "too_few"]
+
+#: Windows that are enough for ranges: TO BE MEASURED
+ENOUGH = 16
 
 
 def prepared(model: onnx.ModelProto, scratch: Path) -> onnx.ModelProto:
@@ -47,6 +50,8 @@ def facts_of(model: onnx.ModelProto, config: Any, windows: int) -> dict[str, Fac
     operators_to_quantise = set(config.op_types_to_quantize)
     # A node that was left out may still stand between quantised ones, with weights in float.
     excluded = set(config.nodes_to_exclude or ())
+    # A product that a runtime computes on integers may still give its result in float.
+    floating = set(config.extra_options.get("OpTypesToExcludeOutputQuantization", ()))
     quantised = left = 0
     for node in model.graph.node:
         if node.op_type in ("QuantizeLinear", "DequantizeLinear", "Constant"):
@@ -55,7 +60,7 @@ def facts_of(model: onnx.ModelProto, config: Any, windows: int) -> dict[str, Fac
             node.op_type in operators_to_quantise
             and node.name not in excluded
             and read.intersection(node.input)
-            and written.intersection(node.output)
+            and (node.op_type in floating or written.intersection(node.output))
         ):
             quantised += 1
         elif floats.intersection(node.output):
@@ -67,9 +72,25 @@ def facts_of(model: onnx.ModelProto, config: Any, windows: int) -> dict[str, Fac
         "float_nodes": left,
         "activations_8_bit": len(written) - len(wide),
         "activations_16_bit": len(wide),
+        **_weights(model),
         "operators": operators(model.graph.node),
         "calibration_windows": windows,
     }
+
+
+def _weights(model: onnx.ModelProto) -> dict[str, Fact]:
+    """Count the weights that are stored as integers, by their bits; biases have 32."""
+    from onnx import TensorProto
+
+    bits = {
+        TensorProto.INT4: 4,
+        TensorProto.INT8: 8,
+        TensorProto.UINT8: 8,
+        TensorProto.UINT16: 16,
+    }
+    stored = {tensor.name: bits.get(tensor.data_type) for tensor in model.graph.initializer}
+    found = [stored.get(n.input[0]) for n in model.graph.node if n.op_type == "DequantizeLinear"]
+    return {f"weights_{width}_bit": found.count(width) for width in (4, 8, 16) if width in found}
 
 
 def _sixteen_bit(model: onnx.ModelProto) -> set[str]:
@@ -91,6 +112,16 @@ def mixed_widths(facts: dict[str, Fact]) -> tuple[Notice, ...]:
         return ()
     text = f"{wide} of {wide + narrow} quantised activations have 16 bits, the others 8"
     return (Notice("info", text),)
+
+
+def too_few(windows: int, asked: int) -> tuple[Notice, ...]:
+    """Return what a person must know of ranges that come from fewer windows than are enough."""
+    short = f"only {windows} window(s) of the {asked} asked for were found in the calibration data"
+    if windows >= ENOUGH:
+        return (Notice("info", short),) if windows < asked else ()
+    text = short if windows < asked else f"ranges come from {windows} window(s) only"
+    advice = f"{ENOUGH} are enough; inputs louder than these may be clipped"
+    return (Notice("warning", f"{text}; {advice}"),)
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Gives every reader of quantised weights its own copy of them."""
+"""Gives every reader of weights its own copy, where a tool takes them to have one reader."""
 
 from __future__ import annotations
 
@@ -8,7 +8,29 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["unshare_weights"]
+__all__ = ["unshare_matrices", "unshare_weights"]
+
+
+def unshare_matrices(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Copy the weights of a Gemm that others read as well, in place; returns the model.
+
+    ONNX Runtime 1.31.1 transposes the weights of a Gemm that it quantises, once per Gemm: two
+    that share them would transpose them twice.
+    """
+    graph = model.graph
+    tensors = {tensor.name: tensor for tensor in graph.initializer}
+    seen: dict[str, int] = {}
+    # What is no Gemm comes first, so that it keeps the weights as they are.
+    for node in sorted(graph.node, key=lambda node: node.op_type == "Gemm"):
+        for index, name in enumerate(node.input):
+            if name not in tensors:
+                continue
+            seen[name] = seen.get(name, 0) + 1
+            if node.op_type == "Gemm" and index == 1 and seen[name] > 1:
+                own = graph.initializer.add()
+                own.CopyFrom(tensors[name])
+                own.name = node.input[index] = f"{name}_{seen[name]}"
+    return model
 
 
 def unshare_weights(model: onnx.ModelProto) -> onnx.ModelProto:

@@ -9,6 +9,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from plugins.reporter.closing.promise import promises
 from plugins.reporter.reading import (
     OVERALL,
     average,
@@ -52,6 +53,8 @@ def show(record: RunRecord, console: Console) -> None:
     if quality is not None:
         console.print(quality)
         console.print()
+    for promised in promises(record, console.width):
+        console.print(promised, soft_wrap=isinstance(promised, Text))
     for line in _speed(record):
         console.print(line, style="default")
     for notice in sorted(record.notices, key=lambda n: list(COLOURS).index(n.severity)):

@@ -11,10 +11,13 @@ from typing import TYPE_CHECKING
 from plugins.reporter.page import details, summary
 from plugins.reporter.page.budget import budget
 from plugins.reporter.page.decks import Deck
+from plugins.reporter.page.inside import inside
+from plugins.reporter.page.labels import labels
 from plugins.reporter.page.listening import listening
 from plugins.reporter.page.markup import Html, el
 from plugins.reporter.page.partitions import partitions
 from plugins.reporter.page.profile import profile
+from plugins.reporter.page.promise import promise
 from plugins.reporter.page.sizes import sizes
 
 if TYPE_CHECKING:
@@ -32,8 +35,11 @@ def document(record: RunRecord, decks: Sequence[Deck]) -> str:
             "Listen" if any(d.tracks for d in decks) else "Results",
             listening(decks) if decks else None,
         ),
+        ("promise", "What was promised", promise(record)),
         ("where", "What ran where", summary.where(record)),
         ("budget", "Error budget", budget(record)),
+        ("labels", "What computes at which precision", labels(record)),
+        ("inside", "Where 8 bits cost most", inside(record)),
         ("size", "Size and speed", sizes(record)),
         ("npu", "On the accelerator", partitions(record)),
         ("profile", "Layer by layer", profile(record)),
@@ -96,6 +102,8 @@ def _policy(script: str) -> str:
 
 
 LEADS = {
+    "labels": "A model is what its arithmetic is, whatever it is called: every operator counts at "
+    "the precision that stands around it in the file.",
     "budget": "The signal-to-noise ratio against the model in FP32 PyTorch after every stage. "
     "20 dB more mean a tenth of the error. The red part is what a stage lost.",
     "size": "What is on disk after every stage, and how long one window took where it was run.",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from core.contract import story
 from plugins.reporter.page.budget import ARROW
 from plugins.reporter.page.markup import Html, el, join, prose
 from plugins.reporter.page.sizes import models
@@ -53,6 +54,7 @@ def header(record: RunRecord) -> Html:
         "header",
         el("p", "Luthier report · ", el("code", record.recipe), class_="eyebrow"),
         el("h1", record.title or record.recipe),
+        _breach(record),
         notices(record, "danger"),
         el(
             "p",
@@ -66,6 +68,20 @@ def header(record: RunRecord) -> Html:
         notices(record, "warning"),
         notices(record, "info"),
         el("dl", *(el("div", el("dt", k), el("dd", v)) for k, v in facts if v), class_="facts"),
+    )
+
+
+def _breach(record: RunRecord) -> Html | None:
+    """Return a panel for a contract that was not held: nothing was shipped then."""
+    broken = [one for one in record.contract if not one.held]
+    if not broken:
+        return None
+    return el(
+        "div",
+        el("strong", "The contract is broken, nothing was shipped"),
+        *(el("p", prose(story(one))) for one in broken),
+        class_="notice danger",
+        role="alert",
     )
 
 

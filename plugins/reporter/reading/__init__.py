@@ -1,6 +1,16 @@
 """How a run's record reads to a person: sentences, tables, and what stays on this machine."""
 
 from plugins.reporter.reading.discreet import discreet
+from plugins.reporter.reading.precision import (
+    Part,
+    Tensor,
+    asked,
+    counted,
+    found,
+    part_of,
+    parts_of,
+    tensors_of,
+)
 from plugins.reporter.reading.profile import Layer, Profile, Unit, profile_of, unit_shares
 from plugins.reporter.reading.stages import costliest, stage_in_words
 from plugins.reporter.reading.tables import (
@@ -32,25 +42,33 @@ __all__ = [
     "SOUNDS",
     "Column",
     "Layer",
+    "Part",
     "Profile",
     "Table",
+    "Tensor",
     "Unit",
+    "asked",
     "average",
     "costliest",
+    "counted",
     "decibels",
     "discreet",
     "duration",
     "factor",
+    "found",
     "heard",
     "listed",
     "measured",
     "megabytes",
     "others",
+    "part_of",
+    "parts_of",
     "places",
     "profile_of",
     "signed",
     "stage_in_words",
     "tables",
+    "tensors_of",
     "title_of",
     "took_part",
     "unit_shares",

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from itertools import pairwise
 from typing import TYPE_CHECKING
 
+from core.budget import LEAST_DB, ROUNDING_DB, worst
 from plugins.reporter.reading.tables import OVERALL, average, title_of
 from plugins.reporter.reading.words import decibels, signed
 
@@ -13,11 +12,6 @@ if TYPE_CHECKING:
     from core.record import BudgetLine, RunRecord
 
 __all__ = ["costliest", "stage_in_words"]
-
-#: Above this SNR two FP32 computations differ by rounding alone, which is no loss.
-ROUNDING_DB = 80.0
-#: A smaller loss is not worth a sentence.
-LEAST_DB = 0.1
 
 
 def stage_in_words(record: RunRecord, line: BudgetLine) -> str:
@@ -38,11 +32,10 @@ def stage_in_words(record: RunRecord, line: BudgetLine) -> str:
 
 def costliest(record: RunRecord) -> str:
     """Return which stage added the most error and what it did to the quality; "" for no loss."""
-    losses = list(_losses(record))
-    guilty, before = max(losses, key=lambda loss: loss[2], default=(None, None, 0.0))[:2]
-    fallen = _fallen(record)
-    if guilty is None:
+    loss, fallen = worst(record.budget), _fallen(record)
+    if loss is None:
         return f"{fallen[0].upper()}{fallen[1:]}." if fallen else ""
+    guilty, before = loss.line, loss.before
     if before is None:
         said = f"{guilty.stage} ({stage_in_words(record, guilty)}) cost the most: "
         said += f"{decibels(guilty.snr_db)} are left"
@@ -55,19 +48,6 @@ def costliest(record: RunRecord) -> str:
     if alone < guilty.snr_db:
         said += f" Cutting the input into windows weighs more: {decibels(alone)}, by itself."
     return said
-
-
-def _losses(record: RunRecord) -> Iterator[tuple[BudgetLine, BudgetLine | None, float]]:
-    """Yield each line that lost something, the line before it, and the noise power it added.
-
-    Noise is relative to the signal. The chunking is measured alone and stands in no chain.
-    """
-    chain = [line for line in record.budget if line.windows]
-    for before, line in [*((None, line) for line in chain[:1]), *pairwise(chain)]:
-        start = min(before.snr_db if before else ROUNDING_DB, ROUNDING_DB)
-        end = min(line.snr_db, ROUNDING_DB)
-        if start - end > LEAST_DB:
-            yield line, before, 10 ** (-end / 10) - 10 ** (-start / 10)
 
 
 def _fallen(record: RunRecord) -> str:

@@ -40,6 +40,7 @@ def partition_map(
         "nodes_total": context.nodes,
         "nodes_on_npu": context.nodes - len(context.left),
         "nodes_on_cpu": len(context.left),
+        "npu_coverage": 1 - len(context.left) / context.nodes,
         "cpu_nodes": [f"{operator} {name}" for name, operator in context.left],
         "cpu_reasons": [reasons.get(name, UNKNOWN) for name, _ in context.left],
         "npu_op_counts": operators(taken),

@@ -1,7 +1,8 @@
-"""The quantizer `fp16`: 16-bit arithmetic that does not overflow, FP32 at both ends."""
+"""The quantizer `fp16`: ranges decide what stays in FP32, and nothing overflows."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,22 +11,26 @@ import onnx
 import pytest
 import torch
 from onnx import TensorProto
-from onnx.reference import ReferenceEvaluator
 from torch import nn
 
 from core import (
     Artifact,
     ArtifactSpec,
     Calibration,
+    InputError,
     ModelInfo,
+    Progress,
     Signature,
     StageError,
     TensorSpec,
     TorchModel,
+    Work,
 )
+from core.conformance import QuantizerSuite
 from core.measure import snr_db
 from plugins.exporter.graph_file import ExternalData
 from plugins.quantizer.fp16 import Fp16
+from tests.plugins.half_device import played_in_half
 from tests.plugins.networks import (
     artifact,
     exported,
@@ -38,20 +43,49 @@ from tests.plugins.networks import (
 )
 
 if TYPE_CHECKING:
-    from core.values import Array, Tensors
+    from core.values import Tensors
+
+WINDOWS = 3
 
 
-def _converted(source: Artifact, folder: Path, **options: object) -> Artifact:
+class TestConformance(QuantizerSuite):
+    """What every quantizer keeps."""
+
+    plugin = Fp16
+
+
+def _windows(model: TorchModel, gain: float = 1.0) -> list[Tensors]:
+    return [
+        {name: array * np.float32(gain) for name, array in feeds(model, seed).items()}
+        for seed in range(WINDOWS)
+    ]
+
+
+def _ranged(
+    source: Artifact, folder: Path, windows: Sequence[Tensors], **options: object
+) -> Artifact:
+    """Convert with calibration data."""
+    made = Fp16(Fp16.Options(**options)).run(
+        source, Calibration(len(windows), lambda: windows), work_in(folder)
+    )
+    return artifact(made, source.info)
+
+
+def _listed(source: Artifact, folder: Path, **options: object) -> Artifact:
+    """Convert without calibration data."""
     made = Fp16(Fp16.Options(**options)).run(source, Calibration(0, lambda: ()), work_in(folder))
     return artifact(made, source.info)
 
 
 @pytest.mark.parametrize("network", [separator, hybrid])
-def test_result_is_that_of_16_bits(network: type, tmp_path: Path) -> None:
-    """Near PyTorch, but no nearer than a mantissa of 11 bits allows."""
+@pytest.mark.parametrize("windows", [0, WINDOWS])
+def test_result_is_that_of_16_bits(network: type, windows: int, tmp_path: Path) -> None:
+    """Near PyTorch, but no nearer than a mantissa of 11 bits allows; with and without data."""
     model = network()
-    made = _converted(exported(model, tmp_path / "export"), tmp_path / "fp16")
+    source = exported(model, tmp_path / "export")
     given = feeds(model, seed=9)
+    made = _ranged(source, tmp_path / "fp16", _windows(model)[:windows])
+    onnx.checker.check_model(onnx.load(made.path), full_check=True)
     actual, expected = played(made, given), outputs(model, given)
     for name in expected:
         assert 55 < snr_db(expected[name], actual[name]) < 90
@@ -59,8 +93,8 @@ def test_result_is_that_of_16_bits(network: type, tmp_path: Path) -> None:
 
 def test_inputs_and_outputs_stay_fp32(tmp_path: Path) -> None:
     """The host feeds the graph as before; weights take half the room."""
-    source = exported(separator(), tmp_path / "export")
-    made = _converted(source, tmp_path / "fp16")
+    model = separator()
+    made = _ranged(exported(model, tmp_path / "export"), tmp_path / "fp16", _windows(model))
     graph = onnx.load(made.path)
     onnx.checker.check_model(graph, full_check=True)
     ends = (*graph.graph.input, *graph.graph.output)
@@ -70,17 +104,24 @@ def test_inputs_and_outputs_stay_fp32(tmp_path: Path) -> None:
     assert made.spec == ArtifactSpec("onnx", "fp16")
 
 
-def test_norms_and_softmax_stay_fp32(tmp_path: Path) -> None:
-    """What sums or squares is left alone, and counted."""
-    made = _converted(exported(separator(), tmp_path / "export"), tmp_path / "fp16")
+def test_without_data_what_sums_stays_fp32_and_that_is_said(tmp_path: Path) -> None:
+    """The norm is left alone and counted; with data, whose sums are small, it is converted."""
+    model = separator()
+    source = exported(model, tmp_path / "export")
+    plugin = Fp16(Fp16.Options(windows=0))
+    assert plugin.calibration_windows == 0
+    assert not Fp16.calibration_needed
+    made = plugin.run(source, Calibration(0, lambda: ()), work_in(tmp_path / "listed"))
     assert made.facts["float32_nodes"] == 1
-    assert made.facts["float16_nodes"] > 5
-    plain = _converted(exported(separator(), tmp_path / "2"), tmp_path / "all", keep_float32=[])
-    assert plain.facts["float32_nodes"] == 0
+    assert made.facts["calibration_windows"] == 0
+    assert [n.text.partition(":")[0] for n in made.notices] == ["no calibration data"]
+    ranged = _ranged(source, tmp_path / "ranged", _windows(model))
+    assert ranged.facts["float32_nodes"] == 0
+    assert ranged.facts["float16_nodes"] > 5
 
 
 class Variance(nn.Module):
-    """Divides by a variance that it computes the long way, of values around 400."""
+    """Divides by a variance that it computes the long way, of values 400 times the input's."""
 
     def forward(self, mix: torch.Tensor) -> torch.Tensor:
         """Normalise."""
@@ -89,62 +130,249 @@ class Variance(nn.Module):
         return centred / torch.sqrt((centred * centred).mean(-1, keepdim=True) + 1e-5)
 
 
-def _variance() -> TorchModel:
+class TinyNorm(nn.Module):
+    """Normalises values whose variance is far below the norm's own epsilon."""
+
+    def forward(self, mix: torch.Tensor) -> torch.Tensor:
+        """Normalise, and come back to the size of the input."""
+        return nn.functional.layer_norm(mix * 1e-4, mix.shape[-1:]) * 4
+
+
+class Average(nn.Module):
+    """Divides by the mean of 512 magnitudes of about 200, whose sum is about 102,400."""
+
+    def forward(self, mix: torch.Tensor) -> torch.Tensor:
+        """Divide by the average."""
+        return mix / ((mix.abs() * 250).mean(-1, keepdim=True) + 1)
+
+
+def _opened(core: nn.Module) -> TorchModel:
     specs = [TensorSpec(name, ("channel", "time"), (2, "time")) for name in ("mix", "out")]
     info = ModelInfo(Signature((specs[0],), (specs[1],)), ("mix",), ("out",))
-    return TorchModel(info, Variance(), separator().reference)
+    return TorchModel(info, core.eval(), separator().reference)
 
 
-def test_a_variance_does_not_overflow_between_two_kept_nodes(tmp_path: Path) -> None:
-    """Its squares pass 65,504; a cast to FP16 between square and mean would make them infinite."""
-    model = _variance()
-    source = exported(model, tmp_path / "export")
-    given = feeds(model)
-    expected = outputs(model, given)["out"]
-    kept = _computed(_converted(source, tmp_path / "kept"), given)
-    assert snr_db(expected, kept) > 55
-    lost = _computed(_converted(source, tmp_path / "lost", keep_float32=[]), given)
-    assert snr_db(expected, lost) < 10
-
-
-def _computed(made: Artifact, given: Tensors) -> Array:
-    """Compute a graph in the very types that it names.
-
-    ONNX Runtime's CPU has few FP16 kernels: it runs their neighbours in FP32 without a cast
-    between them, where nothing overflows.
-    """
+def _snr(model: TorchModel, made: Artifact, gain: float = 1.0) -> float:
+    """Return how near a device that stores FP16 comes to PyTorch."""
+    given = {name: array * np.float32(gain) for name, array in feeds(model, seed=9).items()}
     with np.errstate(all="ignore"):
-        values: list[Array] = ReferenceEvaluator(made.path).run(None, dict(given))
-    return values[0]
+        actual = played_in_half(made.path, given)["out"]
+    return snr_db(outputs(model, given)["out"], actual)
+
+
+@pytest.mark.parametrize("windows", [0, WINDOWS])
+def test_a_variance_does_not_overflow(windows: int, tmp_path: Path) -> None:
+    """Its squares pass 65,504; a cast to FP16 between square and mean would make them infinite."""
+    model = _opened(Variance())
+    source = exported(model, tmp_path / "export")
+    made = _ranged(source, tmp_path / "kept", _windows(model)[:windows])
+    assert _snr(model, made) > 55
+
+
+def test_windows_decide_what_overflows(tmp_path: Path) -> None:
+    """Quiet windows let the square be converted, and a loud one is lost then: the data matter."""
+    model = _opened(Variance())
+    source = exported(model, tmp_path / "export")
+    quiet = _ranged(source, tmp_path / "quiet", _windows(model, 0.02))
+    assert "kept_overflow" not in quiet.facts
+    assert _snr(model, quiet, 0.02) > 55
+    assert _snr(model, quiet) < 10
+
+
+def test_a_saturating_node_is_named(tmp_path: Path) -> None:
+    """Node, operator, tensor and the range seen, in a warning and in the facts."""
+    model = _opened(Variance())
+    source = exported(model, tmp_path / "export")
+    windows = _windows(model)
+    made = Fp16(Fp16.Options()).run(
+        source, Calibration(WINDOWS, lambda: windows), work_in(tmp_path / "fp16")
+    )
+    nodes = onnx.load(source.path).graph.node
+    (square,) = (n for n in nodes if n.op_type == "Mul" and n.input[0] == n.input[1])
+    (warning,) = (n.text for n in made.notices if n.severity == "warning")
+    assert f"{square.name} ({square.op_type}): `{square.output[0]}` reaches " in warning
+    assert warning.startswith(f"{made.facts['kept_overflow']} node(s) pass the 65,504 of FP16")
+    listed = made.facts["kept_because"]
+    assert isinstance(listed, list)
+    assert any(str(line).startswith(f"{square.name} ({square.op_type}): ") for line in listed)
+    assert made.facts["calibration_windows"] == 2 * WINDOWS + 1
+
+
+def test_headroom_keeps_what_comes_near(tmp_path: Path) -> None:
+    """Values of at most 30,000 fit FP16, but not twice over: they are kept, without an alarm."""
+    model = _opened(Variance())
+    source = exported(model, tmp_path / "export")
+    window = feeds(model)["mix"]
+    peak = float(np.abs(400 * (window - window.mean(-1, keepdims=True))).max()) ** 2
+    near = [{"mix": window * np.float32(np.sqrt(30_000 / peak))}]
+    kept = _ranged(source, tmp_path / "near", near, headroom=4)
+    assert kept.facts["kept_near"] == 2  # the square, and the mean that reads it
+    bold = _ranged(source, tmp_path / "bold", near, headroom=1)
+    assert "kept_near" not in bold.facts
+
+
+def test_a_variance_below_the_normal_range_stays_fp32(tmp_path: Path) -> None:
+    """1e-8 and an epsilon of 1e-5 have few bits in FP16."""
+    model = _opened(TinyNorm())
+    source = exported(model, tmp_path / "export")
+    made = _ranged(source, tmp_path / "fp16", _windows(model))
+    assert made.facts["kept_weak"] >= 1
+    assert any("falls to" in str(line) for line in made.facts["kept_because"])
+    assert _snr(model, made) > 55
+
+
+def test_a_sum_that_overflows_only_inside_is_named(tmp_path: Path) -> None:
+    """Its terms and what follows fit FP16; the sum between them would not."""
+    model = _opened(Average())
+    source = exported(model, tmp_path / "export")
+    windows = _windows(model)
+    made = Fp16(Fp16.Options()).run(
+        source, Calibration(WINDOWS, lambda: windows), work_in(tmp_path / "fp16")
+    )
+    assert made.facts["kept_overflowing_sum"] == 1
+    assert "kept_overflow" not in made.facts
+    (notice,) = made.notices
+    assert notice.severity == "info"
+    assert "(ReduceMean): its sum over `" in notice.text
+    assert _snr(model, artifact(made, model.info)) > 55
+
+
+class Steps(nn.Module):
+    """Takes the mean of many values that nearly cancel."""
+
+    def forward(self, mix: torch.Tensor) -> torch.Tensor:
+        """Subtract the mean over both axes."""
+        return mix - mix.mean((-1, -2), keepdim=True)
+
+
+def test_a_long_sum_stays_fp32(tmp_path: Path) -> None:
+    """After 2,048 equal terms a running sum in FP16 stands still."""
+    model = _opened(Steps())
+    long = {"mix": np.ones((1, 2, 2048), np.float32)}
+    source = _exported_for(model, long, tmp_path / "long")
+    made = _ranged(source, tmp_path / "fp16", [long])
+    assert made.facts["kept_long_sum"] == 1
+    assert any("sums 4,096 values" in str(line) for line in made.facts["kept_because"])
+    short = {"mix": np.ones((1, 2, 1024), np.float32)}
+    source = _exported_for(model, short, tmp_path / "short")
+    assert _ranged(source, tmp_path / "all", [short]).facts["float32_nodes"] == 0
+
+
+def _exported_for(model: TorchModel, given: Tensors, folder: Path) -> Artifact:
+    from plugins.exporter.onnx import Onnx
+
+    made = Onnx(Onnx.Options()).run(model, given, work_in(folder))
+    return artifact(made, model.info)
+
+
+def test_windows_stream_and_are_told(tmp_path: Path) -> None:
+    """No more than one window is alive at a time, and each is played twice, then silence."""
+    model, alive, most, told = separator(), [], [], []
+
+    class Window(dict[str, np.ndarray]):
+        """A window that notes when it is let go."""
+
+        def __del__(self) -> None:
+            alive.pop()
+
+    def stream() -> Iterator[Window]:
+        for seed in range(WINDOWS):
+            alive.append(seed)
+            most.append(len(alive))
+            yield Window(feeds(model, seed))
+
+    source = exported(model, tmp_path / "export")
+    folder = work_in(tmp_path / "fp16").folder
+    work = Work(folder, Progress(lambda done, total, message: told.append((done, total, message))))
+    Fp16(Fp16.Options()).run(source, Calibration(WINDOWS, stream), work)
+    assert len(most) == WINDOWS
+    # The one that was looked at, and the next one while the loop takes it.
+    assert max(most) <= 2
+    total = 2 * WINDOWS + 1
+    steps = [(d, t) for d, t, message in told if message.startswith("looking at")]
+    assert steps == [(n + 1, total) for n in range(total)]
+
+
+@pytest.mark.parametrize("broken", ["nan", "missing"])
+def test_calibration_data_that_cannot_be_used_is_refused(broken: str, tmp_path: Path) -> None:
+    """One NaN would be in the range of every tensor; the message says which window."""
+    model = separator()
+    bad = {"nan": {"mix": np.full((1, 2, 512), np.nan, np.float32)}, "missing": {}}[broken]
+    source = exported(model, tmp_path / "export")
+    with pytest.raises(InputError, match="calibration window 2 holds nothing usable for `mix`"):
+        _ranged(source, tmp_path / "fp16", [feeds(model), bad])
+
+
+def test_no_window_is_as_no_data(tmp_path: Path) -> None:
+    """Items shorter than a window may give none: then the list decides."""
+    source = exported(separator(), tmp_path / "export")
+    made = Fp16(Fp16.Options()).run(source, Calibration(3, lambda: ()), work_in(tmp_path / "fp16"))
+    assert made.facts["float32_nodes"] == 1
+    assert "no calibration data" in made.notices[0].text
+
+
+def test_what_a_recipe_names_stays_fp32(tmp_path: Path) -> None:
+    """Beside what the ranges ask for."""
+    model = separator()
+    source = exported(model, tmp_path / "export")
+    made = _ranged(source, tmp_path / "fp16", _windows(model), keep_float32=["Conv"])
+    assert made.facts["float32_nodes"] == 2
 
 
 def test_keeping_everything_changes_nothing(tmp_path: Path) -> None:
     """Not even the ends of the graph are rounded."""
     model = hybrid()
-    made = _converted(exported(model, tmp_path / "export"), tmp_path / "fp16", keep_float32=["*"])
+    made = _listed(exported(model, tmp_path / "export"), tmp_path / "fp16", keep_float32=["*"])
     given = feeds(model)
     for name, expected in outputs(model, given).items():
         assert snr_db(expected, played(made, given)[name]) > 100
     assert made.facts["casts"] == 0
 
 
-def test_clipped_weights_are_told(tmp_path: Path) -> None:
-    """FP16 ends at 65,504."""
+class Counted(nn.Module):
+    """Weighs by a softmax over truth values, and attends, whose export casts floats to floats."""
+
+    def forward(self, mix: torch.Tensor) -> torch.Tensor:
+        """Count."""
+        weighed = torch.softmax((mix > 0).float(), -1) * mix
+        return nn.functional.scaled_dot_product_attention(weighed, weighed, mix)
+
+
+def test_a_cast_of_the_graphs_own_stays(tmp_path: Path) -> None:
+    """A node in FP32 reads truth values, or what FP16 nodes gave, through the cast it came with."""
+    model = _opened(Counted())
+    made = _listed(exported(model, tmp_path / "export"), tmp_path / "fp16")
+    onnx.checker.check_model(onnx.load(made.path), full_check=True)
+    given = feeds(model)
+    assert snr_db(outputs(model, given)["out"], played(made, given)["out"]) > 55
+
+
+@pytest.mark.parametrize("windows", [0, WINDOWS])
+def test_weights_beyond_fp16_stay_and_are_named(windows: int, tmp_path: Path) -> None:
+    """FP16 ends at 65,504: the node that holds more keeps it, whatever the data."""
     model = separator()
     with torch.no_grad():
         model.core.up.bias[:] = 1e6
     source = exported(model, tmp_path / "export")
-    made = Fp16(Fp16.Options()).run(source, Calibration(0, lambda: ()), work_in(tmp_path / "fp16"))
-    assert [n.text for n in made.notices] == [
-        "4 weight(s) beyond ±65,504 were clipped to it by FP16"
-    ]
+    given = _windows(model)[:windows]
+    made = Fp16(Fp16.Options()).run(
+        source, Calibration(windows, lambda: given), work_in(tmp_path / "fp16")
+    )
+    (warning,) = (n.text for n in made.notices if n.severity == "warning")
+    assert "(ConvTranspose): " in warning
+    if windows:  # without data nobody knows that what follows is as large
+        expected = outputs(model, feeds(model))["stems"]
+        actual = played_in_half(made.path, feeds(model))["stems"]
+        assert (
+            snr_db(expected - 1_000_000, actual - 1_000_000) > 15
+        )  # FP32 itself has 1/16 at a million
 
 
 def test_weights_beside_the_graph_are_converted(tmp_path: Path) -> None:
     """A model of two files is read whole."""
     model = separator()
     source = exported(model, tmp_path / "export", external_data=ExternalData.always)
-    made = _converted(source, tmp_path / "fp16")
+    made = _ranged(source, tmp_path / "fp16", _windows(model))
     given = feeds(model)
     assert snr_db(outputs(model, given)["stems"], played(made, given)["stems"]) > 55
 
@@ -153,5 +381,15 @@ def test_a_pattern_that_matches_nothing_is_refused(tmp_path: Path) -> None:
     """A misspelt operator would silently be converted."""
     source = exported(separator(), tmp_path / "export")
     with pytest.raises(StageError, match="`keep_float32` has `Sigmoidd`") as caught:
-        _converted(source, tmp_path / "fp16", keep_float32=["Sigmoidd"])
+        _listed(source, tmp_path / "fp16", keep_float32=["Sigmoidd"])
     assert "did you mean `Sigmoid`" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [({"windows": -1}, "`windows` cannot be -1"), ({"headroom": 0.5}, "`headroom` cannot be 0.5")],
+)
+def test_numbers_that_cannot_be_are_refused(options: dict[str, float], message: str) -> None:
+    """The config error names the option."""
+    with pytest.raises(ValueError, match=message):
+        Fp16.Options(**options)

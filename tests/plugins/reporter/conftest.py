@@ -10,7 +10,7 @@ import pytest
 import soundfile
 
 from core.exchange import Saved
-from core.record import BudgetLine, RunRecord, StageRecord
+from core.record import BudgetLine, Judged, Rung, RunRecord, StageRecord
 from core.values import (
     Artifact,
     Fact,
@@ -50,6 +50,46 @@ NPU_FACTS: dict[str, Fact] = {
         "ReduceMean 36", "Slice 30", "Gelu 28", "Concat 15", "Softmax 10",
     ],
 }  # fmt: skip
+QUANTISED: dict[str, Fact] = {
+    "sensitivity": [
+        "/encoder.0/conv|120000000|24.10|61.20|int16",
+        "/encoder.1/conv|280000000|48.70|74.00|int8",
+        "/crosstransformer/layers.0/linear1|600000000|||int8",
+    ],
+    "worst_tensors": ["/decoder.3/Add_output_0|Add|21.40", "/encoder.0/Gelu_output_0|Gelu|30.20"],
+}
+CENSUS: dict[str, Fact] = {
+    "nodes_by_precision": ["a8 266", "a16 81", "w8a8 58", "w8a16 28"],
+    "macs_by_precision": ["w8a8 675479552", "w8a16 498139136"],
+    "macs": 1173618688,
+    "moved_bytes": 159759788,
+}
+FACTS = {"runtime": NPU_FACTS, "quantizer": QUANTISED, "census": CENSUS}
+CONTRACT = (
+    Judged("min_snr_db", 30.0, 34.4, "dB", EMULATOR, held=True),
+    Judged(
+        "max_sdr_drop_db",
+        0.1,
+        0.12,
+        "dB",
+        CPU,
+        held=False,
+        guilty="lost by quantizer: 117.6 → 35.9 dB",
+    ),
+)
+RUNGS = (
+    Rung(
+        "a8w8",
+        "missed",
+        "`max_sdr_drop_db` asks for at most 0.1 dB: 1.2 dB, 1.1 dB off",
+        CONTRACT,
+        14.7,
+        1_500_000,
+    ),
+    Rung("int8", "held", "", CONTRACT[:1], 35.2, 1_600_000, 159.8e6, "a window moves 160 MB"),
+    Rung("bf16", "refused", "quantizer `torch_half` accepts torch_export"),
+    Rung("fp16", "not tried"),
+)
 #: Name, title, plugin, format, precision, megabytes, seconds when made, peak MB, ran now, options.
 STAGES: tuple[tuple[str, str, str, str, str, float, float, float, bool, dict[str, Fact]], ...] = (
     ("model", "load the weights", "model `htdemucs`", "torch", "fp32",
@@ -62,6 +102,8 @@ STAGES: tuple[tuple[str, str, str, str, str, float, float, float, bool, dict[str
      {"activation": "uint8", "weight": "int8", "windows": 16, "per_channel": True}),
     ("runtime", "compile for Samsung Galaxy S24 (Snapdragon 8 Gen 3)", "runtime `qnn`",
      "onnx+qnn-context", "int8", 2.9, 48.8, 1610, True, {"soc_model": 57, "htp_arch": "75"}),
+    ("census", "count what computes at which precision", "core", "facts", "fp32",
+     0.001, 0.2, 300, False, {}),
     ("sample", "take windows to compare on", "model `htdemucs`", "tensors", "fp32",
      6.4, 3.1, 900, False, {}),
     ("budget.exporter", "compare exporter with FP32 PyTorch", "runtime `onnxruntime`", "facts",
@@ -128,7 +170,7 @@ def stages(folder: Path) -> tuple[StageRecord, ...]:
             Artifact(
                 str(folder / "store" / name), str(folder / "store" / name / "main"), form,
                 precision,
-                "0" * 64, int(size * 1e6), (name,), INFO, NPU_FACTS if name == "runtime" else {},
+                "0" * 64, int(size * 1e6), (name,), INFO, FACTS.get(name, {}),
                 (), "2026-11-20T11:02:03+00:00", took, peak,
             ),
             {**options, "cache": str(folder / "cache")} if name == "exporter" else options,
@@ -176,7 +218,9 @@ def make_record(folder: Path, seconds: float) -> RunRecord:
         title="HTDemucs on a Galaxy S24's NPU, 8-bit weights and activations",
         started="2026-11-20T11:44:34+00:00",
         seconds=104.6,
-        target=Target("s24", "Samsung Galaxy S24 (Snapdragon 8 Gen 3)", ["fp16", "int8"], 8192),
+        target=Target(
+            "s24", "Samsung Galaxy S24 (Snapdragon 8 Gen 3)", ["fp16", "int8"], memory_mb=8192
+        ),
         precision="int8",
         signature=SIGNATURE,
         weights=INFO.weights,
@@ -204,6 +248,9 @@ def make_record(folder: Path, seconds: float) -> RunRecord:
         config=CONFIG.format(path=folder / "my songs" / "evening song.flac"),
         versions={"luthier": "0.1.0", "torch": "2.13.0", "onnxruntime": "1.31.1"},
         machine="x86_64, 2 cores, 24 GiB memory, Linux, Python 3.11.9",
+        contract=CONTRACT,
+        rungs=RUNGS,
+        chosen="int8 is the fastest that holds the contract: a window moves 160 MB",
     )  # fmt: skip
 
 

@@ -99,7 +99,20 @@ def test_a_node_on_the_cpu_is_named_with_its_reason(page: Page) -> None:
 
 @pytest.mark.parametrize(
     "section",
-    ["listen", "where", "budget", "size", "npu", "quality", "stages", "recipe", "origin"],
+    [
+        "listen",
+        "promise",
+        "where",
+        "budget",
+        "labels",
+        "inside",
+        "size",
+        "npu",
+        "quality",
+        "stages",
+        "recipe",
+        "origin",
+    ],
 )
 def test_every_section_is_there(page: Page, section: str) -> None:
     """The contents link to each section, and it exists."""
@@ -112,6 +125,35 @@ def test_the_page_says_first_that_the_target_took_no_part(page: Page) -> None:
     top = page.text[: page.text.index("What ran where")]
     danger = top.index("random weights: the stems will not be separated")
     assert danger < top.index("Samsung Galaxy S24 (Snapdragon 8 Gen 3) took no part in this run")
+
+
+def test_a_broken_contract_is_the_first_thing_said(page: Page) -> None:
+    """With the number, the stage that lost it, and that nothing was shipped."""
+    top = page.text[: page.text.index("What was promised")]
+    assert "The contract is broken, nothing was shipped" in top
+    assert "0.02 dB off; lost by quantizer: 117.6 → 35.9 dB" in top
+
+
+def test_every_precision_that_was_tried_is_told(page: Page) -> None:
+    """What was chosen and why, what was refused, and what was never run."""
+    text = page.text[page.text.index("What was promised") :]
+    assert "int8 is the fastest that holds the contract" in text
+    assert "quantizer torch_half accepts torch_export" in text
+    assert "not tried" in text
+
+
+def test_operators_are_counted_at_their_precision(page: Page) -> None:
+    """A mixed graph shows its shares."""
+    assert "w8a8 57.6 %" in page.text
+    assert "1.17 billion multiply-accumulates a window; 159.8 MB" in page.text
+
+
+def test_sensitivities_and_worst_tensors_are_shown(page: Page) -> None:
+    """The most sensitive part first; one that was not measured has no number."""
+    text = page.text[page.text.index("Where 8 bits cost most") :]
+    assert text.index("/encoder.0/conv") < text.index("/encoder.1/conv")
+    assert "24.1 dB" in text
+    assert "/decoder.3/Add_output_0" in text
 
 
 def test_every_track_has_player_picture_and_link(page: Page, run_folder: Path) -> None:

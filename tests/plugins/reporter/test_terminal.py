@@ -61,13 +61,16 @@ def test_the_key_sentences_are_there(record: RunRecord, run_folder: Path) -> Non
     """Plan, budget, quality, speed, notices, and what ran where."""
     text = shown(record, run_folder, width=170)
     for sentence in (
-        "7 steps kept, 7 to run",
+        "8 steps kept, 7 to run",
         "Error budget: SNR against FP32 PyTorch",
         "agrees with the CPU to 41.2 dB",
         "Quality, mean of 2 items",
         "compiled model on the emulator",
         "cost the most",
         "weighs more: 28.7 dB, by itself.",
+        "BROKEN  `max_sdr_drop_db` asks for at most 0.1 dB: 0.12 dB",
+        "held  `min_snr_db`",
+        "int8 is the fastest that holds the contract",
         "121 ms per window (95 % within 149 ms), 6.1× real time",
         "danger: random weights: the stems will not be separated",
         "warning: fallback to bundled",

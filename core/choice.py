@@ -1,0 +1,227 @@
+"""Chooses among several precisions: the first that holds the contract, or the best of all.
+
+The best is what the target's objective says. The fastest is timed in turn with the others where
+they play on the device itself; where only an emulator is at hand, whose clock says nothing about
+the device, the bytes that a window moves stand for its time.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from core import contract
+from core.errors import StageError
+from core.plan import Plan
+from core.race import Runner, race
+from core.record import Judged, Rung
+from core.run import Outcome
+from core.rungs import Candidate
+from core.values import Artifact, Metric
+
+if TYPE_CHECKING:
+    import pluggy
+
+    from core.store import Store
+
+__all__ = ["Choice", "Trial", "Tried", "best", "best_of", "first_that_holds", "why_best"]
+
+#: What is at most this much worse than the best counts as equal to it, and the nearest to FP32 of
+#: those is taken: clocks of busy machines differ by as much from one run to the next.
+EQUAL = 0.05
+NO_CLOCK = "they stand for its time, for no clock here says anything about the device"
+
+
+@dataclass(frozen=True)
+class Tried:
+    """A candidate that ran, with what it made and how its contract was judged."""
+
+    candidate: Candidate
+    plan: Plan
+    outcome: Outcome
+    metrics: tuple[Metric, ...]
+    judged: tuple[Judged, ...]
+
+    @property
+    def shipped(self) -> Artifact:
+        """Return what goes to the device."""
+        artifacts = self.outcome.artifacts
+        return artifacts.get("runtime") or self.played
+
+    @property
+    def played(self) -> Artifact:
+        """Return what was played whole."""
+        artifacts = self.outcome.artifacts
+        return artifacts[str(artifacts["play"].facts["source"])]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What was chosen (`tried`; None where nothing ran), what stood beside it, and why."""
+
+    tried: Tried | None
+    rungs: tuple[Rung, ...] = ()
+    why: str = ""
+
+    def lines(self) -> list[str]:
+        """Return one line per precision: why it was not taken."""
+        return [f"{rung.precision}: {rung.why or rung.status}" for rung in self.rungs]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """How candidates are tried: `run` runs one whole, `make` only makes and counts its graph."""
+
+    run: Callable[[Candidate], Tried]
+    make: Callable[[Plan], Mapping[str, Artifact]]
+    store: Store
+    hook: pluggy.HookRelay
+
+
+def first_that_holds(found: Sequence[Candidate], run: Callable[[Candidate], Tried]) -> Choice:
+    """Run one rung after the other until one holds; without one, the last that ran is left."""
+    rungs: list[Rung] = []
+    last: Tried | None = None
+    for number, candidate in enumerate(found):
+        tried, rung = _attempt(candidate, run)
+        rungs.append(rung)
+        last = tried or last
+        if rung.status == "held":
+            rest = [Rung(c.precision, "not tried") for c in found[number + 1 :]]
+            why = f"{rung.precision} is the first of the ladder that holds the contract"
+            return Choice(tried, (*rungs, *rest), why)
+    return Choice(last, tuple(rungs))
+
+
+def best_of(found: Sequence[Candidate], trial: Trial) -> Choice:
+    """Choose the best that holds; without one, the nearest to FP32 of those that ran is left.
+
+    Where a clock decides, every candidate runs and those that hold are timed in turn. Otherwise
+    the order is known once the graphs are made: the best is tried first, and the first that holds
+    ends it.
+    """
+    plans = [candidate.plan for candidate in found if candidate.plan is not None]
+    target = plans[0].assembly.target
+    tries: dict[str, Tried] = {}
+    if target.objective == "fastest" and all(plan.assembly.runtime.plays for plan in plans):
+        rungs = _all_timed(found, trial, tries)
+    else:
+        rungs = _in_order(found, trial, tries)
+    held = [rung for rung in rungs if rung.status == "held"]
+    if not held:
+        nearest = max(rungs, key=lambda r: (r.precision in tries, r.snr_db or 0.0))
+        return Choice(tries.get(nearest.precision), tuple(rungs))
+    chosen = best(held)
+    return Choice(tries[chosen.precision], tuple(rungs), why_best(chosen, rungs, target.objective))
+
+
+def _all_timed(found: Sequence[Candidate], trial: Trial, tries: dict[str, Tried]) -> list[Rung]:
+    rungs = [_rung(candidate, trial, tries) for candidate in found]
+    runners = [_runner(r.precision, tries[r.precision]) for r in rungs if r.status == "held"]
+    times = race(runners, trial.store, trial.hook) if runners else {}
+    ranks = {
+        name: (seconds, f"{1000 * seconds:.0f} ms per window on {device}, timed in turn")
+        for name, (seconds, device) in times.items()
+    }
+    return [_ranked(rung, *ranks.get(rung.precision, (None, ""))) for rung in rungs]
+
+
+def _in_order(found: Sequence[Candidate], trial: Trial, tries: dict[str, Tried]) -> list[Rung]:
+    """Make every graph, then try the best first; once one holds, all that rank below it rest."""
+    ranks: dict[str, tuple[float, str]] = {}
+    rungs: dict[str, Rung] = {}
+    for candidate in found:
+        try:
+            if candidate.plan is not None:
+                ranks[candidate.precision] = _rank(candidate.plan, trial.make(candidate.plan))
+        except StageError as error:
+            rungs[candidate.precision] = Rung(candidate.precision, "refused", error.what)
+    enough = math.inf
+    for candidate in sorted(found, key=lambda c: ranks.get(c.precision, (0.0, ""))[0]):
+        name = candidate.precision
+        if name in rungs:
+            continue
+        rank, words = ranks.get(name, (None, ""))
+        if rank is not None and rank > enough:
+            rungs[name] = Rung(name, "not tried", rank=rank, ranked_by=words)
+            continue
+        rungs[name] = _ranked(_rung(candidate, trial, tries), rank, words)
+        if rungs[name].status == "held" and rank is not None:
+            enough = min(enough, rank * (1 + EQUAL))
+    return [rungs[candidate.precision] for candidate in found]
+
+
+def _rank(plan: Plan, artifacts: Mapping[str, Artifact]) -> tuple[float, str]:
+    """Return what a candidate is ranked by where no clock decides: the number, and in words."""
+    if plan.assembly.target.objective == "smallest":
+        size = artifacts[plan.made].bytes
+        return size, f"{size / 1e6:.1f} MB"
+    moved = artifacts["census"].number("moved_bytes")
+    return moved, f"a window moves {moved / 1e6:.0f} MB of weights and activations; {NO_CLOCK}"
+
+
+def _ranked(rung: Rung, rank: float | None, words: str) -> Rung:
+    return replace(rung, rank=rank, ranked_by=words)
+
+
+def best(rungs: Sequence[Rung]) -> Rung:
+    """Return the ranked rung that ranks first, the nearest to FP32 among equals."""
+    held = [(rung.rank, rung) for rung in rungs if rung.rank is not None and rung.status == "held"]
+    least = min(rank for rank, _ in held)
+    equal = [rung for rank, rung in held if rank <= least * (1 + EQUAL)]
+    return max(equal, key=lambda rung: rung.snr_db or 0.0)
+
+
+def why_best(chosen: Rung, rungs: Sequence[Rung], objective: str) -> str:
+    """Return why `chosen` was taken: what it was ranked by, and what stands next to it."""
+    said = f"{chosen.precision} is the {objective} that holds the contract: {chosen.ranked_by}"
+    others = [r for r in rungs if r.rank is not None and r is not chosen and r.status != "missed"]
+    if not others or not chosen.rank:
+        return f"{said}; nothing else holds it"
+    second = min(others, key=lambda rung: rung.rank or 0.0)
+    ratio = (second.rank or 0.0) / chosen.rank
+    if ratio <= 1 + EQUAL:
+        return f"{said}; {second.precision} is within {EQUAL:.0%} of it, and further from FP32"
+    said += f"; {second.precision}, the next, takes {ratio:.2f} times as much"
+    return f"do not quantise: {said}" if chosen.precision == "fp32" else said
+
+
+def _rung(candidate: Candidate, trial: Trial, tries: dict[str, Tried]) -> Rung:
+    """Return what became of a candidate, and note what ran in `tries`."""
+    if candidate.plan is None:
+        return Rung(candidate.precision, "refused", candidate.refused)
+    tried, rung = _attempt(candidate, trial.run)
+    if tried is not None:
+        tries[candidate.precision] = tried
+    return rung
+
+
+def _attempt(candidate: Candidate, run: Callable[[Candidate], Tried]) -> tuple[Tried | None, Rung]:
+    """Run a candidate; a stage that cannot do it is an answer, not the end."""
+    try:
+        tried = run(candidate)
+    except StageError as error:
+        return None, Rung(candidate.precision, "refused", error.what)
+    missed = contract.missed(tried.judged)
+    artifacts = tried.outcome.artifacts
+    budget = [a.facts["snr_db"] for n, a in artifacts.items() if n.startswith("budget.")]
+    parity = [m.value for m in tried.metrics if m.name == "parity_snr" and ": all" in m.subject]
+    snr = min(parity, default=float(str(budget[-1])) if budget else None)
+    return tried, Rung(
+        candidate.precision,
+        "missed" if missed else "held",
+        "; ".join(contract.story(one) for one in missed),
+        tried.judged,
+        snr,
+        tried.shipped.bytes,
+    )
+
+
+def _runner(name: str, tried: Tried) -> Runner:
+    artifacts = tried.outcome.artifacts
+    bench = tried.plan.bench
+    return Runner(
+        name, bench, bench.assembly.runtime, tried.played, artifacts["model"], artifacts["sample"]
+    )

@@ -1,0 +1,125 @@
+"""Plans one recipe at several precisions: the rungs of a ladder, or all that a target runs.
+
+    ladder: [int8, mixed, w8a16, fp16]    tried in this order; the first that holds is shipped
+    auto: true                            all that the target runs; the best that holds is shipped
+
+Every rung is the same recipe, composed again with another `precision=`. What rungs share is made
+once, because the store has it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+
+from core.assembly import assemble, target_of
+from core.config import group_of
+from core.errors import ConfigError, MisfitError
+from core.fit import check
+from core.plan import Plan, make_plan
+from core.recipes import Recipe
+from core.registry import Registry
+from core.store import Store
+
+__all__ = ["Candidate", "at_each_precision", "candidates", "several"]
+
+OBJECTIVES = ("fastest", "smallest")
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One precision with its config and plan, or with why it cannot be (`refused`)."""
+
+    precision: str
+    cfg: DictConfig
+    plan: Plan | None
+    refused: str = ""
+
+
+def several(cfg: DictConfig) -> bool:
+    """Return whether the config asks for several precisions, and for one to be chosen."""
+    return bool(cfg.ladder) or bool(cfg.auto)
+
+
+def candidates(
+    cfg: DictConfig,
+    registry: Registry,
+    recipe: str,
+    recipes: Mapping[str, Recipe],
+    store: Store,
+) -> list[Candidate]:
+    """Plan the job at every precision that it asks for; one that names none is planned as it is.
+
+    Raises MisfitError for a rung of a ladder that cannot be, and ConfigError for a config that
+    cannot. With `auto`, what does not fit is left out, with its reason, unless nothing fits.
+    """
+    if cfg.ladder and cfg.auto:
+        raise ConfigError(
+            "`ladder` and `auto` both choose the precision", "give one: ladder=[] or auto=false"
+        )
+    target = target_of(cfg)
+    if target.objective not in OBJECTIVES:
+        raise ConfigError(
+            f"target `{target.name}` has the objective `{target.objective}`",
+            f"objectives: {', '.join(OBJECTIVES)}",
+        )
+    if cfg.auto and not target.name:
+        raise ConfigError(
+            "`auto` chooses among what the target runs, but the recipe names no target",
+            "give one: target=<name>",
+        )
+    composed = at_each_precision(cfg, list(cfg.ladder) or target.precisions or ["fp32"])
+    if not several(cfg):
+        composed = {"": _with_runtime(cfg, [])}
+    found = [_planned(n, c, registry, recipe, recipes, store) for n, c in composed.items()]
+    refusals = [c for c in found if isinstance(c, tuple)]
+    if refusals and (not cfg.auto or len(refusals) == len(found)):
+        raise refusals[0][1]
+    return [c[0] if isinstance(c, tuple) else c for c in found]
+
+
+def at_each_precision(cfg: DictConfig, names: Sequence[str]) -> dict[str, DictConfig]:
+    """Compose the job again for every precision: its preset decides on the quantizer.
+
+    A precision on the command line goes before `names`.
+    """
+    if any(word.startswith("precision=") for word in HydraConfig.get().overrides.task):
+        names = [cfg.precision.get("name", "fp32")]
+    return {name: _with_runtime(cfg, [f"precision={name}"]) for name in names}
+
+
+def _with_runtime(cfg: DictConfig, overrides: Sequence[str]) -> DictConfig:
+    """Compose the job again, with the target's runtime and host where the recipe names none."""
+    target = target_of(cfg)
+    added = [*overrides]
+    for slot in ("runtime", "host"):
+        name = getattr(target, slot)
+        if name and cfg.runtime is None and cfg.get(slot) is None:
+            added.append(f"{group_of(slot)}={name}")
+    if not added:
+        return cfg
+    # Hydra takes no key twice.
+    given = {word.partition("=")[0] for word in added}
+    task = [w for w in HydraConfig.get().overrides.task if w.partition("=")[0] not in given]
+    return hydra.compose("config", [*task, *added])
+
+
+def _planned(
+    name: str,
+    cfg: DictConfig,
+    registry: Registry,
+    recipe: str,
+    recipes: Mapping[str, Recipe],
+    store: Store,
+) -> Candidate | tuple[Candidate, MisfitError]:
+    assembly = assemble(cfg, registry, recipe, list(recipes))
+    try:
+        check(assembly, registry)
+        plan = make_plan(assembly, registry, store)
+    except MisfitError as error:
+        return Candidate(name, cfg, None, error.what), error
+    return Candidate(name or assembly.precision, cfg, plan)

@@ -1,0 +1,143 @@
+"""Adds outputs to a graph that tell the extremes of its tensors, and samples of their values."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import onnx
+
+    from core.values import Tensors
+
+__all__ = ["LEAST", "MOST", "SAMPLE", "around", "element_counts", "probed", "same_values"]
+
+#: What the added outputs are called, after the tensor that they tell about.
+LEAST, MOST, SAMPLE = ":least", ":most", ":sample"
+#: Operators that give the values they take, in another shape or order.
+ARRANGING = frozenset({"Flatten", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze"})
+
+
+def around(model: onnx.ModelProto, operators: Collection[str]) -> list[str]:
+    """Return the float tensors that nodes of `operators` read or write, in the graph's order.
+
+    Results of `Constant` are among them, as ONNX Runtime's quantizer wants; initializers are not.
+    """
+    from onnx import TensorProto
+
+    touched = {
+        name
+        for node in model.graph.node
+        if node.op_type in operators
+        for name in (*node.input, *node.output)
+    }
+    graph = model.graph
+    types = {
+        value.name: value.type.tensor_type.elem_type
+        for value in (*graph.value_info, *graph.input, *graph.output)
+    }
+    weights = {tensor.name for tensor in graph.initializer}
+    names = [value.name for value in graph.input if value.name not in weights]
+    names += [name for node in graph.node for name in node.output]
+    return [name for name in names if name in touched and types.get(name) == TensorProto.FLOAT]
+
+
+def same_values(model: onnx.ModelProto) -> dict[str, str]:
+    """Return for every tensor that only arranges the values of another which one that is."""
+    weights = {tensor.name for tensor in model.graph.initializer}
+    found: dict[str, str] = {}
+    for node in model.graph.node:
+        if node.op_type in ARRANGING and node.input[0] not in weights:
+            found[node.output[0]] = found.get(node.input[0], node.input[0])
+    return found
+
+
+def element_counts(model: onnx.ModelProto, feeds: Tensors) -> dict[str, int]:
+    """Return how many elements each tensor has for inputs like `feeds`, where that can be told."""
+    import onnx
+
+    bare = onnx.ModelProto()
+    bare.CopyFrom(model)
+    for value in bare.graph.input:
+        if value.name in feeds:
+            shape = value.type.tensor_type.shape
+            del shape.dim[:]
+            for length in feeds[value.name].shape:
+                shape.dim.add().dim_value = length
+    # Shapes that were inferred for free axes would stand in the way of the ones for these.
+    del bare.graph.value_info[:]
+    graph = onnx.shape_inference.infer_shapes(bare).graph
+    return {
+        value.name: math.prod(d.dim_value for d in value.type.tensor_type.shape.dim)
+        for value in (*graph.input, *graph.value_info, *graph.output)
+        if all(d.HasField("dim_value") for d in value.type.tensor_type.shape.dim)
+    }
+
+
+def probed(
+    model: onnx.ModelProto, tensors: Collection[str], counts: dict[str, int], samples: int
+) -> onnx.ModelProto:
+    """Return `model`, changed in place, with probes of `tensors` as further outputs.
+
+    Each tells a tensor's extremes, arrays of shape (), and with `samples` at most about as many of
+    its values, shape (values,). Every probe stands right behind the node whose result it reads:
+    at the end of the graph, where ONNX Runtime's own calibrators put theirs, all activations
+    would wait for them in memory.
+    """
+    graph = model.graph
+    wanted = set(tensors)
+    nodes = list(graph.node)
+    made = [value.name for value in graph.input if value.name in wanted]
+    del graph.node[:]
+    for name in made:
+        _probe(graph, name, _stride(counts.get(name), samples) if samples else 0)
+    for node in nodes:
+        graph.node.append(node)
+        for name in node.output:
+            if name in wanted:
+                _probe(graph, name, _stride(counts.get(name), samples) if samples else 0)
+    return model
+
+
+def _stride(count: int | None, samples: int) -> int:
+    """Return a step through `count` values that takes about `samples` of them, from everywhere.
+
+    It shares no factor with `count`, hence none with the length of an axis: a step that did would
+    see a few channels or a few moments only.
+    """
+    stride = -(-(count or 0) // samples)
+    while stride > 1 and math.gcd(stride, count or 0) > 1:
+        stride += 1
+    return max(1, stride)
+
+
+def _probe(graph: onnx.GraphProto, tensor: str, stride: int) -> None:
+    """Append what tells about one tensor; a stride of 0 asks for no sample."""
+    from onnx import TensorProto, helper
+
+    for operator, ending in (("ReduceMin", LEAST), ("ReduceMax", MOST)):
+        node = helper.make_node(operator, [tensor], [tensor + ending], keepdims=0)
+        graph.node.append(node)
+        graph.output.append(helper.make_tensor_value_info(tensor + ending, TensorProto.FLOAT, []))
+    if stride:
+        graph.node.extend(_sampling(graph, tensor, stride))
+        value = helper.make_tensor_value_info(tensor + SAMPLE, TensorProto.FLOAT, [None])
+        graph.output.append(value)
+
+
+def _sampling(graph: onnx.GraphProto, tensor: str, stride: int) -> Iterator[onnx.NodeProto]:
+    """Yield the nodes that lay a tensor out as one row and take every `stride`th value of it."""
+    import numpy as np
+    from onnx import helper, numpy_helper
+
+    def constant(value: int) -> str:
+        name = f":{value}"
+        if name not in {t.name for t in graph.initializer}:
+            graph.initializer.append(numpy_helper.from_array(np.array([value], np.int64), name))
+        return name
+
+    row = f"{tensor}:row"
+    ends = [constant(0), constant(np.iinfo(np.int64).max), constant(0), constant(stride)]
+    yield helper.make_node("Reshape", [tensor, constant(-1)], [row])
+    yield helper.make_node("Slice", [row, *ends], [tensor + SAMPLE])

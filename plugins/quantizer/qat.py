@@ -1,0 +1,211 @@
+"""Quantisation-aware fine-tuning: a graph of 8 bits learns from the one in float what it lost."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from core import (
+    ArtifactSpec,
+    Calibration,
+    Library,
+    Made,
+    Notice,
+    Quantizer,
+    StageError,
+    Work,
+    hookimpl,
+)
+from core.onnx_file import save
+from plugins.quantizer.onnx_graph import activations, cleaned, inferred, nodes_matching
+from plugins.quantizer.onnx_graph.calibrate import Method, collect
+from plugins.quantizer.onnx_graph.qdq_graph import facts_of, mixed_widths, prepared, quiet
+from plugins.quantizer.onnx_graph.qnn_ranges import edge_tensors
+from plugins.quantizer.onnx_graph.static import config_for, quantised
+
+if TYPE_CHECKING:
+    import onnx
+
+    from core import Artifact
+    from plugins.quantizer.torch_graph.learn import Learned
+
+
+#: Percentage of the values that a range keeps before learning, for the method percentile.
+PERCENTILE = 99.999
+
+
+class Weight(Enum):
+    """The type of weights."""
+
+    int8 = "QInt8"
+    uint8 = "QUInt8"
+
+
+class Activation(Enum):
+    """The type of activations."""
+
+    uint8 = "QUInt8"
+    uint16 = "QUInt16"
+
+
+@dataclass
+class QatOptions:
+    """The options of quantisation-aware fine-tuning."""
+
+    steps: int = 120
+    """Steps of learning, one window each; 0 leaves the static ranges."""
+    learning_rate: float = 0.02
+    """Part by which the first steps move the ends of ranges; the last ones move them by a fiftieth
+    of it. Weights move more slowly, in proportion."""
+    windows: int = 44
+    """Windows of calibration data. A sixth is held back to judge by, the rest is learned from."""
+    seed: int = 0
+    """Seed of the order in which windows are learned from."""
+    weight: Weight = Weight.int8
+    """Type of the weights: int8 (symmetric) or uint8."""
+    activation: Activation = Activation.uint8
+    """Type of the activations: uint8 makes precision `int8`, uint16 makes `w8a16`."""
+    per_channel: bool = True
+    """One scale per output channel of a convolution's weights, instead of one for all."""
+    method: Method = Method.mse
+    """How the range that learning starts from follows from the values seen."""
+    edges: int = 0
+    """Layers from an input or output within which activations get 16 bits among 8-bit ones."""
+    exclude: list[str] = field(default_factory=list)
+    """What stays in float: operators or patterns of node names."""
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for a number that cannot be."""
+        if self.windows < 1:
+            raise ValueError(f"`windows` cannot be {self.windows}; learning needs at least 1")
+        for name in ("steps", "edges", "seed"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"`{name}` cannot be {getattr(self, name)}; give 0 or more")
+        if not 0 < self.learning_rate < 1:
+            raise ValueError(f"`learning_rate` cannot be {self.learning_rate}; give 0.001 to 0.1")
+
+
+class Qat(Quantizer[QatOptions]):
+    """Learns ranges, weights and biases of the graph that `qdq` makes, by distillation."""
+
+    name = "qat"
+    Options = QatOptions
+    libraries = (
+        Library("onnxruntime", "pip install onnxruntime"),
+        Library("onnx", "pip install onnx"),
+        Library("torch", "pip install torch"),
+    )
+
+    @property
+    def calibration_windows(self) -> int:
+        """Return how many windows of calibration data it wants."""
+        return self.options.windows
+
+    def plan(self, spec: ArtifactSpec) -> ArtifactSpec:
+        """Map a float graph to one of 8-bit weights and 8- or 16-bit activations."""
+        wide = self.options.activation is Activation.uint16
+        return ArtifactSpec(spec.format, "w8a16" if wide else "int8")
+
+    def run(self, artifact: Artifact, calibration: Calibration, work: Work) -> Made:
+        """Quantise with static ranges, then learn from the float graph; ends stay FP32.
+
+        The result has the structure of the static graph, and is that graph where learning did not
+        come nearer to the float one on windows that were held back. Raises InputError for
+        calibration data that cannot be used, StageError for a graph that has nothing to quantise,
+        that overflows, or that holds an operator without a gradient here.
+        """
+        model = cleaned(inferred(Path(artifact.path)))
+        if not activations(model):
+            raise _nothing(artifact)
+        options = self.options
+        with tempfile.TemporaryDirectory(dir=work.folder) as scratch, quiet():
+            work.progress(0, calibration.count, "preparing the graph")
+            model = prepared(model, Path(scratch))
+            config = config_for(
+                model,
+                options.weight.value,
+                options.activation.value,
+                per_channel=options.per_channel,
+                wide=self._wide(model),
+                excluded=nodes_matching(model, options.exclude, "exclude"),
+            )
+            ranges = collect(
+                Path(scratch) / "float.onnx",
+                calibration,
+                config.op_types_to_quantize,
+                options.method,
+                PERCENTILE,
+                work.progress,
+            )
+            lowered = quantised(model, config, ranges)
+            facts = facts_of(lowered, config, ranges.windows)
+            if not facts["quantised_nodes"]:
+                raise _nothing(artifact)
+            learned = self._learn(Path(scratch), lowered, calibration, work)
+        facts |= {
+            "steps": options.steps,
+            "best_step": learned.best_step,
+            "snr_before_db": round(learned.before_db, 2),
+            "snr_after_db": round(learned.after_db, 2),
+        }
+        path = work.folder / "model.onnx"
+        save(lowered, path)
+        facts["bytes"] = sum(file.stat().st_size for file in work.folder.iterdir())
+        notices = mixed_widths(facts) if options.activation is Activation.uint8 else ()
+        notices = (*notices, _what_it_brought(learned))
+        return Made(path, "onnx", self.plan(artifact.spec).precision, facts, notices)
+
+    def _wide(self, model: onnx.ModelProto) -> list[str]:
+        """Return the activations that get 16 bits among 8-bit ones."""
+        narrow = self.options.activation is Activation.uint8
+        return edge_tensors(model, self.options.edges) if narrow and self.options.edges else []
+
+    def _learn(
+        self, scratch: Path, lowered: onnx.ModelProto, calibration: Calibration, work: Work
+    ) -> Learned:
+        """Learn `lowered`, in place, from the float graph in `scratch`."""
+        import onnx
+        from onnx import numpy_helper
+
+        from plugins.quantizer.torch_graph.learn import learn
+        from plugins.quantizer.torch_graph.lessons import Lessons
+        from plugins.quantizer.torch_graph.network import Network
+        from plugins.quantizer.torch_graph.written import written
+
+        given = onnx.load(str(scratch / "float.onnx"))
+        originals = {t.name: numpy_helper.to_array(t) for t in given.graph.initializer}
+        lessons = Lessons(Network(given), calibration, scratch, work.progress)
+        network = Network(lowered, originals)
+        options = self.options
+        learned = learn(
+            network, lessons, options.steps, options.learning_rate, options.seed, work.progress
+        )
+        if learned.best_step:
+            written(network, lowered)
+        return learned
+
+
+def _what_it_brought(learned: Learned) -> Notice:
+    before, after = f"{learned.before_db:.1f} dB", f"{learned.after_db:.1f} dB"
+    if learned.best_step:
+        text = f"learning raised the SNR on held-back windows from {before} to {after}"
+        return Notice("info", text)
+    text = f"learning brought nothing beyond static ranges ({before} on held-back windows)"
+    return Notice("warning", f"{text}: more steps or windows, or another learning_rate")
+
+
+def _nothing(artifact: Artifact) -> StageError:
+    return StageError(
+        "the graph has nothing to quantise: no operator of it computes in FP32",
+        f"at: {artifact.path}",
+        "quantise a graph in FP32 (quantizer=none keeps this one), or shorten `exclude`",
+    )
+
+
+@hookimpl
+def luthier_plugins() -> list[type[Qat]]:
+    """Return the plugin of this file."""
+    return [Qat]

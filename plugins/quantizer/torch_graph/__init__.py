@@ -1,0 +1,1 @@
+"""ONNX graphs in PyTorch, with gradients: what quantizers that learn share."""

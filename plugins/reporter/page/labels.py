@@ -1,0 +1,81 @@
+"""What computes at which precision, counted from the graph that ships, as a bar and a table."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from plugins.reporter.page.markup import Html, el, join, legend
+from plugins.reporter.reading import counted, megabytes, part_of
+
+if TYPE_CHECKING:
+    from core.record import RunRecord
+
+__all__ = ["labels"]
+
+
+def labels(record: RunRecord) -> Html | None:
+    """Return the multiply-accumulates and the nodes per precision; None where none was counted."""
+    facts = next((s.artifact.facts for s in record.stages if s.name == "census"), None)
+    if facts is None:
+        facts = next((s.artifact.facts for s in record.stages
+                      if "macs_by_precision" in s.artifact.facts), None)  # fmt: skip
+    if facts is None:
+        return None
+    macs, nodes = counted(facts.get("macs_by_precision")), counted(facts.get("nodes_by_precision"))
+    total, every = sum(macs.values()), sum(nodes.values())
+    names = list(dict.fromkeys([*macs, *nodes]))
+    rows = [
+        el(
+            "tr",
+            el("th", name, scope="row"),
+            el("td", part_of(macs.get(name, 0), total), data_label="Multiply-accumulates"),
+            el("td", f"{nodes.get(name, 0)}", data_label="Nodes"),
+            el("td", part_of(nodes.get(name, 0), every), data_label="Of all nodes"),
+        )
+        for name in names
+    ]
+    titles = ("Precision", "Multiply-accumulates", "Nodes", "Of all nodes")
+    head = el("tr", *(el("th", title, scope="col") for title in titles))
+    moved = facts.get("moved_bytes")
+    return join(
+        _bar(macs, total) if total else None,
+        el("table", el("thead", head), el("tbody", *rows), class_="numbers"),
+        el(
+            "p",
+            f"{total / 1e9:.2f} billion multiply-accumulates a window"
+            + (
+                f"; {megabytes(moved)} of weights and activations move"
+                if isinstance(moved, int | float)
+                else ""
+            )
+            + ". Counted in the file that ships: w8a8 multiplies 8-bit weights with 8-bit "
+            "activations, a16 is a node without weights on 16-bit activations.",
+            class_="note",
+        ),
+    )
+
+
+def _bar(macs: dict[str, int], total: int) -> Html:
+    start, rects = 0.0, []
+    for number, (name, count) in enumerate(macs.items()):
+        width = 100 * count / total
+        rects.append(
+            el(
+                "rect",
+                el("title", f"{name}: {part_of(count, total)}"),
+                x=f"{start:.3f}%",
+                y="0",
+                width=f"{width:.3f}%",
+                height="34",
+                class_=f"op{number % 9}",
+            )
+        )
+        start += width
+    shares = [(f"op{n % 9}", f"{name} {part_of(c, total)}") for n, (name, c) in
+              enumerate(macs.items())]  # fmt: skip
+    said = ", ".join(text for _, text in shares)
+    return join(
+        el("svg", *rects, width="100%", height="34", role="img", class_="partition",
+           aria_label=f"multiply-accumulates: {said}"),
+        legend(shares),
+    )  # fmt: skip

@@ -1,0 +1,71 @@
+"""What the recipe promised: every limit of its contract, and every precision that was tried."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from plugins.reporter.page.markup import Html, el, join, prose
+from plugins.reporter.reading import asked, decibels, found, megabytes
+
+if TYPE_CHECKING:
+    from core.record import Judged, Rung, RunRecord
+
+__all__ = ["promise"]
+
+BADGES = {"held": "ran", "missed": "missed", "refused": "missed", "not tried": "kept"}
+
+
+def promise(record: RunRecord) -> Html | None:
+    """Return the contract as a table, and why this precision was chosen among those tried."""
+    if not record.contract and not record.rungs:
+        return None
+    return join(
+        el("p", prose(f"{record.chosen}."), class_="verdict") if record.chosen else None,
+        _table(("Limit", "Asked", "Measured", ""), [_limit(one) for one in record.contract])
+        if record.contract
+        else None,
+        _table(
+            ("Precision", "Contract", "SNR", "Size", "What decided"),
+            [_rung(rung, chosen=rung.precision == record.precision) for rung in record.rungs],
+        )
+        if record.rungs
+        else None,
+    )
+
+
+def _limit(one: Judged) -> Html:
+    where = f"on {one.device}" if one.device else ""
+    return el(
+        "tr",
+        el("th", el("code", one.name), scope="row"),
+        el("td", asked(one), data_label="Asked"),
+        el("td", found(one), el("small", where) if where else None, data_label="Measured"),
+        el(
+            "td",
+            _badge("held" if one.held else "missed"),
+            el("small", one.guilty) if one.guilty else None,
+            data_label="Contract",
+        ),
+    )
+
+
+def _rung(rung: Rung, *, chosen: bool) -> Html:
+    decided = rung.why or rung.ranked_by
+    return el(
+        "tr",
+        el("th", rung.precision, el("small", "chosen") if chosen else None, scope="row"),
+        el("td", _badge(rung.status), data_label="Contract"),
+        el("td", decibels(rung.snr_db) if rung.snr_db is not None else "-", data_label="SNR"),
+        el("td", megabytes(rung.bytes) if rung.bytes is not None else "-", data_label="Size"),
+        el("td", prose(decided) if decided else "-", data_label="What decided"),
+        class_="overall" if chosen else "",
+    )
+
+
+def _badge(status: str) -> Html:
+    return el("span", status, class_=f"badge {BADGES[status]}")
+
+
+def _table(titles: tuple[str, ...], rows: list[Html]) -> Html:
+    head = el("tr", *(el("th", title, scope="col") for title in titles))
+    return el("table", el("thead", head), el("tbody", *rows))

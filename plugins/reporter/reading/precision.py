@@ -1,0 +1,85 @@
+"""What a record says of precision: the contract in words, counts, sensitivities, worst tensors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from core.contract import spoken
+
+if TYPE_CHECKING:
+    from core.record import Judged, RunRecord
+
+__all__ = ["Part", "Tensor", "asked", "counted", "found", "part_of", "parts_of", "tensors_of"]
+
+
+@dataclass(frozen=True)
+class Part:
+    """One part of a graph: its work, the SNR with it alone at 8 or 16 bits, and what it got."""
+
+    name: str
+    macs: int
+    db_8: float | None
+    db_16: float | None
+    level: str
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """One tensor inside a quantised graph, and its SNR against the float graph in dB."""
+
+    name: str
+    operator: str
+    snr_db: float
+
+
+def asked(one: Judged) -> str:
+    """Return what a limit asks for: `at least 30 dB`."""
+    word = "at least" if one.name.startswith("min_") else "at most"
+    return f"{word} {one.bound:g} {one.unit}".rstrip()
+
+
+def found(one: Judged) -> str:
+    """Return what was measured of a limit."""
+    return "nothing" if one.value is None else f"{spoken(one.value)} {one.unit}".rstrip()
+
+
+def part_of(count: int, total: int) -> str:
+    """Return a part of a whole in per cent; what is there is never called 0 %."""
+    if not count or not total:
+        return "0 %"
+    share = 100 * count / total
+    return f"{share:.1f} %" if share >= 0.1 else "< 0.1 %"  # noqa: PLR2004  # one decimal
+
+
+def counted(fact: object) -> dict[str, int]:
+    """Read the lines of a census: `w8a8 96`."""
+    pairs = (str(line).rsplit(" ", 1) for line in fact) if isinstance(fact, list) else ()
+    return {name: int(count) for name, count in pairs}
+
+
+def parts_of(record: RunRecord) -> list[Part]:
+    """Read the fact `sensitivity`: `name|macs|snr_8_db|snr_16_db|level`, split from the right."""
+    parts = []
+    for line in _lines(record, "sensitivity"):
+        name, macs, db_8, db_16, level = line.rsplit("|", 4)
+        parts.append(Part(name, int(macs), _decibels(db_8), _decibels(db_16), level))
+    return parts
+
+
+def tensors_of(record: RunRecord) -> list[Tensor]:
+    """Read the fact `worst_tensors`: `name|operator|snr_db`, split from the right."""
+    tensors = []
+    for line in _lines(record, "worst_tensors"):
+        name, operator, snr_db = line.rsplit("|", 2)
+        tensors.append(Tensor(name, operator, float(snr_db)))
+    return tensors
+
+
+def _lines(record: RunRecord, fact: str) -> list[str]:
+    lists = (stage.artifact.facts.get(fact) for stage in record.stages)
+    return next(([str(line) for line in found] for found in lists if isinstance(found, list)), [])
+
+
+def _decibels(text: str) -> float | None:
+    return float(text) if text else None

@@ -1,0 +1,169 @@
+"""Several precisions of one recipe: the first that holds the contract, or the best."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from core.choice import best, why_best
+from core.record import Rung
+from tests import toy
+from tests.conftest import RECIPE, Command
+
+
+@pytest.fixture
+def ladder(tmp_path: Path) -> Path:
+    """Return a recipe that leaves the quantizer to the precision, and the runtime to the target."""
+    left_out = ("quantizer", "runtime", "host")
+    lines = [line for line in RECIPE.splitlines() if line.partition(":")[0] not in left_out]
+    file = tmp_path / "toy.yaml"
+    file.write_text("\n".join([*lines, "target: pocket", "precision: fine", ""]))
+    return file
+
+
+def report(tmp_path: Path) -> dict[str, Any]:
+    """Return the report of the newest run."""
+    newest = max((tmp_path / "outputs" / "toy").glob("*/report.json"))
+    content: dict[str, Any] = json.loads(newest.read_text())
+    return content
+
+
+def statuses(tmp_path: Path) -> dict[str, str]:
+    """Return what became of every precision."""
+    return {rung["precision"]: rung["status"] for rung in report(tmp_path)["rungs"]}
+
+
+def test_a_recipe_without_a_runtime_gets_that_of_its_target(
+    command: Command, ladder: Path, tmp_path: Path
+) -> None:
+    """One line of YAML moves a recipe to another device."""
+    assert command(f"recipe={ladder}").code == 0
+    assert report(tmp_path)["played_on"] == "a pocket calculator"
+
+
+def test_a_ladder_steps_down_to_the_first_that_holds(
+    command: Command, ladder: Path, tmp_path: Path
+) -> None:
+    """What was tried is in the report with its reason; what comes after was not run."""
+    done = command(f"recipe={ladder}", "ladder=[rough,middling,fine]", "contract.min_snr_db=35")
+    assert (done.code, done.err) == (0, "")
+    assert statuses(tmp_path) == {"rough": "missed", "middling": "held", "fine": "not tried"}
+    found = report(tmp_path)
+    assert found["precision"] == "middling"
+    assert "20 dB on a pocket calculator, 15 dB off" in found["rungs"][0]["why"]
+    assert found["chosen"] == "middling is the first of the ladder that holds the contract"
+    assert toy.RAN.count("model") == 1
+    assert toy.RAN.count("quantizer") == 2
+
+
+def test_a_stage_that_fails_is_a_rung_that_does_not_hold(
+    command: Command, ladder: Path, tmp_path: Path
+) -> None:
+    """The next rung is tried, and the failure is told."""
+    done = command(f"recipe={ladder}", "ladder=[broken,fine]")
+    assert (done.code, done.err) == (0, "")
+    assert statuses(tmp_path) == {"broken": "refused", "fine": "held"}
+
+
+def test_a_ladder_that_nothing_holds_ships_nothing(
+    command: Command, ladder: Path, tmp_path: Path
+) -> None:
+    """Exit code 3 with one line per precision; the last one's report is left, without a bundle."""
+    done = command(f"recipe={ladder}", "ladder=[rough,middling]", "contract.min_snr_db=90")
+    assert done.code == 3
+    assert "no precision holds the contract" in done.err
+    assert "rough: `min_snr_db` asks for at least 90 dB: 20 dB" in done.err
+    assert "middling: `min_snr_db` asks for at least 90 dB: 40 dB" in done.err
+    assert report(tmp_path)["precision"] == "middling"
+    assert not list((tmp_path / "outputs" / "toy").glob("*/bundle"))
+
+
+def test_auto_chooses_among_what_holds(command: Command, ladder: Path, tmp_path: Path) -> None:
+    """Equally fast are both that hold, so the one nearest to FP32 wins; one was refused."""
+    done = command(
+        f"recipe={ladder}", "auto=true", "contract.min_snr_db=35", "measure.budget_windows=1"
+    )
+    assert (done.code, done.err) == (0, "")
+    assert statuses(tmp_path) == {
+        "broken": "refused", "rough": "missed", "fine": "held", "middling": "held",
+    }  # fmt: skip
+    found = report(tmp_path)
+    assert found["precision"] in {"fine", "middling"}
+    assert f"{found['precision']} is the fastest that holds the contract" in found["chosen"]
+    assert "timed in turn" in found["chosen"]
+
+
+def test_auto_for_the_smallest(command: Command, ladder: Path, tmp_path: Path) -> None:
+    """A target may ask for the smallest instead of the fastest."""
+    arguments = ["auto=true", "target.objective=smallest", "contract.min_snr_db=35"]
+    done = command(f"recipe={ladder}", *arguments)
+    assert (done.code, done.err) == (0, "")
+    # The size of what each makes grows with the digits of its gain.
+    assert statuses(tmp_path) == {
+        "broken": "refused", "rough": "missed", "middling": "held", "fine": "not tried",
+    }  # fmt: skip
+    assert "middling is the smallest that holds the contract" in report(tmp_path)["chosen"]
+
+
+def test_a_plan_of_a_ladder_shows_every_rung_and_runs_nothing(
+    command: Command, ladder: Path
+) -> None:
+    """Each precision is planned."""
+    done = command(f"recipe={ladder}", "ladder=[rough,fine]", "mode=plan")
+    assert done.code == 0
+    assert "precision rough" in done.out
+    assert "precision fine" in done.out
+    assert toy.RAN == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["ladder=[rough,nonsense]"], "nonsense"),
+        (["ladder=[int8]"], "does not run precision `int8`"),
+        (["ladder=[fine]", "auto=true"], "both choose the precision"),
+        (["auto=true", "target.objective=prettiest"], "objectives: fastest, smallest"),
+    ],
+)
+def test_a_ladder_that_cannot_be_is_refused_before_anything_runs(
+    command: Command, ladder: Path, arguments: list[str], said: str
+) -> None:
+    """Exit code 2, and nothing ran."""
+    done = command(f"recipe={ladder}", *arguments)
+    assert done.code == 2, done.err
+    assert said in done.err
+    assert toy.RAN == []
+
+
+def test_a_precision_on_the_command_line_is_the_only_rung(
+    command: Command, ladder: Path, tmp_path: Path
+) -> None:
+    """What a person types goes before what the recipe says."""
+    assert command(f"recipe={ladder}", "ladder=[rough,middling]", "precision=fine").code == 0
+    assert statuses(tmp_path) == {"fine": "held"}
+
+
+def held(precision: str, rank: float, snr_db: float) -> Rung:
+    """Return a rung that holds."""
+    return Rung(precision, "held", rank=rank, snr_db=snr_db, ranked_by=f"{rank:g} ms")
+
+
+def test_the_best_is_the_least_and_the_nearest_among_equals() -> None:
+    """Five per cent are no difference on a busy machine."""
+    rungs = [held("int8", 100, 30), held("w8a16", 104, 50), held("fp32", 130, 200)]
+    assert best(rungs).precision == "w8a16"
+    assert best([rungs[0], rungs[2], Rung("fp16", "missed")]).precision == "int8"
+
+
+def test_the_reason_names_the_next_best() -> None:
+    """Not quantising is an answer, and says so."""
+    rungs = [held("fp32", 100, 200), held("int8", 180, 30)]
+    assert why_best(rungs[0], rungs, "fastest") == (
+        "do not quantise: fp32 is the fastest that holds the contract: 100 ms; int8, the next, "
+        "takes 1.80 times as much"
+    )
+    alone = [held("int8", 1, 30)]
+    assert why_best(alone[0], alone, "fastest").endswith("nothing else holds it")

@@ -1,0 +1,251 @@
+"""The quantizer `mixed`: groups, what each costs, the cheapest assignment, and using it again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from core import (
+    Artifact,
+    ArtifactSpec,
+    Calibration,
+    Made,
+    ModelInfo,
+    Progress,
+    Signature,
+    StageError,
+    Work,
+)
+from core.conformance import QuantizerSuite
+from core.measure import snr_db
+from plugins.quantizer.mixed import Mixed, MixedOptions
+from plugins.quantizer.mixing.grouping import GroupBy
+from plugins.quantizer.mixing.levels import Level
+from tests.plugins.networks import (
+    artifact,
+    exported,
+    feeds,
+    outputs,
+    played,
+    separator,
+    work_in,
+)
+
+DOWN, MIX, UP = "/down/Conv", "/mix/Conv", "/up/ConvTranspose"
+
+
+class TestConformance(QuantizerSuite):
+    """`mixed` keeps what every quantizer keeps."""
+
+    plugin = Mixed
+    options: ClassVar[MixedOptions] = MixedOptions(min_snr_db=28.0)
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
+    """Return a network of three layers, exported once."""
+    return exported(separator(), tmp_path_factory.mktemp("separator") / "export")
+
+
+def _made(source: Artifact, folder: Path, **options: object) -> tuple[Made, list[str]]:
+    """Quantise; returns what was made and what was said on the way."""
+    model, said = separator(), []
+    plugin = Mixed(MixedOptions(**options))
+    count = plugin.calibration_windows
+    told = Progress(lambda _done, _total, message: said.append(message))
+    work = Work(work_in(folder).folder, told)
+    calibration = Calibration(count, lambda: (feeds(model, seed) for seed in range(count)))
+    return plugin.run(source, calibration, work), said
+
+
+def _levels(made: Made) -> dict[str, str]:
+    return dict(made.settled["assignment"])
+
+
+def test_everything_has_8_bits_where_that_holds(source: Artifact, tmp_path: Path) -> None:
+    """A limit that 8 bits hold everywhere buys nothing more."""
+    made, _ = _made(source, tmp_path / "made", min_snr_db=20.0)
+    assert _levels(made) == dict.fromkeys((DOWN, MIX, UP), "int8")
+    assert made.facts["activations_16_bit"] == 0
+    assert made.notices[0].text == "100% of the multiply-accumulates have 8 bits"
+
+
+def test_the_cheapest_assignment_keeps_8_bits_where_most_is_computed(
+    source: Artifact, tmp_path: Path
+) -> None:
+    """Between the two extremes the layer with most of the MACs goes down, and the limit holds."""
+    made, _ = _made(source, tmp_path / "made", min_snr_db=34.5)
+    assert _levels(made)[DOWN] == "int8"
+    assert "int16" in _levels(made).values()
+    assert float(str(made.facts["snr_db"])) >= 34.5
+    model = separator()
+    given = feeds(model, seed=99)
+    got = played(artifact(made, model.info), given)
+    assert snr_db(outputs(model, given)["stems"], got["stems"]) > 32
+    assert made.precision == "mixed"
+    assert Mixed(MixedOptions()).plan(source.spec) == ArtifactSpec("onnx", "mixed")
+
+
+def test_the_chart_has_a_line_per_group(source: Artifact, tmp_path: Path) -> None:
+    """Name, MACs, SNR alone at 8 and at 16 bits, and the level; noise powers add up."""
+    made, said = _made(source, tmp_path / "made", min_snr_db=34.5)
+    chart = made.facts["sensitivity"]
+    assert isinstance(chart, list)
+    rows = [str(line).rsplit("|", 4) for line in chart]
+    assert [row[0] for row in rows] == [DOWN, MIX, UP]
+    assert {row[0]: row[4] for row in rows} == _levels(made)
+    alone = [float(row[2 if row[4] == "int8" else 3]) for row in rows]
+    assert all(float(row[3]) > float(row[2]) + 5 for row in rows)
+    total = -10 * np.log10(sum(10 ** (-db / 10) for db in alone))
+    assert float(str(made.facts["predicted_snr_db"])) == pytest.approx(total, abs=0.02)
+    assert float(str(made.facts["snr_db"])) == pytest.approx(total, abs=2)
+    assert f"sensitivity 2 of 3: {MIX}" in said
+
+
+def test_blocks_share_a_level(tmp_path: Path) -> None:
+    """Layers under one numbered scope are one group."""
+    info = ModelInfo(Signature((), ()), ("x",), ("y",))
+    rng = np.random.default_rng(0)
+    names = ["/encoder.0/conv/Conv", "/encoder.0/rewrite/Conv", "/encoder.1/conv/Conv"]
+    tensors = ["x", "a", "b", "y"]
+    nodes = [
+        helper.make_node("Conv", [tensors[i], f"w{i}"], [tensors[i + 1]], name=name)
+        for i, name in enumerate(names)
+    ]
+    weights = [
+        onnx.numpy_helper.from_array(rng.standard_normal((4, 4, 1)).astype(np.float32), f"w{i}")
+        for i in range(3)
+    ]
+    source = _graph(nodes, tmp_path / "given", info, shape=[1, 4, 32], weights=weights)
+    plugin = Mixed(MixedOptions(group_by=GroupBy.block, min_snr_db=10.0, windows=4))
+    windows = [{"x": rng.standard_normal((1, 4, 32)).astype(np.float32)} for _ in range(7)]
+    made = plugin.run(source, Calibration(7, lambda: windows), work_in(tmp_path / "made"))
+    assert list(_levels(made)) == ["/encoder.0", "/encoder.1"]
+    assert str(made.facts["sensitivity"][0]).split("|")[1] == str(2 * 4 * 4 * 32)
+
+
+def test_an_assignment_is_used_again_without_an_analysis(source: Artifact, tmp_path: Path) -> None:
+    """What was settled gives the same file, and nothing is measured group by group."""
+    first, _ = _made(source, tmp_path / "first", min_snr_db=34.5)
+    given = {name: Level[level] for name, level in _levels(first).items()}
+    again, said = _made(source, tmp_path / "again", min_snr_db=34.5, assignment=given)
+    assert again.path.read_bytes() == first.path.read_bytes()
+    assert _levels(again) == _levels(first)
+    assert not any(message.startswith("sensitivity") for message in said)
+    assert "predicted_snr_db" not in again.facts
+    assert all(str(line).split("|")[2:4] == ["", ""] for line in again.facts["sensitivity"])
+
+
+def test_an_assignment_edited_by_hand_is_followed(source: Artifact, tmp_path: Path) -> None:
+    """Patterns serve many groups, a name goes before them; a miss of the limit is only said."""
+    hand = {UP: Level.float, "*Conv*": Level.int8}
+    made, _ = _made(source, tmp_path / "made", min_snr_db=60.0, assignment=hand)
+    assert _levels(made) == {DOWN: "int8", MIX: "int8", UP: "float"}
+    assert made.facts["float_nodes"] == 2
+    assert [n.severity for n in made.notices] == ["info", "warning"]
+    assert "less than the 60 dB of `min_snr_db`" in made.notices[1].text
+
+
+def test_only_what_is_not_given_is_analysed(source: Artifact, tmp_path: Path) -> None:
+    """The given group keeps its level, the others are chosen around it."""
+    made, said = _made(source, tmp_path / "made", min_snr_db=20.0, assignment={MIX: Level.int16})
+    assert _levels(made) == {DOWN: "int8", MIX: "int16", UP: "int8"}
+    assert [m for m in said if m.startswith("sensitivity")] == [
+        f"sensitivity 1 of 2: {DOWN}", f"sensitivity 2 of 2: {UP}",
+    ]  # fmt: skip
+
+
+def test_an_assignment_that_names_no_group_is_refused(source: Artifact, tmp_path: Path) -> None:
+    """A typo is answered with the nearest name."""
+    with pytest.raises(StageError, match="`/dwon/Conv`, which is no group") as caught:
+        _made(source, tmp_path / "made", assignment={"/dwon/Conv": Level.int8})
+    assert f"did you mean `{DOWN}`" in str(caught.value)
+
+
+def test_a_limit_out_of_reach_is_refused_with_the_best_there_is(
+    source: Artifact, tmp_path: Path
+) -> None:
+    """The message says how near it comes and what else can be allowed."""
+    with pytest.raises(
+        StageError, match=r"no assignment holds 90 dB: the best .* is 4\d\.\d dB"
+    ) as c:
+        _made(source, tmp_path / "made", min_snr_db=90.0)
+    assert "quantizer.levels=[int8,int16,float]" in str(c.value)
+
+
+def test_float_is_an_answer_where_it_is_allowed(source: Artifact, tmp_path: Path) -> None:
+    """Some layers stay in float; where all of them would, there is nothing to ship."""
+    levels = [Level.int8, Level.float]
+    made, _ = _made(source, tmp_path / "made", min_snr_db=35.0, levels=levels)
+    assert _levels(made) == {DOWN: "int8", MIX: "float", UP: "float"}
+    with pytest.raises(StageError, match="no assignment holds 90 dB with anything quantised") as c:
+        _made(source, tmp_path / "none", min_snr_db=90.0, levels=levels)
+    assert "precision=fp32" in str(c.value)
+
+
+def test_a_graph_with_nothing_to_quantise_is_refused(tmp_path: Path) -> None:
+    """Whole numbers are what they are."""
+    info = ModelInfo(Signature((), ()), ("x",), ("y",))
+    node = helper.make_node("Neg", ["x"], ["y"], name="neg")
+    source = _graph([node], tmp_path / "given", info, dtype=TensorProto.INT64)
+    with pytest.raises(StageError, match="the graph has nothing to quantise"):
+        Mixed(MixedOptions()).run(source, Calibration(1, lambda: ()), work_in(tmp_path / "made"))
+
+
+def test_ranges_do_not_see_what_is_measured(source: Artifact, tmp_path: Path) -> None:
+    """Windows are held back, evenly, while there are enough; one window serves both."""
+    made, _ = _made(source, tmp_path / "many", min_snr_db=20.0)
+    assert made.facts["calibration_windows"] == 24
+    model = separator()
+    plugin = Mixed(MixedOptions(min_snr_db=20.0))
+    one = Calibration(27, lambda: [feeds(model)])
+    made = plugin.run(source, one, work_in(tmp_path / "one"))
+    assert made.facts["calibration_windows"] == 1
+
+
+def test_too_few_windows_choose_nothing(source: Artifact, tmp_path: Path) -> None:
+    """As where only the shape of the result counts: the most bits, a warning, nothing settled."""
+    model = separator()
+    two = Calibration(2, lambda: (feeds(model, seed) for seed in range(2)))
+    made = Mixed(MixedOptions(min_snr_db=1.0)).run(source, two, work_in(tmp_path / "made"))
+    assert {str(line).rsplit("|", 1)[1] for line in made.facts["sensitivity"]} == {"int16"}
+    assert made.settled == {}
+    assert "2 calibration window(s) are too few" in made.notices[1].text
+    assert "27 are enough" in made.notices[1].text
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"windows": 0}, "`windows` cannot be 0"),
+        ({"held_windows": 0}, "`held_windows` cannot be 0"),
+        ({"percentile": 101}, "`percentile` cannot be 101"),
+        ({"levels": [Level.float]}, "`levels` quantises nothing"),
+    ],
+)
+def test_numbers_that_cannot_be_are_refused(options: dict[str, object], message: str) -> None:
+    """The config error names the option."""
+    with pytest.raises(ValueError, match=message):
+        MixedOptions(**options)
+
+
+def _graph(
+    nodes: list[onnx.NodeProto],
+    folder: Path,
+    info: ModelInfo,
+    *,
+    dtype: int = TensorProto.FLOAT,
+    shape: tuple[int, ...] | list[int] = (1, 4),
+    weights: list[onnx.TensorProto] | None = None,
+) -> Artifact:
+    ends = [helper.make_tensor_value_info(name, dtype, shape) for name in "xy"]
+    graph = helper.make_graph(nodes, "test", ends[:1], ends[1:], weights or [])
+    path = work_in(folder).folder / "model.onnx"
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+    onnx.save(model, path)
+    return artifact(Made(path, "onnx", "fp32"), info)

@@ -1,0 +1,88 @@
+"""Graphs with outputs added that tell about their tensors."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import onnxruntime
+from onnx import TensorProto, helper, numpy_helper
+
+from plugins.quantizer.onnx_graph.probes import (
+    LEAST,
+    MOST,
+    SAMPLE,
+    around,
+    element_counts,
+    probed,
+    same_values,
+)
+
+
+def network() -> onnx.ModelProto:
+    """Return x -Mul- m -Transpose- t -Relu- y, of any length, with types for every tensor."""
+    nodes = [
+        helper.make_node("Mul", ["x", "two"], ["m"]),
+        helper.make_node("Transpose", ["m"], ["t"], perm=[1, 0]),
+        helper.make_node("Relu", ["t"], ["y"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "network",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [8, "time"])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["time", 8])],
+        [numpy_helper.from_array(np.float32(2), "two")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+    return onnx.shape_inference.infer_shapes(model)
+
+
+def _run(model: onnx.ModelProto, x: np.ndarray) -> dict[str, np.ndarray]:
+    session = onnxruntime.InferenceSession(
+        model.SerializeToString(), providers=["CPUExecutionProvider"]
+    )
+    names = [output.name for output in session.get_outputs()]
+    return dict(zip(names, session.run(names, {"x": x}), strict=True))
+
+
+def test_tensors_around_an_operator_are_found() -> None:
+    """What it reads and writes, in the order of the graph; weights are none."""
+    assert around(network(), {"Relu", "Mul"}) == ["x", "m", "t", "y"]
+    assert around(network(), {"Mul"}) == ["x", "m"]
+
+
+def test_a_transposed_tensor_has_the_values_of_another() -> None:
+    """It need not be probed itself."""
+    assert same_values(network()) == {"t": "m"}
+
+
+def test_probes_tell_extremes_and_values() -> None:
+    """Extremes are exact, a sample of all is all, and the graph's own output stays."""
+    x = np.random.default_rng(0).standard_normal((8, 50)).astype(np.float32)
+    model = network()
+    counts = element_counts(model, {"x": x})
+    assert counts == {"x": 400, "m": 400, "t": 400, "y": 400}
+    found = _run(probed(model, ["x", "m"], counts, 1000), x)
+    assert found["m" + LEAST] == 2 * x.min()
+    assert found["m" + MOST] == 2 * x.max()
+    np.testing.assert_array_equal(np.sort(found["x" + SAMPLE]), np.sort(x.ravel()))
+    np.testing.assert_array_equal(found["y"], np.maximum(2 * x.T, 0))
+
+
+def test_a_sample_comes_from_every_row() -> None:
+    """The step through a tensor is no multiple of an axis, whatever the number asked for."""
+    rows = np.repeat(np.arange(8, dtype=np.float32), 48).reshape(48, 8, order="F").T.copy()
+    for samples in (20, 24, 48, 96):
+        model = network()
+        taken = _run(probed(model, ["x"], {"x": 384}, samples), rows)["x" + SAMPLE]
+        assert set(taken) == set(range(8))
+        assert samples / 2 < taken.size <= samples
+
+
+def test_probes_stand_behind_the_tensor_that_they_read() -> None:
+    """So that an activation need not wait for the end of the graph."""
+    model = probed(network(), ["x", "m", "y"], {}, 0)
+    order = [name for node in model.graph.node for name in node.output]
+    assert order == [
+        f"x{LEAST}", f"x{MOST}", "m", f"m{LEAST}", f"m{MOST}", "t", "y", f"y{LEAST}", f"y{MOST}",
+    ]  # fmt: skip
+    assert len(model.graph.output) == 7

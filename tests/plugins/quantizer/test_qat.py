@@ -1,0 +1,152 @@
+"""The quantizer `qat`: graphs of 8 bits that learn from the float one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import onnx
+import pytest
+
+from core import Artifact, ArtifactSpec, Calibration, InputError, Made, Progress, Work
+from core.conformance import QuantizerSuite
+from core.measure import snr_db
+from plugins.quantizer.qat import Activation, Qat, QatOptions
+from tests.plugins.networks import artifact, exported, feeds, outputs, played, separator, work_in
+
+WINDOWS = 8
+
+
+class TestConformance(QuantizerSuite):
+    """What every quantizer keeps."""
+
+    plugin = Qat
+    options: ClassVar[QatOptions] = QatOptions(windows=8, steps=20)
+
+
+def _windows(seed: int = 0) -> list[dict[str, np.ndarray]]:
+    """Return windows as music has them: far louder at their peaks than on average."""
+    found = [feeds(separator(), seed + index) for index in range(WINDOWS)]
+    for window in found:
+        window["mix"][..., ::64] *= 60
+    return found
+
+
+@pytest.fixture(scope="module")
+def given(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
+    """Return a small network, exported in float."""
+    return exported(separator(), tmp_path_factory.mktemp("given") / "export")
+
+
+def _made(given: Artifact, folder: Path, **options: Any) -> Made:
+    quantizer = Qat(Qat.Options(**{"windows": WINDOWS, "steps": 60, **options}))
+    return quantizer.run(given, Calibration(WINDOWS, _windows), work_in(folder))
+
+
+def _snr(given: Artifact, made: Made) -> float:
+    """Return the SNR on windows that neither ranges nor learning saw."""
+    model, signal, noise = separator(), [], []
+    for window in _windows(100):
+        signal.append(outputs(model, window)["stems"])
+        noise.append(played(artifact(made, given.info), window)["stems"])
+    return snr_db(np.concatenate(signal), np.concatenate(noise))
+
+
+def test_learning_comes_nearer_to_the_float_graph(given: Artifact, tmp_path: Path) -> None:
+    """By over 1 dB on windows that it never saw, and by what its facts say on those held back."""
+    static = _made(given, tmp_path / "static", steps=0)
+    learned = _made(given, tmp_path / "learned")
+    assert _snr(given, learned) > _snr(given, static) + 1
+    facts = learned.facts
+    assert float(str(facts["snr_after_db"])) > float(str(facts["snr_before_db"])) + 1
+    assert facts["snr_before_db"] == static.facts["snr_after_db"]
+    assert learned.notices[-1].level == "info"
+
+
+def test_the_structure_is_that_of_static_quantisation(given: Artifact, tmp_path: Path) -> None:
+    """Only numbers differ, so a runtime that takes one takes the other."""
+    graphs = [
+        onnx.load(str(_made(given, tmp_path / str(steps), steps=steps).path)).graph
+        for steps in (0, 5)
+    ]
+    assert graphs[0].node == graphs[1].node
+    assert [(t.name, t.dims, t.data_type) for t in graphs[0].initializer] == [
+        (t.name, t.dims, t.data_type) for t in graphs[1].initializer
+    ]
+    assert [t.raw_data for t in graphs[0].initializer] != [
+        t.raw_data for t in graphs[1].initializer
+    ]
+
+
+def test_a_seed_gives_the_same_graph_again(given: Artifact, tmp_path: Path) -> None:
+    """Bit by bit; another seed learns in another order."""
+    paths = [
+        _made(given, tmp_path / str(index), steps=10, seed=seed).path
+        for index, seed in enumerate((0, 0, 1))
+    ]
+    same, again, other = (path.read_bytes() for path in paths)
+    assert same == again != other
+
+
+def test_what_learning_made_worse_is_thrown_away(given: Artifact, tmp_path: Path) -> None:
+    """A rate that destroys the network leaves the static graph, and says so."""
+    static = _made(given, tmp_path / "static", steps=0)
+    wild = _made(given, tmp_path / "wild", steps=6, learning_rate=0.99)
+    assert wild.facts["best_step"] == 0
+    assert wild.path.read_bytes() == static.path.read_bytes()
+    assert wild.notices[-1].level == "warning"
+    assert "learning brought nothing" in wild.notices[-1].text
+
+
+@pytest.mark.parametrize(
+    ("activation", "precision"), [(Activation.uint8, "int8"), (Activation.uint16, "w8a16")]
+)
+def test_the_plan_says_what_comes_out(
+    given: Artifact, activation: Activation, precision: str, tmp_path: Path
+) -> None:
+    """The precision that the plan checks is the one that the artifact has."""
+    quantizer = Qat(Qat.Options(activation=activation, windows=5))
+    assert quantizer.calibration_windows == 5
+    assert quantizer.plan(ArtifactSpec("onnx")) == ArtifactSpec("onnx", precision)
+    assert _made(given, tmp_path / "work", activation=activation, steps=1).precision == precision
+
+
+def test_every_step_is_told(given: Artifact, tmp_path: Path) -> None:
+    """A person waits for minutes: each step, and how near it is."""
+    told: list[tuple[float, float, str]] = []
+    progress = Progress(lambda done, total, message: told.append((done, total, message)))
+    work = Work(work_in(tmp_path / "work").folder, progress)
+    quantizer = Qat(Qat.Options(windows=WINDOWS, steps=7))
+    quantizer.run(given, Calibration(WINDOWS, _windows), work)
+    learning = [
+        (done, total) for done, total, message in told if message.startswith("learning: SNR")
+    ]
+    assert learning == [(step, 7) for step in range(7)]
+
+
+def test_one_window_is_enough_to_run(given: Artifact, tmp_path: Path) -> None:
+    """It is then both learned from and judged by."""
+    quantizer = Qat(Qat.Options(windows=1, steps=2))
+    made = quantizer.run(given, Calibration(1, lambda: _windows()[:1]), work_in(tmp_path / "work"))
+    assert made.facts["calibration_windows"] == 1
+
+
+def test_no_calibration_data_is_refused(given: Artifact, tmp_path: Path) -> None:
+    """There is nothing to learn from."""
+    with pytest.raises(InputError, match="the calibration data has no windows"):
+        Qat(Qat.Options()).run(given, Calibration(3, lambda: ()), work_in(tmp_path / "work"))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"windows": 0}, "`windows` cannot be 0"),
+        ({"steps": -1}, "`steps` cannot be -1"),
+        ({"learning_rate": 0.0}, "`learning_rate` cannot be 0.0"),
+    ],
+)
+def test_numbers_that_cannot_be_are_refused(options: dict[str, Any], message: str) -> None:
+    """The config error names the option."""
+    with pytest.raises(ValueError, match=message):
+        Qat.Options(**options)

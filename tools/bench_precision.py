@@ -1,0 +1,118 @@
+"""Measures every precision of the bundled model: size, SNR, SDR lost, latency, who takes it.
+
+python -m tools.bench_precision                   everything (make bench-precision)
+python -m tools.bench_precision onnx accepted     only these parts; the others stay as they are
+
+Writes `docs/results/precision.json`, from which `make docs` writes the tables of
+`docs/precision.md`. What is measured is what a person gets: every part is a command that they
+could type, with a contract that nothing breaks, so that `auto` tries and times every precision.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from core.doctor import machine, versions
+
+RESULTS = Path(__file__).parent.parent / "docs" / "results" / "precision.json"
+COMMAND = "make bench-precision"
+#: Songs with seeds that neither training nor calibration has seen, for how long.
+SONGS = ("dataset.seed=0", "dataset.count=3", "dataset.seconds=24")
+OPEN = ("auto=true", "contract.min_snr_db=-200", "contract.max_sdr_drop_db=200")
+LENGTH = 45_056
+
+
+def run(store: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run Luthier on `arguments`; returns how it ended, with what it said."""
+    command = [sys.executable, "-m", "core", *arguments, f"store={store}"]
+    return subprocess.run(command, check=False, text=True, stderr=subprocess.PIPE)  # noqa: S603  # our own
+
+
+def tried(store: Path, *arguments: str) -> list[dict[str, Any]]:
+    """Return a row for every precision that the target of a recipe runs."""
+    with tempfile.TemporaryDirectory() as output:
+        done = run(store, *arguments, *SONGS, *OPEN, f"output={output}")
+        if done.returncode:
+            raise SystemExit(done.stderr)
+        (file,) = Path(output).rglob("report.json")
+        report = json.loads(file.read_text())
+    rows = []
+    for rung in report["rungs"]:
+        judged = {one["name"]: one["value"] for one in rung["contract"]}
+        rows.append({
+            "precision": rung["precision"], "status": rung["status"], "why": rung["why"],
+            "bytes": rung["bytes"], "snr_db": rung["snr_db"],
+            "sdr_drop_db": judged.get("max_sdr_drop_db"), "seconds": rung["rank"],
+            "device": report["played_on"],
+        })  # fmt: skip
+    return rows
+
+
+def on_onnx(store: Path) -> Iterator[dict[str, Any]]:
+    """Play every precision with ONNX Runtime, and time them in turn."""
+    yield from tried(store, "recipe=auto", "target=cpu")
+
+
+def on_torch(store: Path) -> Iterator[dict[str, Any]]:
+    """Play what PyTorch quantises itself, and time it in turn with the exported program."""
+    yield from tried(store, "recipe=cpu_torch_int8")
+
+
+def accepted(store: Path) -> Iterator[dict[str, Any]]:
+    """Ask the S24's compiler for every precision of the CPU, one after the other."""
+    from core.listing import presets
+    from core.registry import discover
+
+    conf = Path(__file__).parent.parent / "conf"
+    for precision in presets(discover(), conf, "precision"):
+        with tempfile.TemporaryDirectory() as output:
+            done = run(
+                store, "recipe=s24_fit", f"precision={precision}", f"fit.shortest={LENGTH}",
+                f"fit.longest={LENGTH}", "fit.calibration_windows=null", "reporter=[]",
+                f"output={output}",
+            )  # fmt: skip
+            row: dict[str, Any] = {"precision": precision, "runtime": "qnn"}
+            files = list(Path(output).rglob("fit.json"))
+            if done.returncode or not files:
+                yield row | {"takes": False, "why": done.stderr.strip().partition("\n")[0]}
+                continue
+            (table,) = json.loads(files[0].read_text())["precisions"]
+            found = table["rows"][0]["verdict"]
+            yield row | {
+                "takes": found["fits"], "why": found["cause"],
+                "partitions": found["facts"].get("partitions"),
+                "nodes_on_cpu": found["facts"].get("nodes_on_cpu"),
+                "bytes": found["facts"].get("context_binary_bytes"),
+            }  # fmt: skip
+
+
+PARTS: dict[str, Callable[[Path], Iterator[dict[str, Any]]]] = {
+    "onnx": on_onnx,
+    "torch": on_torch,
+    "accepted": accepted,
+}
+
+
+def main(wanted: list[str]) -> None:
+    """Measure the parts that are wanted, all without a word, and write every row down at once."""
+    results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    RESULTS.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as store:
+        for part in wanted or list(PARTS):
+            about = {"machine": machine(), "versions": versions(), "command": COMMAND}
+            rows: list[dict[str, Any]] = []
+            for row in PARTS[part](Path(store)):
+                print(row, flush=True)
+                rows.append(row)
+                results[part] = {**about, "rows": rows}
+                RESULTS.write_text(json.dumps(results, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,71 @@
+"""The tables of `docs/precision.md`, from what the benchmarks of precision measured."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+__all__ = ["tables"]
+
+RESULTS = Path(__file__).parent.parent / "docs" / "results" / "precision.json"
+Table = Callable[[tuple[str, ...], list[tuple[str, ...]]], str]
+
+
+def tables(table: Table) -> str:
+    """Return one table of every precision; `table` writes a head and rows as Markdown."""
+    if not RESULTS.exists():
+        return "Not measured yet: `make bench-precision`."
+    results = json.loads(RESULTS.read_text(encoding="utf-8"))
+    taken = {row["precision"]: row for row in results.get("accepted", {}).get("rows", [])}
+    pieces = []
+    for part, title in TITLES.items():
+        if part not in results:
+            continue
+        rows = [row for row in results[part]["rows"] if row["bytes"] is not None]
+        base = next((r["seconds"] for r in rows if r["precision"] == "fp32"), None)
+        lines = [_line(row, base, part, taken) for row in rows]
+        pieces += [f"### {title}", table(HEAD, lines), _origin(results[part])]
+    return "\n\n".join(pieces)
+
+
+TITLES = {"onnx": "Exported to ONNX", "torch": "PyTorch's own programs"}
+HEAD = ("precision", "size", "SNR", "SDR lost", "one window on the CPU", "S24's NPU takes it")
+
+
+def _line(
+    row: dict[str, Any], base: float | None, part: str, taken: dict[str, Any]
+) -> tuple[str, ...]:
+    seconds, drop = row["seconds"], row["sdr_drop_db"]
+    ratio = f" ({seconds / base:.2f} × fp32)" if seconds and base else ""
+    return (
+        f"`{row['precision']}`",
+        f"{row['bytes'] / 1e6:.1f} MB",
+        f"{row['snr_db']:.1f} dB",
+        "-" if drop is None else f"{max(drop, 0):.2f} dB",
+        f"{1000 * seconds:.0f} ms{ratio}" if seconds else "-",
+        "no: a torch program" if part == "torch" else _taken(taken.get(row["precision"])),
+    )
+
+
+def _taken(row: dict[str, Any] | None) -> str:
+    if row is None:
+        return "not asked"
+    if not row["takes"]:
+        return f"no: {row['why'].removeprefix('error: ')}"
+    pieces, left = row["partitions"], row["nodes_on_cpu"]
+    size = f"{row['bytes'] / 1e6:.1f} MB"
+    return f"in {pieces} piece{'s' if pieces != 1 else ''}, {left} nodes on the CPU, {size}"
+
+
+def _origin(found: dict[str, Any]) -> str:
+    versions = ", ".join(
+        f"{name} {found['versions'][name]}"
+        for name in ("onnxruntime", "onnxruntime-qnn", "torch")
+        if name in found["versions"]
+    )
+    return (
+        f"`{found['command']}`, on {found['machine']}; {versions}. Three generated songs that "
+        "neither training nor calibration has seen; times were taken in turn."
+    )
