@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +14,18 @@ from tests.conftest import Command
 RECIPE = "recipe=cpu_torch_int8"
 
 
+# On an idle machine it takes a fifth of that.
+@pytest.mark.timeout(600)
+@pytest.mark.skipif(find_spec("torchao") is None, reason="PyTorch's own quantiser is torchao")
 def test_the_bundled_model_plays_in_int8_without_onnx(command: Command, tmp_path: Path) -> None:
     """Every convolution and linear layer is quantised, and the label says what computed."""
-    pytest.importorskip("torchao", reason="PyTorch's own quantiser is torchao")
     # 7 bits: so integer kernels run on any x86.
     done = command(
         RECIPE, f"store={tmp_path / 'store'}", f"output={tmp_path / 'out'}", "dataset.seconds=2",
         "quantizer.windows=4", "quantizer.backend=x86", "quantizer.reduce_range=true",
-        "measure.budget_windows=1", "reporter=[json]",
+        "exporter.verify=false", "measure.budget_windows=1", "reporter=[json]",
     )  # fmt: skip
-    assert done.code == 0, done.err
+    assert (done.code, done.err) == (0, "")
     (file,) = tmp_path.glob("out/cpu_torch_int8/*/report.json")
     report: dict[str, Any] = json.loads(file.read_text())
     made = {stage["name"]: stage["artifact"] for stage in report["stages"]}

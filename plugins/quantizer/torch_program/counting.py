@@ -6,15 +6,15 @@ import math
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from core.census import Census, facts_of
-from core.torch_program import describe, operator
+from core.census import Census
+from core.torch_program import operator
 
 if TYPE_CHECKING:
     import torch
 
     from core import Fact
 
-__all__ = ["census", "facts_of_program"]
+__all__ = ["census", "quantised_of"]
 
 QUANTISE = ("quantize_per_tensor", "quantize_per_channel", "choose_qparams")
 DEQUANTISE = ("dequantize_per_tensor", "dequantize_per_channel")
@@ -43,16 +43,11 @@ def census(program: torch.export.ExportedProgram) -> Census:
     return Census(dict(nodes), {name: count for name, count in macs.items() if count}, moved)
 
 
-def facts_of_program(program: torch.export.ExportedProgram) -> dict[str, Fact]:
-    """Return what a program holds, with which operators are quantised and which are not."""
-    weighty = [n for n in program.graph.nodes if _precision(n) and _macs(n)]
-    inside = [n for n in weighty if _precision(n) == "w8a8"]
-    return {
-        **describe(program),
-        **facts_of(census(program)),
-        "quantised_nodes": len(inside),
-        "float_nodes": len(weighty) - len(inside),
-    }
+def quantised_of(program: torch.export.ExportedProgram) -> dict[str, Fact]:
+    """Return how many of the operators that multiply are quantised, and how many are not."""
+    weighty = [_precision(n) for n in program.graph.nodes if _precision(n) and _macs(n)]
+    inside = weighty.count("w8a8")
+    return {"quantised_nodes": inside, "float_nodes": len(weighty) - inside}
 
 
 def _precision(node: torch.fx.Node) -> str | None:
