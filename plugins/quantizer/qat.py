@@ -71,8 +71,9 @@ class QatOptions:
     """One scale per output channel of a convolution's weights, instead of one for all."""
     method: Method = Method.mse
     """How the range that learning starts from follows from the values seen."""
-    edges: int = 0
-    """Layers from an input or output within which activations get 16 bits among 8-bit ones."""
+    edges: int | None = None
+    """Layers from an input or output within which activations get 16 bits among 8-bit ones: 0 for
+    the inputs and outputs themselves, null for none."""
     exclude: list[str] = field(default_factory=list)
     """What stays in float: operators or patterns of node names."""
 
@@ -81,7 +82,7 @@ class QatOptions:
         if self.windows < 1:
             raise ValueError(f"`windows` cannot be {self.windows}; learning needs at least 1")
         for name in ("steps", "edges", "seed"):
-            if getattr(self, name) < 0:
+            if (getattr(self, name) or 0) < 0:
                 raise ValueError(f"`{name}` cannot be {getattr(self, name)}; give 0 or more")
         if not 0 < self.learning_rate < 1:
             raise ValueError(f"`learning_rate` cannot be {self.learning_rate}; give 0.001 to 0.1")
@@ -129,7 +130,9 @@ class Qat(Quantizer[QatOptions]):
                 options.weight.value,
                 options.activation.value,
                 per_channel=options.per_channel,
-                wide=edge_tensors(model, options.edges) if narrow and options.edges else [],
+                wide=edge_tensors(model, options.edges)
+                if narrow and options.edges is not None
+                else [],
                 excluded=nodes_matching(model, options.exclude, "exclude"),
             )
             ranges = collect(

@@ -107,7 +107,7 @@ class Qdq(Quantizer[QdqOptions]):
         wide: list[str] = []
         if options.activation is not Activation.uint16:
             wide = tensors_matching(model, options.wide, "wide")
-            wide += edge_tensors(model, options.edges) if options.edges else []
+            wide += [] if options.edges is None else edge_tensors(model, options.edges)
         return config_for(
             model,
             options.weight.value,

@@ -55,9 +55,10 @@ class QdqOptions:
     wide: list[str] = field(default_factory=list)
     """Activations that get 16 bits among 8-bit ones: operators (LayerNormalization: what it puts
     out) or patterns of tensor names (*/norm1/*). Conversions are added around them."""
-    edges: int = 0
+    edges: int | None = None
     """Layers from an input or output within which activations get 16 bits among 8-bit ones: what
-    is far louder at its peaks than on average loses most there. 0 for none."""
+    is far louder at its peaks than on average loses most there. 0 for the inputs and outputs
+    themselves, null for none."""
     exclude: list[str] = field(default_factory=list)
     """What stays in float: operators or patterns of node names."""
 
@@ -65,14 +66,14 @@ class QdqOptions:
         """Raise ValueError for a number that cannot be."""
         if self.windows < 1:
             raise ValueError(f"`windows` cannot be {self.windows}; ranges need at least 1")
-        if self.edges < 0:
+        if self.edges is not None and self.edges < 0:
             raise ValueError(f"`edges` cannot be {self.edges}; it counts layers, from 0")
         wide = self.activation is Activation.uint16
         if self.weight is Weight.int4 and not wide:
             raise ValueError("`weight` int4 needs `activation` uint16: nothing here runs w4a8")
         if self.layout is Layout.qnn:
             pass
-        elif wide or self.wide or self.edges:
+        elif wide or self.wide or self.edges is not None:
             raise ValueError(
                 f"`layout` {self.layout.name} has no activations of 16 bits: leave out `wide` and "
                 "`edges`, and give `activation` 8 bits"
