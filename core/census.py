@@ -167,9 +167,12 @@ class _Counting:
         weights = [bits for name in node.input if (bits := self._weight_bits(name))]
         signals = [name for name in node.input if name and not self._constant(name)]
         widths = [self._activation_bits(name) for name in signals]
-        if signals and all(widths) and all(self._quantised_after(n) for n in node.output if n):
+        multiplies = node.op_type in MULTIPLYING
+        # Products of integers are integers even where what they add up to is given in float.
+        after = multiplies or all(self._quantised_after(n) for n in node.output if n)
+        if signals and all(widths) and after:
             activation = max(widths)
-            if node.op_type not in MULTIPLYING:
+            if not multiplies:
                 return f"a{activation}"
             # Two activations multiplied, as in attention, count as weights of their own width.
             return f"w{max(weights, default=min(widths))}a{activation}"

@@ -106,7 +106,8 @@ def spread(
     total = 1
     for number in steps.values():
         total *= number
-    chosen = sorted({int((k + 0.5) * total / count) for k in range(min(count, total))})
+    wanted = min(count, total)
+    chosen = [int((k + 0.5) * total / wanted) for k in range(wanted)]
     windows = []
     for index, position in enumerate(chosen):
         start: dict[str, int] = {}

@@ -72,9 +72,11 @@ def candidates(
             "`auto` chooses among what the target runs, but the recipe names no target",
             "give one: target=<name>",
         )
-    composed = at_each_precision(cfg, list(cfg.ladder) or target.precisions or ["fp32"])
-    if not several(cfg):
-        composed = {"": _with_runtime(cfg, [])}
+    composed = (
+        at_each_precision(cfg, list(cfg.ladder) or target.precisions or ["fp32"])
+        if several(cfg)
+        else {"": _with_runtime(cfg, [])}
+    )
     found = [_planned(n, c, registry, recipe, recipes, store) for n, c in composed.items()]
     refusals = [c for c in found if isinstance(c, tuple)]
     if refusals and (not cfg.auto or len(refusals) == len(found)):

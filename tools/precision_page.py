@@ -9,12 +9,17 @@ from typing import Any
 
 __all__ = ["tables"]
 
-RESULTS = Path(__file__).parent.parent / "docs" / "results" / "precision.json"
+FOLDER = Path(__file__).parent.parent / "docs" / "results"
+RESULTS, CALIBRATION = FOLDER / "precision.json", FOLDER / "calibration.json"
 Table = Callable[[tuple[str, ...], list[tuple[str, ...]]], str]
 
 
 def tables(table: Table) -> str:
-    """Return one table of every precision; `table` writes a head and rows as Markdown."""
+    """Return a table of every precision and one of calibrating; `table` writes Markdown."""
+    return "\n\n".join([_precisions(table), *_calibration(table)])
+
+
+def _precisions(table: Table) -> str:
     if not RESULTS.exists():
         return "Not measured yet: `make bench-precision`."
     results = json.loads(RESULTS.read_text(encoding="utf-8"))
@@ -28,6 +33,31 @@ def tables(table: Table) -> str:
         lines = [_line(row, base, part, taken) for row in rows]
         pieces += [f"### {title}", table(HEAD, lines), _origin(results[part])]
     return "\n\n".join(pieces)
+
+
+def _calibration(table: Table) -> list[str]:
+    """Return what calibrating the full-size network takes, beside ONNX Runtime's own loop."""
+    if not CALIBRATION.exists():
+        return []
+    found = json.loads(CALIBRATION.read_text(encoding="utf-8"))
+    rows = found["rows"]
+    lines = [
+        (
+            "ONNX Runtime's own, extremes" if row["side"] == "onnxruntime" else f"`{row['side']}`",
+            f"{row['cpu_seconds']:.0f} s ({row['cpu_seconds_ratio']:.2f} ×)",
+            f"{row['seconds']:.0f} s",
+            f"{row['peak_rss_mb'] / 1000:.1f} GB",
+        )
+        for row in rows
+    ]
+    about = (
+        f"HTDemucs in full size, {rows[0]['tensors']} tensors, {rows[0]['windows']} windows of "
+        f"{rows[0]['samples']:,} samples, each side in a process of its own. "
+        f"`{found['command']}`, on {found['machine']}; onnxruntime "
+        f"{found['versions']['onnxruntime']}. {found.get('note', '')}"
+    )
+    head = ("method", "CPU time", "wall time", "peak memory")
+    return ["### Calibrating", table(head, lines), about.strip()]
 
 
 TITLES = {"onnx": "Exported to ONNX", "torch": "PyTorch's own programs"}

@@ -13,7 +13,6 @@ from core import (
     Calibration,
     Library,
     Made,
-    Notice,
     Quantizer,
     StageError,
     Work,
@@ -124,12 +123,13 @@ class Qat(Quantizer[QatOptions]):
         with tempfile.TemporaryDirectory(dir=work.folder) as scratch, quiet():
             work.progress(0, calibration.count, "preparing the graph")
             model = prepared(model, Path(scratch))
+            narrow = options.activation is Activation.uint8
             config = config_for(
                 model,
                 options.weight.value,
                 options.activation.value,
                 per_channel=options.per_channel,
-                wide=self._wide(model),
+                wide=edge_tensors(model, options.edges) if narrow and options.edges else [],
                 excluded=nodes_matching(model, options.exclude, "exclude"),
             )
             ranges = collect(
@@ -154,14 +154,9 @@ class Qat(Quantizer[QatOptions]):
         path = work.folder / "model.onnx"
         save(lowered, path)
         facts["bytes"] = sum(file.stat().st_size for file in work.folder.iterdir())
-        notices = mixed_widths(facts) if options.activation is Activation.uint8 else ()
-        notices = (*notices, _what_it_brought(learned))
+        notices = mixed_widths(facts) if narrow else ()
+        notices = (*notices, learned.notice())
         return Made(path, "onnx", self.plan(artifact.spec).precision, facts, notices)
-
-    def _wide(self, model: onnx.ModelProto) -> list[str]:
-        """Return the activations that get 16 bits among 8-bit ones."""
-        narrow = self.options.activation is Activation.uint8
-        return edge_tensors(model, self.options.edges) if narrow and self.options.edges else []
 
     def _learn(
         self, scratch: Path, lowered: onnx.ModelProto, calibration: Calibration, work: Work
@@ -186,15 +181,6 @@ class Qat(Quantizer[QatOptions]):
         if learned.best_step:
             written(network, lowered)
         return learned
-
-
-def _what_it_brought(learned: Learned) -> Notice:
-    before, after = f"{learned.before_db:.1f} dB", f"{learned.after_db:.1f} dB"
-    if learned.best_step:
-        text = f"learning raised the SNR on held-back windows from {before} to {after}"
-        return Notice("info", text)
-    text = f"learning brought nothing beyond static ranges ({before} on held-back windows)"
-    return Notice("warning", f"{text}: more steps or windows, or another learning_rate")
 
 
 def _nothing(artifact: Artifact) -> StageError:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from core import Notice
+
 if TYPE_CHECKING:
     from core import Progress
     from plugins.quantizer.torch_graph.lessons import Lessons
@@ -35,6 +37,15 @@ class Learned:
     before_db: float
     after_db: float
     best_step: int
+
+    def notice(self) -> Notice:
+        """Return what learning brought, in words."""
+        before, after = f"{self.before_db:.1f} dB", f"{self.after_db:.1f} dB"
+        if self.best_step:
+            text = f"learning raised the SNR on held-back windows from {before} to {after}"
+            return Notice("info", text)
+        text = f"learning brought nothing beyond static ranges ({before} on held-back windows)"
+        return Notice("warning", f"{text}: more steps or windows, or another learning_rate")
 
 
 def learn(

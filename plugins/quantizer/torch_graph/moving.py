@@ -124,6 +124,11 @@ def _constant_of_shape(attributes: Attributes, inputs: Inputs) -> tuple[Tensor, 
     return (value.expand(numbers(inputs[0]) or []),)
 
 
+def _where(_: Attributes, inputs: Inputs) -> tuple[Tensor, ...]:
+    condition, chosen, otherwise = inputs
+    return (torch.where(condition, chosen, otherwise),)
+
+
 MOVING: Mapping[str, Callable[[Attributes, Inputs], tuple[Tensor, ...]]] = {
     "Reshape": _reshape,
     "Transpose": _transpose,
@@ -138,6 +143,6 @@ MOVING: Mapping[str, Callable[[Attributes, Inputs], tuple[Tensor, ...]]] = {
     "Shape": _shape,
     "ConstantOfShape": _constant_of_shape,
     "Tile": lambda _, inputs: (inputs[0].repeat(numbers(inputs[1]) or []),),
-    "Where": lambda _, inputs: (torch.where(inputs[0], inputs[1], inputs[2]),),
+    "Where": _where,
     "Identity": lambda _, inputs: (inputs[0],),
 }

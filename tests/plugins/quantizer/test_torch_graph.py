@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,16 @@ from plugins.quantizer.torch_graph.network import Network
 from plugins.quantizer.torch_graph.rounding import rounded
 from plugins.quantizer.torch_graph.written import written
 from tests.plugins.networks import exported, feeds, hybrid, separator, work_in
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread() -> Iterator[None]:
+    """Compute tiny networks in one thread: on a busy machine, waiting for others takes longer."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
 
 RANDOM = np.random.default_rng(0)
 
