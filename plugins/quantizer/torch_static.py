@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 class TorchStaticOptions:
     """The options of static quantisation by PyTorch."""
 
-    operators: list[Operator] = field(default_factory=lambda: list(Operator))
+    operators: list[str] = field(default_factory=lambda: [one.value for one in Operator])
     """What is quantised: conv1d, conv2d, linear."""
     exclude: list[str] = field(default_factory=list)
     """What stays in float: patterns of module paths, such as model.encoder.0.* ."""
@@ -43,8 +43,9 @@ class TorchStaticOptions:
         """Raise ValueError for a number that cannot be."""
         if self.windows < 1:
             raise ValueError(f"`windows` cannot be {self.windows}; ranges need at least 1")
-        if not self.operators:
-            raise ValueError("`operators` is empty; it can be: conv1d, conv2d, linear")
+        known = [one.value for one in Operator]
+        if not self.operators or not set(self.operators) <= set(known):
+            raise ValueError(f"`operators` cannot be {self.operators}; it names {', '.join(known)}")
 
 
 class TorchStatic(Quantizer[TorchStaticOptions]):
@@ -76,7 +77,7 @@ class TorchStatic(Quantizer[TorchStaticOptions]):
         module = quantised(
             program,
             config,
-            options.operators,
+            [Operator(name) for name in options.operators],
             options.exclude,
             windows(calibration, artifact.info, work.progress),
         )
