@@ -10,57 +10,26 @@ orders of magnitude (Jain et al. 2020, "Trained quantization thresholds").
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
-#: Largest error of rounding in steps, with room for half precision; what errs more was clipped.
-INSIDE = 0.501
-
 __all__ = ["Bias", "Ranges", "Weight", "rounded"]
 
 
-class _Rounded(torch.autograd.Function):
-    """What `torch._fake_quantize_learnable_per_tensor_affine` computes, in whole-tensor passes.
-
-    PyTorch 2.13's kernels go element by element on the CPU: of a whole network's time they were
-    two thirds.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, scale: Tensor, zero: Tensor, least: int, most: int) -> Tensor:
-        """Round `x` to whole multiples of `scale`, where `zero` shifts the integers' range."""
-        whole = zero.round()
-        low, high = least - whole, most - whole
-        steps = torch.div(x, scale)
-        # Bounds that are numbers are ten times as fast as bounds that are tensors.
-        bounds = (low, high) if whole.numel() > 1 else (float(low), float(high))
-        nearest = steps.round().clamp_(*bounds)
-        # Half precision is plenty for an error of half a step, and halves what training holds.
-        error = steps.neg_().add_(nearest).clamp_(-1.0, 1.0).half()
-        ctx.save_for_backward(error, scale, low, high)
-        return nearest.mul_(scale)
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        """Return the gradients of `x`, `scale` and `zero`."""
-        error, scale, low, high = ctx.saved_tensors
-        error = error.float()
-        inside = grad * (error.abs() <= INSIDE)
-        if not ctx.needs_input_grad[1]:
-            return inside, None, None, None, None
-        clipped = grad - inside  # upwards where the error is positive: `x` lay below the range
-        up = (clipped * (error > 0)).sum_to_size(scale.shape)
-        down = clipped.sum_to_size(scale.shape) - up
-        of_scale = error.mul_(inside).sum_to_size(scale.shape) + low * up + high * down
-        return inside, of_scale, -scale * (up + down), None, None
-
-
 def rounded(x: Tensor, scale: Tensor, zero: Tensor, least: int, most: int) -> Tensor:
-    """Return `x` as integers from `least` to `most` give it; scale and zero point broadcast."""
-    result: Tensor = _Rounded.apply(x, scale, zero, least, most)  # type: ignore[no-untyped-call]
-    return result
+    """Return `x` as integers from `least` to `most` give it.
+
+    Scale and zero point have one value, or the rank of `x` and one axis that is longer than 1.
+    """
+    if scale.numel() == 1:
+        return torch._fake_quantize_learnable_per_tensor_affine(  # noqa: SLF001  # the public ones learn no range
+            x, scale.reshape(1), zero.reshape(1), least, most, 1.0
+        )
+    axis = next(index for index, size in enumerate(scale.shape) if size > 1)
+    return torch._fake_quantize_learnable_per_channel_affine(  # noqa: SLF001  # as above
+        x, scale.reshape(-1), zero.reshape(-1), axis, least, most, 1.0
+    )
 
 
 class Ranges:
