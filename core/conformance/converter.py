@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import pytest
 
 from core.conformance.base import PluginSuite
+from core.errors import LuthierError
 from core.exchange import Calibration, Made, TorchModel, Work
 from core.material import folder_digest
 from core.measure import snr_db
@@ -217,11 +218,26 @@ class QuantizerSuite(PluginSuite):
         made = self.make().run(before, self.calibration(), work)
         assert self.make().plan(before.spec) == of(made, work).spec
 
-    def test_its_input_is_left_alone(self, work: Work, tmp_path: Path) -> None:
-        """The artifact that came in is not written to: the store owns it."""
+    def test_its_input_is_left_alone_and_its_ends_stay_float(
+        self, work: Work, tmp_path: Path
+    ) -> None:
+        """The store owns what came in; whoever feeds and reads the model needs not know of it."""
         before = self.given(tmp_path / "before")
-        self.make().run(before, self.calibration(), work)
+        after = of(self.make().run(before, self.calibration(), work), work)
         assert folder_digest(Path(before.folder)) == before.sha256
+        expected, output = run(before, feeds(1)), run(after, feeds(1))
+        assert (output.dtype, output.shape) == (expected.dtype, expected.shape)
+
+    def test_values_that_are_not_numbers_are_refused(self, work: Work, tmp_path: Path) -> None:
+        """Calibration data with a NaN in it would ruin every range without a word."""
+        import numpy as np
+
+        plugin = self.make()
+        wrong = {name: np.full_like(array, np.nan) for name, array in feeds().items()}
+        if not plugin.calibration_windows:
+            return  # it looks at none
+        with pytest.raises(LuthierError, match=r"not numbers|NaN|not finite"):
+            plugin.run(self.given(tmp_path / "before"), Calibration(1, lambda: [wrong]), work)
 
 
 class RuntimeSuite(PluginSuite):
