@@ -105,9 +105,13 @@ class _Job:
         return Tried(candidate, candidate.plan, outcome, metrics, judged)
 
     def _made(self, plan: Plan) -> Mapping[str, Artifact]:
-        """Make and count the artifact of a plan, without playing it."""
+        """Make and count the artifact of a plan, without playing it.
+
+        What a window moves is read from the graph; only a size must be that of what is compiled.
+        """
         self.hook.luthier_run_started(plan=plan)
-        return execute(plan.only_made(), self.store, self.hook).artifacts
+        compiled = plan.assembly.target.objective == "smallest"
+        return execute(plan.only_made(compiled=compiled), self.store, self.hook).artifacts
 
     def _choice(self, found: Sequence[Candidate]) -> Choice:
         """Try one candidate after the other, as `ladder` or `auto` asks, and choose one."""

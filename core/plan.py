@@ -43,9 +43,14 @@ class Plan:
         """Return the name of the step that makes what goes to the device."""
         return next(p.step.name for p in reversed(self.steps) if p.step.gives is not None)
 
-    def only_made(self) -> Plan:
+    def only_made(self, *, compiled: bool) -> Plan:
         """Return the part of the plan that makes the artifact and counts what is in it."""
-        steps = [p for p in self.steps if p.step.gives is not None or p.step.name == "census"]
+        steps = [
+            p
+            for p in self.steps
+            if (p.step.gives is not None and (compiled or p.step.name != "runtime"))
+            or p.step.name == "census"
+        ]
         return replace(self, steps=steps)
 
     @property
