@@ -16,6 +16,9 @@ from tests import toy
 # A developer's own account is none of the tests' business: without it nobody asks the network.
 os.environ["QAIHUB_CLIENT_INI"] = str(Path(__file__).parent / "no account")
 os.environ.pop("QAI_HUB_API_TOKEN", None)
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # One worker a core: more threads than cores wait for each other. Read when torch is loaded.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 RECIPE = """\
 title: a toy
