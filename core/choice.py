@@ -8,7 +8,7 @@ the device, the bytes that a window moves stand for its time.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -75,7 +75,7 @@ class Trial:
     """How candidates are tried: `run` runs one whole, `make` only makes and counts its graph."""
 
     run: Callable[[Candidate], Tried]
-    make: Callable[[Plan], Mapping[str, Artifact]]
+    make: Callable[[Plan], dict[str, Artifact]]
     store: Store
     hook: pluggy.HookRelay
 
@@ -153,10 +153,11 @@ def _in_order(found: Sequence[Candidate], trial: Trial, tries: dict[str, Tried])
     return [rungs[candidate.precision] for candidate in found]
 
 
-def _rank(plan: Plan, artifacts: Mapping[str, Artifact]) -> tuple[float, str]:
+def _rank(plan: Plan, artifacts: dict[str, Artifact]) -> tuple[float, str]:
     """Return what a candidate is ranked by where no clock decides: the number, and in words."""
-    if plan.assembly.target.objective == "smallest":
-        size = artifacts[plan.made].bytes
+    # Only a graph says what it moves; of anything else the size is known.
+    if plan.assembly.target.objective == "smallest" or "census" not in artifacts:
+        size = next(a.bytes for name, a in reversed(artifacts.items()) if name != "census")
         return size, f"{size / 1e6:.1f} MB"
     moved = artifacts["census"].number("moved_bytes")
     return moved, f"a window moves {moved / 1e6:.0f} MB of weights and activations; {NO_CLOCK}"

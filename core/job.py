@@ -104,7 +104,7 @@ class _Job:
         judged = contract.judge(assembly, outcome.artifacts, metrics)
         return Tried(candidate, candidate.plan, outcome, metrics, judged)
 
-    def _made(self, plan: Plan) -> Mapping[str, Artifact]:
+    def _made(self, plan: Plan) -> dict[str, Artifact]:
         """Make and count the artifact of a plan, without playing it.
 
         What a window moves is read from the graph; only a size must be that of what is compiled.

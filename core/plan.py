@@ -38,11 +38,6 @@ class Plan:
     bench: Bench
     steps: Sequence[Planned]
 
-    @property
-    def made(self) -> str:
-        """Return the name of the step that makes what goes to the device."""
-        return next(p.step.name for p in reversed(self.steps) if p.step.gives is not None)
-
     def only_made(self, *, compiled: bool) -> Plan:
         """Return the part of the plan that makes the artifact and counts what is in it."""
         steps = [

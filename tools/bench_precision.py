@@ -24,6 +24,8 @@ RESULTS = Path(__file__).parent.parent / "docs" / "results" / "precision.json"
 COMMAND = "make bench-precision"
 #: Songs with seeds that neither training nor calibration has seen, for how long.
 SONGS = ("dataset.seed=0", "dataset.count=3", "dataset.seconds=24")
+#: For 16-bit floats on PyTorch: a processor without them takes twenty times as long.
+SHORT = ("dataset.seed=0", "dataset.count=1", "dataset.seconds=6")
 OPEN = ("auto=true", "contract.min_snr_db=-200", "contract.max_sdr_drop_db=200")
 LENGTH = 45_056
 
@@ -34,10 +36,10 @@ def run(store: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, check=False, text=True, stderr=subprocess.PIPE)  # noqa: S603  # our own
 
 
-def tried(store: Path, *arguments: str) -> list[dict[str, Any]]:
+def tried(store: Path, songs: tuple[str, ...], *arguments: str) -> list[dict[str, Any]]:
     """Return a row for every precision that the target of a recipe runs."""
     with tempfile.TemporaryDirectory() as output:
-        done = run(store, *arguments, *SONGS, *OPEN, f"output={output}")
+        done = run(store, *arguments, *songs, *OPEN, f"output={output}")
         if done.returncode:
             raise SystemExit(done.stderr)
         (file,) = Path(output).rglob("report.json")
@@ -49,19 +51,26 @@ def tried(store: Path, *arguments: str) -> list[dict[str, Any]]:
             "precision": rung["precision"], "status": rung["status"], "why": rung["why"],
             "bytes": rung["bytes"], "snr_db": rung["snr_db"],
             "sdr_drop_db": judged.get("max_sdr_drop_db"), "seconds": rung["rank"],
-            "device": report["played_on"],
+            "device": report["played_on"], "songs": list(songs),
         })  # fmt: skip
     return rows
 
 
 def on_onnx(store: Path) -> Iterator[dict[str, Any]]:
     """Play every precision with ONNX Runtime, and time them in turn."""
-    yield from tried(store, "recipe=auto", "target=cpu")
+    yield from tried(store, SONGS, "recipe=auto", "target=cpu")
 
 
 def on_torch(store: Path) -> Iterator[dict[str, Any]]:
     """Play what PyTorch quantises itself, and time it in turn with the exported program."""
-    yield from tried(store, "recipe=cpu_torch_int8")
+    integers = "target.precisions=[fp32,torch_int8,torch_dynamic]"
+    yield from tried(store, SONGS, "recipe=cpu_torch_int8", integers)
+    halves = tried(
+        store, SHORT, "recipe=cpu_torch_int8", "target.precisions=[fp32,bf16,torch_fp16]"
+    )
+    # Each is told beside the FP32 that it was timed in turn with.
+    (base,) = (row["seconds"] for row in halves if row["precision"] == "fp32")
+    yield from (row | {"base_seconds": base} for row in halves if row["precision"] != "fp32")
 
 
 def accepted(store: Path) -> Iterator[dict[str, Any]]:

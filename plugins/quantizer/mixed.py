@@ -14,7 +14,6 @@ from core import (
     Made,
     Notice,
     Quantizer,
-    StageError,
     Work,
     hookimpl,
 )
@@ -30,6 +29,8 @@ from plugins.quantizer.onnx_graph.calibrate import Method, collect
 
 if TYPE_CHECKING:
     from core import Artifact, Fact
+
+REMEDY = "give fewer groups to float"
 
 
 @dataclass
@@ -108,7 +109,7 @@ class Mixed(Quantizer[MixedOptions]):
         options = self.options
         model = cleaned(inferred(Path(artifact.path)))
         if not activations(model):
-            raise _nothing(artifact)
+            raise qdq_graph.nothing_in(artifact, REMEDY)
         target = work.folder / "model.onnx"
         with tempfile.TemporaryDirectory(dir=work.folder) as scratch, qdq_graph.quiet():
             work.progress(0, 0, "preparing the graph")
@@ -141,7 +142,7 @@ class Mixed(Quantizer[MixedOptions]):
                 choice = chooser.cheapest(fixed, options.levels, options.min_snr_db, target)
         facts = _facts(choice, groups, ranges.windows)
         if not facts["quantised_nodes"]:
-            raise _nothing(artifact)
+            raise qdq_graph.nothing_in(artifact, REMEDY)
         facts["bytes"] = sum(file.stat().st_size for file in work.folder.iterdir())
         found = {name: level.name for name, level in choice.levels.items()}
         settled = {"assignment": found} if split.enough else {}
@@ -181,14 +182,6 @@ def _facts(choice: Choice, groups: list[Group], windows: int) -> dict[str, Fact]
 def _too_few(count: int, enough: int) -> Notice:
     text = f"{count} calibration window(s) are too few to choose levels by: {enough} are enough"
     return Notice("warning", f"{text}; until then every group has the most bits")
-
-
-def _nothing(artifact: Artifact) -> StageError:
-    return StageError(
-        "the graph has nothing to quantise: no operator of it computes in FP32",
-        f"at: {artifact.path}",
-        "quantise a graph in FP32 (quantizer=none keeps this one), or give fewer groups to float",
-    )
 
 
 @hookimpl

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import tempfile
 from dataclasses import dataclass, field
-from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,14 +13,20 @@ from core import (
     Library,
     Made,
     Quantizer,
-    StageError,
     Work,
     hookimpl,
 )
 from core.onnx_file import save
 from plugins.quantizer.onnx_graph import activations, cleaned, inferred, nodes_matching
 from plugins.quantizer.onnx_graph.calibrate import Method, collect
-from plugins.quantizer.onnx_graph.qdq_graph import facts_of, mixed_widths, prepared, quiet
+from plugins.quantizer.onnx_graph.qdq_graph import (
+    facts_of,
+    mixed_widths,
+    nothing_in,
+    prepared,
+    quiet,
+)
+from plugins.quantizer.onnx_graph.qdq_options import Activation, Weight
 from plugins.quantizer.onnx_graph.qnn_ranges import edge_tensors
 from plugins.quantizer.onnx_graph.static import config_for, quantised
 
@@ -32,22 +37,9 @@ if TYPE_CHECKING:
     from plugins.quantizer.torch_graph.learn import Learned
 
 
+REMEDY = "shorten `exclude`"
 #: Percentage of the values that a range keeps before learning, for the method percentile.
 PERCENTILE = 99.999
-
-
-class Weight(Enum):
-    """The type of weights."""
-
-    int8 = "QInt8"
-    uint8 = "QUInt8"
-
-
-class Activation(Enum):
-    """The type of activations."""
-
-    uint8 = "QUInt8"
-    uint16 = "QUInt16"
 
 
 @dataclass
@@ -84,6 +76,8 @@ class QatOptions:
         for name in ("steps", "edges", "seed"):
             if (getattr(self, name) or 0) < 0:
                 raise ValueError(f"`{name}` cannot be {getattr(self, name)}; give 0 or more")
+        if self.weight is Weight.int4:
+            raise ValueError("`weight` cannot be int4: nothing here runs 4-bit weights so")
         if not 0 < self.learning_rate < 1:
             raise ValueError(f"`learning_rate` cannot be {self.learning_rate}; give 0.001 to 0.1")
 
@@ -119,7 +113,7 @@ class Qat(Quantizer[QatOptions]):
         """
         model = cleaned(inferred(Path(artifact.path)))
         if not activations(model):
-            raise _nothing(artifact)
+            raise nothing_in(artifact, REMEDY)
         options = self.options
         with tempfile.TemporaryDirectory(dir=work.folder) as scratch, quiet():
             work.progress(0, calibration.count, "preparing the graph")
@@ -146,7 +140,7 @@ class Qat(Quantizer[QatOptions]):
             lowered = quantised(model, config, ranges)
             facts = facts_of(lowered, config, ranges.windows)
             if not facts["quantised_nodes"]:
-                raise _nothing(artifact)
+                raise nothing_in(artifact, REMEDY)
             learned = self._learn(Path(scratch), lowered, calibration, work)
         facts |= {
             "steps": options.steps,
@@ -184,14 +178,6 @@ class Qat(Quantizer[QatOptions]):
         if learned.best_step:
             written(network, lowered)
         return learned
-
-
-def _nothing(artifact: Artifact) -> StageError:
-    return StageError(
-        "the graph has nothing to quantise: no operator of it computes in FP32",
-        f"at: {artifact.path}",
-        "quantise a graph in FP32 (quantizer=none keeps this one), or shorten `exclude`",
-    )
 
 
 @hookimpl

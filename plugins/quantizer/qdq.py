@@ -12,7 +12,6 @@ from core import (
     Library,
     Made,
     Quantizer,
-    StageError,
     Work,
     hookimpl,
 )
@@ -28,6 +27,7 @@ from plugins.quantizer.onnx_graph.calibrate import Method, collect
 from plugins.quantizer.onnx_graph.qdq_graph import (
     facts_of,
     mixed_widths,
+    nothing_in,
     prepared,
     quiet,
     too_few,
@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     import onnx
 
     from core import Artifact
+
+REMEDY = "shorten `exclude`"
 
 
 __all__ = ["Activation", "Layout", "Method", "Qdq", "QdqOptions", "Weight"]
@@ -74,7 +76,7 @@ class Qdq(Quantizer[QdqOptions]):
         """
         model = cleaned(inferred(Path(artifact.path)))
         if not activations(model):
-            raise _nothing(artifact)
+            raise nothing_in(artifact, REMEDY)
         with tempfile.TemporaryDirectory(dir=work.folder) as scratch, quiet():
             work.progress(0, calibration.count, "preparing the graph")
             model = prepared(model, Path(scratch))
@@ -96,7 +98,7 @@ class Qdq(Quantizer[QdqOptions]):
         if self.options.activation is not Activation.uint16:
             notices += mixed_widths(facts)
         if not facts["quantised_nodes"]:
-            raise _nothing(artifact)
+            raise nothing_in(artifact, REMEDY)
         path = work.folder / "model.onnx"
         save(lowered, path)
         facts["bytes"] = sum(file.stat().st_size for file in work.folder.iterdir())
@@ -119,14 +121,6 @@ class Qdq(Quantizer[QdqOptions]):
             symmetric=options.symmetric,
             weight_symmetric=options.weight_symmetric,
         )
-
-
-def _nothing(artifact: Artifact) -> StageError:
-    return StageError(
-        "the graph has nothing to quantise: no operator of it computes in FP32",
-        f"at: {artifact.path}",
-        "quantise a graph in FP32 (quantizer=none keeps this one), or shorten `exclude`",
-    )
 
 
 @hookimpl

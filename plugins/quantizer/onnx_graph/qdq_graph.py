@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from core import Fact, Notice
+from core import Artifact, Fact, Notice, StageError
 from core.onnx_file import operators, save
 from plugins.quantizer.onnx_graph.files import cleaned, inferred
 from plugins.quantizer.onnx_graph.select import activations
@@ -17,11 +17,20 @@ if TYPE_CHECKING:
 
     import onnx
 
-__all__ = ["facts_of", "mixed_widths", "prepared", "quiet", "too_few"]
+__all__ = ["facts_of", "mixed_widths", "nothing_in", "prepared", "quiet", "too_few"]
 
 #: Windows that are enough for ranges. On the bundled model at precision `int8`, 1, 2, 4, 8 and 16
 #: windows of 1 s from four songs gave an SNR of 31.1, 32.1, 32.8, 32.9 and 32.8 dB on another song.
 ENOUGH = 8
+
+
+def nothing_in(artifact: Artifact, remedy: str) -> StageError:
+    """Return the error for a graph that has nothing to quantise; `remedy` is what else to do."""
+    return StageError(
+        "the graph has nothing to quantise: no operator of it computes in FP32",
+        f"at: {artifact.path}",
+        f"quantise a graph in FP32 (quantizer=none keeps this one), or {remedy}",
+    )
 
 
 def prepared(model: onnx.ModelProto, scratch: Path) -> onnx.ModelProto:

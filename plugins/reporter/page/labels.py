@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from plugins.reporter.page.markup import Html, el, join, legend
+from plugins.reporter.page.markup import Html, bar, el, join, legend
 from plugins.reporter.reading import counted, megabytes, part_of
 
 if TYPE_CHECKING:
@@ -56,26 +56,12 @@ def labels(record: RunRecord) -> Html | None:
 
 
 def _bar(macs: dict[str, int], total: int) -> Html:
-    start, rects = 0.0, []
-    for number, (name, count) in enumerate(macs.items()):
-        width = 100 * count / total
-        rects.append(
-            el(
-                "rect",
-                el("title", f"{name}: {part_of(count, total)}"),
-                x=f"{start:.3f}%",
-                y="0",
-                width=f"{width:.3f}%",
-                height="34",
-                class_=f"op{number % 9}",
-            )
-        )
-        start += width
-    shares = [(f"op{n % 9}", f"{name} {part_of(c, total)}") for n, (name, c) in
-              enumerate(macs.items())]  # fmt: skip
-    said = ", ".join(text for _, text in shares)
+    pieces = [
+        (f"op{number % 9}", f"{name} {part_of(count, total)}", count)
+        for number, (name, count) in enumerate(macs.items())
+    ]
+    said = ", ".join(text for _, text, _ in pieces)
     return join(
-        el("svg", *rects, width="100%", height="34", role="img", class_="partition",
-           aria_label=f"multiply-accumulates: {said}"),
-        legend(shares),
-    )  # fmt: skip
+        bar(pieces, f"multiply-accumulates: {said}"),
+        legend([(name, text) for name, text, _ in pieces]),
+    )

@@ -8,7 +8,7 @@ import re
 from collections.abc import Sequence
 from urllib.parse import quote
 
-__all__ = ["Html", "data_uri", "el", "join", "legend", "link_to", "prose"]
+__all__ = ["Html", "bar", "data_uri", "el", "join", "legend", "link_to", "prose"]
 
 VOID = frozenset({"br", "img", "input", "meta", "source", "line", "rect", "circle"})
 
@@ -55,6 +55,21 @@ def legend(entries: Sequence[tuple[str, str]]) -> Html | None:
     """Return coloured dots with their labels; the colours are classes of the style sheet."""
     items = (el("li", el("span", class_=f"dot {name}"), label) for name, label in entries)
     return el("ul", *items, class_="legend") if entries else None
+
+
+def bar(pieces: Sequence[tuple[str, str, float]], said: str) -> Html:
+    """Return one stacked bar: a class, a title and an amount per piece; `said` is read aloud."""
+    total = sum(amount for _, _, amount in pieces) or 1
+    start, rects = 0.0, []
+    for name, title, amount in pieces:
+        width = 100 * amount / total
+        rects.append(
+            el("rect", el("title", title), x=f"{start:.3f}%", y="0", width=f"{width:.3f}%",
+               height="34", class_=name)
+        )  # fmt: skip
+        start += width
+    return el("svg", *rects, width="100%", height="34", role="img", class_="partition",
+              aria_label=said)  # fmt: skip
 
 
 def data_uri(mime: str, content: bytes) -> str:

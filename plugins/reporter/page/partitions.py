@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import zip_longest
 from typing import TYPE_CHECKING
 
-from plugins.reporter.page.markup import Html, el, join, legend
+from plugins.reporter.page.markup import Html, bar, el, join, legend
 
 if TYPE_CHECKING:
     from core.record import RunRecord
@@ -28,22 +28,6 @@ def partitions(record: RunRecord) -> Html | None:
     bars = [(f"op{n}", name, count) for n, (name, count) in enumerate(shown)]
     bars += [("op8", f"{len(ops) - OPS_SHOWN} other kinds", rest)] if rest else []
     bars += [("cpu", "on the CPU", cpu)] if cpu else []
-    total = sum(count for _, _, count in bars) or 1
-    start, rects = 0.0, []
-    for name, label, count in bars:
-        width = 100 * count / total
-        rects.append(
-            el(
-                "rect",
-                el("title", f"{label}: {count}"),
-                x=f"{start:.3f}%",
-                y="0",
-                width=f"{width:.3f}%",
-                height="34",
-                class_=name,
-            )
-        )
-        start += width
     left = _texts(facts.get("cpu_nodes"))
     reasons = _texts(facts.get("cpu_reasons"))
     return join(
@@ -53,14 +37,9 @@ def partitions(record: RunRecord) -> Html | None:
             f"partition{'s' if parts != 1 else ''}"
             + (f"; {cpu} stay on the CPU." if cpu else "; nothing is left on the CPU."),
         ),
-        el(
-            "svg",
-            *rects,
-            width="100%",
-            height="34",
-            role="img",
-            class_="partition",
-            aria_label=", ".join(f"{label} {count}" for _, label, count in bars),
+        bar(
+            [(name, f"{label}: {count}", count) for name, label, count in bars],
+            ", ".join(f"{label} {count}" for _, label, count in bars),
         ),
         legend([(name, f"{label} {count}") for name, label, count in bars]),
         el(
