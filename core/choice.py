@@ -31,7 +31,7 @@ __all__ = ["Choice", "Trial", "Tried", "best", "best_of", "first_that_holds", "w
 #: What is at most this much worse than the best counts as equal to it, and the nearest to FP32 of
 #: those is taken: clocks of busy machines differ by as much from one run to the next.
 EQUAL = 0.05
-NO_CLOCK = "they stand for its time, for no clock here says anything about the device"
+NO_CLOCK = "; bytes stand for time, for no clock here says anything about the device"
 
 
 @dataclass(frozen=True)
@@ -105,16 +105,17 @@ def best_of(found: Sequence[Candidate], trial: Trial) -> Choice:
     plans = [candidate.plan for candidate in found if candidate.plan is not None]
     target = plans[0].assembly.target
     tries: dict[str, Tried] = {}
-    if target.objective == "fastest" and all(plan.assembly.runtime.plays for plan in plans):
-        rungs = _all_timed(found, trial, tries)
-    else:
-        rungs = _in_order(found, trial, tries)
+    timed = target.objective == "fastest" and all(p.assembly.runtime.plays for p in plans)
+    rungs = _all_timed(found, trial, tries) if timed else _in_order(found, trial, tries)
     held = [rung for rung in rungs if rung.status == "held"]
     if not held:
         nearest = max(rungs, key=lambda r: (r.precision in tries, r.snr_db or 0.0))
         return Choice(tries.get(nearest.precision), tuple(rungs))
     chosen = best(held)
-    return Choice(tries[chosen.precision], tuple(rungs), why_best(chosen, rungs, target.objective))
+    why = why_best(chosen, rungs, target.objective)
+    if not timed and target.objective == "fastest":
+        why += NO_CLOCK
+    return Choice(tries[chosen.precision], tuple(rungs), why)
 
 
 def _all_timed(found: Sequence[Candidate], trial: Trial, tries: dict[str, Tried]) -> list[Rung]:
@@ -160,7 +161,7 @@ def _rank(plan: Plan, artifacts: dict[str, Artifact]) -> tuple[float, str]:
         size = next(a.bytes for name, a in reversed(artifacts.items()) if name != "census")
         return size, f"{size / 1e6:.1f} MB"
     moved = artifacts["census"].number("moved_bytes")
-    return moved, f"a window moves {moved / 1e6:.0f} MB of weights and activations; {NO_CLOCK}"
+    return moved, f"{moved / 1e6:.0f} MB of weights and activations move per window"
 
 
 def _ranked(rung: Rung, rank: float | None, words: str) -> Rung:

@@ -56,7 +56,7 @@ def _row(part: Part, macs: int) -> Html:
            scope="row"),
         el("td", el("div", el("span", said, class_="number"),
                     el("svg", bar, width="100%", height="8", aria_hidden="true"),
-                    class_="meter"), data_label="Alone at 8 bits"),
+                    class_="meter"), class_="meter-cell", data_label="Alone at 8 bits"),
         el("td", "-" if part.db_16 is None else decibels(part.db_16),
            data_label="Alone at 16 bits"),
         el("td", part.level, data_label="Got"),
@@ -82,4 +82,4 @@ def _worst(tensors: list[Tensor]) -> Html:
 def _table(rows: list[Html]) -> Html:
     titles = ("Part", "Alone at 8 bits", "Alone at 16 bits", "Got")
     head = el("tr", *(el("th", title, scope="col") for title in titles))
-    return el("table", el("thead", head), el("tbody", *rows), class_="meters")
+    return el("table", el("thead", head), el("tbody", *rows), class_="parts")

@@ -68,4 +68,4 @@ def _badge(status: str) -> Html:
 
 def _table(titles: tuple[str, ...], rows: list[Html]) -> Html:
     head = el("tr", *(el("th", title, scope="col") for title in titles))
-    return el("table", el("thead", head), el("tbody", *rows))
+    return el("table", el("thead", head), el("tbody", *rows), class_="tight")
