@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from core.values import Fact
 
-__all__ = ["Census", "census", "facts_of", "macs_by_node", "misnomer", "share"]
+__all__ = ["Census", "census", "counts_in", "facts_of", "macs_by_node", "misnomer", "share"]
 
 FLOATS = ("fp32", "fp16", "bf16")
 HALF = 0.5
@@ -110,9 +110,14 @@ def misnomer(precision: str, counted: Census) -> Notice | None:
 
 def share(lines: Sequence[str | float], precisions: Sequence[str]) -> float:
     """Return which part of what `lines` count (`w8a8 96`) has one of `precisions`, 0 to 1."""
-    counts = {name: int(number) for name, number in (str(line).rsplit(" ", 1) for line in lines)}
+    counts = counts_in(lines)
     total = sum(counts.values())
     return sum(counts.get(name, 0) for name in precisions) / total if total else 0.0
+
+
+def counts_in(lines: Sequence[str | float]) -> dict[str, int]:
+    """Read lines such as `w8a8 96` back: the number by its name."""
+    return {name: int(count) for name, count in (str(line).rsplit(" ", 1) for line in lines)}
 
 
 def _lines(counts: dict[str, int]) -> list[str | float]:

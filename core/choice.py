@@ -16,7 +16,7 @@ from core import contract
 from core.errors import StageError
 from core.plan import Plan
 from core.race import Runner, race
-from core.record import Judged, Rung
+from core.record import BudgetLine, Judged, Rung
 from core.run import Outcome
 from core.rungs import Candidate
 from core.values import Artifact, Metric
@@ -42,19 +42,8 @@ class Tried:
     plan: Plan
     outcome: Outcome
     metrics: tuple[Metric, ...]
+    budget: tuple[BudgetLine, ...]
     judged: tuple[Judged, ...]
-
-    @property
-    def shipped(self) -> Artifact:
-        """Return what goes to the device."""
-        artifacts = self.outcome.artifacts
-        return artifacts.get("runtime") or self.played
-
-    @property
-    def played(self) -> Artifact:
-        """Return what was played whole."""
-        artifacts = self.outcome.artifacts
-        return artifacts[str(artifacts["play"].facts["source"])]
 
 
 @dataclass(frozen=True)
@@ -192,8 +181,8 @@ def why_best(chosen: Rung, rungs: Sequence[Rung], objective: str) -> str:
 
 def _rung(candidate: Candidate, trial: Trial, tries: dict[str, Tried]) -> Rung:
     """Return what became of a candidate, and note what ran in `tries`."""
-    if candidate.plan is None:
-        return Rung(candidate.precision, "refused", candidate.refused)
+    if candidate.misfit is not None:
+        return Rung(candidate.precision, "refused", candidate.misfit.what)
     tried, rung = _attempt(candidate, trial.run)
     if tried is not None:
         tries[candidate.precision] = tried
@@ -207,17 +196,14 @@ def _attempt(candidate: Candidate, run: Callable[[Candidate], Tried]) -> tuple[T
     except StageError as error:
         return None, Rung(candidate.precision, "refused", error.what)
     missed = contract.missed(tried.judged)
-    artifacts = tried.outcome.artifacts
-    budget = [a.facts["snr_db"] for n, a in artifacts.items() if n.startswith("budget.")]
-    parity = [m.value for m in tried.metrics if m.name == "parity_snr" and ": all" in m.subject]
-    snr = min(parity, default=float(str(budget[-1])) if budget else None)
+    parity = contract.lowest_parity(tried.metrics)
     return tried, Rung(
         candidate.precision,
         "missed" if missed else "held",
         "; ".join(contract.story(one) for one in missed),
         tried.judged,
-        snr,
-        tried.shipped.bytes,
+        parity.value if parity else None,
+        tried.outcome.shipped.bytes,
     )
 
 
@@ -225,5 +211,10 @@ def _runner(name: str, tried: Tried) -> Runner:
     artifacts = tried.outcome.artifacts
     bench = tried.plan.bench
     return Runner(
-        name, bench, bench.assembly.runtime, tried.played, artifacts["model"], artifacts["sample"]
+        name,
+        bench,
+        bench.assembly.runtime,
+        tried.outcome.played,
+        artifacts["model"],
+        artifacts["sample"],
     )

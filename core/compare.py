@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core import convert, material
+from core.census import census, facts_of, misnomer
 from core.exchange import Made, Work
 from core.kinds import Runtime
 from core.measure import compare
@@ -187,7 +188,6 @@ def _is_graph(step: Step) -> bool:
 
 def _census(of: Step) -> Step:
     """Return the step that counts what the graph of `of` computes at which precision."""
-    from core.census import census, facts_of, misnomer
 
     def run(inputs: Inputs, work: Work) -> Made:
         artifact = inputs[of.name]

@@ -23,7 +23,18 @@ if TYPE_CHECKING:
     from core.kinds import Evaluator
     from core.registry import Registry
 
-__all__ = ["OWN", "Limit", "check", "judge", "limits_of", "missed", "schema", "spoken", "story"]
+__all__ = [
+    "OWN",
+    "Limit",
+    "check",
+    "judge",
+    "limits_of",
+    "lowest_parity",
+    "missed",
+    "schema",
+    "spoken",
+    "story",
+]
 
 
 @dataclass(frozen=True)
@@ -99,15 +110,23 @@ def check(assembly: Assembly, registry: Registry) -> None:
 
 
 def judge(
-    assembly: Assembly, artifacts: Mapping[str, Artifact], metrics: Sequence[Metric]
+    assembly: Assembly,
+    shipped: Artifact,
+    metrics: Sequence[Metric],
+    lines: Sequence[BudgetLine],
 ) -> tuple[Judged, ...]:
-    """Return every limit of the contract with what was measured of it.
+    """Return every limit of the contract with what a run measured of it.
 
-    `artifacts` are those of a whole run. What an evaluator measured counts as the mean over the
-    items, and over their labels where the evaluator gives no mean itself.
+    `lines` are its error budget. What an evaluator measured counts as the mean over the items, and
+    over their labels where the evaluator gives no mean itself.
     """
-    lines = budget.budget_of(artifacts)
-    return tuple(_judged(assembly, limit, artifacts, metrics, lines) for limit in assembly.contract)
+    return tuple(_judged(assembly, limit, shipped, metrics, lines) for limit in assembly.contract)
+
+
+def lowest_parity(metrics: Sequence[Metric]) -> Metric | None:
+    """Return the metric of the item that is furthest from FP32 PyTorch with the same windows."""
+    found = [m for m in metrics if m.name == "parity_snr" and m.subject.endswith(": all")]
+    return min(found, key=lambda metric: metric.value, default=None)
 
 
 def missed(judged: Sequence[Judged]) -> list[Judged]:
@@ -137,11 +156,11 @@ def spoken(value: float) -> str:
 def _judged(
     assembly: Assembly,
     limit: Limit,
-    artifacts: Mapping[str, Artifact],
+    shipped: Artifact,
     metrics: Sequence[Metric],
     lines: Sequence[BudgetLine],
 ) -> Judged:
-    value, device, guilty = _measured(assembly, limit, artifacts, metrics, lines)
+    value, device, guilty = _measured(assembly, limit, shipped, metrics, lines)
     held = value is not None and (value >= limit.bound if limit.is_least else value <= limit.bound)
     return Judged(limit.name, limit.bound, value, limit.unit, device, held, "" if held else guilty)
 
@@ -149,12 +168,11 @@ def _judged(
 def _measured(
     assembly: Assembly,
     limit: Limit,
-    artifacts: Mapping[str, Artifact],
+    shipped: Artifact,
     metrics: Sequence[Metric],
     lines: Sequence[BudgetLine],
 ) -> tuple[float | None, str, str]:
     """Return the number that a limit is compared with, its device, and which stage decides it."""
-    shipped = artifacts.get("runtime") or artifacts[str(artifacts["play"].facts["source"])]
     if limit.name == "max_size_mb":
         return shipped.bytes / 1e6, "the file", f"made by {shipped.steps[-1]}"
     if limit.name == "min_npu_coverage":
@@ -162,8 +180,8 @@ def _measured(
         known = isinstance(value, int | float)
         return float(value) if known else None, assembly.target.title, "lost by runtime"  # type: ignore[arg-type]  # `known` says so
     if limit.name == "min_snr_db":
-        found = [m for m in metrics if m.name == "parity_snr" and m.subject.endswith(": all")]
-        values = [(m.value, m.device) for m in found]
+        lowest = lowest_parity(metrics)
+        values = [(lowest.value, lowest.device)] if lowest else []
         values += [(line.snr_db, line.device) for line in lines if line.stage == "probe"]
         least, device = min(values, default=(None, ""))
         return least, device, _loser(lines)

@@ -59,7 +59,7 @@ class _Job:
     """One job: what runs, what is chosen of it, and what is left of that in the run folder."""
 
     def __init__(self, registry: Registry, store: Store, recipes: Mapping[str, Recipe]) -> None:
-        self.registry, self.store, self.recipes = registry, store, recipes
+        self.store, self.recipes = store, recipes
         self.hook = registry.manager.hook
         self.started, self.clock = datetime.now(UTC), time.perf_counter()
 
@@ -101,8 +101,9 @@ class _Job:
             compiled = verdict.compiled(assembly, outcome.artifacts["runtime"])
             verdict.keep(self.store, assembly, compiled)
         metrics = tuple(read_metrics(outcome.artifacts["evaluate"]))
-        judged = contract.judge(assembly, outcome.artifacts, metrics)
-        return Tried(candidate, candidate.plan, outcome, metrics, judged)
+        budget = tuple(budget_of(outcome.artifacts))
+        judged = contract.judge(assembly, outcome.shipped, metrics, budget)
+        return Tried(candidate, candidate.plan, outcome, metrics, budget, judged)
 
     def _made(self, plan: Plan) -> dict[str, Artifact]:
         """Make and count the artifact of a plan, without playing it.
@@ -168,9 +169,9 @@ def _shipped(plan: Plan, outcome: Outcome) -> tuple[Artifact, Artifact | None]:
     """Return the artifact that goes to the device, and the one that it was compiled from."""
     artifacts = outcome.artifacts
     if "runtime" not in artifacts:
-        return artifacts[str(artifacts["play"].facts["source"])], None
+        return outcome.shipped, None
     (before, *_) = next(p.step.inputs for p in plan.steps if p.step.name == "runtime")
-    return artifacts["runtime"], artifacts[before] if before != "model" else None
+    return outcome.shipped, artifacts[before] if before != "model" else None
 
 
 def _record(
@@ -197,7 +198,7 @@ def _record(
         licence=info.licence,
         notices=_notices(info.notices, artifacts),
         stages=tuple(tried.outcome.records),
-        budget=tuple(budget_of(artifacts)),
+        budget=tried.budget,
         metrics=tried.metrics,
         saved=saved,
         played_on=str(played.facts["device"]),

@@ -111,7 +111,7 @@ class Model(Plugin[OptionsT]):
 
     @abstractmethod
     def identity(self) -> str:
-        """Return what changes when `fetch` would give other weights: a hash, without torch."""
+        """Return what changes when `fetch` gives other weights; no torch, no network."""
 
     @abstractmethod
     def fetch(self, work: Work) -> Made:

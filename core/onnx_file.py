@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     import onnx
 
-__all__ = ["ONE_FILE_BYTES", "clear_notes", "describe", "operators", "save"]
+__all__ = ["ONE_FILE_BYTES", "clear_notes", "describe", "inferred", "operators", "save"]
 
 #: Protobuf writes no message of 2 GiB or more; 64 MiB are left for the graph around the weights.
 ONE_FILE_BYTES = 2**31 - 64 * 2**20
@@ -44,6 +44,20 @@ def save(
         all_tensors_to_one_file=True,
         location=f"{path.name}.data",
     )
+
+
+def inferred(path: Path) -> onnx.ModelProto:
+    """Return the model with its weights and with the type and shape of every tensor.
+
+    Shapes are inferred before the weights are read: `infer_shapes` goes through one protobuf
+    message, which weights over 2 GB do not fit, and it needs none that lie outside.
+    """
+    import onnx
+
+    model = onnx.load(str(path), load_external_data=False)
+    model = onnx.shape_inference.infer_shapes(model)
+    onnx.load_external_data_for_model(model, str(path.parent))
+    return model
 
 
 def clear_notes(model: onnx.ModelProto, *, doc_strings: bool = False) -> None:

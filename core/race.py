@@ -77,9 +77,9 @@ def race(
         run,
     )
     plan = looked_up(runners[0].bench, [step], store)
-    facts = execute(plan, store, hook).artifacts["race"].facts
+    ran = execute(plan, store, hook).artifacts["race"]
     return {
-        r.name: (float(str(facts[f"{r.name}.seconds"])), str(facts[f"{r.name}.device"]))
+        r.name: (ran.number(f"{r.name}.seconds"), str(ran.facts[f"{r.name}.device"]))
         for r in runners
     }
 

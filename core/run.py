@@ -32,6 +32,16 @@ class Outcome:
     artifacts: dict[str, Artifact]
     records: Sequence[StageRecord]
 
+    @property
+    def shipped(self) -> Artifact:
+        """Return what goes to the device."""
+        return self.artifacts.get("runtime") or self.played
+
+    @property
+    def played(self) -> Artifact:
+        """Return what was played whole."""
+        return self.artifacts[str(self.artifacts["play"].facts["source"])]
+
 
 def execute(plan: Plan, store: Store, hook: pluggy.HookRelay) -> Outcome:
     """Run every step of `plan`; raises StageError when one fails, with nothing of it kept."""

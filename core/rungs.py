@@ -19,7 +19,6 @@ from omegaconf import DictConfig
 from core.assembly import assemble, target_of
 from core.config import group_of
 from core.errors import ConfigError, MisfitError
-from core.fit import check
 from core.plan import Plan, make_plan
 from core.recipes import Recipe
 from core.registry import Registry
@@ -32,12 +31,12 @@ OBJECTIVES = ("fastest", "smallest")
 
 @dataclass(frozen=True)
 class Candidate:
-    """One precision with its config and plan, or with why it cannot be (`refused`)."""
+    """One precision with its config and plan, or with the misfit that stands in its way."""
 
     precision: str
     cfg: DictConfig
     plan: Plan | None
-    refused: str = ""
+    misfit: MisfitError | None = None
 
 
 def several(cfg: DictConfig) -> bool:
@@ -78,10 +77,10 @@ def candidates(
         else {"": _with_runtime(cfg, [])}
     )
     found = [_planned(n, c, registry, recipe, recipes, store) for n, c in composed.items()]
-    refusals = [c for c in found if isinstance(c, tuple)]
-    if refusals and (not cfg.auto or len(refusals) == len(found)):
-        raise refusals[0][1]
-    return [c[0] if isinstance(c, tuple) else c for c in found]
+    misfits = [candidate.misfit for candidate in found if candidate.misfit is not None]
+    if misfits and (not cfg.auto or len(misfits) == len(found)):
+        raise misfits[0]
+    return found
 
 
 def at_each_precision(cfg: DictConfig, names: Sequence[str]) -> dict[str, DictConfig]:
@@ -117,11 +116,10 @@ def _planned(
     recipe: str,
     recipes: Mapping[str, Recipe],
     store: Store,
-) -> Candidate | tuple[Candidate, MisfitError]:
+) -> Candidate:
     assembly = assemble(cfg, registry, recipe, list(recipes))
     try:
-        check(assembly, registry)
         plan = make_plan(assembly, registry, store)
     except MisfitError as error:
-        return Candidate(name, cfg, None, error.what), error
+        return Candidate(name, cfg, None, error)
     return Candidate(name or assembly.precision, cfg, plan)

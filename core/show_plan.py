@@ -15,7 +15,8 @@ def show(candidate: Candidate) -> None:
     """Print every step with what it takes and gives, its options, and why it would run."""
     console, plan = Console(highlight=False), candidate.plan
     if plan is None:
-        console.print(f"{candidate.precision}: left out, {candidate.refused}\n", soft_wrap=True)
+        why = candidate.misfit.what if candidate.misfit else ""
+        console.print(f"{candidate.precision}: left out, {why}\n", soft_wrap=True)
         return
     assembly = plan.assembly
     console.print(f"[bold]{assembly.recipe}[/bold]  {assembly.title}")

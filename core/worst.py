@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from core.measure import snr_of_powers
-from core.onnx_file import save
+from core.onnx_file import inferred, save
 
 if TYPE_CHECKING:
     import onnx
@@ -56,7 +56,9 @@ def worst(
     was fused with another) are left out. Both artifacts are ONNX; `folder` takes the graphs that
     are opened.
     """
-    first, second = _loaded(Path(before.path), shapes=True), _loaded(Path(after.path))
+    import onnx
+
+    first, second = inferred(Path(before.path)), onnx.load(after.path)
     operators = {name: n.op_type for n in first.graph.node for name in n.output if name}
     pairs = _pairs(first, second, operators)
     sizes = {v.name: 4 * math.prod(d.dim_value or 1 for d in v.type.tensor_type.shape.dim)
@@ -70,17 +72,6 @@ def worst(
         powers |= _powers(ours, lowered, {n: pairs[n] for n in names}, feeds, opens)
     found = [Lost(n, operators[n], snr_of_powers(*power)) for n, power in powers.items()]
     return sorted(found, key=lambda lost: lost.snr_db)[:count]
-
-
-def _loaded(path: Path, *, shapes: bool = False) -> onnx.ModelProto:
-    """Return a graph with its weights; shapes are inferred without them, for they may be large."""
-    import onnx
-
-    model = onnx.load(str(path), load_external_data=False)
-    if shapes:
-        model = onnx.shape_inference.infer_shapes(model)
-    onnx.load_external_data_for_model(model, str(path.parent))
-    return model
 
 
 def _pairs(

@@ -1,6 +1,7 @@
 """What the quantizers of ONNX graphs share: reading with shapes, naming, selecting."""
 
-from plugins.quantizer.onnx_graph.files import cleaned, inferred
+from core.onnx_file import inferred
+from plugins.quantizer.onnx_graph.files import cleaned
 from plugins.quantizer.onnx_graph.select import activations, nodes_matching, tensors_matching
 
 __all__ = [

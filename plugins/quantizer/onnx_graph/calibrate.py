@@ -15,9 +15,10 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from core import Calibration, InputError, Progress
+from core import Calibration, Progress
 from plugins.quantizer.onnx_graph.choose import Range, by_entropy, by_mse, by_percentile
-from plugins.quantizer.onnx_graph.stream import Stream, finite
+from plugins.quantizer.onnx_graph.stream import Stream
+from plugins.quantizer.windows import finite
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -66,8 +67,6 @@ def collect(
     for count, feeds in enumerate(finite(calibration), 1):
         stream.take(feeds, count, calibration.count)
         progress(count, calibration.count, "calibrating: range of every tensor")
-    if count == 0:
-        raise InputError("the calibration data has no windows", "give it data: calibration=...")
     chosen: dict[str, Range] = {}
     for index, (name, extremes) in enumerate(stream.extremes.items()):
         if method is Method.minmax:

@@ -1,4 +1,4 @@
-"""Reads ONNX graphs of any size as a quantizer needs them: with shapes, and every node named."""
+"""Makes ONNX graphs what a quantizer needs: without the notes of others, every node named."""
 
 from __future__ import annotations
 
@@ -7,25 +7,9 @@ from typing import TYPE_CHECKING
 from core.onnx_file import clear_notes
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import onnx
 
-__all__ = ["cleaned", "inferred"]
-
-
-def inferred(path: Path) -> onnx.ModelProto:
-    """Return the model with its weights and with the type and shape of every tensor.
-
-    Shapes are inferred before the weights are read: `infer_shapes` goes through one protobuf
-    message, which weights over 2 GB do not fit, and it needs none that lie outside.
-    """
-    import onnx
-
-    model = onnx.load(str(path), load_external_data=False)
-    model = onnx.shape_inference.infer_shapes(model)
-    onnx.load_external_data_for_model(model, str(path.parent))
-    return model
+__all__ = ["cleaned"]
 
 
 def cleaned(model: onnx.ModelProto) -> onnx.ModelProto:

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from core import Artifact, Fact, Notice, StageError
-from core.onnx_file import operators, save
-from plugins.quantizer.onnx_graph.files import cleaned, inferred
+from core.onnx_file import inferred, operators, save
+from plugins.quantizer.onnx_graph.files import cleaned
 from plugins.quantizer.onnx_graph.select import activations
 
 if TYPE_CHECKING:

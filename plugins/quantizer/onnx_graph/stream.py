@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from core import Calibration, InputError, StageError
-from core.onnx_file import save
-from plugins.quantizer.onnx_graph.files import inferred
+from core import InputError, StageError
+from core.onnx_file import inferred, save
 from plugins.quantizer.onnx_graph.histogram import Histogram
 from plugins.quantizer.onnx_graph.probes import (
     LEAST,
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
     from core.values import Tensors
     from plugins.quantizer.onnx_graph.choose import Range
 
-__all__ = ["Stream", "finite"]
+__all__ = ["Stream"]
 
 #: Values of one tensor that a histogram gets from all windows together, evenly taken from each.
 VALUES = 2**20
@@ -131,19 +130,3 @@ def _overflow(tensor: str) -> StageError:
 
 def _shape(lengths: Sequence[object]) -> str:
     return "×".join(str(length) for length in lengths) or "()"
-
-
-def finite(calibration: Calibration) -> Iterator[Tensors]:
-    """Yield the windows; raises InputError for the first that holds a NaN or an infinity."""
-    import numpy as np
-
-    for index, feeds in enumerate(calibration.feeds()):
-        for name, array in feeds.items():
-            if not np.isfinite(array).all():
-                raise InputError(
-                    f"calibration window {index + 1} holds values that are not numbers "
-                    f"(NaN or infinite) in `{name}`",
-                    f"{int((~np.isfinite(array)).sum())} of {array.size} values",
-                    "repair or leave out the file, or choose other data: calibration=...",
-                )
-        yield feeds

@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from core import Calibration, InputError, Progress
+from core import Calibration, Progress
+from plugins.quantizer.windows import finite
 
 if TYPE_CHECKING:
     from plugins.quantizer.torch_graph.network import Network
@@ -50,14 +51,12 @@ class Lessons:
         total = torch.zeros(())
         count = 0
         with torch.no_grad():
-            for count, feeds in enumerate(calibration.feeds(), 1):
+            for count, feeds in enumerate(finite(calibration), 1):
                 outputs = teacher.run({n: torch.from_numpy(a) for n, a in feeds.items()})
                 total = total + energies(outputs)
                 self._write(count - 1, "in", feeds)
                 self._write(count - 1, "out", {n: t.numpy() for n, t in outputs.items()})
                 progress(count, calibration.count, "listening to the float graph")
-        if count == 0:
-            raise InputError("the calibration data has no windows", "give it data: calibration=...")
         self.energy = (total / count).clamp_min(1e-20)
         self.held_back = list(range(count))[HELD_BACK // 2 :: HELD_BACK] or [0]
         self.learned = [i for i in range(count) if i not in self.held_back] or [0]

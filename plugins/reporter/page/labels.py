@@ -15,14 +15,12 @@ __all__ = ["labels"]
 
 def labels(record: RunRecord) -> Html | None:
     """Return the multiply-accumulates and the nodes per precision; None where none was counted."""
-    facts = next((s.artifact.facts for s in record.stages if s.name == "census"), None)
-    if facts is None:
-        facts = next((s.artifact.facts for s in record.stages
-                      if "macs_by_precision" in s.artifact.facts), None)  # fmt: skip
+    every = (stage.artifact.facts for stage in record.stages)
+    facts = next((facts for facts in every if "macs_by_precision" in facts), None)
     if facts is None:
         return None
     macs, nodes = counted(facts.get("macs_by_precision")), counted(facts.get("nodes_by_precision"))
-    total, every = sum(macs.values()), sum(nodes.values())
+    total, nodes_in_all = sum(macs.values()), sum(nodes.values())
     names = list(dict.fromkeys([*macs, *nodes]))
     rows = [
         el(
@@ -30,7 +28,7 @@ def labels(record: RunRecord) -> Html | None:
             el("th", name, scope="row"),
             el("td", part_of(macs.get(name, 0), total), data_label="Multiply-accumulates"),
             el("td", f"{nodes.get(name, 0)}", data_label="Nodes"),
-            el("td", part_of(nodes.get(name, 0), every), data_label="Of all nodes"),
+            el("td", part_of(nodes.get(name, 0), nodes_in_all), data_label="Of all nodes"),
         )
         for name in names
     ]

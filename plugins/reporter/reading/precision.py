@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from core.census import counts_in
 from core.contract import spoken
 
 if TYPE_CHECKING:
@@ -53,9 +54,8 @@ def part_of(count: int, total: int) -> str:
 
 
 def counted(fact: object) -> dict[str, int]:
-    """Read the lines of a census: `w8a8 96`."""
-    pairs = (str(line).rsplit(" ", 1) for line in fact) if isinstance(fact, list) else ()
-    return {name: int(count) for name, count in pairs}
+    """Return what a census counted, the number by its name; nothing where there was none."""
+    return counts_in(fact) if isinstance(fact, list) else {}
 
 
 def parts_of(record: RunRecord) -> list[Part]:
