@@ -24,8 +24,8 @@ from typing import Any
 import numpy as np
 
 from core import Calibration, TorchModel, Work
-from core.doctor import machine, versions
 from core.progress import silent
+from tools.results import about
 
 RESULTS = Path(__file__).parent.parent / "docs" / "results" / "calibration.json"
 COMMAND = "make bench-calibration"
@@ -143,9 +143,8 @@ def main(windows: int, graph: Path | None) -> None:
         for key in ("seconds", "cpu_seconds"):
             row[f"{key}_ratio"] = row[key] / reference[key]
         print(f"{row['side']}: {row['seconds_ratio']:.2f} of ONNX Runtime's time", flush=True)
-    about = {"machine": machine(), "versions": versions(), "command": COMMAND}
     RESULTS.parent.mkdir(parents=True, exist_ok=True)
-    RESULTS.write_text(json.dumps({**about, "rows": rows}, indent=1) + "\n")
+    RESULTS.write_text(json.dumps({**about(COMMAND), "rows": rows}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ could type, with a contract that nothing breaks, so that `auto` tries and times 
 
 from __future__ import annotations
 
+import functools
 import json
 import subprocess
 import sys
@@ -18,7 +19,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from core.doctor import machine, versions
+from tools.results import measure
 
 RESULTS = Path(__file__).parent.parent / "docs" / "results" / "precision.json"
 COMMAND = "make bench-precision"
@@ -109,18 +110,10 @@ PARTS: dict[str, Callable[[Path], Iterator[dict[str, Any]]]] = {
 
 
 def main(wanted: list[str]) -> None:
-    """Measure the parts that are wanted, all without a word, and write every row down at once."""
-    results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
-    RESULTS.parent.mkdir(parents=True, exist_ok=True)
+    """Measure the parts that are wanted, with one store for all of them."""
     with tempfile.TemporaryDirectory() as store:
-        for part in wanted or list(PARTS):
-            about = {"machine": machine(), "versions": versions(), "command": COMMAND}
-            rows: list[dict[str, Any]] = []
-            for row in PARTS[part](Path(store)):
-                print(row, flush=True)
-                rows.append(row)
-                results[part] = {**about, "rows": rows}
-                RESULTS.write_text(json.dumps(results, indent=1) + "\n")
+        parts = {name: functools.partial(part, Path(store)) for name, part in PARTS.items()}
+        measure(RESULTS, COMMAND, parts, wanted)
 
 
 if __name__ == "__main__":

@@ -19,9 +19,9 @@ from typing import Any
 
 import numpy as np
 
-from core.doctor import machine, versions
 from core.measure import snr_db
 from plugins.runtime.htp.process import HtpDevice, Limits, QnnFailure, compile_context, emulate
+from tools.results import measure
 
 RESULTS = Path(__file__).parent.parent / "docs" / "results" / "qualcomm.json"
 COMMAND = "make bench-qualcomm"
@@ -144,19 +144,5 @@ PARTS: dict[str, Callable[[], Iterator[dict[str, Any]]]] = {
 }
 
 
-def main(wanted: list[str]) -> None:
-    """Measure the parts that are wanted, all without a word, and write every row down at once."""
-    results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
-    RESULTS.parent.mkdir(parents=True, exist_ok=True)
-    for part in wanted or list(PARTS):
-        about = {"machine": machine(), "versions": versions(), "command": COMMAND}
-        rows: list[dict[str, Any]] = []
-        for row in PARTS[part]():
-            print(row, flush=True)
-            rows.append(row)
-            results[part] = {**about, "rows": rows}
-            RESULTS.write_text(json.dumps(results, indent=1) + "\n")
-
-
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    measure(RESULTS, COMMAND, PARTS, sys.argv[1:])

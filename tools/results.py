@@ -1,0 +1,36 @@
+"""Writes what a benchmark measured, part by part, beside the machine and versions it ran on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from core.doctor import machine, versions
+
+__all__ = ["about", "measure"]
+
+Part = Callable[[], Iterator[dict[str, Any]]]
+
+
+def about(command: str) -> dict[str, Any]:
+    """Return what stands beside every measurement."""
+    return {"machine": machine(), "versions": versions(), "command": command}
+
+
+def measure(file: Path, command: str, parts: Mapping[str, Part], wanted: Sequence[str]) -> None:
+    """Measure the parts that are wanted, all without a word, and write every row down at once.
+
+    Parts that are not wanted stay in `file` as they were.
+    """
+    results = json.loads(file.read_text()) if file.exists() else {}
+    file.parent.mkdir(parents=True, exist_ok=True)
+    for part in wanted or list(parts):
+        origin = about(command)
+        rows: list[dict[str, Any]] = []
+        for row in parts[part]():
+            print(row, flush=True)
+            rows.append(row)
+            results[part] = {**origin, "rows": rows}
+            file.write_text(json.dumps(results, indent=1) + "\n")
