@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from core.kinds import Plugin
     from core.plan import Plan
     from core.record import RunRecord, StageRecord
+    from core.sweep.record import SweepRecord
 
 __all__ = ["PROJECT", "hookimpl", "hookspec"]
 
@@ -71,3 +72,8 @@ def luthier_run_placed(folder: str) -> None:
 @hookspec
 def luthier_run_ended() -> None:
     """A run is over, well or not: give back what the terminal was lent."""
+
+
+@hookspec
+def luthier_sweep_finished(record: SweepRecord, folder: str) -> None:
+    """A sweep is over; `folder` is where its points' run folders lie, and what is written of it."""

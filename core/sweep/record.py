@@ -1,0 +1,88 @@
+"""The record of a sweep: everything that its table and its page may show."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+__all__ = ["Axis", "Figure", "Point", "Status", "SweepRecord"]
+
+#: done: ran, and held its contract, if there is one; missed: ran, and did not hold it;
+#: refused: the plan, or a device's compiler, has no room for it; failed: a stage failed;
+#: skipped: a search left it out; it was never run.
+Status = Literal["done", "missed", "refused", "failed", "skipped"]
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One key that the sweep varies, with its values as they stand on the command line."""
+
+    key: str
+    values: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One measure that points are compared by.
+
+    `objective` says that the front is drawn over it; the first objective is the quality.
+    """
+
+    name: str
+    title: str
+    unit: str
+    better: Literal["higher", "lower"]
+    objective: bool = False
+
+
+@dataclass(frozen=True)
+class Point:
+    """One combination of values, and what became of it.
+
+    `figures` holds what was measured, by the figure's name, and `devices` on what. `folder` is its
+    run folder, relative to that of the sweep, empty where it left none; `command` makes it again.
+    `ran` names the steps that this point computed; what it took from the store is in `kept`.
+    `front` says that no other point beats it in every objective.
+    """
+
+    number: int
+    values: dict[str, str]
+    status: Status
+    command: str
+    why: str = ""
+    figures: dict[str, float] = field(default_factory=dict)
+    devices: dict[str, str] = field(default_factory=dict)
+    folder: str = ""
+    ran: tuple[str, ...] = ()
+    kept: tuple[str, ...] = ()
+    seconds: float = 0.0
+    front: bool = False
+
+    @property
+    def label(self) -> str:
+        """Return the values in a line: `length=22050 precision=int8`."""
+        return " ".join(f"{k.rpartition('.')[2]}={v}" for k, v in self.values.items())
+
+
+@dataclass(frozen=True)
+class SweepRecord:
+    """One whole sweep.
+
+    `winner` is the number of the point that is taken, None where none holds; `why` says why.
+    `notices` are what a person must know, `command` is the sweep itself.
+    """
+
+    recipe: str
+    title: str
+    command: str
+    started: str
+    seconds: float
+    axes: tuple[Axis, ...]
+    figures: tuple[Figure, ...]
+    points: tuple[Point, ...]
+    winner: int | None
+    why: str
+    machine: str
+    versions: dict[str, str]
+    contract: dict[str, float] = field(default_factory=dict)
+    notices: tuple[str, ...] = ()
