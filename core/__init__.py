@@ -39,6 +39,7 @@ from core.kinds import (
 )
 from core.options import from_target
 from core.progress import Progress
+from core.share import threads
 from core.values import (
     Artifact,
     ArtifactSpec,
@@ -97,5 +98,6 @@ __all__ = [
     "from_target",
     "hookimpl",
     "outside",
+    "threads",
 ]
 __version__ = "0.1.0"

@@ -6,42 +6,38 @@ import os
 import signal
 import sys
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from types import FrameType
 
-from hydra import main as hydra_main
-from hydra.core.hydra_config import HydraConfig
-from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from core.arguments import is_sweep, rewrite
-from core.compose import register
+from core.compose import CONF, composed, recipe_of_job, register
 from core.config import Mode
 from core.errors import LuthierError
 from core.recipes import Recipe, read_recipes
 from core.registry import Registry, discover
+from core.sweep.sweeper import Start
 from core.translate import FOREIGN, translate
 
-__all__ = ["main"]
+__all__ = ["INTERRUPTED", "discover", "main", "prepare", "run_mode", "told"]
 
-CONF = Path(__file__).parent.parent / "conf"
 INTERRUPTED = 130
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line and exit: 0 done, 1 failed, 2 a config that cannot be, 130 Ctrl-C."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    _prepare()
+    prepare()
     try:
         _main(arguments)
     except KeyboardInterrupt:
         print("interrupted; what was finished is kept, run the same command again", file=sys.stderr)
         sys.exit(INTERRUPTED)
     except Exception as error:
-        _fail(_told(error, None), arguments)
+        _fail(told(error, None), arguments)
 
 
-def _prepare() -> None:
+def prepare() -> None:
     """Set what must stand before anything heavy is loaded or anything is printed."""
     # Read by GNU OpenMP when torch is loaded. With its default, threads spin for so long at every
     # barrier that two jobs at once on two cores took 4.9 s per window instead of 0.13 s.
@@ -83,31 +79,25 @@ def _main(arguments: list[str]) -> None:
 
 
 def _compose(arguments: Sequence[str], registry: Registry, recipes: Mapping[str, Recipe]) -> None:
-    """Let Hydra compose one config per job and run each; a sweep goes on after a failure."""
-    failures: list[LuthierError] = []
+    """Let Hydra compose, and run what it composed: one job, or a sweep of them."""
+    if is_sweep(arguments):
+        composed(arguments, Start(registry, recipes))
+        return
+    failures: list[Exception] = []
 
     def job(cfg: DictConfig) -> None:
-        hydra = HydraConfig.get()
-        sweep = hydra.mode is RunMode.MULTIRUN
-        if sweep:
-            print(f"\njob {hydra.job.num}: {' '.join(hydra.overrides.task)}", flush=True)
-        # Hydra would print an error of ours in its own way, and end a sweep at its first failure.
+        # Hydra would print an error of ours in its own way.
         try:
-            _run(cfg, registry, recipes, hydra.runtime.choices.get("recipe") or "")
+            run_mode(cfg, registry, recipes, recipe_of_job())
         except Exception as error:
-            failures.append(_told(error, registry))
-            if sweep:
-                print(f"error in job {hydra.job.num}: {failures[-1]}", file=sys.stderr, flush=True)
+            failures.append(error)
 
-    sys.argv = ["python -m core", *arguments]
-    hydra_main(version_base="1.3", config_path=str(CONF), config_name="config")(job)()
-    if failures and is_sweep(arguments):
-        raise type(failures[0])(f"{len(failures)} job(s) of the sweep failed; see above")
+    composed(arguments, job)
     if failures:
         raise failures[0]
 
 
-def _run(
+def run_mode(
     cfg: DictConfig,
     registry: Registry,
     recipes: Mapping[str, Recipe],
@@ -132,25 +122,25 @@ def _run(
         run(cfg, registry, recipe, recipes)
 
 
-def _told(error: Exception, registry: Registry | None) -> LuthierError:
+def told(error: Exception, registry: Registry | None) -> LuthierError:
     """Return the message a person needs for any error, with the error itself as its cause."""
     if isinstance(error, LuthierError):
         return error
     if isinstance(error, FOREIGN):
-        told: LuthierError = translate(error, registry)
+        said: LuthierError = translate(error, registry)
     elif isinstance(error, OSError):
-        told = LuthierError(
+        said = LuthierError(
             f"the system refused: {error.strerror or error}",
             f"at: {error.filename}" if error.filename else "",
         )
     else:
-        told = LuthierError(
+        said = LuthierError(
             f"something unexpected: {type(error).__name__}: {error}",
             "this is a mistake of Luthier's or of a plugin's",
             "see the whole trace: hydra.verbose=true",
         )
-    told.__cause__ = error
-    return told
+    said.__cause__ = error
+    return said
 
 
 def _fail(error: LuthierError, arguments: Sequence[str]) -> None:

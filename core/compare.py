@@ -137,6 +137,7 @@ def _budget(bench: Bench, step: Step, runtime: Runtime[Any]) -> Step:
         _names(step.name, "sample", "model"),
         {**bench.depends_on_runtime(runtime), "dsp": bench.depends_on_windows["dsp"]},
         run,
+        timed=True,
     )
 
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
+from hydra import main as hydra_main
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.config_store import ConfigStore
+from hydra.core.hydra_config import HydraConfig
 from hydra.core.plugins import Plugins
 from hydra.plugins.search_path_plugin import SearchPathPlugin
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from core import contract, options
 from core.config import PLURAL, Settings
@@ -16,7 +20,20 @@ from core.recipes import Recipe
 from core.registry import Registry
 from core.values import Target
 
-__all__ = ["register"]
+__all__ = ["CONF", "composed", "recipe_of_job", "register"]
+
+CONF = Path(__file__).parent.parent / "conf"
+
+
+def composed(arguments: Sequence[str], job: Callable[[DictConfig], None]) -> None:
+    """Let Hydra compose a config from `arguments`, and call `job` with it; `-m` starts a sweep."""
+    sys.argv = ["python -m core", *arguments]
+    hydra_main(version_base="1.3", config_path=str(CONF), config_name="config")(job)()
+
+
+def recipe_of_job() -> str:
+    """Return the name of the recipe that the job was composed from; "" for none."""
+    return HydraConfig.get().runtime.choices.get("recipe") or ""
 
 
 def register(registry: Registry, recipes: Mapping[str, Recipe]) -> None:

@@ -17,6 +17,7 @@ __all__ = [
     "Measure",
     "Mode",
     "Settings",
+    "Sweep",
     "check_once",
     "group_of",
 ]
@@ -99,6 +100,21 @@ class Fit:
 
 
 @dataclass
+class Sweep:
+    """How a sweep runs (`-m`)."""
+
+    confirm: bool = False
+    """Run a sweep of more than 1,000 points."""
+    retries: int = 2
+    """How often a point is run again whose process or machine died."""
+
+    def __post_init__(self) -> None:
+        """Refuse a negative number."""
+        if self.retries < 0:
+            raise ValueError(f"`retries` is {self.retries}; give 0 or more")
+
+
+@dataclass
 class Settings:
     """The top level of the config: what is no plugin."""
 
@@ -109,6 +125,7 @@ class Settings:
     store: str | None = None
     measure: Measure = field(default_factory=Measure)
     fit: Fit = field(default_factory=Fit)
+    sweep: Sweep = field(default_factory=Sweep)
     contract: Any = field(default_factory=dict)
     ladder: list[str] = field(default_factory=list)
     auto: bool = False

@@ -11,7 +11,7 @@ from __future__ import annotations
 import copy
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -24,7 +24,7 @@ from core.errors import StoreError
 from core.leftovers import owned_name, sweep_up
 from core.values import Artifact
 
-__all__ = ["RunFolder", "lock", "new_folder"]
+__all__ = ["RunFolder", "lock", "named_folder", "new_folder"]
 
 
 @dataclass
@@ -35,11 +35,20 @@ class RunFolder:
     final: Path
 
 
-@contextmanager
-def new_folder(root: Path, recipe: str) -> Iterator[RunFolder]:
-    """Give a temporary folder, and its final name when the block ended well."""
+def new_folder(root: Path, recipe: str) -> AbstractContextManager[RunFolder]:
+    """Give a temporary folder, and its final name, the time, when the block ended well."""
     parent = root.expanduser().resolve() / recipe
     name = datetime.now().astimezone().strftime("%Y-%m-%d_%H-%M-%S")
+    return _folder(parent, name, replaces=False)
+
+
+def named_folder(path: Path) -> AbstractContextManager[RunFolder]:
+    """Give a temporary folder that takes the place of `path` when the block ended well."""
+    return _folder(path.parent, path.name, replaces=True)
+
+
+@contextmanager
+def _folder(parent: Path, name: str, *, replaces: bool) -> Iterator[RunFolder]:
     partial = parent / owned_name(name)
     try:
         parent.mkdir(parents=True, exist_ok=True)
@@ -50,6 +59,8 @@ def new_folder(root: Path, recipe: str) -> Iterator[RunFolder]:
     folder = RunFolder(partial, parent / name)
     try:
         yield folder
+        if replaces:
+            shutil.rmtree(folder.final, ignore_errors=True)
         _place(folder, name)
     except OSError as error:
         raise _unwritable(error, parent) from error

@@ -6,22 +6,35 @@ in that module. Built-in plugins come in the same way.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pluggy
 
 if TYPE_CHECKING:
-    from core.kinds import Plugin
+    from core.kinds import Plugin, Reporter
     from core.plan import Plan
     from core.record import RunRecord, StageRecord
     from core.sweep.record import SweepRecord
 
-__all__ = ["PROJECT", "hookimpl", "hookspec"]
+__all__ = ["PROJECT", "hookimpl", "hookspec", "reporting"]
 
 PROJECT = "luthier"
 hookspec = pluggy.HookspecMarker(PROJECT)
 hookimpl = pluggy.HookimplMarker(PROJECT)
+
+
+@contextmanager
+def reporting(manager: pluggy.PluginManager, reporters: Sequence[Reporter[Any]]) -> Iterator[None]:
+    """Let the reporters of a recipe watch while the block runs."""
+    for reporter in reporters:
+        manager.register(reporter, name=f"reporter:{reporter.name}")
+    try:
+        yield
+    finally:
+        for reporter in reporters:
+            manager.unregister(reporter)
 
 
 @hookspec

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
@@ -21,6 +23,8 @@ from core.config import Mode
 from core.doctor import machine, versions
 from core.errors import ContractError, DoesNotFitError, PluginError
 from core.exchange import Saved
+from core.folder import RunFolder
+from core.hooks import reporting
 from core.plan import Plan
 from core.recipes import Recipe
 from core.record import RunRecord
@@ -31,7 +35,16 @@ from core.store import Store, open_store
 from core.values import Artifact, Notice
 from core.whole import place_saved, read_metrics
 
-__all__ = ["run"]
+__all__ = ["Ended", "perform", "run"]
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a job ended: its record, what it shipped, and the contract's breach, if it broke."""
+
+    record: RunRecord
+    shipped: Artifact
+    breach: ContractError | None
 
 
 def run(cfg: DictConfig, registry: Registry, recipe: str, recipes: Mapping[str, Recipe]) -> None:
@@ -44,31 +57,49 @@ def run(cfg: DictConfig, registry: Registry, recipe: str, recipes: Mapping[str, 
         for candidate in found:
             show(candidate)
         return
+    first = next(c.plan for c in found if c.plan is not None)
+    place = folder.new_folder(Path(cfg.output), first.assembly.recipe)
+    ended = perform(found, registry, store, recipes, place)
+    if ended.breach is not None:
+        raise ended.breach
+
+
+def perform(
+    found: Sequence[Candidate],
+    registry: Registry,
+    store: Store,
+    recipes: Mapping[str, Recipe],
+    place: AbstractContextManager[RunFolder],
+    sweep: str = "",
+) -> Ended:
+    """Execute planned candidates with their reporters watching, and leave a run folder at `place`.
+
+    `sweep` names the sweep that the job belongs to.
+    """
     reporters = next(c.plan for c in found if c.plan is not None).assembly.reporter
-    for reporter in reporters:
-        registry.manager.register(reporter, name=f"reporter:{reporter.name}")
-    try:
-        _Job(registry, store, recipes).run(found, choose=rungs.several(cfg))
-    finally:
-        registry.manager.hook.luthier_run_ended()
-        for reporter in reporters:
-            registry.manager.unregister(reporter)
+    with reporting(registry.manager, reporters):
+        try:
+            return _Job(registry, store, recipes, sweep).run(found, place)
+        finally:
+            registry.manager.hook.luthier_run_ended()
 
 
 class _Job:
     """One job: what runs, what is chosen of it, and what is left of that in the run folder."""
 
-    def __init__(self, registry: Registry, store: Store, recipes: Mapping[str, Recipe]) -> None:
-        self.store, self.recipes = store, recipes
+    def __init__(
+        self, registry: Registry, store: Store, recipes: Mapping[str, Recipe], sweep: str
+    ) -> None:
+        self.store, self.recipes, self.sweep = store, recipes, sweep
         self.hook = registry.manager.hook
         self.started, self.clock = datetime.now(UTC), time.perf_counter()
 
-    def run(self, found: Sequence[Candidate], *, choose: bool) -> None:
-        """Run the candidates, and leave a run folder; raises ContractError where none holds."""
+    def run(self, found: Sequence[Candidate], where: AbstractContextManager[RunFolder]) -> Ended:
+        """Run the candidates, and leave a run folder; raises where nothing could be tried."""
         first = next(c for c in found if c.plan is not None)
-        assert first.plan is not None
+        choose = rungs.several(first.cfg)
         # Made before the first step, so that a place that cannot be written is found out at once.
-        with folder.new_folder(Path(first.cfg.output), first.plan.assembly.recipe) as place:
+        with where as place:
             choice = self._choice(found) if choose else Choice(self._tried(first))
             tried = choice.tried
             if tried is None:
@@ -81,8 +112,8 @@ class _Job:
                 f"what it did not write is missing from {place.final}; the rest is there",
                 "see the whole trace: hydra.verbose=true",
             ) from problem
-        if contract.missed(record.contract):
-            raise _breach(choice, record, place.final)
+        breach = _breach(choice, record, place.final) if contract.missed(record.contract) else None
+        return Ended(record, tried.outcome.shipped, breach)
 
     def _tried(self, candidate: Candidate) -> Tried:
         """Run every step of a candidate, and judge what came out."""
@@ -135,7 +166,7 @@ class _Job:
         if not contract.missed(tried.judged):
             write_bundle(partial / "bundle", plan.assembly, *_shipped(plan, outcome))
         seconds = time.perf_counter() - self.clock
-        record = _record(tried, choice, saved, text, self.started, seconds)
+        record = _record(tried, choice, saved, text, self.started, seconds, self.sweep)
         return record, _report(self.hook, record, partial)
 
 
@@ -181,6 +212,7 @@ def _record(
     config: str,
     started: datetime,
     seconds: float,
+    sweep: str,
 ) -> RunRecord:
     assembly, artifacts = tried.plan.assembly, tried.outcome.artifacts
     info, played, probe = artifacts["model"].info, artifacts["play"], artifacts.get("probe")
@@ -210,6 +242,7 @@ def _record(
         contract=tried.judged,
         rungs=choice.rungs,
         chosen=choice.why,
+        sweep=sweep,
     )
 
 

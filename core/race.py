@@ -75,6 +75,7 @@ def race(
             },
         },
         run,
+        timed=True,
     )
     plan = looked_up(runners[0].bench, [step], store)
     ran = execute(plan, store, hook).artifacts["race"]

@@ -84,7 +84,8 @@ class RunRecord:
     """One whole run.
 
     `contract` is judged in the order of the recipe. `rungs` are the precisions that a ladder or
-    the choice of the best tried, this one among them, and `chosen` says why it was taken.
+    the choice of the best tried, this one among them, and `chosen` says why it was taken. `sweep`
+    names the sweep that the run is a point of.
 
     `target_took_part` is true only when the target itself computed something: an emulator of it,
     or the same graph on another machine, does not count.
@@ -114,3 +115,4 @@ class RunRecord:
     contract: tuple[Judged, ...] = ()
     rungs: tuple[Rung, ...] = ()
     chosen: str = ""
+    sweep: str = ""

@@ -11,6 +11,7 @@ from typing import Any
 import pluggy
 from safetensors import SafetensorError
 
+from core import share
 from core.errors import DoesNotFitError, LuthierError, StageError
 from core.exchange import Made, Work
 from core.material import folder_digest
@@ -83,6 +84,7 @@ def _step(step: Step, made: Inputs, store: Store, hook: pluggy.HookRelay) -> tup
     with (
         store.lock(step.name, material, lambda: tell(0, 0, "another run is making this; waiting")),
         store.staging() as folder,
+        share.held(timed=step.timed, waits=lambda why: tell(0, 0, why)),
     ):
         kept = store.find(step.name, material)
         if kept is not None:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import statistics
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -55,6 +56,11 @@ class Store:
     def __init__(self, root: Path) -> None:
         self.root = root.expanduser().resolve()
         self.lasting = self.root / "state"
+
+    @property
+    def address(self) -> str:
+        """Return what `open_store` takes to open the same store again."""
+        return str(self.root)
 
     def find(self, step: str, material: dict[str, Any]) -> Artifact | None:
         """Return what was made from `material`; a damaged entry is dropped and reads as absent."""
@@ -138,6 +144,18 @@ class Store:
             except (OSError, ValueError):
                 continue
         return [made for _, made in sorted(found, key=lambda pair: -pair[0])]
+
+    def history(self, step: str) -> dict[str, float]:
+        """Return the median seconds that each plugin took for a step, in what is kept here."""
+        taken: dict[str, list[float]] = {}
+        for entry in (self.root / step).glob("*/artifact.json"):
+            try:
+                plugin = json.loads((entry.parent / "material.json").read_text()).get("plugin", "")
+                artifact = msgspec.json.decode(entry.read_bytes(), type=Artifact)
+            except (OSError, ValueError, msgspec.MsgspecError):
+                continue
+            taken.setdefault(plugin, []).append(artifact.made_in_s)
+        return {plugin: statistics.median(seconds) for plugin, seconds in taken.items()}
 
     def why_absent(self, step: str, material: dict[str, Any]) -> str:
         """Say what differs from the newest entry of the same step and plugin."""

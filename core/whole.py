@@ -93,6 +93,7 @@ def _play(bench: Bench, source: str) -> Step:
         },
         run,
         options=material.of_plugin(assembly.chunker)["options"],
+        timed=True,
     )
 
 

@@ -20,6 +20,7 @@ from core import (
     TorchModel,
     Work,
     hookimpl,
+    threads,
 )
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ class OnnxRuntimeSession(Session):
         import onnxruntime
 
         settings = onnxruntime.SessionOptions()
-        settings.intra_op_num_threads = options.threads
+        settings.intra_op_num_threads = options.threads or threads()
         settings.graph_optimization_level = getattr(
             onnxruntime.GraphOptimizationLevel, options.optimisation.value
         )

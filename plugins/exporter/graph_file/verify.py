@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from core import StageError
+from core import StageError, threads
 from core.measure import snr_db
 from plugins.exporter.graph_file.axes import free_axes
 
@@ -137,6 +137,7 @@ def _graph_outputs(path: Path, feeds: Tensors) -> dict[str, Array]:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads()
     options.log_severity_level = 4  # what it logs as an error, it raises too
     session = onnxruntime.InferenceSession(
         str(path), sess_options=options, providers=["CPUExecutionProvider"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from core import StageError
+from core import StageError, threads
 from core.measure import snr_db
 
 if TYPE_CHECKING:
@@ -69,6 +69,7 @@ def _play(
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads()
     options.log_severity_level = 3  # its warnings are about its own optimisers
     # The optimisers would fuse both graphs to the same and hide what the rewrite did.
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from core import threads
 from core.onnx_file import save
 from plugins.quantizer.mixing.surroundings import Pair, Surroundings
 
@@ -141,6 +142,7 @@ def played(path: Path, windows: Sequence[Tensors], *, optimised: bool = False) -
     import onnxruntime
 
     settings = onnxruntime.SessionOptions()
+    settings.intra_op_num_threads = threads()
     settings.log_severity_level = 4
     settings.add_session_config_entry("session.x64quantprecision", "1")
     # A session lives for a few windows: threads that wait by spinning would cost more than they do.

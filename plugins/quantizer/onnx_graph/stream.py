@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from core import InputError, StageError
+from core import InputError, StageError, threads
 from core.onnx_file import inferred, save
 from plugins.quantizer.onnx_graph.histogram import Histogram
 from plugins.quantizer.onnx_graph.probes import (
@@ -87,6 +87,7 @@ class Stream:
         save(model, target)
         del model
         options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads()
         # Node after node as the graph lists them. By default ONNX Runtime starts from the last
         # node and leaves every probe for later, with the activation that it reads.
         options.execution_order = onnxruntime.ExecutionOrder.PRIORITY_BASED

@@ -1,0 +1,138 @@
+"""The process of one point: composes its config, runs it, and leaves word of how it went.
+
+Every point has a process of its own, so that its peak memory is its own, and what ends it (a crash
+of a vendor's library, a system out of memory) ends nothing else. It ends when its parent does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import tempfile
+import threading
+import time
+import traceback
+from _thread import interrupt_main
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from core import cli, share
+from core.compose import composed, recipe_of_job, register
+from core.errors import DoesNotFitError, MisfitError
+from core.folder import named_folder
+from core.recipes import Recipe, read_recipes
+from core.registry import Registry
+from core.sweep.letters import Errand, Told
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+__all__ = ["main", "perform"]
+
+#: Seconds that an orphan has to clean up.
+LAST_SECONDS = 10.0
+
+
+def main() -> None:
+    """Read an errand from standard input, do it, and write the answer to the file it names."""
+    cli.prepare()
+    errand = msgspec.json.decode(sys.stdin.buffer.readline(), type=Errand)
+    threading.Thread(target=_watch_parent, daemon=True).start()
+    os.chdir(errand.cwd)
+    share.take(share.Share(errand.cores, Path(errand.lock) if errand.lock else None))
+    try:
+        told = perform(errand)
+    except KeyboardInterrupt:
+        sys.exit(cli.INTERRUPTED)
+    answer = Path(errand.answer)
+    partial = answer.with_name(f"{answer.name}.partial")
+    partial.write_bytes(msgspec.json.encode(told))
+    partial.replace(answer)
+
+
+def _watch_parent() -> None:
+    """End with the parent: it holds the other end of standard input."""
+    sys.stdin.buffer.read()
+    interrupt_main()
+    time.sleep(LAST_SECONDS)
+    os._exit(cli.INTERRUPTED)
+
+
+def perform(errand: Errand) -> Told:
+    """Run one point; whatever goes wrong is told, and nothing is raised."""
+    told: list[Told] = []
+    started = time.perf_counter()
+    try:
+        registry = cli.discover()
+        with tempfile.TemporaryDirectory() as scratch:
+            files = [_written(Path(scratch), name, text) for name, text in errand.recipes.items()]
+            recipes = read_recipes(registry.recipes, files)
+        register(registry, recipes)
+        composed(
+            errand.overrides,
+            lambda cfg: told.append(_run(cfg, registry, recipe_of_job(), recipes, errand)),
+        )
+    except Exception as error:
+        if errand.verbose:
+            traceback.print_exception(error)
+        told.append(_went_wrong(error, registry, time.perf_counter() - started))
+    return told[-1]
+
+
+def _written(folder: Path, name: str, text: str) -> str:
+    file = folder / f"{name}.yaml"
+    file.write_text(text, encoding="utf-8")
+    return str(file)
+
+
+def _run(
+    cfg: DictConfig,
+    registry: Registry,
+    recipe: str,
+    recipes: Mapping[str, Recipe],
+    errand: Errand,
+) -> Told:
+    from core import job, rungs
+    from core.store import open_store
+    from core.sweep.figures import measured
+
+    started = time.perf_counter()
+    store = open_store(cfg.store)
+    found = rungs.candidates(cfg, registry, recipe, recipes, store)
+    with contextlib.ExitStack() as scratch:
+        # Where the folder is on another machine, that one makes it, from what the store has.
+        here = errand.folder or str(Path(scratch.enter_context(tempfile.TemporaryDirectory()), "r"))
+        place = named_folder(Path(here))
+        ended = job.perform(found, registry, store, recipes, place, errand.sweep)
+    record, breach, coverage = ended.record, ended.breach, ended.shipped.facts.get("npu_coverage")
+    return Told(
+        "missed" if breach else "done",
+        breach.what if breach else "",
+        breach.lines if breach else (),
+        breach.exit_code if breach else 0,
+        measured(
+            record, ended.shipped.bytes, coverage if isinstance(coverage, float | int) else None
+        ),
+        tuple(m for m in record.metrics if m.better != "neither"),
+        tuple(stage.name for stage in record.stages if stage.status == "ran"),
+        tuple(stage.name for stage in record.stages if stage.status == "kept"),
+        time.perf_counter() - started,
+        bool(errand.folder),
+        record.target_took_part,
+    )
+
+
+def _went_wrong(error: Exception, registry: Registry | None, seconds: float) -> Told:
+    said = cli.told(error, registry)
+    refused = isinstance(said, MisfitError | DoesNotFitError)
+    return Told(
+        "refused" if refused else "failed", said.what, said.lines, said.exit_code, seconds=seconds
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,75 @@
+"""What no other point of a sweep beats, and which of them is taken."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from core.sweep.record import Figure, Point
+
+__all__ = ["beats", "marked", "winner"]
+
+Figures = Mapping[str, float]
+
+
+def beats(one: Figures, other: Figures, objectives: Sequence[Figure]) -> bool:
+    """Return whether `one` is at least as good in every objective, and better in one.
+
+    This is Pareto dominance; what a point did not measure, it loses.
+    """
+    pairs = [(_cost(one, o), _cost(other, o)) for o in objectives]
+    return all(a <= b for a, b in pairs) and any(a < b for a, b in pairs)
+
+
+def marked(points: Sequence[Point], figures: Sequence[Figure]) -> tuple[Point, ...]:
+    """Return the points with `front` set where no other that ran beats them.
+
+    A point that broke its contract can neither be on the front nor push another off it.
+    """
+    objectives = [figure for figure in figures if figure.objective]
+    running = [point for point in points if point.status == "done"]
+    return tuple(
+        replace(
+            point,
+            front=point in running
+            and not any(beats(other.figures, point.figures, objectives) for other in running),
+        )
+        for point in points
+    )
+
+
+def winner(
+    points: Sequence[Point], figures: Sequence[Figure], *, contract: bool
+) -> tuple[int | None, str]:
+    """Return the number of the point to take, and why.
+
+    With a contract the quality is settled, so the fastest of those that hold it is taken. Without
+    one, the best quality is; between equals, the fastest.
+    """
+    done = [point for point in points if point.status == "done"]
+    objectives = [figure for figure in figures if figure.objective]
+    if not done or not objectives:
+        return None, "no point holds the contract" if contract else "no point ran to its end"
+    quality, *costs = objectives
+    order = [*costs, quality] if contract and costs else [quality, *costs]
+    taken = min(done, key=lambda point: [_rounded(point.figures, o) for o in order])
+    first = order[0]
+    adjective = {"higher": "highest", "lower": "lowest"}[first.better]
+    said = f"the {adjective} {first.title}"
+    if first.name in taken.figures:
+        said += f", {taken.figures[first.name]:.4g} {first.unit}".rstrip()
+    held = f" of the {len(done)} that hold the contract" if contract else f" of {len(done)}"
+    return taken.number, said + held
+
+
+def _cost(figures: Figures, objective: Figure) -> float:
+    """Return a figure as a cost: the lower the better, infinite where nothing was measured."""
+    value = figures.get(objective.name)
+    if value is None:
+        return float("inf")
+    return -value if objective.better == "higher" else value
+
+
+def _rounded(figures: Figures, objective: Figure) -> float:
+    """Return a cost to the three digits that tell two measurements apart."""
+    return float(f"{_cost(figures, objective):.3g}")

@@ -1,0 +1,134 @@
+"""Runs points through Hydra's launcher; those whose worker died are handed to it again."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from hydra.core.plugins import Plugins
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from core.errors import StageError
+from core.sweep.letters import Told
+from core.sweep.place import found, name_of
+from core.sweep.task import Job, Task
+
+if TYPE_CHECKING:
+    from hydra.types import HydraContext
+
+    from core.sweep.plan import PlannedPoint
+    from core.sweep.points import Combination
+
+__all__ = ["Launch", "at", "divided"]
+
+#: What launchers raise for a worker that died: joblib's, and Ray's for processes and nodes.
+DIED = frozenset({"BrokenProcessPool", "RayError"})
+
+
+class Launch:
+    """Hydra's launcher, with what a sweep gives to every point."""
+
+    def __init__(self, config: DictConfig, context: HydraContext, task: Task) -> None:
+        self._config, self._context, self._task = config, context, task
+
+    def all(self, planned: Sequence[PlannedPoint], place: Path) -> list[tuple[Combination, Told]]:
+        """Run the points that did not run before; returns all of them, as they are planned.
+
+        Raises StageError for a launcher that cannot work at all.
+        """
+        told: dict[int, Told] = {}
+        left: list[tuple[Combination, Job]] = []
+        for one in planned:
+            point, folder = one.point, name_of(one.point.values)
+            before = found(place, one.key, folder)
+            if one.refused is not None:
+                told[point.number] = Told("refused", one.refused.what, one.refused.lines)
+            elif before is not None:
+                told[point.number] = before
+            else:
+                left.append((point, Job(point.number, _label(point), folder, one.key)))
+        self._task.total = max(self._task.total, len(planned))
+        told |= self._run(left)
+        return [(one.point, told[one.point.number]) for one in planned]
+
+    def _run(self, points: Sequence[tuple[Combination, Job]]) -> dict[int, Told]:
+        told: dict[int, Told] = {}
+        why = ""
+        for _ in range(1 + self._task.retries):
+            left = [(point, job) for point, job in points if job.number not in told]
+            if not left:
+                break
+            why = self._once(left, told)
+        for _, job in points:
+            if job.number not in told:
+                told[job.number] = Told("failed", f"its worker died: {why}", exit_code=1)
+        return {number: self._placed(points, number, told[number]) for number in sorted(told)}
+
+    def _once(self, left: Sequence[tuple[Combination, Job]], told: dict[int, Told]) -> str:
+        """Launch what is left, note what it told, and return what went wrong with a worker."""
+        self._task.jobs = tuple(job for _, job in left)
+        try:
+            launcher = Plugins.instance().instantiate_launcher(
+                hydra_context=self._context, task_function=self._task, config=self._config
+            )
+            returns = launcher.launch([point.overrides for point, _ in left], initial_job_idx=0)
+        except Exception as error:
+            if not DIED & {cls.__name__ for cls in type(error).__mro__}:
+                raise StageError(
+                    f"the launcher failed: {type(error).__name__}: {_first_line(error)}",
+                    "see those that are installed: python -m core --info plugins",
+                    "see the whole trace: hydra.verbose=true",
+                ) from error
+            # What finished before the worker died was noted in the sweep's folder.
+            for _, job in left:
+                before = found(Path(self._task.place), job.key, job.folder)
+                if before is not None:
+                    told[job.number] = before
+            return _first_line(error)
+        for (_, job), returned in zip(left, returns, strict=True):
+            told[job.number] = msgspec.convert(returned.return_value, Told)
+        return ""
+
+    def _placed(self, points: Sequence[tuple[Combination, Job]], number: int, told: Told) -> Told:
+        """Make the run folder here where the point ran on a machine without this folder."""
+        if told.placed or told.status not in ("done", "missed"):
+            return told
+        point, job = next((p, j) for p, j in points if j.number == number)
+        here = self._task.run(job, (*point.overrides, *self._task.fixed))
+        return replace(told, placed=here.placed)
+
+
+def divided(launcher: Mapping[str, Any]) -> tuple[int | None, bool]:
+    """Return the cores that each point may use, None for all, and whether others run beside it."""
+    cores = os.cpu_count() or 1
+    if "n_jobs" in launcher:
+        jobs = int(launcher["n_jobs"])
+        beside = cores if jobs < 0 else jobs
+        return max(1, cores // max(1, beside)), beside > 1
+    if "ray" in launcher:
+        return max(1, int(launcher["ray"].get("remote", {}).get("num_cpus") or 1)), True
+    return None, not str(launcher["_target_"]).endswith("BasicLauncher")
+
+
+def at(config: DictConfig, place: Path) -> DictConfig:
+    """Return a copy of a sweep's config whose launcher keeps what it must write at `place`."""
+    copied = OmegaConf.create(config)
+    OmegaConf.set_readonly(copied, None)
+    with open_dict(copied):
+        copied.hydra.sweep.dir = str(place)
+        copied.hydra.sweep.subdir = "."
+    return copied
+
+
+def _label(point: Combination) -> str:
+    """Return the values of a point in a line."""
+    values = [f"{key.rpartition('.')[2]}={value}" for key, value in point.values.items()]
+    return " ".join(values) or "one point"
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)

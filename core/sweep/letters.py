@@ -1,0 +1,52 @@
+"""What is said between a sweep and the process of one point: plain data, sent as JSON."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from core.values import Metric
+
+__all__ = ["Errand", "Told"]
+
+
+@dataclass(frozen=True)
+class Errand:
+    """What the process of one point is to do.
+
+    `recipes` holds the text of recipes that were given as files, by name, for another machine may
+    not have them. `folder` is where the run folder goes, "" where that is on another machine.
+    `cores` and `lock` are its share of the machine (core/share.py), and `answer` is the file that
+    `Told` is written to.
+    """
+
+    overrides: tuple[str, ...]
+    recipes: dict[str, str]
+    sweep: str
+    folder: str
+    cwd: str
+    cores: int | None
+    lock: str
+    answer: str
+    verbose: bool = False
+
+
+@dataclass(frozen=True)
+class Told:
+    """What became of a point; `figures` are values with their devices.
+
+    `ran` and `kept` name the steps that were computed and those that the store had; `placed` says
+    that the run folder was written where the sweep wants it.
+    """
+
+    status: Literal["done", "missed", "refused", "failed"]
+    why: str = ""
+    lines: tuple[str, ...] = ()
+    exit_code: int = 0
+    figures: dict[str, tuple[float, str]] = field(default_factory=dict)
+    metrics: tuple[Metric, ...] = ()
+    ran: tuple[str, ...] = ()
+    kept: tuple[str, ...] = ()
+    seconds: float = 0.0
+    placed: bool = False
+    on_target: bool = False

@@ -1,0 +1,91 @@
+"""The folder of a sweep, the same each time that the sweep is started.
+
+outputs/<recipe>/sweep-<id>/
+    <values of a point>/    a run folder each
+    sweep.json, …           written by the reporters
+    points/<key>.json       what became of a point, so that a sweep that was killed goes on from it
+    logs/<point>.log        what a point printed
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+from filelock import FileLock, Timeout
+
+from core.errors import StoreError
+from core.material import digest
+from core.sweep.letters import Told
+
+__all__ = ["found", "identity", "name_of", "owned", "place_of"]
+
+#: What a sweep is the same without: where it is kept, and how it is run.
+ELSEWHERE = ("output=", "store=", "hydra.", "hydra/", "sweep.")
+#: Longest name of a point's folder.
+LONGEST = 100
+
+
+def identity(arguments: Sequence[str]) -> str:
+    """Return the name of a sweep: a digest of what it runs, in whatever order it was typed."""
+    return digest(sorted(a for a in arguments if not a.startswith(ELSEWHERE)))[:8]
+
+
+def place_of(output: str, recipe: str, sweep: str) -> Path:
+    """Return the folder of a sweep."""
+    return Path(output).expanduser().resolve() / recipe / f"sweep-{sweep}"
+
+
+def name_of(values: Mapping[str, str]) -> str:
+    """Return the name of a point's folder: its values, as far as a file system takes them."""
+    said = "_".join(f"{key.rpartition('.')[2]}-{value}" for key, value in values.items()) or "point"
+    plain = re.sub(r"[^A-Za-z0-9._-]+", "-", said)
+    if plain == said and len(plain) <= LONGEST:
+        return plain
+    # Two values may differ only in what was left out.
+    return f"{plain[:LONGEST]}.{hashlib.sha256(said.encode()).hexdigest()[:6]}"
+
+
+@contextmanager
+def owned(place: Path, sweep: str) -> Iterator[None]:
+    """Hold the folder while the sweep lasts; raises StoreError where another sweep holds it."""
+    try:
+        (place / "points").mkdir(parents=True, exist_ok=True)
+        # A worker that finds this knows that it writes into the folder of the sweep itself.
+        (place / "points" / "sweep").write_text(sweep)
+        lock = FileLock(place / "points" / "lock")
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise StoreError(
+            "this sweep is running already",
+            f"at: {place}",
+            "wait for it, or sweep something else",
+        ) from None
+    except OSError as error:
+        raise StoreError(
+            f"the folder of the sweep cannot be written: {error.strerror or error}",
+            f"at: {error.filename or place}",
+            "free some room, or choose another place: output=/path/to/folder",
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def found(place: Path, key: str, folder: str) -> Told | None:
+    """Return what became of a point when it ran before; None where it must run.
+
+    A stage that failed is given another chance, and a run folder that is gone is made again.
+    """
+    try:
+        told = msgspec.json.decode((place / "points" / f"{key}.json").read_bytes(), type=Told)
+    except (OSError, msgspec.MsgspecError):
+        return None
+    if told.status in ("done", "missed"):
+        return told if told.placed and (place / folder / "recipe.lock.yaml").is_file() else None
+    return told if told.status == "refused" else None

@@ -1,0 +1,180 @@
+"""The plan of a sweep: every point composed and checked before the first one runs.
+
+Two steps of two points are one piece of work when all that their results depend on is the same.
+That can be told before anything ran: where an input is not made yet, what it will be made from
+stands for it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from core import cli, rungs
+from core.compose import recipe_of_job
+from core.errors import ConfigError, LuthierError, MisfitError
+from core.material import digest
+from core.plan import Plan
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+    from core.recipes import Recipe
+    from core.registry import Registry
+    from core.store import Store
+    from core.sweep.points import Combination
+
+__all__ = ["PlannedPoint", "Shared", "SweepPlan", "plan_point", "plan_points"]
+
+#: Wrong points that one message names.
+NAMED = 5
+
+
+@dataclass(frozen=True)
+class Shared:
+    """One piece of work: which points ask for it, and whether the store has it.
+
+    `seconds` is what it took when it was made or, not made yet, what the same step of the same
+    plugin took before on this machine; None where it never ran.
+    """
+
+    name: str
+    plugin: str
+    points: tuple[int, ...]
+    kept: bool
+    seconds: float | None
+
+
+@dataclass(frozen=True)
+class PlannedPoint:
+    """One point with its plans, several where it tries several precisions, or why it cannot be.
+
+    `key` is the digest of all that its result depends on; `steps` are those of its plans, by key.
+    """
+
+    point: Combination
+    recipe: str
+    plans: tuple[Plan, ...]
+    refused: MisfitError | None
+    key: str
+    steps: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class SweepPlan:
+    """All points, and the work that they share."""
+
+    points: tuple[PlannedPoint, ...]
+    shared: tuple[Shared, ...]
+
+    @property
+    def first(self) -> Plan:
+        """Return the plan of the first point that has one; raises MisfitError where none does."""
+        for planned in self.points:
+            if planned.plans:
+                return planned.plans[0]
+        refused = [planned.refused for planned in self.points if planned.refused is not None]
+        raise refused[0]
+
+
+def plan_points(
+    points: Sequence[Combination],
+    composed: Callable[[Combination], DictConfig],
+    registry: Registry,
+    recipes: Mapping[str, Recipe],
+    store: Store,
+) -> SweepPlan:
+    """Plan every point; raises ConfigError, before anything runs, for values that cannot be."""
+    planned: list[PlannedPoint] = []
+    wrong: list[tuple[Combination, LuthierError]] = []
+    for point in points:
+        try:
+            planned.append(plan_point(point, composed(point), registry, recipes, store))
+        except Exception as error:
+            wrong.append((point, cli.told(error, registry)))
+    if wrong:
+        raise _refusal(wrong, len(points))
+    return SweepPlan(tuple(planned), _shared(planned, store))
+
+
+def plan_point(
+    point: Combination,
+    cfg: DictConfig,
+    registry: Registry,
+    recipes: Mapping[str, Recipe],
+    store: Store,
+) -> PlannedPoint:
+    """Plan one point, for which Hydra's own config must be set."""
+    recipe = recipe_of_job()
+    try:
+        found = rungs.candidates(cfg, registry, recipe, recipes, store)
+    except MisfitError as error:
+        return PlannedPoint(point, recipe, (), error, digest([list(point.overrides), error.what]))
+    plans = tuple(c.plan for c in found if c.plan is not None)
+    steps: dict[str, Any] = {}
+    for plan in plans:
+        steps |= _keyed(plan)
+    decided = [
+        sorted(steps),
+        [dataclasses.asdict(limit) for limit in plans[0].assembly.contract],
+        [list(cfg.ladder), bool(cfg.auto)],
+        [reporter.name for reporter in plans[0].assembly.reporter],
+    ]
+    return PlannedPoint(point, recipe, plans, None, digest(decided)[:16], steps)
+
+
+def _keyed(plan: Plan) -> dict[str, Any]:
+    """Return the planned steps of one plan under a key of all that their results depend on."""
+    keys: dict[str, str] = {}
+    for planned in plan.steps:
+        step = planned.step
+        inputs = [keys.get(name, name) for name in step.inputs]
+        keys[step.name] = digest([step.name, step.plugin, step.depends, inputs])
+    return {keys[planned.step.name]: planned for planned in plan.steps}
+
+
+def _shared(points: Sequence[PlannedPoint], store: Store) -> tuple[Shared, ...]:
+    asked: dict[str, list[int]] = {}
+    steps: dict[str, Any] = {}
+    for planned in points:
+        steps |= planned.steps
+        for key in planned.steps:
+            asked.setdefault(key, []).append(planned.point.number)
+    history = {
+        name: store.history(name) for name in {planned.step.name for planned in steps.values()}
+    }
+    return tuple(
+        Shared(
+            planned.step.name,
+            planned.step.plugin,
+            tuple(asked[key]),
+            planned.kept,
+            planned.artifact.made_in_s
+            if planned.artifact is not None
+            else history[planned.step.name].get(planned.step.plugin),
+        )
+        for key, planned in steps.items()
+    )
+
+
+def _refusal(wrong: Sequence[tuple[Combination, LuthierError]], total: int) -> LuthierError:
+    """Return one error for all points that cannot be; the first stands whole."""
+    first = wrong[0][1]
+    if total == 1:
+        return first
+    counts = Counter(error.what for _, error in wrong)
+    others = [f"{what} ({count} points)" for what, count in counts.items() if what != first.what]
+    more = [f"and {len(others) - NAMED} more"] if len(others) > NAMED else []
+    kind = type(first) if not issubclass(type(first), MisfitError) else ConfigError
+    error = kind(
+        first.what,
+        *first.lines,
+        *others[:NAMED],
+        *more,
+        f"{len(wrong)} of {total} points cannot be; none was run",
+    )
+    error.__cause__ = first
+    return error

@@ -1,0 +1,120 @@
+"""The overrides of a sweep, expanded into its points: every combination of the swept values."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+
+from core.errors import ConfigError
+from core.sweep.record import Axis
+
+if TYPE_CHECKING:
+    from hydra.core.override_parser.types import Override
+
+__all__ = ["MANY", "Combination", "Grid", "expand", "parsed"]
+
+#: A sweep of more points than this asks first.
+MANY = 1000
+
+
+@dataclass(frozen=True)
+class Combination:
+    """One point: its number, its value along every axis, and the overrides that make it."""
+
+    number: int
+    values: dict[str, str]
+    overrides: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The axes of a sweep and every combination of their values, the last axis fastest."""
+
+    axes: tuple[Axis, ...]
+    points: tuple[Combination, ...]
+
+
+def expand(arguments: Sequence[str], *, confirmed: bool) -> Grid:
+    """Return the grid that `key=a,b` and its like span.
+
+    Raises ConfigError for an axis without a value, for a range that has no steps, and, unless
+    `confirmed`, for more than `MANY` points.
+    """
+    overrides = parsed(arguments)
+    choices = [_choices(override) for override in overrides]
+    count = math.prod(len(values) for values in choices)
+    if count > MANY and not confirmed:
+        raise ConfigError(
+            f"the sweep has {count:,} points",
+            *(
+                f"{o.get_key_element()}: {len(c)} values"
+                for o, c in zip(overrides, choices, strict=True)
+                if len(c) > 1
+            ),
+            f"above {MANY:,} it asks first: sweep.confirm=true",
+            "or let a search choose among them: hydra/sweeper=optuna",
+        )
+    axes = tuple(
+        Axis(str(override.get_key_element()), tuple(values))
+        for override, values in zip(overrides, choices, strict=True)
+        if override.is_sweep_override()
+    )
+    points = [
+        _combination(number, overrides, values)
+        for number, values in enumerate(itertools.product(*choices))
+    ]
+    return Grid(axes, tuple(points))
+
+
+def parsed(arguments: Sequence[str]) -> list[Override]:
+    """Return Hydra's own reading of overrides; a key that is given twice is an error."""
+    overrides: list[Override] = OverridesParser.create().parse_overrides(list(arguments))
+    keys = [str(override.get_key_element()) for override in overrides]
+    for key in keys:
+        if keys.count(key) > 1:
+            raise ConfigError(
+                f"`{key}` is given twice",
+                *(f"at: {o.input_line}" for o in overrides if o.get_key_element() == key),
+                f"give all its values at once: {key}=a,b",
+            )
+    return overrides
+
+
+def _choices(override: Override) -> list[str]:
+    """Return the values of one override, each once, as they stand on a command line."""
+    if not override.is_sweep_override():
+        return [override.get_value_element_as_str()]
+    if not override.is_discrete_sweep():
+        raise ConfigError(
+            f"`{override.input_line}` names an interval, which no grid can run through",
+            "give values, key=1,2,4, or steps, 'key=range(1,9,2)'",
+            "or let a search choose in it: hydra/sweeper=optuna",
+        )
+    values = list(dict.fromkeys(override.sweep_string_iterator()))
+    if not values:
+        raise ConfigError(
+            f"the sweep is empty: `{override.input_line}` gives no value",
+            "give values, key=1,2,4, or steps that exist, 'key=range(1,9,2)'",
+        )
+    return values
+
+
+def _combination(number: int, overrides: Sequence[Override], values: Sequence[str]) -> Combination:
+    pairs = list(zip(overrides, values, strict=True))
+    return Combination(
+        number,
+        {str(o.get_key_element()): value for o, value in pairs if o.is_sweep_override()},
+        tuple(_again(override, value) for override, value in pairs),
+    )
+
+
+def _again(override: Override, value: str) -> str:
+    """Return one override with one value; deletions (`~host`) stand as they are."""
+    if override.is_delete() and not override.is_sweep_override():
+        return str(override.input_line)
+    return f"{override.get_key_element()}={value}"

@@ -1,0 +1,90 @@
+"""Turns what became of every point into the record of the sweep."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from core.arguments import command
+from core.doctor import machine, versions
+from core.sweep.figures import catalogue
+from core.sweep.front import marked, winner
+from core.sweep.place import name_of
+from core.sweep.record import Axis, Point, SweepRecord
+
+if TYPE_CHECKING:
+    from core.plan import Plan
+    from core.recipes import Recipe
+    from core.sweep.letters import Told
+    from core.sweep.points import Combination
+
+__all__ = ["recorded"]
+
+#: Arguments that say how a sweep runs, and not what a point is.
+HOW = ("hydra.", "hydra/", "sweep.")
+
+
+def recorded(
+    first: Plan,
+    axes: tuple[Axis, ...],
+    points: Sequence[tuple[Combination, Told]],
+    arguments: Sequence[str],
+    recipes: Mapping[str, Recipe],
+    started: str,
+    seconds: float,
+    objectives: Sequence[str] = (),
+) -> SweepRecord:
+    """Return the record of a sweep; `objectives` replace the usual ones where they are given."""
+    figures = catalogue([t.metrics for _, t in points], {n for _, t in points for n in t.figures})
+    if objectives:
+        named = {figure.name: figure for figure in figures}
+        figures = (
+            *(dataclasses.replace(named.pop(n), objective=True) for n in objectives if n in named),
+            *(dataclasses.replace(figure, objective=False) for figure in named.values()),
+        )
+    assembly = first.assembly
+    made = marked([_point(point, told, recipes) for point, told in points], figures)
+    taken, why = winner(made, figures, contract=bool(assembly.contract))
+    return SweepRecord(
+        recipe=assembly.recipe,
+        title=assembly.title,
+        command=command(["-m", *arguments], recipes),
+        started=started,
+        seconds=seconds,
+        axes=axes,
+        figures=figures,
+        points=made,
+        winner=taken,
+        why=why,
+        machine=machine(),
+        versions=versions(),
+        contract={limit.name: limit.bound for limit in assembly.contract},
+        notices=_notices(first, [told for _, told in points]),
+    )
+
+
+def _point(point: Combination, told: Told, recipes: Mapping[str, Recipe]) -> Point:
+    again = [override for override in point.overrides if not override.startswith(HOW)]
+    return Point(
+        number=point.number,
+        values=point.values,
+        status=told.status,
+        command=command(again, recipes),
+        why=told.why,
+        figures={name: value for name, (value, _) in told.figures.items()},
+        devices={name: device for name, (_, device) in told.figures.items()},
+        folder=name_of(point.values) if told.placed else "",
+        ran=told.ran,
+        kept=told.kept,
+        seconds=told.seconds,
+    )
+
+
+def _notices(first: Plan, told: Sequence[Told]) -> tuple[str, ...]:
+    """Return what a person must know before reading the figures."""
+    target = first.assembly.target.title
+    ran = [one for one in told if one.status in ("done", "missed")]
+    if target and ran and not any(one.on_target for one in ran):
+        return (f"{target} took no part in this sweep: no number here was measured on it",)
+    return ()

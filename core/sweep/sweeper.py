@@ -1,0 +1,208 @@
+"""Hydra's sweepers of Luthier: what the one over a grid and the one that searches share."""
+
+from __future__ import annotations
+
+import copy
+import time
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.plugins.sweeper import Sweeper
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from core.config import Mode
+from core.errors import ConfigError, ContractError, LuthierError, StageError
+
+if TYPE_CHECKING:
+    from hydra.types import HydraContext, TaskFunction
+
+    from core.recipes import Recipe
+    from core.registry import Registry
+    from core.store import Store
+    from core.sweep.launch import Launch
+    from core.sweep.letters import Told
+    from core.sweep.plan import PlannedPoint, SweepPlan
+    from core.sweep.points import Combination
+    from core.sweep.record import Axis, SweepRecord
+
+__all__ = ["LuthierSweeper", "Start"]
+
+
+class Start:
+    """What the command line hands to a sweeper, in place of the function that Hydra would run."""
+
+    def __init__(self, registry: Registry, recipes: Mapping[str, Recipe]) -> None:
+        self.registry, self.recipes = registry, recipes
+
+    def __call__(self, cfg: DictConfig) -> None:
+        """Run one point in this process: what Hydra's own sweepers and `mode=fit` do."""
+        from core.cli import run_mode
+        from core.compose import recipe_of_job
+
+        print(f"\njob: {' '.join(HydraConfig.get().overrides.task)}", flush=True)
+        run_mode(cfg, self.registry, self.recipes, recipe_of_job())
+
+
+class LuthierSweeper(Sweeper):
+    """Plans all points, runs them through Hydra's launcher, and leaves one picture of them."""
+
+    config: DictConfig
+    hydra_context: HydraContext
+
+    def __init__(self, params: Mapping[str, Any] | None = None) -> None:
+        self.params = dict(params or {})
+
+    def setup(
+        self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
+    ) -> None:
+        """Take what Hydra gives; `task_function` is the `Start` of the command line."""
+        assert isinstance(task_function, Start)
+        self.hydra_context, self.start, self.config = hydra_context, task_function, config
+
+    @abstractmethod
+    def points(self, arguments: Sequence[str]) -> tuple[tuple[Axis, ...], Sequence[Combination]]:
+        """Return the axes and the points that are known before anything runs."""
+
+    @abstractmethod
+    def told(self, plan: SweepPlan, place: Path, launch: Launch) -> list[tuple[Combination, Told]]:
+        """Run points; returns each with what became of it."""
+
+    #: The figures that the front is drawn over; empty for the usual ones.
+    objectives: Sequence[str] = ()
+
+    def sweep(self, arguments: list[str]) -> Any:
+        """Run the sweep that the command line asks for; raises when no point ended well."""
+        arguments = [*(f"{key}={value}" for key, value in self.params.items()), *arguments]
+        self.arguments = arguments
+        self.axes, points = self.points(arguments)
+        if self.config.mode not in (Mode.run, Mode.plan):
+            self._one_by_one(points)
+            return
+        from core.sweep.show import sentence, show
+
+        plan = self._planned(points)
+        if self.config.mode is Mode.plan:
+            show(plan)
+            return
+        print(f"{sentence(plan)}\n", flush=True)
+        self._run(plan)
+
+    def planned(self, point: Combination) -> PlannedPoint:
+        """Plan one point now, with what the store has by now."""
+        from core.sweep.plan import plan_point
+
+        cfg = self._composed(point)
+        return plan_point(point, cfg, self.start.registry, self.start.recipes, self._store())
+
+    def _planned(self, points: Sequence[Combination]) -> SweepPlan:
+        from core.sweep.plan import plan_points
+
+        return plan_points(
+            points, self._composed, self.start.registry, self.start.recipes, self._store()
+        )
+
+    def _store(self) -> Store:
+        from core.store import open_store
+
+        return open_store(self.config.store)
+
+    def _composed(self, point: Combination) -> DictConfig:
+        """Compose the config of a point, and make it what Hydra and the plan look at."""
+        cfg = self.hydra_context.config_loader.load_sweep_config(self.config, list(point.overrides))
+        HydraConfig.instance().set_config(cfg)
+        own = copy.deepcopy(cfg)
+        OmegaConf.set_readonly(own, None)
+        with open_dict(own):
+            del own["hydra"]
+        return own
+
+    def _one_by_one(self, points: Sequence[Combination]) -> None:
+        """Run points in this process, job after job; the others run on after one that fails."""
+        from core.cli import told
+
+        failed: list[LuthierError] = []
+        for point in points:
+            try:
+                self.start(self._composed(point))
+            except Exception as error:
+                failed.append(told(error, self.start.registry))
+                print(f"error: {failed[-1]}", flush=True)
+        if failed:
+            raise type(failed[0])(f"{len(failed)} job(s) of the sweep failed; see above")
+
+    def _run(self, plan: SweepPlan) -> None:
+        from core.hooks import reporting
+        from core.sweep.launch import Launch, at, divided
+        from core.sweep.place import identity, owned, place_of
+        from core.sweep.result import recorded
+        from core.sweep.task import Task
+
+        started, clock = datetime.now(UTC), time.perf_counter()
+        first, sweep = plan.first, identity(self.arguments)
+        place = place_of(self.config.output, first.assembly.recipe, sweep)
+        cores, beside = divided(self.config.hydra.launcher)
+        task = Task(
+            sweep=sweep,
+            place=str(place),
+            cwd=str(Path.cwd()),
+            recipes={
+                recipe.name: recipe.file.read_text(encoding="utf-8")
+                for recipe in self.start.recipes.values()
+                if recipe.given
+            },
+            fixed=self._fixed(),
+            cores=cores,
+            beside=beside,
+            retries=self.config.sweep.retries,
+            verbose=bool(self.config.hydra.verbose),
+        )
+        with owned(place, sweep):
+            told = self.told(plan, place, Launch(at(self.config, place), self.hydra_context, task))
+            record = recorded(
+                first,
+                self.axes,
+                told,
+                self.arguments,
+                self.start.recipes,
+                started.isoformat(timespec="seconds"),
+                time.perf_counter() - clock,
+                self.objectives,
+            )
+            manager = self.start.registry.manager
+            with reporting(manager, first.assembly.reporter):
+                manager.hook.luthier_sweep_finished(record=record, folder=str(place))
+        _judge(record, place)
+
+    def _fixed(self) -> tuple[str, ...]:
+        """Return the overrides that hold on every machine: where the store is, above all."""
+        if any(argument.startswith("store=") for argument in self.arguments):
+            return ()
+        return (f"store='{self._store().address}'",)
+
+
+def _judge(record: SweepRecord, place: Path) -> None:
+    """Raise for a sweep of which something failed, or none holds the contract."""
+    failed = [point for point in record.points if point.status == "failed"]
+    if failed:
+        raise StageError(
+            f"{len(failed)} of {len(record.points)} points failed; the others are there",
+            *(f"{point.label}: {point.why}" for point in failed[:5]),
+            f"what they printed: {place / 'logs'}",
+            "mend it and start the sweep again: it runs only what is missing",
+        )
+    if any(point.status == "done" for point in record.points):
+        return
+    if record.contract and any(point.status == "missed" for point in record.points):
+        raise ContractError(
+            "no point of the sweep holds the contract",
+            *(f"{point.label}: {point.why}" for point in record.points[:5]),
+            "ask for less (contract.<limit>=...), or sweep further",
+        )
+    raise ConfigError(
+        "every point of the sweep was refused",
+        *(f"{point.label}: {point.why}" for point in record.points[:5]),
+    )

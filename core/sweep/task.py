@@ -1,0 +1,172 @@
+"""What Hydra's launcher runs for every point, in this process or on another machine.
+
+It starts the process of the point (core/sweep/child.py), waits, and runs it again if it was killed.
+"""
+
+from __future__ import annotations
+
+import getpass
+import os
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from hydra.core.hydra_config import HydraConfig
+
+from core.sweep.letters import Errand, Told
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+__all__ = ["Job", "Task"]
+
+#: The folder that holds `core`: a process of a point must find the same one.
+ROOT = Path(__file__).parent.parent.parent
+
+
+@dataclass(frozen=True)
+class Job:
+    """One point as a launcher runs it; `key` is what its result depends on."""
+
+    number: int
+    label: str
+    folder: str
+    key: str
+
+
+@dataclass
+class Task:
+    """Runs points in processes of their own; a launcher may take it to another machine.
+
+    `jobs` are those of the launch, in its order. `sweep` names the sweep and `place` is its folder.
+    A point whose process was killed is run again up to `retries` times.
+    """
+
+    sweep: str = ""
+    place: str = ""
+    cwd: str = ""
+    total: int = 0
+    recipes: dict[str, str] = field(default_factory=dict)
+    fixed: tuple[str, ...] = ()
+    cores: int | None = None
+    beside: bool = False
+    retries: int = 2
+    verbose: bool = False
+    jobs: tuple[Job, ...] = ()
+
+    def __call__(self, cfg: DictConfig) -> Any:
+        """Run the point that Hydra composed `cfg` for; returns `Told` as plain data."""
+        hydra = HydraConfig.get()
+        job = self.jobs[hydra.job.num]
+        print(f"{self._head(job)} ...", flush=True)
+        told = self.run(job, (*hydra.overrides.task, *self.fixed))
+        print(f"{self._head(job)} {summary(told)}", flush=True)
+        return msgspec.to_builtins(told)
+
+    def run(self, job: Job, overrides: tuple[str, ...]) -> Told:
+        """Run one point, and note what became of it if the sweep's folder is on this machine."""
+        here = self._is_here()
+        told = self._run(job, overrides, here=here)
+        if here:
+            keep(Path(self.place), job.key, told)
+        return told
+
+    def _head(self, job: Job) -> str:
+        return f"[{job.number + 1}/{self.total}] {job.label}:"
+
+    def _is_here(self) -> bool:
+        """Return whether the sweep's folder is on this machine, or shared with it."""
+        mark = Path(self.place, "points", "sweep")
+        return mark.is_file() and mark.read_text() == self.sweep
+
+    def _run(self, job: Job, overrides: tuple[str, ...], *, here: bool) -> Told:
+        code = 0
+        for _ in range(1 + self.retries):
+            told, code = self._once(job, overrides, here=here)
+            if told is not None:
+                return told
+        return Told(
+            "failed",
+            f"its process ended {1 + self.retries} times without an answer ({_spoken(code)})",
+            ("a device or a system out of memory ends a process so; so does a vendor's crash",),
+            1,
+        )
+
+    def _once(self, job: Job, overrides: tuple[str, ...], *, here: bool) -> tuple[Told | None, int]:
+        with tempfile.TemporaryDirectory(prefix="luthier-") as scratch:
+            answer = Path(scratch, "told.json")
+            errand = Errand(
+                overrides,
+                self.recipes,
+                self.sweep,
+                str(Path(self.place, job.folder)) if here else "",
+                self.cwd if Path(self.cwd).is_dir() else str(Path.cwd()),
+                self.cores,
+                str(_lock(self.sweep)) if self.beside else "",
+                str(answer),
+                self.verbose,
+            )
+            log = Path(self.place, "logs", f"{job.folder}.log") if here else Path(scratch, "log")
+            code = _child(errand, log)
+            if code == _INTERRUPTED:
+                raise KeyboardInterrupt
+            try:
+                return msgspec.json.decode(answer.read_bytes(), type=Told), code
+            except FileNotFoundError:
+                return None, code
+
+
+_INTERRUPTED = 130
+
+
+def _child(errand: Errand, log: Path) -> int:
+    """Run one errand in a process of its own; returns its exit status."""
+    paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("wb") as out:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "core.sweep.child"],
+            stdin=subprocess.PIPE,
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            env=env,
+        )
+        assert process.stdin is not None
+        try:
+            process.stdin.write(msgspec.json.encode(errand) + b"\n")
+            process.stdin.flush()
+            return process.wait()
+        finally:
+            # Its parent's end of the pipe is what the process lives by.
+            process.stdin.close()
+            process.wait()
+
+
+def _lock(sweep: str) -> Path:
+    """Return the folder of the lock that all points of a sweep on this machine share."""
+    return Path(tempfile.gettempdir(), f"luthier-{getpass.getuser()}", sweep)
+
+
+def _spoken(code: int) -> str:
+    return f"signal {-code}" if code < 0 else f"exit status {code}"
+
+
+def summary(told: Told) -> str:
+    """Return one line: what became of a point, and its first figures."""
+    if told.status in ("refused", "failed"):
+        return f"{told.status}: {told.why}"
+    broken = f" {told.why};" if told.status == "missed" else ""
+    return f"{told.status},{broken} {len(told.ran)} steps ran in {told.seconds:.0f} s"
+
+
+def keep(place: Path, key: str, told: Told) -> None:
+    """Note what became of a point, so that a sweep that is started again finds it."""
+    file = place / "points" / f"{key}.json"
+    partial = file.with_suffix(f".{os.getpid()}")
+    partial.write_bytes(msgspec.json.encode(told))
+    partial.replace(file)
