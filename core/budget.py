@@ -38,7 +38,7 @@ def budget_of(artifacts: Mapping[str, Artifact]) -> list[BudgetLine]:
     ]
     if "probe" in artifacts:
         lines.append(_line("probe", artifacts["probe"]))
-    window = artifacts["reference"].facts.get("train_window")
+    window = artifacts["ideal"].facts.get("window")
     lines.append(
         BudgetLine(
             "chunk",

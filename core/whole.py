@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from core import convert, material
 from core.compare import comparison
+from core.errors import LuthierError
 from core.exchange import Made, Played, Saved, Work
 from core.hosted import hosted
 from core.measure import compare, latency, peak_memory
@@ -18,11 +20,14 @@ from core.steps import Bench, Inputs, Step
 from core.values import Artifact, Fact, Metric, Notice, Signature
 
 if TYPE_CHECKING:
+    from core.kinds import Chunker
     from core.values import Tensors
 
 __all__ = ["lay_out", "place_saved", "read_metrics", "read_outputs"]
 
 SAVED = "saved.json"
+#: A window of any length, where only that it has one matters.
+ANY_LENGTH = 1 << 20
 
 
 def lay_out(bench: Bench) -> tuple[Step, ...]:
@@ -30,6 +35,7 @@ def lay_out(bench: Bench) -> tuple[Step, ...]:
     steps = convert.conversion(bench)
     whole = (
         _reference(bench),
+        _ideal(bench),
         _play(bench, convert.source(bench, steps)),
         _evaluate(bench),
         _save(bench),
@@ -98,30 +104,58 @@ def _play(bench: Bench, source: str) -> Step:
 
 
 def _reference(bench: Bench) -> Step:
+    """Return the step that plays FP32 PyTorch with the windows of the run."""
+    chunker = bench.assembly.chunker
+    title = "play the whole input in FP32 PyTorch"
+    return _in_pytorch(bench, "reference", title, chunker, lambda _: chunker)
+
+
+def _ideal(bench: Bench) -> Step:
+    """Return the step that plays FP32 PyTorch with the window that the model was trained on.
+
+    It does not depend on the run's own window, so a sweep over windows makes it once.
+    """
+    chunker = bench.assembly.chunker
+    try:
+        # The model, an input, says how long that window is; in the key any length stands for it.
+        alike = chunker.resized(dict.fromkeys(chunker.window(), ANY_LENGTH))
+    except (ValueError, LuthierError):
+        alike = chunker
+    title = "play the whole input in FP32 PyTorch, with the training window"
+    return _in_pytorch(
+        bench, "ideal", title, alike, lambda model: chunker.resized(model.info.train_window)
+    )
+
+
+def _in_pytorch(
+    bench: Bench,
+    name: str,
+    title: str,
+    key: Chunker[Any],
+    chosen: Callable[[Artifact], Chunker[Any]],
+) -> Step:
+    """Return a step that plays the torch module in `chosen` windows; the result's key has `key`."""
     assembly = bench.assembly
 
     def run(inputs: Inputs, work: Work) -> Made:
         model = inputs["model"]
-        opened, signature = bench.open(model), model.info.signature
-        trained = assembly.chunker.resized(model.info.train_window)
-        items: dict[str, Tensors] = {}
-        for item in bench.items(model):
-            for side, chunker in (("reference", assembly.chunker), ("ideal", trained)):
-                items[f"{side}/{item.id}"] = play_with(
-                    opened.reference, item, signature, chunker, work.progress
-                )
-        window = ", ".join(f"{size} along {axis}" for axis, size in trained.window().items())
-        return _outputs(work, items, {"train_window": window or "whole"}, ())
+        opened, signature, chunker = bench.open(model), model.info.signature, chosen(model)
+        items = {
+            item.id: play_with(opened.reference, item, signature, chunker, work.progress)
+            for item in bench.items(model)
+        }
+        window = ", ".join(f"{size} along {axis}" for axis, size in chunker.window().items())
+        return _outputs(work, items, {"window": window or "whole"}, ())
 
     return Step(
-        "reference",
-        "play the whole input in FP32 PyTorch",
+        name,
+        title,
         f"model `{assembly.model.name}`",
         ("model",),
         {
             **bench.depends_on_items,
             "model": material.of_plugin(assembly.model),
-            "chunker": material.of_plugin(assembly.chunker),
+            "chunker": material.of_plugin(key),
         },
         run,
     )
@@ -158,13 +192,13 @@ def _evaluate(bench: Bench) -> Step:
     assembly = bench.assembly
 
     def run(inputs: Inputs, work: Work) -> Made:
-        model, played, kept = inputs["model"], inputs["play"], inputs["reference"]
+        model, played = inputs["model"], inputs["play"]
         signature, device = model.info.signature, str(played.facts["device"])
         metrics = _speed(played, device)
         chunk: list[float] = []
         for item in bench.items(model):
-            reference = read_outputs(kept, f"reference/{item.id}")
-            ideal = read_outputs(kept, f"ideal/{item.id}")
+            reference = read_outputs(inputs["reference"], item.id)
+            ideal = read_outputs(inputs["ideal"], item.id)
             outputs = read_outputs(played, item.id)
             seen = Played(
                 item,
@@ -186,7 +220,7 @@ def _evaluate(bench: Bench) -> Step:
         "evaluate",
         "measure the result",
         ", ".join(f"evaluator `{e.name}`" for e in assembly.evaluator) or "core",
-        ("model", "play", "reference"),
+        ("model", "play", "reference", "ideal"),
         {
             "chunker": material.of_plugin(assembly.chunker),
             "evaluators": [material.of_plugin(e) for e in assembly.evaluator],
