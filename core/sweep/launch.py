@@ -15,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from core.errors import StageError
 from core.sweep.letters import Told
 from core.sweep.place import found, name_of
+from core.sweep.plan import spread
 from core.sweep.task import Job, Task
 
 if TYPE_CHECKING:
@@ -32,8 +33,10 @@ DIED = frozenset({"BrokenProcessPool", "RayError"})
 class Launch:
     """Hydra's launcher, with what a sweep gives to every point."""
 
-    def __init__(self, config: DictConfig, context: HydraContext, task: Task) -> None:
-        self._config, self._context, self._task = config, context, task
+    def __init__(
+        self, config: DictConfig, context: HydraContext, task: Task, lanes: int = 1
+    ) -> None:
+        self._config, self._context, self._task, self._lanes = config, context, task, lanes
 
     def all(self, planned: Sequence[PlannedPoint], place: Path) -> list[tuple[Combination, Told]]:
         """Run the points that did not run before; returns all of them, as they are planned.
@@ -42,7 +45,7 @@ class Launch:
         """
         told: dict[int, Told] = {}
         left: list[tuple[Combination, Job]] = []
-        for one in planned:
+        for one in spread(planned, self._lanes):
             point, folder = one.point, name_of(one.point.values)
             before = found(place, one.key, folder)
             if one.refused is not None:
@@ -102,16 +105,20 @@ class Launch:
         return replace(told, placed=here.placed)
 
 
-def divided(launcher: Mapping[str, Any]) -> tuple[int | None, bool]:
-    """Return the cores that each point may use, None for all, and whether others run beside it."""
+def divided(launcher: Mapping[str, Any]) -> tuple[int | None, int]:
+    """Return the cores that each point may use, None for all, and how many points run at a time.
+
+    How many a cluster runs at a time only it knows: this machine's cores stand for it.
+    """
     cores = os.cpu_count() or 1
     if "n_jobs" in launcher:
         jobs = int(launcher["n_jobs"])
-        beside = cores if jobs < 0 else jobs
-        return max(1, cores // max(1, beside)), beside > 1
+        lanes = max(1, cores if jobs < 0 else jobs)
+        return max(1, cores // lanes), lanes
     if "ray" in launcher:
-        return max(1, int(launcher["ray"].get("remote", {}).get("num_cpus") or 1)), True
-    return None, not str(launcher["_target_"]).endswith("BasicLauncher")
+        each = max(1, int(launcher["ray"].get("remote", {}).get("num_cpus") or 1))
+        return each, max(2, cores // each)
+    return None, 1 if str(launcher["_target_"]).endswith("BasicLauncher") else 2
 
 
 def at(config: DictConfig, place: Path) -> DictConfig:

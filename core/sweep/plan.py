@@ -11,13 +11,13 @@ import dataclasses
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from core import cli, rungs
 from core.compose import recipe_of_job
 from core.errors import ConfigError, LuthierError, MisfitError
 from core.material import digest
-from core.plan import Plan
+from core.plan import Plan, Planned
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from core.store import Store
     from core.sweep.points import Combination
 
-__all__ = ["PlannedPoint", "Shared", "SweepPlan", "plan_point", "plan_points"]
+__all__ = ["PlannedPoint", "Shared", "SweepPlan", "plan_point", "plan_points", "spread"]
 
 #: Wrong points that one message names.
 NAMED = 5
@@ -60,7 +60,7 @@ class PlannedPoint:
     plans: tuple[Plan, ...]
     refused: MisfitError | None
     key: str
-    steps: dict[str, Any] = field(default_factory=dict)
+    steps: dict[str, Planned] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ def plan_point(
     except MisfitError as error:
         return PlannedPoint(point, recipe, (), error, digest([list(point.overrides), error.what]))
     plans = tuple(c.plan for c in found if c.plan is not None)
-    steps: dict[str, Any] = {}
+    steps: dict[str, Planned] = {}
     for plan in plans:
         steps |= _keyed(plan)
     decided = [
@@ -126,7 +126,7 @@ def plan_point(
     return PlannedPoint(point, recipe, plans, None, digest(decided)[:16], steps)
 
 
-def _keyed(plan: Plan) -> dict[str, Any]:
+def _keyed(plan: Plan) -> dict[str, Planned]:
     """Return the planned steps of one plan under a key of all that their results depend on."""
     keys: dict[str, str] = {}
     for planned in plan.steps:
@@ -138,7 +138,7 @@ def _keyed(plan: Plan) -> dict[str, Any]:
 
 def _shared(points: Sequence[PlannedPoint], store: Store) -> tuple[Shared, ...]:
     asked: dict[str, list[int]] = {}
-    steps: dict[str, Any] = {}
+    steps: dict[str, Planned] = {}
     for planned in points:
         steps |= planned.steps
         for key in planned.steps:
@@ -158,6 +158,25 @@ def _shared(points: Sequence[PlannedPoint], store: Store) -> tuple[Shared, ...]:
         )
         for key, planned in steps.items()
     )
+
+
+def spread(points: Sequence[PlannedPoint], lanes: int) -> list[PlannedPoint]:
+    """Order points so that those that run side by side in `lanes` wait for each other least.
+
+    Greedy: the next is the one that asks for the least that the last few are making just now.
+    """
+    order: list[PlannedPoint] = []
+    left = list(points)
+    made = {key for planned in points for key, step in planned.steps.items() if step.kept}
+    while left:
+        beside = order[len(order) - lanes + 1 :] if lanes > 1 else []
+        busy = {key for planned in beside for key in planned.steps} - made
+        taken = min(left, key=lambda planned: len(busy & planned.steps.keys()))
+        left.remove(taken)
+        order.append(taken)
+        if len(order) >= lanes:
+            made |= order[len(order) - lanes].steps.keys()
+    return order
 
 
 def _refusal(wrong: Sequence[tuple[Combination, LuthierError]], total: int) -> LuthierError:

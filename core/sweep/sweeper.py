@@ -144,7 +144,7 @@ class LuthierSweeper(Sweeper):
         started, clock = datetime.now(UTC), time.perf_counter()
         first, sweep = plan.first, identity(self.arguments)
         place = place_of(self.config.output, first.assembly.recipe, sweep)
-        cores, beside = divided(self.config.hydra.launcher)
+        cores, lanes = divided(self.config.hydra.launcher)
         task = Task(
             sweep=sweep,
             place=str(place),
@@ -156,12 +156,14 @@ class LuthierSweeper(Sweeper):
             },
             fixed=self._fixed(),
             cores=cores,
-            beside=beside,
+            beside=lanes > 1,
             retries=self.config.sweep.retries,
             verbose=bool(self.config.hydra.verbose),
         )
         with owned(place, sweep):
-            told = self.told(plan, place, Launch(at(self.config, place), self.hydra_context, task))
+            told = self.told(
+                plan, place, Launch(at(self.config, place), self.hydra_context, task, lanes)
+            )
             record = recorded(
                 first,
                 self.axes,
