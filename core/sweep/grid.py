@@ -32,4 +32,4 @@ class GridSweeper(LuthierSweeper):
         Points that share work come one after the other, as the grid has them, so that what they
         share is in the store once the second of them begins.
         """
-        return launch.all(plan.points, place)
+        return launch.all(plan.points, place, total=len(plan.points))

@@ -43,6 +43,7 @@ class Launch:
 
         Raises StageError for a launcher that cannot work at all.
         """
+        self._task.total = total
         told: dict[int, Told] = {}
         left: list[tuple[Combination, Job]] = []
         for one in spread(planned, self._lanes):
@@ -54,7 +55,6 @@ class Launch:
                 told[point.number] = before
             else:
                 left.append((point, Job(point.number, _label(point), folder, one.key)))
-        self._task.total = max(self._task.total, len(planned))
         told |= self._run(left)
         return [(one.point, told[one.point.number]) for one in planned]
 

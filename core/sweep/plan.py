@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from core import cli, rungs
+from core import cli, rungs, verdict
 from core.compose import recipe_of_job
 from core.errors import ConfigError, LuthierError, MisfitError
 from core.material import digest
@@ -114,6 +114,10 @@ def plan_point(
     except MisfitError as error:
         return PlannedPoint(point, recipe, (), error, digest([list(point.overrides), error.what]))
     plans = tuple(c.plan for c in found if c.plan is not None)
+    known = verdict.find(store, plans[0].assembly) if len(plans) == 1 else None
+    if known is not None and not known.fits:
+        refused = MisfitError(*known.why, "that is what its compiler said before")
+        return PlannedPoint(point, recipe, (), refused, digest([list(point.overrides), known.why]))
     steps: dict[str, Planned] = {}
     for plan in plans:
         steps |= _keyed(plan)

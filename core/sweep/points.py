@@ -16,7 +16,7 @@ from core.sweep.record import Axis
 if TYPE_CHECKING:
     from hydra.core.override_parser.types import Override
 
-__all__ = ["MANY", "Combination", "Grid", "expand", "parsed"]
+__all__ = ["MANY", "Combination", "Grid", "again", "choices", "expand", "parsed"]
 
 #: A sweep of more points than this asks first.
 MANY = 1000
@@ -46,14 +46,14 @@ def expand(arguments: Sequence[str], *, confirmed: bool) -> Grid:
     `confirmed`, for more than `MANY` points.
     """
     overrides = parsed(arguments)
-    choices = [_choices(override) for override in overrides]
-    count = math.prod(len(values) for values in choices)
+    values_of = [choices(override) for override in overrides]
+    count = math.prod(len(values) for values in values_of)
     if count > MANY and not confirmed:
         raise ConfigError(
             f"the sweep has {count:,} points",
             *(
                 f"{o.get_key_element()}: {len(c)} values"
-                for o, c in zip(overrides, choices, strict=True)
+                for o, c in zip(overrides, values_of, strict=True)
                 if len(c) > 1
             ),
             f"above {MANY:,} it asks first: sweep.confirm=true",
@@ -61,12 +61,12 @@ def expand(arguments: Sequence[str], *, confirmed: bool) -> Grid:
         )
     axes = tuple(
         Axis(str(override.get_key_element()), tuple(values))
-        for override, values in zip(overrides, choices, strict=True)
+        for override, values in zip(overrides, values_of, strict=True)
         if override.is_sweep_override()
     )
     points = [
         _combination(number, overrides, values)
-        for number, values in enumerate(itertools.product(*choices))
+        for number, values in enumerate(itertools.product(*values_of))
     ]
     return Grid(axes, tuple(points))
 
@@ -85,7 +85,7 @@ def parsed(arguments: Sequence[str]) -> list[Override]:
     return overrides
 
 
-def _choices(override: Override) -> list[str]:
+def choices(override: Override) -> list[str]:
     """Return the values of one override, each once, as they stand on a command line."""
     if not override.is_sweep_override():
         return [override.get_value_element_as_str()]
@@ -109,11 +109,11 @@ def _combination(number: int, overrides: Sequence[Override], values: Sequence[st
     return Combination(
         number,
         {str(o.get_key_element()): value for o, value in pairs if o.is_sweep_override()},
-        tuple(_again(override, value) for override, value in pairs),
+        tuple(again(override, value) for override, value in pairs),
     )
 
 
-def _again(override: Override, value: str) -> str:
+def again(override: Override, value: str) -> str:
     """Return one override with one value; deletions (`~host`) stand as they are."""
     if override.is_delete() and not override.is_sweep_override():
         return str(override.input_line)

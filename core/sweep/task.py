@@ -42,7 +42,7 @@ class Job:
 class Task:
     """Runs points in processes of their own; a launcher may take it to another machine.
 
-    `jobs` are those of the launch, in its order. `sweep` names the sweep and `place` is its folder.
+    `jobs` are those of the launch, in its order, of `total` ones where that is known. `sweep` names the sweep and `place` is its folder.
     A point whose process was killed is run again up to `retries` times.
     """
 
@@ -76,7 +76,8 @@ class Task:
         return told
 
     def _head(self, job: Job) -> str:
-        return f"[{job.number + 1}/{self.total}] {job.label}:"
+        number = f"[{job.number + 1}/{self.total}] " if self.total else ""
+        return f"{number}{job.label}:"
 
     def _is_here(self) -> bool:
         """Return whether the sweep's folder is on this machine, or shared with it."""

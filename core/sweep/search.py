@@ -1,0 +1,222 @@
+"""Hydra's sweeper that lets Optuna choose the points: `hydra/sweeper=optuna`.
+
+The study lies in a SQLite file in the sweep's folder, so that a search that was stopped goes on,
+and `optuna-dashboard` can open it. What the plan refuses is pruned before anything runs, as is what
+the device's compiler refused before; a point that ran already is not run twice.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from core.errors import ConfigError
+from core.sweep.figures import catalogue
+from core.sweep.letters import Told
+from core.sweep.points import Combination
+from core.sweep.space import space_of
+from core.sweep.sweeper import LuthierSweeper
+
+if TYPE_CHECKING:
+    import optuna
+
+    from core.sweep.launch import Launch
+    from core.sweep.plan import PlannedPoint, SweepPlan
+    from core.sweep.record import Axis, Figure
+    from core.sweep.study import Shelf
+
+__all__ = ["SAMPLERS", "SearchOptions", "SearchSweeper"]
+
+#: What chooses the next point, by the names of Optuna's samplers.
+SAMPLERS = ("gp", "tpe", "nsgaii", "random")
+#: Draws in a row of what ran before, after which a point that did not is taken at random.
+STUCK = 10
+
+
+@dataclass
+class SearchOptions:
+    """The options of `hydra/sweeper=optuna`."""
+
+    n_trials: int = 20
+    """Points to run, those of earlier starts included; what the plan refuses does not count."""
+    sampler: str = "gp"
+    """What chooses: gp (Gaussian process), tpe, nsgaii or random."""
+    startup: int = 4
+    """Points that are drawn at random before the sampler has seen enough."""
+    seed: int | None = None
+    """Makes the draws the same each time."""
+    objectives: list[str] = field(default_factory=list)
+    """Figures to search over, such as [sdr,latency,size]; empty for quality, latency, memory."""
+    study: str | None = None
+    """The SQLite file of the study; null for study.db in the sweep's folder."""
+    at_once: int = 1
+    """Points that are drawn, and launched, together."""
+
+
+class SearchSweeper(LuthierSweeper):
+    """Runs the points that Optuna chooses, in batches, through Hydra's launcher."""
+
+    def __init__(self, params: Mapping[str, Any] | None = None, **options: Any) -> None:
+        super().__init__(params)
+        self.options = SearchOptions(**options)
+        self.objectives = list(self.options.objectives)
+        _check(self.options)
+
+    def points(self, arguments: Sequence[str]) -> tuple[tuple[Axis, ...], Sequence[Combination]]:
+        """Return every point of a space that can be listed; of another one, a corner."""
+        self.space = space_of(arguments)
+        values = list(self.space.points()) if self.space.listed else [self.space.corner()]
+        points = [Combination(n, v, self.space.line(v)) for n, v in enumerate(values)]
+        return self.space.axes, points
+
+    def told(self, plan: SweepPlan, place: Path, launch: Launch) -> list[tuple[Combination, Told]]:
+        """Ask Optuna for points and run them until there are `n_trials`."""
+        return _Search(self, plan, place, launch).run()
+
+
+class _Search:
+    """One start of a search: what is known so far, and the study that it goes into."""
+
+    def __init__(
+        self, sweeper: SearchSweeper, plan: SweepPlan, place: Path, launch: Launch
+    ) -> None:
+        self.sweeper, self.place, self.launch = sweeper, place, launch
+        self.options, self.space = sweeper.options, sweeper.space
+        self.planned = {_key(p.point.values): p for p in plan.points}
+        self.results: dict[tuple[str, ...], tuple[Combination, Told]] = {}
+        self.random = random.Random(self.options.seed)  # noqa: S311  # draws points, not secrets
+        self.ran = 0
+        if self.space.listed:
+            refused = [p for p in plan.points if p.refused is not None]
+            for planned, (_, told) in zip(refused, launch.all(refused, place), strict=True):
+                self._note(planned, told)
+            self.space = self.space.without([p.point.values for p in refused])
+
+    def run(self) -> list[tuple[Combination, Told]]:
+        """Run points until there are enough, or none is left."""
+        from core.sweep.study import opened
+
+        name, file = self.place.name, Path(self.options.study or self.place / "study.db")
+        with opened(file, name, self.space) as shelf:
+            for values in shelf.begun():
+                self._evaluate([values])
+            objectives = self._objectives()
+            if objectives:
+                study = shelf.study(self.options, objectives)
+                for values, told in self._told_so_far():
+                    shelf.add(study, values, told, objectives)
+                self._go_on(study, shelf, objectives)
+        return sorted(self.results.values(), key=lambda pair: pair[0].number)
+
+    def _objectives(self) -> list[Figure]:
+        """Return what is searched over, which is known once one point has been measured."""
+        while self.ran < self.options.n_trials:
+            measured = [told for _, told in self.results.values() if told.metrics]
+            if measured:
+                return _chosen(catalogue([measured[0].metrics], measured[0].figures), self.options)
+            values = self._unseen()
+            if values is None:
+                return []
+            self._evaluate([values])
+        return []
+
+    def _go_on(self, study: optuna.Study, shelf: Shelf, objectives: Sequence[Figure]) -> None:
+        repeated = 0
+        while self.ran < self.options.n_trials and not self._exhausted():
+            batch: list[tuple[optuna.Trial, dict[str, str]]] = []
+            wanted = min(self.options.at_once, self.options.n_trials - self.ran)
+            while len(batch) < wanted and not self._exhausted(len(batch)):
+                if repeated >= STUCK:
+                    unseen = self._unseen([values for _, values in batch])
+                    assert unseen is not None, "a space that is not exhausted has one"
+                    shelf.enqueue(study, unseen)
+                    repeated = 0
+                trial, values = shelf.ask(study)
+                seen = self.results.get(_key(values))
+                if seen is None and all(values != other for _, other in batch):
+                    batch.append((trial, values))
+                    repeated = 0
+                    continue
+                repeated += 1
+                shelf.tell(study, trial, seen[1] if seen else None, objectives)
+            self._evaluate([values for _, values in batch])
+            for trial, values in batch:
+                shelf.tell(study, trial, self.results[_key(values)][1], objectives)
+
+    def _evaluate(self, batch: Sequence[Mapping[str, str]]) -> None:
+        """Run points, and note what became of them."""
+        planned = [self._plan(values) for values in batch]
+        for one, (_, told) in zip(planned, self.launch.all(planned, self.place), strict=True):
+            self._note(one, told)
+            self.ran += one.refused is None
+
+    def _plan(self, values: Mapping[str, str]) -> PlannedPoint:
+        known = self.planned.get(_key(values))
+        if known is not None:
+            return known
+        number = len(self.results)
+        point = Combination(number, dict(values), self.space.line(values))
+        planned = self.sweeper.planned(point)
+        self.planned[_key(values)] = planned
+        return planned
+
+    def _note(self, planned: PlannedPoint, told: Told) -> None:
+        self.results[_key(planned.point.values)] = (planned.point, told)
+
+    def _told_so_far(self) -> list[tuple[dict[str, str], Told]]:
+        return [(point.values, told) for point, told in self.results.values()]
+
+    def _listed(self) -> list[dict[str, str]]:
+        """Return the values of every point of a space that can be listed, but those refused."""
+        every = self.planned.values() if self.space.listed else ()
+        return [planned.point.values for planned in every if planned.refused is None]
+
+    def _exhausted(self, pending: int = 0) -> bool:
+        """Return whether every point ran, with `pending` ones about to."""
+        if not self.space.listed:
+            return False
+        left = [values for values in self._listed() if _key(values) not in self.results]
+        return len(left) <= pending
+
+    def _unseen(self, but: Sequence[Mapping[str, str]] = ()) -> dict[str, str] | None:
+        """Return a point at random that did not run; None where there is none."""
+        if not self.space.listed:
+            return {d.key: d.at_random(self.random) for d in self.space.dimensions}
+        left = [v for v in self._listed() if _key(v) not in self.results and v not in but]
+        return self.random.choice(left) if left else None
+
+
+def _chosen(figures: Sequence[Figure], options: SearchOptions) -> list[Figure]:
+    if not options.objectives:
+        return [figure for figure in figures if figure.objective]
+    named = {figure.name: figure for figure in figures}
+    unknown = [name for name in options.objectives if name not in named]
+    if unknown:
+        raise ConfigError(
+            f"no figure is named `{unknown[0]}`",
+            f"figures of this recipe: {', '.join(named)}",
+            "at: hydra.sweeper.objectives",
+        )
+    return [named[name] for name in options.objectives]
+
+
+def _key(values: Mapping[str, str]) -> tuple[str, ...]:
+    return tuple(values.values())
+
+
+def _check(options: SearchOptions) -> None:
+    """Raise ConfigError for options that cannot be."""
+    if options.sampler not in SAMPLERS:
+        raise ConfigError(
+            f"no sampler is named `{options.sampler}`",
+            f"samplers: {', '.join(SAMPLERS)}",
+            "at: hydra.sweeper.sampler",
+        )
+    for name in ("n_trials", "startup", "at_once"):
+        if getattr(options, name) < 1:
+            raise ConfigError(
+                f"`{name}` is {getattr(options, name)}; give 1 or more", f"at: hydra.sweeper.{name}"
+            )

@@ -1,0 +1,195 @@
+"""Optuna's study of a search: a SQLite file that one search at a time writes to."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from filelock import FileLock, Timeout
+
+from core.errors import ConfigError, MissingLibraryError, StoreError
+
+if TYPE_CHECKING:
+    import optuna
+    from optuna.samplers import BaseSampler
+
+    from core.sweep.letters import Told
+    from core.sweep.record import Figure
+    from core.sweep.search import SearchOptions
+    from core.sweep.space import Space
+
+__all__ = ["Shelf", "opened"]
+
+#: Under these a trial carries its values as they stand on a command line, a study its axes.
+VALUES, AXES = "values", "axes"
+
+
+@contextmanager
+def opened(file: Path, name: str, space: Space) -> Iterator[Shelf]:
+    """Hold the file of a study; raises StoreError where another search does.
+
+    Raises ConfigError where it holds a study of the same name over other axes, and
+    MissingLibraryError without Optuna.
+    """
+    try:
+        import optuna
+    except ImportError as error:
+        raise MissingLibraryError(
+            "a search needs `optuna`, which is not installed",
+            "install it: pip install 'luthier[optuna]'",
+        ) from error
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(file.with_name(f"{file.name}.lock"))
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise StoreError(
+            "another search is writing to this study", f"at: {file}", "wait for it, or name another"
+        ) from None
+    except OSError as error:
+        raise StoreError(
+            f"the study cannot be written: {error.strerror or error}", f"at: {error.filename}"
+        ) from error
+    try:
+        yield Shelf(file, name, space)
+    finally:
+        lock.release()
+
+
+class Shelf:
+    """The file of a study, in the words of a search."""
+
+    def __init__(self, file: Path, name: str, space: Space) -> None:
+        import optuna
+
+        self.name, self.space, self.file = name, space, file
+        self._url = f"sqlite:///{file}"
+        try:
+            known = optuna.get_all_study_names(self._url)
+        except Exception as error:  # SQLAlchemy's, of which there are many
+            raise StoreError(
+                f"the study cannot be read: {next(iter(str(error).splitlines()), 'damaged')}",
+                f"at: {file}",
+                "move the file away: the points that ran are known without it",
+            ) from error
+        self._known = (
+            optuna.load_study(study_name=name, storage=self._url) if name in known else None
+        )
+        if self._known is not None and self._known.user_attrs.get(AXES) != self._axes():
+            raise ConfigError(
+                f"the study `{name}` is over other axes", f"at: {file}", "name another study"
+            )
+
+    def _axes(self) -> list[list[str]]:
+        return [[axis.key, *axis.values] for axis in self.space.axes]
+
+    def begun(self) -> list[dict[str, str]]:
+        """Return the points of earlier starts: those that ended, then those that did not."""
+        if self._known is None:
+            return []
+        trials = sorted(self._known.trials, key=lambda t: (not t.state.is_finished(), t.number))
+        points = [t.user_attrs[VALUES] for t in trials if VALUES in t.user_attrs]
+        return [dict(pairs) for pairs in dict.fromkeys(tuple(p.items()) for p in points)]
+
+    def study(self, options: SearchOptions, objectives: Sequence[Figure]) -> optuna.Study:
+        """Return the study, made if it is not there yet."""
+        import optuna
+
+        study = optuna.create_study(
+            study_name=self.name,
+            storage=self._url,
+            sampler=_sampler(options),
+            directions=["maximize" if o.better == "higher" else "minimize" for o in objectives],
+            load_if_exists=True,
+        )
+        study.set_metric_names([o.name for o in objectives])
+        study.set_user_attr(AXES, self._axes())
+        for trial in study.trials:
+            if not trial.state.is_finished():
+                study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
+        return study
+
+    def add(
+        self,
+        study: optuna.Study,
+        values: Mapping[str, str],
+        told: Told,
+        objectives: Sequence[Figure],
+    ) -> None:
+        """Add a point that ran outside of a trial, unless the study knows it."""
+        import optuna
+
+        found = _values(told, objectives)
+        if found is None or any(
+            t.user_attrs.get(VALUES) == dict(values) and t.state.name == "COMPLETE"
+            for t in study.trials
+        ):
+            return
+        drawn = {d.key: d.drawn(values[d.key]) for d in self.space.dimensions}
+        distributions = {d.key: d.distribution() for d in self.space.dimensions}
+        study.add_trial(
+            optuna.trial.create_trial(
+                params=drawn,
+                distributions=distributions,
+                values=found,
+                user_attrs={VALUES: dict(values)},
+            )
+        )
+
+    def ask(self, study: optuna.Study) -> tuple[optuna.Trial, dict[str, str]]:
+        """Return the next trial, with its values as they stand on a command line."""
+        trial = study.ask({d.key: d.distribution() for d in self.space.dimensions})
+        values = {d.key: d.spoken(trial.params[d.key]) for d in self.space.dimensions}
+        trial.set_user_attr(VALUES, values)
+        return trial, values
+
+    def enqueue(self, study: optuna.Study, values: Mapping[str, str]) -> None:
+        """Make `values` what is asked next."""
+        study.enqueue_trial({d.key: d.drawn(values[d.key]) for d in self.space.dimensions})
+
+    def tell(
+        self,
+        study: optuna.Study,
+        trial: optuna.Trial,
+        told: Told | None,
+        objectives: Sequence[Figure],
+    ) -> None:
+        """Tell the study what became of a trial; a refused one, or one in vain, is pruned."""
+        import optuna
+
+        found = None if told is None else _values(told, objectives)
+        if found is not None:
+            study.tell(trial, found)
+        else:
+            failed = told is not None and told.status == "failed"
+            states = optuna.trial.TrialState
+            study.tell(trial, state=states.FAIL if failed else states.PRUNED)
+
+
+def _values(told: Told, objectives: Sequence[Figure]) -> list[float] | None:
+    """Return the value of every objective; None where one was not measured."""
+    values = [told.figures[o.name][0] for o in objectives if o.name in told.figures]
+    return values if len(values) == len(objectives) else None
+
+
+def _sampler(options: SearchOptions) -> BaseSampler:
+    from optuna import samplers
+
+    made: dict[str, Callable[[], BaseSampler]] = {
+        "gp": lambda: samplers.GPSampler(
+            seed=options.seed, n_startup_trials=options.startup, deterministic_objective=True
+        ),
+        "tpe": lambda: samplers.TPESampler(
+            seed=options.seed, n_startup_trials=options.startup, multivariate=True
+        ),
+        "nsgaii": lambda: samplers.NSGAIISampler(
+            seed=options.seed, population_size=max(2, options.startup)
+        ),
+        "random": lambda: samplers.RandomSampler(seed=options.seed),
+    }
+    return made[options.sampler]()
