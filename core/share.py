@@ -12,8 +12,10 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from filelock import FileLock, ReadWriteLock, Timeout
+if TYPE_CHECKING:
+    from filelock import FileLock
 
 __all__ = ["Share", "held", "take", "threads"]
 
@@ -31,6 +33,8 @@ class Share:
         self.cores = cores
         self._alone = self._door = None
         if lock is not None:
+            from filelock import FileLock, ReadWriteLock
+
             lock.mkdir(parents=True, exist_ok=True)
             self._alone = ReadWriteLock(lock / "alone.db")
             # Whoever wants to be alone waits in the door, so that no newcomer gets in before.
@@ -42,6 +46,8 @@ class Share:
         if self._alone is None or self._door is None:
             yield
             return
+        from filelock import Timeout
+
         take_one = self._alone.acquire_write if timed else self._alone.acquire_read
         with _patiently(self._door, waits):
             try:
@@ -84,6 +90,8 @@ def threads() -> int:
 
 @contextmanager
 def _patiently(lock: FileLock, waits: Callable[[str], None]) -> Iterator[None]:
+    from filelock import Timeout
+
     try:
         lock.acquire(timeout=PATIENCE_S)
     except Timeout:

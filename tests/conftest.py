@@ -62,12 +62,27 @@ def recipe(tmp_path: Path) -> Path:
     return file
 
 
+@pytest.fixture(scope="session")
+def toys(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder that installs the toys, for processes that have it on their path."""
+    folder = tmp_path_factory.mktemp("toys")
+    about = folder / "toys-1.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: toys\nVersion: 1\n")
+    (about / "entry_points.txt").write_text("[luthier]\ntoys = tests.toy\n")
+    return folder
+
+
 @pytest.fixture
 def command(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path,
+    toys: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> Iterator[Command]:
     """Return a function that runs `python -m core ...` in this process, with the toys added."""
     monkeypatch.setattr(cli, "discover", lambda: registry.discover({"toy": toy}))
+    monkeypatch.setenv("PYTHONPATH", str(toys))  # for the points of a sweep
     monkeypatch.chdir(tmp_path)
     toy.RAN.clear()
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -220,7 +222,8 @@ class CoarseOptions:
     """The options of `coarse`."""
 
     fail: str = ""
-    """What to raise while quantising: `bug`, `memory`, `interrupt`, or nothing."""
+    """What to raise while quantising: `bug`, `memory`, `interrupt`, or nothing; `kill` ends the
+    process as a system out of memory does, `kill once` only the first time."""
     levels: int = 5
     """How many levels there are; 0 to find out."""
     loss: float = 0.0
@@ -248,7 +251,13 @@ class Coarse(Quantizer[CoarseOptions]):
         RAN.append("quantizer")
         feeds = list(calibration.feeds())
         seen = len(feeds)
-        if self.options.fail:
+        if self.options.fail.startswith("kill"):
+            died = work.lasting / "died"
+            if self.options.fail == "kill" or not died.exists():
+                died.parent.mkdir(parents=True, exist_ok=True)
+                died.touch()
+                os.kill(os.getpid(), signal.SIGKILL)
+        elif self.options.fail:
             (work.folder / "half-written").write_text("x")
             raise {
                 "bug": ZeroDivisionError("x"),

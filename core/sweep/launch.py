@@ -38,8 +38,12 @@ class Launch:
     ) -> None:
         self._config, self._context, self._task, self._lanes = config, context, task, lanes
 
-    def all(self, planned: Sequence[PlannedPoint], place: Path) -> list[tuple[Combination, Told]]:
+    def all(
+        self, planned: Sequence[PlannedPoint], place: Path, total: int = 0
+    ) -> list[tuple[Combination, Told]]:
         """Run the points that did not run before; returns all of them, as they are planned.
+
+        `total` is how many the sweep has, where that is known.
 
         Raises StageError for a launcher that cannot work at all.
         """

@@ -42,7 +42,8 @@ class Job:
 class Task:
     """Runs points in processes of their own; a launcher may take it to another machine.
 
-    `jobs` are those of the launch, in its order, of `total` ones where that is known. `sweep` names the sweep and `place` is its folder.
+    `jobs` are those of the launch, in its order, of `total` where that is known. `sweep` names the
+    sweep and `place` is its folder.
     A point whose process was killed is run again up to `retries` times.
     """
 

@@ -122,18 +122,6 @@ def test_doctor_names_the_machine_and_what_is_missing(command: Command) -> None:
     assert "plugins ready" in page
 
 
-def test_a_sweep_goes_on_after_a_failure_and_says_which_job_failed(
-    command: Command, recipe: Path, tmp_path: Path
-) -> None:
-    """Every job names its overrides; the good ones finish; the exit code is not 0."""
-    done = command("-m", f"recipe={recipe}", "chunker.length=4,8", "quantizer.fail='',bug")
-    assert done.code == 1
-    assert "job 0: " in done.out
-    assert "error in job 1: stage `quantizer` failed" in done.err
-    assert "2 job(s) of the sweep failed" in done.err
-    assert len(list((tmp_path / "outputs" / "toy").iterdir())) == 2
-
-
 def test_version_is_luthiers(command: Command) -> None:
     """Not that of Hydra."""
     assert command("--version").out.startswith("luthier ")
