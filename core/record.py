@@ -89,8 +89,6 @@ class RunRecord:
 
     `target_took_part` is true only when the target itself computed something: an emulator of it,
     or the same graph on another machine, does not count.
-
-    `sweep` is the id of the sweep that the run belongs to, empty for none.
     """
 
     recipe: str

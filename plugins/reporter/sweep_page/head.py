@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 __all__ = ["header", "origin"]
 
+LISTED = 12
+
 
 def header(record: SweepRecord) -> Html:
     """Return title, what was swept, the winner with its command, and the notices."""
@@ -28,15 +30,19 @@ def header(record: SweepRecord) -> Html:
         el("h1", record.title or record.recipe),
         el("p", prose(varied(record)), f" {outcome(record)}.", class_="outcome"),
         _winner(record),
-        *(
-            el("div", el("strong", "Note"), el("p", prose(text)), class_="notice warning",
-               role="note")
-            for text in record.notices
-        ),
+        el(
+            "div",
+            el("strong", "Note" if len(record.notices) == 1 else "Notes"),
+            *(el("p", prose(text)) for text in record.notices),
+            class_="notice warning",
+            role="note",
+        )
+        if record.notices
+        else None,
         el("dl", *(el("div", el("dt", k), el("dd", v)) for k, v in facts if v), class_="facts"),
         el("p", "The whole sweep again:", class_="note"),
         command(record.command),
-    )  # fmt: skip
+    )
 
 
 def origin(record: SweepRecord) -> Html:
@@ -57,7 +63,11 @@ def command(line: str) -> Html:
 
 
 def _axis(key: str, values: tuple[str, ...]) -> Html:
-    return el("span", el("code", key), f" {', '.join(values)}", class_="axis-values")
+    """Return a key and its values; of many, the first ones and the last."""
+    said = ", ".join(values)
+    if len(values) > LISTED:
+        said = f"{', '.join(values[: LISTED - 1])} … {values[-1]} ({len(values)} values)"
+    return el("span", el("code", key), f" {said}", class_="axis-values")
 
 
 def _winner(record: SweepRecord) -> Html:
@@ -77,7 +87,9 @@ def _winner(record: SweepRecord) -> Html:
         "section",
         el("h2", f"Point {point.number} is taken"),
         el("p", el("code", point.label), class_="chosen"),
-        el("p", prose(record.why), class_="verdict") if record.why else None,
+        el("p", prose(record.why[0].upper() + record.why[1:]), class_="verdict")
+        if record.why
+        else None,
         el("div", *tiles, class_="tiles"),
         command(point.command),
         el("p", el("a", "Open its report", href=address)) if address else None,

@@ -2,7 +2,7 @@
 "use strict";
 const ground = document.querySelector(".lines");
 const LINES = { top: 44, height: 300, bottom: 22, least: 96, side: 52, reach: 17 };
-const STEP = 0.05;
+const STEP = 0.05, LETTER = 7;
 
 const drawLines = () => {
   const width = Math.max(ground.clientWidth, dimensions.length * LINES.least);
@@ -10,7 +10,7 @@ const drawLines = () => {
   const gap = (width - 2 * LINES.side) / Math.max(1, dimensions.length - 1);
   const xOf = (index) => (dimensions.length > 1 ? LINES.side + index * gap : width / 2);
   const yOf = (share) => floor - share * LINES.height;
-  const svg = draw("svg", { width, height: floor + LINES.bottom, role: "group", "aria-label": "One line per point" });
+  const svg = draw("svg", { width, height: floor + LINES.bottom, role: "group", "aria-label": "One line per point", class: MANY ? "many" : "" });
   const paths = sweep.points.map((point) => {
     // A point that was refused has no figures: its line ends where its choices do.
     let pen = "M";
@@ -31,7 +31,7 @@ const drawLines = () => {
     path.addEventListener("pointerleave", hideCard);
   }
   svg.append(...paths.map(([, path]) => path));
-  dimensions.forEach((dimension, index) => svg.append(axisOfLines(dimension, xOf(index), yOf)));
+  dimensions.forEach((dimension, index) => svg.append(axisOfLines(dimension, xOf(index), yOf, gap, index === dimensions.length - 1)));
   ground.replaceChildren(svg);
   dimLines();
 };
@@ -43,7 +43,7 @@ const endsOf = (d) => (d.axis
     : [[0.5, d.low]]).map(([at, value]) => [at, String(Number(value.toPrecision(3)))]));
 const shortened = (text, most) => (text.length > most ? `${text.slice(0, most - 1)}…` : text);
 
-const axisOfLines = (dimension, x, yOf) => {
+const axisOfLines = (dimension, x, yOf, room, last) => {
   const range = draw("rect", { class: "range", x: x - 8, width: 16, y: 0, height: 0 });
   const [top, bottom] = [yOf(1), yOf(0)];
   const handle = draw("rect", { class: "brush", x: x - LINES.reach, y: top - 8, width: 2 * LINES.reach,
@@ -96,14 +96,16 @@ const axisOfLines = (dimension, x, yOf) => {
   watchers.push(show);
   show();
   const unit = dimension.figure?.unit;
+  // A value may reach to the next axis; behind the last one there is the margin only.
+  const beside = Math.min(room - 12, last ? LINES.side - 4 : 3 * LINES.side);
   return draw("g", { class: "dimension" },
     draw("line", { x1: x, x2: x, y1: top, y2: bottom }),
     range,
     draw("text", { x, y: 14, "text-anchor": "middle", class: "name" },
-      draw("title", {}, dimension.title), shortened(dimension.title, 15)),
+      draw("title", {}, dimension.title), shortened(dimension.title, Math.floor(Math.min(room, 3 * LINES.side) / LETTER))),
     ...(unit ? [draw("text", { x, y: 29, "text-anchor": "middle" }, unit)] : []),
     ...endsOf(dimension).map(([at, text]) =>
-      draw("text", { x: x + 7, y: yOf(at) + (at === 1 ? -3 : at === 0 ? 13 : 4), class: "end" }, shortened(text, 11))),
+      draw("text", { x: x + 7, y: yOf(at) + (at === 1 ? -3 : at === 0 ? 13 : 4), class: "end" }, shortened(text, Math.floor(beside / LETTER)))),
     handle);
 };
 const dimLines = () => {

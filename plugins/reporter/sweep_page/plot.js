@@ -69,7 +69,7 @@ const plotOf = (cost, width) => {
         + `${cost.title} ${point.figures[cost.name].text}`;
       const mark = draw(
         point.report ? "a" : "g",
-        { href: point.report, transform: `translate(${px} ${py})`, "aria-label": said, "data-number": point.number,
+        { href: point.report, transform: `translate(${px} ${py}) scale(${MANY && !point.winner ? 0.6 : 1})`, "aria-label": said, "data-number": point.number,
           role: point.report ? undefined : "img", class: point.status },
         draw("circle", { r: 12, class: "target" }),
         ...(point.front ? [draw("circle", { r: 9, class: "ring" })] : []),
@@ -77,7 +77,8 @@ const plotOf = (cost, width) => {
         ...(point.winner ? [draw("text", { y: -13, "text-anchor": "middle", class: "winner-label" }, "taken")] : []));
       return [point, mark];
     });
-  svg.append(...order.map(([, mark]) => mark));
+  // The point that is taken lies on top, whatever is near it.
+  svg.append(...[...order].sort(([a], [b]) => a.winner - b.winner).map(([, mark]) => mark));
   enliven(order);
   return make("figure", {}, make("figcaption", {}, worded(quality)), svg);
 };
@@ -108,7 +109,8 @@ const drawEncodings = () => {
     ...meanings);
 };
 const drawPlots = () => {
-  const room = plots.clientWidth, columns = room > 720 && costs.length > 1 ? 2 : 1;
+  const room = plots.clientWidth;
+  const columns = Math.max(1, Math.min(costs.length, Math.floor(room / 360)));
   plots.style.gridTemplateColumns = `repeat(${columns}, minmax(0, 1fr))`;
   plots.replaceChildren(...costs.map((cost) => plotOf(cost, Math.floor((room - (columns - 1) * 28) / columns))));
   dimPlots();

@@ -13,6 +13,8 @@ const make = (tag, attributes = {}, ...children) => fill(document.createElement(
 const draw = (tag, attributes = {}, ...children) =>
   fill(document.createElementNS("http://www.w3.org/2000/svg", tag), attributes, children);
 
+// So many points are drawn finer.
+const MANY = sweep.points.length > 80;
 const collator = new Intl.Collator("en", { numeric: true });
 for (const axis of sweep.axes)
   axis.sorted = axis.numeric ? [...axis.values].sort((a, b) => a - b) : axis.values;

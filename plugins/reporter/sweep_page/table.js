@@ -53,7 +53,7 @@ const switches = (title, key, values) => make("fieldset", {}, make("legend", {},
     };
     return button;
   }));
-const titleOf = (head) => head.querySelector("button").firstChild.textContent;
+const titleOf = (head) => head.querySelector("button").textContent;
 
 const search = make("input", { type: "search", placeholder: "Filter by any word", "aria-label": "Filter by any word" });
 search.oninput = () => { chosen.text = search.value.trim().toLowerCase(); changed(); };
@@ -80,10 +80,11 @@ everything.onclick = () => {
 const statuses = [...new Set(sweep.points.map((point) => point.status))];
 controls.append(
   make("div", { class: "finders" }, search, make("label", { class: "sorter" }, "Sort by ", by, way)),
-  make("details", {}, make("summary", {}, "Filter by value"), make("div", {},
-    switches("Status", "status", statuses),
-    ...sweep.axes.map((axis) => switches(axis.name, axis.key, axis.sorted)))),
-  columns,
+  make("div", { class: "folds" },
+    make("details", {}, make("summary", {}, "Filter by value"), make("div", {},
+      switches("Status", "status", statuses),
+      ...sweep.axes.map((axis) => switches(axis.name, axis.key, axis.sorted)))),
+    columns),
   make("p", { class: "count" }, count, " ", everything));
 
 const filterRows = () => {

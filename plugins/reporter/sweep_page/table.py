@@ -31,10 +31,7 @@ def table(record: SweepRecord) -> Html:
         _head("number", "Point"),
         *(_head(f"axis:{axis.key}", names[axis.key]) for axis in record.axes),
         _head("status", "Status"),
-        *(
-            _head(f"figure:{figure.name}", figure.title or figure.name, figure.unit)
-            for figure in record.figures
-        ),
+        *(_head(f"figure:{figure.name}", figure.title or figure.name) for figure in record.figures),
         _head("seconds", "Took"),
     ]
     return join(
@@ -56,10 +53,14 @@ def table(record: SweepRecord) -> Html:
     )
 
 
-def _head(key: str, title: str, unit: str = "") -> Html:
-    shown = el("small", unit) if unit and unit not in ("B", "bytes") else None
-    return el("th", title[:1].upper() + title[1:] if key[:4] != "axis" else title, shown,
-              scope="col", data_key=key)  # fmt: skip
+def _head(key: str, title: str) -> Html:
+    # The name of an axis is written as it stands in a recipe.
+    shown = title if key.startswith("axis:") else _capital(title)
+    return el("th", shown, scope="col", data_key=key)
+
+
+def _capital(title: str) -> str:
+    return title[:1].upper() + title[1:]
 
 
 def _row(record: SweepRecord, names: dict[str, str], point: Point) -> Html:
@@ -88,9 +89,9 @@ def _row(record: SweepRecord, names: dict[str, str], point: Point) -> Html:
                 "td",
                 "–" if number is None else figure_text(figure, number),
                 title=point.devices.get(figure.name) if number is not None else None,
-                data_label=figure.title or figure.name,
+                data_label=_capital(figure.title or figure.name),
                 data_key=f"figure:{figure.name}",
-                class_="figure",
+                class_="figure" + (" none" if number is None else ""),
             )
         )
     ran = f"{len(point.ran)} steps run, {len(point.kept)} kept" if point.ran or point.kept else ""

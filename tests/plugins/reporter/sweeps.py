@@ -146,9 +146,7 @@ def hostile() -> SweepRecord:
             {"sdr": CPU, "latency": HOSTILE},
             f"{number} <b>&",
         )
-        for number, (name, song) in enumerate(
-            itertools.product(axes[0].values, axes[1].values), 1
-        )
+        for number, (name, song) in enumerate(itertools.product(axes[0].values, axes[1].values), 1)
     )
     return SweepRecord(
         recipe=HOSTILE, title=f"A & B {HOSTILE}", command="python -m core -m 'x=1,2'",
