@@ -115,4 +115,3 @@ class RunRecord:
     contract: tuple[Judged, ...] = ()
     rungs: tuple[Rung, ...] = ()
     chosen: str = ""
-    sweep: str = ""
