@@ -115,3 +115,4 @@ class RunRecord:
     contract: tuple[Judged, ...] = ()
     rungs: tuple[Rung, ...] = ()
     chosen: str = ""
+    sweep: str = ""
