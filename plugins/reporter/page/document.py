@@ -65,7 +65,3 @@ LEADS = {
     "20 dB more mean a tenth of the error. The red part is what a stage lost.",
     "size": "What is on disk after every stage, and how long one window took where it was run.",
 }
-
-
-def _lead(name: str) -> Html | None:
-    return el("p", LEADS[name], class_="lead") if name in LEADS else None

@@ -1,6 +1,6 @@
 """How a run's record reads to a person: sentences, tables, and what stays on this machine."""
 
-from plugins.reporter.reading.discreet import discreet, discreet_sweep
+from plugins.reporter.reading.discreet import discreet, discreet_option, discreet_sweep
 from plugins.reporter.reading.precision import (
     Part,
     Tensor,
@@ -68,6 +68,7 @@ __all__ = [
     "counted",
     "decibels",
     "discreet",
+    "discreet_option",
     "discreet_sweep",
     "duration",
     "factor",

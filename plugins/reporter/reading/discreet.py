@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from core.record import RunRecord
     from core.sweep.record import SweepRecord
 
-__all__ = ["discreet", "discreet_sweep"]
+__all__ = ["discreet", "discreet_option", "discreet_sweep"]
 
 SECRET = re.compile(r"token|secret|password|passwd|api_?key|credential", re.IGNORECASE)
 HIDDEN = "(hidden)"
@@ -52,12 +52,14 @@ def discreet_sweep(record: SweepRecord) -> SweepRecord:
 
     plain = msgspec.to_builtins(record)
     for axis in plain["axes"]:
-        axis["values"] = [_given(axis["key"], value) for value in axis["values"]]
+        axis["values"] = [discreet_option(axis["key"], value) for value in axis["values"]]
     for point in plain["points"]:
-        point["values"] = {key: _given(key, value) for key, value in point["values"].items()}
+        point["values"] = {
+            key: discreet_option(key, value) for key, value in point["values"].items()
+        }
         point["command"] = _command(point["command"])
     plain["command"] = _command(plain["command"])
-    # The commands keep what `_given` left of them; `_clean` would hide a swept `max_tokens=8`.
+    # These stay as `discreet_option` left them; `_clean` would hide a swept `max_tokens=8`.
     kept = [(point.pop("values"), point.pop("command")) for point in plain["points"]]
     plain = {**_clean(plain), "axes": plain["axes"], "command": plain["command"]}
     for point, (values, command) in zip(plain["points"], kept, strict=True):
@@ -65,8 +67,8 @@ def discreet_sweep(record: SweepRecord) -> SweepRecord:
     return msgspec.convert(plain, SweepRecord)
 
 
-def _given(key: str, value: str) -> str:
-    """Return one value of an override; a secret is no number."""
+def discreet_option(key: str, value: str) -> str:
+    """Return the value of an option without secrets and paths; a secret is no number."""
     if value and SECRET.search(key) and not NUMBER.fullmatch(value):
         return HIDDEN
     return ",".join(map(_text, value.split(",")))
@@ -80,7 +82,8 @@ def _command(command: str) -> str:
         return _text(command)
     split = (word.partition("=") for word in words)
     return shlex.join(
-        f"{key}={_given(key, value)}" if equals else _text(key) for key, equals, value in split
+        f"{key}={discreet_option(key, value)}" if equals else _text(key)
+        for key, equals, value in split
     )
 
 

@@ -61,13 +61,12 @@ def spreadsheet(record: SweepRecord) -> str:
 
 
 def _head(figure: Figure) -> str:
-    title = figure.title or figure.name
-    return f"{title} ({figure.unit})" if figure.unit else title
+    return f"{figure.title} ({figure.unit})" if figure.unit else figure.title
 
 
 def _devices(record: SweepRecord, point: Point) -> str:
     named = (
-        (figure.title or figure.name, point.devices.get(figure.name))
+        (figure.title, point.devices.get(figure.name))
         for figure in record.figures
         if figure.name in point.figures
     )

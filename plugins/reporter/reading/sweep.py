@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from plugins.reporter.reading.discreet import discreet_sweep
+from plugins.reporter.reading.tables import title_of
 from plugins.reporter.reading.words import duration, listed, megabytes, value
 
 if TYPE_CHECKING:
@@ -51,9 +52,13 @@ class Origin:
 
 
 def finite(record: SweepRecord) -> SweepRecord:
-    """Return `record` without figures that are no number: nothing was measured there."""
+    """Return `record` without figures that are no number, and its figures with titles to read.
+
+    What is infinite, or no number, was not measured.
+    """
     return dataclasses.replace(
         record,
+        figures=tuple(dataclasses.replace(f, title=_title(f)) for f in record.figures),
         points=tuple(
             dataclasses.replace(
                 point, figures={k: v for k, v in point.figures.items() if math.isfinite(v)}
@@ -66,6 +71,12 @@ def finite(record: SweepRecord) -> SweepRecord:
 def presentable(record: SweepRecord) -> SweepRecord:
     """Return `record` as it may be sent on: finite figures, no path of this machine, no secret."""
     return discreet_sweep(finite(record))
+
+
+def _title(figure: Figure) -> str:
+    """Return a title; one that is only the name becomes what a person calls the measure."""
+    plain = figure.title in ("", figure.name, figure.name.replace("_", " "))
+    return title_of(figure.name) if plain else figure.title
 
 
 def winner_of(record: SweepRecord) -> Point | None:
@@ -133,7 +144,7 @@ def origins(record: SweepRecord) -> tuple[Origin, ...]:
                 having[figure.name] += 1
                 of_device = found.setdefault(point.devices.get(figure.name, ""), {})
                 of_device.setdefault(figure.name, set()).add(point.number)
-    titles = {figure.name: figure.title or figure.name for figure in record.figures}
+    titles = {figure.name: figure.title for figure in record.figures}
     grouped: dict[tuple[str, tuple[int, ...]], list[str]] = {}
     for device, names in found.items():
         for name, numbers in names.items():

@@ -91,7 +91,7 @@ def _columns(record: SweepRecord, shown: Sequence[Point]) -> list[_Column]:
             number = point.figures.get(figure.name)
             return "-" if number is None else figure_text(figure, number)
 
-        return _Column(_cut(figure.title or figure.name), cells(cell), rank, right=True)
+        return _Column(_cut(figure.title), cells(cell), rank, right=True)
 
     objectives = [figure for figure in record.figures if figure.objective]
     taken = record.winner

@@ -36,7 +36,7 @@ def embedded(record: SweepRecord) -> Html:
         "figures": [
             {
                 "name": figure.name,
-                "title": figure.title or figure.name,
+                "title": figure.title,
                 # A scale in bytes has too many digits to be read.
                 "unit": "MB" if figure.unit in BYTES else figure.unit,
                 "better": figure.better,

@@ -103,7 +103,7 @@ def _tile(figure: Figure, point: Point) -> Html | None:
         return None
     text, _, unit = figure_text(figure, number).partition(" ")
     device = point.devices.get(figure.name, "")
-    title = figure.title or figure.name
+    title = figure.title
     return el(
         "div",
         el("p", title[:1].upper() + title[1:], class_="tile-title"),

@@ -31,7 +31,7 @@ def table(record: SweepRecord) -> Html:
         _head("number", "Point"),
         *(_head(f"axis:{axis.key}", names[axis.key]) for axis in record.axes),
         _head("status", "Status"),
-        *(_head(f"figure:{figure.name}", figure.title or figure.name) for figure in record.figures),
+        *(_head(f"figure:{figure.name}", figure.title) for figure in record.figures),
         _head("seconds", "Took"),
     ]
     return join(
@@ -75,7 +75,7 @@ def _row(record: SweepRecord, names: dict[str, str], point: Point) -> Html:
     cells = [
         el(
             "td",
-            point.values.get(axis.key, "–"),
+            point.values.get(axis.key, "-"),
             data_label=names[axis.key],
             data_key=f"axis:{axis.key}",
         )
@@ -87,9 +87,9 @@ def _row(record: SweepRecord, names: dict[str, str], point: Point) -> Html:
         cells.append(
             el(
                 "td",
-                "–" if number is None else figure_text(figure, number),
+                "-" if number is None else figure_text(figure, number),
                 title=point.devices.get(figure.name) if number is not None else None,
-                data_label=_capital(figure.title or figure.name),
+                data_label=_capital(figure.title),
                 data_key=f"figure:{figure.name}",
                 class_="figure" + (" none" if number is None else ""),
             )
