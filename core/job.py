@@ -185,14 +185,14 @@ def _breach(choice: Choice, record: RunRecord, place: Path) -> ContractError:
 
 def _unreported(problem: Exception, place: Path) -> PluginError:
     """Return the error for a reporter that failed; the results are there without it."""
-    told, lines = (
-        f"{type(problem).__name__}: {problem}",
-        ("see the whole trace: hydra.verbose=true",),
-    )
-    if isinstance(problem, LuthierError):
-        told, lines = problem.what, problem.lines
     missing = f"what it did not write is missing from {place}; the rest is there"
-    return PluginError(f"a reporter failed: {told}", missing, *lines)
+    if isinstance(problem, LuthierError):
+        return PluginError(f"a reporter failed: {problem.what}", missing, *problem.lines)
+    return PluginError(
+        f"a reporter failed: {type(problem).__name__}: {problem}",
+        missing,
+        "see the whole trace: hydra.verbose=true",
+    )
 
 
 def _report(hook: pluggy.HookRelay, record: RunRecord, partial: Path) -> Exception | None:
