@@ -65,9 +65,10 @@ class ReporterSuite(PluginSuite):
                   {"snr": "CPU"}, "length-1", front=True),
             Point(2, {"length": "2"}, "refused", "python -m core length=2", "no room"),
         )  # fmt: skip
-        sweep = SweepRecord("toy", "a toy", "python -m core -m length=1,2", self.record.started, 2.0,
-                            (Axis("length", ("1", "2")),), (figure,), points, 1, "the best",
-                            "this machine", {})  # fmt: skip
+        sweep = SweepRecord(
+            "toy", "a toy", "python -m core -m length=1,2", self.record.started, 2.0,
+            (Axis("length", ("1", "2")),), (figure,), points, 1, "the best", "this machine", {},
+        )  # fmt: skip
         manager = pluggy.PluginManager(hooks.PROJECT)
         manager.add_hookspecs(hooks)
         manager.register(self.make())

@@ -71,7 +71,8 @@ def discreet_option(key: str, value: str) -> str:
     """Return the value of an option without secrets and paths; a secret is no number."""
     if value and SECRET.search(key) and not NUMBER.fullmatch(value):
         return HIDDEN
-    return ",".join(map(_text, value.split(",")))
+    # Hydra's grammar puts a path into quotes; its name alone needs none.
+    return ",".join(_text(p.strip(QUOTES) if _is_path(p) else p) for p in value.split(","))
 
 
 def _command(command: str) -> str:

@@ -65,12 +65,13 @@ def _head(figure: Figure) -> str:
 
 
 def _devices(record: SweepRecord, point: Point) -> str:
-    named = (
-        (figure.title, point.devices.get(figure.name))
-        for figure in record.figures
-        if figure.name in point.figures
-    )
-    return "; ".join(f"{title}: {device}" for title, device in named if device)
+    """Return every device with the figures that come from it."""
+    named: dict[str, list[str]] = {}
+    for figure in record.figures:
+        device = point.devices.get(figure.name)
+        if figure.name in point.figures and device:
+            named.setdefault(device, []).append(figure.title)
+    return "; ".join(f"{device}: {', '.join(titles)}" for device, titles in named.items())
 
 
 def _safe(text: str) -> str:

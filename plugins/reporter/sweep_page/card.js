@@ -3,8 +3,8 @@
 const card = document.getElementById("card");
 let carded;
 
-const showCard = (point, mark) => {
-  carded = point;
+const showCard = (point, mark, touched) => {
+  carded = mark;
   const rows = sweep.figures.flatMap((figure) => {
     const found = point.figures[figure.name];
     return found ? [make("dt", {}, figure.title), make("dd", {}, found.text)] : [];
@@ -16,12 +16,17 @@ const showCard = (point, mark) => {
     make("strong", {}, `Point ${point.number}`, point.winner ? ", taken" : point.front ? ", on the front" : ""),
     ...values,
     make("dl", {}, ...rows),
-    ...(point.why ? [make("p", {}, point.why)] : []),
+    ...(point.why ? [make("p", {}, point.why.replaceAll("`", ""))] : []),
     ...(devices.length ? [make("p", { class: "note" }, `On ${devices.join("; ")}`)] : []),
-    ...(point.report ? [make("a", { href: point.report }, "Open its report")] : []),
+    ...(point.report
+      ? [touched ? make("a", { href: point.report }, "Open its report") : make("p", { class: "note" }, "A click opens its report")]
+      : []),
   );
   card.hidden = false;
-  const [at, own] = [mark.getBoundingClientRect(), card.getBoundingClientRect()];
+  placeCard();
+};
+const placeCard = () => {
+  const [at, own] = [carded.getBoundingClientRect(), card.getBoundingClientRect()];
   const width = document.documentElement.clientWidth;
   const left = Math.min(Math.max(8, at.left + at.width / 2 - own.width / 2), width - own.width - 8);
   const above = at.top - own.height - 10;
@@ -30,7 +35,11 @@ const showCard = (point, mark) => {
 };
 const hideCard = () => { card.hidden = true; carded = undefined; };
 document.addEventListener("keydown", (event) => { if (event.key === "Escape") hideCard(); });
-document.addEventListener("scroll", hideCard, { passive: true });
+// Focus may scroll its point into view: there the card goes along.
+document.addEventListener("scroll", () => {
+  if (carded && carded === document.activeElement) placeCard();
+  else hideCard();
+}, { passive: true });
 document.addEventListener("pointerdown", (event) => {
   if (!event.target.closest("#card, .mark-of-point")) hideCard();
 });
@@ -48,7 +57,7 @@ const enliven = (order) => {
     mark.addEventListener("blur", (event) => { if (!card.contains(event.relatedTarget)) hideCard(); });
     mark.addEventListener("pointerdown", (event) => { touched = event.pointerType !== "mouse"; });
     // A finger cannot hover: its tap shows the card, whose link opens the report.
-    mark.addEventListener("click", (event) => { if (touched) { event.preventDefault(); showCard(point, mark); } });
+    mark.addEventListener("click", (event) => { if (touched) { event.preventDefault(); showCard(point, mark, true); } });
     mark.addEventListener("keydown", (event) => {
       const step = { ArrowRight: 1, ArrowUp: 1, ArrowLeft: -1, ArrowDown: -1 }[event.key];
       if (!step) return;

@@ -36,11 +36,19 @@ const drawLines = () => {
   dimLines();
 };
 
-const endsOf = (d) => (d.axis
-  ? d.axis.sorted.length > 12 ? [[0, d.axis.sorted[0]], [1, d.axis.sorted.at(-1)]]
-    : d.axis.sorted.map((value, i) => [d.axis.sorted.length > 1 ? i / (d.axis.sorted.length - 1) : 0.5, value])
-  : (d.high > d.low ? [[0, d.figure.better === "higher" ? d.low : d.high], [1, d.figure.better === "higher" ? d.high : d.low]]
-    : [[0.5, d.low]]).map(([at, value]) => [at, String(Number(value.toPrecision(3)))]));
+// The two ends of a figure, the better one on top, with as many digits as tell them apart.
+const endsOfFigure = ({ figure, low, high }) => {
+  let digits = 3;
+  while (digits < 9 && low.toPrecision(digits) === high.toPrecision(digits)) digits += 1;
+  const [least, most] = [low, high].map((value) => String(Number(value.toPrecision(digits))));
+  if (low === high) return [[0.5, least]];
+  return figure.better === "higher" ? [[0, least], [1, most]] : [[0, most], [1, least]];
+};
+const endsOfAxis = ({ sorted }) => {
+  const last = sorted.length - 1;
+  if (last > 11) return [[0, sorted[0]], [1, sorted[last]]];
+  return sorted.map((value, index) => [last ? index / last : 0.5, value]);
+};
 const shortened = (text, most) => (text.length > most ? `${text.slice(0, most - 1)}…` : text);
 
 const axisOfLines = (dimension, x, yOf, room, last) => {
@@ -104,7 +112,7 @@ const axisOfLines = (dimension, x, yOf, room, last) => {
     draw("text", { x, y: 14, "text-anchor": "middle", class: "name" },
       draw("title", {}, dimension.title), shortened(dimension.title, Math.floor(Math.min(room, 3 * LINES.side) / LETTER))),
     ...(unit ? [draw("text", { x, y: 29, "text-anchor": "middle" }, unit)] : []),
-    ...endsOf(dimension).map(([at, text]) =>
+    ...(dimension.axis ? endsOfAxis(dimension.axis) : endsOfFigure(dimension)).map(([at, text]) =>
       draw("text", { x: x + 7, y: yOf(at) + (at === 1 ? -3 : at === 0 ? 13 : 4), class: "end" }, shortened(text, Math.floor(beside / LETTER)))),
     handle);
 };

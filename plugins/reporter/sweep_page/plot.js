@@ -9,8 +9,9 @@ const ticksOf = (low, high, count) => {
   const power = 10 ** Math.floor(Math.log10(rough));
   const step = [1, 2, 5, 10].find((factor) => factor * power >= rough) * power;
   const first = Math.ceil(low / step);
+  const digits = Math.max(0, -Math.floor(Math.log10(step) + 1e-9));
   return Array.from({ length: Math.floor(high / step + 1e-9) - first + 1 }, (_, i) =>
-    Number(((first + i) * step).toPrecision(12)));
+    ((first + i) * step).toFixed(digits));
 };
 const scaleOf = (figure, from, to, count) => {
   const given = sweep.points.flatMap((p) => (p.figures[figure.name] ? [p.figures[figure.name].value] : []));
@@ -47,11 +48,11 @@ const plotOf = (cost, width) => {
   for (const tick of y.ticks)
     svg.append(
       draw("line", { x1: PLOT.left, x2: right, y1: y.at(tick), y2: y.at(tick), class: "grid" }),
-      draw("text", { x: PLOT.left - 8, y: y.at(tick) + 4, "text-anchor": "end" }, String(tick)));
+      draw("text", { x: PLOT.left - 8, y: y.at(tick) + 4, "text-anchor": "end" }, tick));
   for (const tick of x.ticks)
     svg.append(
       draw("line", { x1: x.at(tick), x2: x.at(tick), y1: PLOT.top, y2: bottom, class: "grid" }),
-      draw("text", { x: x.at(tick), y: bottom + 18, "text-anchor": "middle" }, String(tick)));
+      draw("text", { x: x.at(tick), y: bottom + 18, "text-anchor": "middle" }, tick));
   svg.append(draw("text", { x: right, y: height - 8, "text-anchor": "end", class: "name" }, worded(cost)));
   const steps = staircase(cost).map(place);
   if (steps.length) {

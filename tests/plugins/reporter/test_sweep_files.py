@@ -61,11 +61,13 @@ def test_no_path_and_no_secret_is_in_it(tmp_path: Path, name: str) -> None:
             point,
             values={**point.values, "input": songs[point.number % 2], "hub.token": "hf_AbCdEf1"},
             why=f"no such file: {home.parent}/x.flac",
-            command=f"python -m core 'input={songs[0]}' hub.token=hf_AbCdEf1",
+            command=f"python -m core 'input={songs[0]}' store=\"'{home}'\" hub.token=hf_AbCdEf1",
         )
         for point in record.points
     )
     axes = (Axis("input", songs), Axis("hub.token", ("hf_AbCdEf1",)))
+    command = presentable(dataclasses.replace(record, points=points)).points[0].command
+    assert command.startswith("python -m core 'input=my song.flac' 'store=home of ana' ")
     record = dataclasses.replace(record, axes=axes, points=points)
     text = written(record, tmp_path, name)
     assert str(tmp_path) not in text
@@ -89,7 +91,7 @@ def test_the_csv_has_a_row_per_point_and_units_in_its_head(tmp_path: Path) -> No
     first, refused = table[0], table[12]
     assert list(first)[:4] == ["number", "chunker.length", "precision", "status"]
     assert float(first["SDR (dB)"]) == pytest.approx(sweeps.sweep().points[0].figures["sdr"])
-    assert first["measured on"].startswith(f"SDR: {sweeps.CPU}")
+    assert first["measured on"].startswith(f"{sweeps.CPU}: SDR, latency per window")
     assert (refused["status"], refused["size (B)"]) == ("refused", "")
     assert refused["why"] == sweeps.REFUSED
     assert [row["number"] for row in table if row["winner"] == "yes"] == ["5"]

@@ -196,7 +196,15 @@ def test_hovering_shows_all_figures(browser: Browser, pages: dict[str, Path]) ->
     x, y = browser.middle('.plots [data-number="6"] path')
     browser.mouse("mouseMoved", x, y)
     said = browser.evaluate("document.querySelector('#card').innerText")
-    for text in ("Point 6", "6.98 dB", "32 ms", "572 MB", "1.1 MB", sweeps.CPU, "Open its report"):
+    for text in (
+        "Point 6",
+        "6.98 dB",
+        "32 ms",
+        "572 MB",
+        "1.1 MB",
+        sweeps.CPU,
+        "A click opens its report",
+    ):
         assert text in said
     browser.mouse("mouseMoved", 5, 5)
     assert browser.evaluate("document.querySelector('#card').hidden") is True
@@ -228,6 +236,22 @@ def test_a_click_opens_the_report_of_the_point(browser: Browser, pages: dict[str
         browser.mouse("mouseReleased", x, y)
         browser.wait("Page.loadEventFired")
         assert browser.evaluate("document.title") == "a point"
+
+
+def test_a_finger_sees_the_card_first(browser: Browser, pages: dict[str, Path]) -> None:
+    """A tap cannot hover: it shows the card, whose link leads to the report."""
+    browser.open(pages["grid"], PHONE)
+    browser("Emulation.setTouchEmulationEnabled", enabled=True)
+    try:
+        x, y = browser.middle('.plots [data-number="1"] path')
+        browser("Input.dispatchTouchEvent", type="touchStart", touchPoints=[{"x": x, "y": y}])
+        browser("Input.dispatchTouchEvent", type="touchEnd", touchPoints=[])
+        browser.evaluate("new Promise(r => setTimeout(r, 100))")
+        assert browser.evaluate("document.title").endswith("Luthier sweep")
+        link = browser.evaluate("document.querySelector('#card:not([hidden]) a').href")
+        assert link.endswith("001-22050-fp16/report.html")
+    finally:
+        browser("Emulation.setTouchEmulationEnabled", enabled=False)
 
 
 def test_colour_and_shape_can_be_chosen(browser: Browser, pages: dict[str, Path]) -> None:
