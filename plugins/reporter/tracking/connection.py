@@ -41,11 +41,23 @@ def connected(uri: str, folder: str, experiment: str) -> Iterator[Tracker]:
         raise
     except Exception as error:
         raise StageError(
-            f"MLflow did not take the results: {without_secrets(str(error))}",
+            f"MLflow did not take the results: {_reason(error)}",
             f"at: {without_secrets(address)}, experiment `{experiment}`",
             "the results themselves are whole; only what MLflow would show is missing",
             "start the server, or log to a file: reporter.mlflow.uri=sqlite:///runs.db",
         ) from error
+
+
+def _reason(error: Exception) -> str:
+    """Return why in a few words; where nobody answers, MLflow's own words are about sockets."""
+    import requests
+
+    reason: BaseException | None = error
+    while reason is not None:
+        if isinstance(reason, requests.ConnectionError | requests.Timeout):
+            return "the server does not answer"
+        reason = reason.__cause__ or reason.__context__
+    return without_secrets(str(error))
 
 
 def _client(address: str) -> MlflowClient:
