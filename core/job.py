@@ -21,7 +21,7 @@ from core.bundle import write_bundle
 from core.choice import Choice, Trial, Tried, best_of, first_that_holds
 from core.config import Mode
 from core.doctor import machine, versions
-from core.errors import ContractError, DoesNotFitError, PluginError
+from core.errors import ContractError, DoesNotFitError, LuthierError, PluginError
 from core.exchange import Saved
 from core.folder import RunFolder
 from core.hooks import reporting
@@ -107,11 +107,7 @@ class _Job:
             record, problem = self._left(place.partial, choice, tried)
         self.hook.luthier_run_placed(folder=str(place.final))
         if problem is not None:
-            raise PluginError(
-                f"a reporter failed: {type(problem).__name__}: {problem}",
-                f"what it did not write is missing from {place.final}; the rest is there",
-                "see the whole trace: hydra.verbose=true",
-            ) from problem
+            raise _unreported(problem, place.final) from problem
         breach = _breach(choice, record, place.final) if contract.missed(record.contract) else None
         return Ended(record, tried.outcome.shipped, breach)
 
@@ -184,6 +180,18 @@ def _breach(choice: Choice, record: RunRecord, place: Path) -> ContractError:
         *lines,
         f"nothing was shipped: {place} has the report and no bundle",
         "ask for less (contract.<limit>=...), or try other precisions: ladder=[mixed,w8a16,fp16]",
+    )
+
+
+def _unreported(problem: Exception, place: Path) -> PluginError:
+    """Return the error for a reporter that failed; the results are there without it."""
+    missing = f"what it did not write is missing from {place}; the rest is there"
+    if isinstance(problem, LuthierError):
+        return PluginError(f"a reporter failed: {problem.what}", missing, *problem.lines)
+    return PluginError(
+        f"a reporter failed: {type(problem).__name__}: {problem}",
+        missing,
+        "see the whole trace: hydra.verbose=true",
     )
 
 

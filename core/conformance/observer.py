@@ -12,6 +12,7 @@ from core import hooks
 from core.conformance.base import PluginSuite
 from core.exchange import Played
 from core.record import RunRecord
+from core.sweep.record import Axis, Figure, Point, SweepRecord
 from core.values import Signature
 
 __all__ = ["EvaluatorSuite", "ReporterSuite"]
@@ -53,3 +54,24 @@ class ReporterSuite(PluginSuite):
         manager.hook.luthier_run_finished(record=self.record, folder=str(folder))
         manager.hook.luthier_run_placed(folder=str(folder))
         assert [p.name for p in tmp_path.iterdir()] == ["run"]
+
+    def test_it_reports_a_sweep_into_its_folder(self, tmp_path: Path) -> None:
+        """A point that was refused has no figures, and no folder."""
+        folder = tmp_path / "runs" / "sweep-0"
+        folder.mkdir(parents=True)
+        figure = Figure("snr", "SNR to FP32", "dB", "higher", objective=True)
+        points = (
+            Point(1, {"length": "1"}, "done", "python -m core length=1", "", {"snr": 30.0},
+                  {"snr": "CPU"}, "length-1", front=True),
+            Point(2, {"length": "2"}, "refused", "python -m core length=2", "no room"),
+        )  # fmt: skip
+        sweep = SweepRecord(
+            "toy", "a toy", "python -m core -m length=1,2", self.record.started, 2.0,
+            (Axis("length", ("1", "2")),), (figure,), points, 1, "the best", "this machine", {},
+        )  # fmt: skip
+        manager = pluggy.PluginManager(hooks.PROJECT)
+        manager.add_hookspecs(hooks)
+        manager.register(self.make())
+        manager.hook.luthier_sweep_finished(record=sweep, folder=str(folder))
+        assert [p.name for p in tmp_path.iterdir()] == ["runs"]
+        assert [p.name for p in folder.parent.iterdir()] == ["sweep-0"]

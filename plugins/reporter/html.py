@@ -1,4 +1,4 @@
-"""Writes `report.html`: the run for a person, in one file that opens offline."""
+"""Writes `report.html` and `sweep.html`: a run or a sweep, each in one file that opens offline."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from core import Library, Reporter, hookimpl
 
 if TYPE_CHECKING:
     from core.record import RunRecord
+    from core.sweep.record import SweepRecord
 
-__all__ = ["FILE", "Codec", "HtmlReport"]
+__all__ = ["FILE", "SWEEP_FILE", "Codec", "HtmlReport"]
 
-FILE = "report.html"
+FILE, SWEEP_FILE = "report.html", "sweep.html"
 
 
 class Codec(Enum):
@@ -47,7 +48,7 @@ class HtmlReportOptions:
 
 
 class HtmlReport(Reporter[HtmlReportOptions]):
-    """Writes a page with players, spectrograms, the error budget, and what ran where."""
+    """Writes a page with players, spectrograms and the error budget, and one for a sweep."""
 
     name = "html"
     Options = HtmlReportOptions
@@ -72,6 +73,14 @@ class HtmlReport(Reporter[HtmlReportOptions]):
             stereo=options.stereo,
         )
         Path(folder, FILE).write_text(document(record, shown), encoding="utf-8")
+
+    @hookimpl
+    def luthier_sweep_finished(self, record: SweepRecord, folder: str) -> None:
+        """Write `sweep.html` beside the run folders of the points, to whose reports it links."""
+        from plugins.reporter.reading import presentable
+        from plugins.reporter.sweep_page import document
+
+        Path(folder, SWEEP_FILE).write_text(document(presentable(record)), encoding="utf-8")
 
 
 @hookimpl

@@ -1,41 +1,57 @@
-"""Writes `report.json`: the whole record of a run, for programs.
+"""Writes `report.json` for a run, and `sweep.json` and `sweep.csv` for a sweep, for programs.
 
-It is what `core.record.RunRecord` holds, field by field, after a first key `schema`, so
-`msgspec.json.decode(text, type=RunRecord)` reads it back.
+The JSON files are what `core.record.RunRecord` and `core.sweep.record.SweepRecord` hold, field by
+field, after a first key `schema`, so `msgspec.json.decode(text, type=RunRecord)` reads one back.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from core import NoOptions, Reporter, hookimpl
 
 if TYPE_CHECKING:
     from core.record import RunRecord
+    from core.sweep.record import SweepRecord
 
-__all__ = ["FILE", "SCHEMA", "JsonReport"]
+__all__ = ["FILE", "SCHEMA", "SWEEP_SCHEMA", "JsonReport"]
 
 #: Raised when a reader of older reports would misread this one.
-SCHEMA = "luthier.report/1"
+SCHEMA, SWEEP_SCHEMA = "luthier.report/1", "luthier.sweep/1"
 FILE = "report.json"
 
 
 class JsonReport(Reporter[NoOptions]):
-    """Writes the record of the run as JSON, without absolute paths."""
+    """Writes the record of a run or a sweep as JSON and CSV, without absolute paths."""
 
     name = "json"
 
     @hookimpl
     def luthier_run_finished(self, record: RunRecord, folder: str) -> None:
         """Write `report.json` into the run folder."""
-        import msgspec
-
         from plugins.reporter.reading import discreet
 
-        content = {"schema": SCHEMA, **msgspec.to_builtins(discreet(record))}
-        text = msgspec.json.format(msgspec.json.encode(content), indent=1)
-        Path(folder, FILE).write_bytes(text + b"\n")
+        _write(Path(folder, FILE), SCHEMA, discreet(record))
+
+    @hookimpl
+    def luthier_sweep_finished(self, record: SweepRecord, folder: str) -> None:
+        """Write `sweep.json` and `sweep.csv` beside the run folders of the points."""
+        from plugins.reporter.reading import presentable
+        from plugins.reporter.reading.spreadsheet import spreadsheet
+
+        record = presentable(record)
+        _write(Path(folder, "sweep.json"), SWEEP_SCHEMA, record)
+        Path(folder, "sweep.csv").write_text(spreadsheet(record), encoding="utf-8", newline="")
+
+
+def _write(file: Path, schema: str, record: Any) -> None:
+    """Write a record, which may be any dataclass, after the name of its schema."""
+    import msgspec
+
+    content = {"schema": schema, **msgspec.to_builtins(record)}
+    text = msgspec.json.format(msgspec.json.encode(content), indent=1)
+    file.write_bytes(text + b"\n")
 
 
 @hookimpl

@@ -1,4 +1,4 @@
-"""Shows a run in the terminal: what it is doing now, and at the end what came out."""
+"""Shows a run or a sweep in the terminal: what happens now, and at the end what came out."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from core.plan import Plan
     from core.record import RunRecord, StageRecord
+    from core.sweep.record import SweepRecord
 
 __all__ = ["Terminal"]
 
@@ -89,7 +90,9 @@ class Terminal(Reporter[TerminalOptions]):
         if self.options.quiet:
             return
         if self.console.is_terminal and not self.console.is_dumb_terminal:
-            self._progress = _progress(self.console)
+            from plugins.reporter.outlet.moving import moving
+
+            self._progress = moving(self.console)
             self._task = self._progress.add_task(title, total=None, stage=stage, message="")
             self._progress.start()
         else:
@@ -152,6 +155,15 @@ class Terminal(Reporter[TerminalOptions]):
             # A path is never wrapped or styled, so that it can be copied.
             self.console.print(f"{title:<8}{path}", markup=False, soft_wrap=True)
 
+    # After the reporters that write the page, so that its place can be said.
+    @hookimpl(trylast=True)
+    def luthier_sweep_finished(self, record: SweepRecord, folder: str) -> None:
+        """Show the table of points, which one is taken, and where the page lies."""
+        from plugins.reporter.sweep_closing import show
+
+        self._stop()
+        show(record, folder, self.console)
+
     def _say_waiting(self, stage: str, title: str) -> None:
         line = f"  ...   {stage}  {title}: running"
         self.console.print(line, markup=False, soft_wrap=True)
@@ -164,24 +176,6 @@ class Terminal(Reporter[TerminalOptions]):
         if self._progress is not None:
             self._progress.stop()
             self._progress = None
-
-
-def _progress(console: Console) -> Progress:
-    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-    from rich.table import Column
-
-    return Progress(
-        SpinnerColumn("line" if console.options.ascii_only else "dots"),
-        TextColumn("{task.fields[stage]}  [dim]{task.description}[/dim]",
-                   table_column=Column(no_wrap=True, overflow="ellipsis", ratio=2)),
-        BarColumn(bar_width=18),
-        TimeElapsedColumn(),
-        TextColumn("[dim]{task.fields[message]}[/dim]",
-                   table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1)),
-        console=console,
-        transient=True,
-        expand=True,
-    )  # fmt: skip
 
 
 def _one_line(message: str) -> str:

@@ -1,6 +1,6 @@
 """How a run's record reads to a person: sentences, tables, and what stays on this machine."""
 
-from plugins.reporter.reading.discreet import discreet
+from plugins.reporter.reading.discreet import discreet, discreet_option, discreet_sweep
 from plugins.reporter.reading.precision import (
     Part,
     Tensor,
@@ -13,6 +13,19 @@ from plugins.reporter.reading.precision import (
 )
 from plugins.reporter.reading.profile import Layer, Profile, Unit, profile_of, unit_shares
 from plugins.reporter.reading.stages import costliest, stage_in_words
+from plugins.reporter.reading.sweep import (
+    FATES,
+    Origin,
+    figure_text,
+    finite,
+    numeric,
+    origins,
+    outcome,
+    presentable,
+    short_names,
+    varied,
+    winner_of,
+)
 from plugins.reporter.reading.tables import (
     OVERALL,
     Column,
@@ -38,10 +51,12 @@ from plugins.reporter.reading.words import (
 )
 
 __all__ = [
+    "FATES",
     "OVERALL",
     "SOUNDS",
     "Column",
     "Layer",
+    "Origin",
     "Part",
     "Profile",
     "Table",
@@ -53,18 +68,27 @@ __all__ = [
     "counted",
     "decibels",
     "discreet",
+    "discreet_option",
+    "discreet_sweep",
     "duration",
     "factor",
+    "figure_text",
+    "finite",
     "found",
     "heard",
     "listed",
     "measured",
     "megabytes",
+    "numeric",
+    "origins",
     "others",
+    "outcome",
     "part_of",
     "parts_of",
     "places",
+    "presentable",
     "profile_of",
+    "short_names",
     "signed",
     "stage_in_words",
     "tables",
@@ -73,4 +97,6 @@ __all__ = [
     "took_part",
     "unit_shares",
     "value",
+    "varied",
+    "winner_of",
 ]

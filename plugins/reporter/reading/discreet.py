@@ -7,14 +7,16 @@ like secrets are hidden.
 from __future__ import annotations
 
 import re
+import shlex
 from functools import lru_cache
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from core.record import RunRecord
+    from core.sweep.record import SweepRecord
 
-__all__ = ["discreet"]
+__all__ = ["discreet", "discreet_option", "discreet_sweep"]
 
 SECRET = re.compile(r"token|secret|password|passwd|api_?key|credential", re.IGNORECASE)
 HIDDEN = "(hidden)"
@@ -23,6 +25,7 @@ QUOTES = "'\""
 # its first folder exists.
 POSIX = re.compile(r"(?<![\w./:~])/(?:[^\s/'\"]+/)+[^\s/'\",;:)\]]*")
 WINDOWS = re.compile(r"(?<!\w)(?:[A-Za-z]:\\|\\\\)[^\s'\"]+")
+NUMBER = re.compile(r"[-+]?[\d.]+(?:e[-+]?\d+)?", re.IGNORECASE)
 SETTING = re.compile(r"^(?P<key>\s*(?:- )?[\w.@-]+): *(?P<value>\S.*)$")
 
 
@@ -39,6 +42,50 @@ def discreet(record: RunRecord) -> RunRecord:
         artifact["folder"] = ""
     plain["config"] = "\n".join(_line(line) for line in plain["config"].split("\n"))
     return msgspec.convert(_clean(plain), RunRecord)
+
+
+def discreet_sweep(record: SweepRecord) -> SweepRecord:
+    """Return `record` with no absolute path and no secret in it, in its commands either."""
+    import msgspec
+
+    from core.sweep.record import SweepRecord
+
+    plain = msgspec.to_builtins(record)
+    for axis in plain["axes"]:
+        axis["values"] = [discreet_option(axis["key"], value) for value in axis["values"]]
+    for point in plain["points"]:
+        point["values"] = {
+            key: discreet_option(key, value) for key, value in point["values"].items()
+        }
+        point["command"] = _command(point["command"])
+    plain["command"] = _command(plain["command"])
+    # These stay as `discreet_option` left them; `_clean` would hide a swept `max_tokens=8`.
+    kept = [(point.pop("values"), point.pop("command")) for point in plain["points"]]
+    plain = {**_clean(plain), "axes": plain["axes"], "command": plain["command"]}
+    for point, (values, command) in zip(plain["points"], kept, strict=True):
+        point.update(values=values, command=command)
+    return msgspec.convert(plain, SweepRecord)
+
+
+def discreet_option(key: str, value: str) -> str:
+    """Return the value of an option without secrets and paths; a secret is no number."""
+    if value and SECRET.search(key) and not NUMBER.fullmatch(value):
+        return HIDDEN
+    # Hydra's grammar puts a path into quotes; its name alone needs none.
+    return ",".join(_text(p.strip(QUOTES) if _is_path(p) else p) for p in value.split(","))
+
+
+def _command(command: str) -> str:
+    """Return a command line whose overrides hold no path of this machine and no secret."""
+    try:
+        words = shlex.split(command)
+    except ValueError:  # an open quote: it is read as a sentence
+        return _text(command)
+    split = (word.partition("=") for word in words)
+    return shlex.join(
+        f"{key}={discreet_option(key, value)}" if equals else _text(key)
+        for key, equals, value in split
+    )
 
 
 def _clean(node: Any) -> Any:

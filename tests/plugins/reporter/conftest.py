@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,8 @@ from core.values import (
     Target,
     TensorSpec,
 )
+from tests.plugins.reporter import chromium
+from tests.plugins.reporter.chromium import Browser
 
 STEMS = ("drums", "bass", "other", "vocals")
 CPU = "CPU (ONNX Runtime 1.31.1)"
@@ -271,3 +274,13 @@ def on_target(record: RunRecord) -> RunRecord:
     """Return a run that its target played itself."""
     target = Target("cpu", "this machine's CPU")
     return dataclasses.replace(record, target=target, target_took_part=True, probed_on="")
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """Give one browser to all tests of a file."""
+    if not chromium.PATH:
+        pytest.skip(f"needs a browser, one of: {', '.join(chromium.NAMES)}")
+    opened = Browser(tmp_path_factory.mktemp("profile"))
+    yield opened
+    opened.close()

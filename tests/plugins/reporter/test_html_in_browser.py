@@ -2,131 +2,13 @@
 
 from __future__ import annotations
 
-import base64
-import json
-import os
-import shutil
-import subprocess
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from core.record import RunRecord
 from plugins.reporter.html import HtmlReport, HtmlReportOptions
-
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-PATH = next(filter(None, map(shutil.which, NAMES)), "")
-FLAGS = (
-    "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
-    "--disable-dev-shm-usage", "--mute-audio", "--autoplay-policy=no-user-gesture-required",
-    "--remote-debugging-pipe",
-)  # fmt: skip
-PHONE, DESKTOP = 390, 1280
-
-
-class Browser:
-    """One page of a headless Chromium, driven by the DevTools protocol over a pipe."""
-
-    def __init__(self, profile: Path) -> None:
-        ours_in, theirs_out = os.pipe()
-        theirs_in, ours_out = os.pipe()
-        # Chromium reads commands from descriptor 3 and answers on 4; sh puts the pipes there.
-        words = " ".join((PATH, *FLAGS, f"--user-data-dir={profile}", "about:blank"))
-        script = f"exec {words} 3<&{theirs_in} 4>&{theirs_out}"
-        self.process = subprocess.Popen(
-            ["/bin/bash", "-c", script], pass_fds=(theirs_in, theirs_out), stderr=subprocess.DEVNULL
-        )
-        os.close(theirs_in)
-        os.close(theirs_out)
-        self.reads, self.writes = os.fdopen(ours_in, "rb"), os.fdopen(ours_out, "wb")
-        self.events: list[dict[str, Any]] = []
-        self.number, self.rest, self.session = 0, b"", ""
-        targets = self("Target.getTargets")["targetInfos"]
-        page = next(target for target in targets if target["type"] == "page")
-        attached = self("Target.attachToTarget", targetId=page["targetId"], flatten=True)
-        self.session = attached["sessionId"]
-        for domain in ("Page", "Runtime", "Log", "Network"):
-            self(f"{domain}.enable")
-
-    def __call__(self, method: str, **parameters: object) -> dict[str, Any]:
-        """Send one command and return its answer; events on the way are kept."""
-        self.number += 1
-        message = {"id": self.number, "method": method, "params": parameters}
-        if self.session:
-            message["sessionId"] = self.session
-        self.writes.write(json.dumps(message).encode() + b"\0")
-        self.writes.flush()
-        while True:
-            answer = self._next()
-            if answer.get("id") == self.number:
-                assert "error" not in answer, answer
-                return dict(answer["result"])
-            self.events.append(answer)
-
-    def _next(self) -> dict[str, Any]:
-        while b"\0" not in self.rest:
-            piece = os.read(self.reads.fileno(), 1 << 16)
-            assert piece, "Chromium ended"
-            self.rest += piece
-        message, _, self.rest = self.rest.partition(b"\0")
-        return dict(json.loads(message))
-
-    def wait(self, event: str) -> None:
-        """Read on until `event` came."""
-        while not any(seen.get("method") == event for seen in self.events):
-            self.events.append(self._next())
-
-    def open(self, page: Path, width: int, height: int = 900) -> None:
-        """Load a page in a window of `width` CSS pixels."""
-        self.events.clear()
-        self("Emulation.setDeviceMetricsOverride", width=width, height=height,
-             deviceScaleFactor=1, mobile=width < 600)  # fmt: skip
-        self("Page.navigate", url=page.as_uri())
-        self.wait("Page.loadEventFired")
-
-    def evaluate(self, expression: str) -> Any:
-        """Return the value of JavaScript in the page, promises awaited."""
-        answer = self("Runtime.evaluate", expression=expression, awaitPromise=True,
-                      returnByValue=True, userGesture=True)  # fmt: skip
-        assert "exceptionDetails" not in answer, answer
-        return answer["result"].get("value")
-
-    def shot(self, file: Path) -> None:
-        """Write a PNG of the whole page."""
-        answer = self("Page.captureScreenshot", captureBeyondViewport=True)
-        file.write_bytes(base64.b64decode(answer["data"]))
-
-    def complaints(self) -> list[str]:
-        """Return errors and exceptions that the page caused."""
-        found = []
-        for event in self.events:
-            if event.get("method") == "Runtime.exceptionThrown":
-                found.append(str(event["params"]["exceptionDetails"]))
-            if event.get("method") == "Log.entryAdded":
-                found.append(str(event["params"]["entry"]["text"]))
-            if event.get("method") == "Runtime.consoleAPICalled":
-                found.append(str(event["params"]["args"]))
-        return found
-
-    def close(self) -> None:
-        """End Chromium."""
-        self("Browser.close")
-        self.process.wait(20)
-        self.reads.close()
-        self.writes.close()
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    """Give one browser to all tests of the file."""
-    if not PATH:
-        pytest.skip(f"needs a browser, one of: {', '.join(NAMES)}")
-    opened = Browser(tmp_path_factory.mktemp("profile"))
-    yield opened
-    opened.close()
+from tests.plugins.reporter.chromium import DESKTOP, PHONE, Browser
 
 
 @pytest.fixture(scope="module")
@@ -140,12 +22,7 @@ def test_the_page_loads_without_a_complaint(browser: Browser, page: Path) -> Non
     """No script error, no refused resource, and nothing but the file itself is requested."""
     browser.open(page, DESKTOP)
     assert browser.complaints() == []
-    asked = {
-        event["params"]["request"]["url"].partition(":")[0]
-        for event in browser.events
-        if event.get("method") == "Network.requestWillBeSent"
-    }
-    assert asked <= {"file", "data"}
+    assert browser.asked() <= {"file", "data"}
 
 
 @pytest.mark.parametrize("width", [320, PHONE, DESKTOP])

@@ -1,0 +1,1 @@
+"""What the reporter `mlflow` sends, and how it reaches the place that takes it."""

@@ -1,0 +1,76 @@
+"""The way to a tracking store: MLflow's client with its telemetry off, and errors that help."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from core import LuthierError, StageError
+from plugins.reporter.tracking.address import artifacts_beside, resolved, without_secrets
+from plugins.reporter.tracking.tracker import Tracker
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+__all__ = ["connected"]
+
+#: Luthier sends nothing that a recipe does not name. Read when MLflow is imported.
+SILENT = {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}
+#: MLflow asks a dead server seven times, for minutes; a person who set these knows better.
+PATIENCE = {
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
+    "MLFLOW_LOGGING_LEVEL": "WARNING",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+}
+
+
+@contextmanager
+def connected(uri: str, folder: str, experiment: str) -> Iterator[Tracker]:
+    """Give a tracker for the experiment, which is made where there is none.
+
+    Whatever MLflow raises becomes a StageError: what was computed is not lost by it.
+    """
+    address = resolved(uri, folder)
+    try:
+        client = _client(address)
+        yield Tracker(client, _experiment(client, experiment, address))
+    except LuthierError:
+        raise
+    except Exception as error:
+        raise StageError(
+            f"MLflow did not take the results: {_reason(error)}",
+            f"at: {without_secrets(address)}, experiment `{experiment}`",
+            "the results themselves are whole; only what MLflow would show is missing",
+            "start the server, or log to a file: reporter.mlflow.uri=sqlite:///runs.db",
+        ) from error
+
+
+def _reason(error: Exception) -> str:
+    """Return why in a few words; where nobody answers, MLflow's own words are about sockets."""
+    import requests
+
+    reason: BaseException | None = error
+    while reason is not None:
+        if isinstance(reason, requests.ConnectionError | requests.Timeout):
+            return "the server does not answer"
+        reason = reason.__cause__ or reason.__context__
+    return without_secrets(str(error))
+
+
+def _client(address: str) -> MlflowClient:
+    os.environ.update(SILENT)
+    for name, value in PATIENCE.items():
+        os.environ.setdefault(name, value)
+    from mlflow import MlflowClient
+
+    return MlflowClient(tracking_uri=address)
+
+
+def _experiment(client: MlflowClient, name: str, address: str) -> str:
+    found = client.get_experiment_by_name(name)
+    if found is not None:
+        return str(found.experiment_id)
+    return str(client.create_experiment(name, artifact_location=artifacts_beside(address)))

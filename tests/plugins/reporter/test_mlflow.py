@@ -1,0 +1,259 @@
+"""The reporter `mlflow` against a real SQLite store, read back with MLflow's own client."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("mlflow", reason="needs mlflow-skinny: pip install 'luthier[mlflow]'")
+
+from core import StageError
+from core.conformance import ReporterSuite
+from core.record import RunRecord
+from core.sweep.record import SweepRecord
+from plugins.reporter.mlflow import Mlflow, MlflowOptions
+from plugins.reporter.tracking.address import holds_secret, without_secrets
+from plugins.reporter.tracking.tracker import plain
+from tests.plugins.reporter import sweeps
+
+
+@pytest.fixture(scope="module")
+def uri(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Return the address of one store for the file: making its tables takes seconds."""
+    return f"sqlite:///{tmp_path_factory.mktemp('mlflow') / 'runs.db'}"
+
+
+@pytest.fixture
+def reporter(uri: str, request: pytest.FixtureRequest) -> Mlflow:
+    """Return a reporter with an experiment of the test's own."""
+    return Mlflow(MlflowOptions(uri=uri, experiment=request.node.name))
+
+
+def runs(reporter: Mlflow, condition: str = "") -> list[Any]:
+    """Return what MLflow's client finds in the reporter's experiment, the oldest first."""
+    from mlflow import MlflowClient
+
+    client = MlflowClient(tracking_uri=reporter.options.uri)
+    experiment = client.get_experiment_by_name(reporter.options.experiment)
+    if experiment is None:
+        return []
+    return list(client.search_runs([experiment.experiment_id], condition, max_results=1000))
+
+
+def files(reporter: Mlflow, run: Any) -> list[str]:
+    """Return the names of a run's artifacts."""
+    from mlflow import MlflowClient
+
+    client = MlflowClient(tracking_uri=reporter.options.uri)
+    return sorted(found.path for found in client.list_artifacts(run.info.run_id))
+
+
+def leave(folder: Path, record: SweepRecord) -> Path:
+    """Write what the other reporters would leave of a sweep, and return its folder."""
+    place = folder / "s24_int8" / "sweep-1f2e3d4c"
+    place.mkdir(parents=True)
+    for point in record.points:
+        if point.folder:
+            (place / point.folder / "bundle").mkdir(parents=True)
+            (place / point.folder / "report.json").write_text("{}")
+            (place / point.folder / "bundle" / "model.onnx").write_text("x")
+    (place / "sweep.html").write_text("<!doctype html>")
+    return place
+
+
+class TestMlflow(ReporterSuite):
+    """It keeps what every reporter must keep; its store lies elsewhere."""
+
+    plugin = Mlflow
+
+    @pytest.fixture(autouse=True)
+    def _give(self, record: RunRecord, uri: str) -> None:
+        type(self).record = record
+        type(self).options = MlflowOptions(uri=uri, experiment="conformance")
+
+
+def test_a_run_is_read_back(reporter: Mlflow, record: RunRecord, tmp_path: Path) -> None:
+    """Options flat, measures by item and label, tags, times, and the reports."""
+    (tmp_path / "report.html").write_text("<!doctype html>")
+    (tmp_path / "recipe.lock.yaml").write_text(record.config)
+    reporter.luthier_run_finished(record=record, folder=str(tmp_path))
+    (run,) = runs(reporter)
+    assert run.data.params["chunker.length"] == "44100"
+    assert run.data.params["model.plugin"] == "htdemucs"
+    assert run.data.metrics["sdr/Evening Song: vocals"] == 7.88
+    assert run.data.metrics["budget_snr_db/quantizer"] == 35.9
+    assert run.data.tags["luthier.target_took_part"] == "no"
+    assert run.data.tags["luthier.contract"] == "missed"
+    assert (run.info.status, run.info.end_time - run.info.start_time) == ("FINISHED", 104_600)
+    assert files(reporter, run) == ["recipe.lock.yaml", "report.html"]
+
+
+def test_the_description_says_where_numbers_come_from(
+    reporter: Mlflow, record: RunRecord, tmp_path: Path
+) -> None:
+    """MLflow's metrics have no device, so the note has a table of them."""
+    reporter.luthier_run_finished(record=record, folder=str(tmp_path))
+    note = runs(reporter)[0].data.tags["mlflow.note.content"]
+    assert "took no part in this run" in note
+    assert "| latency | median | 121 ms | CPU (ONNX Runtime 1.31.1) |" in note
+
+
+def test_no_path_and_no_secret_is_logged(
+    reporter: Mlflow, record: RunRecord, tmp_path: Path
+) -> None:
+    """A server is a place that others look at."""
+    reporter.luthier_run_finished(record=record, folder=str(tmp_path))
+    logged = str(runs(reporter)[0].data.to_dictionary())
+    assert "hf_AbCdEf123456" not in logged
+    assert runs(reporter)[0].data.params["dataset.path"] == "evening song.flac"
+    assert str(tmp_path.parent) not in logged
+
+
+def test_a_point_of_a_sweep_is_left_to_the_sweep(
+    reporter: Mlflow, record: RunRecord, tmp_path: Path
+) -> None:
+    """Its child process logs nothing."""
+    child = dataclasses.replace(record, sweep="1f2e3d4c")
+    reporter.luthier_run_finished(record=child, folder=str(tmp_path))
+    assert runs(reporter) == []
+
+
+def test_a_sweep_is_a_run_with_a_child_a_point(reporter: Mlflow, tmp_path: Path) -> None:
+    """Values are parameters, figures are metrics, and how it ended is the status."""
+    record = sweeps.sweep()
+    reporter.luthier_sweep_finished(record=record, folder=str(leave(tmp_path, record)))
+    (parent,) = runs(reporter, "tags.`luthier.role` = 'sweep'")
+    children = runs(reporter, f"tags.`mlflow.parentRunId` = '{parent.info.run_id}'")
+    assert len(children) == 16
+    assert parent.data.metrics["points/refused"] == 2
+    assert parent.data.tags["luthier.winner"] == "length=44100 precision=fp16"
+    assert files(reporter, parent) == ["sweep.html"]
+    by_name = {run.info.run_name: run for run in children}
+    taken = by_name["length=44100 precision=fp16"]
+    assert taken.data.params == {"chunker.length": "44100", "precision": "fp16"}
+    assert taken.data.metrics["sdr"] == record.points[4].figures["sdr"]
+    assert taken.data.tags["luthier.winner"] == "yes"
+    assert f"- SDR: 7.37 dB, on {sweeps.CPU}" in taken.data.tags["mlflow.note.content"]
+    assert files(reporter, taken) == ["report.json"]
+    assert by_name["length=88200 precision=w8a16"].info.status == "FAILED"
+    refused = by_name["length=176400 precision=fp16"]
+    assert (refused.info.status, refused.data.tags["luthier.why"]) == ("KILLED", sweeps.REFUSED)
+
+
+def test_a_sweep_that_goes_on_is_not_logged_twice(reporter: Mlflow, tmp_path: Path) -> None:
+    """The points of before are brought up to date, those that are new get a run."""
+    whole = sweeps.sweep((sweeps.LENGTH,), winner=2)
+    failed = dataclasses.replace(whole.points[0], status="failed", why="killed", figures={})
+    begun = dataclasses.replace(whole, points=(failed, *whole.points[1:3]))
+    place = leave(tmp_path, whole)
+    reporter.luthier_sweep_finished(record=begun, folder=str(place))
+    for _ in range(2):
+        reporter.luthier_sweep_finished(record=whole, folder=str(place))
+    found = runs(reporter)
+    assert len(found) == 5
+    first = next(run for run in found if run.info.run_name == "length=22050")
+    assert (first.info.status, first.data.tags["luthier.status"]) == ("FINISHED", "done")
+    assert first.data.metrics["sdr"] == whole.points[0].figures["sdr"]
+
+
+def test_points_whose_paths_share_a_name_stay_apart(reporter: Mlflow, tmp_path: Path) -> None:
+    """Paths are logged as names, and two folders may hold a `song.flac` each."""
+    point = sweeps.grid(sweeps.SEED)[0]
+    songs = (f"{tmp_path}/a/song.flac", f"{tmp_path}/b/song.flac")
+    points = tuple(
+        dataclasses.replace(point, number=number, values={"input": song}, folder="")
+        for number, song in enumerate(songs, 1)
+    )
+    record = sweeps.sweep((), points, winner=1)
+    reporter.luthier_sweep_finished(record=record, folder=str(leave(tmp_path / "out", record)))
+    children = runs(reporter, "tags.`luthier.role` = 'point'")
+    assert [run.data.params["input"] for run in children] == ["song.flac", "song.flac"]
+
+
+def test_the_bundle_goes_along_where_it_is_asked_for(uri: str, tmp_path: Path) -> None:
+    """By default only reports are logged."""
+    record = sweeps.sweep((sweeps.SEED,), winner=1)
+    reporter = Mlflow(MlflowOptions(uri=uri, experiment="bundled", bundle=True))
+    reporter.luthier_sweep_finished(record=record, folder=str(leave(tmp_path, record)))
+    children = runs(reporter, "tags.`luthier.role` = 'point'")
+    assert [files(reporter, run) for run in children] == [["bundle", "report.json"]] * 2
+
+
+def test_the_default_is_a_file_in_the_output_folder(record: RunRecord, tmp_path: Path) -> None:
+    """`outputs/mlflow/runs.db`, artifacts beside it, whatever MLFLOW_TRACKING_URI says."""
+    folder = tmp_path / "outputs" / "s24_int8" / "2026-11-20"
+    folder.mkdir(parents=True)
+    (folder / "report.json").write_text("{}")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+        Mlflow(MlflowOptions()).luthier_run_finished(record=record, folder=str(folder))
+    home = tmp_path / "outputs" / "mlflow"
+    assert sorted(path.name for path in home.iterdir()) == ["artifacts", "runs.db"]
+    assert len(list(home.rglob("report.json"))) == 1
+
+
+def test_telemetry_is_off_before_mlflow_is_there() -> None:
+    """Connecting says so in the environment, which MLflow reads when it is imported."""
+    from plugins.reporter.tracking.connection import SILENT
+
+    assert {name: os.environ.get(name) for name in SILENT} == SILENT
+    from mlflow.telemetry.utils import is_telemetry_disabled
+
+    assert is_telemetry_disabled()
+
+
+def test_a_server_that_is_not_there_is_said_to_be(
+    record: RunRecord, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With its address, what is not lost, and what to do."""
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", "tok_AbCdEf")
+    reporter = Mlflow(MlflowOptions(uri="http://127.0.0.1:9"))
+    with pytest.raises(
+        StageError, match="MLflow did not take the results: the server does not answer"
+    ) as caught:
+        reporter.luthier_run_finished(record=record, folder=str(tmp_path))
+    told = str(caught.value)
+    assert "at: http://127.0.0.1:9, experiment `luthier`" in told
+    assert "reporter.mlflow.uri=sqlite:///runs.db" in told
+    assert "tok_AbCdEf" not in told
+
+
+@pytest.mark.parametrize(
+    "uri",
+    ["https://ana:pw@host", "http://tok@host/x", "https://host/?token=x", "postgresql://u:p@h/d"],
+)
+def test_an_address_with_a_secret_is_refused(uri: str) -> None:
+    """It would be kept in the lock file; the message names the variables instead."""
+    with pytest.raises(ValueError, match="MLFLOW_TRACKING_PASSWORD"):
+        MlflowOptions(uri=uri)
+
+
+def test_plain_addresses_are_taken() -> None:
+    """Files, hosts, and a folder whose name has an `@`."""
+    for uri in ("", "sqlite:///runs.db", "http://host:5000", "sqlite:////home/a@b/runs.db"):
+        assert not holds_secret(uri)
+
+
+def test_somebody_elses_message_is_cleaned() -> None:
+    """MLflow repeats addresses in its errors, with whatever stands in them."""
+    told = without_secrets("cannot reach https://ana:pw@host/?token=abc&x=1\nmore")
+    assert told == "cannot reach https://host/?token=(hidden)&x=1"
+
+
+@pytest.mark.parametrize(
+    ("key", "expected"),
+    [
+        ("sdr/AC/DC <b>live</b>: all", "sdr/AC/DC _b_live_/b_: all"),
+        ("../x", "x"),
+        ("/a//b/", "a/b"),
+        ("", "_"),
+    ],
+)
+def test_keys_are_what_mlflow_takes(key: str, expected: str) -> None:
+    """No markup, no path that leads out."""
+    assert plain(key) == expected

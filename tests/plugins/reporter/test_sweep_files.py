@@ -1,0 +1,157 @@
+"""What a sweep leaves: JSON, CSV, and a page that nothing breaks out of."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import json
+import math
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from core import NoOptions
+from core.sweep.record import Axis, Figure, SweepRecord
+from plugins.reporter.html import HtmlReport, HtmlReportOptions
+from plugins.reporter.json import SWEEP_SCHEMA, JsonReport
+from plugins.reporter.reading import presentable, short_names
+from tests.plugins.reporter import sweeps
+
+
+def written(record: SweepRecord, folder: Path, name: str) -> str:
+    """Return one of the files that a sweep leaves."""
+    JsonReport(NoOptions()).luthier_sweep_finished(record=record, folder=str(folder))
+    HtmlReport(HtmlReportOptions()).luthier_sweep_finished(record=record, folder=str(folder))
+    return (folder / name).read_bytes().decode()
+
+
+def rows(record: SweepRecord, folder: Path) -> list[dict[str, str]]:
+    """Return the CSV's rows by the titles of its columns."""
+    return list(csv.DictReader(io.StringIO(written(record, folder, "sweep.csv"), newline="")))
+
+
+def test_the_json_reads_back_as_a_record(tmp_path: Path) -> None:
+    """Field by field, after the name of its schema."""
+    text = written(sweeps.sweep(), tmp_path, "sweep.json")
+    assert next(iter(json.loads(text).items())) == ("schema", SWEEP_SCHEMA)
+    assert msgspec.json.decode(text, type=SweepRecord) == presentable(sweeps.sweep())
+
+
+def test_what_is_no_number_was_not_measured(tmp_path: Path) -> None:
+    """NaN and infinity are left out of every file, zero is not."""
+    figures = {"sdr": 0.0, "latency": math.nan, "size": math.inf}
+    points = tuple(dataclasses.replace(p, figures=figures) for p in sweeps.grid(sweeps.LENGTH))
+    record = sweeps.sweep((sweeps.LENGTH,), points)
+    kept = json.loads(written(record, tmp_path, "sweep.json"))["points"][0]["figures"]
+    assert kept == {"sdr": 0.0}
+    row = rows(record, tmp_path)[0]
+    assert (row["SDR (dB)"], row["latency per window (ms)"]) == ("0.0", "")
+
+
+@pytest.mark.parametrize("name", ["sweep.json", "sweep.csv", "sweep.html"])
+def test_no_path_and_no_secret_is_in_it(tmp_path: Path, name: str) -> None:
+    """Neither in axes, nor in reasons, nor in commands."""
+    home = tmp_path / "home of ana"
+    record = sweeps.hostile()
+    songs = (f"{home}/my song.flac", f"{home}/other.flac")
+    points = tuple(
+        dataclasses.replace(
+            point,
+            values={**point.values, "input": songs[point.number % 2], "hub.token": "hf_AbCdEf1"},
+            why=f"no such file: {home.parent}/x.flac",
+            command=f"python -m core 'input={songs[0]}' store=\"'{home}'\" hub.token=hf_AbCdEf1",
+        )
+        for point in record.points
+    )
+    axes = (Axis("input", songs), Axis("hub.token", ("hf_AbCdEf1",)))
+    command = presentable(dataclasses.replace(record, points=points)).points[0].command
+    assert command.startswith("python -m core 'input=my song.flac' 'store=home of ana' ")
+    record = dataclasses.replace(record, axes=axes, points=points)
+    text = written(record, tmp_path, name)
+    assert str(tmp_path) not in text
+    assert "hf_AbCdEf" not in text
+    assert "my song.flac" in text
+
+
+def test_a_swept_number_is_no_secret() -> None:
+    """`max_tokens` is one of the words that secrets are known by, and 8 is none."""
+    axis = Axis("model.max_tokens", ("8", "16"))
+    kept = presentable(sweeps.sweep((axis,), sweeps.grid(axis)))
+    assert kept.axes == (axis,)
+    assert kept.points[0].values == {"model.max_tokens": "8"}
+    assert kept.points[0].command.endswith(" model.max_tokens=8")
+
+
+def test_the_csv_has_a_row_per_point_and_units_in_its_head(tmp_path: Path) -> None:
+    """Numbers stand alone, refused points leave their figures empty and say why."""
+    table = rows(sweeps.sweep(), tmp_path)
+    assert len(table) == 16
+    first, refused = table[0], table[12]
+    assert list(first)[:4] == ["number", "chunker.length", "precision", "status"]
+    assert float(first["SDR (dB)"]) == pytest.approx(sweeps.sweep().points[0].figures["sdr"])
+    assert first["measured on"].startswith(f"{sweeps.CPU}: SDR, latency per window")
+    assert (refused["status"], refused["size (B)"]) == ("refused", "")
+    assert refused["why"] == sweeps.REFUSED
+    assert [row["number"] for row in table if row["winner"] == "yes"] == ["5"]
+
+
+def test_quotes_and_commas_survive_the_csv(tmp_path: Path) -> None:
+    """Whatever is in a value, the columns keep their places."""
+    table = rows(sweeps.hostile(), tmp_path)
+    assert {row["model.name"] for row in table} >= {'a "quoted", name', sweeps.HOSTILE}
+    assert {row["status"] for row in table} == {"done", "failed"}
+
+
+def test_no_cell_of_the_csv_is_a_formula(tmp_path: Path) -> None:
+    """A value such as `=cmd|...` gets an apostrophe; a negative number stays one."""
+    axis = Axis("+gain", ("-6", "=cmd|' /C calc'!A0", "@x", "-x"))
+    record = sweeps.sweep((axis,), sweeps.grid(axis))
+    table = rows(record, tmp_path)
+    assert [row["'+gain"] for row in table] == ["-6", "'=cmd|' /C calc'!A0", "'@x", "'-x"]
+
+
+def test_markup_in_words_stays_words(tmp_path: Path) -> None:
+    """Neither the page nor the data in it ends where a value says so."""
+    page = written(sweeps.hostile(), tmp_path, "sweep.html")
+    assert sweeps.HOSTILE not in page
+    data = page.split('type="application/json">')[1].split("</script>")[0]
+    assert json.loads(data)["points"][0]["values"]["model.name"] == sweeps.HOSTILE
+    assert page.count("<script") == 6
+
+
+def test_the_page_names_the_device_of_every_figure(tmp_path: Path) -> None:
+    """Below the table; where points ran on different devices, with the points of each."""
+    points = [*sweeps.grid(sweeps.LENGTH)]
+    emulator = "HTP emulator on x86-64"
+    points[1] = dataclasses.replace(points[1], devices={**points[1].devices, "sdr": emulator})
+    page = written(sweeps.sweep((sweeps.LENGTH,), tuple(points)), tmp_path, "sweep.html")
+    assert f"Measured on {emulator}: SDR of point 2." in page
+    assert f"Measured on {sweeps.CPU}: SDR of points 1, 3 and 4." in page
+    assert "No device is named for size." in page
+
+
+def test_no_winner_is_said_to_be_none(tmp_path: Path) -> None:
+    """The page says why, in the place where the winner would be."""
+    page = written(sweeps.sweep(winner=None), tmp_path, "sweep.html")
+    assert "No point is taken" in page
+    assert "no point holds the contract" in page
+
+
+def test_a_measure_gets_the_title_that_people_know() -> None:
+    """Where a sweep only has the name of an evaluator's measure."""
+    figure = Figure("si_sdr", "si sdr", "dB", "higher", objective=True)
+    record = dataclasses.replace(sweeps.sweep(), figures=(figure,))
+    assert presentable(record).figures[0].title == "SI-SDR"
+
+
+def test_axes_are_short_as_long_as_they_differ() -> None:
+    """`chunker.length` is `length`, unless another axis is a length, too."""
+    axes = (Axis("chunker.length", ("1",)), Axis("model.length", ("1",)), Axis("precision", ("1",)))
+    assert short_names(axes) == {
+        "chunker.length": "chunker.length",
+        "model.length": "model.length",
+        "precision": "precision",
+    }
+    assert short_names(axes[1:]) == {"model.length": "length", "precision": "precision"}
