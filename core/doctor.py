@@ -84,7 +84,7 @@ def _show_store(console: Console) -> None:
     free = f"{shutil.disk_usage(existing).free / 2**30:.0f} GiB free"
     here = str(store.root) == store.address
     room = f"({free})" if here else f"(copies in {store.root}, {free})"
-    console.print(f"[bold]store[/bold]    {store.address} {room}")
+    console.print(f"[bold]store[/bold]    {store.address} {room}", soft_wrap=True)
 
 
 def _show_findings(console: Console, entry: Entry) -> None:
