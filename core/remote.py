@@ -180,6 +180,8 @@ class Remote:
         return f"{self._root}/{name}"
 
     def _listed(self, method: str, name: str, **options: Any) -> list[str]:
+        # Not every filesystem asks anew because it was told to cache no listings.
+        self._files.invalidate_cache()
         try:
             found = self._call(method, self._path(name), **options)
         except FileNotFoundError:

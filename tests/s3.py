@@ -38,12 +38,14 @@ class Network:
     """What happens to requests on their way to the server; a test sets it.
 
     `busy` answers so many requests with 503; `lose` hands so many PUTs on and drops the answer;
-    `forgetful` takes the condition `If-None-Match` out, as a server does that does not know it.
+    `read_only` denies what writes, as to an account without the right; `forgetful` takes the
+    condition `If-None-Match` out, as a server does that does not know it.
     """
 
     url: str = ""
     busy: int = 0
     lose: int = 0
+    read_only: bool = False
     forgetful: bool = False
     seen: list[str] = field(default_factory=list)
 
@@ -62,6 +64,9 @@ def network(to: str) -> Iterator[Network]:
             if faults.busy:
                 faults.busy -= 1
                 self.reply(503, {}, b"<Error><Code>ServiceUnavailable</Code></Error>")
+                return
+            if faults.read_only and self.command not in ("GET", "HEAD"):
+                self.reply(403, {}, b"<Error><Code>AccessDenied</Code></Error>")
                 return
             headers = dict(self.headers.items())
             if faults.forgetful:

@@ -71,7 +71,25 @@ def test_a_server_that_overwrites_is_refused(bucket: Bucket, network: s3.Network
         pass
 
 
-def test_a_bucket_that_is_not_there_is_named(bucket: Bucket) -> None:
+def test_who_may_only_read_takes_what_others_made(bucket: Bucket, network: s3.Network) -> None:
+    """A damaged result reads as absent, though it cannot be dropped; making one is denied."""
+    put(bucket.store("a"))
+    network.read_only = True
+    store = bucket.store("b")
+    assert store.find("graph", MATERIAL) is not None
+    network.read_only = False
+    remote = opened(bucket.url)
+    (file,) = (name for name in remote.below("graph") if name.endswith("a.txt"))
+    remote.write(file, b"tampered")
+    network.read_only = True
+    another = bucket.store("c")
+    assert another.find("graph", MATERIAL) is None
+    message = failing(lambda: put(another))
+    assert message.startswith("the store denies access (AccessDenied)")
+
+
+@pytest.mark.usefixtures("bucket")
+def test_a_bucket_that_is_not_there_is_named() -> None:
     """A missing bucket is not an empty store."""
     store = open_store("s3://no-such-bucket/x")
     message = failing(lambda: store.find("graph", MATERIAL))
