@@ -80,6 +80,32 @@ def test_what_this_machine_has_is_not_fetched_again(bucket: Bucket) -> None:
     assert bucket.store("b").find("graph", MATERIAL) is not None
 
 
+def test_jobs_of_one_machine_fetch_a_result_once(
+    bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The points of a sweep plan at the same time, before any of them holds the key."""
+    put(bucket.store("a"))
+    fetched, found = [], []
+    fetch = Entries.fetch
+
+    def counted(entries: Entries, key: str, *others: Any) -> Artifact | None:
+        fetched.append(key)
+        return fetch(entries, key, *others)
+
+    monkeypatch.setattr(Entries, "fetch", counted)
+
+    def ask() -> None:
+        found.append(bucket.store("b").find("graph", MATERIAL))
+
+    threads = [threading.Thread(target=ask) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert len(fetched) == 1
+    assert [artifact is not None for artifact in found] == [True] * 4
+
+
 @pytest.mark.parametrize(
     ("ending", "content"),
     [
@@ -278,6 +304,18 @@ def test_a_whole_run_is_shared(
     locks = [p.read_text() for p in (tmp_path / "outputs").rglob("recipe.lock.yaml")]
     assert len(locks) == 3
     assert bucket.url not in "".join(locks), "a recipe does not say where results are kept"
+
+
+@pytest.mark.usefixtures("bucket")
+def test_a_run_that_cannot_reach_its_store_ends_in_one_message(
+    command: Command, recipe: Path
+) -> None:
+    """Before anything is made."""
+    done = command(f"recipe={recipe}", "store=s3://no-such-bucket/x")
+    assert done.code == 1
+    assert "the store's bucket does not exist" in done.err
+    assert "Traceback" not in done.err
+    assert toy.RAN == []
 
 
 def test_a_failed_stage_leaves_the_key_free(bucket: Bucket, command: Command, recipe: Path) -> None:
