@@ -10,6 +10,7 @@ import sys
 import psutil
 from rich.console import Console
 
+from core.errors import LuthierError
 from core.registry import Entry, Registry
 from core.store import open_store
 from core.values import Notice
@@ -55,10 +56,7 @@ def examine(registry: Registry) -> None:
     """Print the machine, the libraries, the store, and every plugin that cannot run here."""
     console = Console(highlight=False)
     console.print(f"[bold]machine[/bold]  {machine()}")
-    root = open_store(None).root
-    existing = next(p for p in (root, *root.parents) if p.exists())
-    free = shutil.disk_usage(existing).free / 2**30
-    console.print(f"[bold]store[/bold]    {root} ({free:.0f} GiB free)")
+    _show_store(console)
     console.print(f"[bold]python[/bold]   {sys.executable}\n")
     for name, version in versions().items():
         console.print(f"  [green]ok[/green]  {name} {version}")
@@ -72,6 +70,21 @@ def examine(registry: Registry) -> None:
             ready += 1
             _show_findings(console, entry)
     console.print(f"\n{ready} plugins ready, {broken} not")
+
+
+def _show_store(console: Console) -> None:
+    """Print where the store is, with the room there; one that cannot be says why."""
+    try:
+        store = open_store(None)
+    except LuthierError as error:
+        console.print("[bold]store[/bold]    ", end="")
+        console.print(str(error), markup=False, soft_wrap=True)
+        return
+    existing = next(p for p in (store.root, *store.root.parents) if p.exists())
+    free = f"{shutil.disk_usage(existing).free / 2**30:.0f} GiB free"
+    here = str(store.root) == store.address
+    room = f"({free})" if here else f"(copies in {store.root}, {free})"
+    console.print(f"[bold]store[/bold]    {store.address} {room}", soft_wrap=True)
 
 
 def _show_findings(console: Console, entry: Entry) -> None:

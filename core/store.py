@@ -7,6 +7,8 @@
 
 An entry is made beside its final name and renamed, under a lock per key, so that two jobs never
 do the same work twice and an interrupted one leaves nothing behind. Failures are never kept.
+
+A store at a URL has such a folder in front of it: core/remote_store.py.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ import statistics
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,27 +29,48 @@ from filelock import FileLock, Timeout
 
 from core.errors import ConfigError, StoreError
 from core.leftovers import owned_name, sweep_up
-from core.material import changes, digest, folder_digest
+from core.material import changes, digest
 from core.values import Artifact
+from core.verified import verified_digest
 
-__all__ = ["Store", "open_store"]
-
-
-def _default_root() -> Path:
-    """Return where the store lives unless the config or `LUTHIER_STORE` says otherwise."""
-    given = os.environ.get("LUTHIER_STORE")
-    cache = os.environ.get("XDG_CACHE_HOME")
-    base = Path(cache) if cache else Path.home() / ".cache"
-    return Path(given).expanduser() if given else base / "luthier"
+__all__ = ["Kept", "Store", "open_store"]
 
 
 def open_store(root: str | None) -> Store:
-    """Return the store at `root`, or at its default place; raises ConfigError for a URL."""
-    if root and "://" in root:
-        raise ConfigError(
-            f"the store cannot be at `{root}`", "it is a folder: store=/path/to/folder"
-        )
-    return Store(Path(root) if root else _default_root())
+    """Return the store at a folder or at a URL that fsspec knows; else where `LUTHIER_STORE` says.
+
+    `s3://bucket/prefix` is one; `file:///a/folder` is that folder. Raises ConfigError for a URL
+    that cannot be, and MissingLibraryError where its package is not installed.
+    """
+    place = root or os.environ.get("LUTHIER_STORE") or str(_cache() / "luthier")
+    protocol, separator, path = place.partition("://")
+    if not separator or protocol in ("file", "local"):
+        if not path and separator:
+            raise ConfigError(f"the store `{place}` names no folder", "give one: store=/a/folder")
+        return Store(Path(path or place))
+    # Only here is fsspec loaded, and with it what speaks to a network.
+    from core.remote import opened
+    from core.remote_store import RemoteStore
+
+    return RemoteStore(opened(place), _cache() / "luthier" / "remotes")
+
+
+def _cache() -> Path:
+    """Return the folder of a person's caches."""
+    given = os.environ.get("XDG_CACHE_HOME")
+    return Path(given) if given else Path.home() / ".cache"
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What an entry says of its making.
+
+    `when` is when it was kept, in seconds since 1970, and `seconds` what making it took.
+    """
+
+    when: float
+    material: dict[str, Any]
+    seconds: float
 
 
 class Store:
@@ -73,7 +96,11 @@ class Store:
             shutil.rmtree(entry, ignore_errors=True)
             return None
         files = entry / "files"
-        if folder_digest(files) != artifact.sha256:
+        try:
+            whole = verified_digest(files) == artifact.sha256
+        except OSError:
+            whole = False
+        if not whole:
             shutil.rmtree(entry, ignore_errors=True)
             return None
         return _moved(artifact, files)
@@ -103,19 +130,28 @@ class Store:
         self, step: str, material: dict[str, Any], waits: Callable[[], None]
     ) -> Iterator[None]:
         """Hold the key: another process that wants the same result waits, and says so."""
-        entry = self._entry(step, material)
+        with self._locked(f"{step}-{self._key(material)}", waits):
+            yield
+
+    @contextmanager
+    def _locked(self, name: str, waits: Callable[[], None], *, wait: bool = True) -> Iterator[bool]:
+        """Hold a lock among the processes of this machine, which the system frees if one dies.
+
+        Yields whether it is held: with `wait=False` another may hold it.
+        """
         try:
             (self.root / "locks").mkdir(parents=True, exist_ok=True)
-            lock = FileLock(self.root / "locks" / f"{step}-{entry.name}.lock")
+            lock = FileLock(self.root / "locks" / f"{name}.lock")
             try:
-                lock.acquire(timeout=2)
+                lock.acquire(timeout=2 if wait else 0)
             except Timeout:
-                waits()
-                lock.acquire()
+                if wait:
+                    waits()
+                    lock.acquire()
         except OSError as error:
             raise self._unwritable(error) from error
         try:
-            yield
+            yield lock.is_locked
         finally:
             lock.release()
 
@@ -137,25 +173,27 @@ class Store:
 
     def materials(self, step: str) -> list[dict[str, Any]]:
         """Return what each entry of a step was made from, the newest first."""
-        found: list[tuple[float, dict[str, Any]]] = []
-        for file in (self.root / step).glob("*/material.json"):
-            try:
-                found.append((file.stat().st_mtime, json.loads(file.read_text())))
-            except (OSError, ValueError):
-                continue
-        return [made for _, made in sorted(found, key=lambda pair: -pair[0])]
+        found = sorted(self._kept(step).values(), key=lambda kept: -kept.when)
+        return [kept.material for kept in found]
 
     def history(self, step: str) -> dict[str, float]:
-        """Return the median seconds that each plugin took for a step, in what is kept here."""
+        """Return the median seconds that each plugin took for a step, in what is kept."""
         taken: dict[str, list[float]] = {}
-        for entry in (self.root / step).glob("*/artifact.json"):
+        for kept in self._kept(step).values():
+            taken.setdefault(kept.material.get("plugin", ""), []).append(kept.seconds)
+        return {plugin: statistics.median(seconds) for plugin, seconds in taken.items()}
+
+    def _kept(self, step: str) -> dict[str, Kept]:
+        """Return what made each entry of a step, by its key."""
+        found: dict[str, Kept] = {}
+        for file in (self.root / step).glob("*/artifact.json"):
             try:
-                plugin = json.loads((entry.parent / "material.json").read_text()).get("plugin", "")
-                artifact = msgspec.json.decode(entry.read_bytes(), type=Artifact)
+                material = json.loads((file.parent / "material.json").read_text())
+                artifact = msgspec.json.decode(file.read_bytes(), type=Artifact)
+                found[file.parent.name] = Kept(file.stat().st_mtime, material, artifact.made_in_s)
             except (OSError, ValueError, msgspec.MsgspecError):
                 continue
-            taken.setdefault(plugin, []).append(artifact.made_in_s)
-        return {plugin: statistics.median(seconds) for plugin, seconds in taken.items()}
+        return found
 
     def why_absent(self, step: str, material: dict[str, Any]) -> str:
         """Say what differs from the newest entry of the same step and plugin."""
@@ -169,7 +207,10 @@ class Store:
         return "; ".join(lines[:3]) + ("; ..." if len(lines) > 3 else "")  # noqa: PLR2004  # a line
 
     def _entry(self, step: str, material: dict[str, Any]) -> Path:
-        return self.root / step / digest(material)[:32]
+        return self.root / step / self._key(material)
+
+    def _key(self, material: dict[str, Any]) -> str:
+        return digest(material)[:32]
 
     def _unwritable(self, error: OSError) -> StoreError:
         return StoreError(

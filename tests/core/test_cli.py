@@ -29,7 +29,7 @@ from tests.conftest import Command
         (["recipe=toy", "graph=[copid]"], ["no graph is named `copid`", "did you mean `copied`"]),
         (["recipe=toy", "measure.budget_windows=0"], ["`budget_windows` is 0"]),
         (["recipe=null"], ["`recipe` names none"]),
-        (["recipe=toy", "store=s3://bucket/x"], ["cannot be at `s3://bucket/x`"]),
+        (["recipe=toy", "store=sftp://host/x"], ["cannot be at `sftp://host/x`", "s3://"]),
         (["mode=run"], ["no recipe is given", "s24_int8"]),
         (["recipe=toy", "input=/no/such/song.wav"], ["`/no/such/song.wav` does not exist"]),
     ],

@@ -109,6 +109,20 @@ def test_a_full_disk_ends_in_one_message_and_keeps_the_store_whole(tmp_path: Pat
     assert store.find("graph", MATERIAL) is not None
 
 
+def test_a_folder_needs_nothing_that_speaks_to_a_network(tmp_path: Path) -> None:
+    """What a store at a URL loads is not loaded for one in a folder."""
+    code = (
+        "import sys; from core.store import open_store\n"
+        f"open_store({str(tmp_path)!r}).find('graph', {{}})\n"
+        "print(sorted({'fsspec', 's3fs', 'core.remote', 'core.lease'} & set(sys.modules)))"
+    )
+    root = Path(__file__).parents[2]
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=root, check=True
+    )
+    assert done.stdout == "[]\n"
+
+
 def test_what_a_plugin_must_find_again_lies_beside_the_results(tmp_path: Path) -> None:
     """A lasting folder per name, made on first use, below the store's root."""
     store = Store(tmp_path / "store")

@@ -1,0 +1,202 @@
+"""A store at a URL, which many machines share, with a folder of this machine in front of it.
+
+Everything is looked for in the folder first: an ordinary store (core/store.py) that holds what this
+machine made or fetched. What is at the URL: core/remote_entries.py and core/lease.py. What serves
+one run only (`answers=False`) and what plugins find again (`lasting`) stay on this machine.
+
+    <root>/<step>/<key>/shared    the identity of the store at the URL that has this entry, too
+    <root>/known/<step>/<key>     what entries at the URL were made from
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from core.errors import StoreError
+from core.lease import LEASE_S, Lease
+from core.material import digest
+from core.remote import Remote
+from core.remote_entries import Entries, decoded
+from core.store import Kept, Store
+from core.values import Artifact
+
+__all__ = ["RemoteStore"]
+
+#: The most entries of a step that are asked, once by each store object, what they were made from.
+ASKED = 256
+#: Transfers of more bytes than this are told: they may take two seconds.
+TOLD_BYTES = 10_000_000
+#: How often an attempt is offered where damaged ones were found in its place.
+OFFERS = 3
+
+
+class RemoteStore(Store):
+    """Keeps artifacts by key below a URL; `caches` is where the folders in front of such lie.
+
+    `lease_s` is how long a maker may be silent before others take its work over, in seconds.
+    """
+
+    def __init__(self, remote: Remote, caches: Path, lease_s: float = LEASE_S) -> None:
+        super().__init__(caches / digest(remote.url)[:16])
+        self._remote, self._entries, self._lease_s = remote, Entries(remote), lease_s
+        self._whole: set[str] = set()
+        self._asked: set[str] = set()
+
+    @property
+    def address(self) -> str:
+        """Return the URL."""
+        return self._remote.url
+
+    def find(self, step: str, material: dict[str, Any]) -> Artifact | None:
+        """Return what was made from `material`, fetched if need be; raises StoreError.
+
+        What this machine has and the URL has not, because an upload was interrupted or somebody
+        emptied it, is uploaded.
+        """
+        found = super().find(step, material)
+        if found is None:
+            with self._transfer(step, material):
+                # Another process of this machine may have fetched it meanwhile.
+                found = super().find(step, material) or self._fetch(step, material)
+        elif not self._is_shared(step, material):
+            with self._transfer(step, material, wait=False) as free:
+                if free and not self._is_shared(step, material):
+                    found = self._share(step, material, found)
+        if found is not None:
+            self._whole.add(self._name(step, material))
+        return found
+
+    def keep(
+        self, step: str, material: dict[str, Any], artifact: Artifact, *, answers: bool = True
+    ) -> Artifact:
+        """Move the files into the folder of this machine, and upload them.
+
+        Returns the artifact at its new place: another's, where that was kept first. A failed
+        upload raises StoreError, and the next run does it again.
+        """
+        if not answers:
+            return super().keep(step, material, artifact, answers=False)
+        with self._transfer(step, material):
+            kept = self._share(step, material, super().keep(step, material, artifact))
+        self._whole.add(self._name(step, material))
+        return kept
+
+    @contextmanager
+    def lock(
+        self, step: str, material: dict[str, Any], waits: Callable[[], None]
+    ) -> Iterator[None]:
+        """Hold the key: first among the processes of this machine, then among machines."""
+        with super().lock(step, material, waits):
+            self._entries.make_ready()
+            lease = Lease(self._remote, f"{step}-{self._key(material)}", self._lease_s)
+            lease.acquire(waits)
+            try:
+                yield
+            finally:
+                lease.release(done=self._name(step, material) in self._whole)
+
+    def _kept(self, step: str) -> dict[str, Kept]:
+        """Return what made each entry of a step, here or on any other machine."""
+        found = super()._kept(step)
+        if step not in self._asked:
+            self._asked.add(step)
+            self._ask(step)
+        for file in (self.root / "known" / step).glob("*"):
+            with suppress(OSError, ValueError):
+                entry = decoded(file.read_bytes())
+                when = datetime.fromisoformat(entry.kept_at).timestamp()
+                found[file.name] = Kept(when, entry.material, entry.artifact.made_in_s)
+        return found
+
+    def _ask(self, step: str) -> None:
+        """Ask those entries of a step that are new to this machine what they were made from."""
+        known = self.root / "known" / step
+        keys = self._remote.folders(step) if self._entries.identity else []
+        new = [key for key in keys if not (known / key).is_file()][:ASKED]
+        contents = self._remote.read_many(f"{step}/{key}/artifact.json" for key in new)
+        try:
+            known.mkdir(parents=True, exist_ok=True)
+            for key in new:
+                content = contents.get(f"{step}/{key}/artifact.json")
+                if content is None:
+                    self._entries.sweep_up(f"{step}/{key}")
+                else:
+                    (known / key).write_bytes(content)
+            for gone in {file.name for file in known.iterdir()} - set(keys):
+                (known / gone).unlink(missing_ok=True)
+        except OSError as error:
+            raise self._unwritable(error) from error
+
+    def _fetch(self, step: str, material: dict[str, Any]) -> Artifact | None:
+        """Download an entry to this machine; a damaged one reads as absent."""
+        name = self._name(step, material)
+        entry = self._entries.read(name)
+        if entry is None:
+            return None
+        with self.staging() as folder:
+            _tell("fetching", step, entry.artifact.bytes, self._remote.url)
+            artifact = self._entries.fetch(name, entry, folder)
+            if artifact is None:
+                return None
+            kept = super().keep(step, material, artifact)
+        self._note_shared(step, material)
+        return kept
+
+    def _share(self, step: str, material: dict[str, Any], kept: Artifact) -> Artifact:
+        """Upload an entry of this machine; returns the one that counts from now on."""
+        self._entries.make_ready()
+        _tell("uploading", step, kept.bytes, self._remote.url)
+        attempt = self._entries.send(self._name(step, material), kept, material)
+        for _ in range(OFFERS):
+            if self._entries.commit(attempt):
+                self._note_shared(step, material)
+                return kept
+            other = self._fetch(step, material)
+            if other is not None:
+                self._entries.withdraw(attempt)
+                return other
+        self._entries.withdraw(attempt)
+        raise StoreError(
+            "the store holds a damaged result that cannot be removed",
+            f"at: {self._remote.url}/{attempt.key}",
+            "check that this account may delete objects there, or delete it yourself",
+        )
+
+    @contextmanager
+    def _transfer(
+        self, step: str, material: dict[str, Any], *, wait: bool = True
+    ) -> Iterator[bool]:
+        """Hold an entry's copy on this machine, so that one process at a time moves it."""
+        name = f"{step}-{self._key(material)}.transfer"
+        with self._locked(name, lambda: None, wait=wait) as held:
+            yield held
+
+    def _name(self, step: str, material: dict[str, Any]) -> str:
+        return f"{step}/{self._key(material)}"
+
+    def _is_shared(self, step: str, material: dict[str, Any]) -> bool:
+        try:
+            noted = (self._entry(step, material) / "shared").read_text()
+        except FileNotFoundError:
+            return False
+        return noted == self._entries.identity
+
+    def _note_shared(self, step: str, material: dict[str, Any]) -> None:
+        try:
+            (self._entry(step, material) / "shared").write_text(self._entries.identity)
+        except OSError as error:
+            raise self._unwritable(error) from error
+
+
+def _tell(doing: str, step: str, size: int, url: str) -> None:
+    """Say on the terminal that a transfer begins which may take a while."""
+    if size > TOLD_BYTES:
+        console = Console(file=sys.stderr, highlight=False)
+        console.print(f"{doing} {step}, {size / 1e6:.0f} MB: {url}", style="dim", markup=False)
