@@ -45,6 +45,8 @@ def command(overrides: Sequence[str], recipes: Mapping[str, Recipe]) -> str:
         key, _, name = word.partition("=")
         if key == "recipe" and name in recipes and recipes[name].given:
             words[index] = f"recipe={recipes[name].file}"
+        elif key in PATHS:
+            words[index] = f"{key}={_bare(name)}"
     return shlex.join(["python", "-m", "core", *words])
 
 
@@ -80,6 +82,12 @@ def _recipe(value: str, files: list[str]) -> str:
         return value
     files.append(bare)
     return name_of(Path(bare))
+
+
+def _bare(value: str) -> str:
+    """Return what `_quoted` quoted, one value; anything else as it is."""
+    bare = value[1:-1].replace("\\'", "'").replace("\\${", "${").replace("\\\\", "\\")
+    return bare if value == _quoted(bare) else value
 
 
 def _quoted(value: str) -> str:

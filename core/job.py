@@ -35,7 +35,7 @@ from core.store import Store, open_store
 from core.values import Artifact, Notice
 from core.whole import place_saved, read_metrics
 
-__all__ = ["Ended", "perform", "run"]
+__all__ = ["Ended", "perform", "run", "unreported"]
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ class _Job:
             record, problem = self._left(place.partial, choice, tried)
         self.hook.luthier_run_placed(folder=str(place.final))
         if problem is not None:
-            raise _unreported(problem, place.final) from problem
+            raise unreported(problem, place.final) from problem
         breach = _breach(choice, record, place.final) if contract.missed(record.contract) else None
         return Ended(record, tried.outcome.shipped, breach)
 
@@ -183,7 +183,7 @@ def _breach(choice: Choice, record: RunRecord, place: Path) -> ContractError:
     )
 
 
-def _unreported(problem: Exception, place: Path) -> PluginError:
+def unreported(problem: Exception, place: Path) -> PluginError:
     """Return the error for a reporter that failed; the results are there without it."""
     missing = f"what it did not write is missing from {place}; the rest is there"
     if isinstance(problem, LuthierError):

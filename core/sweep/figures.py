@@ -25,6 +25,8 @@ OWN = (
     Figure("real_time_factor", "real-time factor", "×", "lower"),
     Figure("npu_coverage", "NPU coverage", "", "higher"),
 )
+#: Words of so many letters, and those without a vowel, are abbreviations.
+SHORT = 2
 _METRICS = {("latency", "median"): "latency", ("peak_memory", None): "memory",
             ("real_time_factor", None): "real_time_factor"}  # fmt: skip
 _OF_CORE = frozenset({"latency", "peak_memory", "real_time_factor", "parity_snr"})
@@ -59,8 +61,7 @@ def catalogue(runs: Iterable[Sequence[Metric]], measured: Iterable[str]) -> tupl
     for metrics in runs:
         for name, (first, *_) in _by_name(metrics).items():
             if first.better != "neither" and name not in of_evaluators:
-                title = name.replace("_", " ")
-                of_evaluators[name] = Figure(name, title, first.unit, first.better)
+                of_evaluators[name] = Figure(name, _title(name), first.unit, first.better)
     known = set(measured)
     quality = next((f for f in of_evaluators.values() if f.better == "higher"), OWN[0])
     rest = [f for f in (*OWN, *of_evaluators.values()) if f.name != quality.name]
@@ -78,3 +79,10 @@ def _by_name(metrics: Sequence[Metric]) -> dict[str, list[Metric]]:
         name: [m for m in found if m.subject.endswith((": mean", ": all"))] or found
         for name, found in named.items()
     }
+
+
+def _title(name: str) -> str:
+    """Return a metric's name as a person writes it: `sdr_drop` is "SDR drop"."""
+    words = name.split("_")
+    short = [len(word) <= SHORT or not set(word) & set("aeiou") for word in words]
+    return " ".join(w.upper() if s else w for w, s in zip(words, short, strict=True))

@@ -24,7 +24,7 @@ MANY = 1000
 
 @dataclass(frozen=True)
 class Combination:
-    """One point: its number, its value along every axis, and the overrides that make it."""
+    """One point: its number, from 1 on, its value along every axis, and the overrides of it."""
 
     number: int
     values: dict[str, str]
@@ -66,7 +66,7 @@ def expand(arguments: Sequence[str], *, confirmed: bool) -> Grid:
     )
     points = [
         _combination(number, overrides, values)
-        for number, values in enumerate(itertools.product(*values_of))
+        for number, values in enumerate(itertools.product(*values_of), start=1)
     ]
     return Grid(axes, tuple(points))
 

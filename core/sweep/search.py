@@ -69,7 +69,7 @@ class SearchSweeper(LuthierSweeper):
         """Return every point of a space that can be listed; of another one, a corner."""
         self.space = space_of(arguments)
         values = list(self.space.points()) if self.space.listed else [self.space.corner()]
-        points = [Combination(n, v, self.space.line(v)) for n, v in enumerate(values)]
+        points = [Combination(n, v, self.space.line(v)) for n, v in enumerate(values, start=1)]
         return self.space.axes, points
 
     def told(self, plan: SweepPlan, place: Path, launch: Launch) -> list[tuple[Combination, Told]]:
@@ -157,8 +157,7 @@ class _Search:
         known = self.planned.get(_key(values))
         if known is not None:
             return known
-        number = len(self.results)
-        point = Combination(number, dict(values), self.space.line(values))
+        point = Combination(len(self.results) + 1, dict(values), self.space.line(values))
         planned = self.sweeper.planned(point)
         self.planned[_key(values)] = planned
         return planned

@@ -8,18 +8,21 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.plugins.sweeper import Sweeper
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from core.assembly import checked
 from core.config import Mode
-from core.errors import ConfigError, ContractError, LuthierError, StageError
+from core.config import Sweep as SweepSettings
+from core.errors import ConfigError, ContractError, LuthierError, PluginError, StageError
 
 if TYPE_CHECKING:
     from hydra.types import HydraContext, TaskFunction
 
+    from core.plan import Plan
     from core.recipes import Recipe
     from core.registry import Registry
     from core.store import Store
@@ -30,6 +33,9 @@ if TYPE_CHECKING:
     from core.sweep.record import Axis, SweepRecord
 
 __all__ = ["LuthierSweeper", "Start"]
+
+#: Above so many points the plan takes long enough to say what is waited for.
+MANY_TO_PLAN = 20
 
 
 class Start:
@@ -78,7 +84,10 @@ class LuthierSweeper(Sweeper):
         """Run the sweep that the command line asks for; raises when no point ended well."""
         arguments = [*(f"{key}={value}" for key, value in self.params.items()), *arguments]
         self.arguments = arguments
+        self.settings = cast("SweepSettings", checked(self.config, "sweep"))
         self.axes, points = self.points(arguments)
+        if len(points) > MANY_TO_PLAN:
+            print(f"planning {len(points)} points", flush=True)
         if self.config.mode not in (Mode.run, Mode.plan):
             self._one_by_one(points)
             return
@@ -135,7 +144,6 @@ class LuthierSweeper(Sweeper):
             raise type(failed[0])(f"{len(failed)} job(s) of the sweep failed; see above")
 
     def _run(self, plan: SweepPlan) -> None:
-        from core.hooks import reporting
         from core.sweep.launch import Launch, at, divided
         from core.sweep.place import identity, owned, place_of
         from core.sweep.result import recorded
@@ -157,7 +165,7 @@ class LuthierSweeper(Sweeper):
             fixed=self._fixed(),
             cores=cores,
             beside=lanes > 1,
-            retries=self.config.sweep.retries,
+            retries=self.settings.retries,
             verbose=bool(self.config.hydra.verbose),
         )
         with owned(place, sweep):
@@ -174,10 +182,25 @@ class LuthierSweeper(Sweeper):
                 time.perf_counter() - clock,
                 self.objectives,
             )
-            manager = self.start.registry.manager
-            with reporting(manager, first.assembly.reporter):
-                manager.hook.luthier_sweep_finished(record=record, folder=str(place))
+            problem = self._reported(first, record, place)
         _judge(record, place)
+        if problem is not None:
+            raise problem
+
+    def _reported(self, first: Plan, record: SweepRecord, place: Path) -> PluginError | None:
+        """Let the reporters write; returns what one raised, which must not cost the result."""
+        from core.hooks import reporting
+        from core.job import unreported
+
+        manager = self.start.registry.manager
+        with reporting(manager, first.assembly.reporter):
+            try:
+                manager.hook.luthier_sweep_finished(record=record, folder=str(place))
+            except Exception as error:
+                problem = unreported(error, place)
+                problem.__cause__ = error
+                return problem
+        return None
 
     def _fixed(self) -> tuple[str, ...]:
         """Return the overrides that hold on every machine: where the store is, above all."""

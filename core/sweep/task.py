@@ -77,7 +77,7 @@ class Task:
         return told
 
     def _head(self, job: Job) -> str:
-        number = f"[{job.number + 1}/{self.total}] " if self.total else ""
+        number = f"[{job.number}/{self.total}] " if self.total else ""
         return f"{number}{job.label}:"
 
     def _is_here(self) -> bool:

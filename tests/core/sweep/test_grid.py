@@ -116,13 +116,16 @@ def test_a_sweep_that_cannot_be_says_why(
     assert not (tmp_path / "outputs").exists()
 
 
-def test_more_than_a_thousand_points_run_when_confirmed(command: Command, recipe: Path) -> None:
-    """Here they are only planned."""
-    done = command(
-        "-m", f"recipe={recipe}", "chunker.length=range(1,1003)", "sweep.confirm=true", "mode=plan"
-    )
+def test_more_points_than_it_asks_for_run_when_confirmed(
+    command: Command, recipe: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Here the question comes above four, and they are only planned."""
+    monkeypatch.setattr("core.sweep.points.MANY", 4)
+    swept = ("-m", f"recipe={recipe}", "chunker.length=range(1,6)", "mode=plan")
+    assert command(*swept).code == 2
+    done = command(*swept, "sweep.confirm=true")
     assert done.code == 0
-    assert "1002 points" in done.out
+    assert "5 points" in done.out
 
 
 def test_the_plan_says_what_is_shared_and_runs_nothing(
@@ -148,15 +151,13 @@ def test_a_contract_decides_on_the_winner(command: Command, recipe: Path, tmp_pa
     points = record(tmp_path)["points"]
     assert [p["status"] for p in points] == ["done", "missed"]
     assert [p["front"] for p in points] == [True, False]
-    assert record(tmp_path)["winner"] == 0
+    assert record(tmp_path)["winner"] == 1
     none = command("-m", f"recipe={recipe}", "quantizer.loss=0.4,0.5", "contract.min_snr_db=30")
     assert none.code == 3
     assert "no point of the sweep holds the contract" in none.err
 
 
-def test_a_point_whose_process_is_killed_is_run_again(
-    command: Command, recipe: Path, tmp_path: Path
-) -> None:
+def test_a_point_whose_process_is_killed_is_run_again(command: Command, recipe: Path) -> None:
     """Once more is enough here; one that always dies is recorded as failed."""
     done = command("-m", f"recipe={recipe}", "quantizer.fail='kill once',''")
     assert (done.code, done.err) == (0, "")
@@ -165,9 +166,7 @@ def test_a_point_whose_process_is_killed_is_run_again(
     assert "its process ended 2 times without an answer (signal 9)" in done.err
 
 
-def test_two_starts_of_one_sweep_do_not_meet(
-    command: Command, recipe: Path, tmp_path: Path
-) -> None:
+def test_two_starts_of_one_sweep_do_not_meet(command: Command, recipe: Path) -> None:
     """The second is told that the first runs."""
     from core.sweep.place import identity, owned, place_of
 
@@ -211,7 +210,7 @@ def test_killed_at_any_moment_it_goes_on_where_it_was(
     assert done.returncode == 0, done.stderr
     points = record(tmp_path)["points"]
     assert [point["status"] for point in points] == ["done"] * 6
-    entries = Counter(p.parent.name for p in (tmp_path / "store").glob("*/*/artifact.json"))
+    entries = Counter(p.parent.parent.name for p in (tmp_path / "store").glob("*/*/artifact.json"))
     assert entries["play"] == 6
     assert entries["reference"] == 3
     assert not list(tmp_path.glob("outputs/toy/sweep-*/.*"))
