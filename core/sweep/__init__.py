@@ -6,6 +6,9 @@ show.py      `mode=plan` of a sweep, with what it would cost
 sweeper.py   Hydra's sweepers: what the two below share
 grid.py      Hydra's sweeper over all points
 search.py    Hydra's sweeper that lets Optuna choose the points
+space.py     what a search chooses from
+study.py     Optuna's study of a search, a SQLite file
+guess.py     which point is most likely on the front
 launch.py    points through Hydra's launcher, and again those whose worker died
 task.py      what a launcher runs, on this machine or another: it starts the process of a point
 child.py     the process of one point

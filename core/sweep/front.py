@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from core.sweep.record import Figure, Point
 
-__all__ = ["beats", "marked", "winner"]
+__all__ = ["beats", "cost", "marked", "winner"]
 
 Figures = Mapping[str, float]
+
+#: What two figures must differ by to count as different: decibels, and parts of any other.
+LEAST_DB, LEAST_PART = 0.01, 0.02
 
 
 def beats(one: Figures, other: Figures, objectives: Sequence[Figure]) -> bool:
     """Return whether `one` is at least as good in every objective, and better in one.
 
-    This is Pareto dominance; what a point did not measure, it loses.
+    This is Pareto dominance, on figures rounded to what can be told apart: without, a point that
+    is better by a millionth of a decibel has a place on the front. What a point did not measure,
+    it loses.
     """
-    pairs = [(_cost(one, o), _cost(other, o)) for o in objectives]
+    pairs = [(cost(one, o), cost(other, o)) for o in objectives]
     return all(a <= b for a, b in pairs) and any(a < b for a, b in pairs)
 
 
@@ -52,7 +58,7 @@ def winner(
         return None, "no point holds the contract" if contract else "no point ran to its end"
     quality, *costs = objectives
     order = [*costs, quality] if contract and costs else [quality, *costs]
-    taken = min(done, key=lambda point: [_rounded(point.figures, o) for o in order])
+    taken = min(done, key=lambda point: [cost(point.figures, o) for o in order])
     first = order[0]
     adjective = {"higher": "highest", "lower": "lowest"}[first.better]
     said = f"the {adjective} {first.title}"
@@ -62,14 +68,17 @@ def winner(
     return taken.number, said + held
 
 
-def _cost(figures: Figures, objective: Figure) -> float:
-    """Return a figure as a cost: the lower the better, infinite where nothing was measured."""
+def cost(figures: Figures, objective: Figure) -> float:
+    """Return a figure in steps that can be told apart, the fewer the better; inf if not measured.
+
+    A step is `LEAST_DB` of decibels, and `LEAST_PART` of anything else that is above zero.
+    """
     value = figures.get(objective.name)
     if value is None:
-        return float("inf")
-    return -value if objective.better == "higher" else value
-
-
-def _rounded(figures: Figures, objective: Figure) -> float:
-    """Return a cost to the three digits that tell two measurements apart."""
-    return float(f"{_cost(figures, objective):.3g}")
+        return math.inf
+    if objective.unit == "dB":
+        steps = value / LEAST_DB
+    else:
+        steps = math.log(value) / math.log1p(LEAST_PART) if value > 0 else -math.inf
+    rounded = round(steps) if math.isfinite(steps) else steps
+    return -rounded if objective.better == "higher" else rounded

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from core.errors import ConfigError
 from core.sweep.figures import catalogue
+from core.sweep.front import cost
 from core.sweep.letters import Told
 from core.sweep.points import Combination
 from core.sweep.space import space_of
@@ -30,8 +31,8 @@ if TYPE_CHECKING:
 
 __all__ = ["SAMPLERS", "SearchOptions", "SearchSweeper"]
 
-#: What chooses the next point, by the names of Optuna's samplers.
-SAMPLERS = ("gp", "tpe", "nsgaii", "random")
+#: What chooses the next point: our own guess (core/sweep/guess.py), or a sampler of Optuna's.
+SAMPLERS = ("front", "gp", "tpe", "nsgaii", "random")
 #: Draws in a row of what ran before, after which a point that did not is taken at random.
 STUCK = 10
 
@@ -42,10 +43,11 @@ class SearchOptions:
 
     n_trials: int = 20
     """Points to run, those of earlier starts included; what the plan refuses does not count."""
-    sampler: str = "gp"
-    """What chooses: gp (Gaussian process), tpe, nsgaii or random."""
+    sampler: str | None = None
+    """What chooses: front (where points can be listed), gp, tpe, nsgaii or random; null for front
+    or gp."""
     startup: int = 4
-    """Points that are drawn at random before the sampler has seen enough."""
+    """Points that Optuna's samplers draw at random before they have seen enough."""
     seed: int | None = None
     """Makes the draws the same each time."""
     objectives: list[str] = field(default_factory=list)
@@ -68,6 +70,11 @@ class SearchSweeper(LuthierSweeper):
     def points(self, arguments: Sequence[str]) -> tuple[tuple[Axis, ...], Sequence[Combination]]:
         """Return every point of a space that can be listed; of another one, a corner."""
         self.space = space_of(arguments)
+        if self.options.sampler == "front" and not self.space.listed:
+            raise ConfigError(
+                "the sampler `front` needs points that can be listed",
+                "give values, or another sampler: hydra.sweeper.sampler=gp",
+            )
         values = list(self.space.points()) if self.space.listed else [self.space.corner()]
         points = [Combination(n, v, self.space.line(v)) for n, v in enumerate(values, start=1)]
         return self.space.axes, points
@@ -85,6 +92,7 @@ class _Search:
     ) -> None:
         self.sweeper, self.place, self.launch = sweeper, place, launch
         self.options, self.space = sweeper.options, sweeper.space
+        self.sampler = self.options.sampler or ("front" if self.space.listed else "gp")
         self.planned = {_key(p.point.values): p for p in plan.points}
         self.results: dict[tuple[str, ...], tuple[Combination, Told]] = {}
         self.random = random.Random(self.options.seed)  # noqa: S311  # draws points, not secrets
@@ -129,10 +137,9 @@ class _Search:
             batch: list[tuple[optuna.Trial, dict[str, str]]] = []
             wanted = min(self.options.at_once, self.options.n_trials - self.ran)
             while len(batch) < wanted and not self._exhausted(len(batch)):
-                if repeated >= STUCK:
-                    unseen = self._unseen([values for _, values in batch])
-                    assert unseen is not None, "a space that is not exhausted has one"
-                    shelf.enqueue(study, unseen)
+                if self.sampler == "front" or repeated >= STUCK:
+                    pending = [values for _, values in batch]
+                    shelf.enqueue(study, self._guess(pending, objectives, repeated))
                     repeated = 0
                 trial, values = shelf.ask(study)
                 seen = self.results.get(_key(values))
@@ -180,6 +187,32 @@ class _Search:
         left = [values for values in self._listed() if _key(values) not in self.results]
         return len(left) <= pending
 
+    def _guess(
+        self, pending: Sequence[Mapping[str, str]], objectives: Sequence[Figure], repeated: int
+    ) -> dict[str, str]:
+        """Return the point that is likeliest on the front; one at random for another sampler."""
+        if repeated < STUCK:
+            from core.sweep.guess import likeliest
+
+            points = self._listed()
+            told = {i: self.results[_key(v)][1] for i, v in enumerate(points) if self._ran(v)}
+            costs = {
+                index: [cost({n: v for n, (v, _) in one.figures.items()}, o) for o in objectives]
+                for index, one in told.items()
+                if all(o.name in one.figures for o in objectives)
+            }
+            out = [index for index, v in enumerate(points) if self._ran(v) or v in pending]
+            seed = self.options.seed or 0
+            index = likeliest(self.space.dimensions, points, costs, out, seed)
+            assert index is not None, "a space that is not exhausted has one"
+            return points[index]
+        unseen = self._unseen(pending)
+        assert unseen is not None, "a space that is not exhausted has one"
+        return unseen
+
+    def _ran(self, values: Mapping[str, str]) -> bool:
+        return _key(values) in self.results
+
     def _unseen(self, but: Sequence[Mapping[str, str]] = ()) -> dict[str, str] | None:
         """Return a point at random that did not run; None where there is none."""
         if not self.space.listed:
@@ -208,7 +241,7 @@ def _key(values: Mapping[str, str]) -> tuple[str, ...]:
 
 def _check(options: SearchOptions) -> None:
     """Raise ConfigError for options that cannot be."""
-    if options.sampler not in SAMPLERS:
+    if options.sampler is not None and options.sampler not in SAMPLERS:
         raise ConfigError(
             f"no sampler is named `{options.sampler}`",
             f"samplers: {', '.join(SAMPLERS)}",

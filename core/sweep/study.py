@@ -180,6 +180,7 @@ def _values(told: Told, objectives: Sequence[Figure]) -> list[float] | None:
 def _sampler(options: SearchOptions) -> BaseSampler:
     from optuna import samplers
 
+    # With `front` every point is enqueued, and this is never asked.
     made: dict[str, Callable[[], BaseSampler]] = {
         "gp": lambda: samplers.GPSampler(
             seed=options.seed, n_startup_trials=options.startup, deterministic_objective=True
@@ -192,4 +193,4 @@ def _sampler(options: SearchOptions) -> BaseSampler:
         ),
         "random": lambda: samplers.RandomSampler(seed=options.seed),
     }
-    return made[options.sampler]()
+    return made.get(options.sampler or "gp", made["gp"])()
