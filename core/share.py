@@ -71,8 +71,10 @@ def take(share: Share) -> None:
     global _share  # noqa: PLW0603  # a process has one share, as it has one number of threads
     _share = share
     if share.cores:
-        # Read by OpenMP when torch is loaded, which may be long after this.
+        # Read by OpenMP when torch is loaded, which may be long after this, or was before.
         os.environ["OMP_NUM_THREADS"] = str(share.cores)
+        if (torch := sys.modules.get("torch")) is not None:
+            torch.set_num_threads(share.cores)
 
 
 def held(*, timed: bool, waits: Callable[[str], None]) -> contextlib.AbstractContextManager[None]:

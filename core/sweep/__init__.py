@@ -10,7 +10,8 @@ space.py     what a search chooses from
 study.py     Optuna's study of a search, a SQLite file
 guess.py     which point is most likely on the front
 launch.py    points through Hydra's launcher, and again those whose worker died
-task.py      what a launcher runs, on this machine or another: it starts the process of a point
+task.py      what a launcher runs, on this machine or another
+nursery.py   starts the processes of points, each a copy of one that has everything loaded
 child.py     the process of one point
 letters.py   what is said between a sweep and the process of a point
 place.py     the folder of a sweep

@@ -27,21 +27,37 @@ from core.folder import named_folder
 from core.recipes import Recipe, read_recipes
 from core.registry import Registry
 from core.sweep.letters import Errand, Told
+from core.sweep.nursery import serve
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
-__all__ = ["main", "perform"]
+__all__ = ["do", "main", "perform"]
 
 #: Seconds that an orphan has to clean up.
 LAST_SECONDS = 10.0
+#: Seconds between two looks for the parent.
+POLL_S = 0.5
 
 
 def main() -> None:
-    """Read an errand from standard input, do it, and write the answer to the file it names."""
+    """Do the errands that come in on standard input, each in a process of its own."""
     cli.prepare()
-    errand = msgspec.json.decode(sys.stdin.buffer.readline(), type=Errand)
-    threading.Thread(target=_watch_parent, daemon=True).start()
+    if hasattr(os, "fork"):
+        serve(do)
+        return
+    for line in iter(sys.stdin.buffer.readline, b""):
+        # One process cannot be copied, so it does one errand, and its worker starts the next.
+        do(msgspec.json.decode(line, type=Errand))
+        return
+
+
+def do(errand: Errand) -> None:
+    """Do one errand, and write the answer to the file it names; ends with the process's parent."""
+    threading.Thread(target=_watch, args=(os.getppid(),), daemon=True).start()
+    log = os.open(errand.log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+    for stream in (sys.stdout, sys.stderr):
+        os.dup2(log, stream.fileno())
     os.chdir(errand.cwd)
     share.take(share.Share(errand.cores, Path(errand.lock) if errand.lock else None))
     try:
@@ -54,9 +70,10 @@ def main() -> None:
     partial.replace(answer)
 
 
-def _watch_parent() -> None:
-    """End with the parent: it holds the other end of standard input."""
-    sys.stdin.buffer.read()
+def _watch(parent: int) -> None:
+    """End when the parent is gone: then nobody waits for the answer."""
+    while os.getppid() == parent:
+        time.sleep(POLL_S)
     interrupt_main()
     time.sleep(LAST_SECONDS)
     os._exit(cli.INTERRUPTED)

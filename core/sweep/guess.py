@@ -65,9 +65,11 @@ def likeliest(
 
 def _unbeaten(draws: npt.NDArray[float64], index: int) -> npt.NDArray[bool_]:
     """Return, for each draw, whether no point beats the one at `index`."""
+    import numpy as np
+
     one = draws[:, index : index + 1, :]
     beats = (draws <= one).all(axis=0) & (draws < one).any(axis=0)
-    unbeaten: npt.NDArray[bool_] = ~beats.any(axis=0)
+    unbeaten: npt.NDArray[bool_] = np.logical_not(np.any(beats, axis=0))
     return unbeaten
 
 

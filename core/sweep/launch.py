@@ -59,7 +59,10 @@ class Launch:
                 told[point.number] = before
             else:
                 left.append((point, Job(point.number, _label(point), folder, one.key)))
-        told |= self._run(left)
+        try:
+            told |= self._run(left)
+        finally:
+            self._task.close()
         return [(one.point, told[one.point.number]) for one in planned]
 
     def _run(self, points: Sequence[tuple[Combination, Job]]) -> dict[int, Told]:

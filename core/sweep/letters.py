@@ -16,8 +16,8 @@ class Errand:
 
     `recipes` holds the text of recipes that were given as files, by name, for another machine may
     not have them. `folder` is where the run folder goes, "" where that is on another machine.
-    `cores` and `lock` are its share of the machine (core/share.py), and `answer` is the file that
-    `Told` is written to.
+    `cores` and `lock` are its share of the machine (core/share.py), `answer` is the file that
+    `Told` is written to; what the process prints goes to `log`.
     """
 
     overrides: tuple[str, ...]
@@ -28,6 +28,7 @@ class Errand:
     cores: int | None
     lock: str
     answer: str
+    log: str
     verbose: bool = False
 
 

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import getpass
 import os
-import subprocess
-import sys
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,14 +16,12 @@ import msgspec
 from hydra.core.hydra_config import HydraConfig
 
 from core.sweep.letters import Errand, Told
+from core.sweep.nursery import Nursery
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
 __all__ = ["Job", "Task"]
-
-#: The folder that holds `core`: a process of a point must find the same one.
-ROOT = Path(__file__).parent.parent.parent
 
 
 @dataclass(frozen=True)
@@ -101,6 +97,8 @@ class Task:
     def _once(self, job: Job, overrides: tuple[str, ...], *, here: bool) -> tuple[Told | None, int]:
         with tempfile.TemporaryDirectory(prefix="luthier-") as scratch:
             answer = Path(scratch, "told.json")
+            log = Path(self.place, "logs", f"{job.folder}.log") if here else Path(scratch, "log")
+            log.parent.mkdir(parents=True, exist_ok=True)
             errand = Errand(
                 overrides,
                 self.recipes,
@@ -110,10 +108,10 @@ class Task:
                 self.cores,
                 str(_lock(self.sweep)) if self.beside else "",
                 str(answer),
+                str(log),
                 self.verbose,
             )
-            log = Path(self.place, "logs", f"{job.folder}.log") if here else Path(scratch, "log")
-            code = _child(errand, log)
+            code = _nursery.run(errand)
             if code == _INTERRUPTED:
                 raise KeyboardInterrupt
             try:
@@ -121,32 +119,15 @@ class Task:
             except FileNotFoundError:
                 return None, code
 
+    @staticmethod
+    def close() -> None:
+        """End what this process started for its points."""
+        _nursery.close()
+
 
 _INTERRUPTED = 130
-
-
-def _child(errand: Errand, log: Path) -> int:
-    """Run one errand in a process of its own; returns its exit status."""
-    paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("wb") as out:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "core.sweep.child"],
-            stdin=subprocess.PIPE,
-            stdout=out,
-            stderr=subprocess.STDOUT,
-            env=env,
-        )
-        assert process.stdin is not None
-        try:
-            process.stdin.write(msgspec.json.encode(errand) + b"\n")
-            process.stdin.flush()
-            return process.wait()
-        finally:
-            # Its parent's end of the pipe is what the process lives by.
-            process.stdin.close()
-            process.wait()
+#: The one of this process, for all the points that it runs.
+_nursery = Nursery()
 
 
 def _lock(sweep: str) -> Path:

@@ -1,0 +1,131 @@
+"""A process with everything loaded that starts the processes of points: each is a copy of it.
+
+Loading takes as long as many a step: hydra, torch, ONNX Runtime, every plugin. Here it happens once
+for each worker of a sweep. What is copied has computed nothing yet and has no threads of its own.
+Where a system cannot copy processes (Windows), each point loads everything itself.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from core.sweep.letters import Errand
+
+__all__ = ["Nursery", "serve"]
+
+#: The folder that holds `core`: a process of a point must find the same one.
+ROOT = Path(__file__).parent.parent.parent
+#: What most points need, and what takes longest to load.
+HEAVY = ("numpy", "onnx", "onnxruntime", "torch", "core.job")
+#: Seconds between two looks at a process, and those that it has to clean up.
+POLL_S, LAST_S = 0.05, 12.0
+
+
+class Nursery:
+    """The worker's end: starts the nursery when it is first needed, and again when it died."""
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def run(self, errand: Errand) -> int:
+        """Have one errand done; returns the exit status of its process, negative for a signal."""
+        process = self._started()
+        assert process.stdin is not None
+        assert process.stdout is not None
+        try:
+            process.stdin.write(msgspec.json.encode(errand) + b"\n")
+            process.stdin.flush()
+            said = process.stdout.readline()
+        except BrokenPipeError:
+            said = b""
+        except BaseException:
+            self.close()
+            raise
+        if said:
+            return int(said)
+        code = process.wait()
+        self.close()
+        return code
+
+    def close(self) -> None:
+        """End the nursery, and with it what it started: its end of the pipe is what it lives by."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        for pipe in (process.stdin, process.stdout):
+            with contextlib.suppress(BrokenPipeError):
+                assert pipe is not None
+                pipe.close()
+        process.wait()
+
+    def _started(self) -> subprocess.Popen[bytes]:
+        if self._process is None or self._process.poll() is not None:
+            paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "core.sweep.child"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
+            )
+        return self._process
+
+
+def serve(do: Callable[[Errand], None]) -> None:
+    """Do errands from standard input, each in a copy of this process, until the pipe closes."""
+    # Ctrl-C reaches every process of a terminal: the copies end by it, and this one after them.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for module in HEAVY:
+        with contextlib.suppress(ImportError):
+            importlib.import_module(module)
+    answers = os.fdopen(os.dup(1), "w")
+    for line in iter(sys.stdin.buffer.readline, b""):
+        errand = msgspec.json.decode(line, type=Errand)
+        pid = os.fork()
+        if not pid:
+            _be_born(errand, do)
+        code = _outcome(pid)
+        answers.write(f"{code}\n")
+        answers.flush()
+
+
+def _be_born(errand: Errand, do: Callable[[Errand], None]) -> None:
+    """Do an errand in the copy; never returns."""
+    code = 1
+    try:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        do(errand)
+        code = 0
+    except SystemExit as ended:
+        code = ended.code if isinstance(ended.code, int) else 1
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def _outcome(pid: int) -> int:
+    """Return how a copy ended; it is asked to end when whoever wants it is gone."""
+    asked = 0.0
+    while True:
+        done, status = os.waitpid(pid, os.WNOHANG)
+        if done:
+            return os.waitstatus_to_exitcode(status)
+        if asked and time.monotonic() - asked > LAST_S:
+            os.kill(pid, signal.SIGKILL)
+        # Nothing is sent while an errand is done, so what can be read is the end of the pipe.
+        if not asked and select.select([0], [], [], POLL_S)[0]:
+            os.kill(pid, signal.SIGINT)
+            asked = time.monotonic()
+        elif asked:
+            time.sleep(POLL_S)
