@@ -65,10 +65,10 @@ class SearchSweeper(LuthierSweeper):
         super().__init__(params)
         self.options = SearchOptions(**options)
         self.objectives = list(self.options.objectives)
-        _check(self.options)
 
     def points(self, arguments: Sequence[str]) -> tuple[tuple[Axis, ...], Sequence[Combination]]:
         """Return every point of a space that can be listed; of another one, a corner."""
+        _check(self.options)
         self.space = space_of(arguments)
         if self.options.sampler == "front" and not self.space.listed:
             raise ConfigError(

@@ -3,7 +3,8 @@
 What they do is in `core/sweep`.
 """
 
-from dataclasses import asdict
+from dataclasses import dataclass
+from typing import Any
 
 from hydra.core.config_store import ConfigStore
 
@@ -21,16 +22,21 @@ class Search(SearchSweeper):
     """The points that Optuna chooses: `hydra/sweeper=optuna`."""
 
 
-_store = ConfigStore.instance()
-_store.store(
-    group="hydra/sweeper",
-    name="grid",
-    node={"_target_": "hydra_plugins.luthier.Grid", "params": None},
-    provider="luthier",
-)
-_store.store(
-    group="hydra/sweeper",
-    name="optuna",
-    node={"_target_": "hydra_plugins.luthier.Search", "params": None, **asdict(SearchOptions())},
-    provider="luthier",
-)
+@dataclass
+class GridConf:
+    """The options of `hydra/sweeper=grid`; `params` are values as on the command line."""
+
+    _target_: str = f"{__name__}.Grid"
+    params: dict[str, Any] | None = None
+
+
+@dataclass
+class SearchConf(SearchOptions):
+    """The options of `hydra/sweeper=optuna`, and Hydra's own."""
+
+    _target_: str = f"{__name__}.Search"
+    params: dict[str, Any] | None = None
+
+
+for _name, _node in (("grid", GridConf), ("optuna", SearchConf)):
+    ConfigStore.instance().store(group="hydra/sweeper", name=_name, node=_node, provider="luthier")

@@ -101,8 +101,20 @@ def test_a_bad_value_fails_before_the_first_point(
         (["chunker.length=4", "chunker.length=8"], "`chunker.length` is given twice"),
         (["chunker.length=4,8", "sweep.retries=-1"], "`retries` is -1"),
         (["chunker.length=4,8", "hydra/launcher=slrm"], "slrm"),
-        (["chunker.length=4,8", "hydra/sweeper=optuna", "hydra.sweeper.sampler=x"], "samplers: gp"),
+        (
+            ["chunker.length=4,8", "hydra/sweeper=optuna", "hydra.sweeper.sampler=x"],
+            "samplers: front, gp",
+        ),
         (["hydra/sweeper=optuna"], "nothing is swept"),
+        (
+            ["chunker.length=4,8", "hydra/sweeper=optuna", "hydra.sweeper.n_trials=0"],
+            "`n_trials` is 0",
+        ),
+        (
+            ["chunker.length=4,8", "hydra/sweeper=optuna", "hydra.sweeper.n_trials=x"],
+            "cannot be `x`",
+        ),
+        (["chunker.length=4,8", "hydra/sweeper=optuna", "hydra.sweeper.trials=3"], "trials"),
     ],
 )
 def test_a_sweep_that_cannot_be_says_why(
