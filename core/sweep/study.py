@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 
-from core.errors import ConfigError, MissingLibraryError, StoreError
+from core.errors import MissingLibraryError, StoreError
 
 if TYPE_CHECKING:
     import optuna
@@ -23,16 +23,15 @@ if TYPE_CHECKING:
 
 __all__ = ["Shelf", "opened"]
 
-#: Under these a trial carries its values as they stand on a command line, a study its axes.
-VALUES, AXES = "values", "axes"
+#: Under this a trial carries its values as they stand on a command line.
+VALUES = "values"
 
 
 @contextmanager
 def opened(file: Path, name: str, space: Space) -> Iterator[Shelf]:
     """Hold the file of a study; raises StoreError where another search does.
 
-    Raises ConfigError where it holds a study of the same name over other axes, and
-    MissingLibraryError without Optuna.
+    Raises MissingLibraryError without Optuna.
     """
     try:
         import optuna
@@ -77,38 +76,31 @@ class Shelf:
                 f"at: {file}",
                 "move the file away: the points that ran are known without it",
             ) from error
-        self._known = (
-            optuna.load_study(study_name=name, storage=self._url) if name in known else None
-        )
-        if self._known is not None and self._known.user_attrs.get(AXES) != self._axes():
-            raise ConfigError(
-                f"the study `{name}` is over other axes", f"at: {file}", "name another study"
-            )
-
-    def _axes(self) -> list[list[str]]:
-        return [[axis.key, *axis.values] for axis in self.space.axes]
+        self._earlier = [
+            optuna.load_study(study_name=one, storage=self._url)
+            for one in known
+            if one.startswith(f"{name} ")
+        ]
 
     def begun(self) -> list[dict[str, str]]:
         """Return the points of earlier starts: those that ended, then those that did not."""
-        if self._known is None:
-            return []
-        trials = sorted(self._known.trials, key=lambda t: (not t.state.is_finished(), t.number))
+        trials = [trial for study in self._earlier for trial in study.trials]
+        trials.sort(key=lambda t: (not t.state.is_finished(), t.number))
         points = [t.user_attrs[VALUES] for t in trials if VALUES in t.user_attrs]
         return [dict(pairs) for pairs in dict.fromkeys(tuple(p.items()) for p in points)]
 
     def study(self, options: SearchOptions, objectives: Sequence[Figure]) -> optuna.Study:
-        """Return the study, made if it is not there yet."""
+        """Return the study over these objectives, made if it is not there yet."""
         import optuna
 
         study = optuna.create_study(
-            study_name=self.name,
+            study_name=f"{self.name} {','.join(o.name for o in objectives)}",
             storage=self._url,
             sampler=_sampler(options),
             directions=["maximize" if o.better == "higher" else "minimize" for o in objectives],
             load_if_exists=True,
         )
         study.set_metric_names([o.name for o in objectives])
-        study.set_user_attr(AXES, self._axes())
         for trial in study.trials:
             if not trial.state.is_finished():
                 study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
