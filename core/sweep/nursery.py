@@ -88,15 +88,16 @@ def serve(do: Callable[[Errand], None]) -> None:
     for module in HEAVY:
         with contextlib.suppress(ImportError):
             importlib.import_module(module)
-    answers = os.fdopen(os.dup(1), "w")
+    answers = os.dup(1)
     for line in iter(sys.stdin.buffer.readline, b""):
         errand = msgspec.json.decode(line, type=Errand)
         pid = os.fork()
         if not pid:
             _be_born(errand, do)
         code = _outcome(pid)
-        answers.write(f"{code}\n")
-        answers.flush()
+        # Nobody may be left to hear it.
+        with contextlib.suppress(BrokenPipeError):
+            os.write(answers, f"{code}\n".encode())
 
 
 def _be_born(errand: Errand, do: Callable[[Errand], None]) -> None:
