@@ -34,7 +34,7 @@ PAGES = [
     *sorted((ROOT / "docs").glob("*.md")),
     *sorted((ROOT / "examples").glob("*/README.md")),
 ]
-ROOMS = ("core", "plugins", "conf", "recipes", "examples", "pyproject.toml")
+ROOMS = ("core", "hydra_plugins", "plugins", "conf", "recipes", "examples", "pyproject.toml")
 FENCE = re.compile(r"^```(\w+)(?: title=\"([^\"]+)\")?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LEFT_OUT = ("make", "git clone", "pip install")
 
