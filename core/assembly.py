@@ -13,6 +13,7 @@ from core import kinds, options
 from core.config import PLURAL, SLOTS, Measure, Mode, Settings
 from core.contract import Limit, limits_of
 from core.errors import ConfigError, did_you_mean
+from core.library.pattern import is_pattern
 from core.registry import Registry
 from core.values import Target
 
@@ -116,21 +117,21 @@ def _take_input(cfg: DictConfig, registry: Registry) -> None:
     """Give `input=...` to the dataset plugin that opens such files."""
     if cfg.input is None or cfg.mode in (Mode.list, Mode.doctor):
         return
-    path = Path(cfg.input).expanduser()
-    if not path.exists():
+    path, pattern = Path(cfg.input).expanduser(), is_pattern(cfg.input)
+    if not pattern and not path.exists():
         raise ConfigError(
-            f"input `{cfg.input}` does not exist", "give a file or a folder: input=..."
+            f"input `{cfg.input}` does not exist",
+            "give a file, a folder or a pattern: input=..., input='songs/**/*.flac'",
         )
+    several = path.is_dir() or (pattern and (not path.suffix or is_pattern(path.suffix)))
     datasets = {
         name: cast("type[kinds.Dataset[Any]]", registry.find("dataset", name).cls)
         for name in registry.names("dataset")
     }
     readers = {name: cls.opens for name, cls in datasets.items() if cls.opens}
     current = cfg.dataset.get(options.PLUGIN_KEY) if cfg.dataset else None
-    fitting = [
-        n for n, endings in readers.items() if path.is_dir() or path.suffix.lower() in endings
-    ]
-    if current in datasets and path.is_dir():
+    fitting = [n for n, endings in readers.items() if several or path.suffix.lower() in endings]
+    if current in datasets and several:
         # A folder has no ending: whether songs or images are meant, the recipe's dataset says.
         axes = set(datasets[current].axes)
         fitting = [n for n in fitting if set(datasets[n].axes) == axes] or fitting

@@ -14,6 +14,7 @@ from core.arguments import is_sweep, rewrite
 from core.compose import CONF, composed, recipe_of_job, register
 from core.config import Mode
 from core.errors import LuthierError
+from core.library import asked
 from core.recipes import Recipe, read_recipes
 from core.registry import Registry, discover
 from core.sweep.sweeper import Start
@@ -116,6 +117,10 @@ def run_mode(
         from core.longest import run as search
 
         search(cfg, registry, recipe, recipes)
+    elif asked(cfg):
+        from core.library.job import run as play_library
+
+        play_library(cfg, registry, recipe, recipes)
     else:
         from core.job import run
 

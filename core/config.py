@@ -16,7 +16,9 @@ __all__ = [
     "Fit",
     "Measure",
     "Mode",
+    "Scale",
     "Settings",
+    "Songs",
     "Sweep",
     "check_once",
     "group_of",
@@ -49,6 +51,33 @@ class Mode(Enum):
     fit = "fit"
     list = "list"
     doctor = "doctor"
+
+
+class Scale(Enum):
+    """Where the songs of a library are played: in this process, or by workers that Ray keeps."""
+
+    here = "here"
+    ray = "ray"
+
+
+@dataclass
+class Songs:
+    """How a library is played: many songs through one compiled model, one after the other."""
+
+    workers: int | None = None
+    """Processes that play side by side with `scale=ray`, each with the model in its own memory;
+    null for one per CPU."""
+    retries: int = 2
+    """How often a song is played again whose process died, or that failed without being damaged."""
+    address: str | None = None
+    """The Ray cluster to join; null for that of the variable `RAY_ADDRESS`, or this machine."""
+
+    def __post_init__(self) -> None:
+        """Refuse what would play nothing."""
+        if self.workers is not None and self.workers < 1:
+            raise ValueError(f"`workers` is {self.workers}; give 1 or more")
+        if self.retries < 0:
+            raise ValueError(f"`retries` is {self.retries}; give 0 or more")
 
 
 @dataclass
@@ -121,6 +150,8 @@ class Settings:
     mode: Mode = Mode.run
     title: str = ""
     input: str | None = None
+    scale: Scale | None = None
+    songs: Songs = field(default_factory=Songs)
     output: str = "outputs"
     store: str | None = None
     measure: Measure = field(default_factory=Measure)

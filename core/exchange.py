@@ -31,6 +31,7 @@ __all__ = [
     "Saved",
     "Session",
     "Shipped",
+    "Source",
     "Split",
     "TorchModel",
     "Transform",
@@ -121,6 +122,17 @@ class Saved:
     path: str
     label: str
     item: str
+
+
+@dataclass(frozen=True)
+class Source:
+    """An item before it is read: its path below the dataset's root as `name`, and its file.
+
+    `name` has forward slashes, and is the same wherever the root lies.
+    """
+
+    name: str
+    file: Path
 
 
 @dataclass(frozen=True)

@@ -45,14 +45,17 @@ def chain(assembly: Assembly) -> Iterator[Link]:
         spec = gives
 
 
-def check(assembly: Assembly, registry: Registry) -> None:
-    """Raise MisfitError for the first two stages that do not fit."""
+def check(assembly: Assembly, registry: Registry, *, measured: bool = True) -> None:
+    """Raise MisfitError for the first two stages that do not fit.
+
+    With `measured=False` nothing is said of quality, so what is played may have been calibrated on.
+    """
     spec = assembly.model.plan()
     _check_target(assembly)
     _check_formats(assembly, registry)
     _check_model(assembly, spec, registry)
     _check_windows(assembly, registry)
-    _check_calibration(assembly)
+    _check_calibration(assembly, measured=measured)
     contract.check(assembly, registry)
 
 
@@ -170,7 +173,7 @@ def _check_windows(assembly: Assembly, registry: Registry) -> None:
     )
 
 
-def _check_calibration(assembly: Assembly) -> None:
+def _check_calibration(assembly: Assembly, *, measured: bool) -> None:
     quantizer = assembly.quantizer
     if quantizer is None or quantizer.passes or quantizer.calibration_windows == 0:
         return
@@ -182,6 +185,8 @@ def _check_calibration(assembly: Assembly) -> None:
             _where(assembly),
             "name a dataset: calibration=<dataset>",
         )
+    if not measured:
+        return
     evaluation = set(assembly.dataset.identity("evaluation"))
     shared = [i for i in assembly.calibration.identity("calibration") if i in evaluation]
     if shared:

@@ -118,6 +118,8 @@ def lock(
         elif node is not None:
             recipe[slot] = node
     recipe["measure"] = config.get("measure")
+    if config.get("scale"):
+        recipe |= {key: config.get(key) for key in ("scale", "songs")}
     head = [
         "# Reproduces this run: python -m core recipe=recipe.lock.yaml",
         f"# weights sha256: {artifacts['model'].sha256}",

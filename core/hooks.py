@@ -14,6 +14,7 @@ import pluggy
 
 if TYPE_CHECKING:
     from core.kinds import Plugin, Reporter
+    from core.library.record import LibraryRecord
     from core.plan import Plan
     from core.record import RunRecord, StageRecord
     from core.sweep.record import SweepRecord
@@ -85,6 +86,11 @@ def luthier_run_placed(folder: str) -> None:
 @hookspec
 def luthier_run_ended() -> None:
     """A run is over, well or not: give back what the terminal was lent."""
+
+
+@hookspec
+def luthier_library_finished(record: LibraryRecord, folder: str) -> None:
+    """The songs of a library are played, or are known not to be; `folder` is where they lie."""
 
 
 @hookspec

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
         Played,
         Saved,
         Session,
+        Source,
         Split,
         TorchModel,
         Transform,
@@ -126,12 +127,14 @@ class Dataset(Plugin[OptionsT]):
     """Gives calibration samples and evaluation items, and writes results in their own medium.
 
     `axes` are the axes of its inputs. A dataset that reads files lists their endings in `opens`
-    and takes the file or folder as the option `path`: `input=song.flac` is given to it.
+    and takes the file, folder or pattern as the option `path`: `input=song.flac` is given to it.
+    `listed` says that its items can be named without reading them, and read one at a time.
     """
 
     kind = "dataset"
     axes: ClassVar[tuple[str, ...]]
     opens: ClassVar[tuple[str, ...]] = ()
+    listed: ClassVar[bool] = False
 
     @abstractmethod
     def identity(self, split: Split) -> tuple[str, ...]:
@@ -146,6 +149,14 @@ class Dataset(Plugin[OptionsT]):
         self, item: Item, outputs: Tensors, signature: Signature, folder: Path
     ) -> Sequence[Saved]:
         """Write `item` and its `outputs` below `folder` as files that a person can open."""
+
+    def sources(self) -> Iterator[Source]:
+        """Yield what there is to play, in order and each name once, without opening any of it."""
+        raise TypeError(f"dataset `{self.name}` does not list its items")
+
+    def only(self, source: Source) -> Dataset[Any]:
+        """Return a dataset of the same sort whose one item is that of `source`."""
+        raise TypeError(f"dataset `{self.name}` does not list its items")
 
 
 class Converter(Plugin[OptionsT]):
@@ -252,7 +263,9 @@ class Runtime(Converter[OptionsT]):
     for whole inputs; where it is not (an emulator, a queue), the run probes a few windows with it
     and plays the whole with the recipe's `host` runtime. An empty `precisions` means any.
     `columns` heads the facts that a table of compiled artifacts shows (`_bytes`, `_s`: units). A
-    contract reads the fact `npu_coverage` of what was compiled, 0 to 1.
+    contract reads the fact `npu_coverage` of what was compiled, 0 to 1. Where several processes
+    share a machine, an option `threads` that is 0 is set to the share of each: it may change how
+    fast results come, never what they are.
     """
 
     kind = "runtime"

@@ -24,7 +24,7 @@ from core.recipes import Recipe
 from core.registry import Registry
 from core.store import Store
 
-__all__ = ["Candidate", "at_each_precision", "candidates", "several"]
+__all__ = ["Candidate", "at_each_precision", "candidates", "several", "with_runtime"]
 
 OBJECTIVES = ("fastest", "smallest")
 
@@ -74,7 +74,7 @@ def candidates(
     composed = (
         at_each_precision(cfg, list(cfg.ladder) or target.precisions or ["fp32"])
         if several(cfg)
-        else {"": _with_runtime(cfg, [])}
+        else {"": with_runtime(cfg, [])}
     )
     found = [_planned(n, c, registry, recipe, recipes, store) for n, c in composed.items()]
     misfits = [candidate.misfit for candidate in found if candidate.misfit is not None]
@@ -90,10 +90,10 @@ def at_each_precision(cfg: DictConfig, names: Sequence[str]) -> dict[str, DictCo
     """
     if any(word.startswith("precision=") for word in HydraConfig.get().overrides.task):
         names = [cfg.precision.get("name", "fp32")]
-    return {name: _with_runtime(cfg, [f"precision={name}"]) for name in names}
+    return {name: with_runtime(cfg, [f"precision={name}"]) for name in names}
 
 
-def _with_runtime(cfg: DictConfig, overrides: Sequence[str]) -> DictConfig:
+def with_runtime(cfg: DictConfig, overrides: Sequence[str]) -> DictConfig:
     """Compose the job again, with the target's runtime and host where the recipe names none."""
     target = target_of(cfg)
     added = [*overrides]

@@ -15,7 +15,8 @@ from core.errors import LuthierError
 from core.exchange import Made, Played, Saved, Work
 from core.hosted import hosted
 from core.measure import compare, latency, peak_memory
-from core.play import covered_seconds, lengths_of, load, play, play_with, save
+from core.play import covered_seconds, lengths_of, load, play_with, save
+from core.player import opened, that_plays
 from core.steps import Bench, Inputs, Step
 from core.values import Artifact, Fact, Metric, Notice, Signature
 
@@ -45,29 +46,17 @@ def lay_out(bench: Bench) -> tuple[Step, ...]:
 
 def _play(bench: Bench, source: str) -> Step:
     assembly = bench.assembly
-    runtime = assembly.runtime if assembly.runtime.plays else assembly.host
-    assert runtime is not None, "the plan refuses a recipe without a runtime that plays"
-    window = assembly.chunker.window()
+    runtime = that_plays(assembly)
 
     def run(inputs: Inputs, work: Work) -> Made:
         model = inputs["model"]
         seconds: list[float] = []
         covered, notices = 0.0, list[Notice]()
         items: dict[str, Tensors] = {}
-        with (
-            peak_memory() as peak,
-            runtime.open(inputs[source], lambda: bench.open(model), work) as session,
-            hosted(bench.transform(model), runtime, window, model.info, work) as transform,
-        ):
+        with peak_memory() as peak, opened(bench, inputs[source], model, work) as player:
+            session = player.session
             for item in bench.items(model):
-                take = play(
-                    item,
-                    model.info.signature,
-                    assembly.chunker,
-                    transform,
-                    session,
-                    work.progress,
-                )
+                take = player.play(item, work.progress)
                 items[item.id] = take.outputs
                 seconds += take.seconds
                 covered += covered_seconds(item.inputs, model.info.signature) or 0.0

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from core import InputError, Item, Signature, Split, hookimpl
+from core import InputError, Item, Signature, Source, Split, hookimpl
+from core.library.pattern import is_pattern, matching, top_of
 from plugins.dataset.audio.fitting import fit
 from plugins.dataset.audio.reading import ENDINGS, check, read
 from plugins.dataset.audio.writing import AudioDataset
@@ -21,7 +22,8 @@ class FilesOptions:
     """Where the songs are."""
 
     path: str
-    """An audio file, or a folder: every audio file below it is taken, in order of name."""
+    """An audio file, or a folder: every audio file below it is taken, in order of name. A pattern
+    such as `songs/**/*.flac` takes those that it matches."""
     limit: int | None = None
     """Number of files at most; all where not given."""
 
@@ -37,6 +39,7 @@ class Files(AudioDataset[FilesOptions]):
     name = "files"
     Options = FilesOptions
     opens = ENDINGS
+    listed = True
 
     def identity(self, split: Split) -> tuple[str, ...]:
         """Return the hash of every file, so that a song is known again under any name.
@@ -53,21 +56,32 @@ class Files(AudioDataset[FilesOptions]):
             samples, notices = fit(read(file), spec, file.name)
             yield Item(item_id, names[file], {spec.name: samples}, notices=notices)
 
+    def sources(self) -> Iterator[Source]:
+        """Yield every file by its path below the folder; two of one content are two songs here."""
+        top, files = _found(self.options.path)
+        for file in files[: self.options.limit]:
+            # A name that is no text, which JSON would refuse, is told by its bytes.
+            name = file.relative_to(top).as_posix().encode(errors="backslashreplace").decode()
+            yield Source(name, file)
+
+    def only(self, source: Source) -> Files:
+        """Return the dataset of one file."""
+        return Files(FilesOptions(str(source.file)))
+
     @functools.cached_property
     def _files(self) -> dict[str, Path]:
         """Return every file by its id; of two with the same content the first."""
         from core.material import file_digest
 
         found: dict[str, Path] = {}
-        for file in _below(Path(self.options.path).expanduser())[: self.options.limit]:
+        for file in _found(self.options.path)[1][: self.options.limit]:
             check(file)
             found.setdefault(f"sha256:{file_digest(file)}", file)
         return found
 
     def _names(self) -> dict[Path, str]:
         """Return the name of every file: its path in the folder, with the ending if need be."""
-        root = Path(self.options.path).expanduser()
-        top = root if root.is_dir() else root.parent
+        top = _found(self.options.path)[0]
         paths = {file: file.relative_to(top) for file in self._files.values()}
         often = Counter(path.with_suffix("") for path in paths.values())
         return {
@@ -76,27 +90,30 @@ class Files(AudioDataset[FilesOptions]):
         }
 
 
-def _below(path: Path) -> list[Path]:
-    """Return the file, or the audio files of the folder; raises InputError without any."""
+def _found(given: str) -> tuple[Path, list[Path]]:
+    """Return the folder that names are told from, and the audio files; InputError without any."""
+    path = Path(given).expanduser()
     if path.is_file():
-        return [path]
-    give = "give an audio file or a folder of them: input=... or dataset.path=..."
-    if not path.exists():
+        return path.parent, [path]
+    give = "give an audio file, a folder or a pattern: input=... or dataset.path=..."
+    pattern = is_pattern(given)
+    if not pattern and not path.exists():
         raise InputError(f"`{path}` does not exist", give)
-    if not path.is_dir():
+    if not pattern and not path.is_dir():
         raise InputError(
             f"`{path}` is neither a file nor a folder",
             "a pipe or a device is not read: a song is hashed first, and then read",
             give,
         )
-    files = sorted(f for f in path.rglob("*") if f.suffix.lower() in ENDINGS and f.is_file())
+    candidates = matching(given) if pattern else sorted(f for f in path.rglob("*") if f.is_file())
+    files = [file for file in candidates if file.suffix.lower() in ENDINGS]
     if not files:
         raise InputError(
-            f"no audio files are below `{path}`",
+            f"no audio files {'match' if pattern else 'are below'} `{path}`",
             f"looked for: {' '.join(ENDINGS)}",
             give,
         )
-    return files
+    return top_of(given) if pattern else path, files
 
 
 @hookimpl

@@ -1,0 +1,221 @@
+"""One run over a library: the model made once, then every song that is not done yet.
+
+outputs/<recipe>/library-<id>/
+    songs/<path of the song>/…   written by the dataset, whole or not at all
+    manifest.jsonl               a line for each song: its hash, its files, or why there are none
+    recipe.lock.yaml             the recipe, with every option
+
+The id stands for all that decides what comes out, so that the same command goes on where it was.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, cast
+
+import pluggy
+from filelock import FileLock, Timeout
+from omegaconf import DictConfig, OmegaConf
+
+from core import folder
+from core.assembly import Assembly, checked
+from core.config import Mode, Scale, Songs
+from core.doctor import versions
+from core.errors import InputError, StoreError
+from core.library import on_ray
+from core.library.manifest import Entry, Manifest, is_done
+from core.library.places import Places
+from core.library.plan import LibraryPlan, make_plan
+from core.library.record import Failed, LibraryRecord
+from core.library.worker import SONGS, STAGING, Job, Task, play_here
+from core.progress import Progress
+from core.recipes import Recipe
+from core.registry import Registry
+from core.run import execute
+from core.store import Store, open_store
+from core.values import Artifact
+
+__all__ = ["run"]
+
+#: The name under which the reporters hear of the songs, beside the steps of the plan.
+STAGE = "songs"
+#: How many of the songs that failed an error names; the manifest has them all.
+NAMED = 5
+
+
+def run(cfg: DictConfig, registry: Registry, recipe: str, recipes: Mapping[str, Recipe]) -> None:
+    """Plan the library and, unless `mode=plan`, play it; raises InputError where songs failed."""
+    store = open_store(cfg.store)
+    plan = make_plan(cfg, registry, recipe, recipes, store)
+    if cfg.mode is Mode.plan:
+        from core.library.show import show
+
+        show(plan)
+        return
+    reporters = plan.steps.assembly.reporter
+    for reporter in reporters:
+        registry.manager.register(reporter, name=f"reporter:{reporter.name}")
+    try:
+        _Library(plan, store, registry.manager.hook).run()
+    finally:
+        registry.manager.hook.luthier_run_ended()
+        for reporter in reporters:
+            registry.manager.unregister(reporter)
+
+
+class _Library:
+    """One run: what is made, what is played of it, and what is said at the end."""
+
+    def __init__(self, plan: LibraryPlan, store: Store, hook: pluggy.HookRelay) -> None:
+        self.plan, self.store, self.hook = plan, store, hook
+        self.assembly: Assembly = plan.steps.assembly
+        self.songs = cast("Songs", checked(plan.cfg, "songs"))
+
+    def run(self) -> None:
+        """Make what plays, play every song that is not done, and say what came of it."""
+        self.hook.luthier_run_started(plan=self.plan.steps)
+        started = datetime.now(UTC)
+        artifacts = execute(self.plan.steps, self.store, self.hook).artifacts
+        place = self.plan.folder(artifacts)
+        with _held(place):
+            self._lock_file(place, artifacts)
+            record = self._played(place, artifacts, started)
+        self.hook.luthier_library_finished(record=record, folder=str(place))
+        if record.failed:
+            raise _incomplete(record, place)
+
+    def _played(
+        self, place: Path, artifacts: dict[str, Artifact], started: datetime
+    ) -> LibraryRecord:
+        self.hook.luthier_stage_started(stage=STAGE, title="play every song")
+        with Manifest(place / "manifest.jsonl") as manifest:
+            tasks, kept = self._left(place, manifest)
+            job = Job(
+                self.assembly,
+                artifacts[self.plan.source],
+                artifacts["model"],
+                place,
+                self.songs.retries,
+                self.store.lasting,
+            )
+            made: list[Entry] = []
+            clock = time.perf_counter()
+
+            def tell(done: float, total: float, message: str) -> None:
+                inside = done / total if total else 0.0
+                self._tell(kept + len(made) + min(inside, 1.0), kept + len(tasks), message)
+
+            with closing(self._entries(job, tasks, Progress(tell))) as entries:
+                for entry in entries:
+                    manifest.add(entry)
+                    made.append(entry)
+                    self._tell(kept + len(made), kept + len(tasks), entry.source)
+            seconds = time.perf_counter() - clock if tasks else 0.0
+        return self._record(artifacts, started, made, kept, seconds)
+
+    def _left(self, place: Path, manifest: Manifest) -> tuple[list[Task], int]:
+        """Return the songs to play, and the number of those that are done."""
+        places, tasks, kept = Places(manifest.entries.values()), list[Task](), 0
+        for source in self.assembly.dataset.sources():
+            if is_done(manifest.entries.get(source.name), source.file, place):
+                kept += 1
+            else:
+                tasks.append(Task(source, places.of(source.name)))
+            self._tell(0, 0, f"looking for what is done: {kept} of {kept + len(tasks)} songs")
+        return tasks, kept
+
+    def _entries(
+        self, job: Job, tasks: list[Task], progress: Progress
+    ) -> Generator[Entry, None, None]:
+        if tasks and self.plan.scale is Scale.ray:
+            yield from on_ray.play_on_ray(job, tasks, self.songs, progress)
+        elif tasks:
+            yield from play_here(job, tasks, progress)
+
+    def _record(
+        self,
+        artifacts: dict[str, Artifact],
+        started: datetime,
+        made: list[Entry],
+        kept: int,
+        seconds: float,
+    ) -> LibraryRecord:
+        failed = [entry for entry in made if entry.status == "failed"]
+        notices = [*artifacts["model"].info.notices, *self.plan.notices]
+        notices += [notice for artifact in artifacts.values() for notice in artifact.notices]
+        return LibraryRecord(
+            recipe=self.assembly.recipe,
+            title=self.assembly.title,
+            started=started.isoformat(timespec="seconds"),
+            seconds=seconds,
+            songs=kept + len(made),
+            played=len(made) - len(failed),
+            kept=kept,
+            failed=tuple(
+                Failed(entry.source, entry.reason, entry.retries)
+                for entry in sorted(failed, key=lambda entry: entry.source)
+            ),
+            audio_s=sum(entry.seconds for entry in made),
+            workers=len({entry.worker for entry in made if entry.worker}),
+            device=", ".join(sorted({entry.device for entry in made if entry.device})),
+            notices=tuple(dict.fromkeys(notices)),
+        )
+
+    def _lock_file(self, place: Path, artifacts: dict[str, Artifact]) -> None:
+        config = cast(
+            "dict[str, Any]",
+            OmegaConf.to_container(self.plan.cfg, resolve=True, enum_to_str=True),
+        )
+        config["scale"] = self.plan.scale.name
+        text = folder.lock(config, artifacts, versions())
+        (place / "recipe.lock.yaml").write_text(text, encoding="utf-8")
+
+    def _tell(self, done: float, total: float, message: str) -> None:
+        self.hook.luthier_stage_progress(stage=STAGE, done=done, total=total, message=message)
+
+
+@contextmanager
+def _held(place: Path) -> Iterator[None]:
+    """Hold a library's folder for this run alone; what earlier ones left in flight is removed."""
+    try:
+        (place / SONGS).mkdir(parents=True, exist_ok=True)
+        lock = FileLock(place / ".lock")
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise StoreError(
+            "another run is playing this library",
+            f"at: {place}",
+            "wait for it: what it finishes is not played again",
+            "or play into another folder: output=/path/to/folder",
+        ) from None
+    except OSError as error:
+        raise StoreError(
+            f"the library's folder cannot be written: {error.strerror or error}",
+            f"at: {error.filename or place}",
+            "free some room, or choose another place: output=/path/to/folder",
+        ) from error
+    staging = place / STAGING
+    try:
+        shutil.rmtree(staging, ignore_errors=True)
+        staging.mkdir(exist_ok=True)
+        yield
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+        lock.release()
+
+
+def _incomplete(record: LibraryRecord, place: Path) -> InputError:
+    named = [f"{one.source}: {one.reason.partition('; ')[0]}" for one in record.failed[:NAMED]]
+    more = len(record.failed) - len(named)
+    return InputError(
+        f"{len(record.failed)} of {record.songs} songs failed",
+        *named,
+        f"and {more} more" if more else "",
+        f"the reasons in full: {place / 'manifest.jsonl'}",
+        "mend or remove them, and run the same command again: the rest is not played twice",
+    )

@@ -1,0 +1,187 @@
+"""Plays a library on Ray Data: workers with one opened model each, on one machine or on many.
+
+Ray Data streams: a worker is given a song when it has room for one, and what comes back is a line
+of the manifest. A worker that is killed is started again, and its songs with it.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import pickle
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import fields, is_dataclass, replace
+from importlib.util import find_spec
+from typing import Any
+
+import msgspec
+
+from core.config import Songs
+from core.errors import LuthierError, MissingLibraryError, StageError
+from core.kinds import Runtime
+from core.library.manifest import Entry
+from core.library.worker import Job, Task, Worker
+from core.progress import Progress, silent
+
+__all__ = ["check", "play_on_ray"]
+
+#: Bytes. What passes through Ray's memory are paths and lines of text; this is its least.
+_MEMORY = 80 * 2**20
+
+
+def check() -> None:
+    """Raise MissingLibraryError where Ray Data is not installed."""
+    if find_spec("ray") is None or find_spec("pyarrow") is None:
+        raise MissingLibraryError(
+            "`scale=ray` needs `ray[data]`, not installed",
+            "install it: pip install 'luthier[ray]'",
+            "or play the songs in this process: scale=here",
+        )
+
+
+def play_on_ray(
+    job: Job, tasks: Sequence[Task], songs: Songs, progress: Progress
+) -> Iterator[Entry]:
+    """Yield what became of each song, in the order in which they are finished.
+
+    Raises StageError where Ray gives up, or what a worker raised when it opened the model.
+    """
+    progress(0, len(tasks), "starting Ray")
+    with _cluster(songs) as cores:
+        import ray
+
+        workers = min(songs.workers or max(1, int(cores)), len(tasks))
+        share = cores / workers
+        played = (
+            # A block for each song: what was finished is known at once, and never played again
+            # because of another one.
+            ray.data.from_items([{"task": pickle.dumps(t)} for t in tasks],
+                                override_num_blocks=len(tasks))
+            .map(
+                _Seat,  # type: ignore[arg-type]  # it takes a class too, as its page says
+                fn_constructor_kwargs={"job": pickle.dumps(_packed(job, max(1, int(share))))},
+                compute=ray.data.ActorPoolStrategy(size=workers),
+                num_cpus=share,
+                # How often a song may kill its worker is counted by song, in `Worker`.
+                max_restarts=-1,
+                max_task_retries=-1,
+            )
+        )  # fmt: skip
+        progress(0, len(tasks), f"starting {workers} workers")
+        try:
+            # Without prefetching: the next song must not hold up the line of this one.
+            for batch in played.iter_batches(batch_size=None, prefetch_batches=0):
+                for line in batch["entry"]:
+                    yield msgspec.json.decode(line, type=Entry)
+        except ray.exceptions.RayError as error:
+            raise _told(error) from error
+
+
+class _Seat:
+    """A worker's place in Ray: songs in, lines of the manifest out."""
+
+    def __init__(self, job: bytes) -> None:
+        self._worker = Worker(pickle.loads(job))  # noqa: S301  # from the process that started it
+
+    def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
+        """Play one song."""
+        task = pickle.loads(row["task"])  # noqa: S301  # as above
+        return {"entry": msgspec.json.encode(self._worker.play(task, silent()))}
+
+
+def _packed(job: Job, threads: int) -> Job:
+    """Return a job as plain data: plugins that were never used, and nothing that is not played."""
+    assembly = job.assembly
+    packed = replace(
+        assembly,
+        model=_unused(assembly.model),
+        dataset=_unused(assembly.dataset),
+        dsp=_unused(assembly.dsp),
+        chunker=_unused(assembly.chunker),
+        runtime=_sharing(assembly.runtime, threads),
+        host=None if assembly.host is None else _sharing(assembly.host, threads),
+        calibration=None,
+        exporter=None,
+        graph=(),
+        quantizer=None,
+        evaluator=(),
+        reporter=(),
+    )
+    return replace(job, assembly=packed)
+
+
+def _unused(plugin: Any) -> Any:
+    """Return the plugin as the config made it, without what it holds open or remembers."""
+    return type(plugin)(plugin.options)
+
+
+def _sharing(runtime: Runtime[Any], threads: int) -> Runtime[Any]:
+    """Return the runtime with a worker's share of the threads, where it has the option."""
+    options = runtime.options
+    named = is_dataclass(options) and "threads" in {field.name for field in fields(options)}
+    if named and options.threads == 0:
+        return type(runtime)(replace(options, threads=threads))
+    return type(runtime)(options)
+
+
+@contextmanager
+def _cluster(songs: Songs) -> Iterator[float]:
+    """Join the cluster, or start one of this machine alone; gives the number of its CPUs."""
+    # Read when Ray is imported. It sends usage statistics unless told not to; nothing here does.
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    # Otherwise it warns of a later version's way with accelerators, which nobody here asked for.
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    import ray
+
+    address = songs.address or os.environ.get("RAY_ADDRESS") or None
+    ours = not ray.is_initialized()
+    if ours:
+        alone: dict[str, Any] = {"include_dashboard": False, "object_store_memory": _MEMORY}
+        try:
+            ray.init(
+                address=address,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                **({} if address else alone),
+            )
+        except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+            raise StageError(
+                "Ray cannot be reached" if address else "Ray cannot be started",
+                f"at: {address}" if address else "",
+                str(error).strip().partition("\n")[0],
+                "play the songs in this process: scale=here",
+            ) from error
+    try:
+        _hush()
+        resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]  # Ray
+        yield resources.get("CPU", 1.0)
+    finally:
+        if ours:
+            ray.shutdown()
+
+
+def _hush() -> None:
+    """Leave the terminal to the reporters: no bars and no log of Ray Data's own."""
+    from ray.data import DataContext
+
+    context = DataContext.get_current()
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+
+
+def _told(error: Exception) -> LuthierError:
+    """Return what a worker raised, or what Ray says of itself."""
+    link: BaseException | None = error
+    while link is not None:
+        cause = getattr(link, "cause", None)
+        for found in (link, cause):
+            if isinstance(found, LuthierError):
+                return LuthierError(*str(found).split("\n  "))
+        link = link.__cause__
+    return StageError(
+        f"Ray stopped: {str(error).strip().splitlines()[-1]}",
+        "what was finished is kept; run the same command again",
+        "or play the rest in this process: scale=here",
+    )

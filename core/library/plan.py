@@ -1,0 +1,110 @@
+"""The plan of a library: the steps that make what plays, and the folder that its songs are in."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from core import convert, material
+from core.assembly import Assembly, assemble
+from core.config import Scale
+from core.errors import ConfigError
+from core.fit import check
+from core.hosted import hosted
+from core.library import on_ray
+from core.plan import Plan, looked_up
+from core.player import that_plays
+from core.recipes import Recipe
+from core.registry import Registry
+from core.rungs import several, with_runtime
+from core.steps import Bench
+from core.store import Store
+from core.values import Artifact, Notice
+
+__all__ = ["LibraryPlan", "make_plan"]
+
+
+@dataclass(frozen=True)
+class LibraryPlan:
+    """What a run over a library is going to do; `source` names the step whose artifact plays."""
+
+    cfg: DictConfig
+    steps: Plan
+    source: str
+    scale: Scale
+
+    @property
+    def notices(self) -> tuple[Notice, ...]:
+        """Return what a person must know who expects of a library what a measured run does."""
+        if not self.steps.assembly.contract:
+            return ()
+        text = "the contract was not judged: a library is played and not measured"
+        return (Notice("warning", text),)
+
+    def folder(self, artifacts: Mapping[str, Artifact]) -> Path:
+        """Return where the songs go, named after all that decides what they sound like."""
+        assembly, bench = self.steps.assembly, self.steps.bench
+        decides = {
+            "model": artifacts["model"].sha256,
+            "played": artifacts[self.source].sha256,
+            "runtime": bench.depends_on_runtime(that_plays(assembly)),
+            "dsp": bench.depends_on_windows["dsp"],
+            "chunker": material.of_plugin(assembly.chunker),
+            "hosted": material.source_digest(hosted.__module__),
+            "dataset": material.of_plugin(assembly.dataset),
+        }
+        name = f"library-{material.digest(decides)[:12]}"
+        return Path(self.cfg.output).expanduser().resolve() / assembly.recipe / name
+
+
+def make_plan(
+    cfg: DictConfig, registry: Registry, recipe: str, recipes: Mapping[str, Recipe], store: Store
+) -> LibraryPlan:
+    """Prove that the stages fit and that the songs can be listed; look the steps up in the store.
+
+    Nothing is measured over a library, so that neither its songs nor a reference are played here.
+    """
+    if several(cfg):
+        raise ConfigError(
+            "a library is played at one precision, and `ladder` or `auto` chooses among several",
+            "choose with one song first: input=song.flac",
+            "then play the library with what was chosen: recipe=outputs/.../recipe.lock.yaml",
+        )
+    scale = cfg.scale or Scale.here
+    if scale is Scale.ray:
+        on_ray.check()
+    cfg = with_runtime(cfg, [])
+    assembly = _rooted(assemble(cfg, registry, recipe, list(recipes)))
+    _check_listed(assembly, registry)
+    check(assembly, registry, measured=False)
+    bench = Bench(assembly)
+    steps = convert.conversion(bench)
+    source = convert.source(bench, steps)
+    # What is compiled for a device that plays nothing here has no part in this.
+    needed = steps[: [step.name for step in steps].index(source) + 1]
+    return LibraryPlan(cfg, looked_up(bench, needed, store), source, scale)
+
+
+def _rooted(assembly: Assembly) -> Assembly:
+    """Return the assembly with an absolute path to its songs: a worker may be elsewhere."""
+    dataset, options = assembly.dataset, assembly.dataset.options
+    if not type(dataset).opens:
+        return assembly
+    path = Path(options.path).expanduser().absolute()
+    there = type(dataset)(dataclasses.replace(options, path=str(path)))
+    return dataclasses.replace(assembly, dataset=there)
+
+
+def _check_listed(assembly: Assembly, registry: Registry) -> None:
+    if assembly.dataset.listed:
+        return
+    able = [n for n, e in registry.entries["dataset"].items() if getattr(e.cls, "listed", False)]
+    raise ConfigError(
+        f"dataset `{assembly.dataset.name}` does not list its items, which a library needs",
+        f"datasets that do: {', '.join(sorted(able)) or 'none'}",
+        "give it songs: input='songs/**/*.flac'",
+    )

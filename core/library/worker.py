@@ -1,0 +1,200 @@
+"""Plays songs, each whole or not at all: read, window, dsp, session, join, save, and gone.
+
+A song's files are written to a folder of its own below `.staging` and renamed, so that whoever is
+killed at any time leaves a place empty, as it was, or finished.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from pathlib import Path
+
+from core.assembly import Assembly
+from core.errors import InputError, LuthierError, StageError
+from core.exchange import Saved, Source, Work
+from core.library.manifest import Entry
+from core.material import digest, file_digest
+from core.play import checked_items, covered_seconds
+from core.player import Player, opened
+from core.progress import Progress
+from core.steps import Bench
+from core.values import Artifact
+
+__all__ = ["SONGS", "STAGING", "Job", "Task", "Worker", "play_here"]
+
+#: In the library's folder: where finished songs are, and where those in flight are.
+SONGS, STAGING = "songs", ".staging"
+
+
+@dataclass(frozen=True)
+class Task:
+    """One song to play, and its place below `songs/`."""
+
+    source: Source
+    place: str
+
+
+@dataclass(frozen=True)
+class Job:
+    """All that a process needs to play songs: plugins with their options, artifacts, a folder."""
+
+    assembly: Assembly
+    played: Artifact
+    model: Artifact
+    folder: Path
+    retries: int
+    lasting: Path
+
+
+class Worker:
+    """Plays the songs of a job, one at a time; the model is opened for the first and kept."""
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+        self._opened = ExitStack()
+        self._player: Player | None = None
+
+    def play(self, task: Task, progress: Progress) -> Entry:
+        """Play one song and return what became of it, whatever is wrong with the song.
+
+        Raises only what no other song would fare better with: the model cannot be opened.
+        """
+        started = time.perf_counter()
+        attempts = self.job.folder / STAGING / f"{_key(task)}.attempts"
+        reason = "the process that played it died each time: it may need more memory than there is"
+        while True:
+            # Counted in a file before anything can go wrong: a killed process counts no more.
+            with attempts.open("ab") as file:
+                file.write(b".")
+            retries = attempts.stat().st_size - 1
+            if retries > self.job.retries:
+                return _failed(task, reason, self.job.retries)
+            player = self._player or self._open(progress)
+            try:
+                return self._song(player, task, progress, retries, started)
+            except InputError as error:
+                return _failed(task, _told(error), retries)
+            except Exception as error:
+                reason = _told(error)
+
+    def close(self) -> None:
+        """Close the model."""
+        self._opened.close()
+
+    def _open(self, progress: Progress) -> Player:
+        job = self.job
+        if not Path(job.played.path).exists():
+            raise StageError(
+                "the model is not where this worker looks for it",
+                f"at: {job.played.path}",
+                "machines of a cluster need the store on a disk that all of them have",
+                "name one: store=/shared/folder",
+            )
+        folder = Path(tempfile.mkdtemp(dir=job.folder / STAGING))
+        work = Work(folder, progress, job.lasting)
+        self._player = self._opened.enter_context(
+            opened(Bench(job.assembly), job.played, job.model, work)
+        )
+        return self._player
+
+    def _song(
+        self, player: Player, task: Task, progress: Progress, retries: int, started: float
+    ) -> Entry:
+        """Play one song; everything that was held of it is let go on return."""
+        # Hashed before it is read: what changes in between is noticed by the next run.
+        sha256 = _hashed(task.source)
+        dataset = self.job.assembly.dataset.only(task.source)
+        (item,) = checked_items(dataset, "evaluation", player.signature)
+        outputs = player.play(item, progress).outputs
+        staged = Path(tempfile.mkdtemp(prefix=_key(task), dir=self.job.folder / STAGING))
+        try:
+            song = staged / "song"  # with the permissions of any folder, which `staged` has not
+            song.mkdir()
+            saved = dataset.save(item, outputs, player.signature, song)
+            files = self._placed(song / _top(saved), Path(SONGS, *task.place.split("/")))
+        finally:
+            shutil.rmtree(staged, ignore_errors=True)
+        return Entry(
+            task.source.name,
+            "done",
+            sha256,
+            task.place,
+            files,
+            covered_seconds(item.inputs, player.signature) or 0.0,
+            time.perf_counter() - started,
+            player.session.device,
+            f"{platform.node()}:{os.getpid()}",
+            retries=retries,
+            notes=tuple(notice.text for notice in item.notices),
+        )
+
+    def _placed(self, made: Path, place: Path) -> dict[str, str]:
+        """Give what was saved its final name at once; returns the files with their hashes."""
+        hashes = {}
+        for file in sorted(p for p in made.rglob("*") if p.is_file()):
+            hashes[(place / file.relative_to(made)).as_posix()] = file_digest(file)
+            _flush(file)
+        final = self.job.folder / place
+        final.parent.mkdir(parents=True, exist_ok=True)
+        if final.exists():
+            # A folder that holds something cannot be renamed over.
+            before = Path(tempfile.mkdtemp(dir=self.job.folder / STAGING))
+            final.rename(before / "before")
+            shutil.rmtree(before, ignore_errors=True)
+        made.rename(final)
+        return hashes
+
+
+def play_here(job: Job, tasks: Sequence[Task], progress: Progress) -> Iterator[Entry]:
+    """Yield what became of each song, played one after the other by this process."""
+    with closing(Worker(job)) as worker:
+        for task in tasks:
+            yield worker.play(task, progress)
+
+
+def _top(saved: Sequence[Saved]) -> Path:
+    """Return the folder below which everything was saved: `stems` of `stems/bass.wav`, say."""
+    return Path(os.path.commonpath([Path(one.path).parent for one in saved] or [Path()]))
+
+
+def _hashed(source: Source) -> str:
+    try:
+        return file_digest(source.file)
+    except OSError as error:
+        raise InputError(
+            f"`{source.name}` cannot be opened: {error.strerror or error}", f"at: {source.file}"
+        ) from error
+
+
+def _flush(file: Path) -> None:
+    """Have a file on the disk before the manifest says that it is there."""
+    with file.open("rb+") as opened_file:
+        os.fsync(opened_file.fileno())
+
+
+def _key(task: Task) -> str:
+    """Return a name for a song in flight."""
+    return digest(task.source.name)[:16]
+
+
+def _failed(task: Task, reason: str, retries: int) -> Entry:
+    # A path may hold bytes that are no text, and JSON takes none.
+    plain = reason.encode(errors="backslashreplace").decode()
+    try:
+        sha256 = file_digest(task.source.file)
+    except OSError:
+        sha256 = ""
+    return Entry(task.source.name, "failed", sha256, reason=plain, retries=retries)
+
+
+def _told(error: Exception) -> str:
+    if isinstance(error, LuthierError):
+        return "; ".join((error.what, *error.lines))
+    return f"{type(error).__name__}: {error}"
