@@ -38,7 +38,7 @@ from core.recipes import Recipe
 from core.registry import Registry
 from core.run import execute
 from core.store import Store, open_store
-from core.values import Artifact
+from core.values import Artifact, Notice
 
 __all__ = ["run"]
 
@@ -147,6 +147,10 @@ class _Library:
     ) -> LibraryRecord:
         failed = [entry for entry in made if entry.status == "failed"]
         notices = [*artifacts["model"].info.notices, *self.plan.notices]
+        again = sum(entry.retries > 0 for entry in made)
+        if again:
+            text = f"{again} songs were played again: a worker died, or they failed at first"
+            notices.append(Notice("warning", text))
         notices += [notice for artifact in artifacts.values() for notice in artifact.notices]
         return LibraryRecord(
             recipe=self.assembly.recipe,

@@ -10,7 +10,7 @@ import logging
 import os
 import pickle
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import fields, is_dataclass, replace
 from importlib.util import find_spec
 from typing import Any
@@ -63,19 +63,24 @@ def play_on_ray(
                 fn_constructor_kwargs={"job": pickle.dumps(_packed(job, max(1, int(share))))},
                 compute=ray.data.ActorPoolStrategy(size=workers),
                 num_cpus=share,
-                # How often a song may kill its worker is counted by song, in `Worker`.
-                max_restarts=-1,
-                max_task_retries=-1,
+                # A worker is started again however often it dies, and its song with it: Ray Data's
+                # own default. How often a song may kill one is counted by song, in `Worker`.
             )
         )  # fmt: skip
         progress(0, len(tasks), f"starting {workers} workers")
         try:
             # Without prefetching: the next song must not hold up the line of this one.
             for batch in played.iter_batches(batch_size=None, prefetch_batches=0):
-                for line in batch["entry"]:
+                for line, fatal in zip(batch["entry"], batch["fatal"], strict=True):
+                    if fatal:
+                        raise StageError(*fatal.split("\n  "))
                     yield msgspec.json.decode(line, type=Entry)
         except ray.exceptions.RayError as error:
-            raise _told(error) from error
+            raise StageError(
+                f"Ray gave up: {type(error).__name__}: {str(error).strip().splitlines()[0]}",
+                "what was finished is kept; run the same command again",
+                "or play the rest in this process: scale=here",
+            ) from error
 
 
 class _Seat:
@@ -85,9 +90,16 @@ class _Seat:
         self._worker = Worker(pickle.loads(job))  # noqa: S301  # from the process that started it
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
-        """Play one song."""
+        """Play one song; what no song can be played with is told, for Ray would try it again."""
         task = pickle.loads(row["task"])  # noqa: S301  # as above
-        return {"entry": msgspec.json.encode(self._worker.play(task, silent()))}
+        try:
+            entry = self._worker.play(task, silent())
+        except LuthierError as error:
+            return {"entry": b"", "fatal": str(error)}
+        except Exception as error:
+            told = f"a worker cannot open the model: {type(error).__name__}: {error}"
+            return {"entry": b"", "fatal": told}
+        return {"entry": msgspec.json.encode(entry), "fatal": ""}
 
 
 def _packed(job: Job, threads: int) -> Job:
@@ -132,6 +144,8 @@ def _cluster(songs: Songs) -> Iterator[float]:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     # Otherwise it warns of a later version's way with accelerators, which nobody here asked for.
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    # Its C++ half writes to the driver's terminal, past every logger: only what ends it may.
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     import ray
 
     address = songs.address or os.environ.get("RAY_ADDRESS") or None
@@ -139,12 +153,13 @@ def _cluster(songs: Songs) -> Iterator[float]:
     if ours:
         alone: dict[str, Any] = {"include_dashboard": False, "object_store_memory": _MEMORY}
         try:
-            ray.init(
-                address=address,
-                log_to_driver=False,
-                logging_level=logging.ERROR,
-                **({} if address else alone),
-            )
+            with _nothing_on_stderr():
+                ray.init(
+                    address=address,
+                    log_to_driver=False,
+                    logging_level=logging.ERROR,
+                    **({} if address else alone),
+                )
         except (ConnectionError, RuntimeError, ValueError, OSError) as error:
             raise StageError(
                 "Ray cannot be reached" if address else "Ray cannot be started",
@@ -162,26 +177,29 @@ def _cluster(songs: Songs) -> Iterator[float]:
 
 
 def _hush() -> None:
-    """Leave the terminal to the reporters: no bars and no log of Ray Data's own."""
+    """Leave the terminal to the reporters: what Ray Data has to say goes to its log file."""
     from ray.data import DataContext
 
     context = DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    for handler in logging.getLogger("ray.data").handlers:
+        if isinstance(handler, logging.StreamHandler):
+            handler.setLevel(logging.CRITICAL + 1)
 
 
-def _told(error: Exception) -> LuthierError:
-    """Return what a worker raised, or what Ray says of itself."""
-    link: BaseException | None = error
-    while link is not None:
-        cause = getattr(link, "cause", None)
-        for found in (link, cause):
-            if isinstance(found, LuthierError):
-                return LuthierError(*str(found).split("\n  "))
-        link = link.__cause__
-    return StageError(
-        f"Ray stopped: {str(error).strip().splitlines()[-1]}",
-        "what was finished is kept; run the same command again",
-        "or play the rest in this process: scale=here",
-    )
+@contextmanager
+def _nothing_on_stderr() -> Iterator[None]:
+    """Take standard error from this process and from those that it starts, for a while.
+
+    Ray's C++ half says there that it was told to be silent.
+    """
+    with ExitStack() as restored:
+        with suppress(OSError):  # there may be no standard error at all
+            before = os.dup(2)
+            restored.callback(os.close, before)
+            nothing = os.open(os.devnull, os.O_WRONLY)
+            restored.callback(os.close, nothing)
+            os.dup2(nothing, 2)
+            restored.callback(os.dup2, before, 2)
+        yield

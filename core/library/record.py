@@ -42,5 +42,5 @@ class LibraryRecord:
 
     @property
     def real_time_factor(self) -> float | None:
-        """Return seconds of sound per second; None where there is nothing to compare."""
-        return self.audio_s / self.seconds if self.audio_s and self.seconds else None
+        """Return seconds per second of sound; None where there is nothing to compare."""
+        return self.seconds / self.audio_s if self.audio_s and self.seconds else None

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress, TaskID
 
+    from core.library.record import LibraryRecord
     from core.plan import Plan
     from core.record import RunRecord, StageRecord
     from core.sweep.record import SweepRecord
@@ -138,6 +139,14 @@ class Terminal(Reporter[TerminalOptions]):
         parts = [PurePosixPath(saved.path).parts for saved in record.saved]
         self._saved = {part[0]: part[0] for part in parts if len(part) > 1}
         show(record, self.console)
+
+    @hookimpl
+    def luthier_library_finished(self, record: LibraryRecord, folder: str) -> None:
+        """Show what was played and what failed."""
+        from plugins.reporter.closing.library import show_library
+
+        self._stop()
+        show_library(record, folder, self.console)
 
     @hookimpl
     def luthier_run_placed(self, folder: str) -> None:

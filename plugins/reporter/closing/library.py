@@ -1,0 +1,59 @@
+"""The end of a library, for a terminal: what was played, how fast, and what could not be."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.table import Table
+from rich.text import Text
+
+from plugins.reporter.reading import duration, factor
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from core.library.record import LibraryRecord
+
+__all__ = ["show_library"]
+
+STYLES = {"danger": "bold red", "warning": "yellow", "info": "dim"}
+#: Songs that failed and are named; a damaged disk must not scroll the summary away.
+NAMED = 20
+
+
+def show_library(record: LibraryRecord, folder: str, console: Console) -> None:
+    """Print the counts, the speed, the notices, the songs that failed, and where the rest lies."""
+    wrap = not console.is_terminal
+    console.print()
+    counts = [f"{record.played} played", f"{record.kept} kept", f"{len(record.failed)} failed"]
+    console.print(Text(f"{record.songs} songs: {', '.join(counts)}", style="bold"))
+    speed = record.real_time_factor
+    if record.played:
+        heard = f"{duration(record.audio_s)} of sound in " if speed else "in "
+        fast = f", {factor(speed)}" if speed else ""
+        workers = f", {record.workers} workers" if record.workers > 1 else ""
+        line = f"{heard}{duration(record.seconds)}{fast}, on {record.device}{workers}"
+        console.print(Text(line), soft_wrap=wrap)
+    for notice in record.notices:
+        told = f"{'note' if notice.severity == 'info' else notice.severity}: {notice.text}"
+        console.print(Text(told, style=STYLES[notice.severity]), soft_wrap=wrap)
+    if record.failed:
+        console.print()
+        console.print(_failed(record))
+    console.print()
+    # A path is never wrapped or styled, so that it can be copied.
+    console.print(f"songs   {folder}", markup=False, soft_wrap=True)
+
+
+def _failed(record: LibraryRecord) -> Table:
+    table = Table(title="Not played", title_justify="left", title_style="bold", box=None,
+                  padding=(0, 2, 0, 0), header_style="dim", caption_justify="left")  # fmt: skip
+    table.add_column("song", overflow="fold", ratio=1)
+    table.add_column("why", overflow="fold", ratio=2)
+    for one in record.failed[:NAMED]:
+        again = f" ({one.retries} times tried again)" if one.retries else ""
+        table.add_row(Text(one.source), Text(one.reason.partition("; ")[0] + again))
+    more = len(record.failed) - NAMED
+    if more > 0:
+        table.caption = f"{more} more are in manifest.jsonl"
+    return table
