@@ -263,9 +263,7 @@ class Runtime(Converter[OptionsT]):
     for whole inputs; where it is not (an emulator, a queue), the run probes a few windows with it
     and plays the whole with the recipe's `host` runtime. An empty `precisions` means any.
     `columns` heads the facts that a table of compiled artifacts shows (`_bytes`, `_s`: units). A
-    contract reads the fact `npu_coverage` of what was compiled, 0 to 1. Where several processes
-    share a machine, an option `threads` that is 0 is set to the share of each: it may change how
-    fast results come, never what they are.
+    contract reads the fact `npu_coverage` of what was compiled, 0 to 1.
     """
 
     kind = "runtime"

@@ -19,6 +19,7 @@ from omegaconf import DictConfig
 from core.assembly import assemble, target_of
 from core.config import group_of
 from core.errors import ConfigError, MisfitError
+from core.library import asked
 from core.plan import Plan, make_plan
 from core.recipes import Recipe
 from core.registry import Registry
@@ -56,6 +57,11 @@ def candidates(
     Raises MisfitError for a rung of a ladder that cannot be, and ConfigError for a config that
     cannot. With `auto`, what does not fit is left out, with its reason, unless nothing fits.
     """
+    if asked(cfg):
+        raise ConfigError(
+            "a library is played and not measured, so that there is nothing to sweep over",
+            "sweep with one song, or a few in a folder: input=song.flac",
+        )
     if cfg.ladder and cfg.auto:
         raise ConfigError(
             "`ladder` and `auto` both choose the precision", "give one: ladder=[] or auto=false"

@@ -20,6 +20,7 @@ from core import (
     Dsp,
     Evaluator,
     Graph,
+    InputError,
     Item,
     Joiner,
     Made,
@@ -33,6 +34,7 @@ from core import (
     Saved,
     Session,
     Signature,
+    Source,
     Split,
     TensorSpec,
     TorchModel,
@@ -41,6 +43,7 @@ from core import (
     Work,
     hookimpl,
 )
+from core.library.pattern import matching, top_of
 from core.values import ArtifactSpec
 
 SIGNATURE = Signature(
@@ -124,6 +127,65 @@ class Ramp(Dataset[RampOptions]):
         RAN.append("save")
         np.savetxt(folder / "y.txt", outputs["y"])
         return [Saved("y.txt", "y", item.name)]
+
+
+@dataclass
+class LinesOptions:
+    """The options of `lines`."""
+
+    path: str
+    """A file, a folder, or a pattern."""
+
+
+class Lines(Dataset[LinesOptions]):
+    """Reads lines of numbers from files, one file at a time if need be."""
+
+    name = "lines"
+    axes = ("row", "place")
+    opens = (".line",)
+    listed = True
+    Options = LinesOptions
+
+    def identity(self, split: Split) -> tuple[str, ...]:
+        """Return what is in every file."""
+        return tuple(source.file.read_text() for source in self.sources())
+
+    def items(self, split: Split, signature: Signature) -> Iterator[Item]:
+        """Read one file after the other."""
+        for source in self.sources():
+            text = source.file.read_text()
+            try:
+                line = np.array([float(number) for number in text.split()], dtype=np.float32)
+            except ValueError:
+                raise InputError(f"`{source.name}` holds no numbers") from None
+            yield Item(text, source.name, {"x": np.stack([line, -line])})
+
+    def save(
+        self, item: Item, outputs: Mapping[str, Any], signature: Signature, folder: Path
+    ) -> Sequence[Saved]:
+        """Write the numbers as text, in a folder as the other datasets do."""
+        RAN.append(f"save {item.name}")
+        (folder / "lines").mkdir()
+        np.savetxt(folder / "lines" / "y.txt", outputs["y"])
+        return [Saved("lines/y.txt", "y", item.name)]
+
+    def sources(self) -> Iterator[Source]:
+        """Name the files."""
+        path = Path(self.options.path)
+        if path.is_file():
+            yield Source(path.name, path)
+        elif path.is_dir():
+            yield from (
+                Source(f.relative_to(path).as_posix(), f) for f in sorted(path.rglob("*.line"))
+            )
+        else:
+            top = top_of(self.options.path)
+            for file in matching(self.options.path):
+                yield Source(file.relative_to(top).as_posix(), file)
+
+    def only(self, source: Source) -> Lines:
+        """Return the dataset of one file."""
+        return Lines(LinesOptions(str(source.file)))
 
 
 class Straight(Dsp[Any]):
@@ -351,7 +413,7 @@ class Largest(Evaluator[Any]):
 @hookimpl
 def luthier_plugins() -> list[type[Any]]:
     """Add the toys."""
-    return [Gain, Ramp, Straight, Even, Copied, Coarse, Plain, Distant, Largest]
+    return [Gain, Ramp, Lines, Straight, Even, Copied, Coarse, Plain, Distant, Largest]
 
 
 @hookimpl

@@ -23,10 +23,11 @@ from filelock import FileLock, Timeout
 from omegaconf import DictConfig, OmegaConf
 
 from core import folder
-from core.assembly import Assembly, checked
-from core.config import Mode, Scale, Songs
+from core.assembly import Assembly
+from core.config import Mode, Scale
 from core.doctor import versions
 from core.errors import InputError, StoreError
+from core.hooks import reporting
 from core.library import on_ray
 from core.library.manifest import Entry, Manifest, is_done
 from core.library.places import Places
@@ -57,15 +58,11 @@ def run(cfg: DictConfig, registry: Registry, recipe: str, recipes: Mapping[str, 
 
         show(plan)
         return
-    reporters = plan.steps.assembly.reporter
-    for reporter in reporters:
-        registry.manager.register(reporter, name=f"reporter:{reporter.name}")
-    try:
-        _Library(plan, store, registry.manager.hook).run()
-    finally:
-        registry.manager.hook.luthier_run_ended()
-        for reporter in reporters:
-            registry.manager.unregister(reporter)
+    with reporting(registry.manager, plan.steps.assembly.reporter):
+        try:
+            _Library(plan, store, registry.manager.hook).run()
+        finally:
+            registry.manager.hook.luthier_run_ended()
 
 
 class _Library:
@@ -74,7 +71,6 @@ class _Library:
     def __init__(self, plan: LibraryPlan, store: Store, hook: pluggy.HookRelay) -> None:
         self.plan, self.store, self.hook = plan, store, hook
         self.assembly: Assembly = plan.steps.assembly
-        self.songs = cast("Songs", checked(plan.cfg, "songs"))
 
     def run(self) -> None:
         """Make what plays, play every song that is not done, and say what came of it."""
@@ -100,7 +96,7 @@ class _Library:
                 artifacts[self.plan.source],
                 artifacts["model"],
                 place,
-                self.songs.retries,
+                self.plan.songs.retries,
                 self.store.lasting,
             )
             made: list[Entry] = []
@@ -133,7 +129,7 @@ class _Library:
         self, job: Job, tasks: list[Task], progress: Progress
     ) -> Generator[Entry, None, None]:
         if tasks and self.plan.scale is Scale.ray:
-            yield from on_ray.play_on_ray(job, tasks, self.songs, progress)
+            yield from on_ray.play_on_ray(job, tasks, self.plan.songs, progress)
         elif tasks:
             yield from play_here(job, tasks, progress)
 
@@ -149,7 +145,7 @@ class _Library:
         notices = [*artifacts["model"].info.notices, *self.plan.notices]
         again = sum(entry.retries > 0 for entry in made)
         if again:
-            text = f"{again} songs were played again: a worker died, or they failed at first"
+            text = f"played again because a worker died, or they failed at first: {again} songs"
             notices.append(Notice("warning", text))
         notices += [notice for artifact in artifacts.values() for notice in artifact.notices]
         return LibraryRecord(
@@ -165,7 +161,7 @@ class _Library:
                 for entry in sorted(failed, key=lambda entry: entry.source)
             ),
             audio_s=sum(entry.seconds for entry in made),
-            workers=len({entry.worker for entry in made if entry.worker}),
+            processes=len({entry.worker for entry in made if entry.worker}),
             device=", ".join(sorted({entry.device for entry in made if entry.device})),
             notices=tuple(dict.fromkeys(notices)),
         )

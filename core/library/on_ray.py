@@ -11,15 +11,15 @@ import os
 import pickle
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import replace
 from importlib.util import find_spec
 from typing import Any
 
 import msgspec
 
+from core import share
 from core.config import Songs
 from core.errors import LuthierError, MissingLibraryError, StageError
-from core.kinds import Runtime
 from core.library.manifest import Entry
 from core.library.worker import Job, Task, Worker
 from core.progress import Progress, silent
@@ -52,7 +52,8 @@ def play_on_ray(
         import ray
 
         workers = min(songs.workers or max(1, int(cores)), len(tasks))
-        share = cores / workers
+        # Ray divides one CPU, but gives several only whole.
+        each = cores / workers if workers > cores else float(cores // workers)
         played = (
             # A block for each song: what was finished is known at once, and never played again
             # because of another one.
@@ -60,9 +61,10 @@ def play_on_ray(
                                 override_num_blocks=len(tasks))
             .map(
                 _Seat,  # type: ignore[arg-type]  # it takes a class too, as its page says
-                fn_constructor_kwargs={"job": pickle.dumps(_packed(job, max(1, int(share))))},
+                fn_constructor_kwargs={
+                    "job": pickle.dumps(_packed(job)), "cores": max(1, int(each))},
                 compute=ray.data.ActorPoolStrategy(size=workers),
-                num_cpus=share,
+                num_cpus=each,
                 # A worker is started again however often it dies, and its song with it: Ray Data's
                 # own default. How often a song may kill one is counted by song, in `Worker`.
             )
@@ -86,7 +88,8 @@ def play_on_ray(
 class _Seat:
     """A worker's place in Ray: songs in, lines of the manifest out."""
 
-    def __init__(self, job: bytes) -> None:
+    def __init__(self, job: bytes, cores: int) -> None:
+        share.take(share.Share(cores))
         self._worker = Worker(pickle.loads(job))  # noqa: S301  # from the process that started it
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
@@ -102,7 +105,7 @@ class _Seat:
         return {"entry": msgspec.json.encode(entry), "fatal": ""}
 
 
-def _packed(job: Job, threads: int) -> Job:
+def _packed(job: Job) -> Job:
     """Return a job as plain data: plugins that were never used, and nothing that is not played."""
     assembly = job.assembly
     packed = replace(
@@ -111,8 +114,8 @@ def _packed(job: Job, threads: int) -> Job:
         dataset=_unused(assembly.dataset),
         dsp=_unused(assembly.dsp),
         chunker=_unused(assembly.chunker),
-        runtime=_sharing(assembly.runtime, threads),
-        host=None if assembly.host is None else _sharing(assembly.host, threads),
+        runtime=_unused(assembly.runtime),
+        host=None if assembly.host is None else _unused(assembly.host),
         calibration=None,
         exporter=None,
         graph=(),
@@ -126,15 +129,6 @@ def _packed(job: Job, threads: int) -> Job:
 def _unused(plugin: Any) -> Any:
     """Return the plugin as the config made it, without what it holds open or remembers."""
     return type(plugin)(plugin.options)
-
-
-def _sharing(runtime: Runtime[Any], threads: int) -> Runtime[Any]:
-    """Return the runtime with a worker's share of the threads, where it has the option."""
-    options = runtime.options
-    named = is_dataclass(options) and "threads" in {field.name for field in fields(options)}
-    if named and options.threads == 0:
-        return type(runtime)(replace(options, threads=threads))
-    return type(runtime)(options)
 
 
 @contextmanager

@@ -71,6 +71,9 @@ def _plain(path: PurePosixPath) -> str:
 
 def _name(part: str) -> str:
     """Return one part of a path as a name that every system takes."""
-    name = re.sub(r"[^\w.\- ()&+,']+", "_", unicodedata.normalize("NFC", part)).strip(" ._")
-    name = name.encode()[:_LONGEST].decode(errors="ignore").rstrip(" .") or "song"
+    name = re.sub(r'[<>:"/\\|?*\x00-\x1f\x7f]+', "_", unicodedata.normalize("NFC", part))
+    name = (
+        name.strip(" ._").encode(errors="replace")[:_LONGEST].decode(errors="ignore").rstrip(" .")
+        or "song"
+    )
     return f"{name}_" if _DEVICES.fullmatch(name) else name

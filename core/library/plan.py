@@ -6,13 +6,14 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 from omegaconf import DictConfig
 
 from core import convert, material
-from core.assembly import Assembly, assemble
-from core.config import Scale
-from core.errors import ConfigError
+from core.assembly import Assembly, assemble, checked
+from core.config import Scale, Songs
+from core.errors import ConfigError, InputError
 from core.fit import check
 from core.hosted import hosted
 from core.library import on_ray
@@ -36,6 +37,7 @@ class LibraryPlan:
     steps: Plan
     source: str
     scale: Scale
+    songs: Songs
 
     @property
     def notices(self) -> tuple[Notice, ...]:
@@ -77,16 +79,20 @@ def make_plan(
     scale = cfg.scale or Scale.here
     if scale is Scale.ray:
         on_ray.check()
+    songs = cast("Songs", checked(cfg, "songs"))
     cfg = with_runtime(cfg, [])
     assembly = _rooted(assemble(cfg, registry, recipe, list(recipes)))
     _check_listed(assembly, registry)
+    # The lock file is read anywhere, too.
+    if "path" in (cfg.dataset or {}):
+        cfg.dataset.path = assembly.dataset.options.path
     check(assembly, registry, measured=False)
     bench = Bench(assembly)
     steps = convert.conversion(bench)
     source = convert.source(bench, steps)
     # What is compiled for a device that plays nothing here has no part in this.
     needed = steps[: [step.name for step in steps].index(source) + 1]
-    return LibraryPlan(cfg, looked_up(bench, needed, store), source, scale)
+    return LibraryPlan(cfg, looked_up(bench, needed, store), source, scale, songs)
 
 
 def _rooted(assembly: Assembly) -> Assembly:
@@ -101,6 +107,10 @@ def _rooted(assembly: Assembly) -> Assembly:
 
 def _check_listed(assembly: Assembly, registry: Registry) -> None:
     if assembly.dataset.listed:
+        if next(iter(assembly.dataset.sources()), None) is None:
+            raise InputError(
+                f"dataset `{assembly.dataset.name}` has nothing to play", "give it songs: input=..."
+            )
         return
     able = [n for n, e in registry.entries["dataset"].items() if getattr(e.cls, "listed", False)]
     raise ConfigError(

@@ -24,7 +24,7 @@ class LibraryRecord:
 
     Of `songs` in all, `played` were played by this run and `kept` by earlier ones. `audio_s` are
     the seconds of sound of those that were played, 0 where inputs have no rate; `seconds` is what
-    playing took, opening the model included, on `workers` processes.
+    playing took, opening the model included, in `processes`, those that died among them.
     """
 
     recipe: str
@@ -36,7 +36,7 @@ class LibraryRecord:
     kept: int
     failed: tuple[Failed, ...]
     audio_s: float
-    workers: int
+    processes: int
     device: str
     notices: tuple[Notice, ...]
 

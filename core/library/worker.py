@@ -191,7 +191,8 @@ def _failed(task: Task, reason: str, retries: int) -> Entry:
         sha256 = file_digest(task.source.file)
     except OSError:
         sha256 = ""
-    return Entry(task.source.name, "failed", sha256, reason=plain, retries=retries)
+    # The place stays the song's own: what an earlier version of it gave may still be there.
+    return Entry(task.source.name, "failed", sha256, task.place, reason=plain, retries=retries)
 
 
 def _told(error: Exception) -> str:

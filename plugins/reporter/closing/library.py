@@ -31,8 +31,8 @@ def show_library(record: LibraryRecord, folder: str, console: Console) -> None:
     if record.played:
         heard = f"{duration(record.audio_s)} of sound in " if speed else "in "
         fast = f", {factor(speed)}" if speed else ""
-        workers = f", {record.workers} workers" if record.workers > 1 else ""
-        line = f"{heard}{duration(record.seconds)}{fast}, on {record.device}{workers}"
+        many = f", in {record.processes} processes" if record.processes > 1 else ""
+        line = f"{heard}{duration(record.seconds)}{fast}, on {record.device}{many}"
         console.print(Text(line), soft_wrap=wrap)
     for notice in record.notices:
         told = f"{'note' if notice.severity == 'info' else notice.severity}: {notice.text}"
@@ -51,7 +51,7 @@ def _failed(record: LibraryRecord) -> Table:
     table.add_column("song", overflow="fold", ratio=1)
     table.add_column("why", overflow="fold", ratio=2)
     for one in record.failed[:NAMED]:
-        again = f" ({one.retries} times tried again)" if one.retries else ""
+        again = f" (tried {one.retries + 1} times)" if one.retries else ""
         table.add_row(Text(one.source), Text(one.reason.partition("; ")[0] + again))
     more = len(record.failed) - NAMED
     if more > 0:
