@@ -1,4 +1,4 @@
-"""A library of real songs through the real model: the same files, whoever plays and who is killed."""
+"""A library of real songs, real model: the same files, whoever plays and who is killed."""
 
 from __future__ import annotations
 

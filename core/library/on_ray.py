@@ -9,6 +9,8 @@ from __future__ import annotations
 import logging
 import os
 import pickle
+import signal
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
@@ -147,7 +149,7 @@ def _cluster(songs: Songs) -> Iterator[float]:
     if ours:
         alone: dict[str, Any] = {"include_dashboard": False, "object_store_memory": _MEMORY}
         try:
-            with _nothing_on_stderr():
+            with _nothing_on_stderr(), _own_signals():
                 ray.init(
                     address=address,
                     log_to_driver=False,
@@ -180,6 +182,15 @@ def _hush() -> None:
     for handler in logging.getLogger("ray.data").handlers:
         if isinstance(handler, logging.StreamHandler):
             handler.setLevel(logging.CRITICAL + 1)
+
+
+@contextmanager
+def _own_signals() -> Iterator[None]:
+    """Keep what this process does when it is told to end; Ray would print addresses and abort."""
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    if before is not None and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager
