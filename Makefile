@@ -53,5 +53,9 @@ lock:
 	.venv-lock/bin/python -m pip freeze --exclude luthier | sed 's/+cpu$$//' > requirements.lock
 	rm -rf .venv-lock
 
+# Ten minutes: many songs in one process and on Ray, with what plays them killed in the middle.
+bench-songs: .venv/installed
+	$(BIN)/python -m tools.bench_songs
+
 clean:
 	rm -rf .venv .venv-lock outputs

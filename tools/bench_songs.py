@@ -46,11 +46,11 @@ def write(folder: Path) -> None:
         soundfile.write(file, song.mixture.T, song.samplerate)
 
 
-def start(folder: Path, output: Path, *more: str) -> subprocess.Popen[bytes]:
-    """Start playing the songs of `folder` into `output`."""
+def start(songs: Path, output: Path, *more: str) -> subprocess.Popen[bytes]:
+    """Start playing a song, or those of a folder, into `output`."""
     command = [
         sys.executable, "-m", "core", "recipe=cpu_fp32", "reporter=[]", f"output={output}",
-        f"store={folder.parent / 'store'}", f"input={folder}/**/*", *more,
+        f"store={output.parent / 'store'}", f"input={songs}", *more,
     ]  # fmt: skip
     return subprocess.Popen(command)  # noqa: S603  # our own
 
@@ -97,13 +97,13 @@ def play(
     """Play all songs, with something killed in the middle, and yield what came of it."""
     output = folder.parent / how
     started, killed = time.perf_counter(), 0
-    process = start(folder, output, *more)
+    process = start(folder / "**" / "*", output, *more)
     first = wait(process, output, 1)
     if kill is not None:
         wait(process, output, SONGS // 2)
         killed = kill(process)
         if process.poll() is not None:
-            process = start(folder, output, *more)
+            process = start(folder / "**" / "*", output, *more)
     code = process.wait()
     ended = time.perf_counter()
     (manifest,) = output.rglob("manifest.jsonl")
@@ -146,7 +146,8 @@ def main(wanted: list[str]) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name) / "songs"
         write(folder)
-        start(folder, Path(name) / "warm", "dataset.limit=1").wait()
+        first = next(iter(sorted(folder.rglob("*.flac"))))
+        start(first, Path(name) / "warm", "scale=here").wait()
         ray = ("scale=ray", f"songs.workers={os.cpu_count()}")
         parts = {
             "here": partial(play, folder, "here"),

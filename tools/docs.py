@@ -11,14 +11,14 @@ import sys
 from pathlib import Path
 
 from core import hooks
-from core.config import SLOTS, Fit, Measure
+from core.config import SLOTS, Fit, Measure, Songs
 from core.contract import OWN
 from core.kinds import KINDS
 from core.listing import presets
 from core.options import OptionDoc, describe
 from core.recipes import read_recipes
 from core.registry import Registry, discover
-from tools import precision_page, qualcomm_page
+from tools import precision_page, qualcomm_page, songs_page
 
 ROOT = Path(__file__).parent.parent
 MARK = "<!-- recipes: written by `make docs` -->"
@@ -55,6 +55,9 @@ def reference(registry: Registry) -> str:
         "## Measuring",
         "Options of `measure`, beside the plugins.",
         _options(describe(Measure)),
+        "## Many songs",
+        "Options of `songs`, for a library: see [many songs](songs.md).",
+        _options(describe(Songs)),
         "## Contracts",
         "What a recipe's `contract` can hold, each a number or null. Evaluators add their own.",
         _table(("limit", "what is compared with it"), _limits(registry)),
@@ -119,11 +122,13 @@ def main() -> int:
     """Write or check every generated page; returns the exit code."""
     registry = discover()
     qualcomm, precision = ROOT / "docs" / "qualcomm.md", ROOT / "docs" / "precision.md"
+    songs = ROOT / "docs" / "songs.md"
     pages = {
         ROOT / "docs" / "reference.md": reference(registry),
         ROOT / "README.md": renewed(ROOT / "README.md", MARK, END, recipes()),
         qualcomm: renewed(qualcomm, *MEASURED, qualcomm_page.tables(_table)),
         precision: renewed(precision, *MEASURED, precision_page.tables(_table)),
+        songs: renewed(songs, *MEASURED, songs_page.tables(_table)),
     }
     stale = [
         p for p, text in pages.items() if not p.is_file() or p.read_text(encoding="utf-8") != text

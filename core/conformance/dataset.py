@@ -61,6 +61,28 @@ class DatasetSuite(PluginSuite):
                 for name, array in first.inputs.items():
                     assert (array == second.inputs[name]).all()
 
+    def test_its_sources_are_its_items(self) -> None:
+        """A dataset that is `listed` names what it would give, and each can be read by itself."""
+        dataset = self.make()
+        if not dataset.listed:
+            return
+        sources = list(dataset.sources())
+        assert sources == list(dataset.sources())
+        names = [source.name for source in sources]
+        assert len(set(names)) == len(names) > 0
+        whole = {item.id: item for item in dataset.items("evaluation", self.signature)}
+        alone = [
+            item
+            for source in sources
+            for item in dataset.only(source).items("evaluation", self.signature)
+        ]
+        assert len(alone) == len(sources)
+        # Of two files with one content a dataset may give the first.
+        assert {item.id for item in alone} == set(whole)
+        for item in alone:
+            for name, array in item.inputs.items():
+                assert (array == whole[item.id].inputs[name]).all()
+
     def test_save_stays_in_its_folder(self, tmp_path: Path) -> None:
         """What `save` says that it wrote is there, below the folder that it was given."""
         import numpy as np

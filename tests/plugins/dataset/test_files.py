@@ -64,6 +64,48 @@ def test_names_that_differ_only_in_their_ending_keep_it(
     assert names == ["a.flac", "a.wav"]
 
 
+def test_a_pattern_gives_the_audio_that_it_matches(
+    tmp_path: Path, write: Write, separation: Separation
+) -> None:
+    """Named from the folder above the first wildcard, whether listed or read."""
+    for seed, name in enumerate(("a/x.wav", "b/x.flac", "b/more/y.wav")):
+        write(tmp_path / name, seed)
+    (tmp_path / "b" / "notes.txt").write_text("no audio")
+    own = dataset(tmp_path / "**" / "*")
+    assert [source.name for source in own.sources()] == ["a/x.wav", "b/more/y.wav", "b/x.flac"]
+    names = [item.name for item in dataset(tmp_path / "b" / "*").items("evaluation", separation())]
+    assert names == ["x"]
+    with pytest.raises(InputError, match=r"no audio files match .*\*\.mp3"):
+        dataset(tmp_path / "*.mp3").identity("evaluation")
+
+
+def test_songs_are_listed_without_being_read(
+    tmp_path: Path, write: Write, separation: Separation
+) -> None:
+    """One that is damaged is listed too, and stands in no other's way."""
+    write(tmp_path / "a.wav", 1)
+    (tmp_path / "b.wav").write_bytes(b"no audio at all " * 99)
+    write(tmp_path / "c [1].wav", 3)
+    own = dataset(tmp_path)
+    first, second, third = own.sources()
+    assert [one.name for one in (first, second, third)] == ["a.wav", "b.wav", "c [1].wav"]
+    for good in (first, third):
+        (item,) = own.only(good).items("evaluation", separation())
+        assert item.name == good.file.stem
+    with pytest.raises(InputError, match=r"`b\.wav` cannot be read as audio"):
+        own.only(second).identity("evaluation")
+    assert len(list(dataset(tmp_path, limit=2).sources())) == 2
+
+
+def test_a_name_that_is_no_text_is_listed_by_its_bytes(tmp_path: Path, write: Write) -> None:
+    """The manifest of a library is JSON, which takes text alone."""
+    file = write(tmp_path / "a.wav")
+    file.rename(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.wav"))
+    (source,) = dataset(tmp_path).sources()
+    assert source.name == "caf\\udce9.wav"
+    assert source.file.is_file()
+
+
 def test_an_id_follows_the_content_not_the_name(tmp_path: Path, write: Write) -> None:
     """A renamed song is the same song; a copy in the same folder is taken once."""
     one, two = write(tmp_path / "one.wav", 7), write(tmp_path / "two.wav", 7)
