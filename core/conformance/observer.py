@@ -11,6 +11,7 @@ import pluggy
 from core import hooks
 from core.conformance.base import PluginSuite
 from core.exchange import Played
+from core.library.record import Failed, LibraryRecord
 from core.record import RunRecord
 from core.sweep.record import Axis, Figure, Point, SweepRecord
 from core.values import Signature
@@ -75,3 +76,18 @@ class ReporterSuite(PluginSuite):
         manager.hook.luthier_sweep_finished(record=sweep, folder=str(folder))
         assert [p.name for p in tmp_path.iterdir()] == ["runs"]
         assert [p.name for p in folder.parent.iterdir()] == ["sweep-0"]
+
+    def test_it_reports_a_library_into_its_folder(self, tmp_path: Path) -> None:
+        """A song that failed has a reason, and nothing else."""
+        folder = tmp_path / "runs" / "library-0"
+        folder.mkdir(parents=True)
+        library = LibraryRecord(
+            "toy", "a toy", self.record.started, 2.0, 3, 1, 1, (Failed("a.wav", "no audio"),),
+            1.0, 1, "CPU", (),
+        )  # fmt: skip
+        manager = pluggy.PluginManager(hooks.PROJECT)
+        manager.add_hookspecs(hooks)
+        manager.register(self.make())
+        manager.hook.luthier_library_finished(record=library, folder=str(folder))
+        assert [p.name for p in tmp_path.iterdir()] == ["runs"]
+        assert [p.name for p in folder.parent.iterdir()] == ["library-0"]
