@@ -46,5 +46,10 @@ def tables(table: Table) -> str:
         "undisturbed process. Ray takes its time to start, which matters for songs as short as "
         "these. After half of the songs the process that plays was killed, or one of Ray's workers."
     )
-    origin = f"{first['machine']}; `{first['command']}`. Other work ran beside it."
+    loads = [row["load_average"] for row in rows.values()]
+    origin = (
+        f"{first['machine']}; `{first['command']}`. Other work ran beside it (load average "
+        f"{min(loads):.1f} to {max(loads):.1f}), to which the times owe as much as to Ray; the files "
+        "owe it nothing."
+    )
     return "\n\n".join([about, table(HEAD, lines), origin])

@@ -144,7 +144,8 @@ def _cluster(songs: Songs) -> Iterator[float]:
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     import ray
 
-    address = songs.address or os.environ.get("RAY_ADDRESS") or None
+    # Without an address Ray would join whatever cluster somebody left running on this machine.
+    address = songs.address or os.environ.get("RAY_ADDRESS") or "local"
     ours = not ray.is_initialized()
     if ours:
         alone: dict[str, Any] = {"include_dashboard": False, "object_store_memory": _MEMORY}
@@ -154,12 +155,12 @@ def _cluster(songs: Songs) -> Iterator[float]:
                     address=address,
                     log_to_driver=False,
                     logging_level=logging.ERROR,
-                    **({} if address else alone),
+                    **(alone if address == "local" else {}),
                 )
         except (ConnectionError, RuntimeError, ValueError, OSError) as error:
             raise StageError(
-                "Ray cannot be reached" if address else "Ray cannot be started",
-                f"at: {address}" if address else "",
+                "Ray cannot be started" if address == "local" else "Ray cannot be reached",
+                f"at: {address}",
                 str(error).strip().partition("\n")[0],
                 "play the songs in this process: scale=here",
             ) from error
