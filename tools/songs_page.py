@@ -49,7 +49,7 @@ def tables(table: Table) -> str:
     loads = [row["load_average"] for row in rows.values()]
     origin = (
         f"{first['machine']}; `{first['command']}`. Other work ran beside it (load average "
-        f"{min(loads):.1f} to {max(loads):.1f}), to which the times owe as much as to Ray; the files "
-        "owe it nothing."
+        f"{min(loads):.1f} to {max(loads):.1f}), to which the times owe as much as to Ray; the "
+        "files owe it nothing."
     )
     return "\n\n".join([about, table(HEAD, lines), origin])
