@@ -12,13 +12,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, runtime_checkable
 
 from core.values import Artifact, Fact, Item, ModelInfo, Notice
 
 if TYPE_CHECKING:
     import torch
 
+    from core.kinds import Dataset
     from core.progress import Progress
     from core.values import Tensors
 
@@ -26,6 +27,7 @@ __all__ = [
     "Calibration",
     "Joiner",
     "Library",
+    "Listed",
     "Made",
     "Played",
     "Saved",
@@ -133,6 +135,17 @@ class Source:
 
     name: str
     file: Path
+
+
+@runtime_checkable
+class Listed(Protocol):
+    """What a dataset adds whose items can be named without reading them, and read one at a time."""
+
+    def sources(self) -> Iterator[Source]:
+        """Yield what there is to play, in order and each name once, without opening any of it."""
+
+    def only(self, source: Source) -> Dataset[Any]:
+        """Return a dataset of the same sort whose one item is that of `source`."""
 
 
 @dataclass(frozen=True)

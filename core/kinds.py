@@ -40,7 +40,6 @@ if TYPE_CHECKING:
         Played,
         Saved,
         Session,
-        Source,
         Split,
         TorchModel,
         Transform,
@@ -126,15 +125,13 @@ class Model(Plugin[OptionsT]):
 class Dataset(Plugin[OptionsT]):
     """Gives calibration samples and evaluation items, and writes results in their own medium.
 
-    `axes` are the axes of its inputs. A dataset that reads files lists their endings in `opens`
-    and takes the file, folder or pattern as the option `path`: `input=song.flac` is given to it.
-    `listed` says that its items can be named without reading them, and read one at a time.
+    `axes` are those of its inputs. What reads files lists their endings in `opens`, and takes the
+    file, folder or pattern as the option `path`, from `input=song.flac`. It may also be `Listed`.
     """
 
     kind = "dataset"
     axes: ClassVar[tuple[str, ...]]
     opens: ClassVar[tuple[str, ...]] = ()
-    listed: ClassVar[bool] = False
 
     @abstractmethod
     def identity(self, split: Split) -> tuple[str, ...]:
@@ -149,14 +146,6 @@ class Dataset(Plugin[OptionsT]):
         self, item: Item, outputs: Tensors, signature: Signature, folder: Path
     ) -> Sequence[Saved]:
         """Write `item` and its `outputs` below `folder` as files that a person can open."""
-
-    def sources(self) -> Iterator[Source]:
-        """Yield what there is to play, in order and each name once, without opening any of it."""
-        raise TypeError(f"dataset `{self.name}` does not list its items")
-
-    def only(self, source: Source) -> Dataset[Any]:
-        """Return a dataset of the same sort whose one item is that of `source`."""
-        raise TypeError(f"dataset `{self.name}` does not list its items")
 
 
 class Converter(Plugin[OptionsT]):

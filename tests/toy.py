@@ -143,7 +143,6 @@ class Lines(Dataset[LinesOptions]):
     name = "lines"
     axes = ("row", "place")
     opens = (".line",)
-    listed = True
     Options = LinesOptions
 
     def identity(self, split: Split) -> tuple[str, ...]:

@@ -117,7 +117,7 @@ class _Library:
     def _left(self, place: Path, manifest: Manifest) -> tuple[list[Task], int]:
         """Return the songs to play, and the number of those that are done."""
         places, tasks, kept = Places(manifest.entries.values()), list[Task](), 0
-        for source in self.assembly.dataset.sources():
+        for source in self.plan.dataset.sources():
             if is_done(manifest.entries.get(source.name), source.file, place):
                 kept += 1
             else:

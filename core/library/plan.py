@@ -14,6 +14,7 @@ from core import convert, material
 from core.assembly import Assembly, assemble, checked
 from core.config import Scale, Songs
 from core.errors import ConfigError, InputError
+from core.exchange import Listed
 from core.fit import check
 from core.hosted import hosted
 from core.library import on_ray
@@ -38,6 +39,13 @@ class LibraryPlan:
     source: str
     scale: Scale
     songs: Songs
+
+    @property
+    def dataset(self) -> Listed:
+        """Return the dataset, which can name its songs."""
+        dataset = self.steps.assembly.dataset
+        assert isinstance(dataset, Listed), "the plan refuses any other"
+        return dataset
 
     @property
     def notices(self) -> tuple[Notice, ...]:
@@ -106,13 +114,13 @@ def _rooted(assembly: Assembly) -> Assembly:
 
 
 def _check_listed(assembly: Assembly, registry: Registry) -> None:
-    if assembly.dataset.listed:
+    if isinstance(assembly.dataset, Listed):
         if next(iter(assembly.dataset.sources()), None) is None:
             raise InputError(
                 f"dataset `{assembly.dataset.name}` has nothing to play", "give it songs: input=..."
             )
         return
-    able = [n for n, e in registry.entries["dataset"].items() if getattr(e.cls, "listed", False)]
+    able = [n for n, e in registry.entries["dataset"].items() if issubclass(e.cls, Listed)]
     raise ConfigError(
         f"dataset `{assembly.dataset.name}` does not list its items, which a library needs",
         f"datasets that do: {', '.join(sorted(able)) or 'none'}",

@@ -17,7 +17,7 @@ def show(plan: LibraryPlan) -> None:
     steps = plan.steps
     show_steps(Candidate(steps.assembly.precision, plan.cfg, steps))
     console = Console(highlight=False)
-    sources = list(steps.assembly.dataset.sources())
+    sources = list(plan.dataset.sources())
     made = {planned.step.name: planned.artifact for planned in steps.steps}
     kept = {name: artifact for name, artifact in made.items() if artifact is not None}
     if len(kept) < len(made):

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from core.assembly import Assembly
 from core.errors import InputError, LuthierError, StageError
-from core.exchange import Saved, Source, Work
+from core.exchange import Listed, Saved, Source, Work
 from core.library.manifest import Entry
 from core.material import digest, file_digest
 from core.play import checked_items, covered_seconds
@@ -110,7 +110,9 @@ class Worker:
         """Play one song; everything that was held of it is let go on return."""
         # Hashed before it is read: what changes in between is noticed by the next run.
         sha256 = _hashed(task.source)
-        dataset = self.job.assembly.dataset.only(task.source)
+        songs = self.job.assembly.dataset
+        assert isinstance(songs, Listed), "the plan refuses any other"
+        dataset = songs.only(task.source)
         (item,) = checked_items(dataset, "evaluation", player.signature)
         outputs = player.play(item, progress).outputs
         staged = Path(tempfile.mkdtemp(prefix=_key(task), dir=self.job.folder / STAGING))

@@ -39,7 +39,6 @@ class Files(AudioDataset[FilesOptions]):
     name = "files"
     Options = FilesOptions
     opens = ENDINGS
-    listed = True
 
     def identity(self, split: Split) -> tuple[str, ...]:
         """Return the hash of every file, so that a song is known again under any name.
