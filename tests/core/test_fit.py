@@ -18,7 +18,10 @@ from tests.conftest import Command
             ["`onnxsim` accepts onnx, but model `gain` produces torch", "copied"],
         ),
         (["dsp=stft"], ["model `gain` needs dsp `straight`", "choose it: dsp=straight"]),
-        (["dataset=synthetic"], ["channel × time", "row × place", "datasets that fit: lines, ramp"]),
+        (
+            ["dataset=synthetic"],
+            ["channel × time", "row × place", "datasets that fit: lines, ramp"],
+        ),
         (["chunker=overlap_add"], ["cuts the axis `time`", "row, place"]),
         (["host=distant"], ["runtime `distant` cannot play whole inputs here", "plain"]),
         (["calibration=null"], ["names no calibration data"]),
