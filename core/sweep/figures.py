@@ -21,7 +21,7 @@ OWN = (
     Figure("snr", "SNR to FP32", "dB", "higher"),
     Figure("latency", "time per window", "ms", "lower", objective=True),
     Figure("memory", "peak memory", "MB", "lower", objective=True),
-    Figure("size", "size", "MB", "lower"),
+    Figure("size", "size", "MB", "lower", plotted=True),
     Figure("real_time_factor", "real-time factor", "×", "lower"),
     Figure("npu_coverage", "NPU coverage", "", "higher"),
 )

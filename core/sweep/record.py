@@ -25,7 +25,8 @@ class Axis:
 class Figure:
     """One measure that points are compared by.
 
-    `objective` says that the front is drawn over it; the first objective is the quality.
+    `objective` says that the front is drawn over it; the first objective is the quality. `plotted`
+    figures are worth a picture against it all the same.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Figure:
     unit: str
     better: Literal["higher", "lower"]
     objective: bool = False
+    plotted: bool = False
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,7 @@ def embedded(record: SweepRecord) -> Html:
                 # A scale in bytes has too many digits to be read.
                 "unit": "MB" if figure.unit in BYTES else figure.unit,
                 "better": figure.better,
-                "objective": figure.objective,
+                "plotted": figure.objective or figure.plotted,
             }
             for figure in record.figures
         ],

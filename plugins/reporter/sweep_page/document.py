@@ -55,10 +55,10 @@ def document(record: SweepRecord) -> str:
 
 
 def _trade(record: SweepRecord) -> Html | None:
-    """Return the place of the plots; None where there are no two objectives to set against."""
-    objectives = [figure.name for figure in record.figures if figure.objective]
-    measured = any(set(objectives[:1]) & point.figures.keys() for point in record.points)
-    if len(objectives) < 2 or not measured:  # noqa: PLR2004  # a picture has two axes
+    """Return the place of the plots; None where there are no two figures to set against."""
+    plotted = [figure.name for figure in record.figures if figure.objective or figure.plotted]
+    measured = any(set(plotted[:1]) & point.figures.keys() for point in record.points)
+    if len(plotted) < 2 or not measured:  # noqa: PLR2004  # a picture has two axes
         return None
     return _live(el("div", class_="encodings"), el("div", class_="plots"))
 

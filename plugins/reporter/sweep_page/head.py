@@ -82,7 +82,9 @@ def _winner(record: SweepRecord) -> Html:
             role="alert",
         )
     address = report_of(point)
-    tiles = [_tile(figure, point) for figure in record.figures if figure.objective]
+    tiles = [
+        _tile(figure, point) for figure in record.figures if figure.objective or figure.plotted
+    ]
     return el(
         "section",
         el("h2", f"Point {point.number} is taken"),

@@ -1,6 +1,6 @@
 // Quality against each cost: points, and a step line through those that no other beats in the two.
 "use strict";
-const [quality, ...costs] = objectives;
+const [quality, ...costs] = plotted;
 const PLOT = { left: 54, right: 18, top: 16, bottom: 46 };
 
 // Round steps between two ends: 1, 2 or 5 times a power of ten.

@@ -18,7 +18,7 @@ const MANY = sweep.points.length > 80;
 const collator = new Intl.Collator("en", { numeric: true });
 for (const axis of sweep.axes)
   axis.sorted = axis.numeric ? [...axis.values].sort((a, b) => a - b) : axis.values;
-const objectives = sweep.figures.filter((figure) => figure.objective);
+const plotted = sweep.figures.filter((figure) => figure.plotted);
 const named = (figure) => figure.title + (figure.unit ? ` (${figure.unit})` : "");
 
 // A dimension tells of a point where it stands between 0 and 1, undefined where it has no value.
@@ -43,7 +43,7 @@ const ofFigure = (figure) => {
     },
   };
 };
-const dimensions = [...sweep.axes.map(ofAxis), ...objectives.map(ofFigure)]
+const dimensions = [...sweep.axes.map(ofAxis), ...plotted.map(ofFigure)]
   .filter((d) => d.axis || Number.isFinite(d.low));
 
 // Which points are shown. `off` holds switched-off values by column, `ranges` parts of dimensions.
