@@ -9,8 +9,7 @@ __all__ = ["Axis", "Figure", "Point", "Status", "SweepRecord"]
 
 #: done: ran, and held its contract, if there is one; missed: ran, and did not hold it;
 #: refused: the plan, or a device's compiler, has no room for it; failed: a stage failed;
-#: skipped: a search left it out; it was never run.
-Status = Literal["done", "missed", "refused", "failed", "skipped"]
+Status = Literal["done", "missed", "refused", "failed"]
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,6 @@ FATES: dict[Status, str] = {
     "missed": "missed the contract",
     "refused": "refused",
     "failed": "failed",
-    "skipped": "never run",
 }
 
 

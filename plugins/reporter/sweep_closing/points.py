@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["STYLES", "points_table"]
 
-STYLES = {"done": "green", "missed": "red", "refused": "yellow", "failed": "red", "skipped": "dim"}
+STYLES = {"done": "green", "missed": "red", "refused": "yellow", "failed": "red"}
 GAP = 2
 #: A longer value is cut, for the page and the command have it whole.
 LONGEST = 18

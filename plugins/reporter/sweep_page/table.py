@@ -18,7 +18,6 @@ TITLES = {
     "missed": "contract missed",
     "refused": "refused",
     "failed": "failed",
-    "skipped": "not run",
 }
 #: More points than this are counted rather than named.
 NAMED = 6
