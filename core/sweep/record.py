@@ -8,7 +8,7 @@ from typing import Literal
 __all__ = ["Axis", "Figure", "Point", "Status", "SweepRecord"]
 
 #: done: ran, and held its contract, if there is one; missed: ran, and did not hold it;
-#: refused: the plan, or a device's compiler, has no room for it; failed: a stage failed;
+#: refused: the plan, or a device's compiler, has no room for it; failed: a stage failed.
 Status = Literal["done", "missed", "refused", "failed"]
 
 

@@ -169,6 +169,9 @@ class LuthierSweeper(Sweeper):
             verbose=bool(self.config.hydra.verbose),
         )
         with owned(place, sweep):
+            # A store that cannot be written is found out before the first point.
+            with self._store().staging():
+                pass
             told = self.told(
                 plan, place, Launch(at(self.config, place), self.hydra_context, task, lanes)
             )

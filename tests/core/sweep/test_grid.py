@@ -155,6 +155,17 @@ def test_the_plan_says_what_is_shared_and_runs_nothing(
     assert not (tmp_path / "outputs").exists()
 
 
+def test_a_store_that_cannot_be_written_is_found_before_the_first_point(
+    command: Command, recipe: Path, tmp_path: Path
+) -> None:
+    """One message, not one for every point."""
+    (tmp_path / "store").touch()
+    done = command("-m", f"recipe={recipe}", "chunker.length=4,8")
+    assert done.code == 1
+    assert "the store cannot be written" in done.err
+    assert "..." not in done.out
+
+
 def test_a_contract_decides_on_the_winner(command: Command, recipe: Path, tmp_path: Path) -> None:
     """What does not hold it has no place on the front; where nothing does, the exit code is 3."""
     arguments = ("-m", f"recipe={recipe}", "quantizer.loss=0.0,0.5", "chunker.length=4")
