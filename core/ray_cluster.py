@@ -12,7 +12,7 @@ from typing import Any
 
 from core.errors import StageError
 
-__all__ = ["joined"]
+__all__ = ["joined", "quiet"]
 
 #: Bytes of a Ray of this machine alone: what passes through are a few lines of text.
 _MEMORY = 80 * 2**20
@@ -30,6 +30,12 @@ _ENVIRONMENT = {
 }
 
 
+def quiet() -> None:
+    """Set what Ray reads when it is imported: no telemetry, and nothing on the terminal."""
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+
+
 @contextmanager
 def joined(init: Mapping[str, Any]) -> Iterator[None]:
     """Join the cluster at `address` of `init`, which are arguments of `ray.init`.
@@ -37,8 +43,7 @@ def joined(init: Mapping[str, Any]) -> Iterator[None]:
     Without one it is that of the variable `RAY_ADDRESS` and, without that, a Ray of this machine
     alone, which ends with the block. Raises StageError where it cannot be reached or started.
     """
-    for name, value in _ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
+    quiet()
     import ray
 
     if ray.is_initialized():
