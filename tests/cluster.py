@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
+import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import psutil
+from filelock import FileLock, Timeout
 
-__all__ = ["Cluster", "cluster", "hidden", "private"]
+__all__ = ["Cluster", "cluster", "hidden", "kept", "paths", "private", "uploads"]
 
+#: A node that does not answer is dead after two seconds; Ray's own patience is a quarter minute.
+IMPATIENT = {"health_check_period_ms": 500, "health_check_failure_threshold": 4}
 #: Mounts an empty folder over the first argument, runs the others, and copies what they left there.
 _HIDING = 'mount -t tmpfs none "$0" && "$@"; code=$?; cp -a "$0/." "$0.copy"; exit $code'
 
@@ -21,26 +25,25 @@ _HIDING = 'mount -t tmpfs none "$0" && "$@"; code=$?; cp -a "$0/." "$0.copy"; ex
 class Cluster:
     """A head without a CPU for points, and nodes of one CPU with a cache folder each."""
 
-    def __init__(self, ray_cluster: Any, nodes: Sequence[Any]) -> None:
-        self._cluster, self._nodes = ray_cluster, list(nodes)
+    def __init__(self, ray_cluster: Any, nodes: Mapping[Path, Any]) -> None:
+        self._cluster, self._nodes = ray_cluster, dict(nodes)
 
     @property
     def address(self) -> str:
         """Return what RAY_ADDRESS takes."""
         return str(self._cluster.address)
 
-    def at_work(self) -> list[int]:
-        """Return the numbers of the nodes on which the process of a point runs."""
-        return [
-            number
-            for number, node in enumerate(self._nodes)
-            if any("core.sweep.child" in _line(process) for process in _processes(node))
-        ]
+    def kill_one(self, step: str) -> int:
+        """Kill the first node that is in the middle of a step; returns how many processes died.
 
-    def kill(self, number: int) -> int:
-        """Kill all of a node's processes at once, as a power cut does; returns how many."""
-        node = self._nodes[number]
-        processes = _processes(node)
+        They die at once, as in a power cut.
+        """
+        while (found := next((c for c in self._nodes if _is_making(c, step)), None)) is None:
+            time.sleep(0.1)
+        time.sleep(1)  # until it has the lease too
+        node = self._nodes.pop(found)
+        raylet = psutil.Process(node.all_processes["raylet"][0].process.pid)
+        processes = [raylet, *raylet.children(recursive=True)]
         for process in processes:
             process.kill()
         self._cluster.remove_node(node, allow_graceful=False)
@@ -56,15 +59,16 @@ def cluster(folder: Path, nodes: int, env: Mapping[str, str]) -> Iterator[Cluste
     from ray.cluster_utils import Cluster as RayCluster
 
     started = RayCluster()
+    caches = [folder / f"node {number}" for number in range(nodes)]
     try:
-        started.add_node(num_cpus=0, include_dashboard=False)
-        made = [
-            started.add_node(
-                num_cpus=1, env_vars={**env, "XDG_CACHE_HOME": str(folder / f"node {number}")}
-            )
-            for number in range(nodes)
-        ]
-        yield Cluster(started, made)
+        started.add_node(num_cpus=0, include_dashboard=False, _system_config=IMPATIENT)
+        yield Cluster(
+            started,
+            {
+                cache: started.add_node(num_cpus=1, env_vars={**env, "XDG_CACHE_HOME": str(cache)})
+                for cache in caches
+            },
+        )
     finally:
         started.shutdown()
 
@@ -88,14 +92,34 @@ def private(folder: Path, command: Sequence[str]) -> list[str]:
     return ["unshare", "-rm", "sh", "-c", _HIDING, str(folder), *command]
 
 
-def _processes(node: Any) -> list[psutil.Process]:
-    """Return the raylet of a node and all that it started."""
-    raylet = psutil.Process(node.all_processes["raylet"][0].process.pid)
-    return [raylet, *raylet.children(recursive=True)]
+def paths(url: str) -> list[list[str]]:
+    """Return the path of every object of a store at `s3://bucket/prefix`, in parts."""
+    import boto3
+
+    client = boto3.client("s3")
+    pages = client.get_paginator("list_objects_v2").paginate(Bucket=url.split("/")[2])
+    found = [o["Key"].split("/")[1:] for page in pages for o in page.get("Contents", [])]
+    client.close()
+    return found
 
 
-def _line(process: psutil.Process) -> str:
-    try:
-        return " ".join(process.cmdline())
-    except psutil.Error:
-        return ""
+def kept(found: Sequence[Sequence[str]]) -> Counter[str]:
+    """Return how many results of each step a store has."""
+    return Counter(path[0] for path in found if path[2:] == ["artifact.json"])
+
+
+def uploads(found: Sequence[Sequence[str]]) -> Counter[tuple[str, str]]:
+    """Return how often each result was uploaded, by step and key."""
+    attempts = {(path[0], path[1], path[2]) for path in found if path[3:4] == ["files"]}
+    return Counter((step, key) for step, key, _ in attempts)
+
+
+def _is_making(cache: Path, step: str) -> bool:
+    """Return whether a process of the node with this cache holds the lock of a step."""
+    for file in cache.glob(f"luthier/remotes/*/locks/{step}-*.lock"):
+        try:
+            if ".transfer" not in file.name:
+                FileLock(file).acquire(timeout=0).lock.release()
+        except Timeout:
+            return True
+    return False
