@@ -2,24 +2,38 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 import subprocess
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import psutil
 from filelock import FileLock, Timeout
 
-__all__ = ["Cluster", "cluster", "hidden", "kept", "paths", "private", "uploads"]
+__all__ = ["Cluster", "Struck", "cluster", "hidden", "kept", "paths", "private", "uploads"]
 
 #: A node that does not answer is dead after two seconds; Ray's own patience is a quarter minute.
 IMPATIENT = {"health_check_period_ms": 500, "health_check_failure_threshold": 4}
 #: Mounts an empty folder over the first argument, runs the others, and copies what they left there.
 _HIDING = 'mount -t tmpfs none "$0" && "$@"; code=$?; cp -a "$0/." "$0.copy"; exit $code'
+
+
+@dataclass(frozen=True)
+class Struck:
+    """How a sweep ended, what it said, how many processes were killed, when, and what it took."""
+
+    code: int
+    said: str
+    killed: int
+    struck_s: float
+    seconds: float
 
 
 class Cluster:
@@ -33,15 +47,36 @@ class Cluster:
         """Return what RAY_ADDRESS takes."""
         return str(self._cluster.address)
 
-    def kill_one(self, step: str) -> int:
-        """Kill the first node that is in the middle of a step; returns how many processes died.
+    def strike(self, command: Sequence[str], step: str, env: Mapping[str, str]) -> Struck:
+        """Run a sweep, and kill the first node that is in the middle of a step of this name.
 
-        They die at once, as in a power cut.
+        All of its processes die at once, as in a power cut.
         """
-        while (found := next((c for c in self._nodes if _is_making(c, step)), None)) is None:
-            time.sleep(0.1)
-        time.sleep(1)  # until it has the lease too
-        node = self._nodes.pop(found)
+        started = time.perf_counter()
+        driver = subprocess.Popen(  # noqa: S603  # our own
+            command,
+            env={**os.environ, **env, "RAY_ADDRESS": self.address},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+        try:
+            found = None
+            while found is None and driver.poll() is None:
+                time.sleep(0.1)
+                found = next((cache for cache in self._nodes if _is_making(cache, step)), None)
+            time.sleep(1)  # until it has the lease too
+            struck_s, killed = time.perf_counter() - started, self._kill(found) if found else 0
+            said, _ = driver.communicate()
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(driver.pid, signal.SIGKILL)
+        seconds = time.perf_counter() - started
+        return Struck(driver.returncode, said, killed, struck_s, seconds)
+
+    def _kill(self, cache: Path) -> int:
+        node = self._nodes.pop(cache)
         raylet = psutil.Process(node.all_processes["raylet"][0].process.pid)
         processes = [raylet, *raylet.children(recursive=True)]
         for process in processes:
