@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: demo test lint docs bench-calibration bench-qualcomm bench-precision lock clean
+.PHONY: demo test lint docs bench-calibration bench-qualcomm bench-precision bench-cluster lock clean
 
 # The environment is made once for each state of the lock file.
 .venv/installed: requirements.lock pyproject.toml
@@ -41,6 +41,10 @@ bench-precision: .venv/installed
 # Ten minutes: calibrating the full-size HTDemucs, and ONNX Runtime's own loop over the same windows.
 bench-calibration: .venv/installed
 	$(BIN)/python -m tools.bench_calibration
+
+# Five minutes: a sweep over three machines that share a store at S3, one of which dies.
+bench-cluster: .venv/installed
+	$(BIN)/python -m tools.bench_cluster
 
 # Pins the newest versions that pyproject.toml allows; torch is held at the version it is tested with.
 lock:

@@ -83,6 +83,10 @@ class Launch:
     def _once(self, left: Sequence[tuple[Combination, Job]], told: dict[int, Told]) -> str:
         """Launch what is left, note what it told, and return what went wrong with a worker."""
         self._task.jobs = tuple(job for _, job in left)
+        if "submitit_folder" in self._config.hydra.launcher:
+            # What these jobs print does not come back while they run.
+            logs = Path(self._task.place, "logs")
+            print(f"{len(left)} jobs handed in; waiting for them. They print to {logs}", flush=True)
         try:
             launcher = Plugins.instance().instantiate_launcher(
                 hydra_context=self._context, task_function=self._task, config=self._config
