@@ -1,10 +1,11 @@
-"""Joins a Ray cluster, or starts one of this machine alone, without a word and with no telemetry."""
+"""Joins a Ray cluster, or starts one of this machine alone: without a word, and no telemetry."""
 
 from __future__ import annotations
 
 import logging
 import os
 import signal
+import socket
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
@@ -16,14 +17,14 @@ __all__ = ["joined", "quiet"]
 
 #: Bytes of a Ray of this machine alone: what passes through are a few lines of text.
 _MEMORY = 80 * 2**20
+#: Seconds that a cluster has to accept a connection.
+PATIENCE_S = 10.0
 #: Read when Ray is imported.
 _ENVIRONMENT = {
     # It sends usage statistics unless told not to; nothing here does.
     "RAY_USAGE_STATS_ENABLED": "0",
     # Otherwise it warns of a later version's way with accelerators, which nobody here asked for.
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-    # Its C++ half writes to the driver's terminal, past every logger: only what ends it may.
-    "RAY_BACKEND_LOG_LEVEL": "fatal",
     # Lines of several workers that are alike are told one by one, and without colours.
     "RAY_DEDUP_LOGS": "0",
     "RAY_COLOR_PREFIX": "0",
@@ -54,6 +55,8 @@ def joined(init: Mapping[str, Any]) -> Iterator[None]:
     # What a cluster was started with is not for those who join it to say: Ray refuses it.
     alone = {"address": "local", "include_dashboard": False, "object_store_memory": _MEMORY}
     try:
+        if address:
+            _knock(address)
         with _nothing_on_stderr(), _own_signals():
             where = {"address": address} if address else alone
             ray.init(**{"logging_level": logging.ERROR, **where, **given})
@@ -68,6 +71,13 @@ def joined(init: Mapping[str, Any]) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def _knock(address: str) -> None:
+    """Raise OSError where nothing listens at `host:port`: Ray itself would try for five minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if port.isdigit():
+        socket.create_connection((host.strip("[]"), int(port)), PATIENCE_S).close()
 
 
 @contextmanager

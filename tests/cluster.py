@@ -1,4 +1,4 @@
-"""A Ray cluster on this machine whose nodes share nothing but a network, and how one of them dies."""
+"""A Ray cluster on this machine whose nodes share nothing but a network, and how one dies."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Cluster:
         All of its processes die at once, as in a power cut.
         """
         started = time.perf_counter()
-        driver = subprocess.Popen(  # noqa: S603  # our own
+        driver = subprocess.Popen(
             command,
             env={**os.environ, **env, "RAY_ADDRESS": self.address},
             stdout=subprocess.PIPE,
@@ -114,7 +114,7 @@ def hidden() -> bool:
     if unshare is None:
         return False
     command = [unshare, "-rm", "sh", "-c", "mount -t tmpfs none /tmp"]
-    return subprocess.run(command, check=False, capture_output=True).returncode == 0  # noqa: S603
+    return subprocess.run(command, check=False, capture_output=True).returncode == 0
 
 
 def private(folder: Path, command: Sequence[str]) -> list[str]:

@@ -1,4 +1,4 @@
-"""Hydra's launchers that Luthier knows: how they come set, what they need, what runs beneath them."""
+"""Hydra's launchers that Luthier knows: how they come set, what they need and what they run on."""
 
 from __future__ import annotations
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 from hydra.core.config_store import ConfigStore
+from hydra.core.plugins import Plugins
 
 from core.sweep.launchers import EXTRAS, PRESETS
 from core.sweep.task import Task
@@ -25,6 +26,7 @@ def test_a_launcher_that_is_not_installed_comes_with_the_command(
     command: Command, recipe: Path, monkeypatch: pytest.MonkeyPatch, launcher: str, extra: str
 ) -> None:
     """Before anything is planned."""
+    Plugins.instance()  # finds those that are installed
     launchers = ConfigStore.instance().repo["hydra"]["launcher"]
     monkeypatch.delitem(launchers, f"{launcher}.yaml", raising=False)
     done = command("-m", f"recipe={recipe}", "chunker.length=4,8", f"hydra/launcher={launcher}")
@@ -46,9 +48,10 @@ def test_a_preset_is_what_hydra_composes(command: Command, recipe: Path, launche
     pytest.importorskip(f"hydra_plugins.hydra_{launcher.partition('_')[0]}_launcher")
     key, value = next((k, v) for k, v in PRESETS[launcher].items() if isinstance(v, int))
     line = f"{key.rpartition('.')[2]}: "
-    show = (f"recipe={recipe}", f"hydra/launcher={launcher}", "--cfg", "hydra", "-p", "hydra.launcher")
-    assert f"{line}{str(value).lower()}" in command(*show).out
-    assert f"{line}false" in command(*show, f"hydra.launcher.{key}=false").out
+    job = (f"recipe={recipe}", f"hydra/launcher={launcher}")
+    shown = ("--cfg", "hydra", "--package", "hydra.launcher")
+    assert f"{line}{str(value).lower()}\n" in command(*job, *shown).out
+    assert f"{line}0\n" in command(*job, f"hydra.launcher.{key}=0", *shown).out
 
 
 def test_without_slurm_the_launcher_says_so(
@@ -125,7 +128,7 @@ def test_a_job_that_is_killed_is_handed_in_again(recipe: Path, toys: Path, tmp_p
 def test_a_point_that_ran_elsewhere_is_made_here_from_the_store(
     command: Command, recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its worker did not see the folder: the run folder is made again, what ran is what ran there."""
+    """Its worker did not see the folder: that is made again, and what ran is what ran there."""
     sees = iter([False, False, True, True])
     monkeypatch.setattr(Task, "_is_here", lambda _: next(sees))
     swept = ("-m", f"recipe={recipe}", "quantizer.loss=0.0,0.1")
