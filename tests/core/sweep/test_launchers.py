@@ -16,6 +16,7 @@ from hydra.core.plugins import Plugins
 
 from core.sweep.launchers import EXTRAS, PRESETS
 from core.sweep.task import Task
+from tests import slurm
 from tests.conftest import Command
 
 ROOT = Path(__file__).parent.parent.parent.parent
@@ -64,6 +65,33 @@ def test_without_slurm_the_launcher_says_so(
     assert done.code == 2
     assert "`srun` is not found" in done.err
     assert not (tmp_path / "outputs").exists()
+
+
+def test_points_are_jobs_of_one_array_of_slurm(recipe: Path, toys: Path, tmp_path: Path) -> None:
+    """With the preset's resources and what the command line adds; scripts lie with the sweep."""
+    pytest.importorskip("hydra_plugins.hydra_submitit_launcher")
+    path = f"{slurm.install(tmp_path / 'slurm')}{os.pathsep}{os.environ['PATH']}"
+    command = [
+        sys.executable, "-m", "core", "-m", f"recipe={recipe}", "chunker.length=4,8",
+        f"store={tmp_path / 'store'}", "hydra/launcher=submitit_slurm",
+        "hydra.launcher.partition=cpu", "+hydra.launcher.additional_parameters.exclusive=true",
+    ]  # fmt: skip
+    done = subprocess.run(
+        command,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{toys}", "PATH": path},
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    (file,) = tmp_path.glob("outputs/toy/sweep-*/sweep.json")
+    assert [point["status"] for point in json.loads(file.read_text())["points"]] == ["done"] * 2
+    script, *_ = file.parent.glob("slurm/**/*.sh")
+    asked = {line.partition(" --")[2] for line in script.read_text().splitlines()}
+    assert {"array=0-1%2", "cpus-per-task=4", "mem=16GB", "time=240"} <= asked
+    assert {"partition=cpu", "exclusive", "job-name=luthier"} <= asked
 
 
 def test_a_ray_of_this_machine_alone(
