@@ -46,6 +46,10 @@ bench-calibration: .venv/installed
 bench-sweep: .venv/installed
 	$(BIN)/python -m tools.bench_sweep
 
+# Five minutes: a sweep over three machines that share a store at S3, one of which dies.
+bench-cluster: .venv/installed
+	$(BIN)/python -m tools.bench_cluster
+
 # Pins the newest versions that pyproject.toml allows; torch is held at the version it is tested with.
 lock:
 	rm -rf .venv-lock && $(PYTHON) -m venv .venv-lock

@@ -18,6 +18,7 @@ from core import contract, options
 from core.config import PLURAL, Settings
 from core.recipes import Recipe
 from core.registry import Registry
+from core.sweep import launchers
 from core.values import Target
 
 __all__ = ["CONF", "composed", "recipe_of_job", "register"]
@@ -74,3 +75,4 @@ def register(registry: Registry, recipes: Mapping[str, Recipe]) -> None:
                 search_path.append("luthier", f"file://{folder}")
 
     Plugins.instance().register(Presets)
+    launchers.preset()

@@ -90,6 +90,13 @@ def threads() -> int:
     return 0 if _on_all else _share.cores or 0
 
 
+def _cores() -> int:
+    """Return the cores that this process may run on: a scheduler may have given it a few."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 @contextmanager
 def _patiently(lock: FileLock, waits: Callable[[str], None]) -> Iterator[None]:
     from filelock import Timeout
@@ -112,7 +119,7 @@ def _all_cores() -> Iterator[None]:
     own = os.environ.pop("OMP_NUM_THREADS", None)
     torch = sys.modules.get("torch")
     if torch is not None:
-        torch.set_num_threads(os.cpu_count() or 1)
+        torch.set_num_threads(_cores())
     _on_all = True
     try:
         yield

@@ -19,9 +19,10 @@ from omegaconf.errors import (
 )
 
 from core.config import SLOTS, Settings
-from core.errors import ConfigError, did_you_mean
+from core.errors import ConfigError, LuthierError, did_you_mean
 from core.recipes import OWN
 from core.registry import Registry
+from core.sweep import launchers
 
 __all__ = ["FOREIGN", "translate"]
 
@@ -29,7 +30,7 @@ __all__ = ["FOREIGN", "translate"]
 FOREIGN = (HydraException, OmegaConfBaseException)
 
 
-def translate(error: Exception, registry: Registry | None = None) -> ConfigError:
+def translate(error: Exception, registry: Registry | None = None) -> LuthierError:
     """Return the message a person needs for an error of Hydra's or OmegaConf's."""
     for link in _causes(error):
         if isinstance(link, MissingConfigException):
@@ -60,10 +61,12 @@ def _causes(error: BaseException) -> Iterable[BaseException]:
         link = link.__cause__ or link.__context__
 
 
-def _missing(error: MissingConfigException, registry: Registry | None) -> ConfigError:
+def _missing(error: MissingConfigException, registry: Registry | None) -> LuthierError:
     """`recipe=typo`, or any other choice of a group that does not exist."""
     wanted = error.missing_cfg_file or ""
     group, _, name = wanted.rpartition("/")
+    if group == "hydra/launcher" and name in launchers.EXTRAS:
+        return launchers.not_installed(name)
     options = [o for o in error.options or [] if o != "schema" and not o.startswith(OWN)]
     # Hydra gives no options for a choice in a list.
     if not options and registry is not None and group in registry.entries:

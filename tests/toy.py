@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -289,6 +290,8 @@ class CoarseOptions:
     """How many levels there are; 0 to find out."""
     loss: float = 0.0
     """By which part the gain is off afterwards."""
+    seconds: float = 0.0
+    """How long it takes."""
 
 
 class Coarse(Quantizer[CoarseOptions]):
@@ -311,6 +314,7 @@ class Coarse(Quantizer[CoarseOptions]):
         """Copy, after what `fail` asks for."""
         RAN.append("quantizer")
         feeds = list(calibration.feeds())
+        time.sleep(self.options.seconds)
         seen = len(feeds)
         if self.options.fail.startswith("kill"):
             died = work.lasting / "died"

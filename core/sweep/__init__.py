@@ -9,6 +9,7 @@ search.py    Hydra's sweeper that lets Optuna choose the points
 space.py     what a search chooses from
 study.py     Optuna's study of a search, a SQLite file
 guess.py     which point is most likely on the front
+launchers.py Hydra's launchers that Luthier knows: how they come set, what they need
 launch.py    points through Hydra's launcher, and again those whose worker died
 task.py      what a launcher runs, on this machine or another
 nursery.py   starts the processes of points, each a copy of one that has everything loaded

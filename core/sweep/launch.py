@@ -16,7 +16,7 @@ from core.errors import StageError
 from core.sweep.letters import Told
 from core.sweep.place import found, name_of
 from core.sweep.plan import spread
-from core.sweep.task import Job, Task
+from core.sweep.task import Job, Task, keep
 
 if TYPE_CHECKING:
     from hydra.types import HydraContext
@@ -26,8 +26,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Launch", "at", "divided"]
 
-#: What launchers raise for a worker that died: joblib's, and Ray's for processes and nodes.
-DIED = frozenset({"BrokenProcessPool", "RayError"})
+#: What launchers raise for a worker that died: joblib's, Ray's for processes and nodes, submitit's.
+DIED = frozenset({"BrokenProcessPool", "RayError", "UncompletedJobError"})
+#: Kinds of those that say that what ran raised something, and would again.
+RAISED = frozenset({"RayTaskError", "FailedJobError"})
 
 
 class Launch:
@@ -81,13 +83,18 @@ class Launch:
     def _once(self, left: Sequence[tuple[Combination, Job]], told: dict[int, Told]) -> str:
         """Launch what is left, note what it told, and return what went wrong with a worker."""
         self._task.jobs = tuple(job for _, job in left)
+        if "submitit_folder" in self._config.hydra.launcher:
+            # What these jobs print does not come back while they run.
+            logs = Path(self._task.place, "logs")
+            print(f"{len(left)} jobs handed in; waiting for them. They print to {logs}", flush=True)
         try:
             launcher = Plugins.instance().instantiate_launcher(
                 hydra_context=self._context, task_function=self._task, config=self._config
             )
             returns = launcher.launch([point.overrides for point, _ in left], initial_job_idx=0)
         except Exception as error:
-            if not DIED & {cls.__name__ for cls in type(error).__mro__}:
+            kinds = {cls.__name__ for cls in type(error).__mro__}
+            if not DIED & kinds or RAISED & kinds:
                 raise StageError(
                     f"the launcher failed: {type(error).__name__}: {_first_line(error)}",
                     "see those that are installed: python -m core --info plugins",
@@ -108,8 +115,12 @@ class Launch:
         if told.placed or told.status not in ("done", "missed"):
             return told
         point, job = next((p, j) for p, j in points if j.number == number)
-        here = self._task.run(job, (*point.overrides, *self._task.fixed))
-        return replace(told, placed=here.placed)
+        print(f"{job.label}: ran on another machine; taking it from the store", flush=True)
+        again = self._task.run(job, (*point.overrides, *self._task.fixed))
+        placed = replace(told, placed=again.placed)
+        # What ran is what ran there: here all of it was in the store.
+        keep(Path(self._task.place), job.key, placed)
+        return placed
 
 
 def divided(launcher: Mapping[str, Any]) -> tuple[int | None, int]:
@@ -125,6 +136,8 @@ def divided(launcher: Mapping[str, Any]) -> tuple[int | None, int]:
     if "ray" in launcher:
         each = max(1, int(launcher["ray"].get("remote", {}).get("num_cpus") or 1))
         return each, max(2, cores // each)
+    if launcher.get("cpus_per_task"):
+        return int(launcher["cpus_per_task"]), 2
     return None, 1 if str(launcher["_target_"]).endswith("BasicLauncher") else 2
 
 

@@ -144,6 +144,7 @@ class LuthierSweeper(Sweeper):
             raise type(failed[0])(f"{len(failed)} job(s) of the sweep failed; see above")
 
     def _run(self, plan: SweepPlan) -> None:
+        from core.sweep import launchers
         from core.sweep.launch import Launch, at, divided
         from core.sweep.place import identity, owned, place_of
         from core.sweep.result import recorded
@@ -152,7 +153,8 @@ class LuthierSweeper(Sweeper):
         started, clock = datetime.now(UTC), time.perf_counter()
         first, sweep = plan.first, identity(self.arguments)
         place = place_of(self.config.output, first.assembly.recipe, sweep)
-        cores, lanes = divided(self.config.hydra.launcher)
+        launcher = self.config.hydra.launcher
+        cores, lanes = divided(launcher)
         task = Task(
             sweep=sweep,
             place=str(place),
@@ -168,7 +170,8 @@ class LuthierSweeper(Sweeper):
             retries=self.settings.retries,
             verbose=bool(self.config.hydra.verbose),
         )
-        with owned(place, sweep):
+        launchers.check(self.config.hydra.runtime.choices["hydra/launcher"])
+        with owned(place, sweep), launchers.ready(launcher):
             # A store that cannot be written is found out before the first point.
             with self._store().staging():
                 pass

@@ -21,7 +21,7 @@ from core.sweep.nursery import Nursery
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
-__all__ = ["Job", "Task"]
+__all__ = ["Job", "Task", "keep"]
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,106 @@
+"""Joins a Ray cluster, or starts one of this machine alone: without a word, and no telemetry."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from typing import Any
+
+from core.errors import StageError
+
+__all__ = ["joined", "quiet"]
+
+#: Bytes of a Ray of this machine alone: what passes through are a few lines of text.
+_MEMORY = 80 * 2**20
+#: Seconds that a cluster has to accept a connection.
+PATIENCE_S = 10.0
+#: Read when Ray is imported.
+_ENVIRONMENT = {
+    # It sends usage statistics unless told not to; nothing here does.
+    "RAY_USAGE_STATS_ENABLED": "0",
+    # Otherwise it warns of a later version's way with accelerators, which nobody here asked for.
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    # Lines of several workers that are alike are told one by one, and without colours.
+    "RAY_DEDUP_LOGS": "0",
+    "RAY_COLOR_PREFIX": "0",
+}
+
+
+def quiet() -> None:
+    """Set what Ray reads when it is imported: no telemetry, and nothing on the terminal."""
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+
+
+@contextmanager
+def joined(init: Mapping[str, Any]) -> Iterator[None]:
+    """Join the cluster at `address` of `init`, which are arguments of `ray.init`.
+
+    Without one it is that of the variable `RAY_ADDRESS` and, without that, a Ray of this machine
+    alone, which ends with the block. Raises StageError where it cannot be reached or started.
+    """
+    quiet()
+    import ray
+
+    if ray.is_initialized():
+        yield
+        return
+    given = {name: value for name, value in init.items() if value is not None}
+    address = given.pop("address", None) or os.environ.get("RAY_ADDRESS")
+    # What a cluster was started with is not for those who join it to say: Ray refuses it.
+    alone = {"address": "local", "include_dashboard": False, "object_store_memory": _MEMORY}
+    try:
+        if address:
+            _knock(address)
+        with _nothing_on_stderr(), _own_signals():
+            where = {"address": address} if address else alone
+            ray.init(**{"logging_level": logging.ERROR, **where, **given})
+    except (ConnectionError, RuntimeError, TypeError, ValueError, OSError) as error:
+        raise StageError(
+            "Ray cannot be reached" if address else "Ray cannot be started",
+            f"at: {address}" if address else "",
+            next(iter(str(error).strip().splitlines()), type(error).__name__),
+            "see whether it runs: ray status" if address else "see: ray start --head",
+        ) from error
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _knock(address: str) -> None:
+    """Raise OSError where nothing listens at `host:port`: Ray itself would try for five minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if port.isdigit():
+        socket.create_connection((host.strip("[]"), int(port)), PATIENCE_S).close()
+
+
+@contextmanager
+def _own_signals() -> Iterator[None]:
+    """Keep what this process does when it is told to end; Ray would print addresses and abort."""
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    if before is not None and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def _nothing_on_stderr() -> Iterator[None]:
+    """Take standard error from this process and from those that it starts, for a while.
+
+    Ray's C++ half says there that it was told to be silent.
+    """
+    with ExitStack() as restored:
+        with suppress(OSError):  # there may be no standard error at all
+            before = os.dup(2)
+            restored.callback(os.close, before)
+            nothing = os.open(os.devnull, os.O_WRONLY)
+            restored.callback(os.close, nothing)
+            os.dup2(nothing, 2)
+            restored.callback(os.dup2, before, 2)
+        yield

@@ -1,0 +1,92 @@
+"""Sweeps over machines that share nothing but a store at S3, and kills one of them in the middle.
+
+python -m tools.bench_cluster            make bench-cluster
+
+A Ray cluster of three nodes with one CPU and a cache folder each; a server of S3's protocol on this
+machine; HTDemucs at two windows and two precisions. The first node that is in the middle of a
+quantizer loses all its processes at once. The folder of the sweep is the driver's own: no other
+process can see it. Writes `docs/results/cluster.json`. Needs Linux and `unshare`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from tests import s3
+from tests.cluster import cluster, kept, paths, private, uploads
+from tools.results import measure
+
+ROOT = Path(__file__).parent.parent
+RESULTS = ROOT / "docs" / "results" / "cluster.json"
+COMMAND = "make bench-cluster"
+NODES = 3
+SWEEP = ("recipe=cpu_fp32", "calibration=synthetic", "chunker.length=22050,44100",
+         "precision=fp32,int8")  # fmt: skip
+
+
+def killed() -> Iterator[dict[str, Any]]:
+    """Yield what became of the sweep, and whether anything was made twice."""
+    with tempfile.TemporaryDirectory() as name, s3.server() as endpoint:
+        folder = Path(name)
+        url, env = bucket(endpoint)
+        command = [
+            sys.executable, "-m", "core", "-m", *SWEEP, f"store={url}", "hydra/launcher=ray",
+            f"output={folder / 'out'}",
+        ]  # fmt: skip
+        with cluster(folder / "nodes", NODES, env) as nodes:
+            ended = nodes.strike(private(folder / "out", command), "quantizer", env)
+        print(ended.said, flush=True)
+        (file,) = folder.glob("out.copy/*/sweep-*/sweep.json")
+        points, found = json.loads(file.read_text())["points"], paths(url)
+    ran = Counter(step for point in points for step in point["ran"])
+    entries = kept(found)
+    yield {
+        "sweep": [*SWEEP],
+        "nodes": NODES,
+        "exit_code": ended.code,
+        "processes_killed": ended.killed,
+        "killed_after_s": ended.struck_s,
+        "seconds": ended.seconds,
+        "points": Counter(point["status"] for point in points),
+        "run_folders": sum(bool(point["folder"]) for point in points),
+        "results_in_the_store": sum(entries.values()),
+        # Of the points that ended; what the killed node had finished is in the store, and not here.
+        "steps_that_ran": sum(ran.values()),
+        "finished_by_the_killed_node": {
+            step: count - ran[step] for step, count in entries.items() if count > ran[step]
+        },
+        "ran_more_often_than_kept": {
+            step: count - entries[step] for step, count in ran.items() if count > entries[step]
+        },
+        "uploaded_twice": sum(count > 1 for count in uploads(found).values()),
+        "load_average": os.getloadavg()[0],
+    }
+
+
+def bucket(endpoint: str) -> tuple[str, dict[str, str]]:
+    """Make a bucket; returns the URL of a store in it, and the variables that lead there."""
+    import boto3
+
+    env = {
+        **s3.ACCOUNT,
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_ENDPOINT_URL_S3": endpoint,
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "PYTHONPATH": str(ROOT),
+    }
+    os.environ.update(env)
+    client = boto3.client("s3")
+    client.create_bucket(Bucket="luthier")
+    client.close()
+    return "s3://luthier/store", env
+
+
+if __name__ == "__main__":
+    measure(RESULTS, COMMAND, {"killed": killed}, sys.argv[1:])
