@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Glob
 
+from core.config import SLOTS, group_of
 from core.errors import ConfigError
 from core.recipes import OWN
 from core.sweep.record import Axis
@@ -23,6 +24,7 @@ __all__ = ["MANY", "Combination", "Grid", "again", "choices", "expand", "parsed"
 
 #: A sweep of more points than this asks first.
 MANY = 1000
+_GROUPS = frozenset(group_of(slot) for slot in SLOTS)
 
 
 @dataclass(frozen=True)
@@ -125,4 +127,8 @@ def again(override: Override, value: str) -> str:
     """Return one override with one value; deletions (`~host`) stand as they are."""
     if override.is_delete() and not override.is_sweep_override():
         return str(override.input_line)
-    return f"{override.get_key_element()}={value}"
+    key = str(override.get_key_element())
+    if value == "null" and key in _GROUPS:
+        # Hydra deletes a choice with `~`; `=null` ends in a raw ValueError.
+        return f"~{key}"
+    return f"{key}={value}"
