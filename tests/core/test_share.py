@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -70,6 +71,7 @@ def started(script: str, lock: Path, kind: str) -> Iterator[subprocess.Popen[str
         [sys.executable, "-c", script, str(lock), kind],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,  # the trace of a KeyboardInterrupt
         cwd=ROOT,
         text=True,
     ) as process:
@@ -142,6 +144,21 @@ def test_a_newcomer_waits_behind_what_wants_to_be_alone(tmp_path: Path) -> None:
         assert line(newcomer) == "holds"
         go_on(newcomer)
         assert [line(process) for process in (first, timed, newcomer)] == ["done"] * 3
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="SIGINT, as a terminal sends it")
+def test_who_waits_hears_ctrl_c(tmp_path: Path) -> None:
+    """And lets others in: nobody is left in the door."""
+    with contextlib.ExitStack() as stack:
+        first = stack.enter_context(started(HOLDS, tmp_path / "lock", "b"))
+        assert line(first) == "holds"
+        timed = stack.enter_context(started(HOLDS, tmp_path / "lock", "t"))
+        assert line(timed).startswith("waits: ")
+        timed.send_signal(signal.SIGINT)
+        assert timed.wait(timeout=60) != 0
+        newcomer = stack.enter_context(started(HOLDS, tmp_path / "lock", "b"))
+        assert line(newcomer) == "holds"
+        go_on(newcomer)
 
 
 @pytest.mark.parametrize("kind", ["b", "t"])
