@@ -139,9 +139,11 @@ def test_many_points_run_when_confirmed() -> None:
     assert len(expand(["a=range(0,1000)"], confirmed=False).points) == 1000
 
 
-def test_a_glob_is_the_choices_of_a_group(command: Command, recipe: Path) -> None:
+@pytest.mark.parametrize("sweeper", ["grid", "optuna"])
+def test_a_glob_is_the_choices_of_a_group(command: Command, recipe: Path, sweeper: str) -> None:
     """But not what recipes keep there for themselves, under names that nobody types."""
-    done = command("-m", f"recipe={recipe}", "chunker=glob([even,_*])", "mode=plan")
+    swept = ("chunker=glob([even,_*])", f"hydra/sweeper={sweeper}")
+    done = command("-m", f"recipe={recipe}", *swept, "mode=plan")
     assert done.code == 0, done.err
     assert done.out.startswith("sweep of 1 point")
 
