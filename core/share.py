@@ -12,10 +12,6 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from filelock import FileLock
 
 __all__ = ["Share", "held", "take", "threads"]
 
@@ -46,15 +42,14 @@ class Share:
         if self._alone is None or self._door is None:
             yield
             return
-        from filelock import Timeout
-
         take_one = self._alone.acquire_write if timed else self._alone.acquire_read
-        with _patiently(self._door, waits):
-            try:
-                take_one(PATIENCE_S)
-            except Timeout:
-                waits("another job of the sweep is measuring; waiting")
-                take_one()
+        _patiently(
+            self._door.acquire, waits, "another job of the sweep is about to measure; waiting"
+        )
+        try:
+            _patiently(take_one, waits, "another job of the sweep is measuring; waiting")
+        finally:
+            self._door.release()
         try:
             with _all_cores() if timed else contextlib.nullcontext():
                 yield
@@ -97,19 +92,20 @@ def _cores() -> int:
     return os.cpu_count() or 1
 
 
-@contextmanager
-def _patiently(lock: FileLock, waits: Callable[[str], None]) -> Iterator[None]:
+def _patiently(acquire: Callable[[float], object], waits: Callable[[str], None], why: str) -> None:
+    """Wait in rounds, for a wait inside of SQLite hears no Ctrl-C; say `why` once it takes long."""
     from filelock import Timeout
 
-    try:
-        lock.acquire(timeout=PATIENCE_S)
-    except Timeout:
-        waits("another job of the sweep is about to measure; waiting")
-        lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()
+    said = False
+    while True:
+        try:
+            acquire(PATIENCE_S)
+        except Timeout:
+            if not said:
+                waits(why)
+            said = True
+        else:
+            return
 
 
 @contextmanager

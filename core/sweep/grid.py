@@ -23,7 +23,11 @@ class GridSweeper(LuthierSweeper):
 
     def points(self, arguments: Sequence[str]) -> tuple[tuple[Axis, ...], Sequence[Combination]]:
         """Return the whole grid."""
-        grid = expand(arguments, confirmed=self.settings.confirm)
+        grid = expand(
+            arguments,
+            confirmed=self.settings.confirm,
+            loader=self.hydra_context.config_loader,
+        )
         return grid.axes, grid.points
 
     def told(self, plan: SweepPlan, place: Path, launch: Launch) -> list[tuple[Combination, Told]]:

@@ -19,6 +19,7 @@ from core.sweep.plan import spread
 from core.sweep.task import Job, Task, keep
 
 if TYPE_CHECKING:
+    from hydra.core.utils import JobReturn
     from hydra.types import HydraContext
 
     from core.sweep.plan import PlannedPoint
@@ -107,7 +108,7 @@ class Launch:
                     told[job.number] = before
             return _first_line(error)
         for (_, job), returned in zip(left, returns, strict=True):
-            told[job.number] = msgspec.convert(returned.return_value, Told)
+            told[job.number] = _answer(returned)
         return ""
 
     def _placed(self, points: Sequence[tuple[Combination, Job]], number: int, told: Told) -> Told:
@@ -155,6 +156,15 @@ def _label(point: Combination) -> str:
     """Return the values of a point in a line."""
     values = [f"{key.rpartition('.')[2]}={value}" for key, value in point.values.items()]
     return " ".join(values) or "one point"
+
+
+def _answer(returned: JobReturn) -> Told:
+    """Return what a job told; what it raised is its worker's: a disk that is full, say."""
+    try:
+        return msgspec.convert(returned.return_value, Told)
+    except Exception as error:
+        why = f"its job failed: {type(error).__name__}: {_first_line(error)}"
+        return Told("failed", why, exit_code=1)
 
 
 def _first_line(error: Exception) -> str:

@@ -9,7 +9,6 @@ outputs/<recipe>/sweep-<id>/
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -42,12 +41,16 @@ def place_of(output: str, recipe: str, sweep: str) -> Path:
 
 def name_of(values: Mapping[str, str]) -> str:
     """Return the name of a point's folder: its values, as far as a file system takes them."""
-    said = "_".join(f"{key.rpartition('.')[2]}-{value}" for key, value in values.items()) or "point"
+    keys = [key.rpartition(".")[2] for key in values]
+    pairs = zip(keys, values.values(), strict=True)
+    said = "_".join(f"{key}-{value}" for key, value in pairs) or "point"
     plain = re.sub(r"[^A-Za-z0-9._-]+", "-", said)
-    if plain == said and len(plain) <= LONGEST:
+    # What looks like the next key: `a-1_b-2_b-3` could be said of two points.
+    clear = not any(f"_{key}-" in value for key in keys for value in values.values())
+    if plain == said and clear and len(plain) <= LONGEST:
         return plain
     # Two values may differ only in what was left out.
-    return f"{plain[:LONGEST]}.{hashlib.sha256(said.encode()).hexdigest()[:6]}"
+    return f"{plain[:LONGEST]}.{digest(list(values.items()))[:8]}"
 
 
 @contextmanager

@@ -9,17 +9,22 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Glob
 
+from core.config import SLOTS, group_of
 from core.errors import ConfigError
+from core.recipes import OWN
 from core.sweep.record import Axis
 
 if TYPE_CHECKING:
+    from hydra.core.config_loader import ConfigLoader
     from hydra.core.override_parser.types import Override
 
 __all__ = ["MANY", "Combination", "Grid", "again", "choices", "expand", "parsed"]
 
 #: A sweep of more points than this asks first.
 MANY = 1000
+_GROUPS = frozenset(group_of(slot) for slot in SLOTS)
 
 
 @dataclass(frozen=True)
@@ -39,13 +44,15 @@ class Grid:
     points: tuple[Combination, ...]
 
 
-def expand(arguments: Sequence[str], *, confirmed: bool) -> Grid:
-    """Return the grid that `key=a,b` and its like span.
+def expand(
+    arguments: Sequence[str], *, confirmed: bool, loader: ConfigLoader | None = None
+) -> Grid:
+    """Return the grid that `key=a,b` and its like span; `loader` knows what a glob may match.
 
     Raises ConfigError for an axis without a value, for a range that has no steps, and, unless
     `confirmed`, for more than `MANY` points.
     """
-    overrides = parsed(arguments)
+    overrides = parsed(arguments, loader)
     values_of = [choices(override) for override in overrides]
     count = math.prod(len(values) for values in values_of)
     if count > MANY and not confirmed:
@@ -71,9 +78,9 @@ def expand(arguments: Sequence[str], *, confirmed: bool) -> Grid:
     return Grid(axes, tuple(points))
 
 
-def parsed(arguments: Sequence[str]) -> list[Override]:
+def parsed(arguments: Sequence[str], loader: ConfigLoader | None = None) -> list[Override]:
     """Return Hydra's own reading of overrides; a key that is given twice is an error."""
-    overrides: list[Override] = OverridesParser.create().parse_overrides(list(arguments))
+    overrides: list[Override] = OverridesParser.create(loader).parse_overrides(list(arguments))
     keys = [str(override.get_key_element()) for override in overrides]
     for key in keys:
         if keys.count(key) > 1:
@@ -96,6 +103,9 @@ def choices(override: Override) -> list[str]:
             "or let a search choose in it: hydra/sweeper=optuna",
         )
     values = list(dict.fromkeys(override.sweep_string_iterator()))
+    if isinstance(override.value(), Glob):
+        # Of a group's files these are no choices: its schema, and what recipes keep for themselves.
+        values = [name for name in values if name != "schema" and not name.startswith(OWN)]
     if not values:
         raise ConfigError(
             f"the sweep is empty: `{override.input_line}` gives no value",
@@ -117,4 +127,8 @@ def again(override: Override, value: str) -> str:
     """Return one override with one value; deletions (`~host`) stand as they are."""
     if override.is_delete() and not override.is_sweep_override():
         return str(override.input_line)
-    return f"{override.get_key_element()}={value}"
+    key = str(override.get_key_element())
+    if value == "null" and key in _GROUPS:
+        # Hydra deletes a choice with `~`; `=null` ends in a raw ValueError.
+        return f"~{key}"
+    return f"{key}={value}"

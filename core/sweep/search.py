@@ -69,7 +69,7 @@ class SearchSweeper(LuthierSweeper):
     def points(self, arguments: Sequence[str]) -> tuple[tuple[Axis, ...], Sequence[Combination]]:
         """Return every point of a space that can be listed; of another one, a corner."""
         _check(self.options)
-        self.space = space_of(arguments)
+        self.space = space_of(arguments, self.hydra_context.config_loader)
         if self.options.sampler == "front" and not self.space.listed:
             raise ConfigError(
                 "the sampler `front` needs points that can be listed",

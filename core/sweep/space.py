@@ -4,6 +4,7 @@ precision=fp16,int8                        one of these
 chunker.length=22050,44100,88200           one of these, which have an order
 'chunker.length=range(8192,90112,4096)'    a whole number, in steps
 'chunker.overlap=interval(0,0.5)'          any number between
+'chunker.length=int(interval(8192,90112))' any whole number between
 'x=tag(log,interval(0.001,1))'             the same, evenly over its logarithm
 """
 
@@ -24,6 +25,7 @@ from core.sweep.points import MANY, again, choices, parsed
 from core.sweep.record import Axis
 
 if TYPE_CHECKING:
+    from hydra.core.config_loader import ConfigLoader
     from hydra.core.override_parser.types import Override
     from optuna.distributions import BaseDistribution
 
@@ -145,9 +147,12 @@ class Space:
         )
 
 
-def space_of(arguments: Sequence[str]) -> Space:
-    """Return the space that a command line spans; raises ConfigError where nothing is swept."""
-    overrides = parsed(arguments)
+def space_of(arguments: Sequence[str], loader: ConfigLoader | None = None) -> Space:
+    """Return the space that a command line spans; `loader` knows what a glob may match.
+
+    Raises ConfigError where nothing is swept, and for an interval that has no inside.
+    """
+    overrides = parsed(arguments, loader)
     dimensions = tuple(_dimension(o) for o in overrides if o.is_sweep_override())
     if not dimensions:
         raise ConfigError(
@@ -167,7 +172,13 @@ def _dimension(override: Override) -> Dimension:
             raise ConfigError(
                 f"`{override.input_line}` ends before it starts", "write: interval(low,high)"
             )
-        return Dimension(key, (), float(value.start), float(value.end), whole, "log" in value.tags)
+        log = "log" in value.tags
+        if log and value.start <= 0:
+            raise ConfigError(
+                f"`{override.input_line}` reaches {value.start:g}, which has no logarithm",
+                "start above zero, or leave tag(log,...) out",
+            )
+        return Dimension(key, (), float(value.start), float(value.end), whole, log)
     values = tuple(choices(override))
     if isinstance(value, RangeSweep) or all(_number(v) is not None for v in values):
         values = tuple(sorted(values, key=float))

@@ -1,0 +1,162 @@
+"""The folder of a sweep."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from core.errors import StoreError
+from core.sweep.letters import Told
+from core.sweep.place import LONGEST, found, identity, name_of, owned, place_of
+from core.sweep.task import keep
+
+SWEPT = ["recipe=toy", "a=1,2", "b=x,y"]
+
+
+@given(st.permutations(SWEPT))
+def test_a_sweep_is_the_same_in_whatever_order_it_is_typed(arguments: list[str]) -> None:
+    """So that it goes on where it was."""
+    assert identity(arguments) == identity(SWEPT)
+
+
+@pytest.mark.parametrize(
+    "elsewhere",
+    [
+        "output=/elsewhere",
+        "store=/elsewhere",
+        "hydra/launcher=joblib",
+        "hydra.launcher.n_jobs=4",
+        "hydra.verbose=true",
+        "sweep.retries=0",
+    ],
+)
+def test_a_sweep_is_the_same_however_it_is_run(elsewhere: str) -> None:
+    """Where it is kept, and by how many jobs, changes no figure."""
+    assert identity([elsewhere, *SWEPT]) == identity(SWEPT)
+
+
+@pytest.mark.parametrize("more", ["c=1", "storey=1", "reporter=[json]"])
+def test_another_key_is_another_sweep(more: str) -> None:
+    """Even one that begins like one that does not count."""
+    assert identity([*SWEPT, more]) != identity(SWEPT)
+    assert identity(SWEPT) != identity(["recipe=toy", "a=1,2,3", "b=x,y"])
+
+
+def test_the_folder_lies_under_the_recipe() -> None:
+    """Absolute, for a point may run elsewhere."""
+    assert place_of("outputs", "toy", "1234") == Path.cwd() / "outputs" / "toy" / "sweep-1234"
+
+
+def test_a_name_says_the_values_as_they_are() -> None:
+    """Without what stands before the last dot of a key."""
+    values = {"chunker.length": "22050", "precision": "torch_int8", "x": "-0.5"}
+    assert name_of(values) == "length-22050_precision-torch_int8_x--0.5"
+    assert name_of({}) == "point"
+
+
+texts = st.text(max_size=120)
+keys = st.lists(st.from_regex(r"[a-z]{1,3}(\.[a-b]{1,2})?", fullmatch=True), min_size=1, max_size=3)
+
+
+@given(keys.map(lambda found: list(dict.fromkeys(found))), st.data())
+def test_two_points_have_two_names(axes: list[str], data: st.DataObject) -> None:
+    """Whatever the values are: quotes, slashes, spaces, or what looks like the next key."""
+    alike = st.one_of(texts, st.from_regex(r"(1|_[ab]-1){0,3}", fullmatch=True))
+    one = {key: data.draw(alike) for key in axes}
+    two = {key: data.draw(alike) for key in axes}
+    assume(one != two)
+    assert name_of(one) != name_of(two)
+
+
+def test_a_value_that_looks_like_the_next_key_is_told_apart() -> None:
+    """`1_b-2` and `3` is not `1` and `2_b-3`."""
+    assert name_of({"a": "1_b-2", "b": "3"}) != name_of({"a": "1", "b": "2_b-3"})
+
+
+@given(st.dictionaries(st.text(min_size=1, max_size=8), texts, max_size=4))
+def test_a_name_is_one_folder_on_any_system(values: dict[str, str]) -> None:
+    """No separator, no `..`, no ending in a dot or a space, and short enough."""
+    name = name_of(values)
+    assert re.fullmatch(r"[A-Za-z0-9._-]+", name)
+    assert not name.startswith(".")
+    assert not name.endswith(".")
+    assert name not in ("points", "logs")
+    assert len(name) <= LONGEST + 20
+
+
+def told(tmp_path: Path, said: Told, *, folder: bool = True) -> Told | None:
+    """Return what is found of a point that told `said`, with its run folder or without."""
+    (tmp_path / "points").mkdir()
+    keep(tmp_path, "key", said)
+    if folder:
+        (tmp_path / "a-1").mkdir()
+        (tmp_path / "a-1" / "recipe.lock.yaml").touch()
+    return found(tmp_path, "key", "a-1")
+
+
+@pytest.mark.parametrize("status", ["done", "missed"])
+def test_a_point_that_ran_is_found(tmp_path: Path, status: str) -> None:
+    """With its figures and their devices."""
+    said = Told(status, figures={"sdr": (8.0, "a CPU")}, ran=("play",), placed=True)  # type: ignore[arg-type]  # one of the two
+    assert told(tmp_path, said) == said
+
+
+def test_a_point_whose_run_folder_is_gone_runs_again(tmp_path: Path) -> None:
+    """A person may have deleted it to have it made anew."""
+    assert told(tmp_path, Told("done", placed=True), folder=False) is None
+
+
+def test_a_point_that_ran_elsewhere_is_made_here(tmp_path: Path) -> None:
+    """Its figures are known, but there is no run folder."""
+    assert told(tmp_path, Told("done", placed=False)) is None
+
+
+def test_a_point_that_failed_runs_again(tmp_path: Path) -> None:
+    """It may have been the disk."""
+    assert told(tmp_path, Told("failed", "x", exit_code=1)) is None
+
+
+def test_a_point_that_was_refused_is_not_asked_again(tmp_path: Path) -> None:
+    """It has no run folder to look for."""
+    said = Told("refused", "8 places do not fit", ("take fewer",))
+    assert told(tmp_path, said, folder=False) == said
+
+
+def test_an_answer_that_cannot_be_read_is_none(tmp_path: Path) -> None:
+    """Half a file, or one of another version."""
+    assert found(tmp_path, "key", "a-1") is None
+    (tmp_path / "points").mkdir()
+    for text in ("", '{"status":', '{"status": "fine"}', "[]"):
+        (tmp_path / "points" / "key.json").write_text(text)
+        assert found(tmp_path, "key", "a-1") is None
+
+
+def test_a_folder_is_held_by_one_sweep(tmp_path: Path) -> None:
+    """And free once that one ended, however it did."""
+
+    def start(*, stopped: bool = False) -> None:
+        with owned(tmp_path, "1234"):
+            if stopped:
+                raise KeyboardInterrupt
+
+    with owned(tmp_path, "1234"), pytest.raises(StoreError, match="running already"):
+        start()
+    with pytest.raises(KeyboardInterrupt):
+        start(stopped=True)
+    with owned(tmp_path, "1234"):
+        assert (tmp_path / "points" / "sweep").read_text() == "1234"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a file in place of a folder, as POSIX says it")
+def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    """With its path, and another place to name."""
+    (tmp_path / "file").touch()
+    with pytest.raises(StoreError) as refused, owned(tmp_path / "file" / "sweep", "1234"):
+        pass
+    assert "cannot be written" in refused.value.what
+    assert any("output=" in line for line in refused.value.lines)

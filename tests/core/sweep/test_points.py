@@ -1,0 +1,158 @@
+"""The overrides of a sweep, expanded into its points."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from core.errors import ConfigError
+from core.sweep.points import expand
+from core.sweep.record import Axis
+from tests.conftest import Command
+
+
+def lines(*arguments: str) -> list[tuple[str, ...]]:
+    """Return the overrides of every point."""
+    return [point.overrides for point in expand(arguments, confirmed=False).points]
+
+
+def test_the_last_axis_is_the_fastest() -> None:
+    """Points that share the first axes, and so their first stages, stand side by side."""
+    grid = expand(["a=1,2", "b=x,y"], confirmed=False)
+    assert grid.axes == (Axis("a", ("1", "2")), Axis("b", ("x", "y")))
+    assert [point.values for point in grid.points] == [
+        {"a": "1", "b": "x"},
+        {"a": "1", "b": "y"},
+        {"a": "2", "b": "x"},
+        {"a": "2", "b": "y"},
+    ]
+    assert [point.number for point in grid.points] == [1, 2, 3, 4]
+
+
+def test_what_is_not_swept_is_on_every_line_and_no_axis() -> None:
+    """A point's own line says all that the sweep's line said."""
+    grid = expand(["recipe=toy", "a=1,2"], confirmed=False)
+    assert [axis.key for axis in grid.axes] == ["a"]
+    assert [point.values for point in grid.points] == [{"a": "1"}, {"a": "2"}]
+    assert lines("recipe=toy", "a=1,2") == [("recipe=toy", "a=1"), ("recipe=toy", "a=2")]
+
+
+def test_nothing_swept_is_one_point() -> None:
+    """`-m` without a comma runs what it would run without `-m`."""
+    assert lines("recipe=toy") == [("recipe=toy",)]
+    assert lines() == [()]
+
+
+@pytest.mark.parametrize("deleted", ["~host", "~runtime@host", "~host=plain"])
+def test_a_deletion_stands_as_it_was_typed(deleted: str) -> None:
+    """`~host=` would delete only a host of the name ""."""
+    assert lines(deleted, "a=1,2") == [(deleted, "a=1"), (deleted, "a=2")]
+
+
+def test_an_empty_slot_is_a_deletion_of_its_choice() -> None:
+    """Hydra knows no other word for it; an option can be null as it is."""
+    assert lines("runtime@host=null,plain") == [("~runtime@host",), ("runtime@host=plain",)]
+    assert lines("chunker.length=null,4") == [("chunker.length=null",), ("chunker.length=4",)]
+
+
+@pytest.mark.parametrize(
+    ("argument", "values"),
+    [
+        ("a=1,2", ["1", "2"]),
+        ("a='x,y','z'", ["'x,y'", "'z'"]),
+        ("a='',b", ["''", "b"]),
+        (r"a=kill\ once,b", [r"kill\ once", "b"]),
+        ("a=[1,2],[3]", ["[1,2]", "[3]"]),
+        ("a={x:1},{x:2}", ["{x:1}", "{x:2}"]),
+        ("a=null,1", ["null", "1"]),
+        ("a=choice(1,2)", ["1", "2"]),
+        ("a=range(1,4)", ["1", "2", "3"]),
+        ("a=range(8,2,-3)", ["8", "5"]),
+        ("a=range(0,1,0.5)", ["0.0", "0.5"]),
+        ("dataset@calibration=x,y", ["x", "y"]),
+        ("+a=1,2", ["1", "2"]),
+        ("++a=1,2", ["1", "2"]),
+    ],
+)
+def test_every_value_is_one_that_a_command_line_takes(argument: str, values: list[str]) -> None:
+    """Quotes, brackets and the group's slot come through; a line that is typed again is one point.
+
+    The commands of a report are made of these.
+    """
+    (axis,) = expand([argument], confirmed=False).axes
+    assert list(axis.values) == values
+    for line in lines(argument):
+        assert lines(*line) == [line]
+
+
+@pytest.mark.parametrize(
+    ("argument", "values"),
+    [("a=1,1,2", ("1", "2")), ("a=1e-3,0.001", ("0.001",)), ("a=b,c,b", ("b", "c"))],
+)
+def test_a_value_that_is_given_twice_is_one_point(argument: str, values: Sequence[str]) -> None:
+    """In the order in which they came first; whatever the spelling of a number is."""
+    assert expand([argument], confirmed=False).axes[0].values == values
+
+
+def test_a_key_that_is_given_twice_is_refused_with_both() -> None:
+    """Hydra would let the last one win."""
+    with pytest.raises(ConfigError, match="`a` is given twice") as refused:
+        expand(["a=1,2", "b=1", "a=3"], confirmed=False)
+    assert "at: a=1,2" in refused.value.lines
+    assert "at: a=3" in refused.value.lines
+
+
+def test_two_slots_of_one_group_are_two_keys() -> None:
+    """`dataset` and `dataset@calibration` are chosen apart."""
+    assert len(lines("dataset=x,y", "dataset@calibration=x,y")) == 4
+
+
+@pytest.mark.parametrize(
+    ("argument", "said"),
+    [
+        ("a=range(3,3)", "the sweep is empty: `a=range"),
+        ("a=range(1,3,-1)", "the sweep is empty"),
+        ("a=interval(0,1)", "names an interval, which no grid can run through"),
+    ],
+)
+def test_an_axis_that_no_grid_can_run_through_is_refused(argument: str, said: str) -> None:
+    """With what to write in its place."""
+    with pytest.raises(ConfigError) as refused:
+        expand([argument], confirmed=False)
+    assert said in refused.value.what
+    assert refused.value.lines
+
+
+def test_many_points_are_counted_by_axis_before_one_is_made() -> None:
+    """Ten thousand million points would fill the memory first."""
+    with pytest.raises(ConfigError) as refused:
+        expand(["a=range(0,100000)", "b=range(0,100000)", "c=1"], confirmed=False)
+    assert refused.value.what == "the sweep has 10,000,000,000 points"
+    assert refused.value.lines[:2] == ("a: 100000 values", "b: 100000 values")
+
+
+def test_many_points_run_when_confirmed() -> None:
+    """One above the limit."""
+    assert len(expand(["a=range(0,1001)"], confirmed=True).points) == 1001
+    assert len(expand(["a=range(0,1000)"], confirmed=False).points) == 1000
+
+
+@pytest.mark.parametrize("sweeper", ["grid", "optuna"])
+def test_a_glob_is_the_choices_of_a_group(command: Command, recipe: Path, sweeper: str) -> None:
+    """But not what recipes keep there for themselves, under names that nobody types."""
+    swept = ("chunker=glob([even,_*])", f"hydra/sweeper={sweeper}")
+    done = command("-m", f"recipe={recipe}", *swept, "mode=plan")
+    assert done.code == 0, done.err
+    assert done.out.startswith("sweep of 1 point")
+
+
+@pytest.mark.parametrize("argument", ["target=glob(sch*)", "chunker.length=glob(*)"])
+def test_a_glob_that_matches_nothing_is_an_empty_sweep(
+    command: Command, recipe: Path, argument: str
+) -> None:
+    """A group's schema is no choice; an option has none."""
+    done = command("-m", f"recipe={recipe}", argument, "mode=plan")
+    assert done.code == 2
+    assert f"the sweep is empty: `{argument}`" in done.err
