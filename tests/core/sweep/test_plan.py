@@ -49,6 +49,12 @@ def test_a_step_is_shared_by_the_points_that_its_result_does_not_tell_apart(
     assert not any(shared.kept for shared in plan.shared)
 
 
+def test_a_step_is_not_shared_where_only_what_goes_in_differs(plan_of: Planner) -> None:
+    """The compiler knows nothing of the quantizer's options; its input will be another file."""
+    plan = plan_of("chunker.length=4", "quantizer.loss=0.0,0.1")
+    assert [shared.points for shared in by_name(plan, "runtime")] == [(1,), (2,)]
+
+
 def test_what_the_store_has_is_kept(plan_of: Planner, command: Command, recipe: Path) -> None:
     """With the time that it took, which what is left is guessed by."""
     assert command(f"recipe={recipe}", "chunker.length=4").code == 0
