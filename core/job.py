@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,7 +27,7 @@ from core.folder import RunFolder
 from core.hooks import reporting
 from core.plan import Plan
 from core.recipes import Recipe
-from core.record import RunRecord
+from core.record import RunRecord, StageRecord
 from core.registry import Registry
 from core.run import Outcome, execute
 from core.rungs import Candidate
@@ -35,7 +35,7 @@ from core.store import Store, open_store
 from core.values import Artifact, Notice
 from core.whole import place_saved, read_metrics
 
-__all__ = ["Ended", "perform", "run", "unreported"]
+__all__ = ["Ended", "perform", "prepare", "run", "unreported"]
 
 
 @dataclass(frozen=True)
@@ -76,10 +76,29 @@ def perform(
 
     `sweep` names the sweep that the job belongs to.
     """
+    with _watched(found, registry):
+        return _Job(registry, store, recipes, sweep).run(found, place)
+
+
+def prepare(
+    plan: Plan,
+    found: Sequence[Candidate],
+    registry: Registry,
+    store: Store,
+    recipes: Mapping[str, Recipe],
+) -> Sequence[StageRecord]:
+    """Execute a part of the plan of the only candidate; returns what its steps did."""
+    with _watched(found, registry):
+        return _Job(registry, store, recipes, "").executed(plan).records
+
+
+@contextmanager
+def _watched(found: Sequence[Candidate], registry: Registry) -> Iterator[None]:
+    """Let the reporters of the candidates watch while the block runs."""
     reporters = next(c.plan for c in found if c.plan is not None).assembly.reporter
     with reporting(registry.manager, reporters):
         try:
-            return _Job(registry, store, recipes, sweep).run(found, place)
+            yield
         finally:
             registry.manager.hook.luthier_run_ended()
 
@@ -114,10 +133,18 @@ class _Job:
     def _tried(self, candidate: Candidate) -> Tried:
         """Run every step of a candidate, and judge what came out."""
         assert candidate.plan is not None
-        assembly = candidate.plan.assembly
-        self.hook.luthier_run_started(plan=candidate.plan)
+        assembly, outcome = candidate.plan.assembly, self.executed(candidate.plan)
+        metrics = tuple(read_metrics(outcome.artifacts["evaluate"]))
+        budget = tuple(budget_of(outcome.artifacts))
+        judged = contract.judge(assembly, outcome.shipped, metrics, budget)
+        return Tried(candidate, candidate.plan, outcome, metrics, budget, judged)
+
+    def executed(self, plan: Plan) -> Outcome:
+        """Execute a plan, and keep what the compiler, if it came to one, said of the window."""
+        assembly = plan.assembly
+        self.hook.luthier_run_started(plan=plan)
         try:
-            outcome = execute(candidate.plan, self.store, self.hook)
+            outcome = execute(plan, self.store, self.hook)
         except DoesNotFitError as error:
             verdict.keep(self.store, assembly, verdict.refused(assembly, error))
             given = HydraConfig.get().overrides.task
@@ -127,10 +154,7 @@ class _Job:
         if "runtime" in outcome.artifacts:
             compiled = verdict.compiled(assembly, outcome.artifacts["runtime"])
             verdict.keep(self.store, assembly, compiled)
-        metrics = tuple(read_metrics(outcome.artifacts["evaluate"]))
-        budget = tuple(budget_of(outcome.artifacts))
-        judged = contract.judge(assembly, outcome.shipped, metrics, budget)
-        return Tried(candidate, candidate.plan, outcome, metrics, budget, judged)
+        return outcome
 
     def _made(self, plan: Plan) -> dict[str, Artifact]:
         """Make and count the artifact of a plan, without playing it.

@@ -48,6 +48,11 @@ class Plan:
         ]
         return replace(self, steps=steps)
 
+    def before(self, name: str) -> Plan:
+        """Return the part of the plan that comes before a step."""
+        names = [planned.step.name for planned in self.steps]
+        return replace(self, steps=self.steps[: names.index(name)])
+
     @property
     def to_run(self) -> int:
         """Return how many steps would run."""

@@ -7,6 +7,7 @@ of a vendor's library, a system out of memory) ends nothing else. It ends when i
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import sys
 import tempfile
@@ -55,7 +56,8 @@ def main() -> None:
 def do(errand: Errand) -> None:
     """Do one errand, and write the answer to the file it names; ends with the process's parent."""
     threading.Thread(target=_watch, args=(os.getppid(),), daemon=True).start()
-    log = os.open(errand.log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+    first = os.O_TRUNC if errand.made is None else os.O_APPEND
+    log = os.open(errand.log, os.O_WRONLY | os.O_CREAT | first, 0o644)
     for stream in (sys.stdout, sys.stderr):
         os.dup2(log, stream.fileno())
     os.chdir(errand.cwd)
@@ -120,12 +122,20 @@ def _run(
     started = time.perf_counter()
     store = open_store(cfg.store)
     found = rungs.candidates(cfg, registry, recipe, recipes, store)
+    plan = found[0].plan
+    if errand.made is None and len(found) == 1 and plan is not None:
+        before = plan.before("play")
+        if before.to_run:
+            records = job.prepare(before, found, registry, store, recipes)
+            ran = tuple(stage.name for stage in records if stage.status == "ran")
+            return Told("done", ran=ran, seconds=time.perf_counter() - started, again=True)
     with contextlib.ExitStack() as scratch:
         # Where the folder is on another machine, that one makes it, from what the store has.
         here = errand.folder or str(Path(scratch.enter_context(tempfile.TemporaryDirectory()), "r"))
         place = named_folder(Path(here))
         ended = job.perform(found, registry, store, recipes, place, errand.sweep)
     record, breach, coverage = ended.record, ended.breach, ended.shipped.facts.get("npu_coverage")
+    made = errand.made or ()
     return Told(
         "missed" if breach else "done",
         breach.what if breach else "",
@@ -134,9 +144,9 @@ def _run(
         measured(
             record, ended.shipped.bytes, coverage if isinstance(coverage, float | int) else None
         ),
-        tuple(m for m in record.metrics if m.better != "neither"),
-        tuple(stage.name for stage in record.stages if stage.status == "ran"),
-        tuple(stage.name for stage in record.stages if stage.status == "kept"),
+        tuple(m for m in record.metrics if m.better != "neither" and math.isfinite(m.value)),
+        (*made, *(s.name for s in record.stages if s.status == "ran")),
+        tuple(s.name for s in record.stages if s.status == "kept" and s.name not in made),
         time.perf_counter() - started,
         bool(errand.folder),
         record.target_took_part,

@@ -6,6 +6,7 @@ where none does, the SNR to FP32 PyTorch stands for it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
@@ -52,7 +53,8 @@ def measured(record: RunRecord, shipped_bytes: int, coverage: float | None) -> M
     for name, metrics in _by_name(record.metrics).items():
         values = [metric.value for metric in metrics]
         found[name] = (sum(values) / len(values), metrics[0].device)
-    return found
+    # A figure that is no number compares with nothing, and has no place in JSON.
+    return Measured({name: pair for name, pair in found.items() if math.isfinite(pair[0])})
 
 
 def catalogue(runs: Iterable[Sequence[Metric]], measured: Iterable[str]) -> tuple[Figure, ...]:

@@ -18,6 +18,7 @@ class Errand:
     not have them. `folder` is where the run folder goes, "" where that is on another machine.
     `cores` and `lock` are its share of the machine (core/share.py), `answer` is the file that
     `Told` is written to; what the process prints goes to `log`.
+    `made` names the steps that an earlier process of the same point ran; None before there was one.
     """
 
     overrides: tuple[str, ...]
@@ -30,6 +31,7 @@ class Errand:
     answer: str
     log: str
     verbose: bool = False
+    made: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,8 @@ class Told:
     """What became of a point; `figures` are values with their devices.
 
     `ran` and `kept` name the steps that were computed and those that the store had; `placed` says
-    that the run folder was written where the sweep wants it.
+    that the run folder was written where the sweep wants it. `again` asks for another process: what
+    comes before the playing is made, and the peak memory of the playing is to be its own.
     """
 
     status: Literal["done", "missed", "refused", "failed"]
@@ -51,3 +54,4 @@ class Told:
     seconds: float = 0.0
     placed: bool = False
     on_target: bool = False
+    again: bool = False

@@ -24,7 +24,7 @@ from core.sweep.letters import Told
 __all__ = ["found", "identity", "name_of", "owned", "place_of"]
 
 #: What a sweep is the same without: where it is kept, and how it is run.
-ELSEWHERE = ("output=", "store=", "hydra.", "hydra/", "sweep.")
+ELSEWHERE = ("output=", "store=", "hydra.", "hydra/launcher=", "sweep.")
 #: Longest name of a point's folder.
 LONGEST = 100
 

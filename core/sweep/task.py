@@ -8,7 +8,7 @@ from __future__ import annotations
 import getpass
 import os
 import tempfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -111,13 +111,13 @@ class Task:
                 str(log),
                 self.verbose,
             )
-            code = _nursery.run(errand)
-            if code == _INTERRUPTED:
-                raise KeyboardInterrupt
-            try:
-                return msgspec.json.decode(answer.read_bytes(), type=Told), code
-            except FileNotFoundError:
-                return None, code
+            told, code = _answered(errand)
+            if told is not None and told.again:
+                first = told.seconds
+                told, code = _answered(replace(errand, made=told.ran))
+                if told is not None:
+                    told = replace(told, seconds=first + told.seconds)
+            return told, code
 
     @staticmethod
     def close() -> None:
@@ -128,6 +128,16 @@ class Task:
 _INTERRUPTED = 130
 #: The one of this process, for all the points that it runs.
 _nursery = Nursery()
+
+
+def _answered(errand: Errand) -> tuple[Told | None, int]:
+    """Have an errand done; returns the answer, if there is one, and the exit status."""
+    answer = Path(errand.answer)
+    answer.unlink(missing_ok=True)
+    code = _nursery.run(errand)
+    if code == _INTERRUPTED:
+        raise KeyboardInterrupt
+    return (msgspec.json.decode(answer.read_bytes(), type=Told) if answer.exists() else None), code
 
 
 def _lock(sweep: str) -> Path:
@@ -144,7 +154,12 @@ def summary(told: Told) -> str:
     if told.status in ("refused", "failed"):
         return f"{told.status}: {told.why}"
     broken = f" {told.why};" if told.status == "missed" else ""
-    return f"{told.status},{broken} {len(told.ran)} steps ran in {told.seconds:.0f} s"
+    return f"{told.status},{broken} {counted(len(told.ran), 'step')} ran in {told.seconds:.0f} s"
+
+
+def counted(count: int, thing: str) -> str:
+    """Return a number of things: "1 step", "2 steps"."""
+    return f"{count} {thing}" if count == 1 else f"{count} {thing}s"
 
 
 def keep(place: Path, key: str, told: Told) -> None:

@@ -208,7 +208,7 @@ def test_a_point_runs_again_where_what_started_it_was_killed(task: Task, tmp_pat
     ("told", "said"),
     [
         (Told("done", ran=("play", "save"), seconds=2.4), "done, 2 steps ran in 2 s"),
-        (Told("missed", "too slow", ran=("play",)), "missed, too slow; 1 steps ran in 0 s"),
+        (Told("missed", "too slow", ran=("play",)), "missed, too slow; 1 step ran in 0 s"),
         (Told("refused", "no room"), "refused: no room"),
         (Told("failed", "a bug"), "failed: a bug"),
     ],
