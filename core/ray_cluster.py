@@ -15,8 +15,10 @@ from core.errors import StageError
 
 __all__ = ["joined", "quiet"]
 
-#: Bytes of a Ray of this machine alone: what passes through are a few lines of text.
+#: Bytes. What passes through Ray's memory are paths and lines of text; this is its least.
 _MEMORY = 80 * 2**20
+#: What Ray calls this machine alone.
+LOCAL = "local"
 #: Seconds that a cluster has to accept a connection.
 PATIENCE_S = 10.0
 #: Read when Ray is imported.
@@ -38,34 +40,40 @@ def quiet() -> None:
 
 
 @contextmanager
-def joined(init: Mapping[str, Any]) -> Iterator[None]:
+def joined(init: Mapping[str, Any], instead: str) -> Iterator[None]:
     """Join the cluster at `address` of `init`, which are arguments of `ray.init`.
 
     Without one it is that of the variable `RAY_ADDRESS` and, without that, a Ray of this machine
-    alone, which ends with the block. Raises StageError where it cannot be reached or started.
+    alone, which ends with the block. Raises StageError, which says what can be done `instead`,
+    where it cannot be reached or started.
     """
     quiet()
+    if not init.get("log_to_driver", True):
+        # Its C++ half writes to the driver's terminal, past every logger: only what ends it may.
+        # Where workers are heard, each would begin by saying so.
+        os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     import ray
 
     if ray.is_initialized():
         yield
         return
     given = {name: value for name, value in init.items() if value is not None}
-    address = given.pop("address", None) or os.environ.get("RAY_ADDRESS")
+    # Without an address Ray would join whatever cluster somebody left running on this machine.
+    address = given.pop("address", None) or os.environ.get("RAY_ADDRESS") or LOCAL
     # What a cluster was started with is not for those who join it to say: Ray refuses it.
-    alone = {"address": "local", "include_dashboard": False, "object_store_memory": _MEMORY}
+    alone = {"include_dashboard": False, "object_store_memory": _MEMORY}
+    ours = alone if address == LOCAL else {}
     try:
-        if address:
-            _knock(address)
+        _knock(address)
         with _nothing_on_stderr(), _own_signals():
-            where = {"address": address} if address else alone
-            ray.init(**{"logging_level": logging.ERROR, **where, **given})
+            ray.init(**{"address": address, "logging_level": logging.ERROR, **ours, **given})
     except (ConnectionError, RuntimeError, TypeError, ValueError, OSError) as error:
         raise StageError(
-            "Ray cannot be reached" if address else "Ray cannot be started",
-            f"at: {address}" if address else "",
+            "Ray cannot be started" if ours else "Ray cannot be reached",
+            "" if ours else f"at: {address}",
             next(iter(str(error).strip().splitlines()), type(error).__name__),
-            "see whether it runs: ray status" if address else "see: ray start --head",
+            "" if ours else f"see whether it runs: ray status --address={address}",
+            instead,
         ) from error
     try:
         yield

@@ -41,8 +41,11 @@ def killed() -> Iterator[dict[str, Any]]:
             f"output={folder / 'out'}",
         ]  # fmt: skip
         with cluster(folder / "nodes", NODES, env) as nodes:
-            ended = nodes.strike(private(folder / "out", command), "quantizer", env)
+            driver = {**env, "XDG_CACHE_HOME": str(folder / "driver")}
+            ended = nodes.strike(private(folder / "out", command), "quantizer", driver)
         print(ended.said, flush=True)
+        if not ended.killed:
+            raise SystemExit("no node was in the middle of a quantizer, so none was killed")
         (file,) = folder.glob("out.copy/*/sweep-*/sweep.json")
         points, found = json.loads(file.read_text())["points"], paths(url)
     ran = Counter(step for point in points for step in point["ran"])

@@ -7,12 +7,9 @@ of the manifest. A worker that is killed is started again, and its songs with it
 from __future__ import annotations
 
 import logging
-import os
 import pickle
-import signal
-import threading
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import replace
 from importlib.util import find_spec
 from typing import Any
@@ -25,11 +22,9 @@ from core.errors import LuthierError, MissingLibraryError, StageError
 from core.library.manifest import Entry
 from core.library.worker import Job, Task, Worker
 from core.progress import Progress, silent
+from core.ray_cluster import joined
 
 __all__ = ["check", "play_on_ray"]
-
-#: Bytes. What passes through Ray's memory are paths and lines of text; this is its least.
-_MEMORY = 80 * 2**20
 
 
 def check() -> None:
@@ -136,41 +131,13 @@ def _unused(plugin: Any) -> Any:
 @contextmanager
 def _cluster(songs: Songs) -> Iterator[float]:
     """Join the cluster, or start one of this machine alone; gives the number of its CPUs."""
-    # Read when Ray is imported. It sends usage statistics unless told not to; nothing here does.
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    # Otherwise it warns of a later version's way with accelerators, which nobody here asked for.
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    # Its C++ half writes to the driver's terminal, past every logger: only what ends it may.
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
-    import ray
+    init = {"address": songs.address, "log_to_driver": False}
+    with joined(init, "play the songs in this process: scale=here"):
+        import ray
 
-    # Without an address Ray would join whatever cluster somebody left running on this machine.
-    address = songs.address or os.environ.get("RAY_ADDRESS") or "local"
-    ours = not ray.is_initialized()
-    if ours:
-        alone: dict[str, Any] = {"include_dashboard": False, "object_store_memory": _MEMORY}
-        try:
-            with _nothing_on_stderr(), _own_signals():
-                ray.init(
-                    address=address,
-                    log_to_driver=False,
-                    logging_level=logging.ERROR,
-                    **(alone if address == "local" else {}),
-                )
-        except (ConnectionError, RuntimeError, ValueError, OSError) as error:
-            raise StageError(
-                "Ray cannot be started" if address == "local" else "Ray cannot be reached",
-                f"at: {address}",
-                str(error).strip().partition("\n")[0],
-                "play the songs in this process: scale=here",
-            ) from error
-    try:
         _hush()
         resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]  # Ray
         yield resources.get("CPU", 1.0)
-    finally:
-        if ours:
-            ray.shutdown()
 
 
 def _hush() -> None:
@@ -183,29 +150,3 @@ def _hush() -> None:
     for handler in logging.getLogger("ray.data").handlers:
         if isinstance(handler, logging.StreamHandler):
             handler.setLevel(logging.CRITICAL + 1)
-
-
-@contextmanager
-def _own_signals() -> Iterator[None]:
-    """Keep what this process does when it is told to end; Ray would print addresses and abort."""
-    before = signal.getsignal(signal.SIGTERM)
-    yield
-    if before is not None and threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, before)
-
-
-@contextmanager
-def _nothing_on_stderr() -> Iterator[None]:
-    """Take standard error from this process and from those that it starts, for a while.
-
-    Ray's C++ half says there that it was told to be silent.
-    """
-    with ExitStack() as restored:
-        with suppress(OSError):  # there may be no standard error at all
-            before = os.dup(2)
-            restored.callback(os.close, before)
-            nothing = os.open(os.devnull, os.O_WRONLY)
-            restored.callback(os.close, nothing)
-            os.dup2(nothing, 2)
-            restored.callback(os.dup2, before, 2)
-        yield

@@ -79,5 +79,5 @@ def ready(launcher: Mapping[str, Any]) -> Iterator[None]:
         return
     from core.ray_cluster import joined
 
-    with joined(launcher["ray"].get("init") or {}):
+    with joined(launcher["ray"].get("init") or {}, "run points here: hydra/launcher=joblib"):
         yield

@@ -25,7 +25,7 @@ def test_a_node_dies_and_the_sweep_is_whole(
 
     The node that is left waits half a minute for the lease of the one that died.
     """
-    pytest.importorskip("ray")
+    pytest.importorskip("hydra_plugins.hydra_ray_launcher")
     env = {"PYTHONPATH": f"{ROOT}{os.pathsep}{toys}", "AWS_ENDPOINT_URL_S3": bucket.endpoint}
     command = [
         sys.executable, "-m", "core", "-m", f"recipe={recipe}", "quantizer.loss=0.0,0.1",

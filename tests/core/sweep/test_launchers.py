@@ -95,17 +95,18 @@ def test_points_are_jobs_of_one_array_of_slurm(recipe: Path, toys: Path, tmp_pat
 
 
 def test_a_ray_of_this_machine_alone(
-    command: Command, recipe: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    command: Command, recipe: Path, toys: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """It is started, silent, used and ended."""
-    ray = pytest.importorskip("ray")
     pytest.importorskip("hydra_plugins.hydra_ray_launcher")
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    # Its workers take over no path of this process.
+    monkeypatch.setenv("PYTHONPATH", f"{ROOT}{os.pathsep}{toys}")
     done = command("-m", f"recipe={recipe}", "chunker.length=4,8", "hydra/launcher=ray")
     assert (done.code, done.err) == (0, "")
     (file,) = tmp_path.glob("outputs/toy/sweep-*/sweep.json")
     assert [point["status"] for point in json.loads(file.read_text())["points"]] == ["done"] * 2
-    assert not ray.is_initialized()
+    assert not sys.modules["ray"].is_initialized()
 
 
 def test_a_ray_that_does_not_answer_is_named(
