@@ -43,6 +43,13 @@ class Assembly:
     evaluator: Sequence[kinds.Evaluator[Any]]
     reporter: Sequence[kinds.Reporter[Any]]
 
+    @property
+    def plugins(self) -> list[kinds.Plugin[Any]]:
+        """Return every plugin of the recipe, in the order of its slots."""
+        slots = [getattr(self, slot) for slot in SLOTS]
+        each = [slot if isinstance(slot, Sequence) else (slot,) for slot in slots]
+        return [plugin for plugins in each for plugin in plugins if plugin is not None]
+
 
 def assemble(cfg: DictConfig, registry: Registry, recipe: str, recipes: Sequence[str]) -> Assembly:
     """Make every plugin that `cfg` names; raises ConfigError for a slot that must not be empty."""

@@ -26,8 +26,8 @@ __all__ = ["Nursery", "serve"]
 
 #: The folder that holds `core`: a process of a point must find the same one.
 ROOT = Path(__file__).parent.parent.parent
-#: What most points need, and what takes longest to load.
-HEAVY = ("numpy", "onnx", "onnxruntime", "torch", "core.job")
+#: What takes long to load, and computes nothing when it is; what else a plugin needs, it loads.
+HEAVY = frozenset({"numpy", "onnx", "onnxruntime", "torch"})
 #: Seconds between two looks at a process, and those that it has to clean up.
 POLL_S, LAST_S = 0.05, 12.0
 
@@ -85,12 +85,12 @@ def serve(do: Callable[[Errand], None]) -> None:
     """Do errands from standard input, each in a copy of this process, until the pipe closes."""
     # Ctrl-C reaches every process of a terminal: the copies end by it, and this one after them.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    for module in HEAVY:
-        with contextlib.suppress(ImportError):
-            importlib.import_module(module)
     answers = os.dup(1)
     for line in iter(sys.stdin.buffer.readline, b""):
         errand = msgspec.json.decode(line, type=Errand)
+        for module in ("core.job", *HEAVY.intersection(errand.modules)):
+            with contextlib.suppress(ImportError):
+                importlib.import_module(module)
         pid = os.fork()
         if not pid:
             _be_born(errand, do)

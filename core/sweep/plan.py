@@ -71,6 +71,13 @@ class SweepPlan:
     shared: tuple[Shared, ...]
 
     @property
+    def modules(self) -> set[str]:
+        """Return the libraries that the plugins of the points need."""
+        assemblies = [plan.assembly for planned in self.points for plan in planned.plans]
+        plugins = [plugin for assembly in assemblies for plugin in assembly.plugins]
+        return {library.module for plugin in plugins for library in plugin.libraries}
+
+    @property
     def first(self) -> Plan:
         """Return the plan of the first point that has one; raises MisfitError where none does."""
         for planned in self.points:

@@ -169,6 +169,7 @@ class LuthierSweeper(Sweeper):
             beside=lanes > 1,
             retries=self.settings.retries,
             verbose=bool(self.config.hydra.verbose),
+            modules=tuple(sorted(plan.modules)),
         )
         launchers.check(self.config.hydra.runtime.choices["hydra/launcher"])
         with owned(place, sweep), launchers.ready(launcher):

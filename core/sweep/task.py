@@ -53,6 +53,7 @@ class Task:
     beside: bool = False
     retries: int = 2
     verbose: bool = False
+    modules: tuple[str, ...] = ()
     jobs: tuple[Job, ...] = ()
 
     def __call__(self, cfg: DictConfig) -> Any:
@@ -110,6 +111,7 @@ class Task:
                 str(answer),
                 str(log),
                 self.verbose,
+                modules=self.modules,
             )
             told, code = _answered(errand)
             if told is not None and told.again:
