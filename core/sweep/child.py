@@ -45,6 +45,10 @@ def main() -> None:
     """Do the errands that come in on standard input, each in a process of its own."""
     cli.prepare()
     if hasattr(os, "fork"):
+        # Loaded here once for all copies; what is wrong with a plugin, each of them tells.
+        with contextlib.suppress(Exception):
+            registry = cli.discover()
+            register(registry, read_recipes(registry.recipes))
         serve(do)
         return
     for line in iter(sys.stdin.buffer.readline, b""):
