@@ -88,16 +88,17 @@ def _watch(parent: int) -> None:
 def perform(errand: Errand) -> Told:
     """Run one point; whatever goes wrong is told, and nothing is raised."""
     told: list[Told] = []
+    registry: Registry | None = None
     started = time.perf_counter()
     try:
-        registry = cli.discover()
+        found = registry = cli.discover()
         with tempfile.TemporaryDirectory() as scratch:
             files = [_written(Path(scratch), name, text) for name, text in errand.recipes.items()]
-            recipes = read_recipes(registry.recipes, files)
-        register(registry, recipes)
+            recipes = read_recipes(found.recipes, files)
+        register(found, recipes)
         composed(
             errand.overrides,
-            lambda cfg: told.append(_run(cfg, registry, recipe_of_job(), recipes, errand)),
+            lambda cfg: told.append(_run(cfg, found, recipe_of_job(), recipes, errand)),
         )
     except Exception as error:
         if errand.verbose:

@@ -144,7 +144,7 @@ def test_the_bundle_alone_upscales_an_image(folder: Path, tmp_path: Path) -> Non
 def test_a_second_run_computes_nothing(stranger: Stranger, folder: Path) -> None:
     """Everything is kept, as for the plugins in the box."""
     assert (folder / "report.json").is_file()
-    assert "0 of 13 steps would run" in stranger.core("recipe=upscale_int8", "mode=plan")
+    assert "0 of 14 steps would run" in stranger.core("recipe=upscale_int8", "mode=plan")
 
 
 def test_a_photo_and_a_preset_are_taken(stranger: Stranger, folder: Path) -> None:

@@ -91,7 +91,7 @@ def worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Worker:
 def launch(place: Path, retries: int = 2) -> Launch:
     """Return a launch into a sweep's folder."""
     task = Task(place=str(place), retries=retries)
-    return Launch(OmegaConf.create(), None, task)  # type: ignore[arg-type]  # `worker` needs none
+    return Launch(OmegaConf.create({"hydra": {"launcher": {}}}), None, task)  # type: ignore[arg-type]  # `worker` needs none
 
 
 def test_points_are_told_in_the_order_of_the_plan(worker: Worker, tmp_path: Path) -> None:
