@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["Share", "held", "take", "threads"]
+__all__ = ["Share", "beside", "held", "take", "threads"]
 
 #: Seconds of waiting after which a person is told what for.
 PATIENCE_S = 2.0
@@ -35,6 +35,11 @@ class Share:
             self._alone = ReadWriteLock(lock / "alone.db")
             # Whoever wants to be alone waits in the door, so that no newcomer gets in before.
             self._door = FileLock(lock / "door.lock")
+
+    @property
+    def divided(self) -> bool:
+        """Return whether others have shares of the same machine."""
+        return self._alone is not None
 
     @contextmanager
     def held(self, *, timed: bool, waits: Callable[[str], None]) -> Iterator[None]:
@@ -75,6 +80,11 @@ def take(share: Share) -> None:
 def held(*, timed: bool, waits: Callable[[str], None]) -> contextlib.AbstractContextManager[None]:
     """Run a block on this process's share, or `timed` and alone: see `Share.held`."""
     return _share.held(timed=timed, waits=waits)
+
+
+def beside() -> bool:
+    """Return whether another job may be running on this machine's cores just now."""
+    return _share.divided and not _on_all
 
 
 def threads() -> int:
