@@ -5,7 +5,7 @@ mostly add up (times multiply, so their logarithms add up): a few points tell mu
 The guess is Thompson sampling (Thompson 1933) from a Gaussian process whose kernel is a sum over
 the axes (Duvenaud et al. 2011, "Additive Gaussian Processes"): in each of many draws of all figures
 the front is looked up, and the point that is on it most often is taken. Optuna's own samplers know
-no such kernel, and need more points for the same front (docs/sweeps.md has figures).
+no such kernel, and need more points for the same front.
 """
 
 from __future__ import annotations

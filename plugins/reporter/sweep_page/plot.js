@@ -26,13 +26,16 @@ const scaleOf = (figure, from, to, count) => {
 const better = (figure, a, b) => (figure.better === "higher" ? a > b : a < b);
 const worded = (figure) => `${named(figure)}, ${figure.better} is better`;
 
-// The points on the front that none beats in these two figures alone, the cheapest first.
+// The points that none beats in these two figures alone, the cheapest first.
 const staircase = (cost) => {
   const of = (point, figure) => point.figures[figure.name].value;
   const steps = [];
   const sorted = sweep.points
-    .filter((p) => p.front && p.figures[cost.name] && p.figures[quality.name])
-    .sort((a, b) => (better(cost, of(a, cost), of(b, cost)) ? -1 : 1));
+    .filter((p) => p.status === "done" && p.figures[cost.name] && p.figures[quality.name])
+    .sort((a, b) => {
+      const tied = of(a, cost) === of(b, cost);
+      return better(tied ? quality : cost, of(a, tied ? quality : cost), of(b, tied ? quality : cost)) ? -1 : 1;
+    });
   for (const point of sorted)
     if (!steps.length || better(quality, of(point, quality), of(steps.at(-1), quality))) steps.push(point);
   return steps;
