@@ -24,7 +24,7 @@ __all__ = ["likeliest"]
 #: Draws of all figures.
 DRAWS = 256
 #: The variance of what does not add up, where that of an axis is about 1, and of measuring.
-TOGETHER, NOISE = 0.05, 1e-4
+TOGETHER, NOISE = 0.02, 1e-4
 
 
 def likeliest(
