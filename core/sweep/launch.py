@@ -16,6 +16,7 @@ from core.errors import StageError
 from core.sweep.letters import Told
 from core.sweep.place import found, name_of
 from core.sweep.plan import spread
+from core.sweep.record import label_of
 from core.sweep.task import Job, Task, keep
 
 if TYPE_CHECKING:
@@ -61,7 +62,12 @@ class Launch:
             elif before is not None:
                 told[point.number] = before
             else:
-                left.append((point, Job(point.number, _label(point), folder, one.key)))
+                left.append(
+                    (
+                        point,
+                        Job(point.number, label_of(point.values) or "one point", folder, one.key),
+                    )
+                )
         try:
             told |= self._run(left)
         finally:
@@ -150,12 +156,6 @@ def at(config: DictConfig, place: Path) -> DictConfig:
         copied.hydra.sweep.dir = str(place)
         copied.hydra.sweep.subdir = "."
     return copied
-
-
-def _label(point: Combination) -> str:
-    """Return the values of a point in a line."""
-    values = [f"{key.rpartition('.')[2]}={value}" for key, value in point.values.items()]
-    return " ".join(values) or "one point"
 
 
 def _answer(returned: JobReturn) -> Told:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-__all__ = ["Axis", "Figure", "Point", "Status", "SweepRecord"]
+__all__ = ["Axis", "Figure", "Point", "Status", "SweepRecord", "label_of"]
 
 #: done: ran, and held its contract, if there is one; missed: ran, and did not hold it;
 #: refused: the plan, or a device's compiler, has no room for it; failed: a stage failed.
@@ -62,7 +63,7 @@ class Point:
     @property
     def label(self) -> str:
         """Return the values in a line: `length=22050 precision=int8`."""
-        return " ".join(f"{k.rpartition('.')[2]}={v}" for k, v in self.values.items())
+        return label_of(self.values)
 
 
 @dataclass(frozen=True)
@@ -87,3 +88,8 @@ class SweepRecord:
     versions: dict[str, str]
     contract: dict[str, float] = field(default_factory=dict)
     notices: tuple[str, ...] = ()
+
+
+def label_of(values: Mapping[str, str]) -> str:
+    """Return the values of a point in a line, by the last parts of their keys."""
+    return " ".join(f"{key.rpartition('.')[2]}={value}" for key, value in values.items())

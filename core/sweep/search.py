@@ -180,12 +180,13 @@ class _Search:
         every = self.planned.values() if self.space.listed else ()
         return [planned.point.values for planned in every if planned.refused is None]
 
+    def _left(self) -> list[dict[str, str]]:
+        """Return the values of every point of a space that can be listed that did not run."""
+        return [values for values in self._listed() if not self._ran(values)]
+
     def _exhausted(self, pending: int = 0) -> bool:
         """Return whether every point ran, with `pending` ones about to."""
-        if not self.space.listed:
-            return False
-        left = [values for values in self._listed() if _key(values) not in self.results]
-        return len(left) <= pending
+        return self.space.listed and len(self._left()) <= pending
 
     def _guess(
         self, pending: Sequence[Mapping[str, str]], objectives: Sequence[Figure], repeated: int
@@ -217,7 +218,7 @@ class _Search:
         """Return a point at random that did not run; None where there is none."""
         if not self.space.listed:
             return {d.key: d.at_random(self.random) for d in self.space.dimensions}
-        left = [v for v in self._listed() if _key(v) not in self.results and v not in but]
+        left = [values for values in self._left() if values not in but]
         return self.random.choice(left) if left else None
 
 

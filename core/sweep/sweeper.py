@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import time
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
@@ -105,16 +106,18 @@ class LuthierSweeper(Sweeper):
         from core.sweep.plan import plan_point
 
         cfg = self._composed(point)
-        return plan_point(point, cfg, self.start.registry, self.start.recipes, self._store())
+        return plan_point(point, cfg, self.start.registry, self.start.recipes, self._store)
 
     def _planned(self, points: Sequence[Combination]) -> SweepPlan:
         from core.sweep.plan import plan_points
 
         return plan_points(
-            points, self._composed, self.start.registry, self.start.recipes, self._store()
+            points, self._composed, self.start.registry, self.start.recipes, self._store
         )
 
+    @functools.cached_property
     def _store(self) -> Store:
+        """Return the store, opened once: at a URL that costs a look over the network."""
         from core.store import open_store
 
         return open_store(self.config.store)
@@ -174,7 +177,7 @@ class LuthierSweeper(Sweeper):
         launchers.check(self.config.hydra.runtime.choices["hydra/launcher"])
         with owned(place, sweep), launchers.ready(launcher):
             # A store that cannot be written is found out before the first point.
-            with self._store().staging():
+            with self._store.staging():
                 pass
             told = self.told(
                 plan, place, Launch(at(self.config, place), self.hydra_context, task, lanes)
@@ -213,7 +216,7 @@ class LuthierSweeper(Sweeper):
         """Return the overrides that hold on every machine: where the store is, above all."""
         if any(argument.startswith("store=") for argument in self.arguments):
             return ()
-        return (f"store='{self._store().address}'",)
+        return (f"store='{self._store.address}'",)
 
 
 def _judge(record: SweepRecord, place: Path) -> None:
