@@ -195,11 +195,13 @@ def test_a_point_runs_again_where_what_started_it_was_killed(task: Task, tmp_pat
     thread = threading.Thread(target=lambda: answers.append(task.run(JOB, overrides)))
     with measuring(task.sweep):
         thread.start()
-        log = tmp_path / "sweep" / "logs" / "a-1.log"
-        started = waiting(psutil.Process(), log)
-        (parent,) = (process for process in started if process.children())
+        waiting(psutil.Process(), tmp_path / "sweep" / "logs" / "a-1.log")
+        # Its parent is this process, which other tests may have let start processes too.
+        (parent,) = (p for p in psutil.Process().children() if "core.sweep.child" in p.cmdline())
+        started = parent.children(recursive=True)
+        assert started
         parent.send_signal(signal.SIGKILL)
-        assert psutil.wait_procs(started, timeout=60)[1] == []
+        assert psutil.wait_procs([parent, *started], timeout=60)[1] == []
     thread.join(timeout=60)
     assert [told.status for told in answers] == ["done"]
 
