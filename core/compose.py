@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import copy
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
+from hydra import compose, initialize_config_dir
 from hydra import main as hydra_main
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.plugins import Plugins
 from hydra.plugins.search_path_plugin import SearchPathPlugin
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 from core import contract, options
 from core.config import PLURAL, Settings
@@ -21,7 +24,7 @@ from core.registry import Registry
 from core.sweep import launchers
 from core.values import Target
 
-__all__ = ["CONF", "composed", "recipe_of_job", "register"]
+__all__ = ["CONF", "composed", "composing", "entered", "recipe_of_job", "register"]
 
 CONF = Path(__file__).parent.parent / "conf"
 
@@ -30,6 +33,26 @@ def composed(arguments: Sequence[str], job: Callable[[DictConfig], None]) -> Non
     """Let Hydra compose a config from `arguments`, and call `job` with it; `-m` starts a sweep."""
     sys.argv = ["python -m core", *arguments]
     hydra_main(version_base="1.3", config_path=str(CONF), config_name="config")(job)()
+
+
+@contextmanager
+def composing(overrides: Sequence[str]) -> Iterator[DictConfig]:
+    """Give the config of one job in a process that Hydra does not run; it can compose more inside.
+
+    `composed` would compose it twice, to find out first whether it is to be swept over.
+    """
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        yield entered(compose("config", list(overrides), return_hydra_config=True))
+
+
+def entered(cfg: DictConfig) -> DictConfig:
+    """Make `cfg` what Hydra looks at; returns a copy of it without Hydra's own part."""
+    HydraConfig.instance().set_config(cfg)
+    own = copy.deepcopy(cfg)
+    OmegaConf.set_readonly(own, None)
+    with open_dict(own):
+        del own["hydra"]
+    return own
 
 
 def recipe_of_job() -> str:

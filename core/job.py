@@ -14,7 +14,7 @@ import pluggy
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from core import contract, folder, rungs, verdict
+from core import contract, folder, rungs, share, verdict
 from core.arguments import command
 from core.budget import budget_of
 from core.bundle import write_bundle
@@ -123,7 +123,9 @@ class _Job:
             tried = choice.tried
             if tried is None:
                 raise ContractError("no precision could be tried", *choice.lines())
-            record, problem = self._left(place.partial, choice, tried)
+            # Beside what another job of a sweep times, no more than a step may a report be written.
+            with share.held(print):
+                record, problem = self._left(place.partial, choice, tried)
         self.hook.luthier_run_placed(folder=str(place.final))
         if problem is not None:
             raise unreported(problem, place.final) from problem

@@ -66,6 +66,7 @@ def _plain(value: object) -> str:
     return value.name if isinstance(value, Enum) else str(value)
 
 
+@functools.cache
 def _version(distribution: str) -> str:
     try:
         return importlib.metadata.version(distribution)

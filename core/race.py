@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from core import material
+from core import material, share
 from core.compare import sampled
 from core.exchange import Made, Work
 from core.kinds import Runtime
@@ -53,7 +53,8 @@ def race(
     """
 
     def run(_: Inputs, work: Work) -> Made:
-        facts = _timed(runners, work)
+        with share.alone(lambda why: work.progress(0, 0, why)):
+            facts = _timed(runners, work)
         file = work.folder / "facts.json"
         file.write_bytes(msgspec.json.encode(facts))
         return Made(file, "facts", "fp32", facts)
@@ -75,7 +76,6 @@ def race(
             },
         },
         run,
-        timed=True,
     )
     plan = looked_up(runners[0].bench, [step], store)
     ran = execute(plan, store, hook).artifacts["race"]

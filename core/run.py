@@ -84,7 +84,7 @@ def _step(step: Step, made: Inputs, store: Store, hook: pluggy.HookRelay) -> tup
     with (
         store.lock(step.name, material, lambda: tell(0, 0, "another run is making this; waiting")),
         store.staging() as folder,
-        share.held(timed=step.timed, waits=lambda why: tell(0, 0, why)),
+        share.held(lambda why: tell(0, 0, why)),
     ):
         kept = store.find(step.name, material)
         if kept is not None:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["Share", "beside", "held", "take", "threads"]
+__all__ = ["Share", "alone", "beside", "held", "take", "threads"]
 
 #: Seconds of waiting after which a person is told what for.
 PATIENCE_S = 2.0
@@ -27,27 +27,48 @@ class Share:
 
     def __init__(self, cores: int | None = None, lock: Path | None = None) -> None:
         self.cores = cores
-        self._alone = self._door = None
+        self._lock = self._door = None
+        self._inside = False
         if lock is not None:
             from filelock import FileLock, ReadWriteLock
 
             lock.mkdir(parents=True, exist_ok=True)
-            self._alone = ReadWriteLock(lock / "alone.db")
+            self._lock = ReadWriteLock(lock / "alone.db")
             # Whoever wants to be alone waits in the door, so that no newcomer gets in before.
             self._door = FileLock(lock / "door.lock")
 
     @property
     def divided(self) -> bool:
         """Return whether others have shares of the same machine."""
-        return self._alone is not None
+        return self._lock is not None
 
     @contextmanager
-    def held(self, *, timed: bool, waits: Callable[[str], None]) -> Iterator[None]:
-        """Run the block beside others, on this share of the cores, or `timed` and alone, on all."""
-        if self._alone is None or self._door is None:
+    def held(self, waits: Callable[[str], None]) -> Iterator[None]:
+        """Run the block beside others, on this share of the cores."""
+        self._enter(timed=False, waits=waits)
+        try:
             yield
+        finally:
+            self._leave()
+
+    @contextmanager
+    def alone(self, waits: Callable[[str], None]) -> Iterator[None]:
+        """Run the block alone and on all cores, whether within a block that is `held` or not."""
+        inside = self._leave()
+        self._enter(timed=True, waits=waits)
+        try:
+            with _all_cores() if self.divided else contextlib.nullcontext():
+                yield
+        finally:
+            self._leave()
+        # What failed, or was interrupted, does not wait for its share once more.
+        if inside:
+            self._enter(timed=False, waits=waits)
+
+    def _enter(self, *, timed: bool, waits: Callable[[str], None]) -> None:
+        if self._lock is None or self._door is None:
             return
-        take_one = self._alone.acquire_write if timed else self._alone.acquire_read
+        take_one = self._lock.acquire_write if timed else self._lock.acquire_read
         _patiently(
             self._door.acquire, waits, "another job of the sweep is about to measure; waiting"
         )
@@ -55,11 +76,14 @@ class Share:
             _patiently(take_one, waits, "another job of the sweep is measuring; waiting")
         finally:
             self._door.release()
-        try:
-            with _all_cores() if timed else contextlib.nullcontext():
-                yield
-        finally:
-            self._alone.release()
+        self._inside = True
+
+    def _leave(self) -> bool:
+        """Let go of the lock; returns whether it was held."""
+        was, self._inside = self._inside, False
+        if was and self._lock is not None:
+            self._lock.release()
+        return was
 
 
 _share = Share()
@@ -77,9 +101,17 @@ def take(share: Share) -> None:
             torch.set_num_threads(share.cores)
 
 
-def held(*, timed: bool, waits: Callable[[str], None]) -> contextlib.AbstractContextManager[None]:
-    """Run a block on this process's share, or `timed` and alone: see `Share.held`."""
-    return _share.held(timed=timed, waits=waits)
+def held(waits: Callable[[str], None]) -> contextlib.AbstractContextManager[None]:
+    """Run a block beside others, on this process's share; `waits` is told what is waited for."""
+    return _share.held(waits)
+
+
+def alone(waits: Callable[[str], None]) -> contextlib.AbstractContextManager[None]:
+    """Run a block that is timed: alone, and on all cores; `waits` as in `held`.
+
+    Keep it short, for all other jobs of the sweep wait meanwhile.
+    """
+    return _share.alone(waits)
 
 
 def beside() -> bool:

@@ -32,8 +32,7 @@ class Step:
     """One unit of work whose result the store keeps.
 
     `inputs` name earlier steps. `depends` is the part of the store's key that is not an input:
-    plain JSON. `plugin` names who does it, `gives` what comes out, both for a person. What is
-    `timed` runs while nothing else of a sweep does.
+    plain JSON. `plugin` names who does it, `gives` what comes out, both for a person.
     """
 
     name: str
@@ -45,7 +44,6 @@ class Step:
     takes: ArtifactSpec | None = None
     gives: ArtifactSpec | None = None
     options: dict[str, Any] = field(default_factory=dict)
-    timed: bool = False
 
     def material(self, inputs: Inputs) -> dict[str, Any]:
         """Return what the result depends on, given what its inputs turned out to be."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from core import convert, material
+from core import convert, material, share
 from core.compare import comparison
 from core.errors import LuthierError
 from core.exchange import Made, Played, Saved, Work
@@ -53,9 +54,16 @@ def _play(bench: Bench, source: str) -> Step:
         seconds: list[float] = []
         covered, notices = 0.0, list[Notice]()
         items: dict[str, Tensors] = {}
-        with peak_memory() as peak, opened(bench, inputs[source], model, work) as player:
+        given = bench.items(model)
+        # The others need not wait while the first input is read or made.
+        first = [next(given)]
+        with (
+            peak_memory() as peak,
+            share.alone(lambda why: work.progress(0, 0, why)),
+            opened(bench, inputs[source], model, work) as player,
+        ):
             session = player.session
-            for item in bench.items(model):
+            for item in itertools.chain(first, given):
                 take = player.play(item, work.progress)
                 items[item.id] = take.outputs
                 seconds += take.seconds
@@ -88,7 +96,6 @@ def _play(bench: Bench, source: str) -> Step:
         },
         run,
         options=material.of_plugin(assembly.chunker)["options"],
-        timed=True,
     )
 
 

@@ -19,14 +19,14 @@ from pathlib import Path
 from typing import Any, cast
 
 import pluggy
-from filelock import FileLock, Timeout
 from omegaconf import DictConfig, OmegaConf
 
 from core import folder
 from core.assembly import Assembly
 from core.config import Mode, Scale
 from core.doctor import versions
-from core.errors import InputError, StoreError
+from core.errors import InputError
+from core.hold import held
 from core.hooks import reporting
 from core.library import on_ray
 from core.library.manifest import Entry, Manifest, is_done
@@ -182,31 +182,21 @@ class _Library:
 @contextmanager
 def _held(place: Path) -> Iterator[None]:
     """Hold a library's folder for this run alone; what earlier ones left in flight is removed."""
-    try:
-        (place / SONGS).mkdir(parents=True, exist_ok=True)
-        lock = FileLock(place / ".lock")
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise StoreError(
-            "another run is playing this library",
-            f"at: {place}",
-            "wait for it: what it finishes is not played again",
-            "or play into another folder: output=/path/to/folder",
-        ) from None
-    except OSError as error:
-        raise StoreError(
-            f"the library's folder cannot be written: {error.strerror or error}",
-            f"at: {error.filename or place}",
-            "free some room, or choose another place: output=/path/to/folder",
-        ) from error
+    busy = (
+        "another run is playing this library",
+        f"at: {place}",
+        "wait for it: what it finishes is not played again",
+        "or play into another folder: output=/path/to/folder",
+    )
     staging = place / STAGING
-    try:
+    with held(place / ".lock", "the library's folder", *busy):
+        (place / SONGS).mkdir(exist_ok=True)
         shutil.rmtree(staging, ignore_errors=True)
         staging.mkdir(exist_ok=True)
-        yield
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
-        lock.release()
+        try:
+            yield
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
 
 
 def _incomplete(record: LibraryRecord, place: Path) -> InputError:

@@ -7,6 +7,7 @@ of a vendor's library, a system out of memory) ends nothing else. It ends when i
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
 import os
 import sys
@@ -17,21 +18,18 @@ import traceback
 from _thread import interrupt_main
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import msgspec
 
 from core import cli, share
-from core.compose import composed, recipe_of_job, register
+from core.compose import composing, recipe_of_job, register
 from core.errors import DoesNotFitError, MisfitError
 from core.folder import named_folder
+from core.material import source_digest
 from core.recipes import Recipe, read_recipes
 from core.registry import Registry
 from core.sweep.letters import Errand, Told
 from core.sweep.nursery import serve
-
-if TYPE_CHECKING:
-    from omegaconf import DictConfig
 
 __all__ = ["do", "main", "perform"]
 
@@ -45,11 +43,7 @@ def main() -> None:
     """Do the errands that come in on standard input, each in a process of its own."""
     cli.prepare()
     if hasattr(os, "fork"):
-        # Loaded here once for all copies; what is wrong with a plugin, each of them tells.
-        with contextlib.suppress(Exception):
-            registry = cli.discover()
-            register(registry, read_recipes(registry.recipes))
-        serve(do)
+        serve(do, _ready)
         return
     for line in iter(sys.stdin.buffer.readline, b""):
         # One process cannot be copied, so it does one errand, and its worker starts the next.
@@ -87,46 +81,50 @@ def _watch(parent: int) -> None:
 
 def perform(errand: Errand) -> Told:
     """Run one point; whatever goes wrong is told, and nothing is raised."""
-    told: list[Told] = []
     registry: Registry | None = None
     started = time.perf_counter()
     try:
-        found = registry = cli.discover()
-        with tempfile.TemporaryDirectory() as scratch:
-            files = [_written(Path(scratch), name, text) for name, text in errand.recipes.items()]
-            recipes = read_recipes(found.recipes, files)
-        register(found, recipes)
-        composed(
-            errand.overrides,
-            lambda cfg: told.append(_run(cfg, found, recipe_of_job(), recipes, errand)),
-        )
+        registry, recipes = _known(tuple(errand.recipes.items()))
+        return _run(errand, registry, recipes)
     except Exception as error:
         if errand.verbose:
             traceback.print_exception(error)
-        told.append(_went_wrong(error, registry, time.perf_counter() - started))
-    return told[-1]
+        return _went_wrong(error, registry, time.perf_counter() - started)
 
 
-def _written(folder: Path, name: str, text: str) -> str:
-    file = folder / f"{name}.yaml"
-    file.write_text(text, encoding="utf-8")
-    return str(file)
+@functools.cache
+def _known(given: tuple[tuple[str, str], ...]) -> tuple[Registry, Mapping[str, Recipe]]:
+    """Find plugins and recipes, with those of a name and a text that are `given`; tell Hydra."""
+    registry = cli.discover()
+    with tempfile.TemporaryDirectory() as scratch:
+        files = [Path(scratch, f"{name}.yaml") for name, _ in given]
+        for file, (_, text) in zip(files, given, strict=True):
+            file.write_text(text, encoding="utf-8")
+        recipes = read_recipes(registry.recipes, map(str, files))
+    register(registry, recipes)
+    return registry, recipes
 
 
-def _run(
-    cfg: DictConfig,
-    registry: Registry,
-    recipe: str,
-    recipes: Mapping[str, Recipe],
-    errand: Errand,
-) -> Told:
+def _ready(errand: Errand) -> None:
+    """Learn, in the process that is copied for every point, what each copy would learn anew."""
+    # What is wrong with a plugin or a recipe, each copy tells.
+    with contextlib.suppress(Exception):
+        _known(tuple(errand.recipes.items()))
+        with composing(errand.overrides):
+            pass
+        for module in errand.plugins:
+            source_digest(module)
+
+
+def _run(errand: Errand, registry: Registry, recipes: Mapping[str, Recipe]) -> Told:
     from core import job, rungs
     from core.store import open_store
     from core.sweep.figures import measured
 
     started = time.perf_counter()
-    store = open_store(cfg.store)
-    found = rungs.candidates(cfg, registry, recipe, recipes, store)
+    with share.held(lambda why: print(why, flush=True)), composing(errand.overrides) as cfg:
+        store = open_store(cfg.store)
+        found = rungs.candidates(cfg, registry, recipe_of_job(), recipes, store)
     plan = found[0].plan
     if errand.made is None and len(found) == 1 and plan is not None:
         before = plan.before("play")

@@ -19,7 +19,8 @@ class Errand:
     `cores` and `lock` are its share of the machine (core/share.py), `answer` is the file that
     `Told` is written to; what the process prints goes to `log`.
     `made` names the steps that an earlier process of the same point ran; None before there was one.
-    `modules` are what its plugins need, to be loaded once for all points.
+    `plugins` and `libraries` are the modules of the sweep's plugins and those that these need: what
+    takes long with them is done once for all points.
     """
 
     overrides: tuple[str, ...]
@@ -33,7 +34,8 @@ class Errand:
     log: str
     verbose: bool = False
     made: tuple[str, ...] | None = None
-    modules: tuple[str, ...] = ()
+    plugins: tuple[str, ...] = ()
+    libraries: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

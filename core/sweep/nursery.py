@@ -26,8 +26,15 @@ __all__ = ["Nursery", "serve"]
 
 #: The folder that holds `core`: a process of a point must find the same one.
 ROOT = Path(__file__).parent.parent.parent
-#: What takes long to load, and computes nothing when it is; what else a plugin needs, it loads.
-HEAVY = frozenset({"numpy", "onnx", "onnxruntime", "torch"})
+#: Libraries of plugins that take long to load, and of each a module that loads what is used of it.
+#: None computes anything when it is loaded; what else a plugin needs, each copy loads for itself.
+HEAVY = {
+    "numpy": "numpy",
+    "onnx": "onnx",
+    "onnxruntime": "onnxruntime",
+    "scipy": "scipy.signal",
+    "torch": "torch",
+}
 #: Seconds between two looks at a process, and those that it has to clean up.
 POLL_S, LAST_S = 0.05, 12.0
 
@@ -81,16 +88,22 @@ class Nursery:
         return self._process
 
 
-def serve(do: Callable[[Errand], None]) -> None:
-    """Do errands from standard input, each in a copy of this process, until the pipe closes."""
+def serve(do: Callable[[Errand], None], ready: Callable[[Errand], None]) -> None:
+    """Do errands from standard input, each in a copy of this process, until the pipe closes.
+
+    `ready` is called before the first, in this process, for what every copy would do again.
+    """
     # Ctrl-C reaches every process of a terminal: the copies end by it, and this one after them.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     answers = os.dup(1)
-    for line in iter(sys.stdin.buffer.readline, b""):
+    for number, line in enumerate(iter(sys.stdin.buffer.readline, b"")):
         errand = msgspec.json.decode(line, type=Errand)
-        for module in ("core.job", *HEAVY.intersection(errand.modules)):
+        heavy = [HEAVY[library] for library in errand.libraries if library in HEAVY]
+        for module in ("core.job", *heavy):
             with contextlib.suppress(ImportError):
                 importlib.import_module(module)
+        if not number:
+            ready(errand)
         pid = os.fork()
         if not pid:
             _be_born(errand, do)

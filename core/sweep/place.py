@@ -15,9 +15,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
-from filelock import FileLock, Timeout
 
-from core.errors import StoreError
+from core.hold import held
 from core.material import digest
 from core.sweep.letters import Told
 
@@ -56,28 +55,11 @@ def name_of(values: Mapping[str, str]) -> str:
 @contextmanager
 def owned(place: Path, sweep: str) -> Iterator[None]:
     """Hold the folder while the sweep lasts; raises StoreError where another sweep holds it."""
-    try:
-        (place / "points").mkdir(parents=True, exist_ok=True)
+    busy = ("this sweep is running already", f"at: {place}", "wait for it, or sweep something else")
+    with held(place / "points" / "lock", "the folder of the sweep", *busy):
         # A worker that finds this knows that it writes into the folder of the sweep itself.
         (place / "points" / "sweep").write_text(sweep)
-        lock = FileLock(place / "points" / "lock")
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise StoreError(
-            "this sweep is running already",
-            f"at: {place}",
-            "wait for it, or sweep something else",
-        ) from None
-    except OSError as error:
-        raise StoreError(
-            f"the folder of the sweep cannot be written: {error.strerror or error}",
-            f"at: {error.filename or place}",
-            "free some room, or choose another place: output=/path/to/folder",
-        ) from error
-    try:
         yield
-    finally:
-        lock.release()
 
 
 def found(place: Path, key: str, folder: str) -> Told | None:

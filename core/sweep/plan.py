@@ -11,7 +11,7 @@ import dataclasses
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from core import cli, rungs, verdict
 from core.compose import recipe_of_job
@@ -22,6 +22,7 @@ from core.plan import Plan, Planned
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
+    from core.kinds import Plugin
     from core.recipes import Recipe
     from core.registry import Registry
     from core.store import Store
@@ -71,11 +72,10 @@ class SweepPlan:
     shared: tuple[Shared, ...]
 
     @property
-    def modules(self) -> set[str]:
-        """Return the libraries that the plugins of the points need."""
-        assemblies = [plan.assembly for planned in self.points for plan in planned.plans]
-        plugins = [plugin for assembly in assemblies for plugin in assembly.plugins]
-        return {library.module for plugin in plugins for library in plugin.libraries}
+    def plugins(self) -> list[Plugin[Any]]:
+        """Return the plugins of all points."""
+        plans = [plan for planned in self.points for plan in planned.plans]
+        return [plugin for plan in plans for plugin in plan.assembly.plugins]
 
     @property
     def first(self) -> Plan:

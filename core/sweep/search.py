@@ -139,7 +139,10 @@ class _Search:
             while len(batch) < wanted and not self._exhausted(len(batch)):
                 if self.sampler == "front" or repeated >= STUCK:
                     pending = [values for _, values in batch]
-                    shelf.enqueue(study, self._guess(pending, objectives, repeated))
+                    stuck = repeated >= STUCK
+                    point = self._unseen(pending) if stuck else self._likeliest(pending, objectives)
+                    assert point is not None, "a space that is not exhausted has one"
+                    shelf.enqueue(study, point)
                     repeated = 0
                 trial, values = shelf.ask(study)
                 seen = self.results.get(_key(values))
@@ -188,28 +191,23 @@ class _Search:
         """Return whether every point ran, with `pending` ones about to."""
         return self.space.listed and len(self._left()) <= pending
 
-    def _guess(
-        self, pending: Sequence[Mapping[str, str]], objectives: Sequence[Figure], repeated: int
-    ) -> dict[str, str]:
-        """Return the point that is likeliest on the front; one at random for another sampler."""
-        if repeated < STUCK:
-            from core.sweep.guess import likeliest
+    def _likeliest(
+        self, pending: Sequence[Mapping[str, str]], objectives: Sequence[Figure]
+    ) -> dict[str, str] | None:
+        """Return the point that did not run and is likeliest on the front; None without one."""
+        from core.sweep.guess import likeliest
 
-            points = self._listed()
-            told = {i: self.results[_key(v)][1] for i, v in enumerate(points) if self._ran(v)}
-            costs = {
-                index: [cost({n: v for n, (v, _) in one.figures.items()}, o) for o in objectives]
-                for index, one in told.items()
-                if all(o.name in one.figures for o in objectives)
-            }
-            out = [index for index, v in enumerate(points) if self._ran(v) or v in pending]
-            seed = self.options.seed or 0
-            index = likeliest(self.space.dimensions, points, costs, out, seed)
-            assert index is not None, "a space that is not exhausted has one"
-            return points[index]
-        unseen = self._unseen(pending)
-        assert unseen is not None, "a space that is not exhausted has one"
-        return unseen
+        points = self._listed()
+        told = {i: self.results[_key(v)][1] for i, v in enumerate(points) if self._ran(v)}
+        costs = {
+            index: [cost({n: v for n, (v, _) in one.figures.items()}, o) for o in objectives]
+            for index, one in told.items()
+            if all(o.name in one.figures for o in objectives)
+        }
+        out = [index for index, v in enumerate(points) if self._ran(v) or v in pending]
+        seed = self.options.seed or 0
+        index = likeliest(self.space.dimensions, points, costs, out, seed)
+        return None if index is None else points[index]
 
     def _ran(self, values: Mapping[str, str]) -> bool:
         return _key(values) in self.results

@@ -8,9 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from filelock import FileLock, Timeout
-
 from core.errors import MissingLibraryError, StoreError
+from core.hold import held
 
 if TYPE_CHECKING:
     import optuna
@@ -42,22 +41,13 @@ def opened(file: Path, name: str, space: Space) -> Iterator[Shelf]:
         ) from error
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(file.with_name(f"{file.name}.lock"))
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise StoreError(
-            "another search is writing to this study", f"at: {file}", "wait for it, or name another"
-        ) from None
-    except OSError as error:
-        raise StoreError(
-            f"the study cannot be written: {error.strerror or error}", f"at: {error.filename}"
-        ) from error
-    try:
+    busy = (
+        "another search is writing to this study",
+        f"at: {file}",
+        "wait for it, or name another",
+    )
+    with held(file.with_name(f"{file.name}.lock"), "the study", *busy):
         yield Shelf(file, name, space)
-    finally:
-        lock.release()
 
 
 class Shelf:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import functools
 import time
 from abc import abstractmethod
@@ -13,9 +12,10 @@ from typing import TYPE_CHECKING, Any, cast
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.plugins.sweeper import Sweeper
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig
 
 from core.assembly import checked
+from core.compose import entered
 from core.config import Mode
 from core.config import Sweep as SweepSettings
 from core.errors import ConfigError, ContractError, LuthierError, PluginError, StageError
@@ -125,12 +125,7 @@ class LuthierSweeper(Sweeper):
     def _composed(self, point: Combination) -> DictConfig:
         """Compose the config of a point, and make it what Hydra and the plan look at."""
         cfg = self.hydra_context.config_loader.load_sweep_config(self.config, list(point.overrides))
-        HydraConfig.instance().set_config(cfg)
-        own = copy.deepcopy(cfg)
-        OmegaConf.set_readonly(own, None)
-        with open_dict(own):
-            del own["hydra"]
-        return own
+        return entered(cfg)
 
     def _one_by_one(self, points: Sequence[Combination]) -> None:
         """Run points in this process, job after job; the others run on after one that fails."""
@@ -172,7 +167,10 @@ class LuthierSweeper(Sweeper):
             beside=lanes > 1,
             retries=self.settings.retries,
             verbose=bool(self.config.hydra.verbose),
-            modules=tuple(sorted(plan.modules)),
+            plugins=tuple(sorted({type(plugin).__module__ for plugin in plan.plugins})),
+            libraries=tuple(
+                sorted({one.module for plugin in plan.plugins for one in plugin.libraries})
+            ),
         )
         launchers.check(self.config.hydra.runtime.choices["hydra/launcher"])
         with owned(place, sweep), launchers.ready(launcher):

@@ -53,7 +53,8 @@ class Task:
     beside: bool = False
     retries: int = 2
     verbose: bool = False
-    modules: tuple[str, ...] = ()
+    plugins: tuple[str, ...] = ()
+    libraries: tuple[str, ...] = ()
     jobs: tuple[Job, ...] = ()
 
     def __call__(self, cfg: DictConfig) -> Any:
@@ -111,7 +112,8 @@ class Task:
                 str(answer),
                 str(log),
                 self.verbose,
-                modules=self.modules,
+                plugins=self.plugins,
+                libraries=self.libraries,
             )
             told, code = _answered(errand)
             if told is not None and told.again:

@@ -20,8 +20,8 @@ from core import (
     TorchModel,
     Work,
     hookimpl,
-    threads,
 )
+from core.onnx_cpu import session_options
 
 if TYPE_CHECKING:
     from core import Artifact
@@ -49,6 +49,9 @@ class OnnxRuntimeOptions:
     """Threads that one operator may use; 0 for one per core."""
     optimisation: Optimisation = Optimisation.all
     """How far the graph is rewritten when it is opened: none, basic, extended or all."""
+    spinning: bool = False
+    """Whether threads keep their cores busy while they wait. It may save time on a machine that has
+    more cores than threads."""
 
     def __post_init__(self) -> None:
         """Raise ValueError for a negative number of threads."""
@@ -62,16 +65,17 @@ class OnnxRuntimeSession(Session):
     def __init__(self, path: Path, options: OnnxRuntimeOptions) -> None:
         import onnxruntime
 
-        settings = onnxruntime.SessionOptions()
-        settings.intra_op_num_threads = options.threads or threads()
+        settings = session_options()
+        if options.threads:
+            settings.intra_op_num_threads = options.threads
+        if options.spinning:
+            settings.add_session_config_entry("session.intra_op.allow_spinning", "1")
         settings.graph_optimization_level = getattr(
             onnxruntime.GraphOptimizationLevel, options.optimisation.value
         )
         # x86 processors without VNNI add pairs of 8-bit products in 16 bits, and saturate: a graph
         # for an NPU would sound worse here than there. This has them add exactly.
         settings.add_session_config_entry("session.x64quantprecision", "1")
-        # Nothing on the terminal but what ends the process: errors arrive as exceptions too.
-        settings.log_severity_level = 4
         try:
             self._session = onnxruntime.InferenceSession(
                 str(path), sess_options=settings, providers=["CPUExecutionProvider"]

@@ -29,7 +29,7 @@ share.take(share.Share(1, Path(sys.argv[1])))
 print("ready", flush=True)
 sys.stdin.readline()
 for kind in sys.argv[2]:
-    with share.held(timed=kind == "t", waits=lambda why: None):
+    with (share.alone if kind == "t" else share.held)(lambda why: None):
         begun = time.monotonic_ns()
         time.sleep(0.02)
         print(kind, begun, time.monotonic_ns(), flush=True)
@@ -43,7 +43,7 @@ from core import share
 
 share.take(share.Share(1, Path(sys.argv[1])))
 waits = lambda why: print(f"waits: {why}", flush=True)
-with share.held(timed=sys.argv[2] == "t", waits=waits):
+with (share.alone if sys.argv[2] == "t" else share.held)(waits):
     print("holds", flush=True)
     sys.stdin.readline()
 print("done", flush=True)
@@ -182,7 +182,7 @@ def own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 def alone() -> contextlib.AbstractContextManager[None]:
     """Run a block alone; nobody else is here to be waited for."""
-    return share.held(timed=True, waits=pytest.fail)
+    return share.alone(pytest.fail)
 
 
 def test_a_process_that_shares_nothing_may_start_as_many_threads_as_it_likes() -> None:
@@ -197,7 +197,7 @@ def test_a_share_says_how_many_threads() -> None:
     """To OpenMP, which torch reads when it is loaded, and to plugins that ask."""
     assert os.environ["OMP_NUM_THREADS"] == "2"
     assert share.threads() == 2
-    with share.held(timed=False, waits=pytest.fail):
+    with share.held(pytest.fail):
         assert share.threads() == 2
 
 

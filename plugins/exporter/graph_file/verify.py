@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from core import StageError, threads
+from core import StageError
 from core.measure import snr_db
+from core.onnx_cpu import session_options
 from plugins.exporter.graph_file.axes import free_axes
 
 if TYPE_CHECKING:
@@ -136,11 +137,8 @@ def torch_outputs(model: TorchModel, feeds: Tensors) -> dict[str, Array]:
 def _graph_outputs(path: Path, feeds: Tensors) -> dict[str, Array]:
     import onnxruntime
 
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads()
-    options.log_severity_level = 4  # what it logs as an error, it raises too
     session = onnxruntime.InferenceSession(
-        str(path), sess_options=options, providers=["CPUExecutionProvider"]
+        str(path), sess_options=session_options(), providers=["CPUExecutionProvider"]
     )
     # An input that does not reach an output is not in the graph.
     known = {i.name: feeds[i.name] for i in session.get_inputs()}

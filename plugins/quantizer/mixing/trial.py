@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from core import threads
+from core.onnx_cpu import session_options
 from core.onnx_file import save
 from plugins.quantizer.mixing.surroundings import Pair, Surroundings
 
@@ -141,12 +141,8 @@ def played(path: Path, windows: Sequence[Tensors], *, optimised: bool = False) -
     """
     import onnxruntime
 
-    settings = onnxruntime.SessionOptions()
-    settings.intra_op_num_threads = threads()
-    settings.log_severity_level = 4
+    settings = session_options()
     settings.add_session_config_entry("session.x64quantprecision", "1")
-    # A session lives for a few windows: threads that wait by spinning would cost more than they do.
-    settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
     if not optimised:
         settings.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     session = onnxruntime.InferenceSession(

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from core import InputError, StageError, threads
+from core import InputError, StageError
+from core.onnx_cpu import session_options
 from core.onnx_file import inferred, save
 from plugins.quantizer.onnx_graph.histogram import Histogram
 from plugins.quantizer.onnx_graph.probes import (
@@ -86,12 +87,10 @@ class Stream:
         target = self._path.with_name("probed.onnx")
         save(model, target)
         del model
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads()
+        options = session_options()
         # Node after node as the graph lists them. By default ONNX Runtime starts from the last
         # node and leaves every probe for later, with the activation that it reads.
         options.execution_order = onnxruntime.ExecutionOrder.PRIORITY_BASED
-        options.log_severity_level = 4
         self._session = onnxruntime.InferenceSession(
             str(target), options, providers=["CPUExecutionProvider"]
         )

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from core import threads
+from core.onnx_cpu import session_options
 from core.onnx_file import save
 from plugins.quantizer.onnx_graph.inner_sums import OPAQUE, probe_of
 from plugins.quantizer.onnx_graph.observe import Observer
@@ -50,9 +50,7 @@ def observer_of(model: onnx.ModelProto, scratch: Path) -> Observer:
         watched.graph.output.extend(_output(name) for name in probe.outputs)
     path = scratch / "watched.onnx"
     save(watched, path)
-    settings = onnxruntime.SessionOptions()
-    settings.intra_op_num_threads = threads()
-    settings.log_severity_level = 4
+    settings = session_options()
     # Nothing can be fused where everything is an output, and looking for it took 49 s for the
     # bundled model's 1,500 nodes (ONNX Runtime 1.31.1); without, the graph opens in 1.4 s.
     settings.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL

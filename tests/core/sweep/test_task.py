@@ -152,38 +152,38 @@ def test_a_worker_elsewhere_writes_nothing_but_its_answer(run: Run, tmp_path: Pa
 def measuring(sweep: str) -> Iterator[None]:
     """Be another point that measures, so that all others wait."""
     other = share.Share(1, _lock(sweep))
-    with other.held(timed=True, waits=pytest.fail):
+    with other.alone(pytest.fail):
         yield
 
 
-def waiting(worker: psutil.Process, log: Path) -> list[psutil.Process]:
-    """Return what a worker started, once the first step of its point waits for its turn."""
+def printed(log: Path, text: str) -> None:
+    """Wait until a point says something."""
     for _ in range(600):
-        if log.is_file() and ": running" in log.read_text():
-            return worker.children(recursive=True)
+        if log.is_file() and text in log.read_text():
+            return
         time.sleep(0.1)
     raise AssertionError(log.read_text() if log.is_file() else "no point was started")
 
 
 def test_the_process_of_a_point_ends_with_its_worker(task: Task, tmp_path: Path) -> None:
     """Killed as by a cluster that takes the machine away: no process stays, and no half result."""
-    task.beside = True
     given = msgspec.json.encode(task).decode()
-    overrides = ["recipe=toy", "reporter=[terminal]", *task.fixed]
-    with measuring(task.sweep):
-        worker = subprocess.Popen(
-            [sys.executable, "-c", WORKER, given, *overrides],
-            cwd=ROOT,
-            env={**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{os.environ['PYTHONPATH']}"},
-            stderr=subprocess.PIPE,
-        )
-        started = waiting(psutil.Process(worker.pid), tmp_path / "sweep" / "logs" / "a-1.log")
-        worker.kill()
-        _, err = worker.communicate()
-        assert started
-        assert psutil.wait_procs(started, timeout=60)[1] == []
+    overrides = ["recipe=toy", "reporter=[terminal]", "quantizer.seconds=600", *task.fixed]
+    worker = subprocess.Popen(
+        [sys.executable, "-c", WORKER, given, *overrides],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{os.environ['PYTHONPATH']}"},
+        stderr=subprocess.PIPE,
+    )
+    printed(tmp_path / "sweep" / "logs" / "a-1.log", "quantise: running")
+    started = psutil.Process(worker.pid).children(recursive=True)
+    worker.kill()
+    _, err = worker.communicate()
+    assert started
+    assert psutil.wait_procs(started, timeout=60)[1] == []
     assert err == b""
-    assert not list(tmp_path.glob("store/*/*/artifact.json"))
+    assert not list(tmp_path.glob("store/quantizer/*/artifact.json"))
+    assert not list(tmp_path.glob("store/staging/*"))
     assert not (tmp_path / "sweep" / "points" / "key.json").exists()
 
 
@@ -195,7 +195,7 @@ def test_a_point_runs_again_where_what_started_it_was_killed(task: Task, tmp_pat
     thread = threading.Thread(target=lambda: answers.append(task.run(JOB, overrides)))
     with measuring(task.sweep):
         thread.start()
-        waiting(psutil.Process(), tmp_path / "sweep" / "logs" / "a-1.log")
+        printed(tmp_path / "sweep" / "logs" / "a-1.log", "measuring; waiting")
         # Its parent is this process, which other tests may have let start processes too.
         (parent,) = (p for p in psutil.Process().children() if "core.sweep.child" in p.cmdline())
         started = parent.children(recursive=True)

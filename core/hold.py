@@ -1,0 +1,38 @@
+"""A folder that one process at a time works in: of two, the second is told."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from core.errors import StoreError
+
+__all__ = ["held"]
+
+
+@contextmanager
+def held(lock: Path, what: str, *busy: str) -> Iterator[None]:
+    """Hold the file `lock` while the block runs; its folder is made if it is not there.
+
+    Raises StoreError with the lines of `busy` where another process holds it, and one that says
+    that `what` cannot be written where the system says so.
+    """
+    try:
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        lock_file = FileLock(lock)
+        lock_file.acquire(timeout=0)
+    except Timeout:
+        raise StoreError(*busy) from None
+    except OSError as error:
+        raise StoreError(
+            f"{what} cannot be written: {error.strerror or error}",
+            f"at: {error.filename or lock}",
+            "free some room, or choose another place: output=/path/to/folder",
+        ) from error
+    try:
+        yield
+    finally:
+        lock_file.release()
