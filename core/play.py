@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from core.values import Array, Tensors
 
 __all__ = [
-    "Take",
+    "Opened",
     "checked_items",
     "covered_seconds",
     "lengths_of",
@@ -32,11 +32,12 @@ __all__ = [
 ]
 
 
-@dataclass
-class Take:
-    """The outputs of one item, and the seconds that the core took for every window."""
+@dataclass(frozen=True)
+class Opened:
+    """An opened model with the dsp around it, and the `seconds` of every window that it played."""
 
-    outputs: Tensors
+    session: Session
+    transform: Transform
     seconds: list[float] = field(default_factory=list)
 
 
@@ -124,28 +125,30 @@ def play(
     item: Item,
     signature: Signature,
     chunker: Chunker[Any],
-    transform: Transform,
-    session: Session,
+    opened: Callable[[], Opened],
     progress: Progress,
-) -> Take:
+) -> Tensors:
     """Run one whole item through a session and join its windows.
 
-    A session gets as many windows in one call as it asks for; no more are held at a time.
+    A session gets as many windows in one call as it asks for; no more are held at a time. What
+    plays them is asked for before each such call.
     """
     lengths = lengths_of(item.inputs, signature)
     windows = chunker.split(lengths)
     joiner = chunker.joiner(lengths, signature)
-    take = Take({})
-    for first in range(0, len(windows), session.at_once):
+    first = 0
+    while first < len(windows):
+        model = opened()
+        session, transform = model.session, model.transform
         group = windows[first : first + session.at_once]
         pairs = [transform.forward(chunker.cut(item.inputs, w, signature)) for w in group]
         told = _within(progress, first, len(windows))
-        cores = run_group(session, [feeds for feeds, _ in pairs], told, take.seconds)
+        cores = run_group(session, [feeds for feeds, _ in pairs], told, model.seconds)
         for window, (_, remembered), outputs in zip(group, pairs, cores, strict=True):
             joiner.add(window, transform.inverse(outputs, remembered))
             progress(window.index + 1, len(windows), f"{item.name}, {session.device}")
-    take.outputs = joiner.result()
-    return take
+        first += len(group)
+    return joiner.result()
 
 
 def run_group(

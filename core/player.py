@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from core.assembly import Assembly
-from core.exchange import Session, Transform, Work
+from core.exchange import Work
 from core.hosted import hosted
 from core.kinds import Chunker, Runtime
-from core.play import Take, play
+from core.play import Opened, play
 from core.progress import Progress
 from core.steps import Bench
 from core.values import Artifact, Item, Signature
+
+if TYPE_CHECKING:
+    from core.values import Tensors
 
 __all__ = ["Player", "opened", "that_plays"]
 
@@ -23,14 +26,13 @@ __all__ = ["Player", "opened", "that_plays"]
 class Player:
     """An opened model: `play` takes one item after the other."""
 
-    session: Session
-    transform: Transform
+    opened: Opened
     chunker: Chunker[Any]
     signature: Signature
 
-    def play(self, item: Item, progress: Progress) -> Take:
+    def play(self, item: Item, progress: Progress) -> Tensors:
         """Run one whole item through the session and join its windows."""
-        return play(item, self.signature, self.chunker, self.transform, self.session, progress)
+        return play(item, self.signature, self.chunker, lambda: self.opened, progress)
 
 
 def that_plays(assembly: Assembly) -> Runtime[Any]:
@@ -49,4 +51,4 @@ def opened(bench: Bench, played: Artifact, model: Artifact, work: Work) -> Itera
         runtime.open(played, lambda: bench.open(model), work) as session,
         hosted(transform, runtime, chunker.window(), model.info, work) as graphs,
     ):
-        yield Player(session, graphs, chunker, model.info.signature)
+        yield Player(Opened(session, graphs), chunker, model.info.signature)

@@ -80,11 +80,18 @@ def _step(step: Step, made: Inputs, store: Store, hook: pluggy.HookRelay) -> tup
     def tell(done: float, total: float, message: str) -> None:
         hook.luthier_stage_progress(stage=step.name, done=done, total=total, message=message)
 
+    def going(done: float, total: float, message: str) -> None:
+        share.give_way(waits)
+        tell(done, total, message)
+
+    def waits(why: str) -> None:
+        tell(0, 0, why)
+
     hook.luthier_stage_started(stage=step.name, title=step.title)
     with (
-        store.lock(step.name, material, lambda: tell(0, 0, "another run is making this; waiting")),
+        store.lock(step.name, material, lambda: waits("another run is making this; waiting")),
         store.staging() as folder,
-        share.held(lambda why: tell(0, 0, why)),
+        share.held(waits),
     ):
         kept = store.find(step.name, material)
         if kept is not None:
@@ -92,7 +99,7 @@ def _step(step: Step, made: Inputs, store: Store, hook: pluggy.HookRelay) -> tup
         started, when = time.perf_counter(), datetime.now(UTC)
         try:
             with peak_memory() as peak:
-                result = _run(step, made, Work(folder, Progress(tell), store.lasting))
+                result = _run(step, made, Work(folder, Progress(going), store.lasting))
         except DoesNotFitError as error:
             error.seconds, error.peak_memory_mb = time.perf_counter() - started, peak.mb
             raise

@@ -9,14 +9,18 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from threading import get_ident
 
-__all__ = ["Share", "alone", "beside", "held", "take", "threads"]
+__all__ = ["Share", "alone", "beside", "divided", "give_way", "held", "take", "threads"]
 
 #: Seconds of waiting after which a person is told what for.
 PATIENCE_S = 2.0
+#: Seconds between two looks whether somebody wants to be alone.
+LOOK_S = 0.1
 
 
 class Share:
@@ -29,6 +33,9 @@ class Share:
         self.cores = cores
         self._lock = self._door = None
         self._inside = False
+        # The thread that holds the lock beside others, and when it next looks who waits.
+        self._thread: int | None = None
+        self._next_look = 0.0
         if lock is not None:
             from filelock import FileLock, ReadWriteLock
 
@@ -50,6 +57,26 @@ class Share:
             yield
         finally:
             self._leave()
+
+    def give_way(self, waits: Callable[[str], None]) -> None:
+        """Let one that wants to be alone go first, in the middle of a block that is `held`.
+
+        Costs next to nothing, however often it is called; elsewhere than in such a block, and in
+        threads that it started, it does nothing.
+        """
+        from filelock import Timeout
+
+        now = time.monotonic()
+        if self._door is None or self._thread != get_ident() or now < self._next_look:
+            return
+        self._next_look = now + LOOK_S
+        try:
+            self._door.acquire(timeout=0)
+        except Timeout:
+            self._leave()
+            self._enter(timed=False, waits=waits)
+        else:
+            self._door.release()
 
     @contextmanager
     def alone(self, waits: Callable[[str], None]) -> Iterator[None]:
@@ -77,10 +104,11 @@ class Share:
         finally:
             self._door.release()
         self._inside = True
+        self._thread = None if timed else get_ident()
 
     def _leave(self) -> bool:
         """Let go of the lock; returns whether it was held."""
-        was, self._inside = self._inside, False
+        was, self._inside, self._thread = self._inside, False, None
         if was and self._lock is not None:
             self._lock.release()
         return was
@@ -112,6 +140,16 @@ def alone(waits: Callable[[str], None]) -> contextlib.AbstractContextManager[Non
     Keep it short, for all other jobs of the sweep wait meanwhile.
     """
     return _share.alone(waits)
+
+
+def divided() -> bool:
+    """Return whether others have shares of the same machine."""
+    return _share.divided
+
+
+def give_way(waits: Callable[[str], None]) -> None:
+    """Let a job that wants to be alone go first, in the middle of a block that is `held`."""
+    _share.give_way(waits)
 
 
 def beside() -> bool:

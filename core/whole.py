@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from core import convert, material, share
+from core import convert, material
 from core.compare import comparison
 from core.errors import LuthierError
 from core.exchange import Made, Played, Saved, Work
@@ -19,6 +19,7 @@ from core.measure import compare, latency, peak_memory
 from core.play import covered_seconds, lengths_of, load, play_with, save
 from core.player import opened, that_plays
 from core.steps import Bench, Inputs, Step
+from core.timing import Timing
 from core.values import Artifact, Fact, Metric, Notice, Signature
 
 if TYPE_CHECKING:
@@ -51,29 +52,31 @@ def _play(bench: Bench, source: str) -> Step:
 
     def run(inputs: Inputs, work: Work) -> Made:
         model = inputs["model"]
-        seconds: list[float] = []
-        covered, notices = 0.0, list[Notice]()
+        signature = model.info.signature
+        covered, windows, notices = 0.0, 0, list[Notice]()
         items: dict[str, Tensors] = {}
         given = bench.items(model)
         # The others need not wait while the first input is read or made.
         first = [next(given)]
         with (
             peak_memory() as peak,
-            share.alone(lambda why: work.progress(0, 0, why)),
-            opened(bench, inputs[source], model, work) as player,
+            Timing(
+                lambda: opened(bench, inputs[source], model, work),
+                lambda why: work.progress(0, 0, why),
+            ) as timing,
         ):
-            session = player.session
             for item in itertools.chain(first, given):
-                take = player.play(item, work.progress)
-                items[item.id] = take.outputs
-                seconds += take.seconds
-                covered += covered_seconds(item.inputs, model.info.signature) or 0.0
+                items[item.id] = timing.play(item, work.progress)
+                covered += covered_seconds(item.inputs, signature) or 0.0
+                windows += len(assembly.chunker.split(lengths_of(item.inputs, signature)))
                 notices += item.notices
+            session, seconds = timing.opened.session, timing.seconds
             facts: dict[str, Fact] = {
                 **session.facts,
                 "device": session.device,
                 "seconds": [*seconds],
-                "covered_s": covered,
+                # Of what was timed: in a sweep those are the first windows.
+                "covered_s": covered * len(seconds) / windows,
                 "source": source,
                 "on_target": session.on_target and assembly.runtime.plays,
             }

@@ -114,7 +114,7 @@ class Worker:
         assert isinstance(songs, Listed), "the plan refuses any other"
         dataset = songs.only(task.source)
         (item,) = checked_items(dataset, "evaluation", player.signature)
-        outputs = player.play(item, progress).outputs
+        outputs = player.play(item, progress)
         staged = Path(tempfile.mkdtemp(prefix=_key(task), dir=self.job.folder / STAGING))
         try:
             song = staged / "song"  # with the permissions of any folder, which `staged` has not
@@ -131,7 +131,7 @@ class Worker:
             files,
             covered_seconds(item.inputs, player.signature) or 0.0,
             time.perf_counter() - started,
-            player.session.device,
+            player.opened.session.device,
             f"{platform.node()}:{os.getpid()}",
             retries=retries,
             notes=tuple(notice.text for notice in item.notices),

@@ -1,0 +1,73 @@
+"""Plays in a sweep: the first windows alone, for they are timed, the rest beside other jobs.
+
+A run by itself has nobody beside it: there every window is timed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack
+from typing import TYPE_CHECKING, Self
+
+from core import share
+from core.play import Opened, play
+
+if TYPE_CHECKING:
+    from core.player import Player
+    from core.progress import Progress
+    from core.values import Item, Tensors
+
+__all__ = ["Timing"]
+
+#: So many windows are timed while all others wait, or fewer once these took so many seconds.
+WINDOWS, FEWEST, SECONDS = 16, 5, 2.0
+
+
+class Timing:
+    """A player that is opened alone and on all cores, and anew on its share of them afterwards.
+
+    What another machine computes holds up nobody, and is opened once.
+    """
+
+    def __init__(
+        self, player: Callable[[], AbstractContextManager[Player]], waits: Callable[[str], None]
+    ) -> None:
+        self._new, self._waits = player, waits
+        self._alone, self._opened = ExitStack(), ExitStack()
+
+    def __enter__(self) -> Self:
+        self._alone.__enter__()
+        self._opened.__enter__()
+        self._alone.enter_context(share.alone(self._waits))
+        self._player = self._opened.enter_context(self._new())
+        self.seconds, self._waited_for = self._player.opened.seconds, share.divided()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._opened.__exit__(*exc)  # type: ignore[arg-type]  # the three that it was called with
+        self._alone.__exit__(*exc)  # type: ignore[arg-type]  # see above
+
+    @property
+    def opened(self) -> Opened:
+        """Return what plays just now."""
+        return self._player.opened
+
+    def play(self, item: Item, progress: Progress) -> Tensors:
+        """Run one whole item through the session and join its windows."""
+        player = self._player
+        return play(item, player.signature, player.chunker, self._next, progress)
+
+    def _next(self) -> Opened:
+        if self._waited_for and not self.opened.session.here:
+            self._waited_for = False
+            self._alone.close()
+        elif self._waited_for and self._enough():
+            self._waited_for = False
+            self._opened.close()
+            self._alone.close()
+            self._player = self._opened.enter_context(self._new())
+        return self.opened
+
+    def _enough(self) -> bool:
+        count = len(self.seconds)
+        return count >= WINDOWS or (count >= FEWEST and sum(self.seconds) >= SECONDS)
