@@ -69,7 +69,7 @@ def _sample(bench: Bench) -> Step:
         signature = model.info.signature
         tensors: dict[str, Any] = {}
         number = 0
-        for item in bench.items(model):
+        for item in bench.items(model, work):
             count = assembly.measure.budget_windows
             for window in spread(count, item.inputs, assembly.chunker, signature):
                 piece = assembly.chunker.cut(item.inputs, window, signature)

@@ -96,7 +96,7 @@ def _convert(bench: Bench, link: Link, before: Step) -> Step:
                 depends["calibration"]["windows"] = wanted_windows(bench, plugin)
 
         def run(inputs: Inputs, work: Work) -> Made:
-            return plugin.run(inputs[before.name], calibration(bench, inputs["model"]), work)
+            return plugin.run(inputs[before.name], calibration(bench, inputs["model"], work), work)
 
     else:
         assert isinstance(plugin, Runtime)
@@ -139,9 +139,10 @@ def wanted_windows(bench: Bench, quantizer: Quantizer[Any]) -> int:
     return wanted if most is None else min(wanted, most)
 
 
-def calibration(bench: Bench, model: Artifact) -> Calibration:
+def calibration(bench: Bench, model: Artifact, work: Work) -> Calibration:
     """Return the stream of calibration feeds that the quantizer asked for."""
-    from core.play import checked_items, spread
+    from core.items import kept_items
+    from core.play import spread
 
     assembly = bench.assembly
     dataset, quantizer = assembly.calibration, assembly.quantizer
@@ -154,7 +155,7 @@ def calibration(bench: Bench, model: Artifact) -> Calibration:
     def feeds() -> Iterator[Tensors]:
         transform = bench.transform(model)
         left = wanted
-        for item in checked_items(dataset, "calibration", signature):
+        for item in kept_items(dataset, "calibration", signature, work.lasting):
             for window in spread(min(per_item, left), item.inputs, assembly.chunker, signature):
                 yield transform.forward(assembly.chunker.cut(item.inputs, window, signature))[0]
                 left -= 1

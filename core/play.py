@@ -8,9 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from core.errors import InputError, PluginError
-from core.exchange import Session, Split, Transform, Window
-from core.kinds import Chunker, Dataset
+from core.exchange import Session, Transform, Window
+from core.kinds import Chunker
 from core.progress import Progress
 from core.values import Item, Signature
 
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Opened",
-    "checked_items",
     "covered_seconds",
     "lengths_of",
     "load",
@@ -57,38 +55,6 @@ def covered_seconds(inputs: Tensors, signature: Signature) -> float | None:
         for axis, rate in spec.rates.items():
             return lengths[axis] / rate
     return None
-
-
-def checked_items(dataset: Dataset[Any], split: Split, signature: Signature) -> Iterator[Item]:
-    """Yield the items of a dataset; raises when one does not fit the signature or is not finite."""
-    import numpy as np
-
-    seen = 0
-    for item in dataset.items(split, signature):
-        seen += 1
-        for spec in signature.inputs:
-            array = item.inputs.get(spec.name)
-            if array is None or array.ndim != len(spec.axes):
-                got = "nothing" if array is None else f"an array of shape {array.shape}"
-                raise PluginError(
-                    f"dataset `{dataset.name}` gives {got} for the input `{spec.name}`",
-                    f"item: {item.name}",
-                    f"the model takes {' × '.join(spec.axes)}",
-                )
-            if array.size == 0:
-                raise InputError(f"`{item.name}` is empty", f"dataset: {dataset.name}")
-            if not np.isfinite(array).all():
-                raise InputError(
-                    f"`{item.name}` holds values that are not numbers (NaN or infinite)",
-                    f"dataset: {dataset.name}",
-                    f"{int((~np.isfinite(array)).sum())} of {array.size} values",
-                    "repair or re-encode the file",
-                )
-        yield item
-    if seen == 0:
-        raise InputError(
-            f"dataset `{dataset.name}` has no items for {split}", "give it data, or choose another"
-        )
 
 
 def spread(

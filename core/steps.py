@@ -99,11 +99,12 @@ class Bench:
         """Return the dsp bound to the model that an artifact comes from."""
         return self.assembly.dsp.bind(artifact.info)
 
-    def items(self, artifact: Artifact) -> Iterator[Item]:
+    def items(self, artifact: Artifact, work: Work) -> Iterator[Item]:
         """Yield the evaluation items, checked against the model's signature."""
-        from core.play import checked_items
+        from core.items import kept_items
 
-        return checked_items(self.assembly.dataset, "evaluation", artifact.info.signature)
+        signature = artifact.info.signature
+        return kept_items(self.assembly.dataset, "evaluation", signature, work.lasting)
 
 
 def of(plugin: Plugin[Any]) -> dict[str, Any]:

@@ -55,7 +55,7 @@ def _play(bench: Bench, source: str) -> Step:
         signature = model.info.signature
         covered, windows, notices = 0.0, 0, list[Notice]()
         items: dict[str, Tensors] = {}
-        given = bench.items(model)
+        given = bench.items(model, work)
         # The others need not wait while the first input is read or made.
         first = [next(given)]
         with (
@@ -141,7 +141,7 @@ def _in_pytorch(
         opened, signature, chunker = bench.open(model), model.info.signature, chosen(model)
         items = {
             item.id: play_with(opened.reference, item, signature, chunker, work.progress)
-            for item in bench.items(model)
+            for item in bench.items(model, work)
         }
         window = ", ".join(f"{size} along {axis}" for axis, size in chunker.window().items())
         return _outputs(work, items, {"window": window or "whole"}, ())
@@ -195,7 +195,7 @@ def _evaluate(bench: Bench) -> Step:
         signature, device = model.info.signature, str(played.facts["device"])
         metrics = _speed(played, device)
         chunk: list[float] = []
-        for item in bench.items(model):
+        for item in bench.items(model, work):
             reference = read_outputs(inputs["reference"], item.id)
             ideal = read_outputs(inputs["ideal"], item.id)
             outputs = read_outputs(played, item.id)
@@ -235,7 +235,7 @@ def _save(bench: Bench) -> Step:
     def run(inputs: Inputs, work: Work) -> Made:
         model, played = inputs["model"], inputs["play"]
         saved: list[Saved] = []
-        for item in bench.items(model):
+        for item in bench.items(model, work):
             outputs = read_outputs(played, item.id)
             saved += dataset.save(item, outputs, model.info.signature, work.folder)
             work.progress(len(saved), 0, item.name)

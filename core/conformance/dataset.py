@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from core.conformance.base import PluginSuite
 from core.exchange import Listed, Split
-from core.play import checked_items
+from core.items import checked_items
 from core.values import Signature
 
 __all__ = ["DatasetSuite"]

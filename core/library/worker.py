@@ -19,9 +19,10 @@ from pathlib import Path
 from core.assembly import Assembly
 from core.errors import InputError, LuthierError, StageError
 from core.exchange import Listed, Saved, Source, Work
+from core.items import checked_items
 from core.library.manifest import Entry
 from core.material import digest, file_digest
-from core.play import checked_items, covered_seconds
+from core.play import covered_seconds
 from core.player import Player, opened
 from core.progress import Progress
 from core.steps import Bench

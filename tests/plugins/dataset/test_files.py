@@ -10,7 +10,7 @@ import pytest
 import soundfile
 
 from core import InputError, Item
-from core.play import checked_items
+from core.items import checked_items
 from plugins.dataset.files import Files, FilesOptions
 
 if TYPE_CHECKING:

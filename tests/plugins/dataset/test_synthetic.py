@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from core.play import checked_items
+from core.items import checked_items
 from plugins.dataset.generator import STEMS, make_song
 from plugins.dataset.synthetic import Synthetic, SyntheticOptions
 

@@ -1,0 +1,174 @@
+"""Items of a dataset: checked against the model, and kept where they need not be read again.
+
+A run looks at its input in six steps, and a sweep does so for every point. Decoding, resampling and
+making songs took a tenth of a run's time before what came out was kept.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from core.errors import InputError, PluginError
+from core.exchange import Split
+from core.kinds import Dataset
+from core.leftovers import owned_name, sweep_up
+from core.material import digest, file_digest, of_plugin
+from core.play import load, save
+from core.values import Item, Notice, Signature
+
+if TYPE_CHECKING:
+    from core.values import Tensors
+
+__all__ = ["checked_items", "kept_items"]
+
+#: More bytes than this are not kept: what is so large is read anew each time.
+LARGEST = 2**30
+LIST = "items.json"
+SIDES = ("inputs", "references")
+
+
+def checked_items(dataset: Dataset[Any], split: Split, signature: Signature) -> Iterator[Item]:
+    """Yield the items of a dataset; raises when one does not fit the signature or is not finite."""
+    import numpy as np
+
+    seen = 0
+    for item in dataset.items(split, signature):
+        seen += 1
+        for spec in signature.inputs:
+            array = item.inputs.get(spec.name)
+            if array is None or array.ndim != len(spec.axes):
+                got = "nothing" if array is None else f"an array of shape {array.shape}"
+                raise PluginError(
+                    f"dataset `{dataset.name}` gives {got} for the input `{spec.name}`",
+                    f"item: {item.name}",
+                    f"the model takes {' × '.join(spec.axes)}",
+                )
+            if array.size == 0:
+                raise InputError(f"`{item.name}` is empty", f"dataset: {dataset.name}")
+            if not np.isfinite(array).all():
+                raise InputError(
+                    f"`{item.name}` holds values that are not numbers (NaN or infinite)",
+                    f"dataset: {dataset.name}",
+                    f"{int((~np.isfinite(array)).sum())} of {array.size} values",
+                    "repair or re-encode the file",
+                )
+        yield item
+    if seen == 0:
+        raise InputError(
+            f"dataset `{dataset.name}` has no items for {split}", "give it data, or choose another"
+        )
+
+
+def kept_items(
+    dataset: Dataset[Any], split: Split, signature: Signature, lasting: Path | None
+) -> Iterator[Item]:
+    """Yield the items of a dataset as `checked_items` does, from `lasting` if they are kept there.
+
+    `lasting` is a folder that outlives the run; without one nothing is kept.
+    """
+    if lasting is None:
+        yield from checked_items(dataset, split, signature)
+        return
+    ids = dataset.identity(split)
+    material = [of_plugin(dataset), split, list(ids), msgspec.to_builtins(signature)]
+    place = lasting / "items" / digest(material)[:32]
+    kept = _described(place)
+    if kept is not None:
+        yield from (_read(place, number, one) for number, one in enumerate(kept))
+        return
+    shutil.rmtree(place, ignore_errors=True)
+    keeper = _Keeper(place, len(ids))
+    try:
+        for item in checked_items(dataset, split, signature):
+            keeper.add(item)
+            yield item
+    finally:
+        keeper.close()
+
+
+class _Kept(msgspec.Struct):
+    """What is kept of an item beside its tensors, and the SHA-256 of the file that has these."""
+
+    id: str
+    name: str
+    notices: tuple[Notice, ...]
+    sha256: str
+
+
+def _described(place: Path) -> list[_Kept] | None:
+    """Return what is kept, if it is all there and as it was written."""
+    try:
+        kept = msgspec.json.decode((place / LIST).read_bytes(), type=list[_Kept])
+        whole = all(file_digest(_file(place, n)) == one.sha256 for n, one in enumerate(kept))
+    except (OSError, msgspec.MsgspecError):
+        return None
+    return kept if whole else None
+
+
+def _read(place: Path, number: int, kept: _Kept) -> Item:
+    tensors = load(_file(place, number))
+    inputs, references = (
+        {
+            name.removeprefix(f"{side}/"): array
+            for name, array in tensors.items()
+            if name.startswith(f"{side}/")
+        }
+        for side in SIDES
+    )
+    return Item(kept.id, kept.name, inputs, references, kept.notices)
+
+
+def _file(place: Path, number: int) -> Path:
+    return place / f"{number}.safetensors"
+
+
+class _Keeper:
+    """Keeps the items of a dataset, `count` in all, while they are used; or none of them.
+
+    That something cannot be kept costs nothing but the time of reading it again.
+    """
+
+    def __init__(self, place: Path, count: int) -> None:
+        self._place, self._count = place, count
+        self._kept: list[_Kept] = []
+        self._partial: Path | None = place.with_name(owned_name(place.name))
+        try:
+            place.parent.mkdir(parents=True, exist_ok=True)
+            sweep_up(place.parent)
+            self._partial.mkdir()
+        except OSError:
+            self._partial = None
+
+    def add(self, item: Item) -> None:
+        """Keep one more; the last one makes them whole, for nobody may ask for more."""
+        if self._partial is None:
+            return
+        from safetensors import SafetensorError
+
+        tensors: Tensors = {
+            f"{side}/{name}": array for side in SIDES for name, array in getattr(item, side).items()
+        }
+        if sum(array.nbytes for array in tensors.values()) * self._count > LARGEST:
+            self.close()
+            return
+        file = _file(self._partial, len(self._kept))
+        try:
+            save(tensors, file)
+            self._kept.append(_Kept(item.id, item.name, item.notices, file_digest(file)))
+            if len(self._kept) == self._count:
+                (self._partial / LIST).write_bytes(msgspec.json.encode(self._kept))
+                self._partial.rename(self._place)
+                self._partial = None
+        except (OSError, SafetensorError):
+            self.close()
+
+    def close(self) -> None:
+        """Remove what is not whole."""
+        partial, self._partial = self._partial, None
+        if partial is not None:
+            shutil.rmtree(partial, ignore_errors=True)
