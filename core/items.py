@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -69,7 +70,8 @@ def kept_items(
 ) -> Iterator[Item]:
     """Yield the items of a dataset as `checked_items` does, from `lasting` if they are kept there.
 
-    `lasting` is a folder that outlives the run; without one nothing is kept.
+    `lasting` is a folder that outlives the run; without one nothing is kept. What is calibrated on
+    comes without its true outputs: nobody compares them.
     """
     if lasting is None:
         yield from checked_items(dataset, split, signature)
@@ -85,8 +87,9 @@ def kept_items(
     keeper = _Keeper(place, len(ids))
     try:
         for item in checked_items(dataset, split, signature):
-            keeper.add(item)
-            yield item
+            used = item if split == "evaluation" else replace(item, references={})
+            keeper.add(used)
+            yield used
     finally:
         keeper.close()
 
