@@ -40,7 +40,7 @@ class Timing:
         self._opened.__enter__()
         self._alone.enter_context(share.alone(self._waits))
         self._player = self._opened.enter_context(self._new())
-        self.seconds, self._waited_for = self._player.opened.seconds, share.divided()
+        self.seconds, self._others_wait = self._player.opened.seconds, share.divided()
         return self
 
     def __exit__(self, *exc: object) -> None:
@@ -58,11 +58,11 @@ class Timing:
         return play(item, player.signature, player.chunker, self._next, progress)
 
     def _next(self) -> Opened:
-        if self._waited_for and not self.opened.session.here:
-            self._waited_for = False
+        if self._others_wait and not self.opened.session.here:
+            self._others_wait = False
             self._alone.close()
-        elif self._waited_for and self._enough():
-            self._waited_for = False
+        elif self._others_wait and self._enough():
+            self._others_wait = False
             self._opened.close()
             self._alone.close()
             self._player = self._opened.enter_context(self._new())

@@ -45,6 +45,8 @@ else:
 with torch.no_grad():
     outputs = module(*inputs)  # a tensor for each of metadata["core"]["inputs"], in order
 """
+#: What the label of a session says where no integer kernel computes.
+SIMULATED = "INT8 simulated in floats"
 #: Its lowering of these kernels asserts, as of 2.13: packed weights are no constants to it.
 UNCOMPILED = "PyTorch's compiler does not take its own integer kernels"
 
@@ -147,17 +149,21 @@ class TorchRuntime(Runtime[TorchOptions]):
                 "or play it with floats that round like integers: runtime.kernels=simulated",
             )
         if reason:
-            return ["INT8 simulated in floats"], {
+            return [SIMULATED], {
                 "int8_kernels": [],
                 "int8_simulated": count,
                 "int8_simulated_because": reason,
             }
         done = fuse(module)
-        how = "INT8 kernels" if not done.simulated else "INT8 kernels, some simulated"
+        if not done.kernels:
+            how = SIMULATED
+        else:
+            how = "INT8 kernels" if not done.simulated else "INT8 kernels, some simulated"
         return [how], {
             "int8_kernels": done.kernels,
             "int8_simulated": done.simulated,
             "int8_kernels_with_relu": done.with_relu,
+            **({"int8_kernels_wrong_here": done.wrong} if done.wrong else {}),
         }
 
     def ships(self, info: ModelInfo) -> Shipped:

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -46,6 +47,23 @@ waits = lambda why: print(f"waits: {why}", flush=True)
 with (share.alone if sys.argv[2] == "t" else share.held)(waits):
     print("holds", flush=True)
     sys.stdin.readline()
+print("done", flush=True)
+"""
+
+#: A process that holds one block until it is told to let go, and gives way meanwhile.
+GIVES_WAY = """
+import sys, threading
+from pathlib import Path
+from core import share
+
+share.take(share.Share(1, Path(sys.argv[1])))
+waits = lambda why: print(f"waits: {why}", flush=True)
+told = threading.Event()
+threading.Thread(target=lambda: (sys.stdin.readline(), told.set()), daemon=True).start()
+with share.held(waits):
+    print("holds", flush=True)
+    while not told.wait(0.01):
+        share.give_way(waits)
 print("done", flush=True)
 """
 
@@ -146,6 +164,21 @@ def test_a_newcomer_waits_behind_what_wants_to_be_alone(tmp_path: Path) -> None:
         assert [line(process) for process in (first, timed, newcomer)] == ["done"] * 3
 
 
+def test_who_gives_way_lets_in_what_is_timed_and_goes_on_afterwards(tmp_path: Path) -> None:
+    """In the middle of a long block: otherwise a core would idle until its end."""
+    with contextlib.ExitStack() as stack:
+        first = stack.enter_context(started(GIVES_WAY, tmp_path / "lock", ""))
+        assert line(first) == "holds"
+        for _ in range(2):
+            timed = stack.enter_context(started(HOLDS, tmp_path / "lock", "t"))
+            assert line(timed) == "holds"
+            assert line(first) == "waits: another job of the sweep is measuring; waiting"
+            go_on(timed)
+            assert line(timed) == "done"
+        go_on(first)
+        assert line(first) == "done"
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="SIGINT, as a terminal sends it")
 def test_who_waits_hears_ctrl_c(tmp_path: Path) -> None:
     """And lets others in: nobody is left in the door."""
@@ -225,6 +258,19 @@ def test_the_share_is_back_after_what_was_timed_failed() -> None:
     assert os.environ["OMP_NUM_THREADS"] == "2"
     with alone():
         pass
+
+
+@pytest.mark.usefixtures("own")
+def test_who_holds_nothing_has_no_way_to_give() -> None:
+    """Nor does what is alone, or another thread of what holds."""
+    share.give_way(pytest.fail)
+    with alone():
+        share.give_way(pytest.fail)
+    with share.held(pytest.fail):
+        thread = threading.Thread(target=share.give_way, args=(pytest.fail,))
+        thread.start()
+        thread.join()
+        share.give_way(pytest.fail)
 
 
 @pytest.mark.usefixtures("own")

@@ -23,16 +23,23 @@ __all__ = ["Integers", "fuse", "quantised", "why_not"]
 X86 = ("x86_64", "AMD64")
 #: Activations up to this leave room in 16 bits for the sum of two products of 8 bits.
 NARROW = 127
+#: A kernel and its operator that agree no better compute different things.
+NEAR_DB = 60.0
 CONVOLUTIONS = {"conv1d": 1, "conv2d": 2}
 
 
 @dataclass(frozen=True)
 class Integers:
-    """What a program's quantised operators run on: by operator, such as `conv1d 28`."""
+    """What a program's quantised operators run on: by operator, such as `conv1d 28`.
+
+    `wrong` are kernels that this machine has and that compute something else; these operators are
+    simulated.
+    """
 
     kernels: list[str | float]
     simulated: int
     with_relu: int
+    wrong: list[str | float]
 
 
 def quantised(module: torch.fx.GraphModule) -> list[torch.fx.Node]:
@@ -70,23 +77,72 @@ def why_not(module: torch.fx.GraphModule) -> str:
 def fuse(module: torch.fx.GraphModule) -> Integers:
     """Replace, in place, every quantised operator by a kernel on integers; weights are packed.
 
-    A ReLU that alone reads the operator goes into the kernel.
+    A ReLU that alone reads the operator goes into the kernel. Each kernel is tried on noise first,
+    and left out where it computes something else.
     """
-    kernels: Counter[str] = Counter()
+    kernels, wrong = Counter[str](), Counter[str]()
     nodes, with_relu = quantised(module), 0
     for node in nodes:
         if not _fits(node):
             continue
         relu = next(iter(node.users)) if len(node.users) == 1 else None
         last = relu if relu is not None and operator(relu) == "relu" else node
-        with_relu += last is not node
         with module.graph.inserting_before(last):
             call = _call(module, node, "none" if last is node else "relu")
+        if not _agrees(module, node, call, relu=last is not node):
+            wrong[operator(node)] += 1
+            module.graph.erase_node(call)
+            continue
+        with_relu += last is not node
         last.replace_all_uses_with(call)
         kernels[operator(node)] += 1
     pruned(module)
-    named: list[str | float] = [f"{name} {count}" for name, count in kernels.most_common()]
-    return Integers(named, len(nodes) - kernels.total(), with_relu)
+    return Integers(_named(kernels), len(nodes) - kernels.total(), with_relu, _named(wrong))
+
+
+def _named(counts: Counter[str]) -> list[str | float]:
+    return [f"{name} {count}" for name, count in counts.most_common()]
+
+
+def _agrees(module: torch.fx.GraphModule, node: torch.fx.Node, call: Any, *, relu: bool) -> bool:
+    """Return whether a kernel computes what the operator does, on one window of noise.
+
+    With AMX, PyTorch 2.13.0's kernel for a convolution of the bundled model (16 to 32 channels, 8
+    taps, stride 4) is off by more than its result; all others agree within 130 dB.
+    """
+    import torch
+
+    given: Any = node.args[0]
+    weights: Any = node.args[1]
+    integers, scale, zero, least, most = given.args[:5]
+    noise = torch.randint(
+        int(least),
+        int(most) + 1,
+        tuple(integers.meta["val"].shape),
+        dtype=torch.uint8,
+        generator=torch.Generator().manual_seed(0),
+    )
+    known = {integers: noise}
+    if isinstance(scale, torch.fx.Node):
+        known |= {scale: torch.tensor(0.01), zero: torch.tensor(NARROW)}
+
+    def value(argument: Any) -> Any:
+        if isinstance(argument, list | tuple):
+            return [value(one) for one in argument]
+        if not isinstance(argument, torch.fx.Node):
+            return argument
+        return known[argument] if argument in known else constant(module, argument)
+
+    values, scales = value(weights.args[0]), value(weights.args[1])
+    signal = (noise.float() - value(zero)) * value(scale)
+    kernel = values.float() * scales.reshape(-1, *[1] * (values.dim() - 1))
+    with torch.no_grad():
+        expected = node.target(signal, kernel, *value(node.args[2:]))  # type: ignore[operator]  # an operator of torch
+        if relu:
+            expected = expected.relu()
+        actual = call.target(*value(call.args))
+    error = (actual - expected).square().sum()
+    return bool(error * 10 ** (NEAR_DB / 10) <= expected.square().sum())
 
 
 def _fits(node: torch.fx.Node) -> bool:

@@ -40,6 +40,28 @@ def test_the_graph_plays(optimisation: Optimisation, tmp_path: Path) -> None:
         np.testing.assert_allclose(actual[name], expected, atol=1e-5)
 
 
+@pytest.mark.parametrize("spinning", [False, True])
+def test_threads_that_wait_sleep_unless_they_are_to_spin(
+    spinning: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As ONNX Runtime is told, on as many threads as this process may start."""
+    given: list[onnxruntime.SessionOptions] = []
+    actual = onnxruntime.InferenceSession
+
+    def opened(path: str, sess_options: onnxruntime.SessionOptions, **others: object) -> object:
+        given.append(sess_options)
+        return actual(path, sess_options=sess_options, **others)
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", opened)
+    made = exported(separator(), tmp_path / "export")
+    given.clear()
+    with _opened(made, tmp_path / "work", spinning=spinning, threads=3):
+        (options,) = given
+    entry = options.get_session_config_entry("session.intra_op.allow_spinning")
+    assert entry == str(int(spinning))
+    assert options.intra_op_num_threads == 3
+
+
 def test_a_file_that_is_no_graph_ends_in_one_message(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

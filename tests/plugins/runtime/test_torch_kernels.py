@@ -88,6 +88,30 @@ def test_kernels_take_ranges_that_come_with_the_data(tmp_path: Path) -> None:
 
 
 @x86
+def test_a_kernel_that_computes_something_else_is_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one of AMX does; the report says which, and the operator is simulated."""
+    model = normed()
+    made = _static(model, tmp_path, reduce_range=True)
+    given = feeds(model, seed=9)
+    with _opened(made, tmp_path / "simulated", kernels=SIMULATED) as session:
+        simulated = session.run(given)["stems"]
+    actual = torch.ops.onednn.qconv_pointwise.default
+
+    def off_by_one(*arguments: object) -> torch.Tensor:
+        return actual(*arguments) + 1
+
+    monkeypatch.setattr(torch.ops.onednn.qconv_pointwise, "default", off_by_one)
+    with _opened(made, tmp_path / "wrong", kernels=INT8) as session:
+        assert session.facts["int8_kernels"] == ["linear 1"]
+        assert session.facts["int8_kernels_wrong_here"] == ["conv1d 1", "conv2d 1"]
+        assert session.facts["int8_simulated"] == 2
+        assert session.device.endswith(", INT8 kernels, some simulated)")
+        assert snr_db(simulated, session.run(given)["stems"]) > 60
+
+
+@x86
 @pytest.mark.parametrize("able", [True, False])
 def test_kernels_that_saturate_are_left_alone(
     able: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
