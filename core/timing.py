@@ -33,13 +33,14 @@ class Timing:
         self, player: Callable[[], AbstractContextManager[Player]], waits: Callable[[str], None]
     ) -> None:
         self._new, self._waits = player, waits
-        self._alone, self._opened = ExitStack(), ExitStack()
+        self._opened = ExitStack()
 
     def __enter__(self) -> Self:
-        self._alone.__enter__()
-        self._opened.__enter__()
-        self._alone.enter_context(share.alone(self._waits))
-        self._player = self._opened.enter_context(self._new())
+        with ExitStack() as alone:
+            alone.enter_context(share.alone(self._waits))
+            self._player = self._opened.enter_context(self._new())
+            # Not before it is open: what cannot be opened must not keep the others waiting.
+            self._alone = alone.pop_all()
         self.seconds, self._others_wait = self._player.opened.seconds, share.divided()
         return self
 

@@ -139,3 +139,23 @@ def test_a_play_that_fails_leaves_nothing_open() -> None:
     assert shop.sessions[0].closed
     with share.alone(pytest.fail):
         pass
+
+
+@pytest.mark.usefixtures("divided")
+def test_what_cannot_be_opened_keeps_nobody_waiting() -> None:
+    """The lock is free, and this process has its share of the cores again."""
+
+    @contextmanager
+    def broken() -> Iterator[Player]:
+        raise ZeroDivisionError
+        yield
+
+    with (
+        share.held(pytest.fail),
+        pytest.raises(ZeroDivisionError),
+        Timing(broken, pytest.fail) as _,
+    ):
+        pass
+    assert share.threads() == 1
+    with share.alone(pytest.fail):
+        pass
