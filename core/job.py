@@ -123,7 +123,7 @@ class _Job:
             tried = choice.tried
             if tried is None:
                 raise ContractError("no precision could be tried", *choice.lines())
-            # Beside what another job of a sweep times, no more than a step may a report be written.
+            # Like a step, not beside what another job of a sweep times.
             with share.held(print):
                 record, problem = self._left(place.partial, choice, tried)
         self.hook.luthier_run_placed(folder=str(place.final))

@@ -113,11 +113,12 @@ def kills() -> Iterator[dict[str, Any]]:
     folder, source = fresh("kills"), random.Random(5)  # noqa: S311  # moments, not secrets
     moments = []
     for _ in range(3):
-        moments.append(source.uniform(15, 90))
+        moments.append(source.uniform(15, 50))
         process = subprocess.Popen(  # noqa: S603  # our own
             luthier("-m", *RECIPE, *SWEPT, *BESIDE, *at(folder)), stdout=subprocess.DEVNULL
         )
         time.sleep(moments[-1])
+        assert process.poll() is None, "the sweep ended before it was killed"
         process.send_signal(signal.SIGKILL)
         process.wait()
     seconds = run("-m", *RECIPE, *SWEPT, *BESIDE, *at(folder))
