@@ -16,7 +16,7 @@ from core.census import census, facts_of, misnomer
 from core.exchange import Made, Work
 from core.kinds import Runtime
 from core.measure import compare
-from core.play import load, run_group, save, spread
+from core.play import load, run_group, save, spread, under
 from core.steps import Bench, Inputs, Step
 from core.values import Artifact, Fact, Signature
 from core.worst import worst
@@ -97,15 +97,14 @@ def _sample(bench: Bench) -> Step:
     )
 
 
-def sampled(sample: Artifact) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+def sampled(sample: Artifact) -> tuple[list[Tensors], list[Tensors]]:
     """Return the inputs and reference outputs of every sampled window."""
     tensors = load(Path(sample.path))
-    inputs: list[dict[str, Any]] = []
-    outputs: list[dict[str, Any]] = []
+    inputs: list[Tensors] = []
+    outputs: list[Tensors] = []
     for number in range(int(sample.number("windows"))):
         for side, into in (("in", inputs), ("out", outputs)):
-            head = f"{number}/{side}/"
-            into.append({k.removeprefix(head): v for k, v in tensors.items() if k.startswith(head)})
+            into.append(under(tensors, f"{number}/{side}/"))
     return inputs, outputs
 
 

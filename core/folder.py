@@ -24,7 +24,7 @@ from core.errors import StoreError
 from core.leftovers import owned_name, sweep_up
 from core.values import Artifact
 
-__all__ = ["RunFolder", "lock", "named_folder", "new_folder"]
+__all__ = ["RunFolder", "lock", "named_folder", "new_folder", "unwritable"]
 
 
 @dataclass
@@ -55,7 +55,7 @@ def _folder(parent: Path, name: str, *, replaces: bool) -> Iterator[RunFolder]:
         sweep_up(parent)
         partial.mkdir()
     except OSError as error:
-        raise _unwritable(error, parent) from error
+        raise unwritable("the run folder", error, parent) from error
     folder = RunFolder(partial, parent / name)
     try:
         yield folder
@@ -63,7 +63,7 @@ def _folder(parent: Path, name: str, *, replaces: bool) -> Iterator[RunFolder]:
             shutil.rmtree(folder.final, ignore_errors=True)
         _place(folder, name)
     except OSError as error:
-        raise _unwritable(error, parent) from error
+        raise unwritable("the run folder", error, parent) from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
@@ -83,15 +83,18 @@ def _place(folder: RunFolder, name: str) -> None:
             return
 
 
-def _unwritable(error: OSError, parent: Path) -> StoreError:
-    reason, at = error.strerror or str(error), error.filename or parent
+def unwritable(
+    what: str, error: OSError, place: Path, other: str = "output=/path/to/folder"
+) -> StoreError:
+    """Return the error that `what`, at `place`, cannot be written; `other` names another place."""
+    reason, at = error.strerror or str(error), error.filename or place
     if isinstance(error, shutil.Error):
         # It holds a list of (source, target, reason), one for every file that failed.
         _, at, reason = error.args[0][0]
     return StoreError(
-        f"the run folder cannot be written: {reason}",
+        f"{what} cannot be written: {reason}",
         f"at: {at}",
-        "free some room, or choose another place: output=/path/to/folder",
+        f"free some room, or choose another place: {other}",
     )
 
 

@@ -9,16 +9,19 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from core.errors import StoreError
+from core.folder import unwritable
 
 __all__ = ["held"]
 
 
 @contextmanager
-def held(lock: Path, what: str, *busy: str) -> Iterator[None]:
+def held(
+    lock: Path, what: str, *busy: str, other: str = "output=/path/to/folder"
+) -> Iterator[None]:
     """Hold the file `lock` while the block runs; its folder is made if it is not there.
 
     Raises StoreError with the lines of `busy` where another process holds it, and one that says
-    that `what` cannot be written where the system says so.
+    that `what` cannot be written where the system says so; `other` names another place.
     """
     try:
         lock.parent.mkdir(parents=True, exist_ok=True)
@@ -27,11 +30,7 @@ def held(lock: Path, what: str, *busy: str) -> Iterator[None]:
     except Timeout:
         raise StoreError(*busy) from None
     except OSError as error:
-        raise StoreError(
-            f"{what} cannot be written: {error.strerror or error}",
-            f"at: {error.filename or lock}",
-            "free some room, or choose another place: output=/path/to/folder",
-        ) from error
+        raise unwritable(what, error, lock, other) from error
     try:
         yield
     finally:

@@ -18,9 +18,10 @@ from core.errors import InputError, PluginError
 from core.exchange import Split
 from core.kinds import Dataset
 from core.leftovers import owned_name, sweep_up
-from core.material import digest, file_digest, of_plugin
-from core.play import load, save
+from core.material import digest, folder_digest, of_plugin
+from core.play import load, save, under
 from core.values import Item, Notice, Signature
+from core.verified import verified_digest
 
 if TYPE_CHECKING:
     from core.values import Tensors
@@ -29,7 +30,7 @@ __all__ = ["checked_items", "kept_items"]
 
 #: More bytes than this are not kept: what is so large is read anew each time.
 LARGEST = 2**30
-LIST = "items.json"
+LIST, FILES = "items.json", "files"
 SIDES = ("inputs", "references")
 
 
@@ -79,7 +80,7 @@ def kept_items(
     ids = dataset.identity(split)
     material = [of_plugin(dataset), split, list(ids), msgspec.to_builtins(signature)]
     place = lasting / "items" / digest(material)[:32]
-    kept = _described(place)
+    kept = _listed(place)
     if kept is not None:
         yield from (_read(place, number, one) for number, one in enumerate(kept))
         return
@@ -94,40 +95,39 @@ def kept_items(
         keeper.close()
 
 
-class _Kept(msgspec.Struct):
-    """What is kept of an item beside its tensors, and the SHA-256 of the file that has these."""
+class _Described(msgspec.Struct):
+    """What is kept of an item beside its tensors."""
 
     id: str
     name: str
     notices: tuple[Notice, ...]
+
+
+class _List(msgspec.Struct):
+    """What is kept of all items, and the digest of the folder that has their tensors."""
+
+    items: list[_Described]
     sha256: str
 
 
-def _described(place: Path) -> list[_Kept] | None:
+def _listed(place: Path) -> list[_Described] | None:
     """Return what is kept, if it is all there and as it was written."""
     try:
-        kept = msgspec.json.decode((place / LIST).read_bytes(), type=list[_Kept])
-        whole = all(file_digest(_file(place, n)) == one.sha256 for n, one in enumerate(kept))
+        kept = msgspec.json.decode((place / LIST).read_bytes(), type=_List)
+        whole = verified_digest(place / FILES) == kept.sha256
     except (OSError, msgspec.MsgspecError):
         return None
-    return kept if whole else None
+    return kept.items if whole else None
 
 
-def _read(place: Path, number: int, kept: _Kept) -> Item:
+def _read(place: Path, number: int, kept: _Described) -> Item:
     tensors = load(_file(place, number))
-    inputs, references = (
-        {
-            name.removeprefix(f"{side}/"): array
-            for name, array in tensors.items()
-            if name.startswith(f"{side}/")
-        }
-        for side in SIDES
-    )
+    inputs, references = (under(tensors, f"{side}/") for side in SIDES)
     return Item(kept.id, kept.name, inputs, references, kept.notices)
 
 
 def _file(place: Path, number: int) -> Path:
-    return place / f"{number}.safetensors"
+    return place / FILES / f"{number}.safetensors"
 
 
 class _Keeper:
@@ -138,12 +138,12 @@ class _Keeper:
 
     def __init__(self, place: Path, count: int) -> None:
         self._place, self._count = place, count
-        self._kept: list[_Kept] = []
+        self._kept: list[_Described] = []
         self._partial: Path | None = place.with_name(owned_name(place.name))
         try:
             place.parent.mkdir(parents=True, exist_ok=True)
             sweep_up(place.parent)
-            self._partial.mkdir()
+            (self._partial / FILES).mkdir(parents=True)
         except OSError:
             self._partial = None
 
@@ -159,12 +159,12 @@ class _Keeper:
         if sum(array.nbytes for array in tensors.values()) * self._count > LARGEST:
             self.close()
             return
-        file = _file(self._partial, len(self._kept))
         try:
-            save(tensors, file)
-            self._kept.append(_Kept(item.id, item.name, item.notices, file_digest(file)))
+            save(tensors, _file(self._partial, len(self._kept)))
+            self._kept.append(_Described(item.id, item.name, item.notices))
             if len(self._kept) == self._count:
-                (self._partial / LIST).write_bytes(msgspec.json.encode(self._kept))
+                kept = _List(self._kept, folder_digest(self._partial / FILES))
+                (self._partial / LIST).write_bytes(msgspec.json.encode(kept))
                 self._partial.rename(self._place)
                 self._partial = None
         except (OSError, SafetensorError):

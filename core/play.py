@@ -27,6 +27,7 @@ __all__ = [
     "save",
     "spread",
     "stacked",
+    "under",
 ]
 
 
@@ -176,6 +177,11 @@ def load(file: Path) -> Tensors:
 
     tensors: Tensors = load_file(file)
     return tensors
+
+
+def under(tensors: Tensors, head: str) -> Tensors:
+    """Return the tensors whose names begin with `head`, by what follows it."""
+    return {name[len(head) :]: array for name, array in tensors.items() if name.startswith(head)}
 
 
 def stacked(tensors: Sequence[Tensors], name: str) -> Array:

@@ -16,7 +16,7 @@ from core.errors import LuthierError
 from core.exchange import Made, Played, Saved, Work
 from core.hosted import hosted
 from core.measure import compare, latency, peak_memory
-from core.play import covered_seconds, lengths_of, load, play_with, save
+from core.play import covered_seconds, lengths_of, load, play_with, save, under
 from core.player import opened, that_plays
 from core.steps import Bench, Inputs, Step
 from core.timing import Timing
@@ -179,12 +179,7 @@ def _outputs(
 
 def read_outputs(artifact: Artifact, item: str) -> Tensors:
     """Return the outputs of one item from what `play` or `reference` kept."""
-    head = f"{item}/"
-    return {
-        name.removeprefix(head): array
-        for name, array in load(Path(artifact.path)).items()
-        if name.startswith(head)
-    }
+    return under(load(Path(artifact.path)), f"{item}/")
 
 
 def _evaluate(bench: Bench) -> Step:

@@ -190,9 +190,12 @@ def _held(place: Path) -> Iterator[None]:
     )
     staging = place / STAGING
     with held(place / ".lock", "the library's folder", *busy):
-        (place / SONGS).mkdir(exist_ok=True)
         shutil.rmtree(staging, ignore_errors=True)
-        staging.mkdir(exist_ok=True)
+        try:
+            (place / SONGS).mkdir(exist_ok=True)
+            staging.mkdir(exist_ok=True)
+        except OSError as error:
+            raise folder.unwritable("the library's folder", error, place) from error
         try:
             yield
         finally:

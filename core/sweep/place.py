@@ -16,6 +16,7 @@ from pathlib import Path
 
 import msgspec
 
+from core.folder import unwritable
 from core.hold import held
 from core.material import digest
 from core.sweep.letters import Told
@@ -57,8 +58,11 @@ def owned(place: Path, sweep: str) -> Iterator[None]:
     """Hold the folder while the sweep lasts; raises StoreError where another sweep holds it."""
     busy = ("this sweep is running already", f"at: {place}", "wait for it, or sweep something else")
     with held(place / "points" / "lock", "the folder of the sweep", *busy):
-        # A worker that finds this knows that it writes into the folder of the sweep itself.
-        (place / "points" / "sweep").write_text(sweep)
+        try:
+            # A worker that finds this knows that it writes into the folder of the sweep itself.
+            (place / "points" / "sweep").write_text(sweep)
+        except OSError as error:
+            raise unwritable("the folder of the sweep", error, place) from error
         yield
 
 

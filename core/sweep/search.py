@@ -137,9 +137,9 @@ class _Search:
             batch: list[tuple[optuna.Trial, dict[str, str]]] = []
             wanted = min(self.options.at_once, self.options.n_trials - self.ran)
             while len(batch) < wanted and not self._exhausted(len(batch)):
-                if self.sampler == "front" or repeated >= STUCK:
+                stuck = repeated >= STUCK
+                if self.sampler == "front" or stuck:
                     pending = [values for _, values in batch]
-                    stuck = repeated >= STUCK
                     point = self._unseen(pending) if stuck else self._likeliest(pending, objectives)
                     assert point is not None, "a space that is not exhausted has one"
                     shelf.enqueue(study, point)

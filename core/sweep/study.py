@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Shelf", "opened"]
 
+OTHER = "hydra.sweeper.study=/path/to/study.db"
 #: Under this a trial carries its values as they stand on a command line.
 VALUES = "values"
 
@@ -46,7 +47,7 @@ def opened(file: Path, name: str, space: Space) -> Iterator[Shelf]:
         f"at: {file}",
         "wait for it, or name another",
     )
-    with held(file.with_name(f"{file.name}.lock"), "the study", *busy):
+    with held(file.with_name(f"{file.name}.lock"), "the study", *busy, other=OTHER):
         yield Shelf(file, name, space)
 
 

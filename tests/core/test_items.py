@@ -154,7 +154,7 @@ def test_what_was_damaged_is_read_again(dataset: Numbers, tmp_path: Path, damage
     """Nothing is made of a file that is not as it was written; afterwards it is whole again."""
     first = list(kept_items(dataset, "evaluation", SIGNATURE, tmp_path))
     (place,) = (tmp_path / "items").iterdir()
-    file = place / ("items.json" if damage == "list" else "1.safetensors")
+    file = place / ("items.json" if damage == "list" else "files/1.safetensors")
     content = file.read_bytes()
     if damage == "gone":
         file.unlink()

@@ -108,7 +108,7 @@ def _agrees(module: torch.fx.GraphModule, node: torch.fx.Node, call: Any, *, rel
     """Return whether a kernel computes what the operator does, on one window of noise.
 
     With AMX, PyTorch 2.13.0's kernel for a convolution of the bundled model (16 to 32 channels, 8
-    taps, stride 4) is off by more than its result; all others agree within 130 dB.
+    taps, stride 4) is off by more than its result; all others agree to 130 dB.
     """
     import torch
 
