@@ -9,6 +9,7 @@
     ├── StageError               exit 1   a stage that failed while it ran
     │   └── DoesNotFitError      exit 1   a graph that a device, or a limit, has no room for
     ├── StoreError               exit 1   the store or the run folder cannot be written
+    ├── UnsafePathError          exit 1   a path in a file that leads out of its folder
     └── ContractError            exit 3   a run that ended well, but not as its recipe demands
 
 Messages follow one shape: a first line in lower case with names in backticks, then indented
@@ -31,6 +32,7 @@ __all__ = [
     "PluginError",
     "StageError",
     "StoreError",
+    "UnsafePathError",
     "did_you_mean",
 ]
 
@@ -97,6 +99,10 @@ class DoesNotFitError(StageError):
 
 class StoreError(LuthierError):
     """The store or the run folder cannot be read or written."""
+
+
+class UnsafePathError(LuthierError):
+    """A path that was read from a file and leads out of its folder; nothing was touched there."""
 
 
 class ContractError(LuthierError):
