@@ -1,0 +1,44 @@
+"""What makes a hostile file of one kind, and how makers are collected under their names."""
+
+from __future__ import annotations
+
+import functools
+import io
+import random
+from collections.abc import Callable
+
+__all__ = ["Maker", "collected", "flipped", "true_sound"]
+
+Maker = Callable[[random.Random], bytes]
+"""Returns a file of one kind, its numbers drawn from the source."""
+
+
+def collected(makers: dict[str, Maker], name: str) -> Callable[[Maker], Maker]:
+    """Return a decorator that puts a maker under the name of its files."""
+    return lambda make: makers.setdefault(name, make)
+
+
+def flipped(data: bytes, source: random.Random, first: int = 0, last: int | None = None) -> bytes:
+    """Return the data with 1 to 8 of its bits turned over."""
+    changed = bytearray(data)
+    for _ in range(source.randint(1, 8)):
+        place = source.randrange(first, min(len(data), last or len(data)))
+        changed[place] ^= 1 << source.randrange(8)
+    return bytes(changed)
+
+
+@functools.cache
+def true_sound(ending: str) -> bytes:
+    """Return a right file of a format: a short sine, as libsndfile writes it."""
+    import numpy as np
+    import soundfile
+
+    how: dict[str, dict[str, str]] = {
+        "opus": {"format": "OGG", "subtype": "OPUS"},
+        "aifc": {"format": "AIFF", "subtype": "FLOAT"},
+    }
+    rate = 48000 if ending == "opus" else 44100
+    tone = 0.1 * np.sin(np.arange(rate // 10) / 20)
+    file = io.BytesIO()
+    soundfile.write(file, np.stack([tone, tone], 1), rate, **how.get(ending, {"format": ending}))
+    return file.getvalue()
