@@ -1,26 +1,24 @@
 """The child process in which Qualcomm's library compiles and emulates; it may crash there.
 
-Run with a request and the parent's process number, as `plugins/runtime/htp/start.py` does. The
-request names an action and the file that the answer is written to; progress goes to stderr, one
-line each, after `PROGRESS_MARK`. Nothing else should import this module, because the vendor's
-library, once loaded, can end the process.
+Run with a request, as `plugins/runtime/htp/process.py` does. The request names an action and the
+file that the answer is written to; progress goes to stderr, one line each, after `PROGRESS_MARK`.
+Nothing else should import this module, because the vendor's library, once loaded,
+can end the process.
 """
 
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import importlib
 import json
 import os
-import signal
 import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from core.child_process import PROGRESS_MARK
 from plugins.runtime.htp.rejections import reasons, redirected
-from plugins.runtime.htp.watched import PROGRESS_MARK
 
 if TYPE_CHECKING:
     import onnx
@@ -31,7 +29,6 @@ __all__ = ["main"]
 EP_NAME = "qnn"
 """The name the execution provider is registered under, in this process only."""
 _CONVERTERS = ("QuantizeLinear", "DequantizeLinear")
-_PR_SET_PDEATHSIG = 1
 
 
 def _say(message: str) -> None:
@@ -152,20 +149,11 @@ def _peak_rss_bytes() -> int:
     return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:")), 0)
 
 
-def _die_with_parent(parent: int) -> None:
-    """Ask Linux to kill this process when its `parent` dies, even of SIGKILL."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:
-            sys.exit("the parent died before this process could ask to be told")
-
-
 _ACTIONS = {"compile": _compile, "explain": _explain, "emulate": _emulate}
 
 
-def main(path: str, parent: int) -> int:
+def main(path: str) -> int:
     """Do what the request at `path` asks; return 0, or 1 with the reason in the answer."""
-    _die_with_parent(parent)
     request = json.loads(Path(path).read_text(encoding="utf-8"))
     answer: dict[str, Any]
     try:
@@ -183,7 +171,7 @@ def main(path: str, parent: int) -> int:
 
 
 if __name__ == "__main__":
-    status = main(sys.argv[1], int(sys.argv[2]))
+    status = main(sys.argv[1])
     sys.stderr.flush()
     # The vendor's library can crash while Python unloads it, after all the work is done.
     os._exit(status)

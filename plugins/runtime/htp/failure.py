@@ -6,8 +6,8 @@ import re
 import signal
 from typing import Literal
 
+from core.child_process import ChildEnd, Limits
 from plugins.runtime.htp.library import INSTALL
-from plugins.runtime.htp.watched import ChildEnd, Limits
 
 __all__ = ["QnnFailure", "failure_of"]
 

@@ -14,10 +14,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from core.child_process import Limits, Progress, child_environment, python_child, run_watched
 from plugins.runtime.htp.failure import QnnFailure, failure_of
 from plugins.runtime.htp.library import INSTALL, available
-from plugins.runtime.htp.start import child_command, child_environment
-from plugins.runtime.htp.watched import Limits, Progress, run_watched
 
 __all__ = [
     "CompiledContext",
@@ -181,7 +180,7 @@ def _ask(
     question.write_text(json.dumps(payload), encoding="utf-8")
     try:
         end = run_watched(
-            child_command(question),
+            python_child("plugins.runtime.htp.child", str(question)),
             limits=limits,
             progress=progress,
             environment=child_environment(),

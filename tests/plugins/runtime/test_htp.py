@@ -6,8 +6,6 @@ import os
 import signal
 import sys
 import textwrap
-import threading
-import time
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +13,10 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from core.child_process import ChildEnd, Limits, run_watched
 from plugins.runtime.htp import library
 from plugins.runtime.htp.failure import QnnFailure, failure_of
 from plugins.runtime.htp.process import HtpDevice, available, compile_context, emulate
-from plugins.runtime.htp.watched import ChildEnd, Limits, run_watched
 
 REASON = available()
 needs_qnn = pytest.mark.skipif(REASON is not None, reason=str(REASON))
@@ -130,69 +128,6 @@ def test_a_missing_library_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
 def python(code: str) -> list[str]:
     """Return the command that runs `code`."""
     return [sys.executable, "-c", textwrap.dedent(code)]
-
-
-@pytest.mark.skipif(not Path("/proc").is_dir(), reason="memory is watched through /proc")
-def test_the_memory_limit_counts_grandchildren(tmp_path: Path) -> None:
-    """A grandchild that takes 300 MB breaks a limit of 150 MB, and dies with the child."""
-    code = f"""
-        import subprocess, sys
-        subprocess.run([sys.executable, "-c",
-            "import os, time; open({str(tmp_path / "pid")!r}, 'w').write(str(os.getpid()));"
-            "kept = b'x' * 300_000_000; time.sleep(60)"])
-        """
-    end = run_watched(python(code), limits=Limits(60, 150_000_000), folder=tmp_path)
-    assert end.cause == "memory"
-    assert end.peak_rss_bytes > 150_000_000
-    assert end.seconds < 30
-    grandchild = Path("/proc", (tmp_path / "pid").read_text())
-    deadline = time.monotonic() + 5
-    while grandchild.exists() and time.monotonic() < deadline:
-        if "State:\tZ" in (grandchild / "status").read_text():
-            break  # dead, and only waiting for init to notice
-        time.sleep(0.05)
-    else:
-        assert not grandchild.exists()
-
-
-def test_progress_and_tail(tmp_path: Path) -> None:
-    """Marked lines reach the callback as they come; the others are kept for the log."""
-    code = """
-        import sys, time
-        print("@progress half way", file=sys.stderr, flush=True)
-        time.sleep(0.5)
-        print("noise", flush=True)
-        sys.exit(3)
-        """
-    told: list[str] = []
-    end = run_watched(
-        python(code), limits=Limits(20), folder=tmp_path, progress=lambda m, _: told.append(m)
-    )
-    assert (end.cause, end.code, end.tail) == ("exit", 3, "noise")
-    assert "half way" in told
-
-
-@pytest.mark.skipif(not hasattr(os, "killpg"), reason="POSIX signals")
-def test_an_interrupt_kills_the_child(tmp_path: Path) -> None:
-    """Ctrl-C in the parent leaves no child behind."""
-    code = f"""
-        import os, time
-        open({str(tmp_path / "pid")!r}, "w").write(str(os.getpid()))
-        time.sleep(60)
-        """
-
-    def interrupt() -> None:
-        while not (tmp_path / "pid").exists():
-            time.sleep(0.05)
-        signal.raise_signal(signal.SIGINT)
-
-    thread = threading.Thread(target=interrupt)
-    thread.start()
-    with pytest.raises(KeyboardInterrupt):
-        run_watched(python(code), limits=Limits(30), folder=tmp_path)
-    thread.join()
-    with pytest.raises(ProcessLookupError):
-        os.kill(int((tmp_path / "pid").read_text()), 0)
 
 
 @pytest.mark.skipif(not hasattr(os, "killpg"), reason="POSIX signals")
