@@ -1,0 +1,235 @@
+"""Reads YAML that others wrote: plain data only, and bounded before anything of it is expanded.
+
+Recipes, presets and lock files are read here. What comes out is made of mappings with text as
+keys, lists, text, numbers, booleans and null: no tag makes an object, no date appears, nothing is
+said twice.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from yaml.events import (
+    AliasEvent,
+    CollectionEndEvent,
+    CollectionStartEvent,
+    DocumentStartEvent,
+    Event,
+    MappingStartEvent,
+    ScalarEvent,
+)
+
+from core.errors import ConfigError
+
+__all__ = ["LARGEST", "read_mapping"]
+
+#: Bytes of a file, and nodes (values, keys, lists, mappings) once aliases are written out. The lock
+#: file of a network with an option per layer has some thousands.
+LARGEST, NODES = 2**20, 20_000
+#: Lists and mappings inside each other, aliases in a file, and characters of one value or key.
+DEPTH, ALIASES, LONGEST = 24, 100, 20_000
+#: The types that a value may be said to have; what is left out makes objects, dates or bytes.
+TAGS = frozenset(f"tag:yaml.org,2002:{kind}" for kind in ("str", "int", "float", "bool", "null"))
+TREES = frozenset(f"tag:yaml.org,2002:{kind}" for kind in ("map", "seq"))
+
+
+class _Plain(yaml.SafeLoader):  # type: ignore[misc]  # PyYAML has no types
+    """The safe loader without dates, with floats as YAML 1.2 and OmegaConf write them (`1e-3`)."""
+
+
+_Plain.yaml_implicit_resolvers = {
+    first: [(tag, regex) for tag, regex in resolvers if tag.rpartition(":")[2] != "timestamp"]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Plain.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"[-+]?(?:\d[\d_]*(?:\.[\d_]*)?|\.[\d_]+)(?:[eE][-+]?\d+)$"),
+    list("-+0123456789."),
+)
+
+
+class _RefusedError(ValueError):
+    """What is wrong with a file, and the line where it begins; 0 for all of it."""
+
+    def __init__(self, reason: str, line: int = 0) -> None:
+        super().__init__(f"{reason}, in line {line}" if line else reason)
+
+
+def read_mapping(file: Path, what: str) -> dict[str, Any]:
+    """Return the mapping in a YAML file; `what` names it in errors: "recipe `mine`".
+
+    Raises ConfigError for what is no YAML, no mapping, larger than the bounds of this module, or
+    more than plain data; OSError, FileNotFoundError too, is the caller's.
+    """
+    try:
+        with _refusals():
+            text = _text(file)
+            walk = _Walk()
+            for event in yaml.parse(text, Loader=yaml.SafeLoader):
+                walk.take(event)
+            content = _loaded(text)
+    except _RefusedError as error:
+        raise ConfigError(
+            f"{what} cannot be read: {error}",
+            f"file: {file}",
+            "write keys and values as the recipes in the box do: text, numbers, lists, mappings",
+        ) from error
+    return content
+
+
+@contextmanager
+def _refusals() -> Iterator[None]:
+    """Turn what PyYAML raises, and what it lets through from Python, into a refusal."""
+    try:
+        yield
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 0
+        raise _RefusedError(error.problem or "it is no YAML", line) from error
+    except yaml.YAMLError as error:
+        raise _RefusedError(" ".join(str(error).split())[:200]) from error
+    except RecursionError as error:
+        raise _RefusedError("it is nested too deeply") from error
+    except (ValueError, OverflowError) as error:
+        # A number of thousands of digits, or one that its own notation does not allow: `0b`.
+        if isinstance(error, _RefusedError):
+            raise
+        raise _RefusedError(f"a value cannot be: {error}"[:200]) from error
+
+
+def _text(file: Path) -> str:
+    with file.open("rb") as opened:
+        raw = opened.read(LARGEST + 1)
+    if len(raw) > LARGEST:
+        raise _RefusedError(f"it is larger than {LARGEST:,} bytes")
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise _RefusedError(f"it is no UTF-8, from byte {error.start} on") from error
+
+
+def _loaded(text: str) -> dict[str, Any]:
+    """Build what a text that was walked through holds."""
+    content = yaml.load(text, Loader=_Plain)  # noqa: S506  # a safe loader without dates
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise _RefusedError("it is no mapping of keys to values")
+    _check_keys(content)
+    return content
+
+
+def _check_keys(value: object) -> None:
+    """Refuse a key that YAML takes for a number or a truth (`1:`, `on:`)."""
+    if isinstance(value, dict):
+        for key in value:
+            if not isinstance(key, str):
+                raise _RefusedError(f"the key `{key}` is no text: put it in quotes")
+    if isinstance(value, dict | list):
+        for inside in value.values() if isinstance(value, dict) else value:
+            _check_keys(inside)
+
+
+@dataclass
+class _Open:
+    """A list or mapping that is being read: its nodes and depth so far, as written out."""
+
+    anchor: str | None
+    keys: set[str] | None
+    nodes: int = 1
+    depth: int = 1
+    key: bool = True
+
+
+class _Walk:
+    """A walk through the events of a YAML text, without building anything of it."""
+
+    def __init__(self) -> None:
+        self._open: list[_Open] = []
+        self._known: dict[str, tuple[int, int]] = {}
+        self._documents = self._aliases = 0
+
+    def take(self, event: Event) -> None:
+        """Take the next event; raises _RefusedError for one that is not to be."""
+        line = event.start_mark.line + 1
+        if isinstance(event, DocumentStartEvent):
+            self._documents += 1
+            if self._documents > 1:
+                raise _RefusedError("it holds more than one document", line)
+        elif isinstance(event, CollectionStartEvent):
+            self._begin(event, line)
+        elif isinstance(event, CollectionEndEvent):
+            done = self._open.pop()
+            self._count(done.nodes, done.depth, line)
+            if done.anchor:
+                self._known[done.anchor] = (done.nodes, done.depth)
+        elif isinstance(event, AliasEvent):
+            self._alias(event, line)
+        elif isinstance(event, ScalarEvent):
+            self._scalar(event, line)
+
+    def _begin(self, event: CollectionStartEvent, line: int) -> None:
+        _check_tag(event.tag, TREES, line)
+        self._place(None, line)
+        self._open.append(
+            _Open(event.anchor, set() if isinstance(event, MappingStartEvent) else None)
+        )
+        if len(self._open) > DEPTH:
+            raise _RefusedError(f"it is nested more than {DEPTH} levels deep", line)
+
+    def _alias(self, event: AliasEvent, line: int) -> None:
+        self._aliases += 1
+        if self._aliases > ALIASES:
+            raise _RefusedError(f"it has more than {ALIASES} aliases", line)
+        if event.anchor not in self._known:
+            raise _RefusedError(f"the alias `{event.anchor[:40]}` names itself or nothing", line)
+        self._place(None, line)
+        self._count(*self._known[event.anchor], line)
+
+    def _scalar(self, event: ScalarEvent, line: int) -> None:
+        _check_tag(event.tag, TAGS, line)
+        if len(event.value) > LONGEST:
+            raise _RefusedError(f"a value is longer than {LONGEST:,} characters", line)
+        if "\0" in event.value:
+            raise _RefusedError("a value holds the character NUL", line)
+        self._place(event.value, line)
+        self._count(1, 0, line)
+        if event.anchor:
+            self._known[event.anchor] = (1, 0)
+
+    def _place(self, text: str | None, line: int) -> None:
+        """Note the next node of the innermost list or mapping; a key is text, and there once."""
+        keys = self._open[-1].keys if self._open else None
+        if keys is None:
+            return
+        inside = self._open[-1]
+        if inside.key:
+            if text is None:
+                raise _RefusedError("a key is no text", line)
+            if text in keys:
+                raise _RefusedError(f"the key `{text[:80]}` stands there twice", line)
+            keys.add(text)
+        inside.key = not inside.key
+
+    def _count(self, nodes: int, depth: int, line: int) -> None:
+        """Add a finished node to the list or mapping around it."""
+        if not self._open:
+            return
+        inside = self._open[-1]
+        inside.nodes += nodes
+        inside.depth = max(inside.depth, depth + 1)
+        if inside.nodes > NODES:
+            raise _RefusedError(f"it holds more than {NODES:,} values, aliases written out", line)
+        if len(self._open) + depth > DEPTH:
+            raise _RefusedError(f"it is nested more than {DEPTH} levels deep", line)
+
+
+def _check_tag(tag: str | None, allowed: frozenset[str], line: int) -> None:
+    # The tag `!` alone says that a value is text.
+    if tag is not None and tag != "!" and tag not in allowed:
+        raise _RefusedError(f"the tag `{tag[:80]}` is not plain data", line)
