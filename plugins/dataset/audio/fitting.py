@@ -2,27 +2,17 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping
-from math import gcd
 from typing import TYPE_CHECKING
 
 from core import InputError, Notice, Signature, TensorSpec
+from plugins.dataset.audio.resampling import resample
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from core.values import Array, Tensors
     from plugins.dataset.audio.reading import Sound
 
-__all__ = ["fit", "rate_of", "references", "resample", "stem_labels"]
-
-#: Half the filter's length in samples of the lower rate. With a Kaiser window of beta 10 the
-#: stop band lies 100 dB down, and the pass band ends at 93 % of the lower Nyquist frequency.
-_REACH = 96
-_BETA = 10.06
-_CUTOFF = 0.967
+__all__ = ["fit", "rate_of", "references", "stem_labels"]
 
 
 def rate_of(spec: TensorSpec) -> float | None:
@@ -62,33 +52,6 @@ def _channels(samples: Array, spec: TensorSpec, name: str) -> tuple[Array, tuple
         "mono and stereo are fitted; which of more channels is which, a file does not tell surely",
         f"mix it down first: ffmpeg -i {name} -ac {wanted} mixed.wav",
     )
-
-
-def resample(samples: Array, old: int, new: int) -> Array:
-    """Return (channel, time) at `new` Hz, ceil(time · new / old) samples long.
-
-    A polyphase filter (`scipy.signal.resample_poly`), but longer than scipy's own, whose stop
-    band at 50 dB would let audible aliases through.
-    """
-    import numpy as np
-    from scipy.signal import resample_poly
-
-    if old == new:
-        return samples
-    common = gcd(old, new)
-    up, down = new // common, old // common
-    result = resample_poly(samples, up, down, axis=-1, window=_filter(max(up, down)))
-    return np.asarray(result, np.float32)
-
-
-@functools.lru_cache(maxsize=2)
-def _filter(steps: int) -> NDArray[np.float32]:
-    """Return a low-pass for `steps` times the lower rate, gain 1 at 0 Hz."""
-    import numpy as np
-    from scipy.signal import firwin
-
-    taps = firwin(2 * _REACH * steps + 1, _CUTOFF / steps, window=("kaiser", _BETA))
-    return np.asarray(taps, np.float32)
 
 
 def stem_labels(spec: TensorSpec) -> tuple[str, tuple[str, ...]]:
