@@ -3,12 +3,16 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: demo test lint docs bench-sweep bench-cluster bench-songs bench-calibration bench-qualcomm bench-precision lock clean
+.PHONY: demo test torture lint docs bench-sweep bench-cluster bench-songs bench-calibration bench-qualcomm bench-precision lock sbom clean
 
-# The environment is made once for each state of the lock file.
-.venv/installed: requirements.lock pyproject.toml
+# The environment is made once for each state of the lock files. PyTorch comes by itself, in the build
+# that this machine's package index has; all else must be, byte for byte, what was locked. Last comes
+# what that build of PyTorch asks for beside it: the GPU's libraries, or nothing.
+.venv/installed: requirements.lock requirements-torch.lock pyproject.toml
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --requirement requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps --requirement requirements-torch.lock
+	$(BIN)/python -m pip install --quiet --no-deps --require-hashes --requirement requirements.lock
+	$(BIN)/python -m pip install --quiet --requirement requirements-torch.lock
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	touch $@
 
@@ -17,6 +21,10 @@ demo: .venv/installed
 
 test: .venv/installed
 	$(BIN)/python -m pytest
+
+# An hour: kills, full disks, hostile files. Its figures are committed and shown in docs/security.md.
+torture: .venv/installed
+	$(BIN)/python -m tests.torture
 
 lint: .venv/installed
 	$(BIN)/ruff check .
@@ -50,16 +58,24 @@ bench-sweep: .venv/installed
 bench-cluster: .venv/installed
 	$(BIN)/python -m tools.bench_cluster
 
-# Pins the newest versions that pyproject.toml allows; torch is held at the version it is tested with.
+# Pins every package for every platform, by version and hash: what is pinned stays, what pyproject.toml
+# asks for anew is added. `make lock UPGRADE=--upgrade` takes the newest of all.
 lock:
 	rm -rf .venv-lock && $(PYTHON) -m venv .venv-lock
-	.venv-lock/bin/python -m pip install --quiet torch==2.13.0 '.[qualcomm,dev]'
-	.venv-lock/bin/python -m pip freeze --exclude luthier | sed 's/+cpu$$//' > requirements.lock
+	.venv-lock/bin/python -m pip install --quiet uv
+	.venv-lock/bin/uv pip compile --config-file tools/lock.toml --quiet $(UPGRADE) \
+		--universal --python-version 3.11 --generate-hashes --extra qualcomm --extra dev \
+		--constraint requirements-torch.lock --no-emit-package torch \
+		--custom-compile-command "make lock" --output-file requirements.lock pyproject.toml
 	rm -rf .venv-lock
+
+# What is installed, with licences and the lock's hashes, as CycloneDX: sbom.cdx.json.
+sbom: .venv/installed
+	$(BIN)/python -m tools.sbom sbom.cdx.json
 
 # Ten minutes: many songs in one process and on Ray, with what plays them killed in the middle.
 bench-songs: .venv/installed
 	$(BIN)/python -m tools.bench_songs
 
 clean:
-	rm -rf .venv .venv-lock outputs
+	rm -rf .venv .venv-lock outputs sbom.cdx.json

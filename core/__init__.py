@@ -2,9 +2,9 @@
 
 import os
 
-# Luthier sends nothing anywhere. ONNX Runtime's official builds do, unless this stands before they
-# are imported (its Privacy.md; measured on 1.31.1: neither files nor connections with it).
-os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+from core.telemetry import SILENT
+
+os.environ.update(SILENT)  # before anything that sends is imported
 
 from core.errors import DoesNotFitError, InputError, LuthierError, StageError
 from core.exchange import (

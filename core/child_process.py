@@ -41,6 +41,8 @@ from typing import IO, Literal
 
 import psutil
 
+from core.telemetry import SILENT
+
 __all__ = [
     "PROGRESS_MARK",
     "ChildEnd",
@@ -121,8 +123,7 @@ def python_child(module: str, *arguments: str) -> list[str]:
 def child_environment() -> dict[str, str]:
     """Return this process's environment without what steers Python, and without telemetry."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
-    # Read once, when ONNX Runtime is loaded: no device identifier, no events, no uploader.
-    return {**kept, "ORT_DISABLE_TELEMETRY": "1"}
+    return {**kept, **SILENT}
 
 
 def session_rss_bytes(leader: int) -> int:

@@ -9,11 +9,25 @@ from core.share import threads
 if TYPE_CHECKING:
     import onnxruntime
 
-__all__ = ["session_options"]
+__all__ = ["session_options", "silent_onnxruntime"]
+
+
+def silent_onnxruntime() -> None:
+    """Tell ONNX Runtime, once imported, to record no events: a call before the first session.
+
+    The variable of `core.telemetry` reaches the builds for Linux and macOS. The official builds for
+    Windows hand events to the system's own tracing until they are told otherwise by this call
+    (its docs/Privacy.md); elsewhere it changes nothing.
+    """
+    import onnxruntime
+
+    onnxruntime.disable_telemetry_events()
 
 
 def session_options() -> onnxruntime.SessionOptions:
     """Return settings with this process's share of the cores, and threads that wait asleep.
+
+    ONNX Runtime sends nothing from then on.
 
     By default a thread of ONNX Runtime that has nothing to do keeps its core busy for a while,
     lest it must be woken. That spares 5 % while one graph runs and nothing else. Where the graphs
@@ -22,6 +36,7 @@ def session_options() -> onnxruntime.SessionOptions:
     """
     import onnxruntime
 
+    silent_onnxruntime()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads()
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")

@@ -1,4 +1,4 @@
-"""Joins a Ray cluster, or starts one of this machine alone: without a word, and no telemetry."""
+"""Joins a Ray cluster, or starts one of this machine alone, without a word."""
 
 from __future__ import annotations
 
@@ -23,8 +23,6 @@ LOCAL = "local"
 PATIENCE_S = 10.0
 #: Read when Ray is imported.
 _ENVIRONMENT = {
-    # It sends usage statistics unless told not to; nothing here does.
-    "RAY_USAGE_STATS_ENABLED": "0",
     # Otherwise it warns of a later version's way with accelerators, which nobody here asked for.
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     # Lines of several workers that are alike are told one by one, and without colours.
@@ -34,7 +32,7 @@ _ENVIRONMENT = {
 
 
 def quiet() -> None:
-    """Set what Ray reads when it is imported: no telemetry, and nothing on the terminal."""
+    """Set what Ray reads when it is imported: nothing on the terminal."""
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
 

@@ -129,7 +129,9 @@ def run_onnx(path: str, inputs: Tensors) -> Array:
     """Run a graph on ONNX Runtime's CPU; returns its first output."""
     import onnxruntime
 
-    settings = onnxruntime.SessionOptions()
+    from core.onnx_cpu import session_options
+
+    settings = session_options()
     # x86 processors without VNNI would saturate sums of 8-bit products; this has them add exactly.
     settings.add_session_config_entry("session.x64quantprecision", "1")
     session = onnxruntime.InferenceSession(

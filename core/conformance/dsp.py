@@ -25,7 +25,11 @@ def run_graph(file: Path, feeds: Tensors) -> Tensors:
     """Run an ONNX file on the CPU; every input that it names must be in `feeds`."""
     import onnxruntime
 
-    session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
+    from core.onnx_cpu import session_options
+
+    session = onnxruntime.InferenceSession(
+        str(file), session_options(), providers=["CPUExecutionProvider"]
+    )
     names = [value.name for value in session.get_outputs()]
     given = {value.name: feeds[value.name] for value in session.get_inputs()}
     return dict(zip(names, session.run(names, given), strict=True))

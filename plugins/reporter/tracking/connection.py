@@ -1,4 +1,4 @@
-"""The way to a tracking store: MLflow's client with its telemetry off, and errors that help."""
+"""The way to a tracking store: MLflow's client, and errors that help."""
 
 from __future__ import annotations
 
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
 __all__ = ["connected"]
 
-#: Luthier sends nothing that a recipe does not name. Read when MLflow is imported.
-SILENT = {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}
 #: MLflow asks a dead server seven times, for minutes; a person who set these knows better.
 PATIENCE = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
@@ -61,7 +59,6 @@ def _reason(error: Exception) -> str:
 
 
 def _client(address: str) -> MlflowClient:
-    os.environ.update(SILENT)
     for name, value in PATIENCE.items():
         os.environ.setdefault(name, value)
     from mlflow import MlflowClient

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core.child_process import PROGRESS_MARK
+from core.onnx_cpu import silent_onnxruntime
 from plugins.runtime.htp.rejections import reasons, redirected
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ def _session(
     import onnxruntime
 
     qnn: Any = importlib.import_module("onnxruntime_qnn")
+    silent_onnxruntime()
     options = onnxruntime.SessionOptions()
     if EP_NAME not in {d.ep_name for d in onnxruntime.get_ep_devices()}:
         onnxruntime.register_execution_provider_library(EP_NAME, qnn.get_library_path())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from pathlib import Path
 from typing import Any
 
@@ -197,10 +196,7 @@ def test_the_default_is_a_file_in_the_output_folder(record: RunRecord, tmp_path:
 
 
 def test_telemetry_is_off_before_mlflow_is_there() -> None:
-    """Connecting says so in the environment, which MLflow reads when it is imported."""
-    from plugins.reporter.tracking.connection import SILENT
-
-    assert {name: os.environ.get(name) for name in SILENT} == SILENT
+    """Luthier says so in the environment, which MLflow reads when it is imported."""
     from mlflow.telemetry.utils import is_telemetry_disabled
 
     assert is_telemetry_disabled()

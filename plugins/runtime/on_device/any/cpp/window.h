@@ -17,6 +17,7 @@ class Window {
  public:
   // Opens the models of the bundle in `folder`; throws Ort::Exception where it cannot.
   explicit Window(const std::filesystem::path& folder) {
+    env_.DisableTelemetryEvents();
     const std::string before = bundle::FORWARD, after = bundle::INVERSE;
     if (!before.empty()) sessions_.push_back(open_on_cpu(env_, folder / before));
     sessions_.push_back(open_model(env_, folder));

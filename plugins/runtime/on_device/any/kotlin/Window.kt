@@ -7,7 +7,7 @@ import java.nio.FloatBuffer
 
 /** Opens the models of the bundle in [folder]; throws OrtException where it cannot. */
 class Window(folder: File) : AutoCloseable {
-    private val env = OrtEnvironment.getEnvironment()
+    private val env = OrtEnvironment.getEnvironment().apply { setTelemetry(false) }
     private val sessions: List<OrtSession> = listOfNotNull(
         host(folder, Bundle.FORWARD), openModel(env, folder), host(folder, Bundle.INVERSE)
     )

@@ -1,8 +1,13 @@
 """Opens graphs on the CPU."""
 
+import os
 from pathlib import Path
 
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # read when ONNX Runtime is loaded
+
 import onnxruntime
+
+onnxruntime.disable_telemetry_events()  # the same for Windows
 
 
 def open_on_cpu(file: Path) -> onnxruntime.InferenceSession:
