@@ -16,6 +16,7 @@ from pathlib import Path
 from core.config import PLURAL, SLOTS, check_once, group_of
 from core.errors import ConfigError
 from core.recipes import Recipe, name_of
+from core.shown import without_credentials
 
 __all__ = ["command", "is_sweep", "rewrite"]
 
@@ -47,7 +48,7 @@ def command(overrides: Sequence[str], recipes: Mapping[str, Recipe]) -> str:
             words[index] = f"recipe={recipes[name].file}"
         elif key in PATHS:
             words[index] = f"{key}={_bare(name)}"
-    return shlex.join(["python", "-m", "core", *words])
+    return without_credentials(shlex.join(["python", "-m", "core", *words]))
 
 
 def _rewritten(argument: str, files: list[str], *, sweep: bool) -> str:

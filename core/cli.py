@@ -7,16 +7,20 @@ import signal
 import sys
 from collections.abc import Mapping, Sequence
 from types import FrameType
+from typing import Any, cast
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from core.arguments import is_sweep, rewrite
+from core.boundary import Terminated, hold_the_process
+from core.command_line import check, refuse_credentials
 from core.compose import CONF, composed, recipe_of_job, register
 from core.config import Mode
-from core.errors import LuthierError
+from core.errors import ConfigError, LuthierError
 from core.library import asked
 from core.recipes import Recipe, read_recipes
 from core.registry import Registry, discover
+from core.screen import say
 from core.sweep.sweeper import Start
 from core.translate import FOREIGN, translate
 
@@ -32,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     try:
         _main(arguments)
     except KeyboardInterrupt:
-        print("interrupted; what was finished is kept, run the same command again", file=sys.stderr)
+        say("interrupted; what was finished is kept, run the same command again", err=True)
         sys.exit(INTERRUPTED)
     except Exception as error:
         _fail(told(error, None), arguments)
@@ -53,16 +57,22 @@ def prepare() -> None:
         # Ended by a scheduler or a closed terminal: clean up as after Ctrl-C.
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), _terminated)
+    hold_the_process()
 
 
 def _terminated(number: int, _: FrameType | None) -> None:
-    sys.exit(128 + number)
+    raise Terminated(128 + number)
 
 
 def _main(arguments: list[str]) -> None:
+    check(arguments)
     registry = discover()
     rewritten, given = rewrite(arguments)
     recipes = read_recipes(registry.recipes, given)
+    for one in recipes.values():
+        refuse_credentials(one.node, str(one.file))
+        for options in one.choices.values():
+            refuse_credentials(options, str(one.file))
     register(registry, recipes)
     if "--help" in rewritten or "-h" in rewritten:
         from core.help import page
@@ -71,7 +81,7 @@ def _main(arguments: list[str]) -> None:
     elif "--version" in rewritten:
         from core import __version__
 
-        print(f"luthier {__version__}")
+        say(f"luthier {__version__}")
     else:
         try:
             _compose(rewritten, registry, recipes)
@@ -81,6 +91,9 @@ def _main(arguments: list[str]) -> None:
 
 def _compose(arguments: Sequence[str], registry: Registry, recipes: Mapping[str, Recipe]) -> None:
     """Let Hydra compose, and run what it composed: one job, or a sweep of them."""
+    if not any(word.startswith(("mode=list", "mode=doctor")) for word in arguments):
+        for broken in registry.broken:
+            say(f"warning: {broken}", err=True)
     if is_sweep(arguments):
         composed(arguments, Start(registry, recipes))
         return
@@ -105,6 +118,8 @@ def run_mode(
     recipe: str,
 ) -> None:
     """Do what `mode` says, with the heavy half of the core imported only where it is needed."""
+    # What came from presets, too.
+    refuse_credentials(cast("dict[str, Any]", OmegaConf.to_container(cfg)), "the composed config")
     if cfg.mode is Mode.list:
         from core.listing import show
 
@@ -136,7 +151,18 @@ def told(error: Exception, registry: Registry | None) -> LuthierError:
     elif isinstance(error, OSError):
         said = LuthierError(
             f"the system refused: {error.strerror or error}",
-            f"at: {error.filename}" if error.filename else "",
+            f"at: {_named(error.filename)}" if error.filename else "",
+        )
+    elif isinstance(error, RecursionError):
+        said = ConfigError(
+            "something is nested too deeply to be read",
+            "a recipe, a value on the command line, a graph or a file that a stage reads",
+            "give it fewer levels; see where: hydra.verbose=true",
+        )
+    elif isinstance(error, MemoryError):
+        said = LuthierError(
+            "the system has no memory left",
+            "close other programs, take shorter windows, or a smaller model",
         )
     else:
         said = LuthierError(
@@ -148,11 +174,16 @@ def told(error: Exception, registry: Registry | None) -> LuthierError:
     return said
 
 
+def _named(file: str | bytes | int) -> str:
+    """Return the name of a file as the system gave it in an error; bytes may be no text."""
+    return os.fsdecode(file) if isinstance(file, bytes) else str(file)
+
+
 def _fail(error: LuthierError, arguments: Sequence[str]) -> None:
     """Print one message, with a traceback only when it was asked for, and exit."""
     if any(a.replace(" ", "") == "hydra.verbose=true" for a in arguments):
         import traceback
 
-        traceback.print_exception(error.__cause__ or error)
-    print(f"error: {error}", file=sys.stderr)
+        say("".join(traceback.format_exception(error.__cause__ or error)), err=True, end="")
+    say(f"error: {error}", err=True)
     sys.exit(error.exit_code)

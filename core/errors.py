@@ -21,6 +21,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+from core.shown import shown
+
 __all__ = [
     "ConfigError",
     "ContractError",
@@ -38,13 +40,16 @@ __all__ = [
 
 
 class LuthierError(Exception):
-    """An error meant for a person: `what`, then `lines` of where, what is possible, what next."""
+    """An error meant for a person: `what`, then `lines` of where, what is possible, what next.
+
+    Both may repeat a stranger's words: control characters are spelt out, credentials hidden.
+    """
 
     exit_code = 1
 
     def __init__(self, what: str, *lines: str) -> None:
-        self.what = what
-        self.lines = tuple(line for line in lines if line)
+        self.what = shown(what)
+        self.lines = tuple(shown(line) for line in lines if line)
         super().__init__("\n  ".join((what, *self.lines)))
 
 

@@ -10,13 +10,12 @@ from pathlib import Path
 from typing import Literal
 
 import msgspec
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table as RichTable
 
 from core.assembly import Assembly
 from core.config import Fit
 from core.doctor import machine, versions
+from core.screen import screen
 from core.values import Fact
 from core.verdict import Verdict
 
@@ -82,7 +81,7 @@ def said(verdict: Verdict, *, kept: bool) -> str:
 
 def show(tables: Sequence[Table], wanted: Fit) -> None:
     """Print the table, a sentence per precision, and what one must know to read them."""
-    console = Console(highlight=False)
+    console = screen()
     if not any(table.rows for table in tables):
         return
     head, *lines = _lines(tables)
@@ -93,14 +92,14 @@ def show(tables: Sequence[Table], wanted: Fit) -> None:
         side: Literal["left", "right"] = "left" if name in TEXTS else "right"
         shown.add_column(name, justify=side, min_width=narrowest, no_wrap=name == "window")
     for line in lines:
-        shown.add_row(*map(escape, line))
+        shown.add_row(*line)
     console.print()
     console.print(shown)
     console.print()
     for table in tables:
-        console.print(escape(table.summary()), soft_wrap=True)
+        console.print(table.summary(), soft_wrap=True)
     for note in _notes(tables, wanted):
-        console.print(f"[dim]{escape(note)}[/dim]", soft_wrap=True)
+        console.print(note, style="dim", soft_wrap=True)
 
 
 def write(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from core.recipes import Recipe
+from core.screen import say
 
 __all__ = ["page"]
 
@@ -47,4 +48,4 @@ def page(recipes: Mapping[str, Recipe]) -> None:
     """Print the page, with one line per recipe."""
     width = max((len(name) for name in recipes), default=0)
     lines = [f"  {name:<{width}}  {recipe.title}" for name, recipe in recipes.items()]
-    print(TEXT.format(recipes="\n".join(lines) or "  none found"), end="")
+    say(TEXT.format(recipes="\n".join(lines) or "  none found"), end="")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from errno import EDQUOT, EFBIG, ENOSPC
 from pathlib import Path
 from typing import Any, cast
 
@@ -21,7 +23,7 @@ from core.bundle import write_bundle
 from core.choice import Choice, Trial, Tried, best_of, first_that_holds
 from core.config import Mode
 from core.doctor import machine, versions
-from core.errors import ContractError, DoesNotFitError, LuthierError, PluginError
+from core.errors import ContractError, DoesNotFitError, LuthierError, PluginError, StoreError
 from core.exchange import Saved
 from core.folder import RunFolder
 from core.hooks import reporting
@@ -31,11 +33,15 @@ from core.record import RunRecord, StageRecord
 from core.registry import Registry
 from core.run import Outcome, execute
 from core.rungs import Candidate
+from core.screen import say
 from core.store import Store, open_store
 from core.values import Artifact, Notice
 from core.whole import place_saved, read_metrics
 
 __all__ = ["Ended", "perform", "prepare", "run", "unreported"]
+
+#: What the system and SQLite say where there is no room.
+FULL, SQLITE_FULL = (ENOSPC, EDQUOT, EFBIG), 13
 
 
 @dataclass(frozen=True)
@@ -124,7 +130,7 @@ class _Job:
             if tried is None:
                 raise ContractError("no precision could be tried", *choice.lines())
             # Like a step, not beside what another job of a sweep times.
-            with share.held(print):
+            with share.held(say):
                 record, problem = self._left(place.partial, choice, tried)
         self.hook.luthier_run_placed(folder=str(place.final))
         if problem is not None:
@@ -188,7 +194,8 @@ class _Job:
         if not contract.missed(tried.judged):
             write_bundle(partial / "bundle", plan.assembly, *_shipped(plan, outcome))
         seconds = time.perf_counter() - self.clock
-        record = _record(tried, choice, saved, text, self.started, seconds, self.sweep)
+        damaged = tuple(self.store.notices)
+        record = _record(tried, choice, saved, text, self.started, seconds, self.sweep, damaged)
         return record, _report(self.hook, record, partial)
 
 
@@ -209,9 +216,16 @@ def _breach(choice: Choice, record: RunRecord, place: Path) -> ContractError:
     )
 
 
-def unreported(problem: Exception, place: Path) -> PluginError:
-    """Return the error for a reporter that failed; the results are there without it."""
+def unreported(problem: Exception, place: Path) -> LuthierError:
+    """Return the error for a reporter that failed; the results are there without it.
+
+    What the system refuses is no breach of a plugin's contract: a full disk is a full disk.
+    """
     missing = f"what it did not write is missing from {place}; the rest is there"
+    refused = _refusal(problem)
+    if refused is not None:
+        said = folder.unwritable("a report", refused, place)
+        return StoreError(said.what, missing, *said.lines)
     if isinstance(problem, LuthierError):
         return PluginError(f"a reporter failed: {problem.what}", missing, *problem.lines)
     return PluginError(
@@ -219,6 +233,19 @@ def unreported(problem: Exception, place: Path) -> PluginError:
         missing,
         "see the whole trace: hydra.verbose=true",
     )
+
+
+def _refusal(problem: BaseException) -> OSError | None:
+    """Return what the disk refused a reporter, however a library wrapped it; None for the rest."""
+    if isinstance(problem, OSError) and not isinstance(problem, ConnectionError | TimeoutError):
+        return problem if problem.errno else None
+    link: BaseException | None = problem
+    while link is not None:
+        full = isinstance(link, OSError) and link.errno in FULL
+        if full or getattr(link, "sqlite_errorcode", None) == SQLITE_FULL:
+            return link if isinstance(link, OSError) else OSError(ENOSPC, os.strerror(ENOSPC))
+        link = link.__cause__ or link.__context__
+    return None
 
 
 def _report(hook: pluggy.HookRelay, record: RunRecord, partial: Path) -> Exception | None:
@@ -247,6 +274,7 @@ def _record(
     started: datetime,
     seconds: float,
     sweep: str,
+    damaged: tuple[Notice, ...],
 ) -> RunRecord:
     assembly, artifacts = tried.plan.assembly, tried.outcome.artifacts
     info, played, probe = artifacts["model"].info, artifacts["play"], artifacts.get("probe")
@@ -262,7 +290,7 @@ def _record(
         weights=info.weights,
         parameters=info.parameters,
         licence=info.licence,
-        notices=_notices(info.notices, artifacts),
+        notices=_notices((*info.notices, *damaged), artifacts),
         stages=tuple(tried.outcome.records),
         budget=tried.budget,
         metrics=tried.metrics,

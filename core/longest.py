@@ -14,7 +14,7 @@ from typing import cast
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
-from rich.console import Console
+from rich.text import Text
 
 from core import convert, fit_table, folder, verdict
 from core.arguments import command
@@ -27,6 +27,7 @@ from core.recipes import Recipe
 from core.registry import Registry
 from core.run import execute
 from core.rungs import at_each_precision
+from core.screen import say, screen
 from core.steps import Bench
 from core.store import Store, open_store
 from core.values import Artifact
@@ -71,7 +72,7 @@ def run(cfg: DictConfig, registry: Registry, recipe: str, recipes: Mapping[str, 
         for reporter in reporters:
             registry.manager.unregister(reporter)
     fit_table.show(tables, wanted)
-    print(f"\nresults {place.final}")
+    say(f"\nresults {place.final}")
     for table in tables:
         if all(row.verdict.cause == FAILED for row in table.rows):
             failed = table.rows[0].verdict
@@ -117,7 +118,7 @@ class _Search:
     def __init__(self, assembly: Assembly, wanted: Fit, store: Store, registry: Registry) -> None:
         self.assembly, self.wanted, self.store = assembly, wanted, store
         self.hook = registry.manager.hook
-        self.console = Console(highlight=False)
+        self.console = screen()
         self.axis = _axis(assembly, wanted)
         self.model = self._model()
         rates = [s.rates.get(self.axis) for s in self.model.info.signature.inputs]
@@ -148,13 +149,15 @@ class _Search:
 
     def _fits(self, length: int) -> bool:
         assembly = _resized(self.assembly, self.axis, length)
-        self.console.print(f"[bold]{assembly.precision}[/bold]  {self.table.size(length)}")
+        self.console.print(
+            Text.assemble((assembly.precision, "bold"), f"  {self.table.size(length)}")
+        )
         found, kept = verdict.find(self.store, assembly), True
         if found is None:
             found, kept = self._try(assembly), False
             verdict.keep(self.store, assembly, found)
         self.table.add(length, found, kept=kept)
-        self.console.print(f"  {fit_table.said(found, kept=kept)}", markup=False, soft_wrap=True)
+        self.console.print(f"  {fit_table.said(found, kept=kept)}", soft_wrap=True)
         return found.fits
 
     def _try(self, assembly: Assembly) -> Verdict:

@@ -12,8 +12,9 @@ import re
 from typing import Any
 
 from core.errors import StoreError
+from core.shown import without_credentials
 
-__all__ = ["cannot_create", "code_of", "store_error", "without_credentials"]
+__all__ = ["cannot_create", "code_of", "repeated", "store_error"]
 
 #: Longest text of a server that a message repeats, in characters.
 LONGEST = 200
@@ -75,7 +76,7 @@ def store_error(error: Exception, url: str, package: str) -> StoreError:
             "what was finished is kept on this machine",
         )
     return StoreError(
-        f"the store failed: {name}: {without_credentials(str(error))}",
+        f"the store failed: {name}: {repeated(str(error))}",
         f"at: {url}{_endpoint(package)}",
         f"run again, {ELSEWHERE}",
         "see the whole trace: hydra.verbose=true",
@@ -106,15 +107,10 @@ def code_of(error: BaseException | None) -> str:
     return ""
 
 
-def without_credentials(text: str) -> str:
-    """Return the first line of a text without passwords, queries of URLs, keys and tokens."""
-    line = (text.splitlines() or [""])[0]
-    line = re.sub(r"://[^/\s@]*@", "://", line)
-    line = re.sub(r"\?[^\s\"']*", "", line)
-    for name, value in os.environ.items():
-        # Shorter ones are no secrets, and would tear words apart.
-        if re.search("KEY|TOKEN|SECRET|PASSWORD", name) and len(value) >= 8:  # noqa: PLR2004
-            line = line.replace(value, "...")
+def repeated(text: str) -> str:
+    """Return the first line of a server's text, without queries of URLs, which sign requests."""
+    line = re.sub(r"\?[^\s\"']*", "", (text.splitlines() or [""])[0])
+    line = without_credentials(line)
     return line if len(line) <= LONGEST else f"{line[:LONGEST]}..."
 
 
@@ -122,4 +118,4 @@ def _endpoint(package: str) -> str:
     """Return which server was asked where a variable of the environment says so."""
     names = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL") if package == "s3fs" else ()
     given = next((os.environ[name] for name in names if os.environ.get(name)), "")
-    return f", through {without_credentials(given)}" if given else ""
+    return f", through {repeated(given)}" if given else ""

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from core.plan import Planned
 from core.rungs import Candidate
+from core.screen import screen
 
 __all__ = ["show"]
 
 
 def show(candidate: Candidate) -> None:
     """Print every step with what it takes and gives, its options, and why it would run."""
-    console, plan = Console(highlight=False), candidate.plan
+    console, plan = screen(), candidate.plan
     if plan is None:
         why = candidate.misfit.what if candidate.misfit else ""
         console.print(f"{candidate.precision}: left out, {why}\n", soft_wrap=True)
         return
     assembly = plan.assembly
-    console.print(f"[bold]{assembly.recipe}[/bold]  {assembly.title}")
+    console.print(Text.assemble((assembly.recipe, "bold"), f"  {assembly.title}"))
     if assembly.target.name:
         console.print(f"target {assembly.target.title}, precision {assembly.precision}")
     console.print()
@@ -32,13 +33,13 @@ def show(candidate: Candidate) -> None:
     for planned in plan.steps:
         if planned.step.options:
             options = ", ".join(f"{k}={v}" for k, v in planned.step.options.items())
-            console.print(f"[dim]{planned.step.name}: {options}[/dim]", soft_wrap=True)
+            console.print(f"{planned.step.name}: {options}", style="dim", soft_wrap=True)
     console.print(f"\n{plan.to_run} of {len(plan.steps)} steps would run; nothing was executed")
 
 
-def _row(planned: Planned) -> tuple[str, str, str, str, str]:
+def _row(planned: Planned) -> tuple[str, str, str, Text, str]:
     step = planned.step
     takes = f"{step.takes.format} {step.takes.precision} → " if step.takes else ""
     gives = f"{step.gives.format} {step.gives.precision}" if step.gives else ""
-    state = "[green]kept[/green]" if planned.kept else "[yellow]would run[/yellow]"
+    state = Text("kept", "green") if planned.kept else Text("would run", "yellow")
     return step.name, step.plugin, takes + gives, state, planned.why

@@ -2,20 +2,107 @@
 
 from __future__ import annotations
 
+import os
+import re
 import unicodedata
+from collections.abc import Mapping
+from typing import Any
 
-__all__ = ["plain"]
+__all__ = ["HIDDEN", "holds_credentials", "plain", "shown", "shown_below", "without_credentials"]
+
+#: What stands where a credential was.
+HIDDEN = "(hidden)"
+#: Bytes of a file name that are no text: Python reads the byte 0xe9 as this plus 0xe9.
+SURROGATE_BYTES = 0xDC00
+#: Shorter values of variables are no secrets, and would tear words apart.
+SHORTEST = 8
+
+#: A name whose value is nobody's business, in a URL's query and elsewhere.
+_PRIVATE = r"(?:token|secret|passw(?:or)?d|passphrase|api[_-]?key|access[_-]?key|credential)"
+_QUERY = (
+    rf"(?:[\w.-]{{0,60}}(?:{_PRIVATE}|signature|auth)[\w.-]{{0,60}}|sig|pass|pwd|code|\w{{0,60}}key)"
+)
+#: In Azure's own form a container stands there: abfs://container@account.dfs.core.windows.net.
+_AZURE = r"(?<!abfs:)(?<!abfss:)(?<!wasb:)(?<!wasbs:)"
+#: `user:password@` of a URL. A password may hold `/` and `@`; a port is no password.
+_USER = re.compile(
+    rf"(?<=:)(?:{_AZURE}//[^/\s'\"<>?#]{{0,300}}@"
+    r"|//[^/\s'\"<>@:]{0,100}:(?!\d{1,5}(?:/|\s|$))[^\s'\"<>]{0,300}@)"
+)
+_PARAMETER = re.compile(rf"(?<=[?&;])({_QUERY})=([^&;\s'\"<>#]{1, 2000})", re.IGNORECASE)
+#: `password=...` outside of a URL: in an override, in a library's message. A number is no secret,
+#: and after a colon prose may follow.
+_SETTING = re.compile(
+    rf"((?:(?<=[^\w.\[\]-])|^)[\w.\[\]-]{{0,80}}{_PRIVATE}[\w-]{{0,40}}"
+    r"(?:['\"]?\s?=\s?|['\"]\s?:\s?|:\s?(?=['\"]|\S{0,80}\d|\S{20})))"
+    r"(?!\.\.\.|\(hidden\)|(?:null|none|true|false)\b|[-+\d.,]+(?:\W|$))"
+    r"(\"[^\"\n]*\"|'[^'\n]*'|[^\s'\",;&)\]}]+)",
+    re.IGNORECASE,
+)
+_HEADER = re.compile(
+    r"\b(authorization['\"]?\s*[:=]\s*['\"]?)(?:(?:basic|bearer|token|digest)\s+)?[^\s'\",]+"
+    r"|\b(bearer\s+)[\w.~+/=-]{8,}",
+    re.IGNORECASE,
+)
+#: Tokens that are known by their shape: Hugging Face, AWS, GitHub, GitLab, Slack, Google, a JWT.
+_SHAPES = re.compile(
+    r"\b(?:hf_[A-Za-z0-9]{10,}|(?:AKIA|ASIA)[A-Z0-9]{16}|gh[pousr]_[A-Za-z0-9]{20,}"
+    r"|github_pat_\w{20,}|glpat-[\w-]{20,}|xox[abprs]-[\w-]{10,}|AIza[\w-]{30,}"
+    r"|eyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*)"
+)
+_VARIABLE = re.compile(r"KEY|TOKEN|SECRET|PASSW|CREDENTIAL", re.IGNORECASE)
 
 
 def plain(text: str) -> str:
-    """Return `text` with everything visible that would move, colour or hide: `\\x1b[2J`, say.
+    r"""Return `text` with everything visible that would move, colour or hide: `\x1b[2J`, say.
 
     Newlines and tabs stay. Control characters (C0, C1, DEL), marks that turn the direction of
-    text, and surrogates (bytes of a file name that are no text) become what Python writes for them.
+    text, and surrogates become what Python writes for them; bytes of a file name that are no text
+    become those bytes: `caf\xe9.wav`.
     """
     if text.isprintable():
         return text
+    text = text.replace("\r\n", "\n")
     return "".join(c if c.isprintable() or c in "\n\t" or _harmless(c) else _spelt(c) for c in text)
+
+
+def without_credentials(text: str) -> str:
+    """Return `text` without passwords and tokens, as far as they can be told.
+
+    Those in URLs, in settings and headers, those of a known shape, and the values of this
+    process's variables that are named as secrets.
+    """
+    for name, value in os.environ.items():
+        if len(value) >= SHORTEST and value in text and _VARIABLE.search(name):
+            text = text.replace(value, "...")
+    if "://" in text and "@" in text:
+        text = _USER.sub("//", text)
+    if "=" in text or ":" in text:
+        text = _PARAMETER.sub(rf"\1={HIDDEN}", text)
+        text = _HEADER.sub(lambda found: f"{found[1] or found[2]}{HIDDEN}", text)
+        text = _SETTING.sub(rf"\1{HIDDEN}", text)
+    return _SHAPES.sub(HIDDEN, text)
+
+
+def holds_credentials(text: str) -> bool:
+    """Return whether a URL in `text` holds a user with a password, or a secret in its query."""
+    return "://" in text and bool(_USER.search(text) or _PARAMETER.search(text))
+
+
+def shown(text: str) -> str:
+    """Return `text` as a person may see it, on any screen and in any file."""
+    return plain(without_credentials(text))
+
+
+def shown_below(node: Any) -> Any:
+    """Return plain data (dicts, lists, scalars) with every text in it, keys too, as `shown`."""
+    if isinstance(node, str):
+        return shown(node)
+    if isinstance(node, Mapping):
+        return {shown_below(key): shown_below(inner) for key, inner in node.items()}
+    if isinstance(node, list | tuple):
+        return type(node)(map(shown_below, node))
+    return node
 
 
 def _harmless(character: str) -> bool:
@@ -25,4 +112,7 @@ def _harmless(character: str) -> bool:
 
 
 def _spelt(character: str) -> str:
+    byte = ord(character) - SURROGATE_BYTES
+    if 0x80 <= byte <= 0xFF:  # noqa: PLR2004
+        return f"\\x{byte:02x}"
     return character.encode("unicode_escape", errors="backslashreplace").decode()

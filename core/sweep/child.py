@@ -28,6 +28,7 @@ from core.folder import named_folder
 from core.material import source_digest
 from core.recipes import Recipe, read_recipes
 from core.registry import Registry
+from core.screen import say
 from core.sweep.letters import Errand, Told
 from core.sweep.nursery import serve
 
@@ -88,7 +89,7 @@ def perform(errand: Errand) -> Told:
         return _run(errand, registry, recipes)
     except Exception as error:
         if errand.verbose:
-            traceback.print_exception(error)
+            say("".join(traceback.format_exception(error)), err=True, end="")
         return _went_wrong(error, registry, time.perf_counter() - started)
 
 
@@ -122,7 +123,7 @@ def _run(errand: Errand, registry: Registry, recipes: Mapping[str, Recipe]) -> T
     from core.sweep.figures import measured
 
     started = time.perf_counter()
-    with share.held(lambda why: print(why, flush=True)), composing(errand.overrides) as cfg:
+    with share.held(say), composing(errand.overrides) as cfg:
         store = open_store(cfg.store)
         found = rungs.candidates(cfg, registry, recipe_of_job(), recipes, store)
     plan = found[0].plan

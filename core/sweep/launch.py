@@ -13,6 +13,7 @@ from hydra.core.plugins import Plugins
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from core.errors import StageError
+from core.screen import say
 from core.sweep.letters import Told
 from core.sweep.place import found, name_of
 from core.sweep.plan import spread
@@ -93,7 +94,7 @@ class Launch:
         if "submitit_folder" in self._config.hydra.launcher:
             # What these jobs print does not come back while they run.
             logs = Path(self._task.place, "logs")
-            print(f"{len(left)} jobs handed in; waiting for them. They print to {logs}", flush=True)
+            say(f"{len(left)} jobs handed in; waiting for them. They print to {logs}")
         try:
             launcher = Plugins.instance().instantiate_launcher(
                 hydra_context=self._context, task_function=self._task, config=self._config
@@ -122,7 +123,7 @@ class Launch:
         if told.placed or told.status not in ("done", "missed"):
             return told
         point, job = next((p, j) for p, j in points if j.number == number)
-        print(f"{job.label}: ran on another machine; taking it from the store", flush=True)
+        say(f"{job.label}: ran on another machine; taking it from the store")
         again = self._task.run(job, (*point.overrides, *self._task.fixed))
         placed = replace(told, placed=again.placed)
         # What ran is what ran there: here all of it was in the store.

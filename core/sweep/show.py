@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
+from core.screen import screen
 from core.sweep.plan import Shared, SweepPlan
 
 __all__ = ["cost", "show"]
@@ -16,8 +17,8 @@ MINUTE = 60.0
 
 def show(plan: SweepPlan) -> None:
     """Print the steps of all points by name, the points that cannot be, and the cost."""
-    console = Console(highlight=False)
-    console.print(f"[bold]sweep[/bold] of {len(plan.points)} points\n")
+    console = screen()
+    console.print(Text.assemble(("sweep", "bold"), f" of {len(plan.points)} points\n"))
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
     for heading in ("step", "asked for", "distinct", "kept", "would run", "about"):
         table.add_column(heading, justify="left" if heading == "step" else "right")

@@ -18,7 +18,8 @@ from core.assembly import checked
 from core.compose import entered
 from core.config import Mode
 from core.config import Sweep as SweepSettings
-from core.errors import ConfigError, ContractError, LuthierError, PluginError, StageError
+from core.errors import ConfigError, ContractError, LuthierError, StageError
+from core.screen import say
 
 if TYPE_CHECKING:
     from hydra.types import HydraContext, TaskFunction
@@ -50,7 +51,7 @@ class Start:
         from core.cli import run_mode
         from core.compose import recipe_of_job
 
-        print(f"\njob: {' '.join(HydraConfig.get().overrides.task)}", flush=True)
+        say(f"\njob: {' '.join(HydraConfig.get().overrides.task)}")
         run_mode(cfg, self.registry, self.recipes, recipe_of_job())
 
 
@@ -88,7 +89,7 @@ class LuthierSweeper(Sweeper):
         self.settings = cast("SweepSettings", checked(self.config, "sweep"))
         self.axes, points = self.points(arguments)
         if len(points) > MANY_TO_PLAN:
-            print(f"planning {len(points)} points", flush=True)
+            say(f"planning {len(points)} points")
         if self.config.mode not in (Mode.run, Mode.plan):
             self._one_by_one(points)
             return
@@ -98,7 +99,7 @@ class LuthierSweeper(Sweeper):
         if self.config.mode is Mode.plan:
             show(plan)
             return
-        print(f"{sentence(plan)}\n", flush=True)
+        say(f"{sentence(plan)}\n")
         self._run(plan)
 
     def planned(self, point: Combination) -> PlannedPoint:
@@ -137,7 +138,7 @@ class LuthierSweeper(Sweeper):
                 self.start(self._composed(point))
             except Exception as error:
                 failed.append(told(error, self.start.registry))
-                print(f"error: {failed[-1]}", flush=True)
+                say(f"error: {failed[-1]}")
         if failed:
             raise type(failed[0])(f"{len(failed)} job(s) of the sweep failed; see above")
 
@@ -195,7 +196,7 @@ class LuthierSweeper(Sweeper):
         if problem is not None:
             raise problem
 
-    def _reported(self, first: Plan, record: SweepRecord, place: Path) -> PluginError | None:
+    def _reported(self, first: Plan, record: SweepRecord, place: Path) -> LuthierError | None:
         """Let the reporters write; returns what one raised, which must not cost the result."""
         from core.hooks import reporting
         from core.job import unreported

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from hydra.core.hydra_config import HydraConfig
 
+from core.screen import say
 from core.sweep.letters import Errand, Told
 from core.sweep.nursery import Nursery
 
@@ -61,9 +62,9 @@ class Task:
         """Run the point that Hydra composed `cfg` for; returns `Told` as plain data."""
         hydra = HydraConfig.get()
         job = self.jobs[hydra.job.num]
-        print(f"{self._head(job)} ...", flush=True)
+        say(f"{self._head(job)} ...")
         told = self.run(job, (*hydra.overrides.task, *self.fixed))
-        print(f"{self._head(job)} {summary(told)}", flush=True)
+        say(f"{self._head(job)} {summary(told)}")
         return msgspec.to_builtins(told)
 
     def run(self, job: Job, overrides: tuple[str, ...]) -> Told:

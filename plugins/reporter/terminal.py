@@ -68,16 +68,16 @@ class Terminal(Reporter[TerminalOptions]):
         """Say what is going to be done."""
         if self.options.quiet:
             return
-        from rich.markup import escape
+        from rich.text import Text
 
         assembly = plan.assembly
         kept = len(plan.steps) - plan.to_run
         target = assembly.target.title or assembly.target.name
         self._name_width = max((len(p.step.name) for p in plan.steps), default=0)
-        self.console.print(f"[bold]{escape(assembly.recipe)}[/bold]  {escape(assembly.title)}")
+        self.console.print(Text.assemble((assembly.recipe, "bold"), f"  {assembly.title}"))
         about = [f"target {target}"] if target else []
         about += [f"precision {assembly.precision}", f"{kept} steps kept, {plan.to_run} to run"]
-        self.console.print(f"[dim]{escape(', '.join(about))}[/dim]\n")
+        self.console.print(f"{', '.join(about)}\n", style="dim")
 
     @hookimpl
     def luthier_run_ended(self) -> None:
@@ -107,7 +107,7 @@ class Terminal(Reporter[TerminalOptions]):
         del stage
         if self._progress is not None and self._task is not None:
             self._progress.update(
-                self._task, completed=done, total=total or None, message=_one_line(message)
+                self._task, completed=done, total=total or None, message=" ".join(message.split())
             )
 
     @hookimpl
@@ -116,15 +116,14 @@ class Terminal(Reporter[TerminalOptions]):
         self._stop()
         if self.options.quiet:
             return
-        from rich.markup import escape
+        from rich.text import Text
 
         from plugins.reporter.reading import measured, megabytes
 
         kept = record.status == "kept"
-        name = escape(record.name.ljust(self._name_width))
-        state = "[dim]kept[/dim]" if kept else "[green]ran [/green]"
+        state = ("  kept", "dim") if kept else ("  ran ", "green")
         about = f"{measured(record)}, {megabytes(record.artifact.bytes)}".removeprefix(", ")
-        line = f"  {state}  {name}  [dim]{escape(about)}[/dim]"
+        line = Text.assemble(state, f"  {record.name:<{self._name_width}}  ", (about, "dim"))
         self.console.print(line, soft_wrap=not self.console.is_terminal)
 
     @hookimpl
@@ -162,7 +161,7 @@ class Terminal(Reporter[TerminalOptions]):
         self.console.print()
         for title, path in lines:
             # A path is never wrapped or styled, so that it can be copied.
-            self.console.print(f"{title:<8}{path}", markup=False, soft_wrap=True)
+            self.console.print(f"{title:<8}{path}", soft_wrap=True)
 
     # After the reporters that write the page, so that its place can be said.
     @hookimpl(trylast=True)
@@ -175,7 +174,7 @@ class Terminal(Reporter[TerminalOptions]):
 
     def _say_waiting(self, stage: str, title: str) -> None:
         line = f"  ...   {stage}  {title}: running"
-        self.console.print(line, markup=False, soft_wrap=True)
+        self.console.print(line, soft_wrap=True)
 
     def _stop(self) -> None:
         """End what moves, so that lines and error messages stand alone."""
@@ -185,12 +184,6 @@ class Terminal(Reporter[TerminalOptions]):
         if self._progress is not None:
             self._progress.stop()
             self._progress = None
-
-
-def _one_line(message: str) -> str:
-    from rich.markup import escape
-
-    return escape(" ".join(message.split()))
 
 
 @hookimpl

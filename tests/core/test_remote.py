@@ -9,7 +9,7 @@ import pytest
 
 from core.errors import ConfigError, LuthierError, MissingLibraryError, StoreError
 from core.remote import opened
-from core.remote_errors import store_error, without_credentials
+from core.remote_errors import repeated, store_error
 from core.remote_store import RemoteStore
 from core.store import Store, open_store
 from tests import s3
@@ -195,6 +195,6 @@ def test_a_servers_words_are_repeated_without_credentials(
     """Neither those of a URL, nor those of the environment."""
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "a-long-secret")
     text = "GET https://me:pass@host/x?X-Amz-Signature=abc with a-long-secret\nsecond line"
-    assert without_credentials(text) == "GET https://host/x with ..."
+    assert repeated(text) == "GET https://host/x with ..."
     message = str(store_error(RuntimeError(text), "s3://bucket/x", "s3fs"))
     assert message.startswith("the store failed: RuntimeError: GET https://host/x with ...\n")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rich.markup import escape
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
@@ -56,7 +55,7 @@ def show(record: RunRecord, console: Console) -> None:
     for promised in promises(record, console.width):
         console.print(promised, soft_wrap=isinstance(promised, Text))
     for line in _speed(record):
-        console.print(line, style="default")
+        console.print(Text(line, style="default"))
     for notice in sorted(record.notices, key=lambda n: list(COLOURS).index(n.severity)):
         colour = COLOURS[notice.severity]
         if notice.severity == "info":
@@ -65,7 +64,7 @@ def show(record: RunRecord, console: Console) -> None:
             console.print(Panel(Text(notice.text), title=notice.severity, title_align="left",
                                 border_style=colour, style=colour))  # fmt: skip
         else:
-            console.print(f"{notice.severity}: {notice.text}", markup=False, soft_wrap=True)
+            console.print(Text(f"{notice.severity}: {notice.text}"), soft_wrap=True)
     console.print()
     console.print(Text(took_part(record), style="bold"), soft_wrap=not console.is_terminal)
 
@@ -87,7 +86,7 @@ def _budget(record: RunRecord, width: int) -> Table:
         )
         words = stage_in_words(record, line)
         about = [line.stage, words] if wide else [f"{words} ({line.stage})"]
-        table.add_row(*map(escape, about), decibels(line.snr_db), escape(line.device + agrees))
+        table.add_row(*map(Text, about), decibels(line.snr_db), Text(line.device + agrees))
     return table
 
 
@@ -110,12 +109,12 @@ def _quality(record: RunRecord, width: int) -> Table | None:
         table.caption = f"{left} more column{'s' if left > 1 else ''} in the report"
     table.add_column("", overflow="fold")
     for label in (shown := [label for label in mean.rows if label in labels]):
-        table.add_column(escape(label), justify="right", overflow="fold",
+        table.add_column(Text(label), justify="right", overflow="fold",
                          style="bold" if label == OVERALL else "")  # fmt: skip
     for number, column in enumerate(mean.columns):
         row = [mean.rows[label][number] for label in shown]
         name = f"{column.title}, {column.unit}" if column.unit else column.title
-        table.add_row(escape(name), *(value(m, unit=False) if m else "-" for m in row))
+        table.add_row(Text(name), *(value(m, unit=False) if m else "-" for m in row))
     return table
 
 
@@ -135,7 +134,7 @@ def _speed(record: RunRecord) -> list[str]:
     shares = unit_shares(record)
     if shares:
         lines.append(shares)
-    return [escape(line) for line in lines]
+    return lines
 
 
 def _table(title: str) -> Table:

@@ -42,7 +42,7 @@ def show_library(record: LibraryRecord, folder: str, console: Console) -> None:
         console.print(_failed(record))
     console.print()
     # A path is never wrapped or styled, so that it can be copied.
-    console.print(f"songs   {folder}", markup=False, soft_wrap=True)
+    console.print(Text(f"songs   {folder}"), soft_wrap=True)
 
 
 def _failed(record: LibraryRecord) -> Table:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
@@ -49,12 +48,12 @@ def _table(record: RunRecord, width: int) -> Table:
     if width >= WIDE:
         table.add_column("what decided", overflow="fold")
     for rung in record.rungs:
-        row = [
-            escape(rung.precision),
-            f"[{STYLES[rung.status]}]{rung.status}[/]",
+        row: list[RenderableType] = [
+            Text(rung.precision),
+            Text(rung.status, STYLES[rung.status]),
             decibels(rung.snr_db) if rung.snr_db is not None else "-",
             megabytes(rung.bytes) if rung.bytes is not None else "-",
-            escape(rung.why or rung.ranked_by),
+            Text(rung.why or rung.ranked_by),
         ]
         table.add_row(*row[: len(table.columns)])
     return table

@@ -8,6 +8,8 @@ import os
 import sys
 from typing import TYPE_CHECKING, TextIO, cast
 
+from core.screen import screen
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -83,11 +85,9 @@ class Outlet(io.TextIOBase):
 
 def console(width: int | None) -> Console:
     """Return a console on today's standard output, `width` columns wide or as wide as that is."""
-    from rich.console import Console
-
     # To a type checker a text stream and `IO[str]` are strangers; rich needs what Outlet has.
     file = cast("TextIO", Outlet(sys.stdout))
-    return Console(file=file, highlight=False, width=width)
+    return screen(file, width)
 
 
 def _encodable(text: str, encoding: str) -> str:

@@ -6,23 +6,37 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.progress import Progress
+    from rich.progress import Progress, Task
 
 __all__ = ["moving"]
 
 
 def moving(console: Console) -> Progress:
     """Return a line that shows a stage, how far it is, and what it waits for."""
-    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import (
+        BarColumn,
+        Progress,
+        ProgressColumn,
+        SpinnerColumn,
+        TextColumn,
+        TimeElapsedColumn,
+    )
     from rich.table import Column
+    from rich.text import Text
+
+    class Stage(ProgressColumn):
+        """The name of a stage, and dimmer what it does; a stranger's brackets are no markup."""
+
+        def render(self, task: Task) -> Text:
+            """Return the two as they are."""
+            return Text.assemble(task.fields["stage"], (f"  {task.description}", "dim"))
 
     return Progress(
         SpinnerColumn("line" if console.options.ascii_only else "dots"),
-        TextColumn("{task.fields[stage]}  [dim]{task.description}[/dim]",
-                   table_column=Column(no_wrap=True, overflow="ellipsis", ratio=2)),
+        Stage(table_column=Column(no_wrap=True, overflow="ellipsis", ratio=2)),
         BarColumn(bar_width=18),
         TimeElapsedColumn(),
-        TextColumn("[dim]{task.fields[message]}[/dim]",
+        TextColumn("{task.fields[message]}", style="dim", markup=False,
                    table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1)),
         console=console,
         transient=True,

@@ -48,9 +48,9 @@ def show(record: SweepRecord, folder: str, console: Console) -> None:
         if record.why:
             console.print(Text(record.why), soft_wrap=whole)
         # A command and a path are never wrapped or styled, so that they can be copied.
-        console.print(f"\n{taken.command}", markup=False, soft_wrap=True)
+        console.print(Text(f"\n{taken.command}"), soft_wrap=True)
     console.print()
     places = [(title, Path(folder, name)) for name, title in LEFT]
     places = [(title, path) for title, path in places if path.exists()]
     for title, path in places or [("results", Path(folder))]:
-        console.print(f"{title:<8}{path}", markup=False, soft_wrap=True)
+        console.print(Text(f"{title:<8}{path}"), soft_wrap=True)
