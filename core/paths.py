@@ -7,35 +7,50 @@ outside ends in one error, before anything is read, written or removed there.
 
 from __future__ import annotations
 
+import os
+import re
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from core.errors import UnsafePathError
 
-__all__ = ["below"]
+__all__ = ["DEVICES", "below"]
 
 #: Longest path that a file may name, in characters: more than any file system takes.
 LONGEST = 4096
+#: Longest part of one, in bytes: no file system in use takes more.
+LONGEST_PART = 255
+#: Names that Windows gives to devices, in every folder and whatever their ending.
+DEVICES = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[\d¹²³]) *(\..*)?", re.IGNORECASE)
+_WINDOWS = os.name == "nt"
 
 
-def below(root: Path, name: str, said_by: str) -> Path:
+def below(root: Path, name: str, said_by: str, *, links: bool = True) -> Path:
     """Return the path that `name`, relative and with forward slashes, stands for below `root`.
 
     Neither `root` nor the path need exist; links on the way are followed before it is judged.
-    `said_by` says in words where the name was read: `the manifest /a/manifest.jsonl`. Raises
-    UnsafePathError for a name that is empty, absolute, of another system, or leads out of `root`.
+    With `links=False` there may be none on the way: so it must be where something is removed or
+    replaced, which would otherwise hit what the link leads to. `said_by` says in words where the
+    name was read: `the manifest /a/manifest.jsonl`. The answer holds at this moment: ask right
+    before a path is used. Raises UnsafePathError for a name that is empty, absolute, of another
+    system, or leads out of `root`.
     """
     reason = _wrong(name)
     if not reason:
         try:
             home = root.resolve()
-            # Of `root` itself nothing may be made or removed: it is no path below it.
-            path = home.joinpath(*PurePosixPath(name).parts).resolve()
+            straight = home.joinpath(*PurePosixPath(name).parts)
+            path = straight.resolve()
         except (OSError, RuntimeError, ValueError):
             reason = "cannot be resolved"
         else:
-            if path != home and path.is_relative_to(home):
+            # Windows resolves a name to the case that it has on the disk.
+            if not links and str(path).casefold() != str(straight).casefold():
+                reason = "leads through a link"
+            # Of `root` itself nothing may be made or removed: it is no path below it.
+            elif path == home or not path.is_relative_to(home):
+                reason = "leads out of its folder"
+            else:
                 return path
-            reason = "leads out of its folder"
     raise UnsafePathError(
         f"a path that was read from a file {reason}",
         f"path: {name[:200]!r}",
@@ -47,12 +62,23 @@ def below(root: Path, name: str, said_by: str) -> Path:
 
 def _wrong(name: str) -> str:
     """Return what is wrong with a name whatever the folder; empty if nothing is."""
-    if not name or name in (".", "./"):
-        return "names nothing"
     if len(name) > LONGEST or any(ord(c) < ord(" ") or ord(c) == 0x7F for c in name):  # noqa: PLR2004  # DEL
         return "cannot be a path"
-    if PurePosixPath(name).is_absolute() or PureWindowsPath(name).drive or "\\" in name:
+    path = PurePosixPath(name)
+    if not path.parts:
+        return "names nothing"
+    if path.is_absolute() or PureWindowsPath(name).drive or "\\" in name:
         return "is no relative path with forward slashes"
-    if ".." in PurePosixPath(name).parts:
+    # Windows drops dots and spaces at the end of a part: there `.. ` is the folder above.
+    if any(not part.strip(". ") for part in path.parts):
         return "leads out of its folder"
+    if any(len(part.encode(errors="replace")) > LONGEST_PART for part in path.parts):
+        return "cannot be a path"
+    if _WINDOWS and any(_refused_by_windows(part) for part in path.parts):
+        return "cannot be a path on Windows"
     return ""
+
+
+def _refused_by_windows(part: str) -> bool:
+    """Return whether Windows takes a part for something else: a device, a stream, another name."""
+    return bool(re.search(r'[<>:"|?*]|[. ]$', part) or DEVICES.fullmatch(part))

@@ -10,10 +10,9 @@ The id stands for all that decides what comes out, so that the same command goes
 
 from __future__ import annotations
 
-import shutil
 import time
-from collections.abc import Generator, Iterator, Mapping
-from contextlib import closing, contextmanager
+from collections.abc import Generator, Mapping
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
@@ -26,14 +25,14 @@ from core.assembly import Assembly
 from core.config import Mode, Scale
 from core.doctor import versions
 from core.errors import InputError
-from core.hold import held
 from core.hooks import reporting
 from core.library import on_ray
-from core.library.manifest import Entry, Manifest, is_done
-from core.library.places import Places
+from core.library.done import standings
+from core.library.house import LOCK_FILE, MANIFEST, STAGING, held_alone
+from core.library.manifest import Entry, Manifest
 from core.library.plan import LibraryPlan, make_plan
-from core.library.record import Failed, LibraryRecord
-from core.library.worker import SONGS, STAGING, Job, Task, play_here
+from core.library.record import NAMED, Failed, LibraryRecord, named, passed_over
+from core.library.worker import Job, Task, play_here
 from core.progress import Progress
 from core.recipes import Recipe
 from core.registry import Registry
@@ -45,8 +44,6 @@ __all__ = ["run"]
 
 #: The name under which the reporters hear of the songs, beside the steps of the plan.
 STAGE = "songs"
-#: How many of the songs that failed an error names; the manifest has them all.
-NAMED = 5
 
 
 def run(cfg: DictConfig, registry: Registry, recipe: str, recipes: Mapping[str, Recipe]) -> None:
@@ -71,6 +68,8 @@ class _Library:
     def __init__(self, plan: LibraryPlan, store: Store, hook: pluggy.HookRelay) -> None:
         self.plan, self.store, self.hook = plan, store, hook
         self.assembly: Assembly = plan.steps.assembly
+        #: What was found to be wrong with what earlier runs left.
+        self.found: list[Notice] = []
 
     def run(self) -> None:
         """Make what plays, play every song that is not done, and say what came of it."""
@@ -78,7 +77,7 @@ class _Library:
         started = datetime.now(UTC)
         artifacts = execute(self.plan.steps, self.store, self.hook).artifacts
         place = self.plan.folder(artifacts)
-        with _held(place):
+        with held_alone(place):
             self._lock_file(place, artifacts)
             record = self._played(place, artifacts, started)
         self.hook.luthier_library_finished(record=record, folder=str(place))
@@ -89,8 +88,8 @@ class _Library:
         self, place: Path, artifacts: dict[str, Artifact], started: datetime
     ) -> LibraryRecord:
         self.hook.luthier_stage_started(stage=STAGE, title="play every song")
-        with Manifest(place / "manifest.jsonl") as manifest:
-            tasks, kept = self._left(place, manifest)
+        with Manifest(place / MANIFEST) as manifest:
+            tasks, kept = self._left(manifest)
             job = Job(
                 self.assembly,
                 artifacts[self.plan.source],
@@ -114,15 +113,22 @@ class _Library:
             seconds = time.perf_counter() - clock if tasks else 0.0
         return self._record(artifacts, started, made, kept, seconds)
 
-    def _left(self, place: Path, manifest: Manifest) -> tuple[list[Task], int]:
+    def _left(self, manifest: Manifest) -> tuple[list[Task], int]:
         """Return the songs to play, and the number of those that are done."""
-        places, tasks, kept = Places(manifest.entries.values()), list[Task](), 0
-        for source in self.plan.dataset.sources():
-            if is_done(manifest.entries.get(source.name), source.file, place):
+        tasks, kept, damaged = list[Task](), 0, list[str]()
+        for standing in standings(self.plan.dataset.sources(), manifest):
+            if standing.state == "done":
                 kept += 1
             else:
-                tasks.append(Task(source, places.of(source.name)))
+                tasks.append(Task(standing.source, standing.name, standing.place))
+            if standing.state == "damaged":
+                damaged.append(standing.name)
             self._tell(0, 0, f"looking for what is done: {kept} of {kept + len(tasks)} songs")
+        if manifest.damaged:
+            self.found.append(Notice("warning", passed_over(manifest.damaged)))
+        if damaged:
+            text = f"played again because their files were damaged or gone: {named(damaged)}"
+            self.found.append(Notice("warning", text))
         return tasks, kept
 
     def _entries(
@@ -142,7 +148,12 @@ class _Library:
         seconds: float,
     ) -> LibraryRecord:
         failed = [entry for entry in made if entry.status == "failed"]
-        notices = [*artifacts["model"].info.notices, *self.plan.notices]
+        notices = [
+            *artifacts["model"].info.notices,
+            *self.plan.notices,
+            *self.found,
+            *self.store.notices,
+        ]
         again = sum(entry.retries > 0 for entry in made)
         if again:
             text = f"played again because a worker died, or they failed at first: {again} songs"
@@ -172,43 +183,27 @@ class _Library:
             OmegaConf.to_container(self.plan.cfg, resolve=True, enum_to_str=True),
         )
         config["scale"] = self.plan.scale.name
+        # Which cluster plays is for the person to say who runs the lock file, not for the file.
+        config["songs"].pop("address", None)
         text = folder.lock(config, artifacts, versions())
-        (place / "recipe.lock.yaml").write_text(text, encoding="utf-8")
+        partial = place / STAGING / LOCK_FILE
+        try:
+            partial.write_text(text, encoding="utf-8")
+            partial.replace(place / LOCK_FILE)
+        except OSError as error:
+            raise folder.unwritable("the library's folder", error, place) from error
 
     def _tell(self, done: float, total: float, message: str) -> None:
         self.hook.luthier_stage_progress(stage=STAGE, done=done, total=total, message=message)
 
 
-@contextmanager
-def _held(place: Path) -> Iterator[None]:
-    """Hold a library's folder for this run alone; what earlier ones left in flight is removed."""
-    busy = (
-        "another run is playing this library",
-        f"at: {place}",
-        "wait for it: what it finishes is not played again",
-        "or play into another folder: output=/path/to/folder",
-    )
-    staging = place / STAGING
-    with held(place / ".lock", "the library's folder", *busy):
-        shutil.rmtree(staging, ignore_errors=True)
-        try:
-            (place / SONGS).mkdir(exist_ok=True)
-            staging.mkdir(exist_ok=True)
-        except OSError as error:
-            raise folder.unwritable("the library's folder", error, place) from error
-        try:
-            yield
-        finally:
-            shutil.rmtree(staging, ignore_errors=True)
-
-
 def _incomplete(record: LibraryRecord, place: Path) -> InputError:
-    named = [f"{one.source}: {one.reason.partition('; ')[0]}" for one in record.failed[:NAMED]]
-    more = len(record.failed) - len(named)
+    told = [f"{one.source}: {one.reason.partition('; ')[0]}" for one in record.failed[:NAMED]]
+    more = len(record.failed) - len(told)
     return InputError(
         f"{len(record.failed)} of {record.songs} songs failed",
-        *named,
+        *told,
         f"and {more} more" if more else "",
-        f"the reasons in full: {place / 'manifest.jsonl'}",
+        f"the reasons in full: {place / MANIFEST}",
         "mend or remove them, and run the same command again: the rest is not played twice",
     )

@@ -1,33 +1,41 @@
 """The manifest of a library: one line of JSON for each song that was played, or could not be.
 
-Lines are only ever added, each in one write that is on the disk before the next song counts. The
-last line of a song is the one that holds; a line that a crash cut short is passed over.
+Lines are only ever added, each in one write that is on the disk before the next song counts, and
+each under its own digest (core/sealed.py). The last line of a song is the one that holds. A line
+that a crash cut short is passed over; so is one that is not as it was written, or that names a
+place outside the library, and how many there are is told.
 """
 
 from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Literal, Self
 
-import msgspec
+from core.errors import StoreError, UnsafePathError
+from core.folder import unwritable
+from core.paths import below
+from core.sealed import DamagedError, sealed, unsealed
 
-from core.errors import StoreError
-from core.material import file_digest
+__all__ = ["SONGS", "Entry", "Manifest"]
 
-__all__ = ["Entry", "Manifest", "is_done"]
+#: In the library's folder: where finished songs are.
+SONGS = "songs"
+_BINARY = getattr(os, "O_BINARY", 0)
+#: What a manifest's name must not do is lead elsewhere; Windows makes no links without being asked.
+_NO_LINK = getattr(os, "O_NOFOLLOW", 0)
 
 
 @dataclass(frozen=True)
 class Entry:
     """What became of one song.
 
-    `source` is its path below the library's root and `sha256` that of the file that was read,
-    empty where there was none to read. `outputs` are its files by their path in the library's
-    folder, with the SHA-256 of each. `seconds` is how long it lasts, 0 where inputs have no rate;
-    `took_s` how long playing took `worker`, a process of a machine, on `device`. `notes` are what
-    was done to make it fit.
+    `source` is its path below the library's root, as text (`core.names.as_text`), and `sha256` that
+    of the file that was read, empty where there was none to read. `place` is its folder below
+    `songs/`, and `outputs` are its files by their path in the library's folder, with the SHA-256 of
+    each. `seconds` is how long it lasts, 0 where inputs have no rate; `took_s` how long playing
+    took `worker`, a process of a machine, on `device`. `notes` are what was done to make it fit.
     """
 
     source: str
@@ -44,38 +52,30 @@ class Entry:
     notes: tuple[str, ...] = ()
 
 
-def is_done(entry: Entry | None, file: Path, folder: Path) -> bool:
-    """Return whether a song was played: its file is the same, and what it gave is still there."""
-    if entry is None or entry.status != "done":
-        return False
-    if not all((folder / output).is_file() for output in entry.outputs):
-        return False
-    try:
-        return file_digest(file) == entry.sha256
-    except OSError:
-        return False
-
-
 class Manifest:
-    """The lines of one library, by source; `with` opens the file for adding to it."""
+    """The lines of one library, by source; `with` opens the file for adding to it.
+
+    `damaged` is how many whole lines do not count. `with` removes them, so that they are told once.
+    """
 
     def __init__(self, file: Path) -> None:
         self.file = file
-        self.entries = _read(file)
+        self.entries: dict[str, Entry] = {}
+        self.damaged = 0
+        self._good: list[bytes] = []
+        self._mended = False
         self._descriptor: int | None = None
+        self._read()
 
     def __enter__(self) -> Self:
         try:
-            flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0)
+            if self._mended:
+                self._rewrite()
+            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | _BINARY | _NO_LINK
             self._descriptor = os.open(self.file, flags, 0o666)
-            size = os.fstat(self._descriptor).st_size
-            if size:
-                # A line that a crash cut short must not swallow the next one.
-                os.lseek(self._descriptor, size - 1, os.SEEK_SET)
-                if os.read(self._descriptor, 1) != b"\n":
-                    self._write(b"\n")
         except OSError as error:
-            raise _unwritable(error, self.file) from error
+            raise unwritable("the library's manifest", error, self.file) from error
+        self._good.clear()
         return self
 
     def __exit__(self, *exc: object) -> None:
@@ -84,38 +84,73 @@ class Manifest:
 
     def add(self, entry: Entry) -> None:
         """Add a line, and return once it is on the disk; raises StoreError where it cannot be."""
+        assert self._descriptor is not None, "a manifest is opened by `with`"
         try:
-            self._write(msgspec.json.encode(entry) + b"\n")
+            _write(self._descriptor, sealed(entry) + b"\n")
         except OSError as error:
-            raise _unwritable(error, self.file) from error
+            raise unwritable("the library's manifest", error, self.file) from error
         self.entries[entry.source] = entry
 
-    def _write(self, line: bytes) -> None:
-        assert self._descriptor is not None, "a manifest is opened by `with`"
-        while line:
-            line = line[os.write(self._descriptor, line) :]
-        os.fsync(self._descriptor)
-
-
-def _read(file: Path) -> dict[str, Entry]:
-    """Return the last entry of every song; an absent file has none."""
-    found: dict[str, Entry] = {}
-    try:
-        lines = file.read_bytes().splitlines()
-    except FileNotFoundError:
-        return found
-    for line in lines:
+    def _read(self) -> None:
+        """Read the last entry of every song; an absent file has none."""
         try:
-            entry = msgspec.json.decode(line, type=Entry)
-        except msgspec.MsgspecError:
-            continue
-        found[entry.source] = entry
-    return found
+            with self.file.open("rb") as file:
+                for line in file:
+                    self._take(line)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise StoreError(
+                f"the library's manifest cannot be read: {error.strerror or error}",
+                f"at: {self.file}",
+                "play into another folder: output=/path/to/folder",
+            ) from error
+
+    def _take(self, line: bytes) -> None:
+        whole = line.endswith(b"\n")
+        try:
+            entry = unsealed(line.removesuffix(b"\n"), Entry)
+            _check(entry, self.file)
+        except (DamagedError, UnsafePathError):
+            self._mended = True
+            # Only the last line lacks its end, and only where a crash cut it.
+            self.damaged += whole
+            return
+        self._mended |= not whole
+        self._good.append(line if whole else line + b"\n")
+        self.entries[entry.source] = entry
+
+    def _rewrite(self) -> None:
+        """Put a file with the good lines alone in the place of this one, at once."""
+        partial = self.file.with_name(f"{self.file.name}.partial")
+        partial.unlink(missing_ok=True)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _BINARY | _NO_LINK
+        descriptor = os.open(partial, flags, 0o666)
+        try:
+            _write(descriptor, b"".join(self._good))
+        finally:
+            os.close(descriptor)
+        partial.replace(self.file)
 
 
-def _unwritable(error: OSError, file: Path) -> StoreError:
-    return StoreError(
-        f"the library's manifest cannot be written: {error.strerror or error}",
-        f"at: {file}",
-        "free some room, or choose another place: output=/path/to/folder",
-    )
+def _check(entry: Entry, file: Path) -> None:
+    """Raise UnsafePathError for a place outside the library, or a file outside its place."""
+    if not entry.place and not entry.outputs:
+        return
+    said_by = f"the manifest {file}, for the song {entry.source[:200]!r}"
+    below(file.parent / SONGS, entry.place, said_by)
+    place = PurePosixPath(SONGS, entry.place)
+    for output in entry.outputs:
+        below(file.parent, output, said_by)
+        if place not in PurePosixPath(output).parents:
+            raise UnsafePathError(
+                "a manifest names a file outside the place of its song",
+                f"file: {output[:200]!r}",
+                f"named by: {said_by}",
+            )
+
+
+def _write(descriptor: int, data: bytes) -> None:
+    while data:
+        data = data[os.write(descriptor, data) :]
+    os.fsync(descriptor)

@@ -6,31 +6,28 @@ below it, the ending stays, and where that does not help either, the first folde
 
 from __future__ import annotations
 
-import re
-import unicodedata
 from collections.abc import Iterable, Iterator
 from itertools import count
 from pathlib import PurePosixPath
 
 from core.library.manifest import Entry
+from core.names import file_name
 
 __all__ = ["Places"]
-
-#: Names that Windows gives to devices, whatever their ending.
-_DEVICES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
-#: Bytes. Most file systems end at 255, and a number or an ending may follow.
-_LONGEST = 200
 
 
 class Places:
     """Gives every song a place of its own, the same one in every run over a library."""
 
     def __init__(self, entries: Iterable[Entry] = ()) -> None:
-        self._of = {entry.source: entry.place for entry in entries if entry.place}
+        self._of: dict[str, str] = {}
         self._taken: set[PurePosixPath] = set()
         self._above: set[PurePosixPath] = set()
-        for place in self._of.values():
-            self._take(place)
+        for entry in entries:
+            # Of two songs that say they have one place, only one can.
+            if entry.place and self._free(entry.place):
+                self._of[entry.source] = entry.place
+                self._take(entry.place)
 
     def of(self, source: str) -> str:
         """Return the place of a song, relative and with forward slashes."""
@@ -66,14 +63,4 @@ def _candidates(source: str) -> Iterator[str]:
 
 
 def _plain(path: PurePosixPath) -> str:
-    return "/".join(_name(part) for part in path.parts if part not in ("/", "..", "."))
-
-
-def _name(part: str) -> str:
-    """Return one part of a path as a name that every system takes."""
-    name = re.sub(r'[<>:"/\\|?*\x00-\x1f\x7f]+', "_", unicodedata.normalize("NFC", part))
-    name = (
-        name.strip(" ._").encode(errors="replace")[:_LONGEST].decode(errors="ignore").rstrip(" .")
-        or "song"
-    )
-    return f"{name}_" if _DEVICES.fullmatch(name) else name
+    return "/".join(file_name(part) for part in path.parts if part not in ("/", "..")) or "song"

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from core.values import Notice
 
-__all__ = ["Failed", "LibraryRecord"]
+__all__ = ["Failed", "LibraryRecord", "named", "passed_over"]
+
+#: How many songs a line of text names; the manifest has them all.
+NAMED = 5
 
 
 @dataclass(frozen=True)
@@ -44,3 +48,17 @@ class LibraryRecord:
     def real_time_factor(self) -> float | None:
         """Return seconds per second of sound; None where there is nothing to compare."""
         return self.seconds / self.audio_s if self.audio_s and self.seconds else None
+
+
+def named(sources: Sequence[str]) -> str:
+    """Return the first few songs of a list, and how many more there are."""
+    more = len(sources) - NAMED
+    return ", ".join(sources[:NAMED]) + (f" and {more} more" if more > 0 else "")
+
+
+def passed_over(lines: int) -> str:
+    """Return what to say of lines of a manifest that do not count."""
+    return (
+        f"passed over in the manifest: {lines} lines that are not as they were written, or that "
+        "name a place outside the library; their songs are played again"
+    )

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from rich.console import Console
+from collections import Counter
 
-from core.library.manifest import Manifest, is_done
+from core.library.done import standings
+from core.library.house import MANIFEST, check_own
+from core.library.manifest import Manifest
 from core.library.plan import LibraryPlan
+from core.library.record import passed_over
 from core.rungs import Candidate
+from core.screen import screen
 from core.show_plan import show as show_steps
 
 __all__ = ["show"]
@@ -16,7 +20,7 @@ def show(plan: LibraryPlan) -> None:
     """Print the steps, then where the songs would go and what is left to play; plays nothing."""
     steps = plan.steps
     show_steps(Candidate(steps.assembly.precision, plan.cfg, steps))
-    console = Console(highlight=False)
+    console = screen()
     sources = list(plan.dataset.sources())
     made = {planned.step.name: planned.artifact for planned in steps.steps}
     kept = {name: artifact for name, artifact in made.items() if artifact is not None}
@@ -24,7 +28,11 @@ def show(plan: LibraryPlan) -> None:
         console.print(f"{len(sources)} songs; which are done is known once the steps have run")
         return
     folder = plan.folder(kept)
-    entries = Manifest(folder / "manifest.jsonl").entries
-    done = sum(is_done(entries.get(source.name), source.file, folder) for source in sources)
-    console.print(f"{len(sources)} songs, {done} done; scale={plan.scale.name}")
-    console.print(f"songs   {folder}", markup=False, soft_wrap=True)
+    check_own(folder)
+    manifest = Manifest(folder / MANIFEST)
+    states = Counter(standing.state for standing in standings(sources, manifest))
+    damaged = f", {states['damaged']} damaged" if states["damaged"] else ""
+    console.print(f"{len(sources)} songs, {states['done']} done{damaged}; scale={plan.scale.name}")
+    if manifest.damaged:
+        console.print(passed_over(manifest.damaged))
+    console.print(f"songs   {folder}", soft_wrap=True)

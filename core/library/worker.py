@@ -14,31 +14,33 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from core.assembly import Assembly
-from core.errors import InputError, LuthierError, StageError
+from core.errors import InputError, LuthierError, StageError, UnsafePathError
 from core.exchange import Listed, Saved, Source, Work
 from core.items import checked_items
-from core.library.manifest import Entry
-from core.material import digest, file_digest
+from core.library.house import STAGING
+from core.library.manifest import SONGS, Entry
+from core.material import digest, file_digest, files_below
+from core.names import as_text
+from core.paths import below
 from core.play import covered_seconds
 from core.player import Player, opened
 from core.progress import Progress
+from core.shown import plain
 from core.steps import Bench
 from core.values import Artifact
 
-__all__ = ["SONGS", "STAGING", "Job", "Task", "Worker", "play_here"]
-
-#: In the library's folder: where finished songs are, and where those in flight are.
-SONGS, STAGING = "songs", ".staging"
+__all__ = ["Job", "Task", "Worker", "play_here"]
 
 
 @dataclass(frozen=True)
 class Task:
-    """One song to play, and its place below `songs/`."""
+    """One song to play, its name in the manifest, and its place below `songs/`."""
 
     source: Source
+    name: str
     place: str
 
 
@@ -80,7 +82,7 @@ class Worker:
             player = self._player or self._open(progress)
             try:
                 return self._song(player, task, progress, retries, started)
-            except InputError as error:
+            except (InputError, UnsafePathError) as error:
                 return _failed(task, _told(error), retries)
             except Exception as error:
                 reason = _told(error)
@@ -109,6 +111,7 @@ class Worker:
         self, player: Player, task: Task, progress: Progress, retries: int, started: float
     ) -> Entry:
         """Play one song; everything that was held of it is let go on return."""
+        self._free_place(task)  # before time is spent on the song
         # Hashed before it is read: what changes in between is noticed by the next run.
         sha256 = _hashed(task.source)
         songs = self.job.assembly.dataset
@@ -121,11 +124,11 @@ class Worker:
             song = staged / "song"  # with the permissions of any folder, which `staged` has not
             song.mkdir()
             saved = dataset.save(item, outputs, player.signature, song)
-            files = self._placed(song / _top(saved), Path(SONGS, *task.place.split("/")))
+            files = self._placed(_top(song, saved), task)
         finally:
             shutil.rmtree(staged, ignore_errors=True)
         return Entry(
-            task.source.name,
+            task.name,
             "done",
             sha256,
             task.place,
@@ -135,16 +138,34 @@ class Worker:
             player.opened.session.device,
             f"{platform.node()}:{os.getpid()}",
             retries=retries,
-            notes=tuple(notice.text for notice in item.notices),
+            notes=tuple(plain(notice.text) for notice in item.notices),
         )
 
-    def _placed(self, made: Path, place: Path) -> dict[str, str]:
+    def _free_place(self, task: Task) -> Path:
+        """Return the folder of a song, which may hold what was played before; raises InputError.
+
+        Raises UnsafePathError where it would be elsewhere. No person's file is taken for a song.
+        """
+        songs = self.job.folder / SONGS
+        final = below(songs, task.place, "the manifest of the library", links=False)
+        for taken in (final, *final.parents[: len(PurePosixPath(task.place).parts) - 1]):
+            if taken.exists() and not taken.is_dir():
+                raise InputError(
+                    "a file lies where the folder of a song belongs",
+                    f"song: {task.name}",
+                    f"at: {taken}",
+                    "move it away, and run the same command again",
+                )
+        return final
+
+    def _placed(self, made: Path, task: Task) -> dict[str, str]:
         """Give what was saved its final name at once; returns the files with their hashes."""
         hashes = {}
-        for file in sorted(p for p in made.rglob("*") if p.is_file()):
-            hashes[(place / file.relative_to(made)).as_posix()] = file_digest(file)
+        for file in _files(made):
+            name = PurePosixPath(SONGS, task.place, file.relative_to(made).as_posix())
+            hashes[str(name)] = file_digest(file)
             _flush(file)
-        final = self.job.folder / place
+        final = self._free_place(task)
         final.parent.mkdir(parents=True, exist_ok=True)
         if final.exists():
             # A folder that holds something cannot be renamed over.
@@ -162,9 +183,23 @@ def play_here(job: Job, tasks: Sequence[Task], progress: Progress) -> Iterator[E
             yield worker.play(task, progress)
 
 
-def _top(saved: Sequence[Saved]) -> Path:
+def _top(folder: Path, saved: Sequence[Saved]) -> Path:
     """Return the folder below which everything was saved: `stems` of `stems/bass.wav`, say."""
-    return Path(os.path.commonpath([Path(one.path).parent for one in saved] or [Path()]))
+    files = [below(folder, one.path, "the dataset, of what it saved") for one in saved]
+    return Path(os.path.commonpath([file.parent for file in files] or [folder.resolve()]))
+
+
+def _files(made: Path) -> list[Path]:
+    """Return the files of a song; raises StageError where one cannot be told in the manifest."""
+    found = files_below(made)
+    for file in found:
+        if as_text(file.name) != file.name:
+            raise StageError(
+                "the dataset saved a file whose name is no text",
+                f"at: {file}",
+                "name it after what it holds: the manifest of a library is JSON",
+            )
+    return found
 
 
 def _hashed(source: Source) -> str:
@@ -172,7 +207,8 @@ def _hashed(source: Source) -> str:
         return file_digest(source.file)
     except OSError as error:
         raise InputError(
-            f"`{source.name}` cannot be opened: {error.strerror or error}", f"at: {source.file}"
+            f"`{as_text(source.name)}` cannot be opened: {error.strerror or error}",
+            f"at: {source.file}",
         ) from error
 
 
@@ -184,18 +220,17 @@ def _flush(file: Path) -> None:
 
 def _key(task: Task) -> str:
     """Return a name for a song in flight."""
-    return digest(task.source.name)[:16]
+    return digest(task.name)[:16]
 
 
 def _failed(task: Task, reason: str, retries: int) -> Entry:
-    # A path may hold bytes that are no text, and JSON takes none.
-    plain = reason.encode(errors="backslashreplace").decode()
     try:
         sha256 = file_digest(task.source.file)
     except OSError:
         sha256 = ""
     # The place stays the song's own: what an earlier version of it gave may still be there.
-    return Entry(task.source.name, "failed", sha256, task.place, reason=plain, retries=retries)
+    # A path may hold bytes that are no text, and JSON takes none.
+    return Entry(task.name, "failed", sha256, task.place, reason=plain(reason), retries=retries)
 
 
 def _told(error: Exception) -> str:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import weakref
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +19,9 @@ from filelock import FileLock
 from core import Item
 from core.exchange import Source
 from core.library import on_ray
-from core.library.worker import STAGING, Job, Task, Worker, _key
+from core.library.house import STAGING
+from core.library.manifest import Manifest
+from core.library.worker import Job, Task, Worker, _key
 from core.progress import silent
 from tests import toy
 from tests.conftest import Command
@@ -48,7 +53,7 @@ def library(tmp_path: Path) -> Path:
 
 def lines(tmp_path: Path) -> list[dict[str, Any]]:
     text = (library(tmp_path) / "manifest.jsonl").read_text()
-    return [json.loads(line) for line in text.splitlines()]
+    return [json.loads(line)["content"] for line in text.splitlines()]
 
 
 def saved() -> list[str]:
@@ -254,7 +259,7 @@ def test_a_contract_is_not_judged_and_that_is_said(play: Command) -> None:
 
 def test_a_song_that_kills_its_process_is_given_up(tmp_path: Path) -> None:
     """Three deaths are counted in a file; the fourth process does not even open the model."""
-    task = Task(Source("a.line", tmp_path / "a.line"), "a")
+    task = Task(Source("a.line", tmp_path / "a.line"), "a.line", "a")
     (tmp_path / STAGING).mkdir()
     (tmp_path / STAGING / f"{_key(task)}.attempts").write_bytes(b"...")
     job = Job(None, None, None, tmp_path, 2, tmp_path)  # type: ignore[arg-type]  # none is opened
@@ -303,3 +308,196 @@ def test_ray_that_is_not_installed_is_named_with_its_command(
     done = play("scale=ray", "mode=plan")
     assert done.code == 2
     assert "pip install 'luthier[ray]'" in done.err
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Return every file below a folder with its content, and every folder."""
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes() if path.is_file() else b"folder"
+        for path in sorted(folder.rglob("*"))
+    }
+
+
+@pytest.fixture
+def canary(tmp_path: Path) -> Path:
+    """Return a folder outside of all libraries, with something in it that nobody may touch."""
+    folder = tmp_path / "canary"
+    (folder / "a").mkdir(parents=True)
+    (folder / "a" / "y.txt").write_text("mine")
+    (folder / "recipe.lock.yaml").write_text("mine, too")
+    (folder / "manifest.jsonl").write_text("and this")
+    return folder
+
+
+def rewritten(tmp_path: Path, **changes: Any) -> None:
+    """Change fields in the lines of the manifest, each under its right digest."""
+    with Manifest(library(tmp_path) / "manifest.jsonl") as manifest:
+        for entry in list(manifest.entries.values()):
+            manifest.add(replace(entry, **changes))
+
+
+@pytest.mark.parametrize("place", ["../../../../canary", "../canary", "/canary", "a/../../canary"])
+def test_a_place_outside_is_not_touched(
+    play: Command, canary: Path, tmp_path: Path, place: str
+) -> None:
+    """The line is passed over, and that is said; the songs are played at places of their own."""
+    play()
+    before = contents(canary)
+    rewritten(tmp_path, place=place, outputs={})
+    saved()
+    assert "3 songs, 0 done; scale=here" in play("mode=plan").out
+    done = play()
+    assert done.code == 0
+    assert "passed over in the manifest: 3 lines" in " ".join(done.out.split())
+    assert len(saved()) == 3
+    assert contents(canary) == before
+    assert "passed over" not in play().out
+
+
+def test_songs_that_say_they_have_one_place_get_their_own(play: Command, tmp_path: Path) -> None:
+    """Two songs never share a folder, whatever a manifest says."""
+    play()
+    rewritten(tmp_path, place="a", outputs={})
+    assert play().code == 0
+    assert len({line["place"] for line in lines(tmp_path)[-2:]} | {"a"}) == 3
+    assert "0 played, 3 kept" in play().out
+
+
+@pytest.mark.parametrize(
+    "part", ["songs", ".staging", "manifest.jsonl", "recipe.lock.yaml", ".lock", ""]
+)
+def test_a_part_of_a_library_that_is_a_link_is_refused(
+    play: Command, canary: Path, tmp_path: Path, part: str
+) -> None:
+    """What it leads to is neither written, nor replaced, nor removed."""
+    play()
+    own = library(tmp_path) / part
+    own.rename(tmp_path / "moved") if own.exists() else None
+    target = canary / part
+    own.symlink_to(target if part and target.exists() else canary)
+    before = contents(canary)
+    for mode in ("mode=run", "mode=plan"):
+        done = play(mode)
+        assert done.code == 1
+        assert "is a link" in done.err
+        assert "output=" in done.err
+        assert contents(canary) == before
+
+
+@pytest.mark.parametrize("at", ["c", "c/a"])
+def test_a_place_that_is_a_link_is_refused(
+    play: Command, canary: Path, tmp_path: Path, at: str
+) -> None:
+    """That song fails; the others are played, and nothing behind the link is touched."""
+    play()
+    place = library(tmp_path) / "songs" / at
+    shutil.rmtree(place)
+    place.symlink_to(canary)
+    before = contents(canary)
+    done = play()
+    assert done.code == 1
+    assert "1 of 3 songs failed" in done.err
+    assert "leads through a link" in done.err
+    assert contents(canary) == before
+
+
+@pytest.mark.parametrize("at", ["c", "c/a"])
+def test_a_place_that_is_a_file_is_refused(play: Command, tmp_path: Path, at: str) -> None:
+    """It is none of the library's: the person is told to move it away."""
+    play()
+    place = library(tmp_path) / "songs" / at
+    shutil.rmtree(place)
+    place.write_text("a note of mine")
+    done = play()
+    assert done.code == 1
+    assert "a file lies where the folder of a song belongs" in done.err
+    assert place.read_text() == "a note of mine"
+
+
+def test_a_dataset_that_saves_elsewhere_is_refused(
+    play: Command, canary: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its song fails, and what it named is not touched."""
+    before = contents(canary)
+    save = toy.Lines.save
+
+    def outside(self: toy.Lines, *more: Any) -> Any:
+        return [replace(one, path=str(canary / "a" / "y.txt")) for one in save(self, *more)]
+
+    monkeypatch.setattr(toy.Lines, "save", outside)
+    done = play()
+    assert done.code == 1
+    assert "3 of 3 songs failed" in done.err
+    assert contents(canary) == before
+
+
+@pytest.mark.parametrize("damage", ["cut", "flip", "gone"])
+def test_a_damaged_song_is_played_again_and_that_is_said(
+    play: Command, tmp_path: Path, damage: str
+) -> None:
+    """The plan counts it, whatever its size and time stamps say."""
+    play()
+    file = library(tmp_path) / "songs" / "b" / "y.txt"
+    whole, stat = file.read_bytes(), file.stat()
+    if damage == "gone":
+        file.unlink()
+    else:
+        file.write_bytes(whole[:-1] if damage == "cut" else whole[:9] + b"7" + whole[10:])
+        os.utime(file, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert "3 songs, 2 done, 1 damaged; scale=here" in play("mode=plan").out
+    saved()
+    done = play()
+    assert "1 played, 2 kept" in done.out
+    assert "their files were damaged or gone: b.line" in " ".join(done.out.split())
+    assert saved() == ["b.line"]
+    assert file.read_bytes() == whole
+    assert "damaged" not in play().out
+
+
+def test_a_line_with_a_flipped_bit_is_said_and_its_song_played(
+    play: Command, tmp_path: Path
+) -> None:
+    """The others are kept."""
+    play()
+    file = library(tmp_path) / "manifest.jsonl"
+    file.write_bytes(file.read_bytes().replace(b"songs/b/y", b"songs/b/x", 1))
+    assert "3 songs, 2 done; scale=here" in play("mode=plan").out
+    assert "passed over in the manifest: 1 line" in " ".join(play("mode=plan").out.split())
+    saved()
+    assert "1 played, 2 kept" in play().out
+    assert saved() == ["b.line"]
+
+
+def test_a_name_that_is_no_text_plays(play: Command, songs: Path, tmp_path: Path) -> None:
+    """The manifest spells it so that it is known again, apart from one that is spelt that way."""
+    names = ["caf\udce9.line", r"caf\xe9.line", "café.line"]
+    for number, name in enumerate(names):
+        (songs / name).write_text(str(number))
+    done = play()
+    assert (done.code, done.err) == (0, "")
+    assert "6 songs: 6 played" in done.out
+    sources = {line["source"] for line in lines(tmp_path)}
+    assert sources >= {r"caf\xe9.line", r"caf\\xe9.line", "café.line"}
+    saved()
+    assert "0 played, 6 kept" in play().out
+    (songs / names[0]).write_text("no number")
+    done = play()
+    assert done.code == 1
+    assert r"caf\xe9.line: `caf\xe9.line` holds no numbers" in done.err
+    assert yaml.safe_load((library(tmp_path) / "recipe.lock.yaml").read_text())
+
+
+def test_a_library_below_a_folder_that_is_no_text_plays(
+    command: Command, recipe: Path, songs: Path, tmp_path: Path
+) -> None:
+    """By its pattern, as a folder, and by its lock file."""
+    odd = songs.rename(songs.with_name("caf\udce9"))
+    for more in ([f"input={odd}/**/*.line"], [f"input={odd}", "scale=here"]):
+        done = command(f"recipe={recipe}", *more)
+        assert (done.code, done.err) == (0, "")
+    saved()
+    shutil.copy(library(tmp_path) / "recipe.lock.yaml", tmp_path / "again.yaml")
+    lock = tmp_path / "toy.yaml"
+    (tmp_path / "again.yaml").replace(lock)
+    assert command(f"recipe={lock}").code == 0
+    assert saved() == []
