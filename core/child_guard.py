@@ -1,9 +1,9 @@
 """Stands between a process and its child: runs a command, and kills it when the process is gone.
 
-Run as a script by core/child_process.py, with nothing of ours and no package loaded:
-`python -I -S child_guard.py <bytes of data, or 0> <command> ...`. Its standard input is a pipe that
-only the process holds the other end of. However the process ends, SIGKILL included, the system
-closes that end, and the guard kills its whole session: the command and what that has started.
+Run as a script, with nothing of ours and no package loaded, by the command that `guarded` returns.
+Its standard input is a pipe that only the process holds the other end of. However the process ends,
+SIGKILL included, the system closes that end, and the guard kills its whole session: the command and
+what that has started. What the command leaves running when it ends by itself is killed too.
 
 A guard and no thread of the child, because a library that holds Python's lock stops all threads.
 And no death signal of Linux alone: that one comes when the starting *thread* ends, it reaches no
@@ -16,56 +16,85 @@ import os
 import signal
 import sys
 import threading
+import time
+from collections.abc import Sequence
 from typing import NoReturn
 
-__all__ = ["main"]
+__all__ = ["die_with", "guarded", "main"]
 
 _PR_SET_PDEATHSIG = 1
 _NOT_STARTED = 127
 
 
-def main(data_bytes: int, command: list[str]) -> NoReturn:
+def guarded(
+    command: Sequence[str], *, data_bytes: int = 0, reads: int = -1, grace_s: float = 0.0
+) -> list[str]:
+    """Return the command that runs `command` behind a guard.
+
+    Whoever starts it gives it a pipe as its standard input, never writes to that, and opens a new
+    session. `command` may have `data_bytes` of data (0 is no limit), reads from the open file
+    descriptor `reads` (from nothing without one), and has `grace_s` seconds to end by itself.
+    """
+    given = (str(data_bytes), str(reads), str(grace_s))
+    return [sys.executable, "-I", "-S", os.path.abspath(__file__), *given, *command]  # noqa: PTH100  # light
+
+
+def die_with(parent: int) -> None:
+    """Have Linux kill this process when `parent`, which has started it, ends; at once if it has."""
+    if sys.platform == "linux":
+        import ctypes
+
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(_NOT_STARTED)
+
+
+def main(data_bytes: int, reads: int, grace_s: float, command: list[str]) -> NoReturn:
     """Run `command` and end as it does: with its exit status, or by the signal that ended it."""
     if not hasattr(os, "fork"):
         _on_windows(command)
-    import ctypes
-
-    library = ctypes.CDLL(None) if sys.platform == "linux" else None
     guard = os.getpid()
     child = os.fork()  # this process has one thread
     if not child:
         try:
-            if library is not None:
-                library.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-                if os.getppid() != guard:
-                    os._exit(_NOT_STARTED)
-            _become(data_bytes, command)
+            die_with(guard)
+            _become(data_bytes, reads, command)
         except BaseException as error:
             os.write(2, f"`{command[0]}` cannot be started: {error}\n".encode(errors="replace"))
         os._exit(_NOT_STARTED)
-    threading.Thread(target=_wait_for_the_end_of_the_parent, daemon=True).start()
+    if reads >= 0:
+        os.close(reads)
+    threading.Thread(target=_outlive_the_parent, args=(grace_s,), daemon=True).start()
     _, status = os.waitpid(child, 0)
+    _kill_the_others()
     _end_as(os.waitstatus_to_exitcode(status))
 
 
-def _become(data_bytes: int, command: list[str]) -> NoReturn:
+def _become(data_bytes: int, reads: int, command: list[str]) -> NoReturn:
     """Turn this process into the command, with the signals and the input of a fresh one."""
     if data_bytes:
         import resource
 
         resource.setrlimit(resource.RLIMIT_DATA, (data_bytes, data_bytes))
-    nothing = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(nothing, 0)
-    os.close(nothing)
+    source = reads if reads >= 0 else os.open(os.devnull, os.O_RDONLY)
+    os.dup2(source, 0)
+    os.close(source)
     for name in ("SIGPIPE", "SIGXFSZ"):  # Python ignores these, and a program inherits that
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_DFL)
     os.execvp(command[0], command)  # noqa: S606  # words of the caller, no shell
 
 
-def _wait_for_the_end_of_the_parent() -> None:
+def _outlive_the_parent(grace_s: float) -> None:
     while os.read(0, 4096):
         pass
+    time.sleep(grace_s)
+    _kill_the_others()
+    os.killpg(0, signal.SIGKILL)
+
+
+def _kill_the_others() -> None:
+    """Kill every process of this session but this one; where there is no /proc, nobody."""
     here = os.getpid()
     for name in os.listdir("/proc") if os.path.isdir("/proc") else ():  # noqa: PTH112, PTH208  # light
         try:
@@ -73,7 +102,6 @@ def _wait_for_the_end_of_the_parent() -> None:
                 os.kill(int(name), signal.SIGKILL)
         except OSError:
             continue  # it has ended meanwhile
-    os.killpg(0, signal.SIGKILL)
 
 
 def _end_as(code: int) -> NoReturn:
@@ -104,4 +132,4 @@ def _on_windows(command: list[str]) -> NoReturn:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), sys.argv[2:])
+    main(int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3]), sys.argv[4:])

@@ -41,6 +41,7 @@ from typing import IO, Literal
 
 import psutil
 
+from core.child_guard import guarded
 from core.telemetry import SILENT
 
 __all__ = [
@@ -63,7 +64,6 @@ PROGRESS_MARK = "@progress "
 _POLL_S = 0.1
 _TELL_S = 1.0
 _TAIL_LINES = 60
-_GUARD = Path(__file__).with_name("child_guard.py")
 #: The folder that holds `core`: a checkout, or where packages are installed.
 _ROOT = str(Path(__file__).resolve().parents[1])
 # The child's own folders come before those that only the parent had, so that nothing along
@@ -200,7 +200,7 @@ def run_watched(
     data = limits.memory_bytes if limits.hard and limits.memory_bytes is not None else 0
     started = time.monotonic()
     process = subprocess.Popen(  # noqa: S603  # a list of the caller's own words, no shell
-        [sys.executable, "-I", "-S", str(_GUARD), str(data), *command],
+        guarded(command, data_bytes=data),
         cwd=folder,
         env=None if environment is None else dict(environment),
         stdin=subprocess.PIPE,  # never written to: that it closes tells the guard of our end

@@ -17,9 +17,11 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import IO
 
 import msgspec
 
+from core.child_guard import die_with, guarded
 from core.sweep.letters import Errand
 
 __all__ = ["Nursery", "serve"]
@@ -35,8 +37,9 @@ HEAVY = {
     "scipy": "scipy.signal",
     "torch": "torch",
 }
-#: Seconds between two looks at a process, and those that it has to clean up.
-POLL_S, LAST_S = 0.05, 12.0
+#: Seconds between two looks at a process, and those that it has to clean up: where the worker lives
+#: on, and where it was killed.
+POLL_S, LAST_S, ORPHAN_S = 0.05, 12.0, 1.5
 
 
 class Nursery:
@@ -44,15 +47,15 @@ class Nursery:
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
+        self._errands: IO[bytes] | None = None
 
     def run(self, errand: Errand) -> int:
         """Have one errand done; returns the exit status of its process, negative for a signal."""
-        process = self._started()
-        assert process.stdin is not None
+        process, errands = self._started()
         assert process.stdout is not None
         try:
-            process.stdin.write(msgspec.json.encode(errand) + b"\n")
-            process.stdin.flush()
+            errands.write(msgspec.json.encode(errand) + b"\n")
+            errands.flush()
             said = process.stdout.readline()
         except BrokenPipeError:
             said = b""
@@ -70,22 +73,50 @@ class Nursery:
         process, self._process = self._process, None
         if process is None:
             return
-        for pipe in (process.stdin, process.stdout):
+        for pipe in (self._errands, process.stdout):
             with contextlib.suppress(BrokenPipeError):
                 assert pipe is not None
                 pipe.close()
         process.wait()
+        if process.stdin is not None and not process.stdin.closed:
+            process.stdin.close()  # not before the end: its guard lives by it
 
-    def _started(self) -> subprocess.Popen[bytes]:
-        if self._process is None or self._process.poll() is not None:
+    def _started(self) -> tuple[subprocess.Popen[bytes], IO[bytes]]:
+        if self._process is None or self._errands is None or self._process.poll() is not None:
+            self.close()
             paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "core.sweep.child"],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
-            )
-        return self._process
+            command = [sys.executable, "-m", "core.sweep.child"]
+            environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+            self._process, self._errands = _begun(command, environment)
+        return self._process, self._errands
+
+
+def _begun(
+    command: list[str], environment: dict[str, str]
+) -> tuple[subprocess.Popen[bytes], IO[bytes]]:
+    """Start a process that reads errands; returns it, and the end of the pipe to write them to."""
+    if not hasattr(os, "fork"):
+        alone = subprocess.Popen(  # noqa: S603  # our own interpreter and module
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment
+        )
+        assert alone.stdin is not None
+        return alone, alone.stdin
+    reads, writes = os.pipe()
+    try:
+        process = subprocess.Popen(  # noqa: S603  # our own interpreter and module
+            guarded(command, reads=reads, grace_s=ORPHAN_S),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=environment,
+            pass_fds=(reads,),
+            start_new_session=True,
+        )
+    except BaseException:
+        os.close(writes)
+        raise
+    finally:
+        os.close(reads)
+    return process, os.fdopen(writes, "wb")
 
 
 def serve(do: Callable[[Errand], None], ready: Callable[[Errand], None]) -> None:
@@ -93,7 +124,7 @@ def serve(do: Callable[[Errand], None], ready: Callable[[Errand], None]) -> None
 
     `ready` is called before the first, in this process, for what every copy would do again.
     """
-    # Ctrl-C reaches every process of a terminal: the copies end by it, and this one after them.
+    # Whoever sends Ctrl-C to every process means the copies: this one ends after them.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     answers = os.dup(1)
     for number, line in enumerate(iter(sys.stdin.buffer.readline, b"")):
@@ -104,8 +135,10 @@ def serve(do: Callable[[Errand], None], ready: Callable[[Errand], None]) -> None
                 importlib.import_module(module)
         if not number:
             ready(errand)
+        here = os.getpid()
         pid = os.fork()
         if not pid:
+            die_with(here)
             _be_born(errand, do)
         code = _outcome(pid)
         # Nobody may be left to hear it.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import subprocess
+import math
 import sys
 import tempfile
 from dataclasses import dataclass, field
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from core import Fact, Graph, Library, Made, Notice, StageError, Work, hookimpl
+from core.child_process import Limits, child_environment, python_child, run_watched
 from core.onnx_file import clear_notes, operators, save
 from plugins.graph.same_result import check_same, free_axes
 
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
     import onnx
 
     from core import Artifact
-
-PROGRAM = "import json, sys, onnxsim; onnxsim.simplify(**json.loads(sys.argv[1]))"
 
 
 @dataclass
@@ -59,8 +58,7 @@ class Onnxsim(Graph[OnnxsimOptions]):
         import onnx
 
         before = onnx.load(artifact.path, load_external_data=False)
-        work.progress(0, 0, f"simplifying {len(before.graph.node)} nodes")
-        after = self._simplified(Path(artifact.path), work.folder)
+        after = self._simplified(artifact.path, work, f"simplifying {len(before.graph.node)} nodes")
         path = work.folder / "model.onnx"
         save(after, path)
         facts: dict[str, Fact] = {
@@ -90,7 +88,7 @@ class Onnxsim(Graph[OnnxsimOptions]):
             )
         return Made(path, artifact.format, artifact.precision, facts, notices)
 
-    def _simplified(self, source: Path, folder: Path) -> onnx.ModelProto:
+    def _simplified(self, source: str, work: Work, doing: str) -> onnx.ModelProto:
         """Return the simplified model with its weights.
 
         It goes in and out as a file: a model over 2 GB fits no protobuf message, and onnxsim
@@ -98,25 +96,26 @@ class Onnxsim(Graph[OnnxsimOptions]):
         """
         import onnx
 
-        with tempfile.TemporaryDirectory(dir=folder) as scratch:
+        with tempfile.TemporaryDirectory(dir=work.folder) as scratch:
             target = Path(scratch) / "simplified.onnx"
             call = {
-                "model": str(source),
-                "output_path": str(target),
+                "model": str(Path(source).resolve()),
+                "output_path": str(target.resolve()),
                 "check_n": 0,  # its own comparison has no unit; ours is in dB
                 "skipped_optimizers": list(self.options.skip_optimizers),
                 "tensor_size_threshold": self.options.fold_up_to,
             }
             # In a process of its own, because its C++ writes hints to a terminal that a reporter
-            # owns. `-P` keeps a file of the working folder from being imported in its place.
-            child = subprocess.run(  # noqa: S603  # this Python, and a program of ours
-                [sys.executable, "-P", "-c", PROGRAM, json.dumps(call)],
-                capture_output=True,
-                text=True,
-                check=False,
+            # owns.
+            end = run_watched(
+                python_child(__name__, json.dumps(call)),
+                limits=Limits(seconds=math.inf),  # large graphs take it minutes
+                progress=lambda _, seconds: work.progress(seconds, 0, doing),
+                environment=child_environment(),
+                folder=Path(scratch),
             )
-            if child.returncode:
-                lines = child.stderr.strip().splitlines() or [f"exit code {child.returncode}"]
+            if end.code:
+                lines = end.tail.splitlines() or [f"exit code {end.code}"]
                 raise StageError(
                     "onnxsim cannot simplify the graph",
                     lines[-1][:200],
@@ -131,3 +130,9 @@ class Onnxsim(Graph[OnnxsimOptions]):
 def luthier_plugins() -> list[type[Onnxsim]]:
     """Return the plugin of this file."""
     return [Onnxsim]
+
+
+if __name__ == "__main__":
+    import onnxsim
+
+    onnxsim.simplify(**json.loads(sys.argv[1]))

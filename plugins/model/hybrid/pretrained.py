@@ -8,16 +8,21 @@ loader takes 25 s to fail without a network. Only safetensors come back.
 from __future__ import annotations
 
 import json
-import os
-import subprocess
+import math
 import sys
-import time
 import urllib.error
 import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core import InputError
+from core.child_process import (
+    PROGRESS_MARK,
+    Limits,
+    child_environment,
+    python_child,
+    run_watched,
+)
 
 if TYPE_CHECKING:
     from core import Progress
@@ -35,35 +40,27 @@ def fetch(name: str, target: Path, progress: Progress) -> None:
     `name` is any name that demucs knows (`htdemucs`, `htdemucs_6s`, a signature), or
     `hf://namespace/name`.
     """
-    started = time.monotonic()
-    quiet = {"HF_HUB_DISABLE_TELEMETRY": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
-    log = target.with_suffix(".log")
-    with log.open("w+", encoding="utf-8") as output:
-        child = subprocess.Popen(  # noqa: S603  # our own interpreter and module
-            [sys.executable, "-m", __name__, name, str(target)],
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            env={**os.environ, **quiet},
-        )
-        try:
-            while child.poll() is None:
-                time.sleep(0.1)
-                waited = time.monotonic() - started
-                reached = REACHED in log.read_text(encoding="utf-8")
-                progress(waited, 0, f"fetching {name}" if reached else "looking for the model hub")
-                if not reached and waited > PATIENCE_S:
-                    raise InputError(
-                        f"pretrained model `{name}` cannot be fetched: no answer",
-                        f"waited {PATIENCE_S:.0f} s",
-                        "check the network, or give a local file: model.weights=FILE",
-                    )
-        finally:
-            child.kill()
-            child.wait()
-    lines = log.read_text(encoding="utf-8").strip().splitlines()
-    log.unlink()
-    if child.returncode != 0 or not target.is_file():
-        reason = lines[-1] if lines else f"exit code {child.returncode}"
+    quiet = {"HF_HUB_DISABLE_PROGRESS_BARS": "1"}
+
+    def wait(message: str, waited: float) -> None:
+        reached = message == REACHED
+        progress(waited, 0, f"fetching {name}" if reached else "looking for the model hub")
+        if not reached and waited > PATIENCE_S:
+            raise InputError(
+                f"pretrained model `{name}` cannot be fetched: no answer",
+                f"waited {PATIENCE_S:.0f} s",
+                "check the network, or give a local file: model.weights=FILE",
+            )
+
+    end = run_watched(
+        python_child(__name__, name, str(target.resolve())),
+        limits=Limits(seconds=math.inf),  # as long as the network takes
+        progress=wait,
+        environment={**child_environment(), **quiet},
+        folder=target.parent,
+    )
+    if end.code != 0 or not target.is_file():
+        reason = end.tail.strip().rpartition("\n")[2] or f"exit code {end.code}"
         raise InputError(
             f"pretrained model `{name}` cannot be fetched",
             reason,
@@ -90,7 +87,7 @@ def _child(name: str, target: Path) -> None:
 
     online = _reachable(constants.ENDPOINT) or _reachable(ROOT_URL)
     if online:
-        print(REACHED, flush=True)
+        print(f"{PROGRESS_MARK}{REACHED}", flush=True)
     else:
         constants.HF_HUB_OFFLINE = True
     from plugins.model.hybrid import checkpoint
