@@ -8,14 +8,19 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from core import cli, registry
-from tests import toy
+from tests import toy, unconnected
 
 # A developer's own account is none of the tests' business: without it nobody asks the network.
 os.environ["QAIHUB_CLIENT_INI"] = str(Path(__file__).parent / "no account")
 os.environ.pop("QAI_HUB_API_TOKEN", None)
+# The same examples each time, so that what fails fails for everybody; and no limit on an example's
+# time, which on shared cores is luck.
+hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=None, database=None)
+hypothesis.settings.load_profile("repeatable")
 if "PYTEST_XDIST_WORKER" in os.environ:
     # One worker a core: more threads than cores wait for each other. Read when torch is loaded.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -71,6 +76,18 @@ def toys(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (about / "METADATA").write_text("Metadata-Version: 2.1\nName: toys\nVersion: 1\n")
     (about / "entry_points.txt").write_text("[luthier]\ntoys = tests.toy\n")
     return folder
+
+
+@pytest.fixture
+def unconnected_processes(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[None]:
+    """Fail the test if a process that it started connected anywhere."""
+    folder = tmp_path_factory.mktemp("guard")
+    unconnected.write_guard(folder)
+    monkeypatch.setenv("PYTHONPATH", str(folder))
+    yield
+    assert unconnected.heard(folder) == []
 
 
 @pytest.fixture

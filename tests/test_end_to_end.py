@@ -19,6 +19,7 @@ from plugins.runtime.htp.library import available
 from tests.conftest import Command
 
 ROOT = Path(__file__).parent.parent
+pytestmark = pytest.mark.usefixtures("unconnected_processes")
 S24 = pytest.mark.skipif(available() is not None, reason=str(available()))
 #: Short enough for a test, long enough for several windows.
 SHORT = ["dataset.seconds=4", "quantizer.windows=8", "measure.probe_windows=1"]
