@@ -94,6 +94,8 @@ def _sample(bench: Bench) -> Step:
             "windows": assembly.measure.budget_windows,
         },
         run,
+        by=(assembly.model,),
+        reads=bench.reads_items,
     )
 
 
@@ -139,6 +141,7 @@ def _budget(bench: Bench, step: Step, runtime: Runtime[Any]) -> Step:
         _names(step.name, "sample", "model"),
         {**bench.depends_on_runtime(runtime), "dsp": bench.depends_on_windows["dsp"]},
         run,
+        by=(runtime,),
     )
 
 
@@ -180,6 +183,7 @@ def _worst(bench: Bench, step: Step, runtime: Runtime[Any]) -> list[Step]:
                 "dsp": bench.depends_on_windows["dsp"],
             },
             run,
+            by=(runtime,),
         )
     ]
 
@@ -248,6 +252,7 @@ def _probe(bench: Bench, compiled: str, source: str) -> Step:
             "dsp": bench.depends_on_windows["dsp"],
         },
         run,
+        by=(runtime, host),
     )
 
 

@@ -9,7 +9,7 @@ from core import material
 from core.exchange import Calibration, Made, Work
 from core.fit import Link, chain
 from core.kinds import Exporter, Graph, Quantizer, Runtime
-from core.steps import Bench, Inputs, Step
+from core.steps import Bench, Inputs, Read, Step
 from core.values import Artifact, ArtifactSpec
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def source(bench: Bench, steps: list[Step]) -> str:
 
 def _fetch(bench: Bench) -> Step:
     model = bench.assembly.model
-    of = material.of_plugin(model)
+    of, read = material.of_plugin(model), Read(model, model.identity())
 
     def run(_: Inputs, work: Work) -> Made:
         return model.fetch(work)
@@ -54,10 +54,12 @@ def _fetch(bench: Bench) -> Step:
         "load the weights",
         f"model `{model.name}`",
         (),
-        {"stage": of, "identity": model.identity()},
+        {"stage": of, "identity": read.identity},
         run,
         gives=ArtifactSpec(model.plan().format),
         options=of["options"],
+        by=(model,),
+        reads=(read,),
     )
 
 
@@ -66,7 +68,7 @@ def _convert(bench: Bench, link: Link, before: Step) -> Step:
     of = material.of_plugin(plugin)
     depends: dict[str, Any] = {"stage": of}
     inputs = ("model",) if before.name == "model" else (before.name, "model")
-    name, title = link.slot, ""
+    name, title, reads = link.slot, "", tuple[Read, ...]()
 
     if isinstance(plugin, Exporter):
         title = "export"
@@ -88,9 +90,10 @@ def _convert(bench: Bench, link: Link, before: Step) -> Step:
         dataset = bench.assembly.calibration
         if plugin.calibration_windows and dataset is not None:
             depends |= bench.depends_on_windows
+            reads = (Read(dataset, dataset.identity("calibration"), "calibration"),)
             depends["calibration"] = {
                 **material.of_plugin(dataset),
-                "items": list(dataset.identity("calibration")),
+                "items": list(reads[0].identity),
             }
             if wanted_windows(bench, plugin) < plugin.calibration_windows:
                 depends["calibration"]["windows"] = wanted_windows(bench, plugin)
@@ -115,6 +118,8 @@ def _convert(bench: Bench, link: Link, before: Step) -> Step:
         link.takes,
         link.gives,
         of["options"],
+        (plugin,),
+        reads,
     )
 
 

@@ -9,11 +9,12 @@ import sys
 
 import psutil
 from rich.console import Console
+from rich.text import Text
 
-from core.errors import LuthierError
+from core.errors import LuthierError, PluginError
 from core.registry import Entry, Registry
+from core.screen import screen
 from core.store import open_store
-from core.values import Notice
 
 __all__ = ["examine", "machine", "versions"]
 
@@ -53,23 +54,34 @@ def versions() -> dict[str, str]:
 
 
 def examine(registry: Registry) -> None:
-    """Print the machine, the libraries, the store, and every plugin that cannot run here."""
-    console = Console(highlight=False)
-    console.print(f"[bold]machine[/bold]  {machine()}")
+    """Print the machine, the libraries, the store, and every plugin that cannot run here.
+
+    Raises PluginError, at the end, where one is broken.
+    """
+    console = screen()
+    console.print(_named("machine  ", machine()))
     _show_store(console)
-    console.print(f"[bold]python[/bold]   {sys.executable}\n")
+    console.print(_named("python   ", f"{sys.executable}\n"), soft_wrap=True)
     for name, version in versions().items():
-        console.print(f"  [green]ok[/green]  {name} {version}")
+        console.print(Text.assemble(("  ok", "green"), f"  {name} {version}"))
     ready = broken = 0
     for entry in registry:
         problem = entry.problem()
         if problem:
             broken += 1
-            console.print(f"  [yellow]--[/yellow]  {entry.kind} `{entry.name}`: {problem}")
+            said = f"  {entry.kind} `{entry.name}`: {problem}"
+            console.print(Text.assemble(("  --", "yellow"), said))
         else:
             ready += 1
             _show_findings(console, entry)
+    for one in registry.broken:
+        said = "\n      ".join((f"  {one.error().what}", *one.error().lines))
+        console.print(Text.assemble(("  !!", "red"), said), soft_wrap=True)
     console.print(f"\n{ready} plugins ready, {broken} not")
+    if registry.broken:
+        raise PluginError(
+            f"{len(registry.broken)} of what is installed cannot be used: see above, marked !!"
+        )
 
 
 def _show_store(console: Console) -> None:
@@ -77,24 +89,23 @@ def _show_store(console: Console) -> None:
     try:
         store = open_store(None)
     except LuthierError as error:
-        console.print("[bold]store[/bold]    ", end="")
-        console.print(str(error), markup=False, soft_wrap=True)
+        console.print(_named("store    ", str(error)), soft_wrap=True)
         return
     existing = next(p for p in (store.root, *store.root.parents) if p.exists())
     free = f"{shutil.disk_usage(existing).free / 2**30:.0f} GiB free"
     here = str(store.root) == store.address
     room = f"({free})" if here else f"(copies in {store.root}, {free})"
-    console.print(f"[bold]store[/bold]    {store.address} {room}", soft_wrap=True)
+    console.print(_named("store    ", f"{store.address} {room}"), soft_wrap=True)
 
 
 def _show_findings(console: Console, entry: Entry) -> None:
-    """Print what a plugin finds on this machine; one that fails says so and costs no other."""
-    try:
-        found = entry.cls.findings()
-    except Exception as error:
-        found = [Notice("warning", f"cannot say: {type(error).__name__}: {error}")]
-    for notice in found:
+    """Print what a plugin finds on this machine."""
+    for notice in entry.findings():
         style = {"info": "green", "warning": "yellow", "danger": "red"}[notice.severity]
         mark = {"info": "ok", "warning": "--", "danger": "!!"}[notice.severity]
-        console.print(f"  [{style}]{mark}[/{style}]  {entry.kind} `{entry.name}`: ", end="")
-        console.print(notice.text, markup=False, soft_wrap=True)
+        said = f"  {entry.kind} `{entry.name}`: {notice.text}"
+        console.print(Text.assemble((f"  {mark}", style), said), soft_wrap=True)
+
+
+def _named(name: str, text: str) -> Text:
+    return Text.assemble((name, "bold"), text)

@@ -1,26 +1,89 @@
-"""Finds plugins through the entry-point group `luthier` and looks them up by kind and name."""
+"""Finds plugins through the entry-point group `luthier` and looks them up by kind and name.
+
+What cannot be loaded takes nothing else down: it is listed as broken, and an error for the recipe
+that names it.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import functools
 import importlib.metadata
 import importlib.util
 import inspect
 import sys
-from collections.abc import Iterator, Mapping
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pluggy
 
 from core import hooks
-from core.errors import ConfigError, LuthierError, MissingLibraryError, PluginError, did_you_mean
+from core.boundary import Origin, Terminated, called, check_class, guarded
+from core.errors import (
+    ConfigError,
+    LuthierError,
+    MissingLibraryError,
+    PluginError,
+    did_you_mean,
+)
 from core.exchange import Library
 from core.kinds import KINDS, Plugin
+from core.values import Notice
 
-__all__ = ["Entry", "Registry", "discover"]
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+__all__ = ["Broken", "Entry", "Registry", "discover", "last_line"]
+
+
+@dataclass(frozen=True)
+class Broken:
+    """What cannot be used, and `why`: a plugin by kind and name, a file, or a distribution.
+
+    `kind` and `name` are empty where they are not known. A distribution whose hook finds that one
+    of its files cannot be loaded returns one of these in the place of its classes.
+    """
+
+    why: str
+    file: str
+    kind: str = ""
+    name: str = ""
+    distribution: str = ""
+
+    def __str__(self) -> str:
+        return self.error().what
+
+    def error(self) -> PluginError:
+        """Return what a recipe that needs it is told."""
+        of = f"distribution `{self.distribution}`" if self.distribution else "a distribution"
+        what = f"{self.kind} `{self.name}`" if self.kind and self.name else of
+        return PluginError(
+            f"{what} is broken: {self.why}",
+            f"distribution: {self.distribution}" if self.distribution else "",
+            f"file: {self.file}",
+            "mend it, or remove it" + ("" if self.ours else f": pip uninstall {self.distribution}"),
+        )
+
+    @property
+    def ours(self) -> bool:
+        """Return whether it is a file of the box, or one that was put there."""
+        return self.distribution in ("", hooks.PROJECT)
+
+
+def last_line(error: BaseException) -> str:
+    """Return the last line of an error's traceback, with the line of the file where it arose."""
+    said = traceback.format_exception_only(error)[-1].strip() or type(error).__name__
+    frames = traceback.extract_tb(error.__traceback__)
+    if isinstance(error, SyntaxError):
+        return f"{said} ({Path(error.filename or '?').name}, line {error.lineno})"
+    if not frames:
+        return said
+    return f"{said} ({Path(frames[-1].filename).name}, line {frames[-1].lineno})"
 
 
 @dataclass(frozen=True)
@@ -32,6 +95,11 @@ class Entry:
     cls: type[Plugin[Any]]
     distribution: str
     file: str
+
+    @property
+    def origin(self) -> Origin:
+        """Return whose it is, for errors."""
+        return Origin(self.kind, self.name, self.distribution, self.file)
 
     @property
     def summary(self) -> str:
@@ -49,16 +117,33 @@ class Entry:
             return "; ".join(
                 f"{lib.module} is not installed: {lib.install}" for lib in self.missing
             )
-        return self.cls.unavailable()
+        try:
+            return called(self.origin, "unavailable", _class(self).unavailable)
+        except LuthierError as error:
+            return "; ".join((error.what, *error.lines))
+
+    def findings(self) -> Sequence[Notice]:
+        """Return what `mode=doctor` says beside; one that fails says so."""
+        try:
+            return called(self.origin, "findings", _class(self).findings)
+        except LuthierError as error:
+            return [Notice("warning", f"cannot say: {error.what}")]
 
     def create(self, options: object) -> Plugin[Any]:
-        """Make the plugin; raises MissingLibraryError with the exact install command."""
+        """Make the plugin; raises MissingLibraryError with the exact install command.
+
+        Whatever its methods do later is checked (core/boundary.py).
+        """
         if self.missing:
             raise MissingLibraryError(
                 f"{self.kind} `{self.name}` needs `{self.missing[0].module}`, not installed",
                 *(f"install it: {lib.install}" for lib in self.missing),
             )
-        return self.cls(options)
+        return called(self.origin, "__init__", _class(self), options)
+
+
+def _class(entry: Entry) -> type[Plugin[Any]]:
+    return guarded(entry.cls, entry.origin)
 
 
 def _installed(module: str) -> bool:
@@ -69,13 +154,17 @@ def _installed(module: str) -> bool:
 
 
 class Registry:
-    """The mapping kind → name → plugin class, and the folders with presets and recipes."""
+    """The mapping kind → name → plugin class, and the folders with presets and recipes.
+
+    `broken` has what was found and cannot be used.
+    """
 
     def __init__(self, manager: pluggy.PluginManager) -> None:
         self.manager = manager
         self.entries: dict[str, dict[str, Entry]] = {kind: {} for kind in KINDS}
         self.presets: list[Path] = []
         self.recipes: list[Path] = []
+        self.broken: list[Broken] = []
 
     def __iter__(self) -> Iterator[Entry]:
         for entries in self.entries.values():
@@ -86,28 +175,71 @@ class Registry:
         return sorted(self.entries[kind])
 
     def find(self, kind: str, name: str) -> Entry:
-        """Return the plugin; raises ConfigError with the nearest name and the whole list."""
+        """Return the plugin; raises ConfigError with the nearest name and the whole list.
+
+        Raises PluginError for one that is there and broken.
+        """
         try:
             return self.entries[kind][name]
         except KeyError:
-            raise ConfigError(
+            raise self.absent(kind, name) or ConfigError(
                 f"no {kind} is named `{name}`",
                 did_you_mean(name, self.names(kind)),
                 f"{kind} plugins: {', '.join(self.names(kind))}",
+                *self.doubts(),
             ) from None
 
+    def absent(self, kind: str, name: str) -> PluginError | None:
+        """Return why a plugin that was found cannot be used; None where there is none such."""
+        found = (one for one in self.broken if (one.kind, one.name) == (kind, name))
+        return next((one.error() for one in found), None)
+
+    def doubts(self) -> tuple[str, ...]:
+        """Return a line for each broken distribution: what is missing may be one of its plugins."""
+        return tuple(f"{one}: it may be one of its" for one in self.broken if not one.ours)
+
     def add(self, cls: type[Plugin[Any]], distribution: str) -> None:
-        """Add a class after checking that it keeps the contract of its kind."""
+        """Add a class after checking that it keeps the contract of its kind.
+
+        Raises PluginError; of two with one name neither can be used from then on.
+        """
         entry = _checked(cls, distribution)
         known = self.entries[entry.kind].get(entry.name)
         if known is not None:
-            raise PluginError(
-                f"two {entry.kind} plugins are named `{entry.name}`",
-                f"from {known.distribution}: {known.file}",
-                f"from {entry.distribution}: {entry.file}",
-                "uninstall one of the two distributions, or rename its plugin",
-            )
+            del self.entries[entry.kind][entry.name]
+            clash = _clash(known, entry)
+            self.broken += [_of(known, clash), _of(entry, clash)]
+            return
+        first = next((o for o in self.broken if (o.kind, o.name) == (entry.kind, entry.name)), None)
+        if first is not None:
+            self.broken.append(_of(entry, first.why))
+            return
         self.entries[entry.kind][entry.name] = entry
+
+    def schemas(self) -> Iterator[tuple[Entry, DictConfig]]:
+        """Yield every plugin with the node of its options; one that has none is broken."""
+        from core.options import schema
+
+        for entry in list(self):
+            try:
+                node = called(entry.origin, "Options", schema, entry)
+            except LuthierError as error:
+                del self.entries[entry.kind][entry.name]
+                self.broken.append(_of(entry, _in_one(error)))
+            else:
+                yield entry, node
+
+
+def _clash(one: Entry, other: Entry) -> str:
+    return (
+        f"two {one.kind} plugins are named `{one.name}`: "
+        f"from {one.distribution}, {one.file}, and from {other.distribution}, {other.file}; "
+        "uninstall one of the two distributions, or rename its plugin"
+    )
+
+
+def _of(entry: Entry, why: str) -> Broken:
+    return Broken(why, entry.file, entry.kind, entry.name, entry.distribution)
 
 
 def _checked(cls: object, distribution: str) -> Entry:
@@ -140,42 +272,54 @@ def _checked(cls: object, distribution: str) -> Entry:
         )
     if not (inspect.isclass(cls.Options) and dataclasses.is_dataclass(cls.Options)):
         raise PluginError(f"{kind.kind} `{name}`: `Options` is not a dataclass", *where)
-    return Entry(kind.kind, name, cls, distribution, file)
+    entry = Entry(kind.kind, name, cls, distribution, file)
+    check_class(cls, entry.origin)
+    return entry
 
 
 def discover(extra: Mapping[str, ModuleType] | None = None) -> Registry:
-    """Load every module of the entry-point group `luthier`, and the modules of `extra` (tests)."""
+    """Load every module of the entry-point group `luthier`, and the modules of `extra` (tests).
+
+    Raises nothing for a distribution: what is wrong with one is in `Registry.broken`.
+    """
     manager = pluggy.PluginManager(hooks.PROJECT)
     manager.add_hookspecs(hooks)
+    registry = Registry(manager)
     origins: dict[str, str] = {}
     for point in importlib.metadata.entry_points(group=hooks.PROJECT):
-        distribution = point.dist.name if point.dist else "?"
+        distribution = (point.dist.name if point.dist else "") or "?"
         key = f"{distribution}:{point.name}"
         if key in origins:
             continue
-        try:
-            module = point.load()
-        except LuthierError:
-            raise
-        except Exception as error:
-            raise PluginError(
-                f"plugin module `{point.value}` cannot be imported: {error}",
-                f"distribution: {distribution}",
-                f"mend it, or remove it: pip uninstall {distribution}",
-            ) from error
-        _register(manager, module, key)
         origins[key] = distribution
+        with _noted(registry, point.value, distribution):
+            _register(manager, point.load(), key)
     for key, module in (extra or {}).items():
-        _register(manager, module, key)
         origins[key] = key
+        with _noted(registry, getattr(module, "__file__", None) or "?", key):
+            _register(manager, module, key)
+    _drop_misspelt(registry, origins)
+    _collect(registry, origins)
+    return registry
+
+
+@contextlib.contextmanager
+def _noted(registry: Registry, file: str, distribution: str) -> Iterator[None]:
+    """Note what the block raises as a distribution that is broken, and go on."""
     try:
-        manager.check_pending()
-    except pluggy.PluginValidationError as error:
-        raise PluginError(
-            f"a plugin implements a hook that does not exist: {error}",
-            f"hooks: {', '.join(n for n in dir(hooks) if n.startswith('luthier_'))}",
-        ) from error
-    return _collect(manager, origins)
+        yield
+    except (KeyboardInterrupt, Terminated):
+        raise
+    except PluginError as error:
+        registry.broken.append(Broken(_in_one(error), file, distribution=distribution))
+    except BaseException as error:
+        registry.broken.append(Broken(last_line(error), file, distribution=distribution))
+
+
+def _in_one(error: LuthierError) -> str:
+    """Return an error as one line, without what `Broken` says itself."""
+    own = ("distribution: ", "file: ", "plugin: ")
+    return "; ".join((error.what, *(line for line in error.lines if not line.startswith(own))))
 
 
 def _register(manager: pluggy.PluginManager, module: object, key: str) -> None:
@@ -183,36 +327,65 @@ def _register(manager: pluggy.PluginManager, module: object, key: str) -> None:
         manager.register(module, key)
     except (pluggy.PluginValidationError, ValueError) as error:
         raise PluginError(
-            f"plugin module `{getattr(module, '__name__', module)}` is not valid: {error}",
-            f"distribution: {key.partition(':')[0]}",
-            f"file: {getattr(module, '__file__', '?')}",
+            f"plugin module `{getattr(module, '__name__', module)}` is not valid: {error}"
         ) from error
 
 
-def _collect(manager: pluggy.PluginManager, origins: Mapping[str, str]) -> Registry:
-    registry = Registry(manager)
-    for hook, accept in (
-        (manager.hook.luthier_plugins, registry.add),
-        (manager.hook.luthier_presets, lambda path, _: registry.presets.append(Path(path))),
-        (manager.hook.luthier_recipes, lambda path, _: registry.recipes.append(Path(path))),
-    ):
+def _drop_misspelt(registry: Registry, origins: Mapping[str, str]) -> None:
+    """Note a hook that does not exist: pluggy would never call it, and say nothing."""
+    known = ", ".join(n for n in dir(hooks) if n.startswith("luthier_"))
+    callers = {name: hook for name, hook in vars(registry.manager.hook).items() if name[0] != "_"}
+    for name, hook in callers.items():
+        if hook.has_spec():
+            continue
         for implementation in hook.get_hookimpls():
             distribution = origins[implementation.plugin_name]
-            for value in _returned(implementation, distribution):
-                accept(value, distribution)
-    return registry
+            file = getattr(implementation.plugin, "__file__", None) or "?"
+            with _noted(registry, file, distribution):
+                raise PluginError(f"there is no hook `{name}`", f"hooks: {known}")
 
 
-def _returned(implementation: pluggy.HookImpl, distribution: str) -> list[Any]:
+def _collect(registry: Registry, origins: Mapping[str, str]) -> None:
+    """Call the hooks of every distribution, and take what they return one by one."""
+    hook = registry.manager.hook
+    accepts: tuple[tuple[pluggy.HookCaller, Callable[[Any, str], None]], ...] = (
+        (hook.luthier_plugins, functools.partial(_accept, registry)),
+        (hook.luthier_presets, lambda path, _: registry.presets.append(Path(path))),
+        (hook.luthier_recipes, lambda path, _: registry.recipes.append(Path(path))),
+    )
+    for caller, accept in accepts:
+        for implementation in caller.get_hookimpls():
+            distribution = origins[implementation.plugin_name]
+            file = getattr(implementation.plugin, "__file__", None) or "?"
+            values: list[Any] = []
+            with _noted(registry, file, distribution):
+                values = _returned(implementation)
+            for value in values:
+                with _noted(registry, file, distribution):
+                    accept(value, distribution)
+
+
+def _accept(registry: Registry, found: Any, distribution: str) -> None:
+    if isinstance(found, Broken):
+        registry.broken.append(dataclasses.replace(found, distribution=distribution))
+        return
+    try:
+        registry.add(found, distribution)
+    except PluginError as error:
+        kind, name = getattr(found, "kind", ""), getattr(found, "name", "")
+        if kind not in KINDS or not isinstance(name, str) or not name:
+            raise
+        file = getattr(sys.modules.get(found.__module__), "__file__", None) or "?"
+        registry.broken.append(Broken(_in_one(error), file, kind, name, distribution))
+
+
+def _returned(implementation: pluggy.HookImpl) -> list[Any]:
     """Call one plugin module's hook; what it raises is the module's fault and said so."""
     name = implementation.function.__name__
     try:
         returned: Any = implementation.function()
         return list(returned)
-    except LuthierError:
+    except (KeyboardInterrupt, Terminated):
         raise
-    except Exception as error:
-        raise PluginError(
-            f"`{name}` of distribution `{distribution}` failed: {type(error).__name__}: {error}",
-            f"file: {getattr(implementation.plugin, '__file__', '?')}",
-        ) from error
+    except BaseException as error:
+        raise PluginError(f"its `{name}` failed: {last_line(error)}") from error

@@ -6,15 +6,16 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pluggy
-from safetensors import SafetensorError
 
-from core import share
-from core.errors import DoesNotFitError, LuthierError, StageError
+from core import promise, share
+from core.boundary import failure, origin_of
+from core.errors import DoesNotFitError, InputError, LuthierError, PluginError
 from core.exchange import Made, Work
-from core.material import folder_digest
+from core.material import files_below, folder_digest
 from core.measure import peak_memory
 from core.plan import Plan
 from core.progress import Progress
@@ -22,6 +23,7 @@ from core.record import StageRecord
 from core.steps import Inputs, Step
 from core.store import Store
 from core.values import Artifact
+from core.verified import verified_digest
 
 __all__ = ["Outcome", "execute"]
 
@@ -45,7 +47,10 @@ class Outcome:
 
 
 def execute(plan: Plan, store: Store, hook: pluggy.HookRelay) -> Outcome:
-    """Run every step of `plan`; raises StageError when one fails, with nothing of it kept."""
+    """Run every step of `plan`; raises a LuthierError when one fails, with nothing of it kept.
+
+    So it does where a plugin broke its contract, or an input is not what it was when planned.
+    """
     made: dict[str, Artifact] = {}
     records: list[StageRecord] = []
     for planned in plan.steps:
@@ -100,11 +105,16 @@ def _step(step: Step, made: Inputs, store: Store, hook: pluggy.HookRelay) -> tup
         try:
             with peak_memory() as peak:
                 result = _run(step, made, Work(folder, Progress(going), store.lasting))
-        except DoesNotFitError as error:
-            error.seconds, error.peak_memory_mb = time.perf_counter() - started, peak.mb
+        except BaseException as error:
+            if isinstance(error, DoesNotFitError):
+                error.seconds, error.peak_memory_mb = time.perf_counter() - started, peak.mb
+            # It may have spoiled its inputs before it failed.
+            for name in _spoiled(step, made):
+                store.drop(made[name])
             raise
+        _check_inputs(step, made, store)
         artifact = replace(
-            _artifact(step, made, result, folder.as_posix()),
+            _artifact(step, made, result, folder),
             made_at=when.isoformat(timespec="seconds"),
             made_in_s=time.perf_counter() - started,
             peak_memory_mb=peak.mb,
@@ -117,50 +127,69 @@ def _run(step: Step, made: Inputs, work: Work) -> Made:
         return step.run(made, work)
     except LuthierError:
         raise
-    except SafetensorError as error:
-        # It wraps the system's error, a full disk most often, in words of its own.
-        raise StageError(
-            f"stage `{step.name}` could not write: {error}",
-            f"at: {work.folder}",
-            "free some room, or choose another place: store=/path/to/folder",
-        ) from error
-    except MemoryError as error:
-        raise StageError(
-            f"stage `{step.name}` ran out of memory",
-            f"by: {step.plugin}",
-            "choose a shorter window, or close other programs",
-        ) from error
-    except OSError as error:
-        raise StageError(
-            f"stage `{step.name}` could not read or write: {error.strerror or error}",
-            f"by: {step.plugin}",
-            f"at: {error.filename}" if error.filename else "",
-            "free some room, or choose another place: store=/path/to/folder",
-        ) from error
     except Exception as error:
-        raise StageError(
-            f"stage `{step.name}` failed: {type(error).__name__}: {error}",
-            f"by: {step.plugin}",
-            "see the whole trace: hydra.verbose=true",
-        ) from error
+        # What a plugin raises is a LuthierError by now (core/boundary.py): this is of the core.
+        raise failure(error, f"stage `{step.name}`", *_by(step)) from error
 
 
-def _artifact(step: Step, made: Inputs, result: Made, folder: str) -> Artifact:
-    """Describe what a stage made; the model's own words travel on with every artifact."""
-    path = result.path
-    if path.parent.as_posix() != folder or not path.is_file():
-        raise StageError(
-            f"stage `{step.name}` says that it made `{path}`, which is no file of its folder",
-            f"by: {step.plugin}",
+def _by(step: Step) -> list[str]:
+    """Return the lines that say whose plugins do a step."""
+    lines = [f"by: {step.plugin}"]
+    for plugin in step.by:
+        lines += origin_of(plugin).lines
+    return lines
+
+
+def _spoiled(step: Step, made: Inputs) -> list[str]:
+    """Return the inputs of a step whose files are no longer those that were kept."""
+
+    def whole(artifact: Artifact) -> bool:
+        try:
+            return verified_digest(Path(artifact.folder)) == artifact.sha256
+        except OSError:
+            return False
+
+    return [name for name in step.inputs if name in made and not whole(made[name])]
+
+
+def _check_inputs(step: Step, made: Inputs, store: Store) -> None:
+    """Raise, with nothing kept, where what a step was given is not what it depends on.
+
+    PluginError for an artifact that was written to, which is dropped; InputError for a file of a
+    person's that changed after the plan had read it.
+    """
+    spoiled = _spoiled(step, made)
+    for name in spoiled:
+        store.drop(made[name])
+    if spoiled:
+        raise PluginError(
+            f"stage `{step.name}` wrote to its input `{spoiled[0]}`, which belongs to the store",
+            *_by(step),
+            f"at: {made[spoiled[0]].folder}",
+            "what was spoiled is dropped and what came of it not kept: the next run makes it again",
+            "a plugin writes to `work.folder` only; `work.copy(artifact)` brings its input there",
         )
+    for read in step.reads:
+        changed = read.changed()
+        if changed:
+            raise InputError(
+                f"{changed} changed while it was read",
+                f"stage: {step.name}",
+                f"by: {origin_of(read.plugin)}",
+                "nothing of it is kept; run the same command again",
+            )
+
+
+def _artifact(step: Step, made: Inputs, result: Made, folder: Path) -> Artifact:
+    """Describe what a stage made; the model's own words travel on with every artifact."""
+    files = _files(step, result, folder)
     origin: Any = next((made[n] for n in step.inputs if n in made), None)
-    files = [p for p in path.parent.rglob("*") if p.is_file()]
     return Artifact(
-        folder=folder,
-        path=str(path),
+        folder=folder.as_posix(),
+        path=str(result.path),
         format=result.format,
         precision=result.precision,
-        sha256=folder_digest(path.parent),
+        sha256=folder_digest(folder),
         bytes=sum(p.stat().st_size for p in files),
         steps=(*(origin.steps if origin else ()), step.name),
         model=result.model or (origin.model if origin else None),
@@ -168,3 +197,45 @@ def _artifact(step: Step, made: Inputs, result: Made, folder: str) -> Artifact:
         notices=result.notices,
         settled=result.settled,
     )
+
+
+def _files(step: Step, result: Made, folder: Path) -> list[Path]:
+    """Return the files of a result; raises PluginError for one that cannot be kept as it is."""
+    wrong = promise.check_of(Made)(result) or promise.json_problem(result.settled)
+    if wrong:
+        raise PluginError(f"stage `{step.name}` made what cannot be kept: {wrong}", *_by(step))
+    if step.gives is not None and (result.format, result.precision) != (
+        step.gives.format,
+        step.gives.precision,
+    ):
+        raise PluginError(
+            f"stage `{step.name}` made {result.format} in {result.precision}, "
+            f"but its plan said {step.gives.format} in {step.gives.precision}",
+            *_by(step),
+            "`plan` and the `Made` of a plugin must name the same format and precision",
+        )
+    try:
+        files = files_below(folder)
+        links = [file for file in files if file.stat().st_nlink > 1]
+    except OSError as error:
+        raise PluginError(
+            f"stage `{step.name}` made {error.strerror}", *_by(step), f"at: {error.filename}"
+        ) from error
+    if links:
+        raise PluginError(
+            f"stage `{step.name}` made a second name of a file that may lie outside (a hard link)",
+            *_by(step),
+            f"at: {links[0]}",
+            "copy the file instead",
+        )
+    if result.path.parent != folder or result.path not in files:
+        raise PluginError(
+            f"stage `{step.name}` says that it made `{result.path}`, which is no file of its "
+            "folder",
+            *_by(step),
+        )
+    for file in files:
+        wrong = promise.check_of(str)(file.relative_to(folder).as_posix())
+        if wrong:
+            raise PluginError(f"stage `{step.name}` made a file whose name {wrong}", *_by(step))
+    return files

@@ -15,16 +15,45 @@ from typing import TYPE_CHECKING, Any
 
 from core import material
 from core.assembly import Assembly
-from core.exchange import Made, TorchModel, Transform, Work
-from core.kinds import Plugin, Runtime
+from core.boundary import anew
+from core.exchange import Listed, Made, Split, TorchModel, Transform, Work
+from core.kinds import Dataset, Model, Plugin, Runtime
 from core.values import Artifact, ArtifactSpec, Item
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["Bench", "Step"]
+__all__ = ["Bench", "Read", "Step"]
 
 Inputs = Mapping[str, Artifact]
+
+
+@dataclass(frozen=True)
+class Read:
+    """Files of a person's that a plugin reads, and their identity when the step was planned.
+
+    A dataset is asked for that of a split, a model for that of its weights.
+    """
+
+    plugin: Model[Any] | Dataset[Any]
+    identity: str | tuple[str, ...]
+    split: Split | None = None
+
+    def changed(self) -> str:
+        """Return what is no longer as it was; nothing if all is."""
+        # What it has looked up once, a plugin may remember.
+        fresh = anew(self.plugin)
+        if isinstance(fresh, Dataset):
+            now: str | tuple[str, ...] = fresh.identity(self.split or "evaluation")
+        else:
+            now = fresh.identity()
+        if now == self.identity:
+            return ""
+        names = [one.name for one in fresh.sources()] if isinstance(fresh, Listed) else []
+        if len(names) == len(now) == len(self.identity):
+            of = zip(names, self.identity, now, strict=True)
+            return f"`{next(name for name, before, after in of if before != after)}`"
+        return f"what {self.plugin.kind} `{self.plugin.name}` reads"
 
 
 @dataclass(frozen=True)
@@ -32,7 +61,8 @@ class Step:
     """One unit of work whose result the store keeps.
 
     `inputs` name earlier steps. `depends` is the part of the store's key that is not an input:
-    plain JSON. `plugin` names who does it, `gives` what comes out, both for a person.
+    plain JSON. `plugin` names who does it, for a person, and `by` are those plugins. `gives` is
+    what must come out. `reads` is what it reads outside of the store.
     """
 
     name: str
@@ -44,6 +74,8 @@ class Step:
     takes: ArtifactSpec | None = None
     gives: ArtifactSpec | None = None
     options: dict[str, Any] = field(default_factory=dict)
+    by: tuple[Plugin[Any], ...] = ()
+    reads: tuple[Read, ...] = ()
 
     def material(self, inputs: Inputs) -> dict[str, Any]:
         """Return what the result depends on, given what its inputs turned out to be."""
@@ -81,10 +113,16 @@ class Bench:
         }
 
     @functools.cached_property
+    def reads_items(self) -> tuple[Read]:
+        """Return what is read outside of the store where evaluation items are."""
+        dataset = self.assembly.dataset
+        return (Read(dataset, dataset.identity("evaluation"), "evaluation"),)
+
+    @functools.cached_property
     def depends_on_items(self) -> dict[str, Any]:
         """Return what the evaluation items depend on."""
         dataset = self.assembly.dataset
-        return {**of(dataset), "items": list(dataset.identity("evaluation"))}
+        return {**of(dataset), "items": list(self.reads_items[0].identity)}
 
     def depends_on_runtime(self, runtime: Runtime[Any]) -> dict[str, Any]:
         """Return what a session's results depend on: the runtime, and the module if it opens it."""

@@ -68,6 +68,9 @@ def _missing(error: MissingConfigException, registry: Registry | None) -> Luthie
     if group == "hydra/launcher" and name in launchers.EXTRAS:
         return launchers.not_installed(name)
     options = [o for o in error.options or [] if o != "schema" and not o.startswith(OWN)]
+    absent = registry.absent(group, name) if registry is not None else None
+    if absent is not None:
+        return absent
     # Hydra gives no options for a choice in a list.
     if not options and registry is not None and group in registry.entries:
         options = registry.names(group)
@@ -75,6 +78,7 @@ def _missing(error: MissingConfigException, registry: Registry | None) -> Luthie
         f"no {group or 'config'} is named `{name}`",
         did_you_mean(name, options),
         f"{group} can be: {', '.join(options)}" if options else "",
+        *(registry.doubts() if registry is not None else ()),
         "see them all: python -m core mode=list",
     )
 

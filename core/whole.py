@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import itertools
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from core import convert, material
+from core.boundary import origin_of
 from core.compare import comparison
-from core.errors import LuthierError
+from core.errors import LuthierError, PluginError
 from core.exchange import Made, Played, Saved, Work
 from core.hosted import hosted
 from core.measure import compare, latency, peak_memory
+from core.paths import below
 from core.play import covered_seconds, lengths_of, load, play_with, save, under
 from core.player import opened, that_plays
 from core.steps import Bench, Inputs, Step
@@ -23,7 +25,7 @@ from core.timing import Timing
 from core.values import Artifact, Fact, Metric, Notice, Signature
 
 if TYPE_CHECKING:
-    from core.kinds import Chunker
+    from core.kinds import Chunker, Dataset
     from core.values import Tensors
 
 __all__ = ["lay_out", "place_saved", "read_metrics", "read_outputs"]
@@ -99,6 +101,8 @@ def _play(bench: Bench, source: str) -> Step:
         },
         run,
         options=material.of_plugin(assembly.chunker)["options"],
+        by=(runtime,),
+        reads=bench.reads_items,
     )
 
 
@@ -157,6 +161,8 @@ def _in_pytorch(
             "chunker": material.of_plugin(key),
         },
         run,
+        by=(assembly.model,),
+        reads=bench.reads_items,
     )
 
 
@@ -221,6 +227,8 @@ def _evaluate(bench: Bench) -> Step:
             **bench.depends_on_items,
         },
         run,
+        by=tuple(assembly.evaluator),
+        reads=bench.reads_items,
     )
 
 
@@ -232,7 +240,9 @@ def _save(bench: Bench) -> Step:
         saved: list[Saved] = []
         for item in bench.items(model, work):
             outputs = read_outputs(played, item.id)
-            saved += dataset.save(item, outputs, model.info.signature, work.folder)
+            written = dataset.save(item, outputs, model.info.signature, work.folder)
+            _check_saved(written, dataset, work.folder)
+            saved += written
             work.progress(len(saved), 0, item.name)
         file = work.folder / SAVED
         file.write_bytes(msgspec.json.encode(saved))
@@ -245,7 +255,21 @@ def _save(bench: Bench) -> Step:
         ("model", "play"),
         bench.depends_on_items,
         run,
+        by=(dataset,),
+        reads=bench.reads_items,
     )
+
+
+def _check_saved(written: Sequence[Saved], dataset: Dataset[Any], folder: Path) -> None:
+    """Raise PluginError unless every path is that of a file which the dataset wrote."""
+    origin = origin_of(dataset)
+    for one in written:
+        file = below(folder, one.path, str(origin))
+        if not file.is_file() or one.path == SAVED:
+            raise PluginError(
+                f"{origin} says that it saved `{one.path}`, which is no file of its folder",
+                *origin.lines,
+            )
 
 
 def place_saved(artifact: Artifact, folder: Path) -> tuple[Saved, ...]:

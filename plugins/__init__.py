@@ -2,19 +2,20 @@
 
 A file `plugins/<kind>/<name>.py` implements `luthier_plugins`; helper code of a kind lives in
 packages beside it (`plugins/model/hybrid/`), what several kinds share of one vendor in packages
-under `plugins/vendor/`. Packages are not searched.
+under `plugins/vendor/`. Packages are not searched. A file that cannot be loaded costs no other.
 """
 
 from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core import hookimpl
-from core.errors import PluginError
+from core.boundary import Terminated
+from core.registry import Broken, last_line
 
 if TYPE_CHECKING:
     from core.kinds import Plugin
@@ -23,42 +24,44 @@ HERE = Path(__file__).parent
 
 
 @hookimpl
-def luthier_plugins() -> Sequence[type[Plugin[Any]]]:
+def luthier_plugins() -> Sequence[type[Plugin[Any]] | Broken]:
     """Return what every `plugins/<kind>/<name>.py` adds."""
-    found: list[type[Plugin[Any]]] = []
+    found: list[type[Plugin[Any]] | Broken] = []
     for kind in pkgutil.iter_modules([str(HERE)]):
         for module in pkgutil.iter_modules([str(HERE / kind.name)]):
             if not module.ispkg:
-                found += _added_by(f"plugins.{kind.name}.{module.name}")
-    return found
+                found += _added_by(kind.name, module.name)
+    return [*found, *_never_looked_at()]
 
 
-def _added_by(name: str) -> Sequence[type[Plugin[Any]]]:
-    """Return the plugin classes of one file; raises PluginError when it fails or adds none."""
-    file = HERE.joinpath(*name.split(".")[1:]).with_suffix(".py")
+def _added_by(kind: str, name: str) -> Sequence[type[Plugin[Any]] | Broken]:
+    """Return the plugin classes of one file, or why there are none."""
+    module_name, file = f"plugins.{kind}.{name}", str(HERE / kind / f"{name}.py")
     try:
-        module = importlib.import_module(name)
-    except (Exception, SystemExit) as error:
-        raise PluginError(
-            f"plugin file `{name}` cannot be imported: {type(error).__name__}: {error}",
-            f"file: {file}",
-            "mend it, or remove the file",
-        ) from error
-    if not hasattr(module, "luthier_plugins"):
-        raise PluginError(
-            f"`{name}` adds no plugin: it has no function `luthier_plugins`",
-            f"file: {file}",
-            "end the file with a `@hookimpl` function that returns its plugin classes",
-            "helper code of a kind lives in a package beside its plugins",
-        )
-    try:
-        return list(module.luthier_plugins())
-    except (Exception, SystemExit) as error:
-        raise PluginError(
-            f"`luthier_plugins` of `{name}` failed: {type(error).__name__}: {error}",
-            f"file: {file}",
-            "mend it, or remove the file",
-        ) from error
+        module = importlib.import_module(module_name)
+        added = getattr(module, "luthier_plugins", None)
+        if added is None:
+            why = "it adds no plugin: end it with a `@hookimpl` function `luthier_plugins`"
+            return [Broken(why, file, kind, name)]
+        return list(added())
+    except (KeyboardInterrupt, Terminated):
+        raise
+    except BaseException as error:
+        return [Broken(last_line(error), file, kind, name)]
+
+
+def _never_looked_at() -> Iterator[Broken]:
+    """Yield the files that somebody may take for plugins and that Python cannot import."""
+    for file in sorted(HERE.glob("*/*.py")):
+        kind, name = file.parent.name, file.stem
+        if file.name.startswith("."):
+            continue
+        if "." in name:
+            why = "its name is no module's: letters, digits and underscores before `.py`"
+            yield Broken(why, str(file), kind, name)
+        elif not (file.parent / "__init__.py").is_file():
+            why = f"its folder `{kind}` is no kind: there is no `__init__.py` in it"
+            yield Broken(why, str(file), kind, name)
 
 
 @hookimpl

@@ -66,8 +66,8 @@ def test_changing_the_window_compiles_again_but_does_not_fetch(
 @pytest.mark.parametrize(
     ("fail", "code", "said"),
     [
-        ("bug", 1, "stage `quantizer` failed: ZeroDivisionError"),
-        ("memory", 1, "stage `quantizer` ran out of memory"),
+        ("bug", 1, "quantizer `coarse` failed: ZeroDivisionError"),
+        ("memory", 1, "quantizer `coarse` ran out of memory"),
         ("interrupt", 130, "interrupted"),
     ],
 )

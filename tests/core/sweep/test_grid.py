@@ -62,7 +62,7 @@ def test_a_failed_point_is_recorded_and_tried_again(
     done = command(*arguments)
     assert done.code == 1
     assert "2 of 4 points failed" in done.err
-    assert "stage `quantizer` failed: ZeroDivisionError" in done.err
+    assert "quantizer `coarse` failed: ZeroDivisionError" in done.err
     statuses = Counter(point["status"] for point in record(tmp_path)["points"])
     assert statuses == {"done": 2, "failed": 2}
     again = command(*arguments)
