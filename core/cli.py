@@ -12,11 +12,12 @@ from typing import Any, cast
 from omegaconf import DictConfig, OmegaConf
 
 from core.arguments import is_sweep, rewrite
-from core.boundary import Terminated, hold_the_process
+from core.blame import Terminated
 from core.command_line import check, refuse_credentials
 from core.compose import CONF, composed, recipe_of_job, register
 from core.config import Mode
 from core.errors import ConfigError, LuthierError
+from core.leaving import hold_the_process
 from core.library import asked
 from core.recipes import Recipe, read_recipes
 from core.registry import Registry, discover

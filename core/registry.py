@@ -13,7 +13,6 @@ import importlib.metadata
 import importlib.util
 import inspect
 import sys
-import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +22,9 @@ from typing import TYPE_CHECKING, Any
 import pluggy
 
 from core import hooks
-from core.boundary import Origin, Terminated, called, check_class, guarded
+from core.blame import Origin, Terminated
+from core.boundary import called, guarded
+from core.broken import Broken, last_line
 from core.errors import (
     ConfigError,
     LuthierError,
@@ -33,57 +34,13 @@ from core.errors import (
 )
 from core.exchange import Library
 from core.kinds import KINDS, Plugin
+from core.plugin_class import checked
 from core.values import Notice
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
-__all__ = ["Broken", "Entry", "Registry", "discover", "last_line"]
-
-
-@dataclass(frozen=True)
-class Broken:
-    """What cannot be used, and `why`: a plugin by kind and name, a file, or a distribution.
-
-    `kind` and `name` are empty where they are not known. A distribution whose hook finds that one
-    of its files cannot be loaded returns one of these in the place of its classes.
-    """
-
-    why: str
-    file: str
-    kind: str = ""
-    name: str = ""
-    distribution: str = ""
-
-    def __str__(self) -> str:
-        return self.error().what
-
-    def error(self) -> PluginError:
-        """Return what a recipe that needs it is told."""
-        of = f"distribution `{self.distribution}`" if self.distribution else "a distribution"
-        what = f"{self.kind} `{self.name}`" if self.kind and self.name else of
-        return PluginError(
-            f"{what} is broken: {self.why}",
-            f"distribution: {self.distribution}" if self.distribution else "",
-            f"file: {self.file}",
-            "mend it, or remove it" + ("" if self.ours else f": pip uninstall {self.distribution}"),
-        )
-
-    @property
-    def ours(self) -> bool:
-        """Return whether it is a file of the box, or one that was put there."""
-        return self.distribution in ("", hooks.PROJECT)
-
-
-def last_line(error: BaseException) -> str:
-    """Return the last line of an error's traceback, with the line of the file where it arose."""
-    said = traceback.format_exception_only(error)[-1].strip() or type(error).__name__
-    frames = traceback.extract_tb(error.__traceback__)
-    if isinstance(error, SyntaxError):
-        return f"{said} ({Path(error.filename or '?').name}, line {error.lineno})"
-    if not frames:
-        return said
-    return f"{said} ({Path(frames[-1].filename).name}, line {frames[-1].lineno})"
+__all__ = ["Entry", "Registry", "discover"]
 
 
 @dataclass(frozen=True)
@@ -203,7 +160,7 @@ class Registry:
 
         Raises PluginError; of two with one name neither can be used from then on.
         """
-        entry = _checked(cls, distribution)
+        entry = Entry(*checked(cls, distribution))
         known = self.entries[entry.kind].get(entry.name)
         if known is not None:
             del self.entries[entry.kind][entry.name]
@@ -240,41 +197,6 @@ def _clash(one: Entry, other: Entry) -> str:
 
 def _of(entry: Entry, why: str) -> Broken:
     return Broken(why, entry.file, entry.kind, entry.name, entry.distribution)
-
-
-def _checked(cls: object, distribution: str) -> Entry:
-    """Return the entry for a class, or say which plugin of which distribution is wrong and how."""
-    if not inspect.isclass(cls):
-        raise PluginError(
-            f"`luthier_plugins` of distribution `{distribution}` returned {cls!r}, not a class"
-        )
-    module = sys.modules.get(cls.__module__)
-    file = getattr(module, "__file__", None) or "?"
-    where = (f"plugin: {cls.__name__}", f"distribution: {distribution}", f"file: {file}")
-    kind = next((k for k in KINDS.values() if issubclass(cls, k)), None)
-    if kind is None or not issubclass(cls, Plugin):
-        raise PluginError(
-            f"`{cls.__name__}` is no plugin: it derives from none of the kinds",
-            *where,
-            f"kinds in `core`: {', '.join(k.__name__ for k in KINDS.values())}",
-        )
-    name = getattr(cls, "name", None)
-    if not isinstance(name, str) or not name.isidentifier():
-        raise PluginError(
-            f"{kind.kind} `{cls.__name__}` has no usable `name`: {name!r}",
-            *where,
-            'give the class an attribute such as `name = "my_plugin"`',
-        )
-    missing = sorted(getattr(cls, "__abstractmethods__", ()))
-    if missing:
-        raise PluginError(
-            f"{kind.kind} `{name}` lacks {', '.join(f'`{method}`' for method in missing)}", *where
-        )
-    if not (inspect.isclass(cls.Options) and dataclasses.is_dataclass(cls.Options)):
-        raise PluginError(f"{kind.kind} `{name}`: `Options` is not a dataclass", *where)
-    entry = Entry(kind.kind, name, cls, distribution, file)
-    check_class(cls, entry.origin)
-    return entry
 
 
 def discover(extra: Mapping[str, ModuleType] | None = None) -> Registry:

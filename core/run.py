@@ -12,7 +12,7 @@ from typing import Any
 import pluggy
 
 from core import promise, share
-from core.boundary import failure, origin_of
+from core.blame import failure, origin_of
 from core.errors import DoesNotFitError, InputError, LuthierError, PluginError
 from core.exchange import Made, Work
 from core.material import files_below, folder_digest

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from core import convert, material
-from core.boundary import origin_of
+from core.blame import origin_of
 from core.compare import comparison
 from core.errors import LuthierError, PluginError
 from core.exchange import Made, Played, Saved, Work

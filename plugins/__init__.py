@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core import hookimpl
-from core.boundary import Terminated
-from core.registry import Broken, last_line
+from core.blame import Terminated
+from core.broken import Broken, last_line
 
 if TYPE_CHECKING:
     from core.kinds import Plugin
