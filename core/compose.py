@@ -1,24 +1,34 @@
-"""Tells Hydra of every schema, preset and recipe, from the box and from other distributions."""
+"""Tells Hydra of every schema, preset and recipe, and composes configs that leave Hydra alone.
+
+Hydra's own part of a config names classes that it makes, loggers, folders and variables. It is the
+box's, with what the command line says of it: where anything else had a hand in it, nothing runs.
+"""
 
 from __future__ import annotations
 
 import copy
+import functools
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, cast
 
 from hydra import compose, initialize_config_dir
 from hydra import main as hydra_main
-from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.plugins import Plugins
-from hydra.plugins.search_path_plugin import SearchPathPlugin
+from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf.errors import OmegaConfBaseException
 
-from core import contract, options
+from core import contract
+from core.arguments import SWEEP, is_sweep
 from core.config import PLURAL, Settings
+from core.errors import ConfigError, PluginError
+from core.presets import read_presets
 from core.recipes import Recipe
 from core.registry import Registry
 from core.sweep import launchers
@@ -30,19 +40,88 @@ CONF = Path(__file__).parent.parent / "conf"
 
 
 def composed(arguments: Sequence[str], job: Callable[[DictConfig], None]) -> None:
-    """Let Hydra compose a config from `arguments`, and call `job` with it; `-m` starts a sweep."""
+    """Compose a config from `arguments`, and call `job` with it; `-m` starts a sweep of Hydra's."""
+    if is_sweep(arguments):
+        _check_recipes([a for a in arguments if a not in SWEEP])
+    elif not any(argument.startswith("-") for argument in arguments):
+        _check_heard(arguments)
+        with composing(arguments) as cfg:
+            job(cfg)
+        return
+    # The other flags of Hydra's only show something.
     sys.argv = ["python -m core", *arguments]
     hydra_main(version_base="1.3", config_path=str(CONF), config_name="config")(job)()
 
 
 @contextmanager
 def composing(overrides: Sequence[str]) -> Iterator[DictConfig]:
-    """Give the config of one job in a process that Hydra does not run; it can compose more inside.
+    """Give the config of one job; more can be composed inside the block.
 
-    `composed` would compose it twice, to find out first whether it is to be swept over.
+    Nothing of Hydra's own part of it takes effect: no logger is set, no folder or variable made.
+    Raises ConfigError where that part is not the box's own.
     """
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        yield entered(compose("config", list(overrides), return_hydra_config=True))
+        cfg = compose("config", list(overrides), return_hydra_config=True)
+        _check_own(cfg, overrides)
+        yield entered(cfg)
+
+
+def _check_own(cfg: DictConfig, overrides: Sequence[str]) -> None:
+    """Raise ConfigError unless Hydra's part of `cfg` is the box's, as the command line has it."""
+    typed = tuple(word for word in overrides if "hydra" in word.partition("=")[0])
+    if _of_hydra(cfg) != _own(typed):
+        raise ConfigError(
+            "something but the command line changed how Hydra itself is set",
+            "a recipe or a preset may name plugins and options, and nothing else",
+            "nothing was run; see what was composed: --cfg hydra",
+        )
+
+
+@functools.lru_cache(maxsize=8)
+def _own(typed: tuple[str, ...]) -> dict[str, Any]:
+    """Return Hydra's part as the box has it, changed by these words of the command line alone."""
+    return _of_hydra(compose("config", list(typed), return_hydra_config=True))
+
+
+def _of_hydra(cfg: DictConfig) -> dict[str, Any]:
+    """Return Hydra's part of a config without what tells one job from another."""
+    part = cast("dict[str, Any]", OmegaConf.to_container(cfg.hydra, resolve=False))
+    chosen = part.pop("runtime")["choices"]
+    del part["overrides"]
+    for name in ("name", "override_dirname", "id", "num", "config_name"):
+        del part["job"][name]
+    return {**part, "choices": {k: v for k, v in chosen.items() if k.startswith("hydra")}}
+
+
+def _check_recipes(arguments: Sequence[str]) -> None:
+    """Check Hydra's part for every recipe of a sweep, before Hydra acts on it.
+
+    What cannot be composed is left to the sweep, which says of which points that is.
+    """
+    overrides = OverridesParser.create().parse_overrides(list(arguments))
+    fixed = [str(o.input_line) for o in overrides if not o.is_sweep_override()]
+    swept = [o for o in overrides if o.is_sweep_override() and o.get_key_element() == "recipe"]
+    names = [name for o in swept if o.is_discrete_sweep() for name in o.sweep_string_iterator()]
+    for words in [[*fixed, f"recipe={name}"] for name in names] or [fixed]:
+        try:
+            with composing(words):
+                pass
+        except (HydraException, OmegaConfBaseException):
+            continue
+
+
+def _check_heard(arguments: Sequence[str]) -> None:
+    """Refuse what only a sweep, or Hydra's own way of running a job, would take notice of."""
+    for word in arguments:
+        key = word.partition("=")[0].lstrip("+~")
+        if key.startswith("hydra") and key != "hydra.verbose":
+            sweeps = key.startswith(("hydra/launcher", "hydra/sweeper", "hydra.launcher",
+                                     "hydra.sweep"))  # fmt: skip
+            raise ConfigError(
+                f"`{key}` does nothing in a single run",
+                "it is for sweeps: add -m" if sweeps else "where results go: output=... store=...",
+                "possible: hydra.verbose=true, for the whole trace of an error",
+            )
 
 
 def entered(cfg: DictConfig) -> DictConfig:
@@ -61,7 +140,7 @@ def recipe_of_job() -> str:
 
 
 def register(registry: Registry, recipes: Mapping[str, Recipe]) -> None:
-    """Store every schema and recipe where Hydra looks, and add the presets to its search path."""
+    """Store every schema, recipe and preset of other distributions where Hydra looks."""
     store = ConfigStore.instance()
     settings, target = OmegaConf.structured(Settings), OmegaConf.structured(Target)
     # A frozen dataclass makes its node read-only, and then no preset could fill it in.
@@ -70,12 +149,12 @@ def register(registry: Registry, recipes: Mapping[str, Recipe]) -> None:
     settings.contract = OmegaConf.structured(contract.schema(registry))
     store.store(name="settings", node=settings, provider="luthier")
     store.store(group="target", name="schema", node=target, provider="luthier")
-    for entry in registry:
+    for entry, node in registry.schemas():
         plural = entry.kind in PLURAL
         store.store(
             group=entry.kind,
             name=entry.name,
-            node=options.schema(entry),
+            node=node,
             package=f"{entry.kind}.{entry.name}" if plural else None,
             provider=entry.distribution,
         )
@@ -90,12 +169,21 @@ def register(registry: Registry, recipes: Mapping[str, Recipe]) -> None:
             provider=str(recipe.file),
         )
 
-    class Presets(SearchPathPlugin):
-        """Adds the preset folders of every distribution to Hydra's search path."""
-
-        def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
-            for folder in registry.presets:
-                search_path.append("luthier", f"file://{folder}")
-
-    Plugins.instance().register(Presets)
+    _store_presets(store, registry)
+    Plugins.instance()  # loads Hydra's plugins, the launchers among them
     launchers.preset()
+
+
+def _store_presets(store: ConfigStore, registry: Registry) -> None:
+    """Store the presets of other distributions; one named like a plugin would hide it."""
+    for preset in read_presets(registry.presets):
+        own = CONF / preset.group / f"{preset.name}.yaml"
+        if preset.name in registry.entries.get(preset.group, {}) or own.is_file():
+            raise PluginError(
+                f"preset `{preset.name}` has the name of another {preset.group}",
+                f"file: {preset.file}",
+                "rename it, or uninstall the distribution that brings it",
+            )
+        store.store(
+            group=preset.group, name=preset.name, node=preset.node, provider=str(preset.file)
+        )
