@@ -21,7 +21,8 @@ import yaml
 
 from core.config import PLURAL, SLOTS
 from core.errors import StoreError
-from core.leftovers import owned_name, sweep_up
+from core.leftovers import owned_folder
+from core.shown import plain
 from core.values import Artifact
 
 __all__ = ["RunFolder", "lock", "named_folder", "new_folder", "unwritable"]
@@ -49,23 +50,15 @@ def named_folder(path: Path) -> AbstractContextManager[RunFolder]:
 
 @contextmanager
 def _folder(parent: Path, name: str, *, replaces: bool) -> Iterator[RunFolder]:
-    partial = parent / owned_name(name)
     try:
-        parent.mkdir(parents=True, exist_ok=True)
-        sweep_up(parent)
-        partial.mkdir()
+        with owned_folder(parent, name) as partial:
+            folder = RunFolder(partial, parent / name)
+            yield folder
+            if replaces:
+                shutil.rmtree(folder.final, ignore_errors=True)
+            _place(folder, name)
     except OSError as error:
         raise unwritable("the run folder", error, parent) from error
-    folder = RunFolder(partial, parent / name)
-    try:
-        yield folder
-        if replaces:
-            shutil.rmtree(folder.final, ignore_errors=True)
-        _place(folder, name)
-    except OSError as error:
-        raise unwritable("the run folder", error, parent) from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def _place(folder: RunFolder, name: str) -> None:
@@ -129,6 +122,9 @@ def lock(
         *(f"# {name} {version}" for name, version in versions.items()),
     ]
     body: str = yaml.safe_dump(recipe, sort_keys=False, allow_unicode=True)
+    if plain(body) != body:
+        # Escaped, a title stays what it is, and no terminal that shows the file obeys it.
+        body = yaml.safe_dump(recipe, sort_keys=False)
     return "\n".join([*head, body])
 
 

@@ -1,31 +1,155 @@
-"""Names of temporary folders that say who owns them, and the removal of those whose owner died.
+"""Temporary folders that are removed with their process, or by the next one where it was killed.
 
-A process that is killed cannot clean up; the next one does it.
+    <parent>/.luthier.of.<system>.<random>/lock       held as long as the folder is in use
+    <parent>/.luthier.of.<system>.<random>/<name>/    what `owned_folder` gives
+
+The system drops a lock with the process that holds it: that alone proves that nobody uses a folder.
+Process numbers are used again, and two containers may have the same ones and one host name.
+
+Why no folder in use is ever removed:
+
+- Whoever makes a folder puts nothing in it before its lock is held. It cannot be held by two, and
+  where a sweeper is faster its maker takes another folder. A name is drawn at random and made once.
+- A sweeper holds the lock until the folder is gone, and first gives it a name that nobody knows: so
+  its maker, if it comes late, locks another file in another folder.
+- A forked process lets go of its parent's locks (filelock does this), and no program inherits one:
+  a lock is never held longer than its owner lives.
+- A lock that can be taken proves nothing where locks do not reach: between machines that share a
+  folder while each keeps its locks to itself (NFS with `local_lock`), or where there are none. So
+  each folder names the running system that it is of, `NOBODY` without locks. Those of others are
+  removed only when nothing in them has changed for a week; after a start of the machine, too.
 """
 
 from __future__ import annotations
 
-import platform
+import contextlib
+import errno
+import hashlib
+import os
 import re
 import shutil
-from os import getpid
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
-import psutil
+from filelock import FileLock, Timeout
 
-__all__ = ["owned_name", "sweep_up"]
+__all__ = ["owned_folder", "sweep_up"]
+
+LOCK = "lock"
+NOBODY = "0" * 12
+#: Seconds that a folder is left alone whose owner cannot be proved dead.
+WEEK_S = 7 * 24 * 3600.0
+_OURS = re.compile(r"\.luthier\.of\.([0-9a-f]{12})\.[0-9a-f]{12}")
+#: How often another folder is tried where sweepers are faster.
+_TRIES = 100
+_NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP}
 
 
-def owned_name(name: str) -> str:
-    """Return a hidden name that holds this machine and this process."""
-    host = re.sub(r"[^A-Za-z0-9]", "-", platform.node())
-    return f".{name}.of.{host}.{getpid()}"
+@contextmanager
+def owned_folder(parent: Path, name: str) -> Iterator[Path]:
+    """Give an empty folder of this name somewhere below `parent`, which is made if it is not there.
+
+    What is left of it at the end is removed; to keep it, rename it to another place on that disk.
+    What killed processes left below `parent` is removed first. Raises OSError.
+    """
+    parent.mkdir(parents=True, exist_ok=True)
+    sweep_up(parent)
+    owner = os.getpid()
+    folder, lock = _taken(parent)
+    try:
+        (folder / name).mkdir()
+        yield folder / name
+    finally:
+        if os.getpid() == owner:  # and no copy of it
+            _remove(folder, lock)
 
 
 def sweep_up(parent: Path) -> None:
-    """Remove folders of this machine below `parent` whose process is gone."""
-    host = re.sub(r"[^A-Za-z0-9]", "-", platform.node())
-    for folder in parent.glob(f".*.of.{host}.*"):
-        owner = folder.name.rpartition(".")[2]
-        if owner.isdigit() and not psutil.pid_exists(int(owner)):
+    """Remove the folders below `parent` that `owned_folder` gave to processes that are dead."""
+    with contextlib.suppress(OSError):
+        for folder in parent.glob(".luthier.of.*"):
+            known = _OURS.fullmatch(folder.name)
+            if known is not None and folder.is_dir() and not folder.is_symlink():
+                _sweep(folder, here=known[1] == _system())
+
+
+def _sweep(folder: Path, *, here: bool) -> None:
+    lock = _lock(folder)
+    try:
+        if not here and time.time() - _changed(folder) < WEEK_S:
+            return
+        lock.acquire(timeout=0)
+    except Timeout:
+        return
+    except OSError:  # there are no locks, it is another person's, or another sweeper's
+        if here or not folder.is_dir():
+            return
+    unknown = folder.with_name(_new_name(NOBODY))
+    with contextlib.suppress(OSError):  # Windows renames no folder with an open file
+        folder = folder.rename(unknown)
+    _remove(folder, lock)
+
+
+def _taken(parent: Path) -> tuple[Path, FileLock]:
+    """Return a new folder below `parent`, and its lock, which is held if there are locks."""
+    system = _system()
+    for _ in range(_TRIES):
+        folder = parent / _new_name(system)
+        folder.mkdir()
+        lock = _lock(folder)
+        if system == NOBODY:
+            return folder, lock
+        try:
+            lock.acquire(timeout=0)
+        except (Timeout, FileNotFoundError):
+            parent.stat()  # raises where it was not a sweeper, and all is gone
+        except OSError as error:
             shutil.rmtree(folder, ignore_errors=True)
+            if error.errno not in _NO_LOCKS:
+                raise
+            system = NOBODY
+        else:
+            return folder, lock
+    raise OSError(errno.EBUSY, "whatever is made there is removed at once", str(parent))
+
+
+def _remove(folder: Path, lock: FileLock) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    lock.release()
+    # Windows removes no open file. Not the whole tree: without the lock it may be another's.
+    with contextlib.suppress(OSError):
+        (folder / LOCK).unlink(missing_ok=True)
+        folder.rmdir()
+
+
+def _lock(folder: Path) -> FileLock:
+    # Its second kind, for where there are no locks, believes host names and process numbers.
+    return FileLock(folder / LOCK, thread_local=False, fallback_to_soft=False)
+
+
+def _new_name(system: str) -> str:
+    return f".luthier.of.{system}.{uuid.uuid4().hex[:12]}"
+
+
+def _changed(folder: Path) -> float:
+    """Return when anything below `folder` was last changed, in seconds since 1970."""
+    latest = folder.lstat().st_mtime
+    for place, folders, files in os.walk(folder):
+        for name in (*folders, *files):
+            with contextlib.suppress(FileNotFoundError):
+                latest = max(latest, os.lstat(os.path.join(place, name)).st_mtime)  # noqa: PTH118
+    return latest
+
+
+@cache
+def _system() -> str:
+    """Return what tells the running system from all others: containers on it are one with it."""
+    try:
+        known = Path("/proc/sys/kernel/random/boot_id").read_bytes()
+    except OSError:
+        known = str(uuid.getnode()).encode()
+    return hashlib.sha256(known).hexdigest()[:12]

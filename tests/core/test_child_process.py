@@ -8,13 +8,13 @@ import subprocess
 import sys
 import textwrap
 import threading
-import time
 from pathlib import Path
 
 import psutil
 import pytest
 
 from core.child_process import Limits, child_environment, python_child, run_watched
+from tests.processes import gone, written
 
 ROOT = Path(__file__).parents[2]
 posix = pytest.mark.skipif(not hasattr(os, "killpg"), reason="POSIX signals")
@@ -23,28 +23,6 @@ posix = pytest.mark.skipif(not hasattr(os, "killpg"), reason="POSIX signals")
 def python(code: str) -> list[str]:
     """Return the command that runs `code`."""
     return [sys.executable, "-c", textwrap.dedent(code)]
-
-
-def gone(pid: int, seconds: float = 2.0) -> bool:
-    """Return whether a process ends within `seconds`; one that nobody has waited for has ended."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        try:
-            if psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
-                return True
-        except psutil.NoSuchProcess:
-            return True
-        time.sleep(0.02)
-    return False
-
-
-def written(file: Path, seconds: float = 20.0) -> int:
-    """Return the process number that somebody writes to `file`, at once, within `seconds`."""
-    deadline = time.monotonic() + seconds
-    while not (file.exists() and file.read_text().endswith("\n")):
-        assert time.monotonic() < deadline, f"{file} was never written"
-        time.sleep(0.02)
-    return int(file.read_text())
 
 
 @pytest.mark.skipif(not hasattr(os, "getsid"), reason="sessions")
