@@ -41,6 +41,7 @@ from core.kinds import (
 )
 from core.options import from_target
 from core.progress import Progress
+from core.reach import Reach, reaching
 from core.share import threads
 from core.values import (
     Artifact,
@@ -84,6 +85,7 @@ __all__ = [
     "Played",
     "Progress",
     "Quantizer",
+    "Reach",
     "Reporter",
     "Runtime",
     "Saved",
@@ -102,6 +104,7 @@ __all__ = [
     "from_target",
     "hookimpl",
     "outside",
+    "reaching",
     "threads",
 ]
 __version__ = "0.1.0"

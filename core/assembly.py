@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from core import kinds, options
@@ -14,10 +16,14 @@ from core.config import PLURAL, SLOTS, Measure, Mode, Settings
 from core.contract import Limit, limits_of
 from core.errors import ConfigError, did_you_mean
 from core.library.pattern import is_pattern
+from core.outside import check_asked
 from core.registry import Registry
 from core.values import Target
 
-__all__ = ["Assembly", "assemble", "checked", "target_of"]
+if TYPE_CHECKING:
+    from core.recipes import Recipe
+
+__all__ = ["Assembly", "assemble", "checked", "literal", "target_of"]
 
 
 @dataclass(frozen=True)
@@ -51,20 +57,21 @@ class Assembly:
         return [plugin for plugins in each for plugin in plugins if plugin is not None]
 
 
-def assemble(cfg: DictConfig, registry: Registry, recipe: str, recipes: Sequence[str]) -> Assembly:
-    """Make every plugin that `cfg` names; raises ConfigError for a slot that must not be empty."""
+def assemble(
+    cfg: DictConfig, registry: Registry, recipe: str, recipes: Mapping[str, Recipe]
+) -> Assembly:
+    """Make every plugin that `cfg` names.
+
+    Raises ConfigError for a slot that must not be empty, and for a recipe that reaches out of its
+    folder without being asked to.
+    """
     _check_keys(cfg)
+    check_asked(cfg, recipes, recipe, registry, HydraConfig.get().overrides.task)
     _take_input(cfg, registry)
     made: dict[str, Any] = {slot: _slot(cfg, registry, slot) for slot in SLOTS}
     for slot in ("model", "dataset", "dsp", "chunker", "runtime"):
         if made[slot] is None:
-            raise ConfigError(
-                f"the recipe names no {slot}" if recipe else "no recipe is given",
-                f"give one: python -m core recipe={recipes[0]}" if not recipe and recipes else "",
-                f"recipes: {', '.join(recipes)}"
-                if not recipe
-                else f"{slot} plugins: {', '.join(registry.names(SLOTS[slot]))}",
-            )
+            raise _empty(slot, recipe, list(recipes), registry)
     precision = cfg.precision.get("name", "fp32") if cfg.precision else "fp32"
     return Assembly(
         recipe=recipe or "custom",
@@ -77,9 +84,26 @@ def assemble(cfg: DictConfig, registry: Registry, recipe: str, recipes: Sequence
     )
 
 
+def _empty(slot: str, recipe: str, recipes: Sequence[str], registry: Registry) -> ConfigError:
+    """Return the error for a slot that must not be empty."""
+    if recipe:
+        known = f"{slot} plugins: {', '.join(registry.names(SLOTS[slot]))}"
+        return ConfigError(f"the recipe names no {slot}", known)
+    return ConfigError(
+        "no recipe is given",
+        f"give one: python -m core recipe={recipes[0]}" if recipes else "",
+        f"recipes: {', '.join(recipes)}",
+    )
+
+
 def target_of(cfg: DictConfig) -> Target:
     """Return the target that the config describes."""
     return cast("Target", OmegaConf.to_object(cfg.target))
+
+
+def literal(text: str) -> str:
+    """Return a text as a config holds it, so that `${` in the name of a file stays what it is."""
+    return re.sub(r"(\\*)\$\{", lambda found: found[1] * 2 + "\\${", text)
 
 
 def _check_keys(cfg: DictConfig) -> None:
@@ -157,7 +181,7 @@ def _take_input(cfg: DictConfig, registry: Registry) -> None:
     if chosen != current:
         node = options.schema(registry.find("dataset", chosen))
         OmegaConf.update(cfg, "dataset", node, merge=False, force_add=True)
-    cfg.dataset.path = str(path)
+    cfg.dataset.path = literal(str(path))
 
 
 assert set(SLOTS) <= set(Settings.__dataclass_fields__), "every slot is a key of the config"

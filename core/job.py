@@ -58,10 +58,13 @@ def run(cfg: DictConfig, registry: Registry, recipe: str, recipes: Mapping[str, 
     store = open_store(cfg.store)
     found = rungs.candidates(cfg, registry, recipe, recipes, store)
     if cfg.mode is Mode.plan:
-        from core.show_plan import show
+        from core.outside import touched
+        from core.show_plan import show, show_touched
 
         for candidate in found:
             show(candidate)
+        planned = [c.plan.assembly for c in found if c.plan is not None]
+        show_touched(touched(planned, store.address, cfg.output))
         return
     first = next(c.plan for c in found if c.plan is not None)
     place = folder.new_folder(Path(cfg.output), first.assembly.recipe)

@@ -27,6 +27,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from core.exchange import Shipped
+from core.reach import Reach, reaching_options
 from core.values import Artifact, ArtifactSpec, Item, Metric, ModelInfo, ModelSpec, Notice
 
 if TYPE_CHECKING:
@@ -94,6 +95,13 @@ class Plugin(ABC, Generic[OptionsT]):
     def findings(cls) -> Sequence[Notice]:
         """Return, within seconds, what `mode=doctor` says beside: an account, devices it sees."""
         return ()
+
+    def reaches(self) -> Sequence[Reach]:
+        """Return the files, folders and hosts that it touches beside the run; no network.
+
+        By itself it names those of the options that were declared with `reaching`.
+        """
+        return tuple(reaching_options(self.options))
 
     def ships(self, info: ModelInfo) -> Shipped:
         """Return what the bundle for the device needs of this plugin, for the model of `info`."""

@@ -43,7 +43,7 @@ def run(cfg: DictConfig, registry: Registry, recipe: str, recipes: Mapping[str, 
     """Search at every precision, show the table, and leave it in a run folder."""
     wanted = cast("Fit", checked(cfg, "fit"))
     assemblies = [
-        assemble(composed, registry, recipe, list(recipes))
+        assemble(composed, registry, recipe, recipes)
         for composed in _at_each_precision(cfg, wanted)
     ]
     for assembly in assemblies:

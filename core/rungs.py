@@ -123,7 +123,7 @@ def _planned(
     recipes: Mapping[str, Recipe],
     store: Store,
 ) -> Candidate:
-    assembly = assemble(cfg, registry, recipe, list(recipes))
+    assembly = assemble(cfg, registry, recipe, recipes)
     try:
         plan = make_plan(assembly, registry, store)
     except MisfitError as error:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rich.table import Table
 from rich.text import Text
 
 from core.plan import Planned
+from core.reach import Reach
 from core.rungs import Candidate
 from core.screen import screen
 
-__all__ = ["show"]
+__all__ = ["show", "show_touched"]
 
 
 def show(candidate: Candidate) -> None:
@@ -43,3 +46,12 @@ def _row(planned: Planned) -> tuple[str, str, str, Text, str]:
     gives = f"{step.gives.format} {step.gives.precision}" if step.gives else ""
     state = Text("kept", "green") if planned.kept else Text("would run", "yellow")
     return step.name, step.plugin, takes + gives, state, planned.why
+
+
+def show_touched(reaches: Sequence[Reach]) -> None:
+    """Print every file, folder and host that a run would touch; paths can be copied."""
+    console = screen()
+    console.print("\nwould touch, beside what is installed", style="bold")
+    for reach in reaches:
+        why = f"  ({reach.why})" if reach.why else ""
+        console.print(f"  {reach.how:<7}{reach.where}{why}", soft_wrap=True)

@@ -53,7 +53,7 @@ def run(cfg: DictConfig, registry: Registry, recipe: str, recipes: Mapping[str, 
     if cfg.mode is Mode.plan:
         from core.library.show import show
 
-        show(plan)
+        show(plan, store.address)
         return
     with reporting(registry.manager, plan.steps.assembly.reporter):
         try:
@@ -120,9 +120,9 @@ class _Library:
             if standing.state == "done":
                 kept += 1
             else:
-                tasks.append(Task(standing.source, standing.name, standing.place))
+                tasks.append(Task(standing.source, standing.place))
             if standing.state == "damaged":
-                damaged.append(standing.name)
+                damaged.append(standing.source.name)
             self._tell(0, 0, f"looking for what is done: {kept} of {kept + len(tasks)} songs")
         if manifest.damaged:
             self.found.append(Notice("warning", passed_over(manifest.damaged)))

@@ -11,7 +11,7 @@ from typing import cast
 from omegaconf import DictConfig
 
 from core import convert, material
-from core.assembly import Assembly, assemble, checked
+from core.assembly import Assembly, assemble, checked, literal
 from core.config import Scale, Songs
 from core.errors import ConfigError, InputError
 from core.exchange import Listed
@@ -89,11 +89,11 @@ def make_plan(
         on_ray.check()
     songs = cast("Songs", checked(cfg, "songs"))
     cfg = with_runtime(cfg, [])
-    assembly = _rooted(assemble(cfg, registry, recipe, list(recipes)))
+    assembly = _rooted(assemble(cfg, registry, recipe, recipes))
     _check_listed(assembly, registry)
     # The lock file is read anywhere, too.
     if "path" in (cfg.dataset or {}):
-        cfg.dataset.path = assembly.dataset.options.path
+        cfg.dataset.path = literal(assembly.dataset.options.path)
     check(assembly, registry, measured=False)
     bench = Bench(assembly)
     steps = convert.conversion(bench)

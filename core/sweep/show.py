@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from rich.table import Table
 from rich.text import Text
 
+from core.outside import touched
 from core.screen import screen
+from core.show_plan import show_touched
 from core.sweep.plan import Shared, SweepPlan
 
 __all__ = ["cost", "show"]
@@ -15,8 +17,11 @@ __all__ = ["cost", "show"]
 MINUTE = 60.0
 
 
-def show(plan: SweepPlan) -> None:
-    """Print the steps of all points by name, the points that cannot be, and the cost."""
+def show(plan: SweepPlan, store: str, output: str) -> None:
+    """Print the steps of all points by name, the points that cannot be, and the cost.
+
+    Then what the points would touch, the store at `store` and the folder `output` among it.
+    """
     console = screen()
     console.print(Text.assemble(("sweep", "bold"), f" of {len(plan.points)} points\n"))
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
@@ -40,6 +45,9 @@ def show(plan: SweepPlan) -> None:
         if planned.refused is not None:
             values = " ".join(f"{k}={v}" for k, v in planned.point.values.items())
             console.print(f"refused: {values}: {planned.refused.what}", soft_wrap=True)
+    assemblies = [one.assembly for point in plan.points for one in point.plans]
+    show_touched(touched(assemblies, store, output))
+    console.print()
     console.print(sentence(plan), soft_wrap=True)
     console.print("nothing was executed")
 

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any, cast
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.plugins.sweeper import Sweeper
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from core.assembly import checked
+from core.command_line import refuse_credentials
 from core.compose import entered
 from core.config import Mode
 from core.config import Sweep as SweepSettings
@@ -86,6 +87,9 @@ class LuthierSweeper(Sweeper):
         """Run the sweep that the command line asks for; raises when no point ended well."""
         arguments = [*(f"{key}={value}" for key, value in self.params.items()), *arguments]
         self.arguments = arguments
+        # What came from presets, too; the command line was looked at before.
+        content = cast("dict[str, Any]", OmegaConf.to_container(self.config))
+        refuse_credentials(content, "the composed config")
         self.settings = cast("SweepSettings", checked(self.config, "sweep"))
         self.axes, points = self.points(arguments)
         if len(points) > MANY_TO_PLAN:
@@ -97,7 +101,7 @@ class LuthierSweeper(Sweeper):
 
         plan = self._planned(points)
         if self.config.mode is Mode.plan:
-            show(plan)
+            show(plan, self._store.address, self.config.output)
             return
         say(f"{sentence(plan)}\n")
         self._run(plan)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import functools
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from core import InputError, Item, Signature, Source, Split, hookimpl
+from core import InputError, Item, Signature, Source, Split, hookimpl, reaching
 from core.library.pattern import is_pattern, matching, top_of
+from core.names import as_text
 from plugins.dataset.audio.fitting import fit
-from plugins.dataset.audio.reading import ENDINGS, check, read
+from plugins.dataset.audio.reading import ENDINGS, MAX_MINUTES, check, check_bound, read
 from plugins.dataset.audio.writing import AudioDataset
 
 __all__ = ["Files"]
@@ -21,14 +22,18 @@ __all__ = ["Files"]
 class FilesOptions:
     """Where the songs are."""
 
-    path: str
+    path: str = reaching()
     """An audio file, or a folder: every audio file below it is taken, in order of name. A pattern
     such as `songs/**/*.flac` takes those that it matches."""
     limit: int | None = None
     """Number of files at most; all where not given."""
+    max_minutes: float = MAX_MINUTES
+    """A file of more sound is refused before it is decoded: minutes of stereo at 48 kHz, of which
+    each takes 23 MB of memory, and every stem as much again."""
 
     def __post_init__(self) -> None:
         """Raise ValueError for a limit that leaves nothing."""
+        check_bound(self.max_minutes)
         if self.limit is not None and self.limit < 1:
             raise ValueError(f"`limit` is {self.limit}: give 1 or more")
 
@@ -52,20 +57,18 @@ class Files(AudioDataset[FilesOptions]):
         spec = signature.inputs[0]
         names = self._names()
         for item_id, file in self._files.items():
-            samples, notices = fit(read(file), spec, file.name)
+            samples, notices = fit(read(file, self.options.max_minutes), spec, as_text(file.name))
             yield Item(item_id, names[file], {spec.name: samples}, notices=notices)
 
     def sources(self) -> Iterator[Source]:
         """Yield every file by its path below the folder; two of one content are two songs here."""
         top, files = _found(self.options.path)
         for file in files[: self.options.limit]:
-            # A name that is no text, which JSON would refuse, is told by its bytes.
-            name = file.relative_to(top).as_posix().encode(errors="backslashreplace").decode()
-            yield Source(name, file)
+            yield Source(as_text(file.relative_to(top).as_posix()), file)
 
     def only(self, source: Source) -> Files:
         """Return the dataset of one file."""
-        return Files(FilesOptions(str(source.file)))
+        return Files(replace(self.options, path=str(source.file), limit=None))
 
     @functools.cached_property
     def _files(self) -> dict[str, Path]:
@@ -74,7 +77,7 @@ class Files(AudioDataset[FilesOptions]):
 
         found: dict[str, Path] = {}
         for file in _found(self.options.path)[1][: self.options.limit]:
-            check(file)
+            check(file, self.options.max_minutes)
             found.setdefault(f"sha256:{file_digest(file)}", file)
         return found
 
@@ -84,8 +87,8 @@ class Files(AudioDataset[FilesOptions]):
         paths = {file: file.relative_to(top) for file in self._files.values()}
         often = Counter(path.with_suffix("") for path in paths.values())
         return {
-            file: (path if often[path.with_suffix("")] > 1 else path.with_suffix("")).as_posix()
-            for file, path in paths.items()
+            file: as_text((path if often[bare] > 1 else bare).as_posix())
+            for file, path, bare in ((f, p, p.with_suffix("")) for f, p in paths.items())
         }
 
 

@@ -12,13 +12,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from core import InputError, Item, Signature, Split, hookimpl
+from core import InputError, Item, Signature, Split, hookimpl, reaching
+from core.names import as_text
 from plugins.dataset.audio.fitting import fit, references, stem_labels
-from plugins.dataset.audio.reading import check, read
+from plugins.dataset.audio.reading import MAX_MINUTES, check, check_bound, read
 from plugins.dataset.audio.writing import AudioDataset
 
 if TYPE_CHECKING:
     from core.values import Array, Tensors
+    from plugins.dataset.audio.reading import Sound
 
 __all__ = ["Musdb"]
 
@@ -30,15 +32,18 @@ _STEMS = ("drums", "bass", "other", "vocals")
 class MusdbOptions:
     """Where the copy is, and how many of its songs are used."""
 
-    path: str
+    path: str = reaching()
     """The folder that holds `train` and `test`."""
     limit: int | None = None
     """Number of songs for evaluation, in order of name; all 50 where not given."""
     calibration_limit: int | None = 4
     """Number of songs for calibration, in order of name; all 100 where not given."""
+    max_minutes: float = MAX_MINUTES
+    """A file of more sound is refused before it is decoded: minutes of stereo at 48 kHz."""
 
     def __post_init__(self) -> None:
         """Raise ValueError for a limit that leaves nothing."""
+        check_bound(self.max_minutes)
         for name in ("limit", "calibration_limit"):
             value = getattr(self, name)
             if value is not None and value < 1:
@@ -62,9 +67,27 @@ class Musdb(AudioDataset[MusdbOptions]):
         """Read the songs one by one, with the stems that the model knows."""
         spec = signature.inputs[0]
         for item_id, song in self._songs(split).items():
-            mixture, notices = fit(read(song / "mixture.wav"), spec, song.name)
-            known = _stems(song, signature, mixture)
-            yield Item(item_id, song.name, {spec.name: mixture}, known, notices)
+            name = as_text(song.name)
+            mixture, notices = fit(self._read(song / "mixture.wav"), spec, name)
+            known = self._stems(song, signature, mixture)
+            yield Item(item_id, name, {spec.name: mixture}, known, notices)
+
+    def _read(self, file: Path) -> Sound:
+        return read(file, self.options.max_minutes)
+
+    def _stems(self, song: Path, signature: Signature, mixture: Array) -> Tensors:
+        """Read the stems of a song; nothing where the song lacks one that the model gives."""
+        _, labels = stem_labels(signature.outputs[0])
+        # Labels come from the model's author: they choose among files and make no paths.
+        files = {file.stem: file for file in song.glob("*.wav") if file.is_file()}
+        if not set(labels) <= files.keys():
+            return {}
+        stems: dict[str, Array] = {}
+        for label in labels:
+            file = files[label]
+            stems[label], _ = fit(self._read(file), signature.inputs[0], file.name)
+            _check_length(file, stems[label].shape[-1], mixture.shape[-1])
+        return references(stems, signature)
 
     def _songs(self, split: Split) -> dict[str, Path]:
         return self._calibration if split == "calibration" else self._evaluation
@@ -94,10 +117,10 @@ class Musdb(AudioDataset[MusdbOptions]):
                 "or give songs without stems: input=... (or dataset=files dataset.path=...)",
             )
         for file in mixtures[:limit]:
-            frames = check(file)
+            frames = check(file, self.options.max_minutes)
             for stem in (file.with_name(f"{name}.wav") for name in _STEMS):
                 if stem.is_file():
-                    _check_length(stem, check(stem), frames)
+                    _check_length(stem, check(stem, self.options.max_minutes), frames)
         return {f"sha256:{file_digest(file)}": file.parent for file in mixtures[:limit]}
 
 
@@ -109,19 +132,6 @@ def _check_length(stem: Path, samples: int, mixture: int) -> None:
             f"at: {stem}",
             "copy the song again",
         )
-
-
-def _stems(song: Path, signature: Signature, mixture: Array) -> Tensors:
-    """Read the stems of a song; nothing where the song lacks one that the model gives."""
-    _, labels = stem_labels(signature.outputs[0])
-    files = {label: song / f"{label}.wav" for label in labels}
-    if not all(file.is_file() for file in files.values()):
-        return {}
-    stems: dict[str, Array] = {}
-    for label, file in files.items():
-        stems[label], _ = fit(read(file), signature.inputs[0], file.name)
-        _check_length(file, stems[label].shape[-1], mixture.shape[-1])
-    return references(stems, signature)
 
 
 @hookimpl

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
@@ -16,12 +16,14 @@ from core import (
     Model,
     ModelInfo,
     ModelSpec,
+    Reach,
     Signature,
     TensorSpec,
     TorchModel,
     Work,
     from_target,
     hookimpl,
+    reaching,
 )
 from core.material import file_digest
 
@@ -44,10 +46,10 @@ class Layout(Enum):
 class HTDemucsOptions:
     """The options of `htdemucs`."""
 
-    weights: str = "pretrained"
+    weights: str = reaching("pretrained")
     """`pretrained` (through demucs), `bundled` (a small model in the box), `random` (the full
     architecture, for timing and compile work), or a file: safetensors or demucs's own `.th`."""
-    name: str = "htdemucs"
+    name: str = reaching("htdemucs")
     """Which pretrained model: any name that demucs knows, or `hf://namespace/name`."""
     fallback: str | None = "bundled"
     """What to take when the pretrained weights cannot be fetched; `null` makes that an error."""
@@ -78,6 +80,17 @@ class HTDemucs(Model[HTDemucsOptions]):
         """Say what it takes: a waveform, through an STFT."""
         return ModelSpec(("channel", "time"), dsp="stft")
 
+    def reaches(self) -> Sequence[Reach]:
+        """Name the hubs that pretrained weights come from, or the file of a checkpoint."""
+        if self.options.weights == "pretrained":
+            from plugins.model.hybrid.hosts import hosts
+
+            asked = f"pretrained weights of {self.options.name}"
+            return tuple(Reach("asks", host, asked) for host in hosts())
+        if self.options.weights in ("bundled", "random"):
+            return ()
+        return (Reach("reads", str(Path(self.options.weights).expanduser().absolute()), "weights"),)
+
     def identity(self) -> str:
         """Return the hash of a local checkpoint, or the name of a published one."""
         from plugins.model.hybrid import checkpoint
@@ -104,7 +117,7 @@ class HTDemucs(Model[HTDemucsOptions]):
             fallback = BUNDLED if options.fallback else None
             found = sources.pretrained(options.name, fallback, work)
         else:
-            found = sources.file(Path(options.weights).expanduser())
+            found = sources.file(Path(options.weights).expanduser(), work)
         target = work.folder / "model.safetensors"
         checkpoint.write(found.checkpoint, target)
         network = checkpoint.build(found.checkpoint, Path(options.weights))

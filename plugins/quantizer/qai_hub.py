@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -16,6 +16,7 @@ from core import (
     Library,
     Made,
     Quantizer,
+    Reach,
     Work,
     hookimpl,
 )
@@ -74,6 +75,12 @@ class HubQuantizer(Quantizer[HubQuantizerOptions]):
     def calibration_windows(self) -> int:
         """Return how many windows of calibration data it wants."""
         return self.options.windows
+
+    def reaches(self) -> Sequence[Reach]:
+        """Name the service, which is sent the graph and calibration windows."""
+        from plugins.vendor.qai_hub import host
+
+        return (Reach("asks", host(), "Qualcomm AI Hub"),)
 
     def plan(self, spec: ArtifactSpec) -> ArtifactSpec:
         """Map a float graph to one of 8-bit weights and 8- or 16-bit activations."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from core import Library, Reporter, hookimpl
+from core import Library, Reporter, hookimpl, reaching
+from core.shown import holds_credentials
 
 if TYPE_CHECKING:
     from core.record import RunRecord
@@ -20,7 +21,7 @@ INSTALL = "pip install 'luthier[mlflow]'"
 class MlflowOptions:
     """Where runs are logged, and what of them."""
 
-    uri: str = ""
+    uri: str = reaching("")
     """A tracking address: `sqlite:///runs.db`, `http://host:5000`, ...; empty for a SQLite file in
     the output folder, `outputs/mlflow/runs.db`. MLFLOW_TRACKING_URI is not looked at."""
     experiment: str = "luthier"
@@ -32,9 +33,7 @@ class MlflowOptions:
 
     def __post_init__(self) -> None:
         """Raise ValueError for an address that holds a secret, which the lock file would keep."""
-        from plugins.reporter.tracking.address import holds_secret
-
-        if holds_secret(self.uri):
+        if holds_credentials(self.uri):
             raise ValueError(
                 "`uri` holds a user or a password, and options are kept in the lock file: set "
                 "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN"

@@ -15,6 +15,7 @@ from core import (
     Made,
     ModelInfo,
     Notice,
+    Reach,
     Runtime,
     Session,
     Shipped,
@@ -89,6 +90,12 @@ class QaiHub(Runtime[QaiHubOptions]):
         from plugins.vendor.qai_hub import findings
 
         return findings()
+
+    def reaches(self) -> Sequence[Reach]:
+        """Name the service, which is sent the graph and the windows."""
+        from plugins.vendor.qai_hub import host
+
+        return (Reach("asks", host(), "Qualcomm AI Hub"),)
 
     def plan(self, spec: ArtifactSpec) -> ArtifactSpec:
         """Say what comes out: a format that only this runtime opens."""

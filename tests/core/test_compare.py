@@ -25,7 +25,7 @@ def _steps(*overrides: str) -> list[Step]:
     schemas.register(registry, recipes)
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
         cfg = compose("config", ["recipe=s24_int8", *overrides])
-    bench = Bench(assemble(cfg, registry, "s24_int8", list(recipes)))
+    bench = Bench(assemble(cfg, registry, "s24_int8", recipes))
     return comparison(bench, conversion(bench))
 
 

@@ -29,7 +29,7 @@ def exporter() -> Callable[..., Any]:
     def depends(*overrides: str) -> Any:
         with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
             cfg = compose("config", ["recipe=cpu_fp32", *overrides])
-        steps = conversion(Bench(assemble(cfg, registry, "cpu_fp32", list(recipes))))
+        steps = conversion(Bench(assemble(cfg, registry, "cpu_fp32", recipes)))
         return next(step for step in steps if step.name == "exporter").depends
 
     return depends

@@ -5,7 +5,7 @@ the client prints, hides or loops over by itself (downloads, the state of a job)
 own REST module, `qai_hub.public_rest_api`.
 """
 
-from plugins.vendor.qai_hub.account import Account, find_account
+from plugins.vendor.qai_hub.account import Account, find_account, host
 from plugins.vendor.qai_hub.content import content_of
 from plugins.vendor.qai_hub.devices import findings
 from plugins.vendor.qai_hub.hub import Hub, Job, hub_for
@@ -29,6 +29,7 @@ __all__ = [
     "fetch_outputs",
     "find_account",
     "findings",
+    "host",
     "hub_for",
     "remember_model",
     "upload_dataset",

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from core import StageError
 
-__all__ = ["TOKEN", "URL", "Account", "find_account"]
+__all__ = ["TOKEN", "URL", "Account", "find_account", "host"]
 
 #: The client knows no variable for the token, only `QAIHUB_CLIENT_INI` for the path of its file.
 TOKEN, URL, INI = "QAI_HUB_API_TOKEN", "QAI_HUB_API_URL", "QAIHUB_CLIENT_INI"
@@ -69,6 +69,15 @@ class Account:
                 default_project=self.project,
             )
         )
+
+
+def host() -> str:
+    """Return the host that the service is asked at, whether or not there is a token for it."""
+    try:
+        url = find_account().api_url
+    except StageError:
+        url = DEFAULT_URL
+    return urlsplit(url).netloc.rpartition("@")[2]
 
 
 def find_account() -> Account:

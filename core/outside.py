@@ -1,0 +1,127 @@
+"""What a run touches outside of itself, and what of it a stranger's recipe may not ask for alone.
+
+A recipe that is given by its path may be anybody's. What it names in its own folder it may have; a
+file elsewhere, a folder above, a host: the person who starts the run must say it again on the
+command line, where it is theirs.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from omegaconf import DictConfig, OmegaConf
+
+from core.arguments import command
+from core.config import PLURAL, SLOTS
+from core.errors import ConfigError
+from core.options import PLUGIN_KEY
+from core.reach import Reach, is_reaching
+
+if TYPE_CHECKING:
+    from core.assembly import Assembly
+    from core.recipes import Recipe
+    from core.registry import Registry
+
+__all__ = ["check_asked", "touched"]
+
+
+def check_asked(
+    cfg: DictConfig,
+    recipes: Mapping[str, Recipe],
+    recipe: str,
+    registry: Registry,
+    typed: Sequence[str],
+) -> None:
+    """Raise ConfigError where a given recipe reaches out of its folder and nobody asked for it.
+
+    `typed` are the overrides of the command line: what stands there is the person's own.
+    """
+    source = recipes.get(recipe)
+    if source is None or not source.given:
+        return
+    keys = {word.partition("=")[0].lstrip("+~") for word in typed}
+    folder = source.file.resolve().parent
+    found = {
+        path: value
+        for path, value in _texts(source.content, "")
+        if path not in keys
+        and not (path == "dataset.path" and "input" in keys)
+        and OmegaConf.select(cfg, path) == value
+        and _leads_out(value, folder, declared=_declared(cfg, registry, path))
+    }
+    if found:
+        words = [f"{path}={value}" for path, value in found.items()]
+        raise ConfigError(
+            f"recipe `{recipe}` reaches out of its own folder",
+            f"file: {source.file}",
+            *(f"{path}: {value}" for path, value in found.items()),
+            "whoever wrote a recipe could have it read, or send, what is yours",
+            f"if you want it, say so yourself: {command([*typed, *words], recipes)}",
+        )
+
+
+def touched(assemblies: Sequence[Assembly], store: str, output: str) -> list[Reach]:
+    """Return every file, folder and host that runs of these assemblies touch, each once."""
+    found = [
+        dataclasses.replace(reach, why=f"{plugin.kind} `{plugin.name}`: {reach.why}".rstrip(": "))
+        for assembly in assemblies
+        for plugin in assembly.plugins
+        for reach in plugin.reaches()
+    ]
+    folder = str(Path(output).expanduser().absolute())
+    url = urlsplit(store) if "://" in store else None
+    kept = Reach("asks", f"{url.netloc}", "store") if url else Reach("writes", store, "store")
+    return [*dict.fromkeys([*found, kept, Reach("writes", folder, "output")])]
+
+
+def _texts(value: object, path: str) -> Iterator[tuple[str, str]]:
+    """Yield every text of a recipe but its title, under the key that an override would name."""
+    if isinstance(value, Mapping):
+        for key, inside in value.items():
+            # `plugin` and the names of stages are held to the grammar.
+            if key not in ("title", PLUGIN_KEY, "defaults"):
+                yield from _texts(inside, f"{path}.{key}" if path else key)
+    elif isinstance(value, str) and ("." in path or path == "input"):
+        yield path, value
+
+
+def _declared(cfg: DictConfig, registry: Registry, path: str) -> bool:
+    """Return whether the option at `path` says of itself that it names a file, folder or host."""
+    if path == "input":
+        return True
+    slot, *keys = path.split(".")
+    node: Any = cfg.get(slot) if slot in SLOTS else None
+    if slot in PLURAL and keys:
+        node = (node or {}).get(keys[0])
+        keys = keys[1:]
+    if node is None or not keys or PLUGIN_KEY not in node:
+        return False
+    options = registry.find(SLOTS[slot], node[PLUGIN_KEY]).cls.Options
+    return any(option.name == keys[0] and is_reaching(option) for option in _fields(options))
+
+
+def _fields(options: Any) -> tuple[dataclasses.Field[Any], ...]:
+    return dataclasses.fields(options)
+
+
+def _leads_out(value: str, folder: Path, *, declared: bool) -> bool:
+    """Return whether a text names what lies outside of `folder`: a URL, a file or a folder.
+
+    What is not declared is only taken for a path where it can be nothing else: the name of a node
+    in a graph (`/encoder.0/Conv`) begins with a slash, too.
+    """
+    if "://" in value or value.startswith("~") or "\\" in value or PureWindowsPath(value).drive:
+        return True
+    parts = PurePosixPath(value).parts
+    if ".." in parts:
+        return True
+    if not declared:
+        return len(parts) > 1 and parts[0] == "/" and Path("/", parts[1]).exists()
+    path = Path(value)
+    # A word alone that is no file here stands for something else: `pretrained`.
+    named = "/" in value or path.exists()
+    return named and not path.resolve().is_relative_to(folder)

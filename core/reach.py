@@ -1,0 +1,61 @@
+"""What a plugin touches beyond the run: files and folders that it reads or writes, hosts it asks.
+
+An option that names one is declared with `reaching`, so that a plan can say it before anything
+runs, and so that a recipe from a stranger cannot set it unnoticed:
+
+    path: str = reaching()
+    weights: str = reaching("pretrained")
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+__all__ = ["Reach", "is_reaching", "reaching", "reaching_options"]
+
+_MARK = "luthier.reaching"
+
+
+@dataclasses.dataclass(frozen=True)
+class Reach:
+    """A file, folder or host (`where`), what is done with it, and `why`: what asks for it."""
+
+    how: Literal["reads", "writes", "asks"]
+    where: str
+    why: str = ""
+
+
+def reaching(default: Any = dataclasses.MISSING) -> Any:
+    """Return the field of an option that names a file, a folder, a pattern or a URL.
+
+    A recipe that is given by its path may set it to what lies in the recipe's own folder; for all
+    else the person who starts the run is asked. The type is Any, as that of `dataclasses.field`.
+    """
+    return dataclasses.field(default=default, metadata={_MARK: True})
+
+
+def is_reaching(option: dataclasses.Field[Any]) -> bool:
+    """Return whether an option was declared with `reaching`."""
+    return bool(option.metadata.get(_MARK))
+
+
+def reaching_options(options: Any) -> Iterator[Reach]:
+    """Yield what the declared options of a plugin name: a host for a URL, else a file or folder.
+
+    A word alone that is no file here stands for something else (`pretrained`, say).
+    """
+    for option in dataclasses.fields(options):
+        value = getattr(options, option.name)
+        if not is_reaching(option) or not isinstance(value, str) or not value:
+            continue
+        host = urlsplit(value).netloc if "://" in value else ""
+        if host:
+            yield Reach("asks", host.rpartition("@")[2], option.name)
+        elif "://" in value:
+            yield Reach("writes", value.partition("://")[2].lstrip("/") or value, option.name)
+        elif "/" in value or "\\" in value or Path(value).expanduser().exists():
+            yield Reach("reads", str(Path(value).expanduser().absolute()), option.name)
