@@ -7,19 +7,23 @@ making songs took a tenth of a run's time before what came out was kept.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from core import damage
+from core.blame import anew
 from core.errors import InputError, PluginError
 from core.exchange import Split
 from core.kinds import Dataset
-from core.leftovers import owned_name, sweep_up
-from core.material import digest, folder_digest, of_plugin
+from core.leftovers import owned_folder
+from core.material import digest, files_below, folder_digest, of_plugin
 from core.play import load, save, under
+from core.sealed import DamagedError, read_sealed, write_sealed
 from core.values import Item, Notice, Signature
 from core.verified import verified_digest
 
@@ -80,12 +84,19 @@ def kept_items(
     ids = dataset.identity(split)
     material = [of_plugin(dataset), split, list(ids), msgspec.to_builtins(signature)]
     place = lasting / "items" / digest(material)[:32]
-    kept = _listed(place)
+    try:
+        kept = _listed(place)
+    except DamagedError as error:
+        what = f"the kept inputs of dataset `{dataset.name}` are damaged, and read again"
+        damage.tell(place, f"{what}: {error} (items/{place.name})")
+        kept = None
     if kept is not None:
         yield from (_read(place, number, one) for number, one in enumerate(kept))
         return
     shutil.rmtree(place, ignore_errors=True)
-    keeper = _Keeper(place, len(ids))
+    # What changed after it was hashed must not be found under that hash; what a dataset has looked
+    # up once, it may remember.
+    keeper = _Keeper(place, len(ids), lambda: anew(dataset).identity(split) == ids)
     try:
         for item in checked_items(dataset, split, signature):
             used = item if split == "evaluation" else replace(item, references={})
@@ -104,20 +115,33 @@ class _Described(msgspec.Struct):
 
 
 class _List(msgspec.Struct):
-    """What is kept of all items, and the digest of the folder that has their tensors."""
+    """What is kept of all items, and the digest of the folder that has their tensors.
 
+    `key` is the name of the folder that it was written to, so that no two can be swapped.
+    """
+
+    key: str
     items: list[_Described]
     sha256: str
 
 
 def _listed(place: Path) -> list[_Described] | None:
-    """Return what is kept, if it is all there and as it was written."""
-    try:
-        kept = msgspec.json.decode((place / LIST).read_bytes(), type=_List)
-        whole = verified_digest(place / FILES) == kept.sha256
-    except (OSError, msgspec.MsgspecError):
+    """Return what is kept, None where nothing is; raises DamagedError."""
+    if not place.exists():
         return None
-    return kept.items if whole else None
+    try:
+        kept = read_sealed(place / LIST, _List)
+        whole = verified_digest(place / FILES) == kept.sha256
+    except DamagedError:
+        raise
+    except OSError as error:
+        name = Path(error.filename or place).name
+        raise DamagedError(f"{name}: {error.strerror or error}") from error
+    if not whole:
+        raise DamagedError("its files are not those that were kept")
+    if kept.key != place.name or len(kept.items) != len(files_below(place / FILES)):
+        raise DamagedError("its list is that of other inputs")
+    return kept.items
 
 
 def _read(place: Path, number: int, kept: _Described) -> Item:
@@ -133,19 +157,22 @@ def _file(place: Path, number: int) -> Path:
 class _Keeper:
     """Keeps the items of a dataset, `count` in all, while they are used; or none of them.
 
+    They are kept if they are `unchanged` at the end.
+
     That something cannot be kept costs nothing but the time of reading it again.
     """
 
-    def __init__(self, place: Path, count: int) -> None:
-        self._place, self._count = place, count
+    def __init__(self, place: Path, count: int, unchanged: Callable[[], bool]) -> None:
+        self._place, self._count, self._unchanged = place, count, unchanged
         self._kept: list[_Described] = []
-        self._partial: Path | None = place.with_name(owned_name(place.name))
+        self._partial: Path | None = None
+        self._owned = ExitStack()
         try:
-            place.parent.mkdir(parents=True, exist_ok=True)
-            sweep_up(place.parent)
-            (self._partial / FILES).mkdir(parents=True)
+            partial = self._owned.enter_context(owned_folder(place.parent, place.name))
+            (partial / FILES).mkdir()
+            self._partial = partial
         except OSError:
-            self._partial = None
+            self.close()
 
     def add(self, item: Item) -> None:
         """Keep one more; the last one makes them whole, for nobody may ask for more."""
@@ -162,16 +189,15 @@ class _Keeper:
         try:
             save(tensors, _file(self._partial, len(self._kept)))
             self._kept.append(_Described(item.id, item.name, item.notices))
-            if len(self._kept) == self._count:
-                kept = _List(self._kept, folder_digest(self._partial / FILES))
-                (self._partial / LIST).write_bytes(msgspec.json.encode(kept))
+            if len(self._kept) == self._count and self._unchanged():
+                whole = folder_digest(self._partial / FILES)
+                write_sealed(self._partial / LIST, _List(self._place.name, self._kept, whole))
                 self._partial.rename(self._place)
-                self._partial = None
+                self.close()
         except (OSError, SafetensorError):
             self.close()
 
     def close(self) -> None:
         """Remove what is not whole."""
-        partial, self._partial = self._partial, None
-        if partial is not None:
-            shutil.rmtree(partial, ignore_errors=True)
+        self._partial = None
+        self._owned.close()

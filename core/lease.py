@@ -13,14 +13,15 @@ that took over. That costs the work twice and no more: the store keeps the first
 from __future__ import annotations
 
 import contextlib
-import json
 import threading
 import time
 import uuid
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from core.errors import StoreError
 from core.remote import Remote
+from core.sealed import DamagedError, sealed, unsealed
 
 __all__ = ["LEASE_S", "Lease"]
 
@@ -31,6 +32,15 @@ LEASE_S = 30.0
 RENEWALS = 6
 #: How long a wait may be before it is told, in seconds.
 TOLD_S = 2.0
+
+
+@dataclass(frozen=True)
+class _Held:
+    """What a holder's object says; `beat` counts its renewals."""
+
+    holder: str
+    beat: int
+    released: bool
 
 
 class Lease:
@@ -100,12 +110,11 @@ class Lease:
         return f"{self._folder}/{number}"
 
     def _content(self, *, released: bool = False) -> bytes:
-        about = {"holder": self._holder, "beat": self._beat, "released": released}
-        return json.dumps(about).encode()
+        return sealed(_Held(self._holder, self._beat, released))
 
 
 def _released(content: bytes) -> bool:
     try:
-        return bool(json.loads(content)["released"])
-    except (ValueError, KeyError, TypeError):
-        return False
+        return unsealed(content, _Held).released
+    except DamagedError:
+        return False  # its holder writes it anew, or is dead

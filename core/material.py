@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import errno
 import functools
 import hashlib
 import importlib.metadata
 import json
+import os
 import platform
+import stat
 import sys
 from collections.abc import Iterable
 from enum import Enum
@@ -23,13 +26,36 @@ from core.kinds import Plugin
 #: Longest value that a line of `changes` shows whole, in characters.
 SHOWN = 40
 
-__all__ = ["changes", "digest", "file_digest", "folder_digest", "of_plugin", "source_digest"]
+#: What may not lie in a folder of results, in words; what else there may be is a `special file`.
+KINDS = {
+    stat.S_IFLNK: "symbolic link",
+    stat.S_IFIFO: "pipe",
+    stat.S_IFSOCK: "socket",
+    stat.S_IFBLK: "device",
+    stat.S_IFCHR: "device",
+}
+
+__all__ = [
+    "canonical",
+    "changes",
+    "digest",
+    "file_digest",
+    "files_below",
+    "folder_digest",
+    "of_plugin",
+    "source_digest",
+]
+
+
+def canonical(material: object) -> bytes:
+    """Return a JSON value as the one text that stands for it, whatever the order of its keys."""
+    text = json.dumps(material, sort_keys=True, separators=(",", ":"), default=str)
+    return text.encode()
 
 
 def digest(material: object) -> str:
     """Return the SHA-256 of a JSON value, whatever the order of its keys."""
-    text = json.dumps(material, sort_keys=True, separators=(",", ":"), default=str)
-    return hashlib.sha256(text.encode()).hexdigest()
+    return hashlib.sha256(canonical(material)).hexdigest()
 
 
 def file_digest(path: Path) -> str:
@@ -38,9 +64,41 @@ def file_digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def files_below(folder: Path) -> list[Path]:
+    """Return every file below `folder`, sorted; raises OSError for what is no file and no folder.
+
+    A link may lead to what others change or delete, a pipe never ends. A second name of a file (a
+    hard link) is a file like any other: backups and tools that save room make them, and who changes
+    the content by its other name is found out by the digest.
+    """
+    found: list[Path] = []
+    pending = [_plain_kind(folder, stat.S_IFDIR)]
+    while pending:
+        with os.scandir(pending.pop()) as entries:
+            for entry in entries:
+                path = Path(entry.path)
+                if entry.is_dir(follow_symlinks=False):
+                    pending.append(path)
+                else:
+                    found.append(_plain_kind(path, stat.S_IFREG))
+    return sorted(found)
+
+
+def _plain_kind(path: Path, wanted: int) -> Path:
+    kind = stat.S_IFMT(path.lstat().st_mode)
+    if kind != wanted:
+        name = KINDS.get(kind, "special file" if kind not in (stat.S_IFREG, stat.S_IFDIR) else "")
+        what = f"a {name}" if name else "no folder"
+        raise OSError(errno.EINVAL, f"{what}, where only files and folders may be", str(path))
+    return path
+
+
 def folder_digest(folder: Path, leave_out: Iterable[str] = ()) -> str:
-    """Return the SHA-256 over names and contents of every file below `folder`."""
-    files = sorted(p for p in folder.rglob("*") if p.is_file() and p.name not in leave_out)
+    """Return the SHA-256 over names and contents of every file below `folder`, but some names.
+
+    Raises OSError where it holds anything but files and folders (`files_below`).
+    """
+    files = [p for p in files_below(folder) if p.name not in leave_out]
     return digest([[p.relative_to(folder).as_posix(), file_digest(p)] for p in files])
 
 

@@ -4,6 +4,9 @@
     <url>/<step>/<key>/artifact.json          what the result is, and which attempt made it
     <url>/<step>/<key>/<attempt>/files/...    the files of an attempt
 
+The first two are sealed (core/sealed.py), and each record says whose it is. Looking for an entry
+removes nothing: a damaged one lies there until the same result is kept again.
+
 The files of an attempt are uploaded under a name of their own; `artifact.json`, which names the
 attempt, is created last and once. So the first whole attempt counts, and what an interrupted upload
 left is never read.
@@ -12,44 +15,56 @@ left is never read.
 from __future__ import annotations
 
 import json
+import re
 import uuid
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
-import msgspec
-
-from core.errors import StoreError
-from core.material import folder_digest
+from core.errors import StoreError, UnsafePathError
+from core.material import canonical, files_below, folder_digest
+from core.paths import below
 from core.remote import Remote
 from core.remote_errors import cannot_create
+from core.sealed import DamagedError, sealed, unsealed
+from core.store import key_of
 from core.values import Artifact
 
 __all__ = ["Attempt", "Entries", "Entry", "decoded"]
 
 MARK = "luthier.json"
+LAYOUT = 1
 #: How old an attempt without a result must be to be taken for one that was killed. Only here are
 #: the clocks of two machines compared.
 ABANDONED = timedelta(days=7)
 #: The parts of the name of an attempt's file: <step>/<key>/<attempt>/files/...
 PARTS = 5
+#: What an attempt may be called: it becomes a part of the names of objects.
+ATTEMPT = re.compile(r"[0-9A-Za-z-]{1,64}")
 
 
 @dataclass(frozen=True)
 class Entry:
     """What `artifact.json` holds: `files` are names below those of the attempt.
 
-    The artifact's `folder` is empty and its `path` one of `files`: where it was made is nobody's
-    business.
+    `name` is `<step>/<key>`, and `material` the text that the key is the digest of. The artifact's
+    `folder` is empty and its `path` one of `files`: where it was made is nobody's business.
     """
 
+    name: str
     attempt: str
     kept_at: str
     files: tuple[str, ...]
     artifact: Artifact
-    material: dict[str, Any]
+    material: str
+
+    @property
+    def made_from(self) -> dict[str, Any]:
+        """Return what the result depends on."""
+        found: dict[str, Any] = json.loads(self.material)
+        return found
 
 
 @dataclass(frozen=True)
@@ -88,37 +103,36 @@ class Entries:
         self._ready = bool(self.identity)
 
     def read(self, key: str) -> Entry | None:
-        """Return what the entry is, None where there is none; a damaged one is dropped."""
+        """Return what the entry is, None where there is none; raises DamagedError."""
         content = self.remote.read(f"{key}/artifact.json") if self.identity else None
-        if content is None:
-            return None
-        try:
-            return decoded(content)
-        except ValueError:
-            self.drop(key, "")
-            return None
+        return None if content is None else decoded(content, key)
 
-    def fetch(self, key: str, entry: Entry, folder: Path) -> Artifact | None:
-        """Download the files into `folder`; a damaged entry is dropped, and None is returned."""
-        files = {_name(key, entry.attempt, name): folder / name for name in entry.files}
+    def fetch(self, entry: Entry, folder: Path) -> Artifact:
+        """Download the files into `folder`; raises DamagedError where they are not all there."""
+        by = f"the record of {entry.name} at {self.url}"
+        try:
+            places = {name: below(folder, name, by) for name in entry.files}
+        except UnsafePathError as error:
+            raise DamagedError(error.what) from error
+        files = {_name(entry.name, entry.attempt, name): file for name, file in places.items()}
         for file in files.values():
             file.parent.mkdir(parents=True, exist_ok=True)
-        if not self.remote.fetch(files) or folder_digest(folder) != entry.artifact.sha256:
-            self.drop(key, entry.attempt)
-            return None
+        if not self.remote.fetch(files):
+            raise DamagedError("its files are gone")
+        if folder_digest(folder) != entry.artifact.sha256:
+            raise DamagedError("its files are not those that were kept")
         return replace(entry.artifact, folder=str(folder), path=str(folder / entry.artifact.path))
 
     def send(self, key: str, artifact: Artifact, material: dict[str, Any]) -> Attempt:
         """Upload the files of `artifact`, which makes them nobody's result yet."""
         folder, now = Path(artifact.folder), datetime.now(UTC)
         name = f"{_stamp(now)}-{uuid.uuid4().hex[:12]}"
-        found = (p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
-        files = tuple(sorted(found))
+        files = tuple(sorted(p.relative_to(folder).as_posix() for p in files_below(folder)))
         described = replace(artifact, folder="", path=Path(artifact.path).name)
-        made_from = json.loads(json.dumps(material, default=str))
-        entry = Entry(name, now.isoformat(), files, described, made_from)
+        made_from = canonical(material).decode()
+        entry = Entry(key, name, now.isoformat(), files, described, made_from)
         self.remote.send({_name(key, name, file): folder / file for file in files})
-        return Attempt(key, name, files, msgspec.json.encode(entry))
+        return Attempt(key, name, files, sealed(entry))
 
     def commit(self, attempt: Attempt) -> bool:
         """Make an attempt the result; returns False where another one is."""
@@ -139,12 +153,13 @@ class Entries:
     def drop(self, key: str, attempt: str) -> None:
         """Remove an entry, if it is still the attempt that was found damaged.
 
-        Other attempts stay: one of them may be about to become the result.
+        `attempt` is empty where the record itself was. Other attempts stay: one of them may be
+        about to become the result.
         """
         name = f"{key}/artifact.json"
         with suppress(StoreError):  # who may only read takes it for absent all the same
             content = self.remote.read(name)
-            if content is not None and _attempt(content) == attempt:
+            if content is not None and _attempt(content, key) == attempt:
                 files = self.remote.below(f"{key}/{attempt}") if attempt else []
                 self.remote.remove([name, *files])
 
@@ -156,23 +171,34 @@ class Entries:
             self.remote.remove(n for n, p in parts.items() if len(p) >= PARTS and p[2] < before)
 
 
-def decoded(content: bytes) -> Entry:
-    """Return what `artifact.json` says; raises ValueError where it cannot be."""
-    entry = msgspec.json.decode(content, type=Entry)
-    for name in (entry.attempt, *entry.files, entry.artifact.path):
-        path = PurePosixPath(name)
-        # Whoever else writes to a store must not choose where files land on this machine.
-        if not name or path.is_absolute() or ".." in path.parts or "\\" in name or ":" in name:
-            raise ValueError(f"a name that cannot be: {name!r}")
+def decoded(content: bytes, name: str) -> Entry:
+    """Return what the `artifact.json` of `name`, `<step>/<key>`, says; raises DamagedError."""
+    entry = unsealed(content, Entry)
+    if entry.name != name:
+        raise DamagedError(f"its record is that of {entry.name}")
+    if key_of(entry.material.encode()) != name.rpartition("/")[2]:
+        raise DamagedError("what it was made from does not give its key")
+    if not ATTEMPT.fullmatch(entry.attempt):
+        raise DamagedError(f"an attempt that cannot be: {entry.attempt[:80]!r}")
+    if entry.artifact.path not in entry.files:
+        raise DamagedError("its main file is not among its files")
     return entry
 
 
-def _attempt(content: bytes) -> str:
+def _attempt(content: bytes, name: str) -> str:
     """Return which attempt `artifact.json` names, or nothing where it cannot be read."""
     try:
-        return decoded(content).attempt
-    except ValueError:
+        return decoded(content, name).attempt
+    except DamagedError:
         return ""
+
+
+@dataclass(frozen=True)
+class _Mark:
+    """What tells a store from an earlier one at its URL, and the layout that it has."""
+
+    layout: int
+    id: str
 
 
 def _identity(content: bytes | None, url: str) -> str:
@@ -180,21 +206,25 @@ def _identity(content: bytes | None, url: str) -> str:
     if content is None:
         return ""
     try:
-        mark = json.loads(content)
-        layout, identity = mark["layout"], str(mark["id"])
-    except (ValueError, KeyError, TypeError):
-        layout, identity = None, ""
-    if layout != 1 or not identity:
+        mark = unsealed(content, _Mark)
+    except DamagedError as error:
         raise StoreError(
-            f"the store has a layout that this version cannot read: {layout}",
+            f"the mark of the store is damaged, or of another version: {error}",
+            f"at: {url}/{MARK}",
+            "remove that object: the results stay, and the next run marks the store anew",
+            "or choose another place: store=s3://bucket/another/prefix",
+        ) from error
+    if mark.layout != LAYOUT or not mark.id:
+        raise StoreError(
+            f"the store has a layout that this version cannot read: {mark.layout}",
             f"at: {url}/{MARK}",
             "update Luthier, or choose another place: store=s3://bucket/another/prefix",
         )
-    return identity
+    return mark.id
 
 
 def _mark() -> bytes:
-    return json.dumps({"layout": 1, "id": uuid.uuid4().hex}).encode()
+    return sealed(_Mark(LAYOUT, uuid.uuid4().hex))
 
 
 def _name(key: str, attempt: str, file: str) -> str:

@@ -5,30 +5,33 @@ machine made or fetched. What is at the URL: core/remote_entries.py and core/lea
 one run only (`answers=False`) and what plugins find again (`lasting`) stay on this machine.
 
     <root>/<step>/<key>/shared    the identity of the store at the URL that has this entry, too
-    <root>/known/<step>/<key>     what entries at the URL were made from
+    <root>/known/<step>/<key>     what entries at the URL were made from: copies of their records
 """
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
+from core import damage
 from core.errors import StoreError
 from core.lease import LEASE_S, Lease
 from core.material import digest
 from core.remote import Remote
-from core.remote_entries import Entries, decoded
+from core.remote_entries import Entries, Entry, decoded
+from core.screen import screen
+from core.sealed import DamagedError, read_plain, read_sealed, write_sealed
 from core.store import Kept, Store
 from core.values import Artifact
 
 __all__ = ["RemoteStore"]
 
+#: The names of what this machine knows of the URL.
+KNOWN, SHARED = "known", "shared"
 #: The most entries of a step that are asked, once by each store object, what they were made from.
 ASKED = 256
 #: Transfers of more bytes than this are told: they may take two seconds.
@@ -37,17 +40,29 @@ TOLD_BYTES = 10_000_000
 OFFERS = 3
 
 
+@dataclass(frozen=True)
+class _Shared:
+    """What the mark `shared` holds: which entry is at the URL, and in which store there."""
+
+    entry: str
+    store: str
+
+
 class RemoteStore(Store):
     """Keeps artifacts by key below a URL; `caches` is where the folders in front of such lie.
 
     `lease_s` is how long a maker may be silent before others take its work over, in seconds.
     """
 
+    anew = "it is fetched or made again"
+
     def __init__(self, remote: Remote, caches: Path, lease_s: float = LEASE_S) -> None:
         super().__init__(caches / digest(remote.url)[:16])
         self._remote, self._entries, self._lease_s = remote, Entries(remote), lease_s
-        self._whole: set[str] = set()
+        self._done: set[str] = set()
         self._asked: set[str] = set()
+        # Attempts that were fetched and found damaged: not fetched once more to find it out again.
+        self._refused: set[tuple[str, str]] = set()
 
     @property
     def address(self) -> str:
@@ -70,7 +85,7 @@ class RemoteStore(Store):
                 if free and not self._is_shared(step, material):
                     found = self._share(step, material, found)
         if found is not None:
-            self._whole.add(self._name(step, material))
+            self._done.add(self._name(step, material))
         return found
 
     def keep(
@@ -85,7 +100,7 @@ class RemoteStore(Store):
             return super().keep(step, material, artifact, answers=False)
         with self._transfer(step, material):
             kept = self._share(step, material, super().keep(step, material, artifact))
-        self._whole.add(self._name(step, material))
+        self._done.add(self._name(step, material))
         return kept
 
     @contextmanager
@@ -95,12 +110,13 @@ class RemoteStore(Store):
         """Hold the key: first among the processes of this machine, then among machines."""
         with super().lock(step, material, waits):
             self._entries.make_ready()
-            lease = Lease(self._remote, f"{step}-{self._key(material)}", self._lease_s)
+            name = self._name(step, material).replace("/", "-")
+            lease = Lease(self._remote, name, self._lease_s)
             lease.acquire(waits)
             try:
                 yield
             finally:
-                lease.release(done=self._name(step, material) in self._whole)
+                lease.release(done=self._name(step, material) in self._done)
 
     def _kept(self, step: str) -> dict[str, Kept]:
         """Return what made each entry of a step, here or on any other machine."""
@@ -108,44 +124,77 @@ class RemoteStore(Store):
         if step not in self._asked:
             self._asked.add(step)
             self._ask(step)
-        for file in (self.root / "known" / step).glob("*"):
-            with suppress(OSError, ValueError):
-                entry = decoded(file.read_bytes())
+        for file in (self.root / KNOWN / step).glob("*"):
+            entry = self._noted(step, file.name)
+            if entry is not None:
                 when = datetime.fromisoformat(entry.kept_at).timestamp()
-                found[file.name] = Kept(when, entry.material, entry.artifact.made_in_s)
+                found[file.name] = Kept(when, entry.made_from, entry.artifact.made_in_s)
         return found
+
+    def _noted(self, step: str, key: str) -> Entry | None:
+        """Return what this machine noted of an entry at the URL, if it did and it is whole."""
+        try:
+            return decoded(read_plain(self.root / KNOWN / step / key), f"{step}/{key}")
+        except (FileNotFoundError, DamagedError):
+            return None
 
     def _ask(self, step: str) -> None:
         """Ask those entries of a step that are new to this machine what they were made from."""
-        known = self.root / "known" / step
+        known = self.root / KNOWN / step
         keys = self._remote.folders(step) if self._entries.identity else []
-        new = [key for key in keys if not (known / key).is_file()][:ASKED]
-        contents = self._remote.read_many(f"{step}/{key}/artifact.json" for key in new)
+        new = [key for key in keys if self._noted(step, key) is None]
+        spoilt = [key for key in new if (known / key).is_file()]
+        if spoilt:
+            damage.tell(known, f"what was noted of `{step}` is damaged, and asked for again")
+        contents = self._remote.read_many(f"{step}/{key}/artifact.json" for key in new[:ASKED])
+        damaged: list[str] = []
         try:
             known.mkdir(parents=True, exist_ok=True)
-            for key in new:
+            for key in new[:ASKED]:
                 content = contents.get(f"{step}/{key}/artifact.json")
                 if content is None:
                     self._entries.sweep_up(f"{step}/{key}")
+                    continue
+                try:
+                    entry = decoded(content, f"{step}/{key}")
+                except DamagedError:
+                    damaged.append(key)
                 else:
-                    (known / key).write_bytes(content)
+                    write_sealed(known / key, entry)
             for gone in {file.name for file in known.iterdir()} - set(keys):
                 (known / gone).unlink(missing_ok=True)
         except OSError as error:
             raise self._unwritable(error) from error
+        if damaged:
+            left_out = f"damaged, and left out of what is known of `{step}`"
+            damage.tell(known, f"{left_out}: {len(damaged)} at {self._remote.url}/{step}")
 
-    def _fetch(self, step: str, material: dict[str, Any]) -> Artifact | None:
-        """Download an entry to this machine; a damaged one reads as absent."""
-        name = self._name(step, material)
-        entry = self._entries.read(name)
-        if entry is None:
-            return None
-        with self.staging() as folder:
-            _tell("fetching", step, entry.artifact.bytes, self._remote.url)
-            artifact = self._entries.fetch(name, entry, folder)
-            if artifact is None:
+    def _fetch(self, step: str, material: dict[str, Any], *, drop: bool = False) -> Artifact | None:
+        """Download an entry to this machine; a damaged one is told, and reads as absent.
+
+        With `drop` it makes room at the URL for the one that is offered in its place.
+        """
+        name, attempt = self._name(step, material), ""
+        try:
+            entry = self._entries.read(name)
+            if entry is None:
                 return None
-            kept = super().keep(step, material, artifact)
+            attempt = entry.attempt
+            if (name, attempt) in self._refused and not drop:
+                return None
+            with self.staging() as folder:
+                _tell("fetching", step, entry.artifact.bytes, self._remote.url)
+                artifact = self._entries.fetch(entry, folder)
+                kept = super().keep(step, material, artifact)
+        except DamagedError as error:
+            self._refused.add((name, attempt))
+            self._damaged[name] = str(error)
+            where = f"{self._remote.url}/{name}"
+            text = f"what was kept of `{step}` is damaged, and it is made again: {error} ({where})"
+            damage.tell(self.root / name, text)
+            if drop:
+                self._entries.drop(name, attempt)
+            return None
         self._note_shared(step, material)
         return kept
 
@@ -158,7 +207,7 @@ class RemoteStore(Store):
             if self._entries.commit(attempt):
                 self._note_shared(step, material)
                 return kept
-            other = self._fetch(step, material)
+            other = self._fetch(step, material, drop=True)
             if other is not None:
                 self._entries.withdraw(attempt)
                 return other
@@ -174,23 +223,22 @@ class RemoteStore(Store):
         self, step: str, material: dict[str, Any], *, wait: bool = True
     ) -> Iterator[bool]:
         """Hold an entry's copy on this machine, so that one process at a time moves it."""
-        name = f"{step}-{self._key(material)}.transfer"
-        with self._locked(name, lambda: None, wait=wait) as held:
+        name = self._name(step, material).replace("/", "-")
+        with self._locked(f"{name}.transfer", lambda: None, wait=wait) as held:
             yield held
 
-    def _name(self, step: str, material: dict[str, Any]) -> str:
-        return f"{step}/{self._key(material)}"
-
     def _is_shared(self, step: str, material: dict[str, Any]) -> bool:
+        name = self._name(step, material)
         try:
-            noted = (self._entry(step, material) / "shared").read_text()
-        except FileNotFoundError:
-            return False
-        return noted == self._entries.identity
+            noted = read_sealed(self.root / name / SHARED, _Shared)
+        except (FileNotFoundError, DamagedError):
+            return False  # it is offered to the URL once more, which costs a look
+        return noted == _Shared(name, self._entries.identity)
 
     def _note_shared(self, step: str, material: dict[str, Any]) -> None:
+        name = self._name(step, material)
         try:
-            (self._entry(step, material) / "shared").write_text(self._entries.identity)
+            write_sealed(self.root / name / SHARED, _Shared(name, self._entries.identity))
         except OSError as error:
             raise self._unwritable(error) from error
 
@@ -198,5 +246,4 @@ class RemoteStore(Store):
 def _tell(doing: str, step: str, size: int, url: str) -> None:
     """Say on the terminal that a transfer begins which may take a while."""
     if size > TOLD_BYTES:
-        console = Console(file=sys.stderr, highlight=False)
-        console.print(f"{doing} {step}, {size / 1e6:.0f} MB: {url}", style="dim", markup=False)
+        screen(err=True).print(f"{doing} {step}, {size / 1e6:.0f} MB: {url}", style="dim")

@@ -3,17 +3,25 @@
     {"sha256":"9f86…","content":{…}}
 
 The digest is over the bytes of `content` as they stand there. Disks flip bits, copies are cut short
-and files are edited by hand: none of it is noticed by a reader of plain JSON.
+and files are edited by hand: none of it is noticed by a reader of plain JSON. Whole files that were
+swapped are told by what their content says of itself: every kind of content names what it is of.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import os
+import stat
+import uuid
+from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
 
-__all__ = ["DamagedError", "sealed", "unsealed"]
+from core.shown import plain
+
+__all__ = ["DamagedError", "read_plain", "read_sealed", "sealed", "unsealed", "write_sealed"]
 
 T = TypeVar("T")
 
@@ -28,8 +36,14 @@ class _Sealed(msgspec.Struct, forbid_unknown_fields=True):
 
 
 def sealed(value: Any) -> bytes:
-    """Return `value`, anything that msgspec encodes, as one line of JSON under its digest."""
-    content = msgspec.json.encode(value)
+    """Return `value`, anything that msgspec encodes, as one line of JSON under its digest.
+
+    Bytes of a file's name that are no text are spelt out: JSON has no place for them.
+    """
+    try:
+        content = msgspec.json.encode(value)
+    except UnicodeEncodeError:
+        content = msgspec.json.encode(_spelt_out(msgspec.to_builtins(value)))
     return msgspec.json.encode(_Sealed(hashlib.sha256(content).hexdigest(), msgspec.Raw(content)))
 
 
@@ -40,9 +54,84 @@ def unsealed(data: bytes, kind: type[T]) -> T:
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise DamagedError(f"no sealed file: {error}") from error
     content = bytes(found.content)
+    # All but the white space between the two is the digest or under it.
+    if data != b'{"sha256":"%s","content":%s}' % (found.sha256.encode(), content):
+        raise DamagedError("it is not written as sealed files are")
     if hashlib.sha256(content).hexdigest() != found.sha256:
         raise DamagedError("its content does not have the digest that it was written with")
     try:
         return msgspec.json.decode(content, type=kind)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise DamagedError(f"its content is of another kind: {error}") from error
+
+
+def write_sealed(file: Path, value: Any, *, durable: bool = False) -> None:
+    """Write a sealed file so that a reader finds the old one or the new one; raises OSError.
+
+    A `durable` one is on the disk on return: a power cut takes neither it nor its name.
+    """
+    partial = file.with_name(f".{file.name}.{uuid.uuid4().hex[:8]}")
+    try:
+        with partial.open("wb") as stream:
+            stream.write(sealed(value))
+            if durable:
+                stream.flush()
+                os.fsync(stream.fileno())
+        partial.replace(file)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
+        raise
+    if durable:
+        _flush_names(file.parent)
+
+
+def read_sealed(file: Path, kind: type[T]) -> T:
+    """Return the value in a sealed file; raises FileNotFoundError, else DamagedError."""
+    return unsealed(read_plain(file), kind)
+
+
+def read_plain(file: Path) -> bytes:
+    """Return what a file holds; raises FileNotFoundError, and DamagedError for what is no file.
+
+    A link leads elsewhere, and whoever opens a pipe waits for ever.
+    """
+    try:
+        if not stat.S_ISREG(file.lstat().st_mode):
+            raise DamagedError(f"`{file.name}` is no file")
+        return file.read_bytes()
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise DamagedError(f"`{file.name}` cannot be read: {reason}") from error
+
+
+def _flush_names(folder: Path) -> None:
+    """Have a folder's list of names on the disk, where the system knows how."""
+    # Windows opens no folders; a disk that cannot do it says so here.
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _spelt_out(value: Any) -> Any:
+    """Return plain data with `plain` text in the place of text that holds surrogates."""
+    if isinstance(value, str):
+        return plain(value) if not _is_text(value) else value
+    if isinstance(value, dict):
+        return {_spelt_out(key): _spelt_out(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_spelt_out(one) for one in value]
+    return value
+
+
+def _is_text(value: str) -> bool:
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -1,39 +1,49 @@
 """The store: what a stage made, kept under the key of everything that it depends on.
 
-    <root>/<step>/<key>/artifact.json     what it is; written last, so its presence means "whole"
-    <root>/<step>/<key>/material.json     what the key was made of
-    <root>/<step>/<key>/files/...         the files of the artifact
+    <root>/<step>/<key>/artifact.json     what it is and which entry it belongs to, under a digest
+    <root>/<step>/<key>/material.json     what it was made of: the key is the digest of this text
+    <root>/<step>/<key>/files/...         the files of the artifact; it has their digest
     <root>/state/<plugin>/...             what a plugin must find again after a run was killed
 
 An entry is made beside its final name and renamed, under a lock per key, so that two jobs never
 do the same work twice and an interrupted one leaves nothing behind. Failures are never kept.
+
+An entry is whole, or it is damaged and reads as absent, with a line that says so. Looking for one
+changes nothing: what is damaged lies there until the same result is kept again in its place. Other
+files in an entry's folder are never read.
 
 A store at a URL has such a folder in front of it: core/remote_store.py.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
+import math
 import os
 import shutil
 import statistics
-import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import msgspec
 from filelock import FileLock, Timeout
 
-from core.errors import ConfigError, StoreError
-from core.leftovers import owned_name, sweep_up
-from core.material import changes, digest
+from core import damage
+from core.errors import ConfigError, PluginError, StoreError
+from core.folder import unwritable
+from core.leftovers import owned_folder
+from core.material import canonical, changes
+from core.sealed import DamagedError, read_plain, read_sealed, sealed, unsealed
 from core.values import Artifact
 from core.verified import verified_digest
 
-__all__ = ["Kept", "Store", "open_store"]
+__all__ = ["Kept", "Store", "key_of", "open_store"]
+
+#: The files of an entry.
+DESCRIPTION, MATERIAL, FILES = "artifact.json", "material.json", "files"
 
 
 def open_store(root: str | None) -> Store:
@@ -61,6 +71,23 @@ def _cache() -> Path:
     return Path(given) if given else Path.home() / ".cache"
 
 
+def key_of(material: bytes) -> str:
+    """Return the key of what was made from `material`, in its canonical text."""
+    return hashlib.sha256(material).hexdigest()[:32]
+
+
+@dataclass(frozen=True)
+class _Description:
+    """What `artifact.json` holds: `entry` is `<step>/<key>`, so that no two can be swapped.
+
+    The artifact's `folder` is empty and its `path` a name in the folder of files: a store that was
+    moved is still one.
+    """
+
+    entry: str
+    artifact: Artifact
+
+
 @dataclass(frozen=True)
 class Kept:
     """What an entry says of its making.
@@ -74,11 +101,19 @@ class Kept:
 
 
 class Store:
-    """Keeps artifacts by key, below `root`."""
+    """Keeps artifacts by key, below `root`.
+
+    `notices` grows by what was found damaged since the store was opened, for the report of a run.
+    """
+
+    #: What becomes of a damaged entry that is asked for, in the words of a line.
+    anew = "it is made again"
 
     def __init__(self, root: Path) -> None:
         self.root = root.expanduser().resolve()
         self.lasting = self.root / "state"
+        self.notices = damage.listening(self.root)
+        self._damaged: dict[str, str] = {}
 
     @property
     def address(self) -> str:
@@ -86,24 +121,76 @@ class Store:
         return str(self.root)
 
     def find(self, step: str, material: dict[str, Any]) -> Artifact | None:
-        """Return what was made from `material`; a damaged entry is dropped and reads as absent."""
-        entry = self._entry(step, material)
+        """Return what was made from `material`; a damaged entry is told, and reads as absent."""
+        name = self._name(step, material)
         try:
-            artifact = msgspec.json.decode((entry / "artifact.json").read_bytes(), type=Artifact)
-        except FileNotFoundError:
+            found = self._whole(name)
+        except DamagedError as error:
+            self._tell(name, error)
             return None
-        except (msgspec.MsgspecError, OSError):
-            shutil.rmtree(entry, ignore_errors=True)
-            return None
-        files = entry / "files"
+        if found is not None:
+            self._damaged.pop(name, None)
+        return found
+
+    def _whole(self, name: str) -> Artifact | None:
+        """Return the artifact of an entry, None where there is none; raises DamagedError."""
+        seen = self._seen(name)
         try:
-            whole = verified_digest(files) == artifact.sha256
-        except OSError:
-            whole = False
-        if not whole:
-            shutil.rmtree(entry, ignore_errors=True)
+            return self._verified(name) if seen is not None else None
+        except DamagedError:
+            if self._seen(name) == seen:
+                raise
+        # Another process put a whole one in its place meanwhile.
+        return self._verified(name) if self._seen(name) is not None else None
+
+    def _seen(self, name: str) -> int | None:
+        """Return what tells an entry's folder from a later one of its name; None without one."""
+        try:
+            return (self.root / name).lstat().st_ino
+        except (FileNotFoundError, NotADirectoryError):
             return None
-        return _moved(artifact, files)
+
+    def _verified(self, name: str) -> Artifact:
+        artifact, _ = self._described(name)
+        files = self.root / name / FILES
+        try:
+            if verified_digest(files) != artifact.sha256:
+                raise DamagedError("its files are not those that were kept")
+        except FileNotFoundError as error:
+            raise DamagedError("its files are gone") from error
+        except OSError as error:
+            where = Path(error.filename or files).name
+            reason = error.strerror or str(error)
+            raise DamagedError(f"its files cannot be read: {where}: {reason}") from error
+        moved = _moved(artifact, files)
+        if Path(moved.path).parent != files or not Path(moved.path).is_file():
+            raise DamagedError("its main file is not among its files")
+        return moved
+
+    def _described(self, name: str) -> tuple[Artifact, dict[str, Any]]:
+        """Return what an entry says of itself, and what it was made from; raises DamagedError."""
+        entry = self.root / name
+        if entry.is_symlink() or not entry.is_dir():
+            raise DamagedError("it is no folder")
+        try:
+            description = read_sealed(entry / DESCRIPTION, _Description)
+            material = read_plain(entry / MATERIAL)
+        except FileNotFoundError as error:
+            raise DamagedError(f"its {Path(error.filename).name} is gone") from error
+        except DamagedError as error:
+            raise DamagedError(f"its description: {error}") from error
+        if description.entry != name:
+            raise DamagedError(f"its description is that of {description.entry}")
+        if key_of(material) != name.rpartition("/")[2]:
+            raise DamagedError("what it was made from does not give its key")
+        return description.artifact, json.loads(material)
+
+    def _tell(self, name: str, error: DamagedError) -> None:
+        """Say that an entry is damaged."""
+        self._damaged[name] = str(error)
+        step = name.partition("/")[0]
+        text = f"what was kept of `{step}` is damaged, and {self.anew}: {error} ({name})"
+        damage.tell(self.root / name, text)
 
     def keep(
         self, step: str, material: dict[str, Any], artifact: Artifact, *, answers: bool = True
@@ -111,26 +198,53 @@ class Store:
         """Move the files of `artifact` into the store; returns it at its new place.
 
         With `answers=False` the entry goes where `find` does not look: it serves this run only.
+        Raises StoreError, and PluginError for facts that cannot be kept as they are.
         """
-        entry = self._entry(step, material if answers else {"passing": artifact.sha256})
-        staged = Path(artifact.folder).parent
+        if not answers:
+            material = {"passing": artifact.sha256}
+        name, staged = self._name(step, material), Path(artifact.folder).parent
+        placed = replace(artifact, folder="", path=Path(artifact.path).name)
+        content = _description(_Description(name, placed), step, material)
+        # As it will be read: the run that made it must not say more than the next one.
+        placed = _moved(unsealed(content, _Description).artifact, self.root / name / FILES)
         try:
-            (staged / "material.json").write_text(json.dumps(material, indent=1, default=str))
-            placed = _moved(artifact, entry / "files")
-            (staged / "artifact.json").write_bytes(msgspec.json.encode(placed))
-            shutil.rmtree(entry, ignore_errors=True)
-            entry.parent.mkdir(parents=True, exist_ok=True)
-            staged.rename(entry)
+            if not answers and self._stands(name):
+                return placed  # another run plays it just now
+            (staged / MATERIAL).write_bytes(canonical(material))
+            (staged / DESCRIPTION).write_bytes(content)
+            self._put(staged, self.root / name)
         except OSError as error:
             raise self._unwritable(error) from error
+        self._damaged.pop(name, None)
         return placed
+
+    def drop(self, artifact: Artifact) -> None:
+        """Remove an entry whose files were written to after they were kept."""
+        shutil.rmtree(Path(artifact.folder).parent, ignore_errors=True)
+
+    def _stands(self, name: str) -> bool:
+        """Return whether an entry is there and whole."""
+        try:
+            return self._whole(name) is not None
+        except DamagedError:
+            return False
+
+    def _put(self, staged: Path, entry: Path) -> None:
+        """Give an entry its name; what has it already makes room."""
+        entry.parent.mkdir(parents=True, exist_ok=True)
+        if os.path.lexists(entry):
+            with self.staging() as aside:
+                entry.rename(aside / entry.name)
+                staged.rename(entry)
+        else:
+            staged.rename(entry)
 
     @contextmanager
     def lock(
         self, step: str, material: dict[str, Any], waits: Callable[[], None]
     ) -> Iterator[None]:
         """Hold the key: another process that wants the same result waits, and says so."""
-        with self._locked(f"{step}-{self._key(material)}", waits):
+        with self._locked(self._name(step, material).replace("/", "-"), waits):
             yield
 
     @contextmanager
@@ -158,18 +272,13 @@ class Store:
     @contextmanager
     def staging(self) -> Iterator[Path]:
         """Give an empty folder on the store's own disk; what is left in it is removed."""
-        parent = self.root / "staging"
-        try:
-            parent.mkdir(parents=True, exist_ok=True)
-            sweep_up(parent)
-            folder = parent / owned_name(uuid.uuid4().hex[:8])
-            (folder / "files").mkdir(parents=True)
-        except OSError as error:
-            raise self._unwritable(error) from error
-        try:
+        with ExitStack() as owned:
+            try:
+                folder = owned.enter_context(owned_folder(self.root / "staging", "entry"))
+                (folder / "files").mkdir()
+            except OSError as error:
+                raise self._unwritable(error) from error
             yield folder / "files"
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
 
     def materials(self, step: str) -> list[dict[str, Any]]:
         """Return what each entry of a step was made from, the newest first."""
@@ -184,19 +293,31 @@ class Store:
         return {plugin: statistics.median(seconds) for plugin, seconds in taken.items()}
 
     def _kept(self, step: str) -> dict[str, Kept]:
-        """Return what made each entry of a step, by its key."""
+        """Return what made each entry of a step, by its key; damaged ones are told and left out."""
         found: dict[str, Kept] = {}
-        for file in (self.root / step).glob("*/artifact.json"):
+        damaged: list[str] = []
+        for file in sorted((self.root / step).glob(f"*/{DESCRIPTION}")):
+            name = f"{step}/{file.parent.name}"
             try:
-                material = json.loads((file.parent / "material.json").read_text())
-                artifact = msgspec.json.decode(file.read_bytes(), type=Artifact)
-                found[file.parent.name] = Kept(file.stat().st_mtime, material, artifact.made_in_s)
-            except (OSError, ValueError, msgspec.MsgspecError):
-                continue
+                artifact, material = self._described(name)
+                when = file.stat().st_mtime
+            except (DamagedError, OSError):
+                damaged.append(name)
+            else:
+                found[file.parent.name] = Kept(when, material, artifact.made_in_s)
+        unknown = [name for name in damaged if name not in self._damaged]
+        if unknown:
+            # Each is told when it is asked for; here it only does not count.
+            left_out = f"damaged, and left out of what is known of `{step}`"
+            more = f" and {len(unknown) - 1} more" if len(unknown) > 1 else ""
+            damage.tell(self.root / step, f"{left_out}: {unknown[0]}{more}")
         return found
 
     def why_absent(self, step: str, material: dict[str, Any]) -> str:
-        """Say what differs from the newest entry of the same step and plugin."""
+        """Say that the entry is damaged, or what differs from the newest of its step and plugin."""
+        reason = self._damaged.get(self._name(step, material))
+        if reason is not None:
+            return f"damaged: {reason}"
         newest = next(
             (old for old in self.materials(step) if old.get("plugin") == material.get("plugin")),
             None,
@@ -206,18 +327,45 @@ class Store:
         lines = changes(newest, json.loads(json.dumps(material, default=str)))
         return "; ".join(lines[:3]) + ("; ..." if len(lines) > 3 else "")  # noqa: PLR2004  # a line
 
-    def _entry(self, step: str, material: dict[str, Any]) -> Path:
-        return self.root / step / self._key(material)
-
-    def _key(self, material: dict[str, Any]) -> str:
-        return digest(material)[:32]
+    def _name(self, step: str, material: dict[str, Any]) -> str:
+        """Return the name of an entry: `<step>/<key>`."""
+        return f"{step}/{key_of(canonical(material))}"
 
     def _unwritable(self, error: OSError) -> StoreError:
-        return StoreError(
-            f"the store cannot be written: {error.strerror or error}",
-            f"at: {error.filename or self.root}",
-            "free some room, or choose another place: store=/path/to/folder",
-        )
+        return unwritable("the store", error, self.root, "store=/path/to/folder")
+
+
+def _description(description: _Description, step: str, material: dict[str, Any]) -> bytes:
+    """Return what `artifact.json` holds; raises PluginError where that could not be read back."""
+    by = f"by: {material.get('plugin', step)}"
+    artifact = description.artifact
+    for name, value in (*artifact.facts.items(), *artifact.settled.items()):
+        if not _is_finite(value):
+            # JSON has no such numbers: `null` would be read back.
+            raise PluginError(
+                f"step `{step}` says of its result what is no number: {name}={value}",
+                by,
+                "facts and settled options are texts and finite numbers, or lists of such",
+            )
+    try:
+        content = sealed(description)
+        unsealed(content, _Description)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise PluginError(
+            f"step `{step}` says of its result what cannot be kept: {error}",
+            by,
+            "facts, notices and settled options are plain values: what JSON holds",
+        ) from error
+    return content
+
+
+def _is_finite(value: object) -> bool:
+    """Return whether every number in a JSON value is finite."""
+    if isinstance(value, dict):
+        return all(map(_is_finite, value.values()))
+    if isinstance(value, list | tuple):
+        return all(map(_is_finite, value))
+    return not isinstance(value, float) or math.isfinite(value)
 
 
 def _moved(artifact: Artifact, folder: Path) -> Artifact:

@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from core import material
+from core import damage, material
 from core.assembly import Assembly
 from core.errors import DoesNotFitError
 from core.fit import chain
@@ -135,9 +135,15 @@ def _known(store: Store, assembly: Assembly) -> Iterator[Verdict]:
 
 
 def _read(artifact: Artifact | None) -> Verdict | None:
+    """Return the verdict in a file that the store verified; one of another version is told."""
     if artifact is None:
         return None
-    return msgspec.json.decode(Path(artifact.path).read_bytes(), type=Verdict)
+    try:
+        return msgspec.json.decode(Path(artifact.path).read_bytes(), type=Verdict)
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
+        what = "a verdict on a window cannot be read, and is asked for again"
+        damage.tell(Path(artifact.folder), f"{what}: {error}")
+        return None
 
 
 def _material(assembly: Assembly) -> dict[str, Any]:

@@ -18,6 +18,7 @@ import traceback
 from _thread import interrupt_main
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -29,8 +30,12 @@ from core.material import source_digest
 from core.recipes import Recipe, read_recipes
 from core.registry import Registry
 from core.screen import say
-from core.sweep.letters import Errand, Told
+from core.shown import shown_below
+from core.sweep.letters import Errand, Told, errand_in
 from core.sweep.nursery import serve
+
+if TYPE_CHECKING:
+    from core.store import Store
 
 __all__ = ["do", "main", "perform"]
 
@@ -48,7 +53,7 @@ def main() -> None:
         return
     for line in iter(sys.stdin.buffer.readline, b""):
         # One process cannot be copied, so it does one errand, and its worker starts the next.
-        do(msgspec.json.decode(line, type=Errand))
+        do(errand_in(line))
         return
 
 
@@ -67,7 +72,8 @@ def do(errand: Errand) -> None:
         sys.exit(cli.INTERRUPTED)
     answer = Path(errand.answer)
     partial = answer.with_name(f"{answer.name}.partial")
-    partial.write_bytes(msgspec.json.encode(told))
+    # Names of a plugin's own may be no text at all, which JSON has no place for.
+    partial.write_bytes(msgspec.json.encode(shown_below(msgspec.to_builtins(told))))
     partial.replace(answer)
 
 
@@ -132,7 +138,8 @@ def _run(errand: Errand, registry: Registry, recipes: Mapping[str, Recipe]) -> T
         if before.to_run:
             records = job.prepare(before, found, registry, store, recipes)
             ran = tuple(stage.name for stage in records if stage.status == "ran")
-            return Told("done", ran=ran, seconds=time.perf_counter() - started, again=True)
+            seconds = time.perf_counter() - started
+            return Told("done", ran=ran, seconds=seconds, again=True, damaged=_damaged(store))
     with contextlib.ExitStack() as scratch:
         # Where the folder is on another machine, that one makes it, from what the store has.
         here = errand.folder or str(Path(scratch.enter_context(tempfile.TemporaryDirectory()), "r"))
@@ -154,7 +161,12 @@ def _run(errand: Errand, registry: Registry, recipes: Mapping[str, Recipe]) -> T
         time.perf_counter() - started,
         bool(errand.folder),
         record.target_took_part,
+        damaged=_damaged(store),
     )
+
+
+def _damaged(store: Store) -> tuple[str, ...]:
+    return tuple(notice.text for notice in store.notices)
 
 
 def _went_wrong(error: Exception, registry: Registry | None, seconds: float) -> Told:

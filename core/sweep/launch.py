@@ -15,10 +15,10 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from core.errors import StageError
 from core.screen import say
 from core.sweep.letters import Told
-from core.sweep.place import found, name_of
+from core.sweep.place import found, keep, name_of
 from core.sweep.plan import spread
 from core.sweep.record import label_of
-from core.sweep.task import Job, Task, keep
+from core.sweep.task import Job, Task
 
 if TYPE_CHECKING:
     from hydra.core.utils import JobReturn

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from typing import Literal
 
+import msgspec
+
 from core.values import Metric
 
-__all__ = ["Errand", "Told"]
+__all__ = ["Errand", "Told", "errand_in", "written"]
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,7 @@ class Told:
     `ran` and `kept` name the steps that were computed and those that the store had; `placed` says
     that the run folder was written where the sweep wants it. `again` asks for another process: what
     comes before the playing is made, and the peak memory of the playing is to be its own.
+    `damaged` has a line for everything that was kept and had to be made again.
     """
 
     status: Literal["done", "missed", "refused", "failed"]
@@ -59,3 +63,14 @@ class Told:
     placed: bool = False
     on_target: bool = False
     again: bool = False
+    damaged: tuple[str, ...] = ()
+
+
+def written(errand: Errand) -> bytes:
+    """Return an errand as a line of JSON; a file name in it may be no UTF-8."""
+    return json.dumps(msgspec.to_builtins(errand)).encode() + b"\n"
+
+
+def errand_in(line: bytes) -> Errand:
+    """Return the errand in a line; msgspec's own reader takes no half of a surrogate pair."""
+    return msgspec.convert(json.loads(line), Errand)

@@ -12,21 +12,32 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-import msgspec
-
+from core import damage
 from core.folder import unwritable
 from core.hold import held
 from core.material import digest
+from core.sealed import DamagedError, read_sealed, write_sealed
 from core.sweep.letters import Told
 
-__all__ = ["found", "identity", "name_of", "owned", "place_of"]
+__all__ = ["found", "identity", "is_of", "keep", "name_of", "owned", "place_of"]
 
 #: What a sweep is the same without: where it is kept, and how it is run.
 ELSEWHERE = ("output=", "store=", "hydra.", "hydra/launcher=", "sweep.")
+#: A worker that finds this knows that it writes into the folder of the sweep itself.
+MARK = Path("points", "sweep")
 #: Longest name of a point's folder.
 LONGEST = 100
+
+
+@dataclass(frozen=True)
+class _Record:
+    """What is noted of a point: `key` is its own, so that no two can be swapped."""
+
+    key: str
+    told: Told
 
 
 def identity(arguments: Sequence[str]) -> str:
@@ -59,8 +70,7 @@ def owned(place: Path, sweep: str) -> Iterator[None]:
     busy = ("this sweep is running already", f"at: {place}", "wait for it, or sweep something else")
     with held(place / "points" / "lock", "the folder of the sweep", *busy):
         try:
-            # A worker that finds this knows that it writes into the folder of the sweep itself.
-            (place / "points" / "sweep").write_text(sweep)
+            write_sealed(place / MARK, sweep)
         except OSError as error:
             raise unwritable("the folder of the sweep", error, place) from error
         yield
@@ -69,12 +79,49 @@ def owned(place: Path, sweep: str) -> Iterator[None]:
 def found(place: Path, key: str, folder: str) -> Told | None:
     """Return what became of a point when it ran before; None where it must run.
 
-    A stage that failed is given another chance, and a run folder that is gone is made again.
+    A stage that failed is given another chance, and a run folder that is gone is made again. A
+    record that is damaged is told, and the point runs again.
     """
+    file = _file(place, key)
     try:
-        told = msgspec.json.decode((place / "points" / f"{key}.json").read_bytes(), type=Told)
-    except (OSError, msgspec.MsgspecError):
+        record = read_sealed(file, _Record)
+    except FileNotFoundError:
         return None
+    except DamagedError as error:
+        _tell(file, folder, str(error))
+        return None
+    if record.key != key:
+        _tell(file, folder, f"it is that of {record.key}")
+        return None
+    told = record.told
     if told.status in ("done", "missed"):
         return told if told.placed and (place / folder / "recipe.lock.yaml").is_file() else None
     return told if told.status == "refused" else None
+
+
+def keep(place: Path, key: str, told: Told) -> None:
+    """Note what became of a point, so that a sweep that is started again finds it.
+
+    What was damaged is over by then.
+    """
+    try:
+        write_sealed(_file(place, key), _Record(key, replace(told, damaged=())))
+    except OSError as error:
+        raise unwritable("the folder of the sweep", error, place) from error
+
+
+def is_of(place: Path, sweep: str) -> bool:
+    """Return whether `place` is the folder of that sweep: it may be another machine's."""
+    try:
+        return read_sealed(place / MARK, str) == sweep
+    except (FileNotFoundError, DamagedError):
+        return False
+
+
+def _file(place: Path, key: str) -> Path:
+    return place / "points" / f"{key}.json"
+
+
+def _tell(file: Path, folder: str, reason: str) -> None:
+    what = f"the record of point {folder} is damaged, and it runs again"
+    damage.tell(file, f"{what}: {reason} (points/{file.name})")

@@ -83,8 +83,10 @@ def _point(point: Combination, told: Told, recipes: Mapping[str, Recipe]) -> Poi
 
 def _notices(first: Plan, told: Sequence[Told]) -> tuple[str, ...]:
     """Return what a person must know before reading the figures."""
+    damaged = tuple(dict.fromkeys(line for one in told for line in one.damaged))
     target = first.assembly.target.title
     ran = [one for one in told if one.status in ("done", "missed")]
     if target and ran and not any(one.on_target for one in ran):
-        return (f"{target} took no part in this sweep: no number here was measured on it",)
-    return ()
+        absent = f"{target} took no part in this sweep: no number here was measured on it"
+        return (absent, *damaged)
+    return damaged

@@ -6,7 +6,6 @@ It starts the process of the point (core/sweep/child.py), waits, and runs it aga
 from __future__ import annotations
 
 import getpass
-import os
 import tempfile
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,11 +17,12 @@ from hydra.core.hydra_config import HydraConfig
 from core.screen import say
 from core.sweep.letters import Errand, Told
 from core.sweep.nursery import Nursery
+from core.sweep.place import is_of, keep
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
-__all__ = ["Job", "Task", "keep"]
+__all__ = ["Job", "Task"]
 
 
 @dataclass(frozen=True)
@@ -64,6 +64,8 @@ class Task:
         job = self.jobs[hydra.job.num]
         say(f"{self._head(job)} ...")
         told = self.run(job, (*hydra.overrides.task, *self.fixed))
+        for line in told.damaged:
+            say(f"warning: {line}", err=True)
         say(f"{self._head(job)} {summary(told)}")
         return msgspec.to_builtins(told)
 
@@ -81,8 +83,7 @@ class Task:
 
     def _is_here(self) -> bool:
         """Return whether the sweep's folder is on this machine, or shared with it."""
-        mark = Path(self.place, "points", "sweep")
-        return mark.is_file() and mark.read_text() == self.sweep
+        return is_of(Path(self.place), self.sweep)
 
     def _run(self, job: Job, overrides: tuple[str, ...], *, here: bool) -> Told:
         code = 0
@@ -118,10 +119,11 @@ class Task:
             )
             told, code = _answered(errand)
             if told is not None and told.again:
-                first = told.seconds
-                told, code = _answered(replace(errand, made=told.ran))
+                first = told
+                told, code = _answered(replace(errand, made=first.ran))
                 if told is not None:
-                    told = replace(told, seconds=first + told.seconds)
+                    damaged = tuple(dict.fromkeys((*first.damaged, *told.damaged)))
+                    told = replace(told, seconds=first.seconds + told.seconds, damaged=damaged)
             return told, code
 
     @staticmethod
@@ -165,11 +167,3 @@ def summary(told: Told) -> str:
 def counted(count: int, thing: str) -> str:
     """Return a number of things: "1 step", "2 steps"."""
     return f"{count} {thing}" if count == 1 else f"{count} {thing}s"
-
-
-def keep(place: Path, key: str, told: Told) -> None:
-    """Note what became of a point, so that a sweep that is started again finds it."""
-    file = place / "points" / f"{key}.json"
-    partial = file.with_suffix(f".{os.getpid()}")
-    partial.write_bytes(msgspec.json.encode(told))
-    partial.replace(file)

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +15,16 @@ import pytest
 from core.errors import StoreError
 from core.material import folder_digest
 from core.remote import opened
-from core.remote_entries import Entries
+from core.remote_entries import Entries, Entry, decoded
 from core.remote_store import RemoteStore
+from core.sealed import sealed
 from core.store import Store
 from core.values import Artifact
 from tests import toy
 from tests.conftest import Command
 from tests.core.conftest import Bucket
 from tests.core.test_store import MATERIAL, put
+from tests.flips import flipped
 
 ROOT = Path(__file__).parents[2]
 
@@ -39,6 +42,14 @@ def spoil(bucket: Bucket, ending: str, content: bytes | None) -> None:
         remote.remove([name])
     else:
         remote.write(name, content)
+
+
+def record(bucket: Bucket) -> Entry:
+    """Return the record of the one entry in the bucket."""
+    (name,) = (n for n in objects(bucket) if n.endswith("/artifact.json"))
+    content = opened(bucket.url).read(name)
+    assert content is not None
+    return decoded(content, name.removesuffix("/artifact.json"))
 
 
 def test_what_one_machine_kept_another_finds(bucket: Bucket) -> None:
@@ -88,9 +99,9 @@ def test_jobs_of_one_machine_fetch_a_result_once(
     fetched, found = [], []
     fetch = Entries.fetch
 
-    def counted(entries: Entries, key: str, *others: Any) -> Artifact | None:
-        fetched.append(key)
-        return fetch(entries, key, *others)
+    def counted(entries: Entries, entry: Entry, folder: Path) -> Artifact:
+        fetched.append(entry.name)
+        return fetch(entries, entry, folder)
 
     monkeypatch.setattr(Entries, "fetch", counted)
 
@@ -112,19 +123,28 @@ def test_jobs_of_one_machine_fetch_a_result_once(
         ("a.txt", b"tampered"),
         ("a.txt", None),
         ("artifact.json", b'{"attempt": "2026'),
-        ("artifact.json", b'{"attempt": "x"}'),
+        ("artifact.json", sealed({"attempt": "x"})),
     ],
-    ids=["tampered", "missing", "truncated", "incomplete"],
+    ids=["tampered", "evicted", "truncated", "incomplete"],
 )
-def test_a_damaged_result_reads_as_absent_and_can_be_made_again(
-    bucket: Bucket, ending: str, content: bytes | None
+def test_a_damaged_result_is_told_and_can_be_made_again(
+    bucket: Bucket, ending: str, content: bytes | None, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """It is verified by its hash, dropped for everybody, and the next one that is kept counts."""
+    """It is verified by its hash; looking for it removes nothing, and the next that is kept counts.
+
+    So it is for a record that is there and whose files are gone.
+    """
     put(bucket.store("a"))
     spoil(bucket, ending, content)
-    store = bucket.store("b")
-    assert store.find("graph", MATERIAL) is None
-    assert not any(name.endswith("artifact.json") for name in objects(bucket))
+    store, before = bucket.store("b"), objects(bucket)
+    for _ in range(2):
+        assert store.find("graph", MATERIAL) is None
+    assert objects(bucket) == before
+    (notice,) = store.notices
+    assert "damaged, and it is made again: " in notice.text
+    assert f"({bucket.url}/graph/" in notice.text
+    assert capsys.readouterr().err == f"warning: {notice.text}\n"
+    assert store.why_absent("graph", MATERIAL).startswith("damaged: ")
     put(store, "another")
     found = bucket.store("c").find("graph", MATERIAL)
     assert found is not None
@@ -136,12 +156,84 @@ def test_a_damaged_result_reads_as_absent_and_can_be_made_again(
 def test_a_name_that_leaves_the_folder_is_refused(bucket: Bucket, name: str) -> None:
     """Who may write to the store does not choose where files land on other machines."""
     put(bucket.store("a"))
-    (described,) = (n for n in objects(bucket) if n.endswith("artifact.json"))
-    content = opened(bucket.url).read(described)
-    assert content is not None
-    spoil(bucket, "artifact.json", content.replace(b'["a.txt"]', f'["{name}"]'.encode()))
-    assert bucket.store("b").find("graph", MATERIAL) is None
+    entry = record(bucket)
+    path = replace(entry.artifact, path=name)
+    for changed in (
+        replace(entry, files=("a.txt", name)),
+        replace(entry, files=(name,), artifact=path),
+        replace(entry, attempt=name),
+    ):
+        spoil(bucket, "artifact.json", sealed(changed))
+        assert bucket.store("b").find("graph", MATERIAL) is None
     assert list(bucket.machines.rglob("escaped")) == []
+    assert list(bucket.machines.rglob("c:x")) == []
+
+
+def test_a_record_of_another_entry_is_damaged(bucket: Bucket) -> None:
+    """It is whole, and lies at a name that is not its own; or its material is not its key's."""
+    put(bucket.store("a"), material={**MATERIAL, "n": 1})
+    other = record(bucket)
+    remote = opened(bucket.url)
+    remote.remove(remote.below("graph"))
+    put(bucket.store("a"))
+    own = record(bucket)
+    for changed in (other, replace(other, name=own.name), replace(own, material=other.material)):
+        spoil(bucket, "artifact.json", sealed(changed))
+        store = bucket.store("b")
+        assert store.find("graph", MATERIAL) is None
+        assert store.materials("graph") == []
+        assert len(store.notices) == 2
+
+
+def test_a_damaged_copy_of_this_machine_is_fetched_again(bucket: Bucket) -> None:
+    """The URL has it still; the line says so."""
+    put(bucket.store("a"))
+    copy = bucket.store("b").find("graph", MATERIAL)
+    assert copy is not None
+    Path(copy.path).write_text("tampered")
+    store = bucket.store("b")
+    found = store.find("graph", MATERIAL)
+    assert found is not None
+    assert Path(found.path).read_text() == "content"
+    (notice,) = store.notices
+    assert "damaged, and it is fetched or made again" in notice.text
+
+
+def test_what_a_machine_noted_of_the_url_is_verified(bucket: Bucket) -> None:
+    """Marks and copies of records that have a flip are asked for again, and never believed."""
+    kept = put(bucket.store("a"))
+    put(bucket.store("a"), material={**MATERIAL, "n": 1})
+    store = bucket.store("a")
+    assert len(store.materials("graph")) == 2
+    (known, *_) = sorted((store.root / "known" / "graph").iterdir())
+    shared = Path(kept.folder).with_name("shared")
+    for file in (known, shared):
+        whole = file.read_bytes()
+        for spoilt in (b"", b"\xff", *flipped(whole, 5)):
+            file.write_bytes(spoilt)
+            store = bucket.store("a")
+            assert store.find("graph", MATERIAL) == kept
+            assert len(store.materials("graph")) == 2
+            assert file.read_bytes() == whole
+    other = Path(put(bucket.store("a"), material={**MATERIAL, "n": 2}).folder).with_name("shared")
+    shared.write_bytes(other.read_bytes())
+    assert bucket.store("a").find("graph", MATERIAL) == kept
+    assert shared.read_bytes() == whole, "the mark of another entry is none"
+
+
+def test_a_damaged_mark_of_the_store_is_an_error(bucket: Bucket) -> None:
+    """Whose store it is cannot be told, so nothing is read or written; removed, it is made anew."""
+    put(bucket.store("a"))
+    remote = opened(bucket.url)
+    mark = remote.read("luthier.json")
+    assert mark is not None
+    for spoilt in flipped(mark, 8):
+        remote.write("luthier.json", spoilt)
+        with pytest.raises(StoreError, match="the mark of the store is damaged"):
+            bucket.store("b").find("graph", MATERIAL)
+    remote.remove(["luthier.json"])
+    assert bucket.store("a").find("graph", MATERIAL) is not None
+    assert bucket.store("b").find("graph", MATERIAL) is not None
 
 
 def test_a_stand_in_stays_on_the_machine_that_made_it(bucket: Bucket) -> None:
@@ -254,7 +346,7 @@ def test_what_plugins_find_again_stays_on_the_machine(bucket: Bucket) -> None:
 
 def test_a_layout_of_another_version_is_refused(bucket: Bucket) -> None:
     """Nothing is read or written where the names may mean something else."""
-    opened(bucket.url).write("luthier.json", b'{"layout": 2, "id": "x"}')
+    opened(bucket.url).write("luthier.json", sealed({"layout": 2, "id": "x"}))
     with pytest.raises(StoreError, match="a layout that this version cannot read: 2"):
         bucket.store("a").find("graph", MATERIAL)
 

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import pytest
+
+from core.errors import PluginError
 from core.exchange import Work
 from core.material import folder_digest
 from core.progress import silent
@@ -16,12 +24,20 @@ from core.values import Artifact
 MATERIAL = {"plugin": "graph `x`", "options": {"n": 1}}
 
 
-def put(store: Store, text: str = "content", *, answers: bool = True) -> Artifact:
+def put(
+    store: Store,
+    text: str = "content",
+    *,
+    answers: bool = True,
+    material: dict[str, Any] = MATERIAL,
+    facts: dict[str, Any] | None = None,
+) -> Artifact:
     with store.staging() as folder:
         file = folder / "a.txt"
         file.write_text(text)
         artifact = Artifact(str(folder), str(file), "text", "fp32", folder_digest(folder), 7)
-        return store.keep("graph", MATERIAL, artifact, answers=answers)
+        artifact = replace(artifact, facts=facts or {})
+        return store.keep("graph", material, artifact, answers=answers)
 
 
 def test_what_is_kept_is_found_at_its_new_place(tmp_path: Path) -> None:
@@ -43,21 +59,169 @@ def test_other_material_is_another_result(tmp_path: Path) -> None:
     assert store.why_absent("graph", changed) == "options.n: 1 -> 2"
 
 
-def test_a_damaged_result_reads_as_absent(tmp_path: Path) -> None:
-    """Content is verified by its hash, and what fails is dropped."""
+def flipped_at(place: int) -> Callable[[Path], object]:
+    """Return what flips a bit of a file."""
+
+    def flip(file: Path) -> None:
+        content = bytearray(file.read_bytes())
+        content[place] ^= 1
+        file.write_bytes(content)
+
+    return flip
+
+
+DAMAGES: dict[str, tuple[str, Callable[[Path], object], str]] = {
+    "flipped": ("files/a.txt", flipped_at(2), "its files are not those that were kept"),
+    "evicted": ("files/a.txt", Path.unlink, "its files are not those that were kept"),
+    "without files": ("files", shutil.rmtree, "its files are gone"),
+    "another file": ("files/b", Path.touch, "its files are not those that were kept"),
+    "a link": ("files/b", lambda f: f.symlink_to("a.txt"), "b: a symbolic link"),
+    "a link to a folder": ("files/b", lambda f: f.symlink_to("."), "b: a symbolic link"),
+    "a pipe": ("files/b", os.mkfifo, "b: a pipe"),
+    "truncated": ("artifact.json", lambda f: os.truncate(f, 40), "its description: no sealed file"),
+    "emptied": ("artifact.json", lambda f: os.truncate(f, 0), "its description: no sealed file"),
+    "its digest": ("artifact.json", flipped_at(20), "does not have the digest"),
+    "its content": ("artifact.json", flipped_at(-20), "its description: "),
+    "a pipe for it": (
+        "artifact.json", lambda f: (f.unlink(), os.mkfifo(f)), "`artifact.json` is no file"
+    ),
+    "no description": ("artifact.json", Path.unlink, "its artifact.json is gone"),
+    "no material": ("material.json", Path.unlink, "its material.json is gone"),
+    "other material": ("material.json", flipped_at(9), "does not give its key"),
+    "files elsewhere": (
+        "files", lambda f: f.rename(f.parent / "x") and f.symlink_to("x"), "a symbolic link"
+    ),
+    "elsewhere": (".", lambda f: f.rename(f.parent / "x") and f.symlink_to("x"), "it is no folder"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_result_is_told_and_made_again(
+    tmp_path: Path, damage: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whatever was changed: looking changes nothing, and one that is kept takes its place."""
+    name, change, reason = DAMAGES[damage]
+    entry = Path(put(Store(tmp_path)).folder).parent
+    change(entry / name if name != "." else entry)
+    before = sorted(tmp_path.rglob("*"))
     store = Store(tmp_path)
-    Path(put(store).path).write_text("tampered")
-    assert store.find("graph", MATERIAL) is None
+    for _ in range(2):
+        assert store.find("graph", MATERIAL) is None
+    assert reason in store.why_absent("graph", MATERIAL)
+    assert store.why_absent("graph", MATERIAL).startswith("damaged: ")
+    assert sorted(tmp_path.rglob("*")) == before
+    (notice,) = store.notices
+    assert notice.severity == "warning"
+    assert "what was kept of `graph` is damaged, and it is made again" in notice.text
+    assert f"(graph/{entry.name})" in notice.text
+    assert capsys.readouterr().err == f"warning: {notice.text}\n"
     put(store)
     assert store.find("graph", MATERIAL) is not None
+    assert list((tmp_path / "staging").iterdir()) == []
 
 
-def test_a_truncated_description_reads_as_absent(tmp_path: Path) -> None:
-    """A half-written JSON file is no result."""
+def test_two_entries_that_were_swapped_are_damaged(tmp_path: Path) -> None:
+    """Each file is whole, and lies where another belongs: the folders, or one description."""
     store = Store(tmp_path)
-    description = Path(put(store).folder).parent / "artifact.json"
-    description.write_bytes(description.read_bytes()[:40])
+    one, two = (Path(put(store, material={**MATERIAL, "n": n}).folder).parent for n in (1, 2))
+    shutil.copyfile(one / "artifact.json", two / "artifact.json")
+    assert store.find("graph", {**MATERIAL, "n": 2}) is None
+    assert f"that of graph/{one.name}" in store.why_absent("graph", {**MATERIAL, "n": 2})
+    shutil.copyfile(one / "material.json", two / "material.json")
+    shutil.rmtree(two / "files")
+    shutil.copytree(one / "files", two / "files")
+    assert store.find("graph", {**MATERIAL, "n": 2}) is None
+    (tmp_path / "model").mkdir()
+    shutil.copytree(one, tmp_path / "model" / one.name)
+    assert store.find("model", {**MATERIAL, "n": 1}) is None, "of another step"
+    assert store.find("graph", {**MATERIAL, "n": 1}) is not None
+
+
+def test_what_cannot_be_verified_does_not_count(tmp_path: Path) -> None:
+    """A damaged entry is left out of what is known of its step, with one line for all of them."""
+    store = Store(tmp_path)
+    entries = [Path(put(store, material={**MATERIAL, "n": n}).folder).parent for n in range(3)]
+    for entry in entries[:2]:
+        flipped_at(9)(entry / "material.json")
+    assert store.materials("graph") == [{**MATERIAL, "n": 2}]
+    assert store.history("graph") == {"graph `x`": 0.0}
+    (notice,) = store.notices
+    assert "left out of what is known of `graph`" in notice.text
+    assert notice.text.endswith(" and 1 more")
+
+
+def test_other_files_in_an_entry_are_never_read(tmp_path: Path) -> None:
+    """Beside the files of a result anything may lie: it changes nothing."""
+    store = Store(tmp_path)
+    entry = Path(put(store).folder).parent
+    (entry / ".DS_Store").write_bytes(b"\0")
+    os.mkfifo(entry / "pipe")
+    (entry.parent / "junk").mkdir()
+    (tmp_path / "graph" / "file").touch()
+    assert store.find("graph", MATERIAL) is not None
+    assert store.materials("graph") == [MATERIAL]
+    assert store.notices == []
+
+
+def test_a_store_that_was_moved_is_still_one(tmp_path: Path) -> None:
+    """No path of where it was made is in it."""
+    put(Store(tmp_path / "a"))
+    (tmp_path / "a").rename(tmp_path / "b")
+    found = Store(tmp_path / "b").find("graph", MATERIAL)
+    assert found is not None
+    assert Path(found.path).read_text() == "content"
+
+
+@pytest.mark.parametrize(
+    ("facts", "said"),
+    [
+        ({"loss": float("nan")}, "what is no number: loss=nan"),
+        ({"losses": [1.0, float("inf")]}, "what is no number: losses="),
+        ({"thing": object()}, "what cannot be kept"),
+        ({"thing": {"a": {1, 2}}}, "what cannot be kept"),
+    ],
+)
+def test_facts_that_would_be_read_back_otherwise_are_refused(
+    tmp_path: Path, facts: dict[str, Any], said: str
+) -> None:
+    """By the plugin that says them; nothing is kept of the result."""
+    store = Store(tmp_path)
+    with pytest.raises(PluginError, match=said) as error:
+        put(store, facts=facts)
+    assert "graph `x`" in str(error.value)
     assert store.find("graph", MATERIAL) is None
+
+
+def test_a_name_that_is_no_text_is_kept(tmp_path: Path) -> None:
+    """A fact may hold one, and a run says what the next one will read."""
+    store = Store(tmp_path)
+    kept = put(store, facts={"item": os.fsdecode(b"caf\xe9.wav")})
+    assert store.find("graph", MATERIAL) == kept
+    assert str(kept.facts["item"]).startswith("caf")
+
+
+def test_a_result_that_is_replaced_while_it_is_read_is_no_damage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another run puts a whole one in the place of a damaged one."""
+    store = Store(tmp_path)
+    entry = Path(put(store).folder).parent
+    verified = store._verified
+    times: list[str] = []
+
+    def replaced(name: str) -> Artifact:
+        if not times:
+            times.append(name)
+            shutil.rmtree(entry / "files")
+            try:
+                return verified(name)
+            finally:
+                put(Store(tmp_path))
+        return verified(name)
+
+    monkeypatch.setattr(store, "_verified", replaced)
+    assert store.find("graph", MATERIAL) is not None
+    assert store.notices == []
 
 
 def test_a_stand_in_never_answers(tmp_path: Path) -> None:
@@ -66,6 +230,18 @@ def test_a_stand_in_never_answers(tmp_path: Path) -> None:
     kept = put(store, answers=False)
     assert Path(kept.path).is_file()
     assert store.find("graph", MATERIAL) is None
+    assert store.why_absent("graph", MATERIAL) == "never ran"
+
+
+def test_a_stand_in_is_not_replaced_under_a_run_that_plays_it(tmp_path: Path) -> None:
+    """Another run that comes to the same one leaves its files where they are."""
+    store = Store(tmp_path)
+    first = put(store, answers=False)
+    before = Path(first.path).stat().st_ino
+    assert put(Store(tmp_path), answers=False).path == first.path
+    assert Path(first.path).stat().st_ino == before
+    Path(first.path).write_text("damaged")
+    assert Path(put(Store(tmp_path), answers=False).path).read_text() == "content"
 
 
 def test_two_jobs_take_turns(tmp_path: Path) -> None:

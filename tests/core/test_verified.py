@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import time
 from pathlib import Path
 
 import pytest
@@ -11,22 +13,20 @@ from core import verified
 from core.material import folder_digest
 from core.verified import verified_digest
 
+HOUR_NS = 3600 * 10**9
+
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return a folder whose files have been there for an hour."""
+    folder = tmp_path / "folder"
     for name in ("a", "b/c"):
-        file = tmp_path / name
-        file.parent.mkdir(exist_ok=True)
+        file = folder / name
+        file.parent.mkdir(exist_ok=True, parents=True)
         file.write_text(name)
-        age(file)
-    return tmp_path
-
-
-def age(file: Path) -> None:
-    """Let a file be an hour old."""
-    then = file.stat().st_mtime - 3600
-    os.utime(file, (then, then))
+    now = time.time_ns
+    monkeypatch.setattr(verified.time, "time_ns", lambda: now() + HOUR_NS)
+    return folder
 
 
 @pytest.fixture
@@ -67,7 +67,24 @@ def test_a_change_is_noticed(folder: Path, change: str) -> None:
 
 def test_a_young_file_is_hashed_each_time(folder: Path, hashed: list[Path]) -> None:
     """It may change once more without a change of its time."""
-    (folder / "a").write_text("young")
+    later = time.time() + 3600
+    os.utime(folder / "a", (later, later))
     verified_digest(folder)
     verified_digest(folder)
     assert hashed == [folder, folder]
+
+
+def test_a_young_copy_of_an_old_file_is_young(
+    folder: Path, hashed: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It keeps the time of its content, so that a change right after it may change no stamp."""
+    monkeypatch.undo()
+    monkeypatch.setattr(verified, "folder_digest", lambda f: hashed.append(f) or folder_digest(f))
+    old = time.time() - 3600
+    os.utime(folder / "a", (old, old))
+    os.utime(folder / "b" / "c", (old, old))
+    copy = folder.with_name("copy")
+    shutil.copytree(folder, copy)
+    verified_digest(copy)
+    verified_digest(copy)
+    assert hashed == [copy, copy]

@@ -2,20 +2,21 @@
 
 A job costs a device's time. So its intent is written before it is submitted and its id after, each
 at once and whole. A run that was killed finds the id and goes on waiting, or finds an intent with
-no id and asks the service whether the job of that name exists.
+no id and asks the service whether the job of that name exists. What cannot be verified counts as
+an intent, too: a wrong id would bring the results of another job.
 """
 
 from __future__ import annotations
 
 import contextlib
-import os
-import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import msgspec
 from filelock import FileLock, Timeout
+
+from core import damage
+from core.sealed import DamagedError, read_sealed, write_sealed
 
 __all__ = ["Entry", "Ledger"]
 
@@ -45,21 +46,24 @@ class Ledger:
         folder.mkdir(parents=True, exist_ok=True)
 
     def read(self, name: str) -> Entry:
-        """Return the entry; one that is new or cannot be read is an empty intent."""
+        """Return the entry; one that is new is an empty intent, and so is a damaged one, told."""
+        file = self._file(name)
         try:
-            return msgspec.json.decode(self._file(name).read_bytes(), type=Entry)
-        except (OSError, msgspec.MsgspecError):
+            entry = read_sealed(file, Entry)
+            if entry.name == name:
+                return entry
+            reason = f"it is that of {entry.name}"
+        except FileNotFoundError:
             return Entry(name)
+        except DamagedError as error:
+            reason = str(error)
+        what = f"the note of `{name}` at the service is damaged, which is asked for it instead"
+        damage.tell(file, f"{what}: {reason}")
+        return Entry(name)
 
     def write(self, entry: Entry) -> None:
         """Write the entry so that a kill or a power cut leaves either the old or the new one."""
-        file = self._file(entry.name)
-        partial = file.with_name(f".{file.name}.{uuid.uuid4().hex[:8]}")
-        with partial.open("wb") as stream:
-            stream.write(msgspec.json.encode(entry))
-            stream.flush()
-            os.fsync(stream.fileno())
-        partial.replace(file)
+        write_sealed(self._file(entry.name), entry, durable=True)
 
     @contextlib.contextmanager
     def lock(self, name: str, waits: Callable[[], None]) -> Iterator[None]:

@@ -18,10 +18,10 @@ from omegaconf import OmegaConf
 from core.errors import MisfitError, StageError
 from core.sweep.launch import Launch, at, divided
 from core.sweep.letters import Told
-from core.sweep.place import name_of
+from core.sweep.place import keep, name_of
 from core.sweep.plan import PlannedPoint
 from core.sweep.points import Combination
-from core.sweep.task import Job, Task, keep
+from core.sweep.task import Job, Task
 
 DONE = Told("done", figures={"sdr": (8.0, "a CPU")}, placed=True)
 

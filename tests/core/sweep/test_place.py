@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from core.errors import StoreError
 from core.sweep.letters import Told
-from core.sweep.place import LONGEST, found, identity, name_of, owned, place_of
-from core.sweep.task import keep
+from core.sweep.place import LONGEST, found, identity, is_of, keep, name_of, owned, place_of
+from tests.flips import flipped
 
 SWEPT = ["recipe=toy", "a=1,2", "b=x,y"]
 
@@ -127,13 +127,38 @@ def test_a_point_that_was_refused_is_not_asked_again(tmp_path: Path) -> None:
     assert told(tmp_path, said, folder=False) == said
 
 
-def test_an_answer_that_cannot_be_read_is_none(tmp_path: Path) -> None:
-    """Half a file, or one of another version."""
+def test_a_damaged_record_is_told_and_the_point_runs_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Half a file, one of another version, a flip at any bit, or that of another point."""
     assert found(tmp_path, "key", "a-1") is None
-    (tmp_path / "points").mkdir()
-    for text in ("", '{"status":', '{"status": "fine"}', "[]"):
-        (tmp_path / "points" / "key.json").write_text(text)
+    said = Told("done", figures={"sdr": (8.0, "a CPU")}, placed=True)
+    assert told(tmp_path, said) == said
+    assert capsys.readouterr().err == ""
+    keep(tmp_path, "other", said)
+    file = tmp_path / "points" / "key.json"
+    whole = file.read_bytes()
+    others = (tmp_path / "points" / "other.json").read_bytes()
+    for spoilt in (b"", whole[:-1], b'{"status": "done"}', others, *flipped(whole, 60)):
+        file.write_bytes(spoilt)
         assert found(tmp_path, "key", "a-1") is None
+        assert "the record of point a-1 is damaged, and it runs again" in capsys.readouterr().err
+
+
+def test_what_was_damaged_in_one_run_is_not_told_of_the_next(tmp_path: Path) -> None:
+    """It was made again by then."""
+    again = told(tmp_path, Told("done", placed=True, damaged=("what was kept",)))
+    assert again == Told("done", placed=True)
+
+
+def test_a_folder_knows_its_sweep(tmp_path: Path) -> None:
+    """A mark that is not whole is none: the point is then written elsewhere."""
+    assert not is_of(tmp_path, "1234")
+    with owned(tmp_path, "1234"):
+        assert is_of(tmp_path, "1234")
+        assert not is_of(tmp_path, "5678")
+        (tmp_path / "points" / "sweep").write_bytes(b"1234\xff")
+        assert not is_of(tmp_path, "1234")
 
 
 def test_a_folder_is_held_by_one_sweep(tmp_path: Path) -> None:
@@ -149,7 +174,7 @@ def test_a_folder_is_held_by_one_sweep(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         start(stopped=True)
     with owned(tmp_path, "1234"):
-        assert (tmp_path / "points" / "sweep").read_text() == "1234"
+        assert is_of(tmp_path, "1234")
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="a file in place of a folder, as POSIX says it")

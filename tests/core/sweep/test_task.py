@@ -22,6 +22,7 @@ import pytest
 
 from core import share
 from core.sweep.letters import Told
+from core.sweep.place import found
 from core.sweep.task import Job, Task, _lock, summary
 from tests.conftest import RECIPE
 from tests.processes import gone

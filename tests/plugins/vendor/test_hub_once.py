@@ -5,12 +5,14 @@ from __future__ import annotations
 import shutil
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from core import StageError
 from plugins.vendor.qai_hub.ledger import Entry, Ledger
+from tests.flips import flipped
 from tests.hub.cloud import TOKEN, Cloud
 from tests.plugins.vendor.conftest import User
 
@@ -50,7 +52,7 @@ def test_a_ledger_from_before_the_kill_finds_its_job(cloud: Cloud, user: User) -
     """An intent without an id is what a kill between submitting and writing leaves."""
     user.compiled()
     (file,) = (user.folder / "state").rglob("luthier-compile-*.json")
-    file.write_bytes(file.read_bytes().replace(b'"j2"', b'""'))
+    Ledger(file.parent).write(Entry(file.stem))
     user.said.clear()
     user.compiled()
     assert len(cloud.jobs) == 1
@@ -178,10 +180,37 @@ def test_the_token_lies_nowhere_on_disk(user: User) -> None:
     assert not [file for file in files if TOKEN.encode() in file.read_bytes()]
 
 
-def test_a_ledger_survives_damage(user: User) -> None:
-    """A file that cannot be read is an intent: what it knew is asked for again."""
-    ledger = Ledger(user.folder / "ledger")
-    ledger.write(Entry("a", "j1"))
-    (user.folder / "ledger" / "a.json").write_text("{")
-    assert ledger.read("a") == Entry("a")
+@pytest.mark.usefixtures("user")
+def test_a_damaged_note_counts_as_an_intent(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Cut, flipped at any bit, or that of another job: the id is asked for, with a line."""
+    ledger = Ledger(tmp_path / "ledger")
+    ledger.write(Entry("a", "j1", 2))
+    ledger.write(Entry("b", "j2"))
+    file = tmp_path / "ledger" / "a.json"
+    whole = file.read_bytes()
+    other = (tmp_path / "ledger" / "b.json").read_bytes()
+    for damaged in (b"", whole[:-1], other, *flipped(whole, 40)):
+        file.write_bytes(damaged)
+        assert ledger.read("a") == Entry("a")
+        assert "the note of `a` at the service is damaged" in capsys.readouterr().err
+    file.write_bytes(whole)
+    assert ledger.read("a") == Entry("a", "j1", 2)
+    assert capsys.readouterr().err == ""
     assert Entry("a", attempt=3).submitted_as == "a-3"
+
+
+def test_a_flipped_id_brings_no_other_job(cloud: Cloud, user: User) -> None:
+    """The account is asked by name: nothing is submitted twice, and nothing else is taken."""
+    first = user.played()
+    jobs = list(cloud.jobs)
+    files = sorted((user.folder / "state").rglob("luthier-*.json"))
+    assert len(files) > 2
+    for number, file in enumerate(files):
+        content = bytearray(file.read_bytes())
+        place = bytes(content).index(b'"id":"') + len(b'"id":"') + 1
+        content[place] ^= 1 << number % 3
+        file.write_bytes(content)
+    assert same(user.played(), first)
+    assert list(cloud.jobs) == jobs

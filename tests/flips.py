@@ -1,0 +1,137 @@
+"""Flips of single bits in what is kept, and whether a run notices each of them.
+
+    unnoticed([store], run, count=500, at_once=10)      # [] where every flip was noticed
+
+`run` does the whole job again, in this process or another, and returns `Told`. Several files are
+flipped before each run, one bit in each and no two in one entry, so that hundreds of flips take
+tens of runs: entries are verified one by one, and each must have a line of its own. Each round
+begins with the store as it was before the first.
+"""
+
+from __future__ import annotations
+
+import random
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from core.sealed import DamagedError
+from core.store import Store
+
+__all__ = ["Told", "flipped", "unnoticed"]
+
+
+@dataclass(frozen=True)
+class Told:
+    """How a run ended: its exit code, what it said, and its `figures`, anything that compares.
+
+    The figures are all that must be the same whether or not something was made again: bytes of the
+    results, measures that are no times.
+    """
+
+    code: int
+    said: str
+    figures: object
+
+
+def flipped(content: bytes, count: int, seed: int = 11) -> Iterator[bytes]:
+    """Yield `content` with one bit changed, `count` times at random places."""
+    chance = random.Random(seed)  # noqa: S311  # a test that can be repeated
+    for _ in range(count):
+        yield _flip(content, chance)
+
+
+def unnoticed(
+    roots: Sequence[Path],
+    run: Callable[[], Told],
+    count: int,
+    *,
+    at_once: int = 8,
+    seed: int = 11,
+) -> list[str]:
+    """Flip `count` bits below `roots`, `at_once` between two runs; returns a line for each fault.
+
+    A fault is a run that ends otherwise than before (code or figures), something that was made
+    again without a line that names it, and an entry of a store that has a flip after the run and
+    is taken for whole: the run may not have asked for it, because one that it depends on was made
+    again.
+    """
+    chance = random.Random(seed)  # noqa: S311  # a test that can be repeated
+    first, faults, done = run(), list[str](), 0
+    with tempfile.TemporaryDirectory() as scratch:
+        copies = {root: Path(scratch, str(number)) for number, root in enumerate(roots)}
+        for root, copy in copies.items():
+            shutil.copytree(root, copy)
+        while done < count:
+            for root, copy in copies.items():
+                shutil.rmtree(root)
+                shutil.copytree(copy, root)
+            flips = _some(roots, min(at_once, count - done), chance)
+            for file, spoilt in flips.items():
+                file.write_bytes(spoilt)
+            faults += _faults(roots, flips, first, run())
+            done += len(flips)
+    return faults
+
+
+def _faults(
+    roots: Sequence[Path], flips: dict[Path, bytes], first: Told, told: Told
+) -> Iterator[str]:
+    names = ", ".join(f"{file.parent.name}/{file.name}" for file in flips)
+    if told.code != first.code:
+        yield f"ended with {told.code}: {told.said[-500:]} (flipped: {names})"
+    if told.figures != first.figures:
+        yield f"other figures: {told.figures} (flipped: {names})"
+    for file, spoilt in flips.items():
+        if _entry(file, roots) in told.said:
+            continue
+        if not file.is_file() or file.read_bytes() != spoilt:
+            yield f"made again without a line: {file}"
+        elif _is_whole(file, roots):
+            yield f"taken for whole: {file}"
+
+
+def _some(roots: Sequence[Path], count: int, chance: random.Random) -> dict[Path, bytes]:
+    """Choose files of different entries; returns what they hold, with a bit flipped."""
+    entries: dict[str, list[Path]] = {}
+    for root in roots:
+        for file in sorted(root.rglob("*")):
+            hidden = any(part.startswith(".") for part in file.relative_to(root).parts)
+            if file.is_file() and file.stat().st_size and not hidden:
+                entries.setdefault(_entry(file, roots), []).append(file)
+    entries.pop("", None)
+    chosen = chance.sample(sorted(entries), min(count, len(entries)))
+    files = [chance.choice(entries[entry]) for entry in chosen]
+    return {file: _flip(file.read_bytes(), chance) for file in files}
+
+
+def _entry(file: Path, roots: Sequence[Path]) -> str:
+    """Return what a line names where `file` is damaged: a key or a name; "" for what is no data."""
+    (root,) = (root for root in roots if file.is_relative_to(root))
+    first, *others = file.relative_to(root).parts
+    if first in ("locks", "staging", "lock", "sweep"):
+        return ""
+    if first == "state":
+        return Path(others[1]).stem
+    return others[0] if others else Path(first).stem
+
+
+def _is_whole(file: Path, roots: Sequence[Path]) -> bool:
+    """Return whether a store takes the entry of this file for whole."""
+    (root,) = (root for root in roots if file.is_relative_to(root))
+    step, key, *_ = (*file.relative_to(root).parts, "")
+    if step == "state" or not (root / step / key / "artifact.json").is_file():
+        return False  # notes: what a run does not look at is verified by the next that does
+    try:
+        return Store(root)._whole(f"{step}/{key}") is not None
+    except DamagedError:
+        return False
+
+
+def _flip(content: bytes, chance: random.Random) -> bytes:
+    place = chance.randrange(len(content) * 8)
+    changed = bytearray(content)
+    changed[place // 8] ^= 1 << place % 8
+    return bytes(changed)
