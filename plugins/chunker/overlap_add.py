@@ -6,6 +6,7 @@ The formulas are those of `apply_model(split=True, shifts=0)` and `TensorChunk.p
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
@@ -26,6 +27,13 @@ if TYPE_CHECKING:
 
 __all__ = ["OverlapAdd"]
 
+#: Samples of a window at most: a GB a channel, and 100 minutes at 44.1 kHz.
+LONGEST = 2**28
+#: The highest overlap: every sample is computed a hundred times then.
+HIGHEST = 0.99
+#: Windows of one input at most. Each is a call of the model.
+MOST = 1_000_000
+
 
 @dataclass
 class OverlapAddOptions:
@@ -34,7 +42,7 @@ class OverlapAddOptions:
     length: int = 44100
     """Length of a window in samples of the input."""
     overlap: float = 0.25
-    """Share of a window that the next one covers again, from 0 to below 1."""
+    """Share of a window that the next one covers again, from 0 to 0.99."""
     power: float = 1.0
     """Exponent of the triangular weight, 1 or more: the higher, the sharper the transition."""
     axis: str = "time"
@@ -42,15 +50,15 @@ class OverlapAddOptions:
 
     def __post_init__(self) -> None:
         """Raise ValueError for windows that cannot cover an input."""
-        if self.length < 1:
-            raise ValueError(f"`length` is {self.length}: a window holds at least 1 sample")
-        if not 0 <= self.overlap < 1:
-            raise ValueError(f"`overlap` is {self.overlap}: give a share from 0 to below 1")
+        if not 1 <= self.length <= LONGEST:
+            raise ValueError(f"`length` is {self.length}: a window holds 1 to {LONGEST:,} samples")
+        if not 0 <= self.overlap <= HIGHEST:
+            raise ValueError(f"`overlap` is {self.overlap}: give a share from 0 to {HIGHEST}")
         if self.stride < 1:
             raise ValueError(
                 f"`overlap` {self.overlap} leaves no step between windows of {self.length} samples"
             )
-        if not self.power >= 1:
+        if not 1 <= self.power < math.inf:
             raise ValueError(f"`power` is {self.power}: give 1 or more")
 
     @property
@@ -70,11 +78,21 @@ class OverlapAdd(Chunker[OverlapAddOptions]):
         return {self.options.axis: self.options.length}
 
     def split(self, lengths: Mapping[str, int]) -> Sequence[Window]:
-        """Return a window per stride; those that reach over the end are cut short there."""
+        """Return a window per stride; those that reach over the end are cut short there.
+
+        Raises StageError for more windows than any device would get through.
+        """
         axis, total = self.options.axis, lengths[self.options.axis]
+        starts = range(0, total, self.options.stride)
+        if len(starts) > MOST:
+            raise StageError(
+                f"chunker `overlap_add` would cut {total:,} samples into {len(starts):,} windows",
+                f"possible: up to {MOST:,}; the next one begins {self.options.stride:,} samples on",
+                "take longer windows, or less overlap: chunker.length=44100 chunker.overlap=0.25",
+            )
         return [
             Window(index, {axis: start}, {axis: min(start + self.options.length, total)})
-            for index, start in enumerate(range(0, total, self.options.stride))
+            for index, start in enumerate(starts)
         ]
 
     def cut(self, inputs: Tensors, window: Window, signature: Signature) -> Tensors:

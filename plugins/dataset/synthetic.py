@@ -14,6 +14,8 @@ __all__ = ["Synthetic"]
 
 #: Seconds. The generator holds a song and its stems at once, gigabytes for an hour.
 LONGEST = 3600
+#: Songs. Each has an id that is made before the first song is.
+MOST = 10_000
 
 
 @dataclass
@@ -36,11 +38,11 @@ class SyntheticOptions:
     def __post_init__(self) -> None:
         """Raise ValueError for songs that cannot be made."""
         for name in ("seed", "calibration_seed"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"`{name}` is {getattr(self, name)}: give 0 or more")
+            if not 0 <= getattr(self, name) < 2**63:
+                raise ValueError(f"`{name}` is {getattr(self, name)}: give 0 to 2^63 - 1")
         for name in ("count", "calibration_count"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"`{name}` is {getattr(self, name)}: give 1 or more")
+            if not 1 <= getattr(self, name) <= MOST:
+                raise ValueError(f"`{name}` is {getattr(self, name)}: give 1 to {MOST:,}")
         for name in ("seconds", "calibration_seconds"):
             if not 1 / 44100 <= getattr(self, name) <= LONGEST:
                 raise ValueError(f"`{name}` is {getattr(self, name)}: give a sample to an hour")

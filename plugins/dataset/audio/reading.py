@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import os
 import re
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,7 +19,15 @@ if TYPE_CHECKING:
 
     from core.values import Array
 
-__all__ = ["ENDINGS", "Sound", "check", "read"]
+__all__ = [
+    "ENDINGS",
+    "MAX_MINUTES",
+    "Sound",
+    "check",
+    "check_bound",
+    "name_for_libsndfile",
+    "read",
+]
 
 #: What the libsndfile inside `soundfile` reads (1.2, checked file by file).
 ENDINGS = (
@@ -39,6 +49,11 @@ ENDINGS = (
 RATES = (1_000, 768_000)
 #: A song has no more: which of more channels is which, a file does not tell surely.
 CHANNELS = 2
+#: Minutes of stereo at 48 kHz that are read at most, unless an option says otherwise: 5.5 GB. A
+#: few hundred kilobytes of compressed silence can stand for days of it.
+MAX_MINUTES = 240.0
+#: Values a second of stereo at 48 kHz; sound of more values is that much "longer".
+_USUAL = 2 * 48_000
 #: MP3 headers leave out the delay of encoder and decoder: up to two frames are no loss.
 _SLACK = {"MP3": 2 * 1152}
 #: Frames. libsndfile says 2^63 - 1 of a FLAC whose length is not known.
@@ -57,13 +72,19 @@ class Sound:
     rate: int
 
 
-def check(path: Path) -> int:
+def check_bound(minutes: float) -> None:
+    """Raise ValueError for an option `max_minutes` that bounds nothing."""
+    if not 0 < minutes < math.inf:
+        raise ValueError(f"`max_minutes` is {minutes}: give a number above 0")
+
+
+def check(path: Path, max_minutes: float = MAX_MINUTES) -> int:
     """Return the number of frames, from the header and the last frame alone.
 
     Raises InputError as `read` does, so that a plan finds what a run would stumble over: what is
     no audio, empty or cut short. Values that are no numbers only `read` finds.
     """
-    with _opened(path) as file:
+    with _opened(path, max_minutes) as file:
         if file.channels > CHANNELS:
             raise InputError(
                 f"`{path.name}` has {file.channels} channels",
@@ -87,11 +108,11 @@ def _has_end(file: SoundFile) -> bool:
         return False
 
 
-def read(path: Path) -> Sound:
-    """Read a whole file; raises InputError where it is missing, damaged or no audio."""
+def read(path: Path, max_minutes: float = MAX_MINUTES) -> Sound:
+    """Read a whole file; raises InputError where it is missing, damaged, too long or no audio."""
     import numpy as np
 
-    with _opened(path) as file:
+    with _opened(path, max_minutes) as file:
         samples = file.read(dtype="float32", always_2d=True)
         _check_whole(path, file, len(samples))
         rate = int(file.samplerate)
@@ -107,14 +128,14 @@ def read(path: Path) -> Sound:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[SoundFile]:
+def _opened(path: Path, max_minutes: float) -> Iterator[SoundFile]:
     """Open a file of a possible rate and length; what fails in the block is an InputError too."""
     import soundfile
 
     try:
         if path.stat().st_size == 0:
             raise InputError(f"`{path.name}` is an empty file", f"at: {path}", "copy it again")
-        with soundfile.SoundFile(path) as file:
+        with soundfile.SoundFile(name_for_libsndfile(path)) as file:
             if not RATES[0] <= file.samplerate <= RATES[1]:
                 raise InputError(
                     f"`{path.name}` says that its sample rate is {file.samplerate} Hz",
@@ -129,7 +150,14 @@ def _opened(path: Path) -> Iterator[SoundFile]:
                     "it was streamed into a file, and its header never completed",
                     f"re-encode it: ffmpeg -i {path.name} song.wav",
                 )
+            _check_duration(path, file, max_minutes)
             yield file
+    except MemoryError as error:
+        raise InputError(
+            f"`{path.name}` does not fit into the memory that is free",
+            f"at: {path}",
+            "cut it into parts, or play it where there is more memory",
+        ) from error
     except FileNotFoundError:
         raise InputError(
             f"`{path}` does not exist", "give a file: input=... or dataset.path=..."
@@ -147,6 +175,32 @@ def _opened(path: Path) -> Iterator[SoundFile]:
         raise InputError(
             f"`{path.name}` cannot be opened: {error.strerror or error}", f"at: {path}"
         ) from error
+
+
+def name_for_libsndfile(path: Path) -> str | bytes:
+    """Return a path as `soundfile` takes it; it fails on a name in text that is no UTF-8."""
+    return str(path) if os.name == "nt" else os.fsencode(path)
+
+
+def _check_duration(path: Path, file: SoundFile, max_minutes: float) -> None:
+    """Raise InputError for more sound than is read, before any of it is decoded."""
+    seconds = max(file.frames / file.samplerate, file.frames * file.channels / _USUAL)
+    if seconds <= 60 * max_minutes:
+        return
+    told = f"{file.frames / file.samplerate / 60:,.0f} minutes at {file.samplerate:,} Hz"
+    raise InputError(
+        f"`{path.name}` says that it holds {told}, in a file of {_size(path)}",
+        f"at: {path}",
+        f"possible: up to {max_minutes:g} minutes of stereo at 48,000 Hz, or as much memory: 23 MB "
+        "a minute for the song, and as much again for every stem",
+        f"cut it into parts: ffmpeg -i {path.name} -f segment -segment_time 3600 part%03d.wav",
+        f"or allow it: dataset.max_minutes={math.ceil(seconds / 60)}",
+    )
+
+
+def _size(path: Path) -> str:
+    size = path.stat().st_size
+    return f"{size / 1e6:,.1f} MB" if size >= 1e5 else f"{size:,} bytes"  # noqa: PLR2004  # 0.1 MB
 
 
 def _check_whole(path: Path, file: SoundFile, frames: int) -> None:

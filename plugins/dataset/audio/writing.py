@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from core import Dataset, Item, Library, ModelInfo, Saved, Shipped, Signature, StageError
+from core.names import file_name
 from plugins.dataset.audio.fitting import rate_of, stem_labels
+from plugins.dataset.audio.reading import name_for_libsndfile
 
 if TYPE_CHECKING:
     from core.values import Array, Tensors
@@ -50,9 +52,9 @@ class AudioDataset(Dataset[OptionsT]):
                 tracks.append((spec.name, array, own_rate))
             for index, label in enumerate(labels):
                 tracks.append((label, np.take(array, index, spec.axis(axis)), own_rate))
-        saved = []
+        saved, taken = [], set[str]()
         for label, samples, hertz in tracks:
-            file = place / f"{_plain(label)}.wav"
+            file = place / f"{_own(label, taken)}.wav"
             _write(file, samples, hertz)
             saved.append(Saved(file.relative_to(folder).as_posix(), label, item.name))
         return saved
@@ -71,7 +73,9 @@ def _write(file: Path, samples: Array, rate: int) -> None:
     peak = float(np.max(np.abs(samples), initial=0.0))
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        soundfile.write(file, samples.T, rate, "FLOAT" if peak >= 1 else "PCM_24")
+        soundfile.write(
+            name_for_libsndfile(file), samples.T, rate, "FLOAT" if peak >= 1 else "PCM_24"
+        )
     except (OSError, soundfile.LibsndfileError) as error:
         raise StageError(
             f"`{file.name}` cannot be written: {error}",
@@ -81,8 +85,18 @@ def _write(file: Path, samples: Array, rate: int) -> None:
 
 
 def _plain(name: str) -> str:
-    """Return a name that is a file name on every system."""
-    return re.sub(r"[^\w.-]+", "_", name).strip("._") or "item"
+    """Return a name that is a file name on every system, whoever chose it."""
+    return file_name(re.sub(r"[^\w.-]+", "_", name))
+
+
+def _own(label: str, taken: set[str]) -> str:
+    """Return a file name for a stem that no other has: a model may call one `mixture`."""
+    plain, number = _plain(label), 1
+    while plain.casefold() in taken:
+        number += 1
+        plain = f"{_plain(label)}_{number}"
+    taken.add(plain.casefold())
+    return plain
 
 
 def _free(place: Path, name: str) -> Path:

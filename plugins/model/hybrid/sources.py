@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from core import InputError, Notice, Work
-from plugins.model.hybrid import checkpoint
+from plugins.model.hybrid import checkpoint, foreign
 from plugins.model.hybrid import pretrained as releases
 from plugins.model.hybrid.checkpoint import Checkpoint
 
@@ -30,9 +30,9 @@ def bundled(path: Path) -> Found:
     return Found(checkpoint.read(path), "bundled small model, trained on synthetic music")
 
 
-def file(path: Path) -> Found:
-    """Return a local checkpoint."""
-    return Found(checkpoint.read(path), f"file {path.name}")
+def file(path: Path, work: Work) -> Found:
+    """Return a local checkpoint, which may come from anywhere: it is opened apart first."""
+    return Found(foreign.opened(path, work.folder, work.progress), f"file {path.name}")
 
 
 def pretrained(name: str, fallback: Path | None, work: Work) -> Found:

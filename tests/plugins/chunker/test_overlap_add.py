@@ -227,9 +227,13 @@ def test_resized_changes_only_the_length() -> None:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"length": 0}, "at least 1 sample"),
-        ({"overlap": 1.0}, "from 0 to below 1"),
-        ({"overlap": float("nan")}, "from 0 to below 1"),
+        ({"length": 0}, "holds 1 to"),
+        ({"length": 10**12}, "holds 1 to"),
+        ({"overlap": 1.0}, "from 0 to 0.99"),
+        ({"overlap": 0.999999999}, "from 0 to 0.99"),
+        ({"overlap": float("nan")}, "from 0 to 0.99"),
+        ({"power": float("inf")}, "give 1 or more"),
+        ({"power": float("nan")}, "give 1 or more"),
         ({"length": 2, "overlap": 0.9}, "no step between windows"),
         ({"power": 0.5}, "give 1 or more"),
     ],
@@ -238,3 +242,10 @@ def test_windows_that_cannot_be_are_refused(values: dict[str, float], message: s
     """An option that cannot work says what it may be."""
     with pytest.raises(ValueError, match=message):
         OverlapAddOptions(**values)  # type: ignore[arg-type]  # mixed types, one per case
+
+
+def test_more_windows_than_a_device_gets_through_are_counted_before_they_are_made() -> None:
+    """A song of four hours in windows of one sample is refused at once."""
+    chunker = OverlapAdd(OverlapAddOptions(length=1, overlap=0))
+    with pytest.raises(StageError, match=r"635,040,000 samples into 635,040,000 windows"):
+        chunker.split({"time": 4 * 3600 * 44_100})

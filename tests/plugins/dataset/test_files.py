@@ -97,13 +97,21 @@ def test_songs_are_listed_without_being_read(
     assert len(list(dataset(tmp_path, limit=2).sources())) == 2
 
 
-def test_a_name_that_is_no_text_is_listed_by_its_bytes(tmp_path: Path, write: Write) -> None:
-    """The manifest of a library is JSON, which takes text alone."""
+def test_a_name_that_is_no_text_is_read_and_told_as_text(
+    tmp_path: Path, write: Write, separation: Separation
+) -> None:
+    """It is opened by its bytes, and what is saved has a name that every system takes."""
     file = write(tmp_path / "a.wav")
     file.rename(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.wav"))
     (source,) = dataset(tmp_path).sources()
-    assert source.name == "caf\\udce9.wav"
     assert source.file.is_file()
+    own = dataset(source.file)
+    (item,) = checked_items(own, "evaluation", separation())
+    assert item.name == r"caf\xe9"
+    assert all("\udce9" not in notice.text for notice in item.notices)
+    folder = tmp_path / os.fsdecode(b"caf\xe9")
+    for saved in own.save(item, stems(2, 50), separation(), folder):
+        assert (folder / saved.path).is_file()
 
 
 def test_an_id_follows_the_content_not_the_name(tmp_path: Path, write: Write) -> None:

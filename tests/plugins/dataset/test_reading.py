@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
+import tracemalloc
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -9,7 +12,12 @@ import pytest
 import soundfile
 
 from core import InputError
-from plugins.dataset.audio.reading import ENDINGS, check, read
+from plugins.dataset.audio.reading import ENDINGS, MAX_MINUTES, check, read
+from plugins.dataset.files import Files, FilesOptions
+from plugins.dataset.musdb import MusdbOptions
+from tests.hostile import songs
+from tests.hostile.packed_sound import PACKED, flac, silent_frames
+from tests.hostile.plain_sound import PLAIN
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -184,3 +192,62 @@ def test_an_mp3_that_does_not_count_its_frames_is_read_as_it_is(tmp_path: Path) 
         content = content.replace(mark, b"\0\0\0\0")
     file.write_bytes(bytes(content[: len(content) * 2 // 3]))
     assert read(file).samples.shape[1] > 20_000
+
+
+@pytest.mark.parametrize("rate", [8000, 44100])
+def test_hours_in_a_small_file_are_refused_before_they_are_decoded(
+    tmp_path: Path, rate: int
+) -> None:
+    """A bomb of silence takes no memory, and the message says what was told and how to allow it."""
+    file = tmp_path / "silence.flac"
+    file.write_bytes(flac(rate, 10_000 * 65_535, silent_frames(10_000)))
+    tracemalloc.start()
+    try:
+        for look in (check, read):
+            with pytest.raises(InputError, match=r"minutes at .* Hz, in a file of 0\.1 MB") as said:
+                look(file)
+        assert tracemalloc.get_traced_memory()[1] < 10e6
+    finally:
+        tracemalloc.stop()
+    minutes = math.ceil(10_000 * 65_535 / rate / 60)
+    assert f"or allow it: dataset.max_minutes={minutes}" in said.value.lines
+    assert check(file, minutes) == 10_000 * 65_535
+
+
+def test_a_dense_sound_counts_as_a_longer_one(tmp_path: Path) -> None:
+    """What is bounded is memory: a second of 192 kHz is four of 48 kHz."""
+    file = tmp_path / "song.wav"
+    soundfile.write(file, noise(192_000), 192_000)
+    assert check(file, 4.01 / 60) == 192_000
+    with pytest.raises(InputError, match="says that it holds"):
+        check(file, 3.99 / 60)
+
+
+@pytest.mark.parametrize("minutes", [0.0, -1.0, math.inf, math.nan])
+def test_a_bound_that_bounds_nothing_is_refused(minutes: float) -> None:
+    """By the options of every dataset of files."""
+    for options in (FilesOptions, MusdbOptions):
+        with pytest.raises(ValueError, match="`max_minutes` is"):
+            options("songs", max_minutes=minutes)
+
+
+def test_one_song_of_a_library_keeps_its_bound(tmp_path: Path) -> None:
+    """Played alone, beside others, it is held to what the whole was held to."""
+    soundfile.write(tmp_path / "song.wav", noise(RATE), RATE)
+    songs = Files(FilesOptions(str(tmp_path), max_minutes=0.5 / 60))
+    (source,) = songs.sources()
+    with pytest.raises(InputError, match=r"`song\.wav` says that it holds"):
+        songs.only(source).identity("evaluation")
+
+
+def test_every_hostile_song_is_a_sound_or_one_clear_error(tmp_path: Path) -> None:
+    """No header, of any format, ends in another error, or in more samples than its bytes hold."""
+    for name, data in songs(len(PLAIN) + len(PACKED), seed=0):
+        file = tmp_path / name
+        file.write_bytes(data)
+        for look in (check, read):
+            with contextlib.suppress(InputError):
+                found = look(file)
+                frames = found if isinstance(found, int) else found.samples.shape[-1]
+                assert frames <= MAX_MINUTES * 60 * 768_000, name
+        file.unlink()

@@ -76,7 +76,11 @@ def test_calibration_songs_have_their_own_length(separation: Callable[..., Signa
     ("values", "message"),
     [
         ({"seed": -1}, "`seed` is -1"),
+        ({"seed": 10**30}, "`seed` is 1000"),
         ({"count": 0}, "`count` is 0"),
+        ({"count": 10**9}, "`count` is 1000000000"),
+        ({"calibration_count": 10**9}, "`calibration_count` is 1000000000"),
+        ({"seconds": 1e12}, "`seconds` is 1000000000000.0"),
         ({"seconds": 0.0}, "`seconds` is 0.0"),
         ({"calibration_seconds": float("nan")}, "`calibration_seconds` is nan"),
     ],

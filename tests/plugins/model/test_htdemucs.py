@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 import json
+import math
 import os
 import pickle
+import re
 import subprocess
 import sys
 from fractions import Fraction
@@ -13,6 +16,8 @@ from pathlib import Path
 import pytest
 import torch
 from demucs.htdemucs import HTDemucs as Network
+from hypothesis import given
+from hypothesis import strategies as st
 
 from core import Artifact, InputError, Work
 from core.conformance import ModelSuite
@@ -21,7 +26,10 @@ from core.measure import snr_db
 from core.progress import silent
 from plugins.dsp.stft import Stft
 from plugins.model.htdemucs import BUNDLED, HTDemucs, HTDemucsOptions, Layout
-from plugins.model.hybrid import checkpoint
+from plugins.model.hybrid import checkpoint, foreign
+from plugins.model.hybrid.arguments import RANGES, checked, fraction
+from tests.hostile import checkpoints
+from tests.hostile.checkpoint_files import CHECKPOINTS
 
 SMALL = {
     "sources": ["drums", "bass", "other", "vocals"],
@@ -205,9 +213,112 @@ def test_a_checkpoint_that_cannot_be_is_refused(
     trace.unlink(missing_ok=True)
     file = make(tmp_path / name)  # type: ignore[operator]  # one of the makers above
     with pytest.raises(InputError, match=said) as error:
-        fetched(HTDemucsOptions(weights=str(file)), tmp_path / "work")
+        checkpoint.build(checkpoint.read(file), file)
     assert name in str(error.value)
     assert not trace.exists()
+
+
+@pytest.mark.parametrize(
+    ("make", "name", "said"),
+    [(bomb, "b.th", "holds more than weights"), (folder, "weights", "is a folder")],
+)
+def test_a_strangers_file_is_refused_in_the_words_of_the_process_that_read_it(
+    tmp_path: Path, make: object, name: str, said: str
+) -> None:
+    """The plugin opens it apart, and nothing of that stays behind."""
+    file = make(tmp_path / name)  # type: ignore[operator]  # one of the makers above
+    with pytest.raises(InputError, match=said) as error:
+        fetched(HTDemucsOptions(weights=str(file)), tmp_path / "work")
+    assert name in str(error.value)
+    assert not list((tmp_path / "work").iterdir())
+
+
+def test_a_file_that_takes_too_long_or_too_much_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The process that reads it is stopped, and the message says at which limit."""
+    file = demucs_file(tmp_path / "mine.th", network())
+    for name, value, said in (
+        ("_SECONDS", 0.0, "it took more than 0 s"),
+        ("_MEMORY", 16 * 2**20, "memory|MemoryError|ended with"),
+    ):
+        with monkeypatch.context() as patch:
+            patch.setattr(foreign, name, value)
+            patch.setattr(foreign, f"{name}_PER_BYTE", 0)
+            with pytest.raises(InputError, match="cannot be opened") as error:
+                foreign.opened(file, tmp_path, silent())
+        assert re.search(said, error.value.lines[0])
+    assert [file.name for file in tmp_path.iterdir()] == ["mine.th"]
+
+
+def test_no_hostile_checkpoint_becomes_a_network(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every kind ends in one clear error that names the file, and runs nothing."""
+    monkeypatch.chdir(tmp_path)
+    for name, data in checkpoints(len(CHECKPOINTS), seed=0):
+        file = tmp_path / name
+        file.write_bytes(data)
+        with pytest.raises(InputError) as error:
+            checkpoint.build(checkpoint.read(file), file)
+        assert name in str(error.value)
+        assert len(str(error.value)) < 2000, "nothing that the file says fills a screen"
+        file.unlink()
+    assert not list(tmp_path.iterdir())
+
+
+def test_every_argument_of_the_network_has_a_range() -> None:
+    """A new demucs with a new argument gets one here before it is believed."""
+    names = set(inspect.signature(Network.__init__).parameters) - {"self"}
+    assert names == set(RANGES)
+
+
+@given(
+    name=st.sampled_from(sorted(RANGES)),
+    value=st.one_of(
+        st.integers(10**7),
+        st.integers(max_value=-(10**7)),
+        st.floats(min_value=1e10),
+        st.just(math.nan),
+        st.text(st.characters(categories=["Cc", "Zl"]), min_size=1),
+        st.lists(st.integers(), min_size=65),
+        st.dictionaries(st.text(), st.integers(), min_size=1),
+    ),
+)
+def test_a_value_out_of_its_range_is_named(name: str, value: object) -> None:
+    """Whatever the argument, and whatever is wrong with it."""
+    with pytest.raises(ValueError, match=f"`{name}` is|no fraction"):
+        checked({"sources": ["a", "b"], name: value})
+
+
+@pytest.mark.parametrize(
+    "given", ["1e999999999", "1/0", "9" * 13, "1e5", "nan", "", "1/", ("1e999999999", 1), (1, 0)]
+)
+def test_a_fraction_that_would_be_worked_out_for_hours_is_none(given: object) -> None:
+    """`Fraction` itself takes any exponent."""
+    with pytest.raises(ValueError, match="fraction|whole number|denominator"):
+        fraction(*given) if isinstance(given, tuple) else fraction(given)
+    assert fraction("39/5") == fraction(39, 5) == fraction("7.8") == Fraction(39, 5)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["../x", "a"],
+        ["a", "A"],
+        [""],
+        ["mixture", "b"],
+        [".hidden"],
+        ["a\x1b[2J"],
+        ["a/b"],
+        ["-" * 3],
+    ],
+)
+def test_a_stem_is_named_as_a_file_may_be(names: list[str]) -> None:
+    """Stems are files, and their names are shown."""
+    with pytest.raises(ValueError, match="`sources` is"):
+        checked({"sources": names})
+    assert checked({"sources": ["lead vocals", "голос", "bass (DI)"]})
 
 
 def test_a_file_that_is_not_there_is_refused_by_the_plan() -> None:

@@ -1,5 +1,6 @@
 """Reads a song from a WAV file and writes the results as WAV files. Needs NumPy."""
 
+import re
 import struct
 from pathlib import Path
 
@@ -49,6 +50,7 @@ def samples(file: Path) -> tuple[int, np.ndarray]:
 
 def write(folder: Path, outputs: dict[str, np.ndarray], metadata: dict) -> None:
     """Write a file of 32-bit floats for every label of an output, or one for the whole output."""
+    taken = set()
     for spec in metadata["signature"]["outputs"]:
         array, rate = outputs[spec["name"]], round(spec["rates"]["time"])
         axis, labels = next(iter(spec["labels"].items()), (None, []))
@@ -67,4 +69,17 @@ def write(folder: Path, outputs: dict[str, np.ndarray], metadata: dict) -> None:
                 b"WAVEfmt " + struct.pack("<I", 16) + head + b"data" + struct.pack("<I", len(body))
             )
             size = struct.pack("<I", len(riff) + len(body))
-            (folder / f"{label}.wav").write_bytes(b"RIFF" + size + riff + body)
+            name = file_name(label, taken)
+            (folder / f"{name}.wav").write_bytes(b"RIFF" + size + riff + body)
+
+
+def file_name(label: str, taken: set[str]) -> str:
+    """Return a label as a name that every system takes and no other label has.
+
+    Labels come from whoever made the model: one may well be `../../x`.
+    """
+    name = re.sub(r"[^\w.-]+", "_", label)[:60].strip("._") or "track"
+    while name.casefold() in taken:
+        name += "_"
+    taken.add(name.casefold())
+    return name
