@@ -130,7 +130,8 @@ class Saved:
 class Source:
     """An item before it is read: its path below the dataset's root as `name`, and its file.
 
-    `name` has forward slashes, and is the same wherever the root lies.
+    `name` has forward slashes, and is the same wherever the root lies. It is text: of a path whose
+    bytes are none, what `core.names.as_text` makes of it.
     """
 
     name: str

@@ -45,6 +45,7 @@ from core import (
     hookimpl,
 )
 from core.library.pattern import matching, top_of
+from core.names import as_text
 from core.values import ArtifactSpec
 
 SIGNATURE = Signature(
@@ -173,15 +174,16 @@ class Lines(Dataset[LinesOptions]):
         """Name the files."""
         path = Path(self.options.path)
         if path.is_file():
-            yield Source(path.name, path)
+            yield Source(as_text(path.name), path)
         elif path.is_dir():
             yield from (
-                Source(f.relative_to(path).as_posix(), f) for f in sorted(path.rglob("*.line"))
+                Source(as_text(f.relative_to(path).as_posix()), f)
+                for f in sorted(path.rglob("*.line"))
             )
         else:
             top = top_of(self.options.path)
             for file in matching(self.options.path):
-                yield Source(file.relative_to(top).as_posix(), file)
+                yield Source(as_text(file.relative_to(top).as_posix()), file)
 
     def only(self, source: Source) -> Lines:
         """Return the dataset of one file."""

@@ -20,7 +20,6 @@ from core.exchange import Source
 from core.library.manifest import Entry, Manifest
 from core.library.places import Places
 from core.material import file_digest
-from core.names import as_text
 from core.paths import below
 
 __all__ = ["Standing", "State", "standings", "state_of"]
@@ -34,10 +33,9 @@ READERS = 8
 
 @dataclass(frozen=True)
 class Standing:
-    """A song, its name in the manifest, its place below `songs/`, and what there is of it."""
+    """A song, its place below `songs/`, and what there is of it."""
 
     source: Source
-    name: str
     place: str
     state: State
 
@@ -45,19 +43,18 @@ class Standing:
 def standings(sources: Iterable[Source], manifest: Manifest) -> Iterator[Standing]:
     """Yield how it stands with every song, in order; files are hashed side by side."""
     places = Places(manifest.entries.values())
-    listed = [(source, as_text(source.name)) for source in sources]
+    listed = list(sources)
     folder = manifest.file.parent
 
-    def look(one: tuple[Source, str]) -> State:
-        source, name = one
-        return state_of(manifest.entries.get(name), source.file, folder)
+    def look(source: Source) -> State:
+        return state_of(manifest.entries.get(source.name), source.file, folder)
 
     pool = ThreadPoolExecutor(min(READERS, os.cpu_count() or 1), thread_name_prefix="hash")
     try:
-        for (source, name), state in zip(listed, pool.map(look, listed), strict=True):
-            place, entry = places.of(name), manifest.entries.get(name)
+        for source, state in zip(listed, pool.map(look, listed), strict=True):
+            place, entry = places.of(source.name), manifest.entries.get(source.name)
             elsewhere = state == "done" and entry is not None and entry.place != place
-            yield Standing(source, name, place, "damaged" if elsewhere else state)
+            yield Standing(source, place, "damaged" if elsewhere else state)
     finally:
         # Whoever stops looking must not wait for the rest.
         pool.shutdown(cancel_futures=True)

@@ -31,8 +31,8 @@ _NO_LINK = getattr(os, "O_NOFOLLOW", 0)
 class Entry:
     """What became of one song.
 
-    `source` is its path below the library's root, as text (`core.names.as_text`), and `sha256` that
-    of the file that was read, empty where there was none to read. `place` is its folder below
+    `source` is its path below the library's root, as `Source.name` has it, and `sha256` that of the
+    file that was read, empty where there was none to read. `place` is its folder below
     `songs/`, and `outputs` are its files by their path in the library's folder, with the SHA-256 of
     each. `seconds` is how long it lasts, 0 where inputs have no rate; `took_s` how long playing
     took `worker`, a process of a machine, on `device`. `notes` are what was done to make it fit.

@@ -60,5 +60,5 @@ def passed_over(lines: int) -> str:
     """Return what to say of lines of a manifest that do not count."""
     return (
         f"passed over in the manifest: {lines} lines that are not as they were written, or that "
-        "name a place outside the library; their songs are played again"
+        "name a place outside the library; songs that only they tell of are played again"
     )

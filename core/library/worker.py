@@ -37,10 +37,9 @@ __all__ = ["Job", "Task", "Worker", "play_here"]
 
 @dataclass(frozen=True)
 class Task:
-    """One song to play, its name in the manifest, and its place below `songs/`."""
+    """One song to play, and its place below `songs/`."""
 
     source: Source
-    name: str
     place: str
 
 
@@ -128,7 +127,7 @@ class Worker:
         finally:
             shutil.rmtree(staged, ignore_errors=True)
         return Entry(
-            task.name,
+            task.source.name,
             "done",
             sha256,
             task.place,
@@ -152,7 +151,7 @@ class Worker:
             if taken.exists() and not taken.is_dir():
                 raise InputError(
                     "a file lies where the folder of a song belongs",
-                    f"song: {task.name}",
+                    f"song: {task.source.name}",
                     f"at: {taken}",
                     "move it away, and run the same command again",
                 )
@@ -207,7 +206,7 @@ def _hashed(source: Source) -> str:
         return file_digest(source.file)
     except OSError as error:
         raise InputError(
-            f"`{as_text(source.name)}` cannot be opened: {error.strerror or error}",
+            f"`{source.name}` cannot be opened: {error.strerror or error}",
             f"at: {source.file}",
         ) from error
 
@@ -220,7 +219,7 @@ def _flush(file: Path) -> None:
 
 def _key(task: Task) -> str:
     """Return a name for a song in flight."""
-    return digest(task.name)[:16]
+    return digest(task.source.name)[:16]
 
 
 def _failed(task: Task, reason: str, retries: int) -> Entry:
@@ -228,9 +227,9 @@ def _failed(task: Task, reason: str, retries: int) -> Entry:
         sha256 = file_digest(task.source.file)
     except OSError:
         sha256 = ""
+    reason = plain(reason)  # a path may hold bytes that are no text, and JSON takes none
     # The place stays the song's own: what an earlier version of it gave may still be there.
-    # A path may hold bytes that are no text, and JSON takes none.
-    return Entry(task.name, "failed", sha256, task.place, reason=plain(reason), retries=retries)
+    return Entry(task.source.name, "failed", sha256, task.place, reason=reason, retries=retries)
 
 
 def _told(error: Exception) -> str:

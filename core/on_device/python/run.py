@@ -12,11 +12,14 @@ import join
 import numpy as np
 import window
 
+#: What `core/bundle.py` writes; another one would be misread.
+FORMAT = 1
+
 
 def main(source: Path, target: Path) -> None:
     """Read `source`, play it, and write what came out below `target`."""
     bundle = Path(__file__).resolve().parent.parent
-    metadata = json.loads((bundle / "metadata.json").read_text(encoding="utf-8"))
+    metadata = read(bundle / "metadata.json")
     target.mkdir(parents=True, exist_ok=True)
     run = window.Window(bundle, metadata).run
     if source.suffix == ".npz":
@@ -27,6 +30,18 @@ def main(source: Path, target: Path) -> None:
     import medium
 
     medium.write(target, join.play(medium.read(source, metadata), metadata, run), metadata)
+
+
+def read(file: Path) -> dict:
+    """Return what `metadata.json` says; raises SystemExit where it cannot be read."""
+    try:
+        metadata = json.loads(file.read_text(encoding="utf-8"))
+        known = metadata["format"]
+    except (OSError, ValueError, RecursionError, TypeError, LookupError) as error:
+        raise SystemExit(f"{file} is damaged: {error}") from error
+    if known != FORMAT:
+        raise SystemExit(f"{file} has the format {known}, this program reads {FORMAT}")
+    return metadata
 
 
 if __name__ == "__main__":

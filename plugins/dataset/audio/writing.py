@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from core import Dataset, Item, Library, ModelInfo, Saved, Shipped, Signature, StageError
 from core.names import file_name
+from core.remedy import remedy
 from plugins.dataset.audio.fitting import rate_of, stem_labels
 from plugins.dataset.audio.reading import name_for_libsndfile
 
@@ -80,7 +81,7 @@ def _write(file: Path, samples: Array, rate: int) -> None:
         raise StageError(
             f"`{file.name}` cannot be written: {error}",
             f"at: {file}",
-            "free some room, or choose another place: output=/path/to/folder",
+            remedy(error, "output=/path/to/folder"),
         ) from error
 
 

@@ -1,4 +1,4 @@
-"""Opens graphs on the CPU."""
+"""Opens graphs of the bundle on the CPU."""
 
 import os
 from pathlib import Path
@@ -8,6 +8,18 @@ os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # read when ONNX Runtime is loaded
 import onnxruntime
 
 onnxruntime.disable_telemetry_events()  # the same for Windows
+
+
+def inside(folder: Path, name: str) -> Path:
+    """Return the file that `metadata.json` names, below the bundle; raises SystemExit elsewhere."""
+    try:
+        home = folder.resolve()
+        file = (home / name).resolve()
+    except (OSError, TypeError, ValueError):
+        file = home
+    if home not in file.parents or "\\" in name or ":" in name:
+        raise SystemExit(f"metadata.json names a file outside of the bundle: {str(name)[:200]!r}")
+    return file
 
 
 def open_on_cpu(file: Path) -> onnxruntime.InferenceSession:

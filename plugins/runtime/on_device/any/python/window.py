@@ -16,7 +16,8 @@ class Window:
         self.sessions = [device.open_model(folder, metadata)]
         if graphs:
             before, after = (
-                cpu.open_on_cpu(folder / graphs[name]["file"]) for name in ("forward", "inverse")
+                cpu.open_on_cpu(cpu.inside(folder, graphs[name]["file"]))
+                for name in ("forward", "inverse")
             )
             self.sessions = [before, *self.sessions, after]
         self.adds_batch = not graphs

@@ -8,4 +8,4 @@ import onnxruntime
 
 def open_model(folder: Path, metadata: dict) -> onnxruntime.InferenceSession:
     """Return the model of the bundle, opened."""
-    return cpu.open_on_cpu(folder / metadata["model"]["file"])
+    return cpu.open_on_cpu(cpu.inside(folder, metadata["model"]["file"]))

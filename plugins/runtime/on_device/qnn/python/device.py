@@ -14,10 +14,10 @@ def open_model(folder: Path, metadata: dict) -> onnxruntime.InferenceSession:
     """Return the model of the bundle, opened; on another processor it would be emulated."""
     if platform.machine().lower() in {"aarch64", "arm64"}:
         try:
-            return on_npu(str(folder / metadata["model"]["file"]))
+            return on_npu(str(cpu.inside(folder, metadata["model"]["file"])))
         except Exception as error:
             print(f"no NPU, so the CPU computes: {error}", file=sys.stderr)
-    return cpu.open_on_cpu(folder / metadata["fallback"]["file"])
+    return cpu.open_on_cpu(cpu.inside(folder, metadata["fallback"]["file"]))
 
 
 def on_npu(file: str) -> onnxruntime.InferenceSession:
