@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import errno
 import sys
 from dataclasses import dataclass
 from typing import Any, NoReturn, TypeVar
 
 from core.errors import LuthierError, PluginError, StageError
 from core.kinds import Plugin
+from core.remedy import is_full, remedy
 
 __all__ = [
     "Left",
@@ -25,8 +25,7 @@ __all__ = [
 T = TypeVar("T")
 
 TRACE = "see the whole trace: hydra.verbose=true"
-ROOM = "free some room, or choose another place: store=/path/to/folder"
-_FULL = (errno.ENOSPC, errno.EDQUOT)
+STORE = "store=/path/to/folder"
 
 
 class Terminated(SystemExit):
@@ -86,14 +85,14 @@ def failure(error: BaseException, what: str, *where: str) -> LuthierError:
         return StageError(
             f"{what} could not read or write tensors: {error}",
             *where,
-            ROOM if "No space left" in str(error) else TRACE,
+            remedy(error, STORE) if is_full(error) else TRACE,
         )
     if isinstance(error, OSError):
         return StageError(
             f"{what} could not read or write: {error.strerror or error}",
             *where,
             f"at: {error.filename}" if error.filename else "",
-            ROOM if error.errno in _FULL else TRACE,
+            remedy(error, STORE) if is_full(error) else TRACE,
         )
     return StageError(f"{what} failed: {type(error).__name__}: {error}", *where, TRACE)
 

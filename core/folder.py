@@ -9,6 +9,7 @@ outputs/<recipe>/<time>/
 from __future__ import annotations
 
 import copy
+import re
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
@@ -22,6 +23,7 @@ import yaml
 from core.config import PLURAL, SLOTS
 from core.errors import StoreError
 from core.leftovers import owned_folder
+from core.remedy import remedy
 from core.shown import plain
 from core.values import Artifact
 
@@ -83,12 +85,9 @@ def unwritable(
     reason, at = error.strerror or str(error), error.filename or place
     if isinstance(error, shutil.Error):
         # It holds a list of (source, target, reason), one for every file that failed.
-        _, at, reason = error.args[0][0]
-    return StoreError(
-        f"{what} cannot be written: {reason}",
-        f"at: {at}",
-        f"free some room, or choose another place: {other}",
-    )
+        _, at, said = error.args[0][0]
+        reason = re.sub(r"^\[Errno \d+\] (.*?)(: '.*)?$", r"\1", str(said), flags=re.DOTALL)
+    return StoreError(f"{what} cannot be written: {reason}", f"at: {at}", remedy(error, other))
 
 
 def lock(

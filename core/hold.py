@@ -25,7 +25,8 @@ def held(
     """
     try:
         lock.parent.mkdir(parents=True, exist_ok=True)
-        lock_file = FileLock(lock)
+        # Its second kind, for where there are no locks, believes host names and process numbers.
+        lock_file = FileLock(lock, fallback_to_soft=False)
         lock_file.acquire(timeout=0)
     except Timeout:
         raise StoreError(*busy) from None

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from errno import EDQUOT, EFBIG, ENOSPC
+from errno import ENOSPC
 from pathlib import Path
 from typing import Any, cast
 
@@ -31,6 +31,7 @@ from core.plan import Plan
 from core.recipes import Recipe
 from core.record import RunRecord, StageRecord
 from core.registry import Registry
+from core.remedy import is_full
 from core.run import Outcome, execute
 from core.rungs import Candidate
 from core.screen import say
@@ -41,7 +42,7 @@ from core.whole import place_saved, read_metrics
 __all__ = ["Ended", "perform", "prepare", "run", "unreported"]
 
 #: What the system and SQLite say where there is no room.
-FULL, SQLITE_FULL = (ENOSPC, EDQUOT, EFBIG), 13
+SQLITE_FULL = 13
 
 
 @dataclass(frozen=True)
@@ -244,8 +245,7 @@ def _refusal(problem: BaseException) -> OSError | None:
         return problem if problem.errno else None
     link: BaseException | None = problem
     while link is not None:
-        full = isinstance(link, OSError) and link.errno in FULL
-        if full or getattr(link, "sqlite_errorcode", None) == SQLITE_FULL:
+        if is_full(link) or getattr(link, "sqlite_errorcode", None) == SQLITE_FULL:
             return link if isinstance(link, OSError) else OSError(ENOSPC, os.strerror(ENOSPC))
         link = link.__cause__ or link.__context__
     return None

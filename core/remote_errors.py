@@ -12,6 +12,7 @@ import re
 from typing import Any
 
 from core.errors import StoreError
+from core.remedy import is_full, remedy
 from core.shown import without_credentials
 
 __all__ = ["cannot_create", "code_of", "repeated", "store_error"]
@@ -30,16 +31,21 @@ DENIED = ("AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "Expire
 REGION = ("PermanentRedirect", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException")
 
 
+def _is_here(error: OSError) -> bool:
+    """Return whether the system says it of a file of this machine: servers' paths are relative."""
+    return is_full(error) or (isinstance(error.filename, str) and os.path.isabs(error.filename))  # noqa: PTH117
+
+
 def store_error(error: Exception, url: str, package: str) -> StoreError:
     """Return what `error`, raised by `package`, means for the store at `url`."""
     code, name = code_of(error), type(error).__name__
     given = CREDENTIALS.get(package, f"see the documentation of {package}")
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        # No server says so: it is the copy on this machine that has no room.
+    if isinstance(error, OSError) and error.errno is not None and _is_here(error):
+        # No server says so: it is the copy on this machine that cannot be written.
         return StoreError(
             f"the store's copies on this machine cannot be written: {os.strerror(error.errno)}",
             f"at: {error.filename}" if error.filename else f"of: {url}",
-            "free some room, or let them lie elsewhere: XDG_CACHE_HOME=/path/to/folder",
+            remedy(error, "XDG_CACHE_HOME=/path/to/folder", instead="let them lie elsewhere"),
         )
     if code in ("NoSuchBucket", "ContainerNotFound") or isinstance(error, FileNotFoundError):
         return StoreError(

@@ -1,0 +1,69 @@
+"""What a person can do where the system refuses to write: advice for every kind of refusal."""
+
+from __future__ import annotations
+
+import errno
+import re
+
+__all__ = ["FULL", "is_full", "remedy"]
+
+#: Errors of a disk, or of a person's share of it, that has no room left.
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_ADVICE = {
+    "free some room": FULL,
+    "get the right to write there": {errno.EACCES, errno.EPERM},
+    "mount it for writing": {errno.EROFS},
+    "look who removes it meanwhile, and start again": {errno.ENOENT, errno.ESTALE},
+    "move away what lies there": {
+        errno.ENOTDIR,
+        errno.EISDIR,
+        errno.EEXIST,
+        errno.ENOTEMPTY,
+        errno.ELOOP,
+    },
+    "give it a shorter name": {errno.ENAMETOOLONG},
+    "give it a plainer name": {errno.EILSEQ, errno.EINVAL},
+    "close some files, or raise the limit (ulimit -n)": {errno.EMFILE, errno.ENFILE},
+    "end the program that uses it": {errno.EBUSY, errno.ETXTBSY},
+    "check the disk, or the network that it is on": {
+        errno.EIO,
+        errno.ENXIO,
+        errno.ENODEV,
+        errno.ENOTCONN,
+        errno.EHOSTDOWN,
+        errno.ETIMEDOUT,
+    },
+    "its file system lacks what is needed, locks for instance": {
+        errno.ENOSYS,
+        errno.ENOLCK,
+        errno.ENOTSUP,
+        errno.EOPNOTSUPP,
+    },
+}
+# As Python writes it, and Rust (safetensors).
+_NUMBER = re.compile(r"\[Errno (\d+)\]|\(os error (\d+)\)")
+
+
+def remedy(error: BaseException, other: str, *, instead: str = "choose another place") -> str:
+    """Return a line that says what helps against `error`, or else `instead`: `other`.
+
+    Where a library told the system's error in its own words, its number is read out of them.
+    """
+    number = _number(error)
+    first = next((advice for advice, numbers in _ADVICE.items() if number in numbers), None)
+    return f"{first}, or {instead}: {other}" if first else f"{instead}: {other}"
+
+
+def is_full(error: BaseException) -> bool:
+    """Return whether `error` says that there is no room, be it in a library's own words."""
+    return _number(error) in FULL
+
+
+def _number(error: BaseException) -> int | None:
+    """Return the system's number for an error; None where it has none."""
+    if isinstance(error, OSError) and error.errno is not None:
+        return error.errno
+    said = _NUMBER.search(str(error))
+    if said is not None:
+        return int(said[1] or said[2])
+    return errno.ENOSPC if "No space left" in str(error) else None
