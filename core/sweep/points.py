@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Glob
+from hydra.core.override_parser.types import Glob, RangeSweep
 
 from core.config import SLOTS, group_of
 from core.errors import ConfigError
@@ -20,10 +22,14 @@ if TYPE_CHECKING:
     from hydra.core.config_loader import ConfigLoader
     from hydra.core.override_parser.types import Override
 
-__all__ = ["MANY", "Combination", "Grid", "again", "choices", "expand", "parsed"]
+__all__ = ["MANY", "MOST", "Combination", "Grid", "again", "choices", "expand", "parsed"]
 
 #: A sweep of more points than this asks first.
 MANY = 1000
+#: A sweep of more is none, asked or not: nobody runs them all, and listing them fills the memory.
+MOST = 100_000
+#: A range reaches no further from 0: what is beyond counts steps that no float can tell apart.
+_LARGEST = 1e100
 _GROUPS = frozenset(group_of(slot) for slot in SLOTS)
 
 
@@ -49,21 +55,19 @@ def expand(
 ) -> Grid:
     """Return the grid that `key=a,b` and its like span; `loader` knows what a glob may match.
 
-    Raises ConfigError for an axis without a value, for a range that has no steps, and, unless
-    `confirmed`, for more than `MANY` points.
+    Raises ConfigError for an axis without a value, for a range that has no steps, for more than
+    `MOST` points, and, unless `confirmed`, for more than `MANY`. Points are counted first.
     """
     overrides = parsed(arguments, loader)
     values_of = [choices(override) for override in overrides]
     count = math.prod(len(values) for values in values_of)
-    if count > MANY and not confirmed:
+    if count > MOST or (count > MANY and not confirmed):
         raise ConfigError(
-            f"the sweep has {count:,} points",
-            *(
-                f"{o.get_key_element()}: {len(c)} values"
-                for o, c in zip(overrides, values_of, strict=True)
-                if len(c) > 1
-            ),
-            f"above {MANY:,} it asks first: sweep.confirm=true",
+            f"the sweep has {_told(count)} points",
+            *_longest(overrides, values_of),
+            f"above {MANY:,} it asks first: sweep.confirm=true"
+            if count <= MOST
+            else f"possible: up to {MOST:,}, with sweep.confirm=true",
             "or let a search choose among them: hydra/sweeper=optuna",
         )
     axes = tuple(
@@ -80,10 +84,17 @@ def expand(
 
 def parsed(arguments: Sequence[str], loader: ConfigLoader | None = None) -> list[Override]:
     """Return Hydra's own reading of overrides; a key that is given twice is an error."""
-    overrides: list[Override] = OverridesParser.create(loader).parse_overrides(list(arguments))
-    keys = [str(override.get_key_element()) for override in overrides]
-    for key in keys:
-        if keys.count(key) > 1:
+    try:
+        overrides: list[Override] = OverridesParser.create(loader).parse_overrides(list(arguments))
+    except (RecursionError, ValueError) as error:  # of more than 4,300 digits no number is made
+        raise ConfigError(
+            "an override is nested too deeply, or holds too long a number, to be read",
+            f"at: {max(arguments, key=len)[:80]}...",
+            "give a plain value, or a list of plain values",
+        ) from error
+    often = Counter(str(override.get_key_element()) for override in overrides)
+    for key, times in often.items():
+        if times > 1:
             raise ConfigError(
                 f"`{key}` is given twice",
                 *(f"at: {o.input_line}" for o in overrides if o.get_key_element() == key),
@@ -102,6 +113,7 @@ def choices(override: Override) -> list[str]:
             "give values, key=1,2,4, or steps, 'key=range(1,9,2)'",
             "or let a search choose in it: hydra/sweeper=optuna",
         )
+    _check_count(override)
     values = list(dict.fromkeys(override.sweep_string_iterator()))
     if isinstance(override.value(), Glob):
         # Of a group's files these are no choices: its schema, and what recipes keep for themselves.
@@ -112,6 +124,44 @@ def choices(override: Override) -> list[str]:
             "give values, key=1,2,4, or steps that exist, 'key=range(1,9,2)'",
         )
     return values
+
+
+def _check_count(override: Override) -> None:
+    """Raise ConfigError for a range that does not end, or that nobody could list."""
+    value = override.value()
+    if not isinstance(value, RangeSweep):
+        return  # every value of a choice stands on the command line
+    numbers = (value.start, value.stop, value.step)
+    if not value.step or not all(n is not None and abs(n) <= _LARGEST for n in numbers):
+        raise ConfigError(
+            f"`{override.input_line}` has no end",
+            "give three numbers up to 1e100: the first, the one to stop at, a step that is not 0",
+        )
+    start, stop, step = map(Fraction, numbers)
+    count = max(0, math.ceil((stop - start) / step))
+    if count > MOST:
+        raise ConfigError(
+            f"the sweep has {_told(count)} points along `{override.get_key_element()}` alone",
+            f"at: {override.input_line}",
+            f"possible: up to {MOST:,}; above {MANY:,} it asks first",
+            "take larger steps, or let a search choose between two ends: hydra/sweeper=optuna "
+            f"'{override.get_key_element()}=interval(low,high)'",
+        )
+
+
+def _longest(overrides: Sequence[Override], values_of: Sequence[Sequence[str]]) -> list[str]:
+    """Return a line for each of the swept axes, the first ten of them."""
+    lines = [
+        f"{override.get_key_element()}: {len(values)} values"
+        for override, values in zip(overrides, values_of, strict=True)
+        if len(values) > 1
+    ]
+    more = [f"and {len(lines) - 10} more"] if len(lines) > 10 else []  # noqa: PLR2004  # a screen
+    return [*lines[:10], *more]
+
+
+def _told(count: int) -> str:
+    return f"{count:,}" if count < 10**30 else f"some 10^{math.floor(math.log10(count))}"
 
 
 def _combination(number: int, overrides: Sequence[Override], values: Sequence[str]) -> Combination:

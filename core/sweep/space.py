@@ -31,6 +31,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Dimension", "Space", "space_of"]
 
+#: How far from 0 an interval may reach: between larger ends even their distance is no number, and
+#: larger whole numbers are not told apart by those that draw.
+_LARGEST, _WHOLE = 1e100, 2**53
+
 
 @dataclass(frozen=True)
 class Dimension:
@@ -99,7 +103,10 @@ class Space:
     @property
     def size(self) -> float:
         """Return how many points there are, infinite where a dimension is continuous."""
-        return math.prod(len(d.values) if d.values else math.inf for d in self.dimensions)
+        # Not one product with infinity in it: of many axes it is too large for a float.
+        if not all(d.values for d in self.dimensions):
+            return math.inf
+        return math.prod(len(d.values) for d in self.dimensions)
 
     @property
     def listed(self) -> bool:
@@ -168,6 +175,13 @@ def _dimension(override: Override) -> Dimension:
         assert value.start is not None
         assert value.end is not None
         whole = isinstance(value.start, int) and isinstance(value.end, int)
+        largest = _WHOLE if whole else _LARGEST
+        if not (abs(value.start) <= largest and abs(value.end) <= largest):
+            raise ConfigError(
+                f"`{override.input_line}` has an end that nothing is drawn up to",
+                f"possible: two numbers from {-largest:g} to {largest:g}",
+                "write: interval(low,high)",
+            )
         if value.start >= value.end:
             raise ConfigError(
                 f"`{override.input_line}` ends before it starts", "write: interval(low,high)"

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from core.errors import ConfigError
 from core.sweep.points import expand
 from core.sweep.record import Axis
+from core.sweep.space import space_of
 from tests.conftest import Command
 
 
@@ -137,6 +141,67 @@ def test_many_points_run_when_confirmed() -> None:
     """One above the limit."""
     assert len(expand(["a=range(0,1001)"], confirmed=True).points) == 1001
     assert len(expand(["a=range(0,1000)"], confirmed=False).points) == 1000
+
+
+@pytest.mark.parametrize(
+    ("argument", "said"),
+    [
+        ("a=range(0,1e9)", "has 1,000,000,000 points along `a` alone"),
+        ("a=range(0,1,1e-12)", "points along `a` alone"),
+        ("a=range(1e9,0,-1)", "points along `a` alone"),
+        ("a=range(1e30,1e31)", "some 10^3"),
+        ("a=shuffle(range(0,1e9))", "points along `a` alone"),
+        ("a=sort(range(0,1e9))", "points along `a` alone"),
+        ("a=tag(x,range(0,1e9))", "points along `a` alone"),
+        ("a=float(range(0,1000000000))", "points along `a` alone"),
+        ("+a=range(0,1e9)", "points along `+a` alone"),
+        ("a=range(0,inf)", "has no end"),
+        ("a=range(nan,1)", "has no end"),
+        ("a=range(0,1,0)", "has no end"),
+        ("a=range(0.0,1.0,0.0)", "has no end"),
+        ("a=int(range(0,1,0.5))", "has no end"),
+        (f"a=range(0,{'9' * 3000})", "has no end"),
+        (f"a=range(0,{'9' * 5000})", "too long a number"),
+        (f"a={'[' * 1000}{']' * 1000}", "nested too deeply"),
+    ],
+)
+@pytest.mark.parametrize("read", [lambda a: expand(a, confirmed=True), space_of])
+def test_a_range_that_nobody_could_list_is_counted_and_not_listed(
+    argument: str, said: str, read: Callable[[Sequence[str]], object]
+) -> None:
+    """Confirmed or not, for a grid and for a search: a billion values fill the memory first."""
+    with pytest.raises(ConfigError) as refused:
+        read([argument])
+    assert said in refused.value.what
+    assert all(len(line) < 6000 for line in refused.value.lines)
+
+
+@pytest.mark.parametrize("axes", [31, 310])
+def test_many_axes_of_few_values_are_counted_and_not_listed(axes: int) -> None:
+    """Their product is a number of any length; a search has no trouble with it."""
+    arguments = [f"a{index}=0,1,2,3,4,5,6,7,8,9" for index in range(axes)]
+    with pytest.raises(ConfigError) as refused:
+        expand(arguments, confirmed=True)
+    assert refused.value.what == f"the sweep has some 10^{axes} points"
+    assert f"and {axes - 10} more" in refused.value.lines
+    assert space_of(arguments).size == 10**axes
+    assert space_of([*arguments, "x=interval(0,1)"]).size == math.inf
+
+
+@given(
+    start=st.one_of(st.integers(-(10**12), 10**12), st.floats(-1e12, 1e12)),
+    span=st.integers(0, 40),
+    step=st.sampled_from([1, 2, 3, 0.5, 0.25, -1, -0.5]),
+)
+def test_values_are_counted_as_they_are_listed(start: float, span: int, step: float) -> None:
+    """No range is refused, or let through, because its values were counted wrongly."""
+    argument = f"a=range({start},{start + span * step},{step})"
+    try:
+        listed = len(expand([argument], confirmed=True).points)
+    except ConfigError as error:
+        listed = 0
+        assert "the sweep is empty" in error.what  # noqa: PT017  # only one that is
+    assert listed <= span + 1
 
 
 @pytest.mark.parametrize("sweeper", ["grid", "optuna"])

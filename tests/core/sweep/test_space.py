@@ -65,6 +65,10 @@ def test_an_interval_is_drawn_between_its_ends() -> None:
     [
         ("a=interval(1,0)", "ends before it starts"),
         ("a=interval(1,1)", "ends before it starts"),
+        ("a=interval(nan,1)", "has an end that nothing is drawn up to"),
+        ("a=interval(0,inf)", "has an end that nothing is drawn up to"),
+        ("a=interval(-1e308,1e308)", "has an end that nothing is drawn up to"),
+        ("a=int(interval(0,1e30))", "has an end that nothing is drawn up to"),
         ("a=tag(log,interval(0,1))", "reaches 0, which has no logarithm"),
         ("a=tag(log,interval(-2,1))", "reaches -2, which has no logarithm"),
         ("a=1", "nothing is swept"),

@@ -276,8 +276,8 @@ def test_every_argument_of_the_network_has_a_range() -> None:
 @given(
     name=st.sampled_from(sorted(RANGES)),
     value=st.one_of(
-        st.integers(10**7),
-        st.integers(max_value=-(10**7)),
+        st.integers(2**32),
+        st.integers(max_value=-(2**32)),
         st.floats(min_value=1e10),
         st.just(math.nan),
         st.text(st.characters(categories=["Cc", "Zl"]), min_size=1),
@@ -296,7 +296,7 @@ def test_a_value_out_of_its_range_is_named(name: str, value: object) -> None:
 )
 def test_a_fraction_that_would_be_worked_out_for_hours_is_none(given: object) -> None:
     """`Fraction` itself takes any exponent."""
-    with pytest.raises(ValueError, match="fraction|whole number|denominator"):
+    with pytest.raises(ValueError, match=r"fraction|whole number|denominator"):
         fraction(*given) if isinstance(given, tuple) else fraction(given)
     assert fraction("39/5") == fraction(39, 5) == fraction("7.8") == Fraction(39, 5)
 
