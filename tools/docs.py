@@ -18,7 +18,7 @@ from core.listing import presets
 from core.options import OptionDoc, describe
 from core.recipes import read_recipes
 from core.registry import Registry, discover
-from tools import precision_page, qualcomm_page, songs_page
+from tools import licences, precision_page, qualcomm_page, songs_page
 
 ROOT = Path(__file__).parent.parent
 MARK = "<!-- recipes: written by `make docs` -->"
@@ -129,6 +129,7 @@ def main() -> int:
         qualcomm: renewed(qualcomm, *MEASURED, qualcomm_page.tables(_table)),
         precision: renewed(precision, *MEASURED, precision_page.tables(_table)),
         songs: renewed(songs, *MEASURED, songs_page.tables(_table)),
+        licences.PAGE: licences.page(_table),
     }
     stale = [
         p for p, text in pages.items() if not p.is_file() or p.read_text(encoding="utf-8") != text

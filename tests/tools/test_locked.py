@@ -1,0 +1,70 @@
+"""The lock files pin every package by hash for every machine, and name no index."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+
+from tools.locked import BASE, locked, normal, parts
+
+ROOT = Path(__file__).parents[2]
+LOCKED = locked()
+ABOUT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+#: What the lock is made of; `tensorrt` needs a GPU.
+PARTS = {p: lines for p, lines in ABOUT["optional-dependencies"].items() if p != "tensorrt"}
+ASKED = sorted({line for lines in (ABOUT["dependencies"], *PARTS.values()) for line in lines})
+
+
+def test_every_package_has_hashes() -> None:
+    """But PyTorch, whose build is the machine's choice, and which has a file of its own."""
+    assert len(LOCKED) > 200
+    assert [name for name, package in LOCKED.items() if not package.sha256] == ["torch"]
+    (line,) = (
+        line
+        for line in (ROOT / "requirements-torch.lock").read_text().splitlines()
+        if not line.startswith("#")
+    )
+    assert line == f"torch=={LOCKED['torch'].version}"
+
+
+@pytest.mark.parametrize("name", ["requirements.lock", "requirements-torch.lock"])
+def test_no_machine_is_named(name: str) -> None:
+    """No index, no folder, no build of one machine: nothing but names, versions, hashes, notes."""
+    for line in (ROOT / name).read_text(encoding="utf-8").splitlines():
+        assert re.match(
+            r"[a-z0-9][\w.-]*==[\w.]+( ; [^/]*)?( \\)?$|$|    --hash=sha256:|\s*#", line
+        )
+        assert "://" not in line
+
+
+@pytest.mark.parametrize("line", ASKED)
+def test_what_pyproject_asks_for_is_locked(line: str) -> None:
+    """At a version that it allows: a bound that was raised without `make lock` is found here."""
+    asked = Requirement(line)
+    assert asked.specifier.contains(LOCKED[normal(asked.name)].version, prereleases=True)
+
+
+def test_the_lock_says_who_asks() -> None:
+    """The base brings lameenc through demucs; each part brings what it names."""
+    brought = parts(LOCKED)
+    assert LOCKED["lameenc"].via == ["demucs"]
+    assert {"lameenc", "torch", "numpy"} <= brought[BASE]
+    assert brought[BASE].isdisjoint({"ray", "pytest", "model-signing"})
+    for part, lines in PARTS.items():
+        assert {normal(Requirement(line).name) for line in lines} <= brought[part]
+    assert set().union(*brought.values()) == set(LOCKED)
+
+
+def test_the_environment_is_made_by_hash() -> None:
+    """PyTorch first and by itself, then all else with its hashes, nothing beside the lock."""
+    text = (ROOT / "Makefile").read_text(encoding="utf-8")
+    rule = text.partition(".venv/installed: ")[2].partition("\n\n")[0]
+    installs = [
+        line.split(" install ")[1].split() for line in rule.splitlines() if " install " in line
+    ]
+    assert installs[0] == ["--quiet", "--no-deps", "--requirement", "requirements-torch.lock"]
+    assert {"--require-hashes", "--no-deps", "requirements.lock"} <= set(installs[1])
