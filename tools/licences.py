@@ -56,15 +56,15 @@ each under its own licence. This page is written by `make docs`: names and versi
 lock, and a licence is what the package says of itself. `make sbom` writes the same for what is
 installed on a machine, with hashes, as CycloneDX.
 
-Not in the lock, and {UNSEEN}: the extra `tensorrt`, and NVIDIA's libraries that the public
-build of PyTorch for Linux brings. Both are under NVIDIA's terms. Pretrained weights have licences of
-their own, which the bundle names; a bundle holds no package."""
+Not in the lock, and {UNSEEN}: the extra `tensorrt`, and the libraries that the public build of
+PyTorch for Linux brings for GPUs. Both are NVIDIA's. Pretrained weights have licences of their own,
+which the bundle names; a bundle holds no package."""
 COPYLEFT_SAYS = """\
 The licence of these packages, or of a library inside their wheels, asks that changes to it are
 passed on under the same licence."""
 PARTS_SAY = f"""\
 A part is `{BASE}`, which every installation has, or an extra. It is read from the lock's notes of
-who asks for what, which do not tell a package's extras apart: a part may show a package too many."""
+who asks for what, which do not tell a package's extras apart: a part may have a package too many."""
 Table = Callable[[tuple[str, ...], list[tuple[str, ...]]], str]
 
 
