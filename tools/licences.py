@@ -64,7 +64,7 @@ The licence of these packages, or of a library inside their wheels, asks that ch
 passed on under the same licence."""
 PARTS_SAY = f"""\
 A part is `{BASE}`, which every installation has, or an extra. It is read from the lock's notes of
-who asks for what, which do not tell a package's extras apart: a part may have a package too many."""
+who asks for what, which do not tell extras of a package apart: a part may have one too many."""
 Table = Callable[[tuple[str, ...], list[tuple[str, ...]]], str]
 
 
