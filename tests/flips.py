@@ -1,11 +1,11 @@
 """Flips of single bits in what is kept, and whether a run notices each of them.
 
-    unnoticed([store], run, count=500, at_once=10)      # [] where every flip was noticed
+    unnoticed([store], run, run(), count=500, at_once=10)      # [] where every flip was noticed
 
-`run` does the whole job again, in this process or another, and returns `Told`. Several files are
-flipped before each run, one bit in each and no two in one entry, so that hundreds of flips take
-tens of runs: entries are verified one by one, and each must have a line of its own. Each round
-begins with the store as it was before the first.
+`run` does the whole job, again and again, in this process or another, and returns `Told`. Several
+files are flipped before each run, one bit in each and no two in one entry, so that hundreds of
+flips take tens of runs: entries are verified one by one, and each must have a line of its own. Each
+round begins with the store as it was before the first.
 """
 
 from __future__ import annotations
@@ -46,6 +46,7 @@ def flipped(content: bytes, count: int, seed: int = 11) -> Iterator[bytes]:
 def unnoticed(
     roots: Sequence[Path],
     run: Callable[[], Told],
+    first: Told,
     count: int,
     *,
     at_once: int = 8,
@@ -53,13 +54,13 @@ def unnoticed(
 ) -> list[str]:
     """Flip `count` bits below `roots`, `at_once` between two runs; returns a line for each fault.
 
-    A fault is a run that ends otherwise than before (code or figures), something that was made
-    again without a line that names it, and an entry of a store that has a flip after the run and
-    is taken for whole: the run may not have asked for it, because one that it depends on was made
-    again.
+    `first` is how the run ended that left what is below the roots. A fault is a run that ends
+    otherwise (code or figures), something that was made again without a line that names it, and an
+    entry of a store that has a flip after the run and is taken for whole: the run may not have
+    asked for it, because one that it depends on was made again.
     """
     chance = random.Random(seed)  # noqa: S311  # a test that can be repeated
-    first, faults, done = run(), list[str](), 0
+    faults, done = list[str](), 0
     with tempfile.TemporaryDirectory() as scratch:
         copies = {root: Path(scratch, str(number)) for number, root in enumerate(roots)}
         for root, copy in copies.items():

@@ -43,7 +43,7 @@ def test_every_flip_below_a_store_is_noticed(
         saved = (folder / "y.txt").read_bytes(), (folder / "bundle" / "gain.txt").read_bytes()
         return Told(done.code, done.err, (figures(report), saved))
 
-    assert unnoticed([tmp_path / "store"], run, 60, at_once=12) == []
+    assert unnoticed([tmp_path / "store"], run, run(), 60, at_once=12) == []
 
 
 def test_every_flip_below_a_librarys_store_is_noticed(
@@ -61,7 +61,7 @@ def test_every_flip_below_a_librarys_store_is_noticed(
         played = {file.name: file.read_bytes() for file in outputs.rglob("y.txt")}
         return Told(done.code, done.err, played)
 
-    assert unnoticed([tmp_path / "store"], run, 4, at_once=4) == []
+    assert unnoticed([tmp_path / "store"], run, run(), 4, at_once=4) == []
 
 
 def test_every_flip_of_a_sweep_is_noticed(command: Command, recipe: Path, tmp_path: Path) -> None:
@@ -78,6 +78,25 @@ def test_every_flip_of_a_sweep_is_noticed(command: Command, recipe: Path, tmp_pa
         values = [(p["values"], p["status"], p["figures"]["snr"], p["front"]) for p in points]
         return Told(done.code, done.err, values)
 
-    run()
+    first = run()
     (place,) = tmp_path.glob("outputs/toy/*/points")
-    assert unnoticed([tmp_path / "store", place], run, 12, at_once=12) == []
+    assert unnoticed([tmp_path / "store", place], run, first, 12, at_once=12) == []
+
+
+def test_a_plan_says_what_is_damaged_and_changes_nothing(
+    command: Command, recipe: Path, tmp_path: Path
+) -> None:
+    """Why the step would run, and a line; the run after it says the same."""
+    command(f"recipe={recipe}")
+    (file,) = (tmp_path / "store" / "quantizer").glob("*/files/gain.txt")
+    file.write_bytes(b"2.1")
+    before = {p: p.stat().st_ino for p in (tmp_path / "store").rglob("*")}
+    for mode in ("plan", "plan", "run"):
+        done = command(f"recipe={recipe}", f"mode={mode}")
+        assert done.code == 0
+        assert done.err.count("what was kept of `quantizer` is damaged") == 1
+        if mode == "plan":
+            assert "damaged:" in done.out, "why the step would run"
+            assert {p: p.stat().st_ino for p in (tmp_path / "store").rglob("*")} == before
+    assert file.read_bytes() == b"2.0"
+    assert command(f"recipe={recipe}").err == ""

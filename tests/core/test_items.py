@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 from core import Dataset, InputError, Item, Notice, Saved, Signature, Split, items
 from core.errors import PluginError
 from core.items import kept_items
+from tests.flips import flipped
 from tests.toy import SIGNATURE
 
 if TYPE_CHECKING:
@@ -150,7 +152,9 @@ def test_what_is_large_is_not_kept(
 
 
 @pytest.mark.parametrize("damage", ["cut", "changed", "gone", "list"])
-def test_what_was_damaged_is_read_again(dataset: Numbers, tmp_path: Path, damage: str) -> None:
+def test_what_was_damaged_is_told_and_read_again(
+    dataset: Numbers, tmp_path: Path, damage: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Nothing is made of a file that is not as it was written; afterwards it is whole again."""
     first = list(kept_items(dataset, "evaluation", SIGNATURE, tmp_path))
     (place,) = (tmp_path / "items").iterdir()
@@ -163,6 +167,27 @@ def test_what_was_damaged_is_read_again(dataset: Numbers, tmp_path: Path, damage
     for _ in range(2):
         assert same(first, list(kept_items(dataset, "evaluation", SIGNATURE, tmp_path)))
     assert dataset.made == 4
+    assert capsys.readouterr().err.count("the kept inputs of dataset `numbers` are damaged") == 1
+
+
+def test_no_flip_reaches_an_item(
+    dataset: Numbers, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of the list or of a tensor, at any bit; nor do the whole files of other inputs."""
+    first = list(kept_items(dataset, "evaluation", SIGNATURE, tmp_path))
+    (place,) = (tmp_path / "items").iterdir()
+    other = Numbers(Options(start=5))
+    list(kept_items(other, "evaluation", SIGNATURE, tmp_path / "other"))
+    (strange,) = (tmp_path / "other" / "items").iterdir()
+    for name in ("items.json", "files/0.safetensors"):
+        for spoilt in flipped((place / name).read_bytes(), 20):
+            (place / name).write_bytes(spoilt)
+            assert same(first, list(kept_items(dataset, "evaluation", SIGNATURE, tmp_path)))
+            assert "are damaged, and read again" in capsys.readouterr().err
+    shutil.rmtree(place)
+    shutil.copytree(strange, place)
+    assert same(first, list(kept_items(dataset, "evaluation", SIGNATURE, tmp_path)))
+    assert "its list is that of other inputs" in capsys.readouterr().err
 
 
 def test_a_place_that_cannot_be_written_costs_nothing_else(
