@@ -163,7 +163,7 @@ class Store:
             reason = error.strerror or str(error)
             raise DamagedError(f"its files cannot be read: {where}: {reason}") from error
         moved = _moved(artifact, files)
-        if Path(moved.path).parent != files or not Path(moved.path).is_file():
+        if artifact.path not in {file.name for file in files.iterdir() if file.is_file()}:
             raise DamagedError("its main file is not among its files")
         return moved
 

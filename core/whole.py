@@ -273,11 +273,17 @@ def _check_saved(written: Sequence[Saved], dataset: Dataset[Any], folder: Path) 
 
 
 def place_saved(artifact: Artifact, folder: Path) -> tuple[Saved, ...]:
-    """Copy the files that `save` kept into a run folder; returns what they are."""
+    """Copy the files that `save` kept into a run folder; returns what they are.
+
+    Raises UnsafePathError where their list names a file elsewhere, which a report would show.
+    """
+    saved = tuple(msgspec.json.decode(Path(artifact.path).read_bytes(), type=list[Saved]))
+    for one in saved:
+        below(folder, one.path, f"the list of saved files, {artifact.path}")
     shutil.copytree(
         artifact.folder, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns(SAVED)
     )
-    return tuple(msgspec.json.decode(Path(artifact.path).read_bytes(), type=list[Saved]))
+    return saved
 
 
 def _speed(played: Artifact, device: str) -> list[Metric]:

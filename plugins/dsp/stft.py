@@ -8,7 +8,8 @@ from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from core import Dsp, ModelInfo, Shipped, Signature, Transform, hookimpl, outside
+from core import Dsp, ModelInfo, Shipped, Signature, Transform, hookimpl
+from core.exchange import outside
 from plugins.dsp.spectral.facts import Facts
 
 if TYPE_CHECKING:

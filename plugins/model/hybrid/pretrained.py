@@ -23,6 +23,7 @@ from core.child_process import (
     python_child,
     run_watched,
 )
+from core.paths import below
 
 if TYPE_CHECKING:
     from core import Progress
@@ -145,6 +146,8 @@ def _only(name: str, bag: dict[str, Any]) -> str:
             f"{name} is a bag of {len(signatures)} models; choose one: "
             f"model.name={json.dumps(signatures)}"
         )
+    # The list comes with the model; the name becomes that of a file.
+    below(Path(), signatures[0], f"the list of models of {name}")
     return signatures[0]
 
 

@@ -14,6 +14,8 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, TypeVar
 
 from core import StageError
+from core.errors import UnsafePathError
+from core.paths import below
 from plugins.vendor.qai_hub.confined import confined
 from plugins.vendor.qai_hub.failures import explained, is_gone, is_local, is_transient
 
@@ -111,10 +113,11 @@ def _unpacked(archive: Path, folder: Path) -> Path:
         with zipfile.ZipFile(archive) as packed:
             for member in packed.infolist():
                 name = PurePosixPath(member.filename.replace("\\", "/")).name
-                if not member.is_dir() and name:
-                    with packed.open(member) as source, (folder / name).open("xb") as target:
+                if name and not member.is_dir():
+                    part = below(folder, name, f"the archive {archive.name}")
+                    with packed.open(member) as source, part.open("xb") as target:
                         shutil.copyfileobj(source, target)
-    except (zipfile.BadZipFile, EOFError, OSError, NotImplementedError) as error:
+    except (zipfile.BadZipFile, EOFError, OSError, NotImplementedError, UnsafePathError) as error:
         raise _DamagedError(str(error)) from error
     models = [p for p in folder.iterdir() if p.suffix in (".onnx", ".dlc", ".tflite")]
     if len(models) != 1:
