@@ -28,6 +28,7 @@ from core.assembly import Assembly
 from core.doctor import versions
 from core.exchange import Shipped, outside
 from core.material import file_digest
+from core.shown import plain
 from core.values import Artifact, ModelInfo
 
 __all__ = ["FORMAT", "write_bundle"]
@@ -67,6 +68,9 @@ def write_bundle(
         if file.is_file()
     }
     text = json.dumps(about, indent=1, ensure_ascii=False)
+    if plain(text) != text:
+        # Names must stay what they are; escaped, no terminal obeys them.
+        text = json.dumps(about, indent=1)
     (bundle / "metadata.json").write_text(f"{text}\n", encoding="utf-8")
 
 

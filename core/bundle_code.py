@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -67,7 +66,8 @@ def _constants(about: dict[str, Any]) -> dict[str, Any] | None:
     numbers = {
         name.upper(): value
         for name, value in about["chunking"].items()
-        if isinstance(value, int | float) and not isinstance(value, bool) and name.isidentifier()
+        if isinstance(value, int | float) and not isinstance(value, bool)
+        if name.isascii() and name.isidentifier()
     }
     return {
         **numbers,
@@ -86,7 +86,7 @@ def _cpp(constants: dict[str, Any]) -> str:
     lines = []
     for name, value in constants.items():
         if isinstance(value, str):
-            lines.append(f"inline constexpr const char* {name} = {json.dumps(value)};")
+            lines.append(f"inline constexpr const char* {name} = {_cpp_text(value)};")
         elif isinstance(value, list):
             shape = ", ".join(map(str, value))
             lines.append(f"inline const std::vector<int64_t> {name}{{{shape}}};")
@@ -102,12 +102,32 @@ def _cpp(constants: dict[str, Any]) -> str:
     )
 
 
+def _cpp_text(text: str) -> str:
+    """Return a string literal: bytes of UTF-8, in octal where they are more than a plain letter.
+
+    Octal escapes end after three digits; C++ has no escape for half of a surrogate pair.
+    """
+    raw = text.encode("utf-8", "surrogateescape")
+    plain = (chr(b) if 32 <= b < 127 and chr(b) not in '"\\?' else f"\\{b:03o}" for b in raw)  # noqa: PLR2004  # printable ASCII
+    return f'"{"".join(plain)}"'
+
+
+def _kotlin_text(text: str) -> str:
+    """Return a string literal: UTF-16, escaped where it is more than a plain letter."""
+    raw = text.encode("utf-16-be", "surrogatepass")
+    units = (int.from_bytes(raw[at : at + 2], "big") for at in range(0, len(raw), 2))
+    plain = (
+        chr(unit) if 32 <= unit < 127 and chr(unit) not in '"\\$' else f"\\u{unit:04x}"  # noqa: PLR2004  # printable ASCII
+        for unit in units
+    )
+    return f'"{"".join(plain)}"'
+
+
 def _kotlin(constants: dict[str, Any]) -> str:
     lines = []
     for name, value in constants.items():
         if isinstance(value, str):
-            text = json.dumps(value).replace("$", "\\$")
-            lines.append(f"const val {name} = {text}")
+            lines.append(f"const val {name} = {_kotlin_text(value)}")
         elif isinstance(value, list):
             lines.append(f"val {name} = longArrayOf({', '.join(map(str, value))})")
         elif isinstance(value, int):

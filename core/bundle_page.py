@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from core.exchange import Shipped
+from core.markdown import code, inline
+from core.shown import shown
 from core.values import ModelInfo
 
 __all__ = ["licence", "readme"]
@@ -54,14 +56,14 @@ _MORE = {
 
 def licence(info: ModelInfo) -> str:
     """Return the licence note of the weights, loud where the model states none."""
-    stated = f"Licence: {info.licence}\n" if info.licence else _UNSTATED
-    return f"Weights: {info.weights or 'of unknown origin'}\n{stated}"
+    stated = f"Licence: {shown(info.licence)}\n" if info.licence else _UNSTATED
+    return f"Weights: {shown(info.weights) or 'of unknown origin'}\n{stated}"
 
 
 def readme(about: dict[str, Any], languages: Sequence[str], parts: Sequence[Shipped]) -> str:
     """Return the bundle's README."""
     parts_of_page = [
-        f"# {about['title'] or about['recipe']}",
+        f"# {inline(about['title'] or about['recipe'])}",
         _what(about),
         _table(about, languages),
         *_programs(about, languages),
@@ -72,9 +74,11 @@ def readme(about: dict[str, Any], languages: Sequence[str], parts: Sequence[Ship
 
 def _what(about: dict[str, Any]) -> str:
     weights, target = about["weights"], about["target"]["title"] or about["runtime"]["plugin"]
-    stated = weights["licence"] or "**none is stated: do not pass the weights on**"
+    stated = "**none is stated: do not pass the weights on**"
+    if weights["licence"]:
+        stated = inline(weights["licence"])
     return (
-        f"For {target}. Weights: {weights['origin']}. Their licence: {stated} "
+        f"For {inline(target)}. Weights: {inline(weights['origin'])}. Their licence: {stated} "
         "(`LICENCE-WEIGHTS.txt`)."
     )
 
@@ -99,7 +103,7 @@ def _table(about: dict[str, Any], languages: Sequence[str]) -> str:
     rows += [
         (f"{name}/", f"a program in {_USE[name][0]} that plays a whole input") for name in languages
     ]
-    lines = [f"| `{name}` | {text} |" for name, text in rows]
+    lines = [f"| {code(name)} | {inline(text)} |" for name, text in rows]
     return "\n".join(["| file | what it is |", "| --- | --- |", *lines])
 
 
@@ -112,8 +116,8 @@ def _programs(about: dict[str, Any], languages: Sequence[str]) -> list[str]:
     )
     words = "It cuts windows, runs each through the graphs above, and joins them."
     if about["fallback"]:
-        words += f" Where the device cannot run `{about['model']['file']}`, it says so and takes "
-        words += f"`{about['fallback']['file']}` on the CPU."
+        words += f" Where the device cannot run {code(about['model']['file'])}, it says so and "
+        words += f"takes {code(about['fallback']['file'])} on the CPU."
     sections = [f"The program maps {given} to {made}, all 32-bit floats. {words}"]
     for language in languages:
         title, fence, lines = _USE[language]
@@ -127,8 +131,8 @@ def _tensor(spec: dict[str, Any]) -> str:
     for axis, size in zip(spec["axes"], spec["shape"], strict=True):
         labels, rate = spec["labels"].get(axis), spec["rates"].get(axis)
         about = f": {', '.join(labels)}" if labels else f" {size}" if size != axis else ""
-        axes.append(f"{axis}{about}{f' at {rate:g} Hz' if rate else ''}")
-    return f"`{spec['name']}` ({'; '.join(axes)})"
+        axes.append(inline(f"{axis}{about}{f' at {rate:g} Hz' if rate else ''}"))
+    return f"{code(spec['name'])} ({'; '.join(axes)})"
 
 
 def _linking(parts: Sequence[Shipped]) -> list[str]:

@@ -50,7 +50,7 @@ def check(arguments: Sequence[str]) -> None:
             raise ConfigError(
                 f"`{key}` is nested more than {DEEPEST} deep", "write it with fewer brackets"
             )
-    refuse_credentials({_key(word): word.partition("=")[2] for word in arguments}, "command line")
+        refuse_credentials({_key(word): word.partition("=")[2]}, "the command line")
 
 
 def refuse_credentials(content: Mapping[str, Any], said_by: str) -> None:

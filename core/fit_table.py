@@ -15,7 +15,9 @@ from rich.table import Table as RichTable
 from core.assembly import Assembly
 from core.config import Fit
 from core.doctor import machine, versions
+from core.markdown import code, inline
 from core.screen import screen
+from core.shown import shown, shown_below
 from core.values import Fact
 from core.verdict import Verdict
 
@@ -123,22 +125,26 @@ def write(
         "notes": _notes(tables, wanted),
         "precisions": msgspec.to_builtins(tables),
     }
-    (folder / "fit.json").write_text(json.dumps(about, indent=1), encoding="utf-8")
+    (folder / "fit.json").write_text(json.dumps(shown_below(about), indent=1), encoding="utf-8")
     head, *lines = _lines(tables)
     page = [
-        f"# What fits {assembly.target.title or assembly.runtime.name}",
-        f"Recipe `{assembly.recipe}`, {started:%Y-%m-%d %H:%M} UTC, on this machine: {machine()}.",
-        f"    {command}",
-        "\n".join(f"- {table.summary()}" for table in tables),
+        f"# What fits {inline(assembly.target.title or assembly.runtime.name)}",
+        (
+            f"Recipe {code(assembly.recipe)}, {started:%Y-%m-%d %H:%M} UTC, "
+            f"on this machine: {inline(machine())}."
+        ),
+        f"    {shown(command)}",
+        "\n".join(f"- {inline(table.summary())}" for table in tables),
         "\n".join(
-            f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |"
-            for line in (head, ["---"] * len(head), *lines)
+            f"| {' | '.join(map(inline, line))} |" for line in (head, ["---"] * len(head), *lines)
         ),
         *_notes(tables, wanted),
         "## Why not",
         *(
-            f"{table.precision}, {table.size(row.length)}:\n\n"
-            + "\n".join(f"    {line}" for line in row.verdict.why)
+            f"{inline(table.precision)}, {table.size(row.length)}:\n\n"
+            + "\n".join(
+                f"    {shown(part)}" for line in row.verdict.why for part in line.split("\n")
+            )
             for table in tables
             for row in table.rows
             if not row.verdict.fits

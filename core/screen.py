@@ -10,10 +10,10 @@ import sys
 from collections.abc import Iterable
 from typing import IO, TYPE_CHECKING, Any
 
-from core.shown import plain, shown
+from core.shown import plain, shown, without_credentials
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from rich.console import Console, ConsoleOptions, RenderableType
 
 __all__ = ["say", "screen"]
 
@@ -41,8 +41,18 @@ def screen(file: IO[str] | None = None, width: int | None = None, *, err: bool =
             """Clean text before its width is measured, so that columns stay in their places."""
             return super().render_str(shown(text), **options)
 
+        def render(
+            self, renderable: RenderableType, options: ConsoleOptions | None = None
+        ) -> Iterable[Segment]:
+            """Clean whole texts, before a line break tears a secret apart."""
+            if isinstance(renderable, Text):
+                hidden = without_credentials(renderable.plain)
+                if hidden != renderable.plain:
+                    return super().render(renderable.blank_copy(hidden), options)
+            return super().render(renderable, options)
+
         def _render_buffer(self, buffer: Iterable[Segment]) -> str:
-            # Whatever came by another way (`Text`, panels) ends here. The console's own commands
+            # Whatever came by another way (titles of panels) ends here. The console's own commands
             # are marked as such, and links only come from styles.
             return super()._render_buffer(
                 segment if segment.control else Segment(plain(segment.text), segment.style)

@@ -19,9 +19,8 @@ SHORTEST = 8
 
 #: A name whose value is nobody's business, in a URL's query and elsewhere.
 _PRIVATE = r"(?:token|secret|passw(?:or)?d|passphrase|api[_-]?key|access[_-]?key|credential)"
-_QUERY = (
-    rf"(?:[\w.-]{{0,60}}(?:{_PRIVATE}|signature|auth)[\w.-]{{0,60}}|sig|pass|pwd|code|\w{{0,60}}key)"
-)
+_PART = r"[\w.-]{0,60}"
+_QUERY = rf"(?:{_PART}(?:{_PRIVATE}|signature|auth){_PART}|sig|pass|pwd|code|{_PART}key)"
 #: In Azure's own form a container stands there: abfs://container@account.dfs.core.windows.net.
 _AZURE = r"(?<!abfs:)(?<!abfss:)(?<!wasb:)(?<!wasbs:)"
 #: `user:password@` of a URL. A password may hold `/` and `@`; a port is no password.
@@ -29,7 +28,7 @@ _USER = re.compile(
     rf"(?<=:)(?:{_AZURE}//[^/\s'\"<>?#]{{0,300}}@"
     r"|//[^/\s'\"<>@:]{0,100}:(?!\d{1,5}(?:/|\s|$))[^\s'\"<>]{0,300}@)"
 )
-_PARAMETER = re.compile(rf"(?<=[?&;])({_QUERY})=([^&;\s'\"<>#]{1, 2000})", re.IGNORECASE)
+_PARAMETER = re.compile(rf"(?<=[?&;])({_QUERY})=([^&;\s'\"<>#]{{1,2000}})", re.IGNORECASE)
 #: `password=...` outside of a URL: in an override, in a library's message. A number is no secret,
 #: and after a colon prose may follow.
 _SETTING = re.compile(
@@ -41,7 +40,7 @@ _SETTING = re.compile(
 )
 _HEADER = re.compile(
     r"\b(authorization['\"]?\s*[:=]\s*['\"]?)(?:(?:basic|bearer|token|digest)\s+)?[^\s'\",]+"
-    r"|\b(bearer\s+)[\w.~+/=-]{8,}",
+    r"|\b(bearer\s+)(?=\S{0,80}\d)[\w.~+/=-]{8,}",
     re.IGNORECASE,
 )
 #: Tokens that are known by their shape: Hugging Face, AWS, GitHub, GitLab, Slack, Google, a JWT.
@@ -79,8 +78,8 @@ def without_credentials(text: str) -> str:
         text = _USER.sub("//", text)
     if "=" in text or ":" in text:
         text = _PARAMETER.sub(rf"\1={HIDDEN}", text)
-        text = _HEADER.sub(lambda found: f"{found[1] or found[2]}{HIDDEN}", text)
         text = _SETTING.sub(rf"\1{HIDDEN}", text)
+    text = _HEADER.sub(lambda found: f"{found[1] or found[2]}{HIDDEN}", text)
     return _SHAPES.sub(HIDDEN, text)
 
 

@@ -19,10 +19,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
-import msgspec
-
 from core.child_guard import die_with, guarded
-from core.sweep.letters import Errand
+from core.sweep.letters import Errand, errand_in, written
 
 __all__ = ["Nursery", "serve"]
 
@@ -54,7 +52,7 @@ class Nursery:
         process, errands = self._started()
         assert process.stdout is not None
         try:
-            errands.write(msgspec.json.encode(errand) + b"\n")
+            errands.write(written(errand))
             errands.flush()
             said = process.stdout.readline()
         except BrokenPipeError:
@@ -128,7 +126,7 @@ def serve(do: Callable[[Errand], None], ready: Callable[[Errand], None]) -> None
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     answers = os.dup(1)
     for number, line in enumerate(iter(sys.stdin.buffer.readline, b"")):
-        errand = msgspec.json.decode(line, type=Errand)
+        errand = errand_in(line)
         heavy = [HEAVY[library] for library in errand.libraries if library in HEAVY]
         for module in ("core.job", *heavy):
             with contextlib.suppress(ImportError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -63,9 +64,11 @@ class HtmlReport(Reporter[HtmlReportOptions]):
         from plugins.reporter.page import decks, document
         from plugins.reporter.reading import discreet
 
-        options, record = self.options, discreet(record)
+        options, original, record = self.options, record.saved, discreet(record)
+        # Named as in the rest of the page, and read from where they lie.
+        named = zip(record.saved, original, strict=True)
         shown = decks(
-            record.saved,
+            [dataclasses.replace(name, path=file.path) for name, file in named],
             Path(folder),
             seconds=options.preview_seconds,
             limit=options.preview_items,

@@ -1,4 +1,7 @@
-"""HTML that cannot be injected into: whatever is not `Html` already is escaped."""
+"""HTML that cannot be injected into: whatever is not `Html` already is escaped.
+
+Control characters, marks that turn the direction of text, and bytes that are no text are spelt out.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,8 @@ import html
 import re
 from collections.abc import Sequence
 from urllib.parse import quote
+
+from core.shown import plain
 
 __all__ = ["Html", "bar", "data_uri", "el", "join", "legend", "link_to", "prose"]
 
@@ -40,7 +45,7 @@ def join(*children: str | None) -> Html:
     """Return children one after the other; plain text among them is escaped."""
     return Html(
         "".join(
-            child if isinstance(child, Html) else html.escape(child) for child in children if child
+            child if isinstance(child, Html) else _escaped(child) for child in children if child
         )
     )
 
@@ -82,7 +87,8 @@ def link_to(path: str) -> str:
 
     The leading `./` keeps a name such as `javascript:x` from being read as a scheme.
     """
-    return "./" + quote(path.replace("\\", "/"))
+    # A name that is no UTF-8 stands in the address byte by byte.
+    return "./" + quote(path.replace("\\", "/"), errors="surrogateescape")
 
 
 def _attribute(key: str) -> str:
@@ -90,4 +96,4 @@ def _attribute(key: str) -> str:
 
 
 def _escaped(given: str | float) -> str:
-    return html.escape(f"{given:.6g}" if isinstance(given, float) else str(given))
+    return html.escape(plain(f"{given:.6g}" if isinstance(given, float) else str(given)))

@@ -1,7 +1,7 @@
 """Takes out of a record what says nothing about the run and much about a person's machine.
 
-A report is made to be sent on: absolute paths become names, and the values of keys that look
-like secrets are hidden.
+A report is made to be sent on: absolute paths become names, the values of keys that look like
+secrets are hidden, and so are passwords in URLs. What a terminal would obey is spelt out.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from functools import lru_cache
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import TYPE_CHECKING, Any
 
+from core.shown import HIDDEN, shown
+
 if TYPE_CHECKING:
     from core.record import RunRecord
     from core.sweep.record import SweepRecord
@@ -19,7 +21,6 @@ if TYPE_CHECKING:
 __all__ = ["discreet", "discreet_option", "discreet_sweep"]
 
 SECRET = re.compile(r"token|secret|password|passwd|api_?key|credential", re.IGNORECASE)
-HIDDEN = "(hidden)"
 QUOTES = "'\""
 # ONNX names nodes `/encoder.0/conv/Conv`; what tells a path of this machine from those is that
 # its first folder exists.
@@ -72,11 +73,13 @@ def discreet_option(key: str, value: str) -> str:
     if value and SECRET.search(key) and not NUMBER.fullmatch(value):
         return HIDDEN
     # Hydra's grammar puts a path into quotes; its name alone needs none.
+    value = shown(value)
     return ",".join(_text(p.strip(QUOTES) if _is_path(p) else p) for p in value.split(","))
 
 
 def _command(command: str) -> str:
     """Return a command line whose overrides hold no path of this machine and no secret."""
+    command = shown(command)
     try:
         words = shlex.split(command)
     except ValueError:  # an open quote: it is read as a sentence
@@ -91,18 +94,19 @@ def _command(command: str) -> str:
 def _clean(node: Any) -> Any:
     if isinstance(node, dict):
         return {
-            key: HIDDEN
+            shown(key): HIDDEN
             if isinstance(inner, str) and inner and SECRET.search(key)
             else _clean(inner)
             for key, inner in node.items()
         }
     if isinstance(node, list | tuple):
         return [_clean(inner) for inner in node]
-    return _text(node) if isinstance(node, str) else node
+    return _text(shown(node)) if isinstance(node, str) else node
 
 
 def _line(line: str) -> str:
     """Return one line of YAML; a value that is a path may hold spaces."""
+    line = shown(line)
     setting = SETTING.match(line)
     if setting is None:
         return _text(line)

@@ -13,8 +13,9 @@ if TYPE_CHECKING:
 
 __all__ = ["spreadsheet"]
 
-#: A spreadsheet takes a cell that begins with one of these for a formula.
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
+#: A spreadsheet takes a cell that begins with one of these for a formula; some take their wide
+#: forms, too.
+FORMULA = (*"=+-@\t\r\n", *"\uff1d\uff0b\uff0d\uff20")
 
 
 def spreadsheet(record: SweepRecord) -> str:

@@ -1,34 +1,22 @@
-"""The address of a tracking store: where it is by default, and what must not stand in it."""
+"""The address of a tracking store: where it is by default, and what its errors say."""
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
-from urllib.parse import urlsplit
 
-__all__ = ["artifacts_beside", "holds_secret", "resolved", "without_secrets"]
+from core.shown import without_credentials
+
+__all__ = ["artifacts_beside", "first_line", "resolved"]
 
 SQLITE = "sqlite:///"
-SECRET = re.compile(r"(?:token|password|secret|key)=", re.IGNORECASE)
-USER = re.compile(r"//[^/@\s]+@")
 #: Longest part of somebody else's message that is passed on.
 LONGEST = 300
 
 
-def holds_secret(uri: str) -> bool:
-    """Return whether an address names a user, a password, or a token in its query."""
-    try:
-        parts = urlsplit(uri)
-    except ValueError:
-        return USER.search(uri) is not None
-    return bool("@" in parts.netloc or SECRET.search(parts.query))
-
-
-def without_secrets(text: str) -> str:
-    """Return the first line of a message, without the user of any address in it."""
+def first_line(text: str) -> str:
+    """Return the first line of somebody else's message, without the credentials in it."""
     first = next((line for line in text.splitlines() if line.strip()), "no reason given").strip()
-    return re.sub(r"((?:token|password|secret|key)=)[^&\s]+", r"\1(hidden)",
-                  USER.sub("//", first), flags=re.IGNORECASE)[:LONGEST]  # fmt: skip
+    return without_credentials(first)[:LONGEST]
 
 
 def resolved(uri: str, folder: str) -> str:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from core import LuthierError, StageError
-from plugins.reporter.tracking.address import artifacts_beside, resolved, without_secrets
+from plugins.reporter.tracking.address import artifacts_beside, first_line, resolved
 from plugins.reporter.tracking.tracker import Tracker
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def connected(uri: str, folder: str, experiment: str) -> Iterator[Tracker]:
     except Exception as error:
         raise StageError(
             f"MLflow did not take the results: {_reason(error)}",
-            f"at: {without_secrets(address)}, experiment `{experiment}`",
+            f"at: {first_line(address)}, experiment `{experiment}`",
             "the results themselves are whole; only what MLflow would show is missing",
             "start the server, or log to a file: reporter.mlflow.uri=sqlite:///runs.db",
         ) from error
@@ -55,7 +55,7 @@ def _reason(error: Exception) -> str:
         if isinstance(reason, requests.ConnectionError | requests.Timeout):
             return "the server does not answer"
         reason = reason.__cause__ or reason.__context__
-    return without_secrets(str(error))
+    return first_line(str(error))
 
 
 def _client(address: str) -> MlflowClient:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from core.markdown import inline
 from plugins.reporter.reading import discreet, discreet_option, took_part, value
 
 if TYPE_CHECKING:
@@ -85,15 +86,13 @@ def _tags(record: RunRecord) -> dict[str, str]:
 
 
 def _note(record: RunRecord) -> str:
-    notices = [f"- **{notice.severity}**: {notice.text}" for notice in record.notices]
+    notices = [f"- **{notice.severity}**: {inline(notice.text)}" for notice in record.notices]
     rows = [
-        f"| {_cell(metric.name)} | {_cell(metric.subject)} | {value(metric)} | "
-        f"{_cell(metric.device)} |"
+        f"| {inline(metric.name)} | {inline(metric.subject)} | {value(metric)} | "
+        f"{inline(metric.device)} |"
         for metric in record.metrics
     ]
     head = ["| measure | of | value | measured on |", "| --- | --- | --- | --- |"]
-    return "\n".join([record.title, "", took_part(record), "", *notices, "", *head, *rows])
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|")
+    return "\n".join(
+        [inline(record.title), "", inline(took_part(record)), "", *notices, "", *head, *rows]
+    )

@@ -11,6 +11,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from core.markdown import inline
 from plugins.reporter.reading import figure_text, outcome, presentable, winner_of
 from plugins.reporter.tracking.of_run import FILES, NOTE
 
@@ -85,7 +86,7 @@ def _fill_parent(tracker: Tracker, record: SweepRecord, parent: Run) -> None:
             "luthier.winner": best.label if best else "",
             "luthier.command": record.command,
             "luthier.machine": record.machine,
-            NOTE: f"{record.title}\n\n{outcome(record)}\n\n{said}{record.why}",
+            NOTE: f"{inline(record.title)}\n\n{outcome(record)}\n\n{inline(said + record.why)}",
         },
     )
 
@@ -104,8 +105,8 @@ def _metrics(point: Point) -> dict[str, float]:
 
 def _tags(record: SweepRecord, point: Point) -> dict[str, str]:
     rows = [
-        f"- {figure.title}: {figure_text(figure, point.figures[figure.name])}"
-        f"{', on ' if (device := point.devices.get(figure.name, '')) else ''}{device}"
+        f"- {inline(figure.title)}: {figure_text(figure, point.figures[figure.name])}"
+        f"{', on ' if (device := point.devices.get(figure.name, '')) else ''}{inline(device)}"
         for figure in record.figures
         if figure.name in point.figures
     ]
@@ -115,5 +116,5 @@ def _tags(record: SweepRecord, point: Point) -> dict[str, str]:
         "luthier.front": "yes" if point.front else "no",
         "luthier.winner": "yes" if point.number == record.winner else "no",
         "luthier.command": point.command,
-        NOTE: "\n".join([point.why, "", *rows] if point.why else rows),
+        NOTE: "\n".join([inline(point.why), "", *rows] if point.why else rows),
     }

@@ -1,0 +1,131 @@
+"""Toys whose every word is a stranger's: what a terminal obeys, markup, scripts and formulas."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from core import (
+    Artifact,
+    Evaluator,
+    Item,
+    Made,
+    Metric,
+    Notice,
+    Played,
+    Saved,
+    Session,
+    Signature,
+    Split,
+    StageError,
+    TorchModel,
+    Work,
+    hookimpl,
+)
+from tests import toy
+
+#: The kinds of trouble: escape sequences, direction, markup of rich's, HTML, Markdown, a formula,
+#: the ends of a script and of a string, a secret.
+WORDS = (
+    "\x1b]0;evil\x07\x1b[2J\x9b31m\r\u202e\u2066[bold red]x[/] [link=http://h]l[/link] "
+    '</script><script>alert(1)</script><!-- [m](javascript:x) `c` | =1+1 "; system("rm")// $x '
+    "https://ana:hunter2@host/?token=hunter2"
+)
+
+
+def words(before: str = "") -> str:
+    """Return the words, after some that tell where they stand; a formula comes first."""
+    return f"=1+1 {before}{WORDS}"
+
+
+@dataclass
+class EvilGainOptions(toy.GainOptions):
+    """The options of `evil_gain`."""
+
+    broken: bool = False
+    """Whether it fails, with words of its own."""
+
+
+class EvilGain(toy.Gain):
+    """Says of itself what a checkpoint of a stranger's might."""
+
+    name = "evil_gain"
+    Options = EvilGainOptions
+    options: EvilGainOptions
+
+    def fetch(self, work: Work) -> Made:
+        """Name everything badly."""
+        work.progress(1, 2, words("progress"))
+        if self.options.broken:
+            raise StageError(words("what caf\udce9 "), words("line"))
+        made = super().fetch(work)
+        assert made.model is not None
+        (result,) = made.model.signature.outputs
+        labels = {"row": (words("first"), words("second"))}
+        return replace(
+            made,
+            model=replace(
+                made.model,
+                signature=Signature(made.model.signature.inputs, (replace(result, labels=labels),)),
+                weights=words("weights"),
+                licence=words("licence"),
+                notices=tuple(
+                    Notice(severity, words(severity)) for severity in ("info", "warning", "danger")
+                ),
+            ),
+            facts={"told": words("fact"), words("name"): 1},
+        )
+
+
+class EvilRamp(toy.Ramp):
+    """Gives a line of a bad name."""
+
+    name = "evil_ramp"
+
+    def items(self, split: Split, signature: Signature) -> Iterator[Item]:
+        """Yield it."""
+        for item in super().items(split, signature):
+            yield replace(item, name=words("song"), notices=(Notice("info", words("item")),))
+
+    def save(
+        self, item: Item, outputs: Mapping[str, Any], signature: Signature, folder: Path
+    ) -> Sequence[Saved]:
+        """Write the numbers to a file whose name is no UTF-8."""
+        name = b"caf\xe9\x1b[2J<b>.txt".decode("utf-8", "surrogateescape")
+        np.savetxt(folder / name, outputs["y"])
+        return [Saved(name, words("label"), words("saved"))]
+
+
+class EvilPlain(toy.Plain):
+    """Runs on a device of a bad name."""
+
+    name = "evil_plain"
+
+    def open(self, artifact: Artifact, model: Callable[[], TorchModel], work: Work) -> Session:
+        """Name it."""
+        session = super().open(artifact, model, work)
+        session.device = words("device")
+        return session
+
+
+class EvilLargest(Evaluator[Any]):
+    """Measures what has a bad name."""
+
+    name = "evil_largest"
+
+    def evaluate(self, played: Played, signature: Signature) -> Sequence[Metric]:
+        """Return two numbers."""
+        return [
+            Metric(words("metric"), 1.0, words("unit"), words("on"), words("of"), "higher", "n"),
+            Metric("sdr", 1.0, "dB", words("on"), f"{words('of')}: {words('label')}", "higher"),
+        ]
+
+
+@hookimpl
+def luthier_plugins() -> list[type[Any]]:
+    """Add the toys."""
+    return [EvilGain, EvilRamp, EvilPlain, EvilLargest]
