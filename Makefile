@@ -59,7 +59,8 @@ bench-cluster: .venv/installed
 	$(BIN)/python -m tools.bench_cluster
 
 # Pins every package for every platform, by version and hash: what is pinned stays, what pyproject.toml
-# asks for anew is added. `make lock UPGRADE=--upgrade` takes the newest of all.
+# asks for anew is added. `make lock UPGRADE=--upgrade` takes the newest of all. uv asks the public
+# index, or the one that UV_DEFAULT_INDEX names; none is written into the lock.
 lock:
 	rm -rf .venv-lock && $(PYTHON) -m venv .venv-lock
 	.venv-lock/bin/python -m pip install --quiet uv

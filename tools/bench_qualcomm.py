@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from core.measure import snr_db
+from core.onnx_cpu import silent_onnxruntime
 from plugins.runtime.htp.process import HtpDevice, Limits, QnnFailure, compile_context, emulate
 from tools.results import measure
 
@@ -104,6 +105,7 @@ def modes() -> Iterator[dict[str, Any]]:
         fit(store, "npu", length, ("fp16",))
         (float_graph,) = store.glob("graph.onnxsim/*/files/model.onnx")
         (half_graph,) = store.glob("quantizer/*/files/model.onnx")
+        silent_onnxruntime()
         session = onnxruntime.InferenceSession(float_graph, providers=["CPUExecutionProvider"])
         outputs = [output.name for output in session.get_outputs()]
         expected = dict(zip(outputs, session.run(outputs, noise(length)), strict=True))

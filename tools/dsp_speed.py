@@ -14,10 +14,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 
 from core import ModelInfo, Signature, TensorSpec, outside
 from core.doctor import machine
+from core.onnx_cpu import silent_onnxruntime
 from plugins.dsp.stft import Stft, StftOptions
 
 ROUNDS = 21
@@ -57,6 +57,9 @@ def main(length: int) -> None:
         name: rng.standard_normal((1, STEMS, *shape)).astype(np.float32)
         for name, shape in shapes.items()
     }
+    import onnxruntime  # after `core`, which tells it to send nothing
+
+    silent_onnxruntime()
     with tempfile.TemporaryDirectory() as folder:
         files = transform.graphs({"time": length}, Path(folder)) or {}
         forward, inverse = (

@@ -15,7 +15,7 @@ from core.telemetry import SILENT
 from tests import unconnected
 
 ROOT = Path(__file__).parents[2]
-ROOMS = ("core", "plugins", "hydra_plugins")
+ROOMS = ("core", "plugins", "hydra_plugins", "tools")
 
 
 @pytest.mark.parametrize(
