@@ -5,7 +5,7 @@ from __future__ import annotations
 import http.client
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -39,7 +39,8 @@ class Network:
 
     `busy` answers so many requests with 503; `lose` hands so many PUTs on and drops the answer;
     `read_only` denies what writes, as to an account without the right; `forgetful` takes the
-    condition `If-None-Match` out, as a server does that does not know it.
+    condition `If-None-Match` out, as a server does that does not know it. `step` is called before
+    a request is handed on and again before its answer is.
     """
 
     url: str = ""
@@ -48,6 +49,12 @@ class Network:
     read_only: bool = False
     forgetful: bool = False
     seen: list[str] = field(default_factory=list)
+    step: Callable[[], None] = lambda: None
+
+
+class _Silent(ThreadingHTTPServer):
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Stay silent about clients that are gone: some are killed."""
 
 
 @contextmanager
@@ -61,6 +68,7 @@ def network(to: str) -> Iterator[Network]:
         def answer(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             faults.seen.append(f"{self.command} {self.path}")
+            faults.step()
             if faults.busy:
                 faults.busy -= 1
                 self.reply(503, {}, b"<Error><Code>ServiceUnavailable</Code></Error>")
@@ -76,6 +84,7 @@ def network(to: str) -> Iterator[Network]:
             answer = server.getresponse()
             content = answer.read()
             server.close()
+            faults.step()
             if faults.lose and self.command == "PUT":
                 faults.lose -= 1
                 self.close_connection = True
@@ -97,7 +106,7 @@ def network(to: str) -> Iterator[Network]:
         def log_message(self, *_: object) -> None:
             """Stay silent."""
 
-    proxy = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    proxy = _Silent(("127.0.0.1", 0), Handler)
     proxy.daemon_threads = True
     thread = threading.Thread(target=proxy.serve_forever)
     thread.start()
