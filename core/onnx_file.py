@@ -6,12 +6,14 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from core.onnx_bounds import check_external
+
 if TYPE_CHECKING:
     from pathlib import Path
 
     import onnx
 
-__all__ = ["ONE_FILE_BYTES", "clear_notes", "describe", "inferred", "operators", "save"]
+__all__ = ["ONE_FILE_BYTES", "clear_notes", "describe", "inferred", "loaded", "operators", "save"]
 
 #: Protobuf writes no message of 2 GiB or more; 64 MiB are left for the graph around the weights.
 ONE_FILE_BYTES = 2**31 - 64 * 2**20
@@ -50,12 +52,27 @@ def inferred(path: Path) -> onnx.ModelProto:
     """Return the model with its weights and with the type and shape of every tensor.
 
     Shapes are inferred before the weights are read: `infer_shapes` goes through one protobuf
-    message, which weights over 2 GB do not fit, and it needs none that lie outside.
+    message, which weights over 2 GB do not fit, and it needs none that lie outside. Raises as
+    `loaded` does.
     """
     import onnx
 
     model = onnx.load(str(path), load_external_data=False)
+    check_external(model, path)
     model = onnx.shape_inference.infer_shapes(model)
+    onnx.load_external_data_for_model(model, str(path.parent))
+    return model
+
+
+def loaded(path: Path) -> onnx.ModelProto:
+    """Return the model with its weights, which lie in it or in plain files of its folder.
+
+    Raises InputError or UnsafePathError where they lie elsewhere.
+    """
+    import onnx
+
+    model = onnx.load(str(path), load_external_data=False)
+    check_external(model, path)
     onnx.load_external_data_for_model(model, str(path.parent))
     return model
 

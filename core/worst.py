@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from core.measure import snr_of_powers
-from core.onnx_file import inferred, save
+from core.onnx_file import inferred, loaded, save
 
 if TYPE_CHECKING:
     import onnx
@@ -56,9 +56,7 @@ def worst(
     was fused with another) are left out. Both artifacts are ONNX; `folder` takes the graphs that
     are opened.
     """
-    import onnx
-
-    first, second = inferred(Path(before.path)), onnx.load(after.path)
+    first, second = inferred(Path(before.path)), loaded(Path(after.path))
     operators = {name: n.op_type for n in first.graph.node for name in n.output if name}
     pairs = _pairs(first, second, operators)
     sizes = {v.name: 4 * math.prod(d.dim_value or 1 for d in v.type.tensor_type.shape.dim)

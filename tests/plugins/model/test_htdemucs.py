@@ -19,7 +19,7 @@ from demucs.htdemucs import HTDemucs as Network
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core import Artifact, InputError, Work
+from core import Artifact, InputError, Work, opened_apart
 from core.conformance import ModelSuite
 from core.material import folder_digest
 from core.measure import snr_db
@@ -239,12 +239,12 @@ def test_a_file_that_takes_too_long_or_too_much_is_given_up(
     """The process that reads it is stopped, and the message says at which limit."""
     file = demucs_file(tmp_path / "mine.th", network())
     for name, value, said in (
-        ("_SECONDS", 0.0, "it took more than 0 s"),
-        ("_MEMORY", 16 * 2**20, "memory|MemoryError|ended with"),
+        ("SECONDS", 0.0, "it took more than 0 s"),
+        ("MEMORY", 16 * 2**20, "memory|MemoryError|ended with"),
     ):
         with monkeypatch.context() as patch:
-            patch.setattr(foreign, name, value)
-            patch.setattr(foreign, f"{name}_PER_BYTE", 0)
+            patch.setattr(opened_apart, name, value)
+            patch.setattr(opened_apart, f"{name}_PER_BYTE", 0)
             with pytest.raises(InputError, match="cannot be opened") as error:
                 foreign.opened(file, tmp_path, silent())
         assert re.search(said, error.value.lines[0])
