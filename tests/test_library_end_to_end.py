@@ -72,7 +72,8 @@ def library(output: Path) -> Path:
 def lines(folder: Path) -> dict[str, dict[str, Any]]:
     """Return the last line of every song."""
     text = (folder / "manifest.jsonl").read_text()
-    return {line["source"]: line for line in map(json.loads, text.splitlines())}
+    found = (json.loads(line)["content"] for line in text.splitlines())
+    return {line["source"]: line for line in found}
 
 
 def digests(folder: Path) -> dict[str, str]:

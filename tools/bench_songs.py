@@ -108,7 +108,7 @@ def play(
     ended = time.perf_counter()
     (manifest,) = output.rglob("manifest.jsonl")
     text = manifest.read_text().splitlines()
-    lines = {line["source"]: line for line in map(json.loads, text)}
+    lines = {line["source"]: line for line in (json.loads(one)["content"] for one in text)}
     yield {
         "how": how,
         "songs": SONGS,
