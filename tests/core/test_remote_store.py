@@ -369,6 +369,31 @@ def test_a_result_that_cannot_be_shared_is_kept_here(
     assert bucket.store("b").find("graph", MATERIAL) is not None
 
 
+def test_no_flip_at_a_url_reaches_a_result(tmp_path: Path) -> None:
+    """Of any object, at any bit: others find what was kept, or nothing and a line; or an error."""
+    url = f"memory://{tmp_path.name}/flips"
+    kept = put(RemoteStore(opened(url), tmp_path / "a"), facts={"rate": 44100})
+    remote = opened(url)
+    for number, name in enumerate(remote.below("")):
+        whole = remote.read(name)
+        assert whole is not None
+        for again, spoilt in enumerate(flipped(whole, 12, seed=number)):
+            remote.write(name, spoilt)
+            store = RemoteStore(opened(url), tmp_path / f"{number}-{again}")
+            if name == "luthier.json":
+                with pytest.raises(StoreError):
+                    store.find("graph", MATERIAL)
+                continue
+            assert store.find("graph", MATERIAL) is None
+            assert store.notices
+            known = store.materials("graph")
+            assert known == ([] if name.endswith("artifact.json") else [MATERIAL])
+        remote.write(name, whole)
+    found = RemoteStore(opened(url), tmp_path / "b").find("graph", MATERIAL)
+    assert found is not None
+    assert (found.sha256, found.facts) == (kept.sha256, kept.facts)
+
+
 def test_threads_share_a_store_in_memory(tmp_path: Path) -> None:
     """The memory of fsspec is one of the filesystems that a store may be at."""
     url = f"memory://{tmp_path.name}/store"
