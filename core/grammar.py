@@ -42,10 +42,10 @@ SETTINGS = frozenset(Settings.__dataclass_fields__) - set(SLOTS) - PERSONAL
 #: What a reference may begin with.
 REFERABLE = frozenset({*SLOTS, "target", "precision", "measure", "fit", "contract"})
 #: Keys that mean something to what composes configs, wherever they stand.
-_MEANT = re.compile(
-    r"_(target|partial|args|recursive|convert|self|here|group|global|name|package)_"
-)
+_MEANT = re.compile(r"_[a-z]+_|defaults|hydra")
 CHOICES = frozenset({"target", "precision", *SLOTS})
+#: What a recipe may say of a precision that it describes itself.
+PRECISION = frozenset({"name", "title"})
 
 
 def check_recipe(content: Mapping[str, Any], where: str, file: str) -> None:
@@ -114,6 +114,7 @@ class _Page:
         """Check a defaults list: one choice of a known group each."""
         if not isinstance(value, list):
             self.refuse("has `defaults` that are no list", "write: defaults: [{target: cpu}]")
+        chosen = {key for key in self._content if key in CHOICES}
         for entry in value:
             if entry == "_self_":
                 continue
@@ -129,6 +130,9 @@ class _Page:
                     f"chooses from an unknown group in `defaults`: {_short(key)}",
                     f"groups: {', '.join(sorted(CHOICES))}",
                 )
+            if slot in chosen:
+                self.refuse(f"chooses `{slot}` twice", "say it once: as a key, or in `defaults`")
+            chosen.add(slot)
             several = choice if slot in PLURAL and isinstance(choice, list) else [choice]
             for name in several:
                 if name is not None:
@@ -166,6 +170,13 @@ class _Page:
             return
         if key in ("target", "precision") and not isinstance(value, Mapping | None):
             self.refuse(f"has a `{key}` that cannot be: {_short(value)}", "write its name")
+        if key == "precision" and isinstance(value, Mapping):
+            for inside, text in value.items():
+                if inside not in PRECISION or not isinstance(text, str):
+                    self.refuse(
+                        f"describes its precision by `{inside[:80]}`: {_short(text)}",
+                        "a precision has a name and a title, which are texts",
+                    )
         if key == "songs" and isinstance(value, Mapping) and "address" in value:
             self.refuse(
                 "names a Ray cluster, which is for you to say and not for a recipe",
@@ -186,7 +197,7 @@ class _Page:
 
     def option(self, key: str, value: object, at: str) -> None:
         """Check an option: its key is a name, its value plain."""
-        if not _NAME.fullmatch(key) or key in ("defaults", "hydra"):
+        if not _NAME.fullmatch(key) or _MEANT.fullmatch(key):
             self.refuse(
                 f"has a key that is no option at `{at[:80]}`",
                 "options are named as `mode=list` and the reference have them",

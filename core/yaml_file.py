@@ -40,16 +40,28 @@ TREES = frozenset(f"tag:yaml.org,2002:{kind}" for kind in ("map", "seq"))
 
 
 class _Plain(yaml.SafeLoader):  # type: ignore[misc]  # PyYAML has no types
-    """The safe loader without dates, with floats as YAML 1.2 and OmegaConf write them (`1e-3`)."""
+    """The safe loader with numbers as YAML 1.2 has them: `1e-3`, no dates, no `12:30:45`."""
 
 
 _Plain.yaml_implicit_resolvers = {
-    first: [(tag, regex) for tag, regex in resolvers if tag.rpartition(":")[2] != "timestamp"]
+    first: [
+        (tag, regex)
+        for tag, regex in resolvers
+        if tag.rpartition(":")[2] not in ("timestamp", "int", "float")
+    ]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
 _Plain.add_implicit_resolver(
+    "tag:yaml.org,2002:int",
+    re.compile(r"[-+]?(?:0b[01_]+|0x[0-9a-fA-F_]+|0[0-7_]*|[1-9][0-9_]*)$"),
+    list("-+0123456789"),
+)
+_Plain.add_implicit_resolver(
     "tag:yaml.org,2002:float",
-    re.compile(r"[-+]?(?:\d[\d_]*(?:\.[\d_]*)?|\.[\d_]+)(?:[eE][-+]?\d+)$"),
+    re.compile(
+        r"[-+]?(?:\d[\d_]*\.[\d_]*(?:[eE][-+]?\d+)?|\d[\d_]*[eE][-+]?\d+|\.\d[\d_]*(?:[eE][-+]?\d+)?"
+        r"|\.(?:inf|Inf|INF))$|\.(?:nan|NaN|NAN)$"
+    ),
     list("-+0123456789."),
 )
 

@@ -17,6 +17,7 @@ import time
 import traceback
 from _thread import interrupt_main
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -101,13 +102,18 @@ def perform(errand: Errand) -> Told:
 
 @functools.cache
 def _known(given: tuple[tuple[str, str], ...]) -> tuple[Registry, Mapping[str, Recipe]]:
-    """Find plugins and recipes, with those of a name and a text that are `given`; tell Hydra."""
+    """Find plugins and recipes, with those of a path and a text that are `given`; tell Hydra."""
     registry = cli.discover()
+    recipes: dict[str, Recipe] = dict(read_recipes(registry.recipes))
     with tempfile.TemporaryDirectory() as scratch:
-        files = [Path(scratch, f"{name}.yaml") for name, _ in given]
-        for file, (_, text) in zip(files, given, strict=True):
-            file.write_text(text, encoding="utf-8")
-        recipes = read_recipes(registry.recipes, map(str, files))
+        for path, text in given:
+            copy = Path(scratch, Path(path).name)
+            copy.write_text(text, encoding="utf-8")
+            # Where it was given, its own folder is: what it reaches for is judged by that.
+            recipes |= {
+                name: replace(one, file=Path(path))
+                for name, one in read_recipes((), [str(copy)]).items()
+            }
     register(registry, recipes)
     return registry, recipes
 

@@ -17,7 +17,7 @@ __all__ = ["Errand", "Told", "errand_in", "written"]
 class Errand:
     """What the process of one point is to do.
 
-    `recipes` holds the text of recipes that were given as files, by name, for another machine may
+    `recipes` holds the text of recipes that were given as files, by path, for another machine may
     not have them. `folder` is where the run folder goes, "" where that is on another machine.
     `cores` and `lock` are its share of the machine (core/share.py), `answer` is the file that
     `Told` is written to; what the process prints goes to `log`.

@@ -163,7 +163,7 @@ class LuthierSweeper(Sweeper):
             place=str(place),
             cwd=str(Path.cwd()),
             recipes={
-                recipe.name: recipe.file.read_text(encoding="utf-8")
+                str(recipe.file.resolve()): recipe.file.read_text(encoding="utf-8")
                 for recipe in self.start.recipes.values()
                 if recipe.given
             },
