@@ -1,0 +1,85 @@
+"""The programs of a bundle, alone: they open what lies below the bundle and nothing else."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import core
+from plugins.chunker.on_device import __file__ as chunker
+from plugins.runtime.on_device import __file__ as runtime
+
+RUN = Path(core.__file__).parent / "on_device" / "python" / "run.py"
+JOIN = Path(chunker).parent / "whole" / "python" / "join.py"
+GRAPHS = {name: {"file": f"{name}.onnx"} for name in ("forward", "inverse")}
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Path:
+    """Return a folder with the programs of a bundle, and a graph outside of it."""
+    folder = tmp_path / "outer" / "bundle"
+    (folder / "python").mkdir(parents=True)
+    for file in (RUN, JOIN, *(Path(runtime).parent / "any" / "python").glob("*.py")):
+        shutil.copy(file, folder / "python")
+    (tmp_path / "canary.onnx").write_text("no graph, but a file that is there")
+    return folder
+
+
+def played(bundle: Path, of: str, about: Any) -> subprocess.CompletedProcess[str]:
+    """Run the program with the device of one runtime, and what `metadata.json` says."""
+    shutil.copy(Path(runtime).parent / of / "python" / "device.py", bundle / "python")
+    (bundle / "metadata.json").write_text(about if isinstance(about, str) else json.dumps(about))
+    return subprocess.run(
+        [sys.executable, "python/run.py", "none.npz", "out"],
+        cwd=bundle,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize(
+    ("of", "changes"),
+    [
+        ("onnxruntime", {"model": {"file": "../../canary.onnx"}}),
+        ("qnn", {"fallback": {"file": "../../canary.onnx"}}),
+        ("onnxruntime", {"host_graphs": {**GRAPHS, "inverse": {"file": "../../canary.onnx"}}}),
+    ],
+)
+def test_a_graph_outside_of_the_bundle_is_not_opened(
+    bundle: Path, of: str, changes: dict[str, Any]
+) -> None:
+    """Its `metadata.json` may be anybody's; ONNX Runtime is not even asked."""
+    import onnx
+
+    x, y = (onnx.helper.make_tensor_value_info(name, 1, [1]) for name in "xy")
+    same = onnx.helper.make_node("Identity", ["x"], ["y"])
+    graph = onnx.helper.make_graph([same], "same", [x], [y])
+    for name in ("model", "forward", "inverse"):
+        onnx.save(
+            onnx.helper.make_model(
+                graph, ir_version=8, opset_imports=[onnx.helper.make_opsetid("", 17)]
+            ),
+            bundle / f"{name}.onnx",
+        )
+    about = {"format": 1, "tensors": {"inputs": {}, "outputs": {}}, "host_graphs": None,
+             "model": {"file": "model.onnx"}, "fallback": {"file": "model.onnx"}}  # fmt: skip
+    done = played(bundle, of, {**about, **changes})
+    assert done.returncode == 1
+    assert done.stderr.strip().startswith("metadata.json names a file outside of the bundle")
+
+
+@pytest.mark.parametrize("about", ["", "[" * 100_000, '{"format": 2}'])
+def test_metadata_that_cannot_be_is_one_message(bundle: Path, about: str) -> None:
+    """No traceback, and nothing is played."""
+    done = played(bundle, "onnxruntime", about)
+    assert done.returncode == 1
+    assert "metadata.json" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert len(done.stderr.splitlines()) == 1
