@@ -26,8 +26,9 @@ from omegaconf.errors import OmegaConfBaseException
 
 from core import contract
 from core.arguments import SWEEP, is_sweep
+from core.broken import Broken
 from core.config import PLURAL, Settings
-from core.errors import ConfigError, PluginError
+from core.errors import ConfigError
 from core.presets import read_presets
 from core.recipes import Recipe
 from core.registry import Registry
@@ -179,11 +180,9 @@ def _store_presets(store: ConfigStore, registry: Registry) -> None:
     for preset in read_presets(registry.presets):
         own = CONF / preset.group / f"{preset.name}.yaml"
         if preset.name in registry.entries.get(preset.group, {}) or own.is_file():
-            raise PluginError(
-                f"preset `{preset.name}` has the name of another {preset.group}",
-                f"file: {preset.file}",
-                "rename it, or uninstall the distribution that brings it",
-            )
+            why = f"its preset has the name of another {preset.group}: rename it"
+            registry.broken.append(Broken(why, str(preset.file), name=preset.name))
+            continue
         store.store(
             group=preset.group, name=preset.name, node=preset.node, provider=str(preset.file)
         )

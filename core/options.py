@@ -12,6 +12,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationKeyError, OmegaConfBaseException
 
+from core.boundary import called
 from core.errors import ConfigError, did_you_mean
 from core.registry import Entry
 
@@ -92,10 +93,14 @@ def build(entry: Entry, node: DictConfig, slot: str) -> Any:
         key: OmegaConf.to_object(value) if OmegaConf.is_config(value) else value
         for key, value in values.items()
     }
-    try:
-        return entry.cls.Options(**plain)
-    except ValueError as error:
-        raise ConfigError(f"{entry.kind} `{entry.name}`: {error}", f"at: {slot}") from error
+
+    def make() -> Any:
+        try:
+            return entry.cls.Options(**plain)
+        except ValueError as error:
+            raise ConfigError(f"{entry.kind} `{entry.name}`: {error}", f"at: {slot}") from error
+
+    return called(entry.origin, "Options", make)
 
 
 @dataclasses.dataclass(frozen=True)

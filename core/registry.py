@@ -232,8 +232,10 @@ def _noted(registry: Registry, file: str, distribution: str) -> Iterator[None]:
         yield
     except (KeyboardInterrupt, Terminated):
         raise
-    except PluginError as error:
-        registry.broken.append(Broken(_in_one(error), file, distribution=distribution))
+    except LuthierError as error:
+        named = (line.removeprefix("file: ") for line in error.lines if line.startswith("file: "))
+        found = next(named, file)
+        registry.broken.append(Broken(_in_one(error), found, distribution=distribution))
     except BaseException as error:
         registry.broken.append(Broken(last_line(error), file, distribution=distribution))
 
@@ -272,8 +274,8 @@ def _collect(registry: Registry, origins: Mapping[str, str]) -> None:
     hook = registry.manager.hook
     accepts: tuple[tuple[pluggy.HookCaller, Callable[[Any, str], None]], ...] = (
         (hook.luthier_plugins, functools.partial(_accept, registry)),
-        (hook.luthier_presets, lambda path, _: registry.presets.append(Path(path))),
-        (hook.luthier_recipes, lambda path, _: registry.recipes.append(Path(path))),
+        (hook.luthier_presets, functools.partial(_add_folder, registry.presets, _read_presets)),
+        (hook.luthier_recipes, functools.partial(_add_folder, registry.recipes, _read_recipes)),
     )
     for caller, accept in accepts:
         for implementation in caller.get_hookimpls():
@@ -285,6 +287,29 @@ def _collect(registry: Registry, origins: Mapping[str, str]) -> None:
             for value in values:
                 with _noted(registry, file, distribution):
                     accept(value, distribution)
+
+
+def _add_folder(
+    folders: list[Path], read: Callable[[list[Path]], object], path: Any, distribution: str
+) -> None:
+    """Add a folder of presets or recipes; raises what `read` does of a file in it."""
+    folder = Path(path)
+    if distribution != hooks.PROJECT:
+        # One that cannot be read, or that has the name of another, would stop every command.
+        read([*folders, folder])
+    folders.append(folder)
+
+
+def _read_presets(folders: list[Path]) -> None:
+    from core.presets import read_presets
+
+    read_presets(folders)
+
+
+def _read_recipes(folders: list[Path]) -> None:
+    from core.recipes import read_recipes
+
+    read_recipes(folders)
 
 
 def _accept(registry: Registry, found: Any, distribution: str) -> None:

@@ -19,6 +19,7 @@ import msgspec
 from core import share
 from core.config import Songs
 from core.errors import LuthierError, MissingLibraryError, StageError
+from core.leaving import hold_the_process
 from core.library.manifest import Entry
 from core.library.worker import Job, Task, Worker
 from core.progress import Progress, silent
@@ -86,6 +87,7 @@ class _Seat:
     """A worker's place in Ray: songs in, lines of the manifest out."""
 
     def __init__(self, job: bytes, cores: int) -> None:
+        hold_the_process()
         share.take(share.Share(cores))
         self._worker = Worker(pickle.loads(job))  # noqa: S301  # from the process that started it
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -14,7 +15,7 @@ from typing import Any
 import pytest
 
 import plugins
-from core import Graph, Library, Made, Reporter, hookimpl, registry
+from core import Graph, Library, Made, Reporter, hookimpl, options, registry
 from core.doctor import examine
 from core.errors import ConfigError, MissingLibraryError, PluginError
 from tests import toy
@@ -226,6 +227,63 @@ def test_a_file_of_the_box_that_fails_costs_no_other(
     assert f"file: {kind / 'broken.py'}" in str(first.error())
     assert "mend it, or remove it" in str(first.error())
     assert [Path(one.file).name for one in others] == ["lost.py", "not.a.module.py"]
+
+
+@pytest.mark.parametrize(
+    ("hook", "file", "text", "said"),
+    [
+        ("luthier_recipes", "odd.yaml", "hydra: {run: 1}", "unknown key `hydra`"),
+        ("luthier_recipes", "odd.yaml", "title: [", "cannot be read"),
+        ("luthier_recipes", "cpu_fp32.yaml", "title: mine", "two recipes are named `cpu_fp32`"),
+        ("luthier_presets", "grpah/odd.yaml", "defaults: [x]", "unknown group `grpah`"),
+        ("luthier_presets", "graph/odd.yaml", "defaults: x", "`defaults` that are no list"),
+    ],
+)
+def test_a_bad_file_of_a_distribution_breaks_its_folder_only(
+    tmp_path: Path, hook: str, file: str, text: str, said: str
+) -> None:
+    """A recipe or preset that nobody asked for stops no command."""
+    place = tmp_path / "brought" / file
+    place.parent.mkdir(parents=True)
+    place.write_text(text)
+    folder = str(tmp_path / "brought")
+    found = registry.discover(
+        {"visitor": module(**{hook: hookimpl(lambda: [folder], specname=hook)})}
+    )
+    assert said in broken(found)
+    assert str(place.parent) in broken(found)
+    assert tmp_path / "brought" not in (*found.presets, *found.recipes)
+
+
+@dataclass
+class EndingOptions:
+    """Options that end the process."""
+
+    at: int = 0
+    """With which code."""
+
+    def __post_init__(self) -> None:
+        """End it."""
+        if self.at == 0:
+            sys.exit(0)
+        raise ValueError("`at` is not 0")
+
+
+@pytest.mark.parametrize(
+    ("at", "error", "said"),
+    [
+        (0, PluginError, "graph `named` would have ended the whole process: sys.exit(0)"),
+        (1, ConfigError, "graph `named`: `at` is not 0"),
+    ],
+)
+def test_options_cannot_end_a_run(at: int, error: type[Exception], said: str) -> None:
+    """A value that cannot be is a ValueError; what else they do is the plugin's fault."""
+    cls = type("Ending", (Named,), {"Options": EndingOptions})
+    entry = registry.discover({"visitor": adding(cls)}).find("graph", "named")
+    node = options.schema(entry)
+    node.at = at
+    with pytest.raises(error, match=re.escape(said)):
+        options.build(entry, node, "graph.named")
 
 
 Install = Callable[[str], None]
