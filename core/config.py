@@ -43,6 +43,12 @@ SLOTS: Mapping[str, str] = {
 PLURAL = frozenset({"graph", "evaluator", "reporter"})
 
 
+#: The most that windows, tensors, workers and tries may be: beyond is a mistake, or worse.
+MOST_WINDOWS, MOST_TENSORS, MOST_WORKERS, MOST_RETRIES = 10_000, 100_000, 4_096, 100
+#: The longest window that is looked for, in samples.
+LONGEST_WINDOW = 2**31
+
+
 class Mode(Enum):
     """What `python -m core` does."""
 
@@ -74,10 +80,8 @@ class Songs:
 
     def __post_init__(self) -> None:
         """Refuse what would play nothing."""
-        if self.workers is not None and self.workers < 1:
-            raise ValueError(f"`workers` is {self.workers}; give 1 or more")
-        if self.retries < 0:
-            raise ValueError(f"`retries` is {self.retries}; give 0 or more")
+        _check_within(self, "workers", 1, MOST_WORKERS)
+        _check_within(self, "retries", 0, MOST_RETRIES)
 
 
 @dataclass
@@ -93,11 +97,9 @@ class Measure:
 
     def __post_init__(self) -> None:
         """Refuse to compare on nothing."""
-        if self.worst_tensors < 0:
-            raise ValueError(f"`worst_tensors` is {self.worst_tensors}; give 0 or more")
+        _check_within(self, "worst_tensors", 0, MOST_TENSORS)
         for name in ("budget_windows", "probe_windows"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"`{name}` is {getattr(self, name)}; give 1 or more")
+            _check_within(self, name, 1, MOST_WINDOWS)
 
 
 @dataclass
@@ -120,10 +122,9 @@ class Fit:
 
     def __post_init__(self) -> None:
         """Refuse what leaves nothing to look for."""
-        for name in ("shortest", "longest", "step", "calibration_windows"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ValueError(f"`{name}` is {value}; give 1 or more")
+        for name in ("shortest", "longest", "step"):
+            _check_within(self, name, 1, LONGEST_WINDOW)
+        _check_within(self, "calibration_windows", 1, MOST_WINDOWS)
         if self.shortest and self.longest and self.shortest > self.longest:
             raise ValueError(f"`shortest` {self.shortest} is above `longest` {self.longest}")
 
@@ -139,8 +140,7 @@ class Sweep:
 
     def __post_init__(self) -> None:
         """Refuse a negative number."""
-        if self.retries < 0:
-            raise ValueError(f"`retries` is {self.retries}; give 0 or more")
+        _check_within(self, "retries", 0, MOST_RETRIES)
 
 
 @dataclass
@@ -174,6 +174,15 @@ class Settings:
     host: Any = None
     evaluator: Any = field(default_factory=dict)
     reporter: Any = field(default_factory=dict)
+
+
+def _check_within(settings: object, name: str, least: int, most: int) -> None:
+    """Raise ValueError where the number `name` is not between two others; null is none."""
+    value = getattr(settings, name)
+    if value is not None and value < least:
+        raise ValueError(f"`{name}` is {value}; give {least} or more")
+    if value is not None and value > most:
+        raise ValueError(f"`{name}` is {value}; give {most:,} or less")
 
 
 def check_once(slot: str, names: Sequence[str]) -> None:

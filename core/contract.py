@@ -9,12 +9,13 @@ limit that no measurement answers is not held: silence is no proof.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 from core import budget
-from core.errors import MisfitError
+from core.errors import ConfigError, MisfitError
 from core.record import BudgetLine, Judged
 from core.values import Artifact, Metric
 
@@ -79,8 +80,17 @@ def schema(registry: Registry) -> type[Any]:
 
 
 def limits_of(node: Mapping[str, float | None]) -> tuple[Limit, ...]:
-    """Return the limits that a recipe sets."""
-    return tuple(Limit(str(name), bound) for name, bound in node.items() if bound is not None)
+    """Return the limits that a recipe sets; raises ConfigError for what is no mapping of them."""
+    if not isinstance(node, Mapping):
+        raise ConfigError(
+            f"`contract` cannot be `{node}`", "it takes limits by name: contract.<limit>=..."
+        )
+    limits = tuple(Limit(str(name), bound) for name, bound in node.items() if bound is not None)
+    for limit in limits:
+        # Nothing is above or below what is no number: any result would hold.
+        if math.isnan(limit.bound):
+            raise ConfigError(f"`contract.{limit.name}` is no number", "give a bound, or null")
+    return limits
 
 
 def check(assembly: Assembly, registry: Registry) -> None:

@@ -28,6 +28,8 @@ from core.store import Store
 __all__ = ["Candidate", "at_each_precision", "candidates", "several", "with_runtime"]
 
 OBJECTIVES = ("fastest", "smallest")
+#: The most precisions that a ladder may have; there are a dozen.
+MOST_RUNGS = 100
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,11 @@ def candidates(
     if cfg.ladder and cfg.auto:
         raise ConfigError(
             "`ladder` and `auto` both choose the precision", "give one: ladder=[] or auto=false"
+        )
+    if len(cfg.ladder) > MOST_RUNGS or len(set(cfg.ladder)) < len(cfg.ladder):
+        raise ConfigError(
+            f"`ladder` names {len(cfg.ladder)} precisions, some of them twice or too many",
+            f"name each once, {MOST_RUNGS} at most",
         )
     target = target_of(cfg)
     if target.objective not in OBJECTIVES:
