@@ -7,6 +7,7 @@ import json
 import logging
 import warnings
 import zipfile
+import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -32,6 +33,10 @@ __all__ = [
     "save",
     "zeros",
 ]
+
+#: Entries of an archive, bytes of its graph as JSON and of other descriptions. HTDemucs has 600
+#: entries, and a graph of 3 MB.
+_MOST_ENTRIES, _LONGEST_GRAPH, _LONGEST_DESCRIPTION = 50_000, 256 * 2**20, 16 * 2**20
 
 
 def save(program: torch.export.ExportedProgram, path: Path) -> None:
@@ -80,8 +85,19 @@ def load(path: Path) -> torch.export.ExportedProgram:
 def _check_plain(path: Path) -> None:
     try:
         with zipfile.ZipFile(path) as archive:
+            _check_entries(archive, path.stat().st_size)
             pickled = list(_pickled(archive))
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+    except (
+        OSError,
+        ValueError,  # of JSON too
+        KeyError,
+        TypeError,
+        AttributeError,
+        NotImplementedError,  # a kind of compression, or a version, that Python does not know
+        RuntimeError,  # an entry under a password; RecursionError is one of these
+        zipfile.BadZipFile,
+        zlib.error,
+    ) as error:
         raise InputError(
             f"`{path.name}` is no archive of a torch program: {error}",
             f"at: {path}",
@@ -93,6 +109,30 @@ def _check_plain(path: Path) -> None:
             f"at: {path}",
             "use a program that Luthier made: exporter=torch_export",
         )
+
+
+def _check_entries(archive: zipfile.ZipFile, size: int) -> None:
+    """Raise ValueError for an archive that unpacks to more than it is, or to another place.
+
+    PyTorch packs nothing: an entry takes as many bytes as it says.
+    """
+    entries = archive.infolist()
+    if len(entries) > _MOST_ENTRIES:
+        raise ValueError(f"it holds {len(entries):,} entries; possible: up to {_MOST_ENTRIES:,}")
+    names = Counter(entry.filename for entry in entries)
+    for entry in entries:
+        name = entry.filename
+        if names[name] > 1:
+            raise ValueError(f"it holds `{name[:100]}` twice")
+        if name.startswith("/") or "\\" in name or ":" in name or ".." in name.split("/"):
+            raise ValueError(f"its entry `{name[:100]}` leads out of it")
+        if entry.compress_type != zipfile.ZIP_STORED or entry.file_size != entry.compress_size:
+            raise ValueError(f"its entry `{name[:100]}` is packed")
+        description = _LONGEST_GRAPH if "/models/" in name else _LONGEST_DESCRIPTION
+        if name.endswith((".json", "version", "byteorder")) and entry.file_size > description:
+            raise ValueError(f"its entry `{name[:100]}` has {entry.file_size:,} bytes")
+    if sum(entry.file_size for entry in entries) > size:
+        raise ValueError("its entries take more bytes than the file has")
 
 
 def _pickled(archive: zipfile.ZipFile) -> Iterator[str]:

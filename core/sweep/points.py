@@ -137,7 +137,7 @@ def _check_count(override: Override) -> None:
             f"`{override.input_line}` has no end",
             "give three numbers up to 1e100: the first, the one to stop at, a step that is not 0",
         )
-    start, stop, step = map(Fraction, numbers)
+    start, stop, step = (Fraction(number or 0) for number in numbers)
     count = max(0, math.ceil((stop - start) / step))
     if count > MOST:
         raise ConfigError(

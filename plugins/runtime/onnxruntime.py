@@ -22,6 +22,7 @@ from core import (
     hookimpl,
 )
 from core.onnx_cpu import session_options
+from core.onnx_file import check_weights
 
 if TYPE_CHECKING:
     from core import Artifact
@@ -65,6 +66,7 @@ class OnnxRuntimeSession(Session):
     def __init__(self, path: Path, options: OnnxRuntimeOptions) -> None:
         import onnxruntime
 
+        check_weights(path)
         settings = session_options()
         if options.threads:
             settings.intra_op_num_threads = options.threads

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import pickle
+import warnings
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -122,6 +124,54 @@ def test_a_weight_declared_as_pickled_is_refused(
     with pytest.raises(InputError, match="holds pickled objects"):
         load(changed)
     assert not trap.exists()
+
+
+def _deflated(path: Path) -> None:
+    _copied(path, "model/data/weights/weight_0", bytes(50_000_000), zipfile.ZIP_DEFLATED)
+
+
+def _twice(path: Path) -> None:
+    with zipfile.ZipFile(path) as archive:
+        name = archive.namelist()[0]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        _copied(path, name, b"other")
+
+
+def _copied(path: Path, name: str, content: bytes, how: int = zipfile.ZIP_STORED) -> None:
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr(name, content, how)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (_deflated, "is packed"),
+        (_twice, "twice"),
+        (lambda path: _copied(path, "model/../../../out", b"x"), "leads out of it"),
+        (lambda path: _copied(path, "/etc/out", b"x"), "leads out of it"),
+        (lambda path: _copied(path, "model/a\\b", b"x"), "leads out of it"),
+        (lambda path: _copied(path, "model/data/x_config.json", bytes(17 * 2**20)), "bytes"),
+        (
+            lambda path: _copied(path, "model/data/weights/x_config.json", b"[" * 100_000),
+            "no archive",
+        ),
+        (lambda path: _copied(path, "model/data/weights/x_config.json", b"[1]"), "no archive"),
+    ],
+)
+def test_an_archive_that_lies_is_refused_before_it_is_unpacked(
+    program: torch.export.ExportedProgram,
+    tmp_path: Path,
+    change: Callable[[Path], None],
+    said: str,
+) -> None:
+    """Its entries are stored as they are, each once, below its root."""
+    save(program, tmp_path / "model.pt2")
+    load(tmp_path / "model.pt2")
+    change(tmp_path / "model.pt2")
+    with pytest.raises(InputError, match="no archive of a torch program") as refused:
+        load(tmp_path / "model.pt2")
+    assert said in str(refused.value)
 
 
 @pytest.mark.parametrize("content", [b"", b"no archive"])

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from core.values import Array
     from numpy.typing import NDArray
 
-__all__ = ["read", "write"]
+__all__ = ["MOST_PIXELS", "read", "write"]
 
 MAGIC = b"\x89PNG\r\n\x1a\n"
 GREY, RGB, PALETTE, GREY_ALPHA, RGBA = 0, 2, 3, 4, 6
@@ -27,6 +27,9 @@ GREY, RGB, PALETTE, GREY_ALPHA, RGBA = 0, 2, 3, 4, 6
 DEPTH = 8
 #: Bytes per pixel of every colour type.
 BYTES = {GREY: 1, RGB: 3, PALETTE: 1, GREY_ALPHA: 2, RGBA: 4}
+#: Pixels that are read: more than most cameras have. As floats they take 800 MB, and twice the
+#: height and width take four times that.
+MOST_PIXELS = 2**26
 
 
 def write(image: Array, file: Path) -> None:
@@ -49,13 +52,15 @@ def read(file: Path) -> Array:
     """Read an image; raises InputError for a file that is damaged or of another sort."""
     import numpy as np
 
+    _check_size(file)
     data = file.read_bytes()
     if not data.startswith(MAGIC):
         raise InputError(f"`{file.name}` is no PNG file", f"at: {file}", "convert it to PNG")
     try:
-        chunks: dict[bytes, bytes] = {}
+        parts: dict[bytes, list[bytes]] = {}
         for kind, content in _chunks(data):
-            chunks[kind] = chunks.get(kind, b"") + content
+            parts.setdefault(kind, []).append(content)
+        chunks = {kind: b"".join(contents) for kind, contents in parts.items()}
         width, height, depth, colour, _, _, interlace = struct.unpack(">IIBBBBB", chunks[b"IHDR"])
         if depth != DEPTH or interlace or colour not in BYTES:
             raise InputError(
@@ -63,7 +68,15 @@ def read(file: Path) -> Array:
                 f"at: {file}",
                 "save it as PNG with 8 bits per channel, without interlacing",
             )
-        pixels = _unfiltered(zlib.decompress(chunks[b"IDAT"]), height, width, BYTES[colour])
+        if not 0 < width * height <= MOST_PIXELS:
+            raise InputError(
+                f"`{file.name}` says that it has {width:,} x {height:,} pixels",
+                f"at: {file}",
+                f"possible: up to {MOST_PIXELS:,} pixels",
+                "cut it into parts, or save it smaller",
+            )
+        rows = _inflated(chunks[b"IDAT"], height * (width * BYTES[colour] + 1))
+        pixels = _unfiltered(rows, height, width, BYTES[colour])
         if colour == PALETTE:
             pixels = np.frombuffer(chunks[b"PLTE"], np.uint8).reshape(-1, 3)[pixels[..., 0]]
     except (KeyError, IndexError, ValueError, struct.error, zlib.error) as error:
@@ -73,6 +86,28 @@ def read(file: Path) -> Array:
     grey = colour in (GREY, GREY_ALPHA)
     red_green_blue = pixels[..., [0, 0, 0] if grey else [0, 1, 2]]
     return np.ascontiguousarray(red_green_blue.transpose(2, 0, 1), np.float32) / np.float32(255)
+
+
+def _check_size(file: Path) -> None:
+    """Raise InputError for a file that is larger than the largest image is unpacked."""
+    size = file.stat().st_size
+    if size > 5 * MOST_PIXELS:
+        raise InputError(
+            f"`{file.name}` has {size / 1e6:,.0f} MB",
+            f"at: {file}",
+            f"possible: up to {5 * MOST_PIXELS / 1e6:,.0f} MB",
+            "save it smaller",
+        )
+
+
+def _inflated(data: bytes, size: int) -> bytes:
+    """Unpack `size` bytes, which the header tells; raises ValueError for fewer or more."""
+    packed = zlib.decompressobj()
+    # A megabyte of zeros fits a kilobyte: without the bound a file unpacks to what it likes.
+    rows = packed.decompress(data, size + 1)
+    if len(rows) != size:
+        raise ValueError(f"it holds {'more' if len(rows) > size else 'fewer'} pixels than it says")
+    return rows
 
 
 def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
@@ -93,8 +128,6 @@ def _unfiltered(data: bytes, height: int, width: int, step: int) -> NDArray[np.u
     import numpy as np
 
     length = width * step
-    if len(data) != height * (length + 1) or not data:
-        raise ValueError("it holds fewer pixels than it says")
     above, rows = bytearray(length), []
     for start in range(0, len(data), length + 1):
         row = bytearray(data[start + 1 : start + 1 + length])

@@ -21,6 +21,8 @@ __all__ = ["Shapes", "ShapesOptions", "generator"]
 
 #: The smallest drawing in pixels: what a shape needs to be one.
 SMALLEST = 8
+#: The largest drawing, and the most of them: each has an id that is made before the first is drawn.
+LARGEST, MOST = 4096, 10_000
 #: Which images were trained on, are calibrated on, are evaluated on: never the same ones.
 PARTS = ("training", "calibration", "evaluation")
 
@@ -47,12 +49,12 @@ class ShapesOptions:
 
     def __post_init__(self) -> None:
         """Raise ValueError for images that cannot be drawn."""
-        if self.count < 1:
-            raise ValueError(f"`count` is {self.count}: give 1 or more")
-        if self.size < SMALLEST:
-            raise ValueError(f"`size` is {self.size}: give {SMALLEST} or more")
-        if self.seed < 0:
-            raise ValueError(f"`seed` is {self.seed}: give 0 or more")
+        if not 1 <= self.count <= MOST:
+            raise ValueError(f"`count` is {self.count}: give 1 to {MOST:,}")
+        if not SMALLEST <= self.size <= LARGEST:
+            raise ValueError(f"`size` is {self.size}: give {SMALLEST} to {LARGEST:,}")
+        if not 0 <= self.seed < 2**63:
+            raise ValueError(f"`seed` is {self.seed}: give 0 to 2^63 - 1")
 
 
 class Shapes(Dataset[ShapesOptions]):

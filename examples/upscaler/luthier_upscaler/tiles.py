@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
     from core.values import Array, Tensors
 
 __all__ = ["Tiles", "TilesOptions"]
+
+#: Pixels of a tile's side, and tiles of an image. Each tile is a call of the model.
+LARGEST, MOST = 16_384, 1_000_000
 
 
 @dataclass
@@ -31,8 +35,8 @@ class TilesOptions:
     def __post_init__(self) -> None:
         """Raise ValueError for tiles that cannot cover an image."""
         for name, size in (("height", self.height), ("width", self.width)):
-            if size < 1:
-                raise ValueError(f"`{name}` is {size}: a tile has at least 1 pixel")
+            if not 1 <= size <= LARGEST:
+                raise ValueError(f"`{name}` is {size}: a tile has 1 to {LARGEST:,} pixels")
             if not 0 <= self.overlap < size:
                 raise ValueError(
                     f"`overlap` is {self.overlap}: give 0 or more, and less than `{name}` ({size})"
@@ -53,6 +57,12 @@ class Tiles(Chunker[TilesOptions]):
         """Return the tiles row by row; the last of a row or column moves back into the image."""
         sizes = self.window()
         starts = [_starts(lengths[axis], sizes[axis], self.options.overlap) for axis in sizes]
+        if (count := math.prod(map(len, starts))) > MOST:
+            raise StageError(
+                f"chunker `tiles` would cut the image into {count:,} tiles",
+                f"possible: up to {MOST:,}",
+                "take larger tiles, or less overlap: chunker.height=64 chunker.overlap=16",
+            )
         windows = []
         for index, corner in enumerate(itertools.product(*starts)):
             start = dict(zip(sizes, corner, strict=True))

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import struct
+import time
+import tracemalloc
+import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
-from core import InputError, Item, NoOptions, Played
+from core import InputError, Item, NoOptions, Played, StageError
 from core.conformance import ChunkerSuite, DatasetSuite, EvaluatorSuite, ModelSuite
 from core.play import play_with
 from core.progress import silent
@@ -141,3 +145,71 @@ def test_bicubic_is_pytorchs() -> None:
         torch.from_numpy(image)[None], scale_factor=2, mode="bicubic"
     )
     np.testing.assert_allclose(bicubic(image), expected[0].numpy(), atol=1e-5)
+
+
+def part(kind: bytes, data: bytes) -> bytes:
+    """Return one part of a PNG file, under its right sum."""
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def packed(width: int, height: int, data: bytes, more: bytes = b"") -> bytes:
+    """Return a grey PNG that says what it likes, around packed rows."""
+    header = struct.pack(">IIBBBBB", width, height, 8, png.GREY, 0, 0, 0)
+    parts = part(b"IHDR", header) + more + part(b"IDAT", zlib.compress(data))
+    return png.MAGIC + parts + part(b"IEND", b"")
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (packed(2**31 - 1, 2**31 - 1, b""), "says that it has 2,147,483,647 x"),
+        (packed(2**31, 1, b""), "says that it has 2,147,483,648 x 1 pixels"),
+        (packed(0, 5, b""), "says that it has 0 x 5 pixels"),
+        (packed(8000, 8000, bytes(9)), "it holds fewer pixels than it says"),
+        (packed(3, 2, bytes(50_000_000)), "it holds more pixels than it says"),
+        (packed(3, 2, bytes(8), part(b"IDAT", b"")), None),
+        (packed(3, 2, b"\x07" * 8), "is damaged"),
+    ],
+)
+def test_an_image_is_as_large_as_it_says(content: bytes, said: str | None, tmp_path: Path) -> None:
+    """A header, or what is packed, cannot ask for memory that the file does not account for."""
+    file = tmp_path / "photo.png"
+    file.write_bytes(content)
+    tracemalloc.start()
+    try:
+        if said is None:
+            assert png.read(file).shape == (3, 2, 3)
+        else:
+            with pytest.raises(InputError) as refused:
+                png.read(file)
+            assert said in str(refused.value)
+        assert tracemalloc.get_traced_memory()[1] < 5e6
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_thousand_parts_take_no_more_time_than_one(tmp_path: Path) -> None:
+    """Parts are put together once, not one by one."""
+    file = tmp_path / "photo.png"
+    file.write_bytes(packed(3, 2, bytes(8), part(b"tEXt", bytes(20)) * 100_000))
+    started = time.monotonic()
+    assert png.read(file).shape == (3, 2, 3)
+    assert time.monotonic() - started < 20
+
+
+@pytest.mark.parametrize(
+    "values", [{"count": 10**9}, {"count": 0}, {"size": 10**9}, {"seed": 2**70}, {"seed": -1}]
+)
+def test_drawings_that_cannot_be_are_refused(values: dict[str, int]) -> None:
+    """Before one is drawn."""
+    with pytest.raises(ValueError, match="give"):
+        ShapesOptions(**values)
+
+
+@pytest.mark.parametrize("values", [{"height": 10**12}, {"width": 0}, {"overlap": 64}])
+def test_tiles_that_cannot_be_are_refused(values: dict[str, int]) -> None:
+    """And so is an image of more tiles than a device gets through."""
+    with pytest.raises(ValueError, match=r"tile has|give 0"):
+        TilesOptions(**values)
+    with pytest.raises(StageError, match="would cut the image into"):
+        Tiles(TilesOptions(1, 1, 0)).split({"height": 8000, "width": 8000})

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from core.onnx_bounds import check_external
+
 if TYPE_CHECKING:
     import onnx
 
@@ -45,6 +47,7 @@ class Parts:
         from onnx.utils import Extractor
 
         model = onnx.load(str(source), load_external_data=False)
+        check_external(model, source)
         _sort(model.graph)
         typed = _typed(model)
         del model.graph.value_info[:]

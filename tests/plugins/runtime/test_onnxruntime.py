@@ -10,7 +10,8 @@ import onnx
 import onnxruntime
 import pytest
 
-from core import Artifact, Session, StageError, TorchModel
+from core import Artifact, InputError, Session, StageError, TorchModel
+from core.onnx_file import save
 from plugins.runtime.onnxruntime import OnnxRuntime, Optimisation
 from tests.plugins.networks import exported, feeds, hybrid, outputs, separator, work_in
 
@@ -163,3 +164,16 @@ def test_negative_threads_are_refused() -> None:
     """The config error names the option."""
     with pytest.raises(ValueError, match="`threads` cannot be -1"):
         OnnxRuntime.Options(threads=-1)
+
+
+def test_weights_under_a_second_name_are_not_read(tmp_path: Path) -> None:
+    """ONNX Runtime itself follows no path out of the folder, but a hard link."""
+    made = exported(separator(), tmp_path / "export")
+    path = Path(made.path)
+    graph = onnx.load(str(path))
+    save(graph, path, beside=True)
+    weights = path.with_name(f"{path.name}.data")
+    _opened(made, tmp_path / "first").close()
+    (tmp_path / "elsewhere").hardlink_to(weights)
+    with pytest.raises(InputError, match="cannot be used as an ONNX graph"):
+        _opened(made, tmp_path / "work")
