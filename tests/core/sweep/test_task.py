@@ -21,6 +21,7 @@ import psutil
 import pytest
 
 from core import share
+from core.sealed import write_sealed
 from core.sweep.letters import Told
 from core.sweep.place import found
 from core.sweep.task import Job, Task, _lock, summary
@@ -54,7 +55,7 @@ def task(tmp_path: Path) -> Task:
     """Return what runs points of a sweep whose folder is on this machine."""
     sweep = uuid.uuid4().hex[:8]
     (tmp_path / "sweep" / "points").mkdir(parents=True)
-    (tmp_path / "sweep" / "points" / "sweep").write_text(sweep)
+    write_sealed(tmp_path / "sweep" / "points" / "sweep", sweep)
     return Task(
         sweep=sweep,
         place=str(tmp_path / "sweep"),
@@ -143,7 +144,7 @@ def test_an_interrupt_in_a_point_is_one_of_the_sweep(run: Run) -> None:
 
 def test_a_worker_elsewhere_writes_nothing_but_its_answer(run: Run, tmp_path: Path) -> None:
     """A folder of the same path may be another sweep's."""
-    (tmp_path / "sweep" / "points" / "sweep").write_text("another")
+    write_sealed(tmp_path / "sweep" / "points" / "sweep", "another")
     told = run()
     assert (told.status, told.placed) == ("done", False)
     assert "snr" in told.figures
