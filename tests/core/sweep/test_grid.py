@@ -22,7 +22,7 @@ ROOT = Path(__file__).parent.parent.parent.parent
 def told(tmp_path: Path) -> list[dict[str, Any]]:
     """Return what every point of the only sweep left behind."""
     files = tmp_path.glob("outputs/toy/sweep-*/points/*.json")
-    return [json.loads(file.read_text()) for file in files]
+    return [json.loads(file.read_text())["content"]["told"] for file in files]
 
 
 def record(tmp_path: Path) -> dict[str, Any]:
