@@ -244,7 +244,7 @@ def test_a_scale_makes_a_library_of_a_folder(
 def test_the_lock_goes_on_with_the_same_library(
     play: Command, command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Wherever it is read, it finds the songs, and plays none of them twice."""
+    """Wherever it is read, if the person names the songs again; none of them is played twice."""
     play("songs.retries=0")
     lock = library(tmp_path) / "recipe.lock.yaml"
     assert yaml.safe_load(lock.read_text())["scale"] == "here"
@@ -253,7 +253,8 @@ def test_the_lock_goes_on_with_the_same_library(
     copy.write_text(lock.read_text())
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
-    assert command(f"recipe={copy}", f"output={tmp_path / 'outputs'}").code == 0
+    given = [f"output={tmp_path / 'outputs'}", f"input={tmp_path / 'songs'}/**/*.line"]
+    assert command(f"recipe={copy}", *given).code == 0
     assert toy.RAN == []
 
 
@@ -495,3 +496,20 @@ def test_a_library_below_a_folder_that_is_no_text_plays(
         done = command(f"recipe={recipe}", *more, "output=outputs")
         assert (done.err, saved()) == ("", [])
         shutil.rmtree(tmp_path / "outputs")
+
+
+def test_a_run_with_a_name_that_is_no_text_plays(
+    command: Command, recipe: Path, songs: Path, tmp_path: Path
+) -> None:
+    """Its report and its lock file are text, and the lock file plays it again."""
+    song = songs / "caf\udce9.line"
+    song.write_text("1 2 3")
+    done = command(f"recipe={recipe}", f"input={song}")
+    assert (done.code, done.err) == (0, "")
+    (folder,) = (tmp_path / "outputs" / "toy").iterdir()
+    report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+    assert [one["item"] for one in report["saved"]] == [r"caf\xe9.line"]
+    lock = shutil.copy(folder / "recipe.lock.yaml", tmp_path / "again.yaml")
+    toy.RAN.clear()
+    done = command(f"recipe={lock}", f"input={song}")
+    assert (done.code, done.err, toy.RAN) == (0, "", [])
