@@ -28,7 +28,7 @@ from core.assembly import Assembly
 from core.doctor import versions
 from core.exchange import Shipped, outside
 from core.material import file_digest
-from core.shown import plain
+from core.shown import plain, shown_below, without_credentials
 from core.values import Artifact, ModelInfo
 
 __all__ = ["FORMAT", "write_bundle"]
@@ -67,6 +67,7 @@ def write_bundle(
         for file in sorted(bundle.rglob("*"))
         if file.is_file()
     }
+    about = shown_below(about, without_credentials)
     text = json.dumps(about, indent=1, ensure_ascii=False)
     if plain(text) != text:
         # Names must stay what they are; escaped, no terminal obeys them.

@@ -23,7 +23,7 @@ from core.recipes import Recipe, read_recipes
 from core.registry import Registry, discover
 from core.screen import say
 from core.sweep.sweeper import Start
-from core.translate import FOREIGN, translate
+from core.translate import is_foreign, translate
 
 __all__ = ["INTERRUPTED", "discover", "main", "prepare", "run_mode", "told"]
 
@@ -86,8 +86,10 @@ def _main(arguments: list[str]) -> None:
     else:
         try:
             _compose(rewritten, registry, recipes)
-        except FOREIGN as error:
-            raise translate(error, registry) from error
+        except Exception as error:
+            if is_foreign(error):
+                raise translate(error, registry) from error
+            raise
 
 
 def _compose(arguments: Sequence[str], registry: Registry, recipes: Mapping[str, Recipe]) -> None:
@@ -147,7 +149,7 @@ def told(error: Exception, registry: Registry | None) -> LuthierError:
     """Return the message a person needs for any error, with the error itself as its cause."""
     if isinstance(error, LuthierError):
         return error
-    if isinstance(error, FOREIGN):
+    if is_foreign(error):
         said: LuthierError = translate(error, registry)
     elif isinstance(error, OSError):
         said = LuthierError(

@@ -40,6 +40,8 @@ def check(arguments: Sequence[str]) -> None:
     for word in arguments:
         if word.startswith("-"):
             _check_flag(word.partition("=")[0])
+        if "=" in word and not _key(word):
+            raise ConfigError(f"`{word[:80]}` has no key", "write: key=value")
         key = word.partition("=")[0][:80]
         if len(word) > LONGEST:
             raise ConfigError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 __all__ = ["HIDDEN", "holds_credentials", "plain", "shown", "shown_below", "without_credentials"]
@@ -93,14 +93,14 @@ def shown(text: str) -> str:
     return plain(without_credentials(text))
 
 
-def shown_below(node: Any) -> Any:
-    """Return plain data (dicts, lists, scalars) with every text in it, keys too, as `shown`."""
+def shown_below(node: Any, clean: Callable[[str], str] = shown) -> Any:
+    """Return plain data (dicts, lists, scalars) with every text in it, keys too, made `clean`."""
     if isinstance(node, str):
-        return shown(node)
+        return clean(node)
     if isinstance(node, Mapping):
-        return {shown_below(key): shown_below(inner) for key, inner in node.items()}
+        return {shown_below(key, clean): shown_below(one, clean) for key, one in node.items()}
     if isinstance(node, list | tuple):
-        return type(node)(map(shown_below, node))
+        return type(node)(shown_below(one, clean) for one in node)
     return node
 
 

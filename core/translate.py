@@ -24,10 +24,27 @@ from core.recipes import OWN
 from core.registry import Registry
 from core.sweep import launchers
 
-__all__ = ["FOREIGN", "translate"]
+__all__ = ["FOREIGN", "is_foreign", "translate"]
 
 #: What Hydra and OmegaConf raise for a config that cannot be.
 FOREIGN = (HydraException, OmegaConfBaseException)
+#: What they let through from Python for one that they did not think of, and the packages that do.
+LET_THROUGH = (ValueError, KeyError, TypeError, AttributeError, IndexError, AssertionError)
+COMPOSERS, OURS = ("hydra", "omegaconf", "antlr4"), ("core", "plugins")
+
+
+def is_foreign(error: BaseException) -> bool:
+    """Return whether Hydra or OmegaConf raised `error` over a config, and no code of ours did."""
+    if isinstance(error, FOREIGN):
+        return True
+    if not isinstance(error, LET_THROUGH):
+        return False
+    last, trace = "", error.__traceback__
+    while trace is not None:
+        top = str(trace.tb_frame.f_globals.get("__name__", "")).partition(".")[0]
+        last = top if top in (*COMPOSERS, *OURS) else last
+        trace = trace.tb_next
+    return last in COMPOSERS
 
 
 def translate(error: Exception, registry: Registry | None = None) -> LuthierError:
@@ -47,7 +64,7 @@ def translate(error: Exception, registry: Registry | None = None) -> LuthierErro
             return _unknown_fact(link)
         if isinstance(link, ConfigKeyError | AttributeError):
             return _unknown_key(error, link)
-    first, *rest = dict.fromkeys(str(error).splitlines() or [type(error).__name__])
+    first, *rest = dict.fromkeys(str(error).splitlines() or ["the config cannot be composed"])
     group = re.match(r"Could not override '([^']+)'", first)
     if group:
         return _unknown_group(group[1])

@@ -94,8 +94,8 @@ class EvilRamp(toy.Ramp):
     def save(
         self, item: Item, outputs: Mapping[str, Any], signature: Signature, folder: Path
     ) -> Sequence[Saved]:
-        """Write the numbers to a file whose name is no UTF-8."""
-        name = b"caf\xe9\x1b[2J<b>.txt".decode("utf-8", "surrogateescape")
+        """Write the numbers to a file of a bad name."""
+        name = "=1 [bold]<b> `x` caf\u00e9.txt"
         np.savetxt(folder / name, outputs["y"])
         return [Saved(name, words("label"), words("saved"))]
 
