@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from core import Fact, Graph, Library, Made, Notice, StageError, Work, hookimpl
 from core.child_process import Limits, child_environment, python_child, run_watched
+from core.config import LONGEST_WINDOW
 from core.onnx_file import clear_notes, operators, save
 from plugins.graph.same_result import check_same, free_axes
 
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
     import onnx
 
     from core import Artifact
+
+
+#: Inputs on which the graphs before and after are compared; each is played twice.
+MOST_INPUTS = 1_000
 
 
 @dataclass
@@ -37,9 +42,14 @@ class OnnxsimOptions:
     """Constants larger than this stay computed; smaller is a larger graph but a smaller file."""
 
     def __post_init__(self) -> None:
-        """Raise ValueError for a negative `check_n`."""
-        if self.check_n < 0:
-            raise ValueError(f"`check_n` cannot be {self.check_n}; it is a number of inputs")
+        """Raise ValueError for what is no number of inputs, or no length of an axis."""
+        if not 0 <= self.check_n <= MOST_INPUTS:
+            raise ValueError(
+                f"`check_n` cannot be {self.check_n}; it is a number of inputs, up to {MOST_INPUTS}"
+            )
+        for axis, size in self.sizes.items():
+            if not 1 <= size <= LONGEST_WINDOW:
+                raise ValueError(f"`sizes` cannot be {size} for `{axis}`; it is a length")
 
 
 class Onnxsim(Graph[OnnxsimOptions]):

@@ -18,6 +18,7 @@ from core import (
     hookimpl,
 )
 from core.census import census, facts_of, share
+from core.config import MOST_WINDOWS
 from plugins.quantizer.mixing.assignment import given
 from plugins.quantizer.mixing.choice import Choice, Chooser
 from plugins.quantizer.mixing.grouping import Group, GroupBy, groups_of
@@ -66,6 +67,10 @@ class MixedOptions:
         for name in ("windows", "held_windows"):
             if getattr(self, name) < 1:
                 raise ValueError(f"`{name}` cannot be {getattr(self, name)}; give at least 1")
+            if getattr(self, name) > MOST_WINDOWS:
+                raise ValueError(
+                    f"`{name}` cannot be {getattr(self, name)}; give {MOST_WINDOWS:,} or less"
+                )
         if not 50 < self.percentile <= 100:  # noqa: PLR2004  # half of the values, all of them
             raise ValueError(f"`percentile` cannot be {self.percentile}; it is above 50, up to 100")
         if not self.integers:

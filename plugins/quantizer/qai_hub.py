@@ -20,6 +20,7 @@ from core import (
     Work,
     hookimpl,
 )
+from core.config import MOST_WINDOWS
 
 if TYPE_CHECKING:
     from core.values import Array, Fact
@@ -55,6 +56,8 @@ class HubQuantizerOptions:
 
     def __post_init__(self) -> None:
         """Raise ValueError for a number that cannot be."""
+        if self.windows > MOST_WINDOWS:
+            raise ValueError(f"`windows` cannot be {self.windows}; give {MOST_WINDOWS:,} or less")
         if self.windows < 1:
             raise ValueError(f"`windows` cannot be {self.windows}; ranges need at least 1")
         if self.poll_s <= 0 or self.time_limit_s <= 0:

@@ -16,6 +16,7 @@ from core import (
     Work,
     hookimpl,
 )
+from core.config import MOST_WINDOWS
 from core.onnx_file import save
 from plugins.quantizer.onnx_graph import activations, cleaned, inferred, nodes_matching
 from plugins.quantizer.onnx_graph.calibrate import Method, collect
@@ -40,6 +41,10 @@ if TYPE_CHECKING:
 REMEDY = "shorten `exclude`"
 #: Percentage of the values that a range keeps before learning, for the method percentile.
 PERCENTILE = 99.999
+
+
+#: Lessons at most: a day and more on any machine.
+MOST_STEPS = 1_000_000
 
 
 @dataclass
@@ -71,6 +76,10 @@ class QatOptions:
 
     def __post_init__(self) -> None:
         """Raise ValueError for a number that cannot be."""
+        if self.windows > MOST_WINDOWS:
+            raise ValueError(f"`windows` cannot be {self.windows}; give {MOST_WINDOWS:,} or less")
+        if self.steps > MOST_STEPS:
+            raise ValueError(f"`steps` cannot be {self.steps}; give {MOST_STEPS:,} or less")
         if self.windows < 1:
             raise ValueError(f"`windows` cannot be {self.windows}; learning needs at least 1")
         for name in ("steps", "edges", "seed"):

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from core import ArtifactSpec, Calibration, Library, Made, Quantizer, Work, hookimpl
+from core.config import MOST_WINDOWS
 from core.torch_program import load, zeros
 from plugins.quantizer.torch_program import (
     TORCHAO,
@@ -41,6 +42,8 @@ class TorchStaticOptions:
 
     def __post_init__(self) -> None:
         """Raise ValueError for a number that cannot be."""
+        if self.windows > MOST_WINDOWS:
+            raise ValueError(f"`windows` cannot be {self.windows}; give {MOST_WINDOWS:,} or less")
         if self.windows < 1:
             raise ValueError(f"`windows` cannot be {self.windows}; ranges need at least 1")
         known = [one.value for one in Operator]

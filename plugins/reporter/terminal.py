@@ -34,8 +34,8 @@ class TerminalOptions:
 
     def __post_init__(self) -> None:
         """Raise ValueError for a width that no table fits."""
-        if self.width is not None and self.width < 30:  # noqa: PLR2004  # a number and a name
-            raise ValueError(f"`width` is {self.width}: give 30 or more columns")
+        if self.width is not None and not 30 <= self.width <= 1_000:  # noqa: PLR2004  # a number and a name; a wall
+            raise ValueError(f"`width` is {self.width}: give 30 or more columns, up to 1,000")
 
 
 class Terminal(Reporter[TerminalOptions]):

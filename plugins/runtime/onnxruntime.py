@@ -42,6 +42,10 @@ class Optimisation(Enum):
     all = "ORT_ENABLE_ALL"
 
 
+#: More than any machine has cores. A thread that cannot be started ends the process.
+MOST_THREADS = 1_024
+
+
 @dataclass
 class OnnxRuntimeOptions:
     """The options of the runtime `onnxruntime`."""
@@ -56,8 +60,11 @@ class OnnxRuntimeOptions:
 
     def __post_init__(self) -> None:
         """Raise ValueError for a negative number of threads."""
-        if self.threads < 0:
-            raise ValueError(f"`threads` cannot be {self.threads}; 0 means one per core")
+        if not 0 <= self.threads <= MOST_THREADS:
+            raise ValueError(
+                f"`threads` cannot be {self.threads}; 0 means one per core, and "
+                f"{MOST_THREADS:,} are the most"
+            )
 
 
 class OnnxRuntimeSession(Session):
