@@ -16,8 +16,8 @@ from core.config import PLURAL, SLOTS, Measure, Mode, Settings
 from core.contract import Limit, limits_of
 from core.errors import ConfigError, did_you_mean
 from core.library.pattern import is_pattern
-from core.outside import check_asked
 from core.registry import Registry
+from core.touched import check_asked
 from core.values import Target
 
 if TYPE_CHECKING:

@@ -59,8 +59,8 @@ def run(cfg: DictConfig, registry: Registry, recipe: str, recipes: Mapping[str, 
     store = open_store(cfg.store)
     found = rungs.candidates(cfg, registry, recipe, recipes, store)
     if cfg.mode is Mode.plan:
-        from core.outside import touched
         from core.show_plan import show, show_touched
+        from core.touched import touched
 
         for candidate in found:
             show(candidate)

@@ -11,12 +11,12 @@ from core.library.house import MANIFEST, check_own
 from core.library.manifest import Manifest
 from core.library.plan import LibraryPlan
 from core.library.record import passed_over
-from core.outside import touched
 from core.reach import Reach
 from core.rungs import Candidate
 from core.screen import screen
 from core.show_plan import show as show_steps
 from core.show_plan import show_touched
+from core.touched import touched
 
 __all__ = ["show"]
 

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from rich.table import Table
 from rich.text import Text
 
-from core.outside import touched
 from core.screen import screen
 from core.show_plan import show_touched
 from core.sweep.plan import Shared, SweepPlan
+from core.touched import touched
 
 __all__ = ["cost", "show"]
 

@@ -52,3 +52,10 @@ def test_listing_loads_no_heavy_library() -> None:
             cwd=ROOT,
         )
         assert done.stdout.splitlines()[-1] == "[]", arguments
+
+
+def test_no_module_hides_what_plugins_import() -> None:
+    """`import core.x` puts the module in the place of what `core` exports under that name."""
+    import core
+
+    assert [n for n in core.__all__ if (ROOT / "core" / f"{n}.py").exists()] == []

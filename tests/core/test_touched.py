@@ -10,8 +10,8 @@ from core import cli
 from core.assembly import assemble
 from core.compose import composing, register
 from core.errors import ConfigError
-from core.outside import touched
 from core.recipes import read_recipes
+from core.touched import touched
 from tests.conftest import Command
 
 RECIPE = """\
