@@ -12,6 +12,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from tests.torture.tally import Tally
 
 __all__ = ["torture"]
 
-LIMIT_S = 240
+LIMIT_S = 300
 SMALLEST, LARGEST = 4096, 60_000_000
 ROOM = 400_000_000
 #: What is on the small disk, of the folders that a command writes to.
@@ -32,7 +33,7 @@ PLACES = (("store",), ("outputs",), ("tmp",), ("store", "outputs", "tmp"))
 #: The command whose results fill a disk of megabytes: the small HTDemucs on a second of music.
 REAL = ("recipe=cpu_fp32", "dataset.seconds=2", "measure.budget_windows=1")
 #: Every so many cases is the real one.
-REAL_EACH = 6
+REAL_EACH = 12
 FULL = re.compile(r"no space left|disk is full|no room|quota", re.IGNORECASE)
 
 
@@ -58,12 +59,14 @@ def torture(count: int, seed: int) -> Tally:
     warm("numpy", "safetensors.numpy", "onnxruntime", "torch", "soundfile", "scipy.signal", "onnx")
     wholes: dict[str, Any] = {}
     kinds = (*COMMANDS, "real")
-    for kind, whole in each(_undisturbed, (*kinds, *kinds), limit_s=LIMIT_S):
+    for kind, whole in each(_undisturbed, (*kinds, *kinds), limit_s=LIMIT_S * 2):
         if isinstance(whole, Ended):
             raise SystemExit(f"torture: the undisturbed {kind} does not end well: {whole}")
         wholes[kind] = same(wholes.get(kind, whole), whole)
     disks = list(_disks(count, seed, wholes))
-    for (disk, _), answer in each(_filled, [(d, wholes[d.kind]) for d in disks], limit_s=LIMIT_S):
+    for (disk, _), answer in each(
+        _filled, [(d, wholes[d.kind]) for d in disks], limit_s=LIMIT_S * 2
+    ):
         if isinstance(answer, Ended):
             tally.case(str(disk), answer)
         else:
@@ -87,12 +90,13 @@ def _disks(count: int, seed: int, wholes: dict[str, Any]) -> Iterator[Disk]:
 
 def _undisturbed(kind: str) -> dict[str, Any]:
     """Return what a command gives, and the bytes that it needs at each place."""
-    with tempfile.TemporaryDirectory(prefix="luthier-torture-") as folder:
+    own_mounts()
+    with ExitStack() as until:
+        folder = until.enter_context(tempfile.TemporaryDirectory(prefix="luthier-torture-"))
         scene = Scene(Path(folder)).prepare()
-        own_mounts()
         for place in ("store", "outputs", "tmp"):
             (scene.work / place).mkdir(exist_ok=True)
-            mounted(scene.work / place, ROOM)
+            until.enter_context(mounted(scene.work / place, ROOM))
         ended = _run(kind, scene)
         assert ended.code == 0, ended
         used = {p: _used(scene.work / p) for p in ("store", "outputs", "tmp")}
@@ -110,48 +114,57 @@ def _used(place: Path) -> int:
 def _run(kind: str, scene: Scene) -> Ended:
     said = REAL if kind == "real" else COMMANDS[kind]
     arguments = [*said, "store=store", "output=outputs"]
-    return command(arguments, scene.work, scene.environment(), limit_s=LIMIT_S / 3)
+    return command(arguments, scene.work, scene.environment(), limit_s=LIMIT_S)
 
 
 def _filled(case: tuple[Disk, dict[str, Any]]) -> dict[str, Any]:
     """Run on a small disk, let it grow, run again, and return what is wrong."""
     disk, whole = case
-    with tempfile.TemporaryDirectory(prefix="luthier-torture-") as folder:
-        scene = Scene(Path(folder)).prepare()
-        own_mounts()
-        small = Path(folder) / "small"
+    own_mounts()
+    with ExitStack() as until:
+        folder = until.enter_context(tempfile.TemporaryDirectory(prefix="luthier-torture-"))
+        scene, small = Scene(Path(folder)).prepare(), Path(folder) / "small"
         small.mkdir()
-        mounted(small, disk.size)
-        for place in disk.places:
-            (scene.work / place).rmdir() if (scene.work / place).exists() else None
-            (small / place).mkdir()
-            (scene.work / place).symlink_to(small / place)
+        until.enter_context(mounted(small, disk.size))
+        (scene.work / "tmp").rmdir()
+        for place in ("store", "outputs", "tmp"):
+            on = small if place in disk.places else Path(folder) / "large"
+            (on / place).mkdir(parents=True)
+            (scene.work / place).symlink_to(on / place)
         outside = scene.outside()
-        faults: list[tuple[str, str]] = []
-        first = _run(disk.kind, scene)
-        faults += [("tracebacks", seen) for seen in tracebacks(first.said)]
-        if first.code is None:
-            faults.append(("hanging", "on the full disk"))
-        elif first.code == 0:
-            # It had room enough, or what failed was none of the result.
-            faults += differences(whole, results(scene.work / "outputs"))
-        elif not FULL.search(first.said):
-            faults.append(
-                ("tracebacks", f"does not say that the disk is full: {first.said[-300:]}")
-            )
-        faults += [("hanging", f"left running: {name}") for name in left_of(scene.work)]
+        faults, full = _first(disk, whole, scene)
         resize(small, ROOM)
-        again = _run(disk.kind, scene)
-        faults += [("tracebacks", seen) for seen in tracebacks(again.said)]
-        if again.code != 0:
-            column = "hanging" if again.code is None else "lost"
-            faults.append((column, f"with room again: {again.code}: {again.said[-300:]}"))
-        found = results(scene.work / "outputs")
-        faults += differences(whole, found, twice=first.code == 0)
-        store, outputs = scene.work / "store", scene.work / "outputs"
-        faults += unlike(whole, entries(store))
-        faults += [("doubled", f"left behind: {path}") for path in leftovers(store, outputs)]
+        faults += _second(disk, whole, scene, twice=not full)
         if scene.outside() != outside:
             faults.append(("outside", "files that are none of its business changed"))
-        full = int(first.code != 0)
-        return {"faults": faults, "about": {"full": full, "had room": 1 - full}}
+        return {"faults": faults, "about": {"full": int(full), "had room": int(not full)}}
+
+
+def _first(disk: Disk, whole: dict[str, Any], scene: Scene) -> tuple[list[tuple[str, str]], bool]:
+    """Run on the small disk; returns what is wrong, and whether it was too small."""
+    ended = _run(disk.kind, scene)
+    faults = [("tracebacks", seen) for seen in tracebacks(ended.said)]
+    if ended.code is None:
+        faults.append(("hanging", "on the full disk"))
+    elif ended.code == 0:
+        # It had room enough, or what failed was none of the result.
+        faults += differences(whole, results(scene.work / "outputs"))
+    elif not FULL.search(ended.said):
+        faults.append(("tracebacks", f"does not say that the disk is full: {ended.said[-300:]}"))
+    faults += [("hanging", f"left running: {name}") for name in left_of(scene.work)]
+    return faults, ended.code != 0
+
+
+def _second(
+    disk: Disk, whole: dict[str, Any], scene: Scene, *, twice: bool
+) -> Iterator[tuple[str, str]]:
+    """Run with room again, and yield what is wrong."""
+    ended = _run(disk.kind, scene)
+    yield from (("tracebacks", seen) for seen in tracebacks(ended.said))
+    if ended.code != 0:
+        column = "hanging" if ended.code is None else "lost"
+        yield column, f"with room again: {ended.code}: {ended.said[-300:]}"
+    store, outputs = scene.work / "store", scene.work / "outputs"
+    yield from differences(whole, results(outputs), twice=twice)
+    yield from unlike(whole, entries(store))
+    yield from (("doubled", f"left behind: {path}") for path in leftovers(store, outputs))

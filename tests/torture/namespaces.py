@@ -10,6 +10,8 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 __all__ = ["mounted", "own_mounts", "own_processes", "resize", "why_not"]
@@ -38,7 +40,7 @@ def why_not() -> str:
 def own_mounts() -> None:
     """Give this process mounts of its own: what is mounted from now on goes with it."""
     _unshare(NEWNS)
-    _mount("--make-rprivate", "/")
+    _run("mount", "--make-rprivate", "/")
 
 
 def own_processes() -> None:
@@ -53,21 +55,26 @@ def own_processes() -> None:
         os._exit(abs(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])))
 
 
-def mounted(folder: Path, size: int) -> None:
-    """Mount a disk of `size` bytes, in memory, at `folder`."""
-    _mount("-t", "tmpfs", "-o", f"size={size},mode=777", "tmpfs", str(folder))
+@contextmanager
+def mounted(folder: Path, size: int) -> Iterator[None]:
+    """Mount a disk of `size` bytes, in memory, at `folder` while the block runs."""
+    _run("mount", "-t", "tmpfs", "-o", f"size={size},mode=777", "tmpfs", str(folder))
+    try:
+        yield
+    finally:
+        _run("umount", "--lazy", str(folder))
 
 
 def resize(folder: Path, size: int) -> None:
     """Give a mounted disk another size, in bytes."""
-    _mount("-o", f"remount,size={size}", str(folder))
+    _run("mount", "-o", f"remount,size={size}", str(folder))
 
 
-def _mount(*arguments: str) -> None:
-    """Run the system's own `mount`."""
-    said = subprocess.run(["mount", *arguments], check=False, capture_output=True, text=True)  # noqa: S607  # where it is, the path says
+def _run(*command: str) -> None:
+    """Run one of the system's own programs."""
+    said = subprocess.run(command, check=False, capture_output=True, text=True)
     if said.returncode:
-        raise OSError(said.returncode, said.stderr.strip() or "mount")
+        raise OSError(said.returncode, said.stderr.strip() or command[0])
 
 
 def _unshare(what: int) -> None:

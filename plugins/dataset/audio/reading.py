@@ -162,6 +162,11 @@ def _opened(path: Path, max_minutes: float) -> Iterator[SoundFile]:
         raise InputError(
             f"`{path}` does not exist", "give a file: input=... or dataset.path=..."
         ) from None
+    except ValueError as error:
+        # Of an MP3 whose first frame is none, soundfile 0.14 counts less than no frames.
+        raise InputError(
+            f"`{path.name}` cannot be read as audio: damaged", f"at: {path}", f"reason: {error}"
+        ) from error
     except soundfile.LibsndfileError as error:
         # Decoding errors carry no text of their own.
         reason = error.error_string.strip() or "damaged or cut short"

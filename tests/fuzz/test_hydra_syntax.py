@@ -1,0 +1,44 @@
+"""Hostile recipes out of the whole syntax of Hydra and YAML: one message refuses each."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from core.errors import ConfigError
+from core.recipes import read_recipes
+from tests.conftest import Command
+from tests.fuzz.hydra_syntax import Hostile, hostile
+
+SEED, COUNT, WHOLE = 1, 1000, 4
+
+
+def refused(recipe: Hostile, file: Path) -> bool:
+    """Return whether reading alone refuses a recipe; what only composing can know, it lets pass."""
+    file.write_bytes(recipe.data)
+    try:
+        read_recipes([], [str(file)])
+    except ConfigError:
+        return True
+    return False
+
+
+def test_a_thousand_hostile_recipes_are_refused(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Most when they are read; those that name what is not there, when they are composed."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("LUTHIER_CANARY", "a-value-that-nobody-may-see")
+    file = tmp_path / "toy.yaml"
+    left = [recipe for recipe in hostile(COUNT, SEED) if not refused(recipe, file)]
+    # Composing takes long: `make torture` composes all of them.
+    for recipe in left[:: len(left) // WHOLE + 1]:
+        file.write_bytes(recipe.data)
+        done = command(f"recipe={file}", "mode=plan")
+        assert done.code != 0, recipe
+        assert done.err.startswith("error: "), (recipe, done.err)
+        assert "unexpected" not in done.err, (recipe, done.err)
+        assert "a-value-that" not in done.out + done.err, recipe
+    file.unlink()
+    assert list(tmp_path.iterdir()) == []
