@@ -8,7 +8,7 @@ from typing import Any, NoReturn, TypeVar
 
 from core.errors import LuthierError, PluginError, StageError
 from core.kinds import Plugin
-from core.remedy import is_full, remedy
+from core.remedy import is_of_the_place, remedy
 
 __all__ = [
     "Left",
@@ -85,14 +85,14 @@ def failure(error: BaseException, what: str, *where: str) -> LuthierError:
         return StageError(
             f"{what} could not read or write tensors: {error}",
             *where,
-            remedy(error, STORE) if is_full(error) else TRACE,
+            remedy(error, STORE) if is_of_the_place(error) else TRACE,
         )
     if isinstance(error, OSError):
         return StageError(
             f"{what} could not read or write: {error.strerror or error}",
             *where,
             f"at: {error.filename}" if error.filename else "",
-            remedy(error, STORE) if is_full(error) else TRACE,
+            remedy(error, STORE) if is_of_the_place(error) else TRACE,
         )
     return StageError(f"{what} failed: {type(error).__name__}: {error}", *where, TRACE)
 

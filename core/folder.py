@@ -22,7 +22,7 @@ import yaml
 
 from core.config import PLURAL, SLOTS
 from core.errors import StoreError
-from core.leftovers import owned_folder
+from core.leftovers import check_there, owned_folder
 from core.remedy import remedy
 from core.shown import plain
 from core.values import Artifact
@@ -56,6 +56,7 @@ def _folder(parent: Path, name: str, *, replaces: bool) -> Iterator[RunFolder]:
         with owned_folder(parent, name) as partial:
             folder = RunFolder(partial, parent / name)
             yield folder
+            check_there(partial)
             if replaces:
                 shutil.rmtree(folder.final, ignore_errors=True)
             _place(folder, name)

@@ -37,7 +37,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-__all__ = ["owned_folder", "sweep_up"]
+__all__ = ["check_there", "owned_folder", "sweep_up"]
 
 LOCK = "lock"
 NOBODY = "0" * 12
@@ -66,6 +66,15 @@ def owned_folder(parent: Path, name: str) -> Iterator[Path]:
     finally:
         if os.getpid() == owner:  # and no copy of it
             _remove(folder, lock)
+
+
+def check_there(folder: Path) -> None:
+    """Raise FileNotFoundError where what `owned_folder` gave was removed while it was in use.
+
+    A writer that makes its folders would bring back the name, without what it held before.
+    """
+    if not (folder.parent / LOCK).exists() or not folder.is_dir():
+        raise FileNotFoundError(errno.ENOENT, "removed while it was in use", str(folder))
 
 
 def sweep_up(parent: Path) -> None:
@@ -102,6 +111,7 @@ def _taken(parent: Path) -> tuple[Path, FileLock]:
         folder.mkdir()
         lock = _lock(folder)
         if system == NOBODY:
+            (folder / LOCK).touch()
             return folder, lock
         try:
             lock.acquire(timeout=0)

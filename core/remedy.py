@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import re
 
-__all__ = ["FULL", "is_full", "remedy"]
+__all__ = ["FULL", "is_full", "is_of_the_place", "remedy"]
 
 #: Errors of a disk, or of a person's share of it, that has no room left.
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
@@ -57,6 +57,11 @@ def remedy(error: BaseException, other: str, *, instead: str = "choose another p
 def is_full(error: BaseException) -> bool:
     """Return whether `error` says that there is no room, be it in a library's own words."""
     return _number(error) in FULL
+
+
+def is_of_the_place(error: BaseException) -> bool:
+    """Return whether `error` says that a disk is full, broken, gone or only for reading."""
+    return _number(error) in FULL | {errno.EROFS, errno.EIO, errno.ESTALE, errno.ENODEV}
 
 
 def _number(error: BaseException) -> int | None:

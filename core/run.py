@@ -15,6 +15,8 @@ from core import promise, share
 from core.blame import failure, origin_of
 from core.errors import DoesNotFitError, InputError, LuthierError, PluginError
 from core.exchange import Made, Work
+from core.folder import unwritable
+from core.leftovers import check_there
 from core.material import files_below, folder_digest
 from core.measure import peak_memory
 from core.plan import Plan
@@ -106,12 +108,15 @@ def _step(step: Step, made: Inputs, store: Store, hook: pluggy.HookRelay) -> tup
             with peak_memory() as peak:
                 result = _run(step, made, Work(folder, Progress(going), store.lasting))
         except BaseException as error:
+            if isinstance(error, Exception):
+                _check_place(folder, store)
             if isinstance(error, DoesNotFitError):
                 error.seconds, error.peak_memory_mb = time.perf_counter() - started, peak.mb
             # It may have spoiled its inputs before it failed.
             for name in _spoiled(step, made):
                 store.drop(made[name])
             raise
+        _check_place(folder, store)
         _check_inputs(step, made, store)
         artifact = replace(
             _artifact(step, made, result, folder),
@@ -130,6 +135,14 @@ def _run(step: Step, made: Inputs, work: Work) -> Made:
     except Exception as error:
         # What a plugin raises is a LuthierError by now (core/boundary.py): this is of the core.
         raise failure(error, f"stage `{step.name}`", *_by(step)) from error
+
+
+def _check_place(folder: Path, store: Store) -> None:
+    """Raise StoreError where the store was removed under a step: no plugin is to blame for it."""
+    try:
+        check_there(folder.parent)
+    except FileNotFoundError as error:
+        raise unwritable("the store", error, store.root, "store=/path/to/folder") from error
 
 
 def _by(step: Step) -> list[str]:
