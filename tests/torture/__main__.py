@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import json
 import os
 import platform
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -55,22 +56,21 @@ def main() -> int:
         print(part, row["cases"], {w: row[w] for w in WRONG}, f"{row['seconds']} s", flush=True)
         for example in row["examples"]:
             print("   ", example, flush=True)
-        if given.count is None:
+        if given.count is None:  # smaller counts are tries
             _keep(part, row)
     _show(rows)
     return int(any(row[column] for row in rows for column in WRONG))
 
 
 def _keep(part: str, row: dict[str, Any]) -> None:
-    """Write one part down; small counts are tries, and are not."""
-    from tools.results import measure
+    """Write one part down beside what it ran on; the others stay as they were."""
+    from tools.results import about
 
-    def rows() -> Iterator[dict[str, Any]]:
-        yield {**row, "processor": _processor(), "when": time.strftime("%Y-%m-%d")}
-
-    parts: dict[str, Callable[[], Iterator[dict[str, Any]]]] = {part: rows}
-    command = f"python -m tests.torture {part} --seed {row['seed']}"
-    measure(RESULTS, command, parts, [part])
+    results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    origin = about(f"python -m tests.torture {part} --seed {row['seed']}")
+    when = {"processor": _processor(), "when": time.strftime("%Y-%m-%d")}
+    results[part] = {**origin, **when, "rows": [row]}
+    RESULTS.write_text(json.dumps(results, indent=1) + "\n")
 
 
 def _processor() -> str:
