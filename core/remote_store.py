@@ -162,7 +162,8 @@ class RemoteStore(Store):
                 else:
                     write_sealed(known / key, entry)
             for gone in {file.name for file in known.iterdir()} - set(keys):
-                (known / gone).unlink(missing_ok=True)
+                if not gone.startswith("."):  # which another process writes just now
+                    (known / gone).unlink(missing_ok=True)
         except OSError as error:
             raise self._unwritable(error) from error
         if damaged:

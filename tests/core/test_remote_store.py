@@ -335,7 +335,10 @@ def test_an_entry_that_is_gone_is_forgotten(bucket: Bucket) -> None:
     assert bucket.store("b").materials("graph") == [MATERIAL]
     remote = opened(bucket.url)
     remote.remove(remote.below("graph"))
+    written = bucket.store("b").root / "known" / "graph" / ".key.0a1b2c3d"
+    written.write_bytes(b"what another process writes just now")
     assert bucket.store("b").materials("graph") == []
+    assert list(written.parent.iterdir()) == [written]
 
 
 def test_what_plugins_find_again_stays_on_the_machine(bucket: Bucket) -> None:
