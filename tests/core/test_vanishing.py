@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from core import Work, run
+from tests import toy
 from tests.conftest import Command
 
 
@@ -70,3 +71,28 @@ def test_a_disk_that_refuses_is_no_fault_of_a_plugin(
     assert os.strerror(number) in done.err
     assert done.err.strip().endswith("or choose another place: store=/path/to/folder")
     assert not list((tmp_path / "outputs").glob("*/*"))
+
+
+def test_a_library_that_vanishes(
+    command: Command, recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between two songs: one error that names the place, and no folder that looks like a result."""
+    for name in ("a", "b", "c"):
+        (tmp_path / f"{name}.line").write_text("1 2 3")
+    save, saved = toy.Lines.save, list[str]()
+
+    def then(self: toy.Lines, item: Any, *given: Any) -> Any:
+        saved.append(item.name)
+        if len(saved) == 2:
+            shutil.rmtree(tmp_path / "outputs")
+        return save(self, item, *given)
+
+    monkeypatch.setattr(toy.Lines, "save", then)
+    monkeypatch.setattr(toy.Lines, "_guarded", {}, raising=False)
+    done = command(f"recipe={recipe}", f"input={tmp_path}/*.line")
+    assert done.code == 1
+    assert done.err.startswith("error: ")
+    assert f"at: {tmp_path / 'outputs'}" in done.err
+    assert "Traceback" not in done.err
+    assert len(saved) == 2
+    assert not list((tmp_path / "outputs").glob("*/library-*/songs/*"))
