@@ -23,13 +23,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from core.entry import key_of
 from core.errors import StoreError, UnsafePathError
 from core.material import canonical, files_below, folder_digest
 from core.paths import below
 from core.remote import Remote
 from core.remote_errors import cannot_create
 from core.sealed import DamagedError, sealed, unsealed
-from core.store import key_of
 from core.values import Artifact
 
 __all__ = ["Attempt", "Entries", "Entry", "decoded"]

@@ -1,9 +1,7 @@
 """The store: what a stage made, kept under the key of everything that it depends on.
 
-    <root>/<step>/<key>/artifact.json     what it is and which entry it belongs to, under a digest
-    <root>/<step>/<key>/material.json     what it was made of: the key is the digest of this text
-    <root>/<step>/<key>/files/...         the files of the artifact; it has their digest
-    <root>/state/<plugin>/...             what a plugin must find again after a run was killed
+    <root>/<step>/<key>/...         an entry (core/entry.py)
+    <root>/state/<plugin>/...       what a plugin must find again after a run was killed
 
 An entry is made beside its final name and renamed, under a lock per key, so that two jobs never
 do the same work twice and an interrupted one leaves nothing behind. Failures are never kept.
@@ -17,9 +15,7 @@ A store at a URL has such a folder in front of it: core/remote_store.py.
 
 from __future__ import annotations
 
-import hashlib
 import json
-import math
 import os
 import shutil
 import statistics
@@ -32,18 +28,25 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from core import damage
-from core.errors import ConfigError, PluginError, StoreError
+from core.entry import (
+    DESCRIPTION,
+    FILES,
+    MATERIAL,
+    Description,
+    described,
+    description_of,
+    key_of,
+    moved_to,
+    whole,
+)
+from core.errors import ConfigError, StoreError
 from core.folder import unwritable
 from core.leftovers import owned_folder
 from core.material import canonical, changes
-from core.sealed import DamagedError, read_plain, read_sealed, sealed, unsealed
+from core.sealed import DamagedError, unsealed
 from core.values import Artifact
-from core.verified import verified_digest
 
-__all__ = ["Kept", "Store", "key_of", "open_store"]
-
-#: The files of an entry.
-DESCRIPTION, MATERIAL, FILES = "artifact.json", "material.json", "files"
+__all__ = ["Kept", "Store", "open_store"]
 
 
 def open_store(root: str | None) -> Store:
@@ -69,23 +72,6 @@ def _cache() -> Path:
     """Return the folder of a person's caches."""
     given = os.environ.get("XDG_CACHE_HOME")
     return Path(given) if given else Path.home() / ".cache"
-
-
-def key_of(material: bytes) -> str:
-    """Return the key of what was made from `material`, in its canonical text."""
-    return hashlib.sha256(material).hexdigest()[:32]
-
-
-@dataclass(frozen=True)
-class _Description:
-    """What `artifact.json` holds: `entry` is `<step>/<key>`, so that no two can be swapped.
-
-    The artifact's `folder` is empty and its `path` a name in the folder of files: a store that was
-    moved is still one.
-    """
-
-    entry: str
-    artifact: Artifact
 
 
 @dataclass(frozen=True)
@@ -124,66 +110,13 @@ class Store:
         """Return what was made from `material`; a damaged entry is told, and reads as absent."""
         name = self._name(step, material)
         try:
-            found = self._whole(name)
+            found = whole(self.root, name)
         except DamagedError as error:
             self._tell(name, error)
             return None
         if found is not None:
             self._damaged.pop(name, None)
         return found
-
-    def _whole(self, name: str) -> Artifact | None:
-        """Return the artifact of an entry, None where there is none; raises DamagedError."""
-        seen = self._seen(name)
-        try:
-            return self._verified(name) if seen is not None else None
-        except DamagedError:
-            if self._seen(name) == seen:
-                raise
-        # Another process put a whole one in its place meanwhile.
-        return self._verified(name) if self._seen(name) is not None else None
-
-    def _seen(self, name: str) -> int | None:
-        """Return what tells an entry's folder from a later one of its name; None without one."""
-        try:
-            return (self.root / name).lstat().st_ino
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-
-    def _verified(self, name: str) -> Artifact:
-        artifact, _ = self._described(name)
-        files = self.root / name / FILES
-        try:
-            if verified_digest(files) != artifact.sha256:
-                raise DamagedError("its files are not those that were kept")
-        except FileNotFoundError as error:
-            raise DamagedError("its files are gone") from error
-        except OSError as error:
-            where = Path(error.filename or files).name
-            reason = error.strerror or str(error)
-            raise DamagedError(f"its files cannot be read: {where}: {reason}") from error
-        moved = _moved(artifact, files)
-        if artifact.path not in {file.name for file in files.iterdir() if file.is_file()}:
-            raise DamagedError("its main file is not among its files")
-        return moved
-
-    def _described(self, name: str) -> tuple[Artifact, dict[str, Any]]:
-        """Return what an entry says of itself, and what it was made from; raises DamagedError."""
-        entry = self.root / name
-        if entry.is_symlink() or not entry.is_dir():
-            raise DamagedError("it is no folder")
-        try:
-            description = read_sealed(entry / DESCRIPTION, _Description)
-            material = read_plain(entry / MATERIAL)
-        except FileNotFoundError as error:
-            raise DamagedError(f"its {Path(error.filename).name} is gone") from error
-        except DamagedError as error:
-            raise DamagedError(f"its description: {error}") from error
-        if description.entry != name:
-            raise DamagedError(f"its description is that of {description.entry}")
-        if key_of(material) != name.rpartition("/")[2]:
-            raise DamagedError("what it was made from does not give its key")
-        return description.artifact, json.loads(material)
 
     def _tell(self, name: str, error: DamagedError) -> None:
         """Say that an entry is damaged."""
@@ -204,9 +137,9 @@ class Store:
             material = {"passing": artifact.sha256}
         name, staged = self._name(step, material), Path(artifact.folder).parent
         placed = replace(artifact, folder="", path=Path(artifact.path).name)
-        content = _description(_Description(name, placed), step, material)
+        content = description_of(Description(name, placed), step, material)
         # As it will be read: the run that made it must not say more than the next one.
-        placed = _moved(unsealed(content, _Description).artifact, self.root / name / FILES)
+        placed = moved_to(self.root / name / FILES, unsealed(content, Description).artifact)
         try:
             if not answers and self._stands(name):
                 return placed  # another run plays it just now
@@ -225,7 +158,7 @@ class Store:
     def _stands(self, name: str) -> bool:
         """Return whether an entry is there and whole."""
         try:
-            return self._whole(name) is not None
+            return whole(self.root, name) is not None
         except DamagedError:
             return False
 
@@ -299,7 +232,7 @@ class Store:
         for file in sorted((self.root / step).glob(f"*/{DESCRIPTION}")):
             name = f"{step}/{file.parent.name}"
             try:
-                artifact, material = self._described(name)
+                artifact, material = described(self.root, name)
                 when = file.stat().st_mtime
             except (DamagedError, OSError):
                 damaged.append(name)
@@ -333,40 +266,3 @@ class Store:
 
     def _unwritable(self, error: OSError) -> StoreError:
         return unwritable("the store", error, self.root, "store=/path/to/folder")
-
-
-def _description(description: _Description, step: str, material: dict[str, Any]) -> bytes:
-    """Return what `artifact.json` holds; raises PluginError where that could not be read back."""
-    by = f"by: {material.get('plugin', step)}"
-    artifact = description.artifact
-    for name, value in (*artifact.facts.items(), *artifact.settled.items()):
-        if not _is_finite(value):
-            # JSON has no such numbers: `null` would be read back.
-            raise PluginError(
-                f"step `{step}` says of its result what is no number: {name}={value}",
-                by,
-                "facts and settled options are texts and finite numbers, or lists of such",
-            )
-    try:
-        content = sealed(description)
-        unsealed(content, _Description)
-    except (TypeError, ValueError, OverflowError) as error:
-        raise PluginError(
-            f"step `{step}` says of its result what cannot be kept: {error}",
-            by,
-            "facts, notices and settled options are plain values: what JSON holds",
-        ) from error
-    return content
-
-
-def _is_finite(value: object) -> bool:
-    """Return whether every number in a JSON value is finite."""
-    if isinstance(value, dict):
-        return all(map(_is_finite, value.values()))
-    if isinstance(value, list | tuple):
-        return all(map(_is_finite, value))
-    return not isinstance(value, float) or math.isfinite(value)
-
-
-def _moved(artifact: Artifact, folder: Path) -> Artifact:
-    return replace(artifact, folder=str(folder), path=str(folder / Path(artifact.path).name))

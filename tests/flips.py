@@ -17,8 +17,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from core import entry
 from core.sealed import DamagedError
-from core.store import Store
 
 __all__ = ["Told", "flipped", "unnoticed"]
 
@@ -126,7 +126,7 @@ def _is_whole(file: Path, roots: Sequence[Path]) -> bool:
     if step == "state" or not (root / step / key / "artifact.json").is_file():
         return False  # notes: what a run does not look at is verified by the next that does
     try:
-        return Store(root)._whole(f"{step}/{key}") is not None
+        return entry.whole(root, f"{step}/{key}") is not None
     except DamagedError:
         return False
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from core import entry as entry_of
 from core.errors import PluginError
 from core.exchange import Work
 from core.material import folder_digest
@@ -206,20 +207,20 @@ def test_a_result_that_is_replaced_while_it_is_read_is_no_damage(
     """Another run puts a whole one in the place of a damaged one."""
     store = Store(tmp_path)
     entry = Path(put(store).folder).parent
-    verified = store._verified
+    verified = entry_of.verified
     times: list[str] = []
 
-    def replaced(name: str) -> Artifact:
+    def replaced(root: Path, name: str) -> Artifact:
         if not times:
             times.append(name)
             shutil.rmtree(entry / "files")
             try:
-                return verified(name)
+                return verified(root, name)
             finally:
                 put(Store(tmp_path))
-        return verified(name)
+        return verified(root, name)
 
-    monkeypatch.setattr(store, "_verified", replaced)
+    monkeypatch.setattr(entry_of, "verified", replaced)
     assert store.find("graph", MATERIAL) is not None
     assert store.notices == []
 
