@@ -108,19 +108,20 @@ def _cpp_text(text: str) -> str:
     Octal escapes end after three digits; C++ has no escape for half of a surrogate pair.
     """
     raw = text.encode("utf-8", "surrogateescape")
-    plain = (chr(b) if 32 <= b < 127 and chr(b) not in '"\\?' else f"\\{b:03o}" for b in raw)  # noqa: PLR2004  # printable ASCII
-    return f'"{"".join(plain)}"'
+    return f'"{"".join(_escaped(byte, f"{chr(92)}{byte:03o}", "?") for byte in raw)}"'
 
 
 def _kotlin_text(text: str) -> str:
     """Return a string literal: UTF-16, escaped where it is more than a plain letter."""
     raw = text.encode("utf-16-be", "surrogatepass")
     units = (int.from_bytes(raw[at : at + 2], "big") for at in range(0, len(raw), 2))
-    plain = (
-        chr(unit) if 32 <= unit < 127 and chr(unit) not in '"\\$' else f"\\u{unit:04x}"  # noqa: PLR2004  # printable ASCII
-        for unit in units
-    )
-    return f'"{"".join(plain)}"'
+    return f'"{"".join(_escaped(unit, f"{chr(92)}u{unit:04x}", "$") for unit in units)}"'
+
+
+def _escaped(code: int, escape: str, special: str) -> str:
+    """Return what stands for a code in quotes; `special` means something to the language there."""
+    letter = chr(code) if 32 <= code < 127 else ""  # noqa: PLR2004  # printable ASCII
+    return f"\\{letter}" if letter and letter in f'"\\{special}' else letter or escape
 
 
 def _kotlin(constants: dict[str, Any]) -> str:
