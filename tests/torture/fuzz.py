@@ -35,21 +35,12 @@ RECIPES, LINES = 0.3, 0.06
 #: Words of hostile command lines.
 KEYS = ("recipe", "input", "store", "output", "model", "graph", "chunker", "hydra.run.dir", "title")
 VALUES = (
-    "${oc.env:LUTHIER_CANARY}", "range(0,1e9)", "[" * 30 + "]" * 30, "{a:b", "'",
-    "../../../../etc/passwd",
-    "s3://user:secret@host/x", "\\", "\x1b[31m", "\udce9.wav", "x" * 30_000, "null", "",
-    "@hydra.run",     "http://169.254.169.254/latest", "_target_", "!!python/object/apply:os.system [x]", "~",
-    "choice(a,b)",
+    "${oc.env:LUTHIER_CANARY}", "range(0,1e9)", "[" * 30 + "]" * 30, "{a:b", "'", "null", "", "~",
+    "../../../../etc/passwd", "s3://user:secret@host/x", "\\", "\x1b[31m", "\udce9.wav",
+    "x" * 30_000, "@hydra.run", "http://169.254.169.254/latest", "_target_", "choice(a,b)",
+    "!!python/object/apply:os.system [x]",
 )  # fmt: skip
-FLAGS = (
-    "-m",
-    "--cfg=all",
-    "--config-dir=/",
-    "--experimental-rerun=x",
-    "-cn=x",
-    "--info=all",
-    "--shell",
-)
+FLAGS = ("-m", "--cfg=all", "--config-dir=/", "--experimental-rerun=x", "-cn=x", "--shell")
 
 
 def torture(count: int, seed_: int) -> Tally:
