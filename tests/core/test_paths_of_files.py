@@ -17,6 +17,7 @@ import soundfile
 
 import core
 from core import sealed
+from core.entry import Description, key_of
 from core.errors import LuthierError
 from core.exchange import Saved, Source
 from core.library.done import standings
@@ -24,7 +25,7 @@ from core.library.manifest import Entry, Manifest
 from core.material import canonical, file_digest, folder_digest
 from core.remote_entries import Entries
 from core.remote_entries import Entry as Record
-from core.store import Store, _Description, key_of
+from core.store import Store
 from core.sweep import place as sweep
 from core.sweep.letters import Told
 from core.values import Artifact, Item, Signature, TensorSpec
@@ -82,7 +83,7 @@ def _found(root: Path, **changes: str) -> object:
     kept = Path(put(store).folder)
     name = f"graph/{kept.parent.name}"
     artifact = Artifact("", "a.txt", "text", "fp32", folder_digest(kept), 7)
-    described = _Description(name, replace(artifact, **changes))  # type: ignore[arg-type]  # text
+    described = Description(name, replace(artifact, **changes))  # type: ignore[arg-type]  # text
     (kept.parent / "artifact.json").write_bytes(sealed.sealed(described))
     found = Store(root).find("graph", MATERIAL)
     if found is not None:

@@ -169,7 +169,7 @@ def _read_graph(file: Path, content: bytes) -> None:
 
 def _entry(folder: Path) -> bytes:
     """Return what an entry of a store says of itself."""
-    from core.store import DESCRIPTION
+    from core.entry import DESCRIPTION
 
     (file,) = _kept(folder).rglob(DESCRIPTION)
     return file.read_bytes()
@@ -196,7 +196,8 @@ MATERIAL = {"plugin": "graph `x`"}
 
 
 def _read_entry(file: Path, content: bytes) -> None:
-    from core.store import DESCRIPTION, Store
+    from core.entry import DESCRIPTION
+    from core.store import Store
 
     root = _kept(file.parent)
     (described,) = root.rglob(DESCRIPTION)
