@@ -43,7 +43,7 @@ def _opened(file: Path) -> None:
     model.identity()
     folder = file.parent / "stage"
     folder.mkdir()
-    model.fetch(Work(folder, silent))
+    model.fetch(Work(folder, silent()))
 
 
 def _named(case: tuple[str, bytes]) -> list[tuple[str, str]]:
