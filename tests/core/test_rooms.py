@@ -15,8 +15,8 @@ PLUGINS = sorted(p for p in (ROOT / "plugins").glob("*/*.py") if p.name != "__in
 
 @pytest.mark.parametrize("file", sorted((ROOT / "core").rglob("*.py")), ids=lambda p: p.name)
 def test_a_core_file_is_read_in_one_sitting(file: Path) -> None:
-    """Under 300 lines, so that it keeps one subject."""
-    assert len(file.read_text(encoding="utf-8").splitlines()) < 300
+    """Under 400 lines: there one asks whether a second subject moved in."""
+    assert len(file.read_text(encoding="utf-8").splitlines()) < 400
 
 
 @pytest.mark.parametrize("file", PLUGINS, ids=lambda p: f"{p.parent.name}-{p.stem}")
