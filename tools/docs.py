@@ -18,7 +18,7 @@ from core.listing import presets
 from core.options import OptionDoc, describe
 from core.recipes import read_recipes
 from core.registry import Registry, discover
-from tools import licences, precision_page, qualcomm_page, songs_page
+from tools import licences, precision_page, qualcomm_page, songs_page, torture_page
 
 ROOT = Path(__file__).parent.parent
 MARK = "<!-- recipes: written by `make docs` -->"
@@ -27,6 +27,7 @@ WRITTEN = (
     "`python -m core mode=list`."
 )
 END = "<!-- end of recipes -->"
+TORTURE = "<!-- torture: written by `make docs` -->", "<!-- end of torture -->"
 MEASURED = "<!-- measured: written by `make docs` -->", "<!-- end of measured -->"
 
 
@@ -122,13 +123,14 @@ def main() -> int:
     """Write or check every generated page; returns the exit code."""
     registry = discover()
     qualcomm, precision = ROOT / "docs" / "qualcomm.md", ROOT / "docs" / "precision.md"
-    songs = ROOT / "docs" / "songs.md"
+    songs, security = ROOT / "docs" / "songs.md", ROOT / "docs" / "security.md"
     pages = {
         ROOT / "docs" / "reference.md": reference(registry),
         ROOT / "README.md": renewed(ROOT / "README.md", MARK, END, recipes()),
         qualcomm: renewed(qualcomm, *MEASURED, qualcomm_page.tables(_table)),
         precision: renewed(precision, *MEASURED, precision_page.tables(_table)),
         songs: renewed(songs, *MEASURED, songs_page.tables(_table)),
+        security: renewed(security, *TORTURE, torture_page.tables(_table)),
         licences.PAGE: licences.page(_table),
     }
     stale = [
