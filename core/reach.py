@@ -50,12 +50,19 @@ def reaching_options(options: Any) -> Iterator[Reach]:
     """
     for option in dataclasses.fields(options):
         value = getattr(options, option.name)
-        if not is_reaching(option) or not isinstance(value, str) or not value:
-            continue
-        host = urlsplit(value).netloc if "://" in value else ""
-        if host:
-            yield Reach("asks", host.rpartition("@")[2], option.name)
-        elif "://" in value:
-            yield Reach("writes", value.partition("://")[2].lstrip("/") or value, option.name)
-        elif "/" in value or "\\" in value or Path(value).expanduser().exists():
-            yield Reach("reads", str(Path(value).expanduser().absolute()), option.name)
+        for text in value if isinstance(value, list | tuple) else [value]:
+            if is_reaching(option) and isinstance(text, str) and text:
+                yield from _reaches(text, option.name)
+
+
+def _reaches(text: str, why: str) -> Iterator[Reach]:
+    protocol, separator, rest = text.partition("://")
+    host = urlsplit(text).netloc if separator else ""
+    if host:
+        yield Reach("asks", host.rpartition("@")[2], why)
+    elif separator:
+        # `sqlite:///` stands before a path as it is; of `file:///path` the third slash is its own.
+        path = rest[1:] if protocol.startswith("sqlite") else rest
+        yield Reach("writes", str(Path(path).absolute()), why)
+    elif "/" in text or "\\" in text or Path(text).expanduser().exists():
+        yield Reach("reads", str(Path(text).expanduser().absolute()), why)

@@ -45,14 +45,17 @@ def check_asked(
         return
     keys = {word.partition("=")[0].lstrip("+~") for word in typed}
     folder = source.file.resolve().parent
-    found = {
-        path: value
-        for path, value in _texts(source.content, "")
-        if path not in keys
-        and not (path == "dataset.path" and "input" in keys)
-        and OmegaConf.select(cfg, path) == value
-        and _leads_out(value, folder, declared=_declared(cfg, registry, path))
-    }
+    composed = OmegaConf.to_container(cfg, resolve=False, enum_to_str=True)
+    found: dict[str, str] = {}
+    for path, value in _values(source.content, ""):
+        if path in keys or (path == "dataset.path" and "input" in keys):
+            continue
+        if _written(_at(composed, path)) == _written(value):  # nothing else took its place
+            # A reference is judged by what it stands for.
+            meant = OmegaConf.select(cfg, path)
+            declared = _declared(cfg, registry, path)
+            if any(_leads_out(text, folder, declared=declared) for text in _texts(meant)):
+                found[path] = _written(meant)
     if found:
         words = [f"{path}={value}" for path, value in found.items()]
         raise ConfigError(
@@ -78,15 +81,40 @@ def touched(assemblies: Sequence[Assembly], store: str, output: str) -> list[Rea
     return [*dict.fromkeys([*found, kept, Reach("writes", folder, "output")])]
 
 
-def _texts(value: object, path: str) -> Iterator[tuple[str, str]]:
-    """Yield every text of a recipe but its title, under the key that an override would name."""
+def _values(value: object, path: str) -> Iterator[tuple[str, object]]:
+    """Yield every text and list of a recipe but its title, under the key of an override."""
     if isinstance(value, Mapping):
         for key, inside in value.items():
             # `plugin` and the names of stages are held to the grammar.
             if key not in ("title", PLUGIN_KEY, "defaults"):
-                yield from _texts(inside, f"{path}.{key}" if path else key)
-    elif isinstance(value, str) and ("." in path or path == "input"):
+                yield from _values(inside, f"{path}.{key}" if path else key)
+    elif isinstance(value, str | list) and ("." in path or path == "input"):
         yield path, value
+
+
+def _at(node: Any, path: str) -> object:
+    """Return what stands under a key of nested mappings; None where nothing does."""
+    for key in path.split("."):
+        node = node.get(key) if isinstance(node, Mapping) else None
+    return node
+
+
+def _texts(value: object) -> Iterator[str]:
+    """Yield a text, or every text in a list, however deep."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Sequence):
+        for inside in value:
+            yield from _texts(inside)
+    elif isinstance(value, Mapping):
+        yield from _texts(list(value.values()))
+
+
+def _written(value: object) -> str:
+    """Return a text or a list as it stands on a command line."""
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return f"[{','.join(map(_written, value))}]"
+    return str(value)
 
 
 def _declared(cfg: DictConfig, registry: Registry, path: str) -> bool:

@@ -65,6 +65,8 @@ def assembled(folder: Path, *typed: str, **said: str) -> None:
         {"more": "reporter: {mlflow: {uri: 'sqlite:////tmp/x.db'}}"},
         {"more": "input: secret.wav"},
         {"more": "exporter: {plugin: none}\ntarget: {facts: {library: /etc/evil.so}}"},
+        {"more": "target: {facts: {song: secret.wav}}", "path": "'${target.facts.song}'"},
+        {"more": "quantizer: {plugin: qdq, exclude: [/enc/Conv, 'https://example.org']}"},
     ],
 )
 def test_what_lies_outside_is_asked_for(home: Path, said: dict[str, str]) -> None:
