@@ -50,7 +50,7 @@ class LuthierError(Exception):
     def __init__(self, what: str, *lines: str) -> None:
         self.what = shown(what)
         self.lines = tuple(shown(line) for line in lines if line)
-        super().__init__("\n  ".join((what, *self.lines)))
+        super().__init__("\n  ".join((self.what, *self.lines)))
 
 
 class ConfigError(LuthierError):
