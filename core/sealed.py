@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from core.shown import plain
+from core.shown import plain, shown_below
 
 __all__ = ["DamagedError", "read_plain", "read_sealed", "sealed", "unsealed", "write_sealed"]
 
@@ -43,7 +43,7 @@ def sealed(value: Any) -> bytes:
     try:
         content = msgspec.json.encode(value)
     except UnicodeEncodeError:
-        content = msgspec.json.encode(_spelt_out(msgspec.to_builtins(value)))
+        content = msgspec.json.encode(shown_below(msgspec.to_builtins(value), _as_text))
     return msgspec.json.encode(_Sealed(hashlib.sha256(content).hexdigest(), msgspec.Raw(content)))
 
 
@@ -118,20 +118,10 @@ def _flush_names(folder: Path) -> None:
             os.close(descriptor)
 
 
-def _spelt_out(value: Any) -> Any:
-    """Return plain data with `plain` text in the place of text that holds surrogates."""
-    if isinstance(value, str):
-        return plain(value) if not _is_text(value) else value
-    if isinstance(value, dict):
-        return {_spelt_out(key): _spelt_out(one) for key, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [_spelt_out(one) for one in value]
-    return value
-
-
-def _is_text(value: str) -> bool:
+def _as_text(value: str) -> str:
+    """Return `plain` text in the place of text that holds surrogates; other text as it is."""
     try:
         value.encode()
     except UnicodeEncodeError:
-        return False
-    return True
+        return plain(value)
+    return value
