@@ -7,6 +7,14 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
+from core.bounds import (
+    LONGEST_WINDOW,
+    MOST_RETRIES,
+    MOST_TENSORS,
+    MOST_WINDOWS,
+    MOST_WORKERS,
+    check_within,
+)
 from core.errors import ConfigError
 from core.values import Target
 
@@ -43,12 +51,6 @@ SLOTS: Mapping[str, str] = {
 PLURAL = frozenset({"graph", "evaluator", "reporter"})
 
 
-#: The most that windows, tensors, workers and tries may be: beyond is a mistake, or worse.
-MOST_WINDOWS, MOST_TENSORS, MOST_WORKERS, MOST_RETRIES = 10_000, 100_000, 4_096, 100
-#: The longest window that is looked for, in samples.
-LONGEST_WINDOW = 2**31
-
-
 class Mode(Enum):
     """What `python -m core` does."""
 
@@ -80,8 +82,8 @@ class Songs:
 
     def __post_init__(self) -> None:
         """Refuse what would play nothing."""
-        _check_within(self, "workers", 1, MOST_WORKERS)
-        _check_within(self, "retries", 0, MOST_RETRIES)
+        check_within(self, "workers", 1, MOST_WORKERS)
+        check_within(self, "retries", 0, MOST_RETRIES)
 
 
 @dataclass
@@ -97,9 +99,9 @@ class Measure:
 
     def __post_init__(self) -> None:
         """Refuse to compare on nothing."""
-        _check_within(self, "worst_tensors", 0, MOST_TENSORS)
+        check_within(self, "worst_tensors", 0, MOST_TENSORS)
         for name in ("budget_windows", "probe_windows"):
-            _check_within(self, name, 1, MOST_WINDOWS)
+            check_within(self, name, 1, MOST_WINDOWS)
 
 
 @dataclass
@@ -123,8 +125,8 @@ class Fit:
     def __post_init__(self) -> None:
         """Refuse what leaves nothing to look for."""
         for name in ("shortest", "longest", "step"):
-            _check_within(self, name, 1, LONGEST_WINDOW)
-        _check_within(self, "calibration_windows", 1, MOST_WINDOWS)
+            check_within(self, name, 1, LONGEST_WINDOW)
+        check_within(self, "calibration_windows", 1, MOST_WINDOWS)
         if self.shortest and self.longest and self.shortest > self.longest:
             raise ValueError(f"`shortest` {self.shortest} is above `longest` {self.longest}")
 
@@ -140,7 +142,7 @@ class Sweep:
 
     def __post_init__(self) -> None:
         """Refuse a negative number."""
-        _check_within(self, "retries", 0, MOST_RETRIES)
+        check_within(self, "retries", 0, MOST_RETRIES)
 
 
 @dataclass
@@ -176,23 +178,14 @@ class Settings:
     reporter: Any = field(default_factory=dict)
 
 
-def _check_within(settings: object, name: str, least: int, most: int) -> None:
-    """Raise ValueError where the number `name` is not between two others; null is none."""
-    value = getattr(settings, name)
-    if value is not None and value < least:
-        raise ValueError(f"`{name}` is {value}; give {least} or more")
-    if value is not None and value > most:
-        raise ValueError(f"`{name}` is {value}; give {most:,} or less")
-
-
-def check_once(slot: str, names: Sequence[str]) -> None:
-    """Raise ConfigError when a slot that takes several plugins names one of them twice."""
+def check_once(key: str, names: Sequence[str]) -> None:
+    """Raise ConfigError when a key that takes several names has one of them twice."""
     for name in names:
         if list(names).count(name) > 1:
             raise ConfigError(
-                f"{slot} names `{name}` twice",
-                f"at: {slot}=[{','.join(names)}]",
-                "a stage runs each plugin once: name it once",
+                f"`{key}` names `{name}` twice",
+                f"at: {key}=[{','.join(names)}]",
+                "each is taken once: name it once",
             )
 
 

@@ -17,7 +17,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from core.assembly import assemble, target_of
-from core.config import group_of
+from core.config import check_once, group_of
 from core.errors import ConfigError, MisfitError
 from core.library import asked
 from core.plan import Plan, make_plan
@@ -68,11 +68,11 @@ def candidates(
         raise ConfigError(
             "`ladder` and `auto` both choose the precision", "give one: ladder=[] or auto=false"
         )
-    if len(cfg.ladder) > MOST_RUNGS or len(set(cfg.ladder)) < len(cfg.ladder):
+    if len(cfg.ladder) > MOST_RUNGS:
         raise ConfigError(
-            f"`ladder` names {len(cfg.ladder)} precisions, some of them twice or too many",
-            f"name each once, {MOST_RUNGS} at most",
+            f"`ladder` names {len(cfg.ladder)} precisions", f"name each once, {MOST_RUNGS} at most"
         )
+    check_once("ladder", cfg.ladder)
     target = target_of(cfg)
     if target.objective not in OBJECTIVES:
         raise ConfigError(

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from core import Fact, Graph, Library, Made, Notice, StageError, Work, hookimpl
+from core.bounds import LONGEST_WINDOW
 from core.child_process import Limits, child_environment, python_child, run_watched
-from core.config import LONGEST_WINDOW
 from core.onnx_file import clear_notes, operators, save
 from plugins.graph.same_result import check_same, free_axes
 
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     import onnx
 
     from core import Artifact
-
 
 #: Inputs on which the graphs before and after are compared; each is played twice.
 MOST_INPUTS = 1_000

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from core import ArtifactSpec, Calibration, Library, Made, Quantizer, Work, hookimpl
-from core.config import MOST_WINDOWS
+from core.bounds import MOST_WINDOWS, check_within
 from core.onnx_file import save
 from plugins.quantizer.onnx_graph import cleaned, inferred, nodes_matching
 from plugins.quantizer.onnx_graph.half import between, constants_lifted, to_half
@@ -57,10 +57,7 @@ class Fp16Options:
 
     def __post_init__(self) -> None:
         """Raise ValueError for a number that cannot be."""
-        if self.windows > MOST_WINDOWS:
-            raise ValueError(f"`windows` cannot be {self.windows}; give {MOST_WINDOWS:,} or less")
-        if self.windows < 0:
-            raise ValueError(f"`windows` cannot be {self.windows}; give 0 or more")
+        check_within(self, "windows", 0, MOST_WINDOWS)
         if self.headroom < 1:
             raise ValueError(f"`headroom` cannot be {self.headroom}; it is a factor, from 1")
 

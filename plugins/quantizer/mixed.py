@@ -17,8 +17,8 @@ from core import (
     Work,
     hookimpl,
 )
+from core.bounds import MOST_WINDOWS, check_within
 from core.census import census, facts_of, share
-from core.config import MOST_WINDOWS
 from plugins.quantizer.mixing.assignment import given
 from plugins.quantizer.mixing.choice import Choice, Chooser
 from plugins.quantizer.mixing.grouping import Group, GroupBy, groups_of
@@ -65,12 +65,7 @@ class MixedOptions:
     def __post_init__(self) -> None:
         """Raise ValueError for a number that cannot be."""
         for name in ("windows", "held_windows"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"`{name}` cannot be {getattr(self, name)}; give at least 1")
-            if getattr(self, name) > MOST_WINDOWS:
-                raise ValueError(
-                    f"`{name}` cannot be {getattr(self, name)}; give {MOST_WINDOWS:,} or less"
-                )
+            check_within(self, name, 1, MOST_WINDOWS)
         if not 50 < self.percentile <= 100:  # noqa: PLR2004  # half of the values, all of them
             raise ValueError(f"`percentile` cannot be {self.percentile}; it is above 50, up to 100")
         if not self.integers:

@@ -20,7 +20,7 @@ from core import (
     Work,
     hookimpl,
 )
-from core.config import MOST_WINDOWS
+from core.bounds import MOST_WINDOWS, check_within
 
 if TYPE_CHECKING:
     from core.values import Array, Fact
@@ -56,10 +56,7 @@ class HubQuantizerOptions:
 
     def __post_init__(self) -> None:
         """Raise ValueError for a number that cannot be."""
-        if self.windows > MOST_WINDOWS:
-            raise ValueError(f"`windows` cannot be {self.windows}; give {MOST_WINDOWS:,} or less")
-        if self.windows < 1:
-            raise ValueError(f"`windows` cannot be {self.windows}; ranges need at least 1")
+        check_within(self, "windows", 1, MOST_WINDOWS)
         if self.poll_s <= 0 or self.time_limit_s <= 0:
             raise ValueError("`poll_s` and `time_limit_s` must be above 0")
 

@@ -16,7 +16,7 @@ from core import (
     Work,
     hookimpl,
 )
-from core.config import MOST_WINDOWS
+from core.bounds import MOST_WINDOWS, check_within
 from core.onnx_file import save
 from plugins.quantizer.onnx_graph import activations, cleaned, inferred, nodes_matching
 from plugins.quantizer.onnx_graph.calibrate import Method, collect
@@ -41,8 +41,6 @@ if TYPE_CHECKING:
 REMEDY = "shorten `exclude`"
 #: Percentage of the values that a range keeps before learning, for the method percentile.
 PERCENTILE = 99.999
-
-
 #: Lessons at most: a day and more on any machine.
 MOST_STEPS = 1_000_000
 
@@ -76,13 +74,9 @@ class QatOptions:
 
     def __post_init__(self) -> None:
         """Raise ValueError for a number that cannot be."""
-        if self.windows > MOST_WINDOWS:
-            raise ValueError(f"`windows` cannot be {self.windows}; give {MOST_WINDOWS:,} or less")
-        if self.steps > MOST_STEPS:
-            raise ValueError(f"`steps` cannot be {self.steps}; give {MOST_STEPS:,} or less")
-        if self.windows < 1:
-            raise ValueError(f"`windows` cannot be {self.windows}; learning needs at least 1")
-        for name in ("steps", "edges", "seed"):
+        check_within(self, "windows", 1, MOST_WINDOWS)
+        check_within(self, "steps", 0, MOST_STEPS)
+        for name in ("edges", "seed"):
             if (getattr(self, name) or 0) < 0:
                 raise ValueError(f"`{name}` cannot be {getattr(self, name)}; give 0 or more")
         if self.weight is Weight.int4:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from core import ArtifactSpec, Calibration, Library, Made, Quantizer, Work, hookimpl
-from core.config import MOST_WINDOWS
+from core.bounds import MOST_WINDOWS, check_within
 from core.torch_program import load, zeros
 from plugins.quantizer.torch_program import (
     TORCHAO,
@@ -42,10 +42,7 @@ class TorchStaticOptions:
 
     def __post_init__(self) -> None:
         """Raise ValueError for a number that cannot be."""
-        if self.windows > MOST_WINDOWS:
-            raise ValueError(f"`windows` cannot be {self.windows}; give {MOST_WINDOWS:,} or less")
-        if self.windows < 1:
-            raise ValueError(f"`windows` cannot be {self.windows}; ranges need at least 1")
+        check_within(self, "windows", 1, MOST_WINDOWS)
         known = [one.value for one in Operator]
         if not self.operators or not set(self.operators) <= set(known):
             raise ValueError(f"`operators` cannot be {self.operators}; it names {', '.join(known)}")

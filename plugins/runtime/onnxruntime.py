@@ -21,6 +21,7 @@ from core import (
     Work,
     hookimpl,
 )
+from core.bounds import MOST_THREADS, check_within
 from core.onnx_cpu import session_options
 from core.onnx_file import check_weights
 
@@ -42,10 +43,6 @@ class Optimisation(Enum):
     all = "ORT_ENABLE_ALL"
 
 
-#: More than any machine has cores. A thread that cannot be started ends the process.
-MOST_THREADS = 1_024
-
-
 @dataclass
 class OnnxRuntimeOptions:
     """The options of the runtime `onnxruntime`."""
@@ -59,12 +56,8 @@ class OnnxRuntimeOptions:
     more cores than threads."""
 
     def __post_init__(self) -> None:
-        """Raise ValueError for a negative number of threads."""
-        if not 0 <= self.threads <= MOST_THREADS:
-            raise ValueError(
-                f"`threads` cannot be {self.threads}; 0 means one per core, and "
-                f"{MOST_THREADS:,} are the most"
-            )
+        """Raise ValueError for a number of threads that cannot be."""
+        check_within(self, "threads", 0, MOST_THREADS)
 
 
 class OnnxRuntimeSession(Session):

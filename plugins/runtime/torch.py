@@ -20,6 +20,7 @@ from core import (
     Work,
     hookimpl,
 )
+from core.bounds import MOST_THREADS, check_within
 
 if TYPE_CHECKING:
     import torch
@@ -59,10 +60,6 @@ class Kernels(Enum):
     simulated = "simulated"
 
 
-#: More than any machine has cores. A thread that cannot be started ends the process.
-MOST_THREADS = 1_024
-
-
 @dataclass
 class TorchOptions:
     """The options of the runtime `torch`."""
@@ -78,11 +75,7 @@ class TorchOptions:
 
     def __post_init__(self) -> None:
         """Raise ValueError for what cannot be."""
-        if not 0 <= self.threads <= MOST_THREADS:
-            raise ValueError(
-                f"`threads` cannot be {self.threads}; 0 means PyTorch's default, and "
-                f"{MOST_THREADS:,} are the most"
-            )
+        check_within(self, "threads", 0, MOST_THREADS)
         if self.compile and self.kernels is Kernels.int8:
             raise ValueError(f"`kernels` cannot be int8 with `compile`: {UNCOMPILED}")
 

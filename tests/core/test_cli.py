@@ -27,7 +27,7 @@ from tests.conftest import Command
         (["recipe=toy", "+x=1"], ["there is no option `x`", "mode"]),
         (["recipe=toy", "graph=[copied,copied]"], ["names `copied` twice"]),
         (["recipe=toy", "graph=[copid]"], ["no graph is named `copid`", "did you mean `copied`"]),
-        (["recipe=toy", "measure.budget_windows=0"], ["`budget_windows` is 0"]),
+        (["recipe=toy", "measure.budget_windows=0"], ["`budget_windows` cannot be 0"]),
         (["recipe=null"], ["`recipe` names none"]),
         (["recipe=toy", "store=sftp://host/x"], ["cannot be at `sftp://host/x`", "s3://"]),
         (["mode=run"], ["no recipe is given", "s24_int8"]),

@@ -40,5 +40,5 @@ def test_the_worst_tensors_are_looked_for_on_demand() -> None:
 
 def test_a_negative_number_of_tensors_is_refused() -> None:
     """The config error names the option."""
-    with pytest.raises(ValueError, match="`worst_tensors` is -1"):
+    with pytest.raises(ValueError, match="`worst_tensors` cannot be -1"):
         Measure(worst_tensors=-1)

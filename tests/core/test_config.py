@@ -21,7 +21,7 @@ from tests.conftest import Command
 @pytest.mark.parametrize("value", [-1, 10**12])
 def test_a_number_has_two_ends(kind: type, name: str, value: int) -> None:
     """A billion windows would be compared for years."""
-    with pytest.raises(ValueError, match=f"`{name}` is {value}; give"):
+    with pytest.raises(ValueError, match=f"`{name}` cannot be {value}; give"):
         kind(**{name: value})
 
 
@@ -29,7 +29,7 @@ def test_a_number_has_two_ends(kind: type, name: str, value: int) -> None:
     ("word", "said"),
     [
         ("contract.min_snr_db=nan", "`contract.min_snr_db` is no number"),
-        ("ladder=[fine,fine]", "name each once"),
+        ("ladder=[fine,fine]", "`ladder` names `fine` twice"),
     ],
 )
 def test_what_would_hold_anything_or_never_end_is_refused(

@@ -192,7 +192,7 @@ def test_what_a_run_found_the_search_need_not_try(
         (["runtime=plain"], ["`plain` compiles nothing", "distant"]),
         (["chunker=whole"], ["chunker `whole` cuts no axis", "chunker=..."]),
         (["fit.axis=row"], ["cuts `place`, not `row`", "fit.axis=place"]),
-        (["fit.step=0"], ["`step` is 0", "at: fit"]),
+        (["fit.step=0"], ["`step` cannot be 0", "at: fit"]),
         (["fit.shortest=9", "fit.longest=3"], ["`shortest` 9 is above `longest` 3"]),
         (["fit.precisions=[int9]"], ["no precision is named `int9`", "int8"]),
         (["fit.lenght=3"], ["no option `fit.lenght`", "longest"]),

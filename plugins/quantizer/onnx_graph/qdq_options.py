@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import Enum
 
-from core.config import MOST_WINDOWS
+from core.bounds import MOST_WINDOWS, check_within
 from plugins.quantizer.onnx_graph.calibrate import Method
 from plugins.quantizer.onnx_graph.static import Layout
 
@@ -65,10 +65,7 @@ class QdqOptions:
 
     def __post_init__(self) -> None:
         """Raise ValueError for a number that cannot be."""
-        if self.windows > MOST_WINDOWS:
-            raise ValueError(f"`windows` cannot be {self.windows}; give {MOST_WINDOWS:,} or less")
-        if self.windows < 1:
-            raise ValueError(f"`windows` cannot be {self.windows}; ranges need at least 1")
+        check_within(self, "windows", 1, MOST_WINDOWS)
         if self.edges is not None and self.edges < 0:
             raise ValueError(f"`edges` cannot be {self.edges}; it counts layers, from 0")
         wide = self.activation is Activation.uint16

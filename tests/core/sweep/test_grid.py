@@ -99,7 +99,7 @@ def test_a_bad_value_fails_before_the_first_point(
         (["chunker.length=interval(1,3)"], "names an interval"),
         (["chunker.length=range(1,2000)"], "asks first: sweep.confirm=true"),
         (["chunker.length=4", "chunker.length=8"], "`chunker.length` is given twice"),
-        (["chunker.length=4,8", "sweep.retries=-1"], "`retries` is -1"),
+        (["chunker.length=4,8", "sweep.retries=-1"], "`retries` cannot be -1"),
         (["chunker.length=4,8", "hydra/launcher=slrm"], "slrm"),
         (
             ["chunker.length=4,8", "hydra/sweeper=optuna", "hydra.sweeper.sampler=x"],
