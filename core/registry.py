@@ -84,7 +84,9 @@ class Entry:
         try:
             return called(self.origin, "findings", _class(self).findings)
         except LuthierError as error:
-            return [Notice("warning", f"cannot say: {error.what}")]
+            # The line that it stands in names the plugin already.
+            said = error.what.removeprefix(f"{self.origin} failed: ")
+            return [Notice("warning", f"cannot say: {said}")]
 
     def create(self, options: object) -> Plugin[Any]:
         """Make the plugin; raises MissingLibraryError with the exact install command.
