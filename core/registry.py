@@ -222,7 +222,7 @@ def discover(extra: Mapping[str, ModuleType] | None = None) -> Registry:
         origins[key] = key
         with _noted(registry, getattr(module, "__file__", None) or "?", key):
             _register(manager, module, key)
-    _drop_misspelt(registry, origins)
+    _note_misspelt(registry, origins)
     _collect(registry, origins)
     return registry
 
@@ -257,7 +257,7 @@ def _register(manager: pluggy.PluginManager, module: object, key: str) -> None:
         ) from error
 
 
-def _drop_misspelt(registry: Registry, origins: Mapping[str, str]) -> None:
+def _note_misspelt(registry: Registry, origins: Mapping[str, str]) -> None:
     """Note a hook that does not exist: pluggy would never call it, and say nothing."""
     known = ", ".join(n for n in dir(hooks) if n.startswith("luthier_"))
     callers = {name: hook for name, hook in vars(registry.manager.hook).items() if name[0] != "_"}
