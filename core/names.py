@@ -10,6 +10,7 @@ import re
 import unicodedata
 
 from core.paths import DEVICES
+from core.shown import spelt
 
 __all__ = ["as_text", "file_name"]
 
@@ -29,13 +30,7 @@ def as_text(name: str) -> str:
     """
     if not _SURROGATE.search(name) and not _WRITTEN.search(name):
         return name
-    return _SURROGATE.sub(_spelt, name.replace("\\", "\\\\"))
-
-
-def _spelt(found: re.Match[str]) -> str:
-    code = ord(found[0])
-    # Python's own, for the bytes 0x80 to 0xff; any other is half a pair of a name on Windows.
-    return f"\\x{code - 0xDC00:02x}" if 0xDC80 <= code <= 0xDCFF else f"\\u{code:04x}"  # noqa: PLR2004
+    return _SURROGATE.sub(lambda found: spelt(found[0]), name.replace("\\", "\\\\"))
 
 
 def file_name(text: str) -> str:

@@ -8,7 +8,16 @@ import unicodedata
 from collections.abc import Callable, Mapping
 from typing import Any
 
-__all__ = ["HIDDEN", "holds_credentials", "plain", "shown", "shown_below", "without_credentials"]
+__all__ = [
+    "HIDDEN",
+    "SECRET",
+    "holds_credentials",
+    "plain",
+    "shown",
+    "shown_below",
+    "spelt",
+    "without_credentials",
+]
 
 #: What stands where a credential was.
 HIDDEN = "(hidden)"
@@ -49,6 +58,8 @@ _SHAPES = re.compile(
     r"|github_pat_\w{20,}|glpat-[\w-]{20,}|xox[abprs]-[\w-]{10,}|AIza[\w-]{30,}"
     r"|eyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*)"
 )
+#: The name of an option whose value is nobody's business.
+SECRET = re.compile(_PRIVATE, re.IGNORECASE)
 _VARIABLE = re.compile(r"KEY|TOKEN|SECRET|PASSW|CREDENTIAL", re.IGNORECASE)
 
 
@@ -62,7 +73,7 @@ def plain(text: str) -> str:
     if text.isprintable():
         return text
     text = text.replace("\r\n", "\n")
-    return "".join(c if c.isprintable() or c in "\n\t" or _harmless(c) else _spelt(c) for c in text)
+    return "".join(c if c.isprintable() or c in "\n\t" or _harmless(c) else spelt(c) for c in text)
 
 
 def without_credentials(text: str) -> str:
@@ -110,7 +121,8 @@ def _harmless(character: str) -> bool:
     return unicodedata.category(character) == "Zs" or character in "\u200c\u200d"
 
 
-def _spelt(character: str) -> str:
+def spelt(character: str) -> str:
+    r"""Return what stands for a character that is not shown as it is: `\x1b`, `\xe9`, `\u202e`."""
     byte = ord(character) - SURROGATE_BYTES
     if 0x80 <= byte <= 0xFF:  # noqa: PLR2004
         return f"\\x{byte:02x}"

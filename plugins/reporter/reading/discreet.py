@@ -12,7 +12,7 @@ from functools import lru_cache
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import TYPE_CHECKING, Any
 
-from core.shown import HIDDEN, shown
+from core.shown import HIDDEN, SECRET, shown
 
 if TYPE_CHECKING:
     from core.record import RunRecord
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 __all__ = ["discreet", "discreet_option", "discreet_sweep"]
 
-SECRET = re.compile(r"token|secret|password|passwd|api_?key|credential", re.IGNORECASE)
 QUOTES = "'\""
 # ONNX names nodes `/encoder.0/conv/Conv`; what tells a path of this machine from those is that
 # its first folder exists.
