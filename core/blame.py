@@ -8,6 +8,7 @@ from typing import Any, NoReturn, TypeVar
 
 from core.errors import LuthierError, PluginError, StageError
 from core.kinds import Plugin
+from core.promise import inside
 from core.remedy import is_of_the_place, remedy
 
 __all__ = [
@@ -122,9 +123,7 @@ def raised(error: BaseException, origin: Origin, call: str) -> NoReturn:
 def refuse(origin: Origin, call: str, wrong: str) -> NoReturn:
     """Raise the error for a value that the kind does not allow; `wrong` follows what gave it."""
     raise PluginError(
-        f"{origin} gave what it may not: `{call}` {wrong}"
-        if not wrong.startswith((".", "["))
-        else f"{origin} gave what it may not: `{call}`{wrong}",
+        f"{origin} gave what it may not: {inside(f'`{call}`', wrong)}",
         *origin.lines,
         "see what its kind promises: core/kinds.py, core/exchange.py",
     )

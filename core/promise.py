@@ -19,7 +19,7 @@ from collections import abc
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["Check", "attributes", "check_of", "json_problem", "returned"]
+__all__ = ["Check", "attributes", "check_of", "inside", "json_problem", "returned"]
 
 #: Says what is wrong with a value, in words that follow its name; nothing if it is as promised.
 Check = Callable[[Any], str]
@@ -119,13 +119,13 @@ def json_problem(value: Any) -> str:
                 return f"has the key {_shown(key)}, which is no text"
             wrong = json_problem(one)
             if wrong:
-                return _inside(f"[{key!r}]", wrong)
+                return inside(f"[{key!r}]", wrong)
         return ""
     leaf = _LEAVES.get(type(value))
     return leaf(value) if leaf else _unlike(value, "text, a number, a list, a mapping or None")
 
 
-def _inside(place: str, wrong: str) -> str:
+def inside(place: str, wrong: str) -> str:
     """Return a problem of a part, so that it reads on: `.facts['x'] is nan, ...`."""
     return f"{place}{wrong}" if wrong.startswith((".", "[")) else f"{place} {wrong}"
 
@@ -248,7 +248,7 @@ def _sequence(cls: Any) -> Callable[[Any, tuple[Any, ...]], Check]:
             for index, one in enumerate(value):
                 wrong = each(one)
                 if wrong:
-                    return _inside(f"[{index}]", wrong)
+                    return inside(f"[{index}]", wrong)
             return ""
 
         return check
@@ -265,7 +265,7 @@ def _row(named: str, checks: list[Check]) -> Check:
         for index, (each, one) in enumerate(zip(checks, value, strict=True)):
             wrong = each(one)
             if wrong:
-                return _inside(f"[{index}]", wrong)
+                return inside(f"[{index}]", wrong)
         return ""
 
     return check
@@ -285,7 +285,7 @@ def _mapping(cls: Any) -> Callable[[Any, tuple[Any, ...]], Check]:
                     return f"has the key {_shown(key)}, which {wrong}"
                 wrong = of_value(one)
                 if wrong:
-                    return _inside(f"[{key!r}]", wrong)
+                    return inside(f"[{key!r}]", wrong)
             return ""
 
         return check
@@ -341,7 +341,7 @@ def _fields(cls: Any) -> Check:
         for name, each in checks():
             wrong = each(getattr(value, name))
             if wrong:
-                return _inside(f".{name}", wrong)
+                return inside(f".{name}", wrong)
         return ""
 
     return check
