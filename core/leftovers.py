@@ -37,6 +37,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from core.remedy import NO_LOCKS
+
 __all__ = ["check_there", "owned_folder", "sweep_up"]
 
 LOCK = "lock"
@@ -46,7 +48,6 @@ WEEK_S = 7 * 24 * 3600.0
 _OURS = re.compile(r"\.luthier\.of\.([0-9a-f]{12})\.[0-9a-f]{12}")
 #: How often another folder is tried where sweepers are faster.
 _TRIES = 100
-_NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP}
 
 
 @contextmanager
@@ -119,7 +120,7 @@ def _taken(parent: Path) -> tuple[Path, FileLock]:
             parent.stat()  # raises where it was not a sweeper, and all is gone
         except OSError as error:
             shutil.rmtree(folder, ignore_errors=True)
-            if error.errno not in _NO_LOCKS:
+            if error.errno not in NO_LOCKS:
                 raise
             system = NOBODY
         else:

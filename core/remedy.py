@@ -5,10 +5,12 @@ from __future__ import annotations
 import errno
 import re
 
-__all__ = ["FULL", "is_full", "is_of_the_place", "remedy"]
+__all__ = ["FULL", "NO_LOCKS", "is_full", "is_of_the_place", "remedy"]
 
 #: Errors of a disk, or of a person's share of it, that has no room left.
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+#: Errors of a file system that lacks locks, or something else that is asked of it.
+NO_LOCKS = frozenset({errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP})
 _ADVICE = {
     "free some room": FULL,
     "get the right to write there": {errno.EACCES, errno.EPERM},
@@ -33,12 +35,7 @@ _ADVICE = {
         errno.EHOSTDOWN,
         errno.ETIMEDOUT,
     },
-    "its file system lacks what is needed, locks for instance": {
-        errno.ENOSYS,
-        errno.ENOLCK,
-        errno.ENOTSUP,
-        errno.EOPNOTSUPP,
-    },
+    "its file system lacks what is needed, locks for instance": NO_LOCKS,
 }
 # As Python writes it, and Rust (safetensors).
 _NUMBER = re.compile(r"\[Errno (\d+)\]|\(os error (\d+)\)")
