@@ -41,7 +41,7 @@ from core.whole import place_saved, read_metrics
 
 __all__ = ["Ended", "perform", "prepare", "run", "unreported"]
 
-#: What the system and SQLite say where there is no room.
+#: SQLite's own code for a disk without room.
 SQLITE_FULL = 13
 
 
