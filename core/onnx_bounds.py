@@ -14,7 +14,7 @@ import stat
 import sys
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core.errors import InputError
@@ -300,10 +300,8 @@ def _external(tensor: onnx.TensorProto, path: Path) -> tuple[Path, int]:
     # Of two places one reader takes the first, another the last.
     if len(entries) < len(tensor.external_data) or not set(entries) <= _KEYS:
         raise _refused(path, "where it lies is told twice, or in unknown words", tensor.name)
-    location = entries.get("location", "")
-    below(path.parent, location, f"the graph {path}")
-    file = _plain_file(path, location, tensor.name)
-    size = file.stat().st_size
+    file = below(path.parent, entries.get("location", ""), f"the graph {path}", links=False)
+    size = _plain_size(file, path, tensor.name)
     offset = _place(entries.get("offset", "0"))
     length = _place(entries.get("length", str(max(0, size - offset))))
     if min(offset, length) < 0 or offset + length > size:
@@ -317,22 +315,15 @@ def _place(text: str) -> int:
     return int(text) if text.isascii() and text.isdigit() and len(text) < 20 else -1  # noqa: PLR2004
 
 
-def _plain_file(path: Path, location: str, tensor: str) -> Path:
-    """Return the file beside a graph, which has one name, in folders that are no links."""
-    file = path.parent
-    for part in PurePosixPath(location).parts:
-        file /= part
-        try:
-            found = file.lstat()
-        except OSError as error:
-            why = f"`{location[:100]}` cannot be read: {error.strerror}"
-            raise _refused(path, why, tensor) from error
-        if stat.S_ISLNK(found.st_mode):
-            raise _refused(path, f"`{location[:100]}` goes through a link", tensor)
+def _plain_size(file: Path, path: Path, tensor: str) -> int:
+    """Return the bytes of a plain file beside a graph, which has one name."""
+    try:
+        found = file.lstat()
+    except OSError as error:
+        raise _refused(path, f"`{file.name}` cannot be read: {error.strerror}", tensor) from error
     if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
-        why = f"`{location[:100]}` is no plain file, or another name of one"
-        raise _refused(path, why, tensor)
-    return file
+        raise _refused(path, f"`{file.name}` is no plain file, or another name of one", tensor)
+    return found.st_size
 
 
 if __name__ == "__main__":
