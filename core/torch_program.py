@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from core.archive import check_stored
 from core.errors import InputError
 
 if TYPE_CHECKING:
@@ -85,7 +86,8 @@ def load(path: Path) -> torch.export.ExportedProgram:
 def _check_plain(path: Path) -> None:
     try:
         with zipfile.ZipFile(path) as archive:
-            _check_entries(archive, path.stat().st_size)
+            check_stored(archive, path, _MOST_ENTRIES)
+            _check_descriptions(archive)
             pickled = list(_pickled(archive))
     except (
         OSError,
@@ -111,28 +113,13 @@ def _check_plain(path: Path) -> None:
         )
 
 
-def _check_entries(archive: zipfile.ZipFile, size: int) -> None:
-    """Raise ValueError for an archive that unpacks to more than it is, or to another place.
-
-    PyTorch packs nothing: an entry takes as many bytes as it says.
-    """
-    entries = archive.infolist()
-    if len(entries) > _MOST_ENTRIES:
-        raise ValueError(f"it holds {len(entries):,} entries; possible: up to {_MOST_ENTRIES:,}")
-    names = Counter(entry.filename for entry in entries)
-    for entry in entries:
+def _check_descriptions(archive: zipfile.ZipFile) -> None:
+    """Raise ValueError for a description that is longer than any network's."""
+    for entry in archive.infolist():
         name = entry.filename
-        if names[name] > 1:
-            raise ValueError(f"it holds `{name[:100]}` twice")
-        if name.startswith("/") or "\\" in name or ":" in name or ".." in name.split("/"):
-            raise ValueError(f"its entry `{name[:100]}` leads out of it")
-        if entry.compress_type != zipfile.ZIP_STORED or entry.file_size != entry.compress_size:
-            raise ValueError(f"its entry `{name[:100]}` is packed")
-        description = _LONGEST_GRAPH if "/models/" in name else _LONGEST_DESCRIPTION
-        if name.endswith((".json", "version", "byteorder")) and entry.file_size > description:
+        longest = _LONGEST_GRAPH if "/models/" in name else _LONGEST_DESCRIPTION
+        if name.endswith((".json", "version", "byteorder")) and entry.file_size > longest:
             raise ValueError(f"its entry `{name[:100]}` has {entry.file_size:,} bytes")
-    if sum(entry.file_size for entry in entries) > size:
-        raise ValueError("its entries take more bytes than the file has")
 
 
 def _pickled(archive: zipfile.ZipFile) -> Iterator[str]:

@@ -8,6 +8,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from core import InputError
+from core.archive import check_stored
 from plugins.model.hybrid.arguments import fraction
 
 if TYPE_CHECKING:
@@ -75,17 +76,11 @@ def load(path: Path) -> dict[str, Any]:
 
 
 def _check_archive(path: Path) -> None:
-    """Raise ValueError for an archive that unpacks to more than it is; torch's are not packed."""
+    """Raise ValueError for an archive that is not what torch writes; old files are none."""
     if not zipfile.is_zipfile(path):
         return
     with zipfile.ZipFile(path) as archive:
-        entries = archive.infolist()
-    if len(entries) > _MOST_ENTRIES:
-        raise ValueError(f"it holds {len(entries):,} entries; possible: {_MOST_ENTRIES:,}")
-    for entry in entries:
-        if entry.compress_type != zipfile.ZIP_STORED or entry.file_size > entry.compress_size:
-            raise ValueError("it is a packed archive; torch's own are not")
-        if entry.filename.endswith("data.pkl") and entry.file_size > _LONGEST_PICKLE:
-            raise ValueError(f"its description takes {entry.file_size:,} bytes")
-    if sum(entry.file_size for entry in entries) > path.stat().st_size:
-        raise ValueError("its entries take more bytes than the file has")
+        check_stored(archive, path, _MOST_ENTRIES)
+        for entry in archive.infolist():
+            if entry.filename.endswith("data.pkl") and entry.file_size > _LONGEST_PICKLE:
+                raise ValueError(f"its description takes {entry.file_size:,} bytes")
