@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn
 
 from core.errors import LuthierError, PluginError, StageError
 from core.kinds import Plugin
@@ -15,15 +15,12 @@ __all__ = [
     "Left",
     "Origin",
     "Terminated",
-    "anew",
     "blamed",
     "failure",
     "origin_of",
     "raised",
     "refuse",
 ]
-
-T = TypeVar("T")
 
 TRACE = "see the whole trace: hydra.verbose=true"
 STORE = "store=/path/to/folder"
@@ -63,11 +60,6 @@ def origin_of(plugin: Plugin[Any]) -> Origin:
     cls = type(plugin)
     file = getattr(sys.modules.get(cls.__module__), "__file__", None) or "?"
     return Origin(cls.kind, cls.name, cls.__module__.partition(".")[0], file)
-
-
-def anew(plugin: T) -> T:
-    """Return a plugin as its options make it, without what it holds open or remembers."""
-    return type(plugin)(plugin.options)  # type: ignore[attr-defined, call-arg]  # as every plugin is made
 
 
 def failure(error: BaseException, what: str, *where: str) -> LuthierError:

@@ -16,10 +16,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from core import damage
-from core.blame import anew
 from core.errors import InputError, PluginError
 from core.exchange import Split
-from core.kinds import Dataset
+from core.kinds import Dataset, anew
 from core.leftovers import owned_folder
 from core.material import digest, files_below, folder_digest, of_plugin
 from core.play import load, save, under

@@ -64,9 +64,11 @@ __all__ = [
     "Quantizer",
     "Reporter",
     "Runtime",
+    "anew",
 ]
 
 OptionsT = TypeVar("OptionsT")
+PluginT = TypeVar("PluginT", bound="Plugin[Any]")
 
 
 @dataclass
@@ -106,6 +108,11 @@ class Plugin(ABC, Generic[OptionsT]):
     def ships(self, info: ModelInfo) -> Shipped:
         """Return what the bundle for the device needs of this plugin, for the model of `info`."""
         return Shipped()
+
+
+def anew(plugin: PluginT) -> PluginT:
+    """Return a plugin as its options make it, without what it holds open or remembers."""
+    return type(plugin)(plugin.options)
 
 
 class Model(Plugin[OptionsT]):

@@ -15,9 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from core import material
 from core.assembly import Assembly
-from core.blame import anew
 from core.exchange import Listed, Made, Split, TorchModel, Transform, Work
-from core.kinds import Dataset, Model, Plugin, Runtime
+from core.kinds import Dataset, Model, Plugin, Runtime, anew
 from core.values import Artifact, ArtifactSpec, Item
 
 if TYPE_CHECKING:

@@ -19,6 +19,7 @@ import msgspec
 from core import share
 from core.config import Songs
 from core.errors import LuthierError, MissingLibraryError, StageError
+from core.kinds import anew
 from core.leaving import hold_the_process
 from core.library.manifest import Entry
 from core.library.worker import Job, Task, Worker
@@ -109,12 +110,12 @@ def _packed(job: Job) -> Job:
     assembly = job.assembly
     packed = replace(
         assembly,
-        model=_unused(assembly.model),
-        dataset=_unused(assembly.dataset),
-        dsp=_unused(assembly.dsp),
-        chunker=_unused(assembly.chunker),
-        runtime=_unused(assembly.runtime),
-        host=None if assembly.host is None else _unused(assembly.host),
+        model=anew(assembly.model),
+        dataset=anew(assembly.dataset),
+        dsp=anew(assembly.dsp),
+        chunker=anew(assembly.chunker),
+        runtime=anew(assembly.runtime),
+        host=None if assembly.host is None else anew(assembly.host),
         calibration=None,
         exporter=None,
         graph=(),
@@ -123,11 +124,6 @@ def _packed(job: Job) -> Job:
         reporter=(),
     )
     return replace(job, assembly=packed)
-
-
-def _unused(plugin: Any) -> Any:
-    """Return the plugin as the config made it, without what it holds open or remembers."""
-    return type(plugin)(plugin.options)
 
 
 @contextmanager

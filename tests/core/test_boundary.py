@@ -17,7 +17,7 @@ import pluggy
 import pytest
 
 from core import hooks, kinds
-from core.blame import Terminated, anew
+from core.blame import Terminated
 from core.errors import InputError, LuthierError, PluginError, StageError
 from core.exchange import Listed
 from core.leaving import hold_the_process
@@ -199,7 +199,7 @@ def test_a_guarded_plugin_is_what_it_was() -> None:
     assert (type(plugin).__module__, type(plugin).__qualname__) == ("tests.toy", "Even")
     others = (
         plugin,
-        anew(plugin),
+        kinds.anew(plugin),
         pickle.loads(pickle.dumps(plugin)),  # noqa: S301  # of this very process
         copy.deepcopy(plugin),
         plugin.resized({"place": 4}),
