@@ -46,7 +46,7 @@ class _Contract:
     finish: Callable[[Any, Origin, str], Any] | None = None
 
 
-#: What a type cannot say: of a method of a kind or class, more that must hold of what it returns.
+#: What must hold of a method's result beyond its type, by class and method.
 _LAWS: dict[str, Callable[[Any], str]] = {
     "Chunker.window": lambda value: next(
         (f"[{axis!r}] is {size}, not 1 or more" for axis, size in value.items() if size < 1), ""
@@ -84,7 +84,7 @@ def _contract(method: str, hint: Any) -> _Contract:
             finish = functools.partial(_yielded, check=promise.check_of(each))
     of_type, law = promise.check_of(hint), _LAWS.get(method)
     if hint is type(None):
-        # Nobody looks at what comes where nothing was promised.
+        # A method that promises nothing may return anything.
         return _Contract(promise.check_of(Any))
     if law is None:
         return _Contract(of_type, finish)

@@ -66,7 +66,7 @@ def whole(root: Path, name: str) -> Artifact | None:
 
 
 def _seen(root: Path, name: str) -> int | None:
-    """Return what tells an entry's folder from a later one of its name; None without one."""
+    """Return the inode of an entry's folder, which a later folder has not; None without one."""
     try:
         return (root / name).lstat().st_ino
     except (FileNotFoundError, NotADirectoryError):

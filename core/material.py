@@ -68,8 +68,8 @@ def files_below(folder: Path) -> list[Path]:
     """Return every file below `folder`, sorted; raises OSError for what is no file and no folder.
 
     A link may lead to what others change or delete, a pipe never ends. A second name of a file (a
-    hard link) is a file like any other: backups and tools that save room make them, and who changes
-    the content by its other name is found out by the digest.
+    hard link) is a file like any other: backups and tools that save room make them, and the digest
+    shows a change that was made through another name.
     """
     found: list[Path] = []
     pending = [_plain_kind(folder, stat.S_IFDIR)]

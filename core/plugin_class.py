@@ -22,9 +22,9 @@ _MISSING = object()
 
 
 def checked(cls: object, distribution: str) -> Checked:
-    """Return what a class is by its own words; raises PluginError that says what is wrong with it.
+    """Return the kind, name, class, distribution and file of a plugin's class.
 
-    That is its kind, its name, the class itself, its distribution and its file.
+    Raises PluginError for a class that breaks the contract of its kind.
     """
     if not inspect.isclass(cls):
         raise PluginError(

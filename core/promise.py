@@ -35,7 +35,7 @@ class Tensors:
 
 
 class _Unlike(str):
-    """A problem that is a wrong type, and nothing inside of the right one."""
+    """A problem with the type of a value, not with a part of a value of the right type."""
 
     __slots__ = ()
 
@@ -56,7 +56,7 @@ class _Names(dict[str, Any]):
 
 
 def _names() -> _Names:
-    # A module is nothing that is checked: its loading may take seconds.
+    # A torch module is not checked: loading torch takes seconds.
     torch = types.SimpleNamespace(nn=types.SimpleNamespace(Module=Any))
     return _Names(Tensors=Tensors, torch=torch)
 

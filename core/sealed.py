@@ -3,8 +3,8 @@
     {"sha256":"9f86…","content":{…}}
 
 The digest is over the bytes of `content` as they stand there. Disks flip bits, copies are cut short
-and files are edited by hand: none of it is noticed by a reader of plain JSON. Whole files that were
-swapped are told by what their content says of itself: every kind of content names what it is of.
+and files are edited by hand: a reader of plain JSON notices none of it. Every content also names
+what it belongs to, so that two whole files that were swapped are noticed.
 """
 
 from __future__ import annotations

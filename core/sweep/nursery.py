@@ -122,7 +122,7 @@ def serve(do: Callable[[Errand], None], ready: Callable[[Errand], None]) -> None
 
     `ready` is called before the first, in this process, for what every copy would do again.
     """
-    # Whoever sends Ctrl-C to every process means the copies: this one ends after them.
+    # Ctrl-C is for the copies; this process ends after them.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     answers = os.dup(1)
     for number, line in enumerate(iter(sys.stdin.buffer.readline, b"")):
