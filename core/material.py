@@ -16,7 +16,6 @@ import os
 import platform
 import stat
 import sys
-from collections.abc import Iterable
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -93,12 +92,12 @@ def _plain_kind(path: Path, wanted: int) -> Path:
     return path
 
 
-def folder_digest(folder: Path, leave_out: Iterable[str] = ()) -> str:
-    """Return the SHA-256 over names and contents of every file below `folder`, but some names.
+def folder_digest(folder: Path) -> str:
+    """Return the SHA-256 over names and contents of every file below `folder`.
 
     Raises OSError where it holds anything but files and folders (`files_below`).
     """
-    files = [p for p in files_below(folder) if p.name not in leave_out]
+    files = files_below(folder)
     return digest([[p.relative_to(folder).as_posix(), file_digest(p)] for p in files])
 
 
