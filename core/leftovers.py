@@ -116,7 +116,7 @@ def _taken(parent: Path) -> tuple[Path, FileLock]:
             return folder, lock
         try:
             lock.acquire(timeout=0)
-        except (Timeout, FileNotFoundError):
+        except (Timeout, FileNotFoundError, FileExistsError):
             parent.stat()  # raises where it was not a sweeper, and all is gone
         except OSError as error:
             shutil.rmtree(folder, ignore_errors=True)

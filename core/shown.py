@@ -43,7 +43,7 @@ _PARAMETER = re.compile(rf"(?<=[?&;])({_QUERY})=([^&;\s'\"<>#]{{1,2000}})", re.I
 _SETTING = re.compile(
     rf"((?:(?<=[^\w.\[\]-])|^)[\w.\[\]-]{{0,80}}{_PRIVATE}[\w-]{{0,40}}"
     r"(?:['\"]?\s?=\s?|['\"]\s?:\s?|:\s?(?=['\"]|\S{0,80}\d|\S{20})))"
-    r"(?!\.\.\.|\(hidden\)|(?:null|none|true|false)\b|[-+\d.,]+(?:\W|$))"
+    r"(?!\.\.\.|\(hidden\)|https?://|(?:null|none|true|false)\b|[-+\d.,]+(?:\W|$))"
     r"(\"[^\"\n]*\"|'[^'\n]*'|[^\s'\",;&)\]}]+)",
     re.IGNORECASE,
 )

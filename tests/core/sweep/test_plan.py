@@ -23,7 +23,7 @@ Planner = Callable[..., SweepPlan]
 def plan_of(command: Command, recipe: Path, monkeypatch: pytest.MonkeyPatch) -> Planner:
     """Return a function that plans a sweep of the toy recipe, through the command line."""
     plans: list[SweepPlan] = []
-    monkeypatch.setattr("core.sweep.show.show", plans.append)
+    monkeypatch.setattr("core.sweep.show.show", lambda plan, *_: plans.append(plan))
 
     def planned(*swept: str) -> SweepPlan:
         done = command("-m", f"recipe={recipe}", *swept, "mode=plan")
