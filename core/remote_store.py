@@ -165,7 +165,7 @@ class RemoteStore(Store):
                 if not gone.startswith("."):  # which another process writes just now
                     (known / gone).unlink(missing_ok=True)
         except OSError as error:
-            raise self._unwritable(error) from error
+            raise self.unwritable(error) from error
         if damaged:
             left_out = f"damaged, and left out of what is known of `{step}`"
             damage.tell(known, f"{left_out}: {len(damaged)} at {self._remote.url}/{step}")
@@ -241,7 +241,7 @@ class RemoteStore(Store):
         try:
             write_sealed(self.root / name / SHARED, _Shared(name, self._entries.identity))
         except OSError as error:
-            raise self._unwritable(error) from error
+            raise self.unwritable(error) from error
 
 
 def _tell(doing: str, step: str, size: int, url: str) -> None:

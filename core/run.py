@@ -15,7 +15,6 @@ from core import promise, share
 from core.blame import failure, origin_of
 from core.errors import DoesNotFitError, InputError, LuthierError, PluginError
 from core.exchange import Made, Work
-from core.folder import unwritable
 from core.leftovers import check_there
 from core.material import files_below, folder_digest
 from core.measure import peak_memory
@@ -142,7 +141,7 @@ def _check_place(folder: Path, store: Store) -> None:
     try:
         check_there(folder.parent)
     except FileNotFoundError as error:
-        raise unwritable("the store", error, store.root, "store=/path/to/folder") from error
+        raise store.unwritable(error) from error
 
 
 def _by(step: Step) -> list[str]:

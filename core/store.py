@@ -147,7 +147,7 @@ class Store:
             (staged / DESCRIPTION).write_bytes(content)
             self._put(staged, self.root / name)
         except OSError as error:
-            raise self._unwritable(error) from error
+            raise self.unwritable(error) from error
         self._damaged.pop(name, None)
         return placed
 
@@ -196,7 +196,7 @@ class Store:
                     waits()
                     lock.acquire()
         except OSError as error:
-            raise self._unwritable(error) from error
+            raise self.unwritable(error) from error
         try:
             yield lock.is_locked
         finally:
@@ -210,7 +210,7 @@ class Store:
                 folder = owned.enter_context(owned_folder(self.root / "staging", "entry"))
                 (folder / "files").mkdir()
             except OSError as error:
-                raise self._unwritable(error) from error
+                raise self.unwritable(error) from error
             yield folder / "files"
 
     def materials(self, step: str) -> list[dict[str, Any]]:
@@ -264,5 +264,6 @@ class Store:
         """Return the name of an entry: `<step>/<key>`."""
         return f"{step}/{key_of(canonical(material))}"
 
-    def _unwritable(self, error: OSError) -> StoreError:
+    def unwritable(self, error: OSError) -> StoreError:
+        """Return the error that the store cannot be written."""
         return unwritable("the store", error, self.root, "store=/path/to/folder")
