@@ -6,7 +6,7 @@ import sys
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from core.errors import LuthierError, PluginError, StageError
+from core.errors import TRACE, LuthierError, PluginError, StageError
 from core.kinds import Plugin
 from core.promise import inside
 from core.remedy import is_of_the_place, remedy
@@ -22,7 +22,6 @@ __all__ = [
     "refuse",
 ]
 
-TRACE = "see the whole trace: hydra.verbose=true"
 STORE = "store=/path/to/folder"
 
 

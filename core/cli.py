@@ -16,11 +16,12 @@ from core.blame import Terminated
 from core.command_line import check, refuse_credentials
 from core.compose import CONF, composed, recipe_of_job, register
 from core.config import Mode
-from core.errors import ConfigError, LuthierError
+from core.errors import TRACE, ConfigError, LuthierError
 from core.leaving import hold_the_process
 from core.library import asked
 from core.recipes import Recipe, read_recipes
 from core.registry import Registry, discover
+from core.remedy import is_of_the_place, remedy
 from core.screen import say
 from core.sweep.sweeper import Start
 from core.translate import is_foreign, translate
@@ -28,6 +29,8 @@ from core.translate import is_foreign, translate
 __all__ = ["INTERRUPTED", "discover", "main", "prepare", "run_mode", "told"]
 
 INTERRUPTED = 130
+#: Where results go, on a command line.
+PLACES = "store=/path/to/folder output=/path/to/folder"
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -155,6 +158,7 @@ def told(error: Exception, registry: Registry | None) -> LuthierError:
         said = LuthierError(
             f"the system refused: {error.strerror or error}",
             f"at: {_named(error.filename)}" if error.filename else "",
+            remedy(error, PLACES) if is_of_the_place(error) else TRACE,
         )
     elif isinstance(error, RecursionError):
         said = ConfigError(
@@ -171,7 +175,7 @@ def told(error: Exception, registry: Registry | None) -> LuthierError:
         said = LuthierError(
             f"something unexpected: {type(error).__name__}: {error}",
             "this is a mistake of Luthier's or of a plugin's",
-            "see the whole trace: hydra.verbose=true",
+            TRACE,
         )
     said.__cause__ = error
     return said

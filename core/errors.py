@@ -24,6 +24,7 @@ from collections.abc import Iterable
 from core.shown import shown
 
 __all__ = [
+    "TRACE",
     "ConfigError",
     "ContractError",
     "DoesNotFitError",
@@ -37,6 +38,9 @@ __all__ = [
     "UnsafePathError",
     "did_you_mean",
 ]
+
+#: The last line of an error that nobody raised for a person.
+TRACE = "see the whole trace: hydra.verbose=true"
 
 
 class LuthierError(Exception):

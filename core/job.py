@@ -23,7 +23,7 @@ from core.bundle import write_bundle
 from core.choice import Choice, Trial, Tried, best_of, first_that_holds
 from core.config import Mode
 from core.doctor import machine, versions
-from core.errors import ContractError, DoesNotFitError, LuthierError, PluginError, StoreError
+from core.errors import TRACE, ContractError, DoesNotFitError, LuthierError, PluginError, StoreError
 from core.exchange import Saved
 from core.folder import RunFolder
 from core.hooks import reporting
@@ -235,7 +235,7 @@ def unreported(problem: Exception, place: Path) -> LuthierError:
     return PluginError(
         f"a reporter failed: {type(problem).__name__}: {problem}",
         missing,
-        "see the whole trace: hydra.verbose=true",
+        TRACE,
     )
 
 

@@ -11,7 +11,7 @@ import os
 import re
 from typing import Any
 
-from core.errors import StoreError
+from core.errors import TRACE, StoreError
 from core.remedy import is_full, remedy
 from core.shown import without_credentials
 
@@ -85,7 +85,7 @@ def store_error(error: Exception, url: str, package: str) -> StoreError:
         f"the store failed: {name}: {repeated(str(error))}",
         f"at: {url}{_endpoint(package)}",
         f"run again, {ELSEWHERE}",
-        "see the whole trace: hydra.verbose=true",
+        TRACE,
     )
 
 

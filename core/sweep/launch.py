@@ -12,7 +12,7 @@ import msgspec
 from hydra.core.plugins import Plugins
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from core.errors import StageError
+from core.errors import TRACE, StageError
 from core.screen import say
 from core.sweep.letters import Told
 from core.sweep.place import found, keep, name_of
@@ -106,7 +106,7 @@ class Launch:
                 raise StageError(
                     f"the launcher failed: {type(error).__name__}: {_first_line(error)}",
                     "see those that are installed: python -m core --info plugins",
-                    "see the whole trace: hydra.verbose=true",
+                    TRACE,
                 ) from error
             # What finished before the worker died was noted in the sweep's folder.
             for _, job in left:
