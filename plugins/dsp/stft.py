@@ -8,8 +8,7 @@ from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from core import Dsp, ModelInfo, Shipped, Signature, Transform, hookimpl
-from core.exchange import outside
+from core import Dsp, ModelInfo, Shipped, Signature, Transform, hookimpl, outside
 from plugins.dsp.spectral.facts import Facts
 
 if TYPE_CHECKING:
