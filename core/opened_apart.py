@@ -56,7 +56,7 @@ def opened_apart(
     memory to open than its size explains.
     """
     limits = limits_for(path.stat().st_size)
-    said = folder / f"{path.stem}.refused.json"
+    said = folder / "refused.json"  # not named after the file, whose name may be as long as can be
     try:
         end = run_watched(
             python_child(module, str(said.absolute()), str(path.absolute()), *arguments),

@@ -233,6 +233,17 @@ def test_a_strangers_file_is_refused_in_the_words_of_the_process_that_read_it(
     assert not list((tmp_path / "work").iterdir())
 
 
+def test_a_file_may_have_as_long_a_name_as_there_is(tmp_path: Path) -> None:
+    """What its reader says lies under a name of its own."""
+    ending = ".safetensors"
+    file = tmp_path / f"{'x' * (255 - len(ending))}{ending}"
+    file.write_bytes(BUNDLED.read_bytes())
+    assert foreign.opened(file, tmp_path, silent()).kwargs
+    text(file)
+    with pytest.raises(InputError, match="damaged or truncated"):
+        foreign.opened(file, tmp_path, silent())
+
+
 def test_a_file_that_takes_too_long_or_too_much_is_given_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
