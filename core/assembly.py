@@ -99,7 +99,7 @@ def _empty(slot: str, recipe: str, recipes: Sequence[str], registry: Registry) -
 def target_of(cfg: DictConfig) -> Target:
     """Return the target that the config describes; raises ConfigError for one that cannot be."""
     target = cast("Target", OmegaConf.to_object(cfg.target))
-    # OmegaConf holds no list to the type of what is in it where that is a list.
+    # OmegaConf lets a list pass as an item of a list of texts.
     if not all(isinstance(name, str) for name in target.precisions):
         raise ConfigError("`target.precisions` holds more than names", "give: [fp16, int8]")
     return target

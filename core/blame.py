@@ -52,7 +52,7 @@ class Origin:
 
 
 def origin_of(plugin: Plugin[Any]) -> Origin:
-    """Return whose a plugin is; one that came past the registry is known by its file."""
+    """Return whose a plugin is; one that the registry does not know is known by its file."""
     known: Origin | None = getattr(type(plugin), "_origin", None)
     if known is not None:
         return known
@@ -112,7 +112,7 @@ def raised(error: BaseException, origin: Origin, call: str) -> NoReturn:
 
 
 def refuse(origin: Origin, call: str, wrong: str) -> NoReturn:
-    """Raise the error for a value that the kind does not allow; `wrong` follows what gave it."""
+    """Raise the error for a value that the kind does not allow; `wrong` says why, after `call`."""
     raise PluginError(
         f"{origin} gave what it may not: {inside(f'`{call}`', wrong)}",
         *origin.lines,

@@ -237,7 +237,7 @@ def _as_many(outputs: Iterator[Any], wanted: int, origin: Origin) -> Iterator[An
 
 
 def _hook(function: Callable[..., Any], origin: Origin, name: str) -> Callable[..., Any]:
-    """Guard a hook of a reporter; what it returns, nobody looks at."""
+    """Guard a hook of a reporter; its result is not checked."""
     if not inspect.isgeneratorfunction(function):
         return _guard(function, _Contract(promise.check_of(Any)), origin, name)
 

@@ -1,4 +1,4 @@
-"""What was found and cannot be used: a plugin, a file of plugins, or a whole distribution."""
+"""What is installed and cannot be used: a plugin, a file of plugins, or a distribution."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Broken:
         return self.error().what
 
     def error(self) -> PluginError:
-        """Return what a recipe that needs it is told."""
+        """Return the error for a recipe that needs it."""
         of = f"distribution `{self.distribution}`" if self.distribution else "a distribution"
         what = f"{self.kind} `{self.name}`" if self.kind and self.name else of
         return PluginError(

@@ -21,7 +21,7 @@ FLAGS = (
 )  # fmt: skip
 #: Those that only show something.
 SHOWN = "--cfg job, --info, --multirun (-m), --resolve, --help, --version"
-#: Hydra's flags that let a folder or a file in that nobody has looked at, and how it is done here.
+#: Hydra's flags that load a folder or a file unchecked, and what to use instead.
 REFUSED = {
     "--config-dir": "a recipe is given by its path: recipe=FILE",
     "-cd": "a recipe is given by its path: recipe=FILE",

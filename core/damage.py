@@ -14,8 +14,8 @@ from core.values import Notice
 
 __all__ = ["listening", "tell"]
 
-#: What was told, by the folder that somebody listens for. Deep down, where a damaged file is found,
-#: nobody knows of the run.
+#: The notices so far, by the folder that a run listens to: the code that finds a damaged file does
+#: not know of the run.
 _listeners: dict[Path, list[Notice]] = {}
 
 

@@ -25,7 +25,7 @@ def held(
     """
     try:
         lock.parent.mkdir(parents=True, exist_ok=True)
-        # Its second kind, for where there are no locks, believes host names and process numbers.
+        # The fallback for file systems without locks trusts host names and process numbers.
         lock_file = FileLock(lock, fallback_to_soft=False)
         lock_file.acquire(timeout=0)
     except Timeout:

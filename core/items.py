@@ -93,8 +93,8 @@ def kept_items(
         yield from (_read(place, number, one) for number, one in enumerate(kept))
         return
     shutil.rmtree(place, ignore_errors=True)
-    # What changed after it was hashed must not be found under that hash; what a dataset has looked
-    # up once, it may remember.
+    # Items that changed after they were hashed must not be kept under that hash. A new instance
+    # is asked, because this one may remember what it has looked up.
     keeper = _Keeper(place, len(ids), lambda: anew(dataset).identity(split) == ids)
     try:
         for item in checked_items(dataset, split, signature):

@@ -1,4 +1,4 @@
-"""Keeps plugins from ending the process: its exit status would be theirs, and no result there."""
+"""Keeps plugins from ending the process, with an exit status of theirs and without a result."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from core.boundary import GUARDS
 __all__ = ["hold_the_process"]
 
 _held = threading.Event()
-#: Set in a process that a plugin forked: it is the plugin's own, and ends as that wants.
+#: Set in a process that a plugin forked: it is the plugin's own, and may end as it likes.
 _foreign = threading.Event()
 
 
@@ -44,7 +44,7 @@ def _holding(name: str, real: Callable[..., Any]) -> Callable[..., Any]:
                 raise Left(said)
             origin = _inside(_frame_of(threading.main_thread()))
             if origin is not None and args == (0,):
-                # In a thread of the plugin's, where what is raised would reach nobody.
+                # This is a thread of the plugin's: an error raised in it would reach nobody.
                 told = blamed(Left(said), origin, "a thread of its own")
                 os.write(2, f"error: {told}\n".encode(errors="backslashreplace"))
                 real(told.exit_code)
@@ -54,7 +54,7 @@ def _holding(name: str, real: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _frame_of(thread: threading.Thread) -> FrameType | None:
-    # The only way to another thread's; asked for once, when a process is about to end.
+    # The only way to the frame of another thread; used once, when a process is about to end.
     return sys._current_frames().get(thread.ident or 0)  # noqa: SLF001  # CPython's own interface
 
 

@@ -138,7 +138,7 @@ def _remove(folder: Path, lock: FileLock) -> None:
 
 
 def _lock(folder: Path) -> FileLock:
-    # Its second kind, for where there are no locks, believes host names and process numbers.
+    # The fallback for file systems without locks trusts host names and process numbers.
     return FileLock(folder / LOCK, thread_local=False, fallback_to_soft=False)
 
 
@@ -158,7 +158,7 @@ def _changed(folder: Path) -> float:
 
 @cache
 def _system() -> str:
-    """Return what tells the running system from all others: containers on it are one with it."""
+    """Return a name of the running system, which all containers on it share."""
     try:
         known = Path("/proc/sys/kernel/random/boot_id").read_bytes()
     except OSError:

@@ -19,7 +19,7 @@ LONGEST = 200
 _SURROGATE = re.compile("[\ud800-\udfff]")
 #: What `as_text` writes; a name that holds such text itself must be told apart from it.
 _WRITTEN = re.compile(r"\\(\\|x[89a-f][0-9a-f]|ud[89a-f][0-9a-f]{2})")
-#: What some system takes for something else than a letter of a name.
+#: Characters that some system does not take in a name, or reads as something else.
 _NO_LETTERS = re.compile('[<>:"/\\\\|?*\x00-\x1f\x7f\ud800-\udfff]+')
 
 

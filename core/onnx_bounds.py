@@ -297,7 +297,7 @@ def _typed(tensor: onnx.TensorProto, elements: int) -> tuple[int, int]:
 def _external(tensor: onnx.TensorProto, path: Path) -> tuple[Path, int]:
     """Return the file that holds a tensor, and its bytes there."""
     entries = {entry.key: entry.value for entry in tensor.external_data}
-    # Of two places one reader takes the first, another the last.
+    # Where a place is told twice, one reader takes the first and another the last.
     if len(entries) < len(tensor.external_data) or not set(entries) <= _KEYS:
         raise _refused(path, "where it lies is told twice, or in unknown words", tensor.name)
     file = below(path.parent, entries.get("location", ""), f"the graph {path}", links=False)

@@ -294,7 +294,7 @@ def _mapping(cls: Any) -> Callable[[Any, tuple[Any, ...]], Check]:
 
 
 def _stream(hint: Any, _: tuple[Any, ...]) -> Check:
-    """Check that it can be read; what it yields is looked at when it is."""
+    """Check that a value can be iterated; its items are checked as they come."""
     named = _named(hint)
 
     def check(value: Any) -> str:

@@ -54,7 +54,7 @@ def unsealed(data: bytes, kind: type[T]) -> T:
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise DamagedError(f"no sealed file: {error}") from error
     content = bytes(found.content)
-    # All but the white space between the two is the digest or under it.
+    # The digest covers the content alone: all around it must be exactly as it is written.
     if data != b'{"sha256":"%s","content":%s}' % (found.sha256.encode(), content):
         raise DamagedError("it is not written as sealed files are")
     if hashlib.sha256(content).hexdigest() != found.sha256:

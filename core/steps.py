@@ -40,7 +40,7 @@ class Read:
 
     def changed(self) -> str:
         """Return what is no longer as it was; nothing if all is."""
-        # What it has looked up once, a plugin may remember.
+        # A new instance is asked, because this one may remember what it has looked up.
         fresh = anew(self.plugin)
         if isinstance(fresh, Dataset):
             now: str | tuple[str, ...] = fresh.identity(self.split or "evaluation")

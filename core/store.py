@@ -138,7 +138,7 @@ class Store:
         name, staged = self._name(step, material), Path(artifact.folder).parent
         placed = replace(artifact, folder="", path=Path(artifact.path).name)
         content = description_of(Description(name, placed), step, material)
-        # As it will be read: the run that made it must not say more than the next one.
+        # As the next run will read it: both must say the same of it.
         placed = moved_to(self.root / name / FILES, unsealed(content, Description).artifact)
         try:
             if not answers and self._stands(name):
@@ -163,7 +163,7 @@ class Store:
             return False
 
     def _put(self, staged: Path, entry: Path) -> None:
-        """Give an entry its name; what has it already makes room."""
+        """Give an entry its name; an older one of that name is removed."""
         entry.parent.mkdir(parents=True, exist_ok=True)
         if os.path.lexists(entry):
             with self.staging() as aside:
@@ -240,7 +240,7 @@ class Store:
                 found[file.parent.name] = Kept(when, material, artifact.made_in_s)
         unknown = [name for name in damaged if name not in self._damaged]
         if unknown:
-            # Each is told when it is asked for; here it only does not count.
+            # A damaged entry is told when it is asked for; here it is only left out.
             left_out = f"damaged, and left out of what is known of `{step}`"
             more = f" and {len(unknown) - 1} more" if len(unknown) > 1 else ""
             damage.tell(self.root / step, f"{left_out}: {unknown[0]}{more}")

@@ -28,7 +28,8 @@ __all__ = ["FOREIGN", "is_foreign", "translate"]
 
 #: What Hydra and OmegaConf raise for a config that cannot be.
 FOREIGN = (HydraException, OmegaConfBaseException)
-#: What they let through from Python for one that they did not think of, and the packages that do.
+#: Python's own errors, which they let through for a config that they did not foresee; the packages
+#: that compose configs, and ours.
 LET_THROUGH = (ValueError, KeyError, TypeError, AttributeError, IndexError, AssertionError)
 COMPOSERS, OURS = ("hydra", "omegaconf", "antlr4"), ("core", "plugins")
 

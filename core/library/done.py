@@ -41,7 +41,7 @@ class Standing:
 
 
 def standings(sources: Iterable[Source], manifest: Manifest) -> Iterator[Standing]:
-    """Yield how it stands with every song, in order; files are hashed side by side."""
+    """Yield the standing of every song, in order; files are hashed side by side."""
     places = Places(manifest.entries.values())
     listed = list(sources)
     folder = manifest.file.parent

@@ -24,7 +24,7 @@ HELD = ".lock"
 
 
 def check_own(place: Path) -> None:
-    """Raise UnsafePathError where a library's folder, or a part of it is a link."""
+    """Raise UnsafePathError where a library's folder, or a part of it, is a link."""
     for own in (place, *(place / name for name in (SONGS, STAGING, MANIFEST, LOCK_FILE, HELD))):
         # Windows has links of other kinds, too.
         if own.is_symlink() or own.resolve().name.casefold() != own.name.casefold():

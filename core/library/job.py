@@ -183,7 +183,7 @@ class _Library:
             OmegaConf.to_container(self.plan.cfg, resolve=True, enum_to_str=True),
         )
         config["scale"] = self.plan.scale.name
-        # Which cluster plays is for the person to say who runs the lock file, not for the file.
+        # Whoever runs the lock file says which cluster plays; the file does not.
         config["songs"].pop("address", None)
         text = folder.lock(config, artifacts, versions())
         partial = place / STAGING / LOCK_FILE

@@ -23,7 +23,7 @@ __all__ = ["SONGS", "Entry", "Manifest"]
 #: In the library's folder: where finished songs are.
 SONGS = "songs"
 _BINARY = getattr(os, "O_BINARY", 0)
-#: What a manifest's name must not do is lead elsewhere; Windows makes no links without being asked.
+#: A manifest that is a link would lead elsewhere. Windows has no such flag, and seldom links.
 _NO_LINK = getattr(os, "O_NOFOLLOW", 0)
 
 

@@ -109,7 +109,7 @@ def _known(given: tuple[tuple[str, str], ...]) -> tuple[Registry, Mapping[str, R
         for path, text in given:
             copy = Path(scratch, Path(path).name)
             copy.write_text(text, encoding="utf-8")
-            # Where it was given, its own folder is: what it reaches for is judged by that.
+            # Its own folder is where it was given, not the scratch folder.
             recipes |= {
                 name: replace(one, file=Path(path))
                 for name, one in read_recipes((), [str(copy)]).items()

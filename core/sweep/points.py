@@ -26,9 +26,9 @@ __all__ = ["MANY", "MOST", "Combination", "Grid", "again", "choices", "expand", 
 
 #: A sweep of more points than this asks first.
 MANY = 1000
-#: A sweep of more is none, asked or not: nobody runs them all, and listing them fills the memory.
+#: A sweep of more is refused, confirmed or not: a list of its points would fill the memory.
 MOST = 100_000
-#: A range reaches no further from 0: what is beyond counts steps that no float can tell apart.
+#: How far from 0 a range may reach: beyond, no float can tell its steps apart.
 _LARGEST = 1e100
 _GROUPS = frozenset(group_of(slot) for slot in SLOTS)
 

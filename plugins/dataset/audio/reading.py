@@ -163,7 +163,7 @@ def _opened(path: Path, max_minutes: float) -> Iterator[SoundFile]:
             f"`{path}` does not exist", "give a file: input=... or dataset.path=..."
         ) from None
     except ValueError as error:
-        # Of an MP3 whose first frame is none, soundfile 0.14 counts less than no frames.
+        # Where the first frame of an MP3 is damaged, soundfile 0.14 counts fewer than 0 frames.
         raise InputError(
             f"`{path.name}` cannot be read as audio: damaged", f"at: {path}", f"reason: {error}"
         ) from error

@@ -41,7 +41,7 @@ def fraction(numerator: Any, denominator: Any = 1) -> Fraction:
 
 
 Check = Callable[[Any], str]
-"""Returns what a value may be, in words; nothing where it is that."""
+"""Returns in words what a value may be; nothing where the value is right."""
 
 
 def _whole(low: int, high: int) -> Check:
@@ -114,7 +114,7 @@ def _stems(value: Any) -> str:
 
 
 def _is_name(name: str) -> bool:
-    """Return whether a stem's name says nothing to a file system or to a terminal."""
+    """Return whether a stem's name is plain: to file systems and terminals it is only a name."""
     marks = unicodedata.normalize("NFC", name)
     letters = bool(re.fullmatch(r"[\w ().&+-]+", marks)) and bool(re.search(r"\w", marks))
     return letters and marks.isprintable() and len(marks) <= _LONGEST_NAME and marks[0] != "."

@@ -32,7 +32,7 @@ def _klass(*_arguments: Any) -> NoReturn:
 
 
 def _fraction(*arguments: Any) -> Fraction:
-    """Stand for `fractions.Fraction`, but for what would be worked out for hours."""
+    """Stand for `fractions.Fraction`, and refuse numbers that would take hours."""
     return fraction(*arguments)
 
 

@@ -28,7 +28,7 @@ def moving(console: Console) -> Progress:
         """The name of a stage, and dimmer what it does; a stranger's brackets are no markup."""
 
         def render(self, task: Task) -> Text:
-            """Return the two as they are."""
+            """Return both as plain text."""
             return Text.assemble(task.fields["stage"], (f"  {task.description}", "dim"))
 
     return Progress(
