@@ -1,6 +1,10 @@
 """`python -m core`."""
 
-from core.cli import main
+import sys
 
 if __name__ == "__main__":
+    try:
+        from core.cli import main
+    except KeyboardInterrupt:  # loading takes a second
+        sys.exit(130)
     main()

@@ -22,6 +22,8 @@ __all__ = ["command", "is_sweep", "rewrite"]
 
 #: The flags that ask for several runs.
 SWEEP = ("-m", "--multirun")
+#: The keys whose values name a choice, as a person writes them and as Hydra does.
+GROUPS = frozenset({"recipe", "target", "precision", *SLOTS, *(group_of(slot) for slot in SLOTS)})
 #: The keys whose values are paths, which may hold any character.
 PATHS = ("input", "output", "store")
 
@@ -58,7 +60,8 @@ def _rewritten(argument: str, files: list[str], *, sweep: bool) -> str:
     if key == "recipe":
         if value in ("", "null"):
             raise ConfigError("`recipe` names none", "give one: recipe=<name>, or leave it out")
-        return f"recipe={','.join(_recipe(v, files) for v in _several(value, sweep=sweep))}"
+        return f"recipe={','.join(_recipes(_several(value, sweep=sweep), files))}"
+    _check_chosen(key.lstrip("+/"), value)
     if key in PLURAL and not sweep:
         check_once(key, [name.strip() for name in value.strip("[]").split(",")])
     if key in SLOTS:
@@ -76,13 +79,37 @@ def _several(value: str, *, sweep: bool) -> list[str]:
     return value.split(",") if sweep else [value]
 
 
+def _check_chosen(key: str, value: str) -> None:
+    """Refuse a path where a choice is named: Hydra would read any file as one of the box's."""
+    if key in GROUPS and ("/" in value or "\\" in value or ".." in value):
+        raise ConfigError(
+            f"`{key}` cannot be `{value}`",
+            "a choice is a name, and no path",
+            "see them all: python -m core mode=list",
+        )
+
+
+def _recipes(values: Sequence[str], files: list[str]) -> list[str]:
+    """Return the names of recipes; those that are given as files are added to `files`."""
+    names = [_recipe(value, files) for value in values]
+    for name in names:
+        if names.count(name) > 1:
+            raise ConfigError(
+                f"two of the recipes are named `{name}`",
+                f"at: recipe={','.join(values)}",
+                "a recipe is known by the name of its file: give each once, or rename one",
+            )
+    return names
+
+
 def _recipe(value: str, files: list[str]) -> str:
-    """Return the name of a recipe; one that is given as a file is added to `files`."""
     bare = value.strip("'\"")
-    if not bare.lower().endswith((".yaml", ".yml")) and not Path(bare).is_file():
+    file = Path(bare).expanduser()
+    if not bare.lower().endswith((".yaml", ".yml")) and not file.is_file():
+        _check_chosen("recipe", value)
         return value
-    files.append(bare)
-    return name_of(Path(bare))
+    files.append(str(file))
+    return name_of(file)
 
 
 def _bare(value: str) -> str:

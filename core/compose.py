@@ -6,8 +6,10 @@ box's, with what the command line says of it: where anything else had a hand in 
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import functools
+import io
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -32,10 +34,19 @@ from core.errors import ConfigError
 from core.presets import read_presets
 from core.recipes import Recipe
 from core.registry import Registry
+from core.screen import say
 from core.sweep import launchers
 from core.values import Target
 
-__all__ = ["CONF", "composed", "composing", "entered", "recipe_of_job", "register"]
+__all__ = [
+    "CONF",
+    "composed",
+    "composed_again",
+    "composing",
+    "entered",
+    "recipe_of_job",
+    "register",
+]
 
 CONF = Path(__file__).parent.parent / "conf"
 
@@ -49,9 +60,18 @@ def composed(arguments: Sequence[str], job: Callable[[DictConfig], None]) -> Non
         with composing(arguments) as cfg:
             job(cfg)
         return
-    # The other flags of Hydra's only show something.
     sys.argv = ["python -m core", *arguments]
-    hydra_main(version_base="1.3", config_path=str(CONF), config_name="config")(job)()
+    run = hydra_main(version_base="1.3", config_path=str(CONF), config_name="config")(job)
+    if is_sweep(arguments):
+        run()
+        return
+    # The other flags of Hydra's only show something, and Hydra prints it as it is.
+    printed = io.StringIO()
+    try:
+        with contextlib.redirect_stdout(printed):
+            run()
+    finally:
+        say(printed.getvalue(), end="")
 
 
 @contextmanager
@@ -65,6 +85,15 @@ def composing(overrides: Sequence[str]) -> Iterator[DictConfig]:
         cfg = compose("config", list(overrides), return_hydra_config=True)
         _check_own(cfg, overrides)
         yield entered(cfg)
+
+
+def composed_again(overrides: Sequence[str]) -> DictConfig:
+    """Return the config of the same job with other words, inside a block of `composing`."""
+    cfg = compose("config", list(overrides), return_hydra_config=True)
+    _check_own(cfg, overrides)
+    with open_dict(cfg):
+        del cfg["hydra"]
+    return cfg
 
 
 def _check_own(cfg: DictConfig, overrides: Sequence[str]) -> None:

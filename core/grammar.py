@@ -28,7 +28,7 @@ from core.config import PLURAL, SLOTS, Settings
 from core.errors import ConfigError, did_you_mean
 from core.options import PLUGIN_KEY
 
-__all__ = ["OWN", "check_preset", "check_recipe", "slot_of"]
+__all__ = ["OWN", "check_preset", "check_recipe", "is_name", "slot_of"]
 
 #: What the name of a choice starts with that belongs to one recipe; no name in a recipe does.
 OWN = "_"
@@ -88,6 +88,8 @@ def check_preset(content: Mapping[str, Any], group: str, where: str, file: str) 
             )
         else:
             page.option(key, value, key)
+    if group == "target":
+        page.names_in_target(content)
 
 
 class _Page:
@@ -109,6 +111,20 @@ class _Page:
                 "underscores, without a path or a package",
                 "see them all: python -m core mode=list",
             )
+
+    def names(self, value: object, at: str) -> None:
+        """Check a list of names: each is composed with later, as if it stood on a command line."""
+        if value is not None and not isinstance(value, list):
+            self.refuse(f"has a `{at}` that is no list: {_short(value)}", "write: [name, name]")
+        for name in value or ():
+            self.name(name, at)
+
+    def names_in_target(self, target: Mapping[str, Any]) -> None:
+        """Check the names that a target gives: its precisions, its runtime and its host."""
+        self.names(target.get("precisions"), "target.precisions")
+        for key in ("runtime", "host"):
+            if target.get(key):
+                self.name(target[key], f"target.{key}")
 
     def defaults(self, value: object) -> None:
         """Check a defaults list: one choice of a known group each."""
@@ -163,26 +179,37 @@ class _Page:
 
     def setting(self, key: str, value: object) -> None:
         """Check what a recipe says beside its slots."""
+        said = value if isinstance(value, Mapping) else {}
         if key == "title" and not isinstance(value, str):
             self.refuse(f"has a title that is no text: {_short(value)}", "write: title: some words")
-        if key in ("target", "precision") and isinstance(value, str):
-            self.name(value, key)
-            return
-        if key in ("target", "precision") and not isinstance(value, Mapping | None):
-            self.refuse(f"has a `{key}` that cannot be: {_short(value)}", "write its name")
-        if key == "precision" and isinstance(value, Mapping):
-            for inside, text in value.items():
-                if inside not in PRECISION or not isinstance(text, str):
-                    self.refuse(
-                        f"describes its precision by `{inside[:80]}`: {_short(text)}",
-                        "a precision has a name and a title, which are texts",
-                    )
-        if key == "songs" and isinstance(value, Mapping) and "address" in value:
+        elif key in ("target", "precision"):
+            self._device(key, value)
+        elif key == "ladder":
+            self.names(value, key)
+        elif key == "fit":
+            self.names(said.get("precisions"), "fit.precisions")
+        elif key == "songs" and "address" in said:
             self.refuse(
                 "names a Ray cluster, which is for you to say and not for a recipe",
                 "set it on the command line: songs.address=...",
             )
         self.value(value, key)
+
+    def _device(self, key: str, value: object) -> None:
+        """Check a target or a precision: a name, or what one says of itself."""
+        if isinstance(value, str):
+            self.name(value, key)
+        elif not isinstance(value, Mapping | None):
+            self.refuse(f"has a `{key}` that cannot be: {_short(value)}", "write its name")
+        elif key == "target":
+            self.names_in_target(value or {})
+        else:
+            for inside, text in (value or {}).items():
+                if inside not in PRECISION or not isinstance(text, str):
+                    self.refuse(
+                        f"describes its precision by `{inside[:80]}`: {_short(text)}",
+                        "a precision has a name and a title, which are texts",
+                    )
 
     def _options(self, options: object, at: str) -> None:
         if options is None:
@@ -238,6 +265,11 @@ class _Page:
                 f"refers at `{at[:80]}` to what is no plain value: {_short(text)}",
                 "name the value itself",
             )
+
+
+def is_name(text: str) -> bool:
+    """Return whether a text can name a plugin, a preset, a target or a precision."""
+    return _NAME.fullmatch(text) is not None
 
 
 def slot_of(key: object) -> str | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterable
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from core.errors import UnsafePathError
@@ -82,3 +83,20 @@ def _wrong(name: str) -> str:
 def _refused_by_windows(part: str) -> bool:
     """Return whether Windows takes a part for something else: a device, a stream, another name."""
     return bool(re.search(r'[<>:"|?*]|[. ]$', part) or DEVICES.fullmatch(part))
+
+
+def check_no_links(places: Iterable[Path], what: str) -> None:
+    """Raise UnsafePathError where one of a folder's own parts is a link; `what` names the folder.
+
+    What is written or removed by a fixed name would be written or removed where the link leads.
+    """
+    for own in places:
+        # Windows has links of other kinds, too.
+        if own.is_symlink() or own.resolve().name.casefold() != own.name.casefold():
+            raise UnsafePathError(
+                f"`{own.name}`, {what} or a part of it, is a link",
+                f"at: {own}",
+                f"it leads to: {own.resolve()}",
+                "nothing was written or removed there",
+                "remove the link, or choose another folder: output=/path/to/folder",
+            )

@@ -4,20 +4,21 @@ An option that names one is declared with `reaching`, so that a plan can say it 
 runs, and so that a recipe from a stranger cannot set it unnoticed:
 
     path: str = reaching()
-    weights: str = reaching("pretrained")
+    weights: str = reaching("pretrained", words=("pretrained",))
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from glob import has_magic
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-__all__ = ["Reach", "is_reaching", "reaching", "reaching_options"]
+__all__ = ["Reach", "is_reaching", "names_something", "reaching", "reaching_options", "words_of"]
 
-_MARK = "luthier.reaching"
+_MARK, _WORDS = "luthier.reaching", "luthier.words"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,18 +30,30 @@ class Reach:
     why: str = ""
 
 
-def reaching(default: Any = dataclasses.MISSING) -> Any:
+def reaching(default: Any = dataclasses.MISSING, words: Sequence[str] = ()) -> Any:
     """Return the field of an option that names a file, a folder, a pattern or a URL.
 
     A recipe that is given by its path may set it to what lies in the recipe's own folder; for all
-    else the person who starts the run is asked. The type is Any, as that of `dataclasses.field`.
+    else the person who starts the run is asked. `words` are values that the plugin takes for
+    something else, whatever lies in the folder. The type is Any, as that of `dataclasses.field`.
     """
-    return dataclasses.field(default=default, metadata={_MARK: True})
+    return dataclasses.field(default=default, metadata={_MARK: True, _WORDS: tuple(words)})
 
 
 def is_reaching(option: dataclasses.Field[Any]) -> bool:
     """Return whether an option was declared with `reaching`."""
     return bool(option.metadata.get(_MARK))
+
+
+def words_of(option: dataclasses.Field[Any]) -> Sequence[str]:
+    """Return the values of an option that name nothing outside."""
+    words: Sequence[str] = option.metadata.get(_WORDS, ())
+    return words
+
+
+def names_something(text: str) -> bool:
+    """Return whether a text is a path or a pattern: a word alone is one where such a file is."""
+    return "/" in text or "\\" in text or has_magic(text) or Path(text).expanduser().exists()
 
 
 def reaching_options(options: Any) -> Iterator[Reach]:
@@ -51,7 +64,11 @@ def reaching_options(options: Any) -> Iterator[Reach]:
     for option in dataclasses.fields(options):
         value = getattr(options, option.name)
         for text in value if isinstance(value, list | tuple) else [value]:
-            if is_reaching(option) and isinstance(text, str) and text:
+            if (
+                is_reaching(option)
+                and isinstance(text, str)
+                and text not in ("", *words_of(option))
+            ):
                 yield from _reaches(text, option.name)
 
 
@@ -64,5 +81,6 @@ def _reaches(text: str, why: str) -> Iterator[Reach]:
         # `sqlite:///` stands before a path as it is; of `file:///path` the third slash is its own.
         path = rest[1:] if protocol.startswith("sqlite") else rest
         yield Reach("writes", str(Path(path).absolute()), why)
-    elif "/" in text or "\\" in text or Path(text).expanduser().exists():
-        yield Reach("reads", str(Path(text).expanduser().absolute()), why)
+    elif names_something(text):
+        # Where a link leads, and not its name.
+        yield Reach("reads", str(Path(text).expanduser().resolve()), why)

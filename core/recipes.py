@@ -47,7 +47,11 @@ class Recipe:
 def name_of(file: Path) -> str:
     """Return the name of a recipe: that of its file, without what Hydra's grammar cannot take."""
     stem = file.name.removesuffix(file.suffix)
-    return "".join(c if c.isalnum() or c == "_" else "_" for c in stem)
+    name = "".join(c if c.isascii() and (c.isalnum() or c == "_") else "_" for c in stem)
+    # A number, a truth or nothing is what Hydra would take these for.
+    if not name[:1].isalpha() or name.lower() in ("null", "true", "false", "inf", "nan"):
+        return f"recipe_{name}"
+    return name
 
 
 def read_recipes(folders: Iterable[Path], given: Iterable[str] = ()) -> dict[str, Recipe]:

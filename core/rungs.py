@@ -12,13 +12,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from core.assembly import assemble, target_of
+from core.compose import composed_again
 from core.config import check_once, group_of
 from core.errors import ConfigError, MisfitError
+from core.grammar import is_name
 from core.library import asked
 from core.plan import Plan, make_plan
 from core.recipes import Recipe
@@ -103,7 +104,17 @@ def at_each_precision(cfg: DictConfig, names: Sequence[str]) -> dict[str, DictCo
     """
     if any(word.startswith("precision=") for word in HydraConfig.get().overrides.task):
         names = [cfg.precision.get("name", "fp32")]
-    return {name: with_runtime(cfg, [f"precision={name}"]) for name in names}
+    return {name: with_runtime(cfg, [f"precision={_named(name)}"]) for name in names}
+
+
+def _named(name: object) -> str:
+    """Return a name that Hydra is told; raises ConfigError for what is more, a path above all."""
+    if isinstance(name, str) and is_name(name):
+        return name
+    raise ConfigError(
+        f"`{name}` is no name of a precision or plugin",
+        "a name is letters, digits and underscores; see them all: python -m core mode=list",
+    )
 
 
 def with_runtime(cfg: DictConfig, overrides: Sequence[str]) -> DictConfig:
@@ -113,13 +124,13 @@ def with_runtime(cfg: DictConfig, overrides: Sequence[str]) -> DictConfig:
     for slot in ("runtime", "host"):
         name = getattr(target, slot)
         if name and cfg.runtime is None and cfg.get(slot) is None:
-            added.append(f"{group_of(slot)}={name}")
+            added.append(f"{group_of(slot)}={_named(name)}")
     if not added:
         return cfg
     # Hydra takes no key twice.
     given = {word.partition("=")[0] for word in added}
     task = [w for w in HydraConfig.get().overrides.task if w.partition("=")[0] not in given]
-    return hydra.compose("config", [*task, *added])
+    return composed_again([*task, *added])
 
 
 def _planned(

@@ -8,7 +8,8 @@ command line, where it is theirs.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+import os
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -18,8 +19,9 @@ from omegaconf import DictConfig, OmegaConf
 from core.arguments import command
 from core.config import PLURAL, SLOTS
 from core.errors import ConfigError
+from core.library.pattern import top_of
 from core.options import PLUGIN_KEY
-from core.reach import Reach, is_reaching
+from core.reach import Reach, is_reaching, names_something, words_of
 
 if TYPE_CHECKING:
     from core.assembly import Assembly
@@ -27,6 +29,9 @@ if TYPE_CHECKING:
     from core.registry import Registry
 
 __all__ = ["check_asked", "touched"]
+
+#: How many files and folders of a recipe's own are looked at for links that lead out.
+LOOKED_AT = 100_000
 
 
 def check_asked(
@@ -48,13 +53,13 @@ def check_asked(
     composed = OmegaConf.to_container(cfg, resolve=False, enum_to_str=True)
     found: dict[str, str] = {}
     for path, value in _values(source.content, ""):
-        if path in keys or (path == "dataset.path" and "input" in keys):
+        if path in keys or (path == "dataset.path" and "input" in keys and cfg.input is not None):
             continue
         if _written(_at(composed, path)) == _written(value):  # nothing else took its place
             # A reference is judged by what it stands for.
             meant = OmegaConf.select(cfg, path)
-            declared = _declared(cfg, registry, path)
-            if any(_leads_out(text, folder, declared=declared) for text in _texts(meant)):
+            option = _declared(cfg, registry, path)
+            if any(_leads_out(text, folder, option) for text in _texts(meant)):
                 found[path] = _written(meant)
     if found:
         words = [f"{path}={value}" for path, value in found.items()]
@@ -82,13 +87,13 @@ def touched(assemblies: Sequence[Assembly], store: str, output: str) -> list[Rea
 
 
 def _values(value: object, path: str) -> Iterator[tuple[str, object]]:
-    """Yield every text and list of a recipe but its title, under the key of an override."""
+    """Yield every value and list of a recipe but its title, under the key of an override."""
     if isinstance(value, Mapping):
         for key, inside in value.items():
             # `plugin` and the names of stages are held to the grammar.
             if key not in ("title", PLUGIN_KEY, "defaults"):
                 yield from _values(inside, f"{path}.{key}" if path else key)
-    elif isinstance(value, str | list) and ("." in path or path == "input"):
+    elif value is not None and ("." in path or path == "input"):
         yield path, value
 
 
@@ -117,39 +122,63 @@ def _written(value: object) -> str:
     return str(value)
 
 
-def _declared(cfg: DictConfig, registry: Registry, path: str) -> bool:
-    """Return whether the option at `path` says of itself that it names a file, folder or host."""
+def _declared(cfg: DictConfig, registry: Registry, path: str) -> Collection[str] | None:
+    """Return the words that the option at `path` takes beside files, folders and hosts.
+
+    None where it does not say of itself that it names such.
+    """
     if path == "input":
-        return True
+        return ()
     slot, *keys = path.split(".")
     node: Any = cfg.get(slot) if slot in SLOTS else None
     if slot in PLURAL and keys:
         node = (node or {}).get(keys[0])
         keys = keys[1:]
     if node is None or not keys or PLUGIN_KEY not in node:
-        return False
+        return None
     options = registry.find(SLOTS[slot], node[PLUGIN_KEY]).cls.Options
-    return any(option.name == keys[0] and is_reaching(option) for option in _fields(options))
+    return next(
+        (words_of(o) for o in _fields(options) if o.name == keys[0] and is_reaching(o)), None
+    )
 
 
 def _fields(options: Any) -> tuple[dataclasses.Field[Any], ...]:
     return dataclasses.fields(options)
 
 
-def _leads_out(value: str, folder: Path, *, declared: bool) -> bool:
+def _leads_out(value: str, folder: Path, words: Collection[str] | None) -> bool:
     """Return whether a text names what lies outside of `folder`: a URL, a file or a folder.
 
-    What is not declared is only taken for a path where it can be nothing else: the name of a node
-    in a graph (`/encoder.0/Conv`) begins with a slash, too.
+    `words` are those that a declared option takes beside. What is not declared (None) is only
+    taken for a path where it can be nothing else: the name of a node in a graph
+    (`/encoder.0/Conv`) begins with a slash, too.
     """
+    if value in (words or ()):
+        return False
     if "://" in value or value.startswith("~") or "\\" in value or PureWindowsPath(value).drive:
         return True
     parts = PurePosixPath(value).parts
     if ".." in parts:
         return True
-    if not declared:
+    if words is None:
         return len(parts) > 1 and parts[0] == "/" and Path("/", parts[1]).exists()
-    path = Path(value)
-    # A word alone that is no file here stands for something else: `pretrained`.
-    named = "/" in value or path.exists()
-    return named and not path.resolve().is_relative_to(folder)
+    return names_something(value) and _holds_other(top_of(value), folder)
+
+
+def _holds_other(top: Path, folder: Path) -> bool:
+    """Return whether a file or folder is not below `folder`, or holds a link that leads out of it.
+
+    Archives bring links along. What is too large to look through is asked about, too.
+    """
+    if not top.resolve().is_relative_to(folder):
+        return True
+    seen = 0
+    for place, folders, files in os.walk(top):
+        for name in (*folders, *files):
+            seen += 1
+            inside = Path(place, name)
+            if inside.is_symlink() and not inside.resolve().is_relative_to(folder):
+                return True
+        if seen > LOOKED_AT:
+            return True
+    return False

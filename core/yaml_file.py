@@ -34,6 +34,8 @@ __all__ = ["LARGEST", "read_mapping"]
 LARGEST, NODES = 2**20, 20_000
 #: Lists and mappings inside each other, aliases in a file, and characters of one value or key.
 DEPTH, ALIASES, LONGEST = 24, 100, 20_000
+#: Whole numbers reach so far; Python writes none of thousands of digits.
+BIGGEST = 2**64
 #: The types that a value may be said to have; what is left out makes objects, dates or bytes.
 TAGS = frozenset(f"tag:yaml.org,2002:{kind}" for kind in ("str", "int", "float", "bool", "null"))
 TREES = frozenset(f"tag:yaml.org,2002:{kind}" for kind in ("map", "seq"))
@@ -107,14 +109,17 @@ def _refusals() -> Iterator[None]:
         raise _RefusedError(" ".join(str(error).split())[:200]) from error
     except RecursionError as error:
         raise _RefusedError("it is nested too deeply") from error
-    except (ValueError, OverflowError) as error:
-        # A number of thousands of digits, or one that its own notation does not allow: `0b`.
+    except (ValueError, OverflowError, LookupError) as error:
+        # A number of thousands of digits, or what its own tag does not allow: `!!int ""`.
         if isinstance(error, _RefusedError):
             raise
         raise _RefusedError(f"a value cannot be: {error}"[:200]) from error
 
 
 def _text(file: Path) -> str:
+    if file.exists() and not file.is_file():
+        # A pipe would be waited for, and a device never ends.
+        raise _RefusedError("it is no regular file")
     with file.open("rb") as opened:
         raw = opened.read(LARGEST + 1)
     if len(raw) > LARGEST:
@@ -132,19 +137,21 @@ def _loaded(text: str) -> dict[str, Any]:
         return {}
     if not isinstance(content, dict):
         raise _RefusedError("it is no mapping of keys to values")
-    _check_keys(content)
+    _check_values(content)
     return content
 
 
-def _check_keys(value: object) -> None:
-    """Refuse a key that YAML takes for a number or a truth (`1:`, `on:`)."""
+def _check_values(value: object) -> None:
+    """Refuse a key that YAML takes for a number or a truth (`1:`, `on:`), and endless numbers."""
+    if isinstance(value, int) and abs(value) >= BIGGEST:
+        raise _RefusedError("a whole number has more than 64 bits")
     if isinstance(value, dict):
         for key in value:
             if not isinstance(key, str):
-                raise _RefusedError(f"the key `{key}` is no text: put it in quotes")
+                raise _RefusedError(f"the key `{str(key)[:80]}` is no text: put it in quotes")
     if isinstance(value, dict | list):
         for inside in value.values() if isinstance(value, dict) else value:
-            _check_keys(inside)
+            _check_values(inside)
 
 
 @dataclass

@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from core.errors import UnsafePathError
 from core.folder import unwritable
 from core.hold import held
 from core.library.manifest import SONGS
+from core.paths import check_no_links
 
 __all__ = ["LOCK_FILE", "MANIFEST", "STAGING", "check_own", "held_alone"]
 
@@ -25,16 +25,8 @@ HELD = ".lock"
 
 def check_own(place: Path) -> None:
     """Raise UnsafePathError where a library's folder, or a part of it, is a link."""
-    for own in (place, *(place / name for name in (SONGS, STAGING, MANIFEST, LOCK_FILE, HELD))):
-        # Windows has links of other kinds, too.
-        if own.is_symlink() or own.resolve().name.casefold() != own.name.casefold():
-            raise UnsafePathError(
-                f"`{own.name}`, the library's folder or a part of it, is a link",
-                f"at: {own}",
-                f"it leads to: {own.resolve()}",
-                "nothing was written or removed there",
-                "remove the link, or play into another folder: output=/path/to/folder",
-            )
+    parts = (place / name for name in (SONGS, STAGING, MANIFEST, LOCK_FILE, HELD))
+    check_no_links((place, *parts), "the library's folder")
 
 
 @contextmanager

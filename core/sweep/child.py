@@ -62,7 +62,9 @@ def do(errand: Errand) -> None:
     """Do one errand, and write the answer to the file it names; ends with the process's parent."""
     threading.Thread(target=_watch, args=(os.getppid(),), daemon=True).start()
     first = os.O_TRUNC if errand.made is None else os.O_APPEND
-    log = os.open(errand.log, os.O_WRONLY | os.O_CREAT | first, 0o644)
+    # A link in the place of a log would have another file overwritten.
+    own = getattr(os, "O_NOFOLLOW", 0)
+    log = os.open(errand.log, os.O_WRONLY | os.O_CREAT | own | first, 0o644)
     for stream in (sys.stdout, sys.stderr):
         os.dup2(log, stream.fileno())
     os.chdir(errand.cwd)

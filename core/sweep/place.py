@@ -19,6 +19,7 @@ from core import damage
 from core.folder import unwritable
 from core.hold import held
 from core.material import digest
+from core.paths import check_no_links
 from core.sealed import DamagedError, read_sealed, write_sealed
 from core.sweep.letters import Told
 
@@ -68,6 +69,8 @@ def name_of(values: Mapping[str, str]) -> str:
 def owned(place: Path, sweep: str) -> Iterator[None]:
     """Hold the folder while the sweep lasts; raises StoreError where another sweep holds it."""
     busy = ("this sweep is running already", f"at: {place}", "wait for it, or sweep something else")
+    own = (place, *(place / name for name in ("points", "logs", "points/lock")))
+    check_no_links(own, "the folder of the sweep")
     with held(place / "points" / "lock", "the folder of the sweep", *busy):
         try:
             write_sealed(place / MARK, sweep)

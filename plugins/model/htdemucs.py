@@ -46,10 +46,10 @@ class Layout(Enum):
 class HTDemucsOptions:
     """The options of `htdemucs`."""
 
-    weights: str = reaching("pretrained")
+    weights: str = reaching("pretrained", words=("pretrained", "bundled", "random"))
     """`pretrained` (through demucs), `bundled` (a small model in the box), `random` (the full
     architecture, for timing and compile work), or a file: safetensors or demucs's own `.th`."""
-    name: str = reaching("htdemucs")
+    name: str = "htdemucs"
     """Which pretrained model: any name that demucs knows, or `hf://namespace/name`."""
     fallback: str | None = "bundled"
     """What to take when the pretrained weights cannot be fetched; `null` makes that an error."""
@@ -60,9 +60,14 @@ class HTDemucsOptions:
     """The seed of `random` weights."""
 
     def __post_init__(self) -> None:
-        """Refuse a fallback that could itself fail."""
+        """Refuse a fallback that could itself fail, and a hub that is not named as one."""
         if self.fallback not in (None, "bundled"):
             raise ValueError(f"`fallback` is `{self.fallback}`; it can be: bundled, null")
+        # Without it a recipe could name anybody's weights without being seen to ask for them.
+        if "/" in self.name and not self.name.startswith("hf://"):
+            raise ValueError(
+                f"`name` is `{self.name}`; a model of somebody else's is hf://{self.name}"
+            )
 
 
 class HTDemucs(Model[HTDemucsOptions]):

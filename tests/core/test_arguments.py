@@ -65,3 +65,33 @@ def test_an_empty_value_is_refused(empty: str) -> None:
     """`input=$SONG` with no SONG must not mean the current folder."""
     with pytest.raises(ConfigError):
         rewrite([empty])
+
+
+@pytest.mark.parametrize(
+    "word",
+    ["target=../x", "precision=a/b", "recipe=../../x", "dataset=/x", "calibration=../x",
+     "+dataset@calibration=../x", "quantizer=a\\b"],
+)  # fmt: skip
+def test_a_choice_is_a_name_and_no_path(word: str) -> None:
+    """Hydra would take any file that it is told the way to for one of the box's."""
+    with pytest.raises(ConfigError, match="no path"):
+        rewrite([word])
+
+
+def test_recipes_of_one_name_are_told_apart(tmp_path: Path) -> None:
+    """Only one of them would run."""
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "x.yaml").touch()
+    with pytest.raises(ConfigError, match="two of the recipes are named `x`"):
+        rewrite(["-m", f"recipe={tmp_path}/a/x.yaml,{tmp_path}/b/x.yaml"])
+    with pytest.raises(ConfigError, match="two of the recipes are named `cpu_fp32`"):
+        rewrite(["-m", "recipe=cpu_fp32,./cpu_fp32.yaml"])
+
+
+@pytest.mark.parametrize("name", ["café", "ünï", "²x", "null", "true", "5", "1e5", "inf", "_x"])
+def test_any_file_can_be_a_recipe(name: str) -> None:
+    """Hydra takes letters of ASCII for a name, and some words for something else."""
+    (argument,), _ = rewrite([f"recipe={name}.yaml"])
+    (override,) = OverridesParser.create().parse_overrides([argument])
+    assert isinstance(override.value(), str)

@@ -126,6 +126,9 @@ def test_a_plan_of_a_ladder_shows_every_rung_and_runs_nothing(
         (["ladder=[int8]"], "does not run precision `int8`"),
         (["ladder=[fine]", "auto=true"], "both choose the precision"),
         (["auto=true", "target.objective=prettiest"], "objectives: fastest, smallest"),
+        (["ladder=[../../evil]"], "is no name of a precision"),
+        (["auto=true", "target.precisions=[/evil]"], "is no name of a precision"),
+        (["~runtime", "target.runtime=../evil"], "is no name of a precision or plugin"),
     ],
 )
 def test_a_ladder_that_cannot_be_is_refused_before_anything_runs(

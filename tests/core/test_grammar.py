@@ -62,6 +62,29 @@ def test_hostile_recipes_are_refused_and_nothing_runs(
 @pytest.mark.parametrize(
     "text",
     [
+        "ladder: ['../../evil']",
+        "ladder: [1]",
+        "ladder: [null]",
+        "fit: {precisions: ['../evil']}",
+        "target: {precisions: ['x@hydra.job_logging']}",
+        "target: {runtime: '/evil'}",
+        "target: {host: a/b}",
+    ],
+)
+def test_what_is_composed_with_later_is_a_name(tmp_path: Path, text: str) -> None:
+    """Hydra would read any file that it can be told the way to, past the grammar."""
+    (tmp_path / "mine.yaml").write_text(text)
+    with pytest.raises(ConfigError, match="no name"):
+        read_recipes((), [str(tmp_path / "mine.yaml")])
+    if text.startswith("target"):
+        node = read_mapping(tmp_path / "mine.yaml", "it")["target"]
+        with pytest.raises(ConfigError, match="no name"):
+            check_preset(node, "target", "preset `x`", "x.yaml")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
         "${oc.env:HOME}",
         "${oc.${songs.address}:AWS_SECRET_ACCESS_KEY}",
         "${hydra.runtime.cwd}",

@@ -33,6 +33,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder.mkdir()
     (folder / "song.wav").touch()
     (tmp_path / "secret.wav").touch()
+    (tmp_path / "2024").mkdir()
     (folder / "link.wav").symlink_to(tmp_path / "secret.wav")
     monkeypatch.chdir(tmp_path)
     return folder
@@ -55,6 +56,11 @@ def assembled(folder: Path, *typed: str, **said: str) -> None:
         {"path": "secret.wav"},
         {"path": "given/../secret.wav"},
         {"path": "given/link.wav"},
+        {"path": "given"},
+        {"path": "'given/*.wav'"},
+        {"path": "'*.wav'"},
+        {"path": "'[st]ecret.wav'"},
+        {"path": "2024"},
         {"path": "'~/music'"},
         {"path": "'C:/music'"},
         {"path": "'\\\\host\\share'"},
@@ -80,6 +86,24 @@ def test_its_own_folder_is_its_own(home: Path) -> None:
     """A song beside it, and words that are no paths."""
     assembled(home)
     assembled(home, more="exporter: {plugin: onnx}\nquantizer: {plugin: qdq, exclude: [/enc/Conv]}")
+
+
+def test_a_word_of_the_plugins_own_is_no_path(home: Path) -> None:
+    """Whatever lies in the folder that the person stands in: demucs makes folders of its names."""
+    (home.parent / "bundled").mkdir()
+    assembled(home, weights="bundled")
+
+
+def test_to_take_no_input_says_nothing_of_the_recipes(home: Path) -> None:
+    """`input=null` leaves the recipe's own path where it is."""
+    with pytest.raises(ConfigError, match="reaches out of its own folder"):
+        assembled(home, "input=null", path="secret.wav")
+
+
+def test_weights_of_others_are_named_as_such(home: Path) -> None:
+    """So that nobody's are fetched without being seen."""
+    with pytest.raises(ConfigError, match="hf://somebody/model"):
+        assembled(home, more="ladder: []", weights="pretrained, name: somebody/model")
 
 
 def test_what_the_person_says_is_the_persons(home: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -62,6 +63,9 @@ d: {<<: *b, e: "1"}
         ),
         pytest.param("a: " + "x" * (LONGEST + 1), "characters", id="long"),
         pytest.param("a: " + "9" * 6000, "a value cannot be", id="digits"),
+        pytest.param("a: 0x" + "f" * 17, "64 bits", id="bits"),
+        pytest.param('a: !!int ""', "cannot be", id="empty number"),
+        pytest.param("a: !!bool maybe", "cannot be", id="no truth"),
         pytest.param("#" * (LARGEST + 1), "larger than", id="large"),
         pytest.param("a: 1".encode("utf-16"), "no UTF-8", id="UTF-16"),
         pytest.param(b'a: "\\0"', "NUL", id="NUL"),
@@ -80,6 +84,14 @@ def test_what_is_more_is_refused_before_it_is_built(
         read(tmp_path, content)
     assert said in str(error.value)
     assert "x.yaml" in str(error.value)
+
+
+def test_what_never_ends_is_not_read(tmp_path: Path) -> None:
+    """A pipe nobody writes to, a device, a folder."""
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", Path("/dev/zero"), tmp_path):
+        with pytest.raises(ConfigError, match="no regular file"):
+            read_mapping(path, "recipe `x`")
 
 
 def test_nested_aliases_count_with_their_depth(tmp_path: Path) -> None:

@@ -34,6 +34,26 @@ def test_a_pattern_matches_files(songs: Path, pattern: str, expected: list[str])
     assert [file.relative_to(songs).as_posix() for file in found] == expected
 
 
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("pattern", ["**/*.wav", "./**/**/**/*.wav", "*/*/*/*/*/*/*/*/*/*/*.wav"])
+def test_links_in_a_circle_end(songs: Path, pattern: str) -> None:
+    """Each folder is looked into once, by the first of its names."""
+    for name in ("l1", "l2", "l3", "b/l4"):
+        (songs / name).symlink_to(songs)
+    found = {
+        file.resolve().relative_to(songs).as_posix() for file in matching(f"{songs}/{pattern}")
+    }
+    assert "a.wav" in found or not pattern.endswith("**/*.wav")
+
+
+def test_a_pattern_follows_links(songs: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """A library may lie on several disks."""
+    other = tmp_path_factory.mktemp("other")
+    (other / "far.wav").touch()
+    (songs / "b" / "there").symlink_to(other)
+    assert songs / "b/there/far.wav" in matching(f"{songs}/**/*.wav")
+
+
 def test_a_name_that_exists_is_no_pattern(songs: Path) -> None:
     """A song may well be called `live [1].wav`."""
     assert is_pattern(f"{songs}/*.wav")

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from core.errors import StoreError
+from core.errors import StoreError, UnsafePathError
 from core.sweep.letters import Told
 from core.sweep.place import LONGEST, found, identity, is_of, keep, name_of, owned, place_of
 from tests.flips import flipped
@@ -185,3 +185,15 @@ def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
         pass
     assert "cannot be written" in refused.value.what
     assert any("output=" in line for line in refused.value.lines)
+
+
+@pytest.mark.parametrize("name", ["points", "logs", "points/lock"])
+def test_a_folder_with_a_link_in_the_place_of_its_own_is_refused(tmp_path: Path, name: str) -> None:
+    """Logs and points would be written wherever it leads."""
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (tmp_path / "sweep" / name).parent.mkdir(parents=True)
+    (tmp_path / "sweep" / name).symlink_to(elsewhere)
+    with pytest.raises(UnsafePathError, match="is a link"), owned(tmp_path / "sweep", "x"):
+        pytest.fail("it is held")
+    assert not any(elsewhere.iterdir())
