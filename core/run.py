@@ -13,7 +13,7 @@ import pluggy
 
 from core import promise, share
 from core.blame import failure, origin_of
-from core.errors import DoesNotFitError, InputError, LuthierError, PluginError
+from core.errors import DoesNotFitError, InputError, LuthierError, PluginError, UnsafePathError
 from core.exchange import Made, Work
 from core.leftovers import check_there
 from core.material import files_below, folder_digest
@@ -52,6 +52,7 @@ def execute(plan: Plan, store: Store, hook: pluggy.HookRelay) -> Outcome:
 
     So it does where a plugin broke its contract, or an input is not what it was when planned.
     """
+    store.sweep_up()
     made: dict[str, Artifact] = {}
     records: list[StageRecord] = []
     for planned in plan.steps:
@@ -250,4 +251,19 @@ def _files(step: Step, result: Made, folder: Path) -> list[Path]:
         wrong = promise.check_of(str)(file.relative_to(folder).as_posix())
         if wrong:
             raise PluginError(f"stage `{step.name}` made a file whose name {wrong}", *_by(step))
+    if result.path.suffix == ".onnx":
+        _check_graph(step, result.path)
     return files
+
+
+def _check_graph(step: Step, path: Path) -> None:
+    """Refuse a graph that declares what it does not hold, or weights outside of its folder."""
+    from core.onnx_bounds import checked
+
+    try:
+        checked(path)
+    except (InputError, UnsafePathError) as error:
+        raise PluginError(
+            f"stage `{step.name}` made a graph that cannot be kept", *_by(step), error.what,
+            *error.lines,
+        ) from error  # fmt: skip

@@ -41,7 +41,7 @@ from core.entry import (
 )
 from core.errors import ConfigError, StoreError
 from core.folder import unwritable
-from core.leftovers import owned_folder
+from core.leftovers import owned_folder, sweep_up
 from core.material import canonical, changes
 from core.sealed import DamagedError, unsealed
 from core.values import Artifact
@@ -212,6 +212,11 @@ class Store:
             except OSError as error:
                 raise self.unwritable(error) from error
             yield folder / "files"
+
+    def sweep_up(self) -> None:
+        """Remove what processes that were killed left behind, here and in what plugins keep."""
+        for parent in (self.root / "staging", self.lasting / "items"):
+            sweep_up(parent)
 
     def materials(self, step: str) -> list[dict[str, Any]]:
         """Return what each entry of a step was made from, the newest first."""
