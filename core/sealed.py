@@ -9,17 +9,15 @@ what it belongs to, so that two whole files that were swapped are noticed.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import os
 import stat
-import uuid
 from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
 
 from core.shown import plain, shown_below
+from core.whole_file import write_whole
 
 __all__ = ["DamagedError", "read_plain", "read_sealed", "sealed", "unsealed", "write_sealed"]
 
@@ -70,20 +68,7 @@ def write_sealed(file: Path, value: Any, *, durable: bool = False) -> None:
 
     A `durable` one is on the disk on return: a power cut takes neither it nor its name.
     """
-    partial = file.with_name(f".{file.name}.{uuid.uuid4().hex[:8]}")
-    try:
-        with partial.open("wb") as stream:
-            stream.write(sealed(value))
-            if durable:
-                stream.flush()
-                os.fsync(stream.fileno())
-        partial.replace(file)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            partial.unlink(missing_ok=True)
-        raise
-    if durable:
-        _flush_names(file.parent)
+    write_whole(file, sealed(value), durable=durable)
 
 
 def read_sealed(file: Path, kind: type[T]) -> T:
@@ -105,17 +90,6 @@ def read_plain(file: Path) -> bytes:
     except OSError as error:
         reason = error.strerror or str(error)
         raise DamagedError(f"`{file.name}` cannot be read: {reason}") from error
-
-
-def _flush_names(folder: Path) -> None:
-    """Have a folder's list of names on the disk, where the system knows how."""
-    # Windows opens no folders; a disk that cannot do it says so here.
-    with contextlib.suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 def _as_text(value: str) -> str:

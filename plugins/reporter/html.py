@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from core import Library, Reporter, hookimpl
+from core.whole_file import write_whole
 
 if TYPE_CHECKING:
     from core.record import RunRecord
@@ -75,7 +76,7 @@ class HtmlReport(Reporter[HtmlReportOptions]):
             codec=options.codec.value,
             stereo=options.stereo,
         )
-        Path(folder, FILE).write_text(document(record, shown), encoding="utf-8")
+        write_whole(Path(folder, FILE), document(record, shown).encode())
 
     @hookimpl
     def luthier_sweep_finished(self, record: SweepRecord, folder: str) -> None:
@@ -83,7 +84,7 @@ class HtmlReport(Reporter[HtmlReportOptions]):
         from plugins.reporter.reading import presentable
         from plugins.reporter.sweep_page import document
 
-        Path(folder, SWEEP_FILE).write_text(document(presentable(record)), encoding="utf-8")
+        write_whole(Path(folder, SWEEP_FILE), document(presentable(record)).encode())
 
 
 @hookimpl

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core import NoOptions, Reporter, hookimpl
+from core.whole_file import write_whole
 
 if TYPE_CHECKING:
     from core.record import RunRecord
@@ -42,7 +43,7 @@ class JsonReport(Reporter[NoOptions]):
 
         record = presentable(record)
         _write(Path(folder, "sweep.json"), SWEEP_SCHEMA, record)
-        Path(folder, "sweep.csv").write_text(spreadsheet(record), encoding="utf-8", newline="")
+        write_whole(Path(folder, "sweep.csv"), spreadsheet(record).encode())
 
 
 def _write(file: Path, schema: str, record: Any) -> None:
@@ -51,7 +52,7 @@ def _write(file: Path, schema: str, record: Any) -> None:
 
     content = {"schema": schema, **msgspec.to_builtins(record)}
     text = msgspec.json.format(msgspec.json.encode(content), indent=1)
-    file.write_bytes(text + b"\n")
+    write_whole(file, text + b"\n")
 
 
 @hookimpl
