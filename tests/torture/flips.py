@@ -80,7 +80,7 @@ def _flipped(case: Flips) -> dict[str, list[str]]:
         first = run()
         assert first.code == 0, first
         roots = [scene.work / "store", *scene.work.glob("outputs/toy/sweep-*/points")]
-        found = unnoticed(roots, run, case.count, at_once=case.at_once, seed=case.seed)
+        found = unnoticed(roots, run, first, case.count, at_once=case.at_once, seed=case.seed)
         return {"unnoticed": found, "tracebacks": seen}
 
 
