@@ -29,7 +29,7 @@ COMMANDS: Mapping[str, tuple[str, ...]] = {
     "sweep": ("-m", "recipe=../toy.yaml", "quantizer.loss=0,0.1"),
 }
 #: Units of metrics that no two runs have the same.
-MEASURED = frozenset({"ms", "s", "MB", "x"})
+MEASURED = frozenset({"ms", "s", "MB", "×"})
 #: Names of folders that hold when they were made, or where the songs lie.
 TIMES = re.compile(r"\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d(\.\d+)?")
 PLACES = re.compile(r"library-[0-9a-f]+")
