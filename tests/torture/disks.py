@@ -11,7 +11,7 @@ import random
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -153,22 +153,20 @@ def _first(disk: Disk, whole: dict[str, Any], scene: Scene) -> tuple[list[tuple[
         faults.append(("tracebacks", f"does not say that the disk is full: {ended.said[-300:]}"))
     elif "is missing from" in ended.said:
         # The result is there, and only a report was left out, as the command says.
-        faults += differences(_unreported(whole), results(scene.work / "outputs"))
+        wanted = {"results": _unreported(whole["results"])}
+        faults += differences(wanted, _unreported(results(scene.work / "outputs")))
         for folder in (scene.work / "outputs").iterdir():
             shutil.rmtree(folder)
     faults += [("hanging", f"left running: {name}") for name in left_of(scene.work)]
     return faults, ended.code != 0
 
 
-def _unreported(whole: dict[str, Any]) -> dict[str, Any]:
-    """Return the results of an undisturbed command without what only a report tells."""
-    results_of = whole["results"]
-    return {
-        "results": [
-            (kind, {name: of for name, of in files.items() if name != "metrics"})
-            for kind, files in results_of
-        ]
-    }
+def _unreported(results_of: Iterable[tuple[str, dict[str, str]]]) -> list[Any]:
+    """Return results without what a report tells."""
+    return [
+        (kind, {name: of for name, of in files.items() if name != "metrics"})
+        for kind, files in results_of
+    ]
 
 
 def _second(
