@@ -16,9 +16,17 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-__all__ = ["Reach", "is_reaching", "names_something", "reaching", "reaching_options", "words_of"]
+__all__ = [
+    "Reach",
+    "is_address",
+    "is_reaching",
+    "names_something",
+    "reaching",
+    "reaching_options",
+    "words_of",
+]
 
-_MARK, _WORDS = "luthier.reaching", "luthier.words"
+_MARK, _WORDS, _ADDRESS = "luthier.reaching", "luthier.words", "luthier.address"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,14 +38,18 @@ class Reach:
     why: str = ""
 
 
-def reaching(default: Any = dataclasses.MISSING, words: Sequence[str] = ()) -> Any:
+def reaching(
+    default: Any = dataclasses.MISSING, words: Sequence[str] = (), *, address: bool = False
+) -> Any:
     """Return the field of an option that names a file, a folder, a pattern or a URL.
 
     A recipe that is given by its path may set it to what lies in the recipe's own folder; for all
     else the person who starts the run is asked. `words` are values that the plugin takes for
-    something else, whatever lies in the folder. The type is Any, as that of `dataclasses.field`.
+    something else, whatever lies in the folder. An `address` is a library's own: whatever it says,
+    the person is asked. The type is Any, as that of `dataclasses.field`.
     """
-    return dataclasses.field(default=default, metadata={_MARK: True, _WORDS: tuple(words)})
+    marks = {_MARK: True, _WORDS: tuple(words), _ADDRESS: address}
+    return dataclasses.field(default=default, metadata=marks)
 
 
 def is_reaching(option: dataclasses.Field[Any]) -> bool:
@@ -49,6 +61,11 @@ def words_of(option: dataclasses.Field[Any]) -> Sequence[str]:
     """Return the values of an option that name nothing outside."""
     words: Sequence[str] = option.metadata.get(_WORDS, ())
     return words
+
+
+def is_address(option: dataclasses.Field[Any]) -> bool:
+    """Return whether an option holds an address, of which nothing is known but its text."""
+    return bool(option.metadata.get(_ADDRESS))
 
 
 def names_something(text: str) -> bool:

@@ -29,7 +29,9 @@ SHORTEST = 8
 #: A name whose value is nobody's business, in a URL's query and elsewhere.
 _PRIVATE = r"(?:token|secret|passw(?:or)?d|passphrase|api[_-]?key|access[_-]?key|credential)"
 _PART = r"[\w.-]{0,60}"
-_QUERY = rf"(?:{_PART}(?:{_PRIVATE}|signature|auth){_PART}|sig|pass|pwd|code|{_PART}key)"
+_QUERY = (
+    rf"(?:{_PART}(?:{_PRIVATE}|signature|auth){_PART}|sig|pass|pwd|code|pat|jwt|session|{_PART}key)"
+)
 #: In Azure's own form a container stands there: abfs://container@account.dfs.core.windows.net.
 _AZURE = r"(?<!abfs:)(?<!abfss:)(?<!wasb:)(?<!wasbs:)"
 #: `user:password@` of a URL. A password may hold `/` and `@`; a port is no password.
@@ -37,7 +39,7 @@ _USER = re.compile(
     rf"(?<=:)(?:{_AZURE}//[^/\s'\"<>?#]{{0,300}}@"
     r"|//[^/\s'\"<>@:]{0,100}:(?!\d{1,5}(?:/|\s|$))[^\s'\"<>]{0,300}@)"
 )
-_PARAMETER = re.compile(rf"(?<=[?&;])({_QUERY})=([^&;\s'\"<>#]{{1,2000}})", re.IGNORECASE)
+_PARAMETER = re.compile(rf"(?<=[?&;#])({_QUERY})=([^&;\s'\"<>#]{{1,2000}})", re.IGNORECASE)
 #: `password=...` outside of a URL: in an override, in a library's message. A number is no secret,
 #: and after a colon prose may follow.
 _SETTING = re.compile(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -21,7 +21,7 @@ from core.config import PLURAL, SLOTS
 from core.errors import ConfigError
 from core.library.pattern import top_of
 from core.options import PLUGIN_KEY
-from core.reach import Reach, is_reaching, names_something, words_of
+from core.reach import Reach, is_address, is_reaching, names_something, reaching, words_of
 
 if TYPE_CHECKING:
     from core.assembly import Assembly
@@ -32,6 +32,8 @@ __all__ = ["check_asked", "touched"]
 
 #: How many files and folders of a recipe's own are looked at for links that lead out.
 LOOKED_AT = 100_000
+#: `input=...` is declared as the option of a plugin would be.
+INPUT: dataclasses.Field[Any] = reaching()
 
 
 def check_asked(
@@ -122,13 +124,10 @@ def _written(value: object) -> str:
     return str(value)
 
 
-def _declared(cfg: DictConfig, registry: Registry, path: str) -> Collection[str] | None:
-    """Return the words that the option at `path` takes beside files, folders and hosts.
-
-    None where it does not say of itself that it names such.
-    """
+def _declared(cfg: DictConfig, registry: Registry, path: str) -> dataclasses.Field[Any] | None:
+    """Return the option at `path`, if it says of itself that it names files, folders or hosts."""
     if path == "input":
-        return ()
+        return INPUT
     slot, *keys = path.split(".")
     node: Any = cfg.get(slot) if slot in SLOTS else None
     if slot in PLURAL and keys:
@@ -137,30 +136,29 @@ def _declared(cfg: DictConfig, registry: Registry, path: str) -> Collection[str]
     if node is None or not keys or PLUGIN_KEY not in node:
         return None
     options = registry.find(SLOTS[slot], node[PLUGIN_KEY]).cls.Options
-    return next(
-        (words_of(o) for o in _fields(options) if o.name == keys[0] and is_reaching(o)), None
-    )
+    return next((o for o in _fields(options) if o.name == keys[0] and is_reaching(o)), None)
 
 
 def _fields(options: Any) -> tuple[dataclasses.Field[Any], ...]:
     return dataclasses.fields(options)
 
 
-def _leads_out(value: str, folder: Path, words: Collection[str] | None) -> bool:
+def _leads_out(value: str, folder: Path, option: dataclasses.Field[Any] | None) -> bool:
     """Return whether a text names what lies outside of `folder`: a URL, a file or a folder.
 
-    `words` are those that a declared option takes beside. What is not declared (None) is only
-    taken for a path where it can be nothing else: the name of a node in a graph
-    (`/encoder.0/Conv`) begins with a slash, too.
+    What stands in no declared `option` is only taken for a path where it can be nothing else: the
+    name of a node in a graph (`/encoder.0/Conv`) begins with a slash, too.
     """
-    if value in (words or ()):
+    if option is not None and is_address(option):
+        return bool(value)
+    if option is not None and value in words_of(option):
         return False
     if "://" in value or value.startswith("~") or "\\" in value or PureWindowsPath(value).drive:
         return True
     parts = PurePosixPath(value).parts
     if ".." in parts:
         return True
-    if words is None:
+    if option is None:
         return len(parts) > 1 and parts[0] == "/" and Path("/", parts[1]).exists()
     return names_something(value) and _holds_other(top_of(value), folder)
 

@@ -21,7 +21,7 @@ INSTALL = "pip install 'luthier[mlflow]'"
 class MlflowOptions:
     """Where runs are logged, and what of them."""
 
-    uri: str = reaching("")
+    uri: str = reaching("", address=True)
     """A tracking address: `sqlite:///runs.db`, `http://host:5000`, ...; empty for a SQLite file in
     the output folder, `outputs/mlflow/runs.db`. MLFLOW_TRACKING_URI is not looked at."""
     experiment: str = "luthier"

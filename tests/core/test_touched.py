@@ -69,6 +69,8 @@ def assembled(folder: Path, *typed: str, **said: str) -> None:
         {"weights": "/etc/passwd"},
         {"more": "reporter: {mlflow: {uri: 'https://example.org'}}"},
         {"more": "reporter: {mlflow: {uri: 'sqlite:////tmp/x.db'}}"},
+        {"more": "reporter: {mlflow: {uri: databricks}}"},
+        {"more": "reporter: {mlflow: {uri: 'file:runs'}}"},
         {"more": "input: secret.wav"},
         {"more": "exporter: {plugin: none}\ntarget: {facts: {library: /etc/evil.so}}"},
         {"more": "target: {facts: {song: secret.wav}}", "path": "'${target.facts.song}'"},
