@@ -53,6 +53,8 @@ CONF = Path(__file__).parent.parent / "conf"
 
 def composed(arguments: Sequence[str], job: Callable[[DictConfig], None]) -> None:
     """Compose a config from `arguments`, and call `job` with it; `-m` starts a sweep of Hydra's."""
+    # A single run is what comes without a flag, too.
+    arguments = [word for word in arguments if word not in ("--run", "-r")]
     if is_sweep(arguments):
         _check_recipes([a for a in arguments if a not in SWEEP])
     elif not any(argument.startswith("-") for argument in arguments):

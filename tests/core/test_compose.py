@@ -53,3 +53,18 @@ def test_what_does_nothing_in_a_single_run_is_said(
     done = command(f"recipe={recipe}", word)
     assert done.code == 2
     assert "does nothing in a single run" in done.err
+
+
+def test_to_ask_for_a_run_is_to_run(command: Command, recipe: Path) -> None:
+    """Hydra's own flag for it takes no other way."""
+    done = command(f"recipe={recipe}", "mode=plan", "--run")
+    assert done.code == 0
+    assert "would run" in done.out
+
+
+def test_what_hydra_prints_is_text(command: Command, recipe: Path) -> None:
+    """A title moves no cursor, whoever prints it."""
+    recipe.write_text(recipe.read_text().replace("a toy", '"a \\e[2J toy"'))
+    out = command(f"recipe={recipe}", "--cfg", "job", "-p", "title").out
+    assert "toy" in out
+    assert "\x1b" not in out
