@@ -11,7 +11,7 @@ from tests.conftest import Command
 from tests.flips import Told, unnoticed
 
 #: Units of what is measured anew when something is made again.
-TIMED = ("ms", "s", "MB", "x")
+TIMED = ("ms", "s", "MB", "×")
 
 
 def figures(report: dict[str, Any]) -> dict[str, Any]:
