@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from core import InputError
+from plugins.dataset.audio.unheard import unheard
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -135,7 +136,7 @@ def _opened(path: Path, max_minutes: float) -> Iterator[SoundFile]:
     try:
         if path.stat().st_size == 0:
             raise InputError(f"`{path.name}` is an empty file", f"at: {path}", "copy it again")
-        with soundfile.SoundFile(name_for_libsndfile(path)) as file:
+        with unheard(), soundfile.SoundFile(name_for_libsndfile(path)) as file:
             if not RATES[0] <= file.samplerate <= RATES[1]:
                 raise InputError(
                     f"`{path.name}` says that its sample rate is {file.samplerate} Hz",

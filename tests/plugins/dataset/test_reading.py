@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import os
 import tracemalloc
 from typing import TYPE_CHECKING
 
@@ -251,3 +252,17 @@ def test_every_hostile_song_is_a_sound_or_one_clear_error(tmp_path: Path) -> Non
                 frames = found if isinstance(found, int) else found.samples.shape[-1]
                 assert frames <= MAX_MINUTES * 60 * 768_000, name
         file.unlink()
+
+
+def test_what_a_decoder_prints_stays_off_the_terminal(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A damaged MP3 is told by one error; what comes after it is heard again."""
+    for number, (name, content) in enumerate(songs(60, seed=3)):
+        if name.endswith(".mp3"):
+            file = tmp_path / f"{number}.mp3"
+            file.write_bytes(content)
+            with contextlib.suppress(InputError):
+                read(file)
+    os.write(2, b"after")
+    assert capfd.readouterr().err == "after"
