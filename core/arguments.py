@@ -80,11 +80,14 @@ def _several(value: str, *, sweep: bool) -> list[str]:
 
 
 def _check_chosen(key: str, value: str) -> None:
-    """Refuse a path where a choice is named: Hydra would read any file as one of the box's."""
-    if key in GROUPS and ("/" in value or "\\" in value or ".." in value):
+    """Refuse a path where a choice is named: Hydra would read any file as one of the box's.
+
+    A reference is none either: what it stands for would be shown as the name that is not known.
+    """
+    if key in GROUPS and any(mark in value for mark in ("/", "\\", "..", "${")):
         raise ConfigError(
             f"`{key}` cannot be `{value}`",
-            "a choice is a name, and no path",
+            "a choice is a name, and no path or reference",
             "see them all: python -m core mode=list",
         )
 

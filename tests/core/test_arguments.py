@@ -70,7 +70,7 @@ def test_an_empty_value_is_refused(empty: str) -> None:
 @pytest.mark.parametrize(
     "word",
     ["target=../x", "precision=a/b", "recipe=../../x", "dataset=/x", "calibration=../x",
-     "+dataset@calibration=../x", "quantizer=a\\b"],
+     "+dataset@calibration=../x", "model=${oc.env:HOME}", "quantizer=a\\b"],
 )  # fmt: skip
 def test_a_choice_is_a_name_and_no_path(word: str) -> None:
     """Hydra would take any file that it is told the way to for one of the box's."""
