@@ -22,7 +22,7 @@ demo: .venv/installed
 test: .venv/installed
 	$(BIN)/python -m pytest
 
-# An hour: kills, full disks, hostile files. Its figures are committed and shown in docs/security.md.
+# Half an hour: kills, full disks, hostile files. Its figures are committed and shown in docs/security.md.
 torture: .venv/installed
 	$(BIN)/python -m tests.torture
 
