@@ -1,4 +1,4 @@
-"""Writes files that are there whole or not at all, on a full disk and under a killed process too."""
+"""Writes files that are there whole or not at all, on a full disk or under a kill, too."""
 
 from __future__ import annotations
 
