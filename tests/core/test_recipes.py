@@ -23,11 +23,15 @@ def read(tmp_path: Path, text: str) -> None:
         "store: ${oc.env:HOME}/x",
         "model: {plugin: htdemucs, weights: '${oc.env:TOKEN}'}",
         "model: {_target_: os.system}",
-        'defaults: ["/dataset/_x_calibration@hydra.job_logging"]\n'
-        "calibration: {plugin: synthetic, defaults: [_self_], version: 1, root: {handlers: [h]},"
-        ' handlers: {h: {"()": setuptools._distutils.spawn.spawn, cmd: [touch, RAN]}}}',
-        "songs: {address: env}\n"
-        'model: {plugin: htdemucs, weights: "${oc.${songs.address}:AWS_SECRET_ACCESS_KEY}"}',
+        (
+            'defaults: ["/dataset/_x_calibration@hydra.job_logging"]\n'
+            "calibration: {plugin: synthetic, defaults: [_self_], version: 1, root: {handlers: [h]},"
+            ' handlers: {h: {"()": setuptools._distutils.spawn.spawn, cmd: [touch, RAN]}}}'
+        ),
+        (
+            "songs: {address: env}\n"
+            'model: {plugin: htdemucs, weights: "${oc.${songs.address}:AWS_SECRET_ACCESS_KEY}"}'
+        ),
     ],
 )
 def test_a_recipe_from_the_internet_reaches_no_further_than_its_stages(
