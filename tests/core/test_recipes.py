@@ -25,7 +25,7 @@ def read(tmp_path: Path, text: str) -> None:
         "model: {_target_: os.system}",
         (
             'defaults: ["/dataset/_x_calibration@hydra.job_logging"]\n'
-            "calibration: {plugin: synthetic, defaults: [_self_], version: 1, root: {handlers: [h]},"
+            "calibration: {plugin: synthetic, defaults: [_self_], root: {handlers: [h]},"
             ' handlers: {h: {"()": setuptools._distutils.spawn.spawn, cmd: [touch, RAN]}}}'
         ),
         (
