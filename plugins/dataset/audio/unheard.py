@@ -19,7 +19,7 @@ def unheard() -> Iterator[None]:
     """Send standard error nowhere while the block runs, which only calls the library.
 
     libmpg123, inside of libsndfile 1.2, prints a line for every damaged frame of an MP3, and has no
-    switch that libsndfile passes on: one file of 1 MB came to 155,000 lines. What is wrong with a
+    switch that libsndfile passes on: a file of 230 kB came to 23,000 lines. What is wrong with a
     file is told by the error that the reader raises.
     """
     with _ONE:
