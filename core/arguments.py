@@ -18,7 +18,7 @@ from core.errors import ConfigError
 from core.recipes import Recipe, name_of
 from core.shown import without_credentials
 
-__all__ = ["command", "is_sweep", "rewrite"]
+__all__ = ["command", "is_sweep", "key_of", "rewrite"]
 
 #: The flags that ask for several runs.
 SWEEP = ("-m", "--multirun")
@@ -31,6 +31,11 @@ PATHS = ("input", "output", "store")
 def is_sweep(arguments: Sequence[str]) -> bool:
     """Return whether the command asks for several runs."""
     return any(flag in arguments for flag in SWEEP)
+
+
+def key_of(word: str) -> str:
+    """Return the key of an override, without the mark that adds or deletes it."""
+    return word.partition("=")[0].lstrip("+~")
 
 
 def rewrite(arguments: Sequence[str]) -> tuple[list[str], list[str]]:

@@ -74,9 +74,7 @@ def _main(arguments: list[str]) -> None:
     rewritten, given = rewrite(arguments)
     recipes = read_recipes(registry.recipes, given)
     for one in recipes.values():
-        refuse_credentials(one.node, str(one.file))
-        for options in one.choices.values():
-            refuse_credentials(options, str(one.file))
+        refuse_credentials(one.content, str(one.file))
     register(registry, recipes)
     if "--help" in rewritten or "-h" in rewritten:
         from core.help import page
@@ -103,18 +101,7 @@ def _compose(arguments: Sequence[str], registry: Registry, recipes: Mapping[str,
     if is_sweep(arguments):
         composed(arguments, Start(registry, recipes))
         return
-    failures: list[Exception] = []
-
-    def job(cfg: DictConfig) -> None:
-        # Hydra would print an error of ours in its own way.
-        try:
-            run_mode(cfg, registry, recipes, recipe_of_job())
-        except Exception as error:
-            failures.append(error)
-
-    composed(arguments, job)
-    if failures:
-        raise failures[0]
+    composed(arguments, lambda cfg: run_mode(cfg, registry, recipes, recipe_of_job()))
 
 
 def run_mode(

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from core.arguments import key_of
 from core.errors import ConfigError, did_you_mean
 from core.shown import HIDDEN, holds_credentials
 
@@ -40,7 +41,7 @@ def check(arguments: Sequence[str]) -> None:
     for word in arguments:
         if word.startswith("-"):
             _check_flag(word.partition("=")[0])
-        if "=" in word and not _key(word):
+        if "=" in word and not key_of(word):
             raise ConfigError(f"`{word[:80]}` has no key", "write: key=value")
         key = word.partition("=")[0][:80]
         if len(word) > LONGEST:
@@ -52,7 +53,7 @@ def check(arguments: Sequence[str]) -> None:
             raise ConfigError(
                 f"`{key}` is nested more than {DEEPEST} deep", "write it with fewer brackets"
             )
-        refuse_credentials({_key(word): word.partition("=")[2]}, "the command line")
+        refuse_credentials({key_of(word): word.partition("=")[2]}, "the command line")
 
 
 def refuse_credentials(content: Mapping[str, Any], said_by: str) -> None:
@@ -92,10 +93,6 @@ def _depth(word: str) -> int:
         depth += (character in "[{(") - (character in ")}]")
         deepest = max(deepest, depth)
     return deepest
-
-
-def _key(word: str) -> str:
-    return word.partition("=")[0].lstrip("+~")
 
 
 def _texts(node: Any, key: str) -> Iterator[tuple[str, str]]:

@@ -27,7 +27,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from core import contract
-from core.arguments import SWEEP, is_sweep
+from core.arguments import SWEEP, is_sweep, key_of
 from core.broken import Broken
 from core.config import PLURAL, Settings
 from core.errors import ConfigError
@@ -145,7 +145,7 @@ def _check_recipes(arguments: Sequence[str]) -> None:
 def _check_heard(arguments: Sequence[str]) -> None:
     """Refuse what only a sweep, or Hydra's own way of running a job, would take notice of."""
     for word in arguments:
-        key = word.partition("=")[0].lstrip("+~")
+        key = key_of(word)
         if key.startswith("hydra") and key != "hydra.verbose":
             sweeps = key.startswith(("hydra/launcher", "hydra/sweeper", "hydra.launcher",
                                      "hydra.sweep"))  # fmt: skip

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from omegaconf import DictConfig, OmegaConf
 
-from core.arguments import command
+from core.arguments import command, key_of
 from core.config import PLURAL, SLOTS
 from core.errors import ConfigError
 from core.library.pattern import top_of
@@ -50,7 +50,7 @@ def check_asked(
     source = recipes.get(recipe)
     if source is None or not source.given:
         return
-    keys = {word.partition("=")[0].lstrip("+~") for word in typed}
+    keys = set(map(key_of, typed))
     folder = source.file.resolve().parent
     composed = OmegaConf.to_container(cfg, resolve=False, enum_to_str=True)
     found: dict[str, str] = {}
@@ -136,11 +136,9 @@ def _declared(cfg: DictConfig, registry: Registry, path: str) -> dataclasses.Fie
     if node is None or not keys or PLUGIN_KEY not in node:
         return None
     options = registry.find(SLOTS[slot], node[PLUGIN_KEY]).cls.Options
-    return next((o for o in _fields(options) if o.name == keys[0] and is_reaching(o)), None)
-
-
-def _fields(options: Any) -> tuple[dataclasses.Field[Any], ...]:
-    return dataclasses.fields(options)
+    return next(
+        (o for o in dataclasses.fields(options) if o.name == keys[0] and is_reaching(o)), None
+    )
 
 
 def _leads_out(value: str, folder: Path, option: dataclasses.Field[Any] | None) -> bool:
