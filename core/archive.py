@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import zipfile
 from collections import Counter
-from pathlib import Path, PureWindowsPath
+from pathlib import Path
+
+from core.paths import wrong_name
 
 __all__ = ["check_stored"]
 
@@ -23,13 +25,8 @@ def check_stored(archive: zipfile.ZipFile, file: Path, most: int) -> None:
         name = entry.filename
         if names[name] > 1:
             raise ValueError(f"it holds `{name[:100]}` twice")
-        if (
-            name.startswith("/")
-            or "\\" in name
-            or PureWindowsPath(name).drive
-            or ".." in name.split("/")
-        ):
-            raise ValueError(f"its entry `{name[:100]}` leads out of it")
+        if wrong_name(name):
+            raise ValueError(f"its entry `{name[:100]}` leads out of it, or is no path")
         if entry.compress_type != zipfile.ZIP_STORED or entry.file_size != entry.compress_size:
             raise ValueError(f"its entry `{name[:100]}` is packed; PyTorch packs none")
     if sum(entry.file_size for entry in entries) > file.stat().st_size:

@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from core.errors import UnsafePathError
 
-__all__ = ["DEVICES", "below"]
+__all__ = ["DEVICES", "below", "check_no_links", "wrong_name"]
 
 #: Longest path that a file may name, in characters: more than any file system takes.
 LONGEST = 4096
@@ -35,7 +35,7 @@ def below(root: Path, name: str, said_by: str, *, links: bool = True) -> Path:
     before a path is used. Raises UnsafePathError for a name that is empty, absolute, of another
     system, or leads out of `root`.
     """
-    reason = _wrong(name)
+    reason = wrong_name(name)
     if not reason:
         try:
             home = root.resolve()
@@ -61,7 +61,7 @@ def below(root: Path, name: str, said_by: str, *, links: bool = True) -> Path:
     )
 
 
-def _wrong(name: str) -> str:
+def wrong_name(name: str) -> str:
     """Return what is wrong with a name whatever the folder; empty if nothing is."""
     if len(name) > LONGEST or any(ord(c) < ord(" ") or ord(c) == 0x7F for c in name):  # noqa: PLR2004  # DEL
         return "cannot be a path"
