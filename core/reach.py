@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from glob import has_magic
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 __all__ = [
     "Reach",
@@ -96,7 +96,8 @@ def _reaches(text: str, why: str) -> Iterator[Reach]:
         yield Reach("asks", host.rpartition("@")[2], why)
     elif separator:
         # `sqlite:///` stands before a path as it is; of `file:///path` the third slash is its own.
-        path = rest[1:] if protocol.startswith("sqlite") else rest
+        sqlite = protocol.startswith("sqlite")
+        path = unquote(rest[1:].partition("?")[0]) if sqlite else rest
         yield Reach("writes", str(Path(path).absolute()), why)
     elif names_something(text):
         # Where a link leads, and not its name.

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from core.errors import MissingLibraryError, StoreError
 from core.hold import held
+from core.sqlite_address import address_of
 
 if TYPE_CHECKING:
     import optuna
@@ -58,7 +59,7 @@ class Shelf:
         import optuna
 
         self.name, self.space, self.file = name, space, file
-        self._url = f"sqlite:///{file}"
+        self._url = address_of(file, "the study", OTHER)
         try:
             known = optuna.get_all_study_names(self._url)
         except Exception as error:  # SQLAlchemy's, of which there are many

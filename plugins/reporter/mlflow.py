@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from core import Library, Reporter, hookimpl, reaching
 from core.shown import holds_credentials
+from plugins.reporter.tracking.address import stray_query
 
 if TYPE_CHECKING:
     from core.record import RunRecord
@@ -38,6 +39,12 @@ class MlflowOptions:
                 "`uri` holds a user or a password, and options are kept in the lock file: set "
                 "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN"
             )
+        stray = stray_query(self.uri)
+        if stray:
+            raise ValueError(
+                f"`uri` names options, `{stray}`, that are no key=value: a `?` in the name of a "
+                "file is %3F in an address, and a % is %25"
+            )
         if not self.experiment.strip():
             raise ValueError("`experiment` is empty: give it a name")
 
@@ -66,7 +73,7 @@ class Mlflow(Reporter[MlflowOptions]):
         from plugins.reporter.tracking.of_run import log_run
 
         options = self.options
-        with connected(options.uri, folder, options.experiment) as tracker:
+        with connected(options.uri, folder, record.recipe, options.experiment) as tracker:
             log_run(tracker, record, folder, artifacts=options.artifacts, bundle=options.bundle)
 
     @hookimpl(trylast=True)
@@ -79,7 +86,7 @@ class Mlflow(Reporter[MlflowOptions]):
         from plugins.reporter.tracking.of_sweep import log_sweep
 
         options = self.options
-        with connected(options.uri, folder, options.experiment) as tracker:
+        with connected(options.uri, folder, record.recipe, options.experiment) as tracker:
             log_sweep(tracker, record, folder, artifacts=options.artifacts, bundle=options.bundle)
 
 

@@ -26,15 +26,17 @@ PATIENCE = {
 
 
 @contextmanager
-def connected(uri: str, folder: str, experiment: str) -> Iterator[Tracker]:
+def connected(uri: str, folder: str, recipe: str, experiment: str) -> Iterator[Tracker]:
     """Give a tracker for the experiment, which is made where there is none.
 
+    `folder` is that of the run or the sweep of `recipe`.
     Whatever MLflow raises becomes a StageError: what was computed is not lost by it.
     """
-    address = resolved(uri, folder)
+    address = resolved(uri, folder, recipe)
     try:
+        artifacts = artifacts_beside(address)
         client = _client(address)
-        yield Tracker(client, _experiment(client, experiment, address))
+        yield Tracker(client, _experiment(client, experiment, artifacts))
     except LuthierError:
         raise
     except Exception as error:
@@ -66,8 +68,8 @@ def _client(address: str) -> MlflowClient:
     return MlflowClient(tracking_uri=address)
 
 
-def _experiment(client: MlflowClient, name: str, address: str) -> str:
+def _experiment(client: MlflowClient, name: str, artifacts: str | None) -> str:
     found = client.get_experiment_by_name(name)
     if found is not None:
         return str(found.experiment_id)
-    return str(client.create_experiment(name, artifact_location=artifacts_beside(address)))
+    return str(client.create_experiment(name, artifact_location=artifacts))

@@ -48,6 +48,17 @@ def test_a_new_study_has_begun_nothing(tmp_path: Path) -> None:
         assert found.begun() == []
 
 
+def test_its_folder_may_have_any_name(tmp_path: Path) -> None:
+    """A `?` does not end the name of the file, and nothing is written beside it."""
+    folder = tmp_path / "is it? 50%25 {of} #1"
+    with shelf(folder) as found:
+        found.ask(found.study(SearchOptions(sampler="random"), BOTH))
+    with shelf(folder) as found:
+        assert len(found.begun()) == 1
+    assert [path.name for path in tmp_path.iterdir()] == [folder.name]
+    assert "study.db" in [path.name for path in folder.iterdir()]
+
+
 def test_what_is_asked_is_a_point_of_the_space(tmp_path: Path) -> None:
     """In the words of a command line, ready to be composed."""
     with shelf(tmp_path) as found:

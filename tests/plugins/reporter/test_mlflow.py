@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import sqlite3
+import time
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +15,12 @@ pytest.importorskip("mlflow", reason="needs mlflow-skinny: pip install 'luthier[
 
 from core import StageError
 from core.conformance import ReporterSuite
+from core.errors import StoreError
+from core.folder import new_folder
 from core.record import RunRecord
 from core.sweep.record import SweepRecord
 from plugins.reporter.mlflow import Mlflow, MlflowOptions
-from plugins.reporter.tracking.address import first_line
+from plugins.reporter.tracking.address import artifacts_beside, first_line, resolved
 from plugins.reporter.tracking.tracker import plain
 from tests.plugins.reporter import sweeps
 
@@ -182,17 +187,56 @@ def test_the_bundle_goes_along_where_it_is_asked_for(uri: str, tmp_path: Path) -
     assert [files(reporter, run) for run in children] == [["bundle", "report.json"]] * 2
 
 
-def test_the_default_is_a_file_in_the_output_folder(record: RunRecord, tmp_path: Path) -> None:
-    """`outputs/mlflow/runs.db`, artifacts beside it, whatever MLFLOW_TRACKING_URI says."""
-    folder = tmp_path / "outputs" / "s24_int8" / "2026-11-20"
-    folder.mkdir(parents=True)
-    (folder / "report.json").write_text("{}")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
-        Mlflow(MlflowOptions()).luthier_run_finished(record=record, folder=str(folder))
-    home = tmp_path / "outputs" / "mlflow"
+def test_the_default_is_a_file_in_the_output_folder(
+    record: RunRecord, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`outputs/mlflow/runs.db`, artifacts beside it, whatever MLFLOW_TRACKING_URI says.
+
+    A `?` does not end the folder's name, a `%20` is no blank, and nothing is written beside it.
+    """
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    name = "is it? per%20cent # +&= ü"
+    with new_folder(tmp_path / name, record.recipe) as place:
+        (place.partial / "report.json").write_text("{}")
+        Mlflow(MlflowOptions()).luthier_run_finished(record=record, folder=str(place.partial))
+    home = tmp_path / name / "mlflow"
     assert sorted(path.name for path in home.iterdir()) == ["artifacts", "runs.db"]
     assert len(list(home.rglob("report.json"))) == 1
+    with sqlite3.connect(home / "runs.db") as store:
+        assert store.execute("SELECT count(*) FROM runs").fetchone() == (1,)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_a_given_address_is_escaped_like_any(tmp_path: Path) -> None:
+    """`%3F` in it is a `?` in the name of the file, for the store and for its artifacts."""
+    address = resolved(f"sqlite:///{tmp_path}/what%3F/runs.db", str(tmp_path), "s24_int8")
+    assert artifacts_beside(address) == f"{tmp_path.as_uri()}/what%3F/artifacts"
+    assert [path.name for path in tmp_path.iterdir()] == ["what?"]
+
+
+def test_a_folder_whose_name_is_no_text_is_told(record: RunRecord, tmp_path: Path) -> None:
+    """No address can hold it, and a store elsewhere would be found by nobody."""
+    folder = tmp_path / os.fsdecode(b"\xff") / "cpu_fp32" / "2026-11-20"
+    with pytest.raises(StoreError, match="no address can name") as caught:
+        Mlflow(MlflowOptions()).luthier_run_finished(record=record, folder=str(folder))
+    assert "output=..." in str(caught.value)
+
+
+def test_a_file_that_is_no_store_is_told_at_once(record: RunRecord, tmp_path: Path) -> None:
+    """MLflow would try it again for 102 s."""
+    (tmp_path / "runs.db").write_text("not a database, and longer than its header of 100 bytes" * 9)
+    reporter = Mlflow(MlflowOptions(uri=f"sqlite:///{tmp_path}/runs.db"))
+    began = time.monotonic()
+    with pytest.raises(StageError, match="file is not a database"):
+        reporter.luthier_run_finished(record=record, folder=str(tmp_path))
+    assert time.monotonic() - began < 20
+
+
+def test_options_that_are_none_are_refused() -> None:
+    """SQLAlchemy drops them, and with them half of the file's name."""
+    with pytest.raises(ValueError, match="%3F"):
+        MlflowOptions(uri="sqlite:///is it?/runs.db")
+    assert MlflowOptions(uri="sqlite:///runs.db?timeout=5").uri.endswith("?timeout=5")
 
 
 def test_telemetry_is_off_before_mlflow_is_there() -> None:
