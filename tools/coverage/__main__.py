@@ -1,0 +1,68 @@
+"""Takes many small networks through every exporter, quantizer and runtime that is here.
+
+python -m tools.coverage                  everything (make coverage)
+python -m tools.coverage lstm 'resize_*'  only networks with such names; the others stay as they are
+
+Writes `docs/results/coverage.json`, from which `make docs` writes `docs/coverage.md`.
+`--processes=2` sets how many networks are taken side by side, `--out=FILE` where results go.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from tools.coverage.cells import Cell, Chain
+from tools.coverage.modules import MODULES
+from tools.coverage.onnx_models import onnx_models
+from tools.coverage.results import RESULTS, merged, read, written
+from tools.coverage.sweep import sweep
+
+#: What is large calibrates on few windows, and may take long.
+LARGE = "light_*"
+
+
+def chains() -> list[Chain]:
+    """Return every network with every exporter."""
+    found = [
+        Chain(case, exporter)
+        for case in MODULES
+        for exporter in ("onnx", "onnx_dynamo", "torch_export")
+    ]
+    for model in onnx_models():
+        large = fnmatchcase(model.name, LARGE)
+        found.append(Chain(model, windows=4, limit_s=600) if large else Chain(model))
+    return found
+
+
+def main(arguments: list[str]) -> None:
+    """Sweep the networks that are wanted, and write every cell down at once."""
+    parser = argparse.ArgumentParser(prog="python -m tools.coverage")
+    parser.add_argument("names", nargs="*", default=["*"])
+    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    given = parser.parse_args(arguments)
+    wanted = [
+        chain for chain in chains() if any(fnmatchcase(chain.subject.name, n) for n in given.names)
+    ]
+    started, new = time.monotonic(), list[Cell]()
+    old = read(given.out)
+
+    def told(cell: Cell) -> None:
+        new.append(cell)
+        figure = "" if cell.snr_db is None else f"{cell.snr_db:.1f} dB "
+        print(
+            f"{cell.model}/{cell.exporter} {cell.precision}: {cell.verdict} {figure}{cell.reason}",
+            flush=True,
+        )
+        written(given.out, merged(old, new), time.monotonic() - started)
+
+    sweep(wanted, given.processes, told, Path(os.devnull))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

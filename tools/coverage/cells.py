@@ -1,0 +1,262 @@
+"""The cells of a chain: one network, exported once, at every precision that follows from there.
+
+What a plugin raises on purpose is a refusal; whatever else it raises is a crash.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from core.errors import LuthierError
+from tools.coverage.plugins import as_artifact, made, work_in
+from tools.coverage.prepare import FILE, Prepared, prepared
+from tools.coverage.reference import PRODUCTS, REFERENCES, played
+from tools.coverage.torch_reference import TORCH_REFERENCES, lowered
+from tools.coverage.worst import worst_db
+
+if TYPE_CHECKING:
+    from core import Artifact
+    from tools.coverage.case import Case
+    from tools.coverage.onnx_models import OnnxModel
+
+__all__ = ["FLOAT", "ONNX", "SILENT_DB", "TORCH", "Cell", "Chain", "cells", "crashed", "judged"]
+
+FLOAT = "fp32"
+#: Precisions of each format of artifact; the first is the float graph itself.
+ONNX = (FLOAT, "a8w8", "int8", "qat", "mixed", "w8a16", "w4a16", "dynamic", "fp16")
+TORCH = (FLOAT, "torch_int8", "torch_dynamic", "bf16", "torch_fp16")
+#: A loss against the reference, in dB, that nobody may allow without a word.
+SILENT_DB = 6.0
+#: What rounding all that stands between the products may cost beside rounding these alone, in dB:
+#: where it costs more, a sentinel or a structural operand was rounded like a signal.
+ROUNDING_DB = 15.0
+#: What a reference counts for at most, in dB: beyond, it left in float what others may round.
+ENOUGH_DB = {
+    FLOAT: 96.0, "a8w8": 36.0, "int8": 36.0, "qat": 36.0, "mixed": 36.0, "w8a16": 40.0,
+    "w4a16": 20.0, "dynamic": 36.0, "fp16": 60.0, "torch_int8": 36.0, "torch_dynamic": 36.0,
+    "bf16": 40.0, "torch_fp16": 60.0,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What became of one network at one precision.
+
+    `verdict` is near, loss, refused, crash or late. `snr_db` is that of the worst output over all
+    test windows, `reference_db` that of others' tools on the same graph, `products_db` theirs
+    where only matrix products and convolutions are quantised; None where there is none. `names`
+    says whether a refusal names a node, an operator or a tensor of the graph.
+    """
+
+    model: str
+    exporter: str
+    precision: str
+    verdict: str
+    snr_db: float | None = None
+    reference_db: float | None = None
+    products_db: float | None = None
+    reason: str = ""
+    names: bool = True
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Chain:
+    """A network and the exporter it goes through; a model file goes through none.
+
+    `windows` is how many it is calibrated on, `limit_s` the seconds that a cell may take.
+    """
+
+    subject: Case | OnnxModel
+    exporter: str = FILE
+    windows: int = 12
+    limit_s: float = 120.0
+
+    @property
+    def precisions(self) -> tuple[str, ...]:
+        """Return what the exporter's artifact can be lowered to, itself included."""
+        return TORCH if self.exporter == "torch_export" else ONNX
+
+
+def cells(
+    chain: Chain,
+    precisions: Collection[str],
+    at: Callable[[str, str], None],
+    alone: Collection[str] = (),
+) -> Iterator[Cell]:
+    """Yield a cell for each of `precisions`, or one for all where the export fails.
+
+    `at` is told the precision and the step before each begins. Those of `alone` are compared with
+    no reference: making one ended the process.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="coverage-"))
+    try:
+        at(FLOAT, "export")
+        started = time.perf_counter()
+        try:
+            found = prepared(chain.subject, chain.exporter, chain.windows, folder)
+        except Exception as error:
+            yield replace(_failed(chain, FLOAT, error), seconds=time.perf_counter() - started)
+            return
+        for precision in precisions:
+            started = time.perf_counter()
+            at(precision, "lower")
+            cell = _cell(chain, found, precision, folder)
+            cell = replace(cell, seconds=round(time.perf_counter() - started, 2))
+            if cell.snr_db is not None and precision != FLOAT and precision not in alone:
+                at(precision, "reference")
+                cell = _compared(chain, found, cell, folder)
+            yield judged(cell)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def judged(cell: Cell) -> Cell:
+    """Return a cell that has a figure with the verdict that follows from its references."""
+    if cell.snr_db is None:
+        return cell
+    most = ENOUGH_DB[cell.precision]
+    allowed = [
+        min(most, figure) - less
+        for figure, less in ((cell.reference_db, SILENT_DB), (cell.products_db, ROUNDING_DB))
+        if figure is not None
+    ]
+    if cell.precision == FLOAT:
+        allowed = [most - SILENT_DB]
+    return replace(cell, verdict="loss" if cell.snr_db < max(allowed, default=0.0) else "near")
+
+
+def _cell(chain: Chain, found: Prepared, precision: str, folder: Path) -> Cell:
+    if precision == FLOAT and found.problem is not None:
+        return _failed(chain, precision, found.problem, found.artifact)
+    try:
+        artifact = found.artifact
+        if precision != FLOAT:
+            result = _lowered(chain, found, precision, folder)
+            artifact = as_artifact(result, found.artifact.model)
+        with _opened(found, artifact, folder) as session:
+            outputs = [session.run(window) for window in found.tests]
+        snr = worst_db(found.expected, outputs)
+    except Exception as error:
+        return _failed(chain, precision, error, found.artifact)
+    return Cell(chain.subject.name, chain.exporter, precision, "near", snr)
+
+
+def _opened(found: Prepared, artifact: Artifact, folder: Path) -> Any:
+    runtime = "onnxruntime" if artifact.format == "onnx" else "torch"
+    return made("runtime", runtime).open(artifact, lambda: found.model, work_in(folder))
+
+
+def _lowered(chain: Chain, found: Prepared, precision: str, folder: Path) -> Any:
+    from core import Calibration
+
+    count = chain.windows
+    words = [f"quantizer.windows={count}"]
+    if precision in ("dynamic", "torch_dynamic", "bf16", "torch_fp16"):
+        words = []  # without data
+    elif precision == "qat":
+        words += ["quantizer.steps=12"]
+    elif precision == "mixed":
+        words = [f"quantizer.windows={count - 2}", "quantizer.held_windows=2"]
+    plugin = made("quantizer", precision, *words)
+    given = found.calibration[: plugin.calibration_windows]
+    data = Calibration(len(given), lambda: iter(given))
+    return plugin.run(found.artifact, data, work_in(folder))
+
+
+def _compared(chain: Chain, found: Prepared, cell: Cell, folder: Path) -> Cell:
+    """Return the cell with what others' tools make of the same graph."""
+    if cell.precision in TORCH_REFERENCES:
+        names = found.artifact.info.core_outputs
+        outputs = _quietly(
+            lambda: lowered(
+                chain.subject.make(), cell.precision, names, found.calibration, found.tests
+            )
+        )
+        return replace(cell, reference_db=_db(found, outputs))
+    make = REFERENCES[cell.precision]
+    source = Path(found.artifact.path)
+
+    def reference(*only: str) -> float | None:
+        target = work_in(folder).folder / "model.onnx"
+        return _db(
+            found,
+            _quietly(
+                lambda: (
+                    make(source, target, found.calibration, *only),
+                    played(target, found.tests),
+                )[1]
+            ),
+        )
+
+    products = reference(*PRODUCTS) if cell.precision not in ("dynamic", "fp16") else None
+    return replace(cell, reference_db=reference(), products_db=products)
+
+
+def _quietly(make: Callable[[], Any]) -> Any:
+    """Return what others' tools make, None where they fail; what they warn about is theirs."""
+    from plugins.quantizer.onnx_graph.qdq_graph import quiet
+
+    try:
+        with warnings.catch_warnings(), quiet():
+            warnings.simplefilter("ignore")
+            return make()
+    except Exception:
+        return None
+
+
+def _db(found: Prepared, outputs: Sequence[Mapping[str, Any]] | None) -> float | None:
+    if outputs is None:
+        return None
+    try:
+        return worst_db(found.expected, outputs)
+    except (KeyError, ValueError):
+        return None
+
+
+def _failed(
+    chain: Chain, precision: str, error: Exception, artifact: Artifact | None = None
+) -> Cell:
+    name, exporter = chain.subject.name, chain.exporter
+    if not isinstance(error, LuthierError):
+        return crashed(chain, precision, f"{type(error).__name__}: {_first_line(error)}")
+    told = "\n".join((error.what, *error.lines))
+    reason = "; ".join((error.what, *error.lines[:2]))
+    return Cell(
+        name, exporter, precision, "refused", reason=_portable(reason), names=_names(told, artifact)
+    )
+
+
+def crashed(chain: Chain, precision: str, why: str) -> Cell:
+    """Return the cell of what nobody meant to happen."""
+    return Cell(chain.subject.name, chain.exporter, precision, "crash", reason=_portable(why))
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or "no message").partition("\n")[0]
+
+
+def _portable(text: str) -> str:
+    """Return a reason without the paths of this machine, and not too long for a table."""
+    return re.sub(r"(at: )?(/[^\s;:'\"`]+)+/", "", text)[:300]
+
+
+def _names(told: str, artifact: Artifact | None) -> bool:
+    """Return whether a refusal names a part of the network."""
+    words = set(re.findall(r"[\w./:\[\]-]+", told))
+    if artifact is None or artifact.format != "onnx":
+        return bool(re.search(r"aten[.:]|torch\.|`\w+`.*`|operator", told))
+    import onnx
+
+    model = onnx.load(artifact.path, load_external_data=False)
+    parts = {t for node in model.graph.node for t in (node.name, node.op_type, *node.output)}
+    parts |= {value.name for value in (*model.graph.input, *model.graph.output)}
+    return bool(words & parts)

@@ -1,0 +1,71 @@
+"""Makes the plugins of the box as a recipe would: with the presets of `conf/`."""
+
+from __future__ import annotations
+
+import functools
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from core import Artifact, Made, ModelInfo, Work
+
+__all__ = ["as_artifact", "made", "work_in"]
+
+
+@functools.cache
+def _registry() -> Any:
+    from core.compose import register
+    from core.registry import discover
+
+    registry = discover()
+    register(registry, {})
+    return registry
+
+
+@functools.cache
+def made(kind: str, name: str, *overrides: str) -> Any:
+    """Return a plugin as `<kind>=<name>` and further words of a command line make it.
+
+    It is not guarded: what it raises comes as it is.
+    """
+    word = f"[{name}]" if kind == "graph" else name
+    from core.compose import composing
+    from core.options import PLUGIN_KEY, build
+
+    registry = _registry()
+    with composing([f"{kind}={word}", *overrides]) as cfg:
+        # The graph passes of a recipe are a list; one is made here.
+        node = cfg[kind][name] if kind == "graph" else cfg[kind]
+        entry = registry.find(kind, node[PLUGIN_KEY])
+        return entry.cls(build(entry, node, kind))
+
+
+def work_in(folder: Path) -> Work:
+    """Return an empty work folder below `folder`."""
+    from core import Work
+    from core.progress import silent
+
+    return Work(Path(tempfile.mkdtemp(dir=folder)), silent())
+
+
+def as_artifact(result: Made, info: ModelInfo | None) -> Artifact:
+    """Describe what a plugin made as a run would; raises as a run for what it would not keep."""
+    from core import Artifact
+    from core.material import files_below, folder_digest
+    from core.onnx_bounds import checked
+
+    folder = result.path.parent
+    if result.path.suffix == ".onnx":
+        checked(result.path)
+    return Artifact(
+        folder=str(folder),
+        path=str(result.path),
+        format=result.format,
+        precision=result.precision,
+        sha256=folder_digest(folder),
+        bytes=sum(file.stat().st_size for file in files_below(folder)),
+        model=info,
+        facts=result.facts,
+        notices=result.notices,
+    )
