@@ -20,6 +20,8 @@ __all__ = ["Peak", "Snr", "compare", "latency", "peak_memory", "snr_db", "snr_of
 
 #: Reported where the error is zero or the signal silent: a finite number survives JSON and plots.
 LIMIT_DB = 200.0
+#: What a label is at most taken to lie below the loudest label of its output.
+QUIET_DB = 20.0
 
 
 def snr_db(reference: Array, estimate: Array) -> float:
@@ -50,43 +52,94 @@ def snr_of_powers(signal: float, noise: float) -> float:
 
 @dataclass(frozen=True)
 class Snr:
-    """How near an estimate is to its reference: over all outputs, and per label (stem) in dB."""
+    """How near an estimate is to its reference, in dB: per label (a stem), and over all of them.
+
+    `overall` takes the labels of an output together, for they are heard together, and of several
+    outputs, which may have units of their own, the lowest: a loud one never hides a dead one.
+    An output without labels is its own label.
+    """
 
     overall: float
     labels: tuple[str, ...]
     per_label: tuple[float, ...]
 
+    @property
+    def worst(self) -> float:
+        """Return the lowest SNR of any label in dB: what a contract is judged by."""
+        return min((*self.per_label, self.overall))
+
+    @property
+    def worst_label(self) -> str:
+        """Return the label that has it; "" where it is no single one."""
+        pairs = zip(self.per_label, self.labels, strict=True)
+        return next((label for value, label in pairs if value == self.worst), "")
+
 
 def compare(reference: Sequence[Tensors], estimate: Sequence[Tensors], signature: Signature) -> Snr:
-    """Compare the outputs of several windows or items, taken as one long signal."""
+    """Compare the outputs of several windows or items, taken as one long signal.
+
+    The SNR of a label is 10·log10(Σ reference² / Σ (reference - estimate)²). Where the reference is
+    silent that says nothing: a singer who is absent from a song would break every contract. So a
+    label counts as at most `QUIET_DB` below the loudest label of its output; an output that is
+    silent as a whole is compared with the loudest output, and one of several that is only small
+    with itself. A label that was lost has 0 dB, unless it is so quiet that its loss is not heard.
+    """
+    found = [
+        (name, *_powers(reference, estimate, spec, index))
+        for spec in signature.outputs
+        for index, name in enumerate(_labels(spec))
+    ]
+    sizes = [len(_labels(spec)) for spec in signature.outputs]
+    loudest = max((signal for _, signal, _ in found), default=0.0)
+    values: list[float] = []
+    overall: list[float] = []
+    first = 0
+    for size in sizes:
+        powers = [(signal, noise) for _, signal, noise in found[first : first + size]]
+        first += size
+        top = max((signal for signal, _ in powers), default=0.0) or loudest
+        floor = top * 10 ** (-QUIET_DB / 10)
+        values += [snr_of_powers(max(signal, floor), noise) for signal, noise in powers]
+        whole = sum(signal for signal, _ in powers)
+        overall.append(snr_of_powers(whole or floor, sum(noise for _, noise in powers)))
+    return Snr(min(overall), _unique(signature, [name for name, *_ in found]), tuple(values))
+
+
+def _labels(spec: TensorSpec) -> tuple[str, ...]:
+    """Return the names of the labels of an output; its own name where it has none."""
+    axis = _labelled(spec)
+    return (spec.name,) if axis is None else spec.labels[spec.axes[axis]]
+
+
+def _unique(signature: Signature, names: Sequence[str]) -> tuple[str, ...]:
+    """Return the names of all labels, with that of the output where two outputs share one."""
+    outputs = [spec.name for spec in signature.outputs for _ in _labels(spec)]
+    return tuple(
+        name if names.count(name) == 1 else f"{output}.{name}"
+        for output, name in zip(outputs, names, strict=True)
+    )
+
+
+def _powers(
+    reference: Sequence[Tensors], estimate: Sequence[Tensors], spec: TensorSpec, label: int
+) -> tuple[float, float]:
+    """Return the powers of one label and of its error, summed over windows or items.
+
+    Raises ValueError when the shapes differ.
+    """
     import numpy as np
 
-    def joined(tensors: Sequence[Tensors], pick: TensorSpec, label: int | None) -> Array:
-        axis = _labelled(pick)
-        parts = [
-            np.ravel(
-                t[pick.name]
-                if label is None or axis is None
-                else np.take(t[pick.name], label, axis)
-            )
-            for t in tensors
-        ]
-        return np.concatenate(parts)
-
-    specs = signature.outputs
-    overall = snr_db(
-        np.concatenate([joined(reference, spec, None) for spec in specs]),
-        np.concatenate([joined(estimate, spec, None) for spec in specs]),
-    )
-    labels: list[str] = []
-    values: list[float] = []
-    for spec in specs:
-        axis = _labelled(spec)
-        names = spec.labels[spec.axes[axis]] if axis is not None else (spec.name,)
-        for index, name in enumerate(names):
-            labels.append(name)
-            values.append(snr_db(joined(reference, spec, index), joined(estimate, spec, index)))
-    return Snr(overall, tuple(labels), tuple(values))
+    axis = _labelled(spec)
+    signal = noise = 0.0
+    for expected, got in zip(reference, estimate, strict=True):
+        one, other = expected[spec.name], got[spec.name]
+        if one.shape != other.shape:
+            raise ValueError(f"shapes differ: {one.shape} and {other.shape} of `{spec.name}`")
+        if axis is not None:
+            one, other = np.take(one, label, axis), np.take(other, label, axis)
+        signal += float(np.sum(np.square(one, dtype=np.float64)))
+        noise += float(np.sum(np.square(one.astype(np.float64) - other)))
+    return signal, noise
 
 
 def _labelled(spec: TensorSpec) -> int | None:
