@@ -16,12 +16,24 @@ from core.values import Metric, Signature, TensorSpec
 if TYPE_CHECKING:
     from core.values import Array, Tensors
 
-__all__ = ["Peak", "Snr", "compare", "latency", "peak_memory", "snr_db", "snr_of_powers"]
+__all__ = [
+    "Peak",
+    "Snr",
+    "compare",
+    "labels_of",
+    "latency",
+    "peak_memory",
+    "snr_db",
+    "snr_of_labels",
+    "snr_of_powers",
+]
 
 #: Reported where the error is zero or the signal silent: a finite number survives JSON and plots.
 LIMIT_DB = 200.0
 #: What a label is at most taken to lie below the loudest label of its output.
 QUIET_DB = 20.0
+#: The subjects of the two ends of a spread, beside the metric that they belong to.
+LOW, HIGH = "p5", "p95"
 
 
 def snr_db(reference: Array, estimate: Array) -> float:
@@ -76,7 +88,17 @@ class Snr:
 
 
 def compare(reference: Sequence[Tensors], estimate: Sequence[Tensors], signature: Signature) -> Snr:
-    """Compare the outputs of several windows or items, taken as one long signal.
+    """Compare the outputs of several windows or items, taken as one long signal."""
+    powers = [
+        _powers(reference, estimate, spec, index)
+        for spec in signature.outputs
+        for index in range(len(labels_of(spec)))
+    ]
+    return snr_of_labels(signature, powers)
+
+
+def snr_of_labels(signature: Signature, powers: Sequence[tuple[float, float]]) -> Snr:
+    """Return the SNRs for the power of the signal and of the error of every label, in order.
 
     The SNR of a label is 10·log10(Σ reference² / Σ (reference - estimate)²). Where the reference is
     silent that says nothing: a singer who is absent from a song would break every contract. So a
@@ -84,40 +106,32 @@ def compare(reference: Sequence[Tensors], estimate: Sequence[Tensors], signature
     silent as a whole is compared with the loudest output, and one of several that is only small
     with itself. A label that was lost has 0 dB, unless it is so quiet that its loss is not heard.
     """
-    found = [
-        (name, *_powers(reference, estimate, spec, index))
-        for spec in signature.outputs
-        for index, name in enumerate(_labels(spec))
-    ]
-    sizes = [len(_labels(spec)) for spec in signature.outputs]
-    loudest = max((signal for _, signal, _ in found), default=0.0)
+    loudest = max((signal for signal, _ in powers), default=0.0)
     values: list[float] = []
     overall: list[float] = []
     first = 0
-    for size in sizes:
-        powers = [(signal, noise) for _, signal, noise in found[first : first + size]]
-        first += size
-        top = max((signal for signal, _ in powers), default=0.0) or loudest
+    for spec in signature.outputs:
+        own = powers[first : first + len(labels_of(spec))]
+        first += len(own)
+        top = max((signal for signal, _ in own), default=0.0) or loudest
         floor = top * 10 ** (-QUIET_DB / 10)
-        values += [snr_of_powers(max(signal, floor), noise) for signal, noise in powers]
-        whole = sum(signal for signal, _ in powers)
-        overall.append(snr_of_powers(whole or floor, sum(noise for _, noise in powers)))
-    return Snr(min(overall), _unique(signature, [name for name, *_ in found]), tuple(values))
+        values += [snr_of_powers(max(signal, floor), noise) for signal, noise in own]
+        whole = sum(signal for signal, _ in own)
+        overall.append(snr_of_powers(whole or floor, sum(noise for _, noise in own)))
+    return Snr(min(overall), _unique(signature), tuple(values))
 
 
-def _labels(spec: TensorSpec) -> tuple[str, ...]:
+def labels_of(spec: TensorSpec) -> tuple[str, ...]:
     """Return the names of the labels of an output; its own name where it has none."""
     axis = _labelled(spec)
     return (spec.name,) if axis is None else spec.labels[spec.axes[axis]]
 
 
-def _unique(signature: Signature, names: Sequence[str]) -> tuple[str, ...]:
+def _unique(signature: Signature) -> tuple[str, ...]:
     """Return the names of all labels, with that of the output where two outputs share one."""
-    outputs = [spec.name for spec in signature.outputs for _ in _labels(spec)]
-    return tuple(
-        name if names.count(name) == 1 else f"{output}.{name}"
-        for output, name in zip(outputs, names, strict=True)
-    )
+    found = [(spec.name, label) for spec in signature.outputs for label in labels_of(spec)]
+    names = [name for _, name in found]
+    return tuple(name if names.count(name) == 1 else f"{output}.{name}" for output, name in found)
 
 
 def _powers(
@@ -146,24 +160,45 @@ def _labelled(spec: TensorSpec) -> int | None:
     return next((i for i, axis in enumerate(spec.axes) if axis in spec.labels), None)
 
 
-def latency(seconds: Sequence[float], covered_s: float | None, device: str) -> list[Metric]:
-    """Return median and 95th percentile per window, and the real-time factor where time exists.
+def latency(
+    seconds: Sequence[float], covered_s: float | None, device: str, inputs: float | None = None
+) -> list[Metric]:
+    """Return what a window takes, and what an input takes, whose windows may have any length.
 
-    `covered_s` is how long the inputs last; the real-time factor is compute time over that, so
-    below 1 is faster than real time.
+    Each is a median or a mean with its 5th and 95th percentile beside it. `covered_s` is how long
+    the inputs last: the real-time factor is compute time over that, so below 1 is faster than real
+    time. Where nothing lasts (an image), `inputs` says how many the timed windows make up, and the
+    time of one input takes its place.
     """
     if not seconds:
         return []
-    ordered = sorted(seconds)
-    p95 = ordered[min(len(ordered) - 1, int(0.95 * len(ordered)))]
+    low, median, high = percentiles(seconds)
+    total = sum(seconds)
     metrics = [
-        Metric("latency", 1000 * statistics.median(ordered), "ms", device, "median", "lower"),
-        Metric("latency", 1000 * p95, "ms", device, "p95", "lower"),
+        Metric("latency", 1000 * value, "ms", device, subject, "lower")
+        for subject, value in (("median", median), (LOW, low), (HIGH, high))
     ]
     if covered_s:
-        factor = sum(seconds) / covered_s
-        metrics.append(Metric("real_time_factor", factor, "×", device, "", "lower"))
-    return metrics
+        name, unit, scale = "real_time_factor", "×", 1 / covered_s
+    elif inputs:
+        name, unit, scale = "time_per_input", "ms", 1000 / inputs
+    else:
+        return metrics
+    values = (total, len(seconds) * low, len(seconds) * high)
+    return metrics + [
+        Metric(name, value * scale, unit, device, subject, "lower")
+        for subject, value in zip(("", LOW, HIGH), values, strict=True)
+    ]
+
+
+def percentiles(values: Sequence[float]) -> tuple[float, float, float]:
+    """Return the 5th percentile, the median and the 95th percentile of some values.
+
+    Percentiles are values that were measured: of few, the lowest and the highest.
+    """
+    ordered = sorted(values)
+    last = len(ordered) - 1
+    return ordered[int(0.05 * last)], statistics.median(ordered), ordered[-1 - int(0.05 * last)]
 
 
 @dataclass
