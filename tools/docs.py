@@ -19,6 +19,7 @@ from core.options import OptionDoc, describe
 from core.recipes import read_recipes
 from core.registry import Registry, discover
 from tools import licences, precision_page, qualcomm_page, songs_page, torture_page
+from tools.coverage import page as coverage_page
 
 ROOT = Path(__file__).parent.parent
 MARK = "<!-- recipes: written by `make docs` -->"
@@ -124,6 +125,7 @@ def main() -> int:
     registry = discover()
     qualcomm, precision = ROOT / "docs" / "qualcomm.md", ROOT / "docs" / "precision.md"
     songs, security = ROOT / "docs" / "songs.md", ROOT / "docs" / "security.md"
+    coverage = ROOT / "docs" / "coverage.md"
     pages = {
         ROOT / "docs" / "reference.md": reference(registry),
         ROOT / "README.md": renewed(ROOT / "README.md", MARK, END, recipes()),
@@ -131,6 +133,7 @@ def main() -> int:
         precision: renewed(precision, *MEASURED, precision_page.tables(_table)),
         songs: renewed(songs, *MEASURED, songs_page.tables(_table)),
         security: renewed(security, *TORTURE, torture_page.tables(_table)),
+        coverage: renewed(coverage, *MEASURED, coverage_page.tables(_table)),
         licences.PAGE: licences.page(_table),
     }
     stale = [

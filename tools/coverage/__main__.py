@@ -1,6 +1,6 @@
 """Takes many small networks through every exporter, quantizer and runtime that is here.
 
-python -m tools.coverage                  everything (make coverage)
+python -m tools.coverage                  everything (make bench-coverage)
 python -m tools.coverage lstm 'resize_*'  only networks with such names; the others stay as they are
 
 Writes `docs/results/coverage.json`, from which `make docs` writes `docs/coverage.md`.

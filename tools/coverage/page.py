@@ -1,4 +1,4 @@
-"""The tables of `docs/coverage.md`, from what `make coverage` found."""
+"""The tables of `docs/coverage.md`, from what `make bench-coverage` found."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ VERDICTS = ("near", "refused", "loss", "crash", "late")
 def tables(table: Table) -> str:
     """Return the counts, the figures of every network, and the reasons; `table` writes Markdown."""
     if not RESULTS.exists():
-        return "Not run yet: `make coverage`."
+        return "Not run yet: `make bench-coverage`."
     results: dict[str, Any] = json.loads(RESULTS.read_text(encoding="utf-8"))
     cells = cells_of(results)
     reasons = {r: i for i, r in enumerate(dict.fromkeys(c.reason for c in cells if c.reason), 1)}

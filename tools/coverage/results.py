@@ -13,7 +13,7 @@ from tools.results import about
 __all__ = ["COMMAND", "RESULTS", "cells_of", "merged", "read", "written"]
 
 RESULTS = Path(__file__).parents[2] / "docs" / "results" / "coverage.json"
-COMMAND = "make coverage"
+COMMAND = "make bench-coverage"
 
 
 def read(file: Path) -> list[Cell]:

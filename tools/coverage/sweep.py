@@ -104,6 +104,7 @@ class _Worker:
                     return None
                 if isinstance(said, Cell):
                     self.task.left.remove(said.precision)
+                    self.precision, self.step = next(iter(self.task.left), ""), "lower"
                     told(said)
                 else:
                     self.precision, self.step = said
@@ -120,6 +121,8 @@ class _Worker:
     def _lost(self, told: Callable[[Cell], None], verdict: str, why: str) -> _Task:
         """Say what the process was doing; returns what is left to do."""
         task, self.task, self.alive = self.task, _NOTHING, False
+        if not self.precision:
+            return task
         if self.step == "reference":
             task.alone.append(self.precision)
             return task

@@ -1,0 +1,111 @@
+"""The sweep over small networks: its verdicts, its processes, and the page that it fills."""
+
+from __future__ import annotations
+
+import multiprocessing
+from pathlib import Path
+
+import pytest
+
+from tools.coverage.__main__ import chains
+from tools.coverage.cells import Cell, Chain, cells, judged
+from tools.coverage.modules import MODULES
+from tools.coverage.onnx_models import onnx_models
+from tools.coverage.page import tables
+from tools.coverage.results import merged, read, written
+from tools.coverage.sweep import sweep
+from tools.docs import MEASURED, ROOT, _table, renewed
+
+CASES = {case.name: case for case in MODULES}
+MODELS = {model.name: model for model in onnx_models()}
+
+
+def _swept(chain: Chain, *precisions: str) -> dict[str, Cell]:
+    return {cell.precision: cell for cell in cells(chain, precisions, lambda *_: None)}
+
+
+@pytest.mark.parametrize("name", ["residual", "attention", "conv_dynamic", "split_and_joined"])
+def test_small_modules_come_near_what_others_reach(name: str) -> None:
+    """At 8 and 16 bits, of integers and floats, beside ONNX Runtime's own tools."""
+    found = _swept(Chain(CASES[name], "onnx"), "fp32", "a8w8", "w8a16", "fp16")
+    assert [cell.verdict for cell in found.values()] == ["near"] * 4, found
+    assert found["fp32"].snr_db > 100
+    assert found["a8w8"].reference_db is not None
+    assert found["a8w8"].snr_db > 25
+    assert found["w8a16"].snr_db > found["a8w8"].snr_db
+
+
+def test_a_model_file_is_taken_with_its_own_data() -> None:
+    """One whose operators ONNX Runtime lacks at its opset is refused by name, then raised."""
+    found = _swept(Chain(MODELS["Linear"]), "fp32", "w8a16")
+    assert found["fp32"].verdict == "refused"
+    assert "Gemm(6)" in found["fp32"].reason
+    assert found["fp32"].names
+    assert found["w8a16"].snr_db > 40
+
+
+def test_what_has_nothing_to_quantise_is_refused() -> None:
+    """A sequence of tensors in, its length out."""
+    assert _swept(Chain(MODELS["sequence_model6"]), "a8w8")["a8w8"].verdict == "refused"
+
+
+@pytest.mark.parametrize(
+    ("snr", "reference", "products", "verdict"),
+    [
+        (24.1, 30.0, None, "near"),
+        (23.9, 30.0, None, "loss"),
+        (30.1, 150.0, None, "near"),
+        (29.9, 150.0, None, "loss"),
+        (14.0, 14.0, 35.0, "loss"),
+        (20.1, 14.0, 35.0, "near"),
+        (3.0, None, None, "near"),
+        (-1.0, None, None, "loss"),
+    ],
+)
+def test_a_loss_is_what_the_reference_does_not_lose(
+    snr: float, reference: float | None, products: float | None, verdict: str
+) -> None:
+    """Six decibels below it, or fifteen below what the products alone lose; no further than 36."""
+    cell = Cell("a", "onnx", "a8w8", "near", snr, reference, products)
+    assert judged(cell).verdict == verdict
+
+
+def test_a_process_that_dies_takes_nothing_else_down(tmp_path: Path) -> None:
+    """Its cell is a crash; the precisions behind and the next network come out whole."""
+    found: list[Cell] = []
+
+    def told(cell: Cell) -> None:
+        found.append(cell)
+        if len(found) == 1:
+            (child,) = multiprocessing.active_children()
+            child.kill()
+
+    sweep([Chain(MODELS["ReLU"]), Chain(MODELS["Tanh"], limit_s=60)], 1, told, tmp_path / "log")
+    (crash,) = (cell for cell in found if "died of signal 9" in cell.reason)
+    assert (crash.model, crash.verdict) == ("ReLU", "crash")
+    each = {(cell.model, cell.precision) for cell in found}
+    assert each == {(m, p) for m in ("ReLU", "Tanh") for p in Chain(MODELS["ReLU"]).precisions}
+
+
+def test_a_cell_that_takes_too_long_is_said_to_be_late(tmp_path: Path) -> None:
+    """Whatever it was at."""
+    found: list[Cell] = []
+    sweep([Chain(MODELS["ReLU"], limit_s=0.01)], 1, found.append, tmp_path / "log")
+    assert found[0].verdict == "late"
+    assert "no end within 0.01 s" in found[0].reason
+
+
+def test_results_survive_the_file(tmp_path: Path) -> None:
+    """And a network that is swept anew replaces its old cells only."""
+    old = [Cell("a", "onnx", "a8w8", "refused", reason="x", names=False), Cell("b", "file", "fp32", "near", 99.0)]  # fmt: skip
+    new = [Cell("a", "onnx", "fp32", "near", 100.0)]
+    written(tmp_path / "c.json", merged(old, new), 1.0)
+    assert read(tmp_path / "c.json") == [new[0], old[1]]
+
+
+def test_the_page_is_what_the_results_give() -> None:
+    """And holds every network of the sweep, with every exporter."""
+    page = ROOT / "docs" / "coverage.md"
+    assert page.read_text(encoding="utf-8") == renewed(page, *MEASURED, tables(_table))
+    swept = {(cell.model, cell.exporter) for cell in read(ROOT / "docs/results/coverage.json")}
+    assert swept == {(chain.subject.name, chain.exporter) for chain in chains()}
