@@ -1,4 +1,4 @@
-"""The steps that say what every stage cost: a few windows against FP32 PyTorch, stage by stage.
+"""The steps that say what every stage cost: a few windows, stage by stage, and what they add up to.
 
 On demand (`measure.worst_tensors`) one more looks inside the quantised graph: core/worst.py.
 """
@@ -11,12 +11,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from core import convert, material, share
+import msgspec
+
+from core import budget_rows, convert, material, share
+from core.budget_rows import OUTPUTS, Place, write_places
 from core.census import census, facts_of, misnomer
 from core.exchange import Made, Work
 from core.kinds import Runtime
 from core.measure import compare
-from core.play import load, run_group, save, spread, under
+from core.play import lengths_of, load, run_group, save, spread, under
 from core.steps import Bench, Inputs, Step
 from core.values import Artifact, Fact, Signature
 from core.worst import worst
@@ -24,7 +27,10 @@ from core.worst import worst
 if TYPE_CHECKING:
     from core.values import Tensors
 
-__all__ = ["comparison", "sampled"]
+__all__ = ["budget", "comparison", "sampled"]
+
+#: Raised when what the steps here keep beside their facts changes.
+FORMAT = 2
 
 
 def comparison(bench: Bench, steps: list[Step]) -> list[Step]:
@@ -45,6 +51,40 @@ def comparison(bench: Bench, steps: list[Step]) -> list[Step]:
     if not assembly.runtime.plays:
         extra.append(_probe(bench, convert.final(steps), played))
     return extra
+
+
+def budget(bench: Bench, steps: list[Step]) -> Step:
+    """Return the step that makes the error budget, once the whole input was played."""
+    chunker, probed = bench.assembly.chunker, not bench.assembly.runtime.plays
+    stages: list[str] = []
+    unmeasured: dict[str, list[str]] = {}
+    waiting: list[str] = []
+    for step in steps:
+        if _runtime_for(bench, step) is not None:
+            stages.append(step.name)
+            unmeasured[step.name], waiting = waiting, []
+        elif step.name != "model" and not (probed and step is steps[-1]):
+            waiting.append(step.name)
+
+    def run(inputs: Inputs, work: Work) -> Made:
+        lines = budget_rows.rows(chunker, inputs, stages, unmeasured, work.progress)
+        file = work.folder / "rows.json"
+        file.write_bytes(msgspec.json.encode(lines))
+        return Made(file, "facts", "fp32")
+
+    compared = [f"budget.{stage}" for stage in stages]
+    return Step(
+        "budget",
+        "say what every stage cost",
+        "core",
+        ("model", "sample", "reference", "ideal", "play", *compared, *["probe"] * probed),
+        {
+            "source": material.source_digest(budget_rows.__name__),
+            "chunker": material.of_plugin(chunker),
+            "unmeasured": unmeasured,
+        },
+        run,
+    )
 
 
 def _runtime_for(bench: Bench, step: Step) -> Runtime[Any] | None:
@@ -68,18 +108,22 @@ def _sample(bench: Bench) -> Step:
         opened = bench.open(model)
         signature = model.info.signature
         tensors: dict[str, Any] = {}
-        number = 0
+        places: list[Place] = []
         for item in bench.items(model, work):
             count = assembly.measure.budget_windows
+            lengths = lengths_of(item.inputs, signature)
             for window in spread(count, item.inputs, assembly.chunker, signature):
+                number = len(places)
                 piece = assembly.chunker.cut(item.inputs, window, signature)
                 tensors |= {f"{number}/in/{name}": array for name, array in piece.items()}
                 outputs = opened.reference(piece)
                 tensors |= {f"{number}/out/{name}": array for name, array in outputs.items()}
-                number += 1
-                work.progress(number, 0, f"FP32 reference of {item.name}")
+                places.append(Place(item.id, item.name, window, lengths))
+                work.progress(len(places), 0, f"FP32 reference of {item.name}")
         save(tensors, work.folder / "windows.safetensors")
-        return Made(work.folder / "windows.safetensors", "tensors", "fp32", {"windows": number})
+        write_places(places, work.folder)
+        count = len(places)
+        return Made(work.folder / "windows.safetensors", "tensors", "fp32", {"windows": count})
 
     return Step(
         "sample",
@@ -92,6 +136,7 @@ def _sample(bench: Bench) -> Step:
             "model": material.of_plugin(assembly.model),
             "chunker": material.of_plugin(assembly.chunker)["source"],
             "windows": assembly.measure.budget_windows,
+            "format": FORMAT,
         },
         run,
         by=(assembly.model,),
@@ -132,6 +177,7 @@ def _budget(bench: Bench, step: Step, runtime: Runtime[Any]) -> Step:
                 **session.facts,
                 **_facts(reference, estimates, signature, session.device, timed),
             }
+        _keep(estimates, work)
         return _noted(work, facts)
 
     return Step(
@@ -139,7 +185,11 @@ def _budget(bench: Bench, step: Step, runtime: Runtime[Any]) -> Step:
         f"compare {step.name} with FP32 PyTorch",
         f"runtime `{runtime.name}`",
         _names(step.name, "sample", "model"),
-        {**bench.depends_on_runtime(runtime), "dsp": bench.depends_on_windows["dsp"]},
+        {
+            **bench.depends_on_runtime(runtime),
+            "dsp": bench.depends_on_windows["dsp"],
+            "format": FORMAT,
+        },
         run,
         by=(runtime,),
     )
@@ -221,8 +271,8 @@ def _probe(bench: Bench, compiled: str, source: str) -> Step:
         model = inputs["model"]
         signature, transform = model.info.signature, bench.transform(model)
         pieces, reference = sampled(inputs["sample"])
-        count = min(assembly.measure.probe_windows, len(pieces))
-        pairs = [transform.forward(piece) for piece in pieces[:count]]
+        numbers = _apart(assembly.measure.probe_windows, len(pieces))
+        pairs = [transform.forward(pieces[number]) for number in numbers]
         feeds = [pair[0] for pair in pairs]
         seconds: list[float] = []
         with runtime.open(inputs[compiled], lambda: bench.open(model), work) as session:
@@ -233,11 +283,14 @@ def _probe(bench: Bench, compiled: str, source: str) -> Step:
             on_host, host_device = [session.run(feed) for feed in feeds], session.device
         probed = [transform.inverse(c, p[1]) for c, p in zip(cores, pairs, strict=True)]
         hosted = [transform.inverse(c, p[1]) for c, p in zip(on_host, pairs, strict=True)]
-        facts = {**noted, **_facts(reference[:count], probed, signature, device, seconds)}
+        same = [reference[number] for number in numbers]
+        facts = {**noted, **_facts(same, probed, signature, device, seconds)}
+        facts["numbers"] = [*map(float, numbers)]
         facts["agreement_db"] = compare(hosted, probed, signature).overall
         facts["agreement_core_db"] = _core_agreement(on_host, cores)
         facts["host_device"] = host_device
         facts["on_target"] = on_target
+        _keep(probed, work)
         return _noted(work, facts)
 
     return Step(
@@ -250,10 +303,17 @@ def _probe(bench: Bench, compiled: str, source: str) -> Step:
             "host": material.of_plugin(host),
             "windows": assembly.measure.probe_windows,
             "dsp": bench.depends_on_windows["dsp"],
+            "format": FORMAT,
         },
         run,
         by=(runtime, host),
     )
+
+
+def _apart(count: int, total: int) -> list[int]:
+    """Return up to `count` of `total` numbers, evenly apart, so that every item has its turn."""
+    count = min(count, total)
+    return [int((k + 0.5) * total / count) for k in range(count)]
 
 
 def _core_agreement(host: Sequence[Tensors], device: Sequence[Tensors]) -> float:
@@ -283,10 +343,18 @@ def _facts(
     }
 
 
+def _keep(outputs: Sequence[Tensors], work: Work) -> None:
+    """Write the outputs of the windows beside the facts; the error budget compares them."""
+    named = {
+        f"{number}/out/{name}": array
+        for number, tensors in enumerate(outputs)
+        for name, array in tensors.items()
+    }
+    save(named, work.folder / OUTPUTS)
+
+
 def _noted(work: Work, facts: dict[str, Fact]) -> Made:
     """Return facts as an artifact: a small JSON file."""
-    import msgspec
-
     file = work.folder / "facts.json"
     file.write_bytes(msgspec.json.encode(facts))
     return Made(file, "facts", "fp32", facts)

@@ -90,8 +90,8 @@ class Songs:
 class Measure:
     """How much is measured beside the run itself."""
 
-    budget_windows: int = 3
-    """Windows per item on which every stage is compared with FP32 PyTorch."""
+    budget_windows: int = 2
+    """Windows per item on which every stage is compared with the one before it and with FP32."""
     probe_windows: int = 2
     """Windows to run on a device that is too slow for whole inputs (an emulator, a queue)."""
     worst_tensors: int = 0

@@ -29,9 +29,14 @@ class StageRecord:
 
 @dataclass(frozen=True)
 class BudgetLine:
-    """The SNR after one stage against FP32 PyTorch, in dB, over everything and per label.
+    """One row of the error budget: SNRs in dB, over all outputs and per label.
 
-    `agreement_db` is filled in where a device was compared with the CPU's result of the same graph.
+    `snr_db` compares with FP32 PyTorch in the same windows. `step_db` is what this stage did by
+    itself: its result against that of the row before it. `total_db` is the result against FP32
+    PyTorch in the windows of the training. None where nothing was measured on the same windows,
+    and `note` says why. core/budget.py tells how the rows add up.
+
+    `windows` is 0 where the whole input was compared.
     """
 
     stage: str
@@ -41,7 +46,10 @@ class BudgetLine:
     labels: tuple[str, ...] = ()
     label_snr_db: tuple[float, ...] = ()
     seconds_per_window: float | None = None
-    agreement_db: float | None = None
+    step_db: float | None = None
+    label_step_db: tuple[float, ...] = ()
+    total_db: float | None = None
+    label_total_db: tuple[float, ...] = ()
     note: str = ""
 
 

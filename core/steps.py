@@ -1,9 +1,8 @@
 """Lays a recipe out as steps, each with what its result depends on and how to make it.
 
 model ─ exporter ─ graph… ─ quantizer ─ runtime          the artifact (core/convert.py)
-  └─ sample ─ budget…, probe                             what every stage cost (core/compare.py)
-  └─ reference ─┐
-             play ─ evaluate                             the whole input (core/whole.py)
+  └─ sample ─ budget…, probe ──┐                         a few windows (core/compare.py)
+  └─ reference, ideal, play ─ budget, evaluate           the whole input (core/whole.py)
 """
 
 from __future__ import annotations

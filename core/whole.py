@@ -12,7 +12,7 @@ import msgspec
 
 from core import convert, material
 from core.blame import origin_of
-from core.compare import comparison
+from core.compare import budget, comparison
 from core.errors import LuthierError, PluginError
 from core.exchange import Made, Played, Saved, Work
 from core.hosted import hosted
@@ -42,6 +42,7 @@ def lay_out(bench: Bench) -> tuple[Step, ...]:
         _reference(bench),
         _ideal(bench),
         _play(bench, convert.source(bench, steps)),
+        budget(bench, steps),
         _evaluate(bench),
         _save(bench),
     )
@@ -195,7 +196,6 @@ def _evaluate(bench: Bench) -> Step:
         model, played = inputs["model"], inputs["play"]
         signature, device = model.info.signature, str(played.facts["device"])
         metrics = _speed(played, device)
-        chunk: list[float] = []
         for item in bench.items(model, work):
             reference = read_outputs(inputs["reference"], item.id)
             ideal = read_outputs(inputs["ideal"], item.id)
@@ -211,10 +211,9 @@ def _evaluate(bench: Bench) -> Step:
             metrics += _parity(seen, signature)
             for evaluator in assembly.evaluator:
                 metrics += evaluator.evaluate(seen, signature)
-            chunk.append(compare([ideal], [reference], signature).overall)
         file = work.folder / "metrics.json"
         file.write_bytes(msgspec.json.encode(metrics))
-        return Made(file, "facts", "fp32", {"chunk_snr_db": min(chunk)})
+        return Made(file, "facts", "fp32")
 
     return Step(
         "evaluate",

@@ -2,31 +2,26 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
-from hydra import compose, initialize_config_dir
 
 from core import compose as schemas
 from core.assembly import assemble
-from core.compare import comparison
+from core.compare import budget, comparison
 from core.config import Measure
 from core.convert import conversion
 from core.recipes import read_recipes
 from core.registry import discover
 from core.steps import Bench, Step
 
-ROOT = Path(__file__).parents[2]
-
 
 def _steps(*overrides: str) -> list[Step]:
     registry = discover()
     recipes = read_recipes(registry.recipes)
     schemas.register(registry, recipes)
-    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        cfg = compose("config", ["recipe=s24_int8", *overrides])
-    bench = Bench(assemble(cfg, registry, "s24_int8", recipes))
-    return comparison(bench, conversion(bench))
+    with schemas.composing(["recipe=s24_int8", *overrides]) as cfg:
+        bench = Bench(assemble(cfg, registry, "s24_int8", recipes))
+    steps = conversion(bench)
+    return [*comparison(bench, steps), budget(bench, steps)]
 
 
 def test_the_worst_tensors_are_looked_for_on_demand() -> None:
@@ -36,6 +31,26 @@ def test_the_worst_tensors_are_looked_for_on_demand() -> None:
     assert step.inputs[:2] == ("graph.onnxsim", "quantizer")
     assert step.depends["count"] == 5
     assert "worst" not in [s.name for s in _steps("measure.worst_tensors=5", "precision=fp32")]
+
+
+def test_the_budget_has_a_row_for_every_stage_that_plays_here() -> None:
+    """In the order of the recipe, the compiled model from its probe; nothing is left unnamed."""
+    (step,) = [s for s in _steps() if s.name == "budget"]
+    assert step.inputs[5:] == (
+        "budget.exporter",
+        "budget.graph.onnxsim",
+        "budget.quantizer",
+        "probe",
+    )
+    assert not any(step.depends["unmeasured"].values())
+
+
+def test_a_stage_that_nothing_plays_is_counted_with_the_next_one() -> None:
+    """Without a host only the device can play, and only what was compiled for it."""
+    (step,) = [s for s in _steps("runtime=qai_hub", "~runtime@host") if s.name == "budget"]
+    assert step.inputs[5:] == ("budget.runtime",)
+    skipped = ["exporter", "graph.onnxsim", "quantizer"]
+    assert step.depends["unmeasured"] == {"runtime": skipped}
 
 
 def test_a_negative_number_of_tensors_is_refused() -> None:

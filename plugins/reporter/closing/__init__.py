@@ -13,10 +13,12 @@ from plugins.reporter.reading import (
     OVERALL,
     average,
     costliest,
-    decibels,
     duration,
     factor,
+    furthest,
+    listed,
     others,
+    row_in_words,
     stage_in_words,
     took_part,
     unit_shares,
@@ -30,22 +32,23 @@ if TYPE_CHECKING:
 
 __all__ = ["show"]
 
-COLOURS = {"danger": "red", "warning": "yellow", "info": "blue"}
+COLOURS = {"danger": "red", "warning": "yellow"}
 #: Columns that the measures of the quality table take, and the least that one label takes.
 MEASURE_WIDTH, LABEL_WIDTH = 21, 7
 GAP = 2
-#: Below this many columns a stage's name and its words share a cell.
-WIDE = 76
 
 
 def show(record: RunRecord, console: Console) -> None:
-    """Print the error budget, the quality, the speed, the notices, and what ran where."""
+    """Print the notices, the error budget, the quality, the speed, and what ran where."""
+    wrap = not console.is_terminal
     console.print()
+    _warn(record, console)
     if record.budget:
-        console.print(_budget(record, console.width))
+        console.print(_budget(record))
+        console.print(Text(f"measured on {_measured_on(record)}", style="dim"), soft_wrap=wrap)
     verdict = costliest(record)
     if verdict:
-        console.print(Text(verdict), soft_wrap=not console.is_terminal)
+        console.print(Text(verdict), soft_wrap=wrap)
     if record.budget or verdict:
         console.print()
     quality = _quality(record, console.width)
@@ -56,38 +59,56 @@ def show(record: RunRecord, console: Console) -> None:
         console.print(promised, soft_wrap=isinstance(promised, Text))
     for line in _speed(record):
         console.print(Text(line, style="default"))
-    for notice in sorted(record.notices, key=lambda n: list(COLOURS).index(n.severity)):
-        colour = COLOURS[notice.severity]
+    for notice in record.notices:
         if notice.severity == "info":
-            console.print(Text(f"note: {notice.text}", style="dim"))
-        elif console.is_terminal:
-            console.print(Panel(Text(notice.text), title=notice.severity, title_align="left",
-                                border_style=colour, style=colour))  # fmt: skip
+            console.print(Text(f"note: {notice.text}", style="dim"), soft_wrap=wrap)
+    console.print()
+    console.print(Text(took_part(record), style="bold"), soft_wrap=wrap)
+
+
+def _warn(record: RunRecord, console: Console) -> None:
+    """Print what a person must know before any figure, the gravest first and none cut short."""
+    grave = [notice for notice in record.notices if notice.severity != "info"]
+    for notice in sorted(grave, key=lambda n: list(COLOURS).index(n.severity)):
+        colour = COLOURS[notice.severity]
+        if console.is_terminal:
+            console.print(Panel(Text(notice.text, overflow="fold"), title=notice.severity,
+                                title_align="left", border_style=colour, style=colour))  # fmt: skip
         else:
             console.print(Text(f"{notice.severity}: {notice.text}"), soft_wrap=True)
-    console.print()
-    console.print(Text(took_part(record), style="bold"), soft_wrap=not console.is_terminal)
+    if grave:
+        console.print()
 
 
-def _budget(record: RunRecord, width: int) -> Table:
-    """Return a row per stage: its name, what it is in words, the SNR, and where it was measured."""
-    wide = width >= WIDE
-    table = _table("Error budget: SNR against FP32 PyTorch, higher is nearer")
-    table.add_column("stage", overflow="fold", no_wrap=wide)
-    if wide:
-        table.add_column("what was compared", overflow="fold")
-    table.add_column("SNR", justify="right", no_wrap=True)
-    table.add_column("measured on", overflow="fold")
+def _budget(record: RunRecord) -> Table:
+    """Return a row per stage: what it is, what it changed by itself, and all up to it together."""
+    windows = max((line.windows for line in record.budget), default=0)
+    table = _table(f"Error budget on {windows} window{'s' if windows != 1 else ''}, SNR")
+    table.caption = (
+        "by itself: against the row above; together: against FP32 PyTorch in the windows of its "
+        "training; the worst label stands beside each"
+    )
+    table.add_column("stage", overflow="fold", ratio=4)
+    table.add_column("by itself", overflow="fold", ratio=3)
+    table.add_column("together", overflow="fold", ratio=3)
     for line in record.budget:
-        agrees = (
-            ""
-            if line.agreement_db is None
-            else (f" (agrees with the CPU to {decibels(line.agreement_db)})")
+        alone, total = furthest(line)
+        note = f" ({line.note})" if line.note else ""
+        about = f"{line.stage}: {stage_in_words(record, line)}{note}"
+        table.add_row(
+            Text(about),
+            "-" if alone is None else Text(row_in_words(line.step_db or 0.0, alone)),
+            "-" if total is None else Text(row_in_words(line.total_db or 0.0, total)),
         )
-        words = stage_in_words(record, line)
-        about = [line.stage, words] if wide else [f"{words} ({line.stage})"]
-        table.add_row(*map(Text, about), decibels(line.snr_db), Text(line.device + agrees))
     return table
+
+
+def _measured_on(record: RunRecord) -> str:
+    """Return which rows of the budget come from which device."""
+    devices: dict[str, list[str]] = {}
+    for line in record.budget:
+        devices.setdefault(line.device, []).append(line.stage)
+    return "; ".join(f"{listed(stages)}: {device}" for device, stages in devices.items())
 
 
 def _quality(record: RunRecord, width: int) -> Table | None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["Outlet", "console"]
 
 #: What stands for a character that the stream cannot encode, one for one so that columns hold.
-PLAIN = str.maketrans({"−": "-", "\u2013": "-", "×": "x", "µ": "u", "→": ">", "…": "~"})
+PLAIN = str.maketrans({"−": "-", "\u2013": "-", "×": "x", "µ": "u", "→": ">", "…": "~", "≈": "~"})
 
 
 class Outlet(io.TextIOBase):

@@ -1,4 +1,4 @@
-"""The error budget as a figure: what every stage left of the signal, and what it cost.
+"""The error budget as a figure: how near every stage's result is to that of the row before it.
 
 Positions are percentages of the width, so that a figure fits any screen without scaling its text.
 """
@@ -7,8 +7,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from core.budget import worst
 from plugins.reporter.page.markup import Html, el, join, legend, prose
-from plugins.reporter.reading import costliest, decibels, signed, stage_in_words
+from plugins.reporter.reading import (
+    costliest,
+    decibels,
+    furthest,
+    row_in_words,
+    stage_in_words,
+)
 
 if TYPE_CHECKING:
     from core.record import BudgetLine, RunRecord
@@ -22,102 +29,110 @@ ARROW = "\N{NO-BREAK SPACE}→\N{NO-BREAK SPACE}"
 
 
 def budget(record: RunRecord) -> Html | None:
-    """Return the SNR after every stage: bars, what each stage lost, and a dot per label."""
+    """Return a bar and a dot per label for every row: by itself, then together with all before."""
     if not record.budget:
         return None
-    chain = [line for line in record.budget if line.windows]
-    alone = [line for line in record.budget if not line.windows]
-    every = [db for line in record.budget for db in (line.snr_db, *line.label_snr_db)]
-    top = max(3 * STEP_DB, STEP_DB * -(-int(min(max(every), HIGHEST_DB)) // STEP_DB))
+    shown = [line for line in record.budget if line.step_db is not None]
+    every = [db for line in shown for db in (line.step_db or 0.0, *line.label_step_db)]
+    highest = min(max(every, default=0.0), HIGHEST_DB)
+    top = max(3 * STEP_DB, STEP_DB * -(-int(highest) // STEP_DB))
     plugins = {stage.name: stage.plugin for stage in record.stages}
-    before = [None, *chain]
+    largest = worst(record.budget, cutting=True)
+    labels = list(dict.fromkeys(label for line in record.budget for label in line.labels))
     rows = [
-        _budget_row(record, line, last, top, plugins.get(line.stage, ""))
-        for line, last in zip(chain, before, strict=False)
+        _row(
+            record,
+            line,
+            labels,
+            top,
+            plugins.get(line.stage, "") if line in shown else "",
+            largest=largest is not None and line is largest.line,
+        )
+        for line in record.budget
     ]
-    rows += [_budget_row(record, line, None, top, "") for line in alone]
-    labels = next((line.labels for line in chain if line.labels), ())
     return join(
-        el(
-            "p",
-            costliest(record).replace(" → ", ARROW)
-            or "No stage lost anything beyond the rounding of FP32.",
-        ),
+        el("p", costliest(record).replace(" → ", ARROW)),
         legend([(f"s{number % 8}", label) for number, label in enumerate(labels)]),
         el("ol", *rows, class_="rows"),
-        _axis(top),
+        _axis(top) if shown else None,
     )
 
 
-def _budget_row(
-    record: RunRecord, line: BudgetLine, last: BudgetLine | None, top: float, plugin: str
+def _row(
+    record: RunRecord,
+    line: BudgetLine,
+    labels: list[str],
+    top: float,
+    plugin: str,
+    *,
+    largest: bool,
 ) -> Html:
-    def at(db: float) -> str:
-        return f"{100 * max(0.0, min(db, top)) / top:.2f}%"
-
+    alone, total = furthest(line)
     words = stage_in_words(record, line)
-    change, lost = "", None
-    # A gain on fewer windows is that of easier windows, not of the stage.
-    if last is not None and (last.windows == line.windows or last.snr_db > line.snr_db):
-        change = signed(f"{line.snr_db - last.snr_db:+.1f} dB").replace("+0.0", "0.0")
-        if last.snr_db > line.snr_db:
-            width = 100 * (min(last.snr_db, top) - max(0.0, min(line.snr_db, top))) / top
-            lost = el(
-                "rect", x=at(line.snr_db), y="7", width=f"{max(0.0, width):.2f}%", height="14",
-                class_="lost",
-            )  # fmt: skip
-    marks = [
-        el("circle", cx=at(db), cy="14", r="4.5", class_=f"mark s{number % 8}")
-        for number, db in enumerate(line.label_snr_db)
-    ]
-    said = f"{words} ({line.stage}): {decibels(line.snr_db)}"
-    svg = el(
-        "svg",
-        *_grid(top),
-        el("rect", x="0", y="7", width=at(line.snr_db), height="14", rx="2", class_="bar"),
-        lost,
-        *marks,
-        width="100%",
-        height="28",
-        role="img",
-        aria_label=said,
+    number = (
+        decibels(line.step_db)
+        if line.step_db is not None
+        else "-"
+        if line.total_db is None
+        else decibels(line.total_db)
+    )
+    together = (
+        f"Together with all before it: {row_in_words(line.total_db, total)}. "
+        if total is not None and line.total_db is not None
+        else ""
     )
     # A number never parts from its label or its unit.
     per_label = " · ".join(
         f"{label} {decibels(db)}".replace(" ", "\N{NO-BREAK SPACE}")
-        for label, db in zip(line.labels, line.label_snr_db, strict=False)
+        for label, db in zip(
+            line.labels,
+            line.label_step_db if alone is not None else line.label_total_db,
+            strict=False,
+        )
     )
-    fewer = f" of the {last.windows}" if last and last.windows > line.windows else ""
-    windows = (
-        f", {line.windows}{fewer} window{'s' if line.windows != 1 or fewer else ''}"
-        if line.windows
-        else ""
-    )
-    agreement = (
-        ""
-        if line.agreement_db is None
-        else (f"; agrees with the CPU on the same graph to {decibels(line.agreement_db)}")
-    )
+    windows = f", {line.windows} window{'s' if line.windows != 1 else ''}" if line.windows else ""
     return el(
         "li",
         el(
             "div",
             el("strong", words[0].upper() + words[1:]),
             el("span", prose(f"`{line.stage}`" + (f", {plugin}" if plugin else "")), class_="by"),
-            el("span", change, class_="change") if change else None,
-            el("span", decibels(line.snr_db), class_="number"),
+            el("span", number, class_="number"),
             class_="row-head",
         ),
-        svg,
+        _bar(line, labels, top, f"{words} ({line.stage}): {number}", largest=largest)
+        if alone is not None
+        else None,
         el(
             "p",
             per_label,
             el("br") if per_label else None,
-            "" if line.windows else "Measured by itself, not after the stages above. ",
-            f"Measured on {line.device}{windows}{agreement}"
-            + (f": {line.note}." if line.note else "."),
+            together if alone is not None else "",
+            f"Measured on {line.device}{windows}" + (f": {line.note}." if line.note else "."),
             class_="note",
         ),
+    )
+
+
+def _bar(line: BudgetLine, labels: list[str], top: float, said: str, *, largest: bool) -> Html:
+    def at(db: float) -> str:
+        return f"{100 * max(0.0, min(db, top)) / top:.2f}%"
+
+    width = at(line.step_db or 0.0)
+    marks = [
+        el("circle", cx=at(db), cy="14", r="4.5", class_=f"mark s{labels.index(label) % 8}")
+        for label, db in zip(line.labels, line.label_step_db, strict=False)
+    ]
+    colour = "bar largest" if largest else "bar"
+    return el(
+        "svg",
+        *_grid(top),
+        el("rect", x="0", y="7", width=width, height="14", rx="2", class_=colour),
+        *marks,
+        width="100%",
+        height="28",
+        role="img",
+        aria_label=said,
     )
 
 

@@ -61,7 +61,10 @@ def document(record: RunRecord, decks: Sequence[Deck]) -> str:
 LEADS = {
     "labels": "A model is what its arithmetic is, whatever it is called: every operator counts at "
     "the precision that stands around it in the file.",
-    "budget": "The signal-to-noise ratio against the model in FP32 PyTorch after every stage. "
-    "20 dB more mean a tenth of the error. The red part is what a stage lost.",
-    "size": "What is on disk after every stage, and how long one window took where it was run.",
+    "budget": "Every row against the row before it, on the same windows, as a signal-to-noise "
+    "ratio: the shorter the bar, the more that stage lost; 20 dB more mean a tenth of the error. "
+    "The first row is FP32 PyTorch in the recipe's windows against those of the training; "
+    "'together' is the distance from there. The dots are the labels; the one furthest left says "
+    "which row lost the most: the red one.",
+    "size": "What is on disk after every stage, and the fastest of the few windows that ran there.",
 }

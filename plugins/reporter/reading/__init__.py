@@ -12,7 +12,7 @@ from plugins.reporter.reading.precision import (
     tensors_of,
 )
 from plugins.reporter.reading.profile import Layer, Profile, Unit, profile_of, unit_shares
-from plugins.reporter.reading.stages import costliest, stage_in_words
+from plugins.reporter.reading.stages import costliest, furthest, row_in_words, stage_in_words
 from plugins.reporter.reading.sweep import (
     FATES,
     Origin,
@@ -40,6 +40,7 @@ from plugins.reporter.reading.words import (
     decibels,
     duration,
     factor,
+    figure,
     heard,
     listed,
     measured,
@@ -72,9 +73,11 @@ __all__ = [
     "discreet_sweep",
     "duration",
     "factor",
+    "figure",
     "figure_text",
     "finite",
     "found",
+    "furthest",
     "heard",
     "listed",
     "measured",
@@ -88,6 +91,7 @@ __all__ = [
     "places",
     "presentable",
     "profile_of",
+    "row_in_words",
     "short_names",
     "signed",
     "stage_in_words",

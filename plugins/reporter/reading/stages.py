@@ -1,21 +1,22 @@
-"""What the lines of an error budget are, in words, and which of them cost the most."""
+"""What the rows of an error budget are, in words, and which of them cost the most."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from core.budget import LEAST_DB, ROUNDING_DB, worst
+from core.budget import CUT, LEAST_DB, PROBE, WHOLE, Worst, losses, worst_of
 from plugins.reporter.reading.tables import OVERALL, average, title_of
-from plugins.reporter.reading.words import decibels, signed
+from plugins.reporter.reading.words import SAME_DB, decibels, figure, signed
 
 if TYPE_CHECKING:
+    from core.budget import Loss
     from core.record import BudgetLine, RunRecord
 
-__all__ = ["costliest", "stage_in_words"]
+__all__ = ["costliest", "furthest", "row_in_words", "stage_in_words"]
 
 
 def stage_in_words(record: RunRecord, line: BudgetLine) -> str:
-    """Return what was compared with FP32 PyTorch at this line, for one who knows no stage name."""
+    """Return what happened at this row, for one who knows no stage name."""
     made = next((stage.artifact for stage in record.stages if stage.name == line.stage), None)
     if line.stage.startswith("graph."):
         return f"graph rewritten by {line.stage.removeprefix('graph.')}"
@@ -25,29 +26,77 @@ def stage_in_words(record: RunRecord, line: BudgetLine) -> str:
         return f"numbers rounded to {made.precision}" if made else "numbers rounded"
     if line.stage == "runtime":
         return "compiled model"
-    if line.stage == "probe":
+    if line.stage == PROBE:
         return f"compiled model on {_kind(record, line.device)}"
-    return "input cut into windows, by itself" if line.stage == "chunk" else line.stage
+    return {CUT: "input cut into windows", WHOLE: "whole input, as played"}.get(
+        line.stage, line.stage
+    )
+
+
+def row_in_words(overall: float, worst: Worst) -> str:
+    """Return both figures of a row: `29.4 dB, drums 13.2 dB`."""
+    both, lowest = decibels(overall), decibels(worst.db)
+    # Of what is the same nothing is the worst.
+    named = worst.label and lowest != decibels(SAME_DB)
+    return f"{both}, {worst.label} {lowest}" if named else both
+
+
+def furthest(line: BudgetLine) -> tuple[Worst | None, Worst | None]:
+    """Return the worst label of a row by itself and together with the rows before, where known."""
+    return (
+        None if line.step_db is None else worst_of(line.step_db, line.labels, line.label_step_db),
+        None
+        if line.total_db is None
+        else worst_of(line.total_db, line.labels, line.label_total_db),
+    )
 
 
 def costliest(record: RunRecord) -> str:
-    """Return which stage added the most error and what it did to the quality; "" for no loss."""
-    loss, fallen = worst(record.budget), _fallen(record)
-    if loss is None:
-        return f"{fallen[0].upper()}{fallen[1:]}." if fallen else ""
-    guilty, before = loss.line, loss.before
-    if before is None:
-        said = f"{guilty.stage} ({stage_in_words(record, guilty)}) cost the most: "
-        said += f"{decibels(guilty.snr_db)} are left"
-    else:
-        said = f"{guilty.stage} cost the most: {signed(f'{before.snr_db:.1f}')} → "
-        said += decibels(guilty.snr_db)
-    said += f"; {fallen}." if fallen else "."
-    # Chunking is measured against the training's windows, not against the stage before it.
-    alone = min((line.snr_db for line in record.budget if not line.windows), default=ROUNDING_DB)
-    if alone < guilty.snr_db:
-        said += f" Cutting the input into windows weighs more: {decibels(alone)}, by itself."
-    return said
+    """Return which row of the budget lost the most, which is next, and what it did to the quality.
+
+    "" where nothing was compared.
+    """
+    compared = [line for line in record.budget if line.step_db is not None]
+    if not compared:
+        return ""
+    # Equal losses stay in the order of the rows.
+    ranked = sorted(losses(record.budget), key=lambda loss: loss.worst.db)
+    said = [_ranked(record, ranked), _together(compared), _fallen(record)]
+    return " ".join(sentence for sentence in said if sentence)
+
+
+def _ranked(record: RunRecord, ranked: list[Loss]) -> str:
+    if not ranked:
+        return "No stage lost anything beyond the rounding of FP32."
+    first, *rest = ranked
+    words = stage_in_words(record, first.line)
+    named = first.line.stage if words == first.line.stage else f"{first.line.stage} ({words})"
+    said = f"{named} cost the most: it leaves an SNR of {_left(record, first)}"
+    if rest:
+        said += f"; next is {rest[0].line.stage} with {_left(record, rest[0])}"
+    return f"{said}."
+
+
+def _left(record: RunRecord, loss: Loss) -> str:
+    """Return what a row leaves, by its worst label first, for that decides the order."""
+    line, worst = loss.line, loss.worst
+    assert line.step_db is not None, "a row without a comparison loses nothing"
+    said = f"{decibels(worst.db)} in {worst.label}, " if worst.label else ""
+    said += f"{decibels(line.step_db)} over all" if said else decibels(worst.db)
+    windows = max(other.windows for other in record.budget)
+    return said + (
+        f" (on {line.windows} of the {windows} windows)" if line.windows < windows else ""
+    )
+
+
+def _together(compared: list[BudgetLine]) -> str:
+    """Return what all rows leave together, where more than one lost something."""
+    last = next((line for line in reversed(compared) if line.total_db is not None), None)
+    if last is None or last.total_db is None or sum(1 for _ in losses(compared)) < 2:  # noqa: PLR2004  # one alone is all
+        return ""
+    worst = worst_of(last.total_db, last.labels, last.label_total_db)
+    up_to = "" if last is compared[-1] else f" up to {last.stage}"
+    return f"Together{up_to}: {row_in_words(last.total_db, worst)}."
 
 
 def _fallen(record: RunRecord) -> str:
@@ -61,8 +110,11 @@ def _fallen(record: RunRecord) -> str:
             continue
         loss = reference.value - here.value
         if loss > LEAST_DB:
-            values = signed(f"({reference.value:.2f} → {here.value:.2f})")
-            return f"mean {title_of(name)} fell {loss:.2f} dB against FP32 {values}"
+            values = signed(f"({figure(reference.value, 2)} → {figure(here.value, 2)})")
+            return (
+                f"Mean {title_of(name)} fell {figure(loss, 2)} dB against FP32 PyTorch in the same "
+                f"windows {values}."
+            )
     return ""
 
 

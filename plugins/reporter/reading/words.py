@@ -17,6 +17,7 @@ __all__ = [
     "decibels",
     "duration",
     "factor",
+    "figure",
     "heard",
     "listed",
     "measured",
@@ -34,8 +35,8 @@ KILO, MEGA, GIGA = 1e3, 1e6, 1e9
 SHORT = 10
 #: Endings of files that a person listens to.
 SOUNDS = frozenset({".wav", ".flac", ".ogg", ".mp3", ".aiff", ".aif"})
-#: Below this two decimals would show a bare zero.
-TINY = 0.01
+#: Below this two decimals would show a bare zero; below `NOTHING` more digits mean nothing.
+TINY, NOTHING = 0.01, 1e-4
 
 
 @dataclass(frozen=True)
@@ -79,9 +80,23 @@ def megabytes(count: float) -> str:
     return f"{count / GIGA:.2f} GB"
 
 
+def figure(number: float, digits: int) -> str:
+    """Return a number with `digits` decimals, or more where it would read as a zero that it is not.
+
+    `0.004` for 0.0042 with two decimals, `≈ 0` below 0.0001.
+    """
+    if not number or abs(number) >= 0.5 * 10.0**-digits:
+        return f"{number:.{digits}f}"
+    if abs(number) < NOTHING:
+        return "≈ 0"
+    return figure(number, digits + 1)
+
+
 def decibels(db: float) -> str:
     """Return an SNR in dB; where nothing differs it says so instead of a made-up number."""
-    return "no difference" if db >= SAME_DB else signed(f"{db:.1f} dB")
+    if db <= -SAME_DB:
+        return "nothing in common"
+    return "no difference" if db >= SAME_DB else signed(f"{figure(db, 1)} dB")
 
 
 def signed(text: str) -> str:
@@ -98,7 +113,7 @@ def value(metric: Metric, *, unit: bool = True) -> str:
     if metric.unit == "ms" and unit:
         return duration(number / 1000)
     if metric.unit == "dB":
-        text = f"{number:.2f}"
+        text = figure(number, 2)
     elif 0 < abs(number) < TINY:
         text = f"{number:.2g}"
     else:
@@ -174,7 +189,7 @@ def places(record: RunRecord) -> tuple[Place, ...]:
             Place(
                 record.probed_on,
                 f"ran the compiled model on {count}",
-                "the line `probe` of the error budget and its agreement with the CPU",
+                "the row `probe` of the error budget",
             )
         )
     title = record.target.title or record.target.name

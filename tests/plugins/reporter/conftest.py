@@ -211,10 +211,25 @@ def metrics() -> tuple[Metric, ...]:
 def make_record(folder: Path, seconds: float) -> RunRecord:
     """Return the record of a whole run whose sounds lie in `folder`."""
 
-    def line(stage: str, db: float, *, device: str = CPU, windows: int = 3, took: float = 0.14,
-             agreement: float | None = None) -> BudgetLine:  # fmt: skip
-        labels = tuple(db + offset for offset in (1.8, 4.1, -2.2, -0.7))
-        return BudgetLine(stage, db, device, windows, STEMS, labels, took, agreement)
+    def line(
+        stage: str,
+        db: float,
+        step: float,
+        total: float | None,
+        *,
+        device: str = CPU,
+        windows: int = 2,
+        took: float | None = 0.14,
+        note: str = "",
+    ) -> BudgetLine:
+        def labels(of: float | None) -> tuple[float, ...]:
+            offsets = (1.8, 4.1, -2.2, -0.7)
+            return () if of is None else tuple(round(of + offset, 1) for offset in offsets)
+
+        return BudgetLine(
+            stage, db, device, windows, STEMS, labels(db), took, step, labels(step), total,
+            labels(total), note,
+        )  # fmt: skip
 
     return RunRecord(
         recipe="s24_int8",
@@ -236,12 +251,16 @@ def make_record(folder: Path, seconds: float) -> RunRecord:
         ),
         stages=stages(folder),
         budget=(
-            line("exporter", 117.8, took=0.18),
-            line("graph.onnxsim", 117.6, took=0.12),
-            line("quantizer", 35.9, took=0.15),
-            line("probe", 34.4, device=EMULATOR, windows=2, took=6.5, agreement=41.2),
-            BudgetLine("chunk", 28.7, "CPU (PyTorch)",
-                       note="windows of the recipe against those of the training, whole input"),
+            line("chunk", 28.7, 28.7, 28.7, device="CPU (PyTorch)", took=None,
+                 note="windows of 1.00 s; the training had 2.00 s"),
+            line("exporter", 117.8, 117.8, 28.7, took=0.18),
+            line("graph.onnxsim", 117.6, 131.1, 28.7, took=0.12),
+            line("quantizer", 35.9, 35.9, 27.9, took=0.15),
+            line("probe", 34.4, 41.2, None, device=EMULATOR, windows=1, took=6.5,
+                 note="1 of the 2 windows; on just these, with the row before"),
+            BudgetLine("play", 35.2, CPU, 0, STEMS, (35.2,) * 4, total_db=28.1,
+                       label_total_db=(29.9, 32.2, 25.9, 27.4),
+                       note="all of its windows, so it is not compared with the rows above"),
         ),
         metrics=metrics(),
         saved=write_sounds(folder, seconds),
