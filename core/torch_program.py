@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from core.archive import check_stored
-from core.errors import InputError
+from core.errors import InputError, StageError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = [
     "constant",
     "describe",
+    "functional",
     "load",
     "operator",
     "operators",
@@ -160,6 +161,67 @@ def constant(module: torch.fx.GraphModule, node: torch.fx.Node) -> torch.Tensor:
         found = getattr(found, part)
     assert isinstance(found, torch.Tensor)
     return found
+
+
+def functional(program: torch.export.ExportedProgram) -> torch.export.ExportedProgram:
+    """Return `program` without operators that write into a tensor (`mul_`, `copy_`).
+
+    Whoever puts an operator into a graph, as a quantiser does, takes values to stay as they were
+    computed: torchao 0.18 reads a tensor before a later `mul_` has changed it. Inputs are left as
+    they are, too. Raises StageError where an output depends on a buffer that changes while the
+    program runs: every window would get another result.
+    """
+    import torch
+
+    if not any(_writes(node) for graph in _graphs(program) for node in graph.nodes):
+        return program
+    with quiet(), torch.no_grad():
+        rewritten: torch.export.ExportedProgram = program.run_decompositions({})
+        changed = _remembered(rewritten)
+        if changed:
+            raise StageError(
+                "the model changes while it runs, so every window would get another result: "
+                f"it writes into {', '.join(f'`{name}`' for name in changed)}",
+                "a graph computes its outputs from its inputs and from weights that stay",
+                "make what it remembers an input and an output of the module, "
+                "or compute it anew in every call",
+            )
+        module = rewritten.module(check_guards=False)
+        assert isinstance(module, torch.fx.GraphModule)
+        back = [node for node in module.graph.nodes if operator(node) == "copy_"]
+        if not back:
+            return rewritten
+        for node in back:  # into an input, or a buffer that no output depends on
+            module.graph.erase_node(node)
+        return torch.export.export(pruned(module), zeros(rewritten))
+
+
+def _remembered(program: torch.export.ExportedProgram) -> list[str]:
+    """Return the buffers that a program changes and that its outputs depend on."""
+    signature = program.graph_signature
+    changed = {*signature.buffers_to_mutate.values(), *signature.parameters_to_mutate.values()}
+    held = {**signature.inputs_to_buffers, **signature.inputs_to_parameters}
+    nodes = {node.name: node for node in program.graph.nodes}
+    waiting = [nodes[name] for name in signature.user_outputs if name in nodes]
+    seen = set(waiting)
+    while waiting:
+        new = set(waiting.pop().all_input_nodes) - seen
+        seen |= new
+        waiting += new
+    return sorted(changed & {held.get(node.name, "") for node in seen})
+
+
+def _graphs(program: torch.export.ExportedProgram) -> list[torch.fx.Graph]:
+    """Return the graph of a program and those of its branches."""
+    import torch
+
+    modules = program.graph_module.modules()
+    return [module.graph for module in modules if isinstance(module, torch.fx.GraphModule)]
+
+
+def _writes(node: torch.fx.Node) -> bool:
+    schema = getattr(node.target, "_schema", None)
+    return node.op == "call_function" and schema is not None and bool(schema.is_mutable)
 
 
 def pruned(module: torch.fx.GraphModule) -> torch.fx.GraphModule:

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from core import InputError
-from core.torch_program import describe, load, operators, pruned, save, zeros
+from core import InputError, StageError
+from core.torch_program import describe, functional, load, operators, pruned, save, zeros
 
 
 class Small(torch.nn.Module):
@@ -91,6 +91,55 @@ def test_what_reaches_no_output_is_taken_out(program: torch.export.ExportedProgr
     assert isinstance(module, torch.fx.GraphModule)
     assert {name for name, _ in pruned(module).named_parameters()} == {"conv.weight", "conv.bias"}
     assert operators(module.graph.nodes) == ["conv1d 1", "relu 1"]
+
+
+class Writing(torch.nn.Module):
+    """Writes into its input, into a part of a tensor, and into buffers of three kinds."""
+
+    def __init__(self, used: str) -> None:
+        super().__init__()
+        self.used = used
+        self.register_buffer("calls", torch.zeros(()))
+        self.register_buffer("past", torch.zeros(8))
+
+    def forward(self, mix: torch.Tensor) -> torch.Tensor:
+        """Return twice the input where nothing is remembered."""
+        mix *= 2
+        hidden = mix + 1
+        hidden[..., :4] -= 1
+        hidden[..., 4:].sub_(1)
+        self.calls += 1
+        if self.used == "calls":
+            hidden = hidden * self.calls
+        if self.used == "past":
+            hidden, before = hidden + self.past, hidden
+            self.past = before[0, 0] + self.past
+        return hidden
+
+
+def test_a_program_that_writes_into_tensors_computes_without() -> None:
+    """The same result; neither the input nor a buffer that no output needs is written to."""
+    program = functional(torch.export.export(Writing("").eval(), (torch.ones(1, 1, 8),)))
+    assert not [name for name in operators(program.graph.nodes) if str(name).endswith("_")]
+    assert not program.graph_signature.user_inputs_to_mutate
+    given = torch.randn(1, 1, 8)
+    before = given.clone()
+    torch.testing.assert_close(program.module()(given), before * 2)
+    torch.testing.assert_close(given, before, rtol=0, atol=0)
+
+
+def test_a_program_that_writes_nowhere_stays(program: torch.export.ExportedProgram) -> None:
+    """It is not even looked through again."""
+    assert functional(program) is program
+
+
+@pytest.mark.parametrize("used", ["calls", "past"])
+def test_a_program_whose_outputs_remember_is_refused(used: str) -> None:
+    """By the name of the buffer, and not by that of one that no output depends on."""
+    program = torch.export.export(Writing(used).eval(), (torch.ones(1, 1, 8),))
+    with pytest.raises(StageError, match=rf"it writes into `{used}`\n") as caught:
+        functional(program)
+    assert any("an input and an output of the module" in line for line in caught.value.lines)
 
 
 @pytest.mark.parametrize("record", ["data/sample_inputs/model.pt", "data/weights/model.pt"])
