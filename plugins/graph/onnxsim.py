@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from core import Fact, Graph, Library, Made, Notice, StageError, Work, hookimpl
 from core.bounds import LONGEST_WINDOW
 from core.child_process import Limits, child_environment, python_child, run_watched
-from core.onnx_file import clear_notes, operators, save
+from core.onnx_file import clear_notes, loaded, operators, save
 from plugins.graph.same_result import check_same, free_axes
 
 if TYPE_CHECKING:
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 #: Inputs on which the graphs before and after are compared; each is played twice.
 MOST_INPUTS = 1_000
+#: The version of the format from which on an input that is listed for a weight means something.
+FIRST_UNLISTED = 4
 
 
 @dataclass
@@ -108,7 +110,7 @@ class Onnxsim(Graph[OnnxsimOptions]):
         with tempfile.TemporaryDirectory(dir=work.folder) as scratch:
             target = Path(scratch) / "simplified.onnx"
             call = {
-                "model": str(Path(source).resolve()),
+                "model": str(_without_listed_weights(Path(source), Path(scratch)).resolve()),
                 "output_path": str(target.resolve()),
                 "check_n": 0,  # its own comparison has no unit; ours is in dB
                 "skipped_optimizers": list(self.options.skip_optimizers),
@@ -133,6 +135,27 @@ class Onnxsim(Graph[OnnxsimOptions]):
             model = onnx.load(str(target))
         clear_notes(model)
         return model
+
+
+def _without_listed_weights(source: Path, scratch: Path) -> Path:
+    """Return a file of the graph whose inputs are no weights: `source` itself, or a new one.
+
+    Up to version 3 of the format, weights had to be listed as inputs, which says nothing then.
+    onnxsim 0.8.1 takes what is listed for something that a caller may give, so it folds nothing of
+    it, and fails where it makes a constant itself: "in initializer but not in graph input".
+    """
+    import onnx
+
+    if onnx.load(str(source), load_external_data=False).ir_version >= FIRST_UNLISTED:
+        return source
+    model = loaded(source)
+    weights = {tensor.name for tensor in model.graph.initializer}
+    inputs = [value for value in model.graph.input if value.name not in weights]
+    del model.graph.input[:]
+    model.graph.input.extend(inputs)
+    model.ir_version = FIRST_UNLISTED
+    save(model, scratch / "unlisted.onnx")
+    return scratch / "unlisted.onnx"
 
 
 @hookimpl

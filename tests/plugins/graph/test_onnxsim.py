@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 import pytest
 
-from core import Artifact, StageError
+from core import Artifact, Made, StageError
 from core.progress import silent
 from plugins.exporter.graph_file import ExternalData
 from plugins.graph.onnxsim import Onnxsim
@@ -107,3 +107,19 @@ def test_without_a_check_nothing_is_claimed_or_printed(
     assert "verify_snr_db" not in made.facts
     assert made.notices == ()
     assert capfd.readouterr() == ("", "")
+
+
+def test_weights_that_an_old_format_lists_as_inputs_are_weights(tmp_path: Path) -> None:
+    """A graph of version 3 of the format, where every weight is an input: PyTorch's own of 2017.
+
+    onnxsim refuses this one as it is, and folds nothing of others.
+    """
+    file = Path(onnx.__file__).parent / "backend/test/data/pytorch-converted/test_PixelShuffle"
+    before = onnx.load(file / "model.onnx")
+    assert before.ir_version == 3
+    work = work_in(tmp_path / "old")
+    onnx.save(before, work.folder / "model.onnx")
+    source = artifact(Made(work.folder / "model.onnx", "onnx", "fp32"), separator().info)
+    after = _simplified(source, tmp_path / "graph")
+    assert after.facts["verify_snr_db"] == 200
+    assert [value.name for value in onnx.load(after.path).graph.input] == ["0"]
