@@ -97,7 +97,10 @@ def test_a_cell_that_takes_too_long_is_said_to_be_late(tmp_path: Path) -> None:
 
 def test_results_survive_the_file(tmp_path: Path) -> None:
     """And a network that is swept anew replaces its old cells only."""
-    old = [Cell("a", "onnx", "a8w8", "refused", reason="x", names=False), Cell("b", "file", "fp32", "near", 99.0)]  # fmt: skip
+    old = [
+        Cell("a", "onnx", "a8w8", "refused", reason="x", names=False),
+        Cell("b", "file", "fp32", "near", 99.0),
+    ]
     new = [Cell("a", "onnx", "fp32", "near", 100.0)]
     written(tmp_path / "c.json", merged(old, new), 1.0)
     assert read(tmp_path / "c.json") == [new[0], old[1]]

@@ -27,12 +27,14 @@ if TYPE_CHECKING:
     from tools.coverage.case import Case
     from tools.coverage.onnx_models import OnnxModel
 
-__all__ = ["FLOAT", "ONNX", "SILENT_DB", "TORCH", "Cell", "Chain", "cells", "crashed", "judged"]
+__all__ = ["FLOAT", "ONNX", "ON_NPU", "TORCH", "Cell", "Chain", "cells", "crashed", "judged"]
 
 FLOAT = "fp32"
 #: Precisions of each format of artifact; the first is the float graph itself.
 ONNX = (FLOAT, "a8w8", "int8", "qat", "mixed", "w8a16", "w4a16", "dynamic", "fp16")
 TORCH = (FLOAT, "torch_int8", "torch_dynamic", "bf16", "torch_fp16")
+#: The same graphs compiled for a phone's NPU, and played by its emulator: as the recipes so called.
+ON_NPU = ("s24_fp16", "s24_int8", "s24_w8a16")
 #: A loss against the reference, in dB, that nobody may allow without a word.
 SILENT_DB = 6.0
 #: What rounding all that stands between the products may cost beside rounding these alone, in dB:
@@ -40,9 +42,9 @@ SILENT_DB = 6.0
 ROUNDING_DB = 15.0
 #: What a reference counts for at most, in dB: beyond, it left in float what others may round.
 ENOUGH_DB = {
-    FLOAT: 96.0, "a8w8": 36.0, "int8": 36.0, "qat": 36.0, "mixed": 36.0, "w8a16": 40.0,
+    FLOAT: 86.0, "a8w8": 36.0, "int8": 36.0, "qat": 36.0, "mixed": 36.0, "w8a16": 40.0,
     "w4a16": 20.0, "dynamic": 36.0, "fp16": 60.0, "torch_int8": 36.0, "torch_dynamic": 36.0,
-    "bf16": 40.0, "torch_fp16": 60.0,
+    "bf16": 40.0, "torch_fp16": 60.0, "s24_fp16": 52.0, "s24_int8": 36.0, "s24_w8a16": 40.0,
 }  # fmt: skip
 
 
@@ -83,7 +85,9 @@ class Chain:
     @property
     def precisions(self) -> tuple[str, ...]:
         """Return what the exporter's artifact can be lowered to, itself included."""
-        return TORCH if self.exporter == "torch_export" else ONNX
+        if self.exporter == "torch_export":
+            return TORCH
+        return (*ONNX, *ON_NPU) if self.exporter == "onnx" else ONNX
 
 
 def cells(
@@ -111,7 +115,8 @@ def cells(
             at(precision, "lower")
             cell = _cell(chain, found, precision, folder)
             cell = replace(cell, seconds=round(time.perf_counter() - started, 2))
-            if cell.snr_db is not None and precision != FLOAT and precision not in alone:
+            beside = precision != FLOAT and precision not in (*ON_NPU, *alone)
+            if cell.snr_db is not None and beside:
                 at(precision, "reference")
                 cell = _compared(chain, found, cell, folder)
             yield judged(cell)
@@ -140,19 +145,33 @@ def _cell(chain: Chain, found: Prepared, precision: str, folder: Path) -> Cell:
     try:
         artifact = found.artifact
         if precision != FLOAT:
-            result = _lowered(chain, found, precision, folder)
+            result = _lowered(chain, found, precision.removeprefix("s24_"), folder)
             artifact = as_artifact(result, found.artifact.model)
-        with _opened(found, artifact, folder) as session:
-            outputs = [session.run(window) for window in found.tests]
-        snr = worst_db(found.expected, outputs)
+        at_home = worst_db(found.expected, _played(found, artifact, folder))
+        cell = Cell(chain.subject.name, chain.exporter, precision, "near", at_home)
+        if precision in ON_NPU:
+            emulated = worst_db(found.expected, _emulated(found, artifact, folder))
+            cell = replace(cell, snr_db=emulated, reference_db=at_home)
     except Exception as error:
         return _failed(chain, precision, error, found.artifact)
-    return Cell(chain.subject.name, chain.exporter, precision, "near", snr)
+    return cell
 
 
-def _opened(found: Prepared, artifact: Artifact, folder: Path) -> Any:
+def _played(found: Prepared, artifact: Artifact, folder: Path) -> list[Mapping[str, Any]]:
+    """Return what this machine's CPU computes for the test windows."""
     runtime = "onnxruntime" if artifact.format == "onnx" else "torch"
-    return made("runtime", runtime).open(artifact, lambda: found.model, work_in(folder))
+    with made("runtime", runtime).open(artifact, lambda: found.model, work_in(folder)) as session:
+        return [session.run(window) for window in found.tests]
+
+
+def _emulated(found: Prepared, artifact: Artifact, folder: Path) -> list[Mapping[str, Any]]:
+    """Return what a Galaxy S24's NPU computes, as the vendor's emulator has it."""
+    from core.progress import silent
+
+    runtime = made("runtime", "qnn", "target=s24", "runtime.time_limit_s=100")
+    compiled = as_artifact(runtime.compile(artifact, work_in(folder)), artifact.model)
+    with runtime.open(compiled, lambda: found.model, work_in(folder)) as session:
+        return list(session.run_many(found.tests, silent()))
 
 
 def _lowered(chain: Chain, found: Prepared, precision: str, folder: Path) -> Any:

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from tools.coverage.cells import FLOAT, ONNX, TORCH, Cell
+from tools.coverage.cells import FLOAT, ON_NPU, ONNX, TORCH, Cell
 from tools.coverage.prepare import FILE
 from tools.coverage.results import RESULTS, cells_of
 
@@ -16,7 +16,7 @@ __all__ = ["tables"]
 Table = Callable[[tuple[str, ...], list[tuple[str, ...]]], str]
 #: Every part of the sweep: its exporter, its title, and its precisions.
 PARTS = {
-    "onnx": ("Small modules, through `exporter=onnx`", ONNX),
+    "onnx": ("Small modules, through `exporter=onnx`", (*ONNX, *ON_NPU)),
     "onnx_dynamo": ("Small modules, through `exporter=onnx_dynamo`", ONNX),
     "torch_export": ("Small modules, through `exporter=torch_export`", TORCH),
     FILE: ("The models of the `onnx` package", ONNX),
