@@ -98,7 +98,7 @@ def best_of(found: Sequence[Candidate], trial: Trial) -> Choice:
     rungs = _all_timed(found, trial, tries) if timed else _in_order(found, trial, tries)
     held = [rung for rung in rungs if rung.status == "held"]
     if not held:
-        nearest = max(rungs, key=lambda r: (r.precision in tries, r.snr_db or 0.0))
+        nearest = max(rungs, key=lambda r: (r.precision in tries, nearness(r)))
         return Choice(tries.get(nearest.precision), tuple(rungs))
     chosen = best(held)
     why = why_best(chosen, rungs, target.objective)
@@ -111,11 +111,12 @@ def _all_timed(found: Sequence[Candidate], trial: Trial, tries: dict[str, Tried]
     rungs = [_rung(candidate, trial, tries) for candidate in found]
     runners = [_runner(r.precision, tries[r.precision]) for r in rungs if r.status == "held"]
     times = race(runners, trial.store, trial.hook) if runners else {}
-    ranks = {
-        name: (seconds, f"{1000 * seconds:.0f} ms per window on {device}, timed in turn")
-        for name, (seconds, device) in times.items()
-    }
-    return [_ranked(rung, *ranks.get(rung.precision, (None, ""))) for rung in rungs]
+    return [
+        replace(_ranked(rung, raced.seconds, raced.said), spread=(raced.low, raced.high))
+        if (raced := times.get(rung.precision))
+        else rung
+        for rung in rungs
+    ]
 
 
 def _in_order(found: Sequence[Candidate], trial: Trial, tries: dict[str, Tried]) -> list[Rung]:
@@ -162,19 +163,27 @@ def best(rungs: Sequence[Rung]) -> Rung:
     held = [(rung.rank, rung) for rung in rungs if rung.rank is not None and rung.status == "held"]
     least = min(rank for rank, _ in held)
     equal = [rung for rank, rung in held if rank <= least * (1 + EQUAL)]
-    return max(equal, key=lambda rung: rung.snr_db or 0.0)
+    return max(equal, key=nearness)
+
+
+def nearness(rung: Rung) -> float:
+    """Return the SNR to FP32 that a rung has at its worst; what has none is as far as can be."""
+    return -math.inf if rung.snr_db is None else rung.snr_db
 
 
 def why_best(chosen: Rung, rungs: Sequence[Rung], objective: str) -> str:
     """Return why `chosen` was taken: what it was ranked by, and what stands next to it."""
     said = f"{chosen.precision} is the {objective} that holds the contract: {chosen.ranked_by}"
-    others = [r for r in rungs if r.rank is not None and r is not chosen and r.status != "missed"]
-    if not others or not chosen.rank:
+    stands = ("held", "not tried")
+    others = [r for r in rungs if r.rank is not None and r is not chosen and r.status in stands]
+    if not others:
         return f"{said}; nothing else holds it"
     second = min(others, key=lambda rung: rung.rank or 0.0)
+    if not chosen.rank:
+        return f"{said}; {second.precision} is the next"
     ratio = (second.rank or 0.0) / chosen.rank
     if ratio <= 1 + EQUAL:
-        return f"{said}; {second.precision} is within {EQUAL:.0%} of it, and further from FP32"
+        return f"{said}; {second.precision} is within {EQUAL:.0%} of it, and no nearer to FP32"
     said += f"; {second.precision}, the next, takes {ratio:.2f} times as much"
     return f"do not quantise: {said}" if chosen.precision == "fp32" else said
 
@@ -196,7 +205,7 @@ def _attempt(candidate: Candidate, run: Callable[[Candidate], Tried]) -> tuple[T
     except StageError as error:
         return None, Rung(candidate.precision, "refused", error.what)
     missed = contract.missed(tried.judged)
-    parity = contract.lowest_parity(tried.metrics)
+    parity = contract.lowest_parity(tried.metrics, tried.budget)
     return tried, Rung(
         candidate.precision,
         "missed" if missed else "held",

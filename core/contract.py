@@ -2,15 +2,17 @@
 
     contract: {min_snr_db: 30, max_sdr_drop_db: 0.3, max_chunk_ms: 150}
 
-Some limits are about any model and stand here; evaluators add their own (`Evaluator.limits`). A
-limit that no measurement answers is not held: silence is no proof.
+Some limits are about any model and stand here; evaluators add their own (`Evaluator.limits`). The
+worst item decides, and of it the worst label (a stem, an output): a mean would hide it. The bound
+itself is held, and nothing beyond it. A limit that no measurement answers is not held: silence is
+no proof.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
@@ -27,13 +29,14 @@ if TYPE_CHECKING:
 __all__ = [
     "OWN",
     "Limit",
+    "asked",
     "check",
+    "found",
     "judge",
     "limits_of",
     "lowest_parity",
     "missed",
     "schema",
-    "spoken",
     "story",
 ]
 
@@ -50,6 +53,10 @@ class Limit:
         """Return whether the measure must reach the bound, and not stay under it."""
         return self.name.startswith("min_")
 
+    def is_held_by(self, value: float) -> bool:
+        """Return whether a measure keeps to the bound, which it may reach; no NaN does."""
+        return value >= self.bound if self.is_least else value <= self.bound
+
     @property
     def unit(self) -> str:
         """Return the unit that the name ends in, as a person writes it; "" for a part of one."""
@@ -58,8 +65,9 @@ class Limit:
 
 #: The limits that are about any model, with what each is compared with.
 OWN: Mapping[str, str] = {
-    "min_snr_db": "the lowest SNR of an item against FP32 PyTorch with the same windows, and of "
-    "the windows on a device that is too slow for whole inputs",
+    "min_snr_db": "the lowest SNR of any output or label (stem) of any item, against FP32 PyTorch "
+    "with the same windows (in a sweep over windows: with the best of them), and of the windows on "
+    "a device that is too slow for whole inputs",
     "max_chunk_ms": "the median time of one window on the device that played the input",
     "max_real_time_factor": "compute time over playing time",
     "max_memory_mb": "peak memory of the process that played the input",
@@ -68,6 +76,10 @@ OWN: Mapping[str, str] = {
 }
 #: What only a device that plays whole inputs can answer.
 TIMED = frozenset({"max_chunk_ms", "max_real_time_factor", "max_memory_mb"})
+#: The metric of the core that says how near a result is to FP32 PyTorch: one per label and item.
+PARITY = "parity_snr"
+#: Items that a sentence names; of more it says how many.
+NAMED = 3
 
 
 def schema(registry: Registry) -> type[Any]:
@@ -127,16 +139,20 @@ def judge(
 ) -> tuple[Judged, ...]:
     """Return every limit of the contract with what a run measured of it.
 
-    `lines` are its error budget. What an evaluator measured counts as the mean over the items, and
-    over their labels where the evaluator gives no mean itself.
+    `lines` are its error budget. Of what an evaluator measured the worst counts, whatever item and
+    label it is of.
     """
     return tuple(_judged(assembly, limit, shipped, metrics, lines) for limit in assembly.contract)
 
 
-def lowest_parity(metrics: Sequence[Metric]) -> Metric | None:
-    """Return the metric of the item that is furthest from FP32 PyTorch with the same windows."""
-    found = [m for m in metrics if m.name == "parity_snr" and m.subject.endswith(": all")]
-    return min(found, key=lambda metric: metric.value, default=None)
+def lowest_parity(metrics: Sequence[Metric], lines: Sequence[BudgetLine] = ()) -> Metric | None:
+    """Return the SNR of the label, of any item, that is furthest from FP32 PyTorch.
+
+    It is what `min_snr_db` is judged by, and so what a headline says of the nearness to FP32. Of
+    the error budget (`lines`) what a device ran that is too slow for whole inputs counts too.
+    """
+    probes = [metric for line in lines if line.stage == "probe" for metric in _of_probe(line)]
+    return _worst([*(m for m in metrics if m.name == PARITY), *probes], is_least=True)
 
 
 def missed(judged: Sequence[Judged]) -> list[Judged]:
@@ -145,22 +161,59 @@ def missed(judged: Sequence[Judged]) -> list[Judged]:
 
 
 def story(one: Judged) -> str:
-    """Return one sentence: the limit, what was measured, by how much it missed, and who lost it."""
-    unit = f" {one.unit}" if one.unit else ""
-    word = "at least" if one.name.startswith("min_") else "at most"
+    """Return one sentence: the limit, what was measured of what, how far off, and who lost it."""
     if one.value is None:
-        return f"`{one.name}` asks for {word} {one.bound:g}{unit}, and nothing measured it"
-    said = f"`{one.name}` asks for {word} {one.bound:g}{unit}: {spoken(one.value)}{unit}"
+        return f"`{one.name}` asks for {asked(one)}, and nothing measured it"
+    said = f"`{one.name}` asks for {asked(one)}: {found(one)}"
+    said += f" for {one.where}" if one.where else ""
     said += f" on {one.device}" if one.device else ""
-    if one.held:
-        return said
-    guilty = f"; {one.guilty}" if one.guilty else ""
-    return f"{said}, {abs(one.value - one.bound):.3g}{unit} off{guilty}"
+    if not one.held and not math.isnan(one.value):
+        said += f", {abs(one.value - one.bound):.3g} {one.unit}".rstrip() + " off"
+    said += f"; {one.guilty}" if one.guilty and not one.held else ""
+    left, more = one.unanswered[:NAMED], len(one.unanswered) - NAMED
+    words = [*left, f"{more} more"] if more > 0 else left
+    return f"{said}; not measured of {', '.join(words)}" if words else said
 
 
-def spoken(value: float) -> str:
-    """Return a measured number with the digits that mean something to a person."""
-    return f"{round(value, 3):.5g}"
+def asked(one: Judged) -> str:
+    """Return what a limit asks for: "at least 30 dB"."""
+    word = "at least" if one.name.startswith("min_") else "at most"
+    return f"{word} {one.bound:.12g} {one.unit}".rstrip()
+
+
+def found(one: Judged) -> str:
+    """Return what was measured of a limit, with the digits that mean something to a person.
+
+    There are more of them where fewer would put it on the other side of the bound: 29.9996 is not
+    "30 dB" where at least 30 dB are asked for.
+    """
+    if one.value is None:
+        return "nothing"
+    if math.isnan(one.value):
+        return "no number"
+    texts = (_rounded(one.value, digits) for digits in (5, 7, 9, 12, 15))
+    limit = Limit(one.name, one.bound)
+    said = next((t for t in texts if limit.is_held_by(float(t)) == one.held), repr(one.value))
+    return f"{said} {one.unit}".rstrip()
+
+
+def _rounded(value: float, digits: int) -> str:
+    """Return a number with so many digits, of which at most `digits` - 2 are decimals."""
+    whole = len(f"{abs(value):.0f}") if math.isfinite(value) else 0
+    text = f"{value:.{max(0, min(digits - 2, digits - whole))}f}"
+    text = text.rstrip("0").rstrip(".") if "." in text else text
+    return text.removeprefix("-") if text == "-0" else text
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """The number that a limit is compared with, its device, what it is of, and who decides it."""
+
+    value: float | None = None
+    device: str = ""
+    guilty: str = ""
+    where: str = ""
+    unanswered: tuple[str, ...] = ()
 
 
 def _judged(
@@ -170,9 +223,19 @@ def _judged(
     metrics: Sequence[Metric],
     lines: Sequence[BudgetLine],
 ) -> Judged:
-    value, device, guilty = _measured(assembly, limit, shipped, metrics, lines)
-    held = value is not None and (value >= limit.bound if limit.is_least else value <= limit.bound)
-    return Judged(limit.name, limit.bound, value, limit.unit, device, held, "" if held else guilty)
+    of = _measured(assembly, limit, shipped, metrics, lines)
+    held = of.value is not None and limit.is_held_by(of.value)
+    return Judged(
+        limit.name,
+        limit.bound,
+        of.value,
+        limit.unit,
+        of.device,
+        held,
+        "" if held else of.guilty,
+        of.where,
+        of.unanswered,
+    )
 
 
 def _measured(
@@ -181,20 +244,16 @@ def _measured(
     shipped: Artifact,
     metrics: Sequence[Metric],
     lines: Sequence[BudgetLine],
-) -> tuple[float | None, str, str]:
-    """Return the number that a limit is compared with, its device, and which stage decides it."""
+) -> _Measured:
     if limit.name == "max_size_mb":
-        return shipped.bytes / 1e6, "the file", f"made by {shipped.steps[-1]}"
+        return _Measured(shipped.bytes / 1e6, "the file", f"made by {shipped.steps[-1]}")
     if limit.name == "min_npu_coverage":
         value = shipped.facts.get("npu_coverage")
-        known = isinstance(value, int | float)
-        return float(value) if known else None, assembly.target.title, "lost by runtime"  # type: ignore[arg-type]  # `known` says so
+        known = float(value) if isinstance(value, int | float) else None
+        return _Measured(known, assembly.target.title, "lost by runtime")
     if limit.name == "min_snr_db":
-        lowest = lowest_parity(metrics)
-        values = [(lowest.value, lowest.device)] if lowest else []
-        values += [(line.snr_db, line.device) for line in lines if line.stage == "probe"]
-        least, device = min(values, default=(None, ""))
-        return least, device, _loser(lines)
+        lowest = lowest_parity(metrics, lines)
+        return _of(lowest, metrics, _loser(lines)) if lowest else _Measured()
     if limit.name in TIMED:
         name, subject = {
             "max_chunk_ms": ("latency", "median"),
@@ -202,14 +261,51 @@ def _measured(
         }.get(limit.name, ("peak_memory", None))
         for metric in metrics:
             if metric.name == name and subject in (None, metric.subject):
-                return metric.value, metric.device, "the device decides it, not a stage"
-        return None, "", ""
+                return _Measured(metric.value, metric.device, "the device decides it, not a stage")
+        return _Measured()
     name = next(e.limits[limit.name] for e in assembly.evaluator if limit.name in e.limits)
-    found = [metric for metric in metrics if metric.name == name]
-    found = [m for m in found if m.subject.endswith((": mean", ": all"))] or found
-    if not found:
-        return None, "", ""
-    return sum(m.value for m in found) / len(found), found[0].device, _loser(lines)
+    worst = _worst([m for m in metrics if m.name == name], is_least=limit.is_least)
+    return _of(worst, metrics, _loser(lines)) if worst else _Measured()
+
+
+def _worst(metrics: Sequence[Metric], *, is_least: bool) -> Metric | None:
+    """Return the metric on the bad side of all others; one that is no number is beyond them.
+
+    Between equals it is the one of a label, and not the mean or the whole that only repeats it.
+    """
+
+    def rank(metric: Metric) -> tuple[float, bool]:
+        value = -math.inf if math.isnan(metric.value) else metric.value
+        return value if is_least or math.isnan(metric.value) else -value, not _split(metric)[1]
+
+    return min(metrics, key=rank, default=None)
+
+
+def _of(metric: Metric, metrics: Sequence[Metric], guilty: str) -> _Measured:
+    """Return what a metric says, whose subject is that of an item, or of one of its labels."""
+    item, label = _split(metric)
+    items = {_split(m)[0] for m in metrics if m.name == metric.name}
+    # Every item has a parity, so that it tells which there are.
+    every = dict.fromkeys(_split(m)[0] for m in metrics if m.name == PARITY)
+    unanswered = tuple(one for one in every if one not in items) if item in every else ()
+    where = f"{label} of {item}" if item and label else item or label
+    return _Measured(metric.value, metric.device, guilty, where, unanswered)
+
+
+def _of_probe(line: BudgetLine) -> Iterator[Metric]:
+    """Yield the SNR of every label, and over all of them, on the windows that a slow device ran."""
+    windows = f"{line.windows} window{'s' if line.windows != 1 else ''}"
+    pairs = zip(("all", *line.labels), (line.snr_db, *line.label_snr_db), strict=True)
+    for label, value in pairs:
+        yield Metric(PARITY, value, "dB", line.device, f"{windows}: {label}", "higher")
+
+
+def _split(metric: Metric) -> tuple[str, str]:
+    """Return the item and the label of a metric; no label for what is about all of them."""
+    item, colon, label = metric.subject.rpartition(": ")
+    if not colon:
+        return metric.subject, ""
+    return item, "" if label in ("all", "mean") else label
 
 
 def _loser(lines: Sequence[BudgetLine]) -> str:
@@ -217,5 +313,4 @@ def _loser(lines: Sequence[BudgetLine]) -> str:
     loss = budget.worst(lines)
     if loss is None:
         return "no stage lost anything that the error budget shows"
-    start = f"{loss.before.snr_db:.1f} → " if loss.before else "down to "
-    return f"lost by {loss.line.stage}: {start}{loss.line.snr_db:.1f} dB"
+    return f"lost by {loss.line.stage}: {budget.said(loss)}"

@@ -27,6 +27,7 @@ from core.errors import TRACE, ContractError, DoesNotFitError, LuthierError, Plu
 from core.exchange import Saved
 from core.folder import RunFolder
 from core.hooks import reporting
+from core.machine_load import load_in
 from core.plan import Plan
 from core.recipes import Recipe
 from core.record import RunRecord, StageRecord
@@ -308,6 +309,7 @@ def _record(
         rungs=choice.rungs,
         chosen=choice.why,
         sweep=sweep,
+        load=load_in(played.facts),
     )
 
 

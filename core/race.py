@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -14,6 +13,8 @@ from core import material, share
 from core.compare import sampled
 from core.exchange import Made, Work
 from core.kinds import Runtime
+from core.machine_load import Load, Watch, facts_of, load_in
+from core.measure import percentiles
 from core.plan import looked_up
 from core.play import run_group
 from core.progress import silent
@@ -26,10 +27,12 @@ if TYPE_CHECKING:
 
     from core.store import Store
 
-__all__ = ["Runner", "race"]
+__all__ = ["Raced", "Runner", "race"]
 
 #: Rounds over the sampled windows, after one that warms up.
 ROUNDS = 4
+#: The fact that says whether this machine computed, until its load is known.
+HERE = "here"
 
 
 @dataclass(frozen=True)
@@ -44,17 +47,41 @@ class Runner:
     sample: Artifact
 
 
-def race(
-    runners: Sequence[Runner], store: Store, hook: pluggy.HookRelay
-) -> dict[str, tuple[float, str]]:
-    """Return the median seconds per window of every runner, and the device that it ran on.
+@dataclass(frozen=True)
+class Raced:
+    """What a window of one runner took: the median in seconds, with its 5th and 95th percentile.
+
+    `load` is what else this machine did during the race; None where it cannot be told.
+    """
+
+    seconds: float
+    low: float
+    high: float
+    device: str
+    load: Load | None = None
+
+    @property
+    def said(self) -> str:
+        """Return it in words: "70 ms per window (65 to 92) on this CPU, timed in turn"."""
+        median, low, high = (1000 * value for value in (self.seconds, self.low, self.high))
+        digits = 0 if median >= 10 else 1 if median >= 1 else 3  # noqa: PLR2004  # of milliseconds
+        said = f"{median:.{digits}f} ms per window ({low:.{digits}f} to {high:.{digits}f}) on "
+        said += f"{self.device}, timed in turn"
+        return f"{said} under load ({self.load.said})" if self.load and self.load.heavy else said
+
+
+def race(runners: Sequence[Runner], store: Store, hook: pluggy.HookRelay) -> dict[str, Raced]:
+    """Return what a window of every runner took, by its name.
 
     The store keeps the answer, as it keeps every other measurement.
     """
 
     def run(_: Inputs, work: Work) -> Made:
         with share.alone(lambda why: work.progress(0, 0, why)):
+            watch = Watch()
             facts = _timed(runners, work)
+            # Where others compute, this machine's load says nothing of the times.
+            facts |= facts_of(watch.load()) if facts.pop(HERE) else {}
         file = work.folder / "facts.json"
         file.write_bytes(msgspec.json.encode(facts))
         return Made(file, "facts", "fp32", facts)
@@ -66,6 +93,7 @@ def race(
         (),
         {
             "source": material.source_digest(__name__),
+            "percentiles": material.source_digest(percentiles.__module__),
             "runners": {
                 r.name: {
                     "artifact": r.artifact.sha256,
@@ -80,7 +108,13 @@ def race(
     plan = looked_up(runners[0].bench, [step], store)
     ran = execute(plan, store, hook).artifacts["race"]
     return {
-        r.name: (ran.number(f"{r.name}.seconds"), str(ran.facts[f"{r.name}.device"]))
+        r.name: Raced(
+            ran.number(f"{r.name}.seconds"),
+            ran.number(f"{r.name}.low"),
+            ran.number(f"{r.name}.high"),
+            str(ran.facts[f"{r.name}.device"]),
+            load_in(ran.facts),
+        )
         for r in runners
     }
 
@@ -111,8 +145,9 @@ def _timed(runners: Sequence[Runner], work: Work) -> dict[str, Fact]:
                     pass
                 seconds[name] += taken if number else []
                 work.progress(number, ROUNDS + 1, name)
-    facts: dict[str, Fact] = {}
+        facts: dict[str, Fact] = {HERE: all(session.here for _, session, _ in opened)}
     for name, values in seconds.items():
-        facts[f"{name}.seconds"] = statistics.median(values)
+        low, median, high = percentiles(values)
+        facts |= {f"{name}.seconds": median, f"{name}.low": low, f"{name}.high": high}
         facts[f"{name}.device"] = devices[name]
     return facts

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from core.exchange import Saved
+from core.machine_load import Load
 from core.values import Artifact, Metric, Notice, Signature, Target
 
 __all__ = ["BudgetLine", "Judged", "RunRecord", "Rung", "StageRecord"]
@@ -57,6 +58,8 @@ class BudgetLine:
 class Judged:
     """One limit of a contract and what was measured of it; no `value` where nothing answered it.
 
+    `value` is that of the item and the label (a stem, an output) that is furthest from the bound's
+    good side: `where` names them in words. `unanswered` are the items that it was not measured of.
     `guilty` says in words which stage lost it, where it was not held.
     """
 
@@ -67,6 +70,8 @@ class Judged:
     device: str
     held: bool
     guilty: str = ""
+    where: str = ""
+    unanswered: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -74,7 +79,8 @@ class Rung:
     """One precision that was tried: whether the contract held there, and if not, why.
 
     `ranked_by` says in words what `rank` counts, the lower the better; there is none for what
-    did not hold. `refused` rungs were never run: the plan, or a stage, said no.
+    did not hold. Where it is a time, `spread` is its 5th and its 95th percentile. `refused` rungs
+    were never run: the plan, or a stage, said no. `snr_db` is that of the worst label of any item.
     """
 
     precision: str
@@ -85,6 +91,7 @@ class Rung:
     bytes: int | None = None
     rank: float | None = None
     ranked_by: str = ""
+    spread: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -93,7 +100,8 @@ class RunRecord:
 
     `contract` is judged in the order of the recipe. `rungs` are the precisions that a ladder or
     the choice of the best tried, this one among them, and `chosen` says why it was taken. `sweep`
-    names the sweep that the run is a point of.
+    names the sweep that the run is a point of. `load` is what other processes did while the whole
+    input was timed; None where that cannot be told, or another machine played.
 
     `target_took_part` is true only when the target itself computed something: an emulator of it,
     or the same graph on another machine, does not count.
@@ -124,3 +132,4 @@ class RunRecord:
     rungs: tuple[Rung, ...] = ()
     chosen: str = ""
     sweep: str = ""
+    load: Load | None = None

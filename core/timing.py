@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager, ExitStack
 from typing import TYPE_CHECKING, Self
 
 from core import share
+from core.machine_load import Load, Watch
 from core.play import Opened, play
 
 if TYPE_CHECKING:
@@ -26,8 +27,11 @@ WINDOWS, FEWEST, SECONDS = 16, 5, 2.0
 class Timing:
     """A player that is opened alone and on all cores, and anew on its share of them afterwards.
 
-    What another machine computes holds up nobody, and is opened once.
+    What another machine computes holds up nobody, and is opened once. `seconds` is what each window
+    took that was timed, and `load` what else this machine did meanwhile, once that is over.
     """
+
+    load: Load | None = None
 
     def __init__(
         self, player: Callable[[], AbstractContextManager[Player]], waits: Callable[[str], None]
@@ -38,11 +42,19 @@ class Timing:
     def __enter__(self) -> Self:
         with ExitStack() as alone:
             alone.enter_context(share.alone(self._waits))
+            self._watch: Watch | None = Watch()
             self._player = self._opened.enter_context(self._new())
             # Not before it is open: what cannot be opened must not keep the others waiting.
             self._alone = alone.pop_all()
         self.seconds, self._others_wait = self._player.opened.seconds, share.divided()
         return self
+
+    def timed(self) -> None:
+        """Note that no more windows will be timed."""
+        watch, self._watch = self._watch, None
+        # What this machine does beside says nothing of another one.
+        if watch is not None and self.opened.session.here:
+            self.load = watch.load()
 
     def __exit__(self, *exc: object) -> None:
         self._opened.__exit__(*exc)  # type: ignore[arg-type]  # the three that it was called with
@@ -64,6 +76,7 @@ class Timing:
             self._alone.close()
         elif self._others_wait and self._enough():
             self._others_wait = False
+            self.timed()
             self._opened.close()
             self._alone.close()
             self._player = self._opened.enter_context(self._new())

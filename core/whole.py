@@ -16,6 +16,7 @@ from core.compare import budget, comparison
 from core.errors import LuthierError, PluginError
 from core.exchange import Made, Played, Saved, Work
 from core.hosted import hosted
+from core.machine_load import Load, facts_of
 from core.measure import compare, latency, peak_memory
 from core.paths import below
 from core.play import covered_seconds, lengths_of, load, play_with, save, under
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 __all__ = ["lay_out", "place_saved", "read_metrics", "read_outputs"]
 
 SAVED = "saved.json"
+#: How a time is measured anew, which the store has.
+AGAIN = "measure again when the machine is quiet, with another store: store=..."
 #: A window of any length, where only that it has one matters.
 ANY_LENGTH = 1 << 20
 
@@ -73,20 +76,23 @@ def _play(bench: Bench, source: str) -> Step:
                 covered += covered_seconds(item.inputs, signature) or 0.0
                 windows += len(assembly.chunker.split(lengths_of(item.inputs, signature)))
                 notices += item.notices
+            timing.timed()
             session, seconds = timing.opened.session, timing.seconds
             facts: dict[str, Fact] = {
                 **session.facts,
+                **facts_of(timing.load),
                 "device": session.device,
                 "seconds": [*seconds],
                 # Of what was timed: in a sweep those are the first windows.
                 "covered_s": covered * len(seconds) / windows,
+                "inputs": len(items) * len(seconds) / windows,
                 "source": source,
                 "on_target": session.on_target and assembly.runtime.plays,
             }
             here = session.here
         if here:
             facts["peak_memory_mb"] = peak.mb
-        return _outputs(work, items, facts, tuple(notices))
+        return _outputs(work, items, facts, (*notices, *_under_load(timing.load)))
 
     return Step(
         "play",
@@ -105,6 +111,14 @@ def _play(bench: Bench, source: str) -> Step:
         by=(runtime,),
         reads=bench.reads_items,
     )
+
+
+def _under_load(load: Load | None) -> list[Notice]:
+    """Return a warning where other processes took of the cores while the windows were timed."""
+    if load is None or not load.heavy:
+        return []
+    said = f"measured under load: {load.said} while the windows were timed, so that the times are"
+    return [Notice("warning", f"{said} too long; {AGAIN}")]
 
 
 def _reference(bench: Bench) -> Step:
@@ -223,6 +237,7 @@ def _evaluate(bench: Bench) -> Step:
         {
             "chunker": material.of_plugin(assembly.chunker),
             "evaluators": [material.of_plugin(e) for e in assembly.evaluator],
+            "measures": material.source_digest(compare.__module__),
             **bench.depends_on_items,
         },
         run,
@@ -286,7 +301,13 @@ def place_saved(artifact: Artifact, folder: Path) -> tuple[Saved, ...]:
 
 
 def _speed(played: Artifact, device: str) -> list[Metric]:
-    metrics = latency(played.numbers("seconds"), played.number("covered_s") or None, device)
+    inputs = played.facts.get("inputs")
+    metrics = latency(
+        played.numbers("seconds"),
+        played.number("covered_s") or None,
+        device,
+        inputs if isinstance(inputs, float) else None,
+    )
     if played.facts.get("peak_memory_mb") is None:
         return metrics  # another machine computed, and did not say
     peak = played.number("peak_memory_mb")

@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
-from core.choice import best, why_best
+from core.choice import best, nearness, why_best
+from core.machine_load import Load
+from core.race import Raced
 from core.record import Rung
 from tests import toy
 from tests.conftest import RECIPE, Command
@@ -53,7 +55,8 @@ def test_a_ladder_steps_down_to_the_first_that_holds(
     assert statuses(tmp_path) == {"rough": "missed", "middling": "held", "fine": "not tried"}
     found = report(tmp_path)
     assert found["precision"] == "middling"
-    assert "20 dB on a pocket calculator, 15 dB off" in found["rungs"][0]["why"]
+    said = "20 dB for first of line on a pocket calculator, 15 dB off"
+    assert said in found["rungs"][0]["why"]
     assert found["chosen"] == "middling is the first of the ladder that holds the contract"
     assert toy.RAN.count("model") == 1
     assert toy.RAN.count("quantizer") == 2
@@ -94,6 +97,9 @@ def test_auto_chooses_among_what_holds(command: Command, ladder: Path, tmp_path:
     assert found["precision"] in {"fine", "middling"}
     assert f"{found['precision']} is the fastest that holds the contract" in found["chosen"]
     assert "timed in turn" in found["chosen"]
+    (taken,) = (rung for rung in found["rungs"] if rung["precision"] == found["precision"])
+    low, high = taken["spread"]
+    assert low <= taken["rank"] <= high
 
 
 def test_auto_for_the_smallest(command: Command, ladder: Path, tmp_path: Path) -> None:
@@ -170,3 +176,40 @@ def test_the_reason_names_the_next_best() -> None:
     )
     alone = [held("int8", 1, 30)]
     assert why_best(alone[0], alone, "fastest").endswith("nothing else holds it")
+
+
+def test_what_could_not_be_run_is_no_next_best() -> None:
+    """Neither a precision that missed, nor one whose stage failed once it was ranked."""
+    rungs = [held("int8", 100, 30), Rung("w4a16", "refused", rank=101), Rung("a8w8", "missed")]
+    assert why_best(rungs[0], rungs, "smallest").endswith("100 ms; nothing else holds it")
+
+
+def test_between_equals_nothing_is_said_to_be_further_away() -> None:
+    """Two may be as fast and as near, and the first is taken."""
+    rungs = [held("fp16", 100, 60), held("fp32", 100, 60)]
+    assert best(rungs) is rungs[0]
+    said = "; fp32 is within 5% of it, and no nearer to FP32"
+    assert why_best(rungs[0], rungs, "fastest").endswith(said)
+
+
+def test_something_that_weighs_nothing_can_be_the_best() -> None:
+    """A graph without weights moves no bytes."""
+    rungs = [held("fp32", 0, 200), held("fp16", 5, 60)]
+    assert why_best(best(rungs), rungs, "smallest").endswith("; fp16 is the next")
+
+
+def test_a_precision_without_an_snr_is_nearer_than_none() -> None:
+    """A result that is worse than nothing still was measured."""
+    rungs = [Rung("a8w8", "missed", snr_db=-3.0), Rung("int8", "missed")]
+    assert max(rungs, key=nearness) is rungs[0]
+
+
+def test_a_time_is_told_with_its_spread_and_its_load() -> None:
+    """Medians alone say nothing of how sure they are."""
+    quiet = Raced(0.0704, 0.0651, 0.0921, "CPU", Load(0.01, 2, heavy=False))
+    assert quiet.said == "70 ms per window (65 to 92) on CPU, timed in turn"
+    busy = Raced(0.00123, 0.00119, 0.0031, "CPU", Load(1.3, 2, heavy=True))
+    assert busy.said == (
+        "1.2 ms per window (1.2 to 3.1) on CPU, timed in turn under load "
+        "(other processes kept 1.3 of 2 cores busy)"
+    )

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from core.measure import compare, latency, peak_memory, snr_db
+from core.measure import compare, latency, peak_memory, percentiles, snr_db
 from core.play import spread
 from core.values import Signature, TensorSpec
 from tests import toy
@@ -127,16 +127,30 @@ def test_outputs_of_other_shapes_are_not_compared() -> None:
         compare([outputs(1, 1)], [outputs(1, 1) | {"quiet": np.ones(1, np.float32)}], TWO)
 
 
-def test_latency_names_median_tail_and_real_time() -> None:
-    """Half a second of compute for two seconds of input is a factor of 0.25."""
-    metrics = {(m.name, m.subject): m.value for m in latency([0.1] * 4 + [0.1], 2.0, "here")}
-    assert metrics["latency", "median"] == pytest.approx(100)
-    assert metrics["real_time_factor", ""] == pytest.approx(0.25)
+def test_a_time_has_its_spread_beside_it() -> None:
+    """A hundred windows of 1 to 100 ms that cover twenty seconds; a twentieth is left out."""
+    taken = [number / 1000 for number in range(100, 0, -1)]
+    metrics = {(m.name, m.subject): m.value for m in latency(taken, 20.0, "here")}
+    assert metrics == pytest.approx({
+        ("latency", "median"): 50.5, ("latency", "p5"): 5.0, ("latency", "p95"): 96.0,
+        ("real_time_factor", ""): 5.05 / 20, ("real_time_factor", "p5"): 0.5 / 20,
+        ("real_time_factor", "p95"): 9.6 / 20,
+    })  # fmt: skip
 
 
-def test_latency_without_time_has_no_real_time_factor() -> None:
-    """An image does not last."""
-    assert "real_time_factor" not in {m.name for m in latency([0.1], None, "here")}
+def test_of_a_few_windows_the_ends_are_the_spread() -> None:
+    """A percentile is a time that was measured."""
+    assert percentiles([0.3, 0.1, 0.2]) == (0.1, 0.2, 0.3)
+    assert percentiles([0.1]) == (0.1, 0.1, 0.1)
+
+
+def test_what_does_not_last_has_a_time_per_input() -> None:
+    """Four windows of 0.1 s that make up two images."""
+    metrics = {(m.name, m.subject): m.value for m in latency([0.1] * 4, None, "here", 2.0)}
+    assert metrics["time_per_input", ""] == pytest.approx(200)
+    assert metrics["time_per_input", "p95"] == pytest.approx(200)
+    assert "real_time_factor" not in {name for name, _ in metrics}
+    assert {m.name for m in latency([0.1], None, "here")} == {"latency"}
 
 
 def test_peak_memory_sees_what_is_gone_again() -> None:

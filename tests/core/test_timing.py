@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from core import Session, share, timing
+from core.machine_load import Load
 from core.play import Opened
 from core.player import Player
 from core.progress import silent
@@ -113,6 +114,41 @@ def test_a_few_windows_are_enough_when_they_take_long(monkeypatch: pytest.Monkey
         player.play(line(10), silent())
     assert shop.windows == [[False] * 5, [True] * 5]
     assert len(player.seconds) == 5
+
+
+class Busy:
+    """A watch that always sees a load, and counts how often it is looked at."""
+
+    looked = 0
+
+    def load(self) -> Load:
+        """Return it."""
+        Busy.looked += 1
+        return Load(1.0, 2, heavy=True)
+
+
+@pytest.mark.usefixtures("divided")
+def test_the_load_is_that_of_the_windows_that_were_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is played beside other jobs later is no load: its time does not count."""
+    monkeypatch.setattr(timing, "Watch", Busy)
+    monkeypatch.setattr(Busy, "looked", 0)
+    shop = Workshop()
+    with share.held(pytest.fail), shop.timing() as player:
+        player.play(line(16), silent())
+        assert player.load is None
+        player.play(line(1), silent())
+        assert (player.load, Busy.looked) == (Load(1.0, 2, heavy=True), 1)
+        player.timed()
+        assert Busy.looked == 1
+
+
+def test_this_machines_load_says_nothing_of_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A device elsewhere does not wait for what runs here."""
+    monkeypatch.setattr(timing, "Watch", Busy)
+    with Workshop(here=False).timing() as player:
+        player.play(line(1), silent())
+        player.timed()
+        assert player.load is None
 
 
 @pytest.mark.usefixtures("divided")

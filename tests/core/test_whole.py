@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from core.machine_load import Load
+from core.measure import HIGH, LOW
 from core.values import Artifact
-from core.whole import _speed
+from core.whole import _speed, _under_load
 
 
 def played(**facts: object) -> Artifact:
@@ -13,7 +15,8 @@ def played(**facts: object) -> Artifact:
 
 def test_memory_is_measured_where_the_model_ran() -> None:
     """This machine's memory says nothing about a device elsewhere: then there is no metric."""
-    here = {metric.name: metric.value for metric in _speed(played(peak_memory_mb=80.0), "CPU")}
+    metrics = _speed(played(peak_memory_mb=80.0), "CPU")
+    here = {metric.name: metric.value for metric in metrics if metric.subject not in (LOW, HIGH)}
     assert here == {"latency": 500.0, "real_time_factor": 0.5, "peak_memory": 80.0}
     assert {m.name for m in _speed(played(), "a phone")} == {"latency", "real_time_factor"}
 
@@ -21,3 +24,12 @@ def test_memory_is_measured_where_the_model_ran() -> None:
 def test_a_device_that_keeps_no_time_has_no_latency() -> None:
     """No clock of this machine stands in for it."""
     assert _speed(played(seconds=[]), "a phone") == []
+
+
+def test_a_time_under_load_says_so() -> None:
+    """A quiet machine, and one that cannot tell, say nothing."""
+    (notice,) = _under_load(Load(0.9, 2, heavy=True))
+    assert notice.severity == "warning"
+    assert "measured under load: other processes kept 0.9 of 2 cores busy" in notice.text
+    assert _under_load(Load(0.1, 2, heavy=False)) == []
+    assert _under_load(None) == []

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from core.census import counts_in
-from core.contract import spoken
+from core.contract import asked, found
 
 if TYPE_CHECKING:
-    from core.record import Judged, RunRecord
+    from core.record import RunRecord
 
 __all__ = ["Part", "Tensor", "asked", "counted", "found", "part_of", "parts_of", "tensors_of"]
 
@@ -32,17 +32,6 @@ class Tensor:
     name: str
     operator: str
     snr_db: float
-
-
-def asked(one: Judged) -> str:
-    """Return what a limit asks for: `at least 30 dB`."""
-    word = "at least" if one.name.startswith("min_") else "at most"
-    return f"{word} {one.bound:g} {one.unit}".rstrip()
-
-
-def found(one: Judged) -> str:
-    """Return what was measured of a limit."""
-    return "nothing" if one.value is None else f"{spoken(one.value)} {one.unit}".rstrip()
 
 
 def part_of(count: int, total: int) -> str:
