@@ -17,12 +17,15 @@ if TYPE_CHECKING:
     from core.values import Array, Tensors
 
 __all__ = [
+    "HIGH",
+    "LOW",
     "Peak",
     "Snr",
     "compare",
     "labels_of",
     "latency",
     "peak_memory",
+    "percentiles",
     "snr_db",
     "snr_of_labels",
     "snr_of_powers",
