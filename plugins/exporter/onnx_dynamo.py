@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING
 
 from core import Library, TorchModel, hookimpl
@@ -32,24 +31,17 @@ class OnnxDynamo(OnnxExporter):
                 )
                 for name, tensor in zip(info.core_inputs, arguments, strict=True)
             )
-        # The exporter logs its own opset conversion and unused registrations as warnings.
-        logger = logging.getLogger("torch.onnx")
-        level = logger.level
-        logger.setLevel(logging.ERROR)
-        try:
-            torch.onnx.export(
-                model.core,
-                arguments,
-                file,
-                input_names=list(info.core_inputs),
-                output_names=list(info.core_outputs),
-                opset_version=self.options.opset,
-                dynamic_shapes=shapes,
-                dynamo=True,
-                verbose=False,
-            )
-        finally:
-            logger.setLevel(level)
+        torch.onnx.export(
+            model.core,
+            arguments,
+            file,
+            input_names=list(info.core_inputs),
+            output_names=list(info.core_outputs),
+            opset_version=self.options.opset,
+            dynamic_shapes=shapes,
+            dynamo=True,
+            verbose=False,
+        )
 
 
 @hookimpl

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from core import ArtifactSpec, Exporter, Library, Made, StageError, TorchModel, Work, hookimpl
-from core.torch_program import describe, load, pruned, quiet, save
-from plugins.exporter.graph_file import arguments_of, check_same, torch_outputs
+from core.torch_program import describe, functional, load, pruned, save
+from plugins.exporter.graph_file import check_same, verify_others
 from plugins.exporter.norms import fold_batch_norms
+from plugins.exporter.torch_module import (
+    arguments_of,
+    expected_of,
+    fresh,
+    heard,
+    outputs_of,
+    untraceable,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,25 +53,31 @@ class TorchExport(Exporter[TorchExportOptions]):
     def run(self, model: TorchModel, feeds: Tensors, work: Work) -> Made:
         """Export `model.core` for `feeds` (one array with a batch axis of 1 per core input).
 
-        Raises StageError when the module cannot be captured as one graph, or when the program's
-        outputs are further from the module's than `tolerance_db`.
+        Raises StageError when the module cannot be captured as one graph or gives another output
+        each time; or when the program's outputs are further from the module's than
+        `tolerance_db`, for `feeds` or for other values.
         """
-        arguments = arguments_of(model, feeds)
+        tolerance_db = self.options.tolerance_db if self.options.verify else None
+        work.progress(0, 3, "running the module")
+        expected = expected_of(self.name, model, feeds, tolerance_db)
         work.progress(0, 3, "reading the module's code")
-        program, folded = self._captured(model, arguments)
+        with fresh(expected.model) as copied:
+            program, folded = self._captured(copied, arguments_of(model, feeds))
         work.progress(1, 3, "writing the program")
         path = work.folder / "model.pt2"
         save(program, path)
         facts = describe(program)
         facts["folded_batch_norms"] = folded
-        if self.options.verify:
+        if tolerance_db is not None:
             work.progress(2, 3, "comparing the program with the module")
-            expected = torch_outputs(model, feeds)
-            actual = _outputs(path, model, arguments)
-            tolerance_db = self.options.tolerance_db
-            facts["verify_snr_db"] = check_same(expected, actual, "the program", tolerance_db)
+            play = _opened(path, model)
+            player = "the program"
+            facts["verify_snr_db"] = check_same(expected.outputs, play(feeds), player, tolerance_db)
+            others_db = verify_others(play, model, feeds, player, tolerance_db)
+            if others_db is not None:
+                facts["verify_others_snr_db"] = others_db
         work.progress(3, 3)
-        return Made(path, "torch_export", "fp32", facts)
+        return Made(path, "torch_export", "fp32", facts, expected.notices)
 
     def _captured(
         self, model: TorchModel, arguments: tuple[torch.Tensor, ...]
@@ -71,35 +86,26 @@ class TorchExport(Exporter[TorchExportOptions]):
         import torch
 
         try:
-            with quiet(), torch.no_grad():
-                program = torch.export.export(model.core, arguments)
-                if not self.options.fold_batch_norms:
-                    return program, 0
-                module = program.module(check_guards=False)
-                assert isinstance(module, torch.fx.GraphModule)
-                folded = fold_batch_norms(module)
-                if not folded:
-                    return program, 0
-                return torch.export.export(pruned(module), arguments), folded
+            with heard(), torch.no_grad():
+                program, folded = torch.export.export(model.core, arguments), 0
+                if self.options.fold_batch_norms:
+                    module = program.module(check_guards=False)
+                    assert isinstance(module, torch.fx.GraphModule)
+                    folded = fold_batch_norms(module)
+                    if folded:
+                        program = torch.export.export(pruned(module), arguments)
+                # Comes last: it gives batch norms another operator, which does not fold.
+                return functional(program), folded
+        except StageError:
+            raise
         except Exception as error:  # torch.export raises a class per reason, with no common base
-            lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-            raise StageError(
-                f"exporter `{self.name}` cannot export the model: {type(error).__name__}",
-                lines[0][:200] if lines else "",
-                "a branch on values and calls out of PyTorch cannot be captured",
-                "play the module itself (exporter=none runtime=torch), or try exporter=onnx",
-                "see the whole trace: hydra.verbose=true",
-            ) from error
+            raise untraceable(self.name, error) from error
 
 
-def _outputs(path: Path, model: TorchModel, arguments: tuple[torch.Tensor, ...]) -> Tensors:
-    """Return what the written program computes."""
-    import torch
-
-    with torch.no_grad():
-        out = load(path).module()(*arguments)
-    tensors = (out,) if isinstance(out, torch.Tensor) else out
-    return {n: t.numpy() for n, t in zip(model.info.core_outputs, tensors, strict=True)}
+def _opened(path: Path, model: TorchModel) -> Callable[[Tensors], Tensors]:
+    """Return what runs the written program."""
+    program = replace(model, core=load(path).module())
+    return lambda feeds: outputs_of(program, feeds)
 
 
 @hookimpl

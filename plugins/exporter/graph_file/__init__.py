@@ -3,14 +3,13 @@
 from plugins.exporter.graph_file.axes import free_axes
 from plugins.exporter.graph_file.export import OnnxExporter
 from plugins.exporter.graph_file.options import ExportOptions, ExternalData
-from plugins.exporter.graph_file.verify import arguments_of, check_same, torch_outputs
+from plugins.exporter.graph_file.verify import check_same, verify_others
 
 __all__ = [
     "ExportOptions",
     "ExternalData",
     "OnnxExporter",
-    "arguments_of",
     "check_same",
     "free_axes",
-    "torch_outputs",
+    "verify_others",
 ]

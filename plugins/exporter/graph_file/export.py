@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-import warnings
 from abc import abstractmethod
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
@@ -14,10 +13,19 @@ from plugins.exporter.graph_file.axes import free_axes
 from plugins.exporter.graph_file.describe import describe
 from plugins.exporter.graph_file.options import ExportOptions, ExternalData
 from plugins.exporter.graph_file.verify import (
-    arguments_of,
-    torch_outputs,
-    verify,
+    ONNX_RUNTIME,
+    check_same,
+    opened,
+    verify_others,
     verify_shorter,
+)
+from plugins.exporter.torch_module import (
+    Heard,
+    arguments_of,
+    expected_of,
+    fresh,
+    heard,
+    untraceable,
 )
 
 if TYPE_CHECKING:
@@ -52,64 +60,67 @@ class OnnxExporter(Exporter[ExportOptions]):
     def run(self, model: TorchModel, feeds: Tensors, work: Work) -> Made:
         """Export `model.core` for `feeds` (one array with a batch axis of 1 per core input).
 
-        Raises StageError when the module cannot be traced, or when the graph's outputs are
-        further from PyTorch's than `tolerance_db`, at the length of `feeds` or, for a `dynamic`
-        export, at half of it.
+        Raises StageError when the module cannot be traced or gives another output each time; or
+        when the graph's outputs are further from PyTorch's than `tolerance_db`: for `feeds`, for
+        other values, or, for a `dynamic` export, at half of the length.
         """
-        import onnx
-
-        arguments = arguments_of(model, feeds)
+        tolerance_db = self.options.tolerance_db if self.options.verify else None
+        work.progress(0, 3, "running the module")
+        expected = expected_of(self.name, model, feeds, tolerance_db)
         work.progress(0, 3, "tracing the module")
-        # A model over 2 GB is traced into one file per tensor, so it gets a folder of its own.
-        with tempfile.TemporaryDirectory(dir=work.folder) as scratch:
-            file = Path(scratch) / "traced.onnx"
-            try:
-                # What the tracers warn about (their deprecation, shapes turned into constants)
-                # is decided by the options or measured by `verify`; nobody can act on the text.
-                with warnings.catch_warnings():
-                    warnings.simplefilter("ignore")
-                    self.trace(model, arguments, file)
-            except Exception as error:
-                raise self._untraceable(error) from error
-            graph = onnx.load(str(file))
+        graph, said = self._traced(expected.model, feeds, work)
         clear_notes(graph, doc_strings=True)
-        self._check_axes(graph)
-        expected = torch_outputs(model, feeds)
-        self._name_shapes(graph, model, expected)
+        self._check_axes(graph, model)
+        self._name_shapes(graph, model, expected.outputs)
         work.progress(1, 3, "writing the graph")
         path = work.folder / "model.onnx"
         save(graph, path, beside=self.options.external_data is ExternalData.always)
         facts = describe(graph)
         del graph
-        if self.options.verify:
+        notices = expected.notices
+        if tolerance_db is not None:
             work.progress(2, 3, "comparing the graph with PyTorch")
-            facts["verify_snr_db"] = verify(path, expected, feeds, self.options.tolerance_db)
-        notices: tuple[Notice, ...] = ()
-        if self.options.verify and self.options.dynamic:
-            shorter_db = verify_shorter(path, model, feeds, self.options.tolerance_db)
+            play = opened(path)
+            facts["verify_snr_db"] = check_same(
+                expected.outputs, play(feeds), ONNX_RUNTIME, tolerance_db
+            )
+            others_db = verify_others(
+                play, model, feeds, ONNX_RUNTIME, tolerance_db, said.constants
+            )
+            if others_db is not None:
+                facts["verify_others_snr_db"] = others_db
+        if tolerance_db is not None and self.options.dynamic:
+            shorter_db = verify_shorter(path, model, feeds, tolerance_db)
             if shorter_db is None:
                 text = (
                     "the graph was compared with PyTorch at one length only: the module does "
                     "not take half the length of the example"
                 )
-                notices = (Notice("warning", text),)
+                notices = (*notices, Notice("warning", text))
             else:
                 facts["verify_shorter_snr_db"] = shorter_db
         work.progress(3, 3)
         return Made(path, "onnx", "fp32", facts, notices)
 
+    def _traced(
+        self, model: TorchModel, feeds: Tensors, work: Work
+    ) -> tuple[onnx.ModelProto, Heard]:
+        """Return the graph of a copy of the module, which tracing may change, and what was said."""
+        import onnx
+
+        # A model over 2 GB is traced into one file per tensor, so it gets a folder of its own.
+        with tempfile.TemporaryDirectory(dir=work.folder) as scratch, fresh(model) as copied:
+            file, said = Path(scratch) / "traced.onnx", Heard()
+            try:
+                with heard() as said:
+                    self.trace(copied, arguments_of(model, feeds), file)
+            except Exception as error:
+                raise untraceable(self.name, error, said.graph) from error
+            return onnx.load(str(file)), said
+
     @abstractmethod
     def trace(self, model: TorchModel, arguments: tuple[torch.Tensor, ...], file: Path) -> None:
         """Write the ONNX graph of `model.core` to `file`, with the names of the signature."""
-
-    def _untraceable(self, error: Exception) -> StageError:
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        return StageError(
-            f"exporter `{self.name}` cannot export the model: {type(error).__name__}",
-            lines[0][:200] if lines else "",
-            "try the other exporter (exporter=onnx or exporter=onnx_dynamo)",
-            "see the whole trace: hydra.verbose=true",
-        )
 
     def _name_shapes(self, graph: onnx.ModelProto, model: TorchModel, expected: Tensors) -> None:
         """Write the lengths of the outputs, which a tracer leaves open after a computed reshape."""
@@ -123,14 +134,19 @@ class OnnxExporter(Exporter[ExportOptions]):
                 if index not in free and index < len(axes):
                     axes[index].dim_value = length
 
-    def _check_axes(self, graph: onnx.ModelProto) -> None:
+    def _check_axes(self, graph: onnx.ModelProto, model: TorchModel) -> None:
         """Refuse a graph that was to have free axes and in which a tracer fixed them all."""
-        if not self.options.dynamic:
+        specs = model.info.signature.inputs
+        wanted = any(
+            free_axes(value.name, specs, len(value.type.tensor_type.shape.dim))
+            for value in graph.graph.input
+        )
+        if not self.options.dynamic or not wanted:
             return
         free = any(d.dim_param for i in graph.graph.input for d in i.type.tensor_type.shape.dim)
         if not free:
             raise StageError(
                 f"exporter `{self.name}` fixed every axis of the graph, though `dynamic` is true",
                 "the module computes with the lengths of the example",
-                "export for one length: exporter.dynamic=false",
+                "export for one length: exporter.dynamic=false chunker=overlap_add",
             )

@@ -138,12 +138,12 @@ def test_equal_models_give_equal_files(tmp_path: Path) -> None:
     assert first.sha256 == second.sha256
 
 
-class Noisy(nn.Module):
-    """Adds noise of its own to one of two outputs, which no graph can repeat."""
+class Branching(nn.Module):
+    """Decides by a value what one of its two outputs is."""
 
     def forward(self, mix: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the input, and the input with noise."""
-        return mix * 2, mix + torch.rand_like(mix)
+        """Return the input twice, or once doubled."""
+        return mix * 2, mix if mix.sum() > 0 else mix * 2
 
 
 class Broken(nn.Module):
@@ -160,20 +160,24 @@ def _opened(core: nn.Module, *names: str) -> TorchModel:
     return TorchModel(info, core, separator().reference)
 
 
-def test_a_graph_that_differs_is_refused(tmp_path: Path) -> None:
-    """The message names the output and how far off it is."""
-    model = _opened(Noisy(), "clean", "noisy")
-    with pytest.raises(StageError, match=r"output `noisy` has -?\d+\.\d dB SNR, below 80 dB"):
+def test_a_branch_that_was_recorded_is_found(tmp_path: Path) -> None:
+    """The graph agrees on the example, and not on another; the message names output and line."""
+    model = _opened(Branching(), "same", "either")
+    with pytest.raises(StageError, match="for other values") as caught:
         exported(model, tmp_path / "export")
+    assert "output `either` has " in caught.value.what
+    told = str(caught.value)
+    assert "test_onnx.py:" in told
+    assert "mix if mix.sum() > 0 else mix * 2" in told
     assert exported(model, tmp_path / "unproven", verify=False).format == "onnx"
 
 
 def test_a_module_that_fails_ends_in_one_message(tmp_path: Path) -> None:
-    """The first line of the cause, not the tracer's pages."""
-    with pytest.raises(StageError, match="cannot export the model") as caught:
+    """The first line of the cause and the line of the module, not the tracer's pages."""
+    with pytest.raises(StageError, match="cannot export the model: its own code fails") as caught:
         exported(_opened(Broken(), "out"), tmp_path / "export")
-    assert caught.value.lines[0] == "no kernel for 3 axes"
-    assert "second line" not in str(caught.value)
+    assert caught.value.lines[0] == "RuntimeError: no kernel for 3 axes"
+    assert "test_onnx.py:" in caught.value.lines[1]
 
 
 def test_a_dsp_of_another_model_is_refused(tmp_path: Path) -> None:

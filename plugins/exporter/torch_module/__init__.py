@@ -1,0 +1,23 @@
+"""The torch module that is exported: its calls, copies of it, and why PyTorch cannot capture it."""
+
+from plugins.exporter.torch_module.calling import arguments_of, as_arrays, outputs_of
+from plugins.exporter.torch_module.frames import Frame
+from plugins.exporter.torch_module.fresh import fresh
+from plugins.exporter.torch_module.heard import Heard, heard
+from plugins.exporter.torch_module.reason import BRANCH, PLAY, untraceable
+from plugins.exporter.torch_module.steady import Expected, expected_of
+
+__all__ = [
+    "BRANCH",
+    "PLAY",
+    "Expected",
+    "Frame",
+    "Heard",
+    "arguments_of",
+    "as_arrays",
+    "expected_of",
+    "fresh",
+    "heard",
+    "outputs_of",
+    "untraceable",
+]

@@ -1,0 +1,156 @@
+"""Copies of a torch module, so that no call of it changes what a later one computes."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from core import TorchModel
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["State", "fresh"]
+
+
+@contextmanager
+def fresh(model: TorchModel) -> Iterator[TorchModel]:
+    """Give the model with a copy of its core, in the mode for inference.
+
+    Tracing and checking run a module: one that counts, caches or keeps statistics is another one
+    afterwards. Parameters are shared with the copy, buffers and attributes are not. Where a module
+    cannot be copied (it holds a file, a lock), its buffers are put back at the end.
+    """
+    copied = _copy(model.core)
+    if copied is not None:
+        yield replace(model, core=copied.eval())
+        return
+    before = {name: buffer.clone() for name, buffer in model.core.named_buffers()}
+    try:
+        yield replace(model, core=model.core.eval())
+    finally:
+        buffers = dict(model.core.named_buffers())
+        for name, value in before.items():
+            if name in buffers and buffers[name].shape == value.shape:
+                buffers[name].detach().copy_(value)
+
+
+def _copy(core: torch.nn.Module) -> torch.nn.Module | None:
+    """Return a copy of a module, None where Python cannot make one."""
+    memo: dict[int, Any] = {id(parameter): parameter for parameter in core.parameters()}
+    for module in core.modules():
+        for value in vars(module).values():
+            # Of a tensor that was computed with gradients (an old weight norm's) there is no copy.
+            if _is_tensor(value) and not value.is_leaf:
+                memo[id(value)] = value.detach().clone()
+    try:
+        return copy.deepcopy(core, memo)
+    except Exception:  # whatever an attribute of the module raises
+        return None
+
+
+def _is_tensor(value: object) -> bool:
+    import torch
+
+    return isinstance(value, torch.Tensor)
+
+
+@dataclass(frozen=True)
+class State:
+    """What a module keeps between two calls, each part as something that can be compared."""
+
+    parameters: Mapping[str, object]
+    buffers: Mapping[str, torch.Tensor]
+    attributes: Mapping[str, object]
+
+    @classmethod
+    def of(cls, core: torch.nn.Module) -> State:
+        """Look at a module; parameters are known by their place, version and sum."""
+        return cls(
+            {name: _mark(parameter) for name, parameter in core.named_parameters()},
+            {name: buffer.detach().clone() for name, buffer in core.named_buffers()},
+            dict(_attributes(core)),
+        )
+
+    def changed_parameters(self, later: State) -> list[str]:
+        """Return the names of the parameters that are others in `later`."""
+        return [name for name, mark in self.parameters.items() if later.parameters[name] != mark]
+
+    def changed(self, later: State) -> list[str]:
+        """Return the names of the buffers and attributes whose values are others in `later`."""
+        buffers = [
+            name
+            for name, value in self.buffers.items()
+            if name in later.buffers and not _same(value, later.buffers[name])
+        ]
+        attributes = [
+            name
+            for name, value in self.attributes.items()
+            if name in later.attributes and not _same(value, later.attributes[name])
+        ]
+        return [*buffers, *attributes]
+
+
+def _mark(parameter: torch.Tensor) -> object:
+    import torch
+
+    # A write through `.data` raises no version.
+    total = float(parameter.detach().sum(dtype=torch.float64)) if parameter.numel() else 0.0
+    return parameter.data_ptr(), parameter._version, total  # noqa: SLF001  # torch has no public name for it
+
+
+def _attributes(core: torch.nn.Module) -> Iterator[tuple[str, object]]:
+    """Yield the plain attributes of every module: numbers, texts, tensors, and lists of them."""
+    for path, module in core.named_modules():
+        for name, value in vars(module).items():
+            if name in _OWN:
+                continue
+            kept = _kept(value)
+            if kept is not None:
+                yield f"{path}.{name}" if path else name, kept
+
+
+#: What PyTorch keeps in every module.
+_OWN = frozenset({
+    "training", "_parameters", "_buffers", "_modules", "_non_persistent_buffers_set",
+    "_backward_hooks", "_backward_pre_hooks", "_is_full_backward_hook", "_forward_hooks",
+    "_forward_pre_hooks",
+    "_forward_hooks_with_kwargs", "_forward_hooks_always_called", "_forward_pre_hooks_with_kwargs",
+    "_state_dict_hooks", "_state_dict_pre_hooks", "_load_state_dict_pre_hooks",
+    "_load_state_dict_post_hooks",
+})  # fmt: skip
+
+
+def _kept(value: object) -> object:
+    """Return a value so that it can be compared after the module changed it; None for others."""
+    if _is_tensor(value):
+        return value.detach().clone()  # type: ignore[attr-defined]  # a tensor
+    if isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, list | tuple):
+        kept = [_kept(one) for one in value]
+        return None if any(one is None for one in kept) else kept
+    if isinstance(value, dict):
+        inside = {key: _kept(one) for key, one in value.items()}
+        return None if any(one is None for one in inside.values()) else inside
+    return None
+
+
+def _same(first: Any, second: Any) -> bool:
+    if _is_tensor(first) and _is_tensor(second):
+        import torch
+
+        return first.shape == second.shape and bool(
+            torch.equal(first, second) or ((first == second) | first.isnan()).all()
+        )
+    if isinstance(first, list) and isinstance(second, list):
+        pairs = zip(first, second, strict=False)
+        return len(first) == len(second) and all(_same(*pair) for pair in pairs)
+    if isinstance(first, dict) and isinstance(second, dict):
+        return first.keys() == second.keys() and all(
+            _same(one, second[key]) for key, one in first.items()
+        )
+    return type(first) is type(second) and bool(first == second)

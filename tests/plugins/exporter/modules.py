@@ -1,0 +1,209 @@
+"""Modules that are another one after each call, or that a graph cannot hold, for tests."""
+
+from __future__ import annotations
+
+import random
+import threading
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional
+
+from core import Exporter, ModelInfo, Signature, TensorSpec, TorchModel
+from plugins.exporter.onnx import Onnx
+from plugins.exporter.onnx_dynamo import OnnxDynamo
+from plugins.exporter.torch_export import TorchExport
+
+EXPORTERS: list[type[Exporter]] = [Onnx, OnnxDynamo, TorchExport]
+FEEDS = {"x": np.random.default_rng(0).standard_normal((1, 8, 64)).astype(np.float32)}
+
+
+def opened(core: nn.Module, *outputs: str) -> TorchModel:
+    """Return a model of `x (8, 64)` as a plugin might open it, in training mode."""
+    spec = TensorSpec("x", ("channel", "time"), (8, 64))
+    info = ModelInfo(Signature((spec,), ()), ("x",), outputs or ("y",))
+    return TorchModel(info, core.train(), lambda inputs: inputs)
+
+
+class Counting(nn.Module):
+    """Counts its calls in a buffer, and multiplies by the count."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv1d(8, 8, 3, padding=1)
+        self.register_buffer("calls", torch.zeros(()))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Count."""
+        self.calls += 1
+        return self.first(x) * self.calls
+
+
+class CountingInPython(nn.Module):
+    """Counts its calls in an attribute."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = nn.Identity()
+        self.inner.calls = 0  # type: ignore[assignment]  # an attribute that is no module
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Count."""
+        self.inner.calls += 1  # type: ignore[operator,assignment]
+        return x * self.inner.calls
+
+
+class Locked(Counting):
+    """Holds what Python cannot copy."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lock = threading.Lock()
+
+
+class Streaming(nn.Module):
+    """Sees the end of what it was given before."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv1d(8, 8, 3)
+        self.register_buffer("last", torch.zeros(1, 8, 2))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Put it before the input."""
+        whole = torch.cat([self.last, x], -1)
+        self.last = x[..., -2:].detach()
+        return self.first(whole)
+
+
+class Learning(nn.Module):
+    """Writes to its weights, past the versions that PyTorch counts."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(64, 64)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Learn."""
+        self.layer.weight.data += 0.01
+        return self.layer(x)
+
+
+class Dropping(nn.Module):
+    """Drops values in inference, too."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Drop."""
+        return functional.dropout(x, 0.3)
+
+
+class Rolling(nn.Module):
+    """Asks Python for a number."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Roll."""
+        return x * random.random()  # noqa: S311  # no secret
+
+
+class Noting(nn.Module):
+    """Counts its calls, and no output depends on it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("calls", torch.zeros((), dtype=torch.long))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Count."""
+        self.calls += 1
+        return x * 2
+
+
+class Training(nn.Module):
+    """Has what works otherwise in training: dropout, and statistics of a batch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm, self.drop = nn.BatchNorm1d(8), nn.Dropout(0.5)
+        self.norm.running_mean = torch.arange(8.0)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Normalise."""
+        return self.drop(self.norm(x))
+
+
+class Caching(nn.Module):
+    """Keeps a table for the last length, which is the same each time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table: torch.Tensor | None = None
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Look it up, or make it."""
+        if self.table is None or self.table.shape[-1] != x.shape[-1]:
+            self.table = torch.linspace(0, 1, x.shape[-1])
+        return x + self.table
+
+
+class Overwriting(nn.Module):
+    """Writes to its input."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Double the input in place."""
+        x *= 2
+        return x + 1
+
+
+class Named(nn.Module):
+    """Gives a dict, in another order than its names are listed in."""
+
+    def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Return two outputs."""
+        return {"z": x * 3, "y": x.abs()}
+
+
+class Masking(nn.Module):
+    """Gives infinities, as a logarithm or a mask does."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Mask what is negative."""
+        return torch.where(x > 0, x, torch.tensor(float("-inf")))
+
+
+class Branching(nn.Module):
+    """Decides by a value."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the input, or twice that."""
+        if x.sum() > 0:
+            return x * 2
+        return x
+
+
+class Inner(nn.Module):
+    """Has an operator in it that ONNX lacks."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rare = Rare()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Run it."""
+        return self.rare(x * 2)
+
+
+class Rare(nn.Module):
+    """Uses an operator that ONNX lacks."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Compute a Bessel function."""
+        return torch.special.modified_bessel_i0(x)
+
+
+class Failing(nn.Module):
+    """Cannot be run at all."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Fail."""
+        raise RuntimeError(f"no kernel for {x.ndim} axes\nsecond line")
