@@ -25,6 +25,7 @@ from core.config import Mode
 from core.doctor import machine, versions
 from core.errors import TRACE, ContractError, DoesNotFitError, LuthierError, PluginError, StoreError
 from core.exchange import Saved
+from core.fitness import unfit
 from core.folder import RunFolder
 from core.hooks import reporting
 from core.machine_load import load_in
@@ -199,7 +200,8 @@ class _Job:
         if not contract.missed(tried.judged):
             write_bundle(partial / "bundle", plan.assembly, *_shipped(plan, outcome))
         seconds = time.perf_counter() - self.clock
-        damaged = tuple(self.store.notices)
+        unfitting = unfit(plan.assembly, outcome.artifacts["model"].info, self.recipes)
+        damaged = (*unfitting, *self.store.notices)
         record = _record(tried, choice, saved, text, self.started, seconds, self.sweep, damaged)
         return record, _report(self.hook, record, partial)
 

@@ -14,13 +14,15 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    Array = NDArray[np.float32]
+    #: Of the type that the tensor's `TensorSpec` declares: float32, mostly.
+    Array = NDArray[Any]
     Tensors = Mapping[str, Array]
 
 __all__ = [
     "Artifact",
     "ArtifactSpec",
     "Fact",
+    "FitFor",
     "Item",
     "Metric",
     "ModelInfo",
@@ -35,12 +37,26 @@ __all__ = [
 Fact = str | int | float | bool | list[str | float] | None
 
 
+#: What a tensor may hold, by the names of numpy.
+DTYPES = (
+    "float32", "float16", "float64", "int64", "int32", "int16", "int8", "uint8", "bool",
+)  # fmt: skip
+
+
 @dataclass(frozen=True)
 class TensorSpec:
     """One named tensor: a length per named axis, where a string stands for "any length".
 
+    `dtype` is one of `DTYPES`. Datasets give inputs of it, and outputs come back in it. A model
+    whose inputs are all floats is exported with noise; one that takes whole numbers or truth
+    values, with a window of the recipe's data: of what they mean (indices of a table, lengths, a
+    mask) only real values are sure to be valid. Windows at the ends of an input are filled up with
+    zeros, so that index 0 must be one that the model takes.
+
     `rates` gives the samples per second along an axis (a sample rate), `labels` the name of every
     index along an axis (the stems), both keyed by axis.
+
+    Raises ValueError for another `dtype`, or for as many lengths as there are no axes.
     """
 
     name: str
@@ -49,6 +65,30 @@ class TensorSpec:
     dtype: str = "float32"
     rates: dict[str, float] = field(default_factory=dict)
     labels: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Refuse what no stage could honour."""
+        if self.dtype not in DTYPES:
+            known = ", ".join(DTYPES)
+            raise ValueError(f"tensor `{self.name}` is of `{self.dtype}`; possible: {known}")
+        if len(self.axes) != len(self.shape):
+            raise ValueError(
+                f"tensor `{self.name}` has {len(self.axes)} axes and {len(self.shape)} lengths"
+            )
+        unknown = {*self.rates, *self.labels} - set(self.axes)
+        if unknown:
+            raise ValueError(f"tensor `{self.name}` has no axis `{min(unknown)}` to describe")
+
+    @property
+    def is_float(self) -> bool:
+        """Return whether it holds a signal, of which noise is an example."""
+        return self.dtype.startswith("float")
+
+    @property
+    def free(self) -> tuple[str, ...]:
+        """Return the axes that may have any length."""
+        pairs = zip(self.axes, self.shape, strict=True)
+        return tuple(axis for axis, length in pairs if isinstance(length, str))
 
     def axis(self, name: str) -> int:
         """Return the position of axis `name`; raises ValueError when the tensor has none."""
@@ -85,12 +125,28 @@ class ModelSpec:
 
 
 @dataclass(frozen=True)
+class FitFor:
+    """The inputs that weights are fit for, where those are not any.
+
+    `datasets` names the plugins whose items are like what the weights learned from. With any other
+    `warning` stands at the top of the report, with the run's own command as it takes other weights:
+    the arguments `instead`. `offline` says how to bring those to a machine without a network.
+    """
+
+    datasets: tuple[str, ...]
+    warning: str
+    instead: tuple[str, ...] = ()
+    offline: str = ""
+
+
+@dataclass(frozen=True)
 class ModelInfo:
     """What a loaded model says about itself; saved beside its weights.
 
     `signature` is what a person gives and gets (mixture to stems); `core_inputs` and
     `core_outputs` name the tensors of the part that is exported. `train_window` is the length per
-    axis that the model was trained on, `dsp_facts` what the dsp plugin needs to know.
+    axis that the model was trained on, `dsp_facts` what the dsp plugin needs to know. `fit_for`
+    limits what the weights are good for; without it that is any input.
     """
 
     signature: Signature
@@ -102,6 +158,7 @@ class ModelInfo:
     weights: str = ""
     licence: str = ""
     notices: tuple[Notice, ...] = ()
+    fit_for: FitFor | None = None
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ from core.assembly import Assembly
 from core.config import Mode, Scale
 from core.doctor import versions
 from core.errors import InputError
+from core.fitness import unfit
 from core.hooks import reporting
 from core.library import on_ray
 from core.library.done import standings
@@ -57,7 +58,7 @@ def run(cfg: DictConfig, registry: Registry, recipe: str, recipes: Mapping[str, 
         return
     with reporting(registry.manager, plan.steps.assembly.reporter):
         try:
-            _Library(plan, store, registry.manager.hook).run()
+            _Library(plan, store, registry.manager.hook, recipes).run()
         finally:
             registry.manager.hook.luthier_run_ended()
 
@@ -65,8 +66,14 @@ def run(cfg: DictConfig, registry: Registry, recipe: str, recipes: Mapping[str, 
 class _Library:
     """One run: what is made, what is played of it, and what is said at the end."""
 
-    def __init__(self, plan: LibraryPlan, store: Store, hook: pluggy.HookRelay) -> None:
-        self.plan, self.store, self.hook = plan, store, hook
+    def __init__(
+        self,
+        plan: LibraryPlan,
+        store: Store,
+        hook: pluggy.HookRelay,
+        recipes: Mapping[str, Recipe],
+    ) -> None:
+        self.plan, self.store, self.hook, self.recipes = plan, store, hook, recipes
         self.assembly: Assembly = plan.steps.assembly
         #: What was found to be wrong with what earlier runs left.
         self.found: list[Notice] = []
@@ -148,8 +155,10 @@ class _Library:
         seconds: float,
     ) -> LibraryRecord:
         failed = [entry for entry in made if entry.status == "failed"]
+        info = artifacts["model"].info
         notices = [
-            *artifacts["model"].info.notices,
+            *info.notices,
+            *unfit(self.assembly, info, self.recipes),
             *self.plan.notices,
             *self.found,
             *self.store.notices,

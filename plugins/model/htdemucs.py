@@ -16,6 +16,7 @@ from core import (
     Model,
     ModelInfo,
     ModelSpec,
+    Notice,
     Reach,
     Signature,
     TensorSpec,
@@ -81,6 +82,20 @@ class HTDemucs(Model[HTDemucsOptions]):
         Library("safetensors", "pip install safetensors"),
     )
 
+    @classmethod
+    def findings(cls) -> Sequence[Notice]:
+        """Say whether demucs's own weights are on this machine, and how they come to it."""
+        from plugins.model.hybrid.cached import address, cached, checkpoints
+
+        found = cached()
+        if found is not None:
+            return [Notice("info", f"its own weights are on this machine: {found}")]
+        text = (
+            "its own weights are not on this machine: model=htdemucs downloads them once, or put "
+            f"{address()} into {checkpoints()}"
+        )
+        return [Notice("warning", text)]
+
     def plan(self) -> ModelSpec:
         """Say what it takes: a waveform, through an STFT."""
         return ModelSpec(("channel", "time"), dsp="stft")
@@ -131,6 +146,7 @@ class HTDemucs(Model[HTDemucsOptions]):
             weights=found.origin,
             licence=found.checkpoint.licence,
             notices=found.notices,
+            fit_for=found.fit_for,
         )
         facts: dict[str, Fact] = {"parameters": info.parameters}
         return Made(target, "torch", "fp32", facts, model=info, keep=found.keep)

@@ -1,8 +1,9 @@
 """Fetches demucs's pretrained models, in a process of its own that can be given up.
 
-The child asks whether the hub can be reached (3 s each), then reads its files from the hub or
-from the local cache. The parent gives up when nothing was reached after `PATIENCE_S`: demucs's own
-loader takes 25 s to fail without a network. Only safetensors come back.
+The child asks whether the hub can be reached (3 s each), and says so, before it loads anything that
+takes long; then it reads its files from the hub or from the local cache. The parent gives up when
+it heard nothing after `PATIENCE_S`: demucs's own loader takes 25 s to fail without a network. Only
+safetensors come back.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from core.child_process import (
     run_watched,
 )
 from core.paths import below
+from plugins.model.hybrid.hosts import addresses
 
 if TYPE_CHECKING:
     from core import Progress
@@ -32,7 +34,7 @@ __all__ = ["fetch"]
 
 PATIENCE_S = 12.0
 PROBE_S = 3.0
-REACHED = "reached"
+REACHED, LOCAL = "reached", "local"
 
 
 def fetch(name: str, target: Path, progress: Progress) -> None:
@@ -44,9 +46,9 @@ def fetch(name: str, target: Path, progress: Progress) -> None:
     quiet = {"HF_HUB_DISABLE_PROGRESS_BARS": "1"}
 
     def wait(message: str, waited: float) -> None:
-        reached = message == REACHED
-        progress(waited, 0, f"fetching {name}" if reached else "looking for the model hub")
-        if not reached and waited > PATIENCE_S:
+        doing = {REACHED: f"fetching {name}", LOCAL: f"looking for {name} on this machine"}
+        progress(waited, 0, doing.get(message, "looking for the model hub"))
+        if message not in doing and waited > PATIENCE_S:
             raise InputError(
                 f"pretrained model `{name}` cannot be fetched: no answer",
                 f"waited {PATIENCE_S:.0f} s",
@@ -83,13 +85,11 @@ def _reachable(url: str) -> bool:
 
 def _child(name: str, target: Path) -> None:
     """Load one model and write it as safetensors."""
-    from demucs.pretrained import ROOT_URL
+    online = any(map(_reachable, addresses()))
+    print(f"{PROGRESS_MARK}{REACHED if online else LOCAL}", flush=True)
     from huggingface_hub import constants
 
-    online = _reachable(constants.ENDPOINT) or _reachable(ROOT_URL)
-    if online:
-        print(f"{PROGRESS_MARK}{REACHED}", flush=True)
-    else:
+    if not online:
         constants.HF_HUB_OFFLINE = True
     from plugins.model.hybrid import checkpoint
 

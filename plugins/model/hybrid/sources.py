@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from core import InputError, Notice, Work
-from plugins.model.hybrid import checkpoint, foreign
+from core import FitFor, InputError, Notice, Work
+from plugins.model.hybrid import cached, checkpoint, foreign
 from plugins.model.hybrid import pretrained as releases
 from plugins.model.hybrid.checkpoint import Checkpoint
 
@@ -17,17 +17,36 @@ STEMS = ["drums", "bass", "other", "vocals"]
 
 @dataclass(frozen=True)
 class Found:
-    """Weights, their origin in words, what a person must know, and whether they may be kept."""
+    """Weights, their origin in words, what a person must know, and whether they may be kept.
+
+    `fit_for` limits what they are good for, where that is not any input.
+    """
 
     checkpoint: Checkpoint
     origin: str
     notices: tuple[Notice, ...] = ()
     keep: bool = True
+    fit_for: FitFor | None = None
 
 
 def bundled(path: Path) -> Found:
-    """Return the small model in the box."""
-    return Found(checkpoint.read(path), "bundled small model, trained on synthetic music")
+    """Return the small model in the box, which is fit for songs like those that it learned from."""
+    offline = (
+        f"without a network here: download {cached.address()} elsewhere, put it under that name "
+        f"into {cached.CHECKPOINTS} (or $TORCH_HOME/hub/checkpoints) and run the same command; or "
+        "name the file: model=htdemucs model.weights=FILE. `python -m core mode=doctor` says "
+        "whether the weights are on this machine"
+    )
+    fit_for = FitFor(
+        ("synthetic",),
+        "the small model in the box learned from generated music only, and is not fit for real "
+        "songs",
+        ("model=htdemucs",),
+        offline,
+    )
+    return Found(
+        checkpoint.read(path), "bundled small model, trained on synthetic music", fit_for=fit_for
+    )
 
 
 def file(path: Path, work: Work) -> Found:
@@ -47,9 +66,10 @@ def pretrained(name: str, fallback: Path | None, work: Work) -> Found:
     except InputError as error:
         if fallback is None:
             raise
+        reason = f" ({error.lines[0]})" if error.lines else ""
         text = (
-            f"{error.what}. The small bundled model took its place: it learned from synthetic "
-            "music and does not separate real songs as well."
+            f"{error.what}{reason}. The small model in the box, which learned from generated "
+            "music, took its place."
         )
         return replace(bundled(fallback), notices=(Notice("danger", text),), keep=False)
     finally:

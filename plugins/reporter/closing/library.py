@@ -34,7 +34,7 @@ def show_library(record: LibraryRecord, folder: str, console: Console) -> None:
         many = f", in {record.processes} processes" if record.processes > 1 else ""
         line = f"{heard}{duration(record.seconds)}{fast}, on {record.device}{many}"
         console.print(Text(line), soft_wrap=wrap)
-    for notice in record.notices:
+    for notice in sorted(record.notices, key=lambda n: list(STYLES).index(n.severity)):
         told = f"{'note' if notice.severity == 'info' else notice.severity}: {notice.text}"
         console.print(Text(told, style=STYLES[notice.severity]), soft_wrap=wrap)
     if record.failed:

@@ -26,6 +26,7 @@ from core.measure import snr_db
 from core.progress import silent
 from plugins.dsp.stft import Stft
 from plugins.model.htdemucs import BUNDLED, HTDemucs, HTDemucsOptions, Layout
+from plugins.model.hybrid import cached as caches
 from plugins.model.hybrid import checkpoint, foreign
 from plugins.model.hybrid.arguments import RANGES, checked, fraction
 from tests.hostile import checkpoints
@@ -407,6 +408,62 @@ def test_without_a_network_the_small_model_steps_in_loudly(tmp_path: Path) -> No
     assert made.model.notices[0].severity == "danger"
     assert "cannot be fetched" in made.model.notices[0].text
     assert "bundled" in made.model.weights
+    assert made.model.fit_for is not None
+
+
+@pytest.mark.usefixtures("no_network")
+def test_weights_that_were_put_in_place_by_hand_are_found_without_a_network(tmp_path: Path) -> None:
+    """Where the announcement of the small model, and `mode=doctor`, say that they belong."""
+    (absent,) = HTDemucs.findings()
+    assert absent.severity == "warning"
+    assert f"put {caches.address()} into {caches.checkpoints()}" in absent.text
+    name = caches.address().rpartition("/")[2]
+    assert name.startswith("955717e8-")
+    caches.checkpoints().mkdir(parents=True)
+    file = demucs_file(caches.checkpoints() / name, network())
+    assert caches.checkpoints() == Path(torch.hub.get_dir(), "checkpoints")
+    (found,) = HTDemucs.findings()
+    assert (found.severity, str(file) in found.text) == ("info", True)
+    options = HTDemucsOptions(weights="pretrained", fallback=None)
+    _, artifact = fetched(options, tmp_path / "work")
+    assert artifact.info.weights == "pretrained htdemucs, from demucs"
+    assert artifact.info.fit_for is None
+
+
+@pytest.mark.usefixtures("no_network")
+def test_weights_in_the_cache_of_the_hub_are_found(tmp_path: Path) -> None:
+    """As `hf_hub_download` leaves them: the revision that `main` stands for, both files."""
+    repository = tmp_path / "hf" / "hub" / "models--adefossez--HTDemucs"
+    snapshot = repository / "snapshots" / "0123abcd"
+    snapshot.mkdir(parents=True)
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text("0123abcd")
+    (snapshot / "htdemucs.yaml").write_text("models: ['955717e8']\n")
+    assert caches.cached() is None, "half a download is none"
+    (snapshot / "955717e8.safetensors").touch()
+    assert caches.cached() == snapshot / "955717e8.safetensors"
+
+
+def test_the_hub_looks_where_we_look(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The names of the repository and the files are demucs's own."""
+    from demucs.hf import DEFAULT_NAMESPACE, hf_repo_name
+    from demucs.pretrained import REMOTE_ROOT, _parse_remote_files
+
+    assert f"models--{DEFAULT_NAMESPACE}--{hf_repo_name('htdemucs')}" == caches.REPOSITORY
+    assert caches.address() == _parse_remote_files(REMOTE_ROOT / "files.txt")["955717e8"]
+    monkeypatch.delenv("TORCH_HOME", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert caches.checkpoints() == Path(torch.hub.get_dir(), "checkpoints")
+
+
+def test_the_small_model_says_what_it_is_fit_for(tmp_path: Path) -> None:
+    """Its own sort of songs; for others it names the command and the steps without a network."""
+    _, artifact = fetched(HTDemucsOptions(weights="bundled"), tmp_path / "work")
+    fit = artifact.info.fit_for
+    assert fit is not None
+    assert (fit.datasets, fit.instead) == (("synthetic",), ("model=htdemucs",))
+    assert caches.address() in fit.offline
+    assert caches.CHECKPOINTS in fit.offline
 
 
 @pytest.mark.usefixtures("no_network")

@@ -1,0 +1,37 @@
+"""Whether weights are fit for the input of a run: what a model says of itself, put to a person."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from hydra.core.hydra_config import HydraConfig
+
+from core.arguments import command, key_of
+from core.assembly import Assembly
+from core.recipes import Recipe
+from core.values import ModelInfo, Notice
+
+__all__ = ["unfit"]
+
+#: What is repeated of a command, so that the same input is played with other weights.
+REPEATED = frozenset({"recipe", "input", "target", "precision", "dataset", "dataset.path"})
+
+
+def unfit(assembly: Assembly, info: ModelInfo, recipes: Mapping[str, Recipe]) -> tuple[Notice, ...]:
+    """Return the model's warning, with the command that takes other weights; none where they fit.
+
+    Weights fit any input unless they say which (`ModelInfo.fit_for`).
+    """
+    fit = info.fit_for
+    if fit is None or assembly.dataset.name in fit.datasets:
+        return ()
+    words = [word for word in HydraConfig.get().overrides.task if key_of(word) in REPEATED]
+    said = [fit.warning]
+    if fit.instead:
+        said.append(f"take others: `{command([*words, *fit.instead], recipes)}`")
+    said += [fit.offline] if fit.offline else []
+    return (Notice("danger", _sentences(said)),)
+
+
+def _sentences(said: Sequence[str]) -> str:
+    return " ".join(f"{text[0].upper()}{text[1:]}." for text in said)
