@@ -20,6 +20,7 @@ from core.exchange import Made, Work
 from core.kinds import Runtime
 from core.measure import compare
 from core.play import lengths_of, load, run_group, save, spread, under
+from core.saturation import saturation
 from core.steps import Bench, Inputs, Step
 from core.values import Artifact, Fact, Signature
 from core.worst import worst
@@ -36,7 +37,8 @@ FORMAT = 2
 def comparison(bench: Bench, steps: list[Step]) -> list[Step]:
     """Return `sample`, a `budget.<stage>` per artifact that plays here, and what looks closer.
 
-    That is `worst` on demand, `census` for a graph that is played, and `probe` for one that is not.
+    That is `saturation` for a quantizer that calibrates, `worst` on demand, `census` for a graph
+    that is played, and `probe` for one that is not.
     """
     assembly = bench.assembly
     extra = [_sample(bench)]
@@ -44,6 +46,7 @@ def comparison(bench: Bench, steps: list[Step]) -> list[Step]:
         runtime = _runtime_for(bench, step)
         if runtime is not None:
             extra.append(_budget(bench, step, runtime))
+            extra += saturation(bench, step) if step.name == "quantizer" else []
             if step.name == "quantizer" and assembly.measure.worst_tensors:
                 extra += _worst(bench, step, runtime)
     played = convert.source(bench, steps)

@@ -24,8 +24,10 @@ from plugins.quantizer.onnx_graph import (
     tensors_matching,
 )
 from plugins.quantizer.onnx_graph.calibrate import Method, collect
+from plugins.quantizer.onnx_graph.exclusions import doubts
 from plugins.quantizer.onnx_graph.qdq_graph import (
     facts_of,
+    masked,
     mixed_widths,
     nothing_in,
     prepared,
@@ -34,7 +36,7 @@ from plugins.quantizer.onnx_graph.qdq_graph import (
 )
 from plugins.quantizer.onnx_graph.qdq_options import Activation, QdqOptions, Weight
 from plugins.quantizer.onnx_graph.qnn_ranges import edge_tensors
-from plugins.quantizer.onnx_graph.static import Layout, bits_of, config_for, quantised
+from plugins.quantizer.onnx_graph.static import Layout, config_for, quantised
 
 if TYPE_CHECKING:
     import onnx
@@ -79,7 +81,7 @@ class Qdq(Quantizer[QdqOptions]):
             raise nothing_in(artifact, REMEDY)
         with tempfile.TemporaryDirectory(dir=work.folder) as scratch, quiet():
             work.progress(0, calibration.count, "preparing the graph")
-            model = prepared(model, Path(scratch))
+            model, masks = masked(prepared(model, Path(scratch)), Path(scratch), calibration)
             config = self._config(model)
             ranges = collect(
                 Path(scratch) / "float.onnx",
@@ -88,13 +90,13 @@ class Qdq(Quantizer[QdqOptions]):
                 self.options.method,
                 self.options.percentile,
                 work.progress,
-                bits=bits_of(config, model),
                 symmetric=self.options.symmetric,
             )
             work.progress(calibration.count, calibration.count, "quantising the graph")
+            notices = (*masks, *doubts(model, config, ranges))
             lowered = quantised(model, config, ranges)
         facts = facts_of(lowered, config, ranges.windows)
-        notices = too_few(ranges.windows, self.options.windows)
+        notices += too_few(ranges.windows, self.options.windows)
         if self.options.activation is not Activation.uint16:
             notices += mixed_widths(facts)
         if not facts["quantised_nodes"]:

@@ -10,14 +10,18 @@ made (`probes.py`), and it runs as fast as ONNX Runtime can.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
 
 from core import Calibration, Progress
+from core.onnx_file import inferred
 from plugins.quantizer.onnx_graph.choose import Range, by_entropy, by_mse, by_percentile
+from plugins.quantizer.onnx_graph.headroom import with_headroom
+from plugins.quantizer.onnx_graph.histogram import Histogram
 from plugins.quantizer.onnx_graph.stream import Stream
+from plugins.quantizer.onnx_graph.value_bounds import ENDLESS, value_bounds
 from plugins.quantizer.windows import finite
 
 if TYPE_CHECKING:
@@ -28,8 +32,12 @@ if TYPE_CHECKING:
 __all__ = ["Method", "Ranges", "collect"]
 
 
+#: Bits of a wide activation, and steps of a narrow one.
+WIDE, STEPS = 16, 2**8 - 1
+
+
 class Method(Enum):
-    """How the range of an activation follows from its values."""
+    """How the range of an activation of 8 bits follows from its values."""
 
     minmax = "MinMax"
     entropy = "Entropy"
@@ -39,10 +47,31 @@ class Method(Enum):
 
 @dataclass(frozen=True)
 class Ranges:
-    """The range of every activation, and how many windows it comes from."""
+    """The ranges of every activation, and how many windows they come from.
 
-    tensors: TensorsData
+    `seen` are the extremes. `narrow` are for 8 bits, chosen by a method; `wide` are for 16, with
+    room for what is louder (`headroom.py`). `endless` are tensors that held an infinity.
+    """
+
+    seen: Mapping[str, Range]
+    narrow: Mapping[str, Range]
+    wide: Mapping[str, Range]
     windows: int
+    endless: Collection[str] = ()
+
+    @property
+    def tensors(self) -> TensorsData:
+        """Return the ranges for 8 bits, as ONNX Runtime takes them."""
+        return self.at({})
+
+    def at(self, bits: Mapping[str, int]) -> TensorsData:
+        """Return the ranges of tensors that have `bits`, 8 where nothing is said."""
+        return _for_onnxruntime(
+            {
+                name: self.wide[name] if bits.get(name) == WIDE else narrow
+                for name, narrow in self.narrow.items()
+            }
+        )
 
 
 def collect(
@@ -53,35 +82,37 @@ def collect(
     percentile: float,
     progress: Progress,
     *,
-    bits: Mapping[str, int] | None = None,
     symmetric: bool = False,
 ) -> Ranges:
     """Return the ranges of the float activations around `operators`, in one pass.
 
-    `bits` are those of the tensors that do not get 8; they and `symmetric` matter to the method
-    `mse`. Raises InputError for windows that the graph does not take, that are not finite, or that
-    are missing; StageError where the graph itself overflows.
+    `symmetric` matters to the method `mse`. Raises InputError for windows that the graph does not
+    take, that are not finite, or that are missing; StageError where the graph itself overflows.
     """
-    stream = Stream(model, operators, histograms=method is not Method.minmax)
+    stream = Stream(model, operators)
     count = 0
     for count, feeds in enumerate(finite(calibration), 1):
         stream.take(feeds, count, calibration.count)
         progress(count, calibration.count, "calibrating: range of every tensor")
-    chosen: dict[str, Range] = {}
+    narrow: dict[str, Range] = {}
+    wide: dict[str, Range] = {}
+    bounds = value_bounds(inferred(model))
     for index, (name, extremes) in enumerate(stream.extremes.items()):
-        if method is Method.minmax:
-            chosen[name] = extremes
-            continue
         progress(index, len(stream.extremes), f"calibrating: choosing ranges by {method.name}")
-        histogram = stream.histograms[name]
-        if method is Method.percentile:
-            chosen[name] = by_percentile(histogram, extremes, percentile)
+        histogram = stream.histograms.get(name, Histogram())
+        wide[name] = with_headroom(extremes, histogram.mean_square, bounds.get(name, ENDLESS))
+        if method is Method.minmax:
+            narrow[name] = extremes
+        elif method is Method.percentile:
+            narrow[name] = by_percentile(histogram, extremes, percentile)
         elif method is Method.entropy:
-            chosen[name] = by_entropy(histogram, extremes)
+            narrow[name] = by_entropy(histogram, extremes)
         else:
-            steps = 2 ** (bits or {}).get(name, 8) - 1 - symmetric
-            chosen[name] = by_mse(histogram, extremes, steps, symmetric=symmetric)
-    return Ranges(_for_onnxruntime(stream.everywhere(chosen)), count)
+            narrow[name] = by_mse(histogram, extremes, STEPS - symmetric, symmetric=symmetric)
+    everywhere = stream.everywhere
+    return Ranges(
+        everywhere(stream.extremes), everywhere(narrow), everywhere(wide), count, stream.endless
+    )
 
 
 def _for_onnxruntime(ranges: Mapping[str, Range]) -> TensorsData:

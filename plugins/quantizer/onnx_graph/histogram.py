@@ -28,6 +28,7 @@ class Histogram:
         import numpy as np
 
         self.edge = 0.0
+        self._squares, self._values = 0.0, 0
         self.counts: NDArray[np.int64] = np.zeros(BINS, np.int64)
 
     def add(self, values: NDArray[np.float32]) -> None:
@@ -37,6 +38,8 @@ class Histogram:
         if not values.size:
             return
         self._reach(float(max(values.max(), -values.min())))
+        self._squares += float(np.square(values, dtype=np.float64).sum())
+        self._values += values.size
         # In FP32: a value at the border of two bins may fall into either.
         places = values * np.float32(BINS / 2 / self.edge)
         places += np.float32(BINS // 2)
@@ -52,6 +55,11 @@ class Histogram:
             self.counts[:] = 0
             self.counts[quarter:-quarter] = pairs
             self.edge *= 2
+
+    @property
+    def mean_square(self) -> float:
+        """Return the mean of the squares of all values, 0 where there are none."""
+        return self._squares / self._values if self._values else 0.0
 
     @property
     def width(self) -> float:

