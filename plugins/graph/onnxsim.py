@@ -14,7 +14,7 @@ from core import Fact, Graph, Library, Made, Notice, StageError, Work, hookimpl
 from core.bounds import LONGEST_WINDOW
 from core.child_process import Limits, child_environment, python_child, run_watched
 from core.onnx_file import clear_notes, loaded, operators, save
-from plugins.graph.same_result import check_same, free_axes
+from plugins.graph.same_result import NotPlayableError, check_same, free_axes
 
 if TYPE_CHECKING:
     import onnx
@@ -79,25 +79,29 @@ class Onnxsim(Graph[OnnxsimOptions]):
         }
         del after
         notices: tuple[Notice, ...] = ()
-        unknown = free_axes(before.graph, self.options.sizes)
-        if self.options.check_n and unknown:
-            notices = (
-                Notice(
-                    "warning",
-                    f"the simplified graph was not compared with the one before: the length of "
-                    f"`{unknown[0]}` is free (graph.onnxsim.sizes gives one)",
-                ),
-            )
-        elif self.options.check_n:
-            facts["verify_snr_db"] = check_same(
-                Path(artifact.path),
-                path,
-                self.options.check_n,
-                self.options.tolerance_db,
-                self.options.sizes,
-                work.progress,
-            )
+        if self.options.check_n:
+            unknown = free_axes(before.graph, self.options.sizes)
+            try:
+                facts["verify_snr_db"] = self._compared(artifact, path, unknown, work)
+            except NotPlayableError as error:
+                text = f"the simplified graph was not compared with the one before: {error}"
+                notices = (Notice("warning", text),)
         return Made(path, artifact.format, artifact.precision, facts, notices)
+
+    def _compared(self, before: Artifact, after: Path, unknown: list[str], work: Work) -> float:
+        """Return the lowest SNR in dB of any output; `unknown` are axes without a length."""
+        if unknown:
+            raise NotPlayableError(
+                f"the length of `{unknown[0]}` is free (graph.onnxsim.sizes gives one)"
+            )
+        return check_same(
+            Path(before.path),
+            after,
+            self.options.check_n,
+            self.options.tolerance_db,
+            self.options.sizes,
+            work.progress,
+        )
 
     def _simplified(self, source: str, work: Work, doing: str) -> onnx.ModelProto:
         """Return the simplified model with its weights.
