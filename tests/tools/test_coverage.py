@@ -58,8 +58,8 @@ def test_what_has_nothing_to_quantise_is_refused() -> None:
         (29.9, 150.0, None, "loss"),
         (14.0, 14.0, 35.0, "loss"),
         (20.1, 14.0, 35.0, "near"),
-        (3.0, None, None, "near"),
-        (-1.0, None, None, "loss"),
+        (6.1, None, None, "near"),
+        (5.9, 5.0, None, "loss"),
     ],
 )
 def test_a_loss_is_what_the_reference_does_not_lose(

@@ -40,6 +40,7 @@ SILENT_DB = 6.0
 #: What rounding all that stands between the products may cost beside rounding these alone, in dB:
 #: where it costs more, a sentinel or a structural operand was rounded like a signal.
 ROUNDING_DB = 15.0
+LEAST_DB = 6.0
 #: What a reference counts for at most, in dB: beyond, it left in float what others may round.
 ENOUGH_DB = {
     FLOAT: 86.0, "a8w8": 36.0, "int8": 36.0, "qat": 36.0, "mixed": 36.0, "w8a16": 40.0,
@@ -136,7 +137,8 @@ def judged(cell: Cell) -> Cell:
     ]
     if cell.precision == FLOAT:
         allowed = [most - SILENT_DB]
-    return replace(cell, verdict="loss" if cell.snr_db < max(allowed, default=0.0) else "near")
+    # Whatever others make of it: below, there is hardly any signal in the noise.
+    return replace(cell, verdict="loss" if cell.snr_db < max([*allowed, LEAST_DB]) else "near")
 
 
 def _cell(chain: Chain, found: Prepared, precision: str, folder: Path) -> Cell:

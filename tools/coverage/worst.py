@@ -46,6 +46,6 @@ def _powers(before: Any, after: Any, name: str) -> tuple[float, float]:
     if before.dtype.kind in "OSU":
         return float(before.size), float(np.sum(before != after))
     before, after = before.astype(np.float64), after.astype(np.float64)
-    same = before == after  # infinities too
+    same = (before == after) | (np.isnan(before) & np.isnan(after))  # infinities too
     error = np.where(same, 0.0, before - np.where(same, 0.0, after))
     return float(np.sum(np.square(before[np.isfinite(before)]))), float(np.sum(np.square(error)))
