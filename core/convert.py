@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from core import material
+from core.example import example
 from core.exchange import Calibration, Made, Work
 from core.fit import Link, chain
 from core.kinds import Exporter, Graph, Quantizer, Runtime
@@ -77,7 +78,8 @@ def _convert(bench: Bench, link: Link, before: Step) -> Step:
         depends["model"] = material.of_plugin(bench.assembly.model)
 
         def run(inputs: Inputs, work: Work) -> Made:
-            return plugin.run(bench.open(inputs["model"]), example(bench, inputs["model"]), work)
+            model = inputs["model"]
+            return plugin.run(bench.open(model), example(bench, model, work), work)
 
     elif isinstance(plugin, Graph):
         name, title = f"graph.{plugin.name}", "rewrite the graph"
@@ -123,21 +125,6 @@ def _convert(bench: Bench, link: Link, before: Step) -> Step:
     )
 
 
-def example(bench: Bench, model: Artifact) -> Tensors:
-    """Return the core's inputs for one window of noise, which fixes their names and shapes."""
-    import numpy as np
-
-    window = bench.assembly.chunker.window() or model.info.train_window
-    inputs = {}
-    for spec in model.info.signature.inputs:
-        shape = [
-            window.get(axis, 1) if isinstance(length, str) else length
-            for axis, length in zip(spec.axes, spec.shape, strict=True)
-        ]
-        inputs[spec.name] = np.random.default_rng(0).standard_normal(shape).astype(np.float32) * 0.1
-    return bench.transform(model).forward(inputs)[0]
-
-
 def wanted_windows(bench: Bench, quantizer: Quantizer[Any]) -> int:
     """Return how many windows of calibration data a quantizer gets at most."""
     wanted, most = quantizer.calibration_windows, bench.calibration_windows
@@ -167,4 +154,4 @@ def calibration(bench: Bench, model: Artifact, work: Work) -> Calibration:
             if left <= 0:
                 return
 
-    return Calibration(wanted, feeds)
+    return Calibration(wanted, feeds, per_item)

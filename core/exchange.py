@@ -165,10 +165,14 @@ class Shipped:
 
 @dataclass(frozen=True)
 class Calibration:
-    """A stream of calibration feeds that can be read again: `count` windows, made on the way."""
+    """A stream of calibration feeds that can be read again: `count` windows, made on the way.
+
+    Windows of one item (a song, say) follow each other, `per_item` of each; 0 where nobody knows.
+    """
 
     count: int
     feeds: Callable[[], Iterable[Tensors]]
+    per_item: int = 0
 
 
 def outside(name: str) -> str:

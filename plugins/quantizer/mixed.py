@@ -22,11 +22,12 @@ from core.census import census, facts_of, share
 from plugins.quantizer.mixing.assignment import given
 from plugins.quantizer.mixing.choice import Choice, Chooser
 from plugins.quantizer.mixing.grouping import Group, GroupBy, groups_of
-from plugins.quantizer.mixing.held import HeldBack
 from plugins.quantizer.mixing.levels import Level, config_of
 from plugins.quantizer.mixing.sensitivity import lines
 from plugins.quantizer.onnx_graph import activations, cleaned, inferred, qdq_graph
 from plugins.quantizer.onnx_graph.calibrate import Method, collect
+from plugins.quantizer.onnx_graph.exclusions import doubts
+from plugins.quantizer.windows.held import HeldBack
 
 if TYPE_CHECKING:
     from core import Artifact, Fact
@@ -114,6 +115,7 @@ class Mixed(Quantizer[MixedOptions]):
         with tempfile.TemporaryDirectory(dir=work.folder) as scratch, qdq_graph.quiet():
             work.progress(0, 0, "preparing the graph")
             model = qdq_graph.prepared(model, Path(scratch))
+            model, masks = qdq_graph.masked(model, Path(scratch), calibration)
             groups = groups_of(model, options.group_by)
             fixed = given(groups, options.assignment)
             everything = {name: Level.int8 for group in groups for name in group.nodes}
@@ -126,6 +128,7 @@ class Mixed(Quantizer[MixedOptions]):
                 options.percentile,
                 work.progress,
             )
+            told = doubts(model, config_of(model, everything, per_channel=True), ranges)
             chooser = Chooser(
                 model,
                 ranges,
@@ -146,7 +149,7 @@ class Mixed(Quantizer[MixedOptions]):
         facts["bytes"] = sum(file.stat().st_size for file in work.folder.iterdir())
         found = {name: level.name for name, level in choice.levels.items()}
         settled = {"assignment": found} if split.enough else {}
-        notices = self._notices(choice)
+        notices = (*masks, *told, *self._notices(choice))
         if not split.enough:
             notices += (_too_few(calibration.count, self.calibration_windows),)
         return Made(target, "onnx", "mixed", facts, notices, settled=settled)

@@ -20,8 +20,10 @@ from core.bounds import MOST_WINDOWS, check_within
 from core.onnx_file import save
 from plugins.quantizer.onnx_graph import activations, cleaned, inferred, nodes_matching
 from plugins.quantizer.onnx_graph.calibrate import Method, collect
+from plugins.quantizer.onnx_graph.exclusions import doubts
 from plugins.quantizer.onnx_graph.qdq_graph import (
     facts_of,
+    masked,
     mixed_widths,
     nothing_in,
     prepared,
@@ -30,6 +32,7 @@ from plugins.quantizer.onnx_graph.qdq_graph import (
 from plugins.quantizer.onnx_graph.qdq_options import Activation, Weight
 from plugins.quantizer.onnx_graph.qnn_ranges import edge_tensors
 from plugins.quantizer.onnx_graph.static import config_for, quantised
+from plugins.quantizer.windows.held import HELD_BACK, HeldBack
 
 if TYPE_CHECKING:
     import onnx
@@ -55,7 +58,8 @@ class QatOptions:
     """Part by which the first steps move the ends of ranges; the last ones move them by a fiftieth
     of it. Weights move more slowly, in proportion."""
     windows: int = 44
-    """Windows of calibration data. A sixth is held back to judge by, the rest is learned from."""
+    """Windows of calibration data. A sixth, in whole items where there are several, is held back to
+    judge by; ranges and lessons come from the rest."""
     seed: int = 0
     """Seed of the order in which windows are learned from."""
     weight: Weight = Weight.int8
@@ -120,7 +124,7 @@ class Qat(Quantizer[QatOptions]):
         options = self.options
         with tempfile.TemporaryDirectory(dir=work.folder) as scratch, quiet():
             work.progress(0, calibration.count, "preparing the graph")
-            model = prepared(model, Path(scratch))
+            model, masks = masked(prepared(model, Path(scratch)), Path(scratch), calibration)
             narrow = options.activation is Activation.uint8
             config = config_for(
                 model,
@@ -132,14 +136,16 @@ class Qat(Quantizer[QatOptions]):
                 else [],
                 excluded=nodes_matching(model, options.exclude, "exclude"),
             )
+            split = HeldBack(calibration, max(1, calibration.count // HELD_BACK))
             ranges = collect(
                 Path(scratch) / "float.onnx",
-                calibration,
+                split.others,
                 config.op_types_to_quantize,
                 options.method,
                 PERCENTILE,
                 work.progress,
             )
+            notices = (*masks, *doubts(model, config, ranges))
             lowered = quantised(model, config, ranges)
             facts = facts_of(lowered, config, ranges.windows)
             if not facts["quantised_nodes"]:
@@ -154,7 +160,7 @@ class Qat(Quantizer[QatOptions]):
         path = work.folder / "model.onnx"
         save(lowered, path)
         facts["bytes"] = sum(file.stat().st_size for file in work.folder.iterdir())
-        notices = mixed_widths(facts) if narrow else ()
+        notices += mixed_widths(facts) if narrow else ()
         notices = (*notices, learned.notice())
         return Made(path, "onnx", self.plan(artifact.spec).precision, facts, notices)
 

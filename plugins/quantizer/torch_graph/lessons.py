@@ -12,14 +12,12 @@ from torch import Tensor
 
 from core import Calibration, Progress
 from plugins.quantizer.windows import finite
+from plugins.quantizer.windows.held import HELD_BACK, held_windows
 
 if TYPE_CHECKING:
     from plugins.quantizer.torch_graph.network import Network
 
 __all__ = ["Lessons", "energies"]
-
-#: One window in so many is never learned from: on these the result is judged.
-HELD_BACK = 6
 
 
 def energies(tensors: dict[str, Tensor]) -> Tensor:
@@ -58,7 +56,8 @@ class Lessons:
                 self._write(count - 1, "out", {n: t.numpy() for n, t in outputs.items()})
                 progress(count, calibration.count, "listening to the float graph")
         self.energy = (total / count).clamp_min(1e-20)
-        self.held_back = list(range(count))[HELD_BACK // 2 :: HELD_BACK] or [0]
+        held = held_windows(calibration, max(1, calibration.count // HELD_BACK))
+        self.held_back = [index for index in held if index < count] or [0]
         self.learned = [i for i in range(count) if i not in self.held_back] or [0]
 
     def read(self, index: int) -> tuple[dict[str, Tensor], dict[str, Tensor]]:

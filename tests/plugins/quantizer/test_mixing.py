@@ -14,12 +14,12 @@ from core.progress import silent
 from plugins.quantizer.mixing.assignment import given, lowered_by, most, moves, with_room
 from plugins.quantizer.mixing.choice import Chooser
 from plugins.quantizer.mixing.grouping import Group, GroupBy, groups_of
-from plugins.quantizer.mixing.held import HeldBack
 from plugins.quantizer.mixing.levels import Level, config_of
 from plugins.quantizer.mixing.sensitivity import Sensitivity, predicted, snr_of
 from plugins.quantizer.onnx_graph import cleaned, inferred
 from plugins.quantizer.onnx_graph.calibrate import Method, collect
 from plugins.quantizer.onnx_graph.qdq_graph import prepared, quiet
+from plugins.quantizer.windows.held import HeldBack, held_windows
 from tests.plugins.networks import exported, feeds, hybrid, separator
 
 BOTH = [Level.int8, Level.int16]
@@ -140,6 +140,17 @@ def test_windows_are_held_back_evenly(
         assert len(list(split.others.feeds())) == others
         assert [int(window["x"][0]) for window in split.windows] == held
     assert split.enough is (promised > 5)
+
+
+@pytest.mark.parametrize(
+    ("count", "per_item", "held"),
+    [(24, 4, [12, 13, 14, 15]), (24, 2, [12, 13]), (24, 24, [4, 12, 20]), (6, 3, [3, 4, 5])],
+)
+def test_whole_items_are_held_back(count: int, per_item: int, held: list[int]) -> None:
+    """Windows of one song are alike: none of it is calibrated on and judged by as well."""
+    stream = [{"x": np.full(1, number, np.float32)} for number in range(count)]
+    wanted = 3 if per_item != 2 else 2
+    assert held_windows(Calibration(count, lambda: stream, per_item), wanted) == held
 
 
 @pytest.mark.parametrize("network", [separator, hybrid])

@@ -1,0 +1,59 @@
+"""Holds calibration data back, so that ranges do not see what a result is judged by."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from core import Calibration
+
+if TYPE_CHECKING:
+    from core.values import Tensors
+
+__all__ = ["HELD_BACK", "HeldBack", "held_windows"]
+
+#: About one window in so many is held back where the rest is learned from.
+HELD_BACK = 6
+
+
+def held_windows(calibration: Calibration, count: int) -> list[int]:
+    """Return the indices of about `count` windows to hold back, spread evenly over the stream.
+
+    Whole items are held back where there are several: windows of one song are alike, and to judge
+    by a song that was calibrated on is to judge by what is known. Of a stream of one item, single
+    windows are taken; of a stream too short to hold any back, none.
+    """
+    each = calibration.per_item
+    if not 0 < each < calibration.count:
+        each = 1
+    items = -(-calibration.count // each)
+    step = items // max(1, round(count / each))
+    if step <= 1:
+        return []
+    return [i for i in range(calibration.count) if i // each % step == step // 2]
+
+
+class HeldBack:
+    """Calibration data in two: the `windows` that are held back, and the `others`.
+
+    The windows are collected while the others are read. `enough` is false for a stream too short
+    to hold any back: then it gives all to both.
+    """
+
+    def __init__(self, calibration: Calibration, count: int) -> None:
+        self.windows: list[Tensors] = []
+        self._feeds = calibration.feeds
+        self._held = frozenset(held_windows(calibration, count))
+        self.enough = bool(self._held)
+        self.others = Calibration(calibration.count - len(self._held), self._others)
+
+    def _others(self) -> Iterator[Tensors]:
+        self.windows.clear()
+        window: Tensors | None = None
+        for index, window in enumerate(self._feeds()):
+            if not self.enough or index in self._held:
+                self.windows.append(window)
+            if index not in self._held:
+                yield window
+        if not self.windows and window is not None:
+            self.windows.append(window)

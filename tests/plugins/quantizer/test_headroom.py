@@ -1,0 +1,147 @@
+"""Room above what calibration saw: how much, where none is needed, and what it saves."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from core import Calibration, Work
+from core.calibrated import held_ranges
+from core.conformance.converter import artifact
+from core.measure import snr_db
+from core.progress import silent
+from plugins.quantizer.onnx_graph.headroom import with_headroom
+from plugins.quantizer.onnx_graph.qdq_options import Activation, QdqOptions
+from plugins.quantizer.onnx_graph.value_bounds import value_bounds
+from plugins.quantizer.qdq import Qdq
+
+SHAPE = [1, 8, 256]
+
+
+def test_room_is_wide_where_it_costs_nothing() -> None:
+    """A tensor as loud on average as at its peaks has steps to spare; one with rare peaks not."""
+    assert with_headroom((-1, 1), 0.25) == (-8, 8)
+    assert with_headroom((-1, 1), 1e-7) == (-3, 3)
+    low, high = with_headroom((-1, 1), 1e-3)
+    assert -low == high
+    assert 3 < high < 8
+    step = (high - low) / 65535
+    assert 10 * math.log10(1e-3 / (step**2 / 12)) == pytest.approx(58, abs=0.01)
+
+
+def test_what_was_seen_is_always_held() -> None:
+    """Whatever is known of an operator, and of a tensor that is zero throughout."""
+    assert with_headroom((-0.2, 5), 1.0, (-0.17, math.inf)) == (-0.2, 40)
+    assert with_headroom((0, 0), 0.0) == (0, 0)
+    assert with_headroom((0.5, 1), 0.6, (0, 1)) == (0, 1)
+
+
+def test_a_side_that_was_not_reached_gets_room() -> None:
+    """A mean that was positive so far may become negative; a square cannot."""
+    assert with_headroom((0, 2), 1.0) == (-2, 16)
+    assert with_headroom((0, 2), 1.0, (0, math.inf)) == (0, 16)
+
+
+def test_bounds_follow_from_operators() -> None:
+    """Through what arranges values, through sums and products, up to the first unknown."""
+    nodes = [
+        helper.make_node("Sigmoid", ["x"], ["s"]),
+        helper.make_node("Transpose", ["s"], ["t"], perm=[0, 2, 1]),
+        helper.make_node("Mul", ["t", "two"], ["d"]),
+        helper.make_node("Sub", ["d", "two"], ["u"]),
+        helper.make_node("Mul", ["x", "x"], ["q"]),
+        helper.make_node("ReduceMean", ["q", "axes"], ["m"]),
+        helper.make_node("Sqrt", ["m"], ["r"]),
+        helper.make_node("Sub", ["r", "r"], ["n"]),
+        helper.make_node("Div", ["x", "r"], ["y"]),
+    ]
+    graph = helper.make_graph(
+        nodes, "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, SHAPE)],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
+        [
+            numpy_helper.from_array(np.float32(2), "two"),
+            numpy_helper.from_array(np.array([1], np.int64), "axes"),
+        ],
+    )  # fmt: skip
+    found = value_bounds(helper.make_model(graph))
+    assert [found[name] for name in "stdu"] == [(0, 1), (0, 1), (0, 2), (-2, 0)]
+    assert found["q"] == found["m"] == found["r"] == (0, math.inf)
+    assert not {"x", "n", "y"} & found.keys()
+
+
+def _network(folder: Path) -> Path:
+    """Two layers with a nonlinearity between."""
+    random = np.random.default_rng(0)
+    weights = [(random.standard_normal((8, 8, 3)) / 5).astype(np.float32) for _ in range(2)]
+    nodes = [
+        helper.make_node("Conv", ["x", "a"], ["h"], name="first", pads=[1, 1]),
+        helper.make_node("Relu", ["h"], ["r"], name="relu"),
+        helper.make_node("Conv", ["r", "b"], ["y"], name="second", pads=[1, 1]),
+    ]
+    graph = helper.make_graph(
+        nodes, "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, SHAPE)],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, SHAPE)],
+        [numpy_helper.from_array(w, n) for w, n in zip(weights, "ab", strict=True)],
+    )  # fmt: skip
+    folder.mkdir()
+    path = folder / "model.onnx"
+    opsets = [helper.make_opsetid("", 18)]
+    onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=10), path)
+    return path
+
+
+def _feeds(scale: float, seed: int) -> dict[str, np.ndarray]:
+    random = np.random.default_rng(seed)
+    return {"x": (scale * random.standard_normal(SHAPE)).astype(np.float32)}
+
+
+def _run(path: Path, feeds: dict[str, np.ndarray]) -> np.ndarray:
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    found: np.ndarray = session.run(None, feeds)[0]
+    return found
+
+
+@pytest.mark.parametrize("options", [
+    QdqOptions(activation=Activation.uint16, windows=8, per_channel=True),
+    QdqOptions(windows=8, per_channel=True, edges=9),
+])  # fmt: skip
+def test_what_is_louder_than_calibration_survives(options: QdqOptions, tmp_path: Path) -> None:
+    """Three times as loud: with ranges that end where calibration did, 12 dB were left."""
+    source = _network(tmp_path / "float")
+    quiet = [_feeds(1.0, seed) for seed in range(8)]
+    (tmp_path / "out").mkdir()
+    made = Qdq(options).run(
+        artifact(tmp_path / "float", source, "onnx", "fp32"),
+        Calibration(8, lambda: iter(quiet)),
+        Work(tmp_path / "out", silent()),
+    )
+    loud = _feeds(3.0, 99)
+    assert snr_db(_run(source, loud), _run(Path(made.path), loud)) > 35
+
+
+def test_a_graph_carries_what_calibration_saw(tmp_path: Path) -> None:
+    """By the float graph's names, outputs included, beside what its integers can hold."""
+    source = _network(tmp_path / "float")
+    quiet = [_feeds(1.0, seed) for seed in range(8)]
+    (tmp_path / "out").mkdir()
+    made = Qdq(QdqOptions(activation=Activation.uint16, windows=8)).run(
+        artifact(tmp_path / "float", source, "onnx", "fp32"),
+        Calibration(8, lambda: iter(quiet)),
+        Work(tmp_path / "out", silent()),
+    )
+    held = held_ranges(onnx.load(made.path))
+    assert held.keys() == {"x", "h", "r", "y"} or held.keys() == {"x", "r", "y"}
+    peak = max(float(np.abs(feeds["x"]).max()) for feeds in quiet)
+    assert held["x"].seen is not None
+    assert max(-held["x"].seen[0], held["x"].seen[1]) == pytest.approx(peak, rel=1e-5)
+    assert held["x"].held[1] > 2.9 * held["x"].seen[1]
+    assert held["r"].held[0] == 0
