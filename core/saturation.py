@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from core.values import Tensors
 
-__all__ = ["saturation"]
+__all__ = ["Passed", "Watch", "saturation"]
 
 #: Windows of the calibration data on which its promise is measured, evenly spread.
 PROMISING = 4
@@ -115,7 +115,7 @@ def saturation(bench: Bench, step: Step) -> list[Step]:
             stream = convert.calibration(bench, model, work)
             promising = _spread(stream.feeds(), stream.count, PROMISING)
             with tempfile.TemporaryDirectory(dir=work.folder) as scratch:
-                watch = _Watch(Path(inputs[before].path), lowered, held, Path(scratch))
+                watch = Watch(Path(inputs[before].path), lowered, held, Path(scratch))
                 promise = watch.snrs(watch.play(promising))
                 transform, tensors = bench.transform(model), load(Path(inputs["sample"].path))
                 places = enumerate(read_places(inputs["sample"]))
@@ -167,7 +167,7 @@ def _facts(found: Sequence[Passed]) -> dict[str, Fact]:
     }
 
 
-class _Watch:
+class Watch:
     """The float graph, with the extremes of its quantised tensors, and the quantised one."""
 
     def __init__(
