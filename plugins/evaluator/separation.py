@@ -1,12 +1,26 @@
-"""Source separation in its own terms: SDR, SI-SDR, what precision cost, and what the seams cost."""
+"""Source separation in its own terms: SDR, SI-SDR, what precision cost, and what the seams cost.
+
+Where the true stems are not known, as of any song of a person's own, there is no SDR. What can be
+said then is what the stems leave of the mixture, and how loud each of them is.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, ClassVar
 
-from core import Evaluator, Metric, NoOptions, Played, Signature, TensorSpec, Window, hookimpl
+from core import (
+    Evaluator,
+    Metric,
+    Played,
+    Signature,
+    StageError,
+    TensorSpec,
+    Window,
+    hookimpl,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -14,7 +28,7 @@ if TYPE_CHECKING:
 
     from core.values import Array
 
-__all__ = ["Separation", "sdr", "seam_error", "si_sdr"]
+__all__ = ["Separation", "SeparationOptions", "level", "residual", "sdr", "seam_error", "si_sdr"]
 
 #: Added to both energies by the Music Demixing Challenge, so that silence has an SDR too.
 DELTA = 1e-7
@@ -22,23 +36,83 @@ DELTA = 1e-7
 LIMIT_DB = 200.0
 
 
-class Separation(Evaluator[NoOptions]):
+#: Said of every measure that takes the place of SDR.
+NO_TRUTH = "SDR needs true stems"
+#: The axis along which a model's outputs are stems: parts that add up to the mixture.
+STEM = "stem"
+
+
+@dataclass
+class SeparationOptions:
+    """What is known of the stems beside the model's signature."""
+
+    add_up: bool | None = None
+    """Whether the stems add up to the input, so that what they leave of it is an error; null: if
+    they are two or more along an axis called `stem`, each in the shape of the input."""
+
+
+class Separation(Evaluator[SeparationOptions]):
     """Compares stems with the true ones where they are known, and listens for the seams.
 
-    The metrics, all in dB, with the subjects `<item>: <stem>` and `<item>: mean`: `sdr`, `si_sdr`,
-    `sdr_mixture` and `sdr_improvement`, `sdr_reference` and `sdr_drop`, `seam_error`.
+    The metrics, in dB, with the subjects `<item>: <stem>` and `<item>: mean`: `sdr`, `si_sdr`,
+    `sdr_mixture` and `sdr_improvement`, `sdr_reference` and `sdr_drop`, `seam_error`. Without true
+    stems: `residual` and `residual_reference` of `<item>: all`, and `level` of each stem in dBFS.
     """
 
     name = "separation"
+    Options = SeparationOptions
     limits: ClassVar[Mapping[str, str]] = {
         "min_sdr_db": "sdr",
         "max_sdr_drop_db": "sdr_drop",
+        "max_residual_db": "residual",
         "max_seam_error_db": "seam_error",
     }
 
     def evaluate(self, played: Played, signature: Signature) -> Sequence[Metric]:
-        """Return every metric per stem, then its mean over the stems."""
+        """Return every metric per stem, then its mean over the stems.
+
+        Raises StageError where stems are said to add up to an input of another shape.
+        """
         metrics = [*_quality(played, signature), *_seams(played, signature)]
+        unknown = signature.outputs[0].name not in played.item.references
+        others = [*self._without_truth(played, signature)] if unknown else []
+        return [*others, *self._with_means(played, signature, metrics)]
+
+    def _without_truth(self, played: Played, signature: Signature) -> Iterator[Metric]:
+        """Yield what the stems leave of the mixture, and the level of each."""
+        spec = signature.outputs[0]
+        mixture = played.item.inputs[signature.inputs[0].name]
+        if self._adds_up(spec, mixture, played.outputs[spec.name]):
+            note = f"what the stems leave of the mixture, in relation to it; {NO_TRUTH}"
+            for name, outputs, device in (
+                ("residual", played.outputs, played.device),
+                ("residual_reference", played.reference, "PyTorch FP32"),
+            ):
+                value = residual(mixture, outputs[spec.name].sum(axis=spec.axis(_stem_axis(spec))))
+                if value is not None:
+                    subject = f"{played.item.name}: all"
+                    yield Metric(name, value, "dB", device, subject, "lower", note)
+        note = f"RMS of the whole song, where a full-scale sine has 0 dBFS (AES17); {NO_TRUTH}"
+        for index, stem in enumerate(_stems(spec)):
+            value = level(_stem(played.outputs[spec.name], spec, index))
+            subject = f"{played.item.name}: {stem}"
+            yield Metric("level", value, "dBFS", played.device, subject, "neither", note)
+
+    def _adds_up(self, spec: TensorSpec, mixture: Array, stems: Array) -> bool:
+        """Return whether stems are parts of the mixture: a speaker's name is a label, and none."""
+        said, axis = self.options.add_up, _stem_axis(spec)
+        fits = bool(axis) and stems.take(0, spec.axis(axis)).shape == mixture.shape
+        if said and not fits:
+            raise StageError(
+                f"the stems cannot add up to the input: `{spec.name}` has the shape {stems.shape}, "
+                f"the input {mixture.shape}",
+                "leave it to the signature: evaluator.separation.add_up=null",
+            )
+        return fits and (said if said is not None else axis == STEM and len(_stems(spec)) > 1)
+
+    def _with_means(
+        self, played: Played, signature: Signature, metrics: list[Metric]
+    ) -> Sequence[Metric]:
         if not signature.outputs[0].labels:
             return metrics
         by_name: dict[str, list[Metric]] = {}
@@ -149,6 +223,35 @@ def si_sdr(reference: Array, estimate: Array) -> float | None:
     return _ratio_db(float(target @ target), float(np.sum(np.square(target - heard))))
 
 
+def residual(mixture: Array, total: Array) -> float | None:
+    """Return in dB what stems leave of the mixture, in relation to it; None for a silent mixture.
+
+    10·log10(Σ (x - Σ s)² / Σ x²) over channels and time, with the mixture x and the estimates s:
+    the error that "mixture consistency" drives to zero (Wisdom et al. 2019, "Differentiable
+    consistency constraints for improved deep speech enhancement"), as a level. At 0 dB they leave
+    as much as there was. What is in which stem it does not say: the mixture itself beside silence
+    leaves nothing.
+    """
+    import numpy as np
+
+    energy = float(np.sum(np.square(mixture, dtype=np.float64)))
+    if energy == 0:
+        return None
+    left = float(np.sum(np.square(mixture.astype(np.float64) - total)))
+    return _ratio_db(left, energy)
+
+
+def level(sound: Array) -> float:
+    """Return the RMS level in dBFS over all channels; -200 for silence.
+
+    20·log10(√2 · RMS): AES17 takes the level of a full-scale sine, whose RMS is 1/√2, as 0 dBFS.
+    """
+    import numpy as np
+
+    power = float(np.mean(np.square(sound, dtype=np.float64))) if sound.size else 0.0
+    return _ratio_db(2 * power, 1.0)
+
+
 def seam_error(energy: NDArray[np.float64], windows: Sequence[Window]) -> float | None:
     """Return in dB how much more error lies where windows meet than elsewhere.
 
@@ -185,6 +288,11 @@ def _ratio_db(over: float, under: float) -> float:
 def _stems(spec: TensorSpec) -> tuple[str, ...]:
     """Return the names of the stems; the output's own name where it has none."""
     return next(iter(spec.labels.values()), (spec.name,))
+
+
+def _stem_axis(spec: TensorSpec) -> str:
+    """Return the axis along which the stems lie; "" where there is none."""
+    return next(iter(spec.labels), "")
 
 
 def _stem(array: Array, spec: TensorSpec, index: int) -> Array:

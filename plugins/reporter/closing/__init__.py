@@ -16,10 +16,13 @@ from plugins.reporter.reading import (
     duration,
     factor,
     furthest,
+    headline,
     listed,
     others,
     row_in_words,
+    spread,
     stage_in_words,
+    title_of,
     took_part,
     unit_shares,
     value,
@@ -54,6 +57,10 @@ def show(record: RunRecord, console: Console) -> None:
     quality = _quality(record, console.width)
     if quality is not None:
         console.print(quality)
+        best = headline(record.metrics)
+        if best is not None and best.note:
+            said = f"{title_of(best.name)}: {best.note}"
+            console.print(Text(said, style="dim"), soft_wrap=wrap)
         console.print()
     for promised in promises(record, console.width):
         console.print(promised, soft_wrap=isinstance(promised, Text))
@@ -143,10 +150,9 @@ def _speed(record: RunRecord) -> list[str]:
     """Return latency, real-time factor, memory and size as lines that name their device."""
     found = {(metric.name, metric.subject): metric for metric in others(record.metrics)}
     lines = []
-    median, p95 = found.get(("latency", "median")), found.get(("latency", "p95"))
-    speed = found.get(("real_time_factor", ""))
+    median, speed = found.get(("latency", "median")), found.get(("real_time_factor", ""))
     if median:
-        tail = f" (95 % within {duration(p95.value / 1000)})" if p95 else ""
+        tail = f" ({within})" if (within := spread(record.metrics, "latency")) else ""
         fast = f", {factor(speed.value)}" if speed else ""
         lines.append(f"{duration(median.value / 1000)} per window{tail}{fast}, on {median.device}")
     peak = next((m for m in found.values() if m.name == "peak_memory"), None)

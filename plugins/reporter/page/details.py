@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,9 @@ from plugins.reporter.reading import (
     duration,
     heard,
     megabytes,
+    notes_of,
     others,
+    spread,
     tables,
     title_of,
     value,
@@ -43,7 +46,7 @@ def quality(record: RunRecord) -> Html | None:
         el("p", _legend(record)),
         _table(mean) if mean else None,
         *(_table(table) if mean is None else _folded(table) for table in of_items),
-        _others(rest) if rest else None,
+        _others(record.metrics) if rest else None,
     )
 
 
@@ -75,7 +78,10 @@ def _table(table: Table) -> Html:
     devices = dict.fromkeys(m.device for row in table.rows.values() for m in row if m)
     devices.pop(NO_DEVICE, None)
     caption = el("caption", table.item, el("small", f"measured on {', '.join(devices)}"))
-    return el("table", caption, el("thead", head), el("tbody", *rows), class_="cards numbers")
+    return join(
+        el("table", caption, el("thead", head), el("tbody", *rows), class_="cards numbers"),
+        el("ul", *(el("li", note) for note in notes_of(table)), class_="note columns"),
+    )
 
 
 def _folded(table: Table) -> Html:
@@ -95,13 +101,23 @@ def _heading(column: Column) -> Html:
     )
 
 
-def _others(metrics: list[Metric]) -> Html:
+def _within(metrics: Sequence[Metric], one: Metric) -> str:
+    """Return between what a time lay, beside its median or its mean."""
+    return spread(metrics, one.name) if one.subject in ("median", "") else ""
+
+
+def _others(metrics: Sequence[Metric]) -> Html:
     head = el("tr", *(el("th", t, scope="col") for t in ("Measure", "Value", "Of", "Measured on")))
     rows = [
         el(
             "tr",
             el("th", title_of(m.name), " ", ARROWS[m.better], scope="row"),
-            el("td", value(m), data_label="Value"),
+            el(
+                "td",
+                value(m),
+                el("small", within) if (within := _within(metrics, m)) else None,
+                data_label="Value",
+            ),
             el(
                 "td",
                 m.subject or "everything",
@@ -110,7 +126,7 @@ def _others(metrics: list[Metric]) -> Html:
             ),
             el("td", m.device, data_label="Measured on"),
         )
-        for m in metrics
+        for m in others(metrics)
     ]
     return el(
         "table",

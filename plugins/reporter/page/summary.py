@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from core.contract import story
+from core.contract import lowest_parity, story
 from plugins.reporter.page.budget import ARROW
 from plugins.reporter.page.markup import Html, el, join, prose
 from plugins.reporter.page.sizes import models
@@ -16,9 +16,13 @@ from plugins.reporter.reading import (
     decibels,
     duration,
     factor,
+    figure,
+    headline,
     listed,
     megabytes,
     places,
+    spread,
+    tables,
     title_of,
     took_part,
     value,
@@ -118,36 +122,53 @@ def where(record: RunRecord) -> Html:
 
 def _tiles(record: RunRecord) -> Iterator[tuple[str, str, str]]:
     """Yield up to four numbers: what it is, the number, and where it was measured."""
-    table = average(record.metrics)
-    rows = table.rows if table else {}
-    # Where there is one label only, it stands for everything.
-    row = rows.get(OVERALL) or (next(iter(rows.values())) if len(rows) == 1 else ())
-    overall = {metric.name: metric for metric in row if metric is not None}
-    first = next((m for name, m in overall.items() if name != "parity_snr"), None)
-    if "sdr" in overall:
-        sdr, drop = overall["sdr"], overall.get("sdr_drop")
-        below = f"{drop.value:.2f} dB below FP32; " if drop and drop.value >= LEAST_DB else ""
-        yield "Separation (SDR)", decibels(sdr.value), f"{below}on {sdr.device}"
-    elif first:
-        title = title_of(first.name)
-        about = f"{first.note}; on {first.device}" if first.note else f"on {first.device}"
-        yield title[0].upper() + title[1:], value(first), about
-    if "parity_snr" in overall:
-        parity = overall["parity_snr"]
-        yield "Nearness to FP32 PyTorch", decibels(parity.value), f"SNR, on {parity.device}"
+    best, nearest = headline(record.metrics), lowest_parity(record.metrics, record.budget)
+    if best is not None:
+        title = "Separation (SDR)" if best.name == "sdr" else title_of(best.name)
+        items = len(tables(record.metrics))
+        mean = f"mean of {items} items; " if items > 1 else ""
+        note = f"{best.note}; " if best.note and best.name != "sdr" else ""
+        number = decibels(best.value) if best.unit == "dB" else value(best)
+        about = f"{_below_fp32(record, best)}{mean}{note}on {best.device}"
+        yield title[0].upper() + title[1:], number, about
+    if nearest is not None:
+        where = f"SNR in the same windows, {_worst_of(record, nearest)}on {nearest.device}"
+        yield "Nearness to FP32 PyTorch", decibels(nearest.value), where
     speed = _find(record, "real_time_factor", "")
     median = _find(record, "latency", "median")
-    if speed:
-        per = f"{duration(median.value / 1000)} per window; " if median else ""
-        yield "Speed", factor(speed.value), f"{per}on {speed.device}"
+    per = f" ({within})" if (within := spread(record.metrics, "latency")) else ""
+    if speed and median:
+        about = f"{duration(median.value / 1000)} per window{per}; on {speed.device}"
+        yield "Speed", factor(speed.value), about
     elif median:
-        yield "Latency", duration(median.value / 1000), f"per window, on {median.device}"
+        about = f"per window{per}, on {median.device}"
+        yield "Latency", duration(median.value / 1000), about
     shipped = models(record)
     if shipped:
         artifact = shipped[-1].artifact
         npu = artifact.facts.get("partitions")
         parts = f", {npu} accelerator partition{'s' if npu != 1 else ''}" if npu else ""
         yield "Model to ship", megabytes(artifact.bytes), f"{artifact.format}{parts}"
+
+
+def _below_fp32(record: RunRecord, best: Metric) -> str:
+    """Return how far a measure lies below that of FP32, which was taken in the same windows."""
+    table = average(record.metrics)
+    row = table.rows.get(OVERALL, ()) if table else ()
+    reference = next((m for m in row if m and m.name == f"{best.name}_reference"), None)
+    if reference is None or best.better != "higher":
+        return ""
+    drop = reference.value - best.value
+    return f"{figure(drop, 2)} dB below FP32; " if drop >= LEAST_DB else ""
+
+
+def _worst_of(record: RunRecord, nearest: Metric) -> str:
+    """Return whose nearness that is: the worst label of the worst item, which decides."""
+    item, colon, label = nearest.subject.rpartition(": ")
+    several = len(tables(record.metrics)) > 1
+    named = [label] if colon and label not in ("all", "mean") else []
+    named += [f"of {item}"] if several and item else []
+    return f"worst: {' '.join(named)}; " if named else ""
 
 
 def _find(record: RunRecord, name: str, subject: str) -> Metric | None:

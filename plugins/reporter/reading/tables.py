@@ -11,14 +11,30 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from core.measure import HIGH, LOW
+from plugins.reporter.reading.words import value
+
 if TYPE_CHECKING:
     from core.values import Metric
 
-__all__ = ["OVERALL", "Column", "Table", "average", "others", "tables", "title_of"]
+__all__ = [
+    "OVERALL",
+    "Column",
+    "Table",
+    "average",
+    "headline",
+    "notes_of",
+    "others",
+    "spread",
+    "tables",
+    "title_of",
+]
 
 OVERALL = "overall"
 #: What the core measures of speed and memory; everything else is about quality.
-SPEED = frozenset({"latency", "real_time_factor", "peak_memory"})
+SPEED = frozenset({"latency", "real_time_factor", "time_per_input", "peak_memory"})
+#: What is measured beside the quality, and is no headline of it.
+ASIDE = frozenset({"parity_snr", "seam_error"})
 TITLES = {
     "sdr": "SDR",
     "sdr_reference": "SDR of FP32",
@@ -26,6 +42,9 @@ TITLES = {
     "sdr_mixture": "SDR of mixture",
     "sdr_improvement": "SDR over mixture",
     "si_sdr": "SI-SDR",
+    "residual": "residual",
+    "residual_reference": "residual of FP32",
+    "level": "RMS level",
     "psnr": "PSNR",
     "psnr_gain": "PSNR gain",
     "psnr_to_fp32": "PSNR to FP32",
@@ -33,6 +52,7 @@ TITLES = {
     "seam_error": "seam error",
     "latency": "latency per window",
     "real_time_factor": "real-time factor",
+    "time_per_input": "time per input",
     "peak_memory": "peak memory",
 }
 
@@ -86,9 +106,49 @@ def average(metrics: Sequence[Metric]) -> Table | None:
     return _table(title, merged) if merged else None
 
 
+def headline(metrics: Sequence[Metric]) -> Metric | None:
+    """Return the first measure of the quality over all that is better one way, its mean over items.
+
+    None where there is no such measure: how far a result is from FP32 says nothing of how good it
+    is, and neither does an error in a place.
+    """
+    table = average(metrics)
+    if table is None:
+        return None
+    # Where there is one label only, it stands for everything.
+    row = table.rows.get(OVERALL) or (
+        next(iter(table.rows.values())) if len(table.rows) == 1 else ()
+    )
+    fitting = (m for m in row if m and m.name not in ASIDE and m.better != "neither")
+    return next(fitting, None)
+
+
+def notes_of(table: Table) -> list[str]:
+    """Return what the measures of a table say of themselves: `SDR: MDX definition, whole song`."""
+    said: dict[str, None] = {}
+    for row in table.rows.values():
+        for column, metric in zip(table.columns, row, strict=True):
+            if metric is not None and metric.note:
+                said[f"{column.title}: {metric.note}"] = None
+    return list(said)
+
+
 def others(metrics: Sequence[Metric]) -> list[Metric]:
-    """Return the metrics of speed and memory, which are not about an item."""
-    return [metric for metric in metrics if not _split(metric)[1]]
+    """Return the metrics of speed and memory, which are not about an item; no ends of spreads."""
+    of_speed = (metric for metric in metrics if not _split(metric)[1])
+    return [metric for metric in of_speed if metric.subject not in (LOW, HIGH)]
+
+
+def spread(metrics: Sequence[Metric], name: str) -> str:
+    """Return what nine of ten measured times lay between: `90 % between 110 ms and 149 ms`.
+
+    "" where they all were the same, as far as that is shown, or where there was one.
+    """
+    found = {m.subject: m for m in metrics if m.name == name and m.subject in (LOW, HIGH)}
+    if len(found) < 2:  # noqa: PLR2004  # both ends
+        return ""
+    low, high = value(found[LOW]), value(found[HIGH])
+    return f"90 % between {low} and {high}" if low != high else ""
 
 
 def title_of(name: str) -> str:

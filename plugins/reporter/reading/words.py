@@ -110,6 +110,8 @@ def value(metric: Metric, *, unit: bool = True) -> str:
     number = metric.value
     if metric.unit == "dB" and metric.name.endswith("snr") and number >= SAME_DB:
         return "same"
+    if metric.unit == "dBFS" and number <= -SAME_DB:
+        return "silent"
     if metric.unit == "ms" and unit:
         return duration(number / 1000)
     if metric.unit == "dB":

@@ -9,9 +9,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from core import Item, Metric, NoOptions, Played, Signature, TensorSpec
+from core import Item, Metric, Played, Signature, StageError, TensorSpec
 from plugins.chunker.overlap_add import OverlapAdd, OverlapAddOptions
-from plugins.evaluator.separation import Separation, sdr, seam_error, si_sdr
+from plugins.evaluator.separation import (
+    Separation,
+    SeparationOptions,
+    level,
+    residual,
+    sdr,
+    seam_error,
+    si_sdr,
+)
 
 if TYPE_CHECKING:
     from core.values import Array
@@ -47,9 +55,11 @@ def values(metrics: list[Metric]) -> dict[tuple[str, str], float]:
     return {(m.name, m.subject.removeprefix("song: ")): m.value for m in metrics}
 
 
-def evaluated(of: Played) -> dict[tuple[str, str], float]:
+def evaluated(
+    of: Played, signature: Signature = SIGNATURE, *, add_up: bool | None = None
+) -> dict[tuple[str, str], float]:
     """Run the plugin."""
-    return values(list(Separation(NoOptions()).evaluate(of, SIGNATURE)))
+    return values(list(Separation(SeparationOptions(add_up)).evaluate(of, signature)))
 
 
 def test_every_figure_is_what_the_errors_say() -> None:
@@ -75,15 +85,84 @@ def test_a_mean_is_the_mean_of_the_stems() -> None:
 
 def test_what_another_machine_computed_is_not_ascribed_to_the_device() -> None:
     """The SDR of the reference was measured in PyTorch, that of the mixture on nothing."""
-    devices = {m.name: m.device for m in Separation(NoOptions()).evaluate(played(), SIGNATURE)}
+    devices = {
+        m.name: m.device for m in Separation(SeparationOptions()).evaluate(played(), SIGNATURE)
+    }
     assert devices["sdr"] == devices["sdr_drop"] == devices["seam_error"] == "a test"
     assert devices["sdr_reference"] == "PyTorch FP32"
     assert devices["sdr_mixture"] == "no device"
 
 
-def test_without_true_stems_only_the_seams_are_measured() -> None:
-    """A person's own song has no SDR."""
-    assert {"seam_error"} == {name for name, _ in evaluated(played(truth=False))}
+def test_without_true_stems_the_residual_and_the_levels_take_the_place_of_sdr() -> None:
+    """What the stems leave of the mixture, and how loud each is; the words say what is missing."""
+    song = played(truth=False)
+    found = evaluated(song)
+    assert {name for name, _ in found} == {"residual", "residual_reference", "level", "seam_error"}
+    # Two stems of power 1 err by -20 dB each, and FP32 by -30 dB.
+    assert found["residual", "all"] == pytest.approx(-20, abs=0.3)
+    assert found["residual_reference", "all"] == pytest.approx(-30, abs=0.3)
+    assert found["level", "voice"] == pytest.approx(3.05, abs=0.1)
+    assert ("level", "mean") not in found, "a mean of levels is no level"
+    said = Separation(SeparationOptions()).evaluate(song, SIGNATURE)
+    assert all("SDR needs true stems" in m.note for m in said if m.name in ("residual", "level"))
+    assert {m.name: m.better for m in said}["residual"] == "lower"
+
+
+def test_with_true_stems_there_is_no_substitute() -> None:
+    """A residual beside an SDR would be one figure too many."""
+    assert not {"residual", "level"} & {name for name, _ in evaluated(played())}
+
+
+@pytest.mark.parametrize(
+    ("axis", "labels"), [("speaker", ("voice", "rest")), ("stem", ("voice",)), ("stem", ())]
+)
+def test_what_is_no_part_of_the_mixture_has_no_residual(axis: str, labels: tuple[str, ...]) -> None:
+    """Labels that are no stems, or the only stem of many, do not add up to the input."""
+    song, count = played(truth=False), len(labels)
+    spec = TensorSpec(
+        "stems",
+        (axis, "channel", "time"),
+        (count or 2, 2, "time"),
+        labels={axis: labels} if labels else {},
+    )
+    taken = {"stems": song.outputs["stems"][: count or 2]}
+    song = replace(song, outputs=taken, reference=taken, ideal=taken)
+    found = evaluated(song, Signature(SIGNATURE.inputs, (spec,)))
+    assert "residual" not in {name for name, _ in found}
+    assert "level" in {name for name, _ in found}
+
+
+def test_a_recipe_can_say_whether_stems_add_up() -> None:
+    """Where the names of the axes do not tell; of another shape they cannot."""
+    song = played(truth=False)
+    speakers = replace(
+        SIGNATURE.outputs[0], axes=("speaker", "channel", "time"), labels={"speaker": ("a", "b")}
+    )
+    signature = Signature(SIGNATURE.inputs, (speakers,))
+    assert ("residual", "all") in evaluated(song, signature, add_up=True)
+    assert ("residual", "all") not in evaluated(song, add_up=False)
+    mono = replace(song, item=replace(song.item, inputs={"mix": song.item.inputs["mix"][:1]}))
+    assert ("residual", "all") not in evaluated(mono)
+    with pytest.raises(StageError, match="cannot add up to the input"):
+        evaluated(mono, add_up=True)
+
+
+def test_the_residual_is_a_level_in_relation_to_the_mixture() -> None:
+    """Nothing left is -200 dB, everything left 0 dB; of silence nothing can be said."""
+    mixture = noise(7, 2, TOTAL)
+    assert residual(mixture, mixture) == -200
+    assert residual(mixture, np.zeros_like(mixture)) == pytest.approx(0)
+    assert residual(mixture, mixture / 2) == pytest.approx(-6.02, abs=0.01)
+    assert residual(np.zeros_like(mixture), mixture) is None
+
+
+def test_a_full_scale_sine_has_0_dbfs() -> None:
+    """As AES17 has it; a square wave has 3 dB more, and silence the lowest figure."""
+    sine = np.sin(2 * np.pi * np.arange(48_000) / 480).astype(np.float32)[None]
+    assert level(sine) == pytest.approx(0, abs=1e-3)
+    assert level(sine / 10) == pytest.approx(-20, abs=1e-3)
+    assert level(np.sign(sine + 1e-6)) == pytest.approx(3.01, abs=0.01)
+    assert level(np.zeros_like(sine)) == -200
 
 
 def test_sdr_is_the_one_of_the_challenge() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Literal
 
 import pytest
 
@@ -14,9 +15,11 @@ from plugins.reporter.reading import (
     decibels,
     duration,
     factor,
+    headline,
     listed,
     others,
     places,
+    spread,
     stage_in_words,
     tables,
     took_part,
@@ -114,7 +117,8 @@ def test_the_average_is_over_items() -> None:
      (0.0042, "dB", "0.004 dB"), (-0.0042, "dB", "\N{MINUS SIGN}0.004 dB"),
      (-8.08183, "dB", "\N{MINUS SIGN}8.08 dB"),
      (0.4, "ms", "0.4 ms"), (55.97, "ms", "56 ms"), (0.0012, "", "0.0012"),
-     (0.07573, "×", "0.08×")],
+     (0.07573, "×", "0.08×"), (-21.04, "dBFS", "\N{MINUS SIGN}21.0 dBFS"),
+     (-200.0, "dBFS", "silent")],
 )  # fmt: skip
 def test_a_metric_shows_the_digits_it_deserves(number: float, unit: str, said: str) -> None:
     """No power of ten for a dB that is none, no bare zero for a short time, a true minus."""
@@ -127,6 +131,30 @@ def test_a_measure_of_an_item_without_a_label_is_quality_too() -> None:
     (table,) = tables(metrics)
     assert (table.item, table.columns[0].title) == ("cat", "PSNR")
     assert table.rows == {"overall": (metrics[0],)}
+
+
+def test_an_error_in_a_place_is_no_headline() -> None:
+    """Nor is the nearness to FP32, or a level: the first measure of which one way is better is."""
+
+    def song(name: str, better: Literal["higher", "lower", "neither"]) -> Metric:
+        return Metric(name, -3.0, "dB", "CPU", "song: all", better)
+
+    aside = (song("parity_snr", "higher"), song("seam_error", "lower"), song("level", "neither"))
+    assert headline(aside) is None
+    found = headline((*aside, song("residual", "lower")))
+    assert found is not None
+    assert found.name == "residual"
+
+
+def test_a_time_has_its_spread_beside_it() -> None:
+    """Nine of ten lay between these; the two ends are no measures of their own."""
+    times = tuple(
+        Metric("latency", ms, "ms", "CPU", subject)
+        for subject, ms in (("median", 121.4), ("p5", 109.6), ("p95", 148.9))
+    )
+    assert spread(times, "latency") == "90 % between 110 ms and 149 ms"
+    assert [m.subject for m in others(times)] == ["median"]
+    assert spread(times[:1], "latency") == ""
 
 
 def test_every_row_of_the_budget_reads_without_knowing_the_stages(record: RunRecord) -> None:
