@@ -75,12 +75,12 @@ class Cell:
 class Chain:
     """A network and the exporter it goes through; a model file goes through none.
 
-    `windows` is how many it is calibrated on, `limit_s` the seconds that a cell may take.
+    `windows` is how many there are to calibrate on, `limit_s` the seconds that a cell may take.
     """
 
     subject: Case | OnnxModel
     exporter: str = FILE
-    windows: int = 12
+    windows: int = 44
     limit_s: float = 120.0
 
     @property
@@ -144,18 +144,27 @@ def judged(cell: Cell) -> Cell:
 def _cell(chain: Chain, found: Prepared, precision: str, folder: Path) -> Cell:
     if precision == FLOAT and found.problem is not None:
         return _failed(chain, precision, found.problem, found.artifact)
+    artifact = found.artifact
     try:
-        artifact = found.artifact
         if precision != FLOAT:
-            result = _lowered(chain, found, precision.removeprefix("s24_"), folder)
-            artifact = as_artifact(result, found.artifact.model)
-        at_home = worst_db(found.expected, _played(found, artifact, folder))
-        cell = Cell(chain.subject.name, chain.exporter, precision, "near", at_home)
-        if precision in ON_NPU:
-            emulated = worst_db(found.expected, _emulated(found, artifact, folder))
-            cell = replace(cell, snr_db=emulated, reference_db=at_home)
+            artifact = _lowered(chain, found, precision.removeprefix("s24_"), folder)
     except Exception as error:
         return _failed(chain, precision, error, found.artifact)
+    try:
+        at_home = worst_db(found.expected, _played(found, artifact, folder))
+    except Exception as error:
+        failed = _failed(chain, precision, error, found.artifact)
+        if precision == FLOAT:
+            return failed
+        # Whatever says so: what a quantizer makes of a graph that can be played can be, too.
+        return crashed(chain, precision, f"it made what cannot be played: {failed.reason}")
+    cell = Cell(chain.subject.name, chain.exporter, precision, "near", at_home)
+    if precision in ON_NPU:
+        try:
+            emulated = worst_db(found.expected, _emulated(found, artifact, folder))
+        except Exception as error:
+            return _failed(chain, precision, error, found.artifact)
+        cell = replace(cell, snr_db=emulated, reference_db=at_home)
     return cell
 
 
@@ -176,21 +185,21 @@ def _emulated(found: Prepared, artifact: Artifact, folder: Path) -> list[Mapping
         return list(session.run_many(found.tests, silent()))
 
 
-def _lowered(chain: Chain, found: Prepared, precision: str, folder: Path) -> Any:
+def _lowered(chain: Chain, found: Prepared, precision: str, folder: Path) -> Artifact:
+    """Return what the precision's quantizer makes; its windows are its own, or what there is."""
     from core import Calibration
 
-    count = chain.windows
-    words = [f"quantizer.windows={count}"]
-    if precision in ("dynamic", "torch_dynamic", "bf16", "torch_fp16"):
-        words = []  # without data
-    elif precision == "qat":
-        words += ["quantizer.steps=12"]
-    elif precision == "mixed":
-        words = [f"quantizer.windows={count - 2}", "quantizer.held_windows=2"]
+    words = ["quantizer.steps=12"] if precision == "qat" else []
     plugin = made("quantizer", precision, *words)
+    if plugin.calibration_windows > chain.windows:
+        words += [f"quantizer.windows={chain.windows}"]
+        if precision == "mixed":
+            words = [f"quantizer.windows={chain.windows - 1}", "quantizer.held_windows=1"]
+        plugin = made("quantizer", precision, *words)
     given = found.calibration[: plugin.calibration_windows]
     data = Calibration(len(given), lambda: iter(given))
-    return plugin.run(found.artifact, data, work_in(folder))
+    result = plugin.run(found.artifact, data, work_in(folder))
+    return as_artifact(result, found.artifact.model)
 
 
 def _compared(chain: Chain, found: Prepared, cell: Cell, folder: Path) -> Cell:

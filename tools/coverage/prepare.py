@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -12,13 +13,13 @@ from core.errors import LuthierError
 from tools.coverage.case import Case
 from tools.coverage.plugins import as_artifact, made, work_in
 from tools.coverage.reference import played
-from tools.coverage.torch_reference import arrays
+from tools.coverage.torch_reference import computed
 
 if TYPE_CHECKING:
     from core import Artifact, ModelInfo, TorchModel
     from tools.coverage.onnx_models import OnnxModel
 
-__all__ = ["FILE", "Prepared", "prepared"]
+__all__ = ["FILE", "Prepared", "info_of", "prepared"]
 
 #: Stands for the exporter of a network that is a model file already.
 FILE = "file"
@@ -65,29 +66,22 @@ def _replaced(found: Prepared, artifact: Artifact, problem: Exception | None) ->
 
 
 def _exported(case: Case, exporter: str, windows: int, folder: Path) -> Prepared:
-    import torch
-
     from core import TorchModel
-
-    def computed(feeds: Mapping[str, Any]) -> dict[str, Any]:
-        # Each from a fresh module: one that remembers its last call is no function of its inputs.
-        with torch.no_grad():
-            out = case.make()(*(torch.from_numpy(array) for array in feeds.values()))
-        return arrays(case.outputs, out)
 
     calibration = [case.feeds(seed) for seed in range(windows)]
     tests = [case.feeds(1000 + seed) for seed in range(TESTS)]
     if case.free and exporter != "torch_export":
         tests += [case.halved(tests[0])]
-    info = _info(case, calibration[0], computed(calibration[0]))
-    model = TorchModel(info, case.make(), computed)
+    info = info_of(case, calibration[0], computed(case, calibration[0]))
+    model = TorchModel(info, case.make(), functools.partial(computed, case))
     dynamic = [f"exporter.dynamic={bool(case.free)}"] if exporter != "torch_export" else []
     result = made("exporter", exporter, *dynamic).run(model, calibration[0], work_in(folder))
-    expected = [computed(feeds) for feeds in tests]
+    expected = [computed(case, feeds) for feeds in tests]
     return Prepared(as_artifact(result, info), calibration, tests, expected, model)
 
 
-def _info(case: Case, feeds: Mapping[str, Any], outputs: Mapping[str, Any]) -> ModelInfo:
+def info_of(case: Case, feeds: Mapping[str, Any], outputs: Mapping[str, Any]) -> ModelInfo:
+    """Describe a module to a plugin, by one window and what comes of it."""
     from core import ModelInfo, Signature, TensorSpec
 
     def spec(name: str, array: Any) -> TensorSpec:

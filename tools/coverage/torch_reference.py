@@ -10,7 +10,9 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-__all__ = ["TORCH_REFERENCES", "arrays", "lowered"]
+    from tools.coverage.case import Case
+
+__all__ = ["TORCH_REFERENCES", "arrays", "computed", "lowered"]
 
 Windows = Sequence[Mapping[str, Any]]
 Calls = Callable[..., Any]
@@ -26,6 +28,17 @@ def arrays(names: Sequence[str], out: Any) -> dict[str, Any]:
     while len(tensors) == 1 and not isinstance(tensors[0], torch.Tensor):
         tensors = list(tensors[0])
     return {name: t.numpy() for name, t in zip(names, tensors, strict=True)}
+
+
+def computed(case: Case, feeds: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a module gives for one window.
+
+    It is a fresh one: a module that remembers its last call is no function of its inputs.
+    """
+    import torch
+
+    with torch.no_grad():
+        return arrays(case.outputs, case.make()(*_arguments(feeds)))
 
 
 def _arguments(window: Mapping[str, Any]) -> tuple[torch.Tensor, ...]:
