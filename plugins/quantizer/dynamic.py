@@ -22,7 +22,6 @@ from core import (
 )
 from core.onnx_file import operators, save
 from plugins.quantizer.onnx_graph import cleaned, inferred, nodes_matching
-from plugins.quantizer.onnx_graph.half import constants_lifted
 from plugins.quantizer.onnx_graph.qdq_graph import quiet
 from plugins.quantizer.onnx_graph.unshared import unshare_matrices
 
@@ -87,7 +86,7 @@ class Dynamic(Quantizer[DynamicOptions]):
 
         work.progress(0, 0, "quantising the weights")
         options = self.options
-        model = unshare_matrices(constants_lifted(cleaned(inferred(Path(artifact.path)))))
+        model = unshare_matrices(cleaned(inferred(Path(artifact.path))))
         wanted = ["MatMul", *(["Conv"] if options.convolutions else [])]
         left_out = set(nodes_matching(model, options.exclude, "exclude"))
         if not _quantisable(model, left_out, [*wanted, "Gemm"]):

@@ -11,7 +11,7 @@ from core import ArtifactSpec, Calibration, Library, Made, Quantizer, Work, hook
 from core.bounds import MOST_WINDOWS, check_within
 from core.onnx_file import save
 from plugins.quantizer.onnx_graph import cleaned, inferred, nodes_matching
-from plugins.quantizer.onnx_graph.half import between, constants_lifted, to_half
+from plugins.quantizer.onnx_graph.half import between, to_half
 from plugins.quantizer.onnx_graph.half_facts import facts_of, notices_of, range_facts
 from plugins.quantizer.onnx_graph.half_limits import weight_reasons, window_reasons
 from plugins.quantizer.onnx_graph.watched import observer_of
@@ -88,7 +88,7 @@ class Fp16(Quantizer[Fp16Options]):
         Raises InputError for calibration data that cannot be used.
         """
         work.progress(0, 0, "reading the graph")
-        model = constants_lifted(cleaned(inferred(Path(artifact.path))))
+        model = cleaned(inferred(Path(artifact.path)))
         forced = nodes_matching(model, self.options.keep_float32, "keep_float32")
         reasons = weight_reasons(model)
         seen = self._observed(model, calibration, work) if calibration.count else None

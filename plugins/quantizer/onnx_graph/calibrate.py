@@ -20,6 +20,7 @@ from core.onnx_file import inferred
 from plugins.quantizer.onnx_graph.choose import Range, by_entropy, by_mse, by_percentile
 from plugins.quantizer.onnx_graph.headroom import with_headroom
 from plugins.quantizer.onnx_graph.histogram import Histogram
+from plugins.quantizer.onnx_graph.softmaxes import softmax_ranges
 from plugins.quantizer.onnx_graph.stream import Stream
 from plugins.quantizer.onnx_graph.value_bounds import ENDLESS, value_bounds
 from plugins.quantizer.windows import finite
@@ -96,7 +97,8 @@ def collect(
         progress(count, calibration.count, "calibrating: range of every tensor")
     narrow: dict[str, Range] = {}
     wide: dict[str, Range] = {}
-    bounds = value_bounds(inferred(model))
+    graph = inferred(model)
+    bounds = value_bounds(graph)
     for index, (name, extremes) in enumerate(stream.extremes.items()):
         progress(index, len(stream.extremes), f"calibrating: choosing ranges by {method.name}")
         histogram = stream.histograms.get(name, Histogram())
@@ -109,6 +111,7 @@ def collect(
             narrow[name] = by_entropy(histogram, extremes)
         else:
             narrow[name] = by_mse(histogram, extremes, STEPS - symmetric, symmetric=symmetric)
+    narrow |= softmax_ranges(graph, stream.extremes)
     everywhere = stream.everywhere
     return Ranges(
         everywhere(stream.extremes), everywhere(narrow), everywhere(wide), count, stream.endless

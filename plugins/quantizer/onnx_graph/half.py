@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["between", "constants_lifted", "to_half"]
+__all__ = ["between", "to_half"]
 
 
 def to_half(model: onnx.ModelProto, kept: list[str]) -> onnx.ModelProto:
@@ -32,31 +32,6 @@ def to_half(model: onnx.ModelProto, kept: list[str]) -> onnx.ModelProto:
     wrapped.topological_sort()  # the converter appends its casts at the end
     converted: onnx.ModelProto = wrapped.model
     return converted
-
-
-def constants_lifted(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Turn `Constant` nodes into initializers, in place; returns the model.
-
-    The converter rounds the value of such a node to FP16 even when its reader stays in FP32.
-    """
-    graph = model.graph
-    left = []
-    for node in graph.node:
-        value = next((a.t for a in node.attribute if a.name == "value"), None)
-        if node.op_type != "Constant" or value is None:
-            left.append(node)
-            continue
-        lifted = graph.initializer.add()
-        lifted.CopyFrom(value)
-        lifted.name = node.output[0]
-    del graph.node[:]
-    graph.node.extend(left)
-    # What is described as the result of a node would get casts of its own.
-    constants = {tensor.name for tensor in graph.initializer}
-    described = [value for value in graph.value_info if value.name not in constants]
-    del graph.value_info[:]
-    graph.value_info.extend(described)
-    return model
 
 
 def between(model: onnx.ModelProto, kept: set[str]) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -15,6 +15,8 @@ __all__ = ["LEAST", "MOST", "SAMPLE", "around", "element_counts", "probed", "sam
 
 #: What the added outputs are called, after the tensor that they tell about.
 LEAST, MOST, SAMPLE = ":least", ":most", ":sample"
+#: The end of the longest axis.
+LAST = 2**63 - 1
 #: Operators that give the values they take, in another shape or order.
 ARRANGING = frozenset({"Flatten", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze"})
 
@@ -22,7 +24,7 @@ ARRANGING = frozenset({"Flatten", "Identity", "Reshape", "Squeeze", "Transpose",
 def around(model: onnx.ModelProto, operators: Collection[str]) -> list[str]:
     """Return the float tensors that nodes of `operators` read or write, in the graph's order.
 
-    Results of `Constant` are among them, as ONNX Runtime's quantizer wants; initializers are not.
+    Initializers are none of them.
     """
     from onnx import TensorProto
 
@@ -71,7 +73,8 @@ def element_counts(model: onnx.ModelProto, feeds: Tensors) -> dict[str, int]:
     return {
         value.name: math.prod(d.dim_value for d in value.type.tensor_type.shape.dim)
         for value in (*graph.input, *graph.value_info, *graph.output)
-        if all(d.HasField("dim_value") for d in value.type.tensor_type.shape.dim)
+        if value.type.tensor_type.HasField("shape")
+        and all(d.HasField("dim_value") for d in value.type.tensor_type.shape.dim)
     }
 
 
@@ -88,15 +91,22 @@ def probed(
     graph = model.graph
     wanted = set(tensors)
     nodes = list(graph.node)
-    made = [value.name for value in graph.input if value.name in wanted]
+    # Before opset 10 a Slice takes no step: there all values are told.
+    stepping = any(e.domain in ("", "ai.onnx") and e.version >= 10 for e in model.opset_import)  # noqa: PLR2004
+
+    def probe(name: str) -> None:
+        stride = _stride(counts.get(name), samples) if samples else 0
+        _probe(graph, name, stride if stepping else min(stride, 1), name in counts)
+
     del graph.node[:]
-    for name in made:
-        _probe(graph, name, _stride(counts.get(name), samples) if samples else 0)
+    for value in graph.input:
+        if value.name in wanted:
+            probe(value.name)
     for node in nodes:
         graph.node.append(node)
         for name in node.output:
             if name in wanted:
-                _probe(graph, name, _stride(counts.get(name), samples) if samples else 0)
+                probe(name)
     return model
 
 
@@ -112,32 +122,42 @@ def _stride(count: int | None, samples: int) -> int:
     return max(1, stride)
 
 
-def _probe(graph: onnx.GraphProto, tensor: str, stride: int) -> None:
-    """Append what tells about one tensor; a stride of 0 asks for no sample."""
+def _probe(graph: onnx.GraphProto, tensor: str, stride: int, counted: bool) -> None:
+    """Append what tells about one tensor; a stride of 0 asks for no sample.
+
+    A tensor that is not `counted` may be empty, which has no extremes: 0 is added to its values, as
+    quantisation adds it to every range.
+    """
     from onnx import TensorProto, helper
 
+    row = f"{tensor}:row"
+    if stride or not counted:
+        graph.node.append(helper.make_node("Reshape", [tensor, _constant(graph, -1)], [row]))
+    read = tensor
+    if not counted:
+        read = f"{tensor}:row and 0"
+        graph.node.append(helper.make_node("Concat", [row, _constant(graph, 0.0)], [read], axis=0))
     for operator, ending in (("ReduceMin", LEAST), ("ReduceMax", MOST)):
-        node = helper.make_node(operator, [tensor], [tensor + ending], keepdims=0)
+        node = helper.make_node(operator, [read], [tensor + ending], keepdims=0)
         graph.node.append(node)
         graph.output.append(helper.make_tensor_value_info(tensor + ending, TensorProto.FLOAT, []))
     if stride:
-        graph.node.extend(_sampling(graph, tensor, stride))
+        node = helper.make_node("Identity", [row], [tensor + SAMPLE])
+        if stride > 1:
+            ends = [_constant(graph, end) for end in (0, LAST, 0, stride)]
+            node = helper.make_node("Slice", [row, *ends], [tensor + SAMPLE])
+        graph.node.append(node)
         value = helper.make_tensor_value_info(tensor + SAMPLE, TensorProto.FLOAT, [None])
         graph.output.append(value)
 
 
-def _sampling(graph: onnx.GraphProto, tensor: str, stride: int) -> Iterator[onnx.NodeProto]:
-    """Yield the nodes that lay a tensor out as one row and take every `stride`th value of it."""
+def _constant(graph: onnx.GraphProto, value: float) -> str:
+    """Return the name of a constant of one number, which is added where it is not there yet."""
     import numpy as np
-    from onnx import helper, numpy_helper
+    from onnx import numpy_helper
 
-    def constant(value: int) -> str:
-        name = f":{value}"
-        if name not in {t.name for t in graph.initializer}:
-            graph.initializer.append(numpy_helper.from_array(np.array([value], np.int64), name))
-        return name
-
-    row = f"{tensor}:row"
-    ends = [constant(0), constant(np.iinfo(np.int64).max), constant(0), constant(stride)]
-    yield helper.make_node("Reshape", [tensor, constant(-1)], [row])
-    yield helper.make_node("Slice", [row, *ends], [tensor + SAMPLE])
+    name = f":{value}"
+    if name not in {tensor.name for tensor in graph.initializer}:
+        kind = np.float32 if isinstance(value, float) else np.int64
+        graph.initializer.append(numpy_helper.from_array(np.array([value], kind), name))
+    return name

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from core import Artifact, Fact, Notice, StageError
 from core.onnx_file import inferred, operators, save
+from plugins.quantizer.onnx_graph.constants import failures
 from plugins.quantizer.onnx_graph.files import cleaned
+from plugins.quantizer.onnx_graph.gemms import plain_gemms
+from plugins.quantizer.onnx_graph.masks import nearer_masks
 from plugins.quantizer.onnx_graph.select import activations
 
 if TYPE_CHECKING:
@@ -17,7 +20,9 @@ if TYPE_CHECKING:
 
     import onnx
 
-__all__ = ["facts_of", "mixed_widths", "nothing_in", "prepared", "quiet", "too_few"]
+    from core import Calibration
+
+__all__ = ["facts_of", "masked", "mixed_widths", "nothing_in", "prepared", "quiet", "too_few"]
 
 #: Windows that are enough for ranges. On the bundled model at precision `int8`, 1, 2, 4, 8 and 16
 #: windows of 1 s from four songs gave an SNR of 31.1, 32.1, 32.8, 32.9 and 32.8 dB on another song.
@@ -34,21 +39,42 @@ def nothing_in(artifact: Artifact, remedy: str) -> StageError:
 
 
 def prepared(model: onnx.ModelProto, scratch: Path) -> onnx.ModelProto:
-    """Fuse what QNN has one operator for (GELU from Erf), and leave it as `float.onnx`."""
-    import onnx
+    """Write the graph as quantisers want it, and leave it as `float.onnx`.
+
+    What QNN has one operator for is fused (GELU from Erf), and every Gemm is plain.
+    """
     from onnxruntime.quantization.execution_providers.qnn import qnn_preprocess_model
 
     target, fused = scratch / "float.onnx", scratch / "fused.onnx"
     save(model, target)
-    if qnn_preprocess_model(
-        target,
-        fused,
-        save_as_external_data=True,
-        all_tensors_to_one_file=True,
-        external_data_location="fused.data",
-    ):
-        save(cleaned(inferred(fused)), target)
-    # Read again, because writing weights beside a graph takes them out of the model in memory.
+    changed = False
+    with suppress(*failures()):  # a graph that cannot be opened is told by the calibration
+        changed = qnn_preprocess_model(
+            target,
+            fused,
+            save_as_external_data=True,
+            all_tensors_to_one_file=True,
+            external_data_location="fused.data",
+        )
+    return _kept(plain_gemms(cleaned(inferred(fused if changed else target))), target)
+
+
+def masked(
+    model: onnx.ModelProto, scratch: Path, calibration: Calibration
+) -> tuple[onnx.ModelProto, tuple[Notice, ...]]:
+    """Replace what `model` masks with, in `float.onnx` too; returns it, and what to tell of it."""
+    notices = nearer_masks(model, calibration.feeds(), scratch)
+    return (_kept(model, scratch / "float.onnx") if notices else model), notices
+
+
+def _kept(model: onnx.ModelProto, target: Path) -> onnx.ModelProto:
+    """Write the model, and return it as it was read again.
+
+    Writing weights beside a graph takes them out of the model in memory.
+    """
+    import onnx
+
+    save(model, target)
     return onnx.load(str(target))
 
 

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import copy
+from collections.abc import Collection, Iterable, Mapping
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
+from core.calibrated import write_seen
+from plugins.quantizer.onnx_graph.exclusions import included_nodes
+from plugins.quantizer.onnx_graph.hidden import KEPT, Hidden
+from plugins.quantizer.onnx_graph.operands import SIGNAL
 from plugins.quantizer.onnx_graph.qnn_ranges import qnn_overrides
 from plugins.quantizer.onnx_graph.select import activations
-from plugins.quantizer.onnx_graph.unshared import unshare_weights
+from plugins.quantizer.onnx_graph.unshared import unshare_roles, unshare_weights
 
 if TYPE_CHECKING:
     import onnx
 
     from plugins.quantizer.onnx_graph.calibrate import Ranges
+    from plugins.quantizer.onnx_graph.choose import Range
 
 __all__ = ["Layout", "bits_of", "config_for", "quantised"]
 
@@ -26,6 +32,8 @@ class Layout(Enum):
     tensorrt = "inputs of matrix products and convolutions"
 
 
+#: The first opset whose own QuantizeLinear takes a scale per channel; before it, ONNX Runtime's do.
+OPSET = 13
 #: What the layouts for a part of the graph quantise; all of it gives its result in float. On a CPU
 #: without VNNI, convolutions of 8 bits made a window of the small HTDemucs 10 % slower.
 OPERATORS = {
@@ -60,6 +68,7 @@ def config_for(
     if weight_symmetric is None:
         weight_symmetric = weight.startswith("QInt")
     if layout is Layout.qnn:
+        operators = dict.fromkeys(n.op_type for n in model.graph.node if n.op_type in SIGNAL)
         return get_qnn_qdq_config(
             model,
             None,  # its reader of calibration data: the ranges are collected beside it
@@ -69,6 +78,7 @@ def config_for(
             init_overrides=qnn_overrides(model, wide),
             activation_symmetric=symmetric,
             weight_symmetric=weight_symmetric,
+            op_types_to_quantize=list(operators),
             nodes_to_exclude=list(excluded),
         )
     return StaticQuantConfig(
@@ -79,7 +89,6 @@ def config_for(
         op_types_to_quantize=list(OPERATORS[layout]),
         nodes_to_exclude=list(excluded),
         extra_options={
-            "MinimumRealRange": 0.0001,  # as in its settings for QNN
             "ActivationSymmetric": symmetric,
             "WeightSymmetric": weight_symmetric,
             "OpTypesToExcludeOutputQuantization": list(OPERATORS[layout]),
@@ -104,22 +113,78 @@ def bits_of(config: Any, model: onnx.ModelProto) -> dict[str, int]:
 def quantised(model: onnx.ModelProto, config: Any, ranges: Ranges) -> onnx.ModelProto:
     """Return `model`, changed in place, with the quantisation that `config` asks for.
 
-    ONNX Runtime's `quantize` would do the same after calibrating by itself; it also converts a
-    graph below opset 21 when an activation has 16 bits, which QNN's operators do not need.
+    Nodes that must stay in float (`exclusions.py`) are excluded in `config` as well. ONNX
+    Runtime's `quantize` would do the same after calibrating by itself; it also converts a graph
+    below opset 21 when an activation has 16 bits, which QNN's operators do not need.
     """
-    from onnxruntime.quantization import QDQQuantizer
+    from plugins.quantizer.onnx_graph.quantiser import Quantiser
 
-    quantizer = QDQQuantizer(
+    included = set(included_nodes(model, config, ranges))
+    config.nodes_to_exclude = [n.name for n in model.graph.node if n.name not in included]
+    config.op_types_to_quantize = [n for n in config.op_types_to_quantize if n in SIGNAL]
+    quantizer = Quantiser(
         model,
         config.per_channel,
         config.reduce_range,
         config.weight_type,
         config.activation_type,
-        ranges.tensors,
+        ranges.at(bits_of(config, model)),
         config.nodes_to_quantize or [],
-        config.nodes_to_exclude or [],
-        config.op_types_to_quantize,
-        config.extra_options,
+        config.nodes_to_exclude,
+        [*config.op_types_to_quantize, *KEPT.values()],
+        _options(model, config, ranges, included),
     )
+    hidden = Hidden(quantizer.model.model, included, _ends(quantizer.tensors_range))
     quantizer.quantize_model()
-    return unshare_weights(quantizer.model.model)
+    hidden.restore()
+    lowered = unshare_weights(quantizer.model.model)
+    write_seen(lowered, ranges.seen)
+    return lowered
+
+
+def _options(
+    model: onnx.ModelProto, config: Any, ranges: Ranges, included: Collection[str]
+) -> dict[str, Any]:
+    """Return the options for ONNX Runtime's quantiser; constants with several roles are copied."""
+    options = {**config.extra_options, "MinimumRealRange": None}
+    overrides = _narrowed(options.get("TensorQuantOverrides", {}), ranges)
+    for own, original in unshare_roles(model, included).items():
+        if original in overrides:
+            overrides[own] = copy.deepcopy(overrides[original])
+    symmetric = options.get("WeightSymmetric", config.weight_type.name.startswith("QInt"))
+    for node in model.graph.node:
+        groups = next((a.i for a in node.attribute if a.name == "group"), 1)
+        if node.op_type == "ConvTranspose" and groups > 1 and node.name in included:
+            # Its weights have the channels of one group, its bias those of all: ONNX Runtime 1.31.1
+            # multiplies their scales.
+            entry = {"quant_type": config.weight_type, "symmetric": symmetric}
+            overrides.setdefault(node.input[1], [entry])
+    options["TensorQuantOverrides"] = overrides
+    if next((e.version for e in model.opset_import if e.domain in ("", "ai.onnx")), 1) < OPSET:
+        options["UseQDQContribOps"] = True
+    return options
+
+
+def _narrowed(overrides: Mapping[str, Any], ranges: Ranges) -> dict[str, Any]:
+    """Return `overrides` with the ranges of 16-bit tensors that some nodes read with 8 bits.
+
+    By itself ONNX Runtime gives both the same range; 8 bits have no steps to spare for headroom.
+    """
+    import numpy as np
+
+    found = copy.deepcopy(dict(overrides))
+    for name, entries in found.items():
+        convert = entries[0].get("convert")
+        if convert is not None and "16" not in convert["quant_type"].name and name in ranges.narrow:
+            low, high = ranges.narrow[name]
+            convert |= {"rmin": np.array(low, np.float32), "rmax": np.array(high, np.float32)}
+    return found
+
+
+def _ends(ranges: Any) -> dict[str, Range]:
+    import numpy as np
+
+    return {
+        name: (float(np.squeeze(data.range_value[0])), float(np.squeeze(data.range_value[1])))
+        for name, data in ranges.items()
+    }

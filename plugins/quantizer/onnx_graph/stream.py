@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 from core import InputError, StageError
 from core.onnx_cpu import session_options
 from core.onnx_file import inferred, save
+from plugins.quantizer.onnx_graph.constants import failures
+from plugins.quantizer.onnx_graph.endless import check_outputs
 from plugins.quantizer.onnx_graph.histogram import Histogram
 from plugins.quantizer.onnx_graph.probes import (
     LEAST,
@@ -34,13 +36,14 @@ VALUES = 2**20
 class Stream:
     """What is known of every tensor after the windows taken so far."""
 
-    def __init__(self, model: Path, operators: Sequence[str], *, histograms: bool) -> None:
-        self._path, self._operators, self._samples = model, operators, histograms
+    def __init__(self, model: Path, operators: Sequence[str]) -> None:
+        self._path, self._operators = model, operators
         self._session: Any = None
         self._probes: list[str] = []
         self._outputs: list[str] = []
         self._copies: dict[str, str] = {}
         self.extremes: dict[str, Range] = {}
+        self._endless: set[str] = set()
         self.histograms: dict[str, Histogram] = {}
 
     def take(self, feeds: Tensors, index: int, total: int) -> None:
@@ -50,27 +53,44 @@ class Stream:
         if self._session is None:
             self._open(feeds, total)
         names = [output.name for output in self._session.get_outputs()]
-        found = dict(zip(names, self._session.run(names, self._fitting(feeds, index)), strict=True))
-        for name in self._probes:
-            self._widen(name, float(found[name + LEAST]), float(found[name + MOST]))
-            if self._samples:
-                self.histograms.setdefault(name, Histogram()).add(found[name + SAMPLE])
+        given = self._fitting(feeds, index)
+        try:
+            found = dict(zip(names, self._session.run(names, given), strict=True))
+        except failures() as error:
+            raise _refused(f"run the graph on calibration window {index}", error) from error
         # Extremes tell an infinity, but a NaN only where it comes first (ONNX Runtime 1.31.1).
         for name in self._outputs:
-            if not np.isfinite(found[name]).all():
-                raise _overflow(name)
+            values = found[name]
+            floating = isinstance(values, np.ndarray) and values.dtype.kind == "f"
+            if floating and not np.isfinite(values).all():
+                check_outputs(self._path, given)
+        for name in self._probes:
+            finite = self._widen(name, float(found[name + LEAST]), float(found[name + MOST]))
+            if finite:
+                self.histograms.setdefault(name, Histogram()).add(found[name + SAMPLE])
 
     def everywhere(self, ranges: dict[str, Range]) -> dict[str, Range]:
         """Return `ranges` with those of the tensors that only arrange the values of others."""
-        return ranges | {name: ranges[source] for name, source in self._copies.items()}
+        copies = {n: ranges[source] for n, source in self._copies.items() if source in ranges}
+        return ranges | copies
 
-    def _widen(self, name: str, least: float, most: float) -> None:
+    @property
+    def endless(self) -> set[str]:
+        """Return the tensors that held an infinity, which have no range."""
+        return self._endless | {n for n, source in self._copies.items() if source in self._endless}
+
+    def _widen(self, name: str, least: float, most: float) -> bool:
+        """Widen the extremes of a tensor; returns whether it has a range."""
         import numpy as np
 
-        if not np.isfinite([least, most]).all():
-            raise _overflow(name)
-        before = self.extremes.get(name, (least, most))
-        self.extremes[name] = min(least, before[0]), max(most, before[1])
+        if name not in self._endless and np.isfinite([least, most]).all():
+            before = self.extremes.get(name, (least, most))
+            self.extremes[name] = min(least, before[0]), max(most, before[1])
+            return True
+        self._endless.add(name)
+        self.extremes.pop(name, None)
+        self.histograms.pop(name, None)
+        return False
 
     def _open(self, feeds: Tensors, total: int) -> None:
         """Open the graph with probes of every tensor around the operators."""
@@ -80,10 +100,14 @@ class Stream:
         wanted = around(model, set(self._operators))
         sources = same_values(model)
         self._copies = {name: sources[name] for name in wanted if name in sources}
-        self._probes = list(dict.fromkeys(sources.get(name, name) for name in wanted))
+        counts = element_counts(model, feeds)
+        probes = dict.fromkeys(sources.get(name, name) for name in wanted)
+        # A tensor of no values, the past of a model that begins say, has no extremes.
+        self.extremes |= {name: (0.0, 0.0) for name in probes if counts.get(name) == 0}
+        self._probes = [name for name in probes if counts.get(name) != 0]
         self._outputs = [value.name for value in model.graph.output]
-        samples = -(-VALUES // max(1, total)) if self._samples else 0
-        probed(model, self._probes, element_counts(model, feeds), samples)
+        samples = -(-VALUES // max(1, total))
+        probed(model, self._probes, counts, samples)
         target = self._path.with_name("probed.onnx")
         save(model, target)
         del model
@@ -91,9 +115,12 @@ class Stream:
         # Node after node as the graph lists them. By default ONNX Runtime starts from the last
         # node and leaves every probe for later, with the activation that it reads.
         options.execution_order = onnxruntime.ExecutionOrder.PRIORITY_BASED
-        self._session = onnxruntime.InferenceSession(
-            str(target), options, providers=["CPUExecutionProvider"]
-        )
+        try:
+            self._session = onnxruntime.InferenceSession(
+                str(target), options, providers=["CPUExecutionProvider"]
+            )
+        except failures() as error:
+            raise _refused("open the graph", error) from error
 
     def _fitting(self, feeds: Tensors, index: int) -> Tensors:
         """Return what the graph takes of `feeds`; raises InputError where it does not fit."""
@@ -120,11 +147,12 @@ class Stream:
         return {wanted.name: feeds[wanted.name] for wanted in inputs}
 
 
-def _overflow(tensor: str) -> StageError:
+def _refused(what: str, error: Exception) -> StageError:
+    """Return the error for a graph that ONNX Runtime takes not, with its own words on the node."""
     return StageError(
-        f"the graph overflows on calibration data, first in the tensor `{tensor}`",
-        "it computes NaN or infinity for finite inputs, so no range can hold it",
-        "compare the exported graph with PyTorch, or leave these nodes in float: exclude=[...]",
+        f"ONNX Runtime cannot {what}",
+        str(error).strip().splitlines()[0],
+        "run the exported graph as it is first (quantizer=none), or export it with another opset",
     )
 
 

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Collection
 from typing import TYPE_CHECKING
+
+from plugins.quantizer.onnx_graph.operands import is_signal
 
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["unshare_matrices", "unshare_weights"]
+__all__ = ["unshare_matrices", "unshare_roles", "unshare_weights"]
+
+#: Axis of the output channels in weights, by the operator that they belong to.
+CHANNELS = {"Conv": 0, "ConvTranspose": 1, "Gemm": 1, "MatMul": 1}
 
 
 def unshare_matrices(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -31,6 +37,48 @@ def unshare_matrices(model: onnx.ModelProto) -> onnx.ModelProto:
                 own.CopyFrom(tensors[name])
                 own.name = node.input[index] = f"{name}_{seen[name]}"
     return model
+
+
+def unshare_roles(model: onnx.ModelProto, included: Collection[str]) -> dict[str, str]:
+    """Copy constants that nodes of names `included` read in several roles, in place.
+
+    Returns the originals by copy. ONNX Runtime 1.31.1 quantises a constant once, as its last reader
+    asks for: weights along the channels of another layer, or a bias as a signal.
+    """
+    from onnx import TensorProto
+
+    graph = model.graph
+    tensors = {t.name: t for t in graph.initializer if t.data_type == TensorProto.FLOAT}
+    names: dict[str, dict[tuple[object, ...], str]] = {}
+    copies: dict[str, str] = {}
+    for node in graph.node:
+        for place, name in enumerate(node.input):
+            if name not in tensors or node.name not in included or not is_signal(node, place):
+                continue
+            roles = names.setdefault(name, {})
+            role = _role(node, place)
+            if role not in roles:
+                roles[role] = name if not roles else f"{name}/{node.op_type}_{place}_{len(roles)}"
+                if roles[role] != name:
+                    own = graph.initializer.add()
+                    own.CopyFrom(tensors[name])
+                    own.name = roles[role]
+                    copies[own.name] = name
+            node.input[place] = roles[role]
+    return copies
+
+
+def _role(node: onnx.NodeProto, place: int) -> tuple[object, ...]:
+    """Return what a constant is to a node: weights along an axis, gain, bias, or signal."""
+    if node.op_type.endswith("Normalization") and place:
+        return ("bias",) if place > 1 else ("gain", node.op_type)
+    if node.op_type not in CHANNELS or (place == 0 and node.op_type != "MatMul"):
+        return ("signal",)
+    if place > 1:
+        return ("bias",)
+    held = {attribute.name: attribute.i for attribute in node.attribute}
+    axis = 0 if held.get("transB") else CHANNELS[node.op_type]
+    return ("weights", axis, held.get("group", 1) if node.op_type == "ConvTranspose" else 1)
 
 
 def unshare_weights(model: onnx.ModelProto) -> onnx.ModelProto:

@@ -80,7 +80,7 @@ def test_a_sample_comes_from_every_row() -> None:
 
 def test_probes_stand_behind_the_tensor_that_they_read() -> None:
     """So that an activation need not wait for the end of the graph."""
-    model = probed(network(), ["x", "m", "y"], {}, 0)
+    model = probed(network(), ["x", "m", "y"], dict.fromkeys("xmy", 400), 0)
     order = [name for node in model.graph.node for name in node.output]
     assert order == [
         f"x{LEAST}", f"x{MOST}", "m", f"m{LEAST}", f"m{MOST}", "t", "y", f"y{LEAST}", f"y{MOST}",

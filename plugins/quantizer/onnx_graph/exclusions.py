@@ -1,0 +1,102 @@
+"""Which nodes must stay in float whatever a recipe says, and what a person must know of them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from core import Notice
+from plugins.quantizer.onnx_graph.operands import SIGNAL, is_signal, structural_nodes
+
+if TYPE_CHECKING:
+    import onnx
+
+    from plugins.quantizer.onnx_graph.calibrate import Ranges
+
+__all__ = ["doubts", "included_nodes", "without_range"]
+
+#: Nodes that a notice names.
+NAMED = 3
+
+
+def included_nodes(model: onnx.ModelProto, config: Any, ranges: Ranges) -> list[str]:
+    """Return the names of the nodes that `config` quantises and that can be, in order."""
+    wanted = set(config.op_types_to_quantize) & SIGNAL.keys()
+    out = {*(config.nodes_to_exclude or ()), *structural_nodes(model)}
+    out |= without_range(model, ranges).keys()
+    return [n.name for n in model.graph.node if n.op_type in wanted and n.name not in out]
+
+
+def without_range(model: onnx.ModelProto, ranges: Ranges) -> dict[str, str]:
+    """Return the nodes that read or give a signal without a range, by name, with its tensor.
+
+    Such a tensor holds infinities in the float graph as well, or has 16 bits, or is never made in
+    the windows of the calibration.
+    """
+    from onnx import TensorProto
+
+    graph = model.graph
+    known = {*ranges.tensors.keys(), *(tensor.name for tensor in graph.initializer)}
+    floats = {
+        value.name
+        for value in (*graph.value_info, *graph.input, *graph.output)
+        if value.type.tensor_type.elem_type in (TensorProto.FLOAT, TensorProto.FLOAT16)
+    }
+    floats |= {t.name for t in graph.initializer if t.data_type == TensorProto.FLOAT16}
+    known -= {t.name for t in graph.initializer if t.data_type == TensorProto.FLOAT16}
+    found: dict[str, str] = {}
+    for node in graph.node:
+        read = [name for place, name in enumerate(node.input) if is_signal(node, place)]
+        lacking = [name for name in (*read, *node.output) if name in floats - known]
+        if lacking and node.op_type in SIGNAL:
+            found[node.name] = lacking[0]
+    return found
+
+
+def doubts(model: onnx.ModelProto, config: Any, ranges: Ranges) -> tuple[Notice, ...]:
+    """Return what a person must know before `model` is quantised as `config` says."""
+    wanted = set(config.op_types_to_quantize) & SIGNAL.keys()
+    out = {*(config.nodes_to_exclude or ()), *structural_nodes(model)}
+    nodes = {n.name: n for n in model.graph.node if n.op_type in wanted and n.name not in out}
+    endless = {
+        name: tensor
+        for name, tensor in without_range(model, ranges).items()
+        if name in nodes and tensor in ranges.endless
+    }
+    found = []
+    if endless:
+        names = _named([f"{name} ({nodes[name].op_type})" for name in endless])
+        tensor = next(iter(endless.values()))
+        text = (
+            f"{len(endless)} node(s) stay in float, where the model itself computes infinities, "
+            f"first in `{tensor}`: {names}"
+        )
+        found.append(Notice("warning", text))
+    return (*found, *_too_small(model, ranges))
+
+
+def _too_small(model: onnx.ModelProto, ranges: Ranges) -> tuple[Notice, ...]:
+    """Return what is lost because FP32 holds no scale for it."""
+    import numpy as np
+    from onnx import TensorProto, numpy_helper
+
+    from plugins.quantizer.onnx_graph.quantiser import SMALLEST
+
+    sizes = {n: max(abs(float(np.squeeze(end))) for end in d.range_value)
+             for n, d in ranges.tensors.items()}  # fmt: skip
+    for tensor in model.graph.initializer:
+        if tensor.data_type == TensorProto.FLOAT:
+            values = np.abs(numpy_helper.to_array(tensor))
+            sizes[tensor.name] = float(values.max(initial=0.0))
+    lost = [f"{name} ({size:.1e})" for name, size in sizes.items() if 0 < size < SMALLEST]
+    if not lost:
+        return ()
+    text = (
+        f"{len(lost)} tensor(s) become zero, because no scale in FP32 is as small: {_named(lost)}; "
+        "scale the model's input or weights, or leave out what reads them: exclude=[...]"
+    )
+    return (Notice("warning", text),)
+
+
+def _named(names: list[str]) -> str:
+    more = f", and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return ", ".join(names[:NAMED]) + more
