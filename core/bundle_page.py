@@ -118,7 +118,10 @@ def _programs(about: dict[str, Any], languages: Sequence[str]) -> list[str]:
     if about["fallback"]:
         words += f" Where the device cannot run {code(about['model']['file'])}, it says so and "
         words += f"takes {code(about['fallback']['file'])} on the CPU."
-    sections = [f"The program maps {given} to {made}, all 32-bit floats. {words}"]
+    tensors = [*about["signature"]["inputs"], *about["signature"]["outputs"]]
+    floats = all(spec["dtype"] == "float32" for spec in tensors)
+    types = ", all 32-bit floats" if floats else ""
+    sections = [f"The program maps {given} to {made}{types}. {words}"]
     for language in languages:
         title, fence, lines = _USE[language]
         sections.append(f"## {title}\n\n```{fence}\n{lines}```\n\n{_MORE[language]}")
@@ -132,7 +135,8 @@ def _tensor(spec: dict[str, Any]) -> str:
         labels, rate = spec["labels"].get(axis), spec["rates"].get(axis)
         about = f": {', '.join(labels)}" if labels else f" {size}" if size != axis else ""
         axes.append(inline(f"{axis}{about}{f' at {rate:g} Hz' if rate else ''}"))
-    return f"{code(spec['name'])} ({'; '.join(axes)})"
+    kind = "" if spec["dtype"] == "float32" else f"{spec['dtype']}: "
+    return f"{code(spec['name'])} ({kind}{'; '.join(axes)})"
 
 
 def _linking(parts: Sequence[Shipped]) -> list[str]:

@@ -10,11 +10,15 @@ from core import contract
 from core.assembly import Assembly
 from core.config import SLOTS
 from core.errors import MisfitError
+from core.fit_signature import check_free
 from core.kinds import Converter, Runtime
 from core.registry import Registry
 from core.values import ArtifactSpec, ModelSpec
 
 __all__ = ["Link", "chain", "check"]
+
+#: The chunker that cuts nothing.
+WHOLE = "whole"
 
 
 @dataclass(frozen=True)
@@ -99,11 +103,14 @@ def _accepts(
             for n, e in registry.entries[kind].items()
             if spec.format in getattr(e.cls, "accepts", ())
         ]
+        fits = ", ".join(sorted(fitting)) or "none"
+        without = {"graph": "graph=[]", "quantizer": "quantizer=none"}.get(slot)
         raise MisfitError(
             f"{slot} `{plugin.name}` accepts {', '.join(sorted(plugin.accepts))}, "
             f"but {made_by} produces {spec.format}",
             _where(assembly),
-            f"{kind} plugins that accept {spec.format}: {', '.join(sorted(fitting)) or 'none'}",
+            f"{kind} plugins that accept {spec.format}: {fits}",
+            f"or leave it out: {without}" if without else "",
         )
     if (
         isinstance(plugin, Runtime)
@@ -145,8 +152,17 @@ def _check_model(assembly: Assembly, spec: ModelSpec, registry: Registry) -> Non
                 f"chunker `{assembly.chunker.name}` cuts the axis `{axis}`, "
                 f"but the inputs of model `{assembly.model.name}` have {', '.join(spec.axes)}",
                 _where(assembly),
-                "choose a chunker for these axes, or `chunker=whole`",
+                *_another_axis(assembly, spec),
+                "choose a chunker for these axes, or chunker=whole",
             )
+
+
+def _another_axis(assembly: Assembly, spec: ModelSpec) -> list[str]:
+    """Return how a chunker that cuts any axis is told which, where it is one."""
+    if not hasattr(assembly.chunker.options, "axis"):
+        return []
+    named = " or ".join(f"chunker.axis={axis}" for axis in spec.free or spec.axes)
+    return [f"name another axis: {named}"]
 
 
 def _check_target(assembly: Assembly) -> None:
@@ -160,17 +176,11 @@ def _check_target(assembly: Assembly) -> None:
 
 
 def _check_windows(assembly: Assembly, registry: Registry) -> None:
-    exporter = assembly.exporter
-    if exporter is None or exporter.passes or exporter.dynamic or assembly.chunker.window():
-        return
-    cutting = [n for n in registry.names("chunker") if n != assembly.chunker.name]
-    raise MisfitError(
-        f"exporter `{exporter.name}` makes a graph of one fixed length, "
-        f"but chunker `{assembly.chunker.name}` gives inputs whole",
-        _where(assembly),
-        f"chunkers that cut windows: {', '.join(cutting)}",
-        "or exporter.dynamic=true, where the model can be traced for any length",
-    )
+    """Refuse what the model's plan already shows; the rest is known when it is loaded."""
+    free = assembly.model.plan().free
+    if free is not None:
+        cutting = [n for n in registry.names("chunker") if n != assembly.chunker.name]
+        check_free(assembly, free, [name for name in cutting if name != WHOLE])
 
 
 def _check_calibration(assembly: Assembly, *, measured: bool) -> None:

@@ -53,6 +53,14 @@ def checked_items(dataset: Dataset[Any], split: Split, signature: Signature) -> 
                     f"item: {item.name}",
                     f"the model takes {' × '.join(spec.axes)}",
                 )
+            if array.dtype.name != spec.dtype:
+                raise PluginError(
+                    f"dataset `{dataset.name}` gives {array.dtype} for the input `{spec.name}`, "
+                    f"which the model declares as {spec.dtype}",
+                    f"item: {item.name}",
+                    f"a dataset makes its arrays fit the signature: array.astype({spec.dtype!r}), "
+                    "or the model's plugin declares another: TensorSpec(dtype=...)",
+                )
             if array.size == 0:
                 raise InputError(f"`{item.name}` is empty", f"dataset: {dataset.name}")
             if not np.isfinite(array).all():

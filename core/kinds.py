@@ -152,6 +152,10 @@ class Dataset(Plugin[OptionsT]):
     def identity(self, split: Split) -> tuple[str, ...]:
         """Return the ids of the items of `split`, in order, without decoding them."""
 
+    def passed_over(self, split: Split) -> Sequence[Notice]:
+        """Return what is left out of `split` and why: every run with it says so."""
+        return ()
+
     @abstractmethod
     def items(self, split: Split, signature: Signature) -> Iterator[Item]:
         """Yield the items of `split`, made to fit the inputs of `signature` (rate, channels)."""
@@ -238,6 +242,14 @@ class Chunker(Plugin[OptionsT]):
     """Cuts named axes into windows and joins the results. Output axes may be scaled (×2, say)."""
 
     kind = "chunker"
+
+    def settled(self, window: Mapping[str, int]) -> Chunker[Any]:
+        """Return a chunker with the lengths that its options leave to the model filled in.
+
+        `window` is the length per axis that the model was trained on, as its plan says. Itself
+        where nothing is left open; InputError where the model does not say what is asked for.
+        """
+        return self
 
     @abstractmethod
     def window(self) -> Mapping[str, int]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from core.assembly import Assembly
 from core.fit import check
+from core.fit_signature import check_windows
 from core.registry import Registry
 from core.steps import Bench, Step
 from core.store import Store
@@ -63,7 +64,10 @@ def make_plan(assembly: Assembly, registry: Registry, store: Store) -> Plan:
     """Prove that the recipe's stages fit, and look every step up in the store."""
     check(assembly, registry)
     bench = Bench(assembly)
-    return looked_up(bench, lay_out(bench), store)
+    plan = looked_up(bench, lay_out(bench), store)
+    if plan.steps[0].artifact is not None:
+        check_windows(assembly, plan.steps[0].artifact.info)
+    return plan
 
 
 def looked_up(bench: Bench, steps: Sequence[Step], store: Store) -> Plan:
@@ -76,9 +80,9 @@ def looked_up(bench: Bench, steps: Sequence[Step], store: Store) -> Plan:
             planned.append(Planned(step, None, f"after {unknown[0]}"))
             continue
         material = step.material(known)
-        artifact = store.find(step.name, material)
+        artifact = store.find(step.entry, material)
         if artifact is not None:
             known[step.name] = artifact
-        why = "" if artifact is not None else store.why_absent(step.name, material)
+        why = "" if artifact is not None else store.why_absent(step.entry, material)
         planned.append(Planned(step, artifact, why))
     return Plan(bench.assembly, bench, planned)

@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from core import material
 from core.assembly import Assembly
 from core.exchange import Listed, Made, Split, TorchModel, Transform, Work
+from core.fit_signature import check_windows
 from core.kinds import Dataset, Model, Plugin, Runtime, anew
-from core.values import Artifact, ArtifactSpec, Item
+from core.reference import Reference
+from core.values import Artifact, ArtifactSpec, Item, Notice
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -60,7 +62,8 @@ class Step:
 
     `inputs` name earlier steps. `depends` is the part of the store's key that is not an input:
     plain JSON. `plugin` names who does it, for a person, and `by` are those plugins. `gives` is
-    what must come out. `reads` is what it reads outside of the store.
+    what must come out. `reads` is what it reads outside of the store. `like` names the step whose
+    result in the store serves as well: the same work, done for another purpose.
     """
 
     name: str
@@ -74,6 +77,12 @@ class Step:
     options: dict[str, Any] = field(default_factory=dict)
     by: tuple[Plugin[Any], ...] = ()
     reads: tuple[Read, ...] = ()
+    like: str = ""
+
+    @property
+    def entry(self) -> str:
+        """Return the name that the store keeps the result under."""
+        return self.like or self.name
 
     def material(self, inputs: Inputs) -> dict[str, Any]:
         """Return what the result depends on, given what its inputs turned out to be."""
@@ -93,14 +102,36 @@ class Bench:
         self.assembly = assembly
         self.calibration_windows = calibration_windows
         self._opened: dict[str, TorchModel] = {}
+        self._unsteady: dict[str, Notice] = {}
 
     def open(self, model: Artifact) -> TorchModel:
-        """Open the torch module once per run."""
-        if model.sha256 not in self._opened:
-            self._opened[model.sha256] = self.assembly.model.open(
-                model, self.assembly.chunker.window()
+        """Open the torch module once per run; anew each time where its calls change it.
+
+        So no step's result depends on which steps ran before it.
+        """
+        key = model.sha256
+        if key not in self._opened or key in self._unsteady:
+            opened, told = self._anew(model), None
+            if key not in self._unsteady:
+                told = functools.partial(self._unsteady.__setitem__, key)
+            plugin = self.assembly.model
+            reference = Reference(
+                opened, f"{plugin.kind} `{plugin.name}`", lambda: self._anew(model), told
             )
-        return self._opened[model.sha256]
+            self._opened[key] = replace(opened, reference=reference)
+        return self._opened[key]
+
+    def _anew(self, model: Artifact) -> TorchModel:
+        check_windows(self.assembly, model.info)
+        opened = self.assembly.model.open(model, self.assembly.chunker.window())
+        inference = getattr(opened.core, "eval", None)  # a model that is not exported may have none
+        if inference is not None:
+            inference()
+        return opened
+
+    def unsteady(self, model: Artifact) -> tuple[Notice, ...]:
+        """Return what must be known of a model that gave two answers to one window."""
+        return tuple(self._unsteady[key] for key in (model.sha256,) if key in self._unsteady)
 
     @functools.cached_property
     def depends_on_windows(self) -> dict[str, Any]:

@@ -14,11 +14,12 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    #: Of the type that the tensor's `TensorSpec` declares: float32, mostly.
-    Array = NDArray[Any]
+    #: Mostly so; at run time of the type that the tensor's `TensorSpec` declares.
+    Array = NDArray[np.float32]
     Tensors = Mapping[str, Array]
 
 __all__ = [
+    "DTYPES",
     "Artifact",
     "ArtifactSpec",
     "Fact",
@@ -117,11 +118,18 @@ class ModelSpec:
 
     `axes` are the axes of the inputs as a person gives them, `dsp` the name of the dsp plugin
     that the core's inputs need (`none` when the core takes them as they are).
+
+    What a plan cannot know without the weights is left out. `train_window` is the length per axis
+    that the model was trained on, as in `ModelInfo`: what `chunker.length=model` asks for. `free`
+    are the axes of any length: where it is known, windows that cannot be are refused at once, else
+    when the model is loaded.
     """
 
     axes: tuple[str, ...]
     dsp: str = "none"
     format: str = "torch"
+    train_window: dict[str, int] = field(default_factory=dict)
+    free: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)

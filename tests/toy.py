@@ -74,7 +74,9 @@ class Gain(Model[GainOptions]):
 
     def plan(self) -> ModelSpec:
         """Take rows of places."""
-        return ModelSpec(("row", "place"), dsp="straight")
+        return ModelSpec(
+            ("row", "place"), dsp="straight", train_window={"place": 8}, free=("place",)
+        )
 
     def identity(self) -> str:
         """Return the gain."""

@@ -39,12 +39,12 @@ class DatasetSuite(PluginSuite):
             assert first & second == set()
 
     def test_items_fit_the_signature(self) -> None:
-        """Every input is float32, finite, and of the axes that the model takes."""
+        """Every input is of the model's type, finite, and of the axes that the model takes."""
         for split in self.splits:
             for item in checked_items(self.make(), split, self.signature):
                 for spec in self.signature.inputs:
                     array = item.inputs[spec.name]
-                    assert array.dtype.name == "float32"
+                    assert array.dtype.name == spec.dtype
                     for length, size in zip(array.shape, spec.shape, strict=True):
                         assert isinstance(size, str) or length == size
 
@@ -101,7 +101,7 @@ class DatasetSuite(PluginSuite):
                     lengths[axis] if isinstance(size, str) else size
                     for axis, size in zip(spec.axes, spec.shape, strict=True)
                 ],
-                dtype=np.float32,
+                dtype=spec.dtype,
             )
             for spec in self.signature.outputs
         }

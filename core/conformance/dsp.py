@@ -1,4 +1,4 @@
-"""What every dsp must keep: float32 in and out, and the length of the window."""
+"""What every dsp must keep: the types of the signature, and the length of the window."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 import pytest
 
 from core.conformance.base import PluginSuite
+from core.drawn import drawn
 from core.exchange import outside
 from core.values import ModelInfo
 
@@ -36,7 +37,7 @@ def run_graph(file: Path, feeds: Tensors) -> Tensors:
 
 
 def assert_near(expected: Tensors, actual: Tensors) -> None:
-    """Compare float32 tensors by name."""
+    """Compare tensors by name."""
     from core.measure import snr_db
 
     assert actual.keys() == expected.keys()
@@ -60,39 +61,31 @@ class DspSuite(PluginSuite):
         return dict(zip(self.info.core_outputs, feeds.values(), strict=True))
 
     def piece(self) -> Tensors:
-        """Return one window of noise."""
-        import numpy as np
-
-        random = np.random.default_rng(3)
-        return {
-            spec.name: random.standard_normal(
-                [
-                    self.window[axis] if isinstance(size, str) else size
-                    for axis, size in zip(spec.axes, spec.shape, strict=True)
-                ]
-            ).astype(np.float32)
-            for spec in self.info.signature.inputs
-        }
+        """Return one window: noise, or zeros and ones."""
+        specs = self.info.signature.inputs
+        return {spec.name: drawn(spec, self.window, seed=3) for spec in specs}
 
     def test_forward_names_the_inputs_of_the_core(self) -> None:
-        """The feeds are the core's inputs in order, float32, with a batch axis of 1 in front."""
-        import numpy as np
+        """The feeds are the core's inputs in order, with a batch axis of 1 in front.
 
+        They are of the signature's types; what it does not name (a spectrogram) is float32.
+        """
         feeds, _ = self.make().bind(self.info).forward(self.piece())
+        types = {spec.name: spec.dtype for spec in self.info.signature.inputs}
         assert tuple(feeds) == self.info.core_inputs
-        for array in feeds.values():
-            assert array.dtype == np.float32
+        for name, array in feeds.items():
+            assert array.dtype.name == types.get(name, "float32")
             assert array.shape[0] == 1
 
     def test_inverse_names_the_outputs(self) -> None:
-        """The outputs are those of the signature, float32, with its axes and finite."""
+        """The outputs are those of the signature, of its types, with its axes and finite."""
         import numpy as np
 
         transform = self.make().bind(self.info)
         feeds, remembered = transform.forward(self.piece())
         outputs = transform.inverse(self.identity(feeds), remembered)
         for spec in self.info.signature.outputs:
-            assert outputs[spec.name].dtype == np.float32
+            assert outputs[spec.name].dtype.name == spec.dtype
             assert outputs[spec.name].ndim == len(spec.axes)
             assert np.isfinite(outputs[spec.name]).all()
 

@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from core.conformance.base import PluginSuite
+from core.drawn import drawn
 from core.exchange import Work
 from core.kinds import Dsp
 from core.material import folder_digest
 from core.measure import snr_db
+from core.torch_outputs import by_name
 from core.values import Artifact
 
 if TYPE_CHECKING:
@@ -42,29 +44,24 @@ class ModelSuite(PluginSuite):
         )
 
     def piece(self, artifact: Artifact) -> Tensors:
-        """Return one window of noise that fits the model."""
-        import numpy as np
-
-        random = np.random.default_rng(5)
-        return {
-            spec.name: (
-                0.1
-                * random.standard_normal(
-                    [
-                        self.window[axis] if isinstance(size, str) else size
-                        for axis, size in zip(spec.axes, spec.shape, strict=True)
-                    ]
-                )
-            ).astype(np.float32)
-            for spec in artifact.info.signature.inputs
-        }
+        """Return one window that fits the model: noise, or zeros and ones."""
+        specs = artifact.info.signature.inputs
+        return {spec.name: drawn(spec, self.window, seed=5, scale=0.1) for spec in specs}
 
     def test_plan_agrees_with_what_is_fetched(self, work: Work) -> None:
-        """The plan says format, dsp and axes as the fetched model turns out to have them."""
+        """The plan says format, dsp and axes as the fetched model turns out to have them.
+
+        So it says of the training windows, which a layout may round up, and of the free axes.
+        """
         plan, artifact = self.make().plan(), self.fetched(work)
+        info = artifact.info
         assert plan.format == artifact.format
         assert plan.dsp == self.dsp.name
-        assert {a for s in artifact.info.signature.inputs for a in s.axes} == set(plan.axes)
+        assert {a for s in info.signature.inputs for a in s.axes} == set(plan.axes)
+        if plan.free is not None:
+            assert {axis for spec in info.signature.inputs for axis in spec.free} == set(plan.free)
+        for axis, length in plan.train_window.items():
+            assert info.train_window[axis] <= length <= 1.1 * info.train_window[axis]
 
     def test_identity_is_stable(self) -> None:
         """Two plugins with the same options have the same identity."""
@@ -76,15 +73,27 @@ class ModelSuite(PluginSuite):
         assert [p.name for p in Path(work.folder).rglob("*") if p.suffix in PICKLES] == []
 
     def test_reference_keeps_the_signature(self, work: Work) -> None:
-        """The model's own forward gives the outputs of the signature, float32 and finite."""
+        """The model's own forward gives the outputs of the signature, of its types and finite."""
         import numpy as np
 
         artifact = self.fetched(work)
         outputs = self.make().open(artifact, self.window).reference(self.piece(artifact))
         for spec in artifact.info.signature.outputs:
-            assert outputs[spec.name].dtype == np.float32
+            assert outputs[spec.name].dtype.name == spec.dtype
             assert outputs[spec.name].ndim == len(spec.axes)
             assert np.isfinite(outputs[spec.name]).all()
+
+    def test_the_same_window_gives_the_same_output(self, work: Work) -> None:
+        """Nothing is kept from one call to the next, and no random number is drawn."""
+        artifact = self.fetched(work)
+        reference, piece = self.make().open(artifact, self.window).reference, self.piece(artifact)
+        # Copies: a module may give its own buffer, or write to its input.
+        first, second = (
+            {n: a.copy() for n, a in reference({n: a.copy() for n, a in piece.items()}).items()}
+            for _ in range(2)
+        )
+        for name, array in first.items():
+            assert snr_db(array, second[name]) > self.agreement_db
 
     def test_core_and_dsp_make_the_whole(self, work: Work) -> None:
         """dsp, core and inverse dsp give what the model's own forward gives."""
@@ -96,8 +105,8 @@ class ModelSuite(PluginSuite):
         feeds, remembered = transform.forward(piece)
         with torch.no_grad():
             given = opened.core(*(torch.from_numpy(feeds[n]) for n in artifact.info.core_inputs))
-        arrays = [t.numpy() for t in (given if isinstance(given, tuple) else (given,))]
-        cores = dict(zip(artifact.info.core_outputs, arrays, strict=True))
+        tensors = by_name(given, artifact.info.core_outputs)
+        cores = {name: tensor.numpy() for name, tensor in tensors.items()}
         outputs, reference = transform.inverse(cores, remembered), opened.reference(piece)
         for name, array in reference.items():
             assert snr_db(array, outputs[name]) > self.agreement_db

@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING
 
 from core import (
     Chunker,
+    InputError,
     Joiner,
     ModelInfo,
     Shipped,
     Signature,
     StageError,
+    TensorSpec,
     Window,
     hookimpl,
 )
@@ -31,6 +33,8 @@ __all__ = ["OverlapAdd"]
 LONGEST = 2**28
 #: The highest overlap: every sample is computed a hundred times then.
 HIGHEST = 0.99
+#: Leaves the length to the model.
+MODEL = "model"
 #: Windows of one input at most. Each is a call of the model.
 MOST = 1_000_000
 
@@ -39,8 +43,9 @@ MOST = 1_000_000
 class OverlapAddOptions:
     """How long the windows are, how far they overlap, and along which axis they lie."""
 
-    length: int = 44100
-    """Length of a window in samples of the input."""
+    length: int | str = 44100
+    """Length of a window in samples of the input, or `model`: as long as those that the model was
+    trained on."""
     overlap: float = 0.25
     """Share of a window that the next one covers again, from 0 to 0.99."""
     power: float = 1.0
@@ -50,11 +55,15 @@ class OverlapAddOptions:
 
     def __post_init__(self) -> None:
         """Raise ValueError for windows that cannot cover an input."""
-        if not 1 <= self.length <= LONGEST:
+        if isinstance(self.length, str) and self.length != MODEL:
+            if not self.length.isdecimal():
+                raise ValueError(f"`length` is `{self.length}`: give samples, or {MODEL}")
+            self.length = int(self.length)
+        if self.length != MODEL and not 1 <= self.samples <= LONGEST:
             raise ValueError(f"`length` is {self.length}: a window holds 1 to {LONGEST:,} samples")
         if not 0 <= self.overlap <= HIGHEST:
             raise ValueError(f"`overlap` is {self.overlap}: give a share from 0 to {HIGHEST}")
-        if self.stride < 1:
+        if self.length != MODEL and self.stride < 1:
             raise ValueError(
                 f"`overlap` {self.overlap} leaves no step between windows of {self.length} samples"
             )
@@ -62,9 +71,16 @@ class OverlapAddOptions:
             raise ValueError(f"`power` is {self.power}: give 1 or more")
 
     @property
+    def samples(self) -> int:
+        """Return the length of a window; raises ValueError where it is still left to the model."""
+        if isinstance(self.length, str):
+            raise ValueError(f"`length` is `{self.length}`, and no model has said what that is")  # noqa: TRY004  # not a wrong type
+        return self.length
+
+    @property
     def stride(self) -> int:
         """Return the samples from one window's start to the next."""
-        return int((1 - self.overlap) * self.length)
+        return int((1 - self.overlap) * self.samples)
 
 
 class OverlapAdd(Chunker[OverlapAddOptions]):
@@ -73,9 +89,27 @@ class OverlapAdd(Chunker[OverlapAddOptions]):
     name = "overlap_add"
     Options = OverlapAddOptions
 
+    def settled(self, window: Mapping[str, int]) -> OverlapAdd:
+        """Return a chunker with windows as long as those that the model was trained on.
+
+        Raises InputError where it says none along the axis.
+        """
+        options = self.options
+        if options.length != MODEL:
+            return self
+        if options.axis not in window:
+            raise InputError(
+                "`chunker.length=model` asks for windows as long as those that the model was "
+                f"trained on, but it does not say how long they were along `{options.axis}`",
+                "give a number of samples: chunker.length=44100",
+                "(a model's plugin says it in `plan`: "
+                f'ModelSpec(..., train_window={{"{options.axis}": 44100}}))',
+            )
+        return OverlapAdd(replace(options, length=window[options.axis]))
+
     def window(self) -> Mapping[str, int]:
         """Return the length of a window."""
-        return {self.options.axis: self.options.length}
+        return {self.options.axis: self.options.samples}
 
     def split(self, lengths: Mapping[str, int]) -> Sequence[Window]:
         """Return a window per stride; those that reach over the end are cut short there.
@@ -91,7 +125,7 @@ class OverlapAdd(Chunker[OverlapAddOptions]):
                 "take longer windows, or less overlap: chunker.length=44100 chunker.overlap=0.25",
             )
         return [
-            Window(index, {axis: start}, {axis: min(start + self.options.length, total)})
+            Window(index, {axis: start}, {axis: min(start + self.options.samples, total)})
             for index, start in enumerate(starts)
         ]
 
@@ -102,7 +136,7 @@ class OverlapAdd(Chunker[OverlapAddOptions]):
         """
         import numpy as np
 
-        axis, length = self.options.axis, self.options.length
+        axis, length = self.options.axis, self.options.samples
         first = window.start[axis] - _before(window, axis, length)
         pieces = dict(inputs)
         for spec in signature.inputs:
@@ -123,16 +157,22 @@ class OverlapAdd(Chunker[OverlapAddOptions]):
         return self if length is None else OverlapAdd(replace(self.options, length=length))
 
     def joiner(self, lengths: Mapping[str, int], signature: Signature) -> Joiner:
-        """Return a joiner for outputs that have the axis, at the input's rate or a multiple."""
-        without = [s.name for s in signature.outputs if self.options.axis not in s.axes]
+        """Return a joiner for outputs that have the axis, at the input's rate or a multiple.
+
+        Of whole numbers and truth values there is no mean: each is that of the window in whose
+        middle it lies most.
+        """
+        axis = self.options.axis
+        without = [spec.name for spec in signature.outputs if axis not in spec.axes]
         if without:
             raise StageError(
-                f"chunker `overlap_add` cannot join `{without[0]}`, which has no axis "
-                f"`{self.options.axis}`",
-                "give such inputs whole: chunker=whole",
+                f"chunker `overlap_add` cannot join `{without[0]}`, which has no axis `{axis}`",
+                "give such inputs whole, to a graph of any length: chunker=whole "
+                "exporter.dynamic=true",
+                "or to the module itself: chunker=whole exporter=none graph=[] precision=fp32 "
+                "runtime=torch",
             )
-        at = {spec.name: spec.axis(self.options.axis) for spec in signature.outputs}
-        return _OverlapAddJoiner(self.options, lengths[self.options.axis], at)
+        return _OverlapAddJoiner(self.options, lengths[axis], signature.outputs)
 
     def ships(self, info: ModelInfo) -> Shipped:
         """Return the numbers of the cut and the fade, and the code that does both."""
@@ -152,10 +192,10 @@ def _before(window: Window, axis: str, length: int) -> int:
 class _OverlapAddJoiner(Joiner):
     """Adds weighted windows up as they come, and divides by the sum of the weights."""
 
-    def __init__(self, options: OverlapAddOptions, total: int, at: Mapping[str, int]) -> None:
-        self._options = options
-        self._total = total
-        self._at = at
+    def __init__(
+        self, options: OverlapAddOptions, total: int, outputs: Sequence[TensorSpec]
+    ) -> None:
+        self._options, self._total, self._outputs = options, total, outputs
         self._sums: dict[str, Array] = {}
         self._weights: dict[str, Array] = {}
 
@@ -163,13 +203,15 @@ class _OverlapAddJoiner(Joiner):
         """Weigh and add one window, whose outputs are `length` long, or longer by their rate."""
         import numpy as np
 
-        axis, length = self._options.axis, self._options.length
-        for name, at in self._at.items():
-            output = np.moveaxis(outputs[name], at, -1)
+        axis, length = self._options.axis, self._options.samples
+        for spec in self._outputs:
+            name = spec.name
+            output = np.moveaxis(outputs[name], spec.axis(axis), -1)
             scaled = output.shape[-1]
             if name not in self._sums:
                 total = _scaled(self._total, scaled, length)
-                self._sums[name] = np.zeros((*output.shape[:-1], total), np.float32)
+                kept = "float32" if spec.dtype == "float16" else spec.dtype
+                self._sums[name] = np.zeros((*output.shape[:-1], total), kept)
                 self._weights[name] = np.zeros(total, np.float32)
             start, stop = (_scaled(p[axis], scaled, length) for p in (window.start, window.stop))
             # demucs weighs a short piece with the start of the triangle, wherever it lay.
@@ -177,21 +219,30 @@ class _OverlapAddJoiner(Joiner):
             skip = min(
                 _scaled(_before(window, axis, length), scaled, length), scaled - (stop - start)
             )
-            self._sums[name][..., start:stop] += weight * output[..., skip : skip + stop - start]
-            self._weights[name][start:stop] += weight
+            piece = output[..., skip : skip + stop - start]
+            sums, weights = self._sums[name][..., start:stop], self._weights[name][start:stop]
+            if spec.is_float:
+                sums += weight * piece
+                weights += weight
+            else:
+                nearer = weight > weights
+                sums[..., nearer] = piece[..., nearer]
+                weights[nearer] = weight[nearer]
 
     def result(self) -> Tensors:
         """Return the outputs, as long as the input or longer by their rate."""
         import numpy as np
 
         whole: dict[str, Array] = {}
-        for name, at in self._at.items():
-            weights = self._weights[name]
+        for spec in self._outputs:
+            weights = self._weights[spec.name]
             if not weights.all():
-                raise ValueError(f"no window covers {int((weights == 0).sum())} of `{name}`")
-            total = self._sums.pop(name)  # in place: a whole song's stems exist only once
-            total /= weights
-            whole[name] = np.moveaxis(total, -1, at)
+                raise ValueError(f"no window covers {int((weights == 0).sum())} of `{spec.name}`")
+            total = self._sums.pop(spec.name)  # in place: a whole song's stems exist only once
+            if spec.is_float:
+                total /= weights
+            axis = spec.axis(self._options.axis)
+            whole[spec.name] = np.moveaxis(total, -1, axis).astype(spec.dtype, copy=False)
         return whole
 
 

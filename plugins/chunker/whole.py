@@ -5,7 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from core import Chunker, Joiner, ModelInfo, NoOptions, Shipped, Signature, Window, hookimpl
+from core import (
+    Chunker,
+    Joiner,
+    ModelInfo,
+    NoOptions,
+    Shipped,
+    Signature,
+    StageError,
+    Window,
+    hookimpl,
+)
 
 if TYPE_CHECKING:
     from core.values import Tensors
@@ -27,7 +37,17 @@ class Whole(Chunker[NoOptions]):
         return (Window(0, {}, {}),)
 
     def cut(self, inputs: Tensors, window: Window, signature: Signature) -> Tensors:
-        """Return the inputs as they are."""
+        """Return the inputs as they are; raises StageError for a length that the model has not."""
+        for spec in signature.inputs:
+            lengths = zip(spec.axes, spec.shape, inputs[spec.name].shape, strict=True)
+            for axis, wanted, given in lengths:
+                if isinstance(wanted, int) and given != wanted:
+                    raise StageError(
+                        f"the input `{spec.name}` has {given} along `{axis}`, and the model takes "
+                        f"{wanted}",
+                        *_cutting(axis, wanted, signature),
+                        f"or give data of {wanted} along `{axis}`",
+                    )
         return inputs
 
     def joiner(self, lengths: Mapping[str, int], signature: Signature) -> Joiner:
@@ -39,6 +59,13 @@ class Whole(Chunker[NoOptions]):
         from plugins.chunker.on_device import sources
 
         return Shipped(sources=sources("whole"))
+
+
+def _cutting(axis: str, length: int, signature: Signature) -> list[str]:
+    """Return how the axis is cut to this length, where what comes out can be joined again."""
+    if not all(axis in spec.axes for spec in signature.outputs):
+        return []
+    return [f"cut it: chunker=overlap_add chunker.axis={axis} chunker.length={length}"]
 
 
 class _Kept(Joiner):

@@ -25,11 +25,25 @@ def main(source: Path, target: Path) -> None:
     if source.suffix == ".npz":
         with np.load(source) as arrays:
             inputs = {name: arrays[name] for name in arrays.files}
+        inputs = typed(inputs, metadata["signature"]["inputs"])
         np.savez(target / "outputs.npz", **join.play(inputs, metadata, run))
         return
     import medium
 
     medium.write(target, join.play(medium.read(source, metadata), metadata, run), metadata)
+
+
+def typed(inputs: dict, specs: list) -> dict:
+    """Return the inputs in the types of the signature; raises SystemExit where they do not fit."""
+    fitting = {}
+    for spec in specs:
+        array = inputs.get(spec["name"])
+        if array is None:
+            raise SystemExit(f"there is no array `{spec['name']}`, but {', '.join(inputs)}")
+        if not np.can_cast(array.dtype, spec["dtype"], "same_kind"):
+            raise SystemExit(f"`{spec['name']}` is {array.dtype}; the model takes {spec['dtype']}")
+        fitting[spec["name"]] = array.astype(spec["dtype"])
+    return fitting
 
 
 def read(file: Path) -> dict:

@@ -8,10 +8,15 @@ Arrays = dict[str, np.ndarray]
 
 
 def play(inputs: Arrays, metadata: dict, run: Callable[[Arrays], Arrays]) -> Arrays:
-    """Map whole inputs to whole outputs; `run` maps one window, all by name, all float32."""
+    """Map whole inputs to whole outputs; `run` maps one window; all by name.
+
+    Of whole numbers and truth values there is no mean: each is that of the window in whose middle
+    it lies most.
+    """
     chunking, signature = metadata["chunking"], metadata["signature"]
     length = chunking["length"]
     of = {s["name"]: s["axes"].index(chunking["axis"]) for s in signature["outputs"]}
+    types = {s["name"]: s["dtype"] for s in signature["outputs"]}
     cut = {
         s["name"]: s["axes"].index(chunking["axis"])
         for s in signature["inputs"]
@@ -34,11 +39,23 @@ def play(inputs: Arrays, metadata: dict, run: Callable[[Arrays], Arrays]) -> Arr
             weight = triangle(scaled, chunking["power"])[: last - first]
             if name not in sums:
                 size = rescaled(total, scaled, length)
-                sums[name] = np.zeros((*output.shape[:-1], size), np.float32)
+                kept = "float32" if types[name] == "float16" else types[name]
+                sums[name] = np.zeros((*output.shape[:-1], size), kept)
                 weights[name] = np.zeros(size, np.float32)
-            sums[name][..., first:last] += weight * output[..., skip : skip + last - first]
-            weights[name][first:last] += weight
-    return {name: np.moveaxis(sums[name] / weights[name], -1, of[name]) for name in sums}
+            found = output[..., skip : skip + last - first]
+            total, weighed = sums[name][..., first:last], weights[name][first:last]
+            if types[name].startswith("float"):
+                total += weight * found
+                weighed += weight
+            else:
+                nearer = weight > weighed
+                total[..., nearer] = found[..., nearer]
+                weighed[nearer] = weight[nearer]
+    whole = {}
+    for name, total in sums.items():
+        mean = total / weights[name] if types[name].startswith("float") else total
+        whole[name] = np.moveaxis(mean, -1, of[name]).astype(types[name])
+    return whole
 
 
 def piece(array: np.ndarray, at: int | None, first: int, length: int) -> np.ndarray:

@@ -23,7 +23,7 @@ class Window:
         self.adds_batch = not graphs
 
     def run(self, inputs: dict) -> dict:
-        """Map float32 arrays to float32 arrays, by the names of the signature."""
+        """Map arrays to arrays, by the names and of the types of the signature."""
         outside = self.tensors["inputs"]
         values = {outside[name]: a[None] if self.adds_batch else a for name, a in inputs.items()}
         for session in self.sessions:

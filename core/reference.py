@@ -1,0 +1,104 @@
+"""The model's own forward pass as the yardstick: held to its signature, and to one answer.
+
+What is compared with it is worth what it is worth. So it gets copies of its inputs, which a module
+may write to, and gives copies of its outputs, which may be the module's own buffers; and the first
+window that it is given goes through it twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+from core.errors import PluginError
+from core.measure import LIMIT_DB, snr_db
+from core.values import Notice, Signature, TensorSpec
+
+if TYPE_CHECKING:
+    from core.exchange import TorchModel
+    from core.values import Array, Tensors
+
+__all__ = ["Reference"]
+
+#: The outputs of two calls that are further apart are not the same: what two orders of summing up
+#: may differ by is below it.
+SAME_DB = 80.0
+
+
+class Reference:
+    """Maps one window to the outputs of the signature, by the model's own forward pass.
+
+    `origin` names the model's plugin. Where a second call with the same window gives something
+    else, `told` is called with what a person must know, and `anew` for the model as it was before.
+    """
+
+    def __init__(
+        self,
+        opened: TorchModel,
+        origin: str,
+        anew: Callable[[], TorchModel],
+        told: Callable[[Notice], None] | None,
+    ) -> None:
+        self._function, self._signature = opened.reference, opened.info.signature
+        self._origin, self._anew, self._told = origin, anew, told
+
+    def __call__(self, window: Tensors) -> Mapping[str, Array]:
+        """Run one window; raises PluginError where the outputs are not those of the signature."""
+        outputs = self._run(window)
+        if self._told is not None:
+            told, self._told = self._told, None
+            same_db = _agreement_db(outputs, self._run(window))
+            if same_db < SAME_DB:
+                told(_unsteady(self._origin, same_db))
+                self._function = self._anew().reference
+                outputs = self._run(window)
+        return outputs
+
+    def _run(self, window: Tensors) -> Mapping[str, Array]:
+        given = {name: array.copy() for name, array in window.items()}
+        outputs = self._function(given)
+        _check(outputs, self._signature, self._origin)
+        return {name: array.copy() for name, array in outputs.items()}
+
+
+def _check(outputs: Tensors, signature: Signature, origin: str) -> None:
+    for spec in signature.outputs:
+        array = outputs.get(spec.name)
+        if array is None or array.dtype.name != spec.dtype or not _fits(array.shape, spec):
+            got = "nothing" if array is None else f"{array.dtype} of shape {array.shape}"
+            lengths = " × ".join(
+                axis if isinstance(length, str) else f"{length} {axis}"
+                for axis, length in zip(spec.axes, spec.shape, strict=True)
+            )
+            raise PluginError(
+                f"{origin} gives {got} for its output `{spec.name}`",
+                f"its signature says: {spec.dtype}, {lengths}",
+                "`TorchModel.reference` gives what the signature says, without a batch axis",
+            )
+
+
+def _fits(shape: tuple[int, ...], spec: TensorSpec) -> bool:
+    return len(shape) == len(spec.shape) and all(
+        isinstance(length, str) or length == found
+        for length, found in zip(spec.shape, shape, strict=True)
+    )
+
+
+def _agreement_db(first: Mapping[str, Array], second: Mapping[str, Array]) -> float:
+    """Return the lowest SNR in dB over all outputs of two calls."""
+    import numpy as np
+
+    if any(array.shape != second[name].shape for name, array in first.items()):
+        return -LIMIT_DB
+    return min(
+        snr_db(np.nan_to_num(array), np.nan_to_num(second[name])) for name, array in first.items()
+    )
+
+
+def _unsteady(origin: str, same_db: float) -> Notice:
+    return Notice(
+        "danger",
+        f"{origin} gave another output when it was called again with the same window "
+        f"({same_db:.1f} dB SNR): it keeps something from one call to the next, or draws random "
+        "numbers. What is compared with it here says little",
+    )
