@@ -16,6 +16,7 @@ import time
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+from core.registry import discover
 from tools.coverage.cells import Cell, Chain
 from tools.coverage.modules import MODULES
 from tools.coverage.onnx_models import onnx_models
@@ -49,6 +50,9 @@ def main(arguments: list[str]) -> None:
     wanted = [
         chain for chain in chains() if any(fnmatchcase(chain.subject.name, n) for n in given.names)
     ]
+    broken = [one for one in discover().broken if one.ours]
+    if broken:
+        raise SystemExit(f"a plugin of the box is broken: {broken[0].why}")
     started, new = time.monotonic(), list[Cell]()
     old = read(given.out)
 

@@ -45,7 +45,9 @@ def written(file: Path, cells: Sequence[Cell], seconds: float) -> None:
     head = {**about(COMMAND), "seconds": round(seconds), "reasons": reasons}
     text = json.dumps(head, indent=1)[:-2] + ',\n "rows": [\n' + ",\n".join(lines) + "\n ]\n}\n"
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(text, encoding="utf-8")
+    part = file.with_suffix(".part")
+    part.write_text(text, encoding="utf-8")
+    part.replace(file)  # a reader finds the whole of it, at any time
 
 
 def cells_of(found: dict[str, Any]) -> list[Cell]:
