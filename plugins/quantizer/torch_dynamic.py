@@ -60,13 +60,22 @@ class TorchDynamic(Quantizer[TorchDynamicOptions]):
         config = types_for(options.backend, dynamic=True, reduce_range=options.reduce_range)
         arguments = zeros(program)
         # The weights are looked at when their operator runs, so one window of zeros passes through.
-        module = quantised(program, config, [Operator.linear], options.exclude, [arguments])
+        done = quantised(
+            program,
+            config,
+            [Operator.linear],
+            options.exclude,
+            [arguments],
+            artifact.info.core_outputs,
+            dynamic=True,
+        )
         work.progress(1, 2, "writing the program")
         notes: dict[str, Fact] = {
             "backend": options.backend.here.name,
             "reduce_range": options.reduce_range,
+            **done.facts,
         }
-        return write(module, arguments, "dynamic", work, notes)
+        return write(done.module, arguments, "dynamic", work, notes, done.notices)
 
 
 @hookimpl

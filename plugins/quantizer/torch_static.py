@@ -68,26 +68,28 @@ class TorchStatic(Quantizer[TorchStaticOptions]):
     def run(self, artifact: Artifact, calibration: Calibration, work: Work) -> Made:
         """Quantise the program; its inputs and outputs stay FP32.
 
-        Raises StageError where it has nothing to quantise, InputError for calibration data with
-        a NaN.
+        A layer that 8 bits do not hold is named in a notice. Raises StageError where it has
+        nothing to quantise, InputError for calibration data with a NaN.
         """
         options = self.options
         program = load(Path(artifact.path))
         config = types_for(options.backend, dynamic=False, reduce_range=options.reduce_range)
-        module = quantised(
+        done = quantised(
             program,
             config,
             [Operator(name) for name in options.operators],
             options.exclude,
             windows(calibration, artifact.info, work.progress),
+            artifact.info.core_outputs,
         )
         work.progress(0, 0, "writing the program")
         notes: dict[str, Fact] = {
             "backend": options.backend.here.name,
             "reduce_range": options.reduce_range,
             "calibration_windows": calibration.count,
+            **done.facts,
         }
-        return write(module, zeros(program), "int8", work, notes)
+        return write(done.module, zeros(program), "int8", work, notes, done.notices)
 
 
 @hookimpl

@@ -3,7 +3,8 @@
 from plugins.quantizer.torch_program.choices import Backend, Operator
 from plugins.quantizer.torch_program.constants import fold_constants
 from plugins.quantizer.torch_program.feeding import windows
-from plugins.quantizer.torch_program.integers import TORCHAO, quantised, types_for
+from plugins.quantizer.torch_program.integers import TORCHAO, quantised
+from plugins.quantizer.torch_program.ranges import types_for
 from plugins.quantizer.torch_program.writing import write
 
 __all__ = [

@@ -36,7 +36,9 @@ def fold_constants(module: torch.fx.GraphModule) -> int:
         needed = any(user not in values for user in node.users)
         if node.op == "get_attr" or not needed or not isinstance(value, torch.Tensor):
             continue
-        name = f"folded_constant_{folded}"
+        number = folded
+        while hasattr(module, name := f"folded_constant_{number}"):
+            number += 1
         module.register_buffer(name, value.detach().clone(memory_format=torch.contiguous_format))
         with module.graph.inserting_before(node):
             stored = module.graph.get_attr(name)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from core import Fact
 
-__all__ = ["census", "quantised_of"]
+__all__ = ["census", "multiplies", "quantised_of"]
 
 QUANTISE = ("quantize_per_tensor", "quantize_per_channel", "choose_qparams")
 DEQUANTISE = ("dequantize_per_tensor", "dequantize_per_channel")
@@ -25,6 +25,8 @@ FREE = {
     "select", "slice", "split_with_sizes", "squeeze", "t", "to", "transpose", "unflatten",
     "unsqueeze", "view",
 }  # fmt: skip
+PRODUCTS = {"linear", "matmul", "mm", "bmm", "addmm", "baddbmm", "scaled_dot_product_attention"}
+BIASED = {"addmm", "baddbmm"}
 TYPES = {"float32": "fp32", "float16": "fp16", "bfloat16": "bf16"}
 
 
@@ -50,6 +52,11 @@ def quantised_of(program: torch.export.ExportedProgram) -> dict[str, Fact]:
     return {"quantised_nodes": inside, "float_nodes": len(weighty) - inside}
 
 
+def multiplies(node: torch.fx.Node) -> bool:
+    """Return whether a node is a product: a convolution, a product of matrices, attention."""
+    return node.op == "call_function" and bool(_macs(node))
+
+
 def _precision(node: torch.fx.Node) -> str | None:
     """Return what a node computes in: `w8a8` between quantised inputs, else the type it gives."""
     value: Any = node.meta.get("val")
@@ -64,15 +71,15 @@ def _precision(node: torch.fx.Node) -> str | None:
 def _macs(node: torch.fx.Node) -> int:
     """Return the multiply-accumulates of a node for one window; 0 for what is no product."""
     name = operator(node)
-    if name not in ("linear", "matmul", "bmm", "scaled_dot_product_attention") and not (
-        name.startswith("conv")
-    ):
+    if name not in PRODUCTS and not name.startswith("conv"):
         return 0
-    first, second = (_shape(parent) for parent in node.all_input_nodes[:2])
+    parents = node.all_input_nodes
+    # The bias comes first in these, and a square has one parent only.
+    first, second = (_shape(parent) for parent in (*parents, parents[-1])[name in BIASED :][:2])
     out = math.prod(_shape(node))
     if name == "scaled_dot_product_attention":
         return 2 * math.prod(first) * second[-2]  # queries with keys, then weights with values
-    if name in ("matmul", "bmm"):
+    if name in ("matmul", "mm", "bmm", "addmm", "baddbmm"):
         return out * first[-1]
     if name.startswith("conv_transpose"):
         return math.prod(first) * math.prod(second[1:])

@@ -3,23 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
-from core import Library, StageError
+from core import Fact, Library, Notice, StageError
 from core.errors import did_you_mean
-from core.torch_program import operator, pruned, quiet
-from plugins.quantizer.torch_program.choices import Backend, Operator
-from plugins.quantizer.torch_program.constants import fold_constants
+from core.torch_program import constant, operator, pruned, quiet
+from plugins.quantizer.torch_program.choices import Operator
+from plugins.quantizer.torch_program.counting import multiplies
+from plugins.quantizer.torch_program.losses import Loudest, losses, noise_losses, notices_of
+from plugins.quantizer.torch_program.rewriting import opened
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["TORCHAO", "quantised", "types_for"]
+__all__ = ["TORCHAO", "Quantised", "quantised"]
 
 TORCHAO = Library("torchao", "pip install torchao")
 #: The key under which torchao reads what becomes of an operator.
 ANNOTATION = "quantization_annotation"
+#: How many names a message holds.
+NAMES = 8
+
+
+@dataclass(frozen=True)
+class Quantised:
+    """A program with integers in it, opened, and what a person must know of it."""
+
+    module: torch.fx.GraphModule
+    facts: dict[str, Fact]
+    notices: tuple[Notice, ...]
 
 
 def quantised(
@@ -27,61 +41,58 @@ def quantised(
     config: Any,
     operators: Sequence[Operator],
     exclude: Sequence[str],
-    windows: Iterable[tuple[torch.Tensor, ...]] = (),
-) -> torch.fx.GraphModule:
+    windows: Iterable[tuple[torch.Tensor, ...]],
+    outputs: Sequence[str],
+    *,
+    dynamic: bool = False,
+) -> Quantised:
     """Return `program` with its operators between quantisation and dequantisation, opened.
 
-    `config` is torchao's (see `types_for`), whose observers see `windows` one after the other.
-    The operators themselves stay float ones: a runtime that has integer kernels fuses them.
-    Raises StageError where there is nothing to quantise, or for an `exclude` that fits nothing.
+    `config` is torchao's (see `types_for`), whose observers see `windows` one after the other;
+    `outputs` are the names of what the program gives.
+    The operators themselves stay float ones: a runtime that has integer kernels fuses them. One
+    whose input was zero in every window stays in float, and says so. Raises StageError where there
+    is nothing to quantise, for an `exclude` that fits nothing, and for a layer that computes NaN.
     """
     import torch
 
-    module = program.module(check_guards=False)
-    assert isinstance(module, torch.fx.GraphModule)
-    fold_constants(module)
+    module = opened(program)
     chosen = _chosen(module, operators, exclude)
-    with quiet():
+    weights = {node.name: constant(module, node.args[1]) for node in _named(module, chosen)}
+    loudest = Loudest()
+    with quiet(), torch.no_grad():
         from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
 
-        prepared = prepare_pt2e(module, _placement(chosen, config))
-        with torch.no_grad():
-            for arguments in windows:
-                prepared(*arguments)
-        return pruned(convert_pt2e(prepared))
-
-
-def types_for(backend: Backend, *, dynamic: bool, reduce_range: bool = False) -> Any:
-    """Return torchao's types and observers for a back end.
-
-    x86: activations uint8, weights int8 per channel; ARM: both int8, per tensor.
-    """
-    with quiet():
-        from torchao.quantization.pt2e.quantizer import arm_inductor_quantizer as arm
-        from torchao.quantization.pt2e.quantizer import x86_inductor_quantizer as x86
-    if backend.here is Backend.arm:
-        return arm.get_default_arm_inductor_quantization_config(is_dynamic=dynamic)
-    return x86.get_default_x86_inductor_quantization_config(
-        is_dynamic=dynamic, reduce_range=reduce_range
-    )
+        prepared = prepare_pt2e(module, _placement(set(chosen), config))
+        for arguments in windows:
+            prepared(*arguments)
+            loudest.add(arguments)
+        unseen = [] if dynamic else _left_in_float(prepared, chosen)
+        result = pruned(convert_pt2e(prepared))
+        if dynamic:
+            found = noise_losses(result, chosen, weights)
+        else:
+            found = losses(program, result, chosen, weights, loudest, outputs)
+    notices = notices_of(found)
+    if unseen:
+        text = (
+            f"{', '.join(f'`{name}`' for name in unseen[:NAMES])}: read nothing but zeros in all "
+            "calibration windows, so nothing is known of the range; kept in float"
+        )
+        notices = (*notices, Notice("warning", text))
+    facts: dict[str, Fact] = {"weakest_layers": [str(one) for one in found.weakest]}
+    return Quantised(result, facts, notices)
 
 
 def _chosen(
     module: torch.fx.GraphModule, operators: Sequence[Operator], exclude: Sequence[str]
-) -> set[str]:
-    """Return the names of the nodes to quantise: those whose weights are constant."""
+) -> dict[str, str]:
+    """Return the nodes to quantise, by name with their paths: those whose weights are constant."""
     wanted = {one.value for one in operators}
-    paths = {
-        node.name: _path(node)
-        for node in module.graph.nodes
-        if operator(node) in wanted and node.args[1].op == "get_attr"
-    }
+    able = [node for node in module.graph.nodes if operator(node) in wanted]
+    paths = {node.name: _path(node) for node in able if _fits(module, node)}
     if not paths:
-        raise StageError(
-            f"the program has nothing to quantise: no {' or '.join(sorted(wanted))} with weights",
-            "only these operators have integer kernels in PyTorch",
-            "keep it in float (quantizer=none), or take 16 bits: precision=bf16",
-        )
+        raise _nothing(module, wanted)
     left: set[str] = set()
     for pattern in exclude:
         hits = {name for name, path in paths.items() if fnmatchcase(path, pattern)}
@@ -89,7 +100,7 @@ def _chosen(
             raise StageError(
                 f"`exclude` names `{pattern}`, which fits no operator that can be quantised",
                 did_you_mean(pattern, paths.values()),
-                f"some that can be: {', '.join(list(paths.values())[:8])}",
+                f"some that can be: {', '.join(list(paths.values())[:NAMES])}",
             )
         left |= hits
     if left == set(paths):
@@ -98,7 +109,42 @@ def _chosen(
             f"operators: {len(paths)}",
             "shorten `exclude`, or keep the program in float: quantizer=none",
         )
-    return set(paths) - left
+    return {name: path for name, path in paths.items() if name not in left}
+
+
+def _fits(module: torch.fx.GraphModule, node: torch.fx.Node) -> bool:
+    """Return whether torchao can quantise a node: FP32, of weights that are constant and finite."""
+    import torch
+
+    window: Any = node.args[0]
+    matrix: Any = node.args[1]
+    if matrix.op != "get_attr" or window.op == "get_attr":
+        return False
+    weight, value = constant(module, matrix), window.meta["val"]
+    return (
+        weight.dtype is value.dtype is torch.float32
+        and weight.numel() > 0
+        and value.numel() > 0
+        and bool(weight.isfinite().all())
+    )
+
+
+def _nothing(module: torch.fx.GraphModule, wanted: set[str]) -> StageError:
+    """Return the error for a program without an operator that can be quantised."""
+    others = [f"`{_path(n)}` ({operator(n)})" for n in module.graph.nodes if multiplies(n)]
+    more = f" and {len(others) - NAMES} more" if len(others) > NAMES else ""
+    return StageError(
+        "the program has nothing to quantise: no "
+        f"{' or '.join(sorted(wanted))} with constant weights in FP32",
+        f"it multiplies in: {', '.join(others[:NAMES]) or 'no operator'}{more}",
+        "only these operators have integer kernels in PyTorch",
+        "keep it in float (quantizer=none), or take 16 bits: precision=bf16",
+    )
+
+
+def _named(module: torch.fx.GraphModule, names: Iterable[str]) -> list[Any]:
+    wanted = set(names)
+    return [node for node in module.graph.nodes if node.name in wanted]
 
 
 def _path(node: torch.fx.Node) -> str:
@@ -132,3 +178,39 @@ def _placement(chosen: set[str], config: Any) -> Any:
             """Accept the placement: it was made for the very graph."""
 
     return Placement()
+
+
+def _left_in_float(prepared: torch.fx.GraphModule, chosen: dict[str, str]) -> list[str]:
+    """Take nodes whose input was always zero out of `chosen`, and their observers away.
+
+    Returns their paths. Raises StageError for an input that was NaN, and where no node is left.
+    """
+    import torch
+
+    left: list[str] = []
+    for node in _named(prepared, chosen):
+        observer: Any = prepared.get_submodule(str(node.args[0].target))
+        least, most = observer.min_val, observer.max_val
+        if torch.isnan(least) or torch.isnan(most):
+            raise StageError(
+                f"`{chosen[node.name]}` reads NaN for finite calibration data, "
+                f"so it has no range: node `{node.name}`",
+                "the float program computes NaN there as well: a softmax over a row that is "
+                "masked whole, a logarithm or a root of a negative number",
+                "mend the module, or leave the layer in float: "
+                f"quantizer.exclude=[{chosen[node.name]}]",
+            )
+        if float(least) >= 0 >= float(most) or float(least) > float(most):
+            left.append(chosen.pop(node.name))
+            for observed in node.args[:2]:
+                node.replace_input_with(observed, observed.args[0])
+    if not chosen:
+        raise StageError(
+            "every layer that could be quantised reads nothing but zeros in the calibration data",
+            f"layers: {', '.join(left[:NAMES])}",
+            "calibrate on data that the model answers: calibration=<dataset>",
+        )
+    if left:
+        prepared.graph.eliminate_dead_code()
+        prepared.recompile()
+    return left

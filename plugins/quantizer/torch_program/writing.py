@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from core import Fact, Made, Work
+from core import Fact, Made, Notice, StageError, Work
 from core.census import facts_of, misnomer
 from core.torch_program import describe, quiet, save
 from plugins.quantizer.torch_program.counting import census, quantised_of
@@ -21,12 +21,25 @@ def write(
     precision: str,
     work: Work,
     notes: dict[str, Fact],
+    notices: tuple[Notice, ...] = (),
 ) -> Made:
-    """Write an opened program, which takes `arguments`, as an artifact of `precision`."""
+    """Write an opened program, which takes `arguments`, as an artifact of `precision`.
+
+    Raises StageError where PyTorch cannot write down what was made of it.
+    """
     import torch
 
-    with quiet(), torch.no_grad():
-        program = torch.export.export(module, arguments)
+    try:
+        with quiet(), torch.no_grad():
+            program = torch.export.export(module, arguments)
+    except Exception as error:  # torch.export raises a class per reason, with no common base
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        raise StageError(
+            f"PyTorch cannot write the program in {precision}: {type(error).__name__}",
+            lines[0][:200] if lines else "",
+            "keep it in float: quantizer=none",
+            "see the whole trace: hydra.verbose=true",
+        ) from error
     path = work.folder / "model.pt2"
     save(program, path)
     counted = census(program)
@@ -38,4 +51,5 @@ def write(
         "bytes": path.stat().st_size,
     }
     notice = misnomer(precision, counted)
-    return Made(path, "torch_export", precision, facts, (notice,) if notice else ())
+    told = (*notices, notice) if notice else notices
+    return Made(path, "torch_export", precision, facts, told)

@@ -76,6 +76,6 @@ def test_it_wants_no_calibration_data() -> None:
 
 def test_a_model_without_linear_layers_is_refused(tmp_path: Path) -> None:
     """In one message, which says what to do."""
-    with pytest.raises(StageError, match="no linear with weights") as caught:
+    with pytest.raises(StageError, match="no linear with constant weights") as caught:
         _quantised(program(separator(), tmp_path / "export"), tmp_path / "int8")
     assert any("quantizer=none" in line for line in caught.value.lines)

@@ -1,0 +1,307 @@
+"""PyTorch's own quantisers on networks of any shape and size: near float, or said in words.
+
+Each network is small and has one thing in it that some quantiser gets wrong.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from core import Artifact, Calibration, Made, ModelInfo, Quantizer, Signature, StageError
+from core.measure import snr_db
+from core.torch_program import load, save
+from plugins.quantizer.torch_dynamic import TorchDynamic
+from plugins.quantizer.torch_program import Backend
+from plugins.quantizer.torch_static import TorchStatic
+from tests.plugins.networks import artifact, work_in
+
+pytest.importorskip("torchao", reason="PyTorch's own quantiser is torchao")
+
+WINDOWS = 3
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread() -> Iterator[None]:
+    """Compute tiny networks in one thread: on a busy machine, waiting for others takes longer."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def _window(shape: tuple[int, ...], size: float = 1.0, seed: int = 0) -> np.ndarray:
+    values = size * np.random.default_rng(seed).standard_normal(shape)
+    return np.asarray(values, np.float32)
+
+
+class Network(nn.Module):
+    """Some layers, and what is computed with them."""
+
+    def __init__(self, compute: Callable[..., Any], **layers: nn.Module) -> None:
+        super().__init__()
+        self.compute = compute
+        for name, layer in layers.items():
+            self.add_module(name, layer)
+
+    def forward(self, x: torch.Tensor) -> Any:
+        """Compute."""
+        return self.compute(self, x)
+
+
+def _conv(scale: float = 1.0, *, bias: bool = True) -> nn.Conv1d:
+    torch.manual_seed(0)
+    layer = nn.Conv1d(4, 4, 3, padding=1, bias=bias)
+    layer.weight.data *= scale
+    return layer
+
+
+def _linear(scale: float = 1.0, *, bias: bool = True) -> nn.Linear:
+    torch.manual_seed(0)
+    layer = nn.Linear(16, 16, bias=bias)
+    layer.weight.data *= scale
+    return layer
+
+
+def _norm(kind: Callable[..., nn.Module] = nn.BatchNorm1d, channels: int = 4) -> nn.Module:
+    torch.manual_seed(1)
+    norm: Any = kind(channels)
+    nn.init.uniform_(norm.weight, 0.5, 2)
+    nn.init.normal_(norm.bias)
+    norm.running_mean, norm.running_var = torch.randn(channels), torch.rand(channels) + 0.1
+    return norm
+
+
+def _given(core: nn.Module, window: np.ndarray, folder: Path) -> Artifact:
+    """Return a program of `core` as an artifact."""
+    folder.mkdir(parents=True)
+    save(torch.export.export(core.eval(), (torch.from_numpy(window),)), folder / "model.pt2")
+    info = ModelInfo(Signature((), ()), ("x",), ("y",))
+    return artifact(Made(folder / "model.pt2", "torch_export", "fp32"), info)
+
+
+def _made(
+    quantizer: Quantizer[Any], core: nn.Module, folder: Path, size: float = 1.0, *axes: int
+) -> Made:
+    shape = axes or (1, 4, 16)
+    given = _given(core, _window(shape), folder / "float")
+    windows = Calibration(
+        WINDOWS, lambda: ({"x": _window(shape, size, seed)} for seed in range(WINDOWS))
+    )
+    return quantizer.run(given, windows, work_in(folder / "integers"))
+
+
+def _snr(made: Made, core: nn.Module, size: float = 1.0, *axes: int) -> float:
+    """Return the SNR of what was made against the network itself, on one of its own windows."""
+    window = torch.from_numpy(_window(axes or (1, 4, 16), size))
+    with torch.no_grad():
+        expected = core(window.clone())
+        (actual,) = torch.utils._pytree.tree_leaves(load(made.path).module()(window))
+    return snr_db(expected.numpy(), actual.numpy())
+
+
+def _static(backend: Backend = Backend.x86, **options: Any) -> TorchStatic:
+    return TorchStatic(TorchStatic.Options(windows=WINDOWS, backend=backend, **options))
+
+
+def _both(net: Any, x: torch.Tensor) -> Any:
+    return net.b(torch.relu(net.a(x)))
+
+
+@pytest.mark.parametrize("backend", [Backend.x86, Backend.arm])
+@pytest.mark.parametrize("size", [1e-20, 1e-8, 1e8, 1e18])
+def test_no_size_is_too_small_or_too_large(size: float, backend: Backend, tmp_path: Path) -> None:
+    """Activations of any size, weights of its inverse: the same network, so the same 8 bits."""
+    core = Network(_both, a=_conv(1 / size), b=_conv(bias=False))
+    made = _made(_static(backend), core, tmp_path, size)
+    assert _snr(made, core, size) > 28
+    assert not made.notices
+    inner = Network(_both, a=_conv(bias=False), b=_conv(1 / size, bias=False))
+    made = _made(_static(backend), inner, tmp_path / "inner", size)
+    assert _snr(made, inner, size) > 28
+
+
+@pytest.mark.parametrize("size", [1e-20, 1e18])
+def test_dynamic_ranges_know_no_size_either(size: float, tmp_path: Path) -> None:
+    """Neither of the activations, when they come, nor of the weights."""
+    core = Network(_both, a=_linear(1 / size), b=_linear(size, bias=False))
+    made = _made(TorchDynamic(TorchDynamic.Options(backend=Backend.x86)), core, tmp_path, size)
+    assert _snr(made, core, size) > 28
+
+
+def _small_channel(net: Any, x: torch.Tensor) -> Any:
+    return nn.functional.instance_norm(net.a(x), eps=1e-20)
+
+
+def test_a_channel_has_a_range_of_its_own(tmp_path: Path) -> None:
+    """One a million times weaker than the others counts as much behind a norm.
+
+    With one scale for all channels it is lost, and the layer is named with what keeps it.
+    """
+    core = Network(_small_channel, a=_conv(bias=False))
+    core.a.weight.data[::2] *= 1e-6  # type: ignore[union-attr, operator, index]
+    assert _snr(_made(_static(), core, tmp_path / "x86"), core) > 28
+    made = _made(_static(Backend.arm), core, tmp_path / "arm")
+    assert _snr(made, core) < 10
+    (notice,) = made.notices
+    assert notice.severity == "warning"
+    assert notice.text.startswith("output `y` of the quantised program has")
+    assert "quantizer.exclude=[a]" in notice.text
+
+
+def test_a_layer_that_8_bits_do_not_hold_is_named(tmp_path: Path) -> None:
+    """A weight that dwarfs all others reads zeros: what the layer gives is lost."""
+    core = Network(lambda net, x: net.a(x * net.loud), a=_linear())
+    core.register_buffer("loud", torch.tensor([0.0, *[1.0] * 15]))
+    core.a.weight.data[:, 0] = 1e4  # type: ignore[union-attr, operator, index]
+    quantizer = TorchDynamic(TorchDynamic.Options(backend=Backend.x86))
+    assert not _made(quantizer, core, tmp_path / "dynamic", 1.0, 1, 8, 16).notices
+    made = _made(_static(), core, tmp_path / "static", 1.0, 1, 8, 16)
+    assert made.notices[0].severity == "warning"
+    assert made.notices[0].text.startswith("8 bits do not hold a: ")
+    assert str(made.facts["weakest_layers"]).startswith("['a: ")
+
+
+def _in_place(net: Any, x: torch.Tensor) -> Any:
+    hidden = net.a(x)
+    hidden[:, :2] *= 4
+    hidden[:, 2:].clamp_(-0.1, 0.1)
+    return net.b(hidden)
+
+
+def test_what_is_written_into_a_tensor_is_not_read_too_early(tmp_path: Path) -> None:
+    """The tool rounds a tensor where it was made; a later `mul_` was lost."""
+    core = Network(_in_place, a=_conv(), b=_conv())
+    assert _snr(_made(_static(), core, tmp_path), core) > 28
+
+
+def _read_twice(net: Any, x: torch.Tensor) -> Any:
+    hidden = net.a(x)
+    return net.norm(hidden) + hidden
+
+
+@pytest.mark.parametrize(
+    ("core", "axes"),
+    [
+        (
+            Network(lambda net, x: net.norm(net.a(x)) + net.a(x), a=_conv(), norm=_norm()),
+            (1, 4, 16),
+        ),
+        (
+            Network(_read_twice, a=_conv(), norm=_norm()),
+            (1, 4, 16),
+        ),
+        (
+            Network(_read_twice, a=_linear(), norm=_norm(channels=16)),
+            (4, 16),
+        ),
+        (
+            Network(
+                lambda net, x: net.norm(net.a(x)),
+                a=_conv(),
+                norm=nn.BatchNorm1d(4, track_running_stats=False),
+            ),
+            (1, 4, 16),
+        ),
+    ],
+    ids=["two convolutions", "convolution", "linear", "no statistics"],
+)
+def test_a_batch_norm_stays_out_of_a_layer_that_others_read(
+    core: nn.Module, axes: tuple[int, ...], tmp_path: Path
+) -> None:
+    """The tool folds it in, whoever reads the layer beside it."""
+    assert _snr(_made(_static(), core, tmp_path, 1.0, *axes), core, 1.0, *axes) > 28
+
+
+def _product(net: Any, x: torch.Tensor) -> Any:
+    return torch.addmm(net.bias, x, net.matrix, beta=0.5, alpha=2.0)
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (8,), (1, 8), (3, 8), (3, 1)])
+def test_a_product_with_a_matrix_of_weights_is_a_linear_layer(
+    shape: tuple[int, ...], tmp_path: Path
+) -> None:
+    """With whatever shape of bias, as a Gemm has it."""
+    core = Network(_product)
+    core.register_buffer("matrix", torch.from_numpy(_window((16, 8))))
+    core.register_buffer("bias", torch.from_numpy(_window(shape, seed=1)))
+    made = _made(_static(), core, tmp_path, 1.0, 3, 16)
+    assert made.facts["quantised_nodes"] == 1
+    assert _snr(made, core, 1.0, 3, 16) > 28
+
+
+def test_a_product_of_two_windows_stays(tmp_path: Path) -> None:
+    """And one with a matrix of weights on its left; the refusal names both."""
+    core = Network(lambda net, x: net.matrix @ x @ x.transpose(1, 2))
+    core.register_buffer("matrix", torch.from_numpy(_window((4, 4))))
+    with pytest.raises(StageError, match="nothing to quantise") as caught:
+        _made(_static(), core, tmp_path)
+    assert "it multiplies in: `matmul` (matmul), `matmul_1` (matmul)" in caught.value.lines
+
+
+def test_what_has_no_elements_stays_in_float(tmp_path: Path) -> None:
+    """There is no range of nothing."""
+    core = Network(lambda net, x: net.b(x) + net.a(x[:, :0]).sum(), a=_linear(), b=_linear())
+    for index, quantizer in enumerate([_static(), TorchDynamic(TorchDynamic.Options())]):
+        made = _made(quantizer, core, tmp_path / str(index))
+        assert made.facts["quantised_nodes"] == 1
+        assert _snr(made, core) > 28
+
+
+def test_what_is_no_fp32_stays_as_it_is(tmp_path: Path) -> None:
+    """A layer in double precision, between others."""
+    core = Network(lambda net, x: net.b(net.a(x.double()).float()), a=_conv().double(), b=_conv())
+    made = _made(_static(), core, tmp_path)
+    assert made.facts["quantised_nodes"] == 1
+    assert _snr(made, core) > 28
+
+
+def test_a_layer_that_was_never_reached_stays_in_float(tmp_path: Path) -> None:
+    """Nothing is known of its range, which is said; louder windows than these do reach it."""
+    core = Network(lambda net, x: net.a(x) + net.b(torch.relu(x - 50)), a=_conv(), b=_conv())
+    made = _made(_static(), core, tmp_path)
+    assert made.facts["quantised_nodes"] == 1
+    assert made.notices[0].text.startswith("`b`: read nothing but zeros in all calibration windows")
+    silent = Network(lambda net, x: net.a(x * 0), a=_conv())
+    with pytest.raises(StageError, match="reads nothing but zeros"):
+        _made(_static(), silent, tmp_path / "silent")
+
+
+def test_a_layer_that_reads_nan_is_named(tmp_path: Path) -> None:
+    """A row that is masked whole gives it, in the float network as well."""
+    mask = torch.zeros(4, 4)
+    mask[1] = -math.inf
+    core = Network(
+        lambda net, x: net.a(torch.softmax(x @ x.transpose(1, 2) + net.mask, -1) @ x), a=_linear()
+    )
+    core.register_buffer("mask", mask)
+    with pytest.raises(StageError, match="`a` reads NaN for finite calibration data"):
+        _made(_static(), core, tmp_path)
+
+
+@pytest.mark.parametrize("fill", [-math.inf, torch.finfo(torch.float32).min, -1e9])
+def test_a_mask_takes_no_range(fill: float, tmp_path: Path) -> None:
+    """Whatever stands for "not this one": it goes into a softmax, which stays in float."""
+
+    def attention(net: Any, x: torch.Tensor) -> torch.Tensor:
+        scores = net.a(x) @ x.transpose(1, 2) / 4
+        later = torch.ones(4, 4, dtype=torch.bool).triu(1)
+        return net.b(torch.softmax(scores.masked_fill(later, fill), -1) @ x)
+
+    core = Network(attention, a=_linear(), b=_linear())
+    assert _snr(_made(_static(), core, tmp_path), core) > 28
+
+
+def test_a_size_that_depends_on_values_is_refused(tmp_path: Path) -> None:
+    """With the node, and what to write in its place."""
+    core = Network(lambda net, x: net.a(x)[x > 0], a=_conv())
+    with pytest.raises(StageError, match="the size of what `index` gives") as caught:
+        _made(_static(), core, tmp_path)
+    assert any("torch.where" in line for line in caught.value.lines)
