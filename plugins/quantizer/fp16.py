@@ -7,13 +7,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from core import ArtifactSpec, Calibration, Library, Made, Quantizer, Work, hookimpl
+from core import ArtifactSpec, Calibration, Library, Made, Notice, Quantizer, Work, hookimpl
 from core.bounds import MOST_WINDOWS, check_within
 from core.onnx_file import save
 from plugins.quantizer.onnx_graph import cleaned, inferred, nodes_matching
 from plugins.quantizer.onnx_graph.half import between, to_half
 from plugins.quantizer.onnx_graph.half_facts import facts_of, notices_of, range_facts
-from plugins.quantizer.onnx_graph.half_limits import weight_reasons, window_reasons
+from plugins.quantizer.onnx_graph.half_limits import LARGEST, weight_reasons, window_reasons
+from plugins.quantizer.onnx_graph.masks import nearer_masks
 from plugins.quantizer.onnx_graph.watched import observer_of
 
 if TYPE_CHECKING:
@@ -89,6 +90,7 @@ class Fp16(Quantizer[Fp16Options]):
         """
         work.progress(0, 0, "reading the graph")
         model = cleaned(inferred(Path(artifact.path)))
+        masks = self._masked(model, calibration, work)
         forced = nodes_matching(model, self.options.keep_float32, "keep_float32")
         reasons = weight_reasons(model)
         seen = self._observed(model, calibration, work) if calibration.count else None
@@ -104,7 +106,16 @@ class Fp16(Quantizer[Fp16Options]):
         facts |= range_facts(reasons, seen)
         path = work.folder / "model.onnx"
         save(model, path)
-        return Made(path, "onnx", "fp16", facts, notices_of(reasons, seen))
+        return Made(path, "onnx", "fp16", facts, (*masks, *notices_of(reasons, seen)))
+
+    def _masked(
+        self, model: onnx.ModelProto, calibration: Calibration, work: Work
+    ) -> tuple[Notice, ...]:
+        """Replace masks that FP16 does not hold, in place; without a window nobody can tell."""
+        if not calibration.count:
+            return ()
+        with tempfile.TemporaryDirectory(dir=work.folder) as scratch:
+            return nearer_masks(model, calibration.feeds(), Path(scratch), beyond=LARGEST)
 
     def _observed(
         self, model: onnx.ModelProto, calibration: Calibration, work: Work

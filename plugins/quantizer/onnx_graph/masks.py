@@ -40,17 +40,18 @@ ROUNDS, NAMED = 3, 3
 
 
 def nearer_masks(
-    model: onnx.ModelProto, windows: Iterable[Tensors], scratch: Path
+    model: onnx.ModelProto, windows: Iterable[Tensors], scratch: Path, *, beyond: float = 0.0
 ) -> tuple[Notice, ...]:
     """Replace, in place, what `model` masks with; returns what a person must know of it.
 
-    Expects lifted constants. A constant whose size matters to an output stays as it is, as do all
-    of a graph that computes something other than numbers for these windows, or takes them not.
+    Expects lifted constants. Masks that lie not `beyond` a magnitude are left alone. A constant
+    whose size matters to an output stays as it is, as do all of a graph that computes something
+    other than numbers for these windows, or takes them not.
     """
     notices: list[Notice] = []
     held: list[Tensors] | None = None
     for _ in range(ROUNDS):
-        sentinels = sentinels_of(model)
+        sentinels = [sentinel for sentinel in sentinels_of(model) if sentinel.peak > beyond]
         if not sentinels:
             break
         held = list(islice(windows, WINDOWS)) if held is None else held
@@ -228,10 +229,11 @@ def _replace(model: onnx.ModelProto, sentinel: Sentinel, distance: float) -> Non
 
 def _told(replaced: Sequence[Sentinel], distance: float) -> Notice:
     """Return what was done, as a notice."""
-    names = ", ".join(f"`{sentinel.name}`" for sentinel in replaced[:NAMED])
-    more = f" and {len(replaced) - NAMED} more" if len(replaced) > NAMED else ""
+    names = [f"`{s.name}` (up to {s.peak:.3g} from 0)" for s in replaced[:NAMED]]
+    more = f", and {len(replaced) - NAMED} more" if len(replaced) > NAMED else ""
     text = (
-        f"masks of the model hold values that no range can hold beside a signal ({names}{more}): "
-        f"±{distance:.4g} in their place gives the same outputs"
+        f"{len(replaced)} constant(s) mask with values too far out to be held beside a signal: "
+        f"{', '.join(names)}{more}. {distance:.3g} from 0 gives the same outputs on calibration "
+        "data, and stands in the quantised graph"
     )
     return Notice("info", text)
