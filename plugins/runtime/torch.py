@@ -128,8 +128,7 @@ class TorchRuntime(Runtime[TorchOptions]):
         if self.options.compile:
             work.progress(0, 0, "compiling the torch program")
             core, how = compiled(module, given), [*how, "compiled"]
-        shapes = [tuple(tensor.shape) for tensor in given]
-        return TorchSession(core, info, self.options.threads, how, facts, shapes)
+        return TorchSession(core, info, self.options.threads, how, facts, given)
 
     def _integers(self, module: torch.fx.GraphModule) -> tuple[list[str], dict[str, Fact]]:
         """Put integer kernels into a quantised program, as `kernels` says; a float one stays."""

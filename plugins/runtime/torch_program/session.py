@@ -8,10 +8,13 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from core import ModelInfo, Session, StageError
+from core.torch_outputs import by_name
 
 if TYPE_CHECKING:
+    import torch
+
     from core import Fact
-    from core.values import Tensors
+    from core.values import Array, Tensors
 
 __all__ = ["TorchSession"]
 
@@ -21,7 +24,8 @@ NOTHING: Mapping[str, Fact] = MappingProxyType({})
 class TorchSession(Session):
     """The core of a model, opened.
 
-    `how` says in words what plays it, `shapes` which inputs it takes, where it takes no others.
+    `how` says in words what plays it; `takes` are tensors of the shapes and types of its inputs,
+    where it takes no others.
     """
 
     def __init__(
@@ -31,11 +35,11 @@ class TorchSession(Session):
         threads: int,
         how: Sequence[str] = (),
         facts: Mapping[str, Fact] = NOTHING,
-        shapes: Sequence[tuple[int, ...]] = (),
+        takes: Sequence[torch.Tensor] = (),
     ) -> None:
         import torch
 
-        self.core, self.info, self.facts, self.shapes = core, info, facts, shapes
+        self.core, self.info, self.facts, self.takes = core, info, facts, takes
         version = torch.__version__.partition("+")[0]
         self.device = f"CPU ({', '.join((f'PyTorch {version}', platform.machine(), *how))})"
         # The number of threads belongs to the process, so what was there is put back.
@@ -44,7 +48,11 @@ class TorchSession(Session):
             torch.set_num_threads(threads)
 
     def run(self, feeds: Tensors) -> Tensors:
-        """Run the core on the inputs of its signature, each with its batch axis."""
+        """Run the core on the inputs of its signature, each with its batch axis.
+
+        What comes out shares no memory with what went in. Raises StageError for an input that is
+        missing, or of another shape or type than the program takes.
+        """
         import torch
 
         missing = [name for name in self.info.core_inputs if name not in feeds]
@@ -53,21 +61,39 @@ class TorchSession(Session):
                 f"the model's core needs the input `{missing[0]}`, which the dsp does not give",
                 f"the dsp gives: {', '.join(feeds) or 'nothing'}",
             )
-        for name, shape in zip(self.info.core_inputs, self.shapes, strict=False):
-            if feeds[name].shape != shape:
+        # Copies: a module may write into its inputs, or give one of them back.
+        given = [torch.from_numpy(feeds[name].copy()) for name in self.info.core_inputs]
+        for name, tensor, taken in zip(self.info.core_inputs, given, self.takes, strict=False):
+            if tensor.shape != taken.shape or tensor.dtype is not taken.dtype:
                 raise StageError(
                     f"the program takes other windows than it is given: `{name}`",
-                    f"it takes: {'×'.join(map(str, shape))}",
-                    f"given: {'×'.join(map(str, feeds[name].shape))}",
-                    "export it again for windows of this length",
+                    f"it takes: {_described(taken)}",
+                    f"given: {_described(tensor)}",
+                    "export it again for windows of this length"
+                    if tensor.dtype is taken.dtype
+                    else "give the input the type that the model's signature declares: "
+                    "`TensorSpec(dtype=...)`",
                 )
         with torch.no_grad():
-            out = self.core(*(torch.from_numpy(feeds[name]) for name in self.info.core_inputs))
-        tensors = (out,) if isinstance(out, torch.Tensor) else out
-        return {n: t.numpy() for n, t in zip(self.info.core_outputs, tensors, strict=True)}
+            outputs = by_name(self.core(*given), self.info.core_outputs)
+        return {name: _array(tensor) for name, tensor in outputs.items()}
 
     def close(self) -> None:
         """Give the process its number of threads back."""
         import torch
 
         torch.set_num_threads(self._before)
+
+
+def _described(tensor: torch.Tensor) -> str:
+    shape = "×".join(map(str, tensor.shape)) or "scalar"
+    return f"{shape} {str(tensor.dtype).removeprefix('torch.')}"
+
+
+def _array(tensor: torch.Tensor) -> Array:
+    """Return a tensor as an array; bfloat16, which NumPy lacks, as float32."""
+    import torch
+
+    if tensor.dtype is torch.bfloat16:
+        tensor = tensor.float()
+    return tensor.detach().numpy()

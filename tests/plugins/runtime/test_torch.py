@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import platform
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
-from core import StageError
+from core import Artifact, Made, ModelInfo, Signature, StageError, TorchModel
 from core.conformance import RuntimeSuite
+from core.torch_program import save
 from plugins.runtime.torch import TorchRuntime
-from tests.plugins.networks import feeds, hybrid, outputs, torch_artifact, work_in
+from tests.plugins.networks import artifact, feeds, hybrid, outputs, torch_artifact, work_in
 
 
 class TestConformance(RuntimeSuite):
@@ -60,6 +63,60 @@ def test_a_missing_input_is_named(tmp_path: Path) -> None:
         pytest.raises(StageError, match="needs the input `mag`"),
     ):
         session.run({"mix": feeds(model)["mix"]})
+
+
+class Inside(nn.Module):
+    """Writes into its input, gives it back, and gives two more, in a dict of another order."""
+
+    def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Return the input times 2, a half of it in 16 bits, and its signs."""
+        x *= 2
+        return {"signs": x > 0, "half": (x / 4).bfloat16(), "twice": x}
+
+
+def test_outputs_go_by_their_names_and_share_nothing(tmp_path: Path) -> None:
+    """Whatever their types; the arrays that went in stay as they were."""
+    info = ModelInfo(Signature((), ()), ("x",), ("twice", "half", "signs"))
+    model = TorchModel(info, Inside(), lambda _: {})
+    given = {"x": np.array([[1.0, -2.0]], np.float32)}
+    runtime = TorchRuntime(TorchRuntime.Options())
+    made = torch_artifact(model, tmp_path / "model")
+    with runtime.open(made, lambda: model, work_in(tmp_path / "work")) as session:
+        for _ in range(2):
+            actual: Any = session.run(given)
+            np.testing.assert_array_equal(actual["twice"], [[2, -4]])
+            np.testing.assert_array_equal(actual["half"], [[0.5, -1]])
+            np.testing.assert_array_equal(actual["signs"], [[True, False]])
+    assert [array.dtype.name for array in actual.values()] == ["float32", "float32", "bool"]
+
+
+def _table(folder: Path) -> Artifact:
+    """Return a program that takes indices."""
+    folder.mkdir()
+    core = nn.Embedding(5, 3).eval()
+    save(torch.export.export(core, (torch.zeros(1, 4, dtype=torch.int64),)), folder / "model.pt2")
+    info = ModelInfo(Signature((), ()), ("ids",), ("rows",))
+    return artifact(Made(folder / "model.pt2", "torch_export", "fp32"), info)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (np.zeros((1, 4), np.float32), "1×4 float32"),
+        (np.zeros((1, 5), np.int64), "1×5 int64"),
+    ],
+)
+def test_an_input_of_another_type_or_shape_is_refused(
+    given: Any, said: str, tmp_path: Path
+) -> None:
+    """With both, and what to do: PyTorch's own message names neither."""
+    runtime = TorchRuntime(TorchRuntime.Options())
+    made = _table(tmp_path / "made")
+    with runtime.open(made, hybrid, work_in(tmp_path / "work")) as session:
+        assert session.run({"ids": np.full((1, 4), 2)})["rows"].shape == (1, 4, 3)
+        with pytest.raises(StageError, match="takes other windows than it is given") as caught:
+            session.run({"ids": given})
+    assert caught.value.lines[:2] == ("it takes: 1×4 int64", f"given: {said}")
 
 
 def test_negative_threads_are_refused() -> None:

@@ -111,6 +111,68 @@ def test_a_kernel_that_computes_something_else_is_left_out(
         assert snr_db(simulated, session.run(given)["stems"]) > 60
 
 
+class Odd(torch.nn.Module):
+    """Convolves without a batch axis, and nothing at all."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.wide, self.narrow = torch.nn.Conv1d(4, 4, 3), torch.nn.Conv1d(4, 4, 1)
+        self.flat = torch.nn.Linear(14, 4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return one tensor, of which a part is empty."""
+        first = self.narrow(torch.relu(self.wide(x[0])))
+        return torch.cat([self.flat(first), self.flat(first[:0])])[None]
+
+
+def _odd(size: float, folder: Path) -> tuple[Artifact, np.ndarray]:
+    """Return a static program of activations of `size`, and a window of it."""
+    from core import Made, ModelInfo, Signature
+    from core.torch_program import save
+    from plugins.quantizer.torch_static import TorchStatic
+
+    torch.manual_seed(0)
+    window = torch.randn(1, 4, 16) * size
+    core = Odd().eval()
+    core.wide.bias.data *= size  # type: ignore[union-attr]
+    core.narrow.bias.data *= size  # type: ignore[union-attr]
+    folder.mkdir()
+    save(torch.export.export(core, (window,)), folder / "model.pt2")
+    info = ModelInfo(Signature((), ()), ("x",), ("y",))
+    given = artifact(Made(folder / "model.pt2", "torch_export", "fp32"), info)
+    quantizer = TorchStatic(TorchStatic.Options(backend=Backend.x86, reduce_range=True))
+    windows = Calibration(1, lambda: ({"x": window.numpy()},))
+    made = quantizer.run(given, windows, work_in(folder / "work"))
+    return artifact(made, info), window.numpy()
+
+
+@x86
+def test_what_no_kernel_takes_is_simulated(tmp_path: Path) -> None:
+    """A convolution without a batch axis, which oneDNN refuses when the window comes."""
+    made, window = _odd(1.0, tmp_path / "made")
+    with _opened(made, tmp_path / "work", kernels=INT8) as session:
+        assert session.facts["int8_kernels"] == ["linear 1"]
+        assert session.facts["int8_simulated"] == 2
+        actual = session.run({"x": window})["y"]
+    with _opened(made, tmp_path / "simulated", kernels=SIMULATED) as session:
+        assert snr_db(session.run({"x": window})["y"], actual) > 60
+
+
+@x86
+def test_a_wrong_kernel_is_told_at_any_size(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Squares of 1e-25 are zeros in FP32, where a kernel of zeros would agree."""
+    made, _ = _odd(1e-25, tmp_path / "made")
+    actual = torch.ops.onednn.qlinear_pointwise.default
+    monkeypatch.setattr(
+        torch.ops.onednn.qlinear_pointwise, "default", lambda *given: actual(*given) * 0
+    )
+    with _opened(made, tmp_path / "work", kernels=INT8) as session:
+        assert session.facts["int8_kernels"] == []
+        assert session.facts["int8_kernels_wrong_here"] == ["linear 1"]
+
+
 #: Kernels are tried before they play: where the processor saturates, none is exact.
 EXACT = any(torch.cpu.get_capabilities().get(name) for name in ("avx512_vnni", "avx_vnni"))
 vnni = pytest.mark.skipif(not EXACT, reason="needs a processor with VNNI")
@@ -154,7 +216,7 @@ def test_a_window_of_another_length_ends_in_one_message(tmp_path: Path) -> None:
         pytest.raises(StageError, match="other windows than it is given: `mix`") as caught,
     ):
         session.run(given)
-    assert "it takes: 1×2×512" in caught.value.lines
+    assert "it takes: 1×2×512 float32" in caught.value.lines
 
 
 def test_kernels_and_the_compiler_exclude_each_other() -> None:
