@@ -48,14 +48,20 @@ def limits_for(size: int) -> Limits:
 
 
 def opened_apart(
-    module: str, path: Path, *arguments: str, noun: str, folder: Path, progress: Progress
+    module: str,
+    path: Path,
+    *arguments: str,
+    noun: str,
+    folder: Path,
+    progress: Progress,
+    limits: Limits | None = None,
 ) -> None:
     """Run `module` on the file at `path`; `noun` says in messages what the file is meant to be.
 
     Raises InputError for a file that the reader refuses, and for one that takes more time or
-    memory to open than its size explains.
+    memory to open than `limits`, which are those that its size explains where none are given.
     """
-    limits = limits_for(path.stat().st_size)
+    limits = limits or limits_for(path.stat().st_size)
     said = folder / "refused.json"  # not named after the file, whose name may be as long as can be
     try:
         end = run_watched(

@@ -173,17 +173,46 @@ def test_unusual_songs_simply_work(
     assert np.isfinite(soundfile.read(stem)[0]).all()
 
 
+def test_what_is_there_of_a_cut_song_is_separated_and_told(separate: Any, tmp_path: Path) -> None:
+    """With how much is missing of it, on the terminal and in the report."""
+    file = tmp_path / "song.wav"
+    soundfile.write(file, tone(2, 44100), 44100)
+    file.write_bytes(file.read_bytes()[: 44 + 44100 * 4])
+    done, output = separate(file)
+    assert done.code == 0
+    told = "is cut short or damaged: 1.0 s of 2.0 s can be decoded, and are played"
+    assert told in " ".join(done.out.split())
+    (stem,) = output.rglob("stems/vocals.wav")
+    assert soundfile.info(stem).frames == 44100
+    (report,) = output.rglob("report.html")
+    assert told in report.read_text("utf-8")
+
+
+def test_one_bad_file_of_a_folder_costs_no_other(separate: Any, tmp_path: Path) -> None:
+    """It is told, also by a run that finds everything else kept, and no more once it is gone."""
+    songs = tmp_path / "songs"
+    songs.mkdir()
+    soundfile.write(songs / "song.wav", tone(1, 44100), 44100)
+    bad = songs / "letter.wav"
+    no_audio(bad)
+    told = "left out: `letter.wav` cannot be read as audio: it is text"
+    for _ in range(2):
+        done, output = separate(songs)
+        assert done.code == 0
+        assert told in " ".join(done.out.split())
+        assert list(output.rglob("stems/vocals.wav"))
+    bad.unlink()
+    done, _ = separate(songs)
+    assert done.code == 0
+    assert told not in " ".join(done.out.split())
+
+
 def empty(path: Path) -> None:
     path.touch()
 
 
 def no_audio(path: Path) -> None:
     path.write_text("a letter, not a song\n" * 50)
-
-
-def truncated(path: Path) -> None:
-    soundfile.write(path, tone(2, 44100), 44100)
-    path.write_bytes(path.read_bytes()[:100_000])
 
 
 def six_channels(path: Path) -> None:
@@ -201,9 +230,8 @@ def not_numbers(path: Path) -> None:
     [
         (empty, "empty"),
         (no_audio, "audio"),
-        (truncated, "is cut short"),
         (six_channels, "6 channels"),
-        (not_numbers, "not numbers"),
+        (not_numbers, "values that are no samples"),
     ],
 )
 def test_a_file_that_is_no_song_ends_in_one_message(

@@ -1,18 +1,30 @@
-"""A person's own songs: one file, or every audio file of a folder. Their stems are not known."""
+"""A person's own songs: one file, or every audio file of a folder. Their stems are not known.
+
+Of a folder, a file that cannot be read is passed over and told; a file that is named itself is not.
+"""
 
 from __future__ import annotations
 
 import functools
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from core import InputError, Item, Signature, Source, Split, hookimpl, reaching
+from core import InputError, Item, Notice, Signature, Source, Split, hookimpl, reaching
 from core.library.pattern import is_pattern, matching, top_of
 from core.names import as_text
+from core.shown import plain
+from plugins.dataset.audio import libav
 from plugins.dataset.audio.fitting import fit
-from plugins.dataset.audio.reading import ENDINGS, MAX_MINUTES, check, check_bound, read
+from plugins.dataset.audio.reading import (
+    ENDINGS,
+    MAX_MINUTES,
+    OF_VIDEO,
+    check,
+    check_bound,
+    read,
+)
 from plugins.dataset.audio.writing import AudioDataset
 
 __all__ = ["Files"]
@@ -38,27 +50,53 @@ class FilesOptions:
             raise ValueError(f"`limit` is {self.limit}: give 1 or more")
 
 
+#: Files passed over that a message names; of the others it says how many there are.
+_NAMED = 5
+
+
 class Files(AudioDataset[FilesOptions]):
-    """Your own songs, in any format that `soundfile` reads."""
+    """Your own songs: WAV, FLAC, OGG, Opus, MP3, AIFF and CAF; AAC, ALAC, WMA with `av` installed.
+
+    The content of a file says what it is, not its ending. Of a video its first sound is read.
+    """
 
     name = "files"
     Options = FilesOptions
-    opens = ENDINGS
+    opens = (*ENDINGS, *OF_VIDEO)
+
+    @classmethod
+    def findings(cls) -> Sequence[Notice]:
+        """Return which formats can be read."""
+        if libav.installed():
+            return (Notice("info", "AAC, ALAC, WMA and more are read by FFmpeg's libraries (av)"),)
+        return (Notice("info", f"AAC, ALAC, WMA and more need `av`: {libav.INSTALL}"),)
 
     def identity(self, split: Split) -> tuple[str, ...]:
         """Return the hash of every file, so that a song is known again under any name.
 
-        Raises InputError for a file that is no song, before anything runs.
+        Raises InputError for a file that is no song, before anything runs; of several only where
+        none is.
         """
         return tuple(self._files)
+
+    def passed_over(self, split: Split) -> Sequence[Notice]:
+        """Return the files of a folder that cannot be read."""
+        found = self._looked_at[1]
+        told = [Notice("warning", f"left out: {_in_short(error)}") for _, error in found[:_NAMED]]
+        if len(found) > len(told):
+            text = f"left out: {len(found) - len(told)} more files; scale=here lists each of them"
+            told.append(Notice("warning", text))
+        return told
 
     def items(self, split: Split, signature: Signature) -> Iterator[Item]:
         """Read the songs one by one, fitted to the model's rate and channels."""
         spec = signature.inputs[0]
         names = self._names()
         for item_id, file in self._files.items():
-            samples, notices = fit(read(file, self.options.max_minutes), spec, as_text(file.name))
-            yield Item(item_id, names[file], {spec.name: samples}, notices=notices)
+            sound = read(file, self.options.max_minutes)
+            samples, notices = fit(sound, spec, as_text(file.name))
+            told = (*sound.notices, *notices)
+            yield Item(item_id, names[file], {spec.name: samples}, notices=told)
 
     def sources(self) -> Iterator[Source]:
         """Yield every file by its path below the folder; two of one content are two songs here."""
@@ -70,16 +108,32 @@ class Files(AudioDataset[FilesOptions]):
         """Return the dataset of one file."""
         return Files(replace(self.options, path=str(source.file), limit=None))
 
-    @functools.cached_property
+    @property
     def _files(self) -> dict[str, Path]:
         """Return every file by its id; of two with the same content the first."""
-        from core.material import file_digest
+        return self._looked_at[0]
 
+    @functools.cached_property
+    def _looked_at(self) -> tuple[dict[str, Path], list[tuple[Path, InputError]]]:
+        """Return every file by its id, and those that cannot be read, with the reason."""
         found: dict[str, Path] = {}
-        for file in _found(self.options.path)[1][: self.options.limit]:
-            check(file, self.options.max_minutes)
-            found.setdefault(f"sha256:{file_digest(file)}", file)
-        return found
+        unread: list[tuple[Path, InputError]] = []
+        files = _found(self.options.path)[1][: self.options.limit]
+        for file in files:
+            item_id, error = _looked_at(file, self.options.max_minutes)
+            if error is None:
+                found.setdefault(item_id, file)
+            else:
+                unread.append((file, error))
+        if not found and len(unread) == 1:
+            raise unread[0][1]
+        if not found:
+            raise InputError(
+                f"none of {len(unread)} audio files in `{self.options.path}` can be read",
+                *(f"{file.name}: {_in_short(error)}" for file, error in unread[:_NAMED]),
+                "each by itself says more: input=<file>",
+            )
+        return found, unread
 
     def _names(self) -> dict[Path, str]:
         """Return the name of every file: its path in the folder, with the ending if need be."""
@@ -90,6 +144,36 @@ class Files(AudioDataset[FilesOptions]):
             file: as_text((path if often[bare] > 1 else bare).as_posix())
             for file, path, bare in ((f, p, p.with_suffix("")) for f, p in paths.items())
         }
+
+
+def _looked_at(file: Path, max_minutes: float) -> tuple[str, InputError | None]:
+    """Return a file's id, and why it cannot be read; looked at once for each content."""
+    from core.material import file_digest
+
+    try:
+        digest = file_digest(file)
+    except OSError as error:
+        what = f"`{file.name}` cannot be opened: {error.strerror or error}"
+        return "", InputError(what, f"at: {file}")
+    return f"sha256:{digest}", _checked(file, digest, max_minutes, libav.installed())
+
+
+@functools.lru_cache(maxsize=4096)
+def _checked(file: Path, _digest: str, max_minutes: float, _more: bool) -> InputError | None:
+    """Return why a file cannot be read, None where it can; a run asks again and again."""
+    try:
+        check(file, max_minutes)
+    except InputError as error:
+        return error
+    return None
+
+
+def _in_short(error: InputError) -> str:
+    """Return what is wrong, and of the reasons the libraries' own."""
+    reasons = [
+        line for line in error.lines if line.startswith(("libsndfile:", "FFmpeg:", "install"))
+    ]
+    return plain("; ".join((error.what, *reasons)))
 
 
 def _found(given: str) -> tuple[Path, list[Path]]:
@@ -108,7 +192,9 @@ def _found(given: str) -> tuple[Path, list[Path]]:
             give,
         )
     candidates = matching(given) if pattern else sorted(f for f in path.rglob("*") if f.is_file())
-    files = [file for file in candidates if file.suffix.lower() in ENDINGS]
+    # A video is taken where it is meant: named, or by a pattern that ends as it does.
+    wanted = {*ENDINGS, path.suffix.lower()} & {*ENDINGS, *OF_VIDEO}
+    files = [file for file in candidates if file.suffix.lower() in wanted]
     if not files:
         raise InputError(
             f"no audio files {'match' if pattern else 'are below'} `{path}`",

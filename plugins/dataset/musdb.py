@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from core import InputError, Item, Signature, Split, hookimpl, reaching
 from core.names import as_text
 from plugins.dataset.audio.fitting import fit, references, stem_labels
-from plugins.dataset.audio.reading import MAX_MINUTES, check, check_bound, read
+from plugins.dataset.audio.reading import MAX_MINUTES, check, check_bound, cut_short, read
 from plugins.dataset.audio.writing import AudioDataset
 
 if TYPE_CHECKING:
@@ -68,12 +68,17 @@ class Musdb(AudioDataset[MusdbOptions]):
         spec = signature.inputs[0]
         for item_id, song in self._songs(split).items():
             name = as_text(song.name)
-            mixture, notices = fit(self._read(song / "mixture.wav"), spec, name)
+            sound = self._read(song / "mixture.wav")
+            mixture, fitted = fit(sound, spec, name)
+            notices = (*sound.notices, *fitted)
             known = self._stems(song, signature, mixture)
             yield Item(item_id, name, {spec.name: mixture}, known, notices)
 
     def _read(self, file: Path) -> Sound:
-        return read(file, self.options.max_minutes)
+        sound = read(file, self.options.max_minutes)
+        if not sound.whole:
+            raise cut_short(file)
+        return sound
 
     def _stems(self, song: Path, signature: Signature, mixture: Array) -> Tensors:
         """Read the stems of a song; nothing where the song lacks one that the model gives."""
@@ -117,10 +122,11 @@ class Musdb(AudioDataset[MusdbOptions]):
                 "or give songs without stems: input=... (or dataset=files dataset.path=...)",
             )
         for file in mixtures[:limit]:
-            frames = check(file, self.options.max_minutes)
+            frames = check(file, self.options.max_minutes, whole=True)
             for stem in (file.with_name(f"{name}.wav") for name in _STEMS):
                 if stem.is_file():
-                    _check_length(stem, check(stem, self.options.max_minutes), frames)
+                    own = check(stem, self.options.max_minutes, whole=True)
+                    _check_length(stem, own, frames)
         return {f"sha256:{file_digest(file)}": file.parent for file in mixtures[:limit]}
 
 

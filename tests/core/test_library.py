@@ -283,7 +283,7 @@ def test_a_song_that_kills_its_process_is_given_up(tmp_path: Path) -> None:
         (["scale=her"], ["`scale` cannot be `her`", "did you mean `here`", "ray"]),
         (["scale=here", "songs.workers=0"], ["`workers` cannot be 0"]),
         (["scale=here", "ladder=[fp32]"], ["a library is played at one precision"]),
-        (["input=songs/*.mp4"], ["no dataset opens `.mp4` files"]),
+        (["input=songs/*.txt"], ["no dataset opens `.txt` files"]),
         (["-m", "scale=here", "chunker.length=4,8"], ["a library is played and not measured"]),
     ],
 )

@@ -13,7 +13,7 @@ import zipfile
 from tests.hostile.kinds import Maker, collected, flipped, true_sound
 from tests.hostile.plain_sound import wav
 
-__all__ = ["PACKED", "flac", "silent_frames"]
+__all__ = ["PACKED", "flac", "ogg_page", "ogg_pages", "silent_frames"]
 
 PACKED: dict[str, Maker] = {}
 
@@ -119,7 +119,7 @@ def _flac_bare(source: random.Random) -> bytes:
     return flac(44100, source.choice([0, 10**6]), b"")
 
 
-def _pages(data: bytes) -> list[bytes]:
+def ogg_pages(data: bytes) -> list[bytes]:
     """Return the pages of an Ogg file."""
     pages, at = [], 0
     while at < len(data):
@@ -130,7 +130,7 @@ def _pages(data: bytes) -> list[bytes]:
     return pages
 
 
-def _page(page: bytes, changes: dict[int, bytes]) -> bytes:
+def ogg_page(page: bytes, changes: dict[int, bytes]) -> bytes:
     """Return an Ogg page with other bytes at these places, under a right checksum."""
     changed = bytearray(page)
     for place, content in changes.items():
@@ -142,9 +142,9 @@ def _page(page: bytes, changes: dict[int, bytes]) -> bytes:
 
 def _ogg_position(ending: str) -> Maker:
     def make(source: random.Random) -> bytes:
-        *first, last = _pages(true_sound(ending))
+        *first, last = ogg_pages(true_sound(ending))
         position = source.choice([2**63 - 1, 2**62, 2**40, -1, -(2**63), 0])
-        return b"".join(first) + _page(last, {6: struct.pack("<q", position)})
+        return b"".join(first) + ogg_page(last, {6: struct.pack("<q", position)})
 
     return make
 
@@ -158,17 +158,17 @@ def _ogg_repeated(ending: str) -> Maker:
 
 def _ogg_header(ending: str) -> Maker:
     def make(source: random.Random) -> bytes:
-        head, *rest = _pages(true_sound(ending))
-        return _page(head, {28 + source.randrange(7, 18): source.randbytes(4)}) + b"".join(rest)
+        head, *rest = ogg_pages(true_sound(ending))
+        return ogg_page(head, {28 + source.randrange(7, 18): source.randbytes(4)}) + b"".join(rest)
 
     return make
 
 
 def _ogg_comments(ending: str) -> Maker:
     def make(source: random.Random) -> bytes:
-        head, second, *rest = _pages(true_sound(ending))
+        head, second, *rest = ogg_pages(true_sound(ending))
         at = 27 + second[26] + (8 if ending == "opus" else 7)
-        return head + _page(second, {at: struct.pack("<I", 2**32 - 1)}) + b"".join(rest)
+        return head + ogg_page(second, {at: struct.pack("<I", 2**32 - 1)}) + b"".join(rest)
 
     return make
 

@@ -1,248 +1,347 @@
-"""Reads an audio file into float32, and turns every way to fail into one clear error."""
+"""Reads an audio file into float32: what is there of it, with what is wrong with it in words.
+
+What other players play is played. libsndfile reads what it knows (`libsndfile.py`), FFmpeg's
+libraries the rest, where they are installed (`libav.py`); which of them, the file's content says
+(`container.py`), whatever its ending. A file of which a tenth of a second and more is missing is
+told by a notice, and refused only where nothing of it can be decoded.
+"""
 
 from __future__ import annotations
 
 import math
-import os
-import re
-from contextlib import contextmanager
+import tempfile
+from collections.abc import Generator, Iterator
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from core import InputError
+from core import InputError, Notice
+from core.names import as_text
+from plugins.dataset.audio import libav, libsndfile
+from plugins.dataset.audio.container import Kind, identify
+from plugins.dataset.audio.levels import Levels, at
+from plugins.dataset.audio.libsndfile import Loss, Part, name_for_libsndfile
+from plugins.dataset.audio.limits import (
+    CHANNELS,
+    MAX_MINUTES,
+    check_bound,
+    check_length,
+    check_rate,
+    most_values,
+)
+from plugins.dataset.audio.octets import Octets
+from plugins.dataset.audio.resampling import resample
 from plugins.dataset.audio.unheard import unheard
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from soundfile import SoundFile
-
     from core.values import Array
 
 __all__ = [
     "ENDINGS",
     "MAX_MINUTES",
+    "OF_VIDEO",
     "Sound",
     "check",
     "check_bound",
+    "cut_short",
     "name_for_libsndfile",
     "read",
 ]
 
-#: What the libsndfile inside `soundfile` reads (1.2, checked file by file).
-ENDINGS = (
-    ".wav",
-    ".flac",
-    ".ogg",
-    ".oga",
-    ".opus",
-    ".mp3",
-    ".aiff",
-    ".aif",
-    ".aifc",
-    ".au",
-    ".caf",
-    ".w64",
-    ".rf64",
+#: Endings of sound that libsndfile reads, and of what FFmpeg's libraries read beside it.
+_NATIVE = (
+    *(".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".mp2", ".aiff", ".aif", ".aifc", ".au"),
+    *(".caf", ".w64", ".rf64", ".bwf"),
 )
-#: Hz. A damaged header can hold any number, and resampling from it would fill the memory.
-RATES = (1_000, 768_000)
-#: A song has no more: which of more channels is which, a file does not tell surely.
-CHANNELS = 2
-#: Minutes of stereo at 48 kHz that are read at most, unless an option says otherwise: 5.5 GB. A
-#: few hundred kilobytes of compressed silence can stand for days of it.
-MAX_MINUTES = 240.0
-#: Values a second of stereo at 48 kHz; sound of more values is that much "longer".
-_USUAL = 2 * 48_000
-#: MP3 headers leave out the delay of encoder and decoder: up to two frames are no loss.
-_SLACK = {"MP3": 2 * 1152}
-#: Frames. libsndfile says 2^63 - 1 of a FLAC whose length is not known.
-_LONGEST = 2**62
-#: Sizes from here on stand for "unknown": a header written before its stream had an end.
-_STREAMED = 0x7FFF_0000
-#: libsndfile shortens a cut WAV, AIFF, AU or W64 to what is there, and says so only in its log.
-_SHORTENED = re.compile(r"(?:data|SSND|Data Size|riff)\s*:\s*(\d+) \(should be (\d+)\)")
+_WITH_FFMPEG = (
+    *(".m4a", ".m4b", ".aac", ".mka", ".weba", ".wma", ".wv", ".ape", ".tta", ".mpc", ".ac3"),
+    *(".dts", ".amr", ".spx", ".3ga", ".dsf"),
+)
+ENDINGS = (*_NATIVE, *_WITH_FFMPEG)
+#: Endings of video, whose first track of sound is read where such a file is named itself.
+OF_VIDEO = (".mp4", ".m4v", ".mov", ".webm", ".mkv", ".avi", ".ogv", ".3gp", ".3g2", ".ts", ".flv")
+#: Seconds that may be missing without a word: encoders' padding, which no count of frames has.
+_UNTOLD = 0.1
+#: Damages of one file that are told one by one.
+_TOLD = 3
 
 
 @dataclass(frozen=True)
 class Sound:
-    """What a file holds: samples (channel, time), nominally within ±1, at `rate` Hz."""
+    """What a file holds: samples (channel, time), nominally within ±1, at `rate` Hz.
+
+    `notices` say what is missing of it, and what was done to samples that no sound has. `whole` is
+    false where something of it is missing or lost.
+    """
 
     samples: Array
     rate: int
+    notices: tuple[Notice, ...] = ()
+    whole: bool = True
 
 
-def check_bound(minutes: float) -> None:
-    """Raise ValueError for an option `max_minutes` that bounds nothing."""
-    if not 0 < minutes < math.inf:
-        raise ValueError(f"`max_minutes` is {minutes}: give a number above 0")
+def check(path: Path, max_minutes: float = MAX_MINUTES, *, whole: bool = False) -> int:
+    """Return the number of frames that the file's container says, or that can be decoded.
 
-
-def check(path: Path, max_minutes: float = MAX_MINUTES) -> int:
-    """Return the number of frames, from the header and the last frame alone.
-
-    Raises InputError as `read` does, so that a plan finds what a run would stumble over: what is
-    no audio, empty or cut short. Values that are no numbers only `read` finds.
+    Raises InputError for what `read` refuses, so that a plan finds what a run would stumble over,
+    and for more channels than are fitted. Of most files no more than the first block is decoded.
+    With `whole`, a file that is shorter than it says is refused, too: true stems are no stems then.
     """
-    with _opened(path, max_minutes) as file:
-        if file.channels > CHANNELS:
+    with _opened(path, max_minutes, whole=False) as parts:
+        channels = max(part.channels for part in parts)
+        if channels > CHANNELS:
             raise InputError(
-                f"`{path.name}` has {file.channels} channels",
+                f"`{path.name}` has {channels} channels",
                 f"at: {path}",
                 "possible: mono and stereo; which of more channels is which, a file does not tell",
                 f"mix it down first: ffmpeg -i {path.name} -ac {CHANNELS} mixed.wav",
             )
-        said = int(file.frames)
-        _check_whole(path, file, said if _has_end(file) else 0)
-    return said
-
-
-def _has_end(file: SoundFile) -> bool:
-    """Say whether the last frame can be decoded; the place of an MP3's is not exactly known."""
-    import soundfile
-
-    try:
-        file.seek(max(0, file.frames - 1 - _SLACK.get(file.format, 0)))
-        return len(file.read(1)) == 1
-    except soundfile.LibsndfileError:
-        return False
+        if whole and any(part.missing for part in parts):
+            raise cut_short(path)
+        frames = 0
+        for part in parts:
+            every = part.floats or part.frames is None
+            found = Levels(part.rate, part.floats)
+            with closing(part.blocks(lambda _first, _count: None)) as blocks:
+                for block in blocks:
+                    found.add(block)
+                    stop = frames + found.frames
+                    check_length(path, stop, part.rate, part.channels, max_minutes)
+                    if not every:
+                        break
+            found.check(path.name, f"at: {path}")
+            frames += found.frames if every or found.frames == 0 else part.frames or 0
+        if frames == 0:
+            raise _nothing(path)
+    return frames
 
 
 def read(path: Path, max_minutes: float = MAX_MINUTES) -> Sound:
-    """Read a whole file; raises InputError where it is missing, damaged, too long or no audio."""
-    import numpy as np
+    """Read what is there of a file.
 
-    with _opened(path, max_minutes) as file:
-        samples = file.read(dtype="float32", always_2d=True)
-        _check_whole(path, file, len(samples))
-        rate = int(file.samplerate)
-    broken = int(samples.size - np.isfinite(samples).sum())
-    if broken:
-        raise InputError(
-            f"`{path.name}` holds values that are not numbers (NaN or infinite)",
-            f"at: {path}",
-            f"{broken} of {samples.size} values",
-            "render it again, or repair it in an audio editor",
-        )
-    return Sound(np.ascontiguousarray(samples.T), rate)
+    Raises InputError where it is missing, no audio, too long, or holds values that are no samples.
+    """
+    with _opened(path, max_minutes, whole=True) as parts:
+        gathered = [_gathered(path, part, max_minutes) for part in parts]
+        if not any(one.samples.shape[1] for one in gathered):
+            raise _nothing(path)
+        return gathered[0] if len(gathered) == 1 else _joined(path, gathered, max_minutes)
 
 
-@contextmanager
-def _opened(path: Path, max_minutes: float) -> Iterator[SoundFile]:
-    """Open a file of a possible rate and length; what fails in the block is an InputError too."""
-    import soundfile
-
-    try:
-        if path.stat().st_size == 0:
-            raise InputError(f"`{path.name}` is an empty file", f"at: {path}", "copy it again")
-        with unheard(), soundfile.SoundFile(name_for_libsndfile(path)) as file:
-            if not RATES[0] <= file.samplerate <= RATES[1]:
-                raise InputError(
-                    f"`{path.name}` says that its sample rate is {file.samplerate} Hz",
-                    f"at: {path}",
-                    f"possible: {RATES[0]} to {RATES[1]} Hz",
-                    "re-encode it at its true rate",
-                )
-            if file.frames > _LONGEST:
-                raise InputError(
-                    f"`{path.name}` does not say how long it is",
-                    f"at: {path}",
-                    "it was streamed into a file, and its header never completed",
-                    f"re-encode it: ffmpeg -i {path.name} song.wav",
-                )
-            _check_duration(path, file, max_minutes)
-            yield file
-    except MemoryError as error:
-        raise InputError(
-            f"`{path.name}` does not fit into the memory that is free",
-            f"at: {path}",
-            "cut it into parts, or play it where there is more memory",
-        ) from error
-    except FileNotFoundError:
-        raise InputError(
-            f"`{path}` does not exist", "give a file: input=... or dataset.path=..."
-        ) from None
-    except ValueError as error:
-        # Where the first frame of an MP3 is damaged, soundfile 0.14 counts fewer than 0 frames.
-        raise InputError(
-            f"`{path.name}` cannot be read as audio: damaged", f"at: {path}", f"reason: {error}"
-        ) from error
-    except soundfile.LibsndfileError as error:
-        # Decoding errors carry no text of their own.
-        reason = error.error_string.strip() or "damaged or cut short"
-        raise InputError(
-            f"`{path.name}` cannot be read as audio: {reason}",
-            f"at: {path}",
-            f"readable: {' '.join(ENDINGS)}",
-            f"re-encode it: ffmpeg -i {path.name} song.wav",
-        ) from error
-    except OSError as error:
-        raise InputError(
-            f"`{path.name}` cannot be opened: {error.strerror or error}", f"at: {path}"
-        ) from error
-
-
-def name_for_libsndfile(path: Path) -> str | bytes:
-    """Return a path as `soundfile` takes it; it fails on a name in text that is no UTF-8."""
-    return str(path) if os.name == "nt" else os.fsencode(path)
-
-
-def _check_duration(path: Path, file: SoundFile, max_minutes: float) -> None:
-    """Raise InputError for more sound than is read, before any of it is decoded."""
-    seconds = max(file.frames / file.samplerate, file.frames * file.channels / _USUAL)
-    if seconds <= 60 * max_minutes:
-        return
-    told = f"{file.frames / file.samplerate / 60:,.0f} minutes at {file.samplerate:,} Hz"
-    raise InputError(
-        f"`{path.name}` says that it holds {told}, in a file of {_size(path)}",
-        f"at: {path}",
-        f"possible: up to {max_minutes:g} minutes of stereo at 48,000 Hz, or as much memory: 23 MB "
-        "a minute for the song, and as much again for every stem",
-        f"cut it into parts: ffmpeg -i {path.name} -f segment -segment_time 3600 part%03d.wav",
-        f"or allow it: dataset.max_minutes={math.ceil(seconds / 60)}",
+def cut_short(path: Path) -> InputError:
+    """Return the error of a file that is not whole, where no less than the whole will do."""
+    return InputError(
+        f"`{path.name}` is cut short or damaged", f"at: {path}", "copy or download it again"
     )
 
 
-def _size(path: Path) -> str:
-    size = path.stat().st_size
-    return f"{size / 1e6:,.1f} MB" if size >= 1e5 else f"{size:,} bytes"  # noqa: PLR2004  # 0.1 MB
+def _nothing(path: Path) -> InputError:
+    return InputError(
+        f"`{path.name}` holds no samples", f"at: {path}", "give a file of 1 sample or more"
+    )
 
 
-def _check_whole(path: Path, file: SoundFile, frames: int) -> None:
-    """Raise InputError for a file without frames, or with fewer than its header says."""
-    if frames == 0 and file.frames == 0:
-        raise InputError(
-            f"`{path.name}` holds no samples", f"at: {path}", "give a file of 1 sample or more"
+def _gathered(path: Path, part: Part, max_minutes: float) -> Sound:
+    """Decode a part of a file, and judge its samples and its length."""
+    import numpy as np
+
+    levels = Levels(part.rate, part.floats)
+    losses: list[tuple[int, int]] = []
+    samples = np.empty((part.channels, max(part.frames or 0, libsndfile.BLOCK)), np.float32)
+    done = 0
+    for block in part.blocks(lambda first, count: losses.append((first, count))):
+        levels.add(block)
+        stop = done + len(block)
+        if stop > samples.shape[1]:
+            check_length(path, stop, part.rate, part.channels, max_minutes)
+            more = np.empty((part.channels, max(stop, samples.shape[1] * 3 // 2)), np.float32)
+            more[:, :done] = samples[:, :done]
+            samples = more
+        samples[:, done:stop] = block.T
+        done = stop
+    levels.check(path.name, f"at: {path}")
+    kept = (
+        samples[:, :done] if done == samples.shape[1] else np.ascontiguousarray(samples[:, :done])
+    )
+    if not done:
+        return Sound(kept, part.rate)
+    kept, notices = levels.corrected(kept, as_text(path.name))
+    told = (*part.told, *_damages(losses, part.rate), *_missing(part, done))
+    warnings = (Notice("warning", f"`{as_text(path.name)}` {text}") for text in told)
+    whole = not losses and done >= (part.frames or 0)
+    return Sound(kept, part.rate, (*warnings, *notices), whole)
+
+
+def _missing(part: Part, done: int) -> Iterator[str]:
+    """Yield what is told of a file that ends before its container says."""
+    promised = part.frames or 0
+    missing = (promised - done) / part.rate
+    if missing > _UNTOLD:
+        yield (
+            f"is cut short or damaged: {done / part.rate:,.1f} s of {promised / part.rate:,.1f} s "
+            f"can be decoded, and are played; {missing:,.1f} s are missing"
         )
-    if file.format == "MP3" and not _counts_its_frames(path):
-        return  # its length is an estimate from the bit rate: being shorter proves nothing
-    lost = ""
-    if frames + _SLACK.get(file.format, 0) < file.frames:
-        lost = f"{frames} of {file.frames} samples can be read" if frames else "its end is missing"
-    for said, there in _SHORTENED.findall(file.extra_info):
-        if int(there) < int(said) < _STREAMED:
-            lost = f"{there} of {said} bytes are there"
-    if lost:
+
+
+def _damages(losses: list[tuple[int, int]], rate: int) -> Iterator[str]:
+    for first, count in losses[:_TOLD]:
+        yield f"is damaged: {count / rate:.2f} s at {at(first / rate)} are lost, and silent"
+    if len(losses) > _TOLD:
+        yield f"is damaged in {len(losses) - _TOLD} more places, which are silent"
+
+
+def _joined(path: Path, sounds: list[Sound], max_minutes: float) -> Sound:
+    """Return parts as one, at the rate of the first and with the most channels of any."""
+    import numpy as np
+
+    rate, channels = sounds[0].rate, max(len(one.samples) for one in sounds)
+    if any(len(one.samples) not in {1, channels} for one in sounds):
+        counts = ", ".join(sorted({str(len(one.samples)) for one in sounds}))
         raise InputError(
-            f"`{path.name}` is cut short: {lost}",
+            f"`{path.name}` consists of parts with {counts} channels",
             f"at: {path}",
-            "copy or download it again",
-            f"or keep what is there: ffmpeg -i {path.name} rest.wav",
+            f"mix it down first: ffmpeg -i {path.name} -ac {CHANNELS} mixed.wav",
         )
+    frames = sum(math.ceil(one.samples.shape[1] * rate / one.rate) for one in sounds)
+    check_length(path, frames, rate, channels, max_minutes)
+    resampled = (resample(one.samples, one.rate, rate) for one in sounds)
+    fitted = [np.repeat(one, channels // len(one), axis=0) for one in resampled]
+    notices = [notice for one in sounds for notice in one.notices]
+    told, whole = tuple(dict.fromkeys(notices)), all(one.whole for one in sounds)
+    return Sound(np.concatenate(fitted, axis=1), rate, told, whole)
 
 
-def _counts_its_frames(path: Path) -> bool:
-    """Say whether an MP3 begins with a count of its frames (Xing, Info or VBRI), past any ID3."""
+@contextmanager
+def _opened(path: Path, max_minutes: float, *, whole: bool) -> Iterator[list[Part]]:
+    """Give the parts of a file; what fails in the block is an InputError, too.
+
+    Every part has a possible rate, and says no more sound than is read. Where the `whole` is not
+    asked for, there may be no more to decode of it than a first block.
+    """
+    import soundfile
+
+    with ExitStack() as opened:
+        try:
+            opened.enter_context(unheard())
+            parts = _parts(path, _Wanted(max_minutes, whole, opened))
+            for part in parts:
+                check_rate(path, part.rate)
+                check_length(path, part.frames or 0, part.rate, part.channels, max_minutes)
+            rate = parts[0].rate
+            told = sum((part.frames or 0) * rate / part.rate for part in parts)
+            check_length(path, round(told), rate, max(p.channels for p in parts), max_minutes)
+            yield parts
+        except MemoryError as error:
+            raise InputError(
+                f"`{path.name}` does not fit into the memory that is free",
+                f"at: {path}",
+                "cut it into parts, or play it where there is more memory",
+            ) from error
+        except FileNotFoundError:
+            raise InputError(
+                f"`{path}` does not exist", "give a file: input=... or dataset.path=..."
+            ) from None
+        except (soundfile.LibsndfileError, ValueError) as error:
+            # ValueError: of an MP3 whose first frame is damaged soundfile 0.14 counts fewer than 0.
+            raise _unreadable(path, _reason(error)) from error
+        except OSError as error:
+            raise InputError(
+                f"`{path.name}` cannot be opened: {error.strerror or error}", f"at: {path}"
+            ) from error
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """How much of a file is wanted, and what is closed when it is read."""
+
+    max_minutes: float
+    whole: bool
+    opened: ExitStack
+
+
+def _parts(path: Path, wanted: _Wanted) -> list[Part]:
+    """Return the parts of a file by the library that reads it."""
+    import soundfile
+
+    why = ""
     with path.open("rb") as file:
-        head = file.read(10)
-        if head[:3] == b"ID3":
-            # The size of an ID3v2 tag: four bytes of seven bits each.
-            size = 0
-            for byte in head[6:10]:
-                size = size << 7 | byte
-            file.seek(10 + size)
-        else:
-            file.seek(0)
-        frame = file.read(2048)
-    return any(mark in frame for mark in (b"Xing", b"Info", b"VBRI"))
+        octets = Octets(file)
+        if octets.size == 0:
+            raise InputError(f"`{path.name}` is an empty file", f"at: {path}", "copy it again")
+        kind = identify(octets)
+        try:
+            found = libsndfile.parts(path, octets, kind) if kind.native else []
+        except (soundfile.LibsndfileError, ValueError) as error:
+            found, why = [], _reason(error)
+        except InputError as error:
+            what = f"`{path.name}` is {error.what}"
+            raise InputError(what, f"at: {path}", *error.lines) from error
+    if found:
+        return found
+    if not kind.libav:
+        raise _unreadable(path, f"it is {kind.title}", why)
+    return [_with_ffmpeg(path, kind, why, wanted)]
+
+
+def _with_ffmpeg(path: Path, kind: Kind, why: str, wanted: _Wanted) -> Part:
+    """Return what FFmpeg's libraries find; `why` is what libsndfile says of it, if it was asked."""
+    if not libav.installed() and why:
+        raise InputError(
+            f"`{path.name}` cannot be read as audio: {kind.title}",
+            f"at: {path}",
+            f"libsndfile: {why}",
+            "copy or download it again",
+            f"or let FFmpeg's libraries try: {libav.INSTALL}",
+        )
+    if not libav.installed():
+        raise InputError(
+            f"`{path.name}` is {kind.title}, which needs FFmpeg's libraries",
+            f"at: {path}",
+            f"install them: {libav.INSTALL}",
+            f"or re-encode it: ffmpeg -i {path.name} song.flac",
+        )
+    most = most_values(wanted.max_minutes)
+    folder = Path(wanted.opened.enter_context(tempfile.TemporaryDirectory(prefix="luthier-")))
+    try:
+        facts = libav.decoded(path, kind, most if wanted.whole else 0, folder)
+        if not wanted.whole and (facts.floats or facts.promised is None):
+            facts = libav.decoded(path, kind, most, folder)
+    except InputError as error:
+        raise InputError(
+            f"`{path.name}` cannot be read as audio: {kind.title}",
+            f"at: {path}",
+            f"libsndfile: {why}" if why else "",
+            f"FFmpeg: {'; '.join((error.what, *error.lines))}",
+            "copy or download it again, or re-encode it where it plays",
+        ) from error
+    told = []
+    if facts.tracks > 1:
+        told.append(f"has {facts.tracks} tracks of sound: the first is taken")
+    if facts.damaged:
+        told.append(f"is damaged: {facts.damaged} packets cannot be decoded, and are left out")
+
+    def blocks(_: Loss) -> Generator[Array]:
+        import numpy as np
+
+        # Mapped, and so not twice in memory.
+        values = np.memmap(folder / libav.SOUND, np.float32, "r").reshape(-1, facts.channels)
+        for start in range(0, len(values), libsndfile.BLOCK):
+            yield np.asarray(values[start : start + libsndfile.BLOCK])
+
+    return Part(facts.rate, facts.channels, facts.promised, blocks, facts.floats, tuple(told))
+
+
+def _reason(error: Exception) -> str:
+    """Return what a library says of a file; errors of decoding carry no text of their own."""
+    return getattr(error, "error_string", str(error)).strip() or "damaged or cut short"
+
+
+def _unreadable(path: Path, reason: str, why: str = "") -> InputError:
+    return InputError(
+        f"`{path.name}` cannot be read as audio: {reason}",
+        f"at: {path}",
+        f"libsndfile: {why}" if why else "",
+        f"readable: {' '.join(ENDINGS)}",
+        f"re-encode it: ffmpeg -i {path.name} song.wav",
+    )

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from core import InputError, Item
+from core import InputError, Item, material
 from core.items import checked_items
+from plugins.dataset.audio import libav
 from plugins.dataset.files import Files, FilesOptions
 
 if TYPE_CHECKING:
@@ -146,15 +147,95 @@ def test_a_path_without_audio_is_refused_by_the_plan(tmp_path: Path, kind: str) 
 
 
 @pytest.mark.parametrize("split", ["calibration", "evaluation"])
-def test_a_song_that_cannot_be_read_is_refused_by_the_plan(
-    tmp_path: Path, write: Write, split: Split
+def test_a_song_that_cannot_be_read_costs_no_other(
+    tmp_path: Path, write: Write, separation: Separation, split: Split
 ) -> None:
-    """One bad file of a folder is found before anything runs, unless it is not taken."""
+    """Of a folder it is left out and told; named itself, it is refused before anything runs."""
     write(tmp_path / "a.wav", 1)
     (tmp_path / "b.wav").write_bytes(b"no audio at all " * 99)
-    assert len(dataset(tmp_path, limit=1).identity(split)) == 1
+    own = dataset(tmp_path)
+    assert len(own.identity(split)) == 1
+    assert [item.name for item in own.items(split, separation())] == ["a"]
+    (notice,) = own.passed_over(split)
+    assert notice.severity == "warning"
+    assert notice.text == "left out: `b.wav` cannot be read as audio: it is text"
+    assert not dataset(tmp_path, limit=1).passed_over(split)
     with pytest.raises(InputError, match=r"`b\.wav` cannot be read as audio"):
-        dataset(tmp_path).identity(split)
+        dataset(tmp_path / "b.wav").identity(split)
+
+
+def test_a_folder_without_one_readable_song_is_refused(tmp_path: Path) -> None:
+    """With the reason of each of the first few."""
+    for number in range(7):
+        (tmp_path / f"{number}.wav").write_bytes(b"no audio at all")
+    with pytest.raises(InputError, match="none of 7 audio files") as told:
+        dataset(tmp_path).identity("evaluation")
+    assert "3.wav: `3.wav` cannot be read as audio: it is text" in told.value.lines
+
+
+def test_many_songs_left_out_are_told_in_a_few_lines(tmp_path: Path, write: Write) -> None:
+    """And where each of them is named."""
+    write(tmp_path / "a.wav", 1)
+    for number in range(9):
+        (tmp_path / f"{number}.wav").write_bytes(b"no audio at all")
+    told = [notice.text for notice in dataset(tmp_path).passed_over("evaluation")]
+    assert len(told) == 6
+    assert told[-1] == "left out: 4 more files; scale=here lists each of them"
+
+
+def test_a_file_that_may_not_be_opened_costs_no_other(
+    tmp_path: Path, write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one that is damaged."""
+    write(tmp_path / "a.wav", 1)
+    write(tmp_path / "b.wav", 2)
+    digest = material.file_digest
+
+    def refused(file: Path) -> str:
+        if file.name == "b.wav":
+            raise PermissionError(13, "Permission denied")
+        return digest(file)
+
+    monkeypatch.setattr(material, "file_digest", refused)
+    own = dataset(tmp_path)
+    assert len(own.identity("evaluation")) == 1
+    (notice,) = own.passed_over("evaluation")
+    assert notice.text == "left out: `b.wav` cannot be opened: Permission denied"
+
+
+def test_what_is_missing_of_a_song_is_told_with_it(
+    tmp_path: Path, write: Write, separation: Separation
+) -> None:
+    """The item has the notices of its file, before those of its fitting."""
+    file = write(tmp_path / "song.wav", frames=48000, rate=48000)
+    file.write_bytes(file.read_bytes()[: 24_000 * 4 + 44])
+    (item,) = dataset(file).items("evaluation", separation())
+    assert item.inputs["song"].shape == (2, 22050)
+    assert [notice.severity for notice in item.notices] == ["warning", "info"]
+    assert "0.5 s of 1.0 s can be decoded" in item.notices[0].text
+
+
+def test_a_video_is_taken_where_it_is_meant(tmp_path: Path, write: Write) -> None:
+    """Named, or by a pattern that ends as it does; a folder of songs is one of sound."""
+    write(tmp_path / "a.wav", 1)
+    (tmp_path / "clip.MP4").write_bytes(write(tmp_path / "b.wav", 2).read_bytes())
+    names = {
+        given: [source.name for source in dataset(tmp_path / given).sources()]
+        for given in ("", "*", "clip.MP4", "*.MP4")
+    }
+    assert names["*"] == names[""] == ["a.wav", "b.wav"]
+    assert names["clip.MP4"] == names["*.MP4"] == ["clip.MP4"]
+    assert ".mp4" in Files.opens
+
+
+def test_the_doctor_says_what_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And what to install where more can be."""
+    monkeypatch.setattr(libav, "installed", lambda: False)
+    (notice,) = Files.findings()
+    assert "pip install 'luthier[formats]'" in notice.text
+    monkeypatch.setattr(libav, "installed", lambda: True)
+    (notice,) = Files.findings()
+    assert "are read by FFmpeg's libraries" in notice.text
 
 
 def test_stems_of_one_song_lie_side_by_side(
