@@ -8,7 +8,7 @@ from typing import Any
 
 from core import contract
 from core.assembly import Assembly
-from core.config import SLOTS
+from core.config import PLURAL, SLOTS
 from core.errors import MisfitError
 from core.fit_signature import check_free
 from core.kinds import Converter, Runtime
@@ -110,6 +110,7 @@ def _accepts(
             f"but {made_by} produces {spec.format}",
             _where(assembly),
             f"{kind} plugins that accept {spec.format}: {fits}",
+            *(f"choose one: {slot}={name}" for name in sorted(fitting)[:1] if slot not in PLURAL),
             f"or leave it out: {without}" if without else "",
         )
     if (

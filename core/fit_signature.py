@@ -27,6 +27,20 @@ def check_windows(assembly: Assembly, info: ModelInfo) -> None:
                     f"cut such windows: {_option(assembly, {axis: length})}",
                 )
     check_free(assembly, sorted(free))
+    _check_joined(assembly, info)
+
+
+def _check_joined(assembly: Assembly, info: ModelInfo) -> None:
+    """Have the chunker refuse outputs that it cannot join, before anything is exported for it."""
+    cut = assembly.chunker.window()
+    lengths = {
+        axis: cut.get(axis, length)
+        for spec in info.signature.inputs
+        for axis, length in zip(spec.axes, spec.shape, strict=True)
+    }
+    known = {axis: length for axis, length in lengths.items() if isinstance(length, int)}
+    if cut and known.keys() == lengths.keys():
+        assembly.chunker.joiner(known, info.signature)
 
 
 def check_free(assembly: Assembly, free: Sequence[str], chunkers: Sequence[str] = ()) -> None:

@@ -97,8 +97,18 @@ class HTDemucs(Model[HTDemucsOptions]):
         return [Notice("warning", text)]
 
     def plan(self) -> ModelSpec:
-        """Say what it takes: a waveform, through an STFT."""
-        return ModelSpec(("channel", "time"), dsp="stft")
+        """Say what it takes: a waveform, through an STFT, in windows like those of its training."""
+        from plugins.model.hybrid import segment
+
+        weights, samples = self.options.weights, segment.RELEASED
+        if weights not in ("pretrained", "random"):
+            path = BUNDLED if weights == "bundled" else Path(weights).expanduser()
+            samples = segment.of_file(path)
+        if self.options.layout is Layout.npu:
+            samples += -samples % segment.BLOCK
+        return ModelSpec(
+            ("channel", "time"), dsp="stft", train_window={"time": samples}, free=("time",)
+        )
 
     def reaches(self) -> Sequence[Reach]:
         """Name the hubs that pretrained weights come from, or the file of a checkpoint."""

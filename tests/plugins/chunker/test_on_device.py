@@ -8,6 +8,7 @@ import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -69,7 +70,7 @@ def joined(chunker: OverlapAdd, mix: Array, rate: int = 1) -> Array:
 def metadata(chunker: OverlapAdd, channels: int) -> dict[str, Any]:
     of = signature(channels)
     specs = {
-        side: [{"name": spec.name, "axes": list(spec.axes)} for spec in tensors]
+        side: [msgspec.to_builtins(spec) for spec in tensors]
         for side, tensors in (("inputs", of.inputs), ("outputs", of.outputs))
     }
     facts = chunker.ships(ModelInfo(of, ("mix",), ("out",))).facts

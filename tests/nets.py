@@ -1,0 +1,174 @@
+"""Small torch networks as a model plugin with data of their own, for tests of the core."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from core import (
+    Dataset,
+    Item,
+    Made,
+    Model,
+    ModelInfo,
+    ModelSpec,
+    Saved,
+    Signature,
+    Split,
+    TensorSpec,
+    TorchModel,
+    Work,
+    hookimpl,
+)
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from core import Artifact
+    from core.values import Tensors
+
+Draw = Callable[[np.random.Generator, tuple[int, ...]], Any]
+
+
+@dataclass(frozen=True)
+class Net:
+    """A network: `make` gives the torch module, `draw` an input of a shape, by name.
+
+    `lengths` are those of the data along the free axes, `trained` what its plan says of training.
+    """
+
+    make: Callable[[], nn.Module]
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    draw: Mapping[str, Draw]
+    lengths: Mapping[str, int] = field(default_factory=dict)
+    trained: Mapping[str, int] = field(default_factory=dict)
+
+
+def noise(random: np.random.Generator, shape: tuple[int, ...]) -> Any:
+    """Return a signal."""
+    return random.standard_normal(shape)
+
+
+def rows(count: int) -> Draw:
+    """Return a function that draws indices of a table of `count` rows."""
+    return lambda random, shape: random.integers(0, count, shape)
+
+
+#: What a test gave a name to.
+NETS: dict[str, Net] = {}
+
+
+@dataclass
+class NetOptions:
+    """The options of `net`."""
+
+    net: str
+    """Which of `NETS`."""
+    seed: int = 0
+    """The seed of its weights."""
+
+
+class NetModel(Model[NetOptions]):
+    """A small network with random weights."""
+
+    name = "net"
+    Options = NetOptions
+
+    def plan(self) -> ModelSpec:
+        """Say its axes, and no more than a plugin's author must."""
+        net = NETS[self.options.net]
+        axes = tuple(dict.fromkeys(axis for spec in net.inputs for axis in spec.axes))
+        return ModelSpec(axes, train_window=dict(net.trained))
+
+    def identity(self) -> str:
+        """Return its name and seed."""
+        return f"{self.options.net}:{self.options.seed}"
+
+    def fetch(self, work: Work) -> Made:
+        """Write nothing of note: the weights come from the seed."""
+        net, file = NETS[self.options.net], work.folder / "seed.txt"
+        file.write_text(self.identity())
+        names = (tuple(s.name for s in specs) for specs in (net.inputs, net.outputs))
+        info = ModelInfo(Signature(net.inputs, net.outputs), *names, train_window=dict(net.trained))
+        return Made(file, "torch", "fp32", model=info)
+
+    def open(self, artifact: Artifact, window: Mapping[str, int]) -> TorchModel:
+        """Make the module, as a plugin does that does not think of training mode."""
+        import torch
+
+        net = NETS[self.options.net]
+        torch.manual_seed(self.options.seed)
+        core = net.make()
+
+        def reference(inputs: Tensors) -> Tensors:
+            with torch.no_grad():
+                given = (torch.from_numpy(inputs[spec.name][None]) for spec in net.inputs)
+                out = core(*given)
+            tensors = (out,) if isinstance(out, torch.Tensor) else out
+            return {s.name: t[0].numpy() for s, t in zip(net.outputs, tensors, strict=True)}
+
+        return TorchModel(artifact.info, core, reference)
+
+
+@dataclass
+class DrawnOptions:
+    """The options of `drawn`."""
+
+    net: str
+    """Whose inputs to draw."""
+    longer: int = 0
+    """How much longer than the network's own all axes are that may have any length."""
+
+
+class Drawn(Dataset[DrawnOptions]):
+    """Draws the inputs of a network at random: 8 to calibrate on, 2 to evaluate on."""
+
+    name = "drawn"
+    axes = ("any",)
+    Options = DrawnOptions
+
+    def __init__(self, options: DrawnOptions) -> None:
+        super().__init__(options)
+        specs = NETS[options.net].inputs
+        self.axes = tuple(dict.fromkeys(axis for spec in specs for axis in spec.axes))  # type: ignore[misc]  # those of its network
+
+    def identity(self, split: Split) -> tuple[str, ...]:
+        """Name the seeds."""
+        count = {"calibration": 8, "evaluation": 2}[split]
+        return tuple(f"{self.options}:{split}:{number}" for number in range(count))
+
+    def items(self, split: Split, signature: Signature) -> Iterator[Item]:
+        """Draw one after the other."""
+        net = NETS[self.options.net]
+        for number, name in enumerate(self.identity(split)):
+            random = np.random.default_rng([split == "evaluation", number])
+            inputs = {}
+            for spec in signature.inputs:
+                shape = tuple(
+                    net.lengths[axis] + self.options.longer if isinstance(length, str) else length
+                    for axis, length in zip(spec.axes, spec.shape, strict=True)
+                )
+                inputs[spec.name] = net.draw[spec.name](random, shape).astype(spec.dtype)
+            yield Item(name, f"item {number}", inputs)
+
+    def save(
+        self, item: Item, outputs: Tensors, signature: Signature, folder: Path
+    ) -> Sequence[Saved]:
+        """Write every output as a file of numpy's."""
+        saved = []
+        for spec in signature.outputs:
+            file = f"{item.name.replace(' ', '-')}-{spec.name}.npy"
+            np.save(folder / file, outputs[spec.name])
+            saved.append(Saved(file, spec.name, item.name))
+        return saved
+
+
+@hookimpl
+def luthier_plugins() -> list[type[Any]]:
+    """Add both."""
+    return [NetModel, Drawn]

@@ -1,0 +1,358 @@
+"""Small networks from their export to the files of a run: any type, fixed shapes, changing ones."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from core import Signature, TensorSpec, cli, registry
+from core.config import SLOTS
+from core.measure import snr_db
+from tests import nets
+from tests.conftest import Command, Done
+from tests.nets import NETS, Net, noise, rows
+
+RECIPE = """\
+title: a small network
+target: cpu
+precision: fp32
+model: {{plugin: net, net: {net}}}
+dataset: {{plugin: drawn, net: {net}}}
+calibration: {{plugin: drawn, net: {net}}}
+exporter: onnx
+graph: [onnxsim]
+dsp: none
+chunker: whole
+runtime: onnxruntime
+evaluator: []
+reporter: [json]
+"""
+Runs = Callable[..., Done]
+
+
+@pytest.fixture
+def runs(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Runs:
+    """Return a function that runs the recipe of a network."""
+    monkeypatch.setattr(cli, "discover", lambda: registry.discover({"nets": nets}))
+
+    def run(net: str, *arguments: str) -> Done:
+        file = tmp_path / "small.yaml"
+        file.write_text(RECIPE.format(net=net))
+        return command(f"recipe={file}", f"output={tmp_path / 'out'}", *arguments)
+
+    return run
+
+
+def last(folder: Path) -> Path:
+    """Return the folder of the last run."""
+    return max((folder / "out" / "small").iterdir(), key=lambda path: path.stat().st_mtime_ns)
+
+
+def saved(folder: Path) -> dict[str, Any]:
+    """Return the arrays that the last run saved."""
+    return {file.stem: np.load(file) for file in last(folder).glob("*.npy")}
+
+
+def expected(name: str, longer: int = 0) -> dict[str, Any]:
+    """Return what a fresh module gives for the items that are evaluated."""
+    net, found = NETS[name], {}
+    data = nets.Drawn(nets.DrawnOptions(name, longer))
+    for item in data.items("evaluation", Signature(net.inputs, net.outputs)):
+        torch.manual_seed(0)
+        module = net.make().eval()
+        with torch.no_grad():
+            out = module(*(torch.from_numpy(array[None]) for array in item.inputs.values()))
+        tensors = (out,) if isinstance(out, torch.Tensor) else out
+        for spec, tensor in zip(net.outputs, tensors, strict=True):
+            found[f"{item.name.replace(' ', '-')}-{spec.name}"] = tensor[0].numpy()
+    return found
+
+
+def assert_right(folder: Path, name: str, least_db: float = 100.0, longer: int = 0) -> None:
+    """Compare the files of the last run with a fresh module: types, shapes and values."""
+    found, right = saved(folder), expected(name, longer)
+    assert found.keys() == right.keys()
+    for key, array in right.items():
+        assert (found[key].dtype, found[key].shape) == (array.dtype, array.shape), key
+        assert snr_db(array, found[key]) >= least_db, key
+
+
+class Words(nn.Module):
+    """Looks words up in a table of 40."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table, self.layer = nn.Embedding(40, 16), nn.Linear(16, 8)
+
+    def forward(self, ids: torch.Tensor) -> torch.Tensor:
+        """Look them up."""
+        return self.layer(self.table(ids))
+
+
+class Types(nn.Module):
+    """Takes and gives every type: words, their number, a mask, and signals of three widths."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table, self.layer = nn.Embedding(7, 8), nn.Linear(8, 5)
+
+    def forward(self, ids: Any, count: Any, mask: Any, half: Any, wide: Any) -> tuple[Any, ...]:
+        """Mix them."""
+        places = torch.arange(ids.shape[-1])
+        hidden = self.table(ids) * (mask & (places < count)).unsqueeze(-1)
+        scores = self.layer(hidden) + half.float().unsqueeze(-1)
+        best = scores.argmax(-1)
+        return (
+            scores,
+            best,
+            best.to(torch.int32) + count,
+            best > 2,
+            (half.float() * 2).half(),
+            wide * 0.5 + 1e-9,
+        )
+
+
+def _line(name: str, dtype: str = "float32", *lengths: int | str) -> TensorSpec:
+    axes = ("place", "row")[: len(lengths)]
+    return TensorSpec(name, axes, lengths, dtype)
+
+
+NETS["words"] = Net(
+    Words,
+    (_line("ids", "int64", 20),),
+    (_line("y", "float32", 20, 8),),
+    {"ids": rows(40)},
+)
+NETS["types"] = Net(
+    Types,
+    (
+        _line("ids", "int64", 12),
+        _line("count", "int32", 1),
+        _line("mask", "bool", 12),
+        _line("half", "float16", 12),
+        _line("wide", "float64", 12),
+    ),
+    (
+        _line("scores", "float32", 12, 5),
+        _line("best", "int64", 12),
+        _line("shifted", "int32", 12),
+        _line("high", "bool", 12),
+        _line("halved", "float16", 12),
+        _line("doubled", "float64", 12),
+    ),
+    {
+        "ids": rows(7),
+        "count": lambda random, shape: random.integers(3, 13, shape),
+        "mask": lambda random, shape: random.random(shape) > 0.3,
+        "half": noise,
+        "wide": noise,
+    },
+)
+
+EXPORTERS = {
+    "onnx": (),
+    "onnx_dynamo": ("exporter=onnx_dynamo",),
+    "torch_export": ("exporter=torch_export", "runtime=torch", "graph=[]"),
+    "none": ("exporter=none", "runtime=torch", "graph=[]"),
+}
+
+
+def test_an_index_is_fed_as_an_index(runs: Runs, tmp_path: Path) -> None:
+    """Its example comes from the recipe's data: noise is no row of a table."""
+    done = runs("words")
+    assert (done.code, done.err) == (0, "")
+    assert_right(tmp_path, "words")
+    done = runs("words", "precision=a8w8")
+    assert (done.code, done.err) == (0, "")
+    assert_right(tmp_path, "words", 30)
+    readme = (last(tmp_path) / "bundle" / "README.md").read_text()
+    assert "`ids` (int64: place 20)" in readme
+    assert "32-bit" not in readme
+
+
+@pytest.mark.parametrize("exporter", EXPORTERS)
+def test_every_type_goes_in_and_comes_out(runs: Runs, tmp_path: Path, exporter: str) -> None:
+    """int64, int32, bool, float16, float64: as declared, from the data to the files."""
+    done = runs("types", *EXPORTERS[exporter])
+    assert (done.code, done.err) == (0, "")
+    assert_right(tmp_path, "types", 55)
+
+
+def test_the_program_of_a_bundle_takes_every_type(runs: Runs, tmp_path: Path) -> None:
+    """It casts what a file has to what the model takes, and refuses what does not fit."""
+    assert runs("types").code == 0
+    (item, *_) = nets.Drawn(nets.DrawnOptions("types")).items(
+        "evaluation", Signature(NETS["types"].inputs, ())
+    )
+    given = tmp_path / "given.npz"
+    # As a person's script leaves them: whatever NumPy made of them.
+    np.savez(given, **{**item.inputs, "count": item.inputs["count"].astype(np.int64)})
+    program = [sys.executable, str(last(tmp_path) / "bundle" / "python" / "run.py")]
+    subprocess.run([*program, str(given), str(tmp_path / "made")], check=True)
+    with np.load(tmp_path / "made" / "outputs.npz") as made:
+        for key, array in expected("types").items():
+            if key.startswith("item-0-"):
+                found = made[key.removeprefix("item-0-")]
+                assert found.dtype == array.dtype
+                assert snr_db(array, found) > 55
+    np.savez(given, **{**item.inputs, "ids": item.inputs["ids"] + 0.5})
+    done = subprocess.run(
+        [*program, str(given), str(tmp_path / "made")], check=False, capture_output=True, text=True
+    )
+    assert "`ids` is float64; the model takes int64" in done.stderr
+
+
+class Classes(nn.Module):
+    """Gives scores to 10 classes, of 256 numbers and no other."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(256, 10)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Score."""
+        return self.layer(x)
+
+
+class Filter(nn.Module):
+    """Filters a line of any length."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Conv1d(2, 2, 5, padding=2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Filter."""
+        return self.layer(x)
+
+
+class Level(Filter):
+    """Gives two numbers for a line of any length: outputs without the axis that one might cut."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Filter, and average."""
+        return self.layer(x).square().mean(-1)
+
+
+class Fixed(Filter):
+    """Filters a line of one length."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Filter."""
+        return self.layer(x.reshape(1, 2, 64))
+
+
+class Counting(Filter):
+    """Multiplies by the number of its calls."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("calls", torch.zeros(()))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Count."""
+        self.calls += 1
+        return self.layer(x) * self.calls
+
+
+def _rows(name: str, *lengths: int | str) -> TensorSpec:
+    return TensorSpec(name, ("channel", "place")[: len(lengths)], lengths)
+
+
+LONG = {"place": 100}
+NETS["classes"] = Net(Classes, (TensorSpec("x", ("a",), (256,)),),
+                      (TensorSpec("y", ("b",), (10,)),), {"x": noise})  # fmt: skip
+NETS["filter"] = Net(Filter, (_rows("x", 2, "place"),), (_rows("y", 2, "place"),), {"x": noise},
+                     LONG)  # fmt: skip
+NETS["level"] = Net(Level, (_rows("x", 2, "place"),), (_rows("y", 2),), {"x": noise}, LONG)
+NETS["fixed"] = Net(Fixed, (_rows("x", 2, 64),), (_rows("y", 2, 64),), {"x": noise})
+NETS["counting"] = Net(Counting, (_rows("x", 2, 64),), (_rows("y", 2, 64),), {"x": noise})
+
+CUT = ("chunker=overlap_add", "chunker.axis=place")
+
+
+@pytest.mark.parametrize("arguments", [(), ("exporter.dynamic=true",)])
+def test_a_network_of_fixed_shape_just_runs(
+    runs: Runs, tmp_path: Path, arguments: tuple[str, ...]
+) -> None:
+    """There is nothing to cut, and nothing to leave free."""
+    done = runs("classes", *arguments)
+    assert (done.code, done.err) == (0, "")
+    assert_right(tmp_path, "classes")
+
+
+def advised(done: Done) -> list[dict[str, str]]:
+    """Return the overrides that each line of a refusal names, as they stand in it."""
+    found = []
+    for line in done.err.splitlines()[1:]:
+        words = re.findall(r"(?<![\w.])([a-z_]+(?:\.\w+)*)=([^\s,;()]+)", line)
+        given = {key: value for key, value in words if key.partition(".")[0] in SLOTS}
+        if given and "..." not in given.values():
+            found.append(given)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("net", "arguments"),
+    [
+        ("classes", ("chunker=overlap_add", "chunker.axis=a", "chunker.length=256")),
+        ("filter", ()),
+        ("filter", ("chunker=overlap_add",)),
+        ("filter", ("chunker=overlap_add", "chunker.length=model", "chunker.axis=place")),
+        ("level", ()),
+        ("level", CUT),
+        ("fixed", (*CUT, "chunker.length=32")),
+        ("counting", ()),
+        ("filter", ("exporter=none", *CUT)),
+    ],
+)
+def test_the_advice_of_a_refusal_leads_on(runs: Runs, net: str, arguments: tuple[str, ...]) -> None:
+    """Whoever does what a refusal says gets there, and never back to the refusal."""
+    ended = 0
+
+    def follow(given: dict[str, str], path: tuple[str, ...]) -> None:
+        nonlocal ended
+        done = runs(net, *(f"{key}={value}" for key, value in given.items()))
+        if done.code == 0:
+            assert path, "this is no refusal"
+            ended += 1
+            return
+        what = done.err.splitlines()[0]
+        assert what not in path, (*path, what)
+        ways = advised(done)
+        assert ways, done.err
+        for way in ways:
+            # Another plugin in a slot has options of its own.
+            kept = {k: v for k, v in given.items() if k.partition(".")[0] not in way}
+            follow({**kept, **way}, (*path, what))
+
+    follow(dict(argument.split("=", 1) for argument in arguments), ())
+    assert ended
+
+
+def test_a_module_that_changes_is_refused_and_played_with_a_warning(
+    runs: Runs, tmp_path: Path
+) -> None:
+    """A graph cannot hold it; the module itself plays, and its figures say little."""
+    done = runs("counting")
+    assert done.code == 1
+    assert "changes `calls` each time it runs" in done.err
+    assert not (tmp_path / "out" / "small").exists() or not list(
+        (tmp_path / "out" / "small").iterdir()
+    )
+    done = runs("counting", "exporter=none", "graph=[]", "runtime=torch")
+    assert done.code == 0
+    report = json.loads((last(tmp_path) / "report.json").read_text())
+    (notice,) = report["notices"]
+    assert notice["severity"] == "danger"
+    assert "gave another output when it was called again" in notice["text"]
