@@ -27,9 +27,10 @@ from core.values import Item, Notice, Signature
 from core.verified import verified_digest
 
 if TYPE_CHECKING:
+    from core.assembly import Assembly
     from core.values import Tensors
 
-__all__ = ["checked_items", "kept_items"]
+__all__ = ["checked_items", "kept_items", "passed_over"]
 
 #: More bytes than this are not kept: what is so large is read anew each time.
 LARGEST = 2**30
@@ -111,6 +112,15 @@ def kept_items(
             yield used
     finally:
         keeper.close()
+
+
+def passed_over(assembly: Assembly) -> tuple[Notice, ...]:
+    """Return what the datasets of a run left out, whether or not its results were kept."""
+    found = [*assembly.dataset.passed_over("evaluation")]
+    quantizer = assembly.quantizer
+    if assembly.calibration is not None and quantizer and quantizer.calibration_windows:
+        found += assembly.calibration.passed_over("calibration")
+    return tuple(dict.fromkeys(found))
 
 
 class _Described(msgspec.Struct):

@@ -86,6 +86,9 @@ class Files(AudioDataset[FilesOptions]):
         if len(found) > len(told):
             text = f"left out: {len(found) - len(told)} more files; scale=here lists each of them"
             told.append(Notice("warning", text))
+        if self._videos:
+            text = f"left out: {len(self._videos)} videos; a pattern takes them:"
+            told.append(Notice("info", f"{text} input='**/*{self._videos[0].suffix}'"))
         return told
 
     def items(self, split: Split, signature: Signature) -> Iterator[Item]:
@@ -134,6 +137,13 @@ class Files(AudioDataset[FilesOptions]):
                 "each by itself says more: input=<file>",
             )
         return found, unread
+
+    @functools.cached_property
+    def _videos(self) -> list[Path]:
+        """Return the videos of a folder, which is one of sound."""
+        path = Path(self.options.path).expanduser()
+        found = path.rglob("*") if path.is_dir() else ()
+        return sorted(f for f in found if f.suffix.lower() in OF_VIDEO and f.is_file())
 
     def _names(self) -> dict[Path, str]:
         """Return the name of every file: its path in the folder, with the ending if need be."""
