@@ -22,6 +22,7 @@ from core import (
 )
 from core.onnx_file import operators, save
 from plugins.quantizer.onnx_graph import cleaned, inferred, nodes_matching
+from plugins.quantizer.onnx_graph.gemms import plain_gemms
 from plugins.quantizer.onnx_graph.qdq_graph import quiet
 from plugins.quantizer.onnx_graph.unshared import unshare_matrices
 
@@ -86,7 +87,7 @@ class Dynamic(Quantizer[DynamicOptions]):
 
         work.progress(0, 0, "quantising the weights")
         options = self.options
-        model = unshare_matrices(cleaned(inferred(Path(artifact.path))))
+        model = unshare_matrices(plain_gemms(cleaned(inferred(Path(artifact.path)))))
         wanted = ["MatMul", *(["Conv"] if options.convolutions else [])]
         left_out = set(nodes_matching(model, options.exclude, "exclude"))
         if not _quantisable(model, left_out, [*wanted, "Gemm"]):
