@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 __all__ = ["with_headroom"]
 
 #: How many times as far out as the values seen a range ends, at least and at most.
-LEAST, MOST = 3.0, 8.0
+LEAST, MOST = 1.5, 8.0
 #: The SNR of rounding, in dB, that room beyond the least may not fall below.
-ROUNDING_DB = 58.0
+ROUNDING_DB = 62.0
 #: Steps of a 16-bit type.
 STEPS = 2**16 - 1
 

@@ -30,11 +30,28 @@ ENOUGH = 8
 
 
 def nothing_in(artifact: Artifact, remedy: str) -> StageError:
-    """Return the error for a graph that has nothing to quantise; `remedy` is what else to do."""
+    """Return the error for a graph that has nothing to quantise; `remedy` is what else to do.
+
+    It has no operator in FP32, none that the settings quantise, or only such that follow others.
+    """
+    import onnx
+
+    model = onnx.load(str(artifact.path), load_external_data=False)
+    model = onnx.shape_inference.infer_shapes(model)
+    found = {node.op_type for node in model.graph.node} - {"Constant"}
+    floats = set(activations(model))
+    computing = {n.op_type for n in model.graph.node if floats.intersection(n.output)}
+    reason = "no operator of it computes in FP32"
+    if computing - {"Constant"}:
+        reason = (
+            "its operators have integers in no layout, are quantised by another `layout`, are left "
+            "out, or only move what others compute"
+        )
     return StageError(
-        "the graph has nothing to quantise: no operator of it computes in FP32",
+        f"the graph has nothing to quantise: {reason}",
+        f"operators: {', '.join(sorted(found)) or 'none'}",
         f"at: {artifact.path}",
-        f"quantise a graph in FP32 (quantizer=none keeps this one), or {remedy}",
+        f"keep the graph as it is (quantizer=none), use precision=fp16, or {remedy}",
     )
 
 
