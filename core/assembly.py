@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from core import kinds, options
 from core.config import PLURAL, SLOTS, Measure, Mode, Settings
@@ -18,6 +19,7 @@ from core.errors import ConfigError, did_you_mean
 from core.library.pattern import is_pattern
 from core.registry import Registry
 from core.touched import check_asked
+from core.trained_window import settled
 from core.values import Target
 
 if TYPE_CHECKING:
@@ -48,13 +50,15 @@ class Assembly:
     host: kinds.Runtime[Any] | None
     evaluator: Sequence[kinds.Evaluator[Any]]
     reporter: Sequence[kinds.Reporter[Any]]
+    against: kinds.Chunker[Any] | None = None
 
     @property
     def plugins(self) -> list[kinds.Plugin[Any]]:
         """Return every plugin of the recipe, in the order of its slots."""
         slots = [getattr(self, slot) for slot in SLOTS]
         each = [slot if isinstance(slot, Sequence) else (slot,) for slot in slots]
-        return [plugin for plugins in each for plugin in plugins if plugin is not None]
+        every = [plugin for plugins in each for plugin in plugins if plugin is not None]
+        return every if self.against is None else [*every, self.against]
 
 
 def assemble(
@@ -72,6 +76,8 @@ def assemble(
     for slot in ("model", "dataset", "dsp", "chunker", "runtime"):
         if made[slot] is None:
             raise _empty(slot, recipe, list(recipes), registry)
+    model, against = made["model"], _against(cfg, registry)
+    made["chunker"] = settled(made["chunker"], model, cfg.chunker, "chunker")
     precision = cfg.precision.get("name", "fp32") if cfg.precision else "fp32"
     return Assembly(
         recipe=recipe or "custom",
@@ -81,6 +87,7 @@ def assemble(
         measure=cast("Measure", checked(cfg, "measure")),
         contract=limits_of(cfg.contract),
         **made,
+        against=against and settled(against, model, None, "measure.against"),
     )
 
 
@@ -146,6 +153,28 @@ def _plugin(node: Any, registry: Registry, slot: str, path: str) -> kinds.Plugin
         )
     entry = registry.find(SLOTS[slot], node[options.PLUGIN_KEY])
     return entry.create(options.build(entry, node, path))
+
+
+def _against(cfg: DictConfig, registry: Registry) -> kinds.Chunker[Any] | None:
+    """Return the chunker of what quality is compared with; None for that of the recipe."""
+    given, path = cfg.measure.against, "measure.against"
+    if not given:
+        return None
+    name = given.get(options.PLUGIN_KEY)
+    if not isinstance(name, str):
+        known = f"chunker plugins: {', '.join(registry.names('chunker'))}"
+        raise ConfigError(
+            f"`{path}` names no plugin", f"give one: {path}={{plugin: <name>, ...}}", known
+        )
+    entry = registry.find("chunker", name)
+    node = options.schema(entry)
+    OmegaConf.set_struct(node, False)
+    try:
+        node = cast("DictConfig", OmegaConf.merge(node, given))
+    except OmegaConfBaseException as error:
+        first = str(error).partition("\n")[0]
+        raise ConfigError(f"`{path}` cannot be: {first}", f"at: {path}") from error
+    return cast("kinds.Chunker[Any]", entry.create(options.build(entry, node, path)))
 
 
 def _take_input(cfg: DictConfig, registry: Registry) -> None:

@@ -179,6 +179,8 @@ def register(registry: Registry, recipes: Mapping[str, Recipe]) -> None:
     for node in (settings.target, target):
         OmegaConf.set_readonly(node, None)
     settings.contract = OmegaConf.structured(contract.schema(registry))
+    # The options are those of whatever chunker it names.
+    OmegaConf.set_struct(settings.measure.against, False)
     store.store(name="settings", node=settings, provider="luthier")
     store.store(group="target", name="schema", node=target, provider="luthier")
     for entry, node in registry.schemas():

@@ -96,6 +96,9 @@ class Measure:
     """Windows to run on a device that is too slow for whole inputs (an emulator, a queue)."""
     worst_tensors: int = 0
     """How many of the tensors that lost most inside the quantised graph to name; 0 for none."""
+    against: dict[str, Any] = field(default_factory=dict)
+    """The chunker, {plugin: ..., length: ...}, in whose windows FP32 PyTorch is what quality is
+    compared with; empty for that of the recipe. A sweep over windows sets it."""
 
     def __post_init__(self) -> None:
         """Refuse to compare on nothing."""

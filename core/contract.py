@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from core import budget
 from core.errors import ConfigError, MisfitError
+from core.exchange import Played
 from core.record import BudgetLine, Judged
 from core.values import Artifact, Metric
 
@@ -136,13 +137,20 @@ def judge(
     shipped: Artifact,
     metrics: Sequence[Metric],
     lines: Sequence[BudgetLine],
+    against: str = Played.against,
 ) -> tuple[Judged, ...]:
     """Return every limit of the contract with what a run measured of it.
 
     `lines` are its error budget. Of what an evaluator measured the worst counts, whatever item and
-    label it is of.
+    label it is of. `against` says in words which windows FP32 PyTorch had that metrics, as their
+    notes say, compare with.
     """
-    return tuple(_judged(assembly, limit, shipped, metrics, lines) for limit in assembly.contract)
+    own, other = assembly.chunker, assembly.against
+    same = other is None or (type(own), own.options) == (type(other), other.options)
+    compared = "" if same else against
+    return tuple(
+        _judged(assembly, limit, shipped, metrics, lines, compared) for limit in assembly.contract
+    )
 
 
 def lowest_parity(metrics: Sequence[Metric], lines: Sequence[BudgetLine] = ()) -> Metric | None:
@@ -222,8 +230,9 @@ def _judged(
     shipped: Artifact,
     metrics: Sequence[Metric],
     lines: Sequence[BudgetLine],
+    against: str,
 ) -> Judged:
-    of = _measured(assembly, limit, shipped, metrics, lines)
+    of = _measured(assembly, limit, shipped, metrics, lines, against)
     held = of.value is not None and limit.is_held_by(of.value)
     return Judged(
         limit.name,
@@ -244,6 +253,7 @@ def _measured(
     shipped: Artifact,
     metrics: Sequence[Metric],
     lines: Sequence[BudgetLine],
+    against: str,
 ) -> _Measured:
     if limit.name == "max_size_mb":
         return _Measured(shipped.bytes / 1e6, "the file", f"made by {shipped.steps[-1]}")
@@ -253,7 +263,7 @@ def _measured(
         return _Measured(known, assembly.target.title, "lost by runtime")
     if limit.name == "min_snr_db":
         lowest = lowest_parity(metrics, lines)
-        return _of(lowest, metrics, _loser(lines)) if lowest else _Measured()
+        return _of(lowest, metrics, lines, against) if lowest else _Measured()
     if limit.name in TIMED:
         name, subject = {
             "max_chunk_ms": ("latency", "median"),
@@ -265,7 +275,7 @@ def _measured(
         return _Measured()
     name = next(e.limits[limit.name] for e in assembly.evaluator if limit.name in e.limits)
     worst = _worst([m for m in metrics if m.name == name], is_least=limit.is_least)
-    return _of(worst, metrics, _loser(lines)) if worst else _Measured()
+    return _of(worst, metrics, lines, against) if worst else _Measured()
 
 
 def _worst(metrics: Sequence[Metric], *, is_least: bool) -> Metric | None:
@@ -281,7 +291,9 @@ def _worst(metrics: Sequence[Metric], *, is_least: bool) -> Metric | None:
     return min(metrics, key=rank, default=None)
 
 
-def _of(metric: Metric, metrics: Sequence[Metric], guilty: str) -> _Measured:
+def _of(
+    metric: Metric, metrics: Sequence[Metric], lines: Sequence[BudgetLine], against: str
+) -> _Measured:
     """Return what a metric says, whose subject is that of an item, or of one of its labels."""
     item, label = _split(metric)
     items = {_split(m)[0] for m in metrics if m.name == metric.name}
@@ -289,6 +301,10 @@ def _of(metric: Metric, metrics: Sequence[Metric], guilty: str) -> _Measured:
     every = dict.fromkeys(_split(m)[0] for m in metrics if m.name == PARITY)
     unanswered = tuple(one for one in every if one not in items) if item in every else ()
     where = f"{label} of {item}" if item and label else item or label
+    # What is compared with other windows than its own loses by its windows, too.
+    compared = bool(against) and against in metric.note
+    where += f", against FP32 PyTorch with {against}," if compared else ""
+    guilty = _loser(lines, cutting=compared)
     return _Measured(metric.value, metric.device, guilty, where, unanswered)
 
 
@@ -308,9 +324,9 @@ def _split(metric: Metric) -> tuple[str, str]:
     return item, "" if label in ("all", "mean") else label
 
 
-def _loser(lines: Sequence[BudgetLine]) -> str:
-    """Return which stage lost the most, as the error budget has it."""
-    loss = budget.worst(lines)
+def _loser(lines: Sequence[BudgetLine], *, cutting: bool) -> str:
+    """Return which stage lost the most, as the error budget has it, or the windows did."""
+    loss = budget.worst(lines, cutting=cutting)
     if loss is None:
         return "no stage lost anything that the error budget shows"
     return f"lost by {loss.line.stage}: {budget.said(loss)}"

@@ -267,7 +267,8 @@ class Played:
 
     `outputs` come from the graph that ships, `reference` from FP32 PyTorch with the same windows,
     `ideal` from FP32 PyTorch with the windows that the model was trained on. `windows` are the
-    pieces that `outputs` were joined from.
+    pieces that `outputs` were joined from. In a sweep over windows `reference` is that of the best
+    of them, the same for every point: `against` says in words which windows it had.
     """
 
     item: Item
@@ -276,3 +277,4 @@ class Played:
     ideal: Tensors
     windows: Sequence[Window]
     device: str
+    against: str = "the same windows"

@@ -24,7 +24,7 @@ from core.choice import Choice, Trial, Tried, best_of, first_that_holds
 from core.config import Mode
 from core.doctor import machine, versions
 from core.errors import TRACE, ContractError, DoesNotFitError, LuthierError, PluginError, StoreError
-from core.exchange import Saved
+from core.exchange import Played, Saved
 from core.fitness import unfit
 from core.folder import RunFolder
 from core.hooks import reporting
@@ -150,7 +150,8 @@ class _Job:
         assembly, outcome = candidate.plan.assembly, self.executed(candidate.plan)
         metrics = tuple(read_metrics(outcome.artifacts["evaluate"]))
         budget = tuple(budget_of(outcome.artifacts))
-        judged = contract.judge(assembly, outcome.shipped, metrics, budget)
+        against = _against(outcome.artifacts)
+        judged = contract.judge(assembly, outcome.shipped, metrics, budget, against)
         return Tried(candidate, candidate.plan, outcome, metrics, budget, judged)
 
     def executed(self, plan: Plan) -> Outcome:
@@ -312,7 +313,13 @@ def _record(
         chosen=choice.why,
         sweep=sweep,
         load=load_in(played.facts),
+        against=_against(artifacts),
     )
+
+
+def _against(artifacts: Mapping[str, Artifact]) -> str:
+    """Return in words which windows FP32 PyTorch had that quality was compared with."""
+    return str(artifacts["evaluate"].facts.get("against", Played.against))
 
 
 def _notices(of_model: tuple[Notice, ...], artifacts: dict[str, Artifact]) -> tuple[Notice, ...]:

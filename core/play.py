@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,6 +28,7 @@ __all__ = [
     "spread",
     "stacked",
     "under",
+    "windows_in_words",
 ]
 
 
@@ -56,6 +57,19 @@ def covered_seconds(inputs: Tensors, signature: Signature) -> float | None:
         for axis, rate in spec.rates.items():
             return lengths[axis] / rate
     return None
+
+
+def windows_in_words(window: Mapping[str, int], signature: Signature) -> str:
+    """Return the lengths of a window as a person reads them: `windows of 44,100 along time (1 s)`.
+
+    Without a length the input is not cut.
+    """
+    rates = {axis: rate for spec in signature.inputs for axis, rate in spec.rates.items()}
+    parts = [
+        f"{size:,} along {axis}" + (f" ({size / rates[axis]:.3g} s)" if axis in rates else "")
+        for axis, size in window.items()
+    ]
+    return f"windows of {', '.join(parts)}" if parts else "the input uncut"
 
 
 def spread(

@@ -100,8 +100,10 @@ class RunRecord:
 
     `contract` is judged in the order of the recipe. `rungs` are the precisions that a ladder or
     the choice of the best tried, this one among them, and `chosen` says why it was taken. `sweep`
-    names the sweep that the run is a point of. `load` is what other processes did while the whole
-    input was timed; None where that cannot be told, or another machine played.
+    names the sweep that the run is a point of. `against` says in words which windows FP32 PyTorch
+    had that quality is compared with: in a sweep over windows those of the best point. `load` is
+    what other processes did while the whole input was timed; None where that cannot be told, or
+    another machine played.
 
     `target_took_part` is true only when the target itself computed something: an emulator of it,
     or the same graph on another machine, does not count.
@@ -133,3 +135,4 @@ class RunRecord:
     chosen: str = ""
     sweep: str = ""
     load: Load | None = None
+    against: str = "the same windows"

@@ -80,7 +80,7 @@ def execute(plan: Plan, store: Store, hook: pluggy.HookRelay) -> Outcome:
 def _step(step: Step, made: Inputs, store: Store, hook: pluggy.HookRelay) -> tuple[Artifact, bool]:
     """Return the step's artifact, and whether it had to be made."""
     material = step.material(made)
-    kept = store.find(step.name, material)
+    kept = store.find(step.entry, material)
     if kept is not None:
         return kept, False
 
@@ -96,11 +96,11 @@ def _step(step: Step, made: Inputs, store: Store, hook: pluggy.HookRelay) -> tup
 
     hook.luthier_stage_started(stage=step.name, title=step.title)
     with (
-        store.lock(step.name, material, lambda: waits("another run is making this; waiting")),
+        store.lock(step.entry, material, lambda: waits("another run is making this; waiting")),
         store.staging() as folder,
         share.held(waits),
     ):
-        kept = store.find(step.name, material)
+        kept = store.find(step.entry, material)
         if kept is not None:
             return kept, False
         started, when = time.perf_counter(), datetime.now(UTC)
@@ -124,7 +124,7 @@ def _step(step: Step, made: Inputs, store: Store, hook: pluggy.HookRelay) -> tup
             made_in_s=time.perf_counter() - started,
             peak_memory_mb=peak.mb,
         )
-        return store.keep(step.name, material, artifact, answers=result.keep), True
+        return store.keep(step.entry, material, artifact, answers=result.keep), True
 
 
 def _run(step: Step, made: Inputs, work: Work) -> Made:

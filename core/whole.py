@@ -19,17 +19,26 @@ from core.hosted import hosted
 from core.machine_load import Load, facts_of
 from core.measure import compare, latency, peak_memory
 from core.paths import below
-from core.play import covered_seconds, lengths_of, load, play_with, save, under
+from core.play import (
+    covered_seconds,
+    lengths_of,
+    load,
+    play_with,
+    save,
+    under,
+    windows_in_words,
+)
 from core.player import opened, that_plays
 from core.steps import Bench, Inputs, Step
 from core.timing import Timing
+from core.trained_window import other_training
 from core.values import Artifact, Fact, Metric, Notice, Signature
 
 if TYPE_CHECKING:
     from core.kinds import Chunker, Dataset
     from core.values import Tensors
 
-__all__ = ["lay_out", "place_saved", "read_metrics", "read_outputs"]
+__all__ = ["lay_out", "place_saved", "rating", "read_metrics", "read_outputs"]
 
 SAVED = "saved.json"
 #: How a time is measured anew, which the store has.
@@ -44,12 +53,18 @@ def lay_out(bench: Bench) -> tuple[Step, ...]:
     whole = (
         _reference(bench),
         _ideal(bench),
+        *_against(bench),
         _play(bench, convert.source(bench, steps)),
         budget(bench, steps),
         _evaluate(bench),
         _save(bench),
     )
     return (*steps, *comparison(bench, steps), *whole)
+
+
+def rating(bench: Bench) -> tuple[Step, ...]:
+    """Return the steps that say how good FP32 PyTorch is in the windows of the recipe."""
+    return (*convert.conversion(bench)[:1], _reference(bench), _ideal(bench), _rate(bench))
 
 
 def _play(bench: Bench, source: str) -> Step:
@@ -145,12 +160,22 @@ def _ideal(bench: Bench) -> Step:
     )
 
 
+def _against(bench: Bench) -> list[Step]:
+    """Return the step that plays FP32 PyTorch in the windows to compare with, if there are any."""
+    chunker = bench.assembly.against
+    if chunker is None:
+        return []
+    title = "play the whole input in FP32 PyTorch, with the windows to compare with"
+    return [_in_pytorch(bench, "against", title, chunker, lambda _: chunker, like="reference")]
+
+
 def _in_pytorch(
     bench: Bench,
     name: str,
     title: str,
     key: Chunker[Any],
     chosen: Callable[[Artifact], Chunker[Any]],
+    like: str = "",
 ) -> Step:
     """Return a step that plays the torch module in `chosen` windows; the result's key has `key`."""
     assembly = bench.assembly
@@ -163,7 +188,11 @@ def _in_pytorch(
             for item in bench.items(model, work)
         }
         window = ", ".join(f"{size} along {axis}" for axis, size in chunker.window().items())
-        return _outputs(work, items, {"window": window or "whole"}, ())
+        notices = (
+            *bench.unsteady(model),
+            *(other_training(chunker, assembly.model.plan(), model.info) if key is chunker else ()),
+        )
+        return _outputs(work, items, {"window": window or "whole"}, notices)
 
     return Step(
         name,
@@ -178,6 +207,7 @@ def _in_pytorch(
         run,
         by=(assembly.model,),
         reads=bench.reads_items,
+        like=like,
     )
 
 
@@ -205,13 +235,19 @@ def read_outputs(artifact: Artifact, item: str) -> Tensors:
 
 def _evaluate(bench: Bench) -> Step:
     assembly = bench.assembly
+    compared = "reference" if assembly.against is None else "against"
 
     def run(inputs: Inputs, work: Work) -> Made:
         model, played = inputs["model"], inputs["play"]
         signature, device = model.info.signature, str(played.facts["device"])
         metrics = _speed(played, device)
+        windows = (
+            Played.against
+            if assembly.against is None
+            else windows_in_words(assembly.against.window(), signature)
+        )
         for item in bench.items(model, work):
-            reference = read_outputs(inputs["reference"], item.id)
+            reference = read_outputs(inputs[compared], item.id)
             ideal = read_outputs(inputs["ideal"], item.id)
             outputs = read_outputs(played, item.id)
             seen = Played(
@@ -221,7 +257,47 @@ def _evaluate(bench: Bench) -> Step:
                 ideal,
                 assembly.chunker.split(lengths_of(item.inputs, signature)),
                 device,
+                windows,
             )
+            metrics += _parity(seen, signature)
+            for evaluator in assembly.evaluator:
+                metrics += evaluator.evaluate(seen, signature)
+        file = work.folder / "metrics.json"
+        file.write_bytes(msgspec.json.encode(metrics))
+        return Made(file, "facts", "fp32", {"against": windows})
+
+    return Step(
+        "evaluate",
+        "measure the result",
+        ", ".join(f"evaluator `{e.name}`" for e in assembly.evaluator) or "core",
+        ("model", "play", compared, "ideal"),
+        {
+            "chunker": material.of_plugin(assembly.chunker),
+            "evaluators": [material.of_plugin(e) for e in assembly.evaluator],
+            "measures": material.source_digest(compare.__module__),
+            **bench.depends_on_items,
+        },
+        run,
+        by=tuple(assembly.evaluator),
+        reads=bench.reads_items,
+    )
+
+
+def _rate(bench: Bench) -> Step:
+    """Return the step that measures FP32 PyTorch itself: what a sweep compares windows by.
+
+    In place of what it is compared with stands FP32 PyTorch in the windows of the training.
+    """
+    assembly, device = bench.assembly, "CPU (PyTorch)"
+
+    def run(inputs: Inputs, work: Work) -> Made:
+        model = inputs["model"]
+        signature = model.info.signature
+        metrics: list[Metric] = []
+        for item in bench.items(model, work):
+            outputs, ideal = (read_outputs(inputs[n], item.id) for n in ("reference", "ideal"))
+            windows = assembly.chunker.split(lengths_of(item.inputs, signature))
+            seen = Played(item, outputs, ideal, ideal, windows, device, "those of the training")
             metrics += _parity(seen, signature)
             for evaluator in assembly.evaluator:
                 metrics += evaluator.evaluate(seen, signature)
@@ -230,10 +306,10 @@ def _evaluate(bench: Bench) -> Step:
         return Made(file, "facts", "fp32")
 
     return Step(
-        "evaluate",
-        "measure the result",
+        "rate",
+        "measure FP32 PyTorch in these windows",
         ", ".join(f"evaluator `{e.name}`" for e in assembly.evaluator) or "core",
-        ("model", "play", "reference", "ideal"),
+        ("model", "reference", "ideal"),
         {
             "chunker": material.of_plugin(assembly.chunker),
             "evaluators": [material.of_plugin(e) for e in assembly.evaluator],
@@ -315,9 +391,9 @@ def _speed(played: Artifact, device: str) -> list[Metric]:
 
 
 def _parity(played: Played, signature: Signature) -> list[Metric]:
-    """Return how near the shipped graph is to FP32 PyTorch, with the same windows."""
+    """Return how near the shipped graph is to FP32 PyTorch, with the windows it is compared in."""
     snr = compare([played.reference], [played.outputs], signature)
-    note = "against FP32 PyTorch with the same windows"
+    note = f"against FP32 PyTorch with {played.against}"
     return [
         Metric(
             "parity_snr", value, "dB", played.device, f"{played.item.name}: {label}", "higher", note

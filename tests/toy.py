@@ -45,6 +45,7 @@ from core import (
     hookimpl,
 )
 from core.library.pattern import matching, top_of
+from core.measure import snr_db
 from core.names import as_text
 from core.values import ArtifactSpec
 
@@ -64,6 +65,8 @@ class GainOptions:
 
     gain: float = 2.0
     """What the input is multiplied by."""
+    edge: float = 0.0
+    """By which part the first place of every window is off: the shorter windows are, the worse."""
 
 
 class Gain(Model[GainOptions]):
@@ -87,13 +90,26 @@ class Gain(Model[GainOptions]):
         RAN.append("model")
         file = work.folder / "gain.txt"
         file.write_text(str(self.options.gain))
-        info = ModelInfo(SIGNATURE, ("x",), ("y",), train_window={"place": 8}, weights="a number")
+        info = ModelInfo(
+            SIGNATURE, ("x",), ("y",), {"edge": self.options.edge}, {"place": 8}, weights="a number"
+        )
         return Made(file, "torch", "fp32", model=info)
 
     def open(self, artifact: Artifact, window: Mapping[str, int]) -> TorchModel:
         """Return the multiplication; no torch is needed for it."""
         gain = float(Path(artifact.path).read_text())
-        return TorchModel(artifact.info, None, lambda inputs: {"y": inputs["x"] * gain})  # type: ignore[arg-type]  # nothing here exports it
+
+        def reference(inputs: Mapping[str, Any]) -> dict[str, Any]:
+            return {"y": multiplied(inputs["x"], gain, artifact.info)}
+
+        return TorchModel(artifact.info, None, reference)  # type: ignore[arg-type]  # nothing here exports it
+
+
+def multiplied(array: Any, gain: float, info: ModelInfo) -> Any:
+    """Return what the model makes of a window, whose places are the last axis."""
+    result = array * np.float32(gain)
+    result[..., 0] *= 1 + np.float32(info.dsp_facts["edge"])
+    return result
 
 
 @dataclass
@@ -362,7 +378,7 @@ class Plain(Runtime[Any]):
             def run(self, feeds: Mapping[str, Any]) -> Any:
                 """Multiply."""
                 RAN.append("play")
-                return {"y": feeds["x"] * np.float32(gain)}
+                return {"y": multiplied(feeds["x"], gain, artifact.info)}
 
         return Multiply()
 
@@ -417,10 +433,32 @@ class Largest(Evaluator[Any]):
         return [Metric("largest", float(played.outputs["y"].max()), "1", played.device)]
 
 
+class Near(Evaluator[Any]):
+    """Measures how near the result is to the truth, and how much nearer the reference is."""
+
+    name = "near"
+    limits: ClassVar[Mapping[str, str]] = {"max_near_drop_db": "near_drop"}
+
+    def evaluate(self, played: Played, signature: Signature) -> Sequence[Metric]:
+        """Return both in dB, per row."""
+        truth, metrics = played.item.references["y"], list[Metric]()
+        for index, row in enumerate(("first", "second")):
+            here, before = (
+                snr_db(truth[index], outputs["y"][index])
+                for outputs in (played.outputs, played.reference)
+            )
+            subject, note = f"{played.item.name}: {row}", f"below that with {played.against}"
+            metrics += [
+                Metric("near", here, "dB", played.device, subject, "higher"),
+                Metric("near_drop", before - here, "dB", played.device, subject, "lower", note),
+            ]
+        return metrics
+
+
 @hookimpl
 def luthier_plugins() -> list[type[Any]]:
     """Add the toys."""
-    return [Gain, Ramp, Lines, Straight, Even, Copied, Coarse, Plain, Distant, Largest]
+    return [Gain, Ramp, Lines, Straight, Even, Copied, Coarse, Plain, Distant, Largest, Near]
 
 
 @hookimpl

@@ -17,6 +17,7 @@ child.py     the process of one point
 letters.py   what is said between a sweep and the process of a point
 place.py     the folder of a sweep
 figures.py   the figures of a run that a sweep compares
+windows.py   what the points of a sweep over windows are compared with
 front.py     what no other point beats, and the winner
 result.py    makes the record of a sweep
 record.py    the record of a sweep, which reporters show

@@ -16,7 +16,7 @@ import threading
 import time
 import traceback
 from _thread import interrupt_main
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -36,7 +36,9 @@ from core.sweep.letters import Errand, Told, errand_in
 from core.sweep.nursery import serve
 
 if TYPE_CHECKING:
+    from core.rungs import Candidate
     from core.store import Store
+    from core.values import Metric
 
 __all__ = ["do", "main", "perform"]
 
@@ -134,12 +136,14 @@ def _ready(errand: Errand) -> None:
 def _run(errand: Errand, registry: Registry, recipes: Mapping[str, Recipe]) -> Told:
     from core import job, rungs
     from core.store import open_store
-    from core.sweep.figures import measured
+    from core.sweep.figures import measured, spreads_of
 
     started = time.perf_counter()
     with share.held(say), composing(errand.overrides) as cfg:
         store = open_store(cfg.store)
         found = rungs.candidates(cfg, registry, recipe_of_job(), recipes, store)
+    if errand.rates:
+        return _rated(found, registry, store, recipes)
     plan = found[0].plan
     if errand.made is None and len(found) == 1 and plan is not None:
         before = plan.before("play")
@@ -163,14 +167,47 @@ def _run(errand: Errand, registry: Registry, recipes: Mapping[str, Recipe]) -> T
         measured(
             record, ended.shipped.bytes, coverage if isinstance(coverage, float | int) else None
         ),
-        tuple(m for m in record.metrics if m.better != "neither" and math.isfinite(m.value)),
+        _comparable(record.metrics),
         (*made, *(s.name for s in record.stages if s.status == "ran")),
         tuple(s.name for s in record.stages if s.status == "kept" and s.name not in made),
         time.perf_counter() - started,
         bool(errand.folder),
         record.target_took_part,
         damaged=_damaged(store),
+        spreads=spreads_of(record.metrics),
+        load=record.load,
     )
+
+
+def _rated(
+    found: Sequence[Candidate], registry: Registry, store: Store, recipes: Mapping[str, Recipe]
+) -> Told:
+    """Measure FP32 PyTorch in the windows of a point; at all of its precisions it is the same."""
+    from core import job
+    from core.contract import lowest_parity
+    from core.plan import looked_up
+    from core.whole import rating, read_metrics
+
+    started = time.perf_counter()
+    bench = next(candidate.plan for candidate in found if candidate.plan is not None).bench
+    plan = looked_up(bench, rating(bench), store)
+    records = job.prepare(plan, found, registry, store, recipes)
+    metrics = read_metrics(records[-1].artifact)
+    lowest = lowest_parity(metrics)
+    return Told(
+        "done",
+        figures={"snr": (lowest.value, lowest.device)} if lowest else {},
+        metrics=_comparable(metrics),
+        ran=tuple(s.name for s in records if s.status == "ran"),
+        kept=tuple(s.name for s in records if s.status == "kept"),
+        seconds=time.perf_counter() - started,
+        placed=True,  # it leaves no run folder
+        damaged=_damaged(store),
+    )
+
+
+def _comparable(metrics: Sequence[Metric]) -> tuple[Metric, ...]:
+    return tuple(m for m in metrics if m.better != "neither" and math.isfinite(m.value))
 
 
 def _damaged(store: Store) -> tuple[str, ...]:

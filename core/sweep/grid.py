@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from core.sweep.points import Combination, expand
 from core.sweep.sweeper import LuthierSweeper
+from core.sweep.windows import comparison
 
 if TYPE_CHECKING:
     from core.sweep.launch import Launch
@@ -34,6 +35,9 @@ class GridSweeper(LuthierSweeper):
         """Run what is missing, and take the rest from where an earlier start of the sweep left it.
 
         Points that share work come one after the other, as the grid has them, so that what they
-        share is in the store once the second of them begins.
+        share is in the store once the second of them begins. Where windows differ, it is found out
+        before which of them are the best.
         """
-        return launch.all(plan.points, place, total=len(plan.points))
+        self.comparison = comparison(plan.points, place, launch)
+        points = [self.comparison.of(planned) for planned in plan.points]
+        return launch.all(points, place, total=len(points))

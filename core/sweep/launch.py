@@ -13,12 +13,15 @@ from hydra.core.plugins import Plugins
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from core.errors import TRACE, StageError
+from core.material import digest
+from core.play import windows_in_words
 from core.screen import say
 from core.sweep.letters import Told
 from core.sweep.place import found, keep, name_of
 from core.sweep.plan import spread
 from core.sweep.record import label_of
 from core.sweep.task import Job, Task
+from core.values import Signature
 
 if TYPE_CHECKING:
     from hydra.core.utils import JobReturn
@@ -75,6 +78,30 @@ class Launch:
             self._task.close()
         return [(one.point, told[one.point.number]) for one in planned]
 
+    def rated(self, planned: Sequence[PlannedPoint], place: Path) -> list[Told]:
+        """Ask how good FP32 PyTorch is in the windows of points, unless that is known from before.
+
+        Raises StageError for a launcher that cannot work at all.
+        """
+        self._task.total = 0
+        told: dict[int, Told] = {}
+        left: list[tuple[Combination, Job]] = []
+        for number, one in enumerate(planned, start=1):
+            key = digest(["rates", one.key])[:16]
+            before = found(place, key)
+            if before is not None:
+                told[number] = before
+                continue
+            sizes = one.plans[0].assembly.chunker.window()
+            label = f"FP32 in {windows_in_words(sizes, Signature((), ()))}"
+            job = Job(number, label, f"fp32-{key}", key, rates=True)
+            left.append((replace(one.point, number=number), job))
+        try:
+            told |= self._run(left)
+        finally:
+            self._task.close()
+        return [told[number] for number in range(1, len(planned) + 1)]
+
     def _run(self, points: Sequence[tuple[Combination, Job]]) -> dict[int, Told]:
         told: dict[int, Told] = {}
         why = ""
@@ -110,7 +137,8 @@ class Launch:
                 ) from error
             # What finished before the worker died was noted in the sweep's folder.
             for _, job in left:
-                before = found(Path(self._task.place), job.key, job.folder)
+                folder = None if job.rates else job.folder
+                before = found(Path(self._task.place), job.key, folder)
                 if before is not None:
                     told[job.number] = before
             return _first_line(error)

@@ -8,6 +8,7 @@ from typing import Literal
 
 import msgspec
 
+from core.machine_load import Load
 from core.values import Metric
 
 __all__ = ["Errand", "Told", "errand_in", "written"]
@@ -23,7 +24,8 @@ class Errand:
     `Told` is written to; what the process prints goes to `log`.
     `made` names the steps that an earlier process of the same point ran; None before there was one.
     `plugins` and `libraries` are the modules of the sweep's plugins and those that these need: what
-    takes long with them is done once for all points.
+    takes long with them is done once for all points. `rates` asks for how good FP32 PyTorch is in
+    the windows of the point, and for nothing else.
     """
 
     overrides: tuple[str, ...]
@@ -39,11 +41,15 @@ class Errand:
     made: tuple[str, ...] | None = None
     plugins: tuple[str, ...] = ()
     libraries: tuple[str, ...] = ()
+    rates: bool = False
 
 
 @dataclass(frozen=True)
 class Told:
     """What became of a point; `figures` are values with their devices.
+
+    `spreads` holds the 5th and the 95th percentile of those that are times, and `load` what other
+    processes did while they were taken.
 
     `ran` and `kept` name the steps that were computed and those that the store had; `placed` says
     that the run folder was written where the sweep wants it. `again` asks for another process: what
@@ -64,6 +70,8 @@ class Told:
     on_target: bool = False
     again: bool = False
     damaged: tuple[str, ...] = ()
+    spreads: dict[str, tuple[float, float]] = field(default_factory=dict)
+    load: Load | None = None
 
 
 def written(errand: Errand) -> bytes:

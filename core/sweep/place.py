@@ -79,11 +79,11 @@ def owned(place: Path, sweep: str) -> Iterator[None]:
         yield
 
 
-def found(place: Path, key: str, folder: str) -> Told | None:
+def found(place: Path, key: str, folder: str | None = None) -> Told | None:
     """Return what became of a point when it ran before; None where it must run.
 
-    A stage that failed is given another chance, and a run folder that is gone is made again. A
-    record that is damaged is told, and the point runs again.
+    A stage that failed is given another chance, and a run folder that is gone is made again; what
+    leaves none has no `folder`. A record that is damaged is told, and the point runs again.
     """
     file = _file(place, key)
     try:
@@ -91,13 +91,15 @@ def found(place: Path, key: str, folder: str) -> Told | None:
     except FileNotFoundError:
         return None
     except DamagedError as error:
-        _tell(file, folder, str(error))
+        _tell(file, folder or key, str(error))
         return None
     if record.key != key:
-        _tell(file, folder, f"it is that of {record.key}")
+        _tell(file, folder or key, f"it is that of {record.key}")
         return None
     told = record.told
     if told.status in ("done", "missed"):
+        if folder is None:
+            return told
         return told if told.placed and (place / folder / "recipe.lock.yaml").is_file() else None
     return told if told.status == "refused" else None
 

@@ -143,7 +143,7 @@ def _keyed(plan: Plan) -> dict[str, Planned]:
     for planned in plan.steps:
         step = planned.step
         inputs = [keys.get(name, name) for name in step.inputs]
-        keys[step.name] = digest([step.name, step.plugin, step.depends, inputs])
+        keys[step.name] = digest([step.entry, step.plugin, step.depends, inputs])
     return {keys[planned.step.name]: planned for planned in plan.steps}
 
 

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from core.machine_load import Load
+
 __all__ = ["Axis", "Figure", "Point", "Status", "SweepRecord", "label_of"]
 
 #: done: ran, and held its contract, if there is one; missed: ran, and did not hold it;
@@ -41,8 +43,10 @@ class Figure:
 class Point:
     """One combination of values, and what became of it.
 
-    `figures` holds what was measured, by the figure's name, and `devices` on what. `folder` is its
-    run folder, relative to that of the sweep, empty where it left none; `command` makes it again.
+    `figures` holds what was measured, by the figure's name, and `devices` on what. Of times,
+    `spreads` holds the 5th and the 95th percentile, and `load` what other processes did meanwhile;
+    None where that cannot be told. `folder` is its run folder, relative to that of the sweep, empty
+    where it left none; `command` makes it again.
     `ran` names the steps that this point computed; what it took from the store is in `kept`.
     `front` says that no other point beats it in every objective.
     """
@@ -59,6 +63,13 @@ class Point:
     kept: tuple[str, ...] = ()
     seconds: float = 0.0
     front: bool = False
+    spreads: dict[str, tuple[float, float]] = field(default_factory=dict)
+    load: Load | None = None
+
+    @property
+    def under_load(self) -> bool:
+        """Return whether other processes slowed down what was timed."""
+        return self.load is not None and self.load.heavy
 
     @property
     def label(self) -> str:

@@ -23,6 +23,10 @@ __all__ = ["recorded"]
 
 #: Arguments that say how a sweep runs, and not what a point is.
 HOW = ("hydra.", "hydra/", "sweep.")
+#: What is said of a sweep over windows, before which of them are the best.
+COMPARED = "quality is compared with FP32 PyTorch in"
+#: Points that a line names.
+NAMED = 10
 
 
 def recorded(
@@ -34,9 +38,17 @@ def recorded(
     started: str,
     seconds: float,
     objectives: Sequence[str] = (),
+    *,
+    windows: bool = False,
+    against: Sequence[str] = (),
 ) -> SweepRecord:
-    """Return the record of a sweep; `objectives` replace the usual ones where they are given."""
-    figures = catalogue([t.metrics for _, t in points], {n for _, t in points for n in t.figures})
+    """Return the record of a sweep; `objectives` replace the usual ones where they are given.
+
+    `windows` says that the windows of the points differ, and `against` with which of them quality
+    is compared.
+    """
+    known = {name for _, told in points for name in told.figures}
+    figures = catalogue([told.metrics for _, told in points], known, windows=windows)
     if objectives:
         named = {figure.name: figure for figure in figures}
         figures = (
@@ -60,7 +72,11 @@ def recorded(
         machine=machine(),
         versions=versions(),
         contract={limit.name: limit.bound for limit in assembly.contract},
-        notices=_notices(first, [told for _, told in points]),
+        notices=(
+            *_notices(first, [told for _, told in points]),
+            *(f"{COMPARED} {said}, the best of this sweep" for said in against),
+            *_loaded(made),
+        ),
     )
 
 
@@ -78,7 +94,22 @@ def _point(point: Combination, told: Told, recipes: Mapping[str, Recipe]) -> Poi
         ran=told.ran,
         kept=told.kept,
         seconds=told.seconds,
+        spreads=told.spreads,
+        load=told.load,
     )
+
+
+def _loaded(points: Sequence[Point]) -> list[str]:
+    """Return which points were timed under load, for their times are too long."""
+    loaded = [point for point in points if point.under_load]
+    loads = [point.load for point in loaded if point.load is not None]
+    if not loads:
+        return []
+    most = max(loads, key=lambda load: load.others)
+    numbers = ", ".join(str(point.number) for point in loaded[:NAMED])
+    more = f" and {len(loaded) - NAMED} more" if len(loaded) > NAMED else ""
+    few = "point" if len(loaded) == 1 else "points"
+    return [f"measured under load, so that times are too long: {few} {numbers}{more} ({most.said})"]
 
 
 def _notices(first: Plan, told: Sequence[Told]) -> tuple[str, ...]:

@@ -20,6 +20,7 @@ from core.sweep.letters import Told
 from core.sweep.points import Combination
 from core.sweep.space import space_of
 from core.sweep.sweeper import LuthierSweeper
+from core.sweep.windows import comparison, differ
 
 if TYPE_CHECKING:
     import optuna
@@ -33,6 +34,8 @@ __all__ = ["SAMPLERS", "SearchOptions", "SearchSweeper"]
 
 #: What chooses the next point: our own guess (core/sweep/guess.py), or a sampler of Optuna's.
 SAMPLERS = ("front", "gp", "tpe", "nsgaii", "random")
+#: Windows that a search looks at to find what it compares with.
+WINDOWS = 4
 #: Draws in a row of what ran before, after which a point that did not is taken at random.
 STUCK = 10
 
@@ -51,7 +54,7 @@ class SearchOptions:
     seed: int | None = None
     """Makes the draws the same each time."""
     objectives: list[str] = field(default_factory=list)
-    """Figures to search over, such as [sdr,latency,size]; empty for quality, latency, memory."""
+    """Figures to search over, such as [sdr,latency,size]; empty for quality, time, memory."""
     study: str | None = None
     """The SQLite file of the study; null for study.db in the sweep's folder."""
     at_once: int = 1
@@ -65,6 +68,7 @@ class SearchSweeper(LuthierSweeper):
         super().__init__(params)
         self.options = SearchOptions(**options)
         self.objectives = list(self.options.objectives)
+        self._between: list[PlannedPoint] | None = None
 
     def points(self, arguments: Sequence[str]) -> tuple[tuple[Axis, ...], Sequence[Combination]]:
         """Return every point of a space that can be listed; of another one, a corner."""
@@ -80,8 +84,30 @@ class SearchSweeper(LuthierSweeper):
         return self.space.axes, points
 
     def told(self, plan: SweepPlan, place: Path, launch: Launch) -> list[tuple[Combination, Told]]:
-        """Ask Optuna for points and run them until there are `n_trials`."""
+        """Ask Optuna for points and run them until there are `n_trials`.
+
+        Where windows differ, a few of them, the longest among these, say before what the points are
+        compared with: who would look at all of them needs no search.
+        """
+        points = self._with_windows(plan)
+        self.comparison = comparison(points, place, launch, WINDOWS)
         return _Search(self, plan, place, launch).run()
+
+    def windows_differ(self, plan: SweepPlan) -> bool:
+        """Return whether points have different windows, so that a time per window says nothing."""
+        return differ(self._with_windows(plan))
+
+    def _with_windows(self, plan: SweepPlan) -> Sequence[PlannedPoint]:
+        """Return points with the windows of the space, or with some of those between two ends."""
+        if self.space.listed:
+            return plan.points
+        if self._between is None:
+            corners = [self.space.corner(k / (WINDOWS - 1), "chunker") for k in range(WINDOWS)]
+            self._between = [
+                self.planned(Combination(number, values, self.space.line(values)))
+                for number, values in enumerate(corners, start=1)
+            ]
+        return self._between
 
 
 class _Search:
@@ -93,7 +119,9 @@ class _Search:
         self.sweeper, self.place, self.launch = sweeper, place, launch
         self.options, self.space = sweeper.options, sweeper.space
         self.sampler = self.options.sampler or ("front" if self.space.listed else "gp")
-        self.planned = {_key(p.point.values): p for p in plan.points}
+        assert sweeper.comparison is not None, "it is found out before the search begins"
+        self.comparison, self.windows = sweeper.comparison, sweeper.windows_differ(plan)
+        self.planned = {_key(p.point.values): self.comparison.of(p) for p in plan.points}
         self.results: dict[tuple[str, ...], tuple[Combination, Told]] = {}
         self.random = random.Random(self.options.seed)  # noqa: S311  # draws points, not secrets
         self.ran = 0
@@ -124,7 +152,9 @@ class _Search:
         while self.ran < self.options.n_trials:
             measured = [told for _, told in self.results.values() if told.metrics]
             if measured:
-                return _chosen(catalogue([measured[0].metrics], measured[0].figures), self.options)
+                first = measured[0]
+                found = catalogue([first.metrics], first.figures, windows=self.windows)
+                return _chosen(found, self.options)
             values = self._unseen()
             if values is None:
                 return []
@@ -168,7 +198,7 @@ class _Search:
         if known is not None:
             return known
         point = Combination(len(self.results) + 1, dict(values), self.space.line(values))
-        planned = self.sweeper.planned(point)
+        planned = self.comparison.of(self.sweeper.planned(point))
         self.planned[_key(values)] = planned
         return planned
 

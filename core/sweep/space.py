@@ -76,6 +76,17 @@ class Dimension:
         """Return the value that was drawn, as it stands on a command line."""
         return self.values[int(drawn)] if self.values and self.ordered else str(drawn)
 
+    def at(self, part: float) -> str:
+        """Return the value that lies a part of the way from the low end to the high one."""
+        if self.values:
+            return self.values[round(part * (len(self.values) - 1))]
+        drawn = self.low + part * (self.high - self.low)
+        if self.log:
+            drawn = self.low * (self.high / self.low) ** part
+        # Not beyond an end that is no float.
+        drawn = min(max(drawn, self.low), self.high)
+        return str(round(drawn) if self.whole else drawn)
+
     def at_random(self, source: random.Random) -> str:
         """Return a value that `source` draws."""
         if self.values:
@@ -119,11 +130,13 @@ class Space:
         for chosen in itertools.product(*(d.values for d in self.dimensions)):
             yield dict(zip(keys, chosen, strict=True))
 
-    def corner(self) -> dict[str, str]:
-        """Return the values of the low corner, which stands for a space that cannot be listed."""
+    def corner(self, part: float = 0.0, slot: str = "") -> dict[str, str]:
+        """Return the values of the low corner, which stands for a space that cannot be listed.
+
+        The options of `slot` are a part of the way up.
+        """
         return {
-            d.key: d.values[0] if d.values else str(int(d.low) if d.whole else d.low)
-            for d in self.dimensions
+            d.key: d.at(part if d.key.partition(".")[0] == slot else 0.0) for d in self.dimensions
         }
 
     @property

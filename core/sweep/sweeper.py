@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from core.sweep.plan import PlannedPoint, SweepPlan
     from core.sweep.points import Combination
     from core.sweep.record import Axis, SweepRecord
+    from core.sweep.windows import Comparison
 
 __all__ = ["LuthierSweeper", "Start"]
 
@@ -82,6 +83,14 @@ class LuthierSweeper(Sweeper):
 
     #: The figures that the front is drawn over; empty for the usual ones.
     objectives: Sequence[str] = ()
+    #: What the points are compared with, and whether their windows differ, once that is known.
+    comparison: Comparison | None = None
+
+    def windows_differ(self, plan: SweepPlan) -> bool:
+        """Return whether points have different windows, so that a time per window says nothing."""
+        from core.sweep.windows import differ
+
+        return differ(plan.points)
 
     def sweep(self, arguments: list[str]) -> Any:
         """Run the sweep that the command line asks for; raises when no point ended well."""
@@ -194,6 +203,8 @@ class LuthierSweeper(Sweeper):
                 started.isoformat(timespec="seconds"),
                 time.perf_counter() - clock,
                 self.objectives,
+                windows=self.windows_differ(plan),
+                against=self.comparison.said if self.comparison else (),
             )
             problem = self._reported(first, record, place)
         _judge(record, place)

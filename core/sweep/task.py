@@ -27,12 +27,16 @@ __all__ = ["Job", "Task"]
 
 @dataclass(frozen=True)
 class Job:
-    """One point as a launcher runs it; `key` is what its result depends on."""
+    """One point as a launcher runs it; `key` is what its result depends on.
+
+    One that `rates` only says how good FP32 PyTorch is in the windows of the point.
+    """
 
     number: int
     label: str
     folder: str
     key: str
+    rates: bool = False
 
 
 @dataclass
@@ -116,6 +120,7 @@ class Task:
                 self.verbose,
                 plugins=self.plugins,
                 libraries=self.libraries,
+                rates=job.rates,
             )
             told, code = _answered(errand)
             if told is not None and told.again:

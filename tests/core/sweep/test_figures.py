@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
+
 import pytest
 
-from core.record import RunRecord
-from core.sweep.figures import catalogue, measured
+from core.measure import latency
+from core.record import BudgetLine, RunRecord
+from core.sweep.figures import catalogue, measured, spreads_of
 from core.values import Metric, Signature, Target
 
 CPU, PHONE = "this CPU", "a phone"
@@ -70,10 +74,48 @@ def test_what_was_not_measured_is_not_there() -> None:
     assert measured(record(), 1_000_000, None) == {"size": (1.0, "the file")}
 
 
-def test_the_snr_of_a_run_is_that_of_its_worst_item() -> None:
-    """Over the whole item, not of a stem."""
+def test_the_snr_of_a_run_is_that_of_its_worst_label() -> None:
+    """As its contract has it: of whatever item, and on whatever device."""
     metrics = (parity(40.0, "a: all"), parity(31.0, "b: all"), parity(9.0, "b: drums"))
-    assert measured(record(*metrics), 0, None)["snr"] == (31.0, CPU)
+    run = record(*metrics)
+    assert measured(run, 0, None)["snr"] == (9.0, CPU)
+    probe = BudgetLine("probe", 8.0, PHONE, 2, ("drums",), (3.0,))
+    assert measured(replace(run, budget=(probe,)), 0, None)["snr"] == (3.0, PHONE)
+
+
+def test_of_a_loss_the_worst_counts() -> None:
+    """As a contract judges it; a mean over songs would hide it."""
+    drops = {"a: drums": 0.1, "a: bass": 0.4, "a: mean": 0.25, "b: drums": -0.2, "b: mean": -0.2}
+    metrics = [Metric("sdr_drop", v, "dB", CPU, s, "lower") for s, v in drops.items()]
+    assert measured(record(*metrics), 0, None)["sdr_drop"] == (0.4, CPU)
+    (figure,) = catalogue([metrics], {"sdr_drop"})
+    assert figure.title == "worst SDR drop"
+    metrics.append(Metric("sdr_drop", math.nan, "dB", CPU, "c: drums", "lower"))
+    assert "sdr_drop" not in measured(record(*metrics), 0, None)
+
+
+def test_times_have_their_spread_beside_them() -> None:
+    """Those that are compared, of every window and every second."""
+    metrics = latency([0.1, 0.2, 0.3], 3.0, CPU)
+    found = spreads_of(metrics)
+    assert found["latency"] == pytest.approx((100, 300))
+    assert found["real_time_factor"] == pytest.approx((0.1, 0.3))
+    assert len(found) == 2
+    assert measured(record(*metrics), 0, None)["real_time_factor"] == (pytest.approx(0.2), CPU)
+    assert spreads_of([metric for metric in metrics if metric.subject != "p5"]) == {}
+
+
+def test_where_windows_differ_time_is_that_of_a_second_of_input() -> None:
+    """A window says nothing then; of what does not last, an input does."""
+    known = {"snr", "latency", "real_time_factor", "memory"}
+    figures = catalogue([[]], known, windows=True)
+    assert [f.name for f in figures if f.objective] == ["snr", "real_time_factor", "memory"]
+    figures = catalogue([[]], {"snr", "latency", "time_per_input"}, windows=True)
+    assert [f.name for f in figures if f.objective] == ["snr", "time_per_input"]
+    # Where none was measured, none is compared.
+    assert [f.name for f in catalogue([[]], {"snr", "latency"}, windows=True) if f.objective] == [
+        "snr"
+    ]
 
 
 def test_a_metric_of_an_evaluator_is_its_mean_over_items() -> None:
@@ -131,6 +173,8 @@ def test_a_figure_that_some_run_measured_is_listed_once() -> None:
     [("sdr", "SDR"), ("sdr_drop", "SDR drop"), ("psnr", "PSNR"), ("edge_error", "edge error")],
 )
 def test_a_title_is_a_name_as_a_person_writes_it(name: str, title: str) -> None:
-    """Abbreviations in capitals, an underscore as a space."""
+    """Abbreviations in capitals, an underscore as a space; of several values which it is."""
     figures = catalogue([[sdr(1.0, "a", name)]], {name})
     assert [figure.title for figure in figures] == [title]
+    figures = catalogue([[sdr(1.0, "a: x", name), sdr(1.0, "a: mean", name)]], {name})
+    assert [figure.title for figure in figures] == [f"mean {title}"]

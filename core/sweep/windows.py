@@ -1,0 +1,158 @@
+"""What the points of a sweep over windows are compared with: FP32 PyTorch in the best of them.
+
+A single run compares its result with FP32 PyTorch in the same windows: what is lost then, the
+precision lost. In a sweep over windows that would hide what a short window costs by itself. So FP32
+PyTorch is first played in each of the windows, which every point needs anyway, and the best of the
+results is what all points are compared with: the one of the highest quality, or where nothing
+measures one (no true outputs are known), the one nearest to FP32 PyTorch in the windows of the
+training.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from core.material import digest, of_plugin
+from core.options import PLUGIN_KEY
+from core.play import windows_in_words
+from core.sweep.figures import OWN, quality_of
+from core.sweep.front import cost
+from core.values import Signature
+
+if TYPE_CHECKING:
+    from core.plan import Plan
+    from core.sweep.launch import Launch
+    from core.sweep.letters import Told
+    from core.sweep.plan import PlannedPoint
+
+__all__ = ["Comparison", "comparison", "differ"]
+
+#: The option that a point is given.
+OPTION = "measure.against"
+#: The SNR to FP32, here in the windows of the training.
+SNR = OWN[0]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What the points of a sweep are compared with.
+
+    `best` holds, for every model and data of the sweep whose points have several windows, the
+    override that names the best of these; `said` says which that are, in words.
+    """
+
+    best: Mapping[str, str] = field(default_factory=dict)
+    said: tuple[str, ...] = ()
+
+    def of(self, planned: PlannedPoint) -> PlannedPoint:
+        """Return a point that is compared with the best windows, where windows differ."""
+        option = self.best.get(_subject(planned.plans[0])) if planned.plans else None
+        if option is None:
+            return planned
+        point = replace(planned.point, overrides=(*planned.point.overrides, option))
+        return replace(planned, point=point, key=digest([planned.key, option])[:16])
+
+
+def differ(points: Iterable[PlannedPoint]) -> bool:
+    """Return whether the windows of points differ that have the same model and data."""
+    return any(len(each) > 1 for each in _windows(points).values())
+
+
+def comparison(
+    points: Sequence[PlannedPoint], place: Path, launch: Launch, most: int | None = None
+) -> Comparison:
+    """Play FP32 PyTorch in the windows of `points`, and return what to compare them with.
+
+    At most `most` windows of each model and data are looked at, evenly apart by their size, the
+    longest among them. Where nothing differs nothing is played, nor where a point says itself what
+    it is compared with. Windows that the model cannot run in are left out: their points say so.
+    """
+    best: dict[str, str] = {}
+    said: list[str] = []
+    for subject, each in _windows(points).items():
+        named = any(p.plans[0].assembly.against is not None for p in each)
+        if len(each) < 2 or named:  # noqa: PLR2004  # of one window there is no best
+            continue
+        looked_at = _apart(sorted(each, key=_size), most or len(each))
+        told = launch.rated(looked_at, place)
+        rated = [(p, t) for p, t in zip(looked_at, told, strict=True) if t.status == "done"]
+        if rated:
+            taken = _best(rated)
+            best[subject] = _option(taken.plans[0])
+            said.append(windows_in_words(_chunker(taken).window(), Signature((), ())))
+    return Comparison(best, tuple(dict.fromkeys(said)))
+
+
+def _windows(points: Iterable[PlannedPoint]) -> dict[str, list[PlannedPoint]]:
+    """Return the first point of every window, by its model and data."""
+    found: dict[str, dict[str, PlannedPoint]] = {}
+    for planned in points:
+        if planned.plans:
+            cut = digest(of_plugin(_chunker(planned)))
+            found.setdefault(_subject(planned.plans[0]), {}).setdefault(cut, planned)
+    return {subject: list(each.values()) for subject, each in found.items()}
+
+
+def _subject(plan: Plan) -> str:
+    """Return what tells points apart that cannot be compared with each other's FP32 PyTorch."""
+    model = plan.assembly.model
+    return digest([of_plugin(model), model.identity(), plan.bench.depends_on_items])
+
+
+def _chunker(planned: PlannedPoint) -> Any:
+    return planned.plans[0].assembly.chunker
+
+
+def _size(planned: PlannedPoint) -> float:
+    """Return how much a window holds; an input that is not cut holds the most."""
+    return math.prod(_chunker(planned).window().values()) or math.inf
+
+
+def _apart(points: Sequence[PlannedPoint], most: int) -> list[PlannedPoint]:
+    """Return `most` points evenly apart, the last among them."""
+    count = min(most, len(points))
+    return [points[-1 - round(k * len(points) / count)] for k in reversed(range(count))]
+
+
+def _best(rated: Sequence[tuple[PlannedPoint, Told]]) -> PlannedPoint:
+    """Return the point whose windows FP32 PyTorch is best in: between equals, the longest ones."""
+    qualities = [quality_of(told.metrics) for _, told in rated]
+    names = {quality[0].name for quality in qualities if quality is not None}
+    # A quality that was not measured of all of them compares nothing.
+    comparable = len(names) == 1 and None not in qualities
+
+    def rank(index: int) -> tuple[float, float, float]:
+        planned, told = rated[index]
+        quality = qualities[index]
+        figures = {name: value for name, (value, _) in told.figures.items()}
+        first = cost({quality[0].name: quality[1]}, quality[0]) if comparable and quality else 0.0
+        return first, cost(figures, SNR), -_size(planned)
+
+    return rated[min(range(len(rated)), key=rank)][0]
+
+
+def _option(plan: Plan) -> str:
+    """Return the override that names the windows of a plan: `measure.against={plugin:...}`."""
+    about = of_plugin(plan.assembly.chunker)
+    return f"{OPTION}={_written({PLUGIN_KEY: about['plugin'], **about['options']})}"
+
+
+def _written(value: Any) -> str:
+    """Return a JSON value in Hydra's grammar."""
+    if isinstance(value, Mapping):
+        return f"{{{','.join(f'{key}:{_written(inner)}' for key, inner in value.items())}}}"
+    if isinstance(value, list):
+        return f"[{','.join(map(_written, value))}]"
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    if not isinstance(value, str):
+        return repr(value)
+    if re.fullmatch(r"[A-Za-z_]\w*", value) and value.lower() not in ("null", "true", "false"):
+        return value
+    escaped = re.sub(r"(\\*)'", lambda found: found[1] * 2 + "\\'", value)
+    return f"'{escaped}'"

@@ -1,0 +1,218 @@
+"""What the points of a sweep over windows are compared with: FP32 in the best of them."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
+
+from core.plan import Plan
+from core.sweep.letters import Told
+from core.sweep.plan import PlannedPoint
+from core.sweep.windows import Comparison, _apart, _best, _option, _written
+from core.values import Metric
+from tests.conftest import RECIPE, Command
+from tests.toy import Even, EvenOptions
+
+LIMIT = "contract.max_near_drop_db=0.1"
+EDGE = ("model.edge=0.2", "evaluator=[near]")
+
+
+def record(tmp_path: Path) -> dict[str, Any]:
+    """Return the record of the only sweep."""
+    (file,) = tmp_path.glob("outputs/toy/sweep-*/sweep.json")
+    return dict(json.loads(file.read_text()))
+
+
+def test_a_window_that_costs_more_than_the_limit_does_not_hold(
+    command: Command, recipe: Path, tmp_path: Path
+) -> None:
+    """Though it loses nothing against FP32 in the same windows: the best of them is compared."""
+    swept = ("chunker.length=4,10", "quantizer.loss=0.0,0.0001")
+    done = command("-m", f"recipe={recipe}", *EDGE, *swept, LIMIT)
+    assert (done.code, done.err) == (0, "")
+    found = record(tmp_path)
+    points = {tuple(point["values"].values()): point for point in found["points"]}
+    held = {values: point["status"] for values, point in points.items()}
+    assert held == {
+        ("4", "0.0"): "missed", ("4", "0.0001"): "missed",
+        ("10", "0.0"): "done", ("10", "0.0001"): "done",
+    }  # fmt: skip
+    assert "against FP32 PyTorch with windows of 10 along place," in points["4", "0.0"]["why"]
+    assert "lost by chunk: " in points["4", "0.0"]["why"]
+    assert points["10", "0.0"]["figures"]["near_drop"] == 0
+    assert points["4", "0.0"]["figures"]["near_drop"] > 1
+    assert points["4", "0.0"]["figures"]["snr"] < 40
+    assert found["notices"][-1] in (
+        "quality is compared with FP32 PyTorch in windows of 10 along place, the best of this sweep"
+    )
+    again = shlex.split(points["4", "0.0"]["command"])[3:]
+    done = command(*again)
+    assert done.code == 3
+    assert points["4", "0.0"]["why"] in done.err
+
+
+def test_a_ladder_in_a_sweep_over_windows_is_judged_alike(command: Command, tmp_path: Path) -> None:
+    """No precision makes up for a window that is too short."""
+    left_out = ("quantizer", "runtime", "host")
+    lines = [line for line in RECIPE.splitlines() if line.partition(":")[0] not in left_out]
+    recipe = tmp_path / "toy.yaml"
+    recipe.write_text("\n".join([*lines, "target: pocket", "precision: fine", ""]))
+    swept = ("chunker.length=4,10", "ladder=[rough,fine]")
+    done = command("-m", f"recipe={recipe}", *EDGE, *swept, LIMIT)
+    assert (done.code, done.err) == (0, "")
+    assert [point["status"] for point in record(tmp_path)["points"]] == ["missed", "done"]
+    (report,) = tmp_path.glob("outputs/toy/sweep-*/length-4/report.json")
+    rungs = json.loads(report.read_text())["rungs"]
+    assert [rung["status"] for rung in rungs] == ["missed", "missed"]
+
+
+def test_where_all_points_have_the_same_windows_nothing_is_played_before(
+    command: Command, recipe: Path, tmp_path: Path
+) -> None:
+    """Each is compared with FP32 in its own, as a run by itself is."""
+    done = command("-m", f"recipe={recipe}", *EDGE, "quantizer.loss=0.0,0.01", LIMIT)
+    assert (done.code, done.err) == (0, "")
+    assert "FP32 in" not in done.out
+    points = record(tmp_path)["points"]
+    assert all("measure.against" not in point["command"] for point in points)
+    names = [figure["name"] for figure in record(tmp_path)["figures"] if figure["objective"]]
+    assert names == ["near", "latency", "memory"]
+
+
+def test_times_of_different_windows_are_counted_per_input(
+    command: Command, recipe: Path, tmp_path: Path
+) -> None:
+    """A line does not last: no second of it can be counted. The sweep again plays nothing."""
+    arguments = ("-m", f"recipe={recipe}", "chunker.length=4,10")
+    done = command(*arguments)
+    assert (done.code, done.err) == (0, "")
+    assert done.out.count("FP32 in windows of") == 4
+    found = record(tmp_path)
+    names = [figure["name"] for figure in found["figures"] if figure["objective"]]
+    assert names == ["snr", "time_per_input", "memory"]
+    for point in found["points"]:
+        low, high = point["spreads"]["time_per_input"]
+        assert low <= point["figures"]["time_per_input"] <= high
+    assert "..." not in command(*arguments).out
+
+
+def test_a_search_compares_with_a_few_of_its_windows(
+    command: Command, recipe: Path, tmp_path: Path
+) -> None:
+    """Among these the longest; between two ends, too."""
+    pytest.importorskip("optuna")
+    search = ("hydra/sweeper=optuna", "hydra.sweeper.n_trials=1", "hydra.sweeper.seed=3")
+    swept = "chunker.length=int(interval(4,10))"
+    done = command("-m", f"recipe={recipe}", *EDGE, swept, *search)
+    assert (done.code, done.err) == (0, "")
+    assert done.out.count("FP32 in windows of") == 8
+    (point,) = record(tmp_path)["points"]
+    assert "measure.against={plugin:even,length:10,overlap:0}" in point["command"]
+
+
+def test_a_point_may_say_itself_what_it_is_compared_with(
+    command: Command, recipe: Path, tmp_path: Path
+) -> None:
+    """Then nothing else is looked for."""
+    named = "measure.against={plugin:even,length:20}"
+    done = command("-m", f"recipe={recipe}", *EDGE, "chunker.length=4,10", named)
+    assert (done.code, done.err) == (0, "")
+    assert "FP32 in" not in done.out
+    drops = [point["figures"]["near_drop"] for point in record(tmp_path)["points"]]
+    assert drops[0] > drops[1] > 1
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("{length:4}", ["`measure.against` names no plugin", "even"]),
+        ("{plugin:evn}", ["evn", "even"]),
+        ("{plugin:even,lenght:4}", ["no option `lenght`", "did you mean `length`"]),
+        ("{plugin:even,length:long}", ["`measure.against` cannot be", "long"]),
+    ],
+)
+def test_what_cannot_be_compared_with_is_refused(
+    command: Command, recipe: Path, given: str, said: list[str]
+) -> None:
+    """Exit code 2, with what there is."""
+    done = command(f"recipe={recipe}", f"measure.against={given}")
+    assert done.code == 2, done.err
+    for words in said:
+        assert words in done.err
+
+
+def planned(length: int) -> PlannedPoint:
+    """Return a point with windows of a length."""
+    chunker = Even(EvenOptions(length))
+    plan = SimpleNamespace(assembly=SimpleNamespace(chunker=chunker))
+    return cast("PlannedPoint", SimpleNamespace(plans=(plan,)))
+
+
+def rated(near: float | None, snr: float) -> Told:
+    """Return what FP32 had in some windows: quality, and nearness to the training's windows."""
+    metrics = () if near is None else (Metric("near", near, "dB", "CPU", "a", "higher"),)
+    return Told("done", figures={"snr": (snr, "CPU")}, metrics=metrics)
+
+
+@pytest.mark.parametrize(
+    ("found", "best"),
+    [
+        ([(4, rated(10.0, 20.0)), (8, rated(10.3, 15.0)), (16, rated(10.2, 200.0))], 8),
+        # A thousandth of a decibel is no difference: the nearest to the training's windows is.
+        ([(4, rated(10.301, 20.0)), (8, rated(10.3, 30.0))], 8),
+        ([(4, rated(None, 20.0)), (8, rated(None, 200.0)), (16, rated(None, 19.0))], 8),
+        # A model that does not say how it was trained is the same in all windows: the longest.
+        ([(4, rated(None, 200.0)), (16, rated(None, 200.0)), (8, rated(None, 200.0))], 16),
+        # What was not measured of all compares nothing.
+        ([(4, rated(10.0, 20.0)), (8, rated(None, 30.0))], 8),
+    ],
+)
+def test_the_best_windows_are_those_of_the_highest_quality(
+    found: list[tuple[int, Told]], best: int
+) -> None:
+    """Then those nearest to the training's, then the longest."""
+    points = [(planned(length), told) for length, told in found]
+    taken = _best(points).plans[0].assembly.chunker
+    assert taken.window() == {"place": best}
+
+
+def test_a_few_windows_are_evenly_apart_with_the_last_among_them() -> None:
+    """All of them, where they are few."""
+    points = [planned(length) for length in range(1, 12)]
+    lengths = [p.plans[0].assembly.chunker.options.length for p in _apart(points, 4)]
+    assert lengths[-1] == 11
+    assert len(set(lengths)) == 4
+    assert _apart(points[:3], 4) == points[:3]
+
+
+def test_a_point_of_one_window_stays_as_it_is() -> None:
+    """So does one that was refused."""
+    refused = cast("PlannedPoint", SimpleNamespace(plans=()))
+    assert Comparison({"a": "x"}).of(refused) is refused
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        4, 0.25, 1e-9, True, None, "time", "two words", "it's", "null", "a\\'b", "", "{x}", "$x",
+        [1, "a", [None]], {"inner": {"x": [0.5]}},
+    ],
+)  # fmt: skip
+def test_an_option_of_any_sort_comes_back_through_hydras_grammar(value: object) -> None:
+    """As the command line of a point is read."""
+    word = f"measure.against={_written({'plugin': 'x', 'value': value})}"
+    (override,) = OverridesParser.create().parse_overrides([word])
+    read = cast("dict[str, Any]", override.value())
+    assert read["value"] == value
+
+
+def test_an_override_names_the_plugin_and_its_options() -> None:
+    """Those of a chunker, whatever they are."""
+    plan = cast("Plan", planned(6).plans[0])
+    assert _option(plan) == "measure.against={plugin:even,length:6,overlap:0}"
