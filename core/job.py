@@ -28,6 +28,7 @@ from core.exchange import Played, Saved
 from core.fitness import unfit
 from core.folder import RunFolder
 from core.hooks import reporting
+from core.items import passed_over
 from core.machine_load import load_in
 from core.plan import Plan
 from core.recipes import Recipe
@@ -202,7 +203,7 @@ class _Job:
             write_bundle(partial / "bundle", plan.assembly, *_shipped(plan, outcome))
         seconds = time.perf_counter() - self.clock
         unfitting = unfit(plan.assembly, outcome.artifacts["model"].info, self.recipes)
-        damaged = (*unfitting, *self.store.notices)
+        damaged = (*unfitting, *passed_over(plan.assembly), *self.store.notices)
         record = _record(tried, choice, saved, text, self.started, seconds, self.sweep, damaged)
         return record, _report(self.hook, record, partial)
 
