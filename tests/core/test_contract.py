@@ -136,8 +136,9 @@ def judged(
 ) -> Judged:
     """Return the judgement on one limit of what was measured."""
     assembly = SimpleNamespace(
-        contract=(limit,), evaluator=EVALUATORS, target=Target(title="a phone"), against=None
-    )
+        contract=(limit,), evaluator=EVALUATORS, target=Target(title="a phone"),
+        chunker=None, against=None,
+    )  # fmt: skip
     shipped = Artifact("", "", "onnx", "int8", "", bytes, ("model", "quantizer"), facts=dict(facts))
     (one,) = judge(cast("Assembly", assembly), shipped, metrics, lines)
     return one
