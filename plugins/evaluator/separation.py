@@ -36,6 +36,8 @@ DELTA = 1e-7
 LIMIT_DB = 200.0
 
 
+#: A true stem that is quieter than the loudest by more is silent: nobody hears it beside that one.
+SILENT_DB = 60.0
 #: Said of every measure that takes the place of SDR.
 NO_TRUTH = "SDR needs true stems"
 #: The axis along which a model's outputs are stems: parts that add up to the mixture.
@@ -55,8 +57,9 @@ class Separation(Evaluator[SeparationOptions]):
     """Compares stems with the true ones where they are known, and listens for the seams.
 
     The metrics, in dB, with the subjects `<item>: <stem>` and `<item>: mean`: `sdr`, `si_sdr`,
-    `sdr_mixture` and `sdr_improvement`, `sdr_reference` and `sdr_drop`, `seam_error`. Without true
-    stems: `residual` and `residual_reference` of `<item>: all`, and `level` of each stem in dBFS.
+    `sdr_mixture` and `sdr_improvement`, `sdr_reference` and `sdr_drop`, `seam_error`. A stem that
+    is silent in a song has no SDR there. Without true stems: `residual` and `residual_reference` of
+    `<item>: all`, and `level` of each stem in dBFS.
     """
 
     name = "separation"
@@ -132,12 +135,16 @@ def _quality(played: Played, signature: Signature) -> Iterator[Metric]:
     if truth is None:
         return
     mixture = played.item.inputs[signature.inputs[0].name]
+    sounding = _sounding(truth, spec)
     for index, stem in enumerate(_stems(spec)):
+        if not sounding[index]:
+            continue
         true, estimate, fp32 = (
             _stem(array, spec, index)
             for array in (truth, played.outputs[spec.name], played.reference[spec.name])
         )
-        yield from _of_stem(f"{played.item.name}: {stem}", played.device, true, estimate, fp32)
+        subject = f"{played.item.name}: {stem}"
+        yield from _of_stem(subject, played.device, true, estimate, fp32, played.against)
         if mixture.size == true.size:
             mixed = sdr(true, mixture.reshape(true.shape))
             yield from _over_mixture(
@@ -145,8 +152,24 @@ def _quality(played: Played, signature: Signature) -> Iterator[Metric]:
             )
 
 
+def _sounding(truth: Array, spec: TensorSpec) -> list[bool]:
+    """Return for every stem whether it is in the song: SDR has no meaning for a silent one.
+
+    What leaks into it would decide every contract, as quiet as it may be. How near such a stem is
+    to FP32, `core.measure` says in relation to the others.
+    """
+    import numpy as np
+
+    powers = [
+        float(np.sum(np.square(_stem(truth, spec, index), dtype=np.float64)))
+        for index in range(len(_stems(spec)))
+    ]
+    least = max(powers) * 10 ** (-SILENT_DB / 10)
+    return [power > 0 and power >= least for power in powers]
+
+
 def _of_stem(
-    subject: str, device: str, true: Array, estimate: Array, fp32: Array
+    subject: str, device: str, true: Array, estimate: Array, fp32: Array, against: str
 ) -> Iterator[Metric]:
     here, before = sdr(true, estimate), sdr(true, fp32)
     yield Metric("sdr", here, "dB", device, subject, "higher", "MDX definition, whole song")
@@ -154,9 +177,8 @@ def _of_stem(
     if scale_invariant is not None:
         note = "Le Roux et al. 2019, whole song"
         yield Metric("si_sdr", scale_invariant, "dB", device, subject, "higher", note)
-    note = "the same windows"
-    yield Metric("sdr_reference", before, "dB", "PyTorch FP32", subject, "higher", note)
-    note = "SDR below that of FP32 PyTorch with the same windows"
+    yield Metric("sdr_reference", before, "dB", "PyTorch FP32", subject, "higher", against)
+    note = f"SDR below that of FP32 PyTorch with {against}"
     yield Metric("sdr_drop", before - here, "dB", device, subject, "lower", note)
 
 

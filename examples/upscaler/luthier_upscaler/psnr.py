@@ -49,7 +49,7 @@ class Psnr(Evaluator[NoOptions]):
             return Metric(name, value, "dB", played.device, subject, "higher", note)
 
         to_fp32 = psnr_db(played.reference[target], output)
-        metrics = [metric("psnr_to_fp32", to_fp32, "against FP32 PyTorch")]
+        metrics = [metric("psnr_to_fp32", to_fp32, f"against FP32 PyTorch with {played.against}")]
         if target in item.references:
             true = item.references[target]
             reached, simple = psnr_db(true, output), psnr_db(true, bicubic(item.inputs[source]))

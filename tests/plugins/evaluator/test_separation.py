@@ -173,6 +173,36 @@ def test_sdr_is_the_one_of_the_challenge() -> None:
     assert sdr(true, true) == pytest.approx(10 * np.log10((2 + 1e-7) / 1e-7))
 
 
+@pytest.mark.parametrize(("level_db", "measured"), [(0, True), (-59, True), (-61, False)])
+def test_a_stem_that_is_silent_in_the_song_has_no_sdr(level_db: float, measured: bool) -> None:
+    """Whatever leaks into it would decide every contract; the other stem is judged as ever."""
+    of = played()
+    stems = of.item.references["stems"].copy()
+    stems[1] *= np.float32(10 ** (level_db / 20))
+    found = evaluated(replace(of, item=replace(of.item, references={"stems": stems})))
+    assert (("sdr_drop", "rest") in found) is measured
+    assert (("sdr_improvement", "rest") in found) is measured
+    assert ("sdr_drop", "voice") in found
+    if not measured:
+        assert found["sdr", "mean"] == found["sdr", "voice"]
+
+
+def test_a_song_of_silence_has_no_sdr_at_all() -> None:
+    """No stem is in it."""
+    of = played()
+    silence = np.zeros_like(of.item.references["stems"])
+    found = evaluated(replace(of, item=replace(of.item, references={"stems": silence})))
+    assert not [name for name, _ in found if name.startswith("sdr")]
+
+
+def test_what_is_compared_says_with_which_windows() -> None:
+    """In a sweep over windows these are not its own."""
+    of = replace(played(), against="windows of 9 along time")
+    notes = {m.name: m.note for m in Separation(SeparationOptions()).evaluate(of, SIGNATURE)}
+    assert notes["sdr_drop"] == "SDR below that of FP32 PyTorch with windows of 9 along time"
+    assert notes["sdr_reference"] == "windows of 9 along time"
+
+
 def test_sdr_of_silence_is_finite() -> None:
     """A stem that rests, and is left silent, has 0 dB by the challenge's definition."""
     silence = np.zeros((2, 10), np.float32)
