@@ -56,7 +56,7 @@ def _legend(record: RunRecord) -> str:
     said = "↑ higher is better, ↓ lower is better."
     if "parity_snr" in names:
         said += (
-            " SNR to FP32 compares the shipped graph with FP32 PyTorch on the same windows"
+            f" SNR to FP32 compares the shipped graph with FP32 PyTorch in {record.against}"
             + ("; SDR compares with the true stems" if "sdr" in names and heard(record) else "")
             + "."
         )

@@ -132,7 +132,7 @@ def _tiles(record: RunRecord) -> Iterator[tuple[str, str, str]]:
         about = f"{_below_fp32(record, best)}{mean}{note}on {best.device}"
         yield title[0].upper() + title[1:], number, about
     if nearest is not None:
-        where = f"SNR in the same windows, {_worst_of(record, nearest)}on {nearest.device}"
+        where = f"SNR, in {record.against}; {_worst_of(record, nearest)}on {nearest.device}"
         yield "Nearness to FP32 PyTorch", decibels(nearest.value), where
     speed = _find(record, "real_time_factor", "")
     median = _find(record, "latency", "median")
@@ -152,7 +152,7 @@ def _tiles(record: RunRecord) -> Iterator[tuple[str, str, str]]:
 
 
 def _below_fp32(record: RunRecord, best: Metric) -> str:
-    """Return how far a measure lies below that of FP32, which was taken in the same windows."""
+    """Return how far a measure lies below that of FP32, in the windows it is compared in."""
     table = average(record.metrics)
     row = table.rows.get(OVERALL, ()) if table else ()
     reference = next((m for m in row if m and m.name == f"{best.name}_reference"), None)

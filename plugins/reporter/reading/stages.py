@@ -112,8 +112,8 @@ def _fallen(record: RunRecord) -> str:
         if loss > LEAST_DB:
             values = signed(f"({figure(reference.value, 2)} → {figure(here.value, 2)})")
             return (
-                f"Mean {title_of(name)} fell {figure(loss, 2)} dB against FP32 PyTorch in the same "
-                f"windows {values}."
+                f"Mean {title_of(name)} fell {figure(loss, 2)} dB against FP32 PyTorch in "
+                f"{record.against} {values}."
             )
     return ""
 
