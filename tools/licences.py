@@ -24,6 +24,8 @@ COPYLEFT = re.compile(
 GCC = "GCC's runtime: GPL-3.0-or-later with its exception for runtimes"
 #: What wheels hold that is not their own, as licence files in them say. Read, not computed.
 INSIDE = {
+    "av": "FFmpeg: LGPL-3.0-or-later; libx264 and libx265: GPL-2.0-or-later; LAME, libgmp, GnuTLS, "
+    "Nettle, libunistring: LGPL",
     "grpcio": "Mozilla's root certificates: MPL-2.0",
     "lxml": "iconv, in wheels for Windows: LGPL-2.1",
     "numpy": f"{GCC}; libquadmath: LGPL-2.1-or-later",
