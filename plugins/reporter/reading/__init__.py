@@ -23,6 +23,7 @@ from plugins.reporter.reading.sweep import (
     outcome,
     presentable,
     short_names,
+    spread_text,
     varied,
     winner_of,
 )
@@ -100,6 +101,7 @@ __all__ = [
     "short_names",
     "signed",
     "spread",
+    "spread_text",
     "stage_in_words",
     "tables",
     "tensors_of",

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 __all__ = ["spreadsheet"]
 
+#: The ends of a spread: 90 % of what was timed lies between them.
+ENDS = ("5th percentile", "95th percentile")
 #: A spreadsheet takes a cell that begins with one of these for a formula; some take their wide
 #: forms, too.
 FORMULA = (*"=+-@\t\r\n", *"\uff1d\uff0b\uff0d\uff20")
@@ -26,6 +28,7 @@ def spreadsheet(record: SweepRecord) -> str:
     out = io.StringIO()
     writer = csv.writer(out)
     best = winner_of(record)
+    timed = [f for f in record.figures if any(f.name in point.spreads for point in record.points)]
     writer.writerow(
         map(
             _safe,
@@ -34,6 +37,8 @@ def spreadsheet(record: SweepRecord) -> str:
                 *(axis.key for axis in record.axes),
                 "status",
                 *(_head(figure) for figure in record.figures),
+                *(f"{_head(figure)} {end}" for figure in timed for end in ENDS),
+                "cores that others kept busy",
                 "measured on",
                 "front",
                 "winner",
@@ -51,6 +56,8 @@ def spreadsheet(record: SweepRecord) -> str:
                 *(_safe(point.values.get(axis.key, "")) for axis in record.axes),
                 point.status,
                 *(point.figures.get(figure.name, "") for figure in record.figures),
+                *(end for figure in timed for end in point.spreads.get(figure.name, ("", ""))),
+                "" if point.load is None else round(point.load.others, 2),
                 _safe(_devices(record, point)),
                 "yes" if point.front else "no",
                 "yes" if point is best else "no",

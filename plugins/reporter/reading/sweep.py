@@ -25,10 +25,13 @@ __all__ = [
     "outcome",
     "presentable",
     "short_names",
+    "spread_text",
     "varied",
     "winner_of",
 ]
 
+#: Milliseconds from which on a time is told in seconds.
+SECOND = 1000
 #: What a status means, as the end of "3 points ...".
 FATES: dict[Status, str] = {
     "done": "done",
@@ -60,7 +63,9 @@ def finite(record: SweepRecord) -> SweepRecord:
         figures=tuple(dataclasses.replace(f, title=_title(f)) for f in record.figures),
         points=tuple(
             dataclasses.replace(
-                point, figures={k: v for k, v in point.figures.items() if math.isfinite(v)}
+                point,
+                figures={k: v for k, v in point.figures.items() if math.isfinite(v)},
+                spreads={k: v for k, v in point.spreads.items() if math.isfinite(sum(v))},
             )
             for point in record.points
         ),
@@ -113,6 +118,22 @@ def figure_text(figure: Figure, number: float, *, unit: bool = True) -> str:
     if unit and figure.unit in ("B", "bytes"):
         return megabytes(number)
     return value(Metric(figure.name, number, figure.unit, ""), unit=unit)
+
+
+def spread_text(figure: Figure, point: Point) -> str:
+    """Return the 5th and the 95th percentile of a time, in the unit of its figure: `38 to 410 ms`.
+
+    "" for what has none.
+    """
+    if figure.name not in point.spreads or figure.name not in point.figures:
+        return ""
+    median, ends = point.figures[figure.name], point.spreads[figure.name]
+    scale, unit = (1000.0, "s") if figure.unit == "ms" and median >= SECOND else (1, figure.unit)
+    # As many digits as the time itself has, so that the three can be compared.
+    size = abs(median / scale) * (1 if unit in ("ms", "s") else 0.1)
+    digits = 0 if size >= 10 else 1 if size >= 1 else 2  # noqa: PLR2004  # two or three that count
+    low, high = (f"{end / scale:.{digits}f}" for end in ends)
+    return f"{low} to {high}" + ("" if unit == "×" else " ") + unit
 
 
 def varied(record: SweepRecord) -> str:

@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 from rich.text import Text
 
-from plugins.reporter.reading import figure_text, listed, short_names, winner_of
+from plugins.reporter.reading import (
+    figure_text,
+    listed,
+    short_names,
+    spread_text,
+    winner_of,
+)
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -24,6 +30,8 @@ GAP = 2
 LONGEST = 18
 #: Rows that a person still reads; of a larger sweep those on the front come first.
 ROWS = 40
+#: The mark of a time that was measured beside other processes.
+LOADED = "!"
 #: From this rank on a column is left out where the room ends.
 ALWAYS = 1
 
@@ -44,14 +52,16 @@ class _Column:
 
 
 def points_table(record: SweepRecord, width: int) -> Table:
-    """Return the points in their order; `*` is the front, and the winner is said to be taken."""
+    """Return the points in their order; `*` is the front, and the winner is said to be taken.
+
+    Times have their spread beside them, unless a column would find no room then.
+    """
     shown = _shown(record)
-    every = _columns(record, shown)
-    kept, room = set[str](), width
-    for column in sorted(every, key=lambda column: column.rank):
-        if column.rank <= ALWAYS or column.width <= room:
-            kept.add(column.title)
-            room -= column.width
+    every = _columns(record, shown, spreads=True)
+    kept, spreads = _fitting(every, width), any(p.spreads for p in shown)
+    if spreads and len(kept) < len(every):
+        every, spreads = _columns(record, shown, spreads=False), False
+        kept = _fitting(every, width)
     columns = [column for column in every if column.title in kept]
     table = Table(box=None, padding=(0, GAP, 0, 0), header_style="dim", caption_justify="left")
     for column in columns:
@@ -63,8 +73,21 @@ def points_table(record: SweepRecord, width: int) -> Table:
             for c in columns
         ]
         table.add_row(*cells, style="bold" if point.number == record.winner else None)
-    table.caption = _caption(record, len(shown), [c.title for c in every if c.title not in kept])
+    without = [column.title for column in every if column.title not in kept]
+    if not spreads and any(point.spreads for point in shown):
+        without.append("how far times spread")
+    table.caption = _caption(record, len(shown), without)
     return table
+
+
+def _fitting(columns: Sequence[_Column], width: int) -> set[str]:
+    """Return the titles of the columns that find room, those of the lowest rank first."""
+    kept, room = set[str](), width
+    for column in sorted(columns, key=lambda column: column.rank):
+        if column.rank <= ALWAYS or column.width <= room:
+            kept.add(column.title)
+            room -= column.width
+    return kept
 
 
 def _shown(record: SweepRecord) -> list[Point]:
@@ -76,7 +99,7 @@ def _shown(record: SweepRecord) -> list[Point]:
     return sorted(ranked[:ROWS], key=lambda p: p.number)
 
 
-def _columns(record: SweepRecord, shown: Sequence[Point]) -> list[_Column]:
+def _columns(record: SweepRecord, shown: Sequence[Point], *, spreads: bool) -> list[_Column]:
     names = short_names(record.axes)
 
     def cells(cell: Callable[[Point], str]) -> tuple[str, ...]:
@@ -89,7 +112,11 @@ def _columns(record: SweepRecord, shown: Sequence[Point]) -> list[_Column]:
     def of_figure(figure: Figure, rank: int) -> _Column:
         def cell(point: Point) -> str:
             number = point.figures.get(figure.name)
-            return "-" if number is None else figure_text(figure, number)
+            if number is None:
+                return "-"
+            ends = spread_text(figure, point)
+            text = figure_text(figure, number) + (f" ({ends})" if ends and spreads else "")
+            return f"{text} {LOADED}" if ends and point.under_load else text
 
         return _Column(_cut(figure.title), cells(cell), rank, right=True)
 
@@ -121,6 +148,8 @@ def _caption(record: SweepRecord, rows: int, without: Sequence[str]) -> str | No
     said = []
     if any(point.front for point in record.points):
         said.append("* no other point beats it in every objective")
+    if any(point.under_load for point in record.points):
+        said.append(f"{LOADED} measured under load")
     if rows < len(record.points):
         said.append(f"{len(record.points) - rows} more points are in the files below")
     if without:

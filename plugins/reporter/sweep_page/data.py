@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from plugins.reporter.page.markup import Html, link_to
-from plugins.reporter.reading import figure_text, numeric, short_names
+from plugins.reporter.reading import figure_text, numeric, short_names, spread_text
 
 if TYPE_CHECKING:
     from core.sweep.record import Figure, Point, SweepRecord
@@ -70,13 +70,21 @@ def _point(record: SweepRecord, point: Point) -> dict[str, Any]:
         "figures": {
             figure.name: {
                 "value": _scaled(figure, point.figures[figure.name]),
-                "text": figure_text(figure, point.figures[figure.name]),
+                "text": _text(figure, point),
                 "device": point.devices.get(figure.name, ""),
             }
             for figure in record.figures
             if figure.name in point.figures
         },
     }
+
+
+def _text(figure: Figure, point: Point) -> str:
+    """Return a figure, of a time with its spread and whether it was measured under load."""
+    text, ends = figure_text(figure, point.figures[figure.name]), spread_text(figure, point)
+    if not ends:
+        return text
+    return f"{text} ({ends}{', under load' if point.under_load else ''})"
 
 
 def _scaled(figure: Figure, number: float) -> float:

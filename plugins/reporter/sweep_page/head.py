@@ -5,7 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from plugins.reporter.page.markup import Html, el, join, prose
-from plugins.reporter.reading import duration, figure_text, outcome, varied, winner_of
+from plugins.reporter.reading import (
+    duration,
+    figure_text,
+    outcome,
+    spread_text,
+    varied,
+    winner_of,
+)
 from plugins.reporter.sweep_page.data import report_of
 
 if TYPE_CHECKING:
@@ -106,10 +113,13 @@ def _tile(figure: Figure, point: Point) -> Html | None:
     text, _, unit = figure_text(figure, number).partition(" ")
     device = point.devices.get(figure.name, "")
     title = figure.title
+    ends = spread_text(figure, point)
+    ends = f"5 to 95 %: {ends}{', under load' if point.under_load else ''}" if ends else ""
     return el(
         "div",
         el("p", title[:1].upper() + title[1:], class_="tile-title"),
         el("p", text, el("span", f" {unit}") if unit else None, class_="tile-number"),
+        el("p", ends, class_="note") if ends else None,
         el("p", f"on {device}" if device else "no device is named for it", class_="note"),
         class_="tile",
     )

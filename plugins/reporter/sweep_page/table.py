@@ -5,7 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from plugins.reporter.page.markup import Html, el, join, prose
-from plugins.reporter.reading import duration, figure_text, listed, origins, short_names
+from plugins.reporter.reading import (
+    duration,
+    figure_text,
+    listed,
+    origins,
+    short_names,
+    spread_text,
+)
 from plugins.reporter.sweep_page.data import report_of
 
 if TYPE_CHECKING:
@@ -24,7 +31,10 @@ NAMED = 6
 
 
 def table(record: SweepRecord) -> Html:
-    """Return every point with its values, status, figures and time; below, what measured them."""
+    """Return every point with its values, status, figures and time; below, what measured them.
+
+    Small beside a time stand its 5th and its 95th percentile.
+    """
     names = short_names(record.axes)
     heads = [
         _head("number", "Point"),
@@ -83,10 +93,12 @@ def _row(record: SweepRecord, names: dict[str, str], point: Point) -> Html:
     cells.append(_status(point))
     for figure in record.figures:
         number = point.figures.get(figure.name)
+        ends = spread_text(figure, point)
         cells.append(
             el(
                 "td",
                 "-" if number is None else figure_text(figure, number),
+                el("small", ends, " under load" if point.under_load else None) if ends else None,
                 title=point.devices.get(figure.name) if number is not None else None,
                 data_label=_capital(figure.title),
                 data_key=f"figure:{figure.name}",

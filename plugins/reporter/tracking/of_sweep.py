@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from core.markdown import inline
+from core.measure import HIGH, LOW
 from plugins.reporter.reading import figure_text, outcome, presentable, winner_of
 from plugins.reporter.tracking.of_run import FILES, NOTE
 
@@ -100,7 +101,13 @@ def _key(point: Point) -> str:
 
 
 def _metrics(point: Point) -> dict[str, float]:
-    return {**point.figures, "seconds": point.seconds}
+    ends = {
+        f"{name}/{end}": value
+        for name, values in point.spreads.items()
+        for end, value in zip((LOW, HIGH), values, strict=True)
+    }
+    load = {} if point.load is None else {"others_cores": point.load.others}
+    return {**point.figures, **ends, **load, "seconds": point.seconds}
 
 
 def _tags(record: SweepRecord, point: Point) -> dict[str, str]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import math
 
+from core.machine_load import Load
 from core.sweep.record import Axis, Figure, Point, Status, SweepRecord
 
-__all__ = ["CPU", "FIGURES", "HOSTILE", "LENGTH", "PRECISION", "grid", "hostile", "sweep"]
+__all__ = ["CPU", "FIGURES", "HOSTILE", "LENGTH", "PRECISION", "grid", "hostile", "sweep", "timed"]
 
 CPU = "CPU (ONNX Runtime 1.31.1)"
 FIGURES = (
@@ -94,6 +96,21 @@ def grid(*axes: Axis, broken: bool = True) -> tuple[Point, ...]:
         Point(**{**p.__dict__, "front": front})
         for p, front in zip(points, _front(points), strict=True)
     )
+
+
+def timed(record: SweepRecord, loaded: tuple[int, ...] = ()) -> SweepRecord:
+    """Return a sweep with the spread of its times; some points were measured under load."""
+    points = tuple(
+        dataclasses.replace(
+            point,
+            spreads={"latency": (0.9 * point.figures["latency"], 1.2 * point.figures["latency"])},
+            load=Load(1.3, 2, heavy=True) if point.number in loaded else Load(0.0, 2, heavy=False),
+        )
+        if point.figures
+        else point
+        for point in record.points
+    )
+    return dataclasses.replace(record, points=points)
 
 
 def sweep(

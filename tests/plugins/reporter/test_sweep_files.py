@@ -13,10 +13,10 @@ import msgspec
 import pytest
 
 from core import NoOptions
-from core.sweep.record import Axis, Figure, SweepRecord
+from core.sweep.record import Axis, Figure, Point, SweepRecord
 from plugins.reporter.html import HtmlReport, HtmlReportOptions
 from plugins.reporter.json import SWEEP_SCHEMA, JsonReport
-from plugins.reporter.reading import presentable, short_names
+from plugins.reporter.reading import presentable, short_names, spread_text
 from tests.plugins.reporter import sweeps
 
 
@@ -155,3 +155,47 @@ def test_axes_are_short_as_long_as_they_differ() -> None:
         "precision": "precision",
     }
     assert short_names(axes[1:]) == {"model.length": "length", "precision": "precision"}
+
+
+def test_the_spread_of_times_is_in_every_file(tmp_path: Path) -> None:
+    """In the CSV as numbers, on the page beside the time, which says where it was under load."""
+    record = sweeps.timed(sweeps.sweep(), loaded=(5,))
+    row = rows(record, tmp_path)[4]
+    median = record.points[4].figures["latency"]
+    assert float(row["latency per window (ms) 5th percentile"]) == pytest.approx(0.9 * median)
+    assert float(row["latency per window (ms) 95th percentile"]) == pytest.approx(1.2 * median)
+    assert row["cores that others kept busy"] == "1.3"
+    refused = rows(record, tmp_path)[12]
+    assert refused["latency per window (ms) 5th percentile"] == ""
+    assert refused["cores that others kept busy"] == ""
+    page = written(record, tmp_path, "sweep.html")
+    assert page.count(" under load</small>") == 1
+    assert "5 to 95 %: 43 to 57 ms, under load" in page
+
+
+@pytest.mark.parametrize(
+    ("unit", "median", "ends", "said"),
+    [
+        ("ms", 133.0, (37.6, 410.2), "38 to 410 ms"),
+        ("ms", 1421.0, (1210.0, 1980.0), "1.2 to 2.0 s"),
+        ("ms", 1.234, (1.1, 2.5), "1.1 to 2.5 ms"),
+        ("×", 0.352, (0.31, 0.4), "0.31 to 0.40×"),
+    ],
+)
+def test_a_spread_has_the_unit_of_its_time(
+    unit: str, median: float, ends: tuple[float, float], said: str
+) -> None:
+    """And as many digits."""
+    figure = Figure("t", "time", unit, "lower")
+    point = Point(1, {}, "done", "", figures={"t": median}, spreads={"t": ends})
+    assert spread_text(figure, point) == said
+    assert spread_text(dataclasses.replace(figure, name="other"), point) == ""
+
+
+def test_a_spread_that_is_no_number_was_not_measured(tmp_path: Path) -> None:
+    """JSON has no place for it."""
+    record = sweeps.timed(sweeps.sweep())
+    broken = {"latency": (math.nan, 2.0)}
+    points = tuple(dataclasses.replace(p, spreads=broken) for p in record.points)
+    record = dataclasses.replace(record, points=points)
+    assert json.loads(written(record, tmp_path, "sweep.json"))["points"][0]["spreads"] == {}

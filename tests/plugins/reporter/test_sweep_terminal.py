@@ -135,3 +135,21 @@ def test_an_ascii_pipe_and_no_color_take_it(
     assert "16 points" not in text
     assert "8 points" in text
     assert "\x1b" not in text
+
+
+def test_times_have_their_spread_beside_them(tmp_path: Path) -> None:
+    """And a mark where other processes slowed them down; the caption says what it means."""
+    record = sweeps.timed(sweeps.sweep(), loaded=(5,))
+    lines = table(shown(record, tmp_path, 120))
+    assert "25 ms (22 to 30 ms)" in lines[1]
+    loaded = next(line for line in lines if line.startswith("5*"))
+    assert " ms) !" in loaded
+    assert lines[1].count("!") == 0
+    assert "! measured under load" in lines[-1]
+
+
+def test_where_a_column_finds_no_room_the_spread_gives_way(tmp_path: Path) -> None:
+    """And is named among what is not shown."""
+    text = shown(sweeps.timed(sweeps.sweep()), tmp_path, 60)
+    assert " to " not in "".join(table(text)[1:17])
+    assert "how far times spread" in " ".join(text.split())
