@@ -46,7 +46,7 @@ class Whole(Chunker[NoOptions]):
                         f"the input `{spec.name}` has {given} along `{axis}`, and the model takes "
                         f"{wanted}",
                         *_cutting(axis, wanted, signature),
-                        f"or give data of {wanted} along `{axis}`",
+                        f"give data of {wanted} along `{axis}`",
                     )
         return inputs
 
@@ -65,7 +65,7 @@ def _cutting(axis: str, length: int, signature: Signature) -> list[str]:
     """Return how the axis is cut to this length, where what comes out can be joined again."""
     if not all(axis in spec.axes for spec in signature.outputs):
         return []
-    return [f"cut it: chunker=overlap_add chunker.axis={axis} chunker.length={length}"]
+    return [f"cut it: chunker=overlap_add chunker.axis={axis} chunker.length={length}, or"]
 
 
 class _Kept(Joiner):

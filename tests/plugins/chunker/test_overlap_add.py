@@ -14,7 +14,7 @@ from demucs.htdemucs import HTDemucs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core import Item, Signature, StageError, TensorSpec
+from core import InputError, Item, Signature, StageError, TensorSpec
 from core.measure import snr_db
 from core.play import play_with, spread
 from core.progress import silent
@@ -249,3 +249,51 @@ def test_more_windows_than_a_device_gets_through_are_counted_before_they_are_mad
     chunker = OverlapAdd(OverlapAddOptions(length=1, overlap=0))
     with pytest.raises(StageError, match=r"635,040,000 samples into 635,040,000 windows"):
         chunker.split({"time": 4 * 3600 * 44_100})
+
+
+def test_a_length_can_be_left_to_the_model() -> None:
+    """It is a number as soon as the model has said one, and no window before."""
+    left = OverlapAdd(OverlapAddOptions(length="model", overlap=0.5))
+    with pytest.raises(ValueError, match="no model has said"):
+        left.window()
+    chunker = left.settled({"time": 12})
+    assert dict(chunker.window()) == {"time": 12}
+    assert chunker.options.stride == 6
+    assert chunker.settled({"time": 99}) is chunker
+    with pytest.raises(InputError, match="does not say how long they were along `time`"):
+        left.settled({"height": 12})
+
+
+def test_a_number_in_quotes_is_one() -> None:
+    """A shell or a YAML file may have quoted it."""
+    assert OverlapAddOptions(length="12") == OverlapAddOptions(length=12)
+    with pytest.raises(ValueError, match="give samples, or model"):
+        OverlapAddOptions(length="a dozen")
+
+
+@pytest.mark.parametrize("dtype", ["int64", "int32", "bool", "float16", "float64"])
+def test_outputs_keep_their_type(dtype: str) -> None:
+    """Floats fade; of whole numbers and truth values each is one that a window gave."""
+    line = TensorSpec("mix", ("channel", "time"), (1, "time"), dtype)
+    of = Signature((line,), (replace(line, name="same"),))
+    values = np.random.default_rng(0).integers(0, 2 if dtype == "bool" else 100, (1, 50))
+    x = values.astype(dtype)
+    chunker = OverlapAdd(OverlapAddOptions(length=16, overlap=0.5))
+    seen = run(chunker, x, of, lambda piece: {"same": piece["mix"]})
+    assert seen.dtype == x.dtype
+    np.testing.assert_array_equal(seen, x)
+
+
+def test_a_whole_number_is_that_of_the_window_whose_middle_is_nearest() -> None:
+    """Windows that disagree are not averaged: the mean of two classes is a third one."""
+    line = TensorSpec("mix", ("channel", "time"), (1, "time"), "int64")
+    of = Signature((line,), (replace(line, name="same"),))
+    count = iter(range(9))
+    chunker = OverlapAdd(OverlapAddOptions(length=8, overlap=0.5))
+    seen = run(
+        chunker,
+        np.zeros((1, 12), np.int64),
+        of,
+        lambda piece: {"same": np.full_like(piece["mix"], next(count))},
+    )
+    assert seen.tolist() == [[0] * 6 + [1] * 4 + [2] * 2]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
-from core import Item, NoOptions, Signature, TensorSpec
+from core import Item, NoOptions, Signature, StageError, TensorSpec, Window
 from core.play import play_with
 from core.progress import silent
 from plugins.chunker.whole import Whole
@@ -35,3 +36,15 @@ def test_there_is_no_window_to_resize() -> None:
     whole = Whole(NoOptions())
     assert whole.window() == {}
     assert whole.resized({"time": 44100}) is whole
+
+
+def test_another_length_than_the_model_takes_is_told() -> None:
+    """With the way to cut it, where what comes out can be joined again."""
+    line, out = TensorSpec("x", ("a",), (8,)), TensorSpec("y", ("b",), (3,))
+    whole, given = Whole(NoOptions()), {"x": np.zeros(9, np.float32)}
+    with pytest.raises(StageError, match="has 9 along `a`, and the model takes 8") as caught:
+        whole.cut(given, Window(0, {}, {}), Signature((line,), (line,)))
+    assert "chunker=overlap_add chunker.axis=a chunker.length=8" in caught.value.lines[0]
+    with pytest.raises(StageError) as caught:
+        whole.cut(given, Window(0, {}, {}), Signature((line,), (out,)))
+    assert caught.value.lines == ("give data of 8 along `a`",)

@@ -119,6 +119,37 @@ def test_what_the_architecture_fixes_comes_from_the_model(tmp_path: Path) -> Non
     assert artifact.info.train_window == {"time": 124800}
 
 
+@pytest.mark.parametrize(
+    ("weights", "layout", "samples"),
+    [
+        ("bundled", Layout.plain, 88200),
+        ("bundled", Layout.npu, 90112),
+        ("pretrained", Layout.plain, 343980),
+        ("random", Layout.npu, 344064),
+        ("elsewhere.th", Layout.plain, 343980),
+    ],
+)
+def test_the_plan_says_the_training_window(weights: str, layout: Layout, samples: int) -> None:
+    """In the whole blocks that a layout folds; of a file that says nothing, HTDemucs's own."""
+    plan = HTDemucs(HTDemucsOptions(weights=weights, layout=layout)).plan()
+    assert plan.train_window == {"time": samples}
+    assert plan.free == ("time",)
+
+
+def test_the_plan_reads_the_training_window_of_a_file(tmp_path: Path) -> None:
+    """From the header of our own format, and of none that is damaged."""
+    model = Network(**{**SMALL, "samplerate": 16000})
+    file = tmp_path / "mine.safetensors"
+    checkpoint.write(
+        checkpoint.Checkpoint(dict(model._init_args_kwargs[1]), model.state_dict()), file
+    )
+    options = HTDemucsOptions(weights=str(file), layout=Layout.plain)
+    assert HTDemucs(options).plan().train_window == {"time": 124800}
+    for damage in (b"", b"\x00" * 9, file.read_bytes()[:100], b"\x03\0\0\0\0\0\0\0[1]"):
+        file.write_bytes(damage)
+        assert HTDemucs(options).plan().train_window == {"time": 343980}
+
+
 def truncated(path: Path) -> Path:
     path.write_bytes(BUNDLED.read_bytes()[:100_000])
     return path

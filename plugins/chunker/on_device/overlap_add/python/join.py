@@ -43,18 +43,18 @@ def play(inputs: Arrays, metadata: dict, run: Callable[[Arrays], Arrays]) -> Arr
                 sums[name] = np.zeros((*output.shape[:-1], size), kept)
                 weights[name] = np.zeros(size, np.float32)
             found = output[..., skip : skip + last - first]
-            total, weighed = sums[name][..., first:last], weights[name][first:last]
+            added, weighed = sums[name][..., first:last], weights[name][first:last]
             if types[name].startswith("float"):
-                total += weight * found
+                added += weight * found
                 weighed += weight
             else:
                 nearer = weight > weighed
-                total[..., nearer] = found[..., nearer]
+                added[..., nearer] = found[..., nearer]
                 weighed[nearer] = weight[nearer]
     whole = {}
-    for name, total in sums.items():
-        mean = total / weights[name] if types[name].startswith("float") else total
-        whole[name] = np.moveaxis(mean, -1, of[name]).astype(types[name])
+    for name, summed in sums.items():
+        made = summed / weights[name] if types[name].startswith("float") else summed
+        whole[name] = np.moveaxis(made, -1, of[name]).astype(types[name])
     return whole
 
 
