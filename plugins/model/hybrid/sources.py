@@ -32,9 +32,9 @@ class Found:
 def bundled(path: Path) -> Found:
     """Return the small model in the box, which is fit for songs like those that it learned from."""
     offline = (
-        f"without a network here: download {cached.address()} elsewhere, put it under that name "
-        f"into {cached.CHECKPOINTS} (or $TORCH_HOME/hub/checkpoints) and run the same command; or "
-        "name the file: model=htdemucs model.weights=FILE. `python -m core mode=doctor` says "
+        f"without a network here: download `{cached.address()}` elsewhere, put it under that name "
+        f"into `{cached.CHECKPOINTS}` (or `$TORCH_HOME/hub/checkpoints`) and run the same command; "
+        "or name the file: `model=htdemucs model.weights=FILE`. `python -m core mode=doctor` says "
         "whether the weights are on this machine"
     )
     fit_for = FitFor(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from core.budget import worst
 from plugins.reporter.page.markup import Html, el, join, legend, prose
 from plugins.reporter.reading import (
+    SAME_DB,
     costliest,
     decibels,
     furthest,
@@ -69,26 +70,17 @@ def _row(
 ) -> Html:
     alone, total = furthest(line)
     words = stage_in_words(record, line)
-    number = (
-        decibels(line.step_db)
-        if line.step_db is not None
-        else "-"
-        if line.total_db is None
-        else decibels(line.total_db)
-    )
+    number = "" if line.step_db is None else decibels(line.step_db)
     together = (
-        f"Together with all before it: {row_in_words(line.total_db, total)}. "
+        f"Together: {row_in_words(line.total_db, total)}. "
         if total is not None and line.total_db is not None
         else ""
     )
     # A number never parts from its label or its unit.
     per_label = " · ".join(
         f"{label} {decibels(db)}".replace(" ", "\N{NO-BREAK SPACE}")
-        for label, db in zip(
-            line.labels,
-            line.label_step_db if alone is not None else line.label_total_db,
-            strict=False,
-        )
+        for label, db in zip(line.labels, line.label_step_db, strict=False)
+        if number != decibels(SAME_DB)
     )
     windows = f", {line.windows} window{'s' if line.windows != 1 else ''}" if line.windows else ""
     return el(
@@ -97,7 +89,7 @@ def _row(
             "div",
             el("strong", words[0].upper() + words[1:]),
             el("span", prose(f"`{line.stage}`" + (f", {plugin}" if plugin else "")), class_="by"),
-            el("span", number, class_="number"),
+            el("span", number, class_="number") if number else None,
             class_="row-head",
         ),
         _bar(line, labels, top, f"{words} ({line.stage}): {number}", largest=largest)
@@ -107,8 +99,9 @@ def _row(
             "p",
             per_label,
             el("br") if per_label else None,
-            together if alone is not None else "",
-            f"Measured on {line.device}{windows}" + (f": {line.note}." if line.note else "."),
+            together,
+            f"Measured on {line.device}{windows}. ",
+            f"{line.note[0].upper()}{line.note[1:]}." if line.note else "",
             class_="note",
         ),
     )

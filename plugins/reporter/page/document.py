@@ -63,8 +63,7 @@ LEADS = {
     "the precision that stands around it in the file.",
     "budget": "Every row against the row before it, on the same windows, as a signal-to-noise "
     "ratio: the shorter the bar, the more that stage lost; 20 dB more mean a tenth of the error. "
-    "The first row is FP32 PyTorch in the recipe's windows against those of the training; "
-    "'together' is the distance from there. The dots are the labels; the one furthest left says "
-    "which row lost the most: the red one.",
+    "The dots are the labels; the one furthest left says which row lost the most: the red one. "
+    "'Together' is the distance from FP32 PyTorch in the windows of its training.",
     "size": "What is on disk after every stage, and the fastest of the few windows that ran there.",
 }

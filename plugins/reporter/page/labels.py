@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from plugins.reporter.page.markup import Html, bar, el, join, legend
@@ -46,8 +47,13 @@ def labels(record: RunRecord) -> Html | None:
                 if isinstance(moved, int | float)
                 else ""
             )
-            + ". Counted in the file that ships: w8a8 multiplies 8-bit weights with 8-bit "
-            "activations, a16 is a node without weights on 16-bit activations.",
+            + ". Counted in the file that ships"
+            + (
+                ": w8a8 multiplies 8-bit weights with 8-bit activations, a16 is a node without "
+                "weights on 16-bit activations."
+                if any(re.match(r"[wa]\d", name) for name in names)
+                else "."
+            ),
             class_="note",
         ),
     )

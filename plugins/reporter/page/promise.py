@@ -34,12 +34,19 @@ def promise(record: RunRecord) -> Html | None:
 
 
 def _limit(one: Judged) -> Html:
-    where = f"on {one.device}" if one.device else ""
+    where = f"{one.where}, " if one.where else ""
+    where += f"on {one.device}" if one.device else ""
+    absent = f"not measured of {', '.join(one.unanswered)}" if one.unanswered else ""
     return el(
         "tr",
         el("th", el("code", one.name), scope="row"),
         el("td", asked(one), data_label="Asked"),
-        el("td", found(one), el("small", where) if where else None, data_label="Measured"),
+        el(
+            "td",
+            found(one),
+            *(el("small", text.removesuffix(", ")) for text in (where, absent) if text),
+            data_label="Measured",
+        ),
         el(
             "td",
             _badge("held" if one.held else "missed"),

@@ -170,7 +170,7 @@ def took_part(record: RunRecord) -> str:
     if record.probed_on:
         return f"{title} took part: a few windows ran on {record.probed_on}. {result}"
     done = "played" if heard(record) else "ran"
-    return f"{title} {done} the whole input ({record.played_on})."
+    return f"{title} {done} the whole input: {record.played_on}."
 
 
 def places(record: RunRecord) -> tuple[Place, ...]:

@@ -59,6 +59,9 @@ def _measured(record: RunRecord) -> Iterator[tuple[str, float]]:
         yield f"{metric.name}/{subject}" if subject else metric.name, metric.value
     for line in record.budget:
         yield f"budget_snr_db/{line.stage}", line.snr_db
+        for name, db in (("step", line.step_db), ("total", line.total_db)):
+            if db is not None:
+                yield f"budget_{name}_db/{line.stage}", db
     for one in record.contract:
         if one.value is not None:
             yield f"contract/{one.name}", one.value

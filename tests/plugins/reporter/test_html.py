@@ -14,6 +14,7 @@ from core.exchange import Saved
 from core.record import RunRecord
 from core.values import Notice
 from plugins.reporter.html import Codec, HtmlReport, HtmlReportOptions
+from tests.plugins.reporter.conftest import EMULATOR
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>\"'"
 #: The smallest PNG: one black pixel.
@@ -134,6 +135,24 @@ def test_a_broken_contract_is_the_first_thing_said(page: Page) -> None:
     assert "0.02 dB off; lost by quantizer: 117.6 → 35.9 dB" in top
 
 
+def test_a_limit_says_of_what_it_was_measured(page: Page) -> None:
+    """The label and the item that decide it, and the device."""
+    assert f"other of 1 window, on {EMULATOR}" in page.text
+
+
+def test_every_warning_stands_whole_before_the_first_figure(
+    record: RunRecord, tmp_path: Path
+) -> None:
+    """As grave ones do; what is for information comes after the figures."""
+    long = "a song fares far worse than the calibration promised. " + "Look at /encoder.3. " * 40
+    notices = (Notice("info", "by the way"), Notice("warning", long), Notice("danger", "beware"))
+    page = Page(written(dataclasses.replace(record, notices=notices), tmp_path))
+    first = page.text.index("Nearness to FP32 PyTorch")
+    assert "".join(long.split()) in "".join(page.text[:first].split())
+    assert page.text.index("beware") < page.text.index("a song fares") < first
+    assert page.text.index("by the way") > first
+
+
 def test_every_precision_that_was_tried_is_told(page: Page) -> None:
     """What was chosen and why, what was refused, and what was never run."""
     text = page.text[page.text.index("What was promised") :]
@@ -228,7 +247,7 @@ def test_the_summary_says_what_cost_the_most(page: Page) -> None:
     """Before any section, not only in the error budget."""
     top = page.text[: page.text.index("What ran where")]
     assert "chunk (input cut into windows) cost the most: it leaves an SNR of 26.5 dB" in top
-    assert "Mean SDR fell 0.12 dB against FP32 PyTorch in the same windows" in top
+    assert "Mean SDR fell 0.12 dB against FP32 PyTorch with the same windows" in top
 
 
 def test_a_sound_that_cannot_be_read_is_linked(record: RunRecord, tmp_path: Path) -> None:

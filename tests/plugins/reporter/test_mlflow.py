@@ -90,6 +90,9 @@ def test_a_run_is_read_back(reporter: Mlflow, record: RunRecord, tmp_path: Path)
     assert run.data.params["model.plugin"] == "htdemucs"
     assert run.data.metrics["sdr/Evening Song: vocals"] == 7.88
     assert run.data.metrics["budget_snr_db/quantizer"] == 35.9
+    assert run.data.metrics["budget_step_db/graph.onnxsim"] == 131.1
+    assert run.data.metrics["budget_total_db/quantizer"] == 27.9
+    assert "budget_total_db/probe" not in run.data.metrics
     assert run.data.tags["luthier.target_took_part"] == "no"
     assert run.data.tags["luthier.contract"] == "missed"
     assert (run.info.status, run.info.end_time - run.info.start_time) == ("FINISHED", 104_600)

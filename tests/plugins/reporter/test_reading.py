@@ -72,8 +72,7 @@ def test_a_target_that_did_not_compute_took_no_part(record: RunRecord) -> None:
 def test_a_target_that_played_is_said_to_have_played(on_target: RunRecord) -> None:
     """A run on the CPU for the CPU needs no excuse."""
     assert (
-        took_part(on_target)
-        == f"This machine's CPU played the whole input ({on_target.played_on})."
+        took_part(on_target) == f"This machine's CPU played the whole input: {on_target.played_on}."
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import re
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 from rich.console import Console
 
 from core.record import RunRecord
-from core.values import Metric
+from core.values import Metric, Notice
 from plugins.reporter import terminal
 from plugins.reporter.terminal import Terminal, TerminalOptions
 from tests.plugins.reporter.conftest import CPU
@@ -85,6 +86,37 @@ def test_the_key_sentences_are_there(record: RunRecord, run_folder: Path) -> Non
         "Samsung Galaxy S24 (Snapdragon 8 Gen 3) took no part in this run",
     ):
         assert sentence in text
+
+
+@pytest.mark.parametrize("tty", [False, True])
+@pytest.mark.parametrize("width", [30, 60, 120])
+def test_every_warning_stands_whole_before_the_first_figure(
+    record: RunRecord, run_folder: Path, width: int, *, tty: bool
+) -> None:
+    """However long it is and however narrow the terminal; the gravest comes first."""
+    words = [f"word{number}" for number in range(120)]
+    notices = (
+        Notice("info", "by the way"),
+        Notice("warning", " ".join(words)),
+        Notice("danger", "beware"),
+    )
+    record = dataclasses.replace(record, notices=notices)
+    text = re.sub("\x1b[^m]*m", "", shown(record, run_folder, tty=tty, width=width))
+    closing = text[text.index("beware") :]
+    before = closing[: closing.index("Error budget")]
+    assert re.findall(r"word\d+", before) == words
+    assert "by the way" not in before
+
+
+def test_what_the_stems_leave_takes_the_place_of_sdr(record: RunRecord, run_folder: Path) -> None:
+    """With the words that say why there is none."""
+    metrics = (
+        Metric("residual", -24.4, "dB", "CPU", "song: all", "lower", "SDR needs true stems"),
+        Metric("level", -200.0, "dBFS", "CPU", "song: drums"),
+    )
+    text = shown(dataclasses.replace(record, metrics=metrics), run_folder)
+    assert "residual: SDR needs true stems" in text
+    assert "silent" in text
 
 
 def test_measures_of_any_evaluator_are_shown(record: RunRecord, run_folder: Path) -> None:
