@@ -5,9 +5,11 @@ python -m tools.bench_sweep grid                  one part of it
     apart    every point by itself with an empty store, as many starts as there are points
     grid     the same points as one sweep, two at a time; what it took over what `apart` took
     kills    the sweep again in a new store, killed with SIGKILL three times, and what was run twice
+    windows  what each length costs by itself: FP32 of the grid, against the best of its windows
     search   Optuna on the grid's store: how much of the grid's front it has after half the points
 
-Writes `docs/results/sweep.json`. `search` reads what `grid` left in the folder of the benchmark.
+Writes `docs/results/sweep.json`. `windows` and `search` read what `grid` left in the folder of the
+benchmark.
 """
 
 from __future__ import annotations
@@ -38,7 +40,6 @@ SWEPT = (
     f"precision={','.join(PRECISIONS)}",
 )
 BESIDE = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
-OBJECTIVES = ("sdr", "latency", "memory")
 
 
 def luthier(*arguments: str) -> list[str]:
@@ -137,7 +138,7 @@ def kills() -> Iterator[dict[str, Any]]:
 
 def table(points: Sequence[dict[str, Any]], *, timed: bool = False) -> list[Any]:
     """Return what a table shows of points; two sweeps measure times and memory anew, if `timed`."""
-    measured = {"latency", "real_time_factor", "memory"}
+    measured = {"latency", "real_time_factor", "time_per_input", "memory"}
     return [
         [
             point["values"],
@@ -150,6 +151,23 @@ def table(points: Sequence[dict[str, Any]], *, timed: bool = False) -> list[Any]
         ]
         for point in points
     ]
+
+
+def windows() -> Iterator[dict[str, Any]]:
+    """Say of every length what FP32 loses there: the mean SDR, and the worst stem's loss."""
+    found = record(PLACE / "grid")
+    for point in found["points"]:
+        if point["values"]["precision"] == "fp32":
+            figures = point["figures"]
+            yield {
+                "length": int(point["values"]["chunker.length"]),
+                "sdr": figures["sdr"],
+                "worst_sdr_drop": figures["sdr_drop"],
+                "real_time_factor": figures["real_time_factor"],
+                "spread": point["spreads"]["real_time_factor"],
+                "under_load": bool(point["load"] and point["load"]["heavy"]),
+                "against": [text for text in found["notices"] if "compared with FP32" in text],
+            }
 
 
 def search() -> Iterator[dict[str, Any]]:
@@ -180,6 +198,6 @@ if __name__ == "__main__":
     measure(
         RESULTS,
         COMMAND,
-        {"apart": apart, "grid": grid, "kills": kills, "search": search},
+        {"apart": apart, "grid": grid, "kills": kills, "windows": windows, "search": search},
         sys.argv[1:],
     )
