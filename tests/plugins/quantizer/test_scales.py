@@ -98,9 +98,7 @@ def test_a_bias_that_passes_32_bits_is_not_cut(weight: Weight, tmp_path: Path) -
 
 
 @BOTH
-@pytest.mark.parametrize(
-    "operator", ["InstanceNormalization", "LayerNormalization", "BatchNormalization"]
-)
+@pytest.mark.parametrize("kind", ["Instance", "Layer", "Batch"])
 @pytest.mark.parametrize("gain", [1e5, 1.0, 1e-5])
 def test_a_norm_keeps_its_bias_however_loud_its_input(
     kind: str, gain: float, activation: Activation, tmp_path: Path
