@@ -2,19 +2,36 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
-from core import ArtifactSpec, Calibration, Library, Made, Quantizer, Work, hookimpl
-from core.torch_program import load, pruned, quiet, zeros
-from plugins.quantizer.torch_program import fold_constants, write
+from core import ArtifactSpec, Calibration, Library, Made, Notice, Quantizer, Work, hookimpl
+from core.bounds import MOST_WINDOWS, check_within
+from core.torch_program import load, zeros
+from plugins.quantizer.torch_program import (
+    Loudest,
+    Reason,
+    check_outputs,
+    halved,
+    likely,
+    matching,
+    opened,
+    weight_reasons,
+    window_reasons,
+    windows,
+    write,
+)
 
 if TYPE_CHECKING:
     import torch
 
-    from core import Artifact
+    from core import Artifact, Fact
+
+#: Reasons that the facts list.
+LISTED = 40
 
 
 class Half(Enum):
@@ -30,6 +47,19 @@ class TorchHalfOptions:
 
     dtype: Half = Half.bf16
     """bf16 (the range of FP32, 8 bits of mantissa) or fp16 (11 bits, overflows at 65,504)."""
+    keep_float32: list[str] = field(default_factory=list)
+    """What stays in FP32 beside what the ranges ask for: operators, or patterns of node names."""
+    windows: int = 4
+    """Windows of calibration data whose values decide what stays in FP32 of a program in fp16. 0,
+    or a recipe without calibration data, keeps every operator that sums or squares."""
+    headroom: float = 4.0
+    """How many times larger than in these windows a value may become before it passes 65,504."""
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for a number that cannot be."""
+        check_within(self, "windows", 0, MOST_WINDOWS)
+        if self.headroom < 1:
+            raise ValueError(f"`headroom` cannot be {self.headroom}; it is a factor, from 1")
 
 
 class TorchHalf(Quantizer[TorchHalfOptions]):
@@ -38,62 +68,88 @@ class TorchHalf(Quantizer[TorchHalfOptions]):
     name = "torch_half"
     accepts = frozenset({"torch_export"})
     Options = TorchHalfOptions
+    calibration_needed: ClassVar[bool] = False
     libraries = (Library("torch", "pip install torch"),)
+
+    @property
+    def calibration_windows(self) -> int:
+        """Return how many windows of calibration data it looks at: bf16 has the range of FP32."""
+        return self.options.windows if self.options.dtype is Half.fp16 else 0
 
     def plan(self, spec: ArtifactSpec) -> ArtifactSpec:
         """Map a float program to one of 16 bits."""
         return ArtifactSpec(spec.format, self.options.dtype.name)
 
-    def run(
-        self,
-        artifact: Artifact,
-        calibration: Calibration,  # a float type needs none
-        work: Work,
-    ) -> Made:
-        """Convert the program; inputs and outputs stay FP32, and so does what autocast keeps so.
+    def run(self, artifact: Artifact, calibration: Calibration, work: Work) -> Made:
+        """Convert the program; inputs and outputs keep their types, and so does what must.
 
         PyTorch decides per operator (`torch.autocast`): convolutions, products and attention take
-        16 bits, and what follows one of them goes on in the type that reaches it.
+        16 bits, and what follows one of them goes on in the type that reaches it. In FP16, what
+        makes or reads values beyond its range stays in FP32. Raises InputError for calibration
+        data that cannot be used, StageError for a node that has no 16 bits and for a result that
+        is not finite.
         """
         import torch
 
-        dtype = getattr(torch, self.options.dtype.value)
-        work.progress(0, 2, "converting the operators")
+        work.progress(0, 0, "reading the program")
         program = load(Path(artifact.path))
-        arguments = zeros(program)
-        with quiet(), torch.no_grad():
-            cast = torch.export.export(_autocast(program, dtype), arguments)
-            # Writes the casts out, operator by operator, and leaves all else as it is.
-            module = cast.run_decompositions({}).module(check_guards=False)
-        assert isinstance(module, torch.fx.GraphModule)
-        fold_constants(module)
-        work.progress(1, 2, "writing the program")
-        return write(pruned(module), arguments, self.options.dtype.name, work, {})
+        module = opened(program)
+        kept = matching(module, self.options.keep_float32, "keep_float32")
+        reasons: list[Reason] = []
+        notices: tuple[Notice, ...] = ()
+        loudest = Loudest()
+        if self.options.dtype is Half.fp16:
+            reasons = weight_reasons(module)
+            if calibration.count:
+                given = _heard(windows(calibration, artifact.info, work.progress), loudest)
+                with torch.no_grad():
+                    reasons += window_reasons(module, given, self.options.headroom)
+            else:
+                kept |= likely(module)
+                notices = (_unseen(),)
+            kept |= _around(module, reasons)
+        work.progress(0, 0, "converting the operators")
+        dtype = getattr(torch, self.options.dtype.value)
+        result, unable = halved(program, module, dtype, kept)
+        notices += check_outputs(program, result, loudest, artifact.info.core_outputs)
+        notes: dict[str, Fact] = {
+            "calibration_windows": calibration.count,
+            "kept_float32": len(kept) + len(unable),
+            "kept_because": [
+                *map(str, reasons[:LISTED]),
+                *(f"{name}: takes no 16 bits here" for name in unable[:LISTED]),
+            ],
+        }
+        work.progress(0, 0, "writing the program")
+        precision = self.options.dtype.name
+        return write(result, zeros(program), precision, work, notes, notices)
 
 
-def _autocast(program: torch.export.ExportedProgram, dtype: torch.dtype) -> torch.nn.Module:
-    """Return a module that runs `program` under autocast and gives FP32."""
-    import inspect
+def _heard(
+    given: Iterator[tuple[torch.Tensor, ...]], loudest: Loudest
+) -> Iterator[tuple[torch.Tensor, ...]]:
+    """Pass windows on, and let `loudest` keep those that it wants."""
+    for arguments in given:
+        loudest.add(arguments)
+        yield arguments
 
-    import torch
 
-    class Autocast(torch.nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.inner = program.module(check_guards=False)
+def _around(module: torch.fx.GraphModule, reasons: list[Reason]) -> set[str]:
+    """Return the nodes that make or read a tensor: one stays in FP32 only when both do."""
+    names = {reason.node for reason in reasons}
+    found = set()
+    for node in module.graph.nodes:
+        if node.name in names:
+            found |= {node.name, *(user.name for user in node.users)}
+    return found
 
-        def forward(self, *given: torch.Tensor) -> tuple[torch.Tensor, ...]:
-            with torch.autocast("cpu", dtype):
-                out = self.inner(*given)
-            tensors = (out,) if isinstance(out, torch.Tensor) else out
-            return tuple(tensor.float() for tensor in tensors)
 
-    # The inputs of the new program are called as those of the old one.
-    names = ("self", *program.graph_signature.user_inputs)
-    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
-    given = [inspect.Parameter(str(name), kind) for name in names]
-    Autocast.forward.__signature__ = inspect.Signature(given)  # type: ignore[attr-defined]
-    return Autocast()
+def _unseen() -> Notice:
+    text = (
+        "no calibration data: every operator that sums or squares stays in FP32, and other "
+        "overflow would not be seen; name data with calibration=<dataset>"
+    )
+    return Notice("info", text)
 
 
 @hookimpl

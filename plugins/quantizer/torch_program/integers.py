@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 from core import Fact, Library, Notice, StageError
 from core.errors import did_you_mean
 from core.torch_program import constant, operator, pruned, quiet
-from plugins.quantizer.torch_program.choices import Operator
+from plugins.quantizer.torch_program.choices import Operator, path_of
 from plugins.quantizer.torch_program.counting import multiplies
 from plugins.quantizer.torch_program.losses import Loudest, losses, noise_losses, notices_of
-from plugins.quantizer.torch_program.rewriting import opened
+from plugins.quantizer.torch_program.rewriting import opened, rewritten
 
 if TYPE_CHECKING:
     import torch
@@ -56,7 +56,7 @@ def quantised(
     """
     import torch
 
-    module = opened(program)
+    module = rewritten(opened(program))
     chosen = _chosen(module, operators, exclude)
     weights = {node.name: constant(module, node.args[1]) for node in _named(module, chosen)}
     loudest = Loudest()
@@ -90,7 +90,7 @@ def _chosen(
     """Return the nodes to quantise, by name with their paths: those whose weights are constant."""
     wanted = {one.value for one in operators}
     able = [node for node in module.graph.nodes if operator(node) in wanted]
-    paths = {node.name: _path(node) for node in able if _fits(module, node)}
+    paths = {node.name: path_of(node) for node in able if _fits(module, node)}
     if not paths:
         raise _nothing(module, wanted)
     left: set[str] = set()
@@ -131,7 +131,7 @@ def _fits(module: torch.fx.GraphModule, node: torch.fx.Node) -> bool:
 
 def _nothing(module: torch.fx.GraphModule, wanted: set[str]) -> StageError:
     """Return the error for a program without an operator that can be quantised."""
-    others = [f"`{_path(n)}` ({operator(n)})" for n in module.graph.nodes if multiplies(n)]
+    others = [f"`{path_of(n)}` ({operator(n)})" for n in module.graph.nodes if multiplies(n)]
     more = f" and {len(others) - NAMES} more" if len(others) > NAMES else ""
     return StageError(
         "the program has nothing to quantise: no "
@@ -145,14 +145,6 @@ def _nothing(module: torch.fx.GraphModule, wanted: set[str]) -> StageError:
 def _named(module: torch.fx.GraphModule, names: Iterable[str]) -> list[Any]:
     wanted = set(names)
     return [node for node in module.graph.nodes if node.name in wanted]
-
-
-def _path(node: torch.fx.Node) -> str:
-    """Return where in the module an operator comes from, such as `model.encoder.0.conv`."""
-    stack = node.meta.get("nn_module_stack") or {"": ("", "")}
-    path = str(list(stack.values())[-1][0])
-    # Below a method other than `forward`, the path names the call as well: `block@1`.
-    return path.partition("@")[0] or node.name
 
 
 def _placement(chosen: set[str], config: Any) -> Any:

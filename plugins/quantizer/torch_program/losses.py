@@ -11,14 +11,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from core import Notice
+from core import Notice, StageError
 from core.torch_outputs import by_name
-from core.torch_program import constant
+from core.torch_program import constant, operator
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["Found", "Loss", "Loudest", "losses", "noise_losses", "notices_of"]
+__all__ = ["Found", "Loss", "Loudest", "check_outputs", "losses", "noise_losses", "notices_of"]
 
 #: How many of the loudest windows are looked at: what is quiet everywhere has no range to lose.
 WINDOWS = 2
@@ -124,6 +124,69 @@ def losses(
             if expected.is_floating_point():
                 outputs[name].add(expected, actual[name])
     return Found(list(layers.values()), [one for one in outputs.values() if one.count])
+
+
+def check_outputs(
+    program: torch.export.ExportedProgram,
+    module: torch.fx.GraphModule,
+    windows: Loudest,
+    names: Sequence[str],
+) -> tuple[Notice, ...]:
+    """Return what must be told of `module`, the float `program` in 16 bits, on `windows`.
+
+    Raises StageError where it gives values that are not finite and the program does.
+    """
+    import torch
+
+    outputs = {name: Loss(f"output `{name}`") for name in names}
+    reference = program.module(check_guards=False)
+    for arguments in windows:
+        with torch.no_grad():
+            expected = by_name(reference(*arguments), names)
+            actual = by_name(module(*arguments), names)
+        for name, tensor in expected.items():
+            if tensor.is_floating_point():
+                if bool((tensor.isfinite() & ~actual[name].isfinite()).any()):
+                    raise _not_finite(name, module, arguments)
+                outputs[name].add(tensor, actual[name])
+    poor = [one for one in outputs.values() if one.count and one.snr_db < POOR_DB]
+    if not poor:
+        return ()
+    text = (
+        f"16 bits do not hold {'; '.join(map(str, poor[:NAMES]))} on calibration windows; "
+        "take bfloat16 (precision=bf16), or keep more in FP32: quantizer.keep_float32=[...]"
+    )
+    return (Notice("warning", text),)
+
+
+def _not_finite(
+    output: str, module: torch.fx.GraphModule, arguments: tuple[torch.Tensor, ...]
+) -> StageError:
+    """Return the error for a program in 16 bits that computes NaN or infinity; names where."""
+    import torch
+
+    first: list[torch.fx.Node] = []
+
+    class Watcher(torch.fx.Interpreter):
+        def run_node(self, n: torch.fx.Node) -> Any:
+            result = super().run_node(n)
+            if isinstance(result, torch.Tensor) and result.is_floating_point() and not first:
+                given = [self.env[node] for node in n.all_input_nodes]
+                whole = all(bool(t.isfinite().all()) for t in given if isinstance(t, torch.Tensor))
+                if n.op == "call_function" and whole and not result.isfinite().all():
+                    first.append(n)
+            return result
+
+    with torch.no_grad():
+        Watcher(module).run(*arguments)
+    where = ", ".join(f"`{node.name}` ({operator(node)})" for node in first)
+    return StageError(
+        f"output `{output}` is not finite in 16 bits, and is in FP32",
+        f"first not finite: {where}" if where else "",
+        "measured: the loudest windows of calibration data",
+        "take bfloat16, which has the range of FP32: precision=bf16",
+        "or keep more in FP32: quantizer.keep_float32=[<operator, node or module>]",
+    )
 
 
 def noise_losses(

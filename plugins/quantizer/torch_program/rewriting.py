@@ -11,7 +11,7 @@ from plugins.quantizer.torch_program.constants import fold_constants
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["opened"]
+__all__ = ["opened", "rewritten"]
 
 #: Products of a window with a matrix: the positions of the window, the matrix and the bias.
 PRODUCTS = {"matmul": (0, 1, None), "mm": (0, 1, None), "addmm": (1, 2, 0)}
@@ -20,9 +20,8 @@ PRODUCTS = {"matmul": (0, 1, None), "mm": (0, 1, None), "addmm": (1, 2, 0)}
 def opened(program: torch.export.ExportedProgram) -> torch.fx.GraphModule:
     """Return `program` as a module whose nodes write into no tensor.
 
-    What follows from weights alone is a weight, and products with a matrix of weights (`addmm`,
-    `mm`, `matmul`) are linear layers. Raises StageError for a program whose buffers change, or in
-    which a size depends on values.
+    What follows from weights alone is a weight. Raises StageError for a program whose buffers
+    change, or in which a size depends on values.
     """
     import torch
 
@@ -38,11 +37,21 @@ def opened(program: torch.export.ExportedProgram) -> torch.fx.GraphModule:
             )
     module = functional(program).module(check_guards=False)
     assert isinstance(module, torch.fx.GraphModule)
+    fold_constants(module)
+    module.graph.eliminate_dead_code()
+    module.recompile()
+    return module
+
+
+def rewritten(module: torch.fx.GraphModule) -> torch.fx.GraphModule:
+    """Return an opened program, changed in place, in operators that torchao reads rightly.
+
+    Products with a matrix of weights (`addmm`, `mm`, `matmul`) are linear layers, batch norms are
+    arithmetic.
+    """
     for node in list(module.graph.nodes):
         if "batch_norm" in operator(node):
             _as_arithmetic(module.graph, node)
-    # What parts of a weight become is known after the first of these, and used by the second.
-    fold_constants(module)
     for node in list(module.graph.nodes):
         if operator(node) in PRODUCTS:
             _as_linear(module.graph, node)

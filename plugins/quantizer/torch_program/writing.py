@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from core import Fact, Made, Notice, StageError, Work
-from core.census import facts_of, misnomer
+from core.census import Census, facts_of, misnomer
 from core.torch_program import describe, quiet, save
 from plugins.quantizer.torch_program.counting import census, quantised_of
 
@@ -50,6 +50,19 @@ def write(
         **notes,
         "bytes": path.stat().st_size,
     }
-    notice = misnomer(precision, counted)
+    notice = misnomer(precision, counted) or _mostly_wide(precision, counted)
     told = (*notices, notice) if notice else notices
     return Made(path, "torch_export", precision, facts, told)
+
+
+def _mostly_wide(precision: str, counted: Census) -> Notice | None:
+    """Return what a person must know of a program that is called 16-bit and mostly is not."""
+    total = sum(counted.macs.values())
+    wide = counted.macs.get("fp32", 0)
+    if precision not in ("bf16", "fp16") or 2 * wide <= total:
+        return None
+    text = (
+        f"called {precision}, but {wide / total:.0%} of its multiply-accumulates stay in FP32: see "
+        "`kept_because`"
+    )
+    return Notice("warning", text)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from core import Artifact, ArtifactSpec, Calibration
+from core import Artifact, ArtifactSpec, Calibration, Made, StageError, TorchModel
 from core.conformance import QuantizerSuite
 from core.measure import snr_db
 from core.torch_program import load
@@ -24,6 +24,7 @@ from tests.plugins.networks import (
     work_in,
 )
 
+NONE = Calibration(0, lambda: ())
 #: Between how many dB the result of each type lies: 8 and 11 bits of mantissa.
 BITS = {Half.bf16: (38, 60), Half.fp16: (56, 80)}
 
@@ -35,9 +36,11 @@ class TestConformance(QuantizerSuite):
     min_snr_db = 35.0
 
 
-def _converted(source: Artifact, folder: Path, dtype: Half) -> Artifact:
+def _converted(source: Artifact, model: TorchModel, folder: Path, dtype: Half) -> Artifact:
     quantizer = TorchHalf(TorchHalf.Options(dtype=dtype))
-    made = quantizer.run(source, Calibration(0, lambda: ()), work_in(folder))
+    count = min(2, quantizer.calibration_windows)
+    windows = Calibration(count, lambda: (feeds(model, seed) for seed in range(count)))
+    made = quantizer.run(source, windows, work_in(folder))
     assert quantizer.plan(source.spec) == ArtifactSpec("torch_export", dtype.name)
     return artifact(made, source.info)
 
@@ -46,7 +49,7 @@ def _converted(source: Artifact, folder: Path, dtype: Half) -> Artifact:
 def test_result_is_that_of_16_bits(dtype: Half, tmp_path: Path) -> None:
     """Near PyTorch, but no nearer than the mantissa allows; by the same names, in FP32."""
     model = hybrid()
-    made = _converted(program(model, tmp_path / "export"), tmp_path / "half", dtype)
+    made = _converted(program(model, tmp_path / "export"), model, tmp_path / "half", dtype)
     given = feeds(model, seed=9)
     actual, expected = played_by_torch(made, given), outputs(model, given)
     low, high = BITS[dtype]
@@ -59,7 +62,9 @@ def test_result_is_that_of_16_bits(dtype: Half, tmp_path: Path) -> None:
 @pytest.mark.parametrize("dtype", Half)
 def test_weights_are_stored_in_16_bits(dtype: Half, tmp_path: Path) -> None:
     """Once, and not cast again for every window."""
-    made = _converted(program(separator(), tmp_path / "export"), tmp_path / "half", dtype)
+    made = _converted(
+        program(separator(), tmp_path / "export"), separator(), tmp_path / "half", dtype
+    )
     held = load(Path(made.path)).state_dict
     kinds = {name.rpartition(".")[2]: tensor.dtype for name, tensor in held.items()}
     assert sum(kind is getattr(torch, dtype.value) for kind in kinds.values()) >= 5
@@ -69,6 +74,48 @@ def test_weights_are_stored_in_16_bits(dtype: Half, tmp_path: Path) -> None:
 
 def test_it_says_which_operators_take_16_bits(tmp_path: Path) -> None:
     """From the written program, products and the rest apart."""
-    made = _converted(program(separator(), tmp_path / "export"), tmp_path / "half", Half.bf16)
+    made = _converted(
+        program(separator(), tmp_path / "export"), separator(), tmp_path / "half", Half.bf16
+    )
     assert [str(line).partition(" ")[0] for line in made.facts["macs_by_precision"]] == ["bf16"]
     assert made.number("float_nodes") == 3
+
+
+@pytest.mark.parametrize("dtype", Half)
+def test_what_is_named_stays_in_float(dtype: Half, tmp_path: Path) -> None:
+    """By operator or module path; a name that fits nothing is refused with those that there are."""
+    model = hybrid()
+    source = program(model, tmp_path / "export")
+
+    def run(name: str, *kept: str) -> Made:
+        options = TorchHalf.Options(dtype=dtype, keep_float32=list(kept))
+        return TorchHalf(options).run(source, NONE, work_in(tmp_path / name))
+
+    made = run("made", "conv*", "query")
+    assert [str(line).partition(" ")[0] for line in made.facts["macs_by_precision"]] == [
+        "fp32",
+        dtype.name,
+    ]
+    assert any("of its multiply-accumulates stay in FP32" in one.text for one in made.notices)
+    with pytest.raises(StageError, match="`keep_float32` names `qeury`") as caught:
+        run("wrong", "qeury")
+    assert "did you mean `query`?" in caught.value.lines
+
+
+def test_only_fp16_looks_at_calibration_data(tmp_path: Path) -> None:
+    """Bfloat16 has the range of FP32; without data, FP16 leaves what sums and squares in FP32."""
+    assert TorchHalf(TorchHalf.Options(dtype=Half.bf16)).calibration_windows == 0
+    quantizer = TorchHalf(TorchHalf.Options(dtype=Half.fp16))
+    assert quantizer.calibration_windows > 0
+    assert not quantizer.calibration_needed
+    made = quantizer.run(program(separator(), tmp_path / "a"), NONE, work_in(tmp_path / "b"))
+    assert [notice.text[:19] for notice in made.notices] == ["no calibration data"]
+    assert made.facts["kept_float32"] == 1
+    assert "_to_copy 4" in made.facts["operators"]
+
+
+@pytest.mark.parametrize("options", [{"windows": -1}, {"headroom": 0.5}])
+def test_options_that_cannot_be_are_refused(options: dict[str, object]) -> None:
+    """The config error names the option."""
+    with pytest.raises(ValueError, match=f"`{next(iter(options))}`"):
+        TorchHalf.Options(**options)

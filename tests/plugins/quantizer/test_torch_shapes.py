@@ -19,6 +19,7 @@ from core import Artifact, Calibration, Made, ModelInfo, Quantizer, Signature, S
 from core.measure import snr_db
 from core.torch_program import load, save
 from plugins.quantizer.torch_dynamic import TorchDynamic
+from plugins.quantizer.torch_half import Half, TorchHalf
 from plugins.quantizer.torch_program import Backend
 from plugins.quantizer.torch_static import TorchStatic
 from tests.plugins.networks import artifact, work_in
@@ -82,8 +83,10 @@ def _norm(kind: Callable[..., nn.Module] = nn.BatchNorm1d, channels: int = 4) ->
 def _given(core: nn.Module, window: np.ndarray, folder: Path) -> Artifact:
     """Return a program of `core` as an artifact."""
     folder.mkdir(parents=True)
-    save(torch.export.export(core.eval(), (torch.from_numpy(window),)), folder / "model.pt2")
-    info = ModelInfo(Signature((), ()), ("x",), ("y",))
+    program = torch.export.export(core.eval(), (torch.from_numpy(window),))
+    save(program, folder / "model.pt2")
+    names = ("y", "places")[: len(program.graph_signature.user_outputs)]
+    info = ModelInfo(Signature((), ()), ("x",), names)
     return artifact(Made(folder / "model.pt2", "torch_export", "fp32"), info)
 
 
@@ -286,16 +289,24 @@ def test_a_layer_that_reads_nan_is_named(tmp_path: Path) -> None:
         _made(_static(), core, tmp_path)
 
 
-@pytest.mark.parametrize("fill", [-math.inf, torch.finfo(torch.float32).min, -1e9])
-def test_a_mask_takes_no_range(fill: float, tmp_path: Path) -> None:
-    """Whatever stands for "not this one": it goes into a softmax, which stays in float."""
+def _masked(fill: float) -> nn.Module:
+    """Return attention whose rows look at what came before them."""
 
     def attention(net: Any, x: torch.Tensor) -> torch.Tensor:
         scores = net.a(x) @ x.transpose(1, 2) / 4
         later = torch.ones(4, 4, dtype=torch.bool).triu(1)
         return net.b(torch.softmax(scores.masked_fill(later, fill), -1) @ x)
 
-    core = Network(attention, a=_linear(), b=_linear())
+    return Network(attention, a=_linear(), b=_linear())
+
+
+FILLS = [-math.inf, torch.finfo(torch.float32).min, -1e9]
+
+
+@pytest.mark.parametrize("fill", FILLS)
+def test_a_mask_takes_no_range(fill: float, tmp_path: Path) -> None:
+    """Whatever stands for "not this one": it goes into a softmax, which stays in float."""
+    core = _masked(fill)
     assert _snr(_made(_static(), core, tmp_path), core) > 28
 
 
@@ -305,3 +316,100 @@ def test_a_size_that_depends_on_values_is_refused(tmp_path: Path) -> None:
     with pytest.raises(StageError, match="the size of what `index` gives") as caught:
         _made(_static(), core, tmp_path)
     assert any("torch.where" in line for line in caught.value.lines)
+
+
+def _half(dtype: Half, **options: Any) -> TorchHalf:
+    return TorchHalf(TorchHalf.Options(dtype=dtype, windows=WINDOWS, **options))
+
+
+#: What is left of a network in 16 bits, in dB: 8 and 11 bits of mantissa.
+LEFT = {Half.bf16: 38, Half.fp16: 55}
+both = pytest.mark.parametrize("dtype", Half)
+
+
+@both
+@pytest.mark.parametrize("fill", FILLS)
+def test_a_mask_beyond_16_bits_stays_in_float(dtype: Half, fill: float, tmp_path: Path) -> None:
+    """FP16 holds neither -1e9 nor the least number of FP32, bfloat16 not the latter."""
+    core = _masked(fill)
+    assert _snr(_made(_half(dtype), core, tmp_path), core) > LEFT[dtype]
+
+
+@both
+@pytest.mark.parametrize("size", [1e-20, 1e-6, 1e6, 1e18])
+def test_no_size_is_too_small_or_too_large_for_16_bits(
+    dtype: Half, size: float, tmp_path: Path
+) -> None:
+    """FP16 ends at 65,504, and below 6.1e-5 it has fewer bits: activations and weights."""
+    core = Network(_both, a=_conv(1 / size), b=_conv(bias=False))
+    assert _snr(_made(_half(dtype), core, tmp_path, size), core, size) > LEFT[dtype]
+    inner = Network(_both, a=_conv(bias=False), b=_conv(1 / size, bias=False))
+    made = _made(_half(dtype), inner, tmp_path / "inner", size)
+    assert _snr(made, inner, size) > LEFT[dtype]
+
+
+def _normed(net: Any, x: torch.Tensor) -> Any:
+    hidden = net.a(x)
+    return hidden / (hidden.pow(2).mean(-1, keepdim=True) + 1e-9).sqrt()
+
+
+@pytest.mark.parametrize("size", [1e-3, 300])
+def test_a_square_leaves_fp16_before_its_root_does(size: float, tmp_path: Path) -> None:
+    """An infinity that is divided by is silent: the output was zero."""
+    core = Network(_normed, a=_conv(bias=False))
+    assert _snr(_made(_half(Half.fp16), core, tmp_path, size), core, size) > LEFT[Half.fp16]
+
+
+def test_weights_of_a_channel_that_fp16_rounds_away(tmp_path: Path) -> None:
+    """A norm raises them as high as the others."""
+    core = Network(_small_channel, a=_conv(bias=False))
+    core.a.weight.data[::2] *= 1e-6  # type: ignore[union-attr, operator, index]
+    made = _made(_half(Half.fp16), core, tmp_path)
+    assert _snr(made, core) > LEFT[Half.fp16]
+    assert "a_weight (weight): is nowhere above" in str(made.facts["kept_because"])
+
+
+def _scattered(net: Any, x: torch.Tensor) -> Any:
+    places = torch.tensor([0, 1, 1, 0]).reshape(1, 4, 1).expand(1, 4, 16)
+    return net.b(torch.zeros(1, 2, 16).scatter_add(1, places, net.a(x)))
+
+
+def _branched(net: Any, x: torch.Tensor) -> Any:
+    return net.b(torch.cond(x.sum() > 0, net.a, torch.neg, (x,)))
+
+
+@both
+@pytest.mark.parametrize("compute", [_scattered, _branched])
+def test_what_wants_one_type_computes_in_float(
+    compute: Callable[..., Any], dtype: Half, tmp_path: Path
+) -> None:
+    """An operator whose tensors must agree, and the branches of a condition."""
+    core = Network(compute, a=_linear(), b=_linear())
+    assert _snr(_made(_half(dtype), core, tmp_path), core) > LEFT[dtype]
+
+
+@both
+def test_outputs_keep_their_types(dtype: Half, tmp_path: Path) -> None:
+    """Whole numbers, truth values and doubles, too."""
+    core = Network(lambda net, x: (net.a(x).double(), net.a(x).argmax(-1)), a=_linear())
+    made = _made(_half(dtype), core, tmp_path)
+    window = torch.from_numpy(_window((1, 4, 16)))
+    values, places = load(made.path).module()(window)
+    assert (values.dtype, places.dtype) == (torch.float64, torch.int64)
+    assert snr_db(core(window)[0].detach().numpy(), values.numpy()) > LEFT[dtype]
+
+
+def test_what_is_not_finite_in_16_bits_is_refused(tmp_path: Path) -> None:
+    """With the node where it begins, and what helps: one channel far below the others is zero."""
+
+    def compute(net: Any, x: torch.Tensor) -> Any:
+        hidden = net.a(x).pow(3)
+        return hidden / hidden.abs().amax(-1, keepdim=True)
+
+    core = Network(compute, a=_conv(bias=False))
+    core.a.weight.data[::2] *= 1e-3  # type: ignore[union-attr, operator, index]
+    with pytest.raises(StageError, match="`y` is not finite in 16 bits") as caught:
+        _made(_half(Half.fp16), core, tmp_path / "fp16")
+    assert caught.value.lines[0] == "first not finite: `div` (div)"
+    assert any("precision=bf16" in line for line in caught.value.lines)
+    assert _snr(_made(_half(Half.bf16), core, tmp_path / "bf16"), core) > LEFT[Half.bf16]
