@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -11,7 +12,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-from core import cli, registry
+from core import cli, machine_load, registry
 from tests import toy, unconnected
 
 # A developer's own account is none of the tests' business: without it nobody asks the network.
@@ -99,6 +100,8 @@ def command(
 ) -> Iterator[Command]:
     """Return a function that runs `python -m core ...` in this process, with the toys added."""
     monkeypatch.setattr(cli, "discover", lambda: registry.discover({"toy": toy}))
+    # Whether the machine is busy while tests run is none of their business.
+    monkeypatch.setattr(machine_load, "LEAST_S", math.inf)
     monkeypatch.setenv("PYTHONPATH", str(toys))  # for the points of a sweep
     monkeypatch.chdir(tmp_path)
     toy.RAN.clear()
