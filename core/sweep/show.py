@@ -10,9 +10,16 @@ from rich.text import Text
 from core.screen import screen
 from core.show_plan import show_touched
 from core.sweep.plan import Shared, SweepPlan
+from core.sweep.windows import differ
 from core.touched import touched
 
 __all__ = ["cost", "show"]
+
+#: What is said of a sweep over windows.
+COMPARED = (
+    "windows differ: FP32 PyTorch is played in each of them first, and the best of the results is "
+    "what all points are compared with"
+)
 
 MINUTE = 60.0
 
@@ -49,6 +56,8 @@ def show(plan: SweepPlan, store: str, output: str) -> None:
     show_touched(touched(assemblies, store, output))
     console.print()
     console.print(sentence(plan), soft_wrap=True)
+    if differ(plan.points):
+        console.print(COMPARED, soft_wrap=True)
     console.print("nothing was executed")
 
 

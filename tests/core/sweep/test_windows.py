@@ -48,9 +48,8 @@ def test_a_window_that_costs_more_than_the_limit_does_not_hold(
     assert points["10", "0.0"]["figures"]["near_drop"] == 0
     assert points["4", "0.0"]["figures"]["near_drop"] > 1
     assert points["4", "0.0"]["figures"]["snr"] < 40
-    assert found["notices"][-1] in (
-        "quality is compared with FP32 PyTorch in windows of 10 along place, the best of this sweep"
-    )
+    said = "quality is compared with FP32 PyTorch in windows of 10 along place, the best of this"
+    assert f"{said} sweep" in found["notices"]
     again = shlex.split(points["4", "0.0"]["command"])[3:]
     done = command(*again)
     assert done.code == 3
@@ -100,6 +99,14 @@ def test_times_of_different_windows_are_counted_per_input(
         low, high = point["spreads"]["time_per_input"]
         assert low <= point["figures"]["time_per_input"] <= high
     assert "..." not in command(*arguments).out
+
+
+def test_the_plan_says_what_points_will_be_compared_with(command: Command, recipe: Path) -> None:
+    """Only where windows differ."""
+    done = command("-m", f"recipe={recipe}", "chunker.length=4,10", "mode=plan")
+    assert "windows differ: FP32 PyTorch is played in each of them first" in done.out
+    done = command("-m", f"recipe={recipe}", "quantizer.loss=0.0,0.1", "mode=plan")
+    assert "windows differ" not in done.out
 
 
 def test_a_search_compares_with_a_few_of_its_windows(
