@@ -71,6 +71,26 @@ def test_a_stage_that_fails_is_a_rung_that_does_not_hold(
     assert statuses(tmp_path) == {"broken": "refused", "fine": "held"}
 
 
+def test_a_ladder_whose_last_rung_fails_leaves_what_ran(
+    command: Command, ladder: Path, tmp_path: Path
+) -> None:
+    """The report is that of the last precision that could be tried, and each says why not."""
+    done = command(f"recipe={ladder}", "ladder=[rough,broken]", "contract.min_snr_db=35")
+    assert done.code == 3
+    assert "rough: `min_snr_db` asks for at least 35 dB: 20 dB" in done.err
+    assert "broken: " in done.err
+    assert statuses(tmp_path) == {"rough": "missed", "broken": "refused"}
+    assert report(tmp_path)["precision"] == "rough"
+
+
+def test_a_ladder_of_which_nothing_can_be_tried_is_told(command: Command, ladder: Path) -> None:
+    """There is no result to look at, and no report of one."""
+    done = command(f"recipe={ladder}", "ladder=[broken]")
+    assert done.code == 3
+    assert "no precision could be tried" in done.err
+    assert "broken: " in done.err
+
+
 def test_a_ladder_that_nothing_holds_ships_nothing(
     command: Command, ladder: Path, tmp_path: Path
 ) -> None:
