@@ -11,7 +11,7 @@ made (`probes.py`), and it runs as fast as ONNX Runtime can.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING
 
@@ -28,6 +28,8 @@ from plugins.quantizer.windows import finite
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import numpy as np
+    from numpy.typing import NDArray
     from onnxruntime.quantization import TensorsData
 
 __all__ = ["Method", "Ranges", "collect"]
@@ -51,7 +53,8 @@ class Ranges:
     """The ranges of every activation, and how many windows they come from.
 
     `seen` are the extremes. `narrow` are for 8 bits, chosen by a method; `wide` are for 16, with
-    room for what is louder (`headroom.py`). `endless` are tensors that held an infinity.
+    room for what is louder (`headroom.py`). `endless` are tensors that held an infinity. `means`
+    has the mean of every channel of what layers with a bias read.
     """
 
     seen: Mapping[str, Range]
@@ -59,6 +62,7 @@ class Ranges:
     wide: Mapping[str, Range]
     windows: int
     endless: Collection[str] = ()
+    means: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
 
     @property
     def tensors(self) -> TensorsData:
@@ -114,7 +118,12 @@ def collect(
     narrow |= softmax_ranges(graph, stream.extremes)
     everywhere = stream.everywhere
     return Ranges(
-        everywhere(stream.extremes), everywhere(narrow), everywhere(wide), count, stream.endless
+        everywhere(stream.extremes),
+        everywhere(narrow),
+        everywhere(wide),
+        count,
+        stream.endless,
+        stream.means,
     )
 
 

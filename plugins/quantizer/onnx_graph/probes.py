@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -11,10 +11,10 @@ if TYPE_CHECKING:
 
     from core.values import Tensors
 
-__all__ = ["LEAST", "MOST", "SAMPLE", "around", "element_counts", "probed", "same_values"]
+__all__ = ["LEAST", "MEAN", "MOST", "SAMPLE", "around", "element_counts", "probed", "same_values"]
 
 #: What the added outputs are called, after the tensor that they tell about.
-LEAST, MOST, SAMPLE = ":least", ":most", ":sample"
+LEAST, MOST, SAMPLE, MEAN = ":least", ":most", ":sample", ":mean"
 #: The end of the longest axis.
 LAST = 2**63 - 1
 #: Operators that give the values they take, in another shape or order.
@@ -79,12 +79,17 @@ def element_counts(model: onnx.ModelProto, feeds: Tensors) -> dict[str, int]:
 
 
 def probed(
-    model: onnx.ModelProto, tensors: Collection[str], counts: dict[str, int], samples: int
+    model: onnx.ModelProto,
+    tensors: Collection[str],
+    counts: dict[str, int],
+    samples: int,
+    means: Mapping[str, int],
 ) -> onnx.ModelProto:
     """Return `model`, changed in place, with probes of `tensors` as further outputs.
 
-    Each tells a tensor's extremes, arrays of shape (), and with `samples` at most about as many of
-    its values, shape (values,). Every probe stands right behind the node whose result it reads:
+    Each tells a tensor's extremes, arrays of shape (), and at most about `samples` of its values,
+    shape (values,). Those in `means` tell the mean along all axes but that one, too, where their
+    shape is known. Every probe stands right behind the node whose result it reads:
     at the end of the graph, where ONNX Runtime's own calibrators put theirs, all activations
     would wait for them in memory.
     """
@@ -94,19 +99,24 @@ def probed(
     # Before opset 10 a Slice takes no step: there all values are told.
     stepping = any(e.domain in ("", "ai.onnx") and e.version >= 10 for e in model.opset_import)  # noqa: PLR2004
 
+    ranks = {v.name: len(v.type.tensor_type.shape.dim) for v in (*graph.input, *graph.value_info)}
+    # The opset from which on a mean's axes are an input.
+    fed = any(e.domain in ("", "ai.onnx") and e.version >= 18 for e in model.opset_import)  # noqa: PLR2004
+
     def probe(name: str) -> None:
-        stride = _stride(counts.get(name), samples) if samples else 0
-        _probe(graph, name, stride if stepping else min(stride, 1), name in counts)
+        if name in wanted:
+            stride = _stride(counts.get(name), samples)
+            _probe(graph, name, stride if stepping else 1, name in counts)
+        if name in means and counts.get(name) and ranks.get(name, 0) > means[name]:
+            _mean(graph, name, [a for a in range(ranks[name]) if a != means[name]], fed)
 
     del graph.node[:]
     for value in graph.input:
-        if value.name in wanted:
-            probe(value.name)
+        probe(value.name)
     for node in nodes:
         graph.node.append(node)
         for name in node.output:
-            if name in wanted:
-                probe(name)
+            probe(name)
     return model
 
 
@@ -123,7 +133,7 @@ def _stride(count: int | None, samples: int) -> int:
 
 
 def _probe(graph: onnx.GraphProto, tensor: str, stride: int, counted: bool) -> None:
-    """Append what tells about one tensor; a stride of 0 asks for no sample.
+    """Append what tells about one tensor: its extremes, and every `stride`th of its values.
 
     A tensor that is not `counted` may be empty, which has no extremes: 0 is added to its values, as
     quantisation adds it to every range.
@@ -131,8 +141,7 @@ def _probe(graph: onnx.GraphProto, tensor: str, stride: int, counted: bool) -> N
     from onnx import TensorProto, helper
 
     row = f"{tensor}:row"
-    if stride or not counted:
-        graph.node.append(helper.make_node("Reshape", [tensor, _constant(graph, -1)], [row]))
+    graph.node.append(helper.make_node("Reshape", [tensor, _constant(graph, -1)], [row]))
     read = tensor
     if not counted:
         read = f"{tensor}:row and 0"
@@ -141,14 +150,29 @@ def _probe(graph: onnx.GraphProto, tensor: str, stride: int, counted: bool) -> N
         node = helper.make_node(operator, [read], [tensor + ending], keepdims=0)
         graph.node.append(node)
         graph.output.append(helper.make_tensor_value_info(tensor + ending, TensorProto.FLOAT, []))
-    if stride:
-        node = helper.make_node("Identity", [row], [tensor + SAMPLE])
-        if stride > 1:
-            ends = [_constant(graph, end) for end in (0, LAST, 0, stride)]
-            node = helper.make_node("Slice", [row, *ends], [tensor + SAMPLE])
-        graph.node.append(node)
-        value = helper.make_tensor_value_info(tensor + SAMPLE, TensorProto.FLOAT, [None])
-        graph.output.append(value)
+    node = helper.make_node("Identity", [row], [tensor + SAMPLE])
+    if stride > 1:
+        ends = [_constant(graph, end) for end in (0, LAST, 0, stride)]
+        node = helper.make_node("Slice", [row, *ends], [tensor + SAMPLE])
+    graph.node.append(node)
+    value = helper.make_tensor_value_info(tensor + SAMPLE, TensorProto.FLOAT, [None])
+    graph.output.append(value)
+
+
+def _mean(graph: onnx.GraphProto, tensor: str, axes: list[int], fed: bool) -> None:
+    """Append what tells the mean of a tensor along `axes`, of shape (channels,)."""
+    import numpy as np
+    from onnx import TensorProto, helper, numpy_helper
+
+    name = tensor + MEAN
+    node = helper.make_node("ReduceMean", [tensor], [name], keepdims=0)
+    if fed:
+        node.input.append(f"{name}:axes")
+        graph.initializer.append(numpy_helper.from_array(np.array(axes, np.int64), f"{name}:axes"))
+    else:
+        node.attribute.append(helper.make_attribute("axes", axes))
+    graph.node.append(node)
+    graph.output.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, [None]))
 
 
 def _constant(graph: onnx.GraphProto, value: float) -> str:

@@ -8,6 +8,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from core.calibrated import write_seen
+from plugins.quantizer.onnx_graph.bias_correction import correct, layers_of
 from plugins.quantizer.onnx_graph.exclusions import included_nodes
 from plugins.quantizer.onnx_graph.hidden import KEPT, Hidden
 from plugins.quantizer.onnx_graph.operands import SIGNAL
@@ -122,6 +123,7 @@ def quantised(model: onnx.ModelProto, config: Any, ranges: Ranges) -> onnx.Model
     included = set(included_nodes(model, config, ranges))
     config.nodes_to_exclude = [n.name for n in model.graph.node if n.name not in included]
     config.op_types_to_quantize = [n for n in config.op_types_to_quantize if n in SIGNAL]
+    layers = layers_of(model)
     quantizer = Quantiser(
         model,
         config.per_channel,
@@ -138,6 +140,7 @@ def quantised(model: onnx.ModelProto, config: Any, ranges: Ranges) -> onnx.Model
     quantizer.quantize_model()
     hidden.restore()
     lowered = unshare_weights(quantizer.model.model)
+    correct(lowered, layers, ranges.means)
     write_seen(lowered, ranges.seen)
     return lowered
 

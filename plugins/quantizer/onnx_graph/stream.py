@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 from core import InputError, StageError
 from core.onnx_cpu import session_options
 from core.onnx_file import inferred, save
+from plugins.quantizer.onnx_graph.bias_correction import OPERATORS, layers_of
 from plugins.quantizer.onnx_graph.constants import failures
 from plugins.quantizer.onnx_graph.endless import check_outputs
 from plugins.quantizer.onnx_graph.histogram import Histogram
 from plugins.quantizer.onnx_graph.probes import (
     LEAST,
+    MEAN,
     MOST,
     SAMPLE,
     around,
@@ -23,6 +25,9 @@ from plugins.quantizer.onnx_graph.probes import (
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    import numpy as np
+    from numpy.typing import NDArray
 
     from core.values import Tensors
     from plugins.quantizer.onnx_graph.choose import Range
@@ -45,6 +50,9 @@ class Stream:
         self.extremes: dict[str, Range] = {}
         self._endless: set[str] = set()
         self.histograms: dict[str, Histogram] = {}
+        self._means: dict[str, int] = {}
+        self._totals: dict[str, Any] = {}
+        self._windows = 0
 
     def take(self, feeds: Tensors, index: int, total: int) -> None:
         """Run one window and widen what is known by it."""
@@ -68,11 +76,21 @@ class Stream:
             finite = self._widen(name, float(found[name + LEAST]), float(found[name + MOST]))
             if finite:
                 self.histograms.setdefault(name, Histogram()).add(found[name + SAMPLE])
+        self._windows += 1
+        for name in self._means:
+            if name + MEAN in found:
+                total = self._totals.get(name, 0.0) + found[name + MEAN].astype(np.float64)
+                self._totals[name] = total
 
     def everywhere(self, ranges: dict[str, Range]) -> dict[str, Range]:
         """Return `ranges` with those of the tensors that only arrange the values of others."""
         copies = {n: ranges[source] for n, source in self._copies.items() if source in ranges}
         return ranges | copies
+
+    @property
+    def means(self) -> dict[str, NDArray[np.float64]]:
+        """Return the mean of every channel of what layers read, of shape (channels,)."""
+        return {name: total / self._windows for name, total in self._totals.items()}
 
     @property
     def endless(self) -> set[str]:
@@ -107,7 +125,8 @@ class Stream:
         self._probes = [name for name in probes if counts.get(name) != 0]
         self._outputs = [value.name for value in model.graph.output]
         samples = -(-VALUES // max(1, total))
-        probed(model, self._probes, counts, samples)
+        self._means = {layer.tensor: OPERATORS[layer.operator] for layer in layers_of(model)}
+        probed(model, self._probes, counts, samples, self._means)
         target = self._path.with_name("probed.onnx")
         save(model, target)
         del model
