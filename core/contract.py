@@ -175,6 +175,7 @@ def story(one: Judged) -> str:
     said = f"`{one.name}` asks for {asked(one)}: {found(one)}"
     said += f" for {one.where}" if one.where else ""
     said += f" on {one.device}" if one.device else ""
+    said += f" against FP32 PyTorch with {one.against}" if one.against else ""
     if not one.held and not math.isnan(one.value):
         said += f", {abs(one.value - one.bound):.3g} {one.unit}".rstrip() + " off"
     said += f"; {one.guilty}" if one.guilty and not one.held else ""
@@ -215,13 +216,14 @@ def _rounded(value: float, digits: int) -> str:
 
 @dataclass(frozen=True)
 class _Measured:
-    """The number that a limit is compared with, its device, what it is of, and who decides it."""
+    """The number that a limit is compared with, and what `Judged` says of it."""
 
     value: float | None = None
     device: str = ""
     guilty: str = ""
     where: str = ""
     unanswered: tuple[str, ...] = ()
+    against: str = ""
 
 
 def _judged(
@@ -244,6 +246,7 @@ def _judged(
         "" if held else of.guilty,
         of.where,
         of.unanswered,
+        of.against,
     )
 
 
@@ -303,9 +306,10 @@ def _of(
     where = f"{label} of {item}" if item and label else item or label
     # What is compared with other windows than its own loses by its windows, too.
     compared = bool(against) and against in metric.note
-    where += f", against FP32 PyTorch with {against}," if compared else ""
     guilty = _loser(lines, cutting=compared)
-    return _Measured(metric.value, metric.device, guilty, where, unanswered)
+    return _Measured(
+        metric.value, metric.device, guilty, where, unanswered, against if compared else ""
+    )
 
 
 def _of_probe(line: BudgetLine) -> Iterator[Metric]:

@@ -60,6 +60,7 @@ class Judged:
 
     `value` is that of the item and the label (a stem, an output) that is furthest from the bound's
     good side: `where` names them in words. `unanswered` are the items that it was not measured of.
+    `against` are the windows that FP32 PyTorch had, in words, where these are not those of the run.
     `guilty` says in words which stage lost it, where it was not held.
     """
 
@@ -72,6 +73,7 @@ class Judged:
     guilty: str = ""
     where: str = ""
     unanswered: tuple[str, ...] = ()
+    against: str = ""
 
 
 @dataclass(frozen=True)

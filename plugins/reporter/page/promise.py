@@ -36,6 +36,7 @@ def promise(record: RunRecord) -> Html | None:
 def _limit(one: Judged) -> Html:
     where = f"{one.where}, " if one.where else ""
     where += f"on {one.device}" if one.device else ""
+    where += f", against FP32 PyTorch with {one.against}" if one.against else ""
     absent = f"not measured of {', '.join(one.unanswered)}" if one.unanswered else ""
     return el(
         "tr",

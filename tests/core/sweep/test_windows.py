@@ -44,6 +44,7 @@ def test_a_window_that_costs_more_than_the_limit_does_not_hold(
         ("10", "0.0"): "done", ("10", "0.0001"): "done",
     }  # fmt: skip
     assert "against FP32 PyTorch with windows of 10 along place," in points["4", "0.0"]["why"]
+    assert "for first of line on" in points["4", "0.0"]["why"]
     assert "lost by chunk: " in points["4", "0.0"]["why"]
     assert points["10", "0.0"]["figures"]["near_drop"] == 0
     assert points["4", "0.0"]["figures"]["near_drop"] > 1
