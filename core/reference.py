@@ -7,10 +7,10 @@ window that it is given goes through it twice.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from core.errors import PluginError
+from core.errors import InputError, PluginError
 from core.measure import LIMIT_DB, snr_db
 from core.values import Notice, Signature, TensorSpec
 
@@ -43,7 +43,11 @@ class Reference:
         self._origin, self._anew, self._told = origin, anew, told
 
     def __call__(self, window: Tensors) -> Mapping[str, Array]:
-        """Run one window; raises PluginError where the outputs are not those of the signature."""
+        """Run one window; raises PluginError where the outputs are not those of the signature.
+
+        Raises InputError for a window of other lengths than the model takes.
+        """
+        _check_window(window, self._signature)
         outputs = self._run(window)
         if self._told is not None:
             told, self._told = self._told, None
@@ -61,18 +65,33 @@ class Reference:
         return {name: array.copy() for name, array in outputs.items()}
 
 
+def _check_window(window: Tensors, signature: Signature) -> None:
+    for spec in signature.inputs:
+        array = window[spec.name]
+        if not _fits(array.shape, spec):
+            raise InputError(
+                f"a window of the input `{spec.name}` is {_lengths(spec, array.shape)}, but the "
+                f"model takes {_lengths(spec, spec.shape)}",
+                "a dataset makes its items fit the signature, a chunker cuts windows for it",
+            )
+
+
+def _lengths(spec: TensorSpec, shape: Sequence[int | str]) -> str:
+    """Return lengths in words: `2 channel × time`."""
+    return " × ".join(
+        axis if isinstance(length, str) else f"{length} {axis}"
+        for axis, length in zip(spec.axes, shape, strict=False)
+    )
+
+
 def _check(outputs: Tensors, signature: Signature, origin: str) -> None:
     for spec in signature.outputs:
         array = outputs.get(spec.name)
         if array is None or array.dtype.name != spec.dtype or not _fits(array.shape, spec):
             got = "nothing" if array is None else f"{array.dtype} of shape {array.shape}"
-            lengths = " × ".join(
-                axis if isinstance(length, str) else f"{length} {axis}"
-                for axis, length in zip(spec.axes, spec.shape, strict=True)
-            )
             raise PluginError(
                 f"{origin} gives {got} for its output `{spec.name}`",
-                f"its signature says: {spec.dtype}, {lengths}",
+                f"its signature says: {spec.dtype}, {_lengths(spec, spec.shape)}",
                 "`TorchModel.reference` gives what the signature says, without a batch axis",
             )
 

@@ -242,7 +242,6 @@ class Target:
     runtime: str = ""
     host: str = ""
     objective: str = "fastest"
-    memory_mb: int | None = None
     facts: dict[str, Any] = field(default_factory=dict)
 
 

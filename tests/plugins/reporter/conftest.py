@@ -238,7 +238,7 @@ def make_record(folder: Path, seconds: float) -> RunRecord:
         started="2026-11-20T11:44:34+00:00",
         seconds=104.6,
         target=Target(
-            "s24", "Samsung Galaxy S24 (Snapdragon 8 Gen 3)", ["fp16", "int8"], memory_mb=8192
+            "s24", "Samsung Galaxy S24 (Snapdragon 8 Gen 3)", ["fp16", "int8"]
         ),
         precision="int8",
         signature=SIGNATURE,
