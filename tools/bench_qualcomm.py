@@ -4,7 +4,8 @@ python -m tools.bench_qualcomm                 everything (make bench-qualcomm)
 python -m tools.bench_qualcomm compile modes   only these parts; the others stay as they are
 
 Writes `docs/results/qualcomm.json`, from which `make docs` writes the tables of
-`docs/qualcomm.md`. Weights are random: times and sizes do not depend on them.
+`docs/qualcomm.md`. Weights are random but for the bundled model: times and sizes do not depend on
+them.
 """
 
 from __future__ import annotations
@@ -34,10 +35,12 @@ LIMITS = Limits(seconds=1800.0, memory_bytes=20_000_000_000)
 MODES = (1, 0, 2, 3)
 
 
-def fit(store: Path, layout: str, length: int, precisions: tuple[str, ...]) -> list[dict[str, Any]]:
+def fit(
+    store: Path, layout: str, length: int, precisions: tuple[str, ...], weights: str = "random"
+) -> list[dict[str, Any]]:
     """Compile one window at each precision, each from an empty store; return a row for each."""
     arguments = [
-        "recipe=s24_fit", "model.weights=random", f"model.layout={layout}", "reporter=[]",
+        "recipe=s24_fit", f"model.weights={weights}", f"model.layout={layout}", "reporter=[]",
         f"fit.shortest={length}", f"fit.longest={length}",
         f"fit.precisions=[{','.join(precisions)}]",
         f"store={store}", f"output={store / 'outputs'}",
@@ -68,6 +71,12 @@ def compiled() -> Iterator[dict[str, Any]]:
     for layout, length, precisions in cases:
         with tempfile.TemporaryDirectory() as store:
             yield from fit(Path(store), layout, length, precisions)
+
+
+def bundled() -> Iterator[dict[str, Any]]:
+    """Compile the bundled model in the windows of its training, at every precision of a recipe."""
+    with tempfile.TemporaryDirectory() as store:
+        yield from fit(Path(store), "npu", LENGTHS[1], ("fp16", "w8a16", "int8", "a8w8"), "bundled")
 
 
 def noise(length: int) -> dict[str, Any]:
@@ -142,6 +151,7 @@ def emulated(store: Path, graph: Path, mode: int, expected: dict[str, Any]) -> d
 PARTS: dict[str, Callable[[], Iterator[dict[str, Any]]]] = {
     "exactness": exactness,
     "compile": compiled,
+    "bundled": bundled,
     "modes": modes,
 }
 
