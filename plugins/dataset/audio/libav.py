@@ -110,6 +110,12 @@ def _decode(path: str, folder: str, demuxer: str, start: str, most: str) -> None
                     raise InputError("nothing in it can be decoded")
     except (av.FFmpegError, ValueError, EOFError) as error:
         raise InputError(str(getattr(error, "strerror", "") or error)) from error
+    except OSError as error:
+        raise InputError(
+            f"what it decodes cannot be written: {error.strerror or error}",
+            f"at: {folder}",
+            "name a folder with more room by the variable TMPDIR",
+        ) from error
     Path(folder, _FACTS).write_bytes(msgspec.json.encode(facts))
 
 

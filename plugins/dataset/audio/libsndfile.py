@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Loss", "Part", "name_for_libsndfile", "parts"]
 
-#: Frames that are decoded at once: 0.5 MB of stereo.
+#: Frames of stereo that are decoded at once: 0.5 MB.
 BLOCK = 1 << 16
 #: Frames. libsndfile says 2^63 - 1 of a FLAC whose length is not known.
 _LONGEST = 2**62
@@ -45,7 +45,8 @@ class Part:
     `frames` is how many its container promises, None where it does not say. `floats` says that it
     stores its samples as floats, which alone can be anything. `blocks` decodes it into
     (time, channel), and ends at the end of what can be decoded. `told` is what is wrong with it,
-    and `missing` how many frames of it are known to be missing before any is decoded.
+    `noted` what else a person should know, and `missing` how many frames of it are known to be
+    missing before any is decoded.
     """
 
     rate: int
@@ -54,6 +55,7 @@ class Part:
     blocks: Callable[[Loss], Generator[Array]]
     floats: bool = False
     told: tuple[str, ...] = ()
+    noted: tuple[str, ...] = ()
     missing: int = 0
 
 
@@ -76,7 +78,9 @@ def parts(path: Path, octets: Octets, kind: Kind) -> list[Part]:
             part = _part(path, [(kind.start, kind.end)])
             return [replace(part, frames=None)]  # it is an estimate
         if len(files) > 1:
-            files[0] = _with(files[0], f"is {len(files)} files, laid end to end: they are one here")
+            files[0] = _noting(
+                files[0], f"is {len(files)} files, laid end to end: they are one here"
+            )
         return files
     ranges = [(kind.start, kind.end)]
     if kind.native == "flac":
@@ -131,14 +135,15 @@ def _blocks(file: Any) -> Iterator[Array]:
     import numpy as np
     import soundfile
 
+    size = max(1, 2 * BLOCK // file.channels)
     while True:
         # What was decoded before an error is in the buffer, and nothing says how much that is.
-        block = np.full((BLOCK, file.channels), np.nan, np.float32)
+        block = np.full((size, file.channels), np.nan, np.float32)
         try:
             got = len(file.read(out=block))
         except soundfile.LibsndfileError:
             empty = np.isnan(block[:, 0])
-            got = int(np.argmax(empty)) if empty.any() else BLOCK
+            got = int(np.argmax(empty)) if empty.any() else size
             if got:
                 yield block[:got]
             return
@@ -189,10 +194,10 @@ def _ogg(path: Path, octets: Octets, kind: Kind) -> list[Part]:
         text = f"breaks off {where}: how much is missing, an Ogg file does not say"
         found[-1] = _with(found[-1], text)
     if found and any(link.others for link in links):
-        found[0] = _with(found[0], "has more than one track of sound: the first is taken")
+        found[0] = _noting(found[0], "has more than one track of sound: the first is taken")
     if len(found) > 1:
         text = f"is {len(found)} pieces, one after the other (a chained Ogg): they are one here"
-        found[0] = _with(found[0], text)
+        found[0] = _noting(found[0], text)
     return found or [_part(path, [(kind.start, kind.end)])]
 
 
@@ -221,3 +226,7 @@ def _mpeg(path: Path, run: mpeg.Run) -> Part:
 
 def _with(part: Part, text: str) -> Part:
     return replace(part, told=(*part.told, text))
+
+
+def _noting(part: Part, text: str) -> Part:
+    return replace(part, noted=(*part.noted, text))

@@ -56,11 +56,11 @@ _NATIVE = (
 )
 _WITH_FFMPEG = (
     *(".m4a", ".m4b", ".aac", ".mka", ".weba", ".wma", ".wv", ".ape", ".tta", ".mpc", ".ac3"),
-    *(".dts", ".amr", ".spx", ".3ga", ".dsf"),
+    *(".amr", ".spx", ".3ga", ".dsf"),
 )
 ENDINGS = (*_NATIVE, *_WITH_FFMPEG)
 #: Endings of video, whose first track of sound is read where such a file is named itself.
-OF_VIDEO = (".mp4", ".m4v", ".mov", ".webm", ".mkv", ".avi", ".ogv", ".3gp", ".3g2", ".ts", ".flv")
+OF_VIDEO = (".mp4", ".m4v", ".mov", ".webm", ".mkv", ".avi", ".ogv", ".3gp", ".mpg", ".flv")
 #: Seconds that may be missing without a word: encoders' padding, which no count of frames has.
 _UNTOLD = 0.1
 #: Damages of one file that are told one by one.
@@ -123,7 +123,10 @@ def read(path: Path, max_minutes: float = MAX_MINUTES) -> Sound:
     Raises InputError where it is missing, no audio, too long, or holds values that are no samples.
     """
     with _opened(path, max_minutes, whole=True) as parts:
-        gathered = [_gathered(path, part, max_minutes) for part in parts]
+        gathered: list[Sound] = []
+        for part in parts:
+            before = sum(one.samples.shape[1] / one.rate for one in gathered)
+            gathered.append(_gathered(path, part, before, max_minutes))
         if not any(one.samples.shape[1] for one in gathered):
             raise _nothing(path)
         return gathered[0] if len(gathered) == 1 else _joined(path, gathered, max_minutes)
@@ -142,11 +145,11 @@ def _nothing(path: Path) -> InputError:
     )
 
 
-def _gathered(path: Path, part: Part, max_minutes: float) -> Sound:
-    """Decode a part of a file, and judge its samples and its length."""
+def _gathered(path: Path, part: Part, before: float, max_minutes: float) -> Sound:
+    """Decode a part of a file, `before` seconds into it, and judge its samples and its length."""
     import numpy as np
 
-    levels = Levels(part.rate, part.floats)
+    levels = Levels(part.rate, part.floats, frames=round(before * part.rate))
     losses: list[tuple[int, int]] = []
     samples = np.empty((part.channels, max(part.frames or 0, libsndfile.BLOCK)), np.float32)
     done = 0
@@ -161,16 +164,16 @@ def _gathered(path: Path, part: Part, max_minutes: float) -> Sound:
         samples[:, done:stop] = block.T
         done = stop
     levels.check(path.name, f"at: {path}")
-    kept = (
-        samples[:, :done] if done == samples.shape[1] else np.ascontiguousarray(samples[:, :done])
-    )
+    # A view of all of it is no copy.
+    kept = np.ascontiguousarray(samples[:, :done])
     if not done:
         return Sound(kept, part.rate)
-    kept, notices = levels.corrected(kept, as_text(path.name))
-    told = (*part.told, *_damages(losses, part.rate), *_missing(part, done))
-    warnings = (Notice("warning", f"`{as_text(path.name)}` {text}") for text in told)
-    whole = not losses and done >= (part.frames or 0)
-    return Sound(kept, part.rate, (*warnings, *notices), whole)
+    name = as_text(path.name)
+    kept, notices = levels.corrected(kept, name)
+    told = [*part.told, *_damages(losses, before, part.rate), *_missing(part, done)]
+    warnings = (Notice("warning", f"`{name}` {text}") for text in told)
+    noted = (Notice("info", f"`{name}` {text}") for text in part.noted)
+    return Sound(kept, part.rate, (*warnings, *noted, *notices), whole=not told)
 
 
 def _missing(part: Part, done: int) -> Iterator[str]:
@@ -184,9 +187,10 @@ def _missing(part: Part, done: int) -> Iterator[str]:
         )
 
 
-def _damages(losses: list[tuple[int, int]], rate: int) -> Iterator[str]:
+def _damages(losses: list[tuple[int, int]], before: float, rate: int) -> Iterator[str]:
     for first, count in losses[:_TOLD]:
-        yield f"is damaged: {count / rate:.2f} s at {at(first / rate)} are lost, and silent"
+        place = at(before + first / rate)
+        yield f"is damaged: {count / rate:.2f} s at {place} are lost, and silent"
     if len(losses) > _TOLD:
         yield f"is damaged in {len(losses) - _TOLD} more places, which are silent"
 
@@ -315,9 +319,9 @@ def _with_ffmpeg(path: Path, kind: Kind, why: str, wanted: _Wanted) -> Part:
             f"FFmpeg: {'; '.join((error.what, *error.lines))}",
             "copy or download it again, or re-encode it where it plays",
         ) from error
-    told = []
+    noted, told = [], []
     if facts.tracks > 1:
-        told.append(f"has {facts.tracks} tracks of sound: the first is taken")
+        noted.append(f"has {facts.tracks} tracks of sound: the first is taken")
     if facts.damaged:
         told.append(f"is damaged: {facts.damaged} packets cannot be decoded, and are left out")
 
@@ -329,7 +333,9 @@ def _with_ffmpeg(path: Path, kind: Kind, why: str, wanted: _Wanted) -> Part:
         for start in range(0, len(values), libsndfile.BLOCK):
             yield np.asarray(values[start : start + libsndfile.BLOCK])
 
-    return Part(facts.rate, facts.channels, facts.promised, blocks, facts.floats, tuple(told))
+    return Part(
+        facts.rate, facts.channels, facts.promised, blocks, facts.floats, tuple(told), tuple(noted)
+    )
 
 
 def _reason(error: Exception) -> str:

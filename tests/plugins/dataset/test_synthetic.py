@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
 from core.items import checked_items
-from plugins.dataset.generator import STEMS, make_song
-from plugins.dataset.synthetic import Synthetic, SyntheticOptions
+from plugins.dataset.generator import STEMS, make_piece, make_song
+from plugins.dataset.synthetic import KINDS, Synthetic, SyntheticOptions
+from plugins.quantizer.qdq import QdqOptions
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,9 +54,13 @@ def test_another_rate_is_resampled_with_its_stems(separation: Callable[..., Sign
 
 def test_calibration_and_evaluation_share_no_song() -> None:
     """The splits have seeds of their own, and the ids say so without making a song."""
-    dataset = Synthetic(SyntheticOptions(count=3, calibration_count=2))
+    dataset = Synthetic(SyntheticOptions(count=3, calibration_count=3))
     assert dataset.identity("evaluation") == tuple(f"synthetic:seed={n}" for n in range(3))
-    assert dataset.identity("calibration") == ("synthetic:seed=1000", "synthetic:seed=1001")
+    assert dataset.identity("calibration") == (
+        "synthetic:seed=1000",
+        "synthetic:hits:seed=1001",
+        "synthetic:master:seed=1002",
+    )
 
 
 def test_a_shorter_part_of_a_song_is_the_same_song() -> None:
@@ -65,11 +70,46 @@ def test_a_shorter_part_of_a_song_is_the_same_song() -> None:
     assert shared & set(Synthetic(short).identity("calibration"))
 
 
-def test_calibration_songs_have_their_own_length(separation: Callable[..., Signature]) -> None:
-    """As many and as long as asked for."""
-    dataset = Synthetic(SyntheticOptions(calibration_count=2, calibration_seconds=0.1))
-    items = list(dataset.items("calibration", separation()))
-    assert [item.inputs["song"].shape for item in items] == [(2, 4410)] * 2
+def test_calibration_hears_one_piece_of_every_kind() -> None:
+    """As many as a quantizer takes windows by default, so that each gets one from each."""
+    ids = Synthetic(SyntheticOptions()).identity("calibration")
+    assert len(ids) == len(set(ids)) == QdqOptions().windows
+    kinds = [one.split(":")[1] for one in ids]
+    assert kinds == ["seed=1000", *KINDS[1:]]
+
+
+def test_a_few_windows_are_of_different_kinds(separation: Callable[..., Signature]) -> None:
+    """Eight windows come from the first eight pieces, not from one: what FP16 looks at."""
+    options = SyntheticOptions(calibration_count=8, calibration_seconds=0.5)
+    items = list(checked_items(Synthetic(options), "calibration", separation()))
+    assert [item.name for item in items[:2]] == ["synthetic song 1000", "synthetic hits 1001"]
+    for number, item in enumerate(items[1:], 1):
+        piece = make_piece(KINDS[number], 1000 + number, 0.5)
+        np.testing.assert_array_equal(piece, item.inputs["song"])
+        assert item.references == {}, "only songs have stems"
+
+
+def test_kinds_are_a_choice_and_follow_in_turn(separation: Callable[..., Signature]) -> None:
+    """Songs alone are what calibration had before there were kinds."""
+    options = SyntheticOptions(
+        calibration_kinds=["song", "telephone"], calibration_count=3, calibration_seconds=0.1
+    )
+    items = list(Synthetic(options).items("calibration", separation()))
+    assert [item.id for item in items] == [
+        "synthetic:seed=1000",
+        "synthetic:telephone:seed=1001",
+        "synthetic:seed=1002",
+    ]
+    assert [item.inputs["song"].shape for item in items] == [(2, 4410)] * 3
+    assert items[0].references["parts"].shape == (4, 2, 4410)
+
+
+def test_pieces_are_resampled_to_the_model_s_rate(separation: Callable[..., Signature]) -> None:
+    """A model at 22.05 kHz hears the same kinds."""
+    options = SyntheticOptions(calibration_kinds=["noise"], calibration_count=1)
+    (item,) = Synthetic(options).items("calibration", separation(rate=22050.0))
+    assert item.inputs["song"].shape == (2, round(options.calibration_seconds * 22050))
+    assert "resampled" in item.notices[0].text
 
 
 @pytest.mark.parametrize(
@@ -83,9 +123,12 @@ def test_calibration_songs_have_their_own_length(separation: Callable[..., Signa
         ({"seconds": 1e12}, "`seconds` is 1000000000000.0"),
         ({"seconds": 0.0}, "`seconds` is 0.0"),
         ({"calibration_seconds": float("nan")}, "`calibration_seconds` is nan"),
+        ({"calibration_kinds": []}, "`calibration_kinds` is empty: name one kind"),
+        ({"calibration_kinds": ["telefone"]}, "no `telefone`: did you mean `telephone`"),
+        ({"calibration_kinds": ["xyz"]}, "no `xyz`; kinds: song, hits"),
     ],
 )
-def test_songs_that_cannot_be_made_are_refused(values: dict[str, float], message: str) -> None:
+def test_songs_that_cannot_be_made_are_refused(values: dict[str, Any], message: str) -> None:
     """The option is named with its value."""
     with pytest.raises(ValueError, match=message):
-        SyntheticOptions(**values)  # type: ignore[arg-type]  # mixed types, one per case
+        SyntheticOptions(**values)
