@@ -6,8 +6,12 @@ with them and play them. The package needs numpy and scipy only.
     from plugins.dataset.generator import make_song
     song = make_song(seed=0, seconds=30.0)
     song.mixture.shape  # (2, 1323000)
+
+Beside songs there are pieces of many kinds (`KINDS`: lone drums, speech, a telephone's band), for
+ranges that hold more than songs.
 """
 
+from plugins.dataset.generator.pieces import KINDS, make_piece
 from plugins.dataset.generator.song import STEMS, Song, make_song
 
-__all__ = ["STEMS", "Song", "make_song"]
+__all__ = ["KINDS", "STEMS", "Song", "make_piece", "make_song"]

@@ -10,7 +10,7 @@ import numpy as np
 from plugins.dataset.generator.oscillators import Audio, decay, filtered_noise, pan, place, reverb
 from plugins.dataset.generator.score import STEPS, Score
 
-__all__ = ["play_drums"]
+__all__ = ["make_kit", "play_drums"]
 
 # One character per sixteenth: x is an accent, o a softer stroke.
 _GROOVES = (
@@ -78,7 +78,8 @@ def _tom(rng: np.random.Generator, rate: int) -> Audio:
     return (body + 0.3 * skin).astype(np.float32)
 
 
-def _kit(rng: np.random.Generator, rate: int) -> dict[str, Piece]:
+def make_kit(rng: np.random.Generator, rate: int) -> dict[str, Piece]:
+    """Synthesise kick, snare (or clap), closed and open hat, crash and tom of one song."""
     side = float(rng.choice([-1.0, 1.0]))
     backbeat = _clap if rng.random() < 0.25 else _snare
     makers: dict[str, tuple[Callable[[np.random.Generator, int], Audio], float, float]] = {
@@ -98,7 +99,7 @@ def _kit(rng: np.random.Generator, rate: int) -> dict[str, Piece]:
 def play_drums(rng: np.random.Generator, score: Score) -> Audio:
     """Drums of a whole song, (2, time): a groove per section, fills, crashes and a room."""
     track = np.zeros((2, score.length), dtype=np.float32)
-    kit = _kit(rng, score.samplerate)
+    kit = make_kit(rng, score.samplerate)
     grooves = [_GROOVES[i] for i in rng.choice(len(_GROOVES), 2, replace=False)]
 
     def hit(name: str, bar: int, step: int, strength: float) -> None:

@@ -21,18 +21,18 @@ from plugins.dataset.generator.oscillators import (
 )
 from plugins.dataset.generator.score import STEPS, Score
 
-__all__ = ["play_voice"]
+__all__ = ["VOWELS", "WIDTHS", "play_voice"]
 
 # Formant frequencies of a, e, i, o, u in hertz (Peterson and Barney 1952, women; 4 and 5
 # are typical values), widths in hertz and amplitudes.
-_VOWELS = (
+VOWELS = (
     (850.0, 1220.0, 2810.0, 3800.0),
     (610.0, 2330.0, 2990.0, 3900.0),
     (310.0, 2790.0, 3310.0, 4000.0),
     (590.0, 920.0, 2710.0, 3700.0),
     (370.0, 950.0, 2670.0, 3700.0),
 )
-_WIDTHS = (90.0, 110.0, 160.0, 220.0)
+WIDTHS = (90.0, 110.0, 160.0, 220.0)
 _AMPLITUDES = (1.0, 0.7, 0.4, 0.25)
 # Lengths in sixteenths of the syllables of a phrase; the rest of its two bars is silence.
 _PHRASES = (
@@ -67,10 +67,7 @@ def _melody(rng: np.random.Generator, score: Score) -> list[Syllable]:
     where = len(scale) // 2
     # A phrase that returns keeps its rhythm, contour and vowels: that makes it a melody.
     phrases = [
-        [
-            (steps, int(rng.integers(-2, 3)), int(rng.integers(len(_VOWELS))))
-            for steps in _PHRASES[i]
-        ]
+        [(steps, int(rng.integers(-2, 3)), int(rng.integers(len(VOWELS)))) for steps in _PHRASES[i]]
         for i in rng.choice(len(_PHRASES), 3, replace=False)
     ]
     syllables = []
@@ -114,9 +111,9 @@ def _formants(score: Score, scale: float, fft_length: int) -> list[NDArray[np.fl
     """Magnitude response of each vowel, (fft_length // 2 + 1,), for a vocal tract's `scale`."""
     hz = scipy.fft.rfftfreq(fft_length, 1.0 / score.samplerate)
     responses = []
-    for vowel in _VOWELS:
+    for vowel in VOWELS:
         gain = np.full(len(hz), 0.02)
-        for centre, width, amplitude in zip(vowel, _WIDTHS, _AMPLITUDES, strict=True):
+        for centre, width, amplitude in zip(vowel, WIDTHS, _AMPLITUDES, strict=True):
             gain += amplitude / np.sqrt(1.0 + ((hz - centre * scale) / width) ** 2)
         responses.append(gain)
     return responses
@@ -152,7 +149,7 @@ def play_voice(rng: np.random.Generator, score: Score) -> Audio:
     source = wave(wavetable(partials, float(pitch.max()), rate), pitch, length, rate)
     source += np.float32(0.06) * filtered_noise(rng, length, rate, 1_000.0, 8_000.0)
     loudness = np.zeros(length, dtype=np.float32)
-    weights = np.zeros((len(_VOWELS), length), dtype=np.float32)
+    weights = np.zeros((len(VOWELS), length), dtype=np.float32)
     for syllable in sung:
         # A short gap before each syllable is where its consonant sits.
         end = max(syllable.start + 1, syllable.end - int(0.03 * rate))
