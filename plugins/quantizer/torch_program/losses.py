@@ -23,7 +23,7 @@ __all__ = ["Found", "Loss", "Loudest", "check_outputs", "losses", "noise_losses"
 #: How many of the loudest windows are looked at: what is quiet everywhere has no range to lose.
 WINDOWS = 2
 #: Below this a layer, or the whole program, is told of: 8 bits that fit give 30 dB and more.
-POOR_DB = 15.0
+POOR_DB = 12.0
 #: A result that is off by more than this part of itself is lost.
 LOST = 0.5
 #: Rows of noise that stand for windows where there are none.
@@ -267,7 +267,7 @@ def notices_of(found: Found) -> tuple[Notice, ...]:
     if poor:
         more = f" and {len(poor) - NAMES} more" if len(poor) > NAMES else ""
         text = (
-            f"8 bits do not hold {'; '.join(map(str, poor[:NAMES]))}{more}; "
+            f"INT8 does not hold {'; '.join(map(str, poor[:NAMES]))}{more}; "
             f"to keep them in float: quantizer.exclude=[{','.join(o.path for o in poor[:NAMES])}]"
         )
         told.append(Notice("warning", text))

@@ -168,7 +168,7 @@ def test_a_layer_that_8_bits_do_not_hold_is_named(tmp_path: Path) -> None:
     assert not _made(quantizer, core, tmp_path / "dynamic", 1.0, 1, 8, 16).notices
     made = _made(_static(), core, tmp_path / "static", 1.0, 1, 8, 16)
     assert made.notices[0].severity == "warning"
-    assert made.notices[0].text.startswith("8 bits do not hold a: ")
+    assert made.notices[0].text.startswith("INT8 does not hold a: ")
     assert str(made.facts["weakest_layers"]).startswith("['a: ")
 
 
