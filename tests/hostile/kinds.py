@@ -7,7 +7,7 @@ import io
 import random
 from collections.abc import Callable
 
-__all__ = ["Maker", "collected", "flipped", "true_sound"]
+__all__ = ["Maker", "collected", "flipped", "true_by_ffmpeg", "true_sound"]
 
 Maker = Callable[[random.Random], bytes]
 """Returns a file of one kind, its numbers drawn from the source."""
@@ -41,4 +41,25 @@ def true_sound(ending: str) -> bytes:
     tone = 0.1 * np.sin(np.arange(rate // 10) / 20)
     file = io.BytesIO()
     soundfile.write(file, np.stack([tone, tone], 1), rate, **how.get(ending, {"format": ending}))
+    return file.getvalue()
+
+
+@functools.cache
+def true_by_ffmpeg(container: str, codec: str) -> bytes:
+    """Return a right file of a format that libsndfile does not have, as FFmpeg writes it."""
+    import av
+    import numpy as np
+
+    file = io.BytesIO()
+    with av.open(file, "w", format=container) as out:
+        stream = out.add_stream(codec, rate=48_000, layout="stereo")
+        tone = np.tile(0.1 * np.sin(np.arange(9600) / 20), (2, 1)).astype(np.float32)
+        frame = av.AudioFrame.from_ndarray(tone, format="fltp", layout="stereo")
+        frame.sample_rate = 48_000
+        form = stream.codec_context.format.name
+        resampler = av.AudioResampler(
+            form, "stereo", 48_000, stream.codec_context.frame_size or 960
+        )
+        for piece in (*resampler.resample(frame), None):
+            out.mux(stream.encode(piece))
     return file.getvalue()

@@ -10,7 +10,7 @@ import random
 import struct
 import zipfile
 
-from tests.hostile.kinds import Maker, collected, flipped, true_sound
+from tests.hostile.kinds import Maker, collected, flipped, true_by_ffmpeg, true_sound
 from tests.hostile.plain_sound import wav
 
 __all__ = ["PACKED", "flac", "ogg_page", "ogg_pages", "silent_frames"]
@@ -229,6 +229,19 @@ def _flips(ending: str, first: int, last: int | None) -> Maker:
 for _ending in ("wav", "flac", "ogg", "opus", "mp3", "aiff", "aifc", "au", "caf", "w64", "rf64"):
     PACKED[f"head_flipped.{_ending}"] = _flips(_ending, 0, 128)
     PACKED[f"bits_flipped.{_ending}"] = _flips(_ending, 0, None)
+
+
+def _flips_by_ffmpeg(container: str, codec: str) -> Maker:
+    return lambda source: flipped(true_by_ffmpeg(container, codec), source)
+
+
+for _ending, _container, _codec in (
+    ("m4a", "ipod", "aac"),
+    ("aac", "adts", "aac"),
+    ("mka", "matroska", "libopus"),
+    ("wv", "wv", "wavpack"),
+):
+    PACKED[f"bits_flipped.{_ending}"] = _flips_by_ffmpeg(_container, _codec)
 
 
 @collected(PACKED, "cut_anywhere.flac")
