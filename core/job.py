@@ -24,6 +24,7 @@ from core.choice import Choice, Trial, Tried, best_of, first_that_holds
 from core.config import Mode
 from core.doctor import machine, versions
 from core.errors import TRACE, ContractError, DoesNotFitError, LuthierError, PluginError, StoreError
+from core.evaluation import read_metrics
 from core.exchange import Played, Saved
 from core.fitness import unfit
 from core.folder import RunFolder
@@ -40,7 +41,7 @@ from core.rungs import Candidate
 from core.screen import say
 from core.store import Store, open_store
 from core.values import Artifact, Notice
-from core.whole import place_saved, read_metrics
+from core.whole import place_saved
 
 __all__ = ["Ended", "perform", "prepare", "run", "unreported"]
 

@@ -1,4 +1,4 @@
-"""The steps over whole inputs: the FP32 reference, the shipped graph, and the evaluation."""
+"""The steps over whole inputs: the FP32 reference, the shipped graph, and the saved result."""
 
 from __future__ import annotations
 
@@ -14,31 +14,24 @@ from core import convert, material
 from core.blame import origin_of
 from core.compare import budget, comparison
 from core.errors import LuthierError, PluginError
-from core.exchange import Made, Played, Saved, Work
+from core.evaluation import evaluation, rated, read_outputs
+from core.exchange import Made, Saved, Work
 from core.hosted import hosted
 from core.machine_load import Load, facts_of
-from core.measure import compare, latency, peak_memory
+from core.measure import peak_memory
 from core.paths import below
-from core.play import (
-    covered_seconds,
-    lengths_of,
-    load,
-    play_with,
-    save,
-    under,
-    windows_in_words,
-)
+from core.play import covered_seconds, lengths_of, play_with, save
 from core.player import opened, that_plays
 from core.steps import Bench, Inputs, Step
 from core.timing import Timing
 from core.trained_window import other_training
-from core.values import Artifact, Fact, Metric, Notice, Signature
+from core.values import Artifact, Fact, Notice
 
 if TYPE_CHECKING:
     from core.kinds import Chunker, Dataset
     from core.values import Tensors
 
-__all__ = ["lay_out", "place_saved", "rating", "read_metrics", "read_outputs"]
+__all__ = ["lay_out", "place_saved", "rating"]
 
 SAVED = "saved.json"
 #: How a time is measured anew, which the store has.
@@ -56,7 +49,7 @@ def lay_out(bench: Bench) -> tuple[Step, ...]:
         *_against(bench),
         _play(bench, convert.source(bench, steps)),
         budget(bench, steps),
-        _evaluate(bench),
+        evaluation(bench),
         _save(bench),
     )
     return (*steps, *comparison(bench, steps), *whole)
@@ -64,7 +57,7 @@ def lay_out(bench: Bench) -> tuple[Step, ...]:
 
 def rating(bench: Bench) -> tuple[Step, ...]:
     """Return the steps that say how good FP32 PyTorch is in the windows of the recipe."""
-    return (*convert.conversion(bench)[:1], _reference(bench), _ideal(bench), _rate(bench))
+    return (*convert.conversion(bench)[:1], _reference(bench), _ideal(bench), rated(bench))
 
 
 def _play(bench: Bench, source: str) -> Step:
@@ -228,100 +221,6 @@ def _outputs(
     return Made(file, "tensors", "fp32", facts, notices)
 
 
-def read_outputs(artifact: Artifact, item: str) -> Tensors:
-    """Return the outputs of one item from what `play` or `reference` kept."""
-    return under(load(Path(artifact.path)), f"{item}/")
-
-
-def _evaluate(bench: Bench) -> Step:
-    assembly = bench.assembly
-    compared = "reference" if assembly.against is None else "against"
-
-    def run(inputs: Inputs, work: Work) -> Made:
-        model, played = inputs["model"], inputs["play"]
-        signature, device = model.info.signature, str(played.facts["device"])
-        metrics = _speed(played, device)
-        windows = (
-            Played.against
-            if assembly.against is None
-            else windows_in_words(assembly.against.window(), signature)
-        )
-        for item in bench.items(model, work):
-            reference = read_outputs(inputs[compared], item.id)
-            ideal = read_outputs(inputs["ideal"], item.id)
-            outputs = read_outputs(played, item.id)
-            seen = Played(
-                item,
-                outputs,
-                reference,
-                ideal,
-                assembly.chunker.split(lengths_of(item.inputs, signature)),
-                device,
-                windows,
-            )
-            metrics += _parity(seen, signature)
-            for evaluator in assembly.evaluator:
-                metrics += evaluator.evaluate(seen, signature)
-        file = work.folder / "metrics.json"
-        file.write_bytes(msgspec.json.encode(metrics))
-        return Made(file, "facts", "fp32", {"against": windows})
-
-    return Step(
-        "evaluate",
-        "measure the result",
-        ", ".join(f"evaluator `{e.name}`" for e in assembly.evaluator) or "core",
-        ("model", "play", compared, "ideal"),
-        {
-            "chunker": material.of_plugin(assembly.chunker),
-            "evaluators": [material.of_plugin(e) for e in assembly.evaluator],
-            "measures": material.source_digest(compare.__module__),
-            **bench.depends_on_items,
-        },
-        run,
-        by=tuple(assembly.evaluator),
-        reads=bench.reads_items,
-    )
-
-
-def _rate(bench: Bench) -> Step:
-    """Return the step that measures FP32 PyTorch itself: what a sweep compares windows by.
-
-    In place of what it is compared with stands FP32 PyTorch in the windows of the training.
-    """
-    assembly, device = bench.assembly, "CPU (PyTorch)"
-
-    def run(inputs: Inputs, work: Work) -> Made:
-        model = inputs["model"]
-        signature = model.info.signature
-        metrics: list[Metric] = []
-        for item in bench.items(model, work):
-            outputs, ideal = (read_outputs(inputs[n], item.id) for n in ("reference", "ideal"))
-            windows = assembly.chunker.split(lengths_of(item.inputs, signature))
-            seen = Played(item, outputs, ideal, ideal, windows, device, "those of the training")
-            metrics += _parity(seen, signature)
-            for evaluator in assembly.evaluator:
-                metrics += evaluator.evaluate(seen, signature)
-        file = work.folder / "metrics.json"
-        file.write_bytes(msgspec.json.encode(metrics))
-        return Made(file, "facts", "fp32")
-
-    return Step(
-        "rate",
-        "measure FP32 PyTorch in these windows",
-        ", ".join(f"evaluator `{e.name}`" for e in assembly.evaluator) or "core",
-        ("model", "reference", "ideal"),
-        {
-            "chunker": material.of_plugin(assembly.chunker),
-            "evaluators": [material.of_plugin(e) for e in assembly.evaluator],
-            "measures": material.source_digest(compare.__module__),
-            **bench.depends_on_items,
-        },
-        run,
-        by=tuple(assembly.evaluator),
-        reads=bench.reads_items,
-    )
-
-
 def _save(bench: Bench) -> Step:
     dataset = bench.assembly.dataset
 
@@ -374,34 +273,3 @@ def place_saved(artifact: Artifact, folder: Path) -> tuple[Saved, ...]:
         artifact.folder, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns(SAVED)
     )
     return saved
-
-
-def _speed(played: Artifact, device: str) -> list[Metric]:
-    inputs = played.facts.get("inputs")
-    metrics = latency(
-        played.numbers("seconds"),
-        played.number("covered_s") or None,
-        device,
-        inputs if isinstance(inputs, float) else None,
-    )
-    if played.facts.get("peak_memory_mb") is None:
-        return metrics  # another machine computed, and did not say
-    peak = played.number("peak_memory_mb")
-    return [*metrics, Metric("peak_memory", peak, "MB", device, "whole process", "lower")]
-
-
-def _parity(played: Played, signature: Signature) -> list[Metric]:
-    """Return how near the shipped graph is to FP32 PyTorch, with the windows it is compared in."""
-    snr = compare([played.reference], [played.outputs], signature)
-    note = f"against FP32 PyTorch with {played.against}"
-    return [
-        Metric(
-            "parity_snr", value, "dB", played.device, f"{played.item.name}: {label}", "higher", note
-        )
-        for label, value in (("all", snr.overall), *zip(snr.labels, snr.per_label, strict=True))
-    ]
-
-
-def read_metrics(artifact: Artifact) -> list[Metric]:
-    """Return the metrics that `evaluate` kept."""
-    return msgspec.json.decode(Path(artifact.path).read_bytes(), type=list[Metric])

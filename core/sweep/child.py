@@ -185,8 +185,9 @@ def _rated(
     """Measure FP32 PyTorch in the windows of a point; at all of its precisions it is the same."""
     from core import job
     from core.contract import lowest_parity
+    from core.evaluation import read_metrics
     from core.plan import looked_up
-    from core.whole import rating, read_metrics
+    from core.whole import rating
 
     started = time.perf_counter()
     bench = next(candidate.plan for candidate in found if candidate.plan is not None).bench

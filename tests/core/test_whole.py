@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from core.evaluation import _speed
 from core.machine_load import Load
 from core.measure import HIGH, LOW
 from core.values import Artifact
-from core.whole import _speed, _under_load
+from core.whole import _under_load
 
 
 def played(**facts: object) -> Artifact:
