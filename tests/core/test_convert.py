@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 from hydra import compose, initialize_config_dir
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import open_dict
 
 from core import compose as schemas
 from core.assembly import assemble
@@ -28,7 +30,10 @@ def exporter() -> Callable[..., Any]:
 
     def depends(*overrides: str) -> Any:
         with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-            cfg = compose("config", ["recipe=cpu_fp32", *overrides])
+            cfg = compose("config", ["recipe=cpu_fp32", *overrides], return_hydra_config=True)
+        HydraConfig.instance().set_config(cfg)
+        with open_dict(cfg):
+            del cfg["hydra"]
         steps = conversion(Bench(assemble(cfg, registry, "cpu_fp32", recipes)))
         return next(step for step in steps if step.name == "exporter").depends
 
