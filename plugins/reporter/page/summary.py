@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,7 @@ from plugins.reporter.reading import (
     headline,
     listed,
     megabytes,
+    nearness,
     places,
     spread,
     tables,
@@ -38,7 +40,9 @@ ITEMS_NAMED = 3
 MILLION = 1_000_000
 LEAST_DB = 0.005
 SEVERITIES = ("danger", "warning", "info")
-TITLES = {"danger": "Read this first", "warning": "Note", "info": "For information"}
+TITLES = {"danger": "Read this first", "warning": "Warning", "info": "For information"}
+#: The end of a first sentence: that of a grave notice stands out from what to do about it.
+SENTENCE = re.compile(r"(?<=\.) (?=[A-Z])")
 
 
 def header(record: RunRecord) -> Html:
@@ -60,6 +64,7 @@ def header(record: RunRecord) -> Html:
         el("h1", record.title or record.recipe),
         _breach(record),
         notices(record, "danger"),
+        notices(record, "warning"),
         el(
             "p",
             took_part(record),
@@ -69,7 +74,6 @@ def header(record: RunRecord) -> Html:
         el("p", verdict.replace(" → ", ARROW), class_="verdict")
         if (verdict := costliest(record))
         else None,
-        notices(record, "warning"),
         notices(record, "info"),
         el("dl", *(el("div", el("dt", k), el("dd", v)) for k, v in facts if v), class_="facts"),
     )
@@ -95,7 +99,7 @@ def notices(record: RunRecord, severity: str) -> Html | None:
         el(
             "div",
             el("strong", TITLES[severity]),
-            el("p", prose(notice.text)),
+            *(el("p", prose(part)) for part in SENTENCE.split(notice.text, maxsplit=1)),
             class_=f"notice {severity}",
             role="alert" if severity == "danger" else "note",
         )
@@ -133,7 +137,7 @@ def _tiles(record: RunRecord) -> Iterator[tuple[str, str, str]]:
         yield title[0].upper() + title[1:], number, about
     if nearest is not None:
         where = f"SNR, in {record.against}; {_worst_of(record, nearest)}on {nearest.device}"
-        yield "Nearness to FP32 PyTorch", decibels(nearest.value), where
+        yield "Nearness to FP32 PyTorch", nearness(nearest.value, record.contract), where
     speed = _find(record, "real_time_factor", "")
     median = _find(record, "latency", "median")
     per = f" ({within})" if (within := spread(record.metrics, "latency")) else ""

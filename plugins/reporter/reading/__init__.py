@@ -7,6 +7,7 @@ from plugins.reporter.reading.precision import (
     asked,
     counted,
     found,
+    nearness,
     part_of,
     parts_of,
     tensors_of,
@@ -40,6 +41,7 @@ from plugins.reporter.reading.tables import (
     title_of,
 )
 from plugins.reporter.reading.words import (
+    SAME_DB,
     SOUNDS,
     decibels,
     duration,
@@ -58,6 +60,7 @@ from plugins.reporter.reading.words import (
 __all__ = [
     "FATES",
     "OVERALL",
+    "SAME_DB",
     "SOUNDS",
     "Column",
     "Layer",
@@ -87,6 +90,7 @@ __all__ = [
     "listed",
     "measured",
     "megabytes",
+    "nearness",
     "notes_of",
     "numeric",
     "origins",

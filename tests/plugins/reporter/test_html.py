@@ -247,7 +247,7 @@ def test_the_summary_says_what_cost_the_most(page: Page) -> None:
     """Before any section, not only in the error budget."""
     top = page.text[: page.text.index("What ran where")]
     assert "chunk (input cut into windows) cost the most: it leaves an SNR of 26.5 dB" in top
-    assert "Mean SDR fell 0.12 dB against FP32 PyTorch with the same windows" in top
+    assert "Mean SDR fell 0.12 dB against FP32 PyTorch in the same windows" in top
 
 
 def test_a_sound_that_cannot_be_read_is_linked(record: RunRecord, tmp_path: Path) -> None:
