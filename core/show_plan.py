@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from rich.table import Table
 from rich.text import Text
 
+from core.items import passed_over
 from core.plan import Planned
 from core.reach import Reach
 from core.rungs import Candidate
@@ -37,6 +38,8 @@ def show(candidate: Candidate) -> None:
         if planned.step.options:
             options = ", ".join(f"{k}={v}" for k, v in planned.step.options.items())
             console.print(f"{planned.step.name}: {options}", style="dim", soft_wrap=True)
+    for notice in passed_over(assembly):
+        console.print(f"{notice.severity}: {notice.text}", style="yellow", soft_wrap=True)
     console.print(f"\n{plan.to_run} of {len(plan.steps)} steps would run; nothing was executed")
 
 
