@@ -340,7 +340,9 @@ def _with_ffmpeg(path: Path, kind: Kind, why: str, wanted: _Wanted) -> Part:
 
 def _reason(error: Exception) -> str:
     """Return what a library says of a file; errors of decoding carry no text of their own."""
-    return getattr(error, "error_string", str(error)).strip() or "damaged or cut short"
+    text = getattr(error, "error_string", str(error)).strip()
+    # libsndfile 1.2.2 says that there is no file where mpg123 finds no frame in it.
+    return text if text and "does not exist" not in text else "damaged or cut short"
 
 
 def _unreadable(path: Path, reason: str, why: str = "") -> InputError:
