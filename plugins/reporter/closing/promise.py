@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from core.contract import story
-from plugins.reporter.reading import decibels, megabytes
+from plugins.reporter.reading import megabytes, nearness
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -51,7 +51,7 @@ def _table(record: RunRecord, width: int) -> Table:
         row: list[RenderableType] = [
             Text(rung.precision),
             Text(rung.status, STYLES[rung.status]),
-            decibels(rung.snr_db) if rung.snr_db is not None else "-",
+            "-" if rung.snr_db is None else nearness(rung.snr_db, rung.contract),
             megabytes(rung.bytes) if rung.bytes is not None else "-",
             Text(rung.why or rung.ranked_by),
         ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from plugins.reporter.page.markup import Html, el, join, prose
-from plugins.reporter.reading import asked, decibels, found, megabytes
+from plugins.reporter.reading import asked, found, megabytes, nearness
 
 if TYPE_CHECKING:
     from core.record import Judged, Rung, RunRecord
@@ -63,7 +63,11 @@ def _rung(rung: Rung, *, chosen: bool) -> Html:
         "tr",
         el("th", rung.precision, el("small", "chosen") if chosen else None, scope="row"),
         el("td", _badge(rung.status), data_label="Contract"),
-        el("td", decibels(rung.snr_db) if rung.snr_db is not None else "-", data_label="SNR"),
+        el(
+            "td",
+            "-" if rung.snr_db is None else nearness(rung.snr_db, rung.contract),
+            data_label="SNR",
+        ),
         el("td", megabytes(rung.bytes) if rung.bytes is not None else "-", data_label="Size"),
         el("td", prose(decided) if decided else "-", data_label="What decided"),
         class_="overall" if chosen else "",

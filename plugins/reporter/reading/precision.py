@@ -7,11 +7,24 @@ from typing import TYPE_CHECKING
 
 from core.census import counts_in
 from core.contract import asked, found
+from plugins.reporter.reading.words import decibels
 
 if TYPE_CHECKING:
-    from core.record import RunRecord
+    from collections.abc import Sequence
 
-__all__ = ["Part", "Tensor", "asked", "counted", "found", "part_of", "parts_of", "tensors_of"]
+    from core.record import Judged, RunRecord
+
+__all__ = [
+    "Part",
+    "Tensor",
+    "asked",
+    "counted",
+    "found",
+    "nearness",
+    "part_of",
+    "parts_of",
+    "tensors_of",
+]
 
 
 @dataclass(frozen=True)
@@ -32,6 +45,17 @@ class Tensor:
     name: str
     operator: str
     snr_db: float
+
+
+def nearness(db: float, contract: Sequence[Judged]) -> str:
+    """Return an SNR to FP32 as a headline has it: one that misses its limit looks so.
+
+    29.96 dB is not "30.0 dB" where at least 30 dB are asked for.
+    """
+    said = decibels(db)
+    limits = (one for one in contract if (one.name, one.value) == ("min_snr_db", db))
+    missed = next((one for one in limits if not one.held and round(db, 1) >= one.bound), None)
+    return said if missed is None else found(missed)
 
 
 def part_of(count: int, total: int) -> str:

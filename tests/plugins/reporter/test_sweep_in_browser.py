@@ -25,6 +25,7 @@ SHAPES = {
     "axes": sweeps.sweep((sweeps.LENGTH, sweeps.PRECISION, sweeps.SEED)),
     "many": sweeps.sweep((MANY, sweeps.PRECISION)),
     "hostile": sweeps.hostile(),
+    "times": sweeps.timed(sweeps.sweep(), loaded=(2, 5)),
     "empty": sweeps.sweep((), (), winner=None),
 }
 SHOWN = (

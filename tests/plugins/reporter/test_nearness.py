@@ -1,0 +1,43 @@
+"""A nearness to FP32 that misses its limit looks so, wherever it stands."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from core.record import Judged, Rung, RunRecord
+from plugins.reporter.page.promise import promise
+from plugins.reporter.reading import nearness
+
+
+@pytest.mark.parametrize(
+    ("db", "held", "said"),
+    [
+        (29.96, False, "29.96 dB"),
+        (29.99996, False, "29.99996 dB"),
+        (29.94, False, "29.9 dB"),
+        (30.0, True, "30.0 dB"),
+        (30.04, True, "30.0 dB"),
+    ],
+)
+def test_rounding_lifts_nothing_over_its_limit(db: float, held: bool, said: str) -> None:
+    """One decimal is enough, unless it would read as the bound."""
+    assert nearness(db, [Judged("min_snr_db", 30.0, db, "dB", "CPU", held)]) == said
+
+
+def test_another_limit_changes_nothing() -> None:
+    """Nor does one that another number missed."""
+    other = Judged("min_sdr_db", 30.0, 29.96, "dB", "CPU", held=False)
+    assert nearness(29.96, [other]) == "30.0 dB"
+    assert nearness(29.97, [dataclasses.replace(other, name="min_snr_db")]) == "30.0 dB"
+    assert nearness(200.0, []) == "no difference"
+
+
+def test_the_table_of_precisions_shows_the_miss(record: RunRecord) -> None:
+    """Beside the word that says it."""
+    judged = Judged("min_snr_db", 30.0, 29.96, "dB", "CPU", held=False)
+    rung = Rung("int8", "missed", "too far", (judged,), 29.96, 1000)
+    page = promise(dataclasses.replace(record, contract=(judged,), rungs=(rung,)))
+    assert page is not None
+    assert '<td data-label="SNR">29.96 dB</td>' in page
