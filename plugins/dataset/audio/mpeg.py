@@ -85,6 +85,14 @@ class Run:
     mark: int = -1
     """Where in it "Xing", "Info" or "VBRI" stands."""
 
+    def add(self, start: int, end: int) -> None:
+        """Take in one more frame."""
+        self.frames += 1
+        if self.ranges and self.ranges[-1][1] == start:
+            self.ranges[-1] = (self.ranges[-1][0], end)
+        else:
+            self.ranges.append((start, end))
+
     @property
     def promised(self) -> int | None:
         """Return the number of frames that the header of the file says."""
@@ -186,22 +194,26 @@ def runs(octets: Octets, start: int, end: int) -> list[Run]:
     Raises InputError for too many.
     """
     found: list[Run] = []
-    place, false = start, 0
+    place, false, junk = start, 0, 0
     while place + 4 <= end and false < _MOST_FALSE:
-        frame = _frame(octets.at(place, 4))
+        behind = after_tags(octets, place)
+        if behind > place:  # of a file that was laid behind another
+            place = behind
+            continue
         run = found[-1] if found else None
+        frame = _frame(octets.at(place, 4))
         same = frame is not None and run is not None and frame.form == run.first.form
-        if frame is None or not (same or _row(octets, place, end)):
+        # Behind junk, bytes that look like a frame may be more of it.
+        if frame is None or not ((same and not junk) or _row(octets, place, end)):
             false += frame is not None
             resumed = octets.find(_HEAD, place + 1, end)
             if resumed < 0:
                 break
-            if run is not None:
-                run.junk += resumed - place
+            junk += resumed - place
             place = resumed
             continue
-        stop = min(place + frame.size, end)
-        mark, whole = _mark(octets.at(place, min(frame.size, end - place)), frame)
+        whole = octets.at(place, min(frame.size, end - place))
+        mark = _mark(whole, frame)
         if run is None or not same or mark >= 0:
             if len(found) == _MOST_RUNS:
                 raise InputError(
@@ -210,17 +222,16 @@ def runs(octets: Octets, start: int, end: int) -> list[Run]:
                 )
             run = Run(frame)
             found.append(run)
+        else:
+            run.junk += junk
+        junk = 0
         if mark >= 0:
             run.info, run.mark = whole, mark
-        elif stop - place < frame.size:  # the last one breaks off
+        elif len(whole) < frame.size:  # the last one breaks off
             break
         else:
-            run.frames += 1
-            if run.ranges and run.ranges[-1][1] == place:
-                run.ranges[-1] = (run.ranges[-1][0], stop)
-            else:
-                run.ranges.append((place, stop))
-        place = stop
+            run.add(place, place + frame.size)
+        place += len(whole)
     return [run for run in found if run.frames]
 
 
@@ -261,13 +272,13 @@ def _row(octets: Octets, place: int, end: int) -> bool:
     return True
 
 
-def _mark(frame: bytes, head: _Frame) -> tuple[int, bytes]:
-    """Return where the header of a file stands in a frame (-1 for nowhere), and the frame."""
+def _mark(frame: bytes, head: _Frame) -> int:
+    """Return where the header of a file stands in a frame; -1 for nowhere."""
     at = 4 + head.side
     if head.layer == 3:  # noqa: PLR2004
-        for skipped in (0, 2):  # a checksum comes before it
-            if frame[at + skipped : at + skipped + 4] in {b"Xing", b"Info"}:
-                return at + skipped, frame
+        for place in (at, at + 2):  # a checksum may come before it
+            if frame[place : place + 4] in {b"Xing", b"Info"} and len(frame) >= place + 8:
+                return place
         if frame[36:40] == b"VBRI" and len(frame) >= 54:  # noqa: PLR2004  # fixed by Fraunhofer
-            return 36, frame
-    return -1, b""
+            return 36
+    return -1

@@ -256,6 +256,35 @@ def test_damage_in_an_mp3_is_passed_over(tmp_path: Path) -> None:
     assert "in its middle are no MPEG audio, and left out" in tell(file)
 
 
+def test_a_tag_between_files_and_one_behind_them_is_no_damage(tmp_path: Path) -> None:
+    """Covers and texts may be larger than a second of the song, and look like frames in places."""
+    one = written(tmp_path / "one.mp3", music(2, 1))
+    two = written(tmp_path / "two.mp3", music(1, 2))
+    picture = b"ID3\4\0\0\0\x40\0\0" + (b"\xff\xfb\x90\x64" + bytes(60)) * (1 << 14)
+    ape = b"APETAGEX" + (bytes(99) + b"\xff\xfb\x90\x64") * 2000
+    file = tmp_path / "both.mp3"
+    file.write_bytes(one + picture + two + ape)
+    expected = [read(tmp_path / f"{name}.mp3").samples for name in ("one", "two")]
+    sound = read(file)
+    np.testing.assert_array_equal(np.concatenate(expected, axis=1), sound.samples)
+    assert sound.whole
+    assert [notice.severity for notice in sound.notices] == ["info"]
+
+
+@pytest.mark.parametrize("size", range(36, 60))
+def test_an_mp3_that_breaks_off_within_its_header_is_one_clear_error(
+    tmp_path: Path, size: int
+) -> None:
+    """Wherever in it."""
+    file = tmp_path / "song.mp3"
+    data = written(file, music(1))
+    with file.open("rb") as opened:
+        start = after_tags(Octets(opened))
+    file.write_bytes(data[start : start + size])
+    with pytest.raises(InputError, match="song"):
+        read(file)
+
+
 @pytest.mark.parametrize("junk", [b"\0" * 5000, b"ID3\4\0\0\0\x40\0\0" + bytes(1 << 20)])
 def test_an_mp3_begins_where_its_frames_do(tmp_path: Path, junk: bytes) -> None:
     """Behind a tag of any size, or what somebody put before it."""
