@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING
 from core import Calibration, Progress
 from core.onnx_file import inferred
 from plugins.quantizer.onnx_graph.choose import Range, by_entropy, by_mse, by_percentile
-from plugins.quantizer.onnx_graph.headroom import with_headroom
+from plugins.quantizer.onnx_graph.headroom import MOST, MOST_OF_OPERAND, with_headroom
 from plugins.quantizer.onnx_graph.histogram import Histogram
+from plugins.quantizer.onnx_graph.probes import second_operands
 from plugins.quantizer.onnx_graph.softmaxes import softmax_ranges
 from plugins.quantizer.onnx_graph.stream import Stream
 from plugins.quantizer.onnx_graph.value_bounds import ENDLESS, value_bounds
@@ -102,11 +103,16 @@ def collect(
     narrow: dict[str, Range] = {}
     wide: dict[str, Range] = {}
     graph = inferred(model)
-    bounds = value_bounds(graph)
+    bounds, operands = value_bounds(graph), second_operands(graph)
     for index, (name, extremes) in enumerate(stream.extremes.items()):
         progress(index, len(stream.extremes), f"calibrating: choosing ranges by {method.name}")
         histogram = stream.histograms.get(name, Histogram())
-        wide[name] = with_headroom(extremes, histogram.mean_square, bounds.get(name, ENDLESS))
+        wide[name] = with_headroom(
+            extremes,
+            histogram.mean_square,
+            bounds.get(name, ENDLESS),
+            MOST_OF_OPERAND if name in operands else MOST,
+        )
         if method is Method.minmax:
             narrow[name] = extremes
         elif method is Method.percentile:

@@ -11,7 +11,17 @@ if TYPE_CHECKING:
 
     from core.values import Tensors
 
-__all__ = ["LEAST", "MEAN", "MOST", "SAMPLE", "around", "element_counts", "probed", "same_values"]
+__all__ = [
+    "LEAST",
+    "MEAN",
+    "MOST",
+    "SAMPLE",
+    "around",
+    "element_counts",
+    "probed",
+    "same_values",
+    "second_operands",
+]
 
 #: What the added outputs are called, after the tensor that they tell about.
 LEAST, MOST, SAMPLE, MEAN = ":least", ":most", ":sample", ":mean"
@@ -53,6 +63,17 @@ def same_values(model: onnx.ModelProto) -> dict[str, str]:
         if node.op_type in ARRANGING and node.input[0] not in weights:
             found[node.output[0]] = found.get(node.input[0], node.input[0])
     return found
+
+
+def second_operands(model: onnx.ModelProto) -> set[str]:
+    """Return the tensors whose values products of two activations take as their second operand.
+
+    Those are the tensors that make the values, where others arrange them in between.
+    """
+    weights = {tensor.name for tensor in model.graph.initializer}
+    sources = same_values(model)
+    taken = {n.input[1] for n in model.graph.node if n.op_type == "MatMul"} - weights
+    return taken | {sources[name] for name in taken if name in sources}
 
 
 def element_counts(model: onnx.ModelProto, feeds: Tensors) -> dict[str, int]:

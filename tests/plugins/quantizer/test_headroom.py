@@ -15,7 +15,8 @@ from core.calibrated import held_ranges
 from core.conformance.converter import artifact
 from core.measure import snr_db
 from core.progress import silent
-from plugins.quantizer.onnx_graph.headroom import with_headroom
+from plugins.quantizer.onnx_graph.headroom import MOST_OF_OPERAND, with_headroom
+from plugins.quantizer.onnx_graph.probes import second_operands
 from plugins.quantizer.onnx_graph.qdq_options import Activation, QdqOptions
 from plugins.quantizer.onnx_graph.value_bounds import value_bounds
 from plugins.quantizer.qdq import Qdq
@@ -45,6 +46,25 @@ def test_a_side_that_was_not_reached_gets_room() -> None:
     """A mean that was positive so far may become negative; a square cannot."""
     assert with_headroom((0, 2), 1.0) == (-2, 16)
     assert with_headroom((0, 2), 1.0, (0, math.inf)) == (0, 16)
+
+
+def test_what_a_product_reads_second_gets_little_room() -> None:
+    """Through what arranges it; a product with weights is none of these."""
+    nodes = [
+        helper.make_node("Transpose", ["k"], ["t"], perm=[0, 2, 1]),
+        helper.make_node("Reshape", ["t", "shape"], ["u"]),
+        helper.make_node("MatMul", ["q", "u"], ["scores"]),
+        helper.make_node("MatMul", ["scores", "weights"], ["y"]),
+    ]
+    values = [helper.make_tensor_value_info(n, TensorProto.FLOAT, SHAPE) for n in ("q", "k")]
+    constants = [
+        numpy_helper.from_array(np.array([1, 256, 8], np.int64), "shape"),
+        numpy_helper.from_array(np.ones((8, 8), np.float32), "weights"),
+    ]
+    ends = [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)]
+    model = helper.make_model(helper.make_graph(nodes, "g", values, ends, constants))
+    assert second_operands(model) == {"k", "u"}
+    assert with_headroom((-1, 1), 0.25, most=MOST_OF_OPERAND) == (-1.25, 1.25)
 
 
 def test_bounds_follow_from_operators() -> None:
