@@ -10,7 +10,7 @@ from rich.text import Text
 from core.screen import screen
 from core.show_plan import show_touched
 from core.sweep.plan import Shared, SweepPlan
-from core.sweep.windows import differ
+from core.sweep.windows import compares
 from core.touched import touched
 
 __all__ = ["cost", "show"]
@@ -56,7 +56,7 @@ def show(plan: SweepPlan, store: str, output: str) -> None:
     show_touched(touched(assemblies, store, output))
     console.print()
     console.print(sentence(plan), soft_wrap=True)
-    if differ(plan.points):
+    if compares(plan.points):
         console.print(COMPARED, soft_wrap=True)
     console.print("nothing was executed")
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from core.sweep.letters import Told
     from core.sweep.plan import PlannedPoint
 
-__all__ = ["Comparison", "comparison", "differ"]
+__all__ = ["Comparison", "compares", "comparison", "differ"]
 
 #: The option that a point is given.
 OPTION = "measure.against"
@@ -59,8 +59,13 @@ class Comparison:
 
 
 def differ(points: Iterable[PlannedPoint]) -> bool:
-    """Return whether the windows of points differ that have the same model and data."""
-    return any(len(each) > 1 for each in _windows(points).values())
+    """Return whether the windows of points differ, so that a time per window compares nothing."""
+    return len({_cut(planned) for planned in points if planned.plans}) > 1
+
+
+def compares(points: Iterable[PlannedPoint]) -> bool:
+    """Return whether there is a best of several windows, of the same model and data."""
+    return any(map(_several, _windows(points).values()))
 
 
 def comparison(
@@ -75,8 +80,7 @@ def comparison(
     best: dict[str, str] = {}
     said: list[str] = []
     for subject, each in _windows(points).items():
-        named = any(p.plans[0].assembly.against is not None for p in each)
-        if len(each) < 2 or named:  # noqa: PLR2004  # of one window there is no best
+        if not _several(each):
             continue
         looked_at = _apart(sorted(each, key=_size), most or len(each))
         told = launch.rated(looked_at, place)
@@ -88,13 +92,18 @@ def comparison(
     return Comparison(best, tuple(dict.fromkeys(said)))
 
 
+def _several(points: Sequence[PlannedPoint]) -> bool:
+    """Return whether there is a best to be found: of several, none says what it is compared with."""
+    return len(points) > 1 and all(p.plans[0].assembly.against is None for p in points)
+
+
 def _windows(points: Iterable[PlannedPoint]) -> dict[str, list[PlannedPoint]]:
     """Return the first point of every window, by its model and data."""
     found: dict[str, dict[str, PlannedPoint]] = {}
     for planned in points:
         if planned.plans:
-            cut = digest(of_plugin(_chunker(planned)))
-            found.setdefault(_subject(planned.plans[0]), {}).setdefault(cut, planned)
+            windows = found.setdefault(_subject(planned.plans[0]), {})
+            windows.setdefault(_cut(planned), planned)
     return {subject: list(each.values()) for subject, each in found.items()}
 
 
@@ -102,6 +111,11 @@ def _subject(plan: Plan) -> str:
     """Return what tells points apart that cannot be compared with each other's FP32 PyTorch."""
     model = plan.assembly.model
     return digest([of_plugin(model), model.identity(), plan.bench.depends_on_items])
+
+
+def _cut(planned: PlannedPoint) -> str:
+    """Return what tells the windows of two points apart."""
+    return digest(of_plugin(_chunker(planned)))
 
 
 def _chunker(planned: PlannedPoint) -> Any:

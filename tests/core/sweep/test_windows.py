@@ -14,10 +14,18 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from core.plan import Plan
 from core.sweep.letters import Told
 from core.sweep.plan import PlannedPoint
-from core.sweep.windows import Comparison, _apart, _best, _option, _written
+from core.sweep.windows import (
+    Comparison,
+    _apart,
+    _best,
+    _option,
+    _written,
+    compares,
+    differ,
+)
 from core.values import Metric
 from tests.conftest import RECIPE, Command
-from tests.toy import Even, EvenOptions
+from tests.toy import Even, EvenOptions, Gain, GainOptions
 
 LIMIT = "contract.max_near_drop_db=0.1"
 EDGE = ("model.edge=0.2", "evaluator=[near]")
@@ -155,10 +163,13 @@ def test_what_cannot_be_compared_with_is_refused(
         assert words in done.err
 
 
-def planned(length: int) -> PlannedPoint:
+def planned(length: int, model: str = "one") -> PlannedPoint:
     """Return a point with windows of a length."""
-    chunker = Even(EvenOptions(length))
-    plan = SimpleNamespace(assembly=SimpleNamespace(chunker=chunker))
+    assembly = SimpleNamespace(
+        chunker=Even(EvenOptions(length)), model=Gain(GainOptions(float(len(model)))), against=None
+    )
+    bench = SimpleNamespace(depends_on_items={})
+    plan = SimpleNamespace(assembly=assembly, bench=bench)
     return cast("PlannedPoint", SimpleNamespace(plans=(plan,)))
 
 
@@ -188,6 +199,17 @@ def test_the_best_windows_are_those_of_the_highest_quality(
     points = [(planned(length), told) for length, told in found]
     taken = _best(points).plans[0].assembly.chunker
     assert taken.window() == {"place": best}
+
+
+def test_windows_of_different_models_have_no_best_but_other_times() -> None:
+    """Each model is compared with itself; a second of input is the same for both."""
+    points = [planned(8, "one"), planned(16, "other")]
+    assert (differ(points), compares(points)) == (True, False)
+    assert (differ(points[:1] * 2), compares(points[:1] * 2)) == (False, False)
+    assert (differ([*points, planned(8, "other")]), compares([*points, planned(8, "other")])) == (
+        True,
+        True,
+    )
 
 
 def test_a_few_windows_are_evenly_apart_with_the_last_among_them() -> None:
