@@ -93,7 +93,7 @@ def comparison(
 
 
 def _several(points: Sequence[PlannedPoint]) -> bool:
-    """Return whether there is a best to be found: of several, none says what it is compared with."""
+    """Return whether there is a best to be found: of several, none names what it compares with."""
     return len(points) > 1 and all(p.plans[0].assembly.against is None for p in points)
 
 
