@@ -237,7 +237,7 @@ class _Table:
         return joiner.result()
 
     def _spoken(self, window: str) -> str:
-        """Return lengths of windows with their duration: `44,100 along time (1.0 s)`."""
+        """Return lengths of windows as seconds, where their axis has a rate: `1.02 s`."""
         parts = []
         for part in window.split(", "):
             size, _, axis = part.partition(" along ")
