@@ -18,6 +18,7 @@ from core import (
     Runtime,
     Session,
     Shipped,
+    StageError,
     TorchModel,
     Work,
     from_target,
@@ -101,7 +102,8 @@ class Qnn(Runtime[QnnOptions]):
     def compile(self, artifact: Artifact, work: Work) -> Made:
         """Compile to a context binary, and say what became of every node.
 
-        Raises DoesNotFitError where the graph is too much for the NPU or for a limit.
+        Raises DoesNotFitError where the graph is too much for the NPU or for a limit, StageError
+        where it leaves a length free.
         """
         from plugins.runtime.htp.emulator import told
         from plugins.runtime.htp.failure import QnnFailure
@@ -110,6 +112,7 @@ class Qnn(Runtime[QnnOptions]):
         from plugins.runtime.htp.process import compile_context
 
         source, target = Path(artifact.path), work.folder / "model.onnx"
+        _check_lengths(source)
         device, limits = self._device(), self._limits()
         attempt = Attempt(source, work.folder, device, limits, work.progress)
         try:
@@ -157,6 +160,27 @@ class Qnn(Runtime[QnnOptions]):
         from plugins.runtime.htp.process import Limits
 
         return Limits(self.options.time_limit_s, self.options.memory_limit_mb * 1_000_000)
+
+
+def _check_lengths(path: Path) -> None:
+    """Raise StageError for a graph whose inputs leave a length free.
+
+    onnxruntime-qnn 2.7.0 then takes none of its nodes, and says "Cannot get shape" of one.
+    """
+    import onnx
+
+    graph = onnx.load(str(path), load_external_data=False).graph
+    weights = {tensor.name for tensor in graph.initializer}
+    for value in graph.input:
+        for index, axis in enumerate(value.type.tensor_type.shape.dim):
+            if value.name not in weights and not axis.HasField("dim_value"):
+                name = axis.dim_param or f"axis {index}"
+                raise StageError(
+                    f"the NPU's compiler takes graphs of fixed lengths, but `{value.name}` leaves "
+                    f"`{name}` free",
+                    f"at: {path}",
+                    "export it for one length: exporter.dynamic=false chunker=overlap_add",
+                )
 
 
 @hookimpl

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import onnx
 import pytest
 
 from core import StageError, Work
@@ -53,3 +54,22 @@ def test_options_are_checked_before_anything_starts(wrong: dict[str, float]) -> 
     """ValueError names the option; the core turns it into a message."""
     with pytest.raises(ValueError, match=next(iter(wrong))):
         QnnOptions(soc_model=57, htp_arch=75, **wrong)  # type: ignore[arg-type]  # wrong on purpose
+
+
+@pytest.mark.parametrize("axis", ["height", ""])
+def test_a_graph_of_any_length_is_refused_by_the_name_of_the_axis(
+    axis: str, tmp_path: Path
+) -> None:
+    """The vendor's compiler takes no node of such a graph, and does not say why."""
+    work = Work(tmp_path / "work", silent())
+    work.folder.mkdir()
+    given = onnx_artifact(tmp_path / "given")
+    model = onnx.load(given.path)
+    free = model.graph.input[0].type.tensor_type.shape.dim[2]
+    free.Clear()
+    if axis:
+        free.dim_param = axis
+    onnx.save(model, given.path)
+    with pytest.raises(StageError, match=f"leaves `{axis or 'axis 2'}` free") as caught:
+        Qnn(S24).compile(given, work)
+    assert "exporter.dynamic=false" in str(caught.value)
