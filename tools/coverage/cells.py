@@ -284,7 +284,8 @@ def _names(told: str, artifact: Artifact | None) -> bool:
     """Return whether a refusal names a part of the network."""
     words = set(re.findall(r"[\w./:\[\]-]+", told))
     if artifact is None or artifact.format != "onnx":
-        return bool(re.search(r"aten[.:]|torch\.|`\w+`.*`|operator", told))
+        # Of what is no graph yet: an operator of PyTorch's, or a line of the module's code.
+        return bool(re.search(r"aten[.:]|operators?\b|\.py:\d+|line \d+", told))
     import onnx
 
     model = onnx.load(artifact.path, load_external_data=False)
