@@ -64,6 +64,9 @@ def winner(
     said = f"the {adjective} {first.title}"
     if first.name in taken.figures:
         said += f", {taken.figures[first.name]:.4g} {first.unit}".rstrip()
+    if first.name in taken.spreads:
+        low, high = taken.spreads[first.name]
+        said += f" ({low:.4g} to {high:.4g}{', under load' if taken.under_load else ''})"
     held = f" of the {len(done)} that hold the contract" if contract else f" of {len(done)}"
     return taken.number, said + held
 

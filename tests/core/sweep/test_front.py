@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from hypothesis import given
 from hypothesis import strategies as st
 
+from core.machine_load import Load
 from core.sweep.front import beats, marked, winner
 from core.sweep.record import Figure, Point, Status
 
@@ -154,6 +156,17 @@ def test_with_a_contract_the_fastest_that_holds_wins() -> None:
     taken, why = winner(points, FIGURES, contract=True)
     assert taken == 2
     assert why == "the lowest time per window, 10 ms of the 2 that hold the contract"
+
+
+def test_the_time_that_decides_is_told_with_its_spread() -> None:
+    """And that it was measured under load, where it was."""
+    spread = {"latency": (9.5, 12.25)}
+    one = replace(point(1, sdr=8.0, latency=10.0), spreads=spread, load=Load(1.0, 2, heavy=True))
+    _, why = winner([one], FIGURES, contract=True)
+    said = "the lowest time per window, 10 ms (9.5 to 12.25, under load) of the 1 that hold"
+    assert why.startswith(said)
+    _, why = winner([replace(one, load=None)], FIGURES, contract=True)
+    assert "10 ms (9.5 to 12.25) of" in why
 
 
 def test_where_nothing_holds_nobody_wins() -> None:
