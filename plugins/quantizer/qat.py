@@ -32,6 +32,7 @@ from plugins.quantizer.onnx_graph.qdq_graph import (
 from plugins.quantizer.onnx_graph.qdq_options import Activation, Weight
 from plugins.quantizer.onnx_graph.qnn_ranges import edge_tensors
 from plugins.quantizer.onnx_graph.static import config_for, quantised
+from plugins.quantizer.windows import finite
 from plugins.quantizer.windows.held import HELD_BACK, HeldBack
 
 if TYPE_CHECKING:
@@ -116,7 +117,7 @@ class Qat(Quantizer[QatOptions]):
         The result has the structure of the static graph, and is that graph where learning did not
         come nearer to the float one on windows that were held back. Raises InputError for
         calibration data that cannot be used, StageError for a graph that has nothing to quantise,
-        that overflows, or that holds an operator without a gradient here.
+        that overflows, or that holds an operator without a gradient here, or with another result.
         """
         model = cleaned(inferred(Path(artifact.path)))
         if not activations(model):
@@ -161,7 +162,7 @@ class Qat(Quantizer[QatOptions]):
         save(lowered, path)
         facts["bytes"] = sum(file.stat().st_size for file in work.folder.iterdir())
         notices += mixed_widths(facts) if narrow else ()
-        notices = (*notices, learned.notice())
+        notices = (*notices, *learned.notices())
         return Made(path, "onnx", self.plan(artifact.spec).precision, facts, notices)
 
     def _learn(
@@ -171,6 +172,7 @@ class Qat(Quantizer[QatOptions]):
         import onnx
         from onnx import numpy_helper
 
+        from plugins.quantizer.torch_graph.agreement import check_agreement
         from plugins.quantizer.torch_graph.learn import learn
         from plugins.quantizer.torch_graph.lessons import Lessons
         from plugins.quantizer.torch_graph.network import Network
@@ -178,8 +180,9 @@ class Qat(Quantizer[QatOptions]):
 
         given = onnx.load(str(scratch / "float.onnx"))
         originals = {t.name: numpy_helper.to_array(t) for t in given.graph.initializer}
-        lessons = Lessons(Network(given), calibration, scratch, work.progress)
-        network = Network(lowered, originals)
+        teacher, network = Network(given), Network(lowered, originals)
+        check_agreement(teacher, given, next(finite(calibration)), scratch)
+        lessons = Lessons(teacher, calibration, scratch, work.progress)
         options = self.options
         learned = learn(
             network, lessons, options.steps, options.learning_rate, options.seed, work.progress

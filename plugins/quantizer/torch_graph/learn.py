@@ -32,14 +32,28 @@ OF_SCALES = 1 / 10
 
 @dataclass(frozen=True)
 class Learned:
-    """The SNR on held-back windows in dB before and after, and the step that was best."""
+    """The SNR on held-back windows in dB before and after, and the step that was best.
+
+    `skipped` steps had a gradient that is not finite.
+    """
 
     before_db: float
     after_db: float
     best_step: int
+    skipped: int = 0
 
-    def notice(self) -> Notice:
+    def notices(self) -> tuple[Notice, ...]:
         """Return what learning brought, in words."""
+        told = (self._brought(),)
+        if not self.skipped:
+            return told
+        text = (
+            f"{self.skipped} step(s) of learning had a gradient that is not finite, and were left "
+            "out: the graph divides by zero, or takes a root or a logarithm of it"
+        )
+        return (Notice("warning", text), *told)
+
+    def _brought(self) -> Notice:
         before, after = f"{self.before_db:.1f} dB", f"{self.after_db:.1f} dB"
         if self.best_step:
             text = f"learning raised the SNR on held-back windows from {before} to {after}"
@@ -66,6 +80,7 @@ def learn(
     tensors = [tensor for tensor, _ in given]
     first = best = lessons.snr_db(network)
     kept, best_step, order = [tensor.detach().clone() for tensor in tensors], 0, list[int]()
+    skipped = 0
     check = max(1, steps // CHECKS)
     for step in range(1, steps + 1):
         progress(step - 1, steps, f"learning: SNR {best:.1f} dB on held-back windows")
@@ -76,7 +91,10 @@ def learn(
             group["lr"] = full * max(wave, LAST_RATE)
         optimiser.zero_grad()
         lessons.error(network, lessons.learned[order.pop()]).mean().backward()  # type: ignore[no-untyped-call]
-        optimiser.step()
+        if all(tensor.grad is None or bool(tensor.grad.isfinite().all()) for tensor in tensors):
+            optimiser.step()
+        else:
+            skipped += 1
         if step % check == 0 or step == steps:
             now = lessons.snr_db(network)
             if now > best:
@@ -86,7 +104,7 @@ def learn(
         for tensor, value in zip(tensors, kept, strict=True):
             tensor.copy_(value)
     progress(steps, steps)
-    return Learned(first, best, best_step)
+    return Learned(first, best, best_step, skipped)
 
 
 def _rates(network: Network, rate: float) -> Iterator[tuple[Tensor, float]]:
@@ -101,4 +119,4 @@ def _rates(network: Network, rate: float) -> Iterator[tuple[Tensor, float]]:
 
 
 def _largest(tensor: Tensor) -> float:
-    return float(tensor.detach().abs().max())
+    return float(tensor.detach().abs().max()) if tensor.numel() else 0.0

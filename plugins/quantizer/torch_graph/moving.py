@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
 
-__all__ = ["MOVING", "numbers"]
+from plugins.quantizer.torch_graph.values import (
+    Attributes,
+    Inputs,
+    Operator,
+    UnknownFormError,
+    numbers,
+)
 
-Attributes = Mapping[str, Any]
-Inputs = Sequence[Any]  # tensors, and None where an optional input is left out
-
-
-def numbers(tensor: Tensor | None) -> list[int] | None:
-    """Return the whole numbers that a tensor holds: a shape, axes, amounts."""
-    return None if tensor is None else [int(n) for n in tensor.reshape(-1).tolist()]
+__all__ = ["MOVING"]
 
 
 def _reshape(attributes: Attributes, inputs: Inputs) -> tuple[Tensor, ...]:
@@ -46,11 +45,12 @@ def _slice(_: Attributes, inputs: Inputs) -> tuple[Tensor, ...]:
 
 
 def _split(attributes: Attributes, inputs: Inputs) -> tuple[Tensor, ...]:
-    x, sizes = inputs[0], numbers(inputs[1]) if len(inputs) > 1 else None
+    x, sizes = (*inputs, None)[:2]
     axis = attributes.get("axis", 0)
     if sizes is None:  # all parts are equal but the last, which takes what is left
-        return tuple(torch.split(x, -(-x.shape[axis] // attributes["num_outputs"]), axis))
-    return tuple(torch.split(x, sizes, axis))
+        parts = attributes.get("num_outputs", attributes.get("_outputs", 1))
+        return tuple(torch.split(x, -(-x.shape[axis] // parts), axis))
+    return tuple(torch.split(x, numbers(sizes) or [], axis))
 
 
 def _squeeze(_: Attributes, inputs: Inputs) -> tuple[Tensor, ...]:
@@ -66,21 +66,14 @@ def _unsqueeze(_: Attributes, inputs: Inputs) -> tuple[Tensor, ...]:
     return (x,)
 
 
-def _gather(attributes: Attributes, inputs: Inputs) -> tuple[Tensor, ...]:
-    x, indices = inputs
-    axis = attributes.get("axis", 0)
-    flat = indices.reshape(-1) % x.shape[axis]
-    axis %= x.dim()
-    shape = (*x.shape[:axis], *indices.shape, *x.shape[axis + 1 :])
-    return (x.index_select(axis, flat).reshape(shape),)
-
-
 def _pad(attributes: Attributes, inputs: Inputs) -> tuple[Tensor, ...]:
     x, pads, value, axes = (*inputs, None, None)[:4]
     amounts = numbers(pads) or []
     half = len(amounts) // 2
     filled = 0.0 if value is None else float(value)
     mode = attributes.get("mode", "constant")
+    if mode not in ("constant", "edge", "reflect", "wrap"):
+        raise UnknownFormError(f"its mode is `{mode}`")
     for index, axis in enumerate(numbers(axes) or range(half)):
         before, after = amounts[index], amounts[index + half]
         if before < 0 or after < 0:  # negative amounts cut off
@@ -111,7 +104,7 @@ def _expand(_: Attributes, inputs: Inputs) -> tuple[Tensor, ...]:
     # An axis of 1 in `wanted` keeps its length here, which `Tensor.expand` would refuse.
     own = [1] * (len(wanted) - x.dim()) + list(x.shape)
     wanted = [1] * (x.dim() - len(wanted)) + wanted
-    return (x.expand([max(pair) for pair in zip(own, wanted, strict=True)]),)
+    return (x.expand([w if o == 1 else o for o, w in zip(own, wanted, strict=True)]),)
 
 
 def _shape(attributes: Attributes, inputs: Inputs) -> tuple[Tensor, ...]:
@@ -124,12 +117,30 @@ def _constant_of_shape(attributes: Attributes, inputs: Inputs) -> tuple[Tensor, 
     return (value.expand(numbers(inputs[0]) or []),)
 
 
-def _where(_: Attributes, inputs: Inputs) -> tuple[Tensor, ...]:
-    condition, chosen, otherwise = inputs
-    return (torch.where(condition, chosen, otherwise),)
+def _flatten(attributes: Attributes, inputs: Inputs) -> tuple[Tensor, ...]:
+    x, axis = inputs[0], attributes.get("axis", 1)
+    axis = axis + x.dim() if axis < 0 else axis
+    rows = 1
+    for length in x.shape[:axis]:
+        rows *= length
+    return (x.reshape(rows, x.numel() // rows if rows else 0),)
 
 
-MOVING: Mapping[str, Callable[[Attributes, Inputs], tuple[Tensor, ...]]] = {
+def _range(_: Attributes, inputs: Inputs) -> tuple[Tensor, ...]:
+    first, last, step = inputs
+    return (torch.arange(first.item(), last.item(), step.item(), dtype=first.dtype),)
+
+
+def _eye_like(attributes: Attributes, inputs: Inputs) -> tuple[Tensor, ...]:
+    if "dtype" in attributes:
+        raise UnknownFormError("it gives another type than it takes")
+    x = inputs[0]
+    ones = torch.ones(x.shape, dtype=torch.bool)
+    diagonal = attributes.get("k", 0)
+    return ((ones.triu(diagonal) & ones.tril(diagonal)).to(x.dtype),)
+
+
+MOVING: Mapping[str, Operator] = {
     "Reshape": _reshape,
     "Transpose": _transpose,
     "Slice": _slice,
@@ -137,12 +148,14 @@ MOVING: Mapping[str, Callable[[Attributes, Inputs], tuple[Tensor, ...]]] = {
     "Squeeze": _squeeze,
     "Unsqueeze": _unsqueeze,
     "Concat": lambda attributes, inputs: (torch.cat(list(inputs), attributes["axis"]),),
-    "Gather": _gather,
     "Pad": _pad,
+    "EyeLike": _eye_like,
     "Expand": _expand,
+    "Flatten": _flatten,
+    "Range": _range,
+    "Size": lambda _, inputs: (torch.tensor(inputs[0].numel()),),
     "Shape": _shape,
     "ConstantOfShape": _constant_of_shape,
     "Tile": lambda _, inputs: (inputs[0].repeat(numbers(inputs[1]) or []),),
-    "Where": _where,
     "Identity": lambda _, inputs: (inputs[0],),
 }

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Network"]
 
+#: What to do about an operator that is not known.
+WITHOUT = "quantise without learning (quantizer=qdq), or add it to plugins/quantizer/torch_graph"
 #: Their outputs hold nothing but values of their first input: rounding twice changes nothing.
 MOVERS = frozenset(
     {"Reshape", "Transpose", "Slice", "Split", "Squeeze", "Unsqueeze", "Gather", "Identity"}
@@ -41,6 +43,8 @@ class _Step:
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     apply: Callable[[list[Any]], tuple[Tensor, ...]]
+    name: str = ""
+    operator: str = ""
 
 
 class Network:
@@ -63,7 +67,7 @@ class Network:
         self._originals = originals or {}
         self._arrays = {t.name: numpy_helper.to_array(t) for t in graph.initializer}
         for node in (n for n in graph.node if n.op_type == "Constant"):
-            self._arrays[node.output[0]] = np.asarray(_value(node.attribute[0]))
+            self._arrays[node.output[0]] = _constant_of(node)
         self._made_by = {name: node for node in graph.node for name in node.output}
         self._read_by = {name: node for node in graph.node for name in node.input}
         nodes = [n for n in graph.node if n.op_type != "Constant"]
@@ -81,7 +85,7 @@ class Network:
         self._scales, self._zeros = scales.unbind(), zeros.unbind()
         values: dict[str, Tensor] = {**self._constants, **feeds}
         for index, step in enumerate(self._steps):
-            given = step.apply([values[name] if name else None for name in step.inputs])
+            given = _applied(step, [values[name] if name else None for name in step.inputs])
             values.update(zip(step.outputs, given, strict=False))
             for name in step.inputs:  # without gradients this frees what nobody reads any more
                 if self._last.get(name) == index and name not in kept:
@@ -97,16 +101,17 @@ class Network:
                 return _Step(inputs[:1], outputs, _same)
             return _Step((), outputs, self._constant(node))
         operator = OPERATORS.get(node.op_type)
-        if operator is None or node.domain not in ("", "ai.onnx"):
+        if operator is None or (node.domain, node.op_type) not in _known(node):
             raise StageError(
                 f"the operator `{node.op_type}` has no gradient here",
                 f"node: {node.name}",
-                f"operators that have one: {', '.join(OPERATORS)}",
-                "quantise without learning (quantizer=qdq), or add it to "
-                "plugins/quantizer/torch_graph",
+                f"operators that have one: {', '.join(sorted(OPERATORS))}",
+                WITHOUT,
             )
-        attributes = {a.name: _value(a) for a in node.attribute}
-        return _Step(inputs, outputs, lambda given: operator(attributes, given))
+        attributes = {a.name: _value(a) for a in node.attribute} | {"_outputs": len(outputs)}
+        return _Step(
+            inputs, outputs, lambda given: operator(attributes, given), node.name, node.op_type
+        )
 
     def _rounding(self, node: onnx.NodeProto) -> _Step:
         name, scale, zero = node.input
@@ -149,8 +154,12 @@ class Network:
         if len(node.input) > 2:  # noqa: PLR2004  # the zero point may be left out
             zero = self._arrays[node.input[2]].reshape(shape).astype(scale.dtype)
         original = self._originals.get(re.sub(r"_quantized(_\d+)?$", "", name))
-        start = (integers - zero) * scale if original is None else original
-        value = torch.tensor(start.reshape(integers.shape).astype(np.float32), requires_grad=True)
+        # A bias of 32 bits is as fine as in float, and may hold what a correction added to it.
+        if original is None or integers.dtype == np.int32:
+            original = (integers - zero) * scale
+        value = torch.tensor(
+            original.reshape(integers.shape).astype(np.float32), requires_grad=True
+        )
         if integers.dtype == np.int32:
             reader = self._read_by[node.output[0]]
             data, weight_scale = (self._made_by[n].input[1] for n in reader.input[:2])
@@ -169,6 +178,32 @@ class Network:
         return lambda _: (weight(),)
 
 
+def _known(node: onnx.NodeProto) -> set[tuple[str, str]]:
+    """Return the names under which an operator is what it is called."""
+    # ONNX Runtime's own Gelu, which it makes of Erf, is that of opset 20.
+    return {("", node.op_type), ("ai.onnx", node.op_type), ("com.microsoft", "Gelu")}
+
+
+def _applied(step: _Step, given: list[Any]) -> tuple[Tensor, ...]:
+    """Return what a step gives; raises StageError, naming the node, where PyTorch cannot."""
+    try:
+        result = step.apply(given)
+    except Exception as error:  # PyTorch raises a class per reason
+        reason = (str(error).strip() or type(error).__name__).partition("\n")[0]
+        raise _unknown_form(step, reason[:200]) from error
+    if any(step.outputs[len(result) :]):
+        raise _unknown_form(step, f"of {len(step.outputs)} outputs it gives {len(result)}")
+    return result
+
+
+def _unknown_form(step: _Step, reason: str) -> StageError:
+    return StageError(
+        f"the operator `{step.operator}` has no gradient here in this form: {reason}",
+        f"node: {step.name}",
+        WITHOUT,
+    )
+
+
 def _value(attribute: onnx.AttributeProto) -> Any:
     """Return what an attribute holds, in the types that the operators expect."""
     value = helper.get_attribute_value(attribute)
@@ -177,6 +212,14 @@ def _value(attribute: onnx.AttributeProto) -> Any:
     if attribute.type == attribute.TENSOR:
         return torch.from_numpy(np.array(numpy_helper.to_array(value)))
     return value
+
+
+def _constant_of(node: onnx.NodeProto) -> np.ndarray:
+    """Return what a node `Constant` gives, in its type: an attribute's floats are of 32 bits."""
+    (attribute,) = node.attribute
+    value = _value(attribute)
+    floats = attribute.name in ("value_float", "value_floats")
+    return np.asarray(value, np.float32) if floats else np.asarray(value)
 
 
 def _same(given: list[Any]) -> tuple[Tensor]:
