@@ -26,6 +26,10 @@ TITLES = {
     "refused": "refused",
     "failed": "failed",
 }
+SPREAD = (
+    "Below a time stand its 5th and its 95th percentile. Under load: other processes kept a tenth "
+    "or more of the cores busy meanwhile, so that it is too long."
+)
 #: More points than this are counted rather than named.
 NAMED = 6
 
@@ -143,4 +147,6 @@ def _measured_on(record: SweepRecord) -> Html | None:
             whose += f" of {few} {listed(map(str, origin.points))}"
         where = f"Measured on {origin.device}" if origin.device else "No device is named for"
         lines.append(el("li", f"{where}{':' if origin.device else ''} {whose}."))
+    if any(point.spreads for point in record.points):
+        lines.append(el("li", SPREAD))
     return el("ul", *lines, class_="note measured-on") if lines else None
