@@ -162,9 +162,18 @@ def _group_norm(attributes: Attributes, inputs: Inputs) -> tuple[Tensor, ...]:
 def _batch_norm(attributes: Attributes, inputs: Inputs) -> tuple[Tensor, ...]:
     x, gain, bias, mean, variance = inputs
     if attributes.get("training_mode", 0):
-        raise UnknownFormError("it takes the statistics of its batch, as in training")
+        # A norm without statistics takes those of its batch, and passes on what they would become.
+        axes = [axis for axis in range(x.dim()) if axis != 1]
+        now = (x.mean(axes), x.var(axes, correction=0))
+        keep = attributes.get("momentum", 0.9)
+        later = [
+            old * keep + new * (1 - keep) for old, new in zip((mean, variance), now, strict=True)
+        ]
+        mean, variance = now
+    else:
+        later = []
     inverse = (variance + attributes.get("epsilon", 1e-5)).rsqrt()
-    return (_affine(_affine(x, None, -mean, 1), gain * inverse, bias, 1),)
+    return (_affine(_affine(x, None, -mean, 1), gain * inverse, bias, 1), *later)
 
 
 def _lp_norm(attributes: Attributes, inputs: Inputs) -> tuple[Tensor, ...]:

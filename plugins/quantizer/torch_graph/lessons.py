@@ -52,6 +52,13 @@ def _comparable(
     """
     errors, values = {}, {}
     for name, tensor in expected.items():
+        if actual[name].shape != tensor.shape:
+            raise StageError(
+                f"the size of output `{name}` depends on values, so its error is not defined",
+                f"in float: {'×'.join(map(str, tensor.shape))}, "
+                f"rounded: {'×'.join(map(str, actual[name].shape))}",
+                "quantise without learning: quantizer=qdq",
+            )
         if tensor.is_floating_point():
             heard = tensor.abs() < MASKED
             zero = torch.zeros((), dtype=tensor.dtype)
@@ -79,7 +86,7 @@ class Lessons:
         count = 0
         with torch.no_grad():
             for count, feeds in enumerate(finite(calibration), 1):
-                outputs = teacher.run({n: torch.from_numpy(a) for n, a in feeds.items()})
+                outputs = teacher.run({n: torch.from_numpy(a.copy()) for n, a in feeds.items()})
                 if not any(tensor.is_floating_point() for tensor in outputs.values()):
                     raise _unlearnable("gives no floats", outputs)
                 _, values = _comparable(outputs, outputs)

@@ -26,5 +26,6 @@ def windows(
     import torch
 
     for index, feeds in enumerate(finite(calibration), 1):
-        yield tuple(torch.from_numpy(feeds[name]) for name in info.core_inputs)
+        # Copies: an array may lie backwards in memory, which PyTorch does not take.
+        yield tuple(torch.from_numpy(feeds[name].copy()) for name in info.core_inputs)
         progress(index, calibration.count, "calibrating: ranges of every quantised tensor")

@@ -97,6 +97,11 @@ CASES: list[tuple[str, list[np.ndarray | None], dict[str, Any]]] = [
     ("Conv", [_values(8, 4, 3)], {"auto_pad": "SAME_LOWER", "strides": [2]}),
     ("Conv", [_values(8, 4, 4)], {"auto_pad": "SAME_UPPER", "strides": [2]}),
     ("BatchNormalization", [_values(4), _values(4), _values(4), _values(4) ** 2], {}),
+    (
+        "BatchNormalization",
+        [_values(4), _values(4), _values(4), _values(4) ** 2],
+        {"training_mode": 1, "_outputs": 3},
+    ),
     ("GroupNormalization", [_values(2), _values(2)], {"num_groups": 2}),
     ("LpNormalization", [], {"axis": 1, "p": 1}),
     ("GlobalAveragePool", [], {}),
@@ -161,7 +166,9 @@ RESIZES: list[dict[str, Any]] = [
 
 def _model(operator: str, constants: list[np.ndarray | None], attributes: dict[str, Any]) -> Any:
     names = [f"c{i}" if array is not None else "" for i, array in enumerate(constants)]
-    count = {"Split": attributes.get("num_outputs", 2), "TopK": 2}.get(operator, 1)
+    standard = {"Split": attributes.get("num_outputs", 2), "TopK": 2}.get(operator, 1)
+    count = attributes.get("_outputs", standard)
+    attributes = {name: value for name, value in attributes.items() if name != "_outputs"}
     outputs = [f"y{i}" for i in range(count)]
     node = helper.make_node(operator, ["x", *names], outputs, name="one", **attributes)
     graph = helper.make_graph(
@@ -376,6 +383,24 @@ def test_errors_are_relative_at_any_size(size: float, tmp_path: Path) -> None:
     network._constants["c0"] = network._constants["c0"] + 1e-3
     assert 25 < lessons.snr_db(network) < 40
     assert lessons.error(network, 0)[2] < 1e-4
+
+
+def test_an_output_whose_size_depends_on_values_is_refused(tmp_path: Path) -> None:
+    """Rounded values pick others: there is no error of what is not there."""
+    nodes = [
+        helper.make_node("Mul", ["x", "gain"], ["h"], name="mul"),
+        helper.make_node("NonZero", ["h"], ["places"], name="places"),
+        helper.make_node("Cast", ["places"], ["y"], to=TensorProto.FLOAT, name="cast"),
+    ]
+    ends = [helper.make_tensor_value_info(n, TensorProto.FLOAT, None) for n in ("x", "y")]
+    gain = numpy_helper.from_array(_values(6), "gain")
+    graph = helper.make_graph(nodes, "sizes", ends[:1], ends[1:], [gain])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+    one = Calibration(1, lambda: [{"x": _values(1, 4, 6)[..., ::-1]}])
+    lessons, network = Lessons(Network(model), one, tmp_path, silent()), Network(model)
+    network._constants["gain"] = network._constants["gain"].round()
+    with pytest.raises(StageError, match="the size of output `y` depends on values"):
+        lessons.error(network, 0)
 
 
 def test_a_graph_with_nothing_to_learn_from_is_refused(tmp_path: Path) -> None:
