@@ -39,8 +39,8 @@ def with_headroom(
     """Return the 16-bit range of a tensor that reached `extremes` and has this mean square.
 
     Rounding to steps of Δ errs by Δ²/12 in power (Widrow and Kollár 2008, "Quantization Noise",
-    chapter 5). A side that was not reached gets what the other one reached, because a mean that
-    was positive so far may become negative. No range passes `bounds`, beyond which its operator
+    chapter 5). A side that was hardly reached gets half the room of the other one, because a mean
+    that was positive so far may become negative. No range passes `bounds`, beyond which its operator
     gives no value, and none gets more than `most` times as much.
     """
     low, high = min(extremes[0], 0.0), max(extremes[1], 0.0)
@@ -50,7 +50,8 @@ def with_headroom(
     step = (high - low) / STEPS
     rounding_db = 10 * math.log10(max(mean_square, 1e-300) / (step * step / 12 or 1e-300))
     factor = min(max(10 ** ((rounding_db - ROUNDING_DB) / 20), LEAST), most)
-    low, high = min(factor * low, -peak), max(factor * high, peak)
+    other = max(factor / 2, 1.0) * peak
+    low, high = min(factor * low, -other), max(factor * high, other)
     # Values that were seen count before what is known of the operator: rounding passes it.
     return (
         min(max(low, bounds[0]), extremes[0]),

@@ -44,7 +44,8 @@ def test_what_was_seen_is_always_held() -> None:
 
 def test_a_side_that_was_not_reached_gets_room() -> None:
     """A mean that was positive so far may become negative; a square cannot."""
-    assert with_headroom((0, 2), 1.0) == (-2, 16)
+    assert with_headroom((0, 2), 1.0) == (-8, 16)
+    assert with_headroom((0, 2), 1e-8) == (-2, 3)
     assert with_headroom((0, 2), 1.0, (0, math.inf)) == (0, 16)
 
 
