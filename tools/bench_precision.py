@@ -1,5 +1,8 @@
 """Measures every precision of the bundled model: size, SNR, SDR lost, latency, who takes it.
 
+On two worlds: three generated songs, and the pieces of `tools.real_music`, where the packages that
+they come from are installed.
+
 python -m tools.bench_precision                   everything (make bench-precision)
 python -m tools.bench_precision onnx accepted     only these parts; the others stay as they are
 
@@ -19,6 +22,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from tools import real_music
 from tools.results import measure
 
 RESULTS = Path(__file__).parent.parent / "docs" / "results" / "precision.json"
@@ -27,7 +31,11 @@ COMMAND = "make bench-precision"
 SONGS = ("dataset.seed=0", "dataset.count=3", "dataset.seconds=24")
 #: For 16-bit floats on PyTorch: a processor without them takes twenty times as long.
 SHORT = ("dataset.seed=0", "dataset.count=1", "dataset.seconds=6")
+#: What ONNX Runtime plays, and what PyTorch plays beside it in a bearable time.
+ONNX = ("fp16", "int8", "a8w8", "qat", "mixed", "w8a16", "w4a16", "dynamic")
+TORCH = ("torch_int8", "torch_dynamic")
 OPEN = ("auto=true", "contract.min_snr_db=-200", "contract.max_sdr_drop_db=200")
+UNBOUND = ("contract.min_snr_db=null", "contract.max_sdr_drop_db=null")
 LENGTH = 45_056
 
 
@@ -74,6 +82,65 @@ def on_torch(store: Path) -> Iterator[dict[str, Any]]:
     yield from (row | {"base_seconds": base} for row in halves if row["precision"] != "fp32")
 
 
+def on_generated(store: Path) -> Iterator[dict[str, Any]]:
+    """Return what every precision loses on each of the generated songs."""
+    for precision in (*ONNX, *TORCH):
+        yield {"precision": precision, **lost(store, precision, *SONGS)}
+
+
+def on_real(store: Path) -> Iterator[dict[str, Any]]:
+    """Return what every precision loses on each real piece.
+
+    Nothing where packages are missing: what was measured before stays then.
+    """
+    if packages := real_music.missing():
+        install = f"apt-get install --no-install-recommends {' '.join(packages)}"
+        print(
+            f"real music is left out: {len(packages)} packages are missing: {install}", flush=True
+        )
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        real_music.make(Path(folder))
+        for precision in (*ONNX, *TORCH):
+            snr = lost(store, precision, "dataset=files", f"dataset.path={folder}/pieces")
+            sdr = lost(store, precision, "dataset=musdb", f"dataset.path={folder}/stems")
+            yield {"precision": precision, **snr, "sdr_drop_db": sdr["sdr_drop_db"]}
+
+
+def lost(store: Path, precision: str, *songs: str) -> dict[str, Any]:
+    """Play songs at a precision and return what they lose to FP32, each by its name, in dB.
+
+    `snr_db` is that of all stems together, `stem_snr_db` that of the worst stem, and `sdr_drop_db`
+    the mean over the stems, where the true ones are known.
+    """
+    recipe = ("recipe=cpu_torch_int8",) if precision in TORCH else ("recipe=auto", "auto=false")
+    with tempfile.TemporaryDirectory() as output:
+        done = run(
+            store, *recipe, "target=cpu", f"precision={precision}", *songs, *UNBOUND,
+            "reporter=[json]", f"output={output}",
+        )  # fmt: skip
+        if done.returncode:
+            raise SystemExit(done.stderr)
+        (file,) = Path(output).rglob("report.json")
+        return by_song(json.loads(file.read_text())["metrics"])
+
+
+def by_song(metrics: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return SNR and SDR lost of every song from the metrics of a report."""
+    snr: dict[str, float] = {}
+    stems: dict[str, float] = {}
+    drop: dict[str, float] = {}
+    for one in metrics:
+        song, _, label = one["subject"].rpartition(": ")
+        if one["name"] == "parity_snr" and label == "all":
+            snr[song] = one["value"]
+        elif one["name"] == "parity_snr":
+            stems[song] = min(one["value"], stems.get(song, one["value"]))
+        elif one["name"] == "sdr_drop" and label == "mean":
+            drop[song] = one["value"]
+    return {"snr_db": snr, "stem_snr_db": stems, "sdr_drop_db": drop}
+
+
 def accepted(store: Path) -> Iterator[dict[str, Any]]:
     """Ask the S24's compiler for every precision of the CPU, one after the other."""
     from core.listing import presets
@@ -105,6 +172,8 @@ def accepted(store: Path) -> Iterator[dict[str, Any]]:
 PARTS: dict[str, Callable[[Path], Iterator[dict[str, Any]]]] = {
     "onnx": on_onnx,
     "torch": on_torch,
+    "generated": on_generated,
+    "real": on_real,
     "accepted": accepted,
 }
 
