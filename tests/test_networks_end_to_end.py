@@ -244,6 +244,14 @@ class Level(Filter):
         return self.layer(x).square().mean(-1)
 
 
+class Stubborn(Filter):
+    """Gives two numbers, by a ramp whose length a tracer takes for a constant."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Weigh, and average."""
+        return (self.layer(x) * torch.linspace(0, 1, int(x.shape[-1]))).mean(-1)
+
+
 class Fixed(Filter):
     """Filters a line of one length."""
 
@@ -275,6 +283,8 @@ NETS["classes"] = Net(Classes, (TensorSpec("x", ("a",), (256,)),),
 NETS["filter"] = Net(Filter, (_rows("x", 2, "place"),), (_rows("y", 2, "place"),), {"x": noise},
                      LONG)  # fmt: skip
 NETS["level"] = Net(Level, (_rows("x", 2, "place"),), (_rows("y", 2),), {"x": noise}, LONG)
+NETS["stubborn"] = Net(Stubborn, (_rows("x", 2, "place"),), (_rows("y", 2),), {"x": noise},
+                       LONG)  # fmt: skip
 NETS["fixed"] = Net(Fixed, (_rows("x", 2, 64),), (_rows("y", 2, 64),), {"x": noise})
 NETS["counting"] = Net(Counting, (_rows("x", 2, 64),), (_rows("y", 2, 64),), {"x": noise})
 
@@ -307,10 +317,9 @@ def advised(done: Done) -> list[dict[str, str]]:
     [
         ("classes", ("chunker=overlap_add", "chunker.axis=a", "chunker.length=256")),
         ("filter", ()),
-        ("filter", ("chunker=overlap_add",)),
         ("filter", ("chunker=overlap_add", "chunker.length=model", "chunker.axis=place")),
         ("level", ()),
-        ("level", CUT),
+        ("stubborn", CUT),
         ("fixed", (*CUT, "chunker.length=32")),
         ("counting", ()),
         ("filter", ("exporter=none", *CUT)),

@@ -99,7 +99,7 @@ class TorchExport(Exporter[TorchExportOptions]):
         except StageError:
             raise
         except Exception as error:  # torch.export raises a class per reason, with no common base
-            raise untraceable(self.name, error) from error
+            raise untraceable(self.name, model.info, error) from error
 
 
 def _opened(path: Path, model: TorchModel) -> Callable[[Tensors], Tensors]:

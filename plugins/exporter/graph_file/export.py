@@ -25,6 +25,7 @@ from plugins.exporter.torch_module import (
     expected_of,
     fresh,
     heard,
+    one_length,
     untraceable,
 )
 
@@ -115,7 +116,7 @@ class OnnxExporter(Exporter[ExportOptions]):
                 with heard() as said:
                     self.trace(copied, arguments_of(model, feeds), file)
             except Exception as error:
-                raise untraceable(self.name, error, said.graph) from error
+                raise untraceable(self.name, model.info, error, said.graph) from error
             return onnx.load(str(file)), said
 
     @abstractmethod
@@ -148,5 +149,5 @@ class OnnxExporter(Exporter[ExportOptions]):
             raise StageError(
                 f"exporter `{self.name}` fixed every axis of the graph, though `dynamic` is true",
                 "the module computes with the lengths of the example",
-                "export for one length: exporter.dynamic=false chunker=overlap_add",
+                one_length(model.info),
             )

@@ -9,7 +9,7 @@ from core import StageError
 from core.measure import snr_db
 from core.onnx_cpu import session_options
 from plugins.exporter.graph_file.axes import free_axes
-from plugins.exporter.torch_module import BRANCH, PLAY, Frame, fresh, outputs_of
+from plugins.exporter.torch_module import BRANCH, PLAY, Frame, fresh, one_length, outputs_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -162,7 +162,7 @@ def verify_shorter(
             "the exported graph works at one length only, though `dynamic` is true",
             f"at half the length of the example: {reason[:200]}",
             "the tracer wrote a length of the example into the graph as a constant",
-            "cut the inputs into windows of one length: exporter.dynamic=false chunker=overlap_add",
+            one_length(model.info),
         ) from error
 
 

@@ -4,7 +4,7 @@ from plugins.exporter.torch_module.calling import arguments_of, as_arrays, outpu
 from plugins.exporter.torch_module.frames import Frame
 from plugins.exporter.torch_module.fresh import fresh
 from plugins.exporter.torch_module.heard import Heard, heard
-from plugins.exporter.torch_module.reason import BRANCH, PLAY, untraceable
+from plugins.exporter.torch_module.reason import BRANCH, PLAY, one_length, untraceable
 from plugins.exporter.torch_module.steady import Expected, expected_of
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "expected_of",
     "fresh",
     "heard",
+    "one_length",
     "outputs_of",
     "untraceable",
 ]

@@ -77,7 +77,11 @@ class State:
 
     def changed_parameters(self, later: State) -> list[str]:
         """Return the names of the parameters that are others in `later`."""
-        return [name for name, mark in self.parameters.items() if later.parameters[name] != mark]
+        return [
+            name
+            for name, mark in self.parameters.items()
+            if mark is not None and later.parameters.get(name) != mark
+        ]
 
     def changed(self, later: State) -> list[str]:
         """Return the names of the buffers and attributes whose values are others in `later`."""
@@ -97,9 +101,15 @@ class State:
 def _mark(parameter: torch.Tensor) -> object:
     import torch
 
+    if torch.nn.parameter.is_lazy(parameter) or not parameter.numel():
+        return None
+    values = parameter.detach()
     # A write through `.data` raises no version.
-    total = float(parameter.detach().sum(dtype=torch.float64)) if parameter.numel() else 0.0
-    return parameter.data_ptr(), parameter._version, total  # noqa: SLF001  # torch has no public name for it
+    total = float(
+        (torch.view_as_real(values) if values.is_complex() else values).sum(dtype=torch.float64)
+    )
+    version = parameter._version  # noqa: SLF001  # torch has no public name for it
+    return parameter.data_ptr(), version, total
 
 
 def _attributes(core: torch.nn.Module) -> Iterator[tuple[str, object]]:
@@ -124,31 +134,33 @@ _OWN = frozenset({
 })  # fmt: skip
 
 
-def _kept(value: object) -> object:
+def _kept(value: object, depth: int = 4) -> object:
     """Return a value so that it can be compared after the module changed it; None for others."""
+    import numpy as np
+
     if _is_tensor(value):
         return value.detach().clone()  # type: ignore[attr-defined]  # a tensor
     if isinstance(value, bool | int | float | str):
         return value
-    if isinstance(value, list | tuple):
-        kept = [_kept(one) for one in value]
-        return None if any(one is None for one in kept) else kept
-    if isinstance(value, dict):
-        inside = {key: _kept(one) for key, one in value.items()}
-        return None if any(one is None for one in inside.values()) else inside
-    return None
+    if isinstance(value, np.ndarray):
+        return value.copy()
+    inside: Any = None
+    if isinstance(value, list | tuple) and depth:
+        inside = dict(enumerate(value))
+    elif isinstance(value, dict) and depth:
+        inside = value
+    kept = {key: _kept(one, depth - 1) for key, one in (inside or {}).items()}
+    return None if inside is None or any(one is None for one in kept.values()) else kept
 
 
 def _same(first: Any, second: Any) -> bool:
-    if _is_tensor(first) and _is_tensor(second):
-        import torch
+    import numpy as np
 
-        return first.shape == second.shape and bool(
-            torch.equal(first, second) or ((first == second) | first.isnan()).all()
-        )
-    if isinstance(first, list) and isinstance(second, list):
-        pairs = zip(first, second, strict=False)
-        return len(first) == len(second) and all(_same(*pair) for pair in pairs)
+    if _is_tensor(first) and _is_tensor(second):
+        both = first.shape == second.shape
+        return both and bool(((first == second) | (first.isnan() & second.isnan())).all())
+    if isinstance(first, np.ndarray) and isinstance(second, np.ndarray):
+        return bool(np.array_equal(first, second))
     if isinstance(first, dict) and isinstance(second, dict):
         return first.keys() == second.keys() and all(
             _same(one, second[key]) for key, one in first.items()

@@ -10,11 +10,11 @@ import re
 import traceback
 from typing import Any
 
-from core import StageError
+from core import ModelInfo, StageError
 from core.errors import TRACE
 from plugins.exporter.torch_module.frames import Frame, frame_of_text, frame_of_traceback
 
-__all__ = ["BRANCH", "PLAY", "failed", "untraceable"]
+__all__ = ["BRANCH", "PLAY", "failed", "one_length", "untraceable"]
 
 #: Longest line of PyTorch's that is passed on.
 WIDTH = 300
@@ -57,12 +57,23 @@ def failed(exporter: str, error: Exception) -> StageError:
     )
 
 
-def untraceable(exporter: str, error: Exception, printed: str = "") -> StageError:
+def one_length(info: ModelInfo) -> str:
+    """Return how a module is exported for one length only: in windows, where they can be joined."""
+    signature = info.signature
+    free = [axis for spec in signature.inputs for axis in spec.free]
+    joined = [axis for axis in free if all(axis in spec.axes for spec in signature.outputs)]
+    if free and not joined:
+        return f"{PLAY.removeprefix('or ')} chunker=whole"
+    axis = f" chunker.axis={joined[0]}" if joined else ""
+    return f"export for windows of one length: exporter.dynamic=false chunker=overlap_add{axis}"
+
+
+def untraceable(exporter: str, info: ModelInfo, error: Exception, printed: str = "") -> StageError:
     """Return the error for a module that PyTorch cannot capture; `printed` is what it printed."""
     inner = _innermost(error)
     text = COLOUR.sub("", str(inner)).strip()
     place = _place(error, printed, text)
-    what, advice = _kind(exporter, inner, text)
+    what, advice = _kind(exporter, info, inner, text)
     return StageError(
         f"exporter `{exporter}` cannot export the model: {what}",
         *_reasons(inner, text),
@@ -72,7 +83,7 @@ def untraceable(exporter: str, error: Exception, printed: str = "") -> StageErro
     )
 
 
-def _kind(exporter: str, error: BaseException, text: str) -> tuple[str, list[str]]:
+def _kind(exporter: str, info: ModelInfo, error: BaseException, text: str) -> tuple[str, list[str]]:
     """Return what is in the way in words, and what helps; no way leads back to this exporter."""
     operator = _operator(text)
     if "data-dependent" in text or "unbacked" in text.lower():
@@ -86,7 +97,7 @@ def _kind(exporter: str, error: BaseException, text: str) -> tuple[str, list[str
         ]
     if "Constraints violated" in text or "specialized" in text:
         what = "it takes inputs of one length only, though `dynamic` is true"
-        return what, ["export for one length: exporter.dynamic=false chunker=overlap_add"]
+        return what, [one_length(info)]
     return type(error).__name__, [RECORDS if exporter != "onnx" else PROGRAM, PLAY]
 
 
