@@ -4,7 +4,8 @@ python -m tools.coverage                  everything (make bench-coverage)
 python -m tools.coverage lstm 'resize_*'  only networks with such names; the others stay as they are
 
 Writes `docs/results/coverage.json`, from which `make docs` writes `docs/coverage.md`.
-`--processes=2` sets how many networks are taken side by side, `--out=FILE` where results go.
+`--processes=2` sets how many networks are taken side by side, `--out=FILE` where results go;
+`--missing` goes on with a sweep that was stopped.
 """
 
 from __future__ import annotations
@@ -45,16 +46,21 @@ def main(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(prog="python -m tools.coverage")
     parser.add_argument("names", nargs="*", default=["*"])
     parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--missing", action="store_true")
     parser.add_argument("--out", type=Path, default=RESULTS)
     given = parser.parse_args(arguments)
+    old = read(given.out)
+    done = {(cell.model, cell.exporter, cell.precision) for cell in old} if given.missing else set()
     wanted = [
-        chain for chain in chains() if any(fnmatchcase(chain.subject.name, n) for n in given.names)
+        chain
+        for chain in chains()
+        if any(fnmatchcase(chain.subject.name, name) for name in given.names)
+        and (chain.subject.name, chain.exporter, chain.precisions[-1]) not in done
     ]
     broken = [one for one in discover().broken if one.ours]
     if broken:
         raise SystemExit(f"a plugin of the box is broken: {broken[0].why}")
     started, new = time.monotonic(), list[Cell]()
-    old = read(given.out)
 
     def told(cell: Cell) -> None:
         new.append(cell)
