@@ -40,8 +40,8 @@ def with_headroom(
 
     Rounding to steps of Δ errs by Δ²/12 in power (Widrow and Kollár 2008, "Quantization Noise",
     chapter 5). A side that was hardly reached gets half the room of the other one, because a mean
-    that was positive so far may become negative. No range passes `bounds`, beyond which its operator
-    gives no value, and none gets more than `most` times as much.
+    that was positive so far may become negative. No range passes `bounds`, beyond which its
+    operator gives no value, and none gets more than `most` times as much.
     """
     low, high = min(extremes[0], 0.0), max(extremes[1], 0.0)
     peak = max(-low, high)
