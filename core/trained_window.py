@@ -11,7 +11,7 @@ from core.errors import ConfigError, InputError
 from core.kinds import Chunker, Model
 from core.values import ModelInfo, ModelSpec, Notice
 
-__all__ = ["other_training", "settled"]
+__all__ = ["are_trained", "other_training", "settled"]
 
 #: Training windows that differ by more are others: a layout rounds up to whole blocks.
 NEAR = 0.1
@@ -39,6 +39,15 @@ def settled(
         if node is not None and value != before[key]:
             node[key] = value
     return found
+
+
+def are_trained(chunker: Chunker[Any], spec: ModelSpec) -> bool:
+    """Return whether the windows are as long as the plan says that those of the training were.
+
+    A layout takes them in whole blocks: 90,112 samples for 88,200. That is no other window.
+    """
+    window = chunker.window()
+    return bool(window) and all(spec.train_window.get(axis) == n for axis, n in window.items())
 
 
 def other_training(chunker: Chunker[Any], spec: ModelSpec, info: ModelInfo) -> tuple[Notice, ...]:

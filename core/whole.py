@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import shutil
 from collections.abc import Callable, Sequence
@@ -24,7 +25,7 @@ from core.play import covered_seconds, lengths_of, play_with, save
 from core.player import opened, that_plays
 from core.steps import Bench, Inputs, Step
 from core.timing import Timing
-from core.trained_window import other_training
+from core.trained_window import are_trained, other_training
 from core.values import Artifact, Fact, Notice
 
 if TYPE_CHECKING:
@@ -139,18 +140,23 @@ def _reference(bench: Bench) -> Step:
 def _ideal(bench: Bench) -> Step:
     """Return the step that plays FP32 PyTorch with the window that the model was trained on.
 
-    It does not depend on the run's own window, so a sweep over windows makes it once.
+    It does not depend on the run's own window, unless that is the one of the training, as long as
+    the model's layout takes it; so a sweep over windows makes it once or twice.
     """
-    chunker = bench.assembly.chunker
-    try:
-        # The model, an input, says how long that window is; in the key any length stands for it.
-        alike = chunker.resized(dict.fromkeys(chunker.window(), ANY_LENGTH))
-    except (ValueError, LuthierError):
-        alike = chunker
+    chunker, spec = bench.assembly.chunker, bench.assembly.model.plan()
+    alike = chunker
+    if not are_trained(chunker, spec):
+        with contextlib.suppress(ValueError, LuthierError):
+            # The model, an input, says how long it is; in the key any length stands for it.
+            alike = chunker.resized(dict.fromkeys(chunker.window(), ANY_LENGTH))
+
+    def chosen(model: Artifact) -> Chunker[Any]:
+        if are_trained(chunker, spec) and not other_training(chunker, spec, model.info):
+            return chunker
+        return chunker.resized(model.info.train_window)
+
     title = "play the whole input in FP32 PyTorch, with the training window"
-    return _in_pytorch(
-        bench, "ideal", title, alike, lambda model: chunker.resized(model.info.train_window)
-    )
+    return _in_pytorch(bench, "ideal", title, alike, chosen)
 
 
 def _against(bench: Bench) -> list[Step]:

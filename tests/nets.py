@@ -38,7 +38,8 @@ Draw = Callable[[np.random.Generator, tuple[int, ...]], Any]
 class Net:
     """A network: `make` gives the torch module, `draw` an input of a shape, by name.
 
-    `lengths` are those of the data along the free axes, `trained` what its plan says of training.
+    `lengths` are those of the data along the free axes. `trained` are the windows of its training,
+    `planned` how long a layout of it takes them, where that is another length.
     """
 
     make: Callable[[], nn.Module]
@@ -47,6 +48,7 @@ class Net:
     draw: Mapping[str, Draw]
     lengths: Mapping[str, int] = field(default_factory=dict)
     trained: Mapping[str, int] = field(default_factory=dict)
+    planned: Mapping[str, int] = field(default_factory=dict)
 
 
 def noise(random: np.random.Generator, shape: tuple[int, ...]) -> Any:
@@ -83,7 +85,7 @@ class NetModel(Model[NetOptions]):
         """Say its axes, and no more than a plugin's author must."""
         net = NETS[self.options.net]
         axes = tuple(dict.fromkeys(axis for spec in net.inputs for axis in spec.axes))
-        return ModelSpec(axes, train_window=dict(net.trained))
+        return ModelSpec(axes, train_window={**net.trained, **net.planned})
 
     def identity(self) -> str:
         """Return its name and seed."""

@@ -283,6 +283,8 @@ NETS["classes"] = Net(Classes, (TensorSpec("x", ("a",), (256,)),),
 NETS["filter"] = Net(Filter, (_rows("x", 2, "place"),), (_rows("y", 2, "place"),), {"x": noise},
                      LONG)  # fmt: skip
 NETS["level"] = Net(Level, (_rows("x", 2, "place"),), (_rows("y", 2),), {"x": noise}, LONG)
+NETS["blocks"] = Net(Filter, (_rows("x", 2, "place"),), (_rows("y", 2, "place"),), {"x": noise},
+                     LONG, {"place": 42}, {"place": 44})  # fmt: skip
 NETS["stubborn"] = Net(Stubborn, (_rows("x", 2, "place"),), (_rows("y", 2),), {"x": noise},
                        LONG)  # fmt: skip
 NETS["fixed"] = Net(Fixed, (_rows("x", 2, 64),), (_rows("y", 2, 64),), {"x": noise})
@@ -365,3 +367,17 @@ def test_a_module_that_changes_is_refused_and_played_with_a_warning(
     (notice,) = report["notices"]
     assert notice["severity"] == "danger"
     assert "gave another output when it was called again" in notice["text"]
+
+
+def test_windows_that_a_layout_rounds_up_are_those_of_the_training(
+    runs: Runs, tmp_path: Path
+) -> None:
+    """Nothing was cut then; windows of another length were, and the budget says so."""
+    rows = {}
+    for length in ("model", "40"):
+        done = runs("blocks", *EXPORTERS["none"], *CUT, f"chunker.length={length}")
+        assert (done.code, done.err) == (0, "")
+        report = json.loads((last(tmp_path) / "report.json").read_text())
+        rows[length] = [line["stage"] for line in report["budget"]]
+    assert "chunk" not in rows["model"]
+    assert "chunk" in rows["40"]

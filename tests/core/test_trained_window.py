@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from core import ModelInfo, ModelSpec, Signature
-from core.trained_window import other_training
+from core import ModelInfo, ModelSpec, NoOptions, Signature
+from core.trained_window import are_trained, other_training
 from plugins.chunker.overlap_add import OverlapAdd, OverlapAddOptions
+from plugins.chunker.whole import Whole
 from tests import toy
 from tests.conftest import Command
 
@@ -81,6 +82,15 @@ def test_another_word_is_refused(command: Command, recipe: Path, given: str) -> 
     assert done.code == 2
     assert "length" in done.err
     assert "Traceback" not in done.err
+
+
+def test_windows_as_long_as_planned_are_those_of_the_training() -> None:
+    """Whatever a layout rounded them up to; not where nothing is cut, or nothing is known."""
+    planned = ModelSpec(("channel", "time"), train_window={"time": 90112})
+    assert are_trained(OverlapAdd(OverlapAddOptions(90112)), planned)
+    assert not are_trained(OverlapAdd(OverlapAddOptions(88200)), planned)
+    assert not are_trained(OverlapAdd(OverlapAddOptions(90112)), ModelSpec(("time",)))
+    assert not are_trained(Whole(NoOptions()), planned)
 
 
 def test_weights_that_were_trained_otherwise_are_told() -> None:
