@@ -1,9 +1,9 @@
 """The error budget read: the rows of a run, and which stage lost the most.
 
 Every row compares the result of a stage with that of the row before it, on the same windows, as
-S / |y_k - y_(k-1)|²: S is the power of FP32 PyTorch in the windows of the training, y_0. The error
-of the last row is the sum of all these differences, and since the errors of different stages are
-hardly correlated, their powers add up:
+S / |y_k - y_(k-1)|²: S is the power of y_0, FP32 PyTorch in the windows of the training, or in
+those of the recipe where they are no shorter. The error of the last row is the sum of all these
+differences, and since the errors of different stages are hardly correlated, their powers add up:
 
     |y_n - y_0|² ≈ Σ |y_k - y_(k-1)|²        so  total_db ≈ -10·log10 Σ 10^(-step_db / 10)
 

@@ -34,8 +34,9 @@ class BudgetLine:
 
     `snr_db` compares with FP32 PyTorch in the same windows. `step_db` is what this stage did by
     itself: its result against that of the row before it. `total_db` is the result against FP32
-    PyTorch in the windows of the training. None where nothing was measured on the same windows,
-    and `note` says why. core/budget.py tells how the rows add up.
+    PyTorch in the windows of the training, or of the recipe where they are no shorter. None where
+    nothing was measured on the same windows, and `note` says why. core/budget.py tells how the rows
+    add up.
 
     `windows` is 0 where the whole input was compared.
     """

@@ -183,13 +183,22 @@ def test_a_cut_that_costs_most_is_the_largest_loss(tmp_path: Path) -> None:
     assert found.line.stage == "quantizer"
 
 
-def test_windows_of_the_training_are_no_cut(tmp_path: Path) -> None:
-    """Then there is no such row, and together is as far as in the same windows."""
-    run, fp32 = run_of(tmp_path, cut_db=None)
+@pytest.mark.parametrize("window", ["8000 along time", "9000 along time", "whole"])
+def test_windows_no_shorter_than_those_of_the_training_are_no_cut(
+    tmp_path: Path, window: str
+) -> None:
+    """Any two cuts differ: FP32 in the recipe's own windows is what all is compared with then."""
+    run = Run(tmp_path)
+    other = plus(run.ideal, outputs(10, TOTAL, -10))
+    run.whole("ideal", run.ideal, "8000 along time")
+    run.whole("reference", other, window)
+    run.whole("play", plus(other, outputs(30, TOTAL, -30)), "")
+    fp32 = run.sample(other)
     run.stage("budget.exporter", with_error(fp32, 40, -60))
     found = run.rows("exporter")
     assert list(found) == ["exporter", "play"]
     assert found["exporter"].total_db == pytest.approx(found["exporter"].snr_db)
+    assert found["play"].total_db == pytest.approx(found["play"].snr_db)
 
 
 def test_a_dead_output_is_not_hidden_by_a_loud_one(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from plugins.reporter.closing.promise import promises
 from plugins.reporter.reading import (
     OVERALL,
     average,
+    base_in_words,
     costliest,
     duration,
     factor,
@@ -92,8 +93,8 @@ def _budget(record: RunRecord) -> Table:
     windows = max((line.windows for line in record.budget), default=0)
     table = _table(f"Error budget on {windows} window{'s' if windows != 1 else ''}, SNR")
     table.caption = (
-        "by itself: against the row above; together: against FP32 PyTorch in the windows of its "
-        "training; the worst label stands beside each"
+        f"by itself: against the row above; together: against {base_in_words(record)}; the worst "
+        "label stands beside each"
     )
     table.add_column("stage", overflow="fold", ratio=4)
     table.add_column("by itself", overflow="fold", ratio=3)

@@ -11,6 +11,7 @@ from core.budget import worst
 from plugins.reporter.page.markup import Html, el, join, legend, prose
 from plugins.reporter.reading import (
     SAME_DB,
+    base_in_words,
     costliest,
     decibels,
     furthest,
@@ -53,6 +54,7 @@ def budget(record: RunRecord) -> Html | None:
     ]
     return join(
         el("p", costliest(record).replace(" → ", ARROW)),
+        el("p", f"Together: against {base_in_words(record)}.", class_="note"),
         legend([(f"s{number % 8}", label) for number, label in enumerate(labels)]),
         el("ol", *rows, class_="rows"),
         _axis(top) if shown else None,

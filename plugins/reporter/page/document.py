@@ -62,8 +62,7 @@ LEADS = {
     "labels": "A model is what its arithmetic is, whatever it is called: every operator counts at "
     "the precision that stands around it in the file.",
     "budget": "Every row against the row before it, on the same windows, as a signal-to-noise "
-    "ratio: the shorter the bar, the more that stage lost; 20 dB more mean a tenth of the error. "
-    "The dots are the labels; the one furthest left says which row lost the most: the red one. "
-    "'Together' is the distance from FP32 PyTorch in the windows of its training.",
+    "ratio: the shorter the bar, the more that stage changed. 20 dB more are a tenth of the error. "
+    "The dots are the labels; the one furthest left says which row changed most: the red one.",
     "size": "What is on disk after every stage, and the fastest of the few windows that ran there.",
 }

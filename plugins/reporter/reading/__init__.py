@@ -13,7 +13,13 @@ from plugins.reporter.reading.precision import (
     tensors_of,
 )
 from plugins.reporter.reading.profile import Layer, Profile, Unit, profile_of, unit_shares
-from plugins.reporter.reading.stages import costliest, furthest, row_in_words, stage_in_words
+from plugins.reporter.reading.stages import (
+    base_in_words,
+    costliest,
+    furthest,
+    row_in_words,
+    stage_in_words,
+)
 from plugins.reporter.reading.sweep import (
     FATES,
     Origin,
@@ -72,6 +78,7 @@ __all__ = [
     "Unit",
     "asked",
     "average",
+    "base_in_words",
     "costliest",
     "counted",
     "decibels",

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from core.budget import Loss
     from core.record import BudgetLine, RunRecord
 
-__all__ = ["costliest", "furthest", "row_in_words", "stage_in_words"]
+__all__ = ["base_in_words", "costliest", "furthest", "row_in_words", "stage_in_words"]
 
 
 def stage_in_words(record: RunRecord, line: BudgetLine) -> str:
@@ -31,6 +31,12 @@ def stage_in_words(record: RunRecord, line: BudgetLine) -> str:
     return {CUT: "input cut into windows", WHOLE: "whole input, as played"}.get(
         line.stage, line.stage
     )
+
+
+def base_in_words(record: RunRecord) -> str:
+    """Return what every row is compared with, together with those before it."""
+    cut = any(line.stage == CUT for line in record.budget)
+    return f"FP32 PyTorch in the windows of {'its training' if cut else 'the recipe'}"
 
 
 def row_in_words(overall: float, worst: Worst) -> str:
@@ -71,7 +77,9 @@ def _ranked(record: RunRecord, ranked: list[Loss]) -> str:
     first, *rest = ranked
     words = stage_in_words(record, first.line)
     named = first.line.stage if words == first.line.stage else f"{first.line.stage} ({words})"
-    said = f"{named} cost the most: it leaves an SNR of {_left(record, first)}"
+    # Two cuts differ in more than in what the shorter windows lack.
+    did = "makes the largest difference" if first.line.stage == CUT else "cost the most"
+    said = f"{named} {did}: it leaves an SNR of {_left(record, first)}"
     if rest:
         said += f"; next is {rest[0].line.stage} with {_left(record, rest[0])}"
     return f"{said}."

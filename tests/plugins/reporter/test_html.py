@@ -246,7 +246,10 @@ def test_images_are_shown_and_other_files_linked(record: RunRecord, tmp_path: Pa
 def test_the_summary_says_what_cost_the_most(page: Page) -> None:
     """Before any section, not only in the error budget."""
     top = page.text[: page.text.index("What ran where")]
-    assert "chunk (input cut into windows) cost the most: it leaves an SNR of 26.5 dB" in top
+    assert (
+        "chunk (input cut into windows) makes the largest difference: it leaves an SNR of 26.5 dB"
+        in top
+    )
     assert "Mean SDR fell 0.12 dB against FP32 PyTorch in the same windows" in top
 
 

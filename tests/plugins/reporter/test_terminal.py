@@ -74,8 +74,9 @@ def test_the_key_sentences_are_there(record: RunRecord, run_folder: Path) -> Non
         "Quality, mean of 2 items",
         "compiled model on the emulator",
         (
-            "chunk (input cut into windows) cost the most: it leaves an SNR of 26.5 dB in other, "
-            "28.7 dB over all; next is quantizer with 33.7 dB in other, 35.9 dB over all. "
+            "chunk (input cut into windows) makes the largest difference: it leaves an SNR of "
+            "26.5 dB in other, 28.7 dB over all; next is quantizer with 33.7 dB in other, "
+            "35.9 dB over all. "
         ),
         "BROKEN  `max_sdr_drop_db` asks for at most 0.1 dB: 0.12 dB",
         "held  `min_snr_db`",
