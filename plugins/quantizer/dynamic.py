@@ -23,6 +23,7 @@ from core import (
 from core.onnx_file import operators, save
 from plugins.quantizer.onnx_graph import cleaned, inferred, nodes_matching
 from plugins.quantizer.onnx_graph.gemms import plain_gemms
+from plugins.quantizer.onnx_graph.integer_sums import overflowing_sums
 from plugins.quantizer.onnx_graph.qdq_graph import quiet
 from plugins.quantizer.onnx_graph.unshared import unshare_matrices
 
@@ -90,6 +91,8 @@ class Dynamic(Quantizer[DynamicOptions]):
         model = unshare_matrices(plain_gemms(cleaned(inferred(Path(artifact.path)))))
         wanted = ["MatMul", *(["Conv"] if options.convolutions else [])]
         left_out = set(nodes_matching(model, options.exclude, "exclude"))
+        long = overflowing_sums(model, {*wanted, "Gemm"})
+        left_out |= long.keys()
         if not _quantisable(model, left_out, [*wanted, "Gemm"]):
             raise _nothing(artifact, options.convolutions)
         with tempfile.TemporaryDirectory(dir=work.folder) as scratch, quiet():
@@ -113,7 +116,7 @@ class Dynamic(Quantizer[DynamicOptions]):
             raise _nothing(artifact, options.convolutions)
         path = work.folder / "model.onnx"
         save(quantised, path)
-        return Made(path, "onnx", "dynamic", facts, _notices(facts))
+        return Made(path, "onnx", "dynamic", facts, (*_notices(facts), *_told(long)))
 
 
 def _quantisable(model: onnx.ModelProto, left_out: set[str], wanted: list[str]) -> list[str]:
@@ -159,6 +162,13 @@ def _notices(facts: dict[str, Fact]) -> tuple[Notice, ...]:
         )
         notices.append(Notice("warning", text))
     return tuple(notices)
+
+
+def _told(long: dict[str, int]) -> tuple[Notice, ...]:
+    """Return what a person must know of products that integers cannot sum up."""
+    named = ", ".join(f"{name} ({terms:,} terms)" for name, terms in long.items())
+    text = f"sums of 8-bit integers may pass 32 bits, so these products stay in FP32: {named}"
+    return (Notice("info", text),) if long else ()
 
 
 def _nothing(artifact: Artifact, convolutions: bool) -> StageError:

@@ -11,10 +11,11 @@ from core import ArtifactSpec, Calibration, Library, Made, Notice, Quantizer, Wo
 from core.bounds import MOST_WINDOWS, check_within
 from core.onnx_file import save
 from plugins.quantizer.onnx_graph import cleaned, inferred, nodes_matching
-from plugins.quantizer.onnx_graph.half import between, to_half
+from plugins.quantizer.onnx_graph.half import between, single_only, to_half
 from plugins.quantizer.onnx_graph.half_facts import facts_of, notices_of, range_facts
 from plugins.quantizer.onnx_graph.half_limits import LARGEST, weight_reasons, window_reasons
 from plugins.quantizer.onnx_graph.masks import nearer_masks
+from plugins.quantizer.onnx_graph.operands import structural_nodes
 from plugins.quantizer.onnx_graph.watched import observer_of
 
 if TYPE_CHECKING:
@@ -92,6 +93,8 @@ class Fp16(Quantizer[Fp16Options]):
         model = cleaned(inferred(Path(artifact.path)))
         masks = self._masked(model, calibration, work)
         forced = nodes_matching(model, self.options.keep_float32, "keep_float32")
+        # Shapes and indices must be exact: FP16 counts by twos from 2,048.
+        forced += [*single_only(model), *sorted(structural_nodes(model))]
         reasons = weight_reasons(model)
         seen = self._observed(model, calibration, work) if calibration.count else None
         if seen is None:

@@ -30,17 +30,34 @@ def constants_lifted(model: onnx.ModelProto) -> onnx.ModelProto:
     every reader; its converter to FP16 rounds it even when its reader stays in FP32.
     """
     graph = model.graph
-    ends = {value.name for value in graph.output}
     left = []
     for node in graph.node:
         tensor = _value_of(node) if node.op_type == "Constant" else None
-        if tensor is None or node.output[0] in ends:
+        if tensor is None:
             left.append(node)
             continue
         lifted = graph.initializer.add()
         lifted.CopyFrom(tensor)
         lifted.name = node.output[0]
-    return _with_nodes(model, left)
+    return _with_nodes(model, [*_given(graph, left), *left])
+
+
+def _given(graph: onnx.GraphProto, nodes: Sequence[onnx.NodeProto]) -> list[onnx.NodeProto]:
+    """Return nodes that give the outputs that are constants, which are renamed in place.
+
+    Tools rename what makes an output, or change the type of a constant that is one.
+    """
+    from onnx import helper
+
+    ends = {value.name for value in graph.output}
+    made = []
+    for tensor in graph.initializer:
+        if tensor.name in ends:
+            output, tensor.name = tensor.name, f"{tensor.name}/constant"
+            for node in nodes:
+                node.input[:] = [tensor.name if n == output else n for n in node.input]
+            made.append(helper.make_node("Identity", [tensor.name], [output], f"{output}/given"))
+    return made
 
 
 def _value_of(node: onnx.NodeProto) -> onnx.TensorProto | None:

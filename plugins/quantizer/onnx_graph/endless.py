@@ -85,11 +85,11 @@ def _error(
     model: onnx.ModelProto, output: str, found: Mapping[str, Any], constants: list[str]
 ) -> StageError:
     """Return the error for an `output` that is no number."""
-    nodes = [n for n in model.graph.node if any(_state(found.get(name)) for name in n.output)]
+    before = _before(model, output)
+    nodes = [n for n in before if any(_state(found.get(name)) for name in n.output)]
     for node in nodes:
-        given = [name for name in node.input if _state(found.get(name)) or name in constants]
-        if not given:
-            (tensor, *_) = (name for name in node.output if _state(found.get(name)))
+        if not any(_state(found.get(name)) or name in constants for name in node.input):
+            tensor = next(name for name in node.output if _state(found.get(name)))
             return StageError(
                 f"the graph overflows on calibration data, first in the tensor `{tensor}`",
                 f"computed by: {node.name or node.op_type} ({node.op_type}), from finite values",
@@ -97,11 +97,24 @@ def _error(
                 "compare the exported graph with PyTorch on such data: a model whose own output is "
                 "no number cannot be quantised",
             )
+    guilty = next((c for c in constants if any(c in n.input or c in n.output for n in before)), "")
     broken = next((n for n in nodes if any(_state(found.get(x)) == "nan" for x in n.output)), None)
     where = "" if broken is None else f"first NaN: {broken.name} ({broken.op_type})"
     return StageError(
-        f"the output `{output}` is NaN because of a constant of the model, `{constants[0]}`",
-        "it holds infinities; a softmax of nothing else, or 0 times infinity, is no number",
+        f"the output `{output}` is NaN because of a constant of the model, `{guilty}`",
+        "it holds infinities or NaN; a softmax of nothing but infinities, or 0 times one, is no "
+        "number",
         where,
         "mask with a finite value far below the scores, -10,000 say, or leave something unmasked",
     )
+
+
+def _before(model: onnx.ModelProto, output: str) -> list[onnx.NodeProto]:
+    """Return the nodes that `output` depends on, in order."""
+    wanted = {output}
+    found = []
+    for node in reversed(model.graph.node):
+        if wanted.intersection(node.output):
+            wanted.update(node.input)
+            found.append(node)
+    return found[::-1]

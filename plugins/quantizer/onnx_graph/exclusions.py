@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from core import Notice
@@ -12,7 +14,7 @@ if TYPE_CHECKING:
 
     from plugins.quantizer.onnx_graph.calibrate import Ranges
 
-__all__ = ["doubts", "included_nodes", "without_range"]
+__all__ = ["doubts", "included_nodes"]
 
 #: Nodes that a notice names.
 NAMED = 3
@@ -20,13 +22,18 @@ NAMED = 3
 
 def included_nodes(model: onnx.ModelProto, config: Any, ranges: Ranges) -> list[str]:
     """Return the names of the nodes that `config` quantises and that can be, in order."""
-    wanted = set(config.op_types_to_quantize) & SIGNAL.keys()
+    out = _without_range(model, ranges)
+    return [name for name in _wanted(model, config) if name not in out]
+
+
+def _wanted(model: onnx.ModelProto, config: Any) -> dict[str, onnx.NodeProto]:
+    """Return the nodes that `config` quantises and that compute a signal, by name."""
+    operators = set(config.op_types_to_quantize) & SIGNAL.keys()
     out = {*(config.nodes_to_exclude or ()), *structural_nodes(model)}
-    out |= without_range(model, ranges).keys()
-    return [n.name for n in model.graph.node if n.op_type in wanted and n.name not in out]
+    return {n.name: n for n in model.graph.node if n.op_type in operators and n.name not in out}
 
 
-def without_range(model: onnx.ModelProto, ranges: Ranges) -> dict[str, str]:
+def _without_range(model: onnx.ModelProto, ranges: Ranges) -> dict[str, str]:
     """Return the nodes that read or give a signal without a range, by name, with its tensor.
 
     Such a tensor holds infinities in the float graph as well, or has 16 bits, or is never made in
@@ -54,21 +61,17 @@ def without_range(model: onnx.ModelProto, ranges: Ranges) -> dict[str, str]:
 
 def doubts(model: onnx.ModelProto, config: Any, ranges: Ranges) -> tuple[Notice, ...]:
     """Return what a person must know before `model` is quantised as `config` says."""
-    wanted = set(config.op_types_to_quantize) & SIGNAL.keys()
-    out = {*(config.nodes_to_exclude or ()), *structural_nodes(model)}
-    nodes = {n.name: n for n in model.graph.node if n.op_type in wanted and n.name not in out}
+    nodes = _wanted(model, config)
     endless = {
         name: tensor
-        for name, tensor in without_range(model, ranges).items()
+        for name, tensor in _without_range(model, ranges).items()
         if name in nodes and tensor in ranges.endless
     }
     found = []
     if endless:
-        names = _named([f"{name} ({nodes[name].op_type})" for name in endless])
-        tensor = next(iter(endless.values()))
         text = (
             f"{len(endless)} node(s) stay in float, where the model itself computes infinities, "
-            f"first in `{tensor}`: {names}"
+            f"first in `{next(iter(endless.values()))}`: {_named(endless, nodes)}"
         )
         found.append(Notice("warning", text))
     return (*found, *_too_small(model, ranges))
@@ -97,6 +100,8 @@ def _too_small(model: onnx.ModelProto, ranges: Ranges) -> tuple[Notice, ...]:
     return (Notice("warning", text),)
 
 
-def _named(names: list[str]) -> str:
-    more = f", and {len(names) - NAMED} more" if len(names) > NAMED else ""
-    return ", ".join(names[:NAMED]) + more
+def _named(names: Iterable[str], nodes: Mapping[str, onnx.NodeProto] = MappingProxyType({})) -> str:
+    """Name the first few, with their operators where they are nodes."""
+    told = [f"{name} ({nodes[name].op_type})" if name in nodes else name for name in names]
+    more = f", and {len(told) - NAMED} more" if len(told) > NAMED else ""
+    return ", ".join(told[:NAMED]) + more

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from plugins.quantizer.onnx_graph.passed import put_back, taken_out
+
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["between", "to_half"]
+__all__ = ["between", "single_only", "to_half"]
+
+#: Operators with operands that are FP32 in every graph, which ONNX Runtime's converter knows.
+KNOWN = frozenset({"Resize"})
 
 
 def to_half(model: onnx.ModelProto, kept: list[str]) -> onnx.ModelProto:
@@ -16,6 +21,7 @@ def to_half(model: onnx.ModelProto, kept: list[str]) -> onnx.ModelProto:
 
     from onnxruntime.quantization.onnx_model import ONNXModel
 
+    passed = taken_out(model)
     own = {node.name for node in model.graph.node if node.op_type == "Cast"}
     before = list(sys.path)
     from onnxruntime.transformers.float16 import convert_float_to_float16
@@ -31,7 +37,37 @@ def to_half(model: onnx.ModelProto, kept: list[str]) -> onnx.ModelProto:
     wrapped = ONNXModel(model)
     wrapped.topological_sort()  # the converter appends its casts at the end
     converted: onnx.ModelProto = wrapped.model
+    put_back(converted, passed)
     return converted
+
+
+def single_only(model: onnx.ModelProto) -> list[str]:
+    """Return the nodes that the ONNX standard has in FP32 and not in FP16: Range, boxes, scales.
+
+    A graph with one in FP16 cannot be opened.
+    """
+    import onnx
+
+    opset = next((e.version for e in model.opset_import if e.domain in ("", "ai.onnx")), 1)
+    found = []
+    for node in model.graph.node:
+        if node.domain not in ("", "ai.onnx") or node.op_type in KNOWN:
+            continue
+        try:
+            schema = onnx.defs.get_schema(node.op_type, opset)
+        except onnx.defs.SchemaError:  # unknown to the onnx at hand
+            continue
+        types = {c.type_param_str: set(c.allowed_type_strs) for c in schema.type_constraints}
+        kinds = [
+            types.get(formal.type_str, {formal.type_str})
+            for names, formals in ((node.input, schema.inputs), (node.output, schema.outputs))
+            # Optional operands at the end may be left out, and the last may stand for many.
+            for name, formal in zip(names, formals, strict=False)
+            if name
+        ]
+        if any("tensor(float)" in each and "tensor(float16)" not in each for each in kinds):
+            found.append(node.name)
+    return found
 
 
 def between(model: onnx.ModelProto, kept: set[str]) -> list[str]:

@@ -10,12 +10,14 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from core.measure import snr_db
 from plugins.quantizer.onnx_graph.inner_sums import OPAQUE
 
 if TYPE_CHECKING:
     import onnx
+    from numpy.typing import NDArray
 
     from plugins.quantizer.onnx_graph.observe import Observer, Seen
 
@@ -33,6 +35,15 @@ __all__ = [
 LARGEST, SMALLEST_NORMAL = 65504.0, 2.0**-14
 #: Terms after which a running sum of equal ones in FP16 no longer moves: 2 to its 11 bits.
 LONGEST_SUM = 2**11
+#: What is left of constants in FP16, in dB: where they are normal numbers, 70 and more.
+ROUNDING_DB = 60.0
+#: The operands that are added to something else.
+ADDED = {
+    **dict.fromkeys(("Add", "Sub"), (0, 1)),
+    **dict.fromkeys(("Conv", "ConvTranspose", "Gemm"), (2,)),
+    **dict.fromkeys(("BatchNormalization", "GroupNormalization"), (2,)),
+    **dict.fromkeys(("InstanceNormalization", "LayerNormalization"), (2,)),
+}
 #: What is this much weaker than the tensor's own peak is no signal but what FP32 leaves when it
 #: cancels, as a norm's centred silence does. 120 dB: more than 20 bits of audio.
 RESIDUE = 1e-6
@@ -133,8 +144,9 @@ def _sum_reasons(node: onnx.NodeProto, seen: Observer, limit: float) -> Iterator
 def weight_reasons(model: onnx.ModelProto) -> list[Reason]:
     """Return which nodes stay in FP32 for their constants' sake, whatever the data.
 
-    Constants beyond the largest number would be clipped, and single ones below the normal range
-    rounded to nothing. Added ones are let pass: an epsilon matters by the sum that it is part of.
+    Constants beyond the largest number would be clipped, and those below the normal range rounded
+    to few steps or to nothing. What is added is let pass: an epsilon matters by the sum that it is
+    part of.
     """
     import numpy as np
     from onnx import TensorProto, numpy_helper
@@ -149,17 +161,30 @@ def weight_reasons(model: onnx.ModelProto) -> list[Reason]:
         if peak > LARGEST:
             value = f"its constant `{tensor.name}` holds {_amount(peak)}"
             bad[tensor.name] = (Cause.overflow, value, peak / LARGEST)
-        elif values.size == 1 and 0 < peak < SMALLEST_NORMAL:
-            value = f"its constant `{tensor.name}` is {_amount(peak)}"
+        elif peak and _rounding_db(finite) < ROUNDING_DB:
+            reached = "is" if values.size == 1 else "reaches"
+            value = f"its constant `{tensor.name}` {reached} {_amount(peak)}"
             bad[tensor.name] = (Cause.weak, value, SMALLEST_NORMAL / peak)
     found = []
     for node in model.graph.node:
-        for name in filter(bad.__contains__, node.input):
+        added = ADDED.get(node.op_type, ())
+        for place, name in enumerate(node.input):
+            if name not in bad:
+                continue
             cause, value, severity = bad[name]
-            if cause is Cause.overflow or node.op_type not in ("Add", "Sub"):
+            if cause is Cause.overflow or place not in added:
                 found.append(_reason(node, name, cause, value, severity))
                 break
     return found
+
+
+def _rounding_db(values: NDArray[Any]) -> float:
+    """Return the SNR in dB that is left of finite FP32 values, at most 65,504, in FP16."""
+    import numpy as np
+
+    # Of their peak, since the squares of small ones are too small for FP32.
+    peak = np.abs(values).max()
+    return snr_db(values / peak, values.astype(np.float16).astype(np.float32) / peak)
 
 
 def _reason(node: onnx.NodeProto, tensor: str, cause: Cause, value: str, severity: float) -> Reason:

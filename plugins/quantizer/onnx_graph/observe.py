@@ -60,7 +60,7 @@ class Observer:
         """Run one window and widen what was seen."""
         import numpy as np
 
-        known = {i.name: feeds[i.name] for i in self.session.get_inputs()}
+        known = {i.name: np.asarray(feeds[i.name]) for i in self.session.get_inputs()}
         names = [output.name for output in self.session.get_outputs()]
         found = dict(zip(names, self.session.run(names, known), strict=True))
         for index, tensor in enumerate(self.tensors):

@@ -23,6 +23,8 @@ from onnx import numpy_helper
 from onnxruntime.quantization import QDQQuantizer
 from onnxruntime.quantization.calibrate import TensorData
 
+from plugins.quantizer.onnx_graph.operands import captured
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -44,9 +46,14 @@ class Quantiser(QDQQuantizer):  # type: ignore[misc]  # onnxruntime has no types
     """Puts QuantizeLinear and DequantizeLinear into a graph, given ranges."""
 
     def adjust_tensor_ranges(self) -> None:
-        """Change ranges before scales follow from them; a softmax keeps its own."""
-        outputs = [n.output[0] for n in self.model.nodes() if n.op_type == "Softmax"]
-        given = {name: self.tensors_range[name] for name in outputs if name in self.tensors_range}
+        """Change ranges before scales follow from them.
+
+        A softmax keeps its own, and so does what others than a Relu or Clip read as well: they
+        give that the range of their result.
+        """
+        kept = {node.output[0] for node in self.model.nodes() if node.op_type == "Softmax"}
+        kept |= {value.name for value in self.model.graph().output} | captured(self.model.model)
+        given = {name: self.tensors_range[name] for name in kept if name in self.tensors_range}
         super().adjust_tensor_ranges()
         for name, data in given.items():
             self.tensors_range[name] = data

@@ -105,10 +105,10 @@ def sentinels_of(model: onnx.ModelProto) -> list[Sentinel]:
 
 
 def endless_sources(model: onnx.ModelProto) -> list[str]:
-    """Return the constants of `model` that hold an infinity."""
+    """Return the constants of `model` that hold an infinity, or what is no number."""
     import numpy as np
 
-    return [name for name, values in _constants(model) if np.isinf(values).any()]
+    return [name for name, values in _constants(model) if not np.isfinite(values).all()]
 
 
 def _constants(model: onnx.ModelProto) -> Iterator[tuple[str, NDArray[Any]]]:

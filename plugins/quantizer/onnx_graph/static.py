@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ from plugins.quantizer.onnx_graph.bias_correction import correct, layers_of
 from plugins.quantizer.onnx_graph.exclusions import included_nodes
 from plugins.quantizer.onnx_graph.hidden import KEPT, Hidden
 from plugins.quantizer.onnx_graph.operands import SIGNAL
+from plugins.quantizer.onnx_graph.passed import put_back, taken_out
 from plugins.quantizer.onnx_graph.qnn_ranges import qnn_overrides
 from plugins.quantizer.onnx_graph.select import activations
 from plugins.quantizer.onnx_graph.unshared import unshare_roles, unshare_weights
@@ -120,6 +121,7 @@ def quantised(model: onnx.ModelProto, config: Any, ranges: Ranges) -> onnx.Model
     """
     from plugins.quantizer.onnx_graph.quantiser import Quantiser
 
+    passed = taken_out(model)
     included = set(included_nodes(model, config, ranges))
     config.nodes_to_exclude = [n.name for n in model.graph.node if n.name not in included]
     config.op_types_to_quantize = [n for n in config.op_types_to_quantize if n in SIGNAL]
@@ -142,6 +144,7 @@ def quantised(model: onnx.ModelProto, config: Any, ranges: Ranges) -> onnx.Model
     lowered = unshare_weights(quantizer.model.model)
     correct(lowered, layers, ranges.means)
     write_seen(lowered, ranges.seen)
+    put_back(lowered, passed)
     return lowered
 
 
@@ -155,17 +158,33 @@ def _options(
         if original in overrides:
             overrides[own] = copy.deepcopy(overrides[original])
     symmetric = options.get("WeightSymmetric", config.weight_type.name.startswith("QInt"))
-    for node in model.graph.node:
-        groups = next((a.i for a in node.attribute if a.name == "group"), 1)
-        if node.op_type == "ConvTranspose" and groups > 1 and node.name in included:
-            # Its weights have the channels of one group, its bias those of all: ONNX Runtime 1.31.1
-            # multiplies their scales.
-            entry = {"quant_type": config.weight_type, "symmetric": symmetric}
-            overrides.setdefault(node.input[1], [entry])
+    for name in _of_one_scale(model, included):
+        entry = {"quant_type": config.weight_type, "symmetric": symmetric}
+        overrides.setdefault(name, [entry])
     options["TensorQuantOverrides"] = overrides
     if next((e.version for e in model.opset_import if e.domain in ("", "ai.onnx")), 1) < OPSET:
         options["UseQDQContribOps"] = True
     return options
+
+
+def _of_one_scale(model: onnx.ModelProto, included: Collection[str]) -> Iterator[str]:
+    """Yield the weights that must not have a scale per channel, though others have.
+
+    Those of a transposed convolution of groups have the channels of one group, its bias those of
+    all: ONNX Runtime 1.31.1 multiplies their scales. Those of a product have columns as channels,
+    on the right and in two dimensions: by default their second axis is taken, whatever it is.
+    """
+    shapes = {tensor.name: tensor.dims for tensor in model.graph.initializer}
+    for node in model.graph.node:
+        if node.name not in included:
+            continue
+        groups = next((a.i for a in node.attribute if a.name == "group"), 1)
+        if node.op_type == "ConvTranspose" and groups > 1:
+            yield node.input[1]
+        if node.op_type == "MatMul":
+            for place, name in enumerate(node.input):
+                if name in shapes and (place == 0 or len(shapes[name]) != 2):  # noqa: PLR2004
+                    yield name
 
 
 def _narrowed(overrides: Mapping[str, Any], ranges: Ranges) -> dict[str, Any]:

@@ -229,6 +229,11 @@ def test_a_row_that_is_masked_whole_is_refused_by_the_constant(tmp_path: Path) -
     with pytest.raises(StageError, match="because of a constant of the model, `mask`") as caught:
         lowered(_qdq(), model, fed(model)[:12], tmp_path)
     assert "first NaN: weights (Softmax)" in caught.value.lines
+    broken = attention(-1.0)
+    value = next(t for t in broken.graph.initializer if t.name == "v")
+    value.CopyFrom(numpy_helper.from_array(np.full((WIDTH, WIDTH), np.nan, np.float32), "v"))
+    with pytest.raises(StageError, match="because of a constant of the model, `v`"):
+        lowered(_qdq(), broken, fed(broken)[:12], tmp_path / "nan")
 
 
 def test_a_graph_that_overflows_is_refused_by_the_first_tensor(tmp_path: Path) -> None:
