@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -15,12 +16,17 @@ from core import (
     InputError,
     Library,
     Made,
+    Notice,
     Quantizer,
     Reach,
     Work,
     hookimpl,
 )
 from core.bounds import MOST_WINDOWS, check_within
+from core.onnx_file import save
+from plugins.quantizer.onnx_graph import inferred
+from plugins.quantizer.onnx_graph.constants import constants_lifted
+from plugins.quantizer.onnx_graph.masks import nearer_masks
 
 if TYPE_CHECKING:
     from core.values import Array, Fact
@@ -69,6 +75,7 @@ class HubQuantizer(Quantizer[HubQuantizerOptions]):
     libraries = (
         Library("qai_hub", "pip install qai-hub", "qai-hub"),
         Library("onnx", "pip install onnx"),
+        Library("onnxruntime", "pip install onnxruntime"),
     )
 
     @property
@@ -102,23 +109,40 @@ class HubQuantizer(Quantizer[HubQuantizerOptions]):
 
         options, source = self.options, Path(artifact.path)
         entries = _entries(source, calibration)
-        hub = hub_for(work, Waiting(options.poll_s, options.time_limit_s))
+        with tempfile.TemporaryDirectory(dir=work.folder) as scratch:
+            source, notices = _masked(source, calibration, Path(scratch))
+            hub = hub_for(work, Waiting(options.poll_s, options.time_limit_s))
 
-        def prepare() -> Callable[[str], object]:
-            from qai_hub import QuantizeDtype
+            def prepare() -> Callable[[str], object]:
+                from qai_hub import QuantizeDtype
 
-            model, dataset = upload_model(hub, source), upload_dataset(hub, entries)
-            weight = QuantizeDtype[options.weight.value]
-            activation = QuantizeDtype[options.activation.value]
-            submit = hub.client.submit_quantize_job
-            return lambda name: submit(model, dataset, weight, activation, name=name)
+                model, dataset = upload_model(hub, source), upload_dataset(hub, entries)
+                weight = QuantizeDtype[options.weight.value]
+                activation = QuantizeDtype[options.activation.value]
+                submit = hub.client.submit_quantize_job
+                return lambda name: submit(model, dataset, weight, activation, name=name)
 
-        types = f"w {options.weight.value} a {options.activation.value}"
-        job = hub.job("quantize", [content_of(source), dataset_name(entries), types], prepare)
-        made = fetch_model(hub, job.detail.target_model.model_id, work.folder)
-        remember_model(hub, made, job.detail.target_model.model_id)
+            types = f"w {options.weight.value} a {options.activation.value}"
+            job = hub.job("quantize", [content_of(source), dataset_name(entries), types], prepare)
+            made = fetch_model(hub, job.detail.target_model.model_id, work.folder)
+            remember_model(hub, made, job.detail.target_model.model_id)
         facts: dict[str, Fact] = {**job.facts, "windows": len(next(iter(entries.values())))}
-        return Made(made, "onnx", self.plan(artifact.spec).precision, facts)
+        return Made(made, "onnx", self.plan(artifact.spec).precision, facts, notices)
+
+
+def _masked(
+    source: Path, calibration: Calibration, folder: Path
+) -> tuple[Path, tuple[Notice, ...]]:
+    """Return the graph to send: `source`, or one in `folder` whose masks a range can hold.
+
+    The service takes ranges as they come, and one of -inf or of the least float holds no signal.
+    """
+    model = constants_lifted(inferred(source))
+    notices = nearer_masks(model, calibration.feeds(), folder)
+    if not notices:
+        return source, ()
+    save(model, folder / "model.onnx")
+    return folder / "model.onnx", notices
 
 
 def _entries(source: Path, calibration: Calibration) -> dict[str, list[Array]]:

@@ -7,14 +7,17 @@ from typing import ClassVar
 import numpy as np
 import onnx
 import pytest
+from onnx import numpy_helper
 
-from core import Calibration, InputError, Work
+from core import Artifact, Calibration, InputError, Work
 from core.conformance import QuantizerSuite
 from core.conformance.converter import feeds, onnx_artifact
 from core.progress import silent
 from plugins.quantizer.qai_hub import Activation, HubQuantizer, HubQuantizerOptions
 from tests.hub.account import account, hurried, loopback_only
 from tests.hub.cloud import Cloud
+from tests.plugins.graphs import INFO, worst_db
+from tests.plugins.quantizer.test_masks import attention, fed
 
 
 @pytest.fixture(autouse=True)
@@ -63,3 +66,19 @@ def test_calibration_that_cannot_be_used_is_refused_before_it_is_sent(
             onnx_artifact(tmp_path / "given"), Calibration(1, lambda: bad), work
         )
     assert cloud.log == []
+
+
+def test_masks_come_nearer_before_the_graph_is_sent(tmp_path: Path, work: Work) -> None:
+    """The service's ranges hold the scores, which -inf beside them leaves no step."""
+    model = attention(-np.inf)
+    source = tmp_path / "given" / "model.onnx"
+    source.parent.mkdir()
+    onnx.save(model, source)
+    artifact = Artifact(str(source.parent), str(source), "onnx", "fp32", "", 0, model=INFO)
+    given = fed(model, 2)
+    options = HubQuantizerOptions(windows=2, poll_s=0.01)
+    made = HubQuantizer(options).run(artifact, Calibration(2, lambda: given), work)
+    assert "mask with values too far out" in made.notices[0].text
+    constants = map(numpy_helper.to_array, onnx.load(made.path).graph.initializer)
+    assert all(np.isfinite(values).all() for values in constants)
+    assert worst_db(model, made, given) > 15
