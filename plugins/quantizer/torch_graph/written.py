@@ -20,7 +20,7 @@ def written(network: Network, model: onnx.ModelProto) -> onnx.ModelProto:
     """Return `model`, the graph of `network`, with the learned scales, zero points and integers.
 
     Changed in place. Biases get the scale that operators on integers expect: that of their data
-    times that of their weights.
+    times that of their weights. One that has another scale, as a norm's bias has, keeps it.
     """
     tensors = {tensor.name: tensor for tensor in model.graph.initializer}
     arrays = {name: numpy_helper.to_array(tensor) for name, tensor in tensors.items()}
@@ -32,7 +32,10 @@ def written(network: Network, model: onnx.ModelProto) -> onnx.ModelProto:
         scale = new.get(bias.data, arrays.get(bias.data)) * new.get(
             bias.weight, arrays[bias.weight]
         )
-        scale = np.asarray(scale, np.float32).reshape(arrays[bias_scales[name]].shape)
+        own = arrays[bias_scales[name]]
+        scale = np.asarray(scale, np.float32).reshape(own.shape)
+        if not np.allclose(own, (arrays[bias.data] * arrays[bias.weight]).reshape(own.shape)):
+            scale = own
         new[bias_scales[name]] = scale
         limit = np.iinfo(np.int32)
         whole = np.rint(bias.value.detach().numpy().astype(np.float64) / scale)
