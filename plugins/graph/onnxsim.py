@@ -114,7 +114,7 @@ class Onnxsim(Graph[OnnxsimOptions]):
         with tempfile.TemporaryDirectory(dir=work.folder) as scratch:
             target = Path(scratch) / "simplified.onnx"
             call = {
-                "model": str(_without_listed_weights(Path(source), Path(scratch)).resolve()),
+                "model": str(Path(source).resolve()),
                 "output_path": str(target.resolve()),
                 "check_n": 0,  # its own comparison has no unit; ours is in dB
                 "skipped_optimizers": list(self.options.skip_optimizers),
@@ -173,4 +173,7 @@ if __name__ == "__main__":
     sys.modules["torch"] = None  # type: ignore[assignment]  # as if it were not installed
     import onnxsim
 
-    onnxsim.simplify(**json.loads(sys.argv[1]))
+    arguments = json.loads(sys.argv[1])
+    beside = Path(arguments["output_path"]).parent
+    arguments["model"] = str(_without_listed_weights(Path(arguments["model"]), beside))
+    onnxsim.simplify(**arguments)
