@@ -136,7 +136,7 @@ def test_the_bundle_of_the_phone_holds_what_a_phone_needs(int8: Path) -> None:
     assert max(sizes.values()) < 200_000
     assert metadata["host_graphs"]["forward"]["opset"] == {"ai.onnx": 17}
     assert metadata["runtime"]["qnn_version"]
-    assert metadata["chunking"]["stride"] == 33_792
+    assert metadata["chunking"]["stride"] == 67_584
     assert metadata["dsp"]["nfft"] == 4096
     page = (bundle / "README.md").read_text(encoding="utf-8")
     for said in ("```kotlin", "```cpp", "```sh", "qnn-runtime", "libcdsprpc.so", "Apache-2.0"):

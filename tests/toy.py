@@ -108,7 +108,7 @@ class Gain(Model[GainOptions]):
 def multiplied(array: Any, gain: float, info: ModelInfo) -> Any:
     """Return what the model makes of a window, whose places are the last axis."""
     result = array * np.float32(gain)
-    result[..., 0] *= 1 + np.float32(info.dsp_facts["edge"])
+    result[..., 0] *= 1 + np.float32(info.dsp_facts.get("edge", 0.0))
     return result
 
 

@@ -197,7 +197,7 @@ def bundle_label(root: Path, name: str) -> object:
 def stem_label(root: Path, name: str) -> object:
     """Write stems whose labels come from the model, of an item whose name comes from a file."""
     dataset = Files(FilesOptions(str(root)))
-    dataset._files = {"one": root / "a", "two": root / "b"}  # type: ignore[misc]  # two songs
+    dataset._looked_at = {"one": root / "a", "two": root / "b"}, []
     signature = _signature(name, "mixture", "Mixture")
     item = Item("one", name, {"x": np.zeros((2, 4), np.float32)})
     saved = dataset.save(item, {"y": np.zeros((3, 2, 4), np.float32)}, signature, root)

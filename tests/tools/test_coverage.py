@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from tools.coverage import page as page_module
 from tools.coverage.__main__ import chains
 from tools.coverage.cells import Cell, Chain, cells, judged
 from tools.coverage.modules import MODULES
 from tools.coverage.onnx_models import onnx_models
 from tools.coverage.page import tables
-from tools.coverage.results import merged, read, written
+from tools.coverage.results import RESULTS, merged, read, written
 from tools.coverage.sweep import sweep
 from tools.docs import MEASURED, ROOT, _table, renewed
 
@@ -107,8 +108,32 @@ def test_results_survive_the_file(tmp_path: Path) -> None:
 
 
 def test_the_page_is_what_the_results_give() -> None:
-    """And holds every network of the sweep, with every exporter."""
+    """And no network is on it that the sweep does not know."""
     page = ROOT / "docs" / "coverage.md"
     assert page.read_text(encoding="utf-8") == renewed(page, *MEASURED, tables(_table))
-    swept = {(cell.model, cell.exporter) for cell in read(ROOT / "docs/results/coverage.json")}
-    assert swept == {(chain.subject.name, chain.exporter) for chain in chains()}
+    swept = {(cell.model, cell.exporter) for cell in read(RESULTS)}
+    assert swept <= {(chain.subject.name, chain.exporter) for chain in chains()}
+
+
+def test_a_page_shows_figures_losses_and_reasons(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ours before the other tool's, a loss in bold, a refusal by the number of its reason."""
+    cells = [
+        Cell("net", "onnx", "fp32", "near", 140.0),
+        Cell("net", "onnx", "a8w8", "near", 38.4, 36.6),
+        Cell("net", "onnx", "w8a16", "loss", 12.0, 44.0),
+        Cell("net", "onnx", "qat", "refused", reason="the operator `LSTM` has *no* gradient"),
+        Cell("net", "onnx", "fp16", "crash", reason="TypeError: x"),
+    ]
+    written(tmp_path / "c.json", cells, 1.0)
+    monkeypatch.setattr(page_module, "RESULTS", tmp_path / "c.json")
+    text = tables(_table)
+    row = next(line for line in text.splitlines() if line.startswith("| `net`"))
+    assert [cell.strip() for cell in row.split("|")[2:9]] == [
+        "140", "38 / 37", "", "refused (1)", "", "**12 / 44**", ""
+    ]  # fmt: skip
+    assert "**crash** (2)" in row
+    assert "1. the operator `LSTM` has \\*no\\* gradient" in text
+    counts = next(line for line in text.splitlines() if "`exporter=onnx` |" in line)
+    assert [int(cell) for cell in counts.split("|")[2:9]] == [1, 5, 2, 1, 1, 1, 0]

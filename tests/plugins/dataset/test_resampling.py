@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.measure import snr_db
-from plugins.dataset.audio.reading import RATES
+from plugins.dataset.audio.limits import RATES
 from plugins.dataset.audio.resampling import resample
 
 #: Rates whose ratio to 44,100 is none that a filter of bounded length has, primes among them.

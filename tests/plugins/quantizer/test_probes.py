@@ -9,6 +9,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from plugins.quantizer.onnx_graph.probes import (
     LEAST,
+    MEAN,
     MOST,
     SAMPLE,
     around,
@@ -61,10 +62,11 @@ def test_probes_tell_extremes_and_values() -> None:
     model = network()
     counts = element_counts(model, {"x": x})
     assert counts == {"x": 400, "m": 400, "t": 400, "y": 400}
-    found = _run(probed(model, ["x", "m"], counts, 1000), x)
+    found = _run(probed(model, ["x", "m"], counts, 1000, {"x": 0}), x)
     assert found["m" + LEAST] == 2 * x.min()
     assert found["m" + MOST] == 2 * x.max()
     np.testing.assert_array_equal(np.sort(found["x" + SAMPLE]), np.sort(x.ravel()))
+    np.testing.assert_allclose(found["x" + MEAN], x.mean(1), rtol=1e-5)
     np.testing.assert_array_equal(found["y"], np.maximum(2 * x.T, 0))
 
 
@@ -73,16 +75,18 @@ def test_a_sample_comes_from_every_row() -> None:
     rows = np.repeat(np.arange(8, dtype=np.float32), 48).reshape(48, 8, order="F").T.copy()
     for samples in (20, 24, 48, 96):
         model = network()
-        taken = _run(probed(model, ["x"], {"x": 384}, samples), rows)["x" + SAMPLE]
+        taken = _run(probed(model, ["x"], {"x": 384}, samples, {}), rows)["x" + SAMPLE]
         assert set(taken) == set(range(8))
         assert samples / 2 < taken.size <= samples
 
 
 def test_probes_stand_behind_the_tensor_that_they_read() -> None:
     """So that an activation need not wait for the end of the graph."""
-    model = probed(network(), ["x", "m", "y"], dict.fromkeys("xmy", 400), 0)
-    order = [name for node in model.graph.node for name in node.output]
+    model = probed(network(), ["x", "m", "y"], dict.fromkeys("xmy", 400), 400, {})
+    order = [name for node in model.graph.node for name in node.output if ":row" not in name]
+    order = [name for name in order if name in "mty" or name.endswith((LEAST, MOST, SAMPLE))]
     assert order == [
-        f"x{LEAST}", f"x{MOST}", "m", f"m{LEAST}", f"m{MOST}", "t", "y", f"y{LEAST}", f"y{MOST}",
-    ]  # fmt: skip
-    assert len(model.graph.output) == 7
+        *(f"x{LEAST}", f"x{MOST}", f"x{SAMPLE}", "m", f"m{LEAST}", f"m{MOST}", f"m{SAMPLE}"),
+        *("t", "y", f"y{LEAST}", f"y{MOST}", f"y{SAMPLE}"),
+    ]
+    assert len(model.graph.output) == 10
