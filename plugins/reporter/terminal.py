@@ -158,10 +158,11 @@ class Terminal(Reporter[TerminalOptions]):
         lines = [(title, path) for title, path in lines if path.exists()] or [
             ("results", Path(folder))
         ]
+        width = max(len(title) for title, _ in lines) + 2
         self.console.print()
         for title, path in lines:
             # A path is never wrapped or styled, so that it can be copied.
-            self.console.print(f"{title:<8}{path}", soft_wrap=True)
+            self.console.print(f"{title:<{width}}{path}", soft_wrap=True)
 
     # After the reporters that write the page, so that its place can be said.
     @hookimpl(trylast=True)

@@ -114,6 +114,27 @@ def test_what_is_clipped_is_a_warning_with_its_cost(watch: Watch) -> None:
         assert part in notice.text
 
 
+def test_what_calibration_data_has_as_well_is_no_news(watch: Watch) -> None:
+    """A range may leave it out on purpose, as that of a masked score leaves out the mask."""
+    promise = watch.promised(feeds(3.0))
+    assert watch.passed("a song", feeds(2.9), promise).clipped == 0
+    louder = watch.passed("a song", feeds(3.1), promise)
+    assert (louder.clipped, louder.factor) == (2, pytest.approx(3.1, rel=0.01))
+
+
+def test_a_mask_of_infinity_hides_no_end(watch: Watch) -> None:
+    """It is known from the calibration; the other end of the same tensor is still looked at."""
+
+    def masked(peak: float) -> Iterator[dict[str, np.ndarray]]:
+        for window in feeds(peak):
+            window["x"][0, 0] = -np.inf
+            yield window
+
+    promise = watch.promised(masked(0.5))
+    assert watch.passed("a song", masked(0.9), promise).clipped == 0
+    assert watch.passed("a song", masked(2.0), promise).factor == pytest.approx(2.0, rel=0.02)
+
+
 def test_what_is_clipped_and_costs_nothing_is_told() -> None:
     """A rare peak in one tensor, and the promise held."""
     passed = Passed("song", 80, 3, 1, "h", 1.3, "y", 33.0, 35.0)

@@ -36,7 +36,8 @@ def test_what_points_share_runs_once(command: Command, recipe: Path, tmp_path: P
     done = command("-m", f"recipe={recipe}", "chunker.length=4,8", "quantizer.loss=0.0,0.1")
     assert (done.code, done.err) == (0, "")
     ran = Counter(name for point in told(tmp_path) for name in point["ran"])
-    assert ran["model"] == ran["ideal"] == 1
+    # Windows as long as the plan's are those of the training, which a layout may have rounded up.
+    assert (ran["model"], ran["ideal"]) == (1, 2)
     assert ran["sample"] == ran["reference"] == 2
     assert ran["quantizer"] == ran["runtime"] == ran["play"] == 4
     folders = {f.parent.name for f in tmp_path.glob("outputs/toy/sweep-*/*/report.json")}
@@ -210,7 +211,8 @@ def test_points_side_by_side_give_what_points_in_turn_give(
     done = command(*swept, "hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
     assert (done.code, done.err) == (0, "")
     ran = Counter(name for point in told(tmp_path) for name in point["ran"])
-    assert ran["model"] == ran["ideal"] == 1
+    # Windows as long as the plan's are those of the training, which a layout may have rounded up.
+    assert (ran["model"], ran["ideal"]) == (1, 2)
     assert ran["sample"] == ran["reference"] == 2
     assert ran["quantizer"] == ran["play"] == 4
 
