@@ -172,9 +172,13 @@ def _told(long: dict[str, int]) -> tuple[Notice, ...]:
 
 
 def _nothing(artifact: Artifact, convolutions: bool) -> StageError:
+    import onnx
+
+    graph = onnx.load(artifact.path, load_external_data=False).graph
     return StageError(
         "the graph has nothing to quantise dynamically: no MatMul or Gemm with constant weights "
         f"in FP32{', and no such Conv' if convolutions else ''}",
+        f"operators: {', '.join(map(str, operators(graph.node)))}",
         f"at: {artifact.path}",
         "shorten `quantizer.exclude`, or choose a quantizer for convolutions: precision=int8, fp16",
         *(() if convolutions else ("or quantise convolutions too: quantizer.convolutions=true",)),

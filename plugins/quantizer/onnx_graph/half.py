@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from plugins.quantizer.onnx_graph.passed import put_back, taken_out
@@ -23,6 +24,7 @@ def to_half(model: onnx.ModelProto, kept: list[str]) -> onnx.ModelProto:
 
     passed = taken_out(model)
     own = {node.name for node in model.graph.node if node.op_type == "Cast"}
+    sequences = _sequences(model)
     before = list(sys.path)
     from onnxruntime.transformers.float16 import convert_float_to_float16
 
@@ -32,6 +34,7 @@ def to_half(model: onnx.ModelProto, kept: list[str]) -> onnx.ModelProto:
     model = convert_float_to_float16(
         model, keep_io_types=True, disable_shape_infer=True, op_block_list=[], node_block_list=kept
     )
+    _uncast(model.graph, sequences)
     _unite_casts(model.graph)
     _bypass(model, own)
     wrapped = ONNXModel(model)
@@ -44,12 +47,26 @@ def to_half(model: onnx.ModelProto, kept: list[str]) -> onnx.ModelProto:
 def single_only(model: onnx.ModelProto) -> list[str]:
     """Return the nodes that the ONNX standard has in FP32 and not in FP16: Range, boxes, scales.
 
-    A graph with one in FP16 cannot be opened.
+    A graph with one in FP16 cannot be opened. The same holds for sequences, whose types ONNX
+    Runtime's converter leaves as they were, and it has no CPU kernel for scattered sums in FP16.
     """
+    found = []
+    for node, kinds in _typed(model):
+        operands = [*kinds[0].values(), *kinds[1].values()]
+        lacking = any("tensor(float)" in e and "tensor(float16)" not in e for e in operands)
+        if lacking or any(map(_all_sequences, operands)) or _scatters_sums(node):
+            found.append(node.name)
+    return found
+
+
+Kinds = dict[str, set[str]]
+
+
+def _typed(model: onnx.ModelProto) -> Iterator[tuple[onnx.NodeProto, tuple[Kinds, Kinds]]]:
+    """Yield the nodes of the standard with what types it allows each input, and each output."""
     import onnx
 
     opset = next((e.version for e in model.opset_import if e.domain in ("", "ai.onnx")), 1)
-    found = []
     for node in model.graph.node:
         if node.domain not in ("", "ai.onnx") or node.op_type in KNOWN:
             continue
@@ -58,16 +75,56 @@ def single_only(model: onnx.ModelProto) -> list[str]:
         except onnx.defs.SchemaError:  # unknown to the onnx at hand
             continue
         types = {c.type_param_str: set(c.allowed_type_strs) for c in schema.type_constraints}
-        kinds = [
-            types.get(formal.type_str, {formal.type_str})
+        given, made = (
+            {
+                name: types.get(formal.type_str, {formal.type_str})
+                # Optional operands at the end may be left out, and the last may stand for many.
+                for name, formal in zip(names, formals, strict=False)
+                if name
+            }
             for names, formals in ((node.input, schema.inputs), (node.output, schema.outputs))
-            # Optional operands at the end may be left out, and the last may stand for many.
-            for name, formal in zip(names, formals, strict=False)
-            if name
-        ]
-        if any("tensor(float)" in each and "tensor(float16)" not in each for each in kinds):
-            found.append(node.name)
-    return found
+        )
+        yield node, (given, made)
+
+
+def _all_sequences(kinds: set[str]) -> bool:
+    return all(kind.startswith("seq(") for kind in kinds)
+
+
+def _sequences(model: onnx.ModelProto) -> set[str]:
+    """Return the names of what can only be sequences of tensors."""
+    return {
+        name
+        for _, (_, made) in _typed(model)
+        for name, kinds in made.items()
+        if _all_sequences(kinds)
+    }
+
+
+def _uncast(graph: onnx.GraphProto, sequences: set[str]) -> None:
+    """Remove the casts of sequences, in place: the converter takes them for tensors."""
+    casts = [node for node in graph.node if node.op_type == "Cast"] if sequences else []
+    own = {name: name for name in sequences}
+    for _ in casts:  # one may cast what another one has cast, on either side
+        for cast in casts:
+            for name, other in ((cast.input[0], cast.output[0]), (cast.output[0], cast.input[0])):
+                if name in own:
+                    own.setdefault(other, own[name])
+    left = [node for node in graph.node if node.op_type != "Cast" or node.output[0] not in own]
+    for node in left:
+        node.input[:] = [own.get(name, name) for name in node.input]
+        node.output[:] = [own.get(name, name) for name in node.output]
+    infos = [value for value in graph.value_info if value.name not in own]
+    for kept, field in ((left, graph.node), (infos, graph.value_info)):
+        del field[:]
+        field.extend(kept)
+
+
+def _scatters_sums(node: onnx.NodeProto) -> bool:
+    """Return whether a node reduces what it scatters to one place."""
+    return node.op_type in ("ScatterElements", "ScatterND") and any(
+        attribute.name == "reduction" and attribute.s != b"none" for attribute in node.attribute
+    )
 
 
 def between(model: onnx.ModelProto, kept: set[str]) -> list[str]:

@@ -88,26 +88,30 @@ class Observer:
 
         A louder input is clipped at the largest peak that this input has shown so far, which is
         what a recording of too high a level does to a waveform. Raises InputError for a window
-        that lacks an input, or holds values that are not numbers.
+        that lacks an input, or holds values that are not numbers. Inputs other than floats stay as
+        they are: a length or an index of 0 is no silence.
         """
         import numpy as np
 
         silence: Tensors = {}
         for index, feeds in enumerate(windows):
             for name in (i.name for i in self.session.get_inputs()):
-                if name not in feeds or not np.isfinite(feeds[name]).all():
+                given = feeds.get(name)
+                if given is not None and not _is_float(given):
+                    continue
+                if given is None or not np.isfinite(given).all():
                     raise InputError(
                         f"calibration window {index + 1} holds nothing usable for `{name}`",
                         "it is missing, or holds values that are not numbers (NaN or infinite)",
                         "repair or leave out the file, or choose other data: calibration=...",
                     )
-                largest = float(np.abs(feeds[name]).max(initial=0.0))
+                largest = float(np.abs(given).max(initial=0.0))
                 self.input_peaks[name] = max(self.input_peaks.get(name, 0.0), largest)
             self.watch(feeds)
             yield self.windows
             self.watch({name: self._louder(name, array, gain) for name, array in feeds.items()})
             yield self.windows
-            silence = {name: np.zeros_like(array) for name, array in feeds.items()}
+            silence = {n: np.zeros_like(v) if _is_float(v) else v for n, v in feeds.items()}
         if silence:
             self.watch(silence)
             yield self.windows
@@ -115,7 +119,13 @@ class Observer:
     def _louder(self, name: str, array: Any, gain: float) -> Any:
         import numpy as np
 
-        if not np.issubdtype(array.dtype, np.floating):
+        if not _is_float(array):
             return array
         limit = self.input_peaks.get(name, 0.0)
         return np.clip(array * array.dtype.type(gain), -limit, limit)
+
+
+def _is_float(array: Any) -> bool:
+    import numpy as np
+
+    return np.issubdtype(np.asarray(array).dtype, np.floating)

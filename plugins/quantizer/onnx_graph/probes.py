@@ -29,6 +29,8 @@ LEAST, MOST, SAMPLE, MEAN = ":least", ":most", ":sample", ":mean"
 LAST = 2**63 - 1
 #: Operators that give the values they take, in another shape or order.
 ARRANGING = frozenset({"Flatten", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze"})
+#: Operators that give some of the values they take: keys and values out of one product.
+PICKING = frozenset({"Gather", "Slice", "Split"})
 
 
 def around(model: onnx.ModelProto, operators: Collection[str]) -> list[str]:
@@ -68,12 +70,21 @@ def same_values(model: onnx.ModelProto) -> dict[str, str]:
 def second_operands(model: onnx.ModelProto) -> set[str]:
     """Return the tensors whose values products of two activations take as their second operand.
 
-    Those are the tensors that make the values, where others arrange them in between.
+    Those are the tensors that make the values, where others arrange them or pick some in between.
     """
     weights = {tensor.name for tensor in model.graph.initializer}
-    sources = same_values(model)
-    taken = {n.input[1] for n in model.graph.node if n.op_type == "MatMul"} - weights
-    return taken | {sources[name] for name in taken if name in sources}
+    made_by = {name: node for node in model.graph.node for name in node.output}
+    found: set[str] = set()
+    waiting = [n.input[1] for n in model.graph.node if n.op_type == "MatMul"]
+    while waiting:
+        name = waiting.pop()
+        if name in weights or name in found:
+            continue
+        found.add(name)
+        maker = made_by.get(name)
+        if maker is not None and maker.op_type in ARRANGING | PICKING:
+            waiting.append(maker.input[0])
+    return found
 
 
 def element_counts(model: onnx.ModelProto, feeds: Tensors) -> dict[str, int]:

@@ -50,21 +50,23 @@ def test_a_side_that_was_not_reached_gets_room() -> None:
 
 
 def test_what_a_product_reads_second_gets_little_room() -> None:
-    """Through what arranges it; a product with weights is none of these."""
+    """Through what arranges or picks it; a product with weights is none of these."""
     nodes = [
+        helper.make_node("Gather", ["kv", "first"], ["k"], axis=0),
         helper.make_node("Transpose", ["k"], ["t"], perm=[0, 2, 1]),
         helper.make_node("Reshape", ["t", "shape"], ["u"]),
         helper.make_node("MatMul", ["q", "u"], ["scores"]),
         helper.make_node("MatMul", ["scores", "weights"], ["y"]),
     ]
-    values = [helper.make_tensor_value_info(n, TensorProto.FLOAT, SHAPE) for n in ("q", "k")]
+    values = [helper.make_tensor_value_info(n, TensorProto.FLOAT, SHAPE) for n in ("q", "kv")]
     constants = [
+        numpy_helper.from_array(np.array([0], np.int64), "first"),
         numpy_helper.from_array(np.array([1, 256, 8], np.int64), "shape"),
         numpy_helper.from_array(np.ones((8, 8), np.float32), "weights"),
     ]
     ends = [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)]
     model = helper.make_model(helper.make_graph(nodes, "g", values, ends, constants))
-    assert second_operands(model) == {"k", "u"}
+    assert second_operands(model) == {"kv", "k", "t", "u"}
     assert with_headroom((-1, 1), 0.25, most=MOST_OF_OPERAND) == (-1.25, 1.25)
 
 

@@ -137,7 +137,32 @@ def _products_of_every_rank() -> onnx.ModelProto:
     return graph(nodes, {"x": [16, 16]}, {"y": [2, 16]}, constants)
 
 
+def _scattered() -> onnx.ModelProto:
+    """Return a graph that sums what it scatters to one place, beside a convolution."""
+    nodes = [
+        _node("Conv", "x w", "h", pads=[1, 1]),
+        _node("ScatterElements", "h places updates", "y", axis=2, reduction="add"),
+    ]
+    places = np.broadcast_to(np.arange(16) // 2, (1, 8, 16)).copy()
+    constants = {"w": KERNEL, "places": places, "updates": RANDOM.uniform(-1, 1, (1, 8, 16))}
+    return graph(nodes, {"x": SHAPE}, {"y": SHAPE}, constants)
+
+
+def _in_parts() -> onnx.ModelProto:
+    """Return a graph that cuts a signal into a sequence and takes one part of it."""
+    nodes = [
+        _node("Conv", "x w", "h", pads=[1, 1]),
+        _node("SplitToSequence", "h sizes", "parts", axis=2),
+        _node("SequenceAt", "parts second", "part"),
+        _node("Conv", "part w", "y", pads=[1, 1]),
+    ]
+    constants = {"w": KERNEL, "sizes": np.array([16, 16]), "second": np.array(1)}
+    return graph(nodes, {"x": SHAPE}, {"y": [1, 8, 16]}, constants)
+
+
 GRAPHS = {
+    "scattered sums": (_scattered(), _noise()),
+    "a sequence": (_in_parts(), _noise()),
     "an If that reads what others read": (_conditional(), _noise()),
     "an output before a Relu": (_seen_before_a_relu(), _noise()),
     "outputs that no node makes": (_passed(), _noise()),
@@ -163,6 +188,19 @@ def test_odd_graphs_end_near_the_float_graph(
         assert caught.value.lines[0] == f"operators: {', '.join(sorted(operators))}"
         return
     assert worst_db(model, lowered(quantizer, model, given[:14], tmp_path), given[14:]) > 25
+
+
+def test_louder_and_silent_windows_leave_what_is_no_float(tmp_path: Path) -> None:
+    """A shape of zeros, or four times as long, is none."""
+    model = graph(
+        [_node("Conv", "x w", "h", pads=[1, 1])], {"x": SHAPE}, {"h": SHAPE}, {"w": KERNEL}
+    )
+    model.graph.input.append(helper.make_tensor_value_info("shape", TensorProto.INT64, [1]))
+    model.graph.node.append(_node("Reshape", "h shape", "y"))
+    model.graph.output[0].CopyFrom(helper.make_tensor_value_info("y", TensorProto.FLOAT, [256]))
+    given = [window | {"shape": np.array([256])} for window in windows(_noise(), 6)]
+    made = lowered(QUANTIZERS["FP16"], model, given[:4], tmp_path)
+    assert worst_db(model, made, given[4:]) > 60
 
 
 def test_a_scalar_is_a_tensor_too(tmp_path: Path) -> None:
