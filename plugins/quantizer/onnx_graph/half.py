@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from plugins.quantizer.onnx_graph.operands import scatters_sums
 from plugins.quantizer.onnx_graph.passed import put_back, taken_out
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def single_only(model: onnx.ModelProto) -> list[str]:
     for node, kinds in _typed(model):
         operands = [*kinds[0].values(), *kinds[1].values()]
         lacking = any("tensor(float)" in e and "tensor(float16)" not in e for e in operands)
-        if lacking or any(map(_all_sequences, operands)) or _scatters_sums(node):
+        if lacking or any(map(_all_sequences, operands)) or scatters_sums(node):
             found.append(node.name)
     return found
 
@@ -118,13 +119,6 @@ def _uncast(graph: onnx.GraphProto, sequences: set[str]) -> None:
     for kept, field in ((left, graph.node), (infos, graph.value_info)):
         del field[:]
         field.extend(kept)
-
-
-def _scatters_sums(node: onnx.NodeProto) -> bool:
-    """Return whether a node reduces what it scatters to one place."""
-    return node.op_type in ("ScatterElements", "ScatterND") and any(
-        attribute.name == "reduction" and attribute.s != b"none" for attribute in node.attribute
-    )
 
 
 def between(model: onnx.ModelProto, kept: set[str]) -> list[str]:

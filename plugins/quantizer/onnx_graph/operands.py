@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["SIGNAL", "captured", "is_signal", "structural_nodes", "subgraphs"]
+__all__ = ["SIGNAL", "captured", "is_signal", "scatters_sums", "structural_nodes", "subgraphs"]
 
 FIRST = frozenset({0})
 #: Every operand of an operator that takes any number of them.
@@ -124,3 +124,10 @@ def subgraphs(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
             yield graph
             for inner in graph.node:
                 yield from subgraphs(inner)
+
+
+def scatters_sums(node: onnx.NodeProto) -> bool:
+    """Return whether a node reduces what it scatters to one place."""
+    return node.op_type in ("ScatterElements", "ScatterND") and any(
+        attribute.name == "reduction" and attribute.s != b"none" for attribute in node.attribute
+    )
