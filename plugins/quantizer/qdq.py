@@ -35,7 +35,7 @@ from plugins.quantizer.onnx_graph.qdq_graph import (
     too_few,
 )
 from plugins.quantizer.onnx_graph.qdq_options import Activation, QdqOptions, Weight
-from plugins.quantizer.onnx_graph.qnn_ranges import edge_tensors
+from plugins.quantizer.onnx_graph.qnn_ranges import carried, edge_tensors
 from plugins.quantizer.onnx_graph.static import Layout, config_for, quantised
 
 if TYPE_CHECKING:
@@ -112,6 +112,7 @@ class Qdq(Quantizer[QdqOptions]):
         if options.activation is not Activation.uint16:
             wide = tensors_matching(model, options.wide, "wide")
             wide += [] if options.edges is None else edge_tensors(model, options.edges)
+            wide = carried(model, wide)
         return config_for(
             model,
             options.weight.value,

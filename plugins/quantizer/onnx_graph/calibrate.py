@@ -21,6 +21,7 @@ from plugins.quantizer.onnx_graph.choose import Range, by_entropy, by_mse, by_pe
 from plugins.quantizer.onnx_graph.headroom import MOST, MOST_OF_OPERAND, with_headroom
 from plugins.quantizer.onnx_graph.histogram import Histogram
 from plugins.quantizer.onnx_graph.probes import second_operands
+from plugins.quantizer.onnx_graph.reader_bounds import reader_bounds, within
 from plugins.quantizer.onnx_graph.softmaxes import softmax_ranges
 from plugins.quantizer.onnx_graph.stream import Stream
 from plugins.quantizer.onnx_graph.value_bounds import ENDLESS, value_bounds
@@ -121,6 +122,7 @@ def collect(
             narrow[name] = by_entropy(histogram, extremes)
         else:
             narrow[name] = by_mse(histogram, extremes, STEPS - symmetric, symmetric=symmetric)
+    wide |= {n: within(wide[n], ends) for n, ends in reader_bounds(graph).items() if n in wide}
     narrow |= softmax_ranges(graph, stream.extremes)
     everywhere = stream.everywhere
     return Ranges(

@@ -17,7 +17,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["edge_tensors", "qnn_overrides"]
+from plugins.quantizer.onnx_graph.probes import ARRANGING, PICKING
+
+__all__ = ["carried", "edge_tensors", "qnn_overrides"]
 
 LAYERS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 """Operators that count as a layer between a tensor and the edge of the graph."""
@@ -47,6 +49,34 @@ def edge_tensors(model: onnx.ModelProto, depth: int) -> list[str]:
             for name in filter(after.__contains__, node.input):
                 before[name] = min(step, before.get(name, step))
     return [n for n in after if after[n] <= depth or before.get(n, depth + 1) <= depth]
+
+
+def carried(model: onnx.ModelProto, wide: Iterable[str]) -> list[str]:
+    """Return `wide` tensors, and what only arranges or picks their values on the way.
+
+    Not on the way to a layer, which is to read 8 bits. A norm in 16 bits, its result transposed in
+    8, and a gate that reads that in 16 again would have all the loss of 8.
+    """
+    readers: dict[str, list[onnx.NodeProto]] = {}
+    for node in model.graph.node:
+        for name in node.input:
+            readers.setdefault(name, []).append(node)
+    moving = ARRANGING | PICKING
+    computes: set[str] = {value.name for value in model.graph.output}
+    for node in reversed(model.graph.node):
+        if node.op_type in moving:
+            computes.update(node.input[:1] if computes.intersection(node.output) else ())
+        elif node.op_type not in LAYERS:
+            computes.update(node.input)
+    found = dict.fromkeys(wide)
+    waiting = list(found)
+    while waiting:
+        for node in readers.get(waiting.pop(), []):
+            new = [n for n in node.output if n in computes and n not in found]
+            if node.op_type in moving and new:
+                found |= dict.fromkeys(new)
+                waiting += new
+    return list(found)
 
 
 def qnn_overrides(model: onnx.ModelProto, wide: Iterable[str]) -> dict[str, list[dict[str, Any]]]:

@@ -1,0 +1,95 @@
+"""A range of 16 bits ends where its readers cannot tell values apart any more."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import helper
+
+from plugins.quantizer.onnx_graph.qnn_ranges import carried
+from plugins.quantizer.onnx_graph.reader_bounds import reader_bounds, within
+from plugins.quantizer.qdq import Activation, Qdq
+from tests.plugins.graphs import graph, lowered, windows, worst_db
+
+SHAPE = [1, 8, 64]
+RANDOM = np.random.default_rng(0)
+
+
+def _node(operator: str, inputs: str, outputs: str, **attributes: object) -> onnx.NodeProto:
+    return helper.make_node(
+        operator, inputs.split(), outputs.split(), name=f"{outputs}/node", **attributes
+    )
+
+
+def gated() -> onnx.ModelProto:
+    """Return a gate whose scores are an input of the graph, and turned twice."""
+    nodes = [
+        _node("Conv", "x w", "value", pads=[1, 1]),
+        _node("Transpose", "scores", "turned", perm=[0, 2, 1]),
+        _node("Sigmoid", "turned", "turned_gate"),
+        _node("Transpose", "turned_gate", "gate", perm=[0, 2, 1]),
+        _node("Mul", "value gate", "y"),
+    ]
+    kernel = RANDOM.standard_normal((8, 8, 3)) / 5
+    return graph(nodes, {"x": SHAPE, "scores": SHAPE}, {"y": SHAPE}, {"w": kernel})
+
+
+def scored(r: np.random.Generator) -> dict[str, np.ndarray]:
+    """Return a window with most gates open or shut by far, and one channel in between."""
+    scores = r.uniform(-30_000, 30_000, SHAPE)
+    scores[:, 0] = r.uniform(-2, 2, SHAPE[2])
+    return {"x": r.uniform(-1, 1, SHAPE), "scores": scores}
+
+
+def test_only_what_saturating_operators_read_is_bounded() -> None:
+    """Through what arranges it; one reader that can tell more is enough for more."""
+    assert reader_bounds(gated()) == {"scores": (-12.0, 12.0)}
+    model = gated()
+    model.graph.node.append(_node("Gelu", "scores", "more"))
+    assert reader_bounds(model) == {"scores": (-12.0, math.inf)}
+    model.graph.node.append(_node("Neg", "scores", "most"))
+    assert reader_bounds(model) == {}
+    model = gated()
+    model.graph.output.append(helper.make_tensor_value_info("turned", onnx.TensorProto.FLOAT, None))
+    assert reader_bounds(model) == {}
+
+
+@pytest.mark.parametrize(
+    ("ends", "bounds", "left"),
+    [
+        ((-153.0, 306.0), (-12.0, 12.0), (-12.0, 12.0)),
+        ((-197.0, 190.0), (-6.0, math.inf), (-6.0, 190.0)),
+        ((-2.0, 3.0), (-12.0, 12.0), (-2.0, 3.0)),
+        ((20.0, 50.0), (-12.0, 12.0), (12.0, 12.0)),
+    ],
+)
+def test_a_range_ends_at_its_bounds(
+    ends: tuple[float, float], bounds: tuple[float, float], left: tuple[float, float]
+) -> None:
+    """And a narrower one stays as it is."""
+    assert within(ends, bounds) == left
+
+
+def test_gates_keep_their_steps(tmp_path: Path) -> None:
+    """With a range of all that the scores reach, a gate has few steps between open and shut."""
+    model = gated()
+    given = windows(scored, 12)
+    quantizer = Qdq(Qdq.Options(activation=Activation.uint16, per_channel=True))
+    assert worst_db(model, lowered(quantizer, model, given[:10], tmp_path), given[10:]) > 42
+
+
+def test_what_arranges_wide_tensors_is_wide_up_to_a_layer() -> None:
+    """A gate reads what the norm gave; a product is to read 8 bits."""
+    nodes = [
+        _node("Softmax", "x", "s"),
+        _node("Transpose", "s", "turned", perm=[0, 2, 1]),
+        _node("Sigmoid", "turned", "gate"),
+        _node("Transpose", "s", "keys", perm=[0, 2, 1]),
+        _node("MatMul", "keys w", "y"),
+    ]
+    model = graph(nodes, {"x": SHAPE}, {"y": [1, 64, 8]}, {"w": np.eye(8)})
+    assert carried(model, ["s"]) == ["s", "turned"]
