@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: demo test torture lint docs bench-sweep bench-cluster bench-songs bench-calibration bench-qualcomm bench-precision bench-coverage lock sbom clean
+.PHONY: demo test test-long torture lint docs bench-sweep bench-cluster bench-songs bench-calibration bench-qualcomm bench-precision bench-coverage lock sbom clean
 
 # The environment is made once for each state of the lock files. PyTorch comes by itself, in the build
 # that this machine's package index has; all else must be, byte for byte, what was locked. Last comes
@@ -21,6 +21,10 @@ demo: .venv/installed
 
 test: .venv/installed
 	$(BIN)/python -m pytest
+
+# A quarter of an hour: clusters, every phone's compiler, and whatever else takes long.
+test-long: .venv/installed
+	$(BIN)/python -m pytest -m long
 
 # Half an hour: kills, full disks, hostile files. Its figures are committed and shown in docs/security.md.
 torture: .venv/installed

@@ -42,6 +42,7 @@ def core(*arguments: str) -> subprocess.CompletedProcess[str]:
     )  # fmt: skip
 
 
+@pytest.mark.long
 @S24
 def test_s24_int8_separates_a_song_with_the_model_that_the_phone_will_run(
     store: Path, tmp_path: Path

@@ -66,6 +66,7 @@ def outputs(store: Path) -> dict[str, Any]:
     return arrays
 
 
+@pytest.mark.long
 def test_a_run_killed_at_any_point_pays_once_and_gives_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

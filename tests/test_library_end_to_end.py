@@ -137,6 +137,7 @@ def test_a_run_that_is_killed_loses_at_most_the_song_in_flight(
     assert [p.name for p in library(tmp_path).glob(".staging")] == []
 
 
+@pytest.mark.long
 @pytest.mark.skipif(os.name == "nt", reason="Ray's workers are named by their command line")
 def test_ray_gives_the_same_files_though_a_worker_is_killed(
     run: Callable[..., subprocess.Popen[str]], here: Path, tmp_path: Path

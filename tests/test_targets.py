@@ -39,7 +39,10 @@ def test_a_target_describes_itself(name: str) -> None:
 
 
 @pytest.mark.skipif(available() is not None, reason=str(available()))
-@pytest.mark.parametrize("name", TARGETS)
+@pytest.mark.parametrize(
+    "name",
+    [name if name == "s24" else pytest.param(name, marks=pytest.mark.long) for name in TARGETS],
+)
 def test_the_bundled_model_compiles(
     name: str, command: Command, store: Path, tmp_path: Path
 ) -> None:

@@ -15,6 +15,7 @@ RECIPE = "recipe=cpu_torch_int8"
 
 
 # On an idle machine it takes a fifth of that.
+@pytest.mark.long
 @pytest.mark.timeout(600)
 @pytest.mark.skipif(find_spec("torchao") is None, reason="PyTorch's own quantiser is torchao")
 def test_the_bundled_model_plays_in_int8_without_onnx(command: Command, tmp_path: Path) -> None:

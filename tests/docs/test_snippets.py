@@ -25,10 +25,12 @@ import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 ROOT = Path(__file__).parents[2]
+LONG = {"docs/cluster.md", "docs/sweeps.md"}
 PAGES = [
     ROOT / "README.md",
     *sorted((ROOT / "docs").glob("*.md")),
@@ -141,7 +143,13 @@ def _write_inputs(folder: Path) -> None:
     (folder / "photo.png").touch()  # planned with, never opened
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def _page(page: Path) -> Any:
+    """Return a page as a parameter; those of sweeps and clusters take long."""
+    name = page.relative_to(ROOT).as_posix()
+    return pytest.param(page, id=name, marks=[pytest.mark.long] if name in LONG else [])
+
+
+@pytest.mark.parametrize("page", [_page(page) for page in PAGES])
 def test_every_snippet_works(page: Path, tmp_path: Path) -> None:
     """A reader who follows the page meets no error."""
     reader, failed = Reader(tmp_path), ""

@@ -15,7 +15,10 @@ from tests.core.conftest import Bucket
 
 ROOT = Path(__file__).parent.parent.parent.parent
 
-pytestmark = pytest.mark.skipif(not hidden(), reason="no folder can be hidden here: no `unshare`")
+pytestmark = [
+    pytest.mark.long,
+    pytest.mark.skipif(not hidden(), reason="no folder can be hidden here: no `unshare`"),
+]
 
 
 def test_a_node_dies_and_the_sweep_is_whole(

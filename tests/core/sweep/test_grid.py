@@ -217,6 +217,7 @@ def test_points_side_by_side_give_what_points_in_turn_give(
     assert ran["quantizer"] == ran["play"] == 4
 
 
+@pytest.mark.long
 def test_killed_at_any_moment_it_goes_on_where_it_was(
     recipe: Path, toys: Path, tmp_path: Path
 ) -> None:

@@ -94,6 +94,7 @@ def test_points_are_jobs_of_one_array_of_slurm(recipe: Path, toys: Path, tmp_pat
     assert {"partition=cpu", "exclusive", "job-name=luthier"} <= asked
 
 
+@pytest.mark.long
 def test_a_ray_of_this_machine_alone(
     command: Command, recipe: Path, toys: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -121,6 +122,7 @@ def test_a_ray_that_does_not_answer_is_named(
     assert "Traceback" not in done.err
 
 
+@pytest.mark.long
 def test_a_job_that_is_killed_is_handed_in_again(recipe: Path, toys: Path, tmp_path: Path) -> None:
     """Submitit's own jobs, without Slurm; their files lie in the folder of the sweep."""
     pytest.importorskip("hydra_plugins.hydra_submitit_launcher")

@@ -64,6 +64,7 @@ def test_what_the_compiler_refused_before_is_pruned(
     assert "length=8: ..." not in done.out
 
 
+@pytest.mark.long
 def test_a_space_that_is_used_up_ends_the_search(
     command: Command, recipe: Path, tmp_path: Path
 ) -> None:
@@ -73,6 +74,7 @@ def test_a_space_that_is_used_up_ends_the_search(
     assert len(record(tmp_path)["points"]) == 4
 
 
+@pytest.mark.long
 def test_a_search_between_two_ends(command: Command, recipe: Path, tmp_path: Path) -> None:
     """Intervals, which no grid runs through."""
     swept = ("quantizer.loss=interval(0.0,0.5)", "chunker.length=4")
@@ -94,6 +96,7 @@ def test_an_objective_that_nothing_measures_is_named(command: Command, recipe: P
     assert "snr" in done.err
 
 
+@pytest.mark.long
 def test_other_objectives_take_up_the_points_that_ran(
     command: Command, recipe: Path, tmp_path: Path
 ) -> None:
