@@ -25,7 +25,7 @@ def _swept(chain: Chain, *precisions: str) -> dict[str, Cell]:
     return {cell.precision: cell for cell in cells(chain, precisions, lambda *_: None)}
 
 
-@pytest.mark.parametrize("name", ["residual", "attention", "conv_dynamic", "split_and_joined"])
+@pytest.mark.parametrize("name", ["residual", "attention", "conv_dynamic", "split_and_joined", "rnn"])
 def test_small_modules_come_near_what_others_reach(name: str) -> None:
     """At 8 and 16 bits, of integers and floats, beside ONNX Runtime's own tools."""
     found = _swept(Chain(CASES[name], "onnx"), "fp32", "a8w8", "w8a16", "fp16")

@@ -8,22 +8,45 @@ from typing import TYPE_CHECKING, Any
 
 from core import Notice
 from plugins.quantizer.onnx_graph.operands import SIGNAL, is_signal, scatters_sums, structural_nodes
+from plugins.quantizer.onnx_graph.poles import near_poles
+from plugins.quantizer.onnx_graph.select import activations
 
 if TYPE_CHECKING:
     import onnx
 
     from plugins.quantizer.onnx_graph.calibrate import Ranges
 
-__all__ = ["doubts", "included_nodes"]
+__all__ = ["bits_of", "doubts", "included_nodes", "lost_in_rounding"]
 
 #: Nodes that a notice names.
 NAMED = 3
 
 
+def bits_of(config: Any, model: onnx.ModelProto) -> dict[str, int]:
+    """Return the bits that `config` gives every activation of `model`."""
+    overrides = config.extra_options.get("TensorQuantOverrides", {})
+    types = {name: entries[0].get("quant_type") for name, entries in overrides.items()}
+    return {
+        name: 16 if "16" in (types.get(name) or config.activation_type).name else 8
+        for name in activations(model)
+    }
+
+
 def included_nodes(model: onnx.ModelProto, config: Any, ranges: Ranges) -> list[str]:
     """Return the names of the nodes that `config` quantises and that can be, in order."""
-    out = _without_range(model, ranges)
+    out = _without_range(model, ranges).keys() | lost_in_rounding(model, config, ranges).keys()
     return [name for name in _wanted(model, config) if name not in out]
+
+
+def lost_in_rounding(model: onnx.ModelProto, config: Any, ranges: Ranges) -> dict[str, str]:
+    """Return the nodes in which rounding would come to a pole, with the tensors that it loses."""
+    bits = bits_of(config, model)
+    steps = {}
+    for name, data in ranges.at(bits).items():
+        low, high = (float(end.item()) for end in data.range_value)
+        steps[name] = (max(high, 0.0) - min(low, 0.0)) / (2 ** bits.get(name, 8) - 1)
+    candidates = _wanted(model, config).keys() - _without_range(model, ranges).keys()
+    return near_poles(model, candidates, ranges.seen, steps)
 
 
 def _wanted(model: onnx.ModelProto, config: Any) -> dict[str, onnx.NodeProto]:
@@ -79,6 +102,13 @@ def doubts(model: onnx.ModelProto, config: Any, ranges: Ranges) -> tuple[Notice,
             f"first in `{next(iter(endless.values()))}`: {_named(endless, nodes)}"
         )
         found.append(Notice("warning", text))
+    lost = lost_in_rounding(model, config, ranges)
+    if lost:
+        text = (
+            f"{len(lost)} node(s) stay in float, because they lead to the logarithm of what "
+            f"rounding would make zero or nearly so: {_named(lost, nodes)}"
+        )
+        found.append(Notice("info", text))
     return (*found, *_too_small(model, ranges))
 
 

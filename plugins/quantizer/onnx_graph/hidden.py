@@ -27,16 +27,24 @@ class Hidden:
     """The structural operands of a graph, and what only cuts a signal, out of sight."""
 
     def __init__(
-        self, model: onnx.ModelProto, included: Collection[str], ranges: Mapping[str, Range]
+        self,
+        model: onnx.ModelProto,
+        included: Collection[str],
+        ranges: Mapping[str, Range],
+        exact: Collection[str],
     ) -> None:
-        """Hide in place; nodes whose names are not `included` compute in float."""
+        """Hide in place; nodes whose names are not `included` compute in float.
+
+        `exact` are tensors that those read as they are, though others read them rounded.
+        """
         self._graph = model.graph
         self._constants = {tensor.name: tensor for tensor in model.graph.initializer}
         self._operands: dict[tuple[str, int], str] = {}
         for node in self._graph.node:
             for place, name in enumerate(node.input):
                 signal = node.name in included and is_signal(node, place)
-                if name and not signal and (node.name in included or name in self._constants):
+                kept = node.name in included or name in self._constants or name in exact
+                if name and not signal and kept:
                     self._operands[node.name, place] = name
                     node.input[place] = ""
         elsewhere = {*self._operands.values(), *captured(model)}

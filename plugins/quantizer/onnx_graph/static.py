@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from core.calibrated import write_seen
 from plugins.quantizer.onnx_graph.bias_correction import correct, layers_of
-from plugins.quantizer.onnx_graph.exclusions import included_nodes
+from plugins.quantizer.onnx_graph.exclusions import bits_of, included_nodes, lost_in_rounding
 from plugins.quantizer.onnx_graph.hidden import KEPT, Hidden
 from plugins.quantizer.onnx_graph.operands import SIGNAL
 from plugins.quantizer.onnx_graph.passed import put_back, taken_out
 from plugins.quantizer.onnx_graph.qnn_ranges import qnn_overrides
-from plugins.quantizer.onnx_graph.select import activations
 from plugins.quantizer.onnx_graph.unshared import unshare_roles, unshare_weights
 
 if TYPE_CHECKING:
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
     from plugins.quantizer.onnx_graph.calibrate import Ranges
     from plugins.quantizer.onnx_graph.choose import Range
 
-__all__ = ["Layout", "bits_of", "config_for", "quantised"]
+__all__ = ["Layout", "config_for", "quantised"]
 
 
 class Layout(Enum):
@@ -102,16 +101,6 @@ def config_for(
     )
 
 
-def bits_of(config: Any, model: onnx.ModelProto) -> dict[str, int]:
-    """Return the bits that `config` gives every activation of `model`."""
-    overrides = config.extra_options.get("TensorQuantOverrides", {})
-    types = {name: entries[0].get("quant_type") for name, entries in overrides.items()}
-    return {
-        name: 16 if "16" in (types.get(name) or config.activation_type).name else 8
-        for name in activations(model)
-    }
-
-
 def quantised(model: onnx.ModelProto, config: Any, ranges: Ranges) -> onnx.ModelProto:
     """Return `model`, changed in place, with the quantisation that `config` asks for.
 
@@ -122,6 +111,7 @@ def quantised(model: onnx.ModelProto, config: Any, ranges: Ranges) -> onnx.Model
     from plugins.quantizer.onnx_graph.quantiser import Quantiser
 
     passed = taken_out(model)
+    exact = set(lost_in_rounding(model, config, ranges).values())
     included = set(included_nodes(model, config, ranges))
     config.nodes_to_exclude = [n.name for n in model.graph.node if n.name not in included]
     config.op_types_to_quantize = [n for n in config.op_types_to_quantize if n in SIGNAL]
@@ -138,7 +128,7 @@ def quantised(model: onnx.ModelProto, config: Any, ranges: Ranges) -> onnx.Model
         [*config.op_types_to_quantize, *KEPT.values()],
         _options(model, config, ranges, included),
     )
-    hidden = Hidden(quantizer.model.model, included, _ends(quantizer.tensors_range))
+    hidden = Hidden(quantizer.model.model, included, _ends(quantizer.tensors_range), exact)
     quantizer.quantize_model()
     hidden.restore()
     lowered = unshare_weights(quantizer.model.model)

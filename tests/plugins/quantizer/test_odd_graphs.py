@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 
 from core import StageError
 from plugins.quantizer.fp16 import Fp16
@@ -226,6 +226,48 @@ def test_places_stay_exact_in_fp16(windows_given: int, tmp_path: Path) -> None:
     given = windows(lambda r: {"x": r.random(64)}, 6)
     made = lowered(QUANTIZERS["FP16"], model, given[:windows_given], tmp_path)
     assert worst_db(model, made, given[4:]) > 60
+
+
+def spectrum() -> onnx.ModelProto:
+    """Return the logarithm of what two convolutions are long together."""
+    nodes = [
+        _node("Conv", "x w", "re"),
+        _node("Conv", "x v", "im"),
+        _node("Mul", "re re", "a"),
+        _node("Mul", "im im", "b"),
+        _node("Add", "a b", "square"),
+        _node("Add", "square least", "sum"),
+        _node("Sqrt", "sum", "root"),
+        _node("Log", "root", "y"),
+    ]
+    constants = {"w": KERNEL, "v": KERNEL[::-1].copy(), "least": np.float32(1e-6)}
+    return graph(nodes, {"x": SHAPE}, {"y": [1, 8, 30]}, constants)
+
+
+def _fading(r: np.random.Generator) -> dict[str, np.ndarray]:
+    """Return noise that becomes 40 dB weaker."""
+    return {"x": r.uniform(-1, 1, SHAPE) * np.logspace(0, -2, SHAPE[2])}
+
+
+@pytest.mark.parametrize("name", ["8 bits", "16 bits"])
+def test_no_logarithm_of_what_was_rounded_to_zero(name: str, tmp_path: Path) -> None:
+    """What leads there stays in float, and a person is told."""
+    given = windows(_fading, 16)
+    made = lowered(QUANTIZERS[name], spectrum(), given[:14], tmp_path)
+    least = {"8 bits": 12, "16 bits": 38}[name]
+    assert worst_db(spectrum(), made, given[14:]) > least
+    assert any("lead to the logarithm of" in notice.text for notice in made.notices)
+
+
+def test_a_logarithm_of_what_keeps_its_size_is_quantised(tmp_path: Path) -> None:
+    """Nothing is left in float where 0 is many steps away."""
+    model = spectrum()
+    constant = next(t for t in model.graph.initializer if t.name == "least")
+    constant.CopyFrom(numpy_helper.from_array(np.array(1.0, np.float32), "least"))
+    given = windows(_noise(), 16)
+    made = lowered(QUANTIZERS["16 bits"], model, given[:14], tmp_path)
+    assert worst_db(model, made, given[14:]) > 38
+    assert not any("stay in float" in notice.text for notice in made.notices)
 
 
 def test_small_weights_stay_in_fp32_where_fp16_has_few_steps_for_them(tmp_path: Path) -> None:
