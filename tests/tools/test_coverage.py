@@ -25,7 +25,7 @@ def _swept(chain: Chain, *precisions: str) -> dict[str, Cell]:
     return {cell.precision: cell for cell in cells(chain, precisions, lambda *_: None)}
 
 
-@pytest.mark.parametrize("name", ["residual", "attention", "conv_dynamic", "split_and_joined", "rnn"])
+@pytest.mark.parametrize("name", ["residual", "attention", "conv_dynamic", "split_and_joined"])
 def test_small_modules_come_near_what_others_reach(name: str) -> None:
     """At 8 and 16 bits, of integers and floats, beside ONNX Runtime's own tools."""
     found = _swept(Chain(CASES[name], "onnx"), "fp32", "a8w8", "w8a16", "fp16")
@@ -34,6 +34,12 @@ def test_small_modules_come_near_what_others_reach(name: str) -> None:
     assert found["a8w8"].reference_db is not None
     assert found["a8w8"].snr_db > 25
     assert found["w8a16"].snr_db > found["a8w8"].snr_db
+
+
+def test_a_recurrent_module_keeps_its_type_in_16_bits() -> None:
+    """Under autocast the export foretells 16 bits of an operator that gives 32."""
+    found = _swept(Chain(CASES["rnn"], "torch_export"), "bf16", "torch_fp16")
+    assert [cell.verdict for cell in found.values()] == ["near"] * 2, found
 
 
 def test_a_model_file_is_taken_with_its_own_data() -> None:
