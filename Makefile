@@ -45,7 +45,7 @@ bench-qualcomm: .venv/installed
 	$(BIN)/python -m tools.bench_qualcomm
 	$(BIN)/python -m tools.docs
 
-# Half an hour and more: size, quality and speed of every precision, and what calibrating costs.
+# Two hours: size, quality and speed of every precision, and what calibrating costs.
 bench-precision: .venv/installed
 	$(BIN)/python -m tools.bench_precision
 	$(BIN)/python -m tools.docs

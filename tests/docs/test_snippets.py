@@ -30,7 +30,7 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).parents[2]
-LONG = {"docs/cluster.md", "docs/sweeps.md"}
+LONG = {"docs/cluster.md", "docs/precision.md", "docs/sweeps.md"}
 PAGES = [
     ROOT / "README.md",
     *sorted((ROOT / "docs").glob("*.md")),
@@ -144,7 +144,7 @@ def _write_inputs(folder: Path) -> None:
 
 
 def _page(page: Path) -> Any:
-    """Return a page as a parameter; those of sweeps and clusters take long."""
+    """Return a page as a parameter; those of sweeps, clusters and ladders take long."""
     name = page.relative_to(ROOT).as_posix()
     return pytest.param(page, id=name, marks=[pytest.mark.long] if name in LONG else [])
 

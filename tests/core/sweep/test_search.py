@@ -50,6 +50,7 @@ def test_a_search_runs_as_many_points_as_it_may_and_goes_on(
     assert {tuple(t.user_attrs["values"].values()) for t in complete} == every
 
 
+@pytest.mark.long
 def test_what_the_compiler_refused_before_is_pruned(
     command: Command, recipe: Path, tmp_path: Path
 ) -> None:
@@ -88,6 +89,7 @@ def test_a_search_between_two_ends(command: Command, recipe: Path, tmp_path: Pat
     assert [f["name"] for f in figures if f["objective"]] == ["snr", "size"]
 
 
+@pytest.mark.long
 def test_an_objective_that_nothing_measures_is_named(command: Command, recipe: Path) -> None:
     """With those that there are."""
     done = command("-m", f"recipe={recipe}", *SWEPT, *SEARCH, "hydra.sweeper.objectives=[sdrr]")
