@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -32,14 +32,21 @@ def bits_of(config: Any, model: onnx.ModelProto) -> dict[str, int]:
     }
 
 
-def included_nodes(model: onnx.ModelProto, config: Any, ranges: Ranges) -> list[str]:
-    """Return the names of the nodes that `config` quantises and that can be, in order."""
-    out = _without_range(model, ranges).keys() | lost_in_rounding(model, config, ranges).keys()
+def included_nodes(
+    model: onnx.ModelProto, config: Any, ranges: Ranges, lost: Collection[str]
+) -> list[str]:
+    """Return the names of the nodes that `config` quantises and that can be, in order.
+
+    `lost` are those that `lost_in_rounding` found.
+    """
+    out = {*_without_range(model, ranges), *lost}
     return [name for name in _wanted(model, config) if name not in out]
 
 
 def lost_in_rounding(model: onnx.ModelProto, config: Any, ranges: Ranges) -> dict[str, str]:
     """Return the nodes in which rounding would come to a pole, with the tensors that it loses."""
+    if not any(node.op_type == "Log" for node in model.graph.node):
+        return {}  # `mixed` asks for every graph that it tries
     bits = bits_of(config, model)
     steps = {}
     for name, data in ranges.at(bits).items():

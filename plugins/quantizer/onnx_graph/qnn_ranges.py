@@ -14,10 +14,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from plugins.quantizer.onnx_graph.probes import ARRANGING, PICKING
+
 if TYPE_CHECKING:
     import onnx
-
-from plugins.quantizer.onnx_graph.probes import ARRANGING, PICKING
 
 __all__ = ["carried", "edge_tensors", "qnn_overrides"]
 

@@ -111,8 +111,8 @@ def quantised(model: onnx.ModelProto, config: Any, ranges: Ranges) -> onnx.Model
     from plugins.quantizer.onnx_graph.quantiser import Quantiser
 
     passed = taken_out(model)
-    exact = set(lost_in_rounding(model, config, ranges).values())
-    included = set(included_nodes(model, config, ranges))
+    lost = lost_in_rounding(model, config, ranges)
+    included = set(included_nodes(model, config, ranges, lost))
     config.nodes_to_exclude = [n.name for n in model.graph.node if n.name not in included]
     config.op_types_to_quantize = [n for n in config.op_types_to_quantize if n in SIGNAL]
     layers = layers_of(model)
@@ -128,7 +128,9 @@ def quantised(model: onnx.ModelProto, config: Any, ranges: Ranges) -> onnx.Model
         [*config.op_types_to_quantize, *KEPT.values()],
         _options(model, config, ranges, included),
     )
-    hidden = Hidden(quantizer.model.model, included, _ends(quantizer.tensors_range), exact)
+    hidden = Hidden(
+        quantizer.model.model, included, _ends(quantizer.tensors_range), set(lost.values())
+    )
     quantizer.quantize_model()
     hidden.restore()
     lowered = unshare_weights(quantizer.model.model)
