@@ -11,7 +11,12 @@ Imported late, since it derives from a class of ONNX Runtime. That one (1.31.1) 
   gain, though a norm divides by that loudness: at 1e5, 4.3 dB are left in 8 bits, and 36.7 with a
   scale of its own, on the CPU and on the HTP. A batch norm is wrong on the HTP at any loudness:
   5.7 dB, and 39.6 with a scale of its own;
-* a bias that passes 32 bits, where weights are unsigned or have 4 bits, or are all zero.
+* a bias that passes 32 bits, where weights are unsigned or have 4 bits, or are all zero;
+* a channel whose weights are tiny beside the others, in a layer from 16 bits to 16 bits, on the HTP.
+  Its multiplier, the scale of the input times that of the weights by that of the output, must be
+  more than 2^-25: below, the result is the end of the range. One such channel of 128, as a layer
+  scale near zero leaves when it is folded into the weights, took the bundled model from 42 to 11 dB.
+  From 8 bits or to 8 bits, and in sums and products of two signals, any multiplier works.
 """
 
 from __future__ import annotations
@@ -40,6 +45,10 @@ NORMS = frozenset({"BatchNormalization", "InstanceNormalization", "LayerNormaliz
 #: The largest that a bias may be in its steps; that of a norm, and beside weights that are zero,
 #: where it is free: as fine as FP32.
 MOST_STEPS, FREE_STEPS = 2.0**31 / 1.0001, 2.0**24
+#: The smallest multiplier of a layer from 16 bits to 16 bits: twice the smallest that the HTP takes.
+#: The largest input, times the rounding of a weight, is then 1/256 of the output's step.
+LEAST_MULTIPLIER = 2.0**-23
+LAYERS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 
 
 class Quantiser(QDQQuantizer):  # type: ignore[misc]  # onnxruntime has no types
@@ -87,7 +96,7 @@ class Quantiser(QDQQuantizer):  # type: ignore[misc]  # onnxruntime has no types
         return numpy_helper.to_array(self.model.get_initializer(name))
 
     def _adjust_weight_quant_params_for_bias_tensors(self) -> None:
-        """Give weights scales that leave their bias room in 32 bits, whatever their type."""
+        """Give weights scales that leave their bias room in 32 bits, and multipliers that work."""
         for name, info in self._biases():
             step = float(self.quantization_params[info.input_name]
                          .get_for_consumer(info.node_name)["scale"])  # fmt: skip
@@ -99,6 +108,22 @@ class Quantiser(QDQQuantizer):  # type: ignore[misc]  # onnxruntime has no types
             wanted = np.where(zero, bias / step / FREE_STEPS,
                               np.maximum(scale, bias / step / MOST_STEPS))  # fmt: skip
             given["scale"] = np.maximum(wanted, SMALLEST / 2**16).astype(scale.dtype)
+        for given, least in self._multipliers():
+            given["scale"] = np.maximum(given["scale"], least).astype(given["scale"].dtype)
+
+    def _multipliers(self) -> Iterator[tuple[Any, float]]:
+        """Yield the weights of layers from 16 bits to 16 bits, and the least scale of each."""
+        for node in self.model.nodes():
+            places = [name for name in node.input[:2] if name in self.initializer_quant_params]
+            if node.op_type not in LAYERS or len(places) != 1:
+                continue
+            signal = next(name for name in node.input[:2] if name != places[0])
+            if signal in self.quantization_params and node.output[0] in self.quantization_params:
+                read = self.quantization_params[signal].get_for_consumer(node.name)
+                written = self.quantization_params[node.output[0]].original
+                if {read["zero_point"].dtype.itemsize, written["zero_point"].dtype.itemsize} == {2}:
+                    least = LEAST_MULTIPLIER * float(written["scale"]) / float(read["scale"])
+                    yield self.initializer_quant_params[places[0]], least
 
     def _biases(self) -> Iterator[tuple[str, Any]]:
         """Yield the biases of products with constant weights, and what is known of them."""
