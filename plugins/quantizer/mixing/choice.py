@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -117,10 +117,16 @@ class Chooser:
         for level in sorted(levels - {Level.float}, key=lambda level: level.value):
             self.progress(0, 0, f"quantising everything to {level.name}, to take from")
             everywhere = {group.name: level for group in self.groups}
-            graphs[level] = quantised(
-                copy.deepcopy(self.model), self.config(everywhere), self.ranges
-            )
+            graphs[level] = self._graph(self.config(everywhere))
         return Bench(self.model, graphs, self.windows, self.scratch)
+
+    def _graph(self, config: Any) -> onnx.ModelProto:
+        """Quantise a copy of the model.
+
+        Only graphs of 16 bits throughout are corrected for silence, so none that is to be mixed is.
+        """
+        ranges = replace(self.ranges, example={})
+        return quantised(copy.deepcopy(self.model), config, ranges)
 
     def _quantised(
         self, bench: Bench, levels: Mapping[str, Level], target: Path
@@ -128,7 +134,7 @@ class Chooser:
         """Write the real graph; returns its settings and its SNR in dB."""
         self.progress(0, 0, "quantising the graph")
         config = self.config(levels)
-        save(quantised(copy.deepcopy(self.model), config, self.ranges), target)
+        save(self._graph(config), target)
         self.progress(0, 0, "measuring the quantised graph")
         return config, snr_of(bench.noise_of(target))
 

@@ -15,6 +15,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from plugins.quantizer.onnx_graph.stored import Stored
+
 if TYPE_CHECKING:
     import numpy as np
     import onnx
@@ -96,56 +98,17 @@ def correct(lowered: onnx.ModelProto, layers: list[Layer], means: Mapping[str, A
     bias that others share, or that would pass 32 bits, is left.
     """
     import numpy as np
-    from onnx import numpy_helper
 
-    constants = {tensor.name: tensor for tensor in lowered.graph.initializer}
+    stored = Stored(lowered)
     nodes = {node.name: node for node in lowered.graph.node if node.op_type in OPERATORS}
-    restored = {n.output[0]: n for n in lowered.graph.node if n.op_type == "DequantizeLinear"}
-    readers: dict[str, int] = {}
-    for node in lowered.graph.node:
-        for name in node.input:
-            readers[name] = readers.get(name, 0) + 1
     count = 0
     for layer in layers:
         node, mean = nodes.get(layer.node), means.get(layer.tensor)
-        if node is None or mean is None or readers.get(node.input[2]) != 1:
+        if node is None or mean is None or not np.isfinite(mean).all():
             continue
-        weights, bias = (restored.get(name) for name in node.input[1:3])
-        stored = node.input[2] if bias is None else bias.input[0]
-        if weights is None or weights.input[0] not in constants or stored not in constants:
+        integers = stored.integers(node.input[1])
+        if integers is None or tuple(integers.dims) != layer.weights.shape:
             continue
-        if readers.get(stored) != 1:
-            continue
-        values = _dequantized(weights, constants)
-        if values.shape != layer.weights.shape or not np.isfinite(mean).all():
-            continue
-        shift = layer.mean_error(layer.weights.astype(np.float64) - values, mean)
-        tensor = constants[stored]
-        old = numpy_helper.to_array(tensor)
-        if bias is None:
-            new = (old + shift.reshape(old.shape)).astype(old.dtype)
-        else:
-            scale = numpy_helper.to_array(constants[bias.input[1]]).astype(np.float64)
-            steps = np.round(old + shift.reshape(old.shape) / scale)
-            if (np.abs(steps) > np.iinfo(old.dtype).max).any():
-                continue
-            new = steps.astype(old.dtype)
-        tensor.CopyFrom(numpy_helper.from_array(new, stored))
-        count += 1
+        error = layer.weights.astype(np.float64) - stored.values(node.input[1])
+        count += stored.shift(node.input[2], layer.mean_error(error, mean))
     return count
-
-
-def _dequantized(node: onnx.NodeProto, constants: Mapping[str, onnx.TensorProto]) -> Array:
-    """Return the values that a `DequantizeLinear` of constants gives."""
-    import numpy as np
-    from onnx import numpy_helper
-
-    integers, scale, *rest = (
-        numpy_helper.to_array(constants[name]).astype(np.float64) for name in node.input
-    )
-    zero = rest[0] if rest else np.zeros_like(scale)
-    if scale.size > 1:
-        axis = next((a.i for a in node.attribute if a.name == "axis"), 1)
-        shape = [-1 if place == axis % integers.ndim else 1 for place in range(integers.ndim)]
-        scale, zero = scale.reshape(shape), zero.reshape(shape)
-    return np.asarray((integers - zero) * scale, np.float64)

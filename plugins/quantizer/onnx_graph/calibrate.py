@@ -34,6 +34,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from onnxruntime.quantization import TensorsData
 
+    from core.values import Tensors
+    from plugins.quantizer.onnx_graph.patches import Moments
+
 __all__ = ["Method", "Ranges", "collect"]
 
 
@@ -56,7 +59,8 @@ class Ranges:
 
     `seen` are the extremes. `narrow` are for 8 bits, chosen by a method; `wide` are for 16, with
     room for what is louder (`headroom.py`). `endless` are tensors that held an infinity. `means`
-    has the mean of every channel of what layers with a bias read.
+    has the mean of every channel of what layers with a bias read, `moments` what the weights of
+    each layer are multiplied with, `example` the inputs of a window in the middle.
     """
 
     seen: Mapping[str, Range]
@@ -65,6 +69,8 @@ class Ranges:
     windows: int
     endless: Collection[str] = ()
     means: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+    moments: Mapping[str, list[Moments]] = field(default_factory=dict)
+    example: Tensors = field(default_factory=dict)
 
     @property
     def tensors(self) -> TensorsData:
@@ -132,6 +138,8 @@ def collect(
         count,
         stream.endless,
         stream.means,
+        stream.moments,
+        stream.example,
     )
 
 

@@ -16,11 +16,12 @@ __all__ = [
     "MEAN",
     "MOST",
     "SAMPLE",
+    "add_mean",
     "around",
-    "element_counts",
     "probed",
     "same_values",
     "second_operands",
+    "shapes_of",
 ]
 
 #: What the added outputs are called, after the tensor that they tell about.
@@ -87,8 +88,8 @@ def second_operands(model: onnx.ModelProto) -> set[str]:
     return found
 
 
-def element_counts(model: onnx.ModelProto, feeds: Tensors) -> dict[str, int]:
-    """Return how many elements each tensor has for inputs like `feeds`, where that can be told."""
+def shapes_of(model: onnx.ModelProto, feeds: Tensors) -> dict[str, tuple[int, ...]]:
+    """Return the shape of each tensor for inputs like `feeds`, where that can be told."""
     import onnx
 
     bare = onnx.ModelProto()
@@ -103,7 +104,7 @@ def element_counts(model: onnx.ModelProto, feeds: Tensors) -> dict[str, int]:
     del bare.graph.value_info[:]
     graph = onnx.shape_inference.infer_shapes(bare).graph
     return {
-        value.name: math.prod(d.dim_value for d in value.type.tensor_type.shape.dim)
+        value.name: tuple(d.dim_value for d in value.type.tensor_type.shape.dim)
         for value in (*graph.input, *graph.value_info, *graph.output)
         if value.type.tensor_type.HasField("shape")
         and all(d.HasField("dim_value") for d in value.type.tensor_type.shape.dim)
@@ -140,7 +141,7 @@ def probed(
             stride = _stride(counts.get(name), samples)
             _probe(graph, name, stride if stepping else 1, name in counts)
         if name in means and counts.get(name) and ranks.get(name, 0) > means[name]:
-            _mean(graph, name, [a for a in range(ranks[name]) if a != means[name]], fed)
+            add_mean(graph, name, [a for a in range(ranks[name]) if a != means[name]], fed)
 
     del graph.node[:]
     for value in graph.input:
@@ -191,7 +192,7 @@ def _probe(graph: onnx.GraphProto, tensor: str, stride: int, counted: bool) -> N
     graph.output.append(value)
 
 
-def _mean(graph: onnx.GraphProto, tensor: str, axes: list[int], fed: bool) -> None:
+def add_mean(graph: onnx.GraphProto, tensor: str, axes: list[int], fed: bool) -> None:
     """Append what tells the mean of a tensor along `axes`, of shape (channels,)."""
     import numpy as np
     from onnx import TensorProto, helper, numpy_helper

@@ -12,11 +12,11 @@ Imported late, since it derives from a class of ONNX Runtime. That one (1.31.1) 
   scale of its own, on the CPU and on the HTP. A batch norm is wrong on the HTP at any loudness:
   5.7 dB, and 39.6 with a scale of its own;
 * a bias that passes 32 bits, where weights are unsigned or have 4 bits, or are all zero;
-* a channel whose weights are tiny beside the others, in a layer from 16 bits to 16 bits, on the HTP.
-  Its multiplier, the scale of the input times that of the weights by that of the output, must be
-  more than 2^-25: below, the result is the end of the range. One such channel of 128, as a layer
-  scale near zero leaves when it is folded into the weights, took the bundled model from 42 to 11 dB.
-  From 8 bits or to 8 bits, and in sums and products of two signals, any multiplier works.
+* on the HTP, a channel whose weights are tiny beside the others, in a layer from 16 bits to 16
+  bits. Its multiplier, the scale of the input times that of the weights by that of the output, must
+  be more than 2^-25: below, the result is the end of the range. One such channel of 128, as a layer
+  scale near zero leaves when it is folded into the weights, took the bundled model from 42 to 11
+  dB. From 8 bits or to 8 bits, and in sums and products of two signals, any multiplier works.
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ NORMS = frozenset({"BatchNormalization", "InstanceNormalization", "LayerNormaliz
 #: The largest that a bias may be in its steps; that of a norm, and beside weights that are zero,
 #: where it is free: as fine as FP32.
 MOST_STEPS, FREE_STEPS = 2.0**31 / 1.0001, 2.0**24
-#: The smallest multiplier of a layer from 16 bits to 16 bits: twice the smallest that the HTP takes.
-#: The largest input, times the rounding of a weight, is then 1/256 of the output's step.
+#: The smallest multiplier of a layer from 16 bits to 16: twice the smallest that the HTP takes. The
+#: largest input, times the rounding of a weight, is then 1/256 of the output's step.
 LEAST_MULTIPLIER = 2.0**-23
 LAYERS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 

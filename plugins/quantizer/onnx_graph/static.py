@@ -10,10 +10,13 @@ from typing import TYPE_CHECKING, Any
 from core.calibrated import write_seen
 from plugins.quantizer.onnx_graph.bias_correction import correct, layers_of
 from plugins.quantizer.onnx_graph.exclusions import bits_of, included_nodes, lost_in_rounding
+from plugins.quantizer.onnx_graph.gptq import round_weights
 from plugins.quantizer.onnx_graph.hidden import KEPT, Hidden
 from plugins.quantizer.onnx_graph.operands import SIGNAL
 from plugins.quantizer.onnx_graph.passed import put_back, taken_out
+from plugins.quantizer.onnx_graph.patches import products_of
 from plugins.quantizer.onnx_graph.qnn_ranges import qnn_overrides
+from plugins.quantizer.onnx_graph.silence import settle
 from plugins.quantizer.onnx_graph.unshared import unshare_roles, unshare_weights
 
 if TYPE_CHECKING:
@@ -115,7 +118,7 @@ def quantised(model: onnx.ModelProto, config: Any, ranges: Ranges) -> onnx.Model
     included = set(included_nodes(model, config, ranges, lost))
     config.nodes_to_exclude = [n.name for n in model.graph.node if n.name not in included]
     config.op_types_to_quantize = [n for n in config.op_types_to_quantize if n in SIGNAL]
-    layers = layers_of(model)
+    layers, products, original = layers_of(model), products_of(model), copy.deepcopy(model)
     quantizer = Quantiser(
         model,
         config.per_channel,
@@ -134,7 +137,10 @@ def quantised(model: onnx.ModelProto, config: Any, ranges: Ranges) -> onnx.Model
     quantizer.quantize_model()
     hidden.restore()
     lowered = unshare_weights(quantizer.model.model)
+    round_weights(lowered, products, ranges.moments)
     correct(lowered, layers, ranges.means)
+    if ranges.example:
+        settle(lowered, original, ranges.example)
     write_seen(lowered, ranges.seen)
     put_back(lowered, passed)
     return lowered

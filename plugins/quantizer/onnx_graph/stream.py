@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -12,15 +13,16 @@ from plugins.quantizer.onnx_graph.bias_correction import OPERATORS, layers_of
 from plugins.quantizer.onnx_graph.constants import failures
 from plugins.quantizer.onnx_graph.endless import check_outputs
 from plugins.quantizer.onnx_graph.histogram import Histogram
+from plugins.quantizer.onnx_graph.patches import Moments, Patches, products_of
 from plugins.quantizer.onnx_graph.probes import (
     LEAST,
     MEAN,
     MOST,
     SAMPLE,
     around,
-    element_counts,
     probed,
     same_values,
+    shapes_of,
 )
 
 if TYPE_CHECKING:
@@ -53,6 +55,9 @@ class Stream:
         self._means: dict[str, int] = {}
         self._totals: dict[str, Any] = {}
         self._windows = 0
+        self._inputs: set[str] = set()
+        self.example: Tensors = {}
+        self._patches = Patches((), 0)
 
     def take(self, feeds: Tensors, index: int, total: int) -> None:
         """Run one window and widen what is known by it."""
@@ -63,7 +68,8 @@ class Stream:
         names = [output.name for output in self._session.get_outputs()]
         given = self._fitting(feeds, index)
         try:
-            found = dict(zip(names, self._session.run(names, given), strict=True))
+            results = self._session.run(names, {**given, **self._patches.draw()})
+            found = dict(zip(names, results, strict=True))
         except failures() as error:
             raise _refused(f"run the graph on calibration window {index}", error) from error
         # Extremes tell an infinity, but a NaN only where it comes first (ONNX Runtime 1.31.1).
@@ -77,10 +83,13 @@ class Stream:
             if finite:
                 self.histograms.setdefault(name, Histogram()).add(found[name + SAMPLE])
         self._windows += 1
+        self._patches.take(found)
+        if index == max(1, total // 2):
+            self.example = given
         for name in self._means:
             if name + MEAN in found:
-                total = self._totals.get(name, 0.0) + found[name + MEAN].astype(np.float64)
-                self._totals[name] = total
+                mean = found[name + MEAN].astype(np.float64)
+                self._totals[name] = self._totals.get(name, 0.0) + mean
 
     def everywhere(self, ranges: dict[str, Range]) -> dict[str, Range]:
         """Return `ranges` with those of the tensors that only arrange the values of others."""
@@ -91,6 +100,11 @@ class Stream:
     def means(self) -> dict[str, NDArray[np.float64]]:
         """Return the mean of every channel of what layers read, of shape (channels,)."""
         return {name: total / self._windows for name, total in self._totals.items()}
+
+    @property
+    def moments(self) -> dict[str, list[Moments]]:
+        """Return what rows of weights are multiplied with, by node."""
+        return self._patches.moments
 
     @property
     def endless(self) -> set[str]:
@@ -118,7 +132,8 @@ class Stream:
         wanted = around(model, set(self._operators))
         sources = same_values(model)
         self._copies = {name: sources[name] for name in wanted if name in sources}
-        counts = element_counts(model, feeds)
+        shapes = shapes_of(model, feeds)
+        counts = {name: math.prod(shape) for name, shape in shapes.items()}
         probes = dict.fromkeys(sources.get(name, name) for name in wanted)
         # A tensor of no values, the past of a model that begins say, has no extremes.
         self.extremes |= {name: (0.0, 0.0) for name in probes if counts.get(name) == 0}
@@ -127,6 +142,9 @@ class Stream:
         samples = -(-VALUES // max(1, total))
         self._means = {layer.tensor: OPERATORS[layer.operator] for layer in layers_of(model)}
         probed(model, self._probes, counts, samples, self._means)
+        self._inputs = {value.name for value in model.graph.input}
+        self._patches = Patches(products_of(model), total)
+        self._patches.attach(model, shapes)
         target = self._path.with_name("probed.onnx")
         save(model, target)
         del model
@@ -143,7 +161,7 @@ class Stream:
 
     def _fitting(self, feeds: Tensors, index: int) -> Tensors:
         """Return what the graph takes of `feeds`; raises InputError where it does not fit."""
-        inputs = self._session.get_inputs()
+        inputs = [given for given in self._session.get_inputs() if given.name in self._inputs]
         for wanted in inputs:
             given = feeds.get(wanted.name)
             if given is None:

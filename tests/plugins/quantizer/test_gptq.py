@@ -1,0 +1,164 @@
+"""Weights whose rounding errors undo each other, in every form of layer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import helper, numpy_helper
+
+from core import Made
+from core.measure import snr_db
+from plugins.quantizer.onnx_graph.gptq import round_weights, rounded
+from plugins.quantizer.onnx_graph.patches import Patches, products_of
+from plugins.quantizer.onnx_graph.probes import shapes_of
+from plugins.quantizer.qdq import Activation, Method, Qdq, Weight
+from tests.plugins.graphs import computed, graph, lowered, windows, worst_db
+
+#: Operator, shape of its input, of its weights, its attributes.
+FORMS = {
+    "conv": ("Conv", [1, 8, 64], [6, 8, 3], {"pads": [1, 1]}),
+    "strided": ("Conv", [3, 8, 65], [6, 8, 4], {"strides": [2], "pads": [3, 0]}),
+    "dilated": ("Conv", [1, 8, 64], [6, 8, 3], {"dilations": [5], "pads": [2, 1]}),
+    "grouped": ("Conv", [1, 8, 64], [6, 4, 3], {"group": 2}),
+    "depthwise": ("Conv", [2, 6, 20, 20], [6, 1, 3, 5], {"group": 6, "pads": [1, 2, 1, 2]}),
+    "of two axes": ("Conv", [1, 4, 24, 17], [6, 4, 3, 2], {"strides": [1, 2], "pads": [0, 1, 2, 0]}),  # noqa: E501
+    "of three axes": ("Conv", [1, 4, 9, 8, 7], [6, 4, 3, 2, 2], {}),
+    "pointwise": ("Conv", [1, 8, 64], [6, 8, 1], {}),
+    "transposed": ("ConvTranspose", [1, 8, 64], [8, 6, 8], {"strides": [4], "pads": [2, 1]}),
+    "transposed, uneven": ("ConvTranspose", [1, 8, 64], [8, 6, 5], {"strides": [2]}),
+    "transposed, gaps": ("ConvTranspose", [1, 8, 32], [8, 6, 2], {"strides": [3]}),
+    "transposed, grouped": ("ConvTranspose", [1, 8, 64], [8, 3, 4], {"strides": [2], "group": 2}),
+    "transposed, two axes": (
+        "ConvTranspose", [1, 4, 9, 12], [4, 6, 4, 3], {"strides": [2, 1], "pads": [1, 0, 1, 2]},
+    ),
+    "gemm": ("Gemm", [40, 8], [8, 6], {}),
+    "gemm, transposed": ("Gemm", [40, 8], [6, 8], {"transB": 1}),
+    "matmul": ("MatMul", [2, 5, 40, 8], [8, 6], {}),
+}  # fmt: skip
+EVERY_FORM = pytest.mark.parametrize("form", FORMS)
+
+
+def layer(form: str) -> onnx.ModelProto:
+    """Return a graph of one layer, without a bias."""
+    operator, shape, weights, given = FORMS[form]
+    random = np.random.default_rng(1)
+    node = helper.make_node(operator, ["x", "w"], ["y"], name="layer", **given)
+    free = [f"axis {place}" for place in range(len(shape))]
+    return graph([node], {"x": shape}, {"y": free}, {"w": random.standard_normal(weights)})
+
+
+def related(shape: list[int], count: int, seed: int = 0) -> list[dict[str, np.ndarray]]:
+    """Return windows whose neighbours along every axis have much to do with each other."""
+
+    def draw(random: np.random.Generator) -> dict[str, np.ndarray]:
+        values = random.standard_normal(shape)
+        for axis, length in enumerate(shape):
+            values = np.cumsum(values, axis) * (3 / length) ** 0.5
+        return {"x": np.tanh(values) + 0.01 * random.standard_normal(shape)}
+
+    return windows(draw, count, seed)
+
+
+def _db(model: onnx.ModelProto, made: Made, held: list[dict[str, np.ndarray]]) -> float:
+    expected, actual = (
+        np.concatenate([computed(played, window)[0].ravel() for window in held])
+        for played in (model, made.path)
+    )
+    return snr_db(expected, actual)
+
+
+@EVERY_FORM
+def test_rows_are_what_the_layer_multiplies(form: str) -> None:
+    """Their mean square, through the weights, is that of the layer's result."""
+    model = layer(form)
+    given = related(FORMS[form][1], 12)
+    (product,) = products_of(model)
+    patches = Patches([product], len(given))
+    probed = onnx.ModelProto()
+    probed.CopyFrom(model)
+    patches.attach(probed, shapes_of(model, given[0]))
+    names = [value.name for value in probed.graph.output]
+    for window in given:
+        found = computed(probed, window | patches.draw())
+        patches.take(dict(zip(names, found, strict=True)))
+    squares, results = [], np.concatenate([computed(model, w)[0].ravel() for w in given])
+    for part, own in zip(product.parts, patches.moments["layer"], strict=True):
+        rows = product.rows(product.weights, part)
+        squares.append(np.einsum("goi,gij,goj->go", rows, own.moments, rows).mean())
+    # A kernel shorter than its strides leaves places that nothing is added to.
+    steps = int(np.prod(product.strides)) if product.operator == "ConvTranspose" else 1
+    expected = np.mean(results.astype(np.float64) ** 2)
+    assert np.sum(squares) / steps == pytest.approx(expected, rel=0.1)
+
+
+@EVERY_FORM
+@pytest.mark.parametrize("weight", [Weight.int8, Weight.int4])
+def test_related_inputs_lose_less(
+    form: str, weight: Weight, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Windows that were not calibrated on are computed better than with the nearest integers."""
+    model, shape = layer(form), FORMS[form][1]
+    given, held = related(shape, 12), related(shape, 4, seed=9)
+    options = Qdq.Options(
+        weight=weight, activation=Activation.uint16, method=Method.minmax, per_channel=True
+    )
+    fitted = _db(model, lowered(Qdq(options), model, given, tmp_path / "fitted"), held)
+    monkeypatch.setattr("plugins.quantizer.onnx_graph.static.round_weights", lambda *_: 0)
+    nearest = _db(model, lowered(Qdq(options), model, given, tmp_path / "nearest"), held)
+    assert fitted > nearest + (0 if form == "transposed, gaps" else 1)
+
+
+def test_few_rows_change_little() -> None:
+    """From two samples of 64 numbers nothing is learned that would harm another sample."""
+    random = np.random.default_rng(2)
+    weights, scale = random.standard_normal((16, 64)), np.full(16, 0.05)
+    few = random.standard_normal((2, 64))
+    integers = rounded(weights, scale, np.zeros(16), (-128, 127), few.T @ few / 2, 2)
+    nearest = np.rint(weights / scale[:, None])
+    others = random.standard_normal((500, 64))
+
+    def error(found: np.ndarray) -> float:
+        return float(np.square(others @ (weights - found * scale[:, None]).T).mean())
+
+    assert error(integers) < 1.25 * error(nearest)
+
+
+@pytest.mark.parametrize("moments", [np.zeros((8, 8)), np.full((8, 8), np.inf), np.eye(8)])
+def test_moments_that_say_nothing_give_the_nearest(moments: np.ndarray) -> None:
+    """Silence, an overflow, and inputs that have nothing to do with each other."""
+    weights = np.random.default_rng(3).standard_normal((4, 8))
+    found = rounded(weights, np.full(4, 0.1), np.full(4, 3.0), (-128, 127), moments, 100)
+    np.testing.assert_array_equal(found, np.rint(weights / 0.1) + 3)
+
+
+def test_what_cannot_be_rounded_is_left() -> None:
+    """Weights that two layers read, and a graph that has none in integers."""
+    model = layer("conv")
+    before = model.SerializeToString()
+    assert round_weights(model, products_of(model), {}) == 0
+    assert model.SerializeToString() == before
+
+
+def test_huge_and_tiny_inputs_are_rounded_as_well(tmp_path: Path) -> None:
+    """Their squares pass FP32."""
+    model, shape = layer("conv"), FORMS["conv"][1]
+    for power, folder in ((1e25, "huge"), (1e-25, "tiny")):
+        given = [{"x": w["x"] * np.float32(power)} for w in related(shape, 14)]
+        options = Qdq.Options(activation=Activation.uint16, per_channel=True)
+        made = lowered(Qdq(options), model, given[:12], tmp_path / folder)
+        assert worst_db(model, made, given[12:]) > 45
+
+
+def test_the_same_windows_give_the_same_integers(tmp_path: Path) -> None:
+    """Places are drawn by one seed."""
+    model, shape = layer("conv"), FORMS["conv"][1]
+    given = related(shape, 8)
+    found = []
+    for folder in ("first", "second"):
+        made = lowered(Qdq(Qdq.Options()), model, given, tmp_path / folder)
+        constants = onnx.load(str(made.path)).graph.initializer
+        found.append([numpy_helper.to_array(t).tobytes() for t in constants])
+    assert found[0] == found[1]
