@@ -48,7 +48,8 @@ def value_bounds(model: onnx.ModelProto) -> dict[str, Range]:
     """
     known = _constants(model)
     for node in model.graph.node:
-        taken = [known.get(name, ENDLESS) for name in node.input if name]
+        # An operand that is left out, a Clip's least say, is called by the empty name.
+        taken = [known.get(name, ENDLESS) for name in node.input]
         found = _given(node, taken)
         if found != ENDLESS:
             known.update(dict.fromkeys(filter(None, node.output), found))
@@ -80,6 +81,8 @@ def _given(node: onnx.NodeProto, taken: Sequence[Range]) -> Range:
         return ENDLESS
     if node.op_type in KEEPING:
         return taken[0]
+    if node.op_type == "Clip":
+        return _clip(node, taken)
     if node.op_type == "Mul" and node.input[0] == node.input[1]:
         return NEVER_NEGATIVE
     rule = RULES.get(node.op_type)
@@ -92,6 +95,15 @@ def _given(node: onnx.NodeProto, taken: Sequence[Range]) -> Range:
 
 def _relu(taken: Sequence[Range]) -> Range:
     return max(0.0, taken[0][0]), max(0.0, taken[0][1])
+
+
+def _clip(node: onnx.NodeProto, taken: Sequence[Range]) -> Range:
+    """Return the bounds of a Clip, whose ends are operands, and attributes before opset 11."""
+    given = {attribute.name: attribute.f for attribute in node.attribute}
+    operands = [ends[place] for place, ends in enumerate(taken[1:3])]
+    least, most = (*operands, *ENDLESS[len(operands) :])
+    least, most = given.get("min", least), given.get("max", most)
+    return min(max(taken[0][0], least), most), min(max(taken[0][1], least), most)
 
 
 def _padded(taken: Sequence[Range]) -> Range:

@@ -98,6 +98,29 @@ def test_bounds_follow_from_operators() -> None:
     assert not {"x", "n", "y"} & found.keys()
 
 
+def test_a_clip_bounds_what_it_gives() -> None:
+    """By constants, by one of its ends alone, not by one that is computed; and before opset 11."""
+    nodes = [
+        helper.make_node("Clip", ["x", "zero", "six"], ["both"]),
+        helper.make_node("Clip", ["x", "", "six"], ["upper"]),
+        helper.make_node("Clip", ["x", "zero"], ["lower"]),
+        helper.make_node("Clip", ["both", "two"], ["inner"]),
+        helper.make_node("Clip", ["x", "x", "six"], ["computed"]),
+    ]
+    constants = [numpy_helper.from_array(np.float32(v), n) for n, v in
+                 (("zero", 0), ("two", 2), ("six", 6))]  # fmt: skip
+    ends = [
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, SHAPE)] for name in ("x", "inner")
+    ]
+    found = value_bounds(helper.make_model(helper.make_graph(nodes, "g", *ends, constants)))
+    assert [found[name] for name in ("both", "upper", "lower", "inner")] == [
+        (0, 6), (-math.inf, 6), (0, math.inf), (2, 6),
+    ]  # fmt: skip
+    assert found["computed"] == (-math.inf, 6)
+    old = [helper.make_node("Clip", ["x"], ["inner"], min=-1.0, max=2.0)]
+    assert value_bounds(helper.make_model(helper.make_graph(old, "g", *ends)))["inner"] == (-1, 2)
+
+
 def _network(folder: Path) -> Path:
     """Two layers with a nonlinearity between."""
     random = np.random.default_rng(0)
