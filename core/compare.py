@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from core import budget_rows, convert, material, share
+from core.agreement import core_agreement_db, strayed
 from core.budget_rows import OUTPUTS, Place, write_places
 from core.census import census, facts_of, misnomer
 from core.exchange import Made, Work
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["budget", "comparison", "sampled"]
 
 #: Raised when what the steps here keep beside their facts changes.
-FORMAT = 2
+FORMAT = 3
 
 
 def comparison(bench: Bench, steps: list[Step]) -> list[Step]:
@@ -290,11 +291,13 @@ def _probe(bench: Bench, compiled: str, source: str) -> Step:
         facts = {**noted, **_facts(same, probed, signature, device, seconds)}
         facts["numbers"] = [*map(float, numbers)]
         facts["agreement_db"] = compare(hosted, probed, signature).overall
-        facts["agreement_core_db"] = _core_agreement(on_host, cores)
+        facts["agreement_core_db"] = core_agreement_db(on_host, cores)
         facts["host_device"] = host_device
         facts["on_target"] = on_target
         _keep(probed, work)
-        return _noted(work, facts)
+        named = (host_device, device)
+        warned = strayed(same, hosted, probed, signature, named)
+        return replace(_noted(work, facts), notices=warned)
 
     return Step(
         "probe",
@@ -317,15 +320,6 @@ def _apart(count: int, total: int) -> list[int]:
     """Return up to `count` of `total` numbers, evenly apart, so that every item has its turn."""
     count = min(count, total)
     return [int((k + 0.5) * total / count) for k in range(count)]
-
-
-def _core_agreement(host: Sequence[Tensors], device: Sequence[Tensors]) -> float:
-    """Return the lowest SNR over the core's own output tensors, host against device, in dB."""
-    from core.measure import snr_db
-    from core.play import stacked
-
-    names = host[0]
-    return min(snr_db(stacked(host, name), stacked(device, name)) for name in names)
 
 
 def _facts(
