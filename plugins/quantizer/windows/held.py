@@ -21,7 +21,9 @@ def held_windows(calibration: Calibration, count: int) -> list[int]:
 
     Whole items are held back where there are several: windows of one song are alike, and to judge
     by a song that was calibrated on is to judge by what is known. Of a stream of one item, single
-    windows are taken; of a stream too short to hold any back, none.
+    windows are taken; of a stream too short to hold any back, none. The item that is loudest at an
+    input is calibrated on, and its neighbour held back: ranges without it are no ranges that ship,
+    and to judge by it would be to judge those.
     """
     each = calibration.per_item
     if not 0 < each < calibration.count:
@@ -30,7 +32,25 @@ def held_windows(calibration: Calibration, count: int) -> list[int]:
     step = items // max(1, round(count / each))
     if step <= 1:
         return []
-    return [i for i in range(calibration.count) if i // each % step == step // 2]
+    loudest = _loudest(calibration, each)
+    held: list[int] = []
+    for item in range(step // 2, items, step):
+        free = [other for other in range(items) if other not in loudest and other not in held]
+        held.append(min(free, key=lambda other, item=item: abs(other - item), default=item))
+    return [i for i in range(calibration.count) if i // each in held]
+
+
+def _loudest(calibration: Calibration, each: int) -> set[int]:
+    """Return the items that reach farthest at some input, those of `each` windows."""
+    import numpy as np
+
+    peaks: dict[str, tuple[float, int]] = {}
+    for index, feeds in enumerate(calibration.feeds()):
+        for name, values in feeds.items():
+            found = np.asarray(values)
+            peak = float(np.abs(found[np.isfinite(found)]).max(initial=0))
+            peaks[name] = max(peaks.get(name, (0.0, 0)), (peak, index // each))
+    return {item for peak, item in peaks.values() if peak}
 
 
 class HeldBack:

@@ -144,13 +144,23 @@ def test_windows_are_held_back_evenly(
 
 @pytest.mark.parametrize(
     ("count", "per_item", "held"),
-    [(24, 4, [12, 13, 14, 15]), (24, 2, [12, 13]), (24, 24, [4, 12, 20]), (6, 3, [3, 4, 5])],
+    [(24, 4, [12, 13, 14, 15]), (24, 2, [12, 13]), (24, 24, [4, 12, 20]), (6, 3, [0, 1, 2])],
 )
 def test_whole_items_are_held_back(count: int, per_item: int, held: list[int]) -> None:
     """Windows of one song are alike: none of it is calibrated on and judged by as well."""
     stream = [{"x": np.full(1, number, np.float32)} for number in range(count)]
     wanted = 3 if per_item != 2 else 2
     assert held_windows(Calibration(count, lambda: stream, per_item), wanted) == held
+
+
+def test_what_is_loudest_is_calibrated_on() -> None:
+    """At every input; the neighbours of such items are judged by."""
+    stream = [{"x": np.full(1, 1, np.float32), "y": np.full(1, 1, np.float32)} for _ in range(24)]
+    stream[4]["x"][:] = -9
+    stream[5]["y"][:] = np.nan
+    stream[13]["y"][:] = 9
+    assert held_windows(Calibration(24, lambda: stream), 3) == [3, 12, 20]
+    assert held_windows(Calibration(24, lambda: stream, 4), 8) == [0, 1, 2, 3, 16, 17, 18, 19]
 
 
 @pytest.mark.parametrize("network", [separator, hybrid])
