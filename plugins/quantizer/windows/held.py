@@ -36,7 +36,8 @@ def held_windows(calibration: Calibration, count: int) -> list[int]:
     held: list[int] = []
     for item in range(step // 2, items, step):
         free = [other for other in range(items) if other not in loudest and other not in held]
-        held.append(min(free, key=lambda other, item=item: abs(other - item), default=item))
+        _, nearest = min(((abs(other - item), other) for other in free), default=(0, item))
+        held.append(nearest)
     return [i for i in range(calibration.count) if i // each in held]
 
 
