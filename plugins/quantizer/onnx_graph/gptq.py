@@ -29,6 +29,8 @@ __all__ = ["round_weights", "rounded"]
 #: What is added to the diagonal of the moments, as a part of its mean: at least, and where there
 #: are as many rows as weights in a row. The fewer rows, the less their moments say of others.
 DAMPING, DAMPING_OF_FEW = 0.01, 0.1
+#: Weights after which all that follow are moved at once, by a product of matrices.
+BLOCK = 128
 
 
 def round_weights(
@@ -110,11 +112,15 @@ def rounded(
     order = np.argsort(-np.diag(damped), kind="stable")
     upper = np.linalg.cholesky(np.linalg.inv(damped[order][:, order])).T
     left = weights[:, order].copy()
-    found = np.empty_like(left)
-    for place in range(width):
-        found[:, place] = np.clip(np.rint(left[:, place] / scale) + zero, *limits)
-        off = (left[:, place] - (found[:, place] - zero) * scale) / upper[place, place]
-        left[:, place + 1 :] -= np.outer(off, upper[place, place + 1 :])
+    found, off = np.empty_like(left), np.empty_like(left)
+    for start in range(0, width, BLOCK):
+        end = min(start + BLOCK, width)
+        for place in range(start, end):
+            found[:, place] = np.clip(np.rint(left[:, place] / scale) + zero, *limits)
+            wrong = left[:, place] - (found[:, place] - zero) * scale
+            off[:, place] = wrong / upper[place, place]
+            left[:, place + 1 : end] -= np.outer(off[:, place], upper[place, place + 1 : end])
+        left[:, end:] -= off[:, start:end] @ upper[start:end, end:]
     chosen = np.empty_like(found)
     chosen[:, order] = found
 
