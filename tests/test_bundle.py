@@ -114,6 +114,7 @@ def test_the_bundle_of_cpu_fp32_separates_as_luthier_does(fp32: Path) -> None:
     assert agreement_db(fp32, played_alone(fp32, "song.wav")) > 100
 
 
+@pytest.mark.long
 @S24
 def test_the_bundle_of_s24_int8_separates_as_luthier_does(int8: Path) -> None:
     """The fallback plays, for there is no NPU here; what lies before it gives the same digits.
@@ -124,6 +125,7 @@ def test_the_bundle_of_s24_int8_separates_as_luthier_does(int8: Path) -> None:
     assert agreement_db(int8, played_alone(int8, "song.npz")) > 60
 
 
+@pytest.mark.long
 @S24
 def test_the_bundle_of_the_phone_holds_what_a_phone_needs(int8: Path) -> None:
     """Context binary, fallback, small graphs, licence, and how to run it in three languages."""
@@ -144,6 +146,7 @@ def test_the_bundle_of_the_phone_holds_what_a_phone_needs(int8: Path) -> None:
     assert "Apache-2.0" in (bundle / "LICENCE-WEIGHTS.txt").read_text(encoding="utf-8")
 
 
+@pytest.mark.long
 @S24
 def test_the_cpp_of_the_bundle_separates_as_luthier_does(int8: Path, tmp_path: Path) -> None:
     """The same program in C++, against ONNX Runtime's own headers and library."""

@@ -80,6 +80,7 @@ def test_s24_int8_separates_a_song_with_the_model_that_the_phone_will_run(
 
 
 @S24
+@pytest.mark.long
 def test_a_chunk_that_the_compiler_may_not_have_memory_for_says_so(
     store: Path, tmp_path: Path
 ) -> None:
