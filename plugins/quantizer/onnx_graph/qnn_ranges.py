@@ -19,7 +19,7 @@ from plugins.quantizer.onnx_graph.probes import ARRANGING, PICKING
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["carried", "edge_tensors", "qnn_overrides"]
+__all__ = ["LAYERS", "carried", "edge_tensors", "qnn_overrides"]
 
 LAYERS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 """Operators that count as a layer between a tensor and the edge of the graph."""

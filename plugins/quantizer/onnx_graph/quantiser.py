@@ -29,6 +29,7 @@ from onnxruntime.quantization import QDQQuantizer
 from onnxruntime.quantization.calibrate import TensorData
 
 from plugins.quantizer.onnx_graph.operands import captured
+from plugins.quantizer.onnx_graph.qnn_ranges import LAYERS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -48,7 +49,6 @@ MOST_STEPS, FREE_STEPS = 2.0**31 / 1.0001, 2.0**24
 #: The smallest multiplier of a layer from 16 bits to 16: twice the smallest that the HTP takes. The
 #: largest input, times the rounding of a weight, is then 1/256 of the output's step.
 LEAST_MULTIPLIER = 2.0**-23
-LAYERS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 
 
 class Quantiser(QDQQuantizer):  # type: ignore[misc]  # onnxruntime has no types
