@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     import onnx
     from numpy.typing import NDArray
 
+    from core.values import Tensors
+
     Array = NDArray[np.float64]
 
 __all__ = ["Moments", "Patches", "Product", "products_of"]
@@ -219,6 +221,8 @@ class Patches:
         self._random = np.random.default_rng(0)
         self._shapes: dict[str, tuple[int, ...]] = {}
         self._drawn: dict[str, list[NDArray[np.int64]]] = {}
+        self._lengths: dict[str, tuple[int, ...]] = {}
+        self._alike = True
 
     def attach(self, model: onnx.ModelProto, shapes: Mapping[str, tuple[int, ...]]) -> None:
         """Add outputs with rows to `model`, in place; places are further inputs.
@@ -264,8 +268,22 @@ class Patches:
                 left -= size
                 yield product
 
-    def draw(self) -> dict[str, NDArray[np.int64]]:
-        """Return the places of the next window, which the graph takes as inputs."""
+    def draw(self, feeds: Tensors) -> dict[str, NDArray[np.int64]]:
+        """Return the places of the next window, which the graph takes as inputs.
+
+        Only windows of the first one's lengths are drawn from: places for these may lie outside
+        others, which give their first rows, to no use.
+        """
+        import numpy as np
+
+        lengths = {name: values.shape for name, values in feeds.items()}
+        self._lengths = self._lengths or lengths
+        self._alike = lengths == self._lengths
+        places = self._places()
+        return places if self._alike else dict.fromkeys(places, np.zeros(1, np.int64))
+
+    def _places(self) -> dict[str, NDArray[np.int64]]:
+        """Return places for the shapes that the graph was probed with."""
         import numpy as np
 
         found: dict[str, NDArray[np.int64]] = {}
@@ -293,6 +311,8 @@ class Patches:
         """Add what the graph gave for the places drawn."""
         import numpy as np
 
+        if not self._alike:
+            return
         for product in self.products:
             if product.node not in self._shapes:
                 continue

@@ -68,7 +68,7 @@ class Stream:
         names = [output.name for output in self._session.get_outputs()]
         given = self._fitting(feeds, index)
         try:
-            results = self._session.run(names, {**given, **self._patches.draw()})
+            results = self._session.run(names, {**given, **self._patches.draw(given)})
             found = dict(zip(names, results, strict=True))
         except failures() as error:
             raise _refused(f"run the graph on calibration window {index}", error) from error

@@ -82,7 +82,7 @@ def test_rows_are_what_the_layer_multiplies(form: str) -> None:
     patches.attach(probed, shapes_of(model, given[0]))
     names = [value.name for value in probed.graph.output]
     for window in given:
-        found = computed(probed, window | patches.draw())
+        found = computed(probed, window | patches.draw(window))
         patches.take(dict(zip(names, found, strict=True)))
     squares, results = [], np.concatenate([computed(model, w)[0].ravel() for w in given])
     for part, own in zip(product.parts, patches.moments["layer"], strict=True):
@@ -162,3 +162,14 @@ def test_the_same_windows_give_the_same_integers(tmp_path: Path) -> None:
         constants = onnx.load(str(made.path)).graph.initializer
         found.append([numpy_helper.to_array(t).tobytes() for t in constants])
     assert found[0] == found[1]
+
+
+def test_windows_of_several_lengths_are_calibrated_on(tmp_path: Path) -> None:
+    """Places are drawn for the lengths of the first; the others have fewer, or more."""
+    node = helper.make_node("Conv", ["x", "w"], ["y"], name="layer", pads=[1, 1])
+    weights = np.random.default_rng(1).standard_normal((6, 8, 3))
+    free = {"x": [1, 8, "time"]}
+    model = graph([node], free, {"y": [1, 6, "time"]}, {"w": weights})
+    given = [related([1, 8, length], 1, length)[0] for length in (64, 24, 96, 64, 3, 64, 64, 64)]
+    made = lowered(Qdq(Qdq.Options(activation=Activation.uint16)), model, given, tmp_path)
+    assert worst_db(model, made, given) > 40
