@@ -17,6 +17,7 @@ __all__ = [
     "Terminated",
     "blamed",
     "failure",
+    "interruption",
     "origin_of",
     "raised",
     "refuse",
@@ -102,10 +103,29 @@ def blamed(error: BaseException, origin: Origin, call: str) -> LuthierError:
     return failure(error, str(origin), *where)
 
 
+def interruption(error: BaseException) -> BaseException | None:
+    """Return the Ctrl-C, or the end that the system asked for, behind an error; None without one.
+
+    It comes at any line, and a library that cleans up after itself there may fail in doing so:
+    what it raises then has the interruption as its context.
+    """
+    waiting: list[BaseException | None] = [error]
+    seen: set[int] = set()
+    while waiting:
+        behind = waiting.pop()
+        if isinstance(behind, KeyboardInterrupt | Terminated):
+            return behind
+        if behind is not None and id(behind) not in seen:
+            seen.add(id(behind))
+            waiting += [behind.__context__, behind.__cause__]
+    return None
+
+
 def raised(error: BaseException, origin: Origin, call: str) -> NoReturn:
     """Raise what came out of a plugin's method: as it is if a person can read it, else blamed."""
-    if isinstance(error, KeyboardInterrupt | Terminated):
-        raise error
+    stopped = interruption(error)
+    if stopped is not None:
+        raise stopped
     if isinstance(error, LuthierError) and error.exit_code in range(1, 256):
         raise error
     raise blamed(error, origin, call) from error

@@ -172,8 +172,8 @@ class _Follower(threading.Thread):
         self.message = "starting"
 
     def run(self) -> None:
-        """Read until the last process that holds the pipe has ended."""
-        with self.stream:
+        """Read until the last process that holds the pipe has ended, or the pipe is closed."""
+        with contextlib.suppress(ValueError), self.stream:
             for line in self.stream:
                 if line.startswith(PROGRESS_MARK):
                     self.message = line.removeprefix(PROGRESS_MARK).rstrip()
@@ -235,7 +235,10 @@ def run_watched(
                 process.wait(_POLL_S)
     finally:
         _kill(process)
-        follower.join(timeout=5.0)
+        if follower.is_alive():  # Ctrl-C may come while it is being started
+            follower.join(timeout=5.0)
+        else:
+            process.stdout.close()
     code = process.wait()
     tail = "\n".join(follower.lines)
     return ChildEnd(cause, code, tail, peak, time.monotonic() - started)

@@ -7,12 +7,12 @@ import signal
 import sys
 from collections.abc import Mapping, Sequence
 from types import FrameType
-from typing import Any, cast
+from typing import Any, NoReturn, cast
 
 from omegaconf import DictConfig, OmegaConf
 
 from core.arguments import is_sweep, rewrite
-from core.blame import Terminated
+from core.blame import Terminated, interruption
 from core.command_line import check, refuse_credentials
 from core.compose import CONF, composed, recipe_of_job, register
 from core.config import Mode
@@ -40,10 +40,19 @@ def main(argv: Sequence[str] | None = None) -> None:
     try:
         _main(arguments)
     except KeyboardInterrupt:
-        say("interrupted; what was finished is kept, run the same command again", err=True)
-        sys.exit(INTERRUPTED)
+        _interrupted()
     except Exception as error:
+        stopped = interruption(error)
+        if isinstance(stopped, Terminated):
+            raise stopped from None
+        if stopped is not None:
+            _interrupted()
         _fail(told(error, None), arguments)
+
+
+def _interrupted() -> NoReturn:
+    say("interrupted; what was finished is kept, run the same command again", err=True)
+    sys.exit(INTERRUPTED)
 
 
 def prepare() -> None:

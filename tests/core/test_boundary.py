@@ -177,6 +177,25 @@ def test_what_is_no_fault_of_a_plugin_passes(error: BaseException) -> None:
     assert passed.value is error
 
 
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), Terminated(143)])
+@pytest.mark.parametrize("how", ["in a finally", "from another"])
+def test_an_interruption_that_broke_a_library_is_still_one(error: BaseException, how: str) -> None:
+    """What a library raises while it cleans up after Ctrl-C is no failure of the plugin."""
+
+    def does() -> None:
+        try:
+            raise error
+        finally:
+            if how == "in a finally":
+                raise RuntimeError("cannot join thread before it is started")
+            raise RuntimeError("no session") from OSError("no file")
+
+    plugin = made(misbehaving("graph", "run", does))
+    with pytest.raises(type(error)) as passed:
+        plugin.run(Given(), Given())
+    assert passed.value is error
+
+
 def test_an_error_that_would_end_in_exit_code_0_is_none() -> None:
     """A plugin's own class of error says with which code a run ends, but not with success."""
 

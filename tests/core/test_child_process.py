@@ -110,6 +110,27 @@ def test_an_interrupt_kills_the_child(tmp_path: Path) -> None:
     assert gone(written(tmp_path / "pid"), 0.1)
 
 
+@posix
+def test_an_interrupt_while_the_follower_starts_is_an_interrupt(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A thread that never began cannot be waited for, and that is not what the caller hears."""
+
+    def start(_: threading.Thread) -> None:
+        raise KeyboardInterrupt
+
+    code = f"""
+        import os, time
+        print(os.getpid(), file=open({str(tmp_path / "pid")!r}, "w"))
+        time.sleep(60)
+        """
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", start)
+        with pytest.raises(KeyboardInterrupt):
+            run_watched(python(code), limits=Limits(30), folder=tmp_path)
+    assert not (tmp_path / "pid").exists() or gone(written(tmp_path / "pid"), 0.1)
+
+
 PARENT = """
 import sys
 from pathlib import Path
