@@ -22,6 +22,7 @@ from core import (
 )
 from core.onnx_file import operators, save
 from plugins.quantizer.onnx_graph import cleaned, inferred, nodes_matching
+from plugins.quantizer.onnx_graph.exclusions import named
 from plugins.quantizer.onnx_graph.gemms import plain_gemms
 from plugins.quantizer.onnx_graph.integer_sums import overflowing_sums
 from plugins.quantizer.onnx_graph.qdq_graph import quiet
@@ -166,8 +167,8 @@ def _notices(facts: dict[str, Fact]) -> tuple[Notice, ...]:
 
 def _told(long: dict[str, int]) -> tuple[Notice, ...]:
     """Return what a person must know of products that integers cannot sum up."""
-    named = ", ".join(f"{name} ({terms:,} terms)" for name, terms in long.items())
-    text = f"sums of 8-bit integers may pass 32 bits, so these products stay in FP32: {named}"
+    told = named(f"{name} ({terms:,} terms)" for name, terms in long.items())
+    text = f"sums of 8-bit integers may pass 32 bits, so these products stay in FP32: {told}"
     return (Notice("info", text),) if long else ()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -77,6 +78,14 @@ def test_a_loss_is_what_the_reference_does_not_lose(
     assert judged(cell).verdict == verdict
 
 
+def test_a_loss_that_a_run_warns_of_is_not_silent() -> None:
+    """The same figure, with the warning as its reason; one that is near loses the warning."""
+    lost = Cell("a", "onnx", "s24_int8", "near", 10.0, 40.0, reason="the compiled model does not")
+    assert judged(lost).verdict == "told"
+    near = judged(replace(lost, snr_db=39.0))
+    assert (near.verdict, near.reason) == ("near", "")
+
+
 def test_a_process_that_dies_takes_nothing_else_down(tmp_path: Path) -> None:
     """Its cell is a crash; the precisions behind and the next network come out whole."""
     found: list[Cell] = []
@@ -131,6 +140,7 @@ def test_a_page_shows_figures_losses_and_reasons(
         Cell("net", "onnx", "w8a16", "loss", 12.0, 44.0),
         Cell("net", "onnx", "qat", "refused", reason="the operator `LSTM` has *no* gradient"),
         Cell("net", "onnx", "fp16", "crash", reason="TypeError: x"),
+        Cell("net", "onnx", "s24_int8", "told", -3.0, 40.0, reason="it strays"),
     ]
     written(tmp_path / "c.json", cells, 1.0)
     monkeypatch.setattr(page_module, "RESULTS", tmp_path / "c.json")
@@ -140,6 +150,7 @@ def test_a_page_shows_figures_losses_and_reasons(
         "140", "38 / 37", "", "refused (1)", "", "**12 / 44**", ""
     ]  # fmt: skip
     assert "**crash** (2)" in row
+    assert "*-3 / 40* (3)" in row
     assert "1. the operator `LSTM` has \\*no\\* gradient" in text
     counts = next(line for line in text.splitlines() if "`exporter=onnx` |" in line)
-    assert [int(cell) for cell in counts.split("|")[2:9]] == [1, 5, 2, 1, 1, 1, 0]
+    assert [int(cell) for cell in counts.split("|")[2:10]] == [1, 6, 2, 1, 1, 1, 1, 0]

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from core.agreement import strayed
 from core.errors import LuthierError
 from tools.coverage.plugins import as_artifact, made, work_in
 from tools.coverage.prepare import FILE, Prepared, prepared
@@ -54,7 +55,8 @@ ENOUGH_DB = {
 class Cell:
     """What became of one network at one precision.
 
-    `verdict` is near, loss, refused, crash or late. `snr_db` is that of the worst output over all
+    `verdict` is near, told, loss, refused, crash or late; told is a loss that a run warns of, with
+    the warning as its `reason`. `snr_db` is that of the worst output over all
     test windows, `reference_db` that of others' tools on the same graph, `products_db` theirs
     where only matrix products and convolutions are quantised; None where there is none. `names`
     says whether a refusal names a node, an operator or a tensor of the graph.
@@ -139,7 +141,9 @@ def judged(cell: Cell) -> Cell:
     if cell.precision == FLOAT:
         allowed = [most - SILENT_DB]
     # Whatever others make of it: below, there is hardly any signal in the noise.
-    return replace(cell, verdict="loss" if cell.snr_db < max([*allowed, LEAST_DB]) else "near")
+    if cell.snr_db >= max([*allowed, LEAST_DB]):
+        return replace(cell, verdict="near", reason="")
+    return replace(cell, verdict="told" if cell.reason else "loss")
 
 
 def _cell(chain: Chain, found: Prepared, precision: str, folder: Path) -> Cell:
@@ -152,7 +156,8 @@ def _cell(chain: Chain, found: Prepared, precision: str, folder: Path) -> Cell:
     except Exception as error:
         return _failed(chain, precision, error, found.artifact)
     try:
-        at_home = worst_db(found.expected, _played(found, artifact, folder))
+        outputs = _played(found, artifact, folder)
+        at_home = worst_db(found.expected, outputs)
     except Exception as error:
         failed = _failed(chain, precision, error, found.artifact)
         if precision == FLOAT:
@@ -162,10 +167,15 @@ def _cell(chain: Chain, found: Prepared, precision: str, folder: Path) -> Cell:
     cell = Cell(chain.subject.name, chain.exporter, precision, "near", at_home)
     if precision in ON_NPU:
         try:
-            emulated = worst_db(found.expected, _emulated(found, artifact, folder))
+            emulated = _emulated(found, artifact, folder)
+            there = worst_db(found.expected, emulated)
         except Exception as error:
             return _failed(chain, precision, error, found.artifact)
-        cell = replace(cell, snr_db=emulated, reference_db=at_home)
+        warned = strayed(
+            found.expected, outputs, emulated, artifact.info.signature, ("the CPU", "the emulator")
+        )
+        said = "; ".join(notice.text for notice in warned)
+        cell = replace(cell, snr_db=there, reference_db=at_home, reason=said)
     return cell
 
 
@@ -187,9 +197,18 @@ def _emulated(found: Prepared, artifact: Artifact, folder: Path) -> list[Mapping
 
 
 def _lowered(chain: Chain, found: Prepared, precision: str, folder: Path) -> Artifact:
-    """Return what the precision's quantizer makes; its windows are its own, or what there is."""
+    """Return what the precision's quantizer makes."""
     from core import Calibration
 
+    plugin = _quantizer(chain, precision)
+    given = found.calibration[: plugin.calibration_windows]
+    data = Calibration(len(given), lambda: iter(given))
+    result = plugin.run(found.artifact, data, work_in(folder))
+    return as_artifact(result, found.artifact.model)
+
+
+def _quantizer(chain: Chain, precision: str) -> Any:
+    """Return the precision's quantizer; its windows are its own, or what there is."""
     words = ["quantizer.steps=12"] if precision == "qat" else []
     plugin = made("quantizer", precision, *words)
     if plugin.calibration_windows > chain.windows:
@@ -197,20 +216,18 @@ def _lowered(chain: Chain, found: Prepared, precision: str, folder: Path) -> Art
         if precision == "mixed":
             words = [f"quantizer.windows={chain.windows - 1}", "quantizer.held_windows=1"]
         plugin = made("quantizer", precision, *words)
-    given = found.calibration[: plugin.calibration_windows]
-    data = Calibration(len(given), lambda: iter(given))
-    result = plugin.run(found.artifact, data, work_in(folder))
-    return as_artifact(result, found.artifact.model)
+    return plugin
 
 
 def _compared(chain: Chain, found: Prepared, cell: Cell, folder: Path) -> Cell:
-    """Return the cell with what others' tools make of the same graph."""
+    """Return the cell with what others' tools make of the same graph and the same data."""
+    # What needs no data by itself shows the others all there is.
+    wanted = _quantizer(chain, cell.precision).calibration_windows or chain.windows
+    data = found.calibration[:wanted]
     if cell.precision in TORCH_REFERENCES:
         names = found.artifact.info.core_outputs
         outputs = _quietly(
-            lambda: lowered(
-                chain.subject.make(), cell.precision, names, found.calibration, found.tests
-            )
+            lambda: lowered(chain.subject.make(), cell.precision, names, data, found.tests)
         )
         return replace(cell, reference_db=_db(found, outputs))
     make = REFERENCES[cell.precision]
@@ -222,7 +239,7 @@ def _compared(chain: Chain, found: Prepared, cell: Cell, folder: Path) -> Cell:
             found,
             _quietly(
                 lambda: (
-                    make(source, target, found.calibration, *only),
+                    make(source, target, data, *only),
                     played(target, found.tests),
                 )[1]
             ),

@@ -21,7 +21,7 @@ PARTS = {
     "torch_export": ("Small modules, through `exporter=torch_export`", TORCH),
     FILE: ("The models of the `onnx` package", ONNX),
 }
-VERDICTS = ("near", "refused", "loss", "crash", "late")
+VERDICTS = ("near", "refused", "told", "loss", "crash", "late")
 
 
 def tables(table: Table) -> str:
@@ -47,7 +47,10 @@ def _counts(table: Table, cells: Sequence[Cell]) -> str:
         found = Counter(cell.verdict for cell in part)
         networks = len({cell.model for cell in part})
         rows.append((title, str(networks), str(len(part)), *(str(found[v]) for v in VERDICTS)))
-    head = ("", "networks", "cells", "a figure", "refused", "silent loss", "crash", "too late")
+    head = (
+        *("", "networks", "cells", "a figure", "refused", "told loss", "silent loss"),
+        *("crash", "too late"),
+    )
     return table(head, rows)
 
 
@@ -73,6 +76,8 @@ def _figure(cell: Cell | None, reasons: dict[str, int]) -> str:
         return f"{word} ({reasons[cell.reason]})"
     beside = "" if cell.precision == FLOAT else f" / {_decibels(cell.reference_db)}"
     text = f"{_decibels(cell.snr_db)}{beside}"
+    if cell.verdict == "told":
+        return f"*{text}* ({reasons[cell.reason]})"
     return f"**{text}**" if cell.verdict == "loss" else text
 
 

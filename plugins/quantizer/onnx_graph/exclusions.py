@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from plugins.quantizer.onnx_graph.calibrate import Ranges
 
-__all__ = ["bits_of", "doubts", "included_nodes", "lost_in_rounding"]
+__all__ = ["bits_of", "doubts", "included_nodes", "lost_in_rounding", "named"]
 
 #: Nodes that a notice names.
 NAMED = 3
@@ -106,14 +106,14 @@ def doubts(model: onnx.ModelProto, config: Any, ranges: Ranges) -> tuple[Notice,
     if endless:
         text = (
             f"{len(endless)} node(s) stay in float, where the model itself computes infinities, "
-            f"first in `{next(iter(endless.values()))}`: {_named(endless, nodes)}"
+            f"first in `{next(iter(endless.values()))}`: {named(endless, nodes)}"
         )
         found.append(Notice("warning", text))
     lost = lost_in_rounding(model, config, ranges)
     if lost:
         text = (
             f"{len(lost)} node(s) stay in float, because they lead to the logarithm of what "
-            f"rounding would make zero or nearly so: {_named(lost, nodes)}"
+            f"rounding would make zero or nearly so: {named(lost, nodes)}"
         )
         found.append(Notice("info", text))
     return (*found, *_too_small(model, ranges))
@@ -136,13 +136,13 @@ def _too_small(model: onnx.ModelProto, ranges: Ranges) -> tuple[Notice, ...]:
     if not lost:
         return ()
     text = (
-        f"{len(lost)} tensor(s) become zero, because no scale in FP32 is as small: {_named(lost)}; "
+        f"{len(lost)} tensor(s) become zero, because no scale in FP32 is as small: {named(lost)}; "
         "scale the model's input or weights, or leave out what reads them: exclude=[...]"
     )
     return (Notice("warning", text),)
 
 
-def _named(names: Iterable[str], nodes: Mapping[str, onnx.NodeProto] = MappingProxyType({})) -> str:
+def named(names: Iterable[str], nodes: Mapping[str, onnx.NodeProto] = MappingProxyType({})) -> str:
     """Name the first few, with their operators where they are nodes."""
     told = [f"{name} ({nodes[name].op_type})" if name in nodes else name for name in names]
     more = f", and {len(told) - NAMED} more" if len(told) > NAMED else ""

@@ -14,7 +14,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from plugins.quantizer.onnx_graph.patches import Moments, Product
+from plugins.quantizer.onnx_graph.patches import Moments
+from plugins.quantizer.onnx_graph.products import Product
 from plugins.quantizer.onnx_graph.stored import Stored
 
 if TYPE_CHECKING:

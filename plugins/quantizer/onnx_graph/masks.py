@@ -34,7 +34,7 @@ WINDOWS, SAME_DB = 4, 70.0
 #: What may be tried for a distance: 4, and half an octave more each time, up to 16,384.
 DISTANCES = tuple(2.0 ** (half / 2) for half in range(4, 29))
 #: How many times farther out than these windows need: others may be louder.
-MARGIN = 2.0
+MARGIN = 2.0**0.5
 #: How often constants are looked at for a further gap, and how many a notice names.
 ROUNDS, NAMED = 3, 3
 

@@ -1,14 +1,11 @@
-"""What the results of a layer are products of: patches of its input, as rows of numbers.
+"""Draws the rows that layers multiply with their weights, and keeps the rows' second moments.
 
-A convolution, a transposed one, a Gemm and a product with constants all multiply rows of K numbers
-with their weights, one row for each place of the result. The second moments of such rows tell what
-an error of the weights does to the result (`gptq.py`). Rows are drawn from random places of every
-calibration window, inside the graph, so that no whole activation leaves it.
+The moments tell what an error of the weights does to the result (`gptq.py`). Rows are drawn from
+random places of every calibration window, inside the graph, so that no whole activation leaves it.
 """
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,10 +17,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from core.values import Tensors
+    from plugins.quantizer.onnx_graph.products import Product
 
     Array = NDArray[np.float64]
 
-__all__ = ["Moments", "Patches", "Product", "products_of"]
+__all__ = ["Moments", "Patches"]
 
 #: Rows that are drawn for a layer from all windows together: at least, and for each of its K.
 ROWS, ROWS_PER_WEIGHT = 4096, 4
@@ -33,148 +31,6 @@ LONGEST, MEMORY = 4096, 2**30
 ORDINARY = 1e12
 #: Places along the first axis that one window gives rows from.
 FIRST = 16
-
-
-@dataclass(frozen=True)
-class Product:
-    """A layer of a float graph with constant `weights`, which multiplies rows of its `tensor`.
-
-    `kernel`, `strides`, `dilations` and `pads` are of the axes behind the channels, and empty for
-    matrices. A transposed convolution has one part for each place between its strides: what it
-    gives there is a product of weights of its own.
-    """
-
-    node: str
-    operator: str
-    tensor: str
-    weights: NDArray[np.float32]
-    groups: int
-    transposed: bool
-    kernel: tuple[int, ...]
-    strides: tuple[int, ...]
-    dilations: tuple[int, ...]
-    pads: tuple[int, ...]
-
-    @property
-    def parts(self) -> list[tuple[slice, ...]]:
-        """Return the taps of the kernel that each part multiplies with."""
-        if self.operator != "ConvTranspose":
-            return [(slice(None),) * len(self.kernel)]
-        starts = itertools.product(*(range(step) for step in self.strides))
-        axes = [(start, self.strides, self.kernel) for start in starts]
-        return [
-            tuple(slice(s, None, step) for s, step in zip(start, steps, strict=True))
-            for start, steps, kernel in axes
-            if all(s < length for s, length in zip(start, kernel, strict=True))
-        ]
-
-    def lengths(self, part: Sequence[slice]) -> list[int]:
-        """Return how many taps a part has along each axis."""
-        return [len(range(*taps.indices(n))) for taps, n in zip(part, self.kernel, strict=True)]
-
-    def rows(self, array: NDArray[Any], part: Sequence[slice]) -> NDArray[Any]:
-        """Return what belongs to a part of an `array` shaped as the weights.
-
-        Its shape is (groups, output channels, K).
-        """
-        import numpy as np
-
-        if self.operator in ("Gemm", "MatMul"):
-            return (array if self.transposed else array.T)[None]
-        split = array.reshape(self.groups, -1, *array.shape[1:])
-        if self.operator == "ConvTranspose":
-            split = np.moveaxis(split[:, :, :, *part], 2, 1)
-        return split.reshape(*split.shape[:2], -1)
-
-    def put(self, rows: NDArray[Any], array: NDArray[Any], part: Sequence[slice]) -> None:
-        """Write `rows` of a part, as `rows` gave them, into `array`."""
-        import numpy as np
-
-        if self.operator in ("Gemm", "MatMul"):
-            array[...] = rows[0] if self.transposed else rows[0].T
-        elif self.operator == "Conv":
-            array[...] = rows.reshape(array.shape)
-        else:
-            split = array.reshape(self.groups, -1, *array.shape[1:])[:, :, :, *part]
-            shape = split.shape[0], split.shape[2], split.shape[1], *split.shape[3:]
-            split[...] = np.moveaxis(rows.reshape(shape), 1, 2)
-
-    def width(self, part: Sequence[slice]) -> int:
-        """Return K, the length of a part's rows."""
-        if self.operator in ("Gemm", "MatMul"):
-            return int(self.weights.shape[1 if self.transposed else 0])
-        if self.operator == "Conv":
-            return int(math.prod(self.weights.shape[1:]))
-        return int(self.weights.shape[0]) // self.groups * math.prod(self.lengths(part))
-
-    def sites(
-        self, part: Sequence[slice], shape: Sequence[int], count: int, random: np.random.Generator
-    ) -> NDArray[np.int64]:
-        """Return where the rows of `count` places of the result lie in an input of `shape`.
-
-        The result has shape (places, taps) and counts through the axes behind the channels; -1
-        stands for padding.
-        """
-        import numpy as np
-
-        found = np.zeros((count, 1), np.int64)
-        inside = np.ones((count, 1), bool)
-        for axis, length in enumerate(shape):
-            step, taps = self.strides[axis], np.arange(self.lengths(part)[axis])
-            before, after = self.pads[axis], self.pads[axis + len(self.kernel)]
-            reach = self.dilations[axis] * (self.kernel[axis] - 1)
-            if self.operator == "Conv":
-                places = (length + before + after - reach - 1) // step + 1
-                start = random.integers(0, max(places, 1), count) * step - before
-                at = start[:, None] + taps * self.dilations[axis]
-            else:
-                # Place p of the whole result is the sum over inputs i and taps t with p = i·s + t.
-                whole = (length - 1) * step + reach + 1
-                first = part[axis].start
-                turns = np.arange(
-                    -(-(before - first) // step), (whole - after - 1 - first) // step + 1
-                )
-                at = random.choice(turns, count)[:, None] - taps
-            found = (found[:, :, None] * length + np.clip(at, 0, length - 1)[:, None]).reshape(
-                count, -1
-            )
-            inside = (inside[:, :, None] & ((at >= 0) & (at < length))[:, None]).reshape(count, -1)
-        return np.where(inside, found, -1)
-
-
-def products_of(model: onnx.ModelProto) -> list[Product]:
-    """Return the layers with constant weights that multiply rows."""
-    from onnx import TensorProto, helper, numpy_helper
-
-    constants = {t.name: t for t in model.graph.initializer if t.data_type == TensorProto.FLOAT}
-    found = []
-    for node in model.graph.node:
-        if node.op_type not in ("Conv", "ConvTranspose", "Gemm", "MatMul"):
-            continue
-        if node.input[1] not in constants or node.input[0] in constants or not node.name:
-            continue
-        given = {a.name: helper.get_attribute_value(a) for a in node.attribute}
-        weights = numpy_helper.to_array(constants[node.input[1]])
-        matrix = node.op_type in ("Gemm", "MatMul")
-        axes = 0 if matrix else weights.ndim - 2
-        product = Product(
-            node.name,
-            node.op_type,
-            node.input[0],
-            weights,
-            given.get("group", 1),
-            bool(given.get("transB", 0)),
-            tuple(weights.shape[2:]) if axes else (),
-            tuple(given.get("strides", (1,) * axes)),
-            tuple(given.get("dilations", (1,) * axes)),
-            tuple(given.get("pads", (0,) * 2 * axes)),
-        )
-        plain = given.get("auto_pad", b"NOTSET") in (b"NOTSET", b"VALID")
-        dilated = node.op_type == "ConvTranspose" and set(product.dilations) != {1}
-        if given.get("transA", 0) or not plain or dilated or (matrix and weights.ndim != 2):  # noqa: PLR2004
-            continue
-        found.append(product)
-    return found
 
 
 @dataclass

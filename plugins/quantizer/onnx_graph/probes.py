@@ -133,15 +133,13 @@ def probed(
     stepping = any(e.domain in ("", "ai.onnx") and e.version >= 10 for e in model.opset_import)  # noqa: PLR2004
 
     ranks = {v.name: len(v.type.tensor_type.shape.dim) for v in (*graph.input, *graph.value_info)}
-    # The opset from which on a mean's axes are an input.
-    fed = any(e.domain in ("", "ai.onnx") and e.version >= 18 for e in model.opset_import)  # noqa: PLR2004
 
     def probe(name: str) -> None:
         if name in wanted:
             stride = _stride(counts.get(name), samples)
             _probe(graph, name, stride if stepping else 1, name in counts)
         if name in means and counts.get(name) and ranks.get(name, 0) > means[name]:
-            add_mean(graph, name, [a for a in range(ranks[name]) if a != means[name]], fed)
+            add_mean(model, name, [a for a in range(ranks[name]) if a != means[name]])
 
     del graph.node[:]
     for value in graph.input:
@@ -192,14 +190,15 @@ def _probe(graph: onnx.GraphProto, tensor: str, stride: int, counted: bool) -> N
     graph.output.append(value)
 
 
-def add_mean(graph: onnx.GraphProto, tensor: str, axes: list[int], fed: bool) -> None:
+def add_mean(model: onnx.ModelProto, tensor: str, axes: list[int]) -> None:
     """Append what tells the mean of a tensor along `axes`, of shape (channels,)."""
     import numpy as np
     from onnx import TensorProto, helper, numpy_helper
 
-    name = tensor + MEAN
+    graph, name = model.graph, tensor + MEAN
     node = helper.make_node("ReduceMean", [tensor], [name], keepdims=0)
-    if fed:
+    # The opset from which on the axes are an input.
+    if any(e.domain in ("", "ai.onnx") and e.version >= 18 for e in model.opset_import):  # noqa: PLR2004
         node.input.append(f"{name}:axes")
         graph.initializer.append(numpy_helper.from_array(np.array(axes, np.int64), f"{name}:axes"))
     else:

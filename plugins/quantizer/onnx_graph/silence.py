@@ -98,7 +98,6 @@ def _errors(
     graph = both.graph
     layers = {layer.node: layer for layer in layers_of(original)}
     floats = {node.name: node.output[0] for node in original.graph.node if node.name in layers}
-    fed = any(e.domain in ("", "ai.onnx") and e.version >= 18 for e in both.opset_import)  # noqa: PLR2004
     shared = {value.name for value in lowered.graph.input} | {""}
     for tensor in lowered.graph.initializer:
         own = graph.initializer.add()
@@ -119,7 +118,7 @@ def _errors(
         graph.node.append(helper.make_node("Sub", [own.output[0], floats[node.name]], [error]))
         rank = layer.weights.ndim
         axis = rank - 1 if layer.operator == "Gemm" else OPERATORS[layer.operator]
-        add_mean(graph, error, [other for other in range(rank) if other != axis], fed)
+        add_mean(both, error, [other for other in range(rank) if other != axis])
     domains = {entry.domain for entry in both.opset_import}
     both.opset_import.extend(e for e in lowered.opset_import if e.domain not in domains)
     del graph.value_info[:]

@@ -14,7 +14,7 @@ from plugins.quantizer.onnx_graph.gptq import round_weights
 from plugins.quantizer.onnx_graph.hidden import KEPT, Hidden
 from plugins.quantizer.onnx_graph.operands import SIGNAL
 from plugins.quantizer.onnx_graph.passed import put_back, taken_out
-from plugins.quantizer.onnx_graph.patches import products_of
+from plugins.quantizer.onnx_graph.products import products_of
 from plugins.quantizer.onnx_graph.qnn_ranges import qnn_overrides
 from plugins.quantizer.onnx_graph.silence import settle
 from plugins.quantizer.onnx_graph.unshared import unshare_roles, unshare_weights

@@ -13,7 +13,7 @@ from plugins.quantizer.onnx_graph.bias_correction import OPERATORS, layers_of
 from plugins.quantizer.onnx_graph.constants import failures
 from plugins.quantizer.onnx_graph.endless import check_outputs
 from plugins.quantizer.onnx_graph.histogram import Histogram
-from plugins.quantizer.onnx_graph.patches import Moments, Patches, products_of
+from plugins.quantizer.onnx_graph.patches import Moments, Patches
 from plugins.quantizer.onnx_graph.probes import (
     LEAST,
     MEAN,
@@ -24,6 +24,7 @@ from plugins.quantizer.onnx_graph.probes import (
     same_values,
     shapes_of,
 )
+from plugins.quantizer.onnx_graph.products import products_of
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -12,8 +12,9 @@ from onnx import helper, numpy_helper
 from core import Made
 from core.measure import snr_db
 from plugins.quantizer.onnx_graph.gptq import round_weights, rounded
-from plugins.quantizer.onnx_graph.patches import Patches, products_of
+from plugins.quantizer.onnx_graph.patches import Patches
 from plugins.quantizer.onnx_graph.probes import shapes_of
+from plugins.quantizer.onnx_graph.products import products_of
 from plugins.quantizer.qdq import Activation, Method, Qdq, Weight
 from tests.plugins.graphs import computed, graph, lowered, windows, worst_db
 
