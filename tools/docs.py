@@ -99,7 +99,7 @@ def _limits(registry: Registry) -> list[tuple[str, ...]]:
     rows = [(f"`{name}`", text) for name, text in OWN.items()]
     for entry in registry.entries["evaluator"].values():
         limits = getattr(entry.cls, "limits", {})
-        rows += [(f"`{n}`", f"`{of}` of evaluator `{entry.name}`, mean over items and stems")
+        rows += [(f"`{n}`", f"`{of}` of evaluator `{entry.name}`: its worst, of all items and labels")
                  for n, of in limits.items()]  # fmt: skip
     return [*rows]
 

@@ -47,7 +47,7 @@ def labels(record: RunRecord) -> Html | None:
                 if isinstance(moved, int | float)
                 else ""
             )
-            + ". Counted in the file that ships"
+            + ". Counted in the graph that is played, or compiled"
             + (
                 ": w8a8 multiplies 8-bit weights with 8-bit activations, a16 is a node without "
                 "weights on 16-bit activations."
