@@ -99,8 +99,8 @@ def _limits(registry: Registry) -> list[tuple[str, ...]]:
     rows = [(f"`{name}`", text) for name, text in OWN.items()]
     for entry in registry.entries["evaluator"].values():
         limits = getattr(entry.cls, "limits", {})
-        rows += [(f"`{n}`", f"`{of}` of evaluator `{entry.name}`: its worst, of all items and labels")
-                 for n, of in limits.items()]  # fmt: skip
+        judged = f"of evaluator `{entry.name}`: its worst, of all items and labels"
+        rows += [(f"`{name}`", f"`{of}` {judged}") for name, of in limits.items()]
     return [*rows]
 
 

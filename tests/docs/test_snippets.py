@@ -10,7 +10,8 @@ Each page gets a copy of the checkout and is followed from top to bottom:
 - ```bash is run line by line. `python -m core` without a mode is planned, not run: what a run does
   is tested elsewhere. `pip install ./folder` installs a folder of the checkout, or one that the
   page wrote; any other `pip install`, `git clone` and `make` needs a network or takes minutes, and
-  is left out, as is the line that enters what `make` installed. `song.flac`, `photo.png` and the folder `library` are there.
+  is left out, as is the line that enters what `make` installed. `song.flac`, `photo.png` and the
+  folder `library` are there.
 """
 
 from __future__ import annotations
