@@ -24,6 +24,8 @@ __all__ = ["command", "is_sweep", "key_of", "rewrite"]
 SWEEP = ("-m", "--multirun")
 #: The keys whose values name a choice, as a person writes them and as Hydra does.
 GROUPS = frozenset({"recipe", "target", "precision", *SLOTS, *(group_of(slot) for slot in SLOTS)})
+#: What a person types for the groups that Hydra chooses from.
+TYPED = {group_of(slot): slot for slot in SLOTS}
 #: The keys whose values are paths, which may hold any character.
 PATHS = ("input", "output", "store")
 
@@ -51,6 +53,9 @@ def command(overrides: Sequence[str], recipes: Mapping[str, Recipe]) -> str:
     words = list(overrides)
     for index, word in enumerate(words):
         key, _, name = word.partition("=")
+        if key.lstrip("~") in TYPED:
+            typed = TYPED[key.lstrip("~")]
+            words[index] = f"{typed}=null" if key.startswith("~") else f"{typed}={name}"
         if key == "recipe" and name in recipes and recipes[name].given:
             words[index] = f"recipe={recipes[name].file}"
         elif key in PATHS:

@@ -13,8 +13,9 @@ from core.values import ModelInfo, Notice
 
 __all__ = ["unfit"]
 
-#: What is repeated of a command, so that the same input is played with other weights.
-REPEATED = frozenset({"recipe", "input", "target", "precision", "dataset", "dataset.path"})
+#: What is not repeated of a command, so that the same is run with other weights: the model with its
+#: options, and what has nothing to do with what is run.
+OTHERS = frozenset({"model", "measure", "reporter", "store", "output", "hydra"})
 
 
 def unfit(assembly: Assembly, info: ModelInfo, recipes: Mapping[str, Recipe]) -> tuple[Notice, ...]:
@@ -25,7 +26,11 @@ def unfit(assembly: Assembly, info: ModelInfo, recipes: Mapping[str, Recipe]) ->
     fit = info.fit_for
     if fit is None or assembly.dataset.name in fit.datasets:
         return ()
-    words = [word for word in HydraConfig.get().overrides.task if key_of(word) in REPEATED]
+    words = [
+        word
+        for word in HydraConfig.get().overrides.task
+        if key_of(word).partition(".")[0] not in OTHERS
+    ]
     said = [fit.warning]
     if fit.instead:
         said.append(f"take others: `{command([*words, *fit.instead], recipes)}`")

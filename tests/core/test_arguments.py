@@ -7,8 +7,21 @@ from pathlib import Path
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from core.arguments import rewrite
+from core.arguments import command, rewrite
 from core.errors import ConfigError
+
+
+def test_a_command_is_told_as_a_person_types_it() -> None:
+    """Not with the names of Hydra's groups, which a command line refuses."""
+    typed = [
+        "recipe=s24_int8",
+        "runtime=onnxruntime",
+        "calibration=files",
+        "host=null",
+        "fit.step=1",
+    ]
+    told = command(rewrite(typed)[0], {})
+    assert told.split() == ["python", "-m", "core", *typed]
 
 
 @pytest.mark.parametrize(

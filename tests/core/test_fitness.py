@@ -41,12 +41,13 @@ def notices(folder: Path) -> list[dict[str, str]]:
 def test_another_input_is_announced_with_the_command_that_takes_other_weights(
     command: Command, recipe: Path, tmp_path: Path
 ) -> None:
-    """The command is the run's own, without what has nothing to do with its input."""
-    assert command(f"recipe={recipe}", "measure.budget_windows=1").code == 0
+    """The command is the run's own, without what has nothing to do with what is run."""
+    own = ["calibration=ramp", "model.gain=4", "measure.budget_windows=1"]
+    assert command(f"recipe={recipe}", *own).code == 0
     (notice,) = notices(tmp_path)
     assert notice["text"] == (
         "These weights know lines only. Take others: "
-        "`python -m core recipe=toy.yaml model.gain=3`. Without a network, think."
+        "`python -m core recipe=toy.yaml calibration=ramp model.gain=3`. Without a network, think."
     )
 
 
