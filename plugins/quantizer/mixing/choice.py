@@ -33,6 +33,8 @@ BACK = 40
 #: Parts of the noise that the limit leaves to spend on further moves, tried one after the other:
 #: noises that are not quite independent add up to more than predicted.
 PARTS = (1.0, 0.75, 0.5, 0.25)
+#: Groups that a refusal names.
+NAMED = 3
 
 
 @dataclass(frozen=True)
@@ -107,7 +109,7 @@ class Chooser:
             if snr_db >= limit:
                 return Choice(target, config, levels, found, snr_db, predicted(found, levels))
             best = snr_db
-        raise _out_of_reach(limit, best, allowed, fixed)
+        raise _out_of_reach(limit, best, allowed, fixed, found)
 
     def _nodes(self, levels: Mapping[str, Level]) -> dict[str, Level]:
         return {node: levels[group.name] for group in self.groups for node in group.nodes}
@@ -159,9 +161,16 @@ def _attempts(
 
 
 def _out_of_reach(
-    limit: float, best: float, allowed: Sequence[Level], fixed: Mapping[str, Level]
+    limit: float,
+    best: float,
+    allowed: Sequence[Level],
+    fixed: Mapping[str, Level],
+    found: Sequence[Sensitivity],
 ) -> StageError:
     """Return the error for a limit that no assignment holds, or only one that quantises nothing."""
+    finest = max((x for x in allowed if x is not Level.float), key=lambda level: level.value)
+    alone = sorted((snr_of(entry.noise[finest]), entry.group.name) for entry in found)
+    worst = ", ".join(f"`{name}` {snr_db:.1f} dB" for snr_db, name in alone[:NAMED])
     precise = max(allowed, key=lambda level: level.value)
     wider = {Level.int8: "[int8,int16]", Level.int16: "[int8,int16,float]"}.get(precise)
     return StageError(
@@ -169,6 +178,7 @@ def _out_of_reach(
         if precise is Level.float
         else f"no assignment holds {limit:g} dB: the best that can be reached is {best:.1f} dB",
         f"levels: {', '.join(level.name for level in allowed)}",
+        f"worst at {finest.name}, each alone: {worst}" if worst else "",
         f"fixed by `assignment`: {len(fixed)} group(s)" if fixed else "",
         "lower the limit: quantizer.min_snr_db=" + ("..." if wider is None else f"{int(best)}"),
         f"or allow more: quantizer.levels={wider}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import ClassVar
 
@@ -170,12 +171,17 @@ def test_an_assignment_that_names_no_group_is_refused(source: Artifact, tmp_path
 def test_a_limit_out_of_reach_is_refused_with_the_best_there_is(
     source: Artifact, tmp_path: Path
 ) -> None:
-    """The message says how near it comes and what else can be allowed."""
+    """The message says how near it comes, which groups are in the way, and what can be allowed."""
     with pytest.raises(
         StageError, match=r"no assignment holds 90 dB: the best .* is 4\d\.\d dB"
     ) as c:
         _made(source, tmp_path / "made", min_snr_db=90.0)
     assert "quantizer.levels=[int8,int16,float]" in str(c.value)
+    said = r"worst at int16, each alone: `(\S+)` (\d\S+) dB, `(\S+)` (\d\S+) dB"
+    worst = re.search(said, str(c.value))
+    assert worst is not None
+    assert {worst[1], worst[3]} < {DOWN, MIX, UP}
+    assert float(worst[2]) <= float(worst[4])
 
 
 def test_float_is_an_answer_where_it_is_allowed(source: Artifact, tmp_path: Path) -> None:
