@@ -1,6 +1,7 @@
 """Takes many small networks through every exporter, quantizer and runtime that is here.
 
-python -m tools.coverage                  everything (make bench-coverage)
+python -m tools.coverage                  everything small (make bench-coverage)
+python -m tools.coverage 'light_*'        the large models of the onnx package, hours
 python -m tools.coverage lstm 'resize_*'  only networks with such names; the others stay as they are
 
 Writes `docs/results/coverage.json`, from which `make docs` writes `docs/coverage.md`.
@@ -41,10 +42,17 @@ def chains() -> list[Chain]:
     return found
 
 
+def _wanted(name: str, names: list[str]) -> bool:
+    """Return whether a network is one of `names`; the large ones only if they are named."""
+    if not names:
+        return not fnmatchcase(name, LARGE)
+    return any(fnmatchcase(name, pattern) for pattern in names)
+
+
 def main(arguments: list[str]) -> None:
     """Sweep the networks that are wanted, and write every cell down at once."""
     parser = argparse.ArgumentParser(prog="python -m tools.coverage")
-    parser.add_argument("names", nargs="*", default=["*"])
+    parser.add_argument("names", nargs="*")
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--missing", action="store_true")
     parser.add_argument("--out", type=Path, default=RESULTS)
@@ -54,7 +62,7 @@ def main(arguments: list[str]) -> None:
     wanted = [
         chain
         for chain in chains()
-        if any(fnmatchcase(chain.subject.name, name) for name in given.names)
+        if _wanted(chain.subject.name, given.names)
         and (chain.subject.name, chain.exporter, chain.precisions[-1]) not in done
     ]
     broken = [one for one in discover().broken if one.ours]
