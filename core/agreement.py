@@ -41,10 +41,11 @@ def strayed(
     here, there = (compare(reference, outputs, signature) for outputs in (host, device))
     of_host = dict(zip(here.labels, here.per_label, strict=True))
     of_device = dict(zip(there.labels, there.per_label, strict=True))
-    label = min(of_device, key=lambda name: of_device[name] - of_host[name])
-    found, expected = of_device[label], of_host[label]
-    if found >= min(expected - LESS_DB, ENOUGH_DB):
+    lost = [n for n, db in of_device.items() if db < min(of_host[n] - LESS_DB, ENOUGH_DB)]
+    if not lost:
         return ()
+    label = min(lost, key=lambda name: of_device[name] - of_host[name])
+    found, expected = of_device[label], of_host[label]
     text = (
         f"the compiled model does not compute what its graph does: {label} has "
         f"{found:.1f} dB to FP32 on {names[1]}, and {expected:.1f} dB on {names[0]}; do not ship "

@@ -11,6 +11,8 @@ from core import ArtifactSpec, Calibration, Library, Made, Notice, Quantizer, Wo
 from core.bounds import MOST_WINDOWS, check_within
 from core.onnx_file import save
 from plugins.quantizer.onnx_graph import cleaned, inferred, nodes_matching
+from plugins.quantizer.onnx_graph.bodies import with_bodies
+from plugins.quantizer.onnx_graph.exclusions import named
 from plugins.quantizer.onnx_graph.half import between, single_only, to_half
 from plugins.quantizer.onnx_graph.half_facts import facts_of, notices_of, range_facts
 from plugins.quantizer.onnx_graph.half_limits import LARGEST, weight_reasons, window_reasons
@@ -95,6 +97,8 @@ class Fp16(Quantizer[Fp16Options]):
         forced = nodes_matching(model, self.options.keep_float32, "keep_float32")
         # Shapes and indices must be exact: FP16 counts by twos from 2,048.
         forced += [*single_only(model), *sorted(structural_nodes(model))]
+        forced += with_bodies(model)
+        told = _told(model)
         reasons = weight_reasons(model)
         seen = self._observed(model, calibration, work) if calibration.count else None
         if seen is None:
@@ -109,7 +113,8 @@ class Fp16(Quantizer[Fp16Options]):
         facts |= range_facts(reasons, seen)
         path = work.folder / "model.onnx"
         save(model, path)
-        return Made(path, "onnx", "fp16", facts, (*masks, *notices_of(reasons, seen)))
+        notices = (*masks, *told, *notices_of(reasons, seen))
+        return Made(path, "onnx", "fp16", facts, notices)
 
     def _masked(
         self, model: onnx.ModelProto, calibration: Calibration, work: Work
@@ -131,6 +136,13 @@ class Fp16(Quantizer[Fp16Options]):
             for done in seen.stream(calibration.feeds(), LOUD):
                 work.progress(done, total, "looking at the range of every tensor")
         return seen if seen.windows else None
+
+
+def _told(model: onnx.ModelProto) -> tuple[Notice, ...]:
+    """Return what a person must know of nodes with graphs inside."""
+    inside, nodes = with_bodies(model), {node.name: node for node in model.graph.node}
+    text = f"what is inside of {named(inside, nodes)} stays in FP32: ranges are not looked at there"
+    return (Notice("info", text),) if inside else ()
 
 
 def _squares(model: onnx.ModelProto) -> list[str]:

@@ -35,6 +35,13 @@ def test_the_worst_label_is_named_with_both_figures() -> None:
     assert "do not ship" in text
 
 
+def test_a_lost_label_is_not_hidden_by_one_that_fell_further() -> None:
+    """From 130 dB to 45 is rounding, from 40 to 0 is a loss."""
+    text = _told((130, 40), (45, 0))
+    assert "bass has " in text
+    assert "drums" not in text
+
+
 @pytest.mark.parametrize(
     ("host", "device"),
     [((42, 42), (38, 37)), ((128, 128), (62, 58)), ((14, 20), (13, 18)), ((30, 30), (200, 200))],

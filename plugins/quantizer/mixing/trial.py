@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from core.onnx_cpu import session_options
 from core.onnx_file import save
 from plugins.quantizer.mixing.surroundings import Pair, Surroundings
+from plugins.quantizer.onnx_graph.powers import powers
 
 if TYPE_CHECKING:
     import numpy as np
@@ -78,8 +79,9 @@ class Bench:
         noise = np.zeros_like(signal)
         for expected, got in zip(self.reference, results, strict=True):
             for place, (a, b) in enumerate(zip(expected, got, strict=True)):
-                signal[place] += np.sum(np.square(a, dtype=np.float64))
-                noise[place] += np.sum(np.square(a.astype(np.float64) - b))
+                own, error = powers(a, b)
+                signal[place] += own
+                noise[place] += error
         # An output that happens to be silent has no SNR of its own: it counts as a quiet one.
         relative: Noise = noise / np.maximum(signal, max(QUIET * signal.max(), 1e-30))
         return relative

@@ -45,6 +45,8 @@ def by_entropy(histogram: Histogram, extremes: Range) -> Range:
     import numpy as np
     from onnxruntime.quantization.calibrate import HistogramCollector
 
+    if not histogram.counts.any():
+        return extremes
     collector = HistogramCollector("entropy", False, ENTROPY_BINS, ENTROPY_LEVELS, 100.0, "same")
     bins = histogram.counts.size
     step = bins // ENTROPY_BINS

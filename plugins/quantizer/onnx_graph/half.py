@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from plugins.quantizer.onnx_graph.operands import scatters_sums
+from plugins.quantizer.onnx_graph.bodies import hide_reads, show_reads
+from plugins.quantizer.onnx_graph.operands import read_inside, scatters_sums
 from plugins.quantizer.onnx_graph.passed import put_back, taken_out
 
 if TYPE_CHECKING:
@@ -18,12 +19,16 @@ KNOWN = frozenset({"Resize"})
 
 
 def to_half(model: onnx.ModelProto, kept: list[str]) -> onnx.ModelProto:
-    """Convert all but the nodes `kept`, and let values pass between those without leaving FP32."""
+    """Convert all but the nodes `kept`, and let values pass between those without leaving FP32.
+
+    Nodes with graphs inside must be among those: what a graph inside computes is not looked into.
+    """
     import sys
 
     from onnxruntime.quantization.onnx_model import ONNXModel
 
     passed = taken_out(model)
+    shown = show_reads(model)
     own = {node.name for node in model.graph.node if node.op_type == "Cast"}
     sequences = _sequences(model)
     before = list(sys.path)
@@ -41,6 +46,7 @@ def to_half(model: onnx.ModelProto, kept: list[str]) -> onnx.ModelProto:
     wrapped = ONNXModel(model)
     wrapped.topological_sort()  # the converter appends its casts at the end
     converted: onnx.ModelProto = wrapped.model
+    hide_reads(converted, shown)
     put_back(converted, passed)
     return converted
 
@@ -130,7 +136,7 @@ def between(model: onnx.ModelProto, kept: set[str]) -> list[str]:
     made_by = {name: node.name for node in model.graph.node for name in node.output}
     read_by: dict[str, set[str]] = {value.name: {""} for value in model.graph.output}
     for node in model.graph.node:
-        for name in node.input:
+        for name in (*node.input, *read_inside(node)):
             read_by.setdefault(name, set()).add(node.name)
     constants = {t.name for t in model.graph.initializer}
     constants |= {n.output[0] for n in model.graph.node if n.op_type == "Constant"}

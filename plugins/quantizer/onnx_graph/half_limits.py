@@ -138,7 +138,8 @@ def _sum_reasons(node: onnx.NodeProto, seen: Observer, limit: float) -> Iterator
         yield _reason(node, tensor, Cause.long_sum, value, entry.terms / LONGEST_SUM)
     if entry.variance < SMALLEST_NORMAL:
         value = f"the variance of `{tensor}` falls to {_amount(entry.variance)}"
-        yield _reason(node, tensor, Cause.weak, value, SMALLEST_NORMAL / entry.variance)
+        severity = SMALLEST_NORMAL / entry.variance if entry.variance else math.inf
+        yield _reason(node, tensor, Cause.weak, value, severity)
 
 
 def weight_reasons(model: onnx.ModelProto) -> list[Reason]:

@@ -13,10 +13,11 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from core import Notice
-from core.measure import LIMIT_DB, snr_db
+from core.measure import LIMIT_DB, snr_of_powers
 from core.onnx_cpu import session_options
 from core.onnx_file import save
 from plugins.quantizer.onnx_graph.constants import failures
+from plugins.quantizer.onnx_graph.powers import powers
 from plugins.quantizer.onnx_graph.sentinels import Sentinel, sentinels_of
 
 if TYPE_CHECKING:
@@ -137,14 +138,11 @@ def _agreement(expected: Any, got: Any) -> float:
     """Return the SNR of one output in dB; whole numbers agree wholly or not at all."""
     import numpy as np
 
-    if not isinstance(expected, np.ndarray) or expected.shape != got.shape:
+    if not isinstance(expected, np.ndarray):
         return -LIMIT_DB
     if not np.issubdtype(expected.dtype, np.floating):
         return LIMIT_DB if np.array_equal(expected, got) else -LIMIT_DB
-    known = np.isfinite(expected)
-    if np.isnan(expected).any() or not np.array_equal(expected[~known], got[~known]):
-        return -LIMIT_DB
-    return snr_db(expected[known], got[known])
+    return -LIMIT_DB if np.isnan(expected).any() else snr_of_powers(*powers(expected, got))
 
 
 def _adjustable(model: onnx.ModelProto, sentinels: Sequence[Sentinel]) -> onnx.ModelProto:

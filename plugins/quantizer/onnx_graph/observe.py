@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from core import InputError
+from plugins.quantizer.onnx_graph.constants import failures
+from plugins.quantizer.onnx_graph.feeding import fitting, refused
 
 if TYPE_CHECKING:
     from core.values import Tensors
@@ -62,12 +64,17 @@ class Observer:
 
         known = {i.name: np.asarray(feeds[i.name]) for i in self.session.get_inputs()}
         names = [output.name for output in self.session.get_outputs()]
-        found = dict(zip(names, self.session.run(names, known), strict=True))
+        try:
+            found = dict(zip(names, self.session.run(names, known), strict=True))
+        except failures() as error:
+            raise refused("run the graph on a calibration window", error) from error
         for index, tensor in enumerate(self.tensors):
             high, low, squares, size = (
                 float(found[f"{mark}.{index}"]) for mark in ("high", "low", "squares", "size")
             )
             entry = self.seen.setdefault(tensor, Seen())
+            if not size:  # a tensor of no values has no peak
+                continue
             finite = math.isfinite(high) and math.isfinite(low) and not math.isnan(squares)
             entry.peak = max(entry.peak, abs(high), abs(low)) if finite else math.inf
             if finite and squares > 0:
@@ -88,21 +95,22 @@ class Observer:
 
         A louder input is clipped at the largest peak that this input has shown so far, which is
         what a recording of too high a level does to a waveform. Raises InputError for a window
-        that lacks an input, or holds values that are not numbers. Inputs other than floats stay as
-        they are: a length or an index of 0 is no silence.
+        that the graph does not take, or that holds values that are not numbers. Inputs other than
+        floats stay as they are: a length or an index of 0 is no silence.
         """
         import numpy as np
 
         silence: Tensors = {}
         for index, feeds in enumerate(windows):
+            fitting(self.session.get_inputs(), feeds, index + 1)
             for name in (i.name for i in self.session.get_inputs()):
-                given = feeds.get(name)
-                if given is not None and not _is_float(given):
+                given = feeds[name]
+                if not _is_float(given):
                     continue
-                if given is None or not np.isfinite(given).all():
+                if not np.isfinite(given).all():
                     raise InputError(
                         f"calibration window {index + 1} holds nothing usable for `{name}`",
-                        "it is missing, or holds values that are not numbers (NaN or infinite)",
+                        "it holds values that are not numbers (NaN or infinite)",
                         "repair or leave out the file, or choose other data: calibration=...",
                     )
                 largest = float(np.abs(given).max(initial=0.0))

@@ -14,7 +14,15 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["SIGNAL", "captured", "is_signal", "scatters_sums", "structural_nodes", "subgraphs"]
+__all__ = [
+    "SIGNAL",
+    "captured",
+    "is_signal",
+    "read_inside",
+    "scatters_sums",
+    "structural_nodes",
+    "subgraphs",
+]
 
 FIRST = frozenset({0})
 #: Every operand of an operator that takes any number of them.
@@ -109,9 +117,19 @@ def _is_structure(node: onnx.NodeProto, place: int, found: set[str]) -> bool:
 
 def captured(model: onnx.ModelProto) -> set[str]:
     """Return the tensors that graphs inside of nodes (bodies of If, Loop, Scan) read from here."""
-    graphs = [graph for node in model.graph.node for graph in subgraphs(node)]
-    read = {name for graph in graphs for node in graph.node for name in node.input}
-    return read | {value.name for graph in graphs for value in graph.output}
+    return {name for node in model.graph.node for name in read_inside(node)}
+
+
+def read_inside(node: onnx.NodeProto) -> set[str]:
+    """Return the tensors that the graphs inside of one node read from outside of them."""
+    read: set[str] = set()
+    made = {""}
+    for graph in subgraphs(node):
+        read |= {name for inner in graph.node for name in inner.input}
+        read |= {value.name for value in graph.output}
+        made |= {name for inner in graph.node for name in inner.output}
+        made |= {value.name for value in (*graph.input, *graph.initializer)}
+    return read - made
 
 
 def subgraphs(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from core.values import Tensors
     from plugins.quantizer.onnx_graph.products import Product
 
-    Array = NDArray[np.float64]
-
 __all__ = ["Moments", "Patches"]
 
 #: Rows that are drawn for a layer from all windows together: at least, and for each of its K.
@@ -42,7 +40,7 @@ class Moments:
 
     total: NDArray[Any] | float = 0.0
     count: int = 0
-    rounded: dict[bytes, Array] = field(default_factory=dict)
+    rounded: dict[bytes, NDArray[np.int16]] = field(default_factory=dict)
 
     @property
     def moments(self) -> NDArray[np.float64]:
@@ -184,6 +182,8 @@ class Patches:
             for sites, own, piece in zip(
                 drawn, moments, np.split(values, ends, axis=2), strict=True
             ):
+                if not sites.size:
+                    continue
                 rows = piece * (sites.ravel() >= 0)
                 rows = rows.reshape(len(rows), product.groups, -1, *sites.shape)
                 rows = rows.transpose(1, 0, 3, 2, 4).reshape(

@@ -26,6 +26,8 @@ __all__ = [
 
 #: What the added outputs are called, after the tensor that they tell about.
 LEAST, MOST, SAMPLE, MEAN = ":least", ":most", ":sample", ":mean"
+#: Values of a constant that may be a shape, a list of axes or the like.
+SHAPE = 1024
 #: The end of the longest axis.
 LAST = 2**63 - 1
 #: Operators that give the values they take, in another shape or order.
@@ -92,16 +94,13 @@ def shapes_of(model: onnx.ModelProto, feeds: Tensors) -> dict[str, tuple[int, ..
     """Return the shape of each tensor for inputs like `feeds`, where that can be told."""
     import onnx
 
-    bare = onnx.ModelProto()
-    bare.CopyFrom(model)
+    bare = _without_weights(model)
     for value in bare.graph.input:
         if value.name in feeds:
             shape = value.type.tensor_type.shape
             del shape.dim[:]
             for length in feeds[value.name].shape:
                 shape.dim.add().dim_value = length
-    # Shapes that were inferred for free axes would stand in the way of the ones for these.
-    del bare.graph.value_info[:]
     graph = onnx.shape_inference.infer_shapes(bare).graph
     return {
         value.name: tuple(d.dim_value for d in value.type.tensor_type.shape.dim)
@@ -109,6 +108,33 @@ def shapes_of(model: onnx.ModelProto, feeds: Tensors) -> dict[str, tuple[int, ..
         if value.type.tensor_type.HasField("shape")
         and all(d.HasField("dim_value") for d in value.type.tensor_type.shape.dim)
     }
+
+
+def _without_weights(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Return a copy whose large constants lie elsewhere: shapes are inferred in one message.
+
+    It has no shapes inside: those that were inferred for free axes would stand in the way.
+    """
+    import onnx
+
+    bare = onnx.ModelProto(
+        ir_version=model.ir_version, opset_import=model.opset_import, functions=model.functions
+    )
+    graph = bare.graph
+    graph.name = model.graph.name
+    graph.node.extend(model.graph.node)
+    graph.input.extend(model.graph.input)
+    graph.output.extend(model.graph.output)
+    for tensor in model.graph.initializer:
+        own = graph.initializer.add()
+        if math.prod(tensor.dims) <= SHAPE:
+            own.CopyFrom(tensor)
+            continue
+        own.name, own.data_type = tensor.name, tensor.data_type
+        own.dims.extend(tensor.dims)
+        own.data_location = onnx.TensorProto.EXTERNAL
+        own.external_data.add(key="location", value="weights")
+    return bare
 
 
 def probed(

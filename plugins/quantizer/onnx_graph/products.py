@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -97,34 +97,43 @@ class Product:
     ) -> NDArray[np.int64]:
         """Return where the rows of `count` places of the result lie in an input of `shape`.
 
-        The result has shape (places, taps) and counts through the axes behind the channels; -1
-        stands for padding.
+        They are all places where there are no more. The result has shape (places, taps) and counts
+        through the axes behind the channels; -1 stands for padding.
         """
         import numpy as np
 
-        found = np.zeros((count, 1), np.int64)
-        inside = np.ones((count, 1), bool)
+        starts = [self._starts(part, axis, length) for axis, length in enumerate(shape)]
+        total = math.prod(len(of_axis) for of_axis in starts)
+        if not total:  # all that this part gives is cropped away
+            return np.empty((0, math.prod(self.lengths(part))), np.int64)
+        chosen = np.arange(total) if total <= count else random.integers(0, total, count)
+        places = np.unravel_index(chosen, [len(of_axis) for of_axis in starts])
+        found = np.zeros((len(chosen), 1), np.int64)
+        inside = np.ones((len(chosen), 1), bool)
         for axis, length in enumerate(shape):
-            step, taps = self.strides[axis], np.arange(self.lengths(part)[axis])
-            before, after = self.pads[axis], self.pads[axis + len(self.kernel)]
-            reach = self.dilations[axis] * (self.kernel[axis] - 1)
-            if self.operator == "Conv":
-                places = (length + before + after - reach - 1) // step + 1
-                start = random.integers(0, max(places, 1), count) * step - before
-                at = start[:, None] + taps * self.dilations[axis]
-            else:
-                # Place p of the whole result is the sum over inputs i and taps t with p = i·s + t.
-                whole = (length - 1) * step + reach + 1
-                first = part[axis].start
-                turns = np.arange(
-                    -(-(before - first) // step), (whole - after - 1 - first) // step + 1
-                )
-                at = random.choice(turns, count)[:, None] - taps
-            found = (found[:, :, None] * length + np.clip(at, 0, length - 1)[:, None]).reshape(
-                count, -1
-            )
-            inside = (inside[:, :, None] & ((at >= 0) & (at < length))[:, None]).reshape(count, -1)
+            taps = np.arange(self.lengths(part)[axis])
+            taps = taps * self.dilations[axis] if self.operator == "Conv" else -taps
+            at = starts[axis][places[axis]][:, None] + taps
+            width = found.shape[1] * len(taps)
+            clipped = np.clip(at, 0, length - 1)
+            found = (found[:, :, None] * length + clipped[:, None]).reshape(len(chosen), width)
+            known = (at >= 0) & (at < length)
+            inside = (inside[:, :, None] & known[:, None]).reshape(len(chosen), width)
         return np.where(inside, found, -1)
+
+    def _starts(self, part: Sequence[slice], axis: int, length: int) -> NDArray[np.int64]:
+        """Return where in an input of `length` the first tap of each place of the result lies."""
+        import numpy as np
+
+        step, before = self.strides[axis], self.pads[axis]
+        after = self.pads[axis + len(self.kernel)]
+        reach = self.dilations[axis] * (self.kernel[axis] - 1)
+        if self.operator == "Conv":
+            places = (length + before + after - reach - 1) // step + 1
+            return np.arange(max(places, 0)) * step - before
+        # Place p of the whole result is the sum over inputs i and taps t with p = i·s + t.
+        whole, first = (length - 1) * step + reach + 1, part[axis].start
+        return np.arange(-(-(before - first) // step), (whole - after - 1 - first) // step + 1)
 
 
 def products_of(model: onnx.ModelProto) -> list[Product]:
@@ -152,11 +161,20 @@ def products_of(model: onnx.ModelProto) -> list[Product]:
             tuple(weights.shape[2:]) if axes else (),
             tuple(given.get("strides", (1,) * axes)),
             tuple(given.get("dilations", (1,) * axes)),
-            tuple(given.get("pads", (0,) * 2 * axes)),
+            _cropped(given, axes),
         )
         plain = given.get("auto_pad", b"NOTSET") in (b"NOTSET", b"VALID")
         dilated = node.op_type == "ConvTranspose" and set(product.dilations) != {1}
+        plain = plain and "output_shape" not in given  # pads follow from it, by a rule of its own
         if given.get("transA", 0) or not plain or dilated or (matrix and weights.ndim != 2):  # noqa: PLR2004
             continue
         found.append(product)
     return found
+
+
+def _cropped(given: Mapping[str, Any], axes: int) -> tuple[int, ...]:
+    """Return the pads; what a transposed convolution gives beyond its taps is cropped less."""
+    pads = list(given.get("pads", (0,) * 2 * axes))
+    for axis, more in enumerate(given.get("output_padding", ())):
+        pads[axes + axis] -= more
+    return tuple(pads)

@@ -154,7 +154,9 @@ def _sixteen_bit(model: onnx.ModelProto) -> set[str]:
     return {
         node.input[0]
         for node in model.graph.node
-        if node.op_type == "QuantizeLinear" and types.get(node.input[2]) == TensorProto.UINT16
+        if node.op_type == "QuantizeLinear"
+        and len(node.input) > 2  # noqa: PLR2004  # a zero point may be left out
+        and types.get(node.input[2]) == TensorProto.UINT16
     }
 
 

@@ -20,8 +20,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from core.measure import snr_of_powers
 from plugins.quantizer.onnx_graph.bias_correction import OPERATORS, layers_of
 from plugins.quantizer.onnx_graph.constants import failures
+from plugins.quantizer.onnx_graph.powers import powers
 from plugins.quantizer.onnx_graph.probes import MEAN, add_mean
 from plugins.quantizer.onnx_graph.stored import Stored
 
@@ -158,6 +160,4 @@ def _run(model: onnx.ModelProto, feeds: Tensors) -> dict[str, Any]:
 
 
 def _worst_db(expected: Mapping[str, Any], actual: Mapping[str, Any]) -> float:
-    from core.measure import snr_db
-
-    return min(snr_db(expected[name], actual[name]) for name in expected)
+    return min(snr_of_powers(*powers(expected[name], actual[name])) for name in expected)

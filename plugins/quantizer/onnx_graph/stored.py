@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+from plugins.quantizer.onnx_graph.operands import captured
+
 if TYPE_CHECKING:
     import numpy as np
     import onnx
@@ -26,6 +28,8 @@ class Stored:
             if node.op_type == "DequantizeLinear" and node.input[0] in self._constants
         }
         self._readers = Counter(name for node in model.graph.node for name in node.input)
+        self._readers.update(captured(model))
+        self._readers.update(value.name for value in model.graph.output)
 
     def integers(self, name: str) -> onnx.TensorProto | None:
         """Return the constant that a `DequantizeLinear` restores as the tensor `name`."""
@@ -33,7 +37,10 @@ class Stored:
         return None if node is None else self._constants[node.input[0]]
 
     def own(self, name: str) -> bool:
-        """Return whether one node alone reads the tensor `name`, and the constant behind it."""
+        """Return whether one node alone reads the tensor `name`, and the constant behind it.
+
+        A graph inside of a node, and an output of the graph, are readers as well.
+        """
         node = self._restored.get(name)
         behind = node.input[0] if node else name
         return self._readers[name] == self._readers[behind] == 1
@@ -63,7 +70,7 @@ class Stored:
         integers = self._array(self._restored[name].input[0]).astype(np.float64)
         return np.asarray((integers - zero) * scale, np.float64)
 
-    def put(self, name: str, integers: Array) -> None:
+    def put(self, name: str, integers: NDArray[Any]) -> None:
         """Replace the integers behind the tensor `name`."""
         import numpy as np
         from onnx import helper

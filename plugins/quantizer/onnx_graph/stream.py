@@ -6,12 +6,12 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from core import InputError, StageError
 from core.onnx_cpu import session_options
 from core.onnx_file import inferred, save
 from plugins.quantizer.onnx_graph.bias_correction import OPERATORS, layers_of
 from plugins.quantizer.onnx_graph.constants import failures
 from plugins.quantizer.onnx_graph.endless import check_outputs
+from plugins.quantizer.onnx_graph.feeding import fitting, refused
 from plugins.quantizer.onnx_graph.histogram import Histogram
 from plugins.quantizer.onnx_graph.patches import Moments, Patches
 from plugins.quantizer.onnx_graph.probes import (
@@ -67,12 +67,13 @@ class Stream:
         if self._session is None:
             self._open(feeds, total)
         names = [output.name for output in self._session.get_outputs()]
-        given = self._fitting(feeds, index)
+        inputs = [given for given in self._session.get_inputs() if given.name in self._inputs]
+        given = fitting(inputs, feeds, index)
         try:
             results = self._session.run(names, {**given, **self._patches.draw(given)})
             found = dict(zip(names, results, strict=True))
         except failures() as error:
-            raise _refused(f"run the graph on calibration window {index}", error) from error
+            raise refused(f"run the graph on calibration window {index}", error) from error
         # Extremes tell an infinity, but a NaN only where it comes first (ONNX Runtime 1.31.1).
         for name in self._outputs:
             values = found[name]
@@ -158,41 +159,4 @@ class Stream:
                 str(target), options, providers=["CPUExecutionProvider"]
             )
         except failures() as error:
-            raise _refused("open the graph", error) from error
-
-    def _fitting(self, feeds: Tensors, index: int) -> Tensors:
-        """Return what the graph takes of `feeds`; raises InputError where it does not fit."""
-        inputs = [given for given in self._session.get_inputs() if given.name in self._inputs]
-        for wanted in inputs:
-            given = feeds.get(wanted.name)
-            if given is None:
-                raise InputError(
-                    f"calibration window {index} lacks the graph's input `{wanted.name}`",
-                    f"it gives: {', '.join(feeds) or 'nothing'}",
-                    f"the graph takes: {', '.join(i.name for i in inputs)}",
-                    "give the dsp and the data that the graph was exported with",
-                )
-            fits = given.ndim == len(wanted.shape) and all(
-                not isinstance(want, int) or want == got
-                for want, got in zip(wanted.shape, given.shape, strict=True)
-            )
-            if not fits:
-                raise InputError(
-                    f"calibration window {index} gives `{wanted.name}` the shape "
-                    f"{_shape(given.shape)}, but the graph takes {_shape(wanted.shape)}",
-                    "give windows of the length that the graph was exported for",
-                )
-        return {wanted.name: feeds[wanted.name] for wanted in inputs}
-
-
-def _refused(what: str, error: Exception) -> StageError:
-    """Return the error for a graph that ONNX Runtime takes not, with its own words on the node."""
-    return StageError(
-        f"ONNX Runtime cannot {what}",
-        str(error).strip().splitlines()[0],
-        "run the exported graph as it is first (quantizer=none), or export it with another opset",
-    )
-
-
-def _shape(lengths: Sequence[object]) -> str:
-    return "×".join(str(length) for length in lengths) or "()"
+            raise refused("open the graph", error) from error

@@ -6,7 +6,7 @@ import copy
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
-from plugins.quantizer.onnx_graph.operands import is_signal
+from plugins.quantizer.onnx_graph.operands import captured, is_signal
 
 if TYPE_CHECKING:
     import onnx
@@ -25,7 +25,7 @@ def unshare_matrices(model: onnx.ModelProto) -> onnx.ModelProto:
     """
     graph = model.graph
     tensors = {tensor.name: tensor for tensor in graph.initializer}
-    seen: dict[str, int] = {}
+    seen = dict.fromkeys(captured(model), 1)
     # What is no Gemm comes first, so that it keeps the weights as they are.
     for node in sorted(graph.node, key=lambda node: node.op_type == "Gemm"):
         for index, name in enumerate(node.input):

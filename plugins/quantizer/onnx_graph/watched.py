@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 from core.onnx_cpu import session_options
 from core.onnx_file import save
+from plugins.quantizer.onnx_graph.constants import failures
+from plugins.quantizer.onnx_graph.feeding import refused
 from plugins.quantizer.onnx_graph.inner_sums import OPAQUE, probe_of
 from plugins.quantizer.onnx_graph.observe import Observer
 from plugins.quantizer.onnx_graph.select import activations
@@ -27,7 +29,10 @@ SENSITIVE = {"Div": 1, "Reciprocal": 0, "Sqrt": 0, "Log": 0}
 
 
 def observer_of(model: onnx.ModelProto, scratch: Path) -> Observer:
-    """Open `model`, which is left alone, with an output for everything that is looked at."""
+    """Open `model`, which is left alone, with an output for everything that is looked at.
+
+    Raises StageError for a graph that ONNX Runtime does not open.
+    """
     import onnx
     import onnxruntime
 
@@ -54,9 +59,12 @@ def observer_of(model: onnx.ModelProto, scratch: Path) -> Observer:
     # Nothing can be fused where everything is an output, and looking for it took 49 s for the
     # bundled model's 1,500 nodes (ONNX Runtime 1.31.1); without, the graph opens in 1.4 s.
     settings.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    session = onnxruntime.InferenceSession(
-        str(path), sess_options=settings, providers=["CPUExecutionProvider"]
-    )
+    try:
+        session = onnxruntime.InferenceSession(
+            str(path), sess_options=settings, providers=["CPUExecutionProvider"]
+        )
+    except failures() as error:
+        raise refused("open the graph", error) from error
     return Observer(session, tensors, sensitive, probes)
 
 

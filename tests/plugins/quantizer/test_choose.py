@@ -92,3 +92,11 @@ def test_entropy_clips_tails_and_keeps_within_the_extremes() -> None:
     histogram, extremes = _seen(DISTRIBUTIONS["heavy tails"])
     low, high = by_entropy(histogram, extremes)
     assert extremes[0] <= low < 0 < high < extremes[1]
+
+
+def test_a_tensor_of_no_values_keeps_its_extremes() -> None:
+    """By every method: there is nothing to choose by."""
+    nothing = Histogram()
+    assert by_entropy(nothing, (0.0, 0.0)) == (0.0, 0.0)
+    assert by_percentile(nothing, (0.0, 0.0), 99.9) == (0.0, 0.0)
+    assert by_mse(nothing, (0.0, 0.0), 255, symmetric=False) == (0.0, 0.0)

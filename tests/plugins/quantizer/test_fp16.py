@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from onnx import TensorProto
+from onnx import TensorProto, helper
 from torch import nn
 
 from core import (
@@ -30,6 +30,7 @@ from core.conformance import QuantizerSuite
 from core.measure import snr_db
 from plugins.exporter.graph_file import ExternalData
 from plugins.quantizer.fp16 import Fp16
+from tests.plugins.graphs import graph, lowered, windows, worst_db
 from tests.plugins.half_device import played_in_half
 from tests.plugins.networks import (
     artifact,
@@ -293,14 +294,55 @@ def test_windows_stream_and_are_told(tmp_path: Path) -> None:
     assert steps == [(n + 1, total) for n in range(total)]
 
 
-@pytest.mark.parametrize("broken", ["nan", "missing"])
-def test_calibration_data_that_cannot_be_used_is_refused(broken: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("bad", "said"),
+    [
+        ({"mix": np.full((1, 2, 512), np.nan, np.float32)}, "2 holds nothing usable for `mix`"),
+        ({}, "2 lacks the graph's input `mix`"),
+        ({"mix": np.zeros((1, 3, 512), np.float32)}, "2 gives `mix` the shape 1×3×512, but the"),
+    ],
+    ids=["not a number", "missing", "of another shape"],
+)
+def test_calibration_data_that_cannot_be_used_is_refused(
+    bad: dict[str, np.ndarray], said: str, tmp_path: Path
+) -> None:
     """One NaN would be in the range of every tensor; the message says which window."""
     model = separator()
-    bad = {"nan": {"mix": np.full((1, 2, 512), np.nan, np.float32)}, "missing": {}}[broken]
     source = exported(model, tmp_path / "export")
-    with pytest.raises(InputError, match="calibration window 2 holds nothing usable for `mix`"):
+    with pytest.raises(InputError, match=f"calibration window {said}"):
         _ranged(source, tmp_path / "fp16", [feeds(model), bad])
+
+
+@pytest.mark.parametrize("norm", ["InstanceNormalization", "LayerNormalization"])
+def test_a_norm_without_an_epsilon_stays_in_fp32(norm: str, tmp_path: Path) -> None:
+    """The silent window has no variance at all there."""
+    shape, scale = [1, 4, 64], np.ones(4 if norm.startswith("Inst") else 64)
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["h"], "conv"),
+        helper.make_node(norm, ["h", "gain", "bias"], ["y"], "norm", epsilon=0.0),
+    ]
+    constants = {"w": np.ones((4, 4, 1)), "gain": scale, "bias": 0 * scale}
+    model = graph(nodes, {"x": shape}, {"y": shape}, constants)
+    given = windows(lambda random: {"x": random.standard_normal(shape)})
+    made = lowered(Fp16(Fp16.Options()), model, given, tmp_path)
+    assert worst_db(model, made, given) > 60
+    assert any("norm" in str(reason) for reason in made.facts["kept_because"])
+
+
+def test_a_tensor_of_no_values_is_not_told_as_an_overflow(tmp_path: Path) -> None:
+    """The past of a model that begins is empty, and its peak is no number."""
+    nodes = [
+        helper.make_node("Concat", ["past", "x"], ["c"], "cat", axis=2),
+        helper.make_node("Conv", ["c", "w"], ["y"], "conv"),
+    ]
+    inputs = {"x": [1, 4, 8], "past": [1, 4, 0]}
+    model = graph(nodes, inputs, {"y": [1, 4, 8]}, {"w": np.ones((4, 4, 1))})
+    given = windows(
+        lambda random: {"x": random.standard_normal((1, 4, 8)), "past": np.zeros((1, 4, 0))}
+    )
+    made = lowered(Fp16(Fp16.Options()), model, given, tmp_path)
+    assert made.facts["float32_nodes"] == 0
+    assert [n.text for n in made.notices if n.severity == "warning"] == []
 
 
 def test_no_window_is_as_no_data(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import onnx
 import onnxruntime
+import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from plugins.quantizer.onnx_graph.probes import (
@@ -54,6 +55,31 @@ def test_tensors_around_an_operator_are_found() -> None:
 def test_a_transposed_tensor_has_the_values_of_another() -> None:
     """It need not be probed itself."""
     assert same_values(network()) == {"t": "m"}
+
+
+def test_shapes_are_told_without_the_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are inferred in one protobuf message, which 2 GB of weights do not fit."""
+    shape = numpy_helper.from_array(np.array([2, -1]), "shape")
+    weights = numpy_helper.from_array(np.ones((64, 64), np.float32), "w")
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["h"]),
+        helper.make_node("Reshape", ["h", "shape"], ["y"]),
+    ]
+    given, made = (
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", "m"]) for name in "xy"
+    )
+    model = helper.make_model(helper.make_graph(nodes, "g", [given], [made], [shape, weights]))
+    sizes: list[int] = []
+    real = onnx.shape_inference.infer_shapes
+
+    def infer(bare: onnx.ModelProto) -> onnx.ModelProto:
+        sizes.append(bare.ByteSize())
+        return real(bare)
+
+    monkeypatch.setattr(onnx.shape_inference, "infer_shapes", infer)
+    found = shapes_of(model, {"x": np.zeros((6, 64), np.float32)})
+    assert (found["h"], found["y"]) == ((6, 64), (2, 192))
+    assert max(sizes) < 2000
 
 
 def test_probes_tell_extremes_and_values() -> None:
