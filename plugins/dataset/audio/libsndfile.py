@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from plugins.dataset.audio import flac, mpeg, ogg
+from plugins.dataset.audio import flac, mpeg, ogg, vorbis
 from plugins.dataset.audio.container import Kind
 from plugins.dataset.audio.octets import Excerpt, Octets, Piece
 
@@ -188,7 +188,7 @@ def _ogg(path: Path, octets: Octets, kind: Kind) -> list[Part]:
     links = [link for link in ogg.links(octets, kind.start, kind.end) if link.codec]
     if any(link.codec == "Speex" for link in links):
         return []
-    found = [_link(path, link) for link in links if link.pages]
+    found = [_link(path, octets, link) for link in links if link.pages]
     if found and not links[-1].ended:
         where = "within a page" if links[-1].broken else "without its last page"
         text = f"breaks off {where}: how much is missing, an Ogg file does not say"
@@ -201,8 +201,12 @@ def _ogg(path: Path, octets: Octets, kind: Kind) -> list[Part]:
     return found or [_part(path, [(kind.start, kind.end)])]
 
 
-def _link(path: Path, link: ogg.Link) -> Part:
-    part = _flac(path, link.payload) if link.codec == "FLAC" else _part(path, link.pages)
+def _link(path: Path, octets: Octets, link: ogg.Link) -> Part:
+    if link.codec == "FLAC":
+        part = _flac(path, link.payload)
+    else:
+        pieces = vorbis.apart(octets, link) if link.codec == "Vorbis" else link.pages
+        part = _part(path, pieces)
     # Positions in Opus are at 48 kHz, whatever it is decoded at (RFC 7845).
     lost = link.lost / (_OPUS_RATE if link.codec == "Opus" else part.rate)
     if lost > _UNTOLD:

@@ -10,7 +10,7 @@ import pytest
 import soundfile
 
 from core import InputError
-from plugins.dataset.audio import libav
+from plugins.dataset.audio import libav, vorbis
 from plugins.dataset.audio.mpeg import after_tags, runs
 from plugins.dataset.audio.octets import Octets
 from plugins.dataset.audio.reading import check, read
@@ -137,6 +137,30 @@ def test_every_link_of_a_chain_is_read(tmp_path: Path, ending: str, rate: int) -
     np.testing.assert_array_equal(np.concatenate(expected, axis=1), sound.samples)
     assert "is 2 pieces, one after the other (a chained Ogg)" in tell(file)
     assert (sound.whole, check(file)) == (True, 3 * rate)
+
+
+@pytest.mark.parametrize("shared", [2, 9])
+def test_sound_on_the_page_of_the_headers_is_read(tmp_path: Path, shared: int) -> None:
+    """Libsndfile loses all of that page; one of 511 files of Debian's packages is made so."""
+    file = tmp_path / "song.ogg"
+    pages = ogg_pages(written(file, music(3)))
+    whole = read(file)
+    # The last segments of the headers go to the first page of sound.
+    (head, lengths, body), (sound, more, rest) = (_taken_apart(p) for p in pages[1:3])
+    moved = sum(lengths[-shared:])
+    kept = vorbis.page(head, lengths[:-shared], body[:-moved])
+    own = sound[:5] + bytes([sound[5] | 1]) + sound[6:]
+    mixed = vorbis.page(own, lengths[-shared:] + more, body[-moved:] + rest)
+    file.write_bytes(b"".join((pages[0], kept, mixed, *pages[3:])))
+    assert soundfile.info(file).frames < whole.samples.shape[1] - 1000
+    sound_of_all = read(file)
+    np.testing.assert_array_equal(sound_of_all.samples, whole.samples)
+    assert (sound_of_all.whole, check(file)) == (True, whole.samples.shape[1])
+
+
+def _taken_apart(page: bytes) -> tuple[bytes, bytes, bytes]:
+    body = 27 + page[26]
+    return page[:27], page[27:body], page[body:]
 
 
 def test_pages_that_are_not_there_are_told(tmp_path: Path) -> None:
