@@ -65,6 +65,7 @@ def test_a_window_that_costs_more_than_the_limit_does_not_hold(
     assert points["4", "0.0"]["why"] in done.err
 
 
+@pytest.mark.long
 def test_a_ladder_in_a_sweep_over_windows_is_judged_alike(command: Command, tmp_path: Path) -> None:
     """No precision makes up for a window that is too short."""
     left_out = ("quantizer", "runtime", "host")
@@ -93,6 +94,7 @@ def test_where_all_points_have_the_same_windows_nothing_is_played_before(
     assert names == ["near", "latency", "memory"]
 
 
+@pytest.mark.long
 def test_times_of_different_windows_are_counted_per_input(
     command: Command, recipe: Path, tmp_path: Path
 ) -> None:
@@ -118,6 +120,7 @@ def test_the_plan_says_what_points_will_be_compared_with(command: Command, recip
     assert "windows differ" not in done.out
 
 
+@pytest.mark.long
 def test_a_search_compares_with_a_few_of_its_windows(
     command: Command, recipe: Path, tmp_path: Path
 ) -> None:
