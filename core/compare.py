@@ -17,7 +17,7 @@ from core import budget_rows, convert, material, share
 from core.agreement import core_agreement_db, strayed
 from core.budget_rows import OUTPUTS, Place, write_places
 from core.census import census, facts_of, misnomer
-from core.exchange import Made, Work
+from core.exchange import Made, Session, Work
 from core.kinds import Runtime
 from core.measure import compare
 from core.play import lengths_of, load, run_group, save, spread, under
@@ -30,10 +30,6 @@ if TYPE_CHECKING:
     from core.values import Tensors
 
 __all__ = ["budget", "comparison", "sampled"]
-
-#: Raised when what the steps here keep beside their facts changes.
-FORMAT = 3
-
 
 def comparison(bench: Bench, steps: list[Step]) -> list[Step]:
     """Return `sample`, a `budget.<stage>` per artifact that plays here, and what looks closer.
@@ -83,7 +79,6 @@ def budget(bench: Bench, steps: list[Step]) -> Step:
         "core",
         ("model", "sample", "reference", "ideal", "play", *compared, *["probe"] * probed),
         {
-            "source": material.source_digest(budget_rows.__name__),
             "chunker": material.of_plugin(chunker),
             "unmeasured": unmeasured,
         },
@@ -140,11 +135,11 @@ def _sample(bench: Bench) -> Step:
             "model": material.of_plugin(assembly.model),
             "chunker": material.of_plugin(assembly.chunker)["source"],
             "windows": assembly.measure.budget_windows,
-            "format": FORMAT,
         },
         run,
         by=(assembly.model,),
         reads=bench.reads_items,
+        calls=(Bench.open, Bench.items),
     )
 
 
@@ -192,10 +187,10 @@ def _budget(bench: Bench, step: Step, runtime: Runtime[Any]) -> Step:
         {
             **bench.depends_on_runtime(runtime),
             "dsp": bench.depends_on_windows["dsp"],
-            "format": FORMAT,
         },
         run,
         by=(runtime,),
+        calls=(Bench.open, Session.run_many),
     )
 
 
@@ -233,11 +228,11 @@ def _worst(bench: Bench, step: Step, runtime: Runtime[Any]) -> list[Step]:
             {
                 **bench.depends_on_runtime(runtime),
                 "count": count,
-                "source": material.source_digest(worst.__module__),
                 "dsp": bench.depends_on_windows["dsp"],
             },
             run,
             by=(runtime,),
+            calls=(Bench.open,),
         )
     ]
 
@@ -261,7 +256,7 @@ def _census(of: Step) -> Step:
         "count what computes at which precision",
         "core",
         (of.name,),
-        {"source": material.source_digest(census.__module__)},
+        {},
         run,
     )
 
@@ -309,10 +304,10 @@ def _probe(bench: Bench, compiled: str, source: str) -> Step:
             "host": material.of_plugin(host),
             "windows": assembly.measure.probe_windows,
             "dsp": bench.depends_on_windows["dsp"],
-            "format": FORMAT,
         },
         run,
         by=(runtime, host),
+        calls=(Bench.open, Session.run_many),
     )
 
 

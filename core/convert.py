@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from core import material
@@ -70,6 +70,7 @@ def _convert(bench: Bench, link: Link, before: Step) -> Step:
     depends: dict[str, Any] = {"stage": of}
     inputs = ("model",) if before.name == "model" else (before.name, "model")
     name, title, reads = link.slot, "", tuple[Read, ...]()
+    calls: tuple[Callable[..., Any], ...] = ()
 
     if isinstance(plugin, Exporter):
         title = "export"
@@ -80,6 +81,8 @@ def _convert(bench: Bench, link: Link, before: Step) -> Step:
         def run(inputs: Inputs, work: Work) -> Made:
             model = inputs["model"]
             return plugin.run(bench.open(model), example(bench, model, work), work)
+
+        calls = (Bench.open, Bench.items)
 
     elif isinstance(plugin, Graph):
         name, title = f"graph.{plugin.name}", "rewrite the graph"
@@ -122,6 +125,7 @@ def _convert(bench: Bench, link: Link, before: Step) -> Step:
         of["options"],
         (plugin,),
         reads,
+        calls=calls,
     )
 
 

@@ -62,12 +62,12 @@ def evaluation(bench: Bench) -> Step:
         {
             "chunker": material.of_plugin(assembly.chunker),
             "evaluators": [material.of_plugin(e) for e in assembly.evaluator],
-            "measures": material.source_digest(compare.__module__),
             **bench.depends_on_items,
         },
         run,
         by=tuple(assembly.evaluator),
         reads=bench.reads_items,
+        calls=(Bench.items,),
     )
 
 
@@ -101,12 +101,12 @@ def rated(bench: Bench) -> Step:
         {
             "chunker": material.of_plugin(assembly.chunker),
             "evaluators": [material.of_plugin(e) for e in assembly.evaluator],
-            "measures": material.source_digest(compare.__module__),
             **bench.depends_on_items,
         },
         run,
         by=tuple(assembly.evaluator),
         reads=bench.reads_items,
+        calls=(Bench.items,),
     )
 
 

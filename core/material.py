@@ -5,7 +5,6 @@ The material is plain JSON, so that `mode=plan` can say which line of it changed
 
 from __future__ import annotations
 
-import ast
 import dataclasses
 import errno
 import functools
@@ -20,6 +19,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
+from core import source
 from core.kinds import Plugin
 
 #: Longest value that a line of `changes` shows whole, in characters.
@@ -42,7 +42,6 @@ __all__ = [
     "files_below",
     "folder_digest",
     "of_plugin",
-    "source_digest",
 ]
 
 
@@ -109,7 +108,8 @@ def of_plugin(plugin: Plugin[Any]) -> dict[str, Any]:
         "kind": cls.kind,
         "plugin": cls.name,
         "version": cls.version,
-        "source": source_digest(cls.__module__),
+        "source": source.of_module(cls.__module__),
+        "kind_source": [source.tree_digest(c) for c in cls.__mro__ if c.__module__ == Plugin.__module__],
         "options": json.loads(json.dumps(options, sort_keys=True, default=_plain)),
         "libraries": {
             lib.distribution or lib.module: _version(lib.distribution or lib.module)
@@ -131,61 +131,6 @@ def _version(distribution: str) -> str:
         return "absent"
 
 
-@functools.cache
-def source_digest(module: str) -> str:
-    """Return the SHA-256 of a module's file and of all that it imports from its own package.
-
-    Read as text: nothing is imported. Of the core only those modules count that are imported by
-    their own name (`from core.onnx_file import save`): they are what a plugin computes with, where
-    `from core import ...` gives it the kinds and the values.
-    """
-    package = module.partition(".")[0]
-    seen: dict[str, str] = {}
-    pending = [module]
-    while pending:
-        name = pending.pop()
-        file = _source(name)
-        if name in seen or file is None:
-            continue
-        seen[name] = file_digest(file)
-        if name.partition(".")[0] == package:
-            pending.extend(
-                n for n in _imports(name, file) if n.startswith((f"{package}.", "core."))
-            )
-    return digest(seen)
-
-
-def _source(module: str) -> Path | None:
-    """Return the file of a module, looked up beside its top package.
-
-    Not `importlib.util.find_spec`: that imports every parent, and torch with it.
-    """
-    package, *rest = module.split(".")
-    top = getattr(sys.modules.get(package), "__file__", None)
-    if top is None:
-        return None
-    base = Path(top).parent.joinpath(*rest) if rest else Path(top)
-    candidates = (base.with_suffix(".py"), base / "__init__.py") if rest else (base,)
-    return next((file for file in candidates if file.is_file()), None)
-
-
-def _imports(module: str, file: Path) -> set[str]:
-    """Return every module that the file may import, at its top or inside a function."""
-    names: set[str] = set()
-    here = module if file.name == "__init__.py" else module.rpartition(".")[0]
-    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            names.update(alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            base = node.module or ""
-            if node.level:
-                parts = here.split(".")[: len(here.split(".")) - node.level + 1]
-                base = ".".join([*parts, base] if base else parts)
-            names.add(base)
-            names.update(f"{base}.{alias.name}" for alias in node.names)
-    return names
-
-
 def changes(old: object, new: object, path: str = "") -> list[str]:
     """Return one line per difference between two materials, such as `options.length: 1 -> 2`."""
     if isinstance(old, dict) and isinstance(new, dict):
@@ -195,6 +140,8 @@ def changes(old: object, new: object, path: str = "") -> list[str]:
         return lines
     if old == new:
         return []
+    if path.startswith("code."):
+        return [f"{path.removeprefix('code.')}: the core's code changed"]
     if path.endswith("source"):
         return [f"{path}: the plugin's code changed"]
     return [f"{path}: {_short(old)} -> {_short(new)}"]

@@ -92,8 +92,6 @@ def race(runners: Sequence[Runner], store: Store, hook: pluggy.HookRelay) -> dic
         "core",
         (),
         {
-            "source": material.source_digest(__name__),
-            "percentiles": material.source_digest(percentiles.__module__),
             "runners": {
                 r.name: {
                     "artifact": r.artifact.sha256,
@@ -104,6 +102,7 @@ def race(runners: Sequence[Runner], store: Store, hook: pluggy.HookRelay) -> dic
             },
         },
         run,
+        calls=(Bench.open, Session.run_many),
     )
     plan = looked_up(runners[0].bench, [step], store)
     ran = execute(plan, store, hook).artifacts["race"]

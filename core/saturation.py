@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from core import convert, material
+from core import convert
 from core.budget_rows import read_places
 from core.calibrated import Held, held_ranges
 from core.exchange import Made, Work
@@ -139,7 +139,6 @@ def saturation(bench: Bench, step: Step) -> list[Step]:
             tuple(dict.fromkeys((before, step.name, "sample", "model"))),
             {
                 **bench.depends_on_windows,
-                "source": [material.source_digest(name) for name in (__name__, Held.__module__)],
                 "calibration": step.depends.get("calibration"),
             },
             run,

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from core import material
+from core import material, source
 from core.assembly import Assembly
 from core.exchange import Listed, Made, Split, TorchModel, Transform, Work
 from core.fit_signature import check_windows
@@ -63,7 +63,9 @@ class Step:
     `inputs` name earlier steps. `depends` is the part of the store's key that is not an input:
     plain JSON. `plugin` names who does it, for a person, and `by` are those plugins. `gives` is
     what must come out. `reads` is what it reads outside of the store. `like` names the step whose
-    result in the store serves as well: the same work, done for another purpose.
+    result in the store serves as well: the same work, done for another purpose. `calls` are methods
+    of the core that `run` calls of what it is given; which code of the core the result depends on
+    follows from these and from `run` itself (core/source.py).
     """
 
     name: str
@@ -78,6 +80,7 @@ class Step:
     by: tuple[Plugin[Any], ...] = ()
     reads: tuple[Read, ...] = ()
     like: str = ""
+    calls: tuple[Callable[..., Any], ...] = ()
 
     @property
     def entry(self) -> str:
@@ -87,7 +90,8 @@ class Step:
     def material(self, inputs: Inputs) -> dict[str, Any]:
         """Return what the result depends on, given what its inputs turned out to be."""
         hashes = {name: inputs[name].sha256 for name in self.inputs}
-        return {"plugin": self.plugin, **self.depends, "inputs": hashes}
+        code = source.of_functions(self.run, *self.calls)
+        return {"plugin": self.plugin, **self.depends, "code": code, "inputs": hashes}
 
 
 class Bench:

@@ -16,7 +16,7 @@ from core.blame import origin_of
 from core.compare import budget, comparison
 from core.errors import LuthierError, PluginError
 from core.evaluation import evaluation, rated, read_outputs
-from core.exchange import Made, Saved, Work
+from core.exchange import Made, Saved, Session, Work
 from core.hosted import hosted
 from core.machine_load import Load, facts_of
 from core.measure import peak_memory
@@ -113,12 +113,12 @@ def _play(bench: Bench, source: str) -> Step:
             **bench.depends_on_items,
             "dsp": bench.depends_on_windows["dsp"],
             "chunker": material.of_plugin(assembly.chunker),
-            "hosted": material.source_digest(hosted.__module__),
         },
         run,
         options=material.of_plugin(assembly.chunker)["options"],
         by=(runtime,),
         reads=bench.reads_items,
+        calls=(Bench.open, Bench.items, Session.run_many),
     )
 
 
@@ -207,6 +207,7 @@ def _in_pytorch(
         by=(assembly.model,),
         reads=bench.reads_items,
         like=like,
+        calls=(Bench.open, Bench.items),
     )
 
 
@@ -252,6 +253,7 @@ def _save(bench: Bench) -> Step:
         run,
         by=(dataset,),
         reads=bench.reads_items,
+        calls=(Bench.items,),
     )
 
 

@@ -10,7 +10,7 @@ from typing import cast
 
 from omegaconf import DictConfig
 
-from core import convert, material
+from core import convert, material, source
 from core.assembly import Assembly, assemble, checked, literal
 from core.config import Scale, Songs
 from core.errors import ConfigError, InputError
@@ -64,7 +64,7 @@ class LibraryPlan:
             "runtime": bench.depends_on_runtime(that_plays(assembly)),
             "dsp": bench.depends_on_windows["dsp"],
             "chunker": material.of_plugin(assembly.chunker),
-            "hosted": material.source_digest(hosted.__module__),
+            "hosted": source.of_functions(hosted),
             "dataset": material.of_plugin(assembly.dataset),
         }
         name = f"library-{material.digest(decides)[:12]}"

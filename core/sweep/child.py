@@ -27,7 +27,7 @@ from core import cli, share
 from core.compose import composing, recipe_of_job, register
 from core.errors import DoesNotFitError, MisfitError
 from core.folder import named_folder
-from core.material import source_digest
+from core.source import of_module
 from core.recipes import Recipe, read_recipes
 from core.registry import Registry
 from core.screen import say
@@ -130,7 +130,7 @@ def _ready(errand: Errand) -> None:
         with composing(errand.overrides):
             pass
         for module in errand.plugins:
-            source_digest(module)
+            of_module(module)
 
 
 def _run(errand: Errand, registry: Registry, recipes: Mapping[str, Recipe]) -> Told:
