@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = ["budget", "comparison", "sampled"]
 
+
 def comparison(bench: Bench, steps: list[Step]) -> list[Step]:
     """Return `sample`, a `budget.<stage>` per artifact that plays here, and what looks closer.
 

@@ -109,7 +109,9 @@ def of_plugin(plugin: Plugin[Any]) -> dict[str, Any]:
         "plugin": cls.name,
         "version": cls.version,
         "source": source.of_module(cls.__module__),
-        "kind_source": [source.tree_digest(c) for c in cls.__mro__ if c.__module__ == Plugin.__module__],
+        "kind_source": [
+            source.tree_digest(c) for c in cls.__mro__ if c.__module__ == Plugin.__module__
+        ],
         "options": json.loads(json.dumps(options, sort_keys=True, default=_plain)),
         "libraries": {
             lib.distribution or lib.module: _version(lib.distribution or lib.module)

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from core import material, share
+from core import share
 from core.compare import sampled
-from core.exchange import Made, Work
+from core.exchange import Made, Session, Work
 from core.kinds import Runtime
 from core.machine_load import Load, Watch, facts_of, load_in
 from core.measure import percentiles

@@ -1,4 +1,4 @@
-"""Which code a result comes from, read as syntax trees: comments, docstrings and layout do not count.
+"""Which code a result comes from, as syntax trees: comments, docstrings and layout do not count.
 
 Of a plugin it is its module with all that this imports from its own package (`of_module`). Of the
 core it is single functions (`of_functions`): the one that makes the result, every function, class
@@ -24,6 +24,14 @@ __all__ = ["of_functions", "of_module", "parts", "tree_digest"]
 
 #: The package whose functions are followed.
 CORE = "core"
+#: Modules that are not followed. They describe, keep, guard, wait, refuse and tell: no number is
+#: other for what they do. A plugin's own kind counts with the plugin (core/material.py).
+NAMES = """
+    assembly blame boundary bounds child_guard child_process damage errors fit_signature kinds
+    leftovers material onnx_bounds paths progress promise reach remedy run screen sealed share
+    shown source values verified whole_file
+"""
+APART = frozenset(f"{CORE}.{name}" for name in NAMES.split())
 Defined = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 
 
@@ -136,16 +144,22 @@ def _defined(module: str, name: str) -> Iterator[tuple[str, ast.AST]]:
     source, _, inside = origin.partition(":")
     if source.partition(".")[0] != CORE or _file(source) is None:
         return
-    if _file(f"{source}.{inside}") is not None and inside:
+    if inside and _file(f"{source}.{inside}") is not None:
         source, inside = f"{source}.{inside}", ""
+    if source in APART:
+        return
     wanted = inside or rest.partition(".")[0]
     if wanted:
         yield from _defined(source, wanted)
 
 
 def _names(tree: ast.AST) -> set[str]:
-    """Return the names in a tree that are read, with the first attribute that is taken of them."""
+    """Return the names in a tree that are read, with the first attribute that is taken of them.
+
+    Names that a function binds itself are left out: they hide those of the module.
+    """
     found: set[str] = set()
+    bound: set[str] = set()
     pending: list[ast.AST] = [tree]
     while pending:
         node = pending.pop()
@@ -154,21 +168,22 @@ def _names(tree: ast.AST) -> set[str]:
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
             found.add(f"{node.value.id}.{node.attr}")
         elif isinstance(node, ast.Name):
-            found.add(node.id)
+            (found if isinstance(node.ctx, ast.Load) else bound).add(node.id)
+        elif isinstance(node, ast.arg):
+            bound.add(node.arg)
         for field, value in ast.iter_fields(node):
             if field in ("annotation", "returns"):
                 continue
             values = value if isinstance(value, list) else [value]
             pending.extend(one for one in values if isinstance(one, ast.AST))
-    return found
+    hidden = bound - {"self"} if isinstance(tree, ast.FunctionDef | ast.AsyncFunctionDef) else set()
+    return {name for name in found if name.partition(".")[0] not in hidden}
 
 
 @functools.cache
 def _read(module: str) -> _Module:
-    file = _file(module)
-    assert file is not None
-    tree = _without_docstrings(ast.parse(file.read_text(encoding="utf-8")))
-    here = module if file.name == "__init__.py" else module.rpartition(".")[0]
+    tree, is_package = _parsed(module)
+    here = module if is_package else module.rpartition(".")[0]
     origins: dict[str, str] = {}
     imported: set[str] = set()
     for node in ast.walk(tree):
@@ -186,6 +201,14 @@ def _read(module: str) -> _Module:
         for name in _bound(statement):
             defined[name] = statement
     return _Module(tree, defined, origins, frozenset(imported))
+
+
+def _parsed(module: str) -> tuple[ast.Module, bool]:
+    """Return a module's tree without docstrings, and whether it is a package's own."""
+    file = _file(module)
+    assert file is not None
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    return _without_docstrings(tree), file.name == "__init__.py"
 
 
 def _bound(statement: ast.stmt) -> list[str]:

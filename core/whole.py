@@ -17,7 +17,6 @@ from core.compare import budget, comparison
 from core.errors import LuthierError, PluginError
 from core.evaluation import evaluation, rated, read_outputs
 from core.exchange import Made, Saved, Session, Work
-from core.hosted import hosted
 from core.machine_load import Load, facts_of
 from core.measure import peak_memory
 from core.paths import below

@@ -27,11 +27,11 @@ from core import cli, share
 from core.compose import composing, recipe_of_job, register
 from core.errors import DoesNotFitError, MisfitError
 from core.folder import named_folder
-from core.source import of_module
 from core.recipes import Recipe, read_recipes
 from core.registry import Registry
 from core.screen import say
 from core.shown import shown_below
+from core.source import of_module
 from core.sweep.letters import Errand, Told, errand_in
 from core.sweep.nursery import serve
 

@@ -2,65 +2,15 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import shutil
 import socket
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from core import material
-
-
-@pytest.fixture
-def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Return a package whose module imports a helper inside a function."""
-    folder = tmp_path / "visitor"
-    folder.mkdir()
-    (folder / "__init__.py").write_text("")
-    (folder / "plugin.py").write_text("def run():\n    from .helper import x\n    return x\n")
-    (folder / "helper.py").write_text("x = 1\n")
-    (folder / "other.py").write_text("y = 1\n")
-    monkeypatch.syspath_prepend(tmp_path)
-    importlib.import_module("visitor.plugin")
-    yield folder
-    for name in [n for n in sys.modules if n.partition(".")[0] == "visitor"]:
-        del sys.modules[name]
-    material.source_digest.cache_clear()
-
-
-def fresh() -> str:
-    material.source_digest.cache_clear()
-    return material.source_digest("visitor.plugin")
-
-
-def test_a_changed_helper_changes_the_source(package: Path) -> None:
-    """What a plugin imports from its own package belongs to its code, even inside a function."""
-    before = fresh()
-    (package / "helper.py").write_text("x = 2\n")
-    assert fresh() != before
-
-
-def test_a_changed_stranger_does_not(package: Path) -> None:
-    """A module that the plugin never imports leaves its results alone."""
-    before = fresh()
-    (package / "other.py").write_text("y = 2\n")
-    assert fresh() == before
-
-
-def test_a_core_module_that_a_plugin_computes_with_belongs_to_it(
-    package: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """`from core.onnx_file import save` is code of the plugin; `from core import ...` is not."""
-    (package / "helper.py").write_text("from core.onnx_file import save\nfrom core import Graph\n")
-    hashed: list[Path] = []
-    real = material.file_digest
-    monkeypatch.setattr(material, "file_digest", lambda f: hashed.append(f) or real(f))
-    fresh()
-    assert {f.name for f in hashed} == {"plugin.py", "helper.py", "onnx_file.py"}
 
 
 def test_the_digest_ignores_the_order_of_keys() -> None:
@@ -70,9 +20,13 @@ def test_the_digest_ignores_the_order_of_keys() -> None:
 
 def test_changes_name_the_line() -> None:
     """Each difference is one line with its path; code is not shown as two hashes."""
-    old = {"options": {"n": 1, "m": 2}, "source": "aaa"}
-    new = {"options": {"n": 1, "m": 3}, "source": "bbb"}
-    assert material.changes(old, new) == ["options.m: 2 -> 3", "source: the plugin's code changed"]
+    old = {"options": {"n": 1, "m": 2}, "source": "aaa", "code": {"core.play": "c"}}
+    new = {"options": {"n": 1, "m": 3}, "source": "bbb", "code": {"core.play": "d"}}
+    assert material.changes(old, new) == [
+        "core.play: the core's code changed",
+        "options.m: 2 -> 3",
+        "source: the plugin's code changed",
+    ]
 
 
 def bound(file: Path) -> None:
