@@ -191,7 +191,7 @@ def _budget(bench: Bench, step: Step, runtime: Runtime[Any]) -> Step:
         },
         run,
         by=(runtime,),
-        calls=(Bench.open, Session.run_many),
+        calls=(Bench.open, Bench.transform, Session),
     )
 
 
@@ -233,7 +233,7 @@ def _worst(bench: Bench, step: Step, runtime: Runtime[Any]) -> list[Step]:
             },
             run,
             by=(runtime,),
-            calls=(Bench.open,),
+            calls=(Bench.open, Bench.transform, Session),
         )
     ]
 
@@ -308,7 +308,7 @@ def _probe(bench: Bench, compiled: str, source: str) -> Step:
         },
         run,
         by=(runtime, host),
-        calls=(Bench.open, Session.run_many),
+        calls=(Bench.open, Bench.transform, Session),
     )
 
 

@@ -82,7 +82,7 @@ def _convert(bench: Bench, link: Link, before: Step) -> Step:
             model = inputs["model"]
             return plugin.run(bench.open(model), example(bench, model, work), work)
 
-        calls = (Bench.open, Bench.items)
+        calls = (Bench.open, Bench.items, Bench.transform)
 
     elif isinstance(plugin, Graph):
         name, title = f"graph.{plugin.name}", "rewrite the graph"
@@ -105,6 +105,8 @@ def _convert(bench: Bench, link: Link, before: Step) -> Step:
 
         def run(inputs: Inputs, work: Work) -> Made:
             return plugin.run(inputs[before.name], calibration(bench, inputs["model"], work), work)
+
+        calls = (Bench.transform,)
 
     else:
         assert isinstance(plugin, Runtime)

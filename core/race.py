@@ -102,7 +102,7 @@ def race(runners: Sequence[Runner], store: Store, hook: pluggy.HookRelay) -> dic
             },
         },
         run,
-        calls=(Bench.open, Session.run_many),
+        calls=(Bench.open, Bench.transform, Session),
     )
     plan = looked_up(runners[0].bench, [step], store)
     ran = execute(plan, store, hook).artifacts["race"]

@@ -144,6 +144,7 @@ def saturation(bench: Bench, step: Step) -> list[Step]:
             run,
             by=(dataset,),
             reads=(Read(dataset, dataset.identity("calibration"), "calibration"),),
+            calls=(Bench.transform,),
         )
     ]
 

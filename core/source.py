@@ -119,9 +119,11 @@ def _first(given: Callable[..., Any]) -> tuple[str, ast.AST]:
             return next(_method(module, owner, name))
         return f"{module}:{path}", _read(module).defined[path]
     line = given.__code__.co_firstlineno
-    nodes = (n for n in ast.walk(_read(module).tree) if isinstance(n, Defined))
+    nodes = (n for n in ast.walk(_read(module).tree) if isinstance(n, Defined | ast.Lambda))
     name = path.rpartition(".")[2]
-    return f"{module}:{path}", next(n for n in nodes if (n.lineno, n.name) == (line, name))
+    return f"{module}:{path}", next(
+        n for n in nodes if (n.lineno, getattr(n, "name", "<lambda>")) == (line, name)
+    )
 
 
 def _method(module: str, owner: str, name: str) -> Iterator[tuple[str, ast.AST]]:

@@ -117,7 +117,7 @@ def _play(bench: Bench, source: str) -> Step:
         options=material.of_plugin(assembly.chunker)["options"],
         by=(runtime,),
         reads=bench.reads_items,
-        calls=(Bench.open, Bench.items, Session.run_many),
+        calls=(Bench.open, Bench.items, Bench.transform, Session),
     )
 
 
@@ -206,7 +206,7 @@ def _in_pytorch(
         by=(assembly.model,),
         reads=bench.reads_items,
         like=like,
-        calls=(Bench.open, Bench.items),
+        calls=(Bench.open, Bench.items, Bench.unsteady, chosen),
     )
 
 
