@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import ast
 import functools
+import gc
 import hashlib
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -50,7 +51,8 @@ def of_module(module: str) -> str:
         name = pending.pop()
         if name in seen or _file(name) is None:
             continue
-        read = _read(name)
+        # Read and let go: with the trees of a hundred plugins in memory, everything else is slower.
+        read = _loaded(name)
         seen[name] = _digest(read.tree)
         if name.partition(".")[0] == package:
             pending.extend(n for n in read.imported if n.startswith((f"{package}.", f"{CORE}.")))
@@ -184,11 +186,31 @@ def _names(tree: ast.AST) -> set[str]:
 
 @functools.cache
 def _read(module: str) -> _Module:
+    """Return a module that functions are looked up in, which is read once."""
+    return _loaded(module)
+
+
+def _loaded(module: str) -> _Module:
+    """Return a module as it is read now.
+
+    Meanwhile nothing is collected: a tree has no cycles, and to look for some among all its nodes,
+    again and again while it grows, takes longer than to read it.
+    """
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        return _outlined(module)
+    finally:
+        if collects:
+            gc.enable()
+
+
+def _outlined(module: str) -> _Module:
     tree, is_package = _parsed(module)
     here = module if is_package else module.rpartition(".")[0]
     origins: dict[str, str] = {}
     imported: set[str] = set()
-    for node in ast.walk(tree):
+    for node in _statements(tree):
         if isinstance(node, ast.Import):
             for alias in node.names:
                 imported.add(alias.name)
@@ -237,10 +259,23 @@ def _base(node: ast.ImportFrom, here: str) -> str:
 
 def _without_docstrings(tree: ast.Module) -> ast.Module:
     """Take out, in place, every string that stands by itself as a statement."""
-    for node in ast.walk(tree):
+    for node in (tree, *_statements(tree)):
         if isinstance(node, ast.Module | Defined):
             node.body = [one for one in node.body if not _is_text(one)]
     return tree
+
+
+def _statements(tree: ast.AST) -> Iterator[ast.AST]:
+    """Yield every statement in a tree. Expressions, most of it by far, hold none."""
+    pending = [tree]
+    while pending:
+        node = pending.pop()
+        for field in ("body", "orelse", "finalbody", "handlers", "cases"):
+            found = getattr(node, field, ())
+            # The body of a lambda, or of a choice, is one expression.
+            below = found if isinstance(found, list) else ()
+            pending.extend(below)
+            yield from below
 
 
 def _is_text(statement: ast.stmt) -> bool:

@@ -80,8 +80,8 @@ def test_a_core_module_that_a_plugin_computes_with_belongs_to_it(
     (package / "helper.py").write_text("from core.onnx_file import save\nfrom core import Graph\n")
     forget()
     read: list[str] = []
-    real = source._read
-    monkeypatch.setattr(source, "_read", lambda name: read.append(name) or real(name))
+    real = source._loaded
+    monkeypatch.setattr(source, "_loaded", lambda name: read.append(name) or real(name))
     source.of_module("visitor.plugin")
     assert set(read) == {"visitor.plugin", "visitor.helper", "core.onnx_file"}
 
@@ -137,7 +137,7 @@ def change(module: str, monkeypatch: pytest.MonkeyPatch) -> None:
             node.body += ast.parse("0 + 0").body
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(source, "_parsed", lambda _: (tree, is_package))
-        changed = read.__wrapped__(module)
+        changed = source._loaded(module)
     monkeypatch.setattr(source, "_read", lambda name: changed if name == module else read(name))
 
 
