@@ -118,6 +118,7 @@ def test_a_run_killed_at_any_point_pays_once_and_gives_the_same(
     assert "Layer by layer" in report.with_name("report.html").read_text()
 
 
+@pytest.mark.long
 def test_a_song_of_three_minutes_takes_three_jobs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

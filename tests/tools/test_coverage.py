@@ -86,6 +86,7 @@ def test_a_loss_that_a_run_warns_of_is_not_silent() -> None:
     assert (near.verdict, near.reason) == ("near", "")
 
 
+@pytest.mark.long
 def test_a_process_that_dies_takes_nothing_else_down(tmp_path: Path) -> None:
     """Its cell is a crash; the precisions behind and the next network come out whole."""
     found: list[Cell] = []

@@ -167,6 +167,7 @@ def test_a_store_that_cannot_be_written_is_found_before_the_first_point(
     assert "..." not in done.out
 
 
+@pytest.mark.long
 def test_a_contract_decides_on_the_winner(command: Command, recipe: Path, tmp_path: Path) -> None:
     """What does not hold it has no place on the front; where nothing does, the exit code is 3."""
     arguments = ("-m", f"recipe={recipe}", "quantizer.loss=0.0,0.5", "chunker.length=4")

@@ -126,6 +126,7 @@ def test_two_searches_in_one_study_do_not_meet(
     assert "another search is writing to this study" in done.err
 
 
+@pytest.mark.long
 def test_a_damaged_study_is_said_to_be(command: Command, recipe: Path, tmp_path: Path) -> None:
     """And what to do: what ran is known without it."""
     (tmp_path / "mine.db").write_bytes(b"no database at all, but long enough to be read as one" * 9)

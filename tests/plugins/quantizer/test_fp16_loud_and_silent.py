@@ -50,7 +50,7 @@ class Case:
     strict: dict[str, Tensors]
 
 
-@pytest.fixture(scope="module", params=["plain", "npu"])
+@pytest.fixture(scope="module", params=["plain", pytest.param("npu", marks=pytest.mark.long)])
 def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Case:
     """Export the model, convert it with the ranges of one window, and play every kind."""
     folder = tmp_path_factory.mktemp(request.param)
