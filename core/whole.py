@@ -133,7 +133,7 @@ def _reference(bench: Bench) -> Step:
     """Return the step that plays FP32 PyTorch with the windows of the run."""
     chunker = bench.assembly.chunker
     title = "play the whole input in FP32 PyTorch"
-    return _in_pytorch(bench, "reference", title, chunker, lambda _: chunker)
+    return _in_pytorch(bench, "reference", title, chunker)
 
 
 def _ideal(bench: Bench) -> Step:
@@ -155,7 +155,7 @@ def _ideal(bench: Bench) -> Step:
         return chunker.resized(model.info.train_window)
 
     title = "play the whole input in FP32 PyTorch, with the training window"
-    return _in_pytorch(bench, "ideal", title, alike, chosen)
+    return _in_pytorch(bench, "ideal", title, alike, chosen=chosen)
 
 
 def _against(bench: Bench) -> list[Step]:
@@ -164,7 +164,7 @@ def _against(bench: Bench) -> list[Step]:
     if chunker is None:
         return []
     title = "play the whole input in FP32 PyTorch, with the windows to compare with"
-    return [_in_pytorch(bench, "against", title, chunker, lambda _: chunker, like="reference")]
+    return [_in_pytorch(bench, "against", title, chunker, like="reference")]
 
 
 def _in_pytorch(
@@ -172,15 +172,20 @@ def _in_pytorch(
     name: str,
     title: str,
     key: Chunker[Any],
-    chosen: Callable[[Artifact], Chunker[Any]],
+    *,
+    chosen: Callable[[Artifact], Chunker[Any]] | None = None,
     like: str = "",
 ) -> Step:
-    """Return a step that plays the torch module in `chosen` windows; the result's key has `key`."""
+    """Return a step that plays the torch module in `chosen` windows, by default those of `key`.
+
+    The result's key in the store has `key`.
+    """
     assembly = bench.assembly
 
     def run(inputs: Inputs, work: Work) -> Made:
         model = inputs["model"]
-        opened, signature, chunker = bench.open(model), model.info.signature, chosen(model)
+        opened, signature = bench.open(model), model.info.signature
+        chunker = key if chosen is None else chosen(model)
         items = {
             item.id: play_with(opened.reference, item, signature, chunker, work.progress)
             for item in bench.items(model, work)
@@ -206,7 +211,7 @@ def _in_pytorch(
         by=(assembly.model,),
         reads=bench.reads_items,
         like=like,
-        calls=(Bench.open, Bench.items, Bench.unsteady, chosen),
+        calls=(Bench.open, Bench.items, Bench.unsteady, *([chosen] if chosen else [])),
     )
 
 
