@@ -2,22 +2,40 @@
 
 import os
 
-from core.telemetry import SILENT
+from core.machine.telemetry import SILENT
 
 os.environ.update(SILENT)  # before anything that sends is imported
 
 from core.errors import DoesNotFitError, InputError, LuthierError, StageError
-from core.exchange import (
+from core.machine.cores import threads
+from core.plugin.hooks import hookimpl
+from core.plugin.kinds import (
+    Chunker,
+    Dataset,
+    Dsp,
+    Evaluator,
+    Exporter,
+    Graph,
+    Listed,
+    Model,
+    NoOptions,
+    Quantizer,
+    Reporter,
+    Runtime,
+    Source,
+)
+from core.plugin.options import from_target
+from core.plugin.progress import Progress
+from core.plugin.reach import Reach, reaching
+from core.plugin.stages import (
     Calibration,
     Joiner,
     Library,
-    Listed,
     Made,
     Played,
     Saved,
     Session,
     Shipped,
-    Source,
     Split,
     TorchModel,
     Transform,
@@ -25,25 +43,7 @@ from core.exchange import (
     Work,
     outside,
 )
-from core.hooks import hookimpl
-from core.kinds import (
-    Chunker,
-    Dataset,
-    Dsp,
-    Evaluator,
-    Exporter,
-    Graph,
-    Model,
-    NoOptions,
-    Quantizer,
-    Reporter,
-    Runtime,
-)
-from core.options import from_target
-from core.progress import Progress
-from core.reach import Reach, reaching
-from core.share import threads
-from core.values import (
+from core.plugin.values import (
     Artifact,
     ArtifactSpec,
     Fact,

@@ -4,7 +4,7 @@ import sys
 
 if __name__ == "__main__":
     try:
-        from core.cli import main
+        from core.cli.main import main
     except KeyboardInterrupt:  # loading takes a second
         sys.exit(130)
     main()

@@ -21,7 +21,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-from core.shown import shown
+from core.text.shown import shown
 
 __all__ = [
     "TRACE",
@@ -92,9 +92,9 @@ class StageError(LuthierError):
 class DoesNotFitError(StageError):
     """A graph that a device, or a limit set for its compiler, has no room for.
 
-    Unlike other failures this is a verdict, which the store may keep (`core/verdict.py`). `cause`
-    names in a word or two what ran out. `lasting` is false where the same compiler with the same
-    limits may well say otherwise next time: the system killed it, say. `seconds` and
+    Unlike other failures this is a verdict, which the store may keep (`core/plan/feasibility.py`).
+    `cause` names in a word or two what ran out. `lasting` is false where the same compiler with the
+    same limits may well say otherwise next time: the system killed it, say. `seconds` and
     `peak_memory_mb` are what the attempt took; the run fills them in.
     """
 

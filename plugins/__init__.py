@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core import hookimpl
-from core.blame import Terminated
-from core.broken import Broken, last_line
+from core.plugin.broken import Broken, last_line
+from core.plugin.origin import Terminated
 
 if TYPE_CHECKING:
-    from core.kinds import Plugin
+    from core.plugin.kinds import Plugin
 
 HERE = Path(__file__).parent
 

@@ -88,7 +88,7 @@ class Cluster:
 @contextmanager
 def cluster(folder: Path, nodes: int, env: Mapping[str, str]) -> Iterator[Cluster]:
     """Start a cluster; each node has its cache below `folder`, and `env`."""
-    from core import ray_cluster
+    from core.machine import ray_cluster
 
     ray_cluster.quiet()
     from ray.cluster_utils import Cluster as RayCluster

@@ -12,7 +12,9 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-from core import cli, machine_load, registry
+from core.cli import main
+from core.config import discovery
+from core.machine import machine_load
 from tests import toy, unconnected
 
 # A developer's own account is none of the tests' business: without it nobody asks the network.
@@ -99,7 +101,7 @@ def command(
     capsys: pytest.CaptureFixture[str],
 ) -> Iterator[Command]:
     """Return a function that runs `python -m core ...` in this process, with the toys added."""
-    monkeypatch.setattr(cli, "discover", lambda: registry.discover({"toy": toy}))
+    monkeypatch.setattr(main, "discover", lambda: discovery.discover({"toy": toy}))
     # Whether the machine is busy while tests run is none of their business.
     monkeypatch.setattr(machine_load, "LEAST_S", math.inf)
     monkeypatch.setenv("PYTHONPATH", str(toys))  # for the points of a sweep
@@ -110,7 +112,7 @@ def command(
         capsys.readouterr()
         code = 0
         try:
-            cli.main([f"store={tmp_path / 'store'}", *arguments])
+            main.main([f"store={tmp_path / 'store'}", *arguments])
         except SystemExit as ended:
             code = int(ended.code or 0)
         captured = capsys.readouterr()

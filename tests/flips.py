@@ -17,8 +17,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from core import entry
-from core.sealed import DamagedError
+from core.store import entry
+from core.store.sealed import DamagedError
 
 __all__ = ["Told", "flipped", "unnoticed"]
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from core import Artifact
-    from core.values import Tensors
+    from core.plugin.values import Tensors
 
 Draw = Callable[[np.random.Generator, tuple[int, ...]], Any]
 

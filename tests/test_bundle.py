@@ -17,13 +17,13 @@ import pytest
 import soundfile
 
 from core import Signature
-from core.measure import snr_db
+from core.measure.metrics import snr_db
 from plugins.dataset.generator import make_song
 from plugins.dataset.synthetic import Synthetic
 from tests.test_end_to_end import S24, SHORT, core
 
 if TYPE_CHECKING:
-    from core.values import Array
+    from core.plugin.values import Array
 
 #: Runs `python/run.py` of a bundle in a process that can import nothing else.
 ALONE = """\

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from core import cli, registry
-from core.contract import lowest_parity
-from core.values import Metric
+from core.cli import main
+from core.config import discovery
+from core.measure.contract import lowest_parity
+from core.plugin.values import Metric
 from tests import two_outputs
 from tests.conftest import Command
 
@@ -35,7 +36,7 @@ def parted(
     command: Command,  # noqa: ARG001  # it names its own plugins, before this one does
 ) -> Path:
     """Return a recipe for the network, whose plugins are the only ones beside the box's own."""
-    monkeypatch.setattr(cli, "discover", lambda: registry.discover({"two": two_outputs}))
+    monkeypatch.setattr(main, "discover", lambda: discovery.discover({"two": two_outputs}))
     file = tmp_path / "parted.yaml"
     file.write_text(RECIPE)
     return file

@@ -21,7 +21,8 @@ import pytest
 import soundfile
 from safetensors.numpy import load_file
 
-from core import cli, registry
+from core.cli import main
+from core.config import discovery
 from tests.hub import song_model
 from tests.hub.account import account
 from tests.hub.cloud import TOKEN
@@ -123,7 +124,7 @@ def test_a_song_of_three_minutes_takes_three_jobs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """240 windows of a second at 44.1 kHz: one job compiles, one compares, one plays."""
-    monkeypatch.setattr(cli, "discover", lambda: registry.discover({"song": song_model}))
+    monkeypatch.setattr(main, "discover", lambda: discovery.discover({"song": song_model}))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", sys.argv)
     song = np.random.default_rng(0).standard_normal((180 * 44100, 2)).astype(np.float32) * 0.1
@@ -135,7 +136,7 @@ def test_a_song_of_three_minutes_takes_three_jobs(
         "runtime: {plugin: qai_hub, poll_s: 0.05}\nreporter: [json]\n"
     )
     with account(tmp_path / "cloud", monkeypatch) as cloud:
-        cli.main(["recipe=song.yaml", "input=song.wav", "store=store"])
+        main.main(["recipe=song.yaml", "input=song.wav", "store=store"])
         kinds = [name.split("-")[1] for name in cloud.names()]
     assert kinds == ["compile", "inference", "inference"], capsys.readouterr().err
     (report,) = Path("outputs").rglob("report.json")

@@ -17,7 +17,7 @@ import psutil
 import pytest
 import soundfile
 
-from core.material import file_digest
+from core.store.hashing import file_digest
 
 ROOT = Path(__file__).parent.parent
 COUNT = 10

@@ -15,9 +15,11 @@ import pytest
 import torch
 from torch import nn
 
-from core import Signature, TensorSpec, cli, registry
-from core.config import SLOTS
-from core.measure import snr_db
+from core import Signature, TensorSpec
+from core.cli import main
+from core.config import discovery
+from core.config.settings import SLOTS
+from core.measure.metrics import snr_db
 from tests import nets
 from tests.conftest import Command, Done
 from tests.nets import NETS, Net, noise, rows
@@ -43,7 +45,7 @@ Runs = Callable[..., Done]
 @pytest.fixture
 def runs(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Runs:
     """Return a function that runs the recipe of a network."""
-    monkeypatch.setattr(cli, "discover", lambda: registry.discover({"nets": nets}))
+    monkeypatch.setattr(main, "discover", lambda: discovery.discover({"nets": nets}))
 
     def run(net: str, *arguments: str) -> Done:
         file = tmp_path / "small.yaml"

@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from core import cli, registry
+from core.cli import main
+from core.config import discovery
 from tests import evil, toy
 from tests.conftest import Command, Done
 
@@ -53,7 +54,7 @@ def evil_command(
     (about / "METADATA").write_text("Metadata-Version: 2.1\nName: evil\nVersion: 1\n")
     (about / "entry_points.txt").write_text("[luthier]\nevil = tests.evil\n")
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(map(str, (toys, about.parent, ROOT))))
-    monkeypatch.setattr(cli, "discover", lambda: registry.discover({"toy": toy, "evil": evil}))
+    monkeypatch.setattr(main, "discover", lambda: discovery.discover({"toy": toy, "evil": evil}))
     return command
 
 

@@ -44,10 +44,10 @@ from core import (
     Work,
     hookimpl,
 )
-from core.library.pattern import matching, top_of
-from core.measure import snr_db
-from core.names import as_text
-from core.values import ArtifactSpec
+from core.machine.file_names import as_text
+from core.machine.path_patterns import matching, top_of
+from core.measure.metrics import snr_db
+from core.plugin.values import ArtifactSpec
 
 SIGNATURE = Signature(
     (TensorSpec("x", ("row", "place"), (2, "place")),),

@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from core import Calibration, TorchModel, Work
-from core.progress import silent
+from core.plugin.progress import silent
 from tools.results import about
 
 RESULTS = Path(__file__).parent.parent / "docs" / "results" / "calibration.json"

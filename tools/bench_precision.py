@@ -144,8 +144,8 @@ def by_song(metrics: list[dict[str, Any]]) -> dict[str, Any]:
 
 def accepted(store: Path) -> Iterator[dict[str, Any]]:
     """Ask the S24's compiler for every precision of the CPU, one after the other."""
-    from core.listing import presets
-    from core.registry import discover
+    from core.cli.listing import presets
+    from core.config.discovery import discover
 
     conf = Path(__file__).parent.parent / "conf"
     for precision in presets(discover(), conf, "precision"):

@@ -20,8 +20,8 @@ from typing import Any
 
 import numpy as np
 
-from core.measure import snr_db
-from core.onnx_cpu import silent_onnxruntime
+from core.formats.onnx_session import silent_onnxruntime
+from core.measure.metrics import snr_db
 from plugins.runtime.htp.process import HtpDevice, Limits, QnnFailure, compile_context, emulate
 from tools.results import measure
 

@@ -26,7 +26,7 @@ import numpy as np
 import psutil
 import soundfile
 
-from core.material import file_digest
+from core.store.hashing import file_digest
 from plugins.dataset.generator import make_song
 from tools.results import measure
 

@@ -30,7 +30,7 @@ from plugins.dataset.audio.reading import ENDINGS, OF_VIDEO, Sound, check, read
 from plugins.dataset.audio.resampling import resample
 
 if TYPE_CHECKING:
-    from core.values import Array
+    from core.plugin.values import Array
 
 FFMPEG, PROBE = "ffmpeg", "ffprobe"
 #: Seconds by which two decoders may differ, and decibels that they must agree by: MP3 decoders

@@ -10,14 +10,15 @@ import inspect
 import sys
 from pathlib import Path
 
-from core import hooks
-from core.config import SLOTS, Fit, Measure, Songs
-from core.contract import OWN
-from core.kinds import KINDS
-from core.listing import presets
-from core.options import OptionDoc, describe
-from core.recipes import read_recipes
-from core.registry import Registry, discover
+from core.cli.listing import presets
+from core.config.discovery import discover
+from core.config.limits import OWN
+from core.config.recipes import read_recipes
+from core.config.settings import SLOTS, Fit, Measure, Songs
+from core.plugin import hooks
+from core.plugin.kinds import KINDS
+from core.plugin.options import OptionDoc, describe
+from core.plugin.registry import Registry
 from tools import licences, precision_page, qualcomm_page, songs_page, torture_page
 from tools.coverage import page as coverage_page
 

@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 
 from core import ModelInfo, Signature, TensorSpec, outside
-from core.doctor import machine
-from core.onnx_cpu import silent_onnxruntime
+from core.formats.onnx_session import silent_onnxruntime
+from core.machine.environment import machine
 from plugins.dsp.stft import Stft, StftOptions
 
 ROUNDS = 21

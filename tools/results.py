@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from core.doctor import machine, versions
+from core.machine.environment import machine, versions
 
 __all__ = ["about", "measure"]
 

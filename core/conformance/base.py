@@ -11,12 +11,13 @@ import pluggy
 import pytest
 from omegaconf import OmegaConf
 
-from core import hooks
-from core.exchange import Work
-from core.kinds import Plugin
-from core.options import PLUGIN_KEY, build, describe, schema
-from core.progress import silent
-from core.registry import Entry, Registry
+from core.plugin import hooks
+from core.plugin.entry import Entry
+from core.plugin.kinds import Plugin
+from core.plugin.options import PLUGIN_KEY, build, describe, schema
+from core.plugin.progress import silent
+from core.plugin.registry import Registry
+from core.plugin.stages import Work
 
 __all__ = ["PluginSuite"]
 

@@ -9,12 +9,12 @@ import msgspec
 import pytest
 
 from core.conformance.base import PluginSuite
-from core.drawn import drawn
-from core.play import lengths_of
-from core.values import ModelInfo, Signature
+from core.inference.drawn import drawn
+from core.inference.windows import lengths_of
+from core.plugin.values import ModelInfo, Signature
 
 if TYPE_CHECKING:
-    from core.values import Array, Tensors
+    from core.plugin.values import Array, Tensors
 
 __all__ = ["ChunkerSuite"]
 

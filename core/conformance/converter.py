@@ -10,13 +10,13 @@ import pytest
 
 from core.conformance.base import PluginSuite
 from core.errors import LuthierError
-from core.exchange import Calibration, Made, TorchModel, Work
-from core.material import folder_digest
-from core.measure import snr_db
-from core.values import Artifact, ArtifactSpec, ModelInfo, Signature, TensorSpec
+from core.measure.metrics import snr_db
+from core.plugin.stages import Calibration, Made, TorchModel, Work
+from core.plugin.values import Artifact, ArtifactSpec, ModelInfo, Signature, TensorSpec
+from core.store.hashing import folder_digest
 
 if TYPE_CHECKING:
-    from core.values import Array, Tensors
+    from core.plugin.values import Array, Tensors
 
 __all__ = ["ExporterSuite", "GraphSuite", "QuantizerSuite", "RuntimeSuite"]
 
@@ -84,7 +84,7 @@ def program_artifact(folder: Path) -> Artifact:
     """Write the small model as a torch program, without any exporter."""
     import torch
 
-    from core.torch_program import save
+    from core.formats.torch_export import save
 
     folder.mkdir(parents=True, exist_ok=True)
     program = torch.export.export(torch_model().core, (torch.from_numpy(feeds()["x"]),))
@@ -117,7 +117,7 @@ def run(made: Artifact, inputs: Tensors) -> Array:
         return run_onnx(made.path, inputs)
     import torch
 
-    from core.torch_program import load
+    from core.formats.torch_export import load
 
     with torch.no_grad():
         out = load(Path(made.path)).module()(*map(torch.from_numpy, inputs.values()))
@@ -129,7 +129,7 @@ def run_onnx(path: str, inputs: Tensors) -> Array:
     """Run a graph on ONNX Runtime's CPU; returns its first output."""
     import onnxruntime
 
-    from core.onnx_cpu import session_options
+    from core.formats.onnx_session import session_options
 
     settings = session_options()
     # x86 processors without VNNI would saturate sums of 8-bit products; this has them add exactly.

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import ClassVar
 
 from core.conformance.base import PluginSuite
-from core.exchange import Listed, Split
-from core.items import checked_items
-from core.values import Signature
+from core.inference.items import checked_items
+from core.plugin.kinds import Listed
+from core.plugin.stages import Split
+from core.plugin.values import Signature
 
 __all__ = ["DatasetSuite"]
 

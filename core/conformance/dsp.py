@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, ClassVar
 import pytest
 
 from core.conformance.base import PluginSuite
-from core.drawn import drawn
-from core.exchange import outside
-from core.values import ModelInfo
+from core.inference.drawn import drawn
+from core.plugin.stages import outside
+from core.plugin.values import ModelInfo
 
 if TYPE_CHECKING:
-    from core.values import Tensors
+    from core.plugin.values import Tensors
 
 __all__ = ["DspSuite", "assert_near", "run_graph"]
 
@@ -26,7 +26,7 @@ def run_graph(file: Path, feeds: Tensors) -> Tensors:
     """Run an ONNX file on the CPU; every input that it names must be in `feeds`."""
     import onnxruntime
 
-    from core.onnx_cpu import session_options
+    from core.formats.onnx_session import session_options
 
     session = onnxruntime.InferenceSession(
         str(file), session_options(), providers=["CPUExecutionProvider"]
@@ -38,7 +38,7 @@ def run_graph(file: Path, feeds: Tensors) -> Tensors:
 
 def assert_near(expected: Tensors, actual: Tensors) -> None:
     """Compare tensors by name."""
-    from core.measure import snr_db
+    from core.measure.metrics import snr_db
 
     assert actual.keys() == expected.keys()
     for name, array in expected.items():

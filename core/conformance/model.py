@@ -6,16 +6,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from core.conformance.base import PluginSuite
-from core.drawn import drawn
-from core.exchange import Work
-from core.kinds import Dsp
-from core.material import folder_digest
-from core.measure import snr_db
-from core.torch_outputs import by_name
-from core.values import Artifact
+from core.formats.torch_outputs import by_name
+from core.inference.drawn import drawn
+from core.measure.metrics import snr_db
+from core.plugin.kinds import Dsp
+from core.plugin.stages import Work
+from core.plugin.values import Artifact
+from core.store.hashing import folder_digest
 
 if TYPE_CHECKING:
-    from core.values import Tensors
+    from core.plugin.values import Tensors
 
 __all__ = ["ModelSuite"]
 

@@ -8,13 +8,11 @@ from typing import ClassVar
 
 import pluggy
 
-from core import hooks
 from core.conformance.base import PluginSuite
-from core.exchange import Played
-from core.library.record import Failed, LibraryRecord
-from core.record import RunRecord
-from core.sweep.record import Axis, Figure, Point, SweepRecord
-from core.values import Signature
+from core.plugin import hooks
+from core.plugin.records import Axis, Failed, Figure, LibraryRecord, Point, RunRecord, SweepRecord
+from core.plugin.stages import Played
+from core.plugin.values import Signature
 
 __all__ = ["EvaluatorSuite", "ReporterSuite"]
 

@@ -1,43 +1,184 @@
-"""Hydra's sweeper over every combination of values: `-m key=a,b other=1,2`."""
+"""The overrides of a sweep, expanded into its points: every combination of the swept values."""
 
 from __future__ import annotations
 
+import itertools
+import math
+from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
+from dataclasses import dataclass
+from fractions import Fraction
 from typing import TYPE_CHECKING
 
-from core.sweep.points import Combination, expand
-from core.sweep.sweeper import LuthierSweeper
-from core.sweep.windows import comparison
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Glob, RangeSweep
+
+from core.config.recipes import OWN
+from core.config.settings import SLOTS, group_of
+from core.errors import ConfigError
+from core.plugin.records import Axis
 
 if TYPE_CHECKING:
-    from core.sweep.launch import Launch
-    from core.sweep.letters import Told
-    from core.sweep.plan import SweepPlan
-    from core.sweep.record import Axis
+    from hydra.core.config_loader import ConfigLoader
+    from hydra.core.override_parser.types import Override
 
-__all__ = ["GridSweeper"]
+__all__ = ["MANY", "MOST", "Combination", "Grid", "again", "choices", "expand", "parsed"]
+
+#: A sweep of more points than this asks first.
+MANY = 1000
+#: A sweep of more is refused, confirmed or not: a list of its points would fill the memory.
+MOST = 100_000
+#: How far from 0 a range may reach: beyond, no float can tell its steps apart.
+_LARGEST = 1e100
+_GROUPS = frozenset(group_of(slot) for slot in SLOTS)
 
 
-class GridSweeper(LuthierSweeper):
-    """Runs every combination."""
+@dataclass(frozen=True)
+class Combination:
+    """One point: its number, from 1 on, its value along every axis, and the overrides of it."""
 
-    def points(self, arguments: Sequence[str]) -> tuple[tuple[Axis, ...], Sequence[Combination]]:
-        """Return the whole grid."""
-        grid = expand(
-            arguments,
-            confirmed=self.settings.confirm,
-            loader=self.hydra_context.config_loader,
+    number: int
+    values: dict[str, str]
+    overrides: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The axes of a sweep and every combination of their values, the last axis fastest."""
+
+    axes: tuple[Axis, ...]
+    points: tuple[Combination, ...]
+
+
+def expand(
+    arguments: Sequence[str], *, confirmed: bool, loader: ConfigLoader | None = None
+) -> Grid:
+    """Return the grid that `key=a,b` and its like span; `loader` knows what a glob may match.
+
+    Raises ConfigError for an axis without a value, for a range that has no steps, for more than
+    `MOST` points, and, unless `confirmed`, for more than `MANY`. Points are counted first.
+    """
+    overrides = parsed(arguments, loader)
+    values_of = [choices(override) for override in overrides]
+    count = math.prod(len(values) for values in values_of)
+    if count > MOST or (count > MANY and not confirmed):
+        raise ConfigError(
+            f"the sweep has {_told(count)} points",
+            *_longest(overrides, values_of),
+            f"above {MANY:,} it asks first: sweep.confirm=true"
+            if count <= MOST
+            else f"possible: up to {MOST:,}, with sweep.confirm=true",
+            "or let a search choose among them: hydra/sweeper=optuna",
         )
-        return grid.axes, grid.points
+    axes = tuple(
+        Axis(str(override.get_key_element()), tuple(values))
+        for override, values in zip(overrides, values_of, strict=True)
+        if override.is_sweep_override()
+    )
+    points = [
+        _combination(number, overrides, values)
+        for number, values in enumerate(itertools.product(*values_of), start=1)
+    ]
+    return Grid(axes, tuple(points))
 
-    def told(self, plan: SweepPlan, place: Path, launch: Launch) -> list[tuple[Combination, Told]]:
-        """Run what is missing, and take the rest from where an earlier start of the sweep left it.
 
-        Points that share work come one after the other, as the grid has them, so that what they
-        share is in the store once the second of them begins. Where windows differ, it is found out
-        before which of them are the best.
-        """
-        self.comparison = comparison(plan.points, place, launch)
-        points = [self.comparison.of(planned) for planned in plan.points]
-        return launch.all(points, place, total=len(points))
+def parsed(arguments: Sequence[str], loader: ConfigLoader | None = None) -> list[Override]:
+    """Return Hydra's own reading of overrides; a key that is given twice is an error."""
+    try:
+        overrides: list[Override] = OverridesParser.create(loader).parse_overrides(list(arguments))
+    except (RecursionError, ValueError) as error:  # of more than 4,300 digits no number is made
+        raise ConfigError(
+            "an override is nested too deeply, or holds too long a number, to be read",
+            f"at: {max(arguments, key=len)[:80]}...",
+            "give a plain value, or a list of plain values",
+        ) from error
+    often = Counter(str(override.get_key_element()) for override in overrides)
+    for key, times in often.items():
+        if times > 1:
+            raise ConfigError(
+                f"`{key}` is given twice",
+                *(f"at: {o.input_line}" for o in overrides if o.get_key_element() == key),
+                f"give all its values at once: {key}=a,b",
+            )
+    return overrides
+
+
+def choices(override: Override) -> list[str]:
+    """Return the values of one override, each once, as they stand on a command line."""
+    if not override.is_sweep_override():
+        return [override.get_value_element_as_str()]
+    if not override.is_discrete_sweep():
+        raise ConfigError(
+            f"`{override.input_line}` names an interval, which no grid can run through",
+            "give values, key=1,2,4, or steps, 'key=range(1,9,2)'",
+            "or let a search choose in it: hydra/sweeper=optuna",
+        )
+    _check_count(override)
+    values = list(dict.fromkeys(override.sweep_string_iterator()))
+    if isinstance(override.value(), Glob):
+        # Of a group's files these are no choices: its schema, and what recipes keep for themselves.
+        values = [name for name in values if name != "schema" and not name.startswith(OWN)]
+    if not values:
+        raise ConfigError(
+            f"the sweep is empty: `{override.input_line}` gives no value",
+            "give values, key=1,2,4, or steps that exist, 'key=range(1,9,2)'",
+        )
+    return values
+
+
+def _check_count(override: Override) -> None:
+    """Raise ConfigError for a range that does not end, or that nobody could list."""
+    value = override.value()
+    if not isinstance(value, RangeSweep):
+        return  # every value of a choice stands on the command line
+    numbers = (value.start, value.stop, value.step)
+    if not value.step or not all(n is not None and abs(n) <= _LARGEST for n in numbers):
+        raise ConfigError(
+            f"`{override.input_line}` has no end",
+            "give three numbers up to 1e100: the first, the one to stop at, a step that is not 0",
+        )
+    start, stop, step = (Fraction(number or 0) for number in numbers)
+    count = max(0, math.ceil((stop - start) / step))
+    if count > MOST:
+        raise ConfigError(
+            f"the sweep has {_told(count)} points along `{override.get_key_element()}` alone",
+            f"at: {override.input_line}",
+            f"possible: up to {MOST:,}; above {MANY:,} it asks first",
+            "take larger steps, or let a search choose between two ends: hydra/sweeper=optuna "
+            f"'{override.get_key_element()}=interval(low,high)'",
+        )
+
+
+def _longest(overrides: Sequence[Override], values_of: Sequence[Sequence[str]]) -> list[str]:
+    """Return a line for each of the swept axes, the first ten of them."""
+    lines = [
+        f"{override.get_key_element()}: {len(values)} values"
+        for override, values in zip(overrides, values_of, strict=True)
+        if len(values) > 1
+    ]
+    more = [f"and {len(lines) - 10} more"] if len(lines) > 10 else []  # noqa: PLR2004  # a screen
+    return [*lines[:10], *more]
+
+
+def _told(count: int) -> str:
+    return f"{count:,}" if count < 10**30 else f"some 10^{math.floor(math.log10(count))}"
+
+
+def _combination(number: int, overrides: Sequence[Override], values: Sequence[str]) -> Combination:
+    pairs = list(zip(overrides, values, strict=True))
+    return Combination(
+        number,
+        {str(o.get_key_element()): value for o, value in pairs if o.is_sweep_override()},
+        tuple(again(override, value) for override, value in pairs),
+    )
+
+
+def again(override: Override, value: str) -> str:
+    """Return one override with one value; deletions (`~host`) stand as they are."""
+    if override.is_delete() and not override.is_sweep_override():
+        return str(override.input_line)
+    key = str(override.get_key_element())
+    if value == "null" and key in _GROUPS:
+        # Hydra deletes a choice with `~`; `=null` ends in a raw ValueError.
+        return f"~{key}"
+    return f"{key}={value}"

@@ -13,22 +13,22 @@ from hydra.core.plugins import Plugins
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from core.errors import TRACE, StageError
-from core.material import digest
-from core.play import windows_in_words
-from core.screen import say
-from core.sweep.letters import Told
-from core.sweep.place import found, keep, name_of
+from core.inference.windows import windows_in_words
+from core.plugin.records import label_of
+from core.plugin.values import Signature
+from core.store.hashing import digest
+from core.sweep.folder import found, keep, name_of
+from core.sweep.messages import Told
 from core.sweep.plan import spread
-from core.sweep.record import label_of
-from core.sweep.task import Job, Task
-from core.values import Signature
+from core.sweep.point_task import Job, Task
+from core.text.screen import say
 
 if TYPE_CHECKING:
     from hydra.core.utils import JobReturn
     from hydra.types import HydraContext
 
+    from core.sweep.grid import Combination
     from core.sweep.plan import PlannedPoint
-    from core.sweep.points import Combination
 
 __all__ = ["Launch", "at", "divided"]
 

@@ -13,20 +13,21 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from core import cli, rungs, verdict
-from core.compose import recipe_of_job
+from core.config import hydra_errors
+from core.config.compose import recipe_of_job
 from core.errors import ConfigError, LuthierError, MisfitError
-from core.material import digest
-from core.plan import Plan, Planned
+from core.plan import candidates, feasibility
+from core.plan.plan import Plan, Planned
+from core.store.hashing import digest
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
-    from core.kinds import Plugin
-    from core.recipes import Recipe
-    from core.registry import Registry
-    from core.store import Store
-    from core.sweep.points import Combination
+    from core.config.recipes import Recipe
+    from core.plugin.kinds import Plugin
+    from core.plugin.registry import Registry
+    from core.store.local import Store
+    from core.sweep.grid import Combination
 
 __all__ = ["PlannedPoint", "Shared", "SweepPlan", "plan_point", "plan_points", "spread"]
 
@@ -101,7 +102,7 @@ def plan_points(
         try:
             planned.append(plan_point(point, composed(point), registry, recipes, store))
         except Exception as error:
-            wrong.append((point, cli.told(error, registry)))
+            wrong.append((point, hydra_errors.told(error, registry)))
     if wrong:
         raise _refusal(wrong, len(points))
     return SweepPlan(tuple(planned), _shared(planned, store))
@@ -117,11 +118,11 @@ def plan_point(
     """Plan one point, for which Hydra's own config must be set."""
     recipe = recipe_of_job()
     try:
-        found = rungs.candidates(cfg, registry, recipe, recipes, store)
+        found = candidates.candidates(cfg, registry, recipe, recipes, store)
     except MisfitError as error:
         return PlannedPoint(point, recipe, (), error, digest([list(point.overrides), error.what]))
     plans = tuple(c.plan for c in found if c.plan is not None)
-    known = verdict.find(store, plans[0].assembly) if len(plans) == 1 else None
+    known = feasibility.find(store, plans[0].assembly) if len(plans) == 1 else None
     if known is not None and not known.fits:
         refused = MisfitError(*known.why, "that is what its compiler said before")
         return PlannedPoint(point, recipe, (), refused, digest([list(point.overrides), known.why]))

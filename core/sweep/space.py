@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Any
 from hydra.core.override_parser.types import IntervalSweep, RangeSweep
 
 from core.errors import ConfigError
-from core.sweep.points import MANY, again, choices, parsed
-from core.sweep.record import Axis
+from core.plugin.records import Axis
+from core.sweep.grid import MANY, again, choices, parsed
 
 if TYPE_CHECKING:
     from hydra.core.config_loader import ConfigLoader

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import time
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -14,26 +14,25 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.plugins.sweeper import Sweeper
 from omegaconf import DictConfig, OmegaConf
 
-from core.assembly import checked
-from core.command_line import refuse_credentials
-from core.compose import entered
-from core.config import Mode
-from core.config import Sweep as SweepSettings
+from core.config.command_line import refuse_credentials
+from core.config.compose import entered
+from core.config.recipes import Recipe
+from core.config.settings import Mode, checked
+from core.config.settings import Sweep as SweepSettings
 from core.errors import ConfigError, ContractError, LuthierError, StageError
-from core.screen import say
+from core.plugin.registry import Registry
+from core.text.screen import say
 
 if TYPE_CHECKING:
     from hydra.types import HydraContext, TaskFunction
 
-    from core.plan import Plan
-    from core.recipes import Recipe
-    from core.registry import Registry
-    from core.store import Store
+    from core.plan.plan import Plan
+    from core.plugin.records import Axis, SweepRecord
+    from core.store.local import Store
+    from core.sweep.grid import Combination
     from core.sweep.launch import Launch
-    from core.sweep.letters import Told
+    from core.sweep.messages import Told
     from core.sweep.plan import PlannedPoint, SweepPlan
-    from core.sweep.points import Combination
-    from core.sweep.record import Axis, SweepRecord
     from core.sweep.windows import Comparison
 
 __all__ = ["LuthierSweeper", "Start"]
@@ -42,19 +41,27 @@ __all__ = ["LuthierSweeper", "Start"]
 MANY_TO_PLAN = 20
 
 
+#: What does what `mode` says, with a config, the plugins, the recipes and the name of its own.
+RunMode = Callable[[DictConfig, Registry, Mapping[str, Recipe], str], None]
+
+
 class Start:
     """What the command line hands to a sweeper, in place of the function that Hydra would run."""
 
-    def __init__(self, registry: Registry, recipes: Mapping[str, Recipe]) -> None:
-        self.registry, self.recipes = registry, recipes
+    def __init__(
+        self,
+        registry: Registry,
+        recipes: Mapping[str, Recipe],
+        run: Callable[[DictConfig, Registry, Mapping[str, Recipe], str], None],
+    ) -> None:
+        self.registry, self.recipes, self.run = registry, recipes, run
 
     def __call__(self, cfg: DictConfig) -> None:
         """Run one point in this process: what Hydra's own sweepers and `mode=fit` do."""
-        from core.cli import run_mode
-        from core.compose import recipe_of_job
+        from core.config.compose import recipe_of_job
 
         say(f"\njob: {' '.join(HydraConfig.get().overrides.task)}")
-        run_mode(cfg, self.registry, self.recipes, recipe_of_job())
+        self.run(cfg, self.registry, self.recipes, recipe_of_job())
 
 
 class LuthierSweeper(Sweeper):
@@ -106,7 +113,7 @@ class LuthierSweeper(Sweeper):
         if self.config.mode not in (Mode.run, Mode.plan):
             self._one_by_one(points)
             return
-        from core.sweep.show import sentence, show
+        from core.sweep.show_plan import sentence, show
 
         plan = self._planned(points)
         if self.config.mode is Mode.plan:
@@ -132,7 +139,7 @@ class LuthierSweeper(Sweeper):
     @functools.cached_property
     def _store(self) -> Store:
         """Return the store, opened once: at a URL that costs a look over the network."""
-        from core.store import open_store
+        from core.store.locate import open_store
 
         return open_store(self.config.store)
 
@@ -143,7 +150,7 @@ class LuthierSweeper(Sweeper):
 
     def _one_by_one(self, points: Sequence[Combination]) -> None:
         """Run points in this process, job after job; the others run on after one that fails."""
-        from core.cli import told
+        from core.config.hydra_errors import told
 
         failed: list[LuthierError] = []
         for point in points:
@@ -156,11 +163,11 @@ class LuthierSweeper(Sweeper):
             raise type(failed[0])(f"{len(failed)} job(s) of the sweep failed; see above")
 
     def _run(self, plan: SweepPlan) -> None:
-        from core.sweep import launchers
+        from core.config import launchers
+        from core.sweep.folder import identity, owned, place_of
         from core.sweep.launch import Launch, at, divided
-        from core.sweep.place import identity, owned, place_of
-        from core.sweep.result import recorded
-        from core.sweep.task import Task
+        from core.sweep.point_task import Task
+        from core.sweep.summary import recorded
 
         started, clock = datetime.now(UTC), time.perf_counter()
         first, sweep = plan.first, identity(self.arguments)
@@ -213,8 +220,8 @@ class LuthierSweeper(Sweeper):
 
     def _reported(self, first: Plan, record: SweepRecord, place: Path) -> LuthierError | None:
         """Let the reporters write; returns what one raised, which must not cost the result."""
-        from core.hooks import reporting
-        from core.job import unreported
+        from core.plugin.hooks import reporting
+        from core.run.job import unreported
 
         manager = self.start.registry.manager
         with reporting(manager, first.assembly.reporter):

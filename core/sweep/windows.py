@@ -17,17 +17,18 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from core.material import digest, of_plugin
-from core.options import PLUGIN_KEY
-from core.play import windows_in_words
-from core.sweep.figures import OWN, quality_of
-from core.sweep.front import cost
-from core.values import Signature
+from core.inference.windows import windows_in_words
+from core.plugin.options import PLUGIN_KEY
+from core.plugin.values import Signature
+from core.store.fingerprint import of_plugin
+from core.store.hashing import digest
+from core.sweep.metrics import OWN, quality_of
+from core.sweep.pareto import cost
 
 if TYPE_CHECKING:
-    from core.plan import Plan
+    from core.plan.plan import Plan
     from core.sweep.launch import Launch
-    from core.sweep.letters import Told
+    from core.sweep.messages import Told
     from core.sweep.plan import PlannedPoint
 
 __all__ = ["Comparison", "compares", "comparison", "differ"]

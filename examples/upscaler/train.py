@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from core.doctor import machine
+from core.machine.environment import machine
 from safetensors.torch import save_file
 
 from luthier_upscaler.bicubic import bicubic

@@ -8,8 +8,9 @@ from typing import Any
 
 from hydra.core.config_store import ConfigStore
 
-from core.sweep.grid import GridSweeper
-from core.sweep.search import SearchOptions, SearchSweeper
+from core.sweep.grid_sweeper import GridSweeper
+from core.sweep.optuna_study import SearchOptions
+from core.sweep.optuna_sweeper import SearchSweeper
 
 __all__ = ["Grid", "Search"]
 

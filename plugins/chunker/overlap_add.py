@@ -25,7 +25,7 @@ from core import (
 )
 
 if TYPE_CHECKING:
-    from core.values import Array, Tensors
+    from core.plugin.values import Array, Tensors
 
 __all__ = ["OverlapAdd"]
 

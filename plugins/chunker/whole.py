@@ -18,7 +18,7 @@ from core import (
 )
 
 if TYPE_CHECKING:
-    from core.values import Tensors
+    from core.plugin.values import Tensors
 
 __all__ = ["Whole"]
 

@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from core import InputError, Item, Notice, Signature, Source, Split, hookimpl, reaching
-from core.library.pattern import is_pattern, matching, top_of
-from core.names import as_text
-from core.shown import plain
+from core.machine.file_names import as_text
+from core.machine.path_patterns import is_pattern, matching, top_of
+from core.text.shown import plain
 from plugins.dataset.audio import libav
 from plugins.dataset.audio.fitting import fit
 from plugins.dataset.audio.reading import (
@@ -158,7 +158,7 @@ class Files(AudioDataset[FilesOptions]):
 
 def _looked_at(file: Path, max_minutes: float) -> tuple[str, InputError | None]:
     """Return a file's id, and why it cannot be read; looked at once for each content."""
-    from core.material import file_digest
+    from core.store.hashing import file_digest
 
     try:
         digest = file_digest(file)

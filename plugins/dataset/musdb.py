@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from core import InputError, Item, Signature, Split, hookimpl, reaching
-from core.names import as_text
+from core.machine.file_names import as_text
 from plugins.dataset.audio.fitting import fit, references, stem_labels
 from plugins.dataset.audio.reading import MAX_MINUTES, check, check_bound, cut_short, read
 from plugins.dataset.audio.writing import AudioDataset
 
 if TYPE_CHECKING:
-    from core.values import Array, Tensors
+    from core.plugin.values import Array, Tensors
     from plugins.dataset.audio.reading import Sound
 
 __all__ = ["Musdb"]
@@ -107,7 +107,7 @@ class Musdb(AudioDataset[MusdbOptions]):
 
     def _found(self, split: Split, limit: int | None) -> dict[str, Path]:
         """Return the song folders of a part by their ids; raises InputError without any."""
-        from core.material import file_digest
+        from core.store.hashing import file_digest
 
         root = Path(self.options.path).expanduser()
         found = sorted((root / _PART[split]).glob("*/mixture.wav"))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from core import Dsp, ModelInfo, NoOptions, StageError, Transform, hookimpl
 
 if TYPE_CHECKING:
-    from core.values import Tensors
+    from core.plugin.values import Tensors
 
 __all__ = ["Nothing"]
 

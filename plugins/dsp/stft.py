@@ -12,7 +12,7 @@ from core import Dsp, ModelInfo, Shipped, Signature, Transform, hookimpl, outsid
 from plugins.dsp.spectral.facts import Facts
 
 if TYPE_CHECKING:
-    from core.values import Array, Tensors
+    from core.plugin.values import Array, Tensors
 
 __all__ = ["Stft"]
 

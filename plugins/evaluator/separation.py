@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from core.values import Array
+    from core.plugin.values import Array
 
 __all__ = ["Separation", "SeparationOptions", "level", "residual", "sdr", "seam_error", "si_sdr"]
 
@@ -156,7 +156,7 @@ def _sounding(truth: Array, spec: TensorSpec) -> list[bool]:
     """Return for every stem whether it is in the song: SDR has no meaning for a silent one.
 
     What leaks into it would decide every contract, as quiet as it may be. How near such a stem is
-    to FP32, `core.measure` says in relation to the others.
+    to FP32, `core.measure.metrics` says in relation to the others.
     """
     import numpy as np
 

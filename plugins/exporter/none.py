@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from core import Exporter, Made, NoOptions, TorchModel, Work, hookimpl
 
 if TYPE_CHECKING:
-    from core.values import Tensors
+    from core.plugin.values import Tensors
 
 
 class NoExport(Exporter[NoOptions]):

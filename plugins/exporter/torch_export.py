@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from core import ArtifactSpec, Exporter, Library, Made, StageError, TorchModel, Work, hookimpl
-from core.torch_program import describe, functional, load, pruned, save
+from core.formats.torch_export import describe, functional, load, pruned, save
 from plugins.exporter.graph_file import check_same, verify_others
 from plugins.exporter.norms import fold_batch_norms
 from plugins.exporter.torch_module import (
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     import torch
 
-    from core.values import Tensors
+    from core.plugin.values import Tensors
 
 
 @dataclass

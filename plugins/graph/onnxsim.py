@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from core import Fact, Graph, Library, Made, Notice, StageError, Work, hookimpl
-from core.bounds import LONGEST_WINDOW
-from core.child_process import Limits, child_environment, python_child, run_watched
-from core.onnx_file import clear_notes, loaded, operators, save
+from core.config.bounds import LONGEST_WINDOW
+from core.formats.onnx_graph import clear_notes, loaded, operators, save
+from core.machine.child_process import Limits, child_environment, python_child, run_watched
 from plugins.graph.same_result import NotPlayableError, check_same, free_axes
 
 if TYPE_CHECKING:

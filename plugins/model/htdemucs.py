@@ -26,12 +26,12 @@ from core import (
     hookimpl,
     reaching,
 )
-from core.material import file_digest
+from core.store.hashing import file_digest
 
 if TYPE_CHECKING:
     from demucs.htdemucs import HTDemucs as Network
 
-    from core.values import Tensors
+    from core.plugin.values import Tensors
 
 BUNDLED = Path(__file__).parent / "bundled" / "htdemucs_small.safetensors"
 

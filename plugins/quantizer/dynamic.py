@@ -20,7 +20,7 @@ from core import (
     Work,
     hookimpl,
 )
-from core.onnx_file import operators, save
+from core.formats.onnx_graph import operators, save
 from plugins.quantizer.onnx_graph import cleaned, inferred, nodes_matching
 from plugins.quantizer.onnx_graph.exclusions import named
 from plugins.quantizer.onnx_graph.gemms import plain_gemms

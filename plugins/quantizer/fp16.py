@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from core import ArtifactSpec, Calibration, Library, Made, Notice, Quantizer, Work, hookimpl
-from core.bounds import MOST_WINDOWS, check_within
-from core.onnx_file import save
+from core.config.bounds import MOST_WINDOWS, check_within
+from core.formats.onnx_graph import save
 from plugins.quantizer.onnx_graph import cleaned, inferred, nodes_matching
 from plugins.quantizer.onnx_graph.bodies import with_bodies
 from plugins.quantizer.onnx_graph.exclusions import named

@@ -17,8 +17,8 @@ from core import (
     Work,
     hookimpl,
 )
-from core.bounds import MOST_WINDOWS, check_within
-from core.census import census, facts_of, share
+from core.config.bounds import MOST_WINDOWS, check_within
+from core.formats.precision_census import census, facts_of, share
 from plugins.quantizer.mixing.assignment import given
 from plugins.quantizer.mixing.choice import Choice, Chooser
 from plugins.quantizer.mixing.grouping import Group, GroupBy, groups_of

@@ -22,14 +22,14 @@ from core import (
     Work,
     hookimpl,
 )
-from core.bounds import MOST_WINDOWS, check_within
-from core.onnx_file import save
+from core.config.bounds import MOST_WINDOWS, check_within
+from core.formats.onnx_graph import save
 from plugins.quantizer.onnx_graph import inferred
 from plugins.quantizer.onnx_graph.constants import constants_lifted
 from plugins.quantizer.onnx_graph.masks import nearer_masks
 
 if TYPE_CHECKING:
-    from core.values import Array, Fact
+    from core.plugin.values import Array, Fact
 
 
 class Weight(Enum):

@@ -16,8 +16,8 @@ from core import (
     Work,
     hookimpl,
 )
-from core.bounds import MOST_WINDOWS, check_within
-from core.onnx_file import save
+from core.config.bounds import MOST_WINDOWS, check_within
+from core.formats.onnx_graph import save
 from plugins.quantizer.onnx_graph import activations, cleaned, inferred, nodes_matching
 from plugins.quantizer.onnx_graph.calibrate import Method, collect
 from plugins.quantizer.onnx_graph.exclusions import doubts

@@ -15,7 +15,7 @@ from core import (
     Work,
     hookimpl,
 )
-from core.onnx_file import save
+from core.formats.onnx_graph import save
 from plugins.quantizer.onnx_graph import (
     activations,
     cleaned,

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from core import ArtifactSpec, Calibration, Library, Made, Quantizer, Work, hookimpl
-from core.torch_program import load, zeros
+from core.formats.torch_export import load, zeros
 from plugins.quantizer.torch_program import (
     TORCHAO,
     Backend,

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from core import ArtifactSpec, Calibration, Library, Made, Quantizer, Work, hookimpl
-from core.bounds import MOST_WINDOWS, check_within
-from core.torch_program import load, zeros
+from core.config.bounds import MOST_WINDOWS, check_within
+from core.formats.torch_export import load, zeros
 from plugins.quantizer.torch_program import (
     TORCHAO,
     Backend,

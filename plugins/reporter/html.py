@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from core import Library, Reporter, hookimpl
-from core.whole_file import write_whole
+from core.machine.whole_file import write_whole
 
 if TYPE_CHECKING:
-    from core.record import RunRecord
-    from core.sweep.record import SweepRecord
+    from core.plugin.records import RunRecord, SweepRecord
 
 __all__ = ["FILE", "SWEEP_FILE", "Codec", "HtmlReport"]
 

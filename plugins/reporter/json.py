@@ -1,7 +1,8 @@
 """Writes `report.json` for a run, and `sweep.json` and `sweep.csv` for a sweep, for programs.
 
-The JSON files are what `core.record.RunRecord` and `core.sweep.record.SweepRecord` hold, field by
-field, after a first key `schema`, so `msgspec.json.decode(text, type=RunRecord)` reads one back.
+The JSON files are what `core.plugin.records.RunRecord` and `core.plugin.records.SweepRecord` hold,
+field by field, after a first key `schema`, so `msgspec.json.decode(text, type=RunRecord)` reads one
+back.
 """
 
 from __future__ import annotations
@@ -10,11 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core import NoOptions, Reporter, hookimpl
-from core.whole_file import write_whole
+from core.machine.whole_file import write_whole
 
 if TYPE_CHECKING:
-    from core.record import RunRecord
-    from core.sweep.record import SweepRecord
+    from core.plugin.records import RunRecord, SweepRecord
 
 __all__ = ["FILE", "SCHEMA", "SWEEP_SCHEMA", "JsonReport"]
 

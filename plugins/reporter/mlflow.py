@@ -6,12 +6,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from core import Library, Reporter, hookimpl, reaching
-from core.shown import holds_credentials
+from core.text.shown import holds_credentials
 from plugins.reporter.tracking.address import stray_query
 
 if TYPE_CHECKING:
-    from core.record import RunRecord
-    from core.sweep.record import SweepRecord
+    from core.plugin.records import RunRecord, SweepRecord
 
 __all__ = ["Mlflow", "MlflowOptions"]
 

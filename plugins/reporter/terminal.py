@@ -12,10 +12,13 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress, TaskID
 
-    from core.library.record import LibraryRecord
-    from core.plan import Plan
-    from core.record import RunRecord, StageRecord
-    from core.sweep.record import SweepRecord
+    from core.plugin.records import (
+        LibraryRecord,
+        PlanRecord,
+        RunRecord,
+        StageRecord,
+        SweepRecord,
+    )
 
 __all__ = ["Terminal"]
 
@@ -64,19 +67,18 @@ class Terminal(Reporter[TerminalOptions]):
         return self._console
 
     @hookimpl
-    def luthier_run_started(self, plan: Plan) -> None:
+    def luthier_run_started(self, plan: PlanRecord) -> None:
         """Say what is going to be done."""
         if self.options.quiet:
             return
         from rich.text import Text
 
-        assembly = plan.assembly
         kept = len(plan.steps) - plan.to_run
-        target = assembly.target.title or assembly.target.name
-        self._name_width = max((len(p.step.name) for p in plan.steps), default=0)
-        self.console.print(Text.assemble((assembly.recipe, "bold"), f"  {assembly.title}"))
+        target = plan.target.title or plan.target.name
+        self._name_width = max(map(len, plan.steps), default=0)
+        self.console.print(Text.assemble((plan.recipe, "bold"), f"  {plan.title}"))
         about = [f"target {target}"] if target else []
-        about += [f"precision {assembly.precision}", f"{kept} steps kept, {plan.to_run} to run"]
+        about += [f"precision {plan.precision}", f"{kept} steps kept, {plan.to_run} to run"]
         self.console.print(f"{', '.join(about)}\n", style="dim")
 
     @hookimpl

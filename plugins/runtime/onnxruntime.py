@@ -21,13 +21,13 @@ from core import (
     Work,
     hookimpl,
 )
-from core.bounds import MOST_THREADS, check_within
-from core.onnx_cpu import session_options
-from core.onnx_file import check_weights
+from core.config.bounds import MOST_THREADS, check_within
+from core.formats.onnx_graph import check_weights
+from core.formats.onnx_session import session_options
 
 if TYPE_CHECKING:
     from core import Artifact
-    from core.values import Tensors
+    from core.plugin.values import Tensors
 
 
 #: How much of ONNX Runtime's own message an error carries; what follows is a stack of C++.

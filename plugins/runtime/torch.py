@@ -20,7 +20,7 @@ from core import (
     Work,
     hookimpl,
 )
-from core.bounds import MOST_THREADS, check_within
+from core.config.bounds import MOST_THREADS, check_within
 
 if TYPE_CHECKING:
     import torch
@@ -116,7 +116,7 @@ class TorchRuntime(Runtime[TorchOptions]):
     def _program(self, path: Path, info: ModelInfo, work: Work) -> Session:
         import torch
 
-        from core.torch_program import load, zeros
+        from core.formats.torch_export import load, zeros
         from plugins.runtime.torch_program import TorchSession, compiled
 
         program = load(path)

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from core.remote import opened
-from core.remote_store import RemoteStore
+from core.store.object_store import opened
+from core.store.remote import RemoteStore
 from tests import s3
 
 

@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from core import Exporter, Made, Reporter, TorchModel, Work, exchange, hookimpl, hooks, kinds
+from core import Exporter, Made, Reporter, TorchModel, Work, hookimpl
+from core.plugin import hooks, kinds, stages
 from tests import toy
 
 __all__ = ["BY_KIND", "METHODS", "PRODUCTS", "WAYS", "Weird", "misbehaving"]
@@ -89,9 +90,9 @@ BY_KIND: Mapping[str, type[kinds.Plugin[Any]]] = {
 }
 #: What a plugin gives that has methods of its own: its class, and the method that gives it.
 PRODUCTS: Mapping[type[Any], tuple[str, str]] = {
-    exchange.Session: ("runtime", "open"),
-    exchange.Transform: ("dsp", "bind"),
-    exchange.Joiner: ("chunker", "joiner"),
+    stages.Session: ("runtime", "open"),
+    stages.Transform: ("dsp", "bind"),
+    stages.Joiner: ("chunker", "joiner"),
 }
 
 
@@ -109,7 +110,7 @@ def _of(base: type[Any]) -> list[str]:
 #: is added to a kind is tested from that day.
 METHODS: list[tuple[str, str]] = [
     *((kind, name) for kind, base in kinds.KINDS.items() for name in _of(base)),
-    *(("dataset", name) for name in _of(exchange.Listed)),
+    *(("dataset", name) for name in _of(kinds.Listed)),
     *((kind, f"{give}().{name}") for base, (kind, give) in PRODUCTS.items() for name in _of(base)),
     *(("reporter", name) for name in _of(Watching) if name.startswith("luthier_")),
     ("model", "open().reference"),

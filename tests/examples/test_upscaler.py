@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from core.material import digest, file_digest
+from core.store.hashing import digest, file_digest
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples" / "upscaler"

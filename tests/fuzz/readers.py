@@ -59,7 +59,7 @@ def _recipe(_: Path) -> bytes:
 
 
 def _read_recipe(file: Path, content: bytes) -> None:
-    from core.recipes import read_recipes
+    from core.config.recipes import read_recipes
 
     file.write_bytes(content)
     read_recipes([], [str(file)])
@@ -87,7 +87,7 @@ measure:
 
 
 def _manifest(folder: Path) -> bytes:
-    from core.library.manifest import Entry, Manifest
+    from core.batch.manifest import Entry, Manifest
 
     file = folder / "true.jsonl"
     with Manifest(file) as manifest:
@@ -100,7 +100,7 @@ def _manifest(folder: Path) -> bytes:
 
 
 def _read_manifest(file: Path, content: bytes) -> None:
-    from core.library.manifest import Manifest
+    from core.batch.manifest import Manifest
 
     file.write_bytes(content)
     for entry in Manifest(file).entries.values():
@@ -165,7 +165,7 @@ def _graph(_: Path) -> bytes:
 
 
 def _read_graph(file: Path, content: bytes) -> None:
-    from core.onnx_bounds import checked
+    from core.formats.onnx_bounds import checked
 
     file.write_bytes(content)
     checked(file)
@@ -173,7 +173,7 @@ def _read_graph(file: Path, content: bytes) -> None:
 
 def _entry(folder: Path) -> bytes:
     """Return what an entry of a store says of itself."""
-    from core.entry import DESCRIPTION
+    from core.store.entry import DESCRIPTION
 
     (file,) = _kept(folder).rglob(DESCRIPTION)
     return file.read_bytes()
@@ -181,9 +181,9 @@ def _entry(folder: Path) -> bytes:
 
 def _kept(folder: Path) -> Path:
     """Return a store with one entry; made once in a folder."""
-    from core.material import folder_digest
-    from core.store import Store
-    from core.values import Artifact
+    from core.plugin.values import Artifact
+    from core.store.hashing import folder_digest
+    from core.store.local import Store
 
     root = folder / "store"
     if not root.is_dir():
@@ -200,8 +200,8 @@ MATERIAL = {"plugin": "graph `x`"}
 
 
 def _read_entry(file: Path, content: bytes) -> None:
-    from core.entry import DESCRIPTION
-    from core.store import Store
+    from core.store.entry import DESCRIPTION
+    from core.store.local import Store
 
     root = _kept(file.parent)
     (described,) = root.rglob(DESCRIPTION)

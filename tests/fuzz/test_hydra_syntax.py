@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from core.config.recipes import read_recipes
 from core.errors import ConfigError
-from core.recipes import read_recipes
 from tests.conftest import Command
 from tests.fuzz.hydra_syntax import Hostile, hostile
 

@@ -61,7 +61,7 @@ def test_any_command_line_is_taken_or_refused_by_a_message(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """Words that Hydra never sees are looked at first: none of them is a mistake of ours."""
-    from core import arguments, command_line
+    from core.config import arguments, command_line
     from core.errors import LuthierError
 
     monkeypatch.chdir(tmp_path)

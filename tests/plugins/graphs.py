@@ -12,8 +12,8 @@ import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
 from core import Artifact, Calibration, Made, ModelInfo, Quantizer, Signature, TensorSpec, Work
-from core.measure import snr_db
-from core.progress import silent
+from core.measure.metrics import snr_db
+from core.plugin.progress import silent
 
 Windows = Sequence[Mapping[str, np.ndarray]]
 INFO = ModelInfo(

@@ -10,11 +10,11 @@ import torch
 from torch import nn
 
 from core import Artifact, Made, ModelInfo, Signature, TensorSpec, TorchModel, Work
-from core.material import folder_digest
-from core.progress import silent
+from core.plugin.progress import silent
+from core.store.hashing import folder_digest
 
 if TYPE_CHECKING:
-    from core.values import Tensors
+    from core.plugin.values import Tensors
 
 SAMPLES = 512
 

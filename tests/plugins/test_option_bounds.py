@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from core.registry import discover
+from core.config.discovery import discover
 
 #: Numbers whose size costs nothing: what a generator starts from, an upper bound of the user's own
 #: that is only compared with, a version.

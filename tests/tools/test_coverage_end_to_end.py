@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from core import cli, registry
+from core.cli import main
+from core.config import discovery
 from tests.tools import small_networks
 from tools.coverage.cells import Chain, cells
 from tools.coverage.modules import MODULES
@@ -39,14 +40,14 @@ CASES = {case.name: case for case in MODULES}
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
     """Return a function that runs a network and returns the run's folder."""
     found = {"small networks": small_networks}
-    monkeypatch.setattr(cli, "discover", lambda: registry.discover(found))
+    monkeypatch.setattr(main, "discover", lambda: discovery.discover(found))
     monkeypatch.chdir(tmp_path)
 
     def once(name: str, *words: str) -> Path:
         file = tmp_path / f"{name}.yaml"
         file.write_text(RECIPE.format(name=name))
         monkeypatch.setattr(sys, "argv", ["pytest"])
-        cli.main([f"recipe={file}", "store=store", "output=out", *words])
+        main.main([f"recipe={file}", "store=store", "output=out", *words])
         (report,) = (tmp_path / "out").rglob("report.json")
         return report.parent
 

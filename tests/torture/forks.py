@@ -46,7 +46,13 @@ class Ended:
 
 def warm(*modules: str) -> None:
     """Load what every copy would load anew; none of it computes anything or starts a thread."""
-    for module in ("core.cli", "core.job", "core.library.job", "core.sweep.sweeper", *modules):
+    for module in (
+        "core.cli.main",
+        "core.run.job",
+        "core.batch.job",
+        "core.sweep.sweeper",
+        *modules,
+    ):
         importlib.import_module(module)
 
 

@@ -8,7 +8,7 @@ from itertools import islice
 from pathlib import Path
 
 from core import Work
-from core.progress import silent
+from core.plugin.progress import silent
 from tests.hostile import TRACE, checkpoints
 from tests.torture.foreign import read_all
 from tests.torture.forks import command, each, left_of, warm

@@ -18,7 +18,7 @@ import time
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from core.registry import discover
+from core.config.discovery import discover
 from tools.coverage.cells import Cell, Chain
 from tools.coverage.modules import MODULES
 from tools.coverage.onnx_models import onnx_models

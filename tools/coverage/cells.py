@@ -15,8 +15,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from core.agreement import strayed
 from core.errors import LuthierError
+from core.measure.agreement import strayed
 from tools.coverage.plugins import as_artifact, made, work_in
 from tools.coverage.prepare import FILE, Prepared, prepared
 from tools.coverage.reference import PRODUCTS, REFERENCES, played
@@ -188,7 +188,7 @@ def _played(found: Prepared, artifact: Artifact, folder: Path) -> list[Mapping[s
 
 def _emulated(found: Prepared, artifact: Artifact, folder: Path) -> list[Mapping[str, Any]]:
     """Return what a Galaxy S24's NPU computes, as the vendor's emulator has it."""
-    from core.progress import silent
+    from core.plugin.progress import silent
 
     runtime = made("runtime", "qnn", "target=s24", "runtime.time_limit_s=100")
     compiled = as_artifact(runtime.compile(artifact, work_in(folder)), artifact.model)

@@ -15,8 +15,8 @@ __all__ = ["as_artifact", "made", "work_in"]
 
 @functools.cache
 def _registry() -> Any:
-    from core.compose import register
-    from core.registry import discover
+    from core.config.compose import register
+    from core.config.discovery import discover
 
     registry = discover()
     register(registry, {})
@@ -30,8 +30,8 @@ def made(kind: str, name: str, *overrides: str) -> Any:
     It is not guarded: what it raises comes as it is.
     """
     word = f"[{name}]" if kind == "graph" else name
-    from core.compose import composing
-    from core.options import PLUGIN_KEY, build
+    from core.config.compose import composing
+    from core.plugin.options import PLUGIN_KEY, build
 
     registry = _registry()
     with composing([f"{kind}={word}", *overrides]) as cfg:
@@ -44,7 +44,7 @@ def made(kind: str, name: str, *overrides: str) -> Any:
 def work_in(folder: Path) -> Work:
     """Return an empty work folder below `folder`."""
     from core import Work
-    from core.progress import silent
+    from core.plugin.progress import silent
 
     return Work(Path(tempfile.mkdtemp(dir=folder)), silent())
 
@@ -52,8 +52,8 @@ def work_in(folder: Path) -> Work:
 def as_artifact(result: Made, info: ModelInfo | None) -> Artifact:
     """Describe what a plugin made as a run would; raises as a run for what it would not keep."""
     from core import Artifact
-    from core.material import files_below, folder_digest
-    from core.onnx_bounds import checked
+    from core.formats.onnx_bounds import checked
+    from core.store.hashing import files_below, folder_digest
 
     folder = result.path.parent
     if result.path.suffix == ".onnx":

@@ -21,7 +21,7 @@ def played(path: Path, windows: Windows) -> list[dict[str, Any]]:
     """Return what ONNX Runtime's CPU computes for each window."""
     import onnxruntime
 
-    from core.onnx_cpu import session_options
+    from core.formats.onnx_session import session_options
 
     settings = session_options()
     settings.add_session_config_entry("session.x64quantprecision", "1")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from core.measure import LIMIT_DB, snr_of_powers
+from core.measure.metrics import LIMIT_DB, snr_of_powers
 
 __all__ = ["worst_db"]
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from core import hookimpl
 
 if TYPE_CHECKING:
-    from core.kinds import Plugin
+    from core.plugin.kinds import Plugin
 
 HERE = Path(__file__).parent
 

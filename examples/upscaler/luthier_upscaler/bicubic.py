@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from core.values import Array
+    from core.plugin.values import Array
 
 __all__ = ["bicubic"]
 

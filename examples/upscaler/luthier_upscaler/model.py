@@ -20,10 +20,10 @@ from core import (
     TorchModel,
     Work,
 )
-from core.material import file_digest
+from core.store.hashing import file_digest
 
 if TYPE_CHECKING:
-    from core.values import Tensors
+    from core.plugin.values import Tensors
 
     from luthier_upscaler.network import Upscaler
 

@@ -16,7 +16,7 @@ from core import InputError
 
 if TYPE_CHECKING:
     import numpy as np
-    from core.values import Array
+    from core.plugin.values import Array
     from numpy.typing import NDArray
 
 __all__ = ["MOST_PIXELS", "read", "write"]

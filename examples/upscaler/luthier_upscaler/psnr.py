@@ -10,7 +10,7 @@ from core import Evaluator, Metric, NoOptions, Played, Signature
 from luthier_upscaler.bicubic import bicubic
 
 if TYPE_CHECKING:
-    from core.values import Array
+    from core.plugin.values import Array
 
 __all__ = ["Psnr", "psnr_db"]
 

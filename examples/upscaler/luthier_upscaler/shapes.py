@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from core import Dataset, InputError, Item, Saved, Signature, Split
-from core.material import file_digest
+from core.store.hashing import file_digest
 
 from luthier_upscaler import png
 
 if TYPE_CHECKING:
     import numpy as np
-    from core.values import Tensors
+    from core.plugin.values import Tensors
 
 __all__ = ["Shapes", "ShapesOptions", "generator"]
 

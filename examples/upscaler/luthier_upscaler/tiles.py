@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from core import Chunker, Joiner, ModelInfo, Shipped, Signature, StageError, Window
 
 if TYPE_CHECKING:
-    from core.values import Array, Tensors
+    from core.plugin.values import Array, Tensors
 
 __all__ = ["Tiles", "TilesOptions"]
 

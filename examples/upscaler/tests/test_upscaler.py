@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from core import InputError, Item, NoOptions, Played, StageError
+from core.config.discovery import discover
 from core.conformance import ChunkerSuite, DatasetSuite, EvaluatorSuite, ModelSuite
-from core.play import play_with
-from core.progress import silent
-from core.registry import discover
+from core.inference.windows import play_with
+from core.plugin.progress import silent
 
 from luthier_upscaler import png
 from luthier_upscaler.bicubic import bicubic
@@ -87,7 +87,7 @@ class TestTiles(ChunkerSuite):
         """The model's tiles make the picture that it makes of the whole, within 50 dB."""
         image = next(Shapes(ShapesOptions(size=96)).items("evaluation", SIGNATURE)).inputs["image"]
         suite = TestModel()
-        from core.exchange import Work
+        from core.plugin.stages import Work
 
         reference = suite.make().open(suite.fetched(Work(tmp_path, silent())), {}).reference
         tiles = Tiles(TilesOptions(height=48, width=48, overlap=16))

@@ -9,7 +9,7 @@ from core import InputError, Notice, Signature, TensorSpec
 from plugins.dataset.audio.resampling import resample
 
 if TYPE_CHECKING:
-    from core.values import Array, Tensors
+    from core.plugin.values import Array, Tensors
     from plugins.dataset.audio.reading import Sound
 
 __all__ = ["fit", "rate_of", "references", "stem_labels"]

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from core import InputError, Notice
 
 if TYPE_CHECKING:
-    from core.values import Array
+    from core.plugin.values import Array
 
 __all__ = ["Levels", "at"]
 

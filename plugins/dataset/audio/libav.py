@@ -17,16 +17,16 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from core import InputError
-from core.child_process import Limits
-from core.opened_apart import opened_apart, refusing
-from core.progress import silent
+from core.formats.opened_apart import opened_apart, refusing
+from core.machine.child_process import Limits
+from core.plugin.progress import silent
 from plugins.dataset.audio.container import Kind
 from plugins.dataset.audio.octets import Excerpt
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from core.values import Array
+    from core.plugin.values import Array
 
 __all__ = ["INSTALL", "SOUND", "Facts", "decoded", "installed"]
 

@@ -16,7 +16,7 @@ from plugins.dataset.audio.container import Kind
 from plugins.dataset.audio.octets import Excerpt, Octets, Piece
 
 if TYPE_CHECKING:
-    from core.values import Array
+    from core.plugin.values import Array
 
 __all__ = ["Loss", "Part", "name_for_libsndfile", "parts"]
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from core import InputError, Notice
-from core.names import as_text
+from core.machine.file_names import as_text
 from plugins.dataset.audio import libav, libsndfile
 from plugins.dataset.audio.container import Kind, identify
 from plugins.dataset.audio.levels import Levels, at
@@ -35,7 +35,7 @@ from plugins.dataset.audio.resampling import resample
 from plugins.dataset.audio.unheard import unheard
 
 if TYPE_CHECKING:
-    from core.values import Array
+    from core.plugin.values import Array
 
 __all__ = [
     "ENDINGS",

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from core.values import Array
+    from core.plugin.values import Array
 
 __all__ = ["resample"]
 

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from core import Dataset, Item, Library, ModelInfo, Saved, Shipped, Signature, StageError
-from core.names import file_name
-from core.remedy import remedy
+from core.machine.file_names import file_name
+from core.machine.remedy import remedy
 from plugins.dataset.audio.fitting import rate_of, stem_labels
 from plugins.dataset.audio.reading import name_for_libsndfile
 
 if TYPE_CHECKING:
-    from core.values import Array, Tensors
+    from core.plugin.values import Array, Tensors
 
 __all__ = ["AudioDataset"]
 

@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from core.onnx_file import save
+from core.formats.onnx_graph import save
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

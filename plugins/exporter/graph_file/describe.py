@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from core import Fact
-from core.onnx_file import operators
+from core.formats.onnx_graph import operators
 
 if TYPE_CHECKING:
     import onnx

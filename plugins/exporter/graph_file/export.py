@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from core import Exporter, Library, Made, Notice, StageError, TorchModel, Work
-from core.onnx_file import clear_notes, save
+from core.formats.onnx_graph import clear_notes, save
 from plugins.exporter.graph_file.axes import free_axes
 from plugins.exporter.graph_file.describe import describe
 from plugins.exporter.graph_file.options import ExportOptions, ExternalData
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     import torch
 
     from core import ArtifactSpec
-    from core.values import Tensors
+    from core.plugin.values import Tensors
 
 __all__ = ["OnnxExporter"]
 

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from core import StageError
-from core.measure import snr_db
-from core.onnx_cpu import session_options
+from core.formats.onnx_session import session_options
+from core.measure.metrics import snr_db
 from plugins.exporter.graph_file.axes import free_axes
 from plugins.exporter.torch_module import BRANCH, PLAY, Frame, fresh, one_length, outputs_of
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from core import TorchModel
-    from core.values import Array, Tensors
+    from core.plugin.values import Array, Tensors
 
 __all__ = [
     "ONNX_RUNTIME",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from core.torch_program import constant, operator
+from core.formats.torch_export import constant, operator
 
 if TYPE_CHECKING:
     import torch

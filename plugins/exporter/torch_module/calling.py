@@ -6,14 +6,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from core import StageError, TorchModel
-from core.torch_outputs import by_name
+from core.formats.torch_outputs import by_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import torch
 
-    from core.values import Array, Tensors
+    from core.plugin.values import Array, Tensors
 
 __all__ = ["arguments_of", "as_arrays", "called", "is_plain", "ordered", "outputs_of"]
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from unittest import mock
 
-from core.torch_program import quiet
+from core.formats.torch_export import quiet
 from plugins.exporter.torch_module.frames import Frame, is_users
 
 __all__ = ["Heard", "heard"]

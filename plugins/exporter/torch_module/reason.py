@@ -52,7 +52,7 @@ def failed(exporter: str, error: Exception) -> StageError:
         f"{type(error).__name__}: {_first(str(error))}",
         *_at(frame_of_traceback(error)),
         "the inputs have the types and lengths of the signature: see `TensorSpec` in "
-        "core/values.py, and how the model was opened",
+        "core/plugin/values.py, and how the model was opened",
         TRACE,
     )
 

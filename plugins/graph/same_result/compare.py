@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from core import StageError
-from core.measure import snr_db
-from core.onnx_cpu import session_options
+from core.formats.onnx_session import session_options
+from core.measure.metrics import snr_db
 from plugins.graph.same_result.feeds import NotPlayableError, random_feeds
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core import InputError
-from core.shown import plain
+from core.text.shown import plain
 from plugins.model.hybrid import pickled
 from plugins.model.hybrid.arguments import checked, fraction
 

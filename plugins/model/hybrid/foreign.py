@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from core.opened_apart import opened_apart, refusing
+from core.formats.opened_apart import opened_apart, refusing
 
 if TYPE_CHECKING:
     from core import Progress

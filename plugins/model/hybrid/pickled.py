@@ -8,7 +8,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from core import InputError
-from core.archive import check_stored
+from core.formats.torch_archive import check_stored
 from plugins.model.hybrid.arguments import fraction
 
 if TYPE_CHECKING:

@@ -17,14 +17,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core import InputError
-from core.child_process import (
+from core.machine.child_process import (
     PROGRESS_MARK,
     Limits,
     child_environment,
     python_child,
     run_watched,
 )
-from core.paths import below
+from core.machine.paths import below
 from plugins.model.hybrid.hosts import addresses
 
 if TYPE_CHECKING:

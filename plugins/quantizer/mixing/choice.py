@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core import StageError
-from core.measure import LIMIT_DB
-from core.onnx_file import save
+from core.formats.onnx_graph import save
+from core.measure.metrics import LIMIT_DB
 from plugins.quantizer.mixing.assignment import Move, lowered_by, most, moves, with_room
 from plugins.quantizer.mixing.levels import Level, config_of
 from plugins.quantizer.mixing.sensitivity import Sensitivity, measured, predicted, snr_of
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import onnx
 
     from core import Progress
-    from core.values import Tensors
+    from core.plugin.values import Tensors
     from plugins.quantizer.mixing.grouping import Group
     from plugins.quantizer.mixing.trial import Noise
     from plugins.quantizer.onnx_graph.calibrate import Ranges

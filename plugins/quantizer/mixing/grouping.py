@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from core.census import MULTIPLYING, macs_by_node
+from core.formats.precision_census import MULTIPLYING, macs_by_node
 
 if TYPE_CHECKING:
     import onnx

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from core.measure import LIMIT_DB
+from core.measure.metrics import LIMIT_DB
 from plugins.quantizer.mixing.levels import Level
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from core.onnx_cpu import session_options
-from core.onnx_file import save
+from core.formats.onnx_graph import save
+from core.formats.onnx_session import session_options
 from plugins.quantizer.mixing.surroundings import Pair, Surroundings
 from plugins.quantizer.onnx_graph.powers import powers
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import onnx
     from numpy.typing import NDArray
 
-    from core.values import Tensors
+    from core.plugin.values import Tensors
     from plugins.quantizer.mixing.levels import Level
 
     Noise = NDArray[np.float64]

@@ -1,6 +1,6 @@
 """What the quantizers of ONNX graphs share: reading with shapes, naming, selecting."""
 
-from core.onnx_file import inferred
+from core.formats.onnx_graph import inferred
 from plugins.quantizer.onnx_graph.files import cleaned
 from plugins.quantizer.onnx_graph.select import activations, nodes_matching, tensors_matching
 

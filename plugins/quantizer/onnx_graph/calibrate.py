@@ -16,7 +16,7 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from core import Calibration, Progress
-from core.onnx_file import inferred
+from core.formats.onnx_graph import inferred
 from plugins.quantizer.onnx_graph.choose import Range, by_entropy, by_mse, by_percentile
 from plugins.quantizer.onnx_graph.headroom import MOST, MOST_OF_OPERAND, with_headroom
 from plugins.quantizer.onnx_graph.histogram import Histogram
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from onnxruntime.quantization import TensorsData
 
-    from core.values import Tensors
+    from core.plugin.values import Tensors
     from plugins.quantizer.onnx_graph.patches import Moments
 
 __all__ = ["Method", "Ranges", "collect"]

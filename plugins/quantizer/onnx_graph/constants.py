@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from core.onnx_cpu import session_options
+from core.formats.onnx_session import session_options
 from plugins.quantizer.onnx_graph.operands import captured, subgraphs
 
 if TYPE_CHECKING:

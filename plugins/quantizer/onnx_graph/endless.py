@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from core import StageError
-from core.onnx_cpu import session_options
-from core.onnx_file import inferred, save
+from core.formats.onnx_graph import inferred, save
+from core.formats.onnx_session import session_options
 from plugins.quantizer.onnx_graph.sentinels import endless_sources
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     import onnx
 
-    from core.values import Tensors
+    from core.plugin.values import Tensors
 
 __all__ = ["check_outputs"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from core import StageError
-from core.onnx_file import clear_notes
+from core.formats.onnx_graph import clear_notes
 from plugins.quantizer.onnx_graph.constants import constants_lifted, folded, inputs_freed
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from core import Fact, Notice
-from core.onnx_file import operators
+from core.formats.onnx_graph import operators
 from plugins.quantizer.onnx_graph.half_limits import LARGEST, Cause, Reason, rank
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
-from core.measure import snr_db
+from core.measure.metrics import snr_db
 from plugins.quantizer.onnx_graph.inner_sums import OPAQUE
 
 if TYPE_CHECKING:

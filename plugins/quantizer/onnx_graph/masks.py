@@ -13,9 +13,9 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from core import Notice
-from core.measure import LIMIT_DB, snr_of_powers
-from core.onnx_cpu import session_options
-from core.onnx_file import save
+from core.formats.onnx_graph import save
+from core.formats.onnx_session import session_options
+from core.measure.metrics import LIMIT_DB, snr_of_powers
 from plugins.quantizer.onnx_graph.constants import failures
 from plugins.quantizer.onnx_graph.powers import powers
 from plugins.quantizer.onnx_graph.sentinels import Sentinel, sentinels_of
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     import onnx
 
-    from core.values import Tensors
+    from core.plugin.values import Tensors
 
 __all__ = ["nearer_masks"]
 

@@ -12,7 +12,7 @@ from plugins.quantizer.onnx_graph.constants import failures
 from plugins.quantizer.onnx_graph.feeding import fitting, refused
 
 if TYPE_CHECKING:
-    from core.values import Tensors
+    from core.plugin.values import Tensors
     from plugins.quantizer.onnx_graph.inner_sums import SumProbe
 
 __all__ = ["Observer", "Seen", "Summed"]

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import onnx
     from numpy.typing import NDArray
 
-    from core.values import Tensors
+    from core.plugin.values import Tensors
     from plugins.quantizer.onnx_graph.products import Product
 
 __all__ = ["Moments", "Patches"]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import onnx
 
-    from core.values import Tensors
+    from core.plugin.values import Tensors
 
 __all__ = [
     "LEAST",

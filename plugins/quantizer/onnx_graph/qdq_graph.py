@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from core import Artifact, Fact, Notice, StageError
-from core.onnx_file import inferred, operators, save
+from core.formats.onnx_graph import inferred, operators, save
 from plugins.quantizer.onnx_graph.constants import failures
 from plugins.quantizer.onnx_graph.files import cleaned
 from plugins.quantizer.onnx_graph.gemms import plain_gemms

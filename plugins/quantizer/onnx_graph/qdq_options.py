@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import Enum
 
-from core.bounds import MOST_WINDOWS, check_within
+from core.config.bounds import MOST_WINDOWS, check_within
 from plugins.quantizer.onnx_graph.calibrate import Method
 from plugins.quantizer.onnx_graph.static import Layout
 

@@ -20,7 +20,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from core.measure import snr_of_powers
+from core.measure.metrics import snr_of_powers
 from plugins.quantizer.onnx_graph.bias_correction import OPERATORS, layers_of
 from plugins.quantizer.onnx_graph.constants import failures
 from plugins.quantizer.onnx_graph.powers import powers
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     import onnx
     from numpy.typing import NDArray
 
-    from core.values import Tensors
+    from core.plugin.values import Tensors
 
 __all__ = ["settle", "silent"]
 
@@ -143,8 +143,8 @@ def _run(model: onnx.ModelProto, feeds: Tensors) -> dict[str, Any]:
     """Run a graph on one window; returns all its outputs."""
     import onnxruntime
 
-    from core.onnx_cpu import session_options
-    from core.onnx_file import save
+    from core.formats.onnx_graph import save
+    from core.formats.onnx_session import session_options
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.onnx"

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
-from core.calibrated import write_seen
+from core.formats.calibrated_ranges import write_seen
 from plugins.quantizer.onnx_graph.bias_correction import correct, layers_of
 from plugins.quantizer.onnx_graph.exclusions import bits_of, included_nodes, lost_in_rounding
 from plugins.quantizer.onnx_graph.gptq import round_weights

@@ -6,8 +6,8 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from core.onnx_cpu import session_options
-from core.onnx_file import inferred, save
+from core.formats.onnx_graph import inferred, save
+from core.formats.onnx_session import session_options
 from plugins.quantizer.onnx_graph.bias_correction import OPERATORS, layers_of
 from plugins.quantizer.onnx_graph.constants import failures
 from plugins.quantizer.onnx_graph.endless import check_outputs
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from core.values import Tensors
+    from core.plugin.values import Tensors
     from plugins.quantizer.onnx_graph.choose import Range
 
 __all__ = ["Stream"]

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from core.onnx_cpu import session_options
-from core.onnx_file import save
+from core.formats.onnx_graph import save
+from core.formats.onnx_session import session_options
 from plugins.quantizer.onnx_graph.constants import failures
 from plugins.quantizer.onnx_graph.feeding import refused
 from plugins.quantizer.onnx_graph.inner_sums import OPAQUE, probe_of

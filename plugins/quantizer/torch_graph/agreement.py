@@ -14,14 +14,14 @@ import numpy as np
 import torch
 
 from core import StageError
-from core.measure import snr_db
-from core.onnx_cpu import session_options
-from core.onnx_file import save
+from core.formats.onnx_graph import save
+from core.formats.onnx_session import session_options
+from core.measure.metrics import snr_db
 
 if TYPE_CHECKING:
     import onnx
 
-    from core.values import Tensors
+    from core.plugin.values import Tensors
     from plugins.quantizer.torch_graph.network import Network
 
 __all__ = ["check_agreement"]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from core import StageError
 from core.errors import did_you_mean
-from core.torch_program import operator
+from core.formats.torch_export import operator
 
 if TYPE_CHECKING:
     import torch

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from core.torch_program import constant
+from core.formats.torch_export import constant
 
 if TYPE_CHECKING:
     import torch

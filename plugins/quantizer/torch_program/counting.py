@@ -6,8 +6,8 @@ import math
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from core.census import Census
-from core.torch_program import operator
+from core.formats.precision_census import Census
+from core.formats.torch_export import operator
 
 if TYPE_CHECKING:
     import torch

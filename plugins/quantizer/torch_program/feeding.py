@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import torch
 
     from core import Calibration, ModelInfo
-    from core.progress import Progress
+    from core.plugin.progress import Progress
 
 __all__ = ["windows"]
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from core.torch_program import constant, operator
+from core.formats.torch_export import constant, operator
 
 if TYPE_CHECKING:
     import torch

@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
 from core import StageError
-from core.torch_program import operator, pruned, quiet, zeros
+from core.formats.torch_export import operator, pruned, quiet, zeros
 from plugins.quantizer.torch_program.constants import fold_constants
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from core import Fact, Library, Notice, StageError
 from core.errors import did_you_mean
-from core.torch_program import constant, operator, pruned, quiet
+from core.formats.torch_export import constant, operator, pruned, quiet
 from plugins.quantizer.torch_program.choices import Operator, path_of
 from plugins.quantizer.torch_program.counting import multiplies
 from plugins.quantizer.torch_program.losses import Loudest, losses, noise_losses, notices_of

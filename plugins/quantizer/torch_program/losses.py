@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from core import Notice, StageError
-from core.torch_outputs import by_name
-from core.torch_program import constant, operator
+from core.formats.torch_export import constant, operator
+from core.formats.torch_outputs import by_name
 
 if TYPE_CHECKING:
     import torch

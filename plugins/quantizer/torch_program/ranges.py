@@ -12,7 +12,7 @@ import math
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from core.torch_program import quiet
+from core.formats.torch_export import quiet
 from plugins.quantizer.torch_program.choices import Backend
 
 if TYPE_CHECKING:

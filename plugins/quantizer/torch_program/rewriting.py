@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from core import StageError
-from core.torch_program import functional, operator
+from core.formats.torch_export import functional, operator
 from plugins.quantizer.torch_program.constants import fold_constants
 
 if TYPE_CHECKING:

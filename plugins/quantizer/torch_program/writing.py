@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from core import Fact, Made, Notice, StageError, Work
-from core.census import Census, facts_of, misnomer
-from core.torch_program import describe, quiet, save
+from core.formats.precision_census import Census, facts_of, misnomer
+from core.formats.torch_export import describe, quiet, save
 from plugins.quantizer.torch_program.counting import census, quantised_of
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from core import Calibration, InputError
 
 if TYPE_CHECKING:
-    from core.values import Tensors
+    from core.plugin.values import Tensors
 
 __all__ = ["finite"]
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from core import Calibration
 
 if TYPE_CHECKING:
-    from core.values import Tensors
+    from core.plugin.values import Tensors
 
 __all__ = ["HELD_BACK", "HeldBack", "held_windows"]
 

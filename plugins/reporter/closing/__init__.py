@@ -32,7 +32,7 @@ from plugins.reporter.reading import (
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from core.record import RunRecord
+    from core.plugin.records import RunRecord
 
 __all__ = ["show"]
 

@@ -12,7 +12,7 @@ from plugins.reporter.reading import duration, factor
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from core.library.record import LibraryRecord
+    from core.plugin.records import LibraryRecord
 
 __all__ = ["show_library"]
 

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 from rich.text import Text
 
-from core.contract import story
+from core.measure.contract import story
 from plugins.reporter.reading import megabytes, nearness
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from core.record import RunRecord
+    from core.plugin.records import RunRecord
 
 __all__ = ["promises"]
 

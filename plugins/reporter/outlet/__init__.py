@@ -8,7 +8,7 @@ import os
 import sys
 from typing import TYPE_CHECKING, TextIO, cast
 
-from core.screen import screen
+from core.text.screen import screen
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from core.budget import worst
+from core.measure.error_budget import worst
 from plugins.reporter.page.markup import Html, el, join, legend, prose
 from plugins.reporter.reading import (
     SAME_DB,
@@ -20,7 +20,7 @@ from plugins.reporter.reading import (
 )
 
 if TYPE_CHECKING:
-    from core.record import BudgetLine, RunRecord
+    from core.plugin.records import BudgetLine, RunRecord
 
 __all__ = ["ARROW", "budget"]
 

@@ -14,7 +14,7 @@ from plugins.reporter.page.markup import data_uri
 from plugins.reporter.reading import SOUNDS
 
 if TYPE_CHECKING:
-    from core.exchange import Saved
+    from core.plugin.stages import Saved
     from plugins.reporter.page.sound import Clip
 
 __all__ = ["Deck", "Track", "decks"]

@@ -24,8 +24,8 @@ from plugins.reporter.reading import (
 )
 
 if TYPE_CHECKING:
-    from core.record import RunRecord, StageRecord
-    from core.values import Metric
+    from core.plugin.records import RunRecord, StageRecord
+    from core.plugin.values import Metric
 
 __all__ = ["origin", "quality", "recipe", "stages"]
 

@@ -19,7 +19,7 @@ from plugins.reporter.page.promise import promise
 from plugins.reporter.page.sizes import sizes
 
 if TYPE_CHECKING:
-    from core.record import RunRecord
+    from core.plugin.records import RunRecord
 
 __all__ = ["document"]
 

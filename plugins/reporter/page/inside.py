@@ -8,7 +8,7 @@ from plugins.reporter.page.markup import Html, el, join
 from plugins.reporter.reading import Part, Tensor, decibels, parts_of, tensors_of
 
 if TYPE_CHECKING:
-    from core.record import RunRecord
+    from core.plugin.records import RunRecord
 
 __all__ = ["inside"]
 

@@ -9,7 +9,7 @@ from plugins.reporter.page.markup import Html, bar, el, join, legend
 from plugins.reporter.reading import counted, megabytes, part_of
 
 if TYPE_CHECKING:
-    from core.record import RunRecord
+    from core.plugin.records import RunRecord
 
 __all__ = ["labels"]
 

@@ -10,7 +10,7 @@ from plugins.reporter.page.markup import Html, el, join, link_to
 from plugins.reporter.reading import duration, megabytes
 
 if TYPE_CHECKING:
-    from core.exchange import Saved
+    from core.plugin.stages import Saved
     from plugins.reporter.page.decks import Deck, Track
 
 __all__ = ["listening"]

@@ -11,7 +11,7 @@ import re
 from collections.abc import Sequence
 from urllib.parse import quote
 
-from core.shown import plain
+from core.text.shown import plain
 
 __all__ = ["Html", "bar", "data_uri", "el", "join", "legend", "link_to", "prose"]
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from plugins.reporter.page.markup import Html, bar, el, join, legend
 
 if TYPE_CHECKING:
-    from core.record import RunRecord
+    from core.plugin.records import RunRecord
 
 __all__ = ["partitions"]
 

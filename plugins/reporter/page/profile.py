@@ -9,7 +9,7 @@ from plugins.reporter.page.markup import Html, el, join, legend
 from plugins.reporter.reading import profile_of
 
 if TYPE_CHECKING:
-    from core.record import RunRecord
+    from core.plugin.records import RunRecord
     from plugins.reporter.reading import Layer, Unit
 
 __all__ = ["profile"]

@@ -8,7 +8,7 @@ from plugins.reporter.page.markup import Html, el, join, prose
 from plugins.reporter.reading import asked, found, megabytes, nearness
 
 if TYPE_CHECKING:
-    from core.record import Judged, Rung, RunRecord
+    from core.plugin.records import Judged, Rung, RunRecord
 
 __all__ = ["promise"]
 

@@ -8,7 +8,7 @@ from plugins.reporter.page.markup import Html, el
 from plugins.reporter.reading import duration, megabytes
 
 if TYPE_CHECKING:
-    from core.record import BudgetLine, RunRecord, StageRecord
+    from core.plugin.records import BudgetLine, RunRecord, StageRecord
 
 __all__ = ["models", "sizes"]
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from core.contract import lowest_parity, story
+from core.measure.contract import lowest_parity, story
 from plugins.reporter.page.budget import ARROW
 from plugins.reporter.page.markup import Html, el, join, prose
 from plugins.reporter.page.sizes import models
@@ -31,8 +31,8 @@ from plugins.reporter.reading import (
 )
 
 if TYPE_CHECKING:
-    from core.record import RunRecord
-    from core.values import Metric
+    from core.plugin.records import RunRecord
+    from core.plugin.values import Metric
 
 __all__ = ["header", "notices", "where"]
 

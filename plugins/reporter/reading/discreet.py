@@ -12,11 +12,10 @@ from functools import lru_cache
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import TYPE_CHECKING, Any
 
-from core.shown import HIDDEN, SECRET, shown
+from core.text.shown import HIDDEN, SECRET, shown
 
 if TYPE_CHECKING:
-    from core.record import RunRecord
-    from core.sweep.record import SweepRecord
+    from core.plugin.records import RunRecord, SweepRecord
 
 __all__ = ["discreet", "discreet_option", "discreet_sweep"]
 
@@ -33,7 +32,7 @@ def discreet(record: RunRecord) -> RunRecord:
     """Return `record` with no absolute path of this machine and no secret in it."""
     import msgspec
 
-    from core.record import RunRecord
+    from core.plugin.records import RunRecord
 
     plain = msgspec.to_builtins(record)
     for stage in plain["stages"]:
@@ -48,7 +47,7 @@ def discreet_sweep(record: SweepRecord) -> SweepRecord:
     """Return `record` with no absolute path and no secret in it, in its commands either."""
     import msgspec
 
-    from core.sweep.record import SweepRecord
+    from core.plugin.records import SweepRecord
 
     plain = msgspec.to_builtins(record)
     for axis in plain["axes"]:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from core.census import counts_in
-from core.contract import asked, found
+from core.formats.precision_census import counts_in
+from core.measure.contract import asked, found
 from plugins.reporter.reading.words import decibels
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from core.record import Judged, RunRecord
+    from core.plugin.records import Judged, RunRecord
 
 __all__ = [
     "Part",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from plugins.reporter.reading.words import duration, listed, megabytes
 
 if TYPE_CHECKING:
-    from core.record import RunRecord
+    from core.plugin.records import RunRecord
 
 __all__ = ["Layer", "Profile", "Unit", "profile_of", "unit_shares"]
 

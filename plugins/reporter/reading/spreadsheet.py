@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from plugins.reporter.reading.sweep import winner_of
 
 if TYPE_CHECKING:
-    from core.sweep.record import Figure, Point, SweepRecord
+    from core.plugin.records import Figure, Point, SweepRecord
 
 __all__ = ["spreadsheet"]
 

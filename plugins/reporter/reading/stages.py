@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from core.budget import CUT, LEAST_DB, PROBE, WHOLE, Worst, losses, worst_of
+from core.measure.error_budget import CUT, LEAST_DB, PROBE, WHOLE, Worst, losses, worst_of
 from plugins.reporter.reading.tables import OVERALL, average, title_of
 from plugins.reporter.reading.words import SAME_DB, decibels, figure, signed
 
 if TYPE_CHECKING:
-    from core.budget import Loss
-    from core.record import BudgetLine, RunRecord
+    from core.measure.error_budget import Loss
+    from core.plugin.records import BudgetLine, RunRecord
 
 __all__ = ["base_in_words", "costliest", "furthest", "row_in_words", "stage_in_words"]
 

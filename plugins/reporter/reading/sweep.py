@@ -13,7 +13,7 @@ from plugins.reporter.reading.tables import title_of
 from plugins.reporter.reading.words import duration, listed, megabytes, value
 
 if TYPE_CHECKING:
-    from core.sweep.record import Axis, Figure, Point, Status, SweepRecord
+    from core.plugin.records import Axis, Figure, Point, Status, SweepRecord
 
 __all__ = [
     "FATES",
@@ -111,7 +111,7 @@ def numeric(axis: Axis) -> bool:
 
 def figure_text(figure: Figure, number: float, *, unit: bool = True) -> str:
     """Return a figure's number with as many digits as it deserves, and its unit."""
-    from core.values import Metric
+    from core.plugin.values import Metric
 
     if unit and figure.unit == "s":
         return duration(number)

@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from core.measure import HIGH, LOW
+from core.measure.metrics import HIGH, LOW
 from plugins.reporter.reading.words import value
 
 if TYPE_CHECKING:
-    from core.values import Metric
+    from core.plugin.values import Metric
 
 __all__ = [
     "OVERALL",

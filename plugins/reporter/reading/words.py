@@ -9,8 +9,8 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from core.record import RunRecord, StageRecord
-    from core.values import Metric
+    from core.plugin.records import RunRecord, StageRecord
+    from core.plugin.values import Metric
 
 __all__ = [
     "Place",
@@ -28,7 +28,7 @@ __all__ = [
     "value",
 ]
 
-#: `core.measure` clips an SNR to this; it stands for "no difference at all".
+#: `core.measure.metrics` clips an SNR to this; it stands for "no difference at all".
 SAME_DB = 200.0
 MINUTE = 60
 KILO, MEGA, GIGA = 1e3, 1e6, 1e9

@@ -14,7 +14,7 @@ from plugins.reporter.sweep_closing.reasons import reasons
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from core.sweep.record import SweepRecord
+    from core.plugin.records import SweepRecord
 
 __all__ = ["show"]
 

@@ -20,7 +20,7 @@ from plugins.reporter.reading import (
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from core.sweep.record import Axis, Figure, Point, SweepRecord
+    from core.plugin.records import Axis, Figure, Point, SweepRecord
 
 __all__ = ["STYLES", "points_table"]
 

@@ -10,7 +10,7 @@ from rich.text import Text
 from plugins.reporter.sweep_closing.points import STYLES
 
 if TYPE_CHECKING:
-    from core.sweep.record import SweepRecord
+    from core.plugin.records import SweepRecord
 
 __all__ = ["reasons"]
 

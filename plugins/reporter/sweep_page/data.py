@@ -11,7 +11,7 @@ from plugins.reporter.page.markup import Html, link_to
 from plugins.reporter.reading import figure_text, numeric, short_names, spread_text
 
 if TYPE_CHECKING:
-    from core.sweep.record import Figure, Point, SweepRecord
+    from core.plugin.records import Figure, Point, SweepRecord
 
 __all__ = ["embedded", "report_of"]
 

@@ -10,7 +10,7 @@ from plugins.reporter.sweep_page import data, head
 from plugins.reporter.sweep_page.table import table
 
 if TYPE_CHECKING:
-    from core.sweep.record import SweepRecord
+    from core.plugin.records import SweepRecord
 
 __all__ = ["document"]
 

@@ -16,7 +16,7 @@ from plugins.reporter.reading import (
 from plugins.reporter.sweep_page.data import report_of
 
 if TYPE_CHECKING:
-    from core.sweep.record import Figure, Point, SweepRecord
+    from core.plugin.records import Figure, Point, SweepRecord
 
 __all__ = ["header", "origin"]
 

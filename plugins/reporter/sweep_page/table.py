@@ -16,7 +16,7 @@ from plugins.reporter.reading import (
 from plugins.reporter.sweep_page.data import report_of
 
 if TYPE_CHECKING:
-    from core.sweep.record import Point, SweepRecord
+    from core.plugin.records import Point, SweepRecord
 
 __all__ = ["table"]
 

@@ -6,8 +6,8 @@ import contextlib
 import sqlite3
 from pathlib import Path
 
-from core.shown import without_credentials
-from core.sqlite_address import SQLITE, address_of
+from core.machine.sqlite_address import SQLITE, address_of
+from core.text.shown import without_credentials
 
 __all__ = ["artifacts_beside", "first_line", "resolved", "stray_query"]
 

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from core.markdown import inline
+from core.text.markdown import inline
 from plugins.reporter.reading import discreet, discreet_option, took_part, value
 
 if TYPE_CHECKING:
-    from core.record import RunRecord
+    from core.plugin.records import RunRecord
     from plugins.reporter.tracking.tracker import Tracker
 
 __all__ = ["FILES", "NOTE", "log_run"]

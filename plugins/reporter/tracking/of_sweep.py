@@ -11,15 +11,15 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from core.markdown import inline
-from core.measure import HIGH, LOW
+from core.measure.metrics import HIGH, LOW
+from core.text.markdown import inline
 from plugins.reporter.reading import figure_text, outcome, presentable, winner_of
 from plugins.reporter.tracking.of_run import FILES, NOTE
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
 
-    from core.sweep.record import Point, SweepRecord
+    from core.plugin.records import Point, SweepRecord
     from plugins.reporter.tracking.tracker import Tracker
 
 __all__ = ["log_sweep"]

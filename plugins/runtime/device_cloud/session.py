@@ -24,7 +24,7 @@ from plugins.vendor.qai_hub.profile import facts_of
 
 if TYPE_CHECKING:
     from core import Progress
-    from core.values import Array, Fact, Tensors
+    from core.plugin.values import Array, Fact, Tensors
 
 __all__ = ["CloudSession", "Wanted"]
 

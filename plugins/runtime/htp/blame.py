@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from core.onnx_file import save
+from core.formats.onnx_graph import save
 from plugins.runtime.htp.parts import Parts, Place
 
 if TYPE_CHECKING:

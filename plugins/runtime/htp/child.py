@@ -17,8 +17,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from core.child_process import PROGRESS_MARK
-from core.onnx_cpu import silent_onnxruntime
+from core.formats.onnx_session import silent_onnxruntime
+from core.machine.child_process import PROGRESS_MARK
 from plugins.runtime.htp.rejections import reasons, redirected
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from plugins.runtime.htp.failure import QnnFailure
 from plugins.runtime.htp.process import HtpDevice, Limits, emulate
 
 if TYPE_CHECKING:
-    from core.values import Tensors
+    from core.plugin.values import Tensors
 
 __all__ = ["Emulator", "told"]
 

@@ -6,7 +6,7 @@ import re
 import signal
 from typing import Literal
 
-from core.child_process import ChildEnd, Limits
+from core.machine.child_process import ChildEnd, Limits
 from plugins.runtime.htp.library import INSTALL
 
 __all__ = ["QnnFailure", "failure_of"]

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from core import Fact
-from core.onnx_file import operators
+from core.formats.onnx_graph import operators
 from plugins.runtime.htp.process import CompiledContext
 
 __all__ = ["is_whole", "partition_map", "why_split"]

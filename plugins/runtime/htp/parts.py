@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from core.onnx_bounds import check_external
+from core.formats.onnx_bounds import check_external
 
 if TYPE_CHECKING:
     import onnx

@@ -14,7 +14,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from core.child_process import Limits, Progress, child_environment, python_child, run_watched
+from core.machine.child_process import (
+    Limits,
+    Progress,
+    child_environment,
+    python_child,
+    run_watched,
+)
 from plugins.runtime.htp.failure import QnnFailure, failure_of
 from plugins.runtime.htp.library import INSTALL, available
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from core import StageError
-from core.torch_program import quiet
+from core.formats.torch_export import quiet
 
 if TYPE_CHECKING:
     import torch

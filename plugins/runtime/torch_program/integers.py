@@ -12,7 +12,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from core.torch_program import constant, operator, pruned
+from core.formats.torch_export import constant, operator, pruned
 
 if TYPE_CHECKING:
     import torch

@@ -8,13 +8,13 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from core import ModelInfo, Session, StageError
-from core.torch_outputs import by_name
+from core.formats.torch_outputs import by_name
 
 if TYPE_CHECKING:
     import torch
 
     from core import Fact
-    from core.values import Array, Tensors
+    from core.plugin.values import Array, Tensors
 
 __all__ = ["TorchSession"]
 

@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from core.material import digest, file_digest
+from core.store.hashing import digest, file_digest
 
 if TYPE_CHECKING:
-    from core.values import Array
+    from core.plugin.values import Array
 
 __all__ = ["content_of", "job_name", "of_entries", "parts_of"]
 

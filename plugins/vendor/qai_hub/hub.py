@@ -14,7 +14,7 @@ from plugins.vendor.qai_hub.failures import explained, is_local
 from plugins.vendor.qai_hub.ledger import Ledger
 
 if TYPE_CHECKING:
-    from core.values import Fact
+    from core.plugin.values import Fact
     from plugins.vendor.qai_hub.account import Account
     from plugins.vendor.qai_hub.submitting import Submit
     from plugins.vendor.qai_hub.waiting import Waiting

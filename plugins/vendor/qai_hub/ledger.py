@@ -15,8 +15,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from core import damage
-from core.sealed import DamagedError, read_sealed, write_sealed
+from core.store import damage
+from core.store.sealed import DamagedError, read_sealed, write_sealed
 
 __all__ = ["Entry", "Ledger"]
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from core.values import Fact
+    from core.plugin.values import Fact
 
 __all__ = ["facts_of"]
 

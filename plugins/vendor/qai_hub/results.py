@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from core import StageError
 from core.errors import UnsafePathError
-from core.paths import below
+from core.machine.paths import below
 from plugins.vendor.qai_hub.confined import confined
 from plugins.vendor.qai_hub.failures import explained, is_gone, is_local, is_transient
 

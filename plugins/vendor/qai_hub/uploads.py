@@ -15,7 +15,7 @@ from plugins.vendor.qai_hub.confined import confined
 from plugins.vendor.qai_hub.failures import explained, is_gone
 
 if TYPE_CHECKING:
-    from core.values import Array
+    from core.plugin.values import Array
     from plugins.vendor.qai_hub.hub import Hub
 
 __all__ = ["dataset_name", "remember_model", "upload_dataset", "upload_model"]

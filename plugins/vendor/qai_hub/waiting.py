@@ -11,7 +11,7 @@ from core import DoesNotFitError, StageError
 from plugins.vendor.qai_hub.failures import explained, is_gone, is_transient
 
 if TYPE_CHECKING:
-    from core.values import Fact
+    from core.plugin.values import Fact
     from plugins.vendor.qai_hub.hub import Hub
     from plugins.vendor.qai_hub.ledger import Entry
 

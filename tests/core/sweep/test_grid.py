@@ -1,243 +1,223 @@
-"""A sweep over a grid of toy plugins: planned, shared, recorded, started again."""
+"""The overrides of a sweep, expanded into its points."""
 
 from __future__ import annotations
 
-import json
-import os
-import signal
-import subprocess
-import sys
-import time
-from collections import Counter
+import math
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from core.errors import ConfigError
+from core.plugin.records import Axis
+from core.sweep.grid import expand
+from core.sweep.space import space_of
 from tests.conftest import Command
 
-ROOT = Path(__file__).parent.parent.parent.parent
+
+def lines(*arguments: str) -> list[tuple[str, ...]]:
+    """Return the overrides of every point."""
+    return [point.overrides for point in expand(arguments, confirmed=False).points]
 
 
-def told(tmp_path: Path) -> list[dict[str, Any]]:
-    """Return what every point of the only sweep left behind."""
-    files = tmp_path.glob("outputs/toy/sweep-*/points/*.json")
-    return [json.loads(file.read_text())["content"]["told"] for file in files]
+def test_the_last_axis_is_the_fastest() -> None:
+    """Points that share the first axes, and so their first stages, stand side by side."""
+    grid = expand(["a=1,2", "b=x,y"], confirmed=False)
+    assert grid.axes == (Axis("a", ("1", "2")), Axis("b", ("x", "y")))
+    assert [point.values for point in grid.points] == [
+        {"a": "1", "b": "x"},
+        {"a": "1", "b": "y"},
+        {"a": "2", "b": "x"},
+        {"a": "2", "b": "y"},
+    ]
+    assert [point.number for point in grid.points] == [1, 2, 3, 4]
 
 
-def record(tmp_path: Path) -> dict[str, Any]:
-    """Return the record of the only sweep."""
-    (file,) = tmp_path.glob("outputs/toy/sweep-*/sweep.json")
-    return dict(json.loads(file.read_text()))
+def test_what_is_not_swept_is_on_every_line_and_no_axis() -> None:
+    """A point's own line says all that the sweep's line said."""
+    grid = expand(["recipe=toy", "a=1,2"], confirmed=False)
+    assert [axis.key for axis in grid.axes] == ["a"]
+    assert [point.values for point in grid.points] == [{"a": "1"}, {"a": "2"}]
+    assert lines("recipe=toy", "a=1,2") == [("recipe=toy", "a=1"), ("recipe=toy", "a=2")]
 
 
-def test_what_points_share_runs_once(command: Command, recipe: Path, tmp_path: Path) -> None:
-    """Two windows at two losses: each step runs once for all that its result depends on."""
-    done = command("-m", f"recipe={recipe}", "chunker.length=4,8", "quantizer.loss=0.0,0.1")
-    assert (done.code, done.err) == (0, "")
-    ran = Counter(name for point in told(tmp_path) for name in point["ran"])
-    # Windows as long as the plan's are those of the training, which a layout may have rounded up.
-    assert (ran["model"], ran["ideal"]) == (1, 2)
-    assert ran["sample"] == ran["reference"] == 2
-    assert ran["quantizer"] == ran["runtime"] == ran["play"] == 4
-    folders = {f.parent.name for f in tmp_path.glob("outputs/toy/sweep-*/*/report.json")}
-    assert folders == {f"length-{n}_loss-{x}" for n in (4, 8) for x in ("0.0", "0.1")}
+def test_nothing_swept_is_one_point() -> None:
+    """`-m` without a comma runs what it would run without `-m`."""
+    assert lines("recipe=toy") == [("recipe=toy",)]
+    assert lines() == [()]
 
 
-def test_the_same_sweep_again_runs_no_point(command: Command, recipe: Path, tmp_path: Path) -> None:
-    """In whatever order it is typed."""
-    command("-m", f"recipe={recipe}", "chunker.length=4,8", "quantizer.loss=0.0")
-    before = record(tmp_path)["points"]
-    done = command("-m", f"recipe={recipe}", "quantizer.loss=0.0", "chunker.length=4,8")
-    assert done.code == 0
-    assert "..." not in done.out
-    after = record(tmp_path)["points"]
-    assert [p["figures"] for p in after] == [p["figures"] for p in before]
+@pytest.mark.parametrize("deleted", ["~host", "~runtime@host", "~host=plain"])
+def test_a_deletion_stands_as_it_was_typed(deleted: str) -> None:
+    """`~host=` would delete only a host of the name ""."""
+    assert lines(deleted, "a=1,2") == [(deleted, "a=1"), (deleted, "a=2")]
 
 
-def test_a_failed_point_is_recorded_and_tried_again(
-    command: Command, recipe: Path, tmp_path: Path
-) -> None:
-    """The others run on; the exit code is 1; the next start runs only what failed."""
-    arguments = ("-m", f"recipe={recipe}", "chunker.length=4,8", "quantizer.fail='',bug")
-    done = command(*arguments)
-    assert done.code == 1
-    assert "2 of 4 points failed" in done.err
-    assert "quantizer `coarse` failed: ZeroDivisionError" in done.err
-    statuses = Counter(point["status"] for point in record(tmp_path)["points"])
-    assert statuses == {"done": 2, "failed": 2}
-    again = command(*arguments)
-    assert again.out.count("...") == 2
-
-
-def test_a_device_without_room_refuses_a_point_and_is_not_asked_again(
-    command: Command, recipe: Path, tmp_path: Path
-) -> None:
-    """The verdict of a compiler is kept, so that the plan of another sweep knows it."""
-    done = command("-m", f"recipe={recipe}", "chunker.length=4,8", "runtime.room=5")
-    assert done.code == 0
-    assert [p["status"] for p in record(tmp_path)["points"]] == ["done", "refused"]
-    plan = command("-m", f"recipe={recipe}", "chunker.length=8,4", "runtime.room=5", "mode=plan")
-    assert "refused: chunker.length=8: 8 places do not fit" in plan.out
-
-
-def test_a_bad_value_fails_before_the_first_point(
-    command: Command, recipe: Path, tmp_path: Path
-) -> None:
-    """With the point's own message, and how many are wrong."""
-    done = command("-m", f"recipe={recipe}", "chunker.length=4,abc,8")
-    assert done.code == 2
-    assert "`chunker.length` cannot be `abc`" in done.err
-    assert "1 of 3 points cannot be; none was run" in done.err
-    assert not (tmp_path / "outputs").exists()
+def test_an_empty_slot_is_a_deletion_of_its_choice() -> None:
+    """Hydra knows no other word for it; an option can be null as it is."""
+    assert lines("runtime@host=null,plain") == [("~runtime@host",), ("runtime@host=plain",)]
+    assert lines("chunker.length=null,4") == [("chunker.length=null",), ("chunker.length=4",)]
 
 
 @pytest.mark.parametrize(
-    ("swept", "said"),
+    ("argument", "values"),
     [
-        (["chunkr.length=1,2"], "did you mean `chunker`"),
-        (["chunker.length=range(3,3)"], "the sweep is empty"),
-        (["chunker.length=interval(1,3)"], "names an interval"),
-        (["chunker.length=range(1,2000)"], "asks first: sweep.confirm=true"),
-        (["chunker.length=4", "chunker.length=8"], "`chunker.length` is given twice"),
-        (["chunker.length=4,8", "sweep.retries=-1"], "`retries` cannot be -1"),
-        (["chunker.length=4,8", "hydra/launcher=slrm"], "slrm"),
-        (
-            ["chunker.length=4,8", "hydra/sweeper=optuna", "hydra.sweeper.sampler=x"],
-            "samplers: front, gp",
-        ),
-        (["hydra/sweeper=optuna"], "nothing is swept"),
-        (
-            ["chunker.length=4,8", "hydra/sweeper=optuna", "hydra.sweeper.n_trials=0"],
-            "`n_trials` is 0",
-        ),
-        (
-            ["chunker.length=4,8", "hydra/sweeper=optuna", "hydra.sweeper.n_trials=x"],
-            "cannot be `x`",
-        ),
-        (["chunker.length=4,8", "hydra/sweeper=optuna", "hydra.sweeper.trials=3"], "trials"),
+        ("a=1,2", ["1", "2"]),
+        ("a='x,y','z'", ["'x,y'", "'z'"]),
+        ("a='',b", ["''", "b"]),
+        (r"a=kill\ once,b", [r"kill\ once", "b"]),
+        ("a=[1,2],[3]", ["[1,2]", "[3]"]),
+        ("a={x:1},{x:2}", ["{x:1}", "{x:2}"]),
+        ("a=null,1", ["null", "1"]),
+        ("a=choice(1,2)", ["1", "2"]),
+        ("a=range(1,4)", ["1", "2", "3"]),
+        ("a=range(8,2,-3)", ["8", "5"]),
+        ("a=range(0,1,0.5)", ["0.0", "0.5"]),
+        ("dataset@calibration=x,y", ["x", "y"]),
+        ("+a=1,2", ["1", "2"]),
+        ("++a=1,2", ["1", "2"]),
     ],
 )
-def test_a_sweep_that_cannot_be_says_why(
-    command: Command, recipe: Path, tmp_path: Path, swept: list[str], said: str
+def test_every_value_is_one_that_a_command_line_takes(argument: str, values: list[str]) -> None:
+    """Quotes, brackets and the group's slot come through; a line that is typed again is one point.
+
+    The commands of a report are made of these.
+    """
+    (axis,) = expand([argument], confirmed=False).axes
+    assert list(axis.values) == values
+    for line in lines(argument):
+        assert lines(*line) == [line]
+
+
+@pytest.mark.parametrize(
+    ("argument", "values"),
+    [("a=1,1,2", ("1", "2")), ("a=1e-3,0.001", ("0.001",)), ("a=b,c,b", ("b", "c"))],
+)
+def test_a_value_that_is_given_twice_is_one_point(argument: str, values: Sequence[str]) -> None:
+    """In the order in which they came first; whatever the spelling of a number is."""
+    assert expand([argument], confirmed=False).axes[0].values == values
+
+
+def test_a_key_that_is_given_twice_is_refused_with_both() -> None:
+    """Hydra would let the last one win."""
+    with pytest.raises(ConfigError, match="`a` is given twice") as refused:
+        expand(["a=1,2", "b=1", "a=3"], confirmed=False)
+    assert "at: a=1,2" in refused.value.lines
+    assert "at: a=3" in refused.value.lines
+
+
+def test_two_slots_of_one_group_are_two_keys() -> None:
+    """`dataset` and `dataset@calibration` are chosen apart."""
+    assert len(lines("dataset=x,y", "dataset@calibration=x,y")) == 4
+
+
+@pytest.mark.parametrize(
+    ("argument", "said"),
+    [
+        ("a=range(3,3)", "the sweep is empty: `a=range"),
+        ("a=range(1,3,-1)", "the sweep is empty"),
+        ("a=interval(0,1)", "names an interval, which no grid can run through"),
+    ],
+)
+def test_an_axis_that_no_grid_can_run_through_is_refused(argument: str, said: str) -> None:
+    """With what to write in its place."""
+    with pytest.raises(ConfigError) as refused:
+        expand([argument], confirmed=False)
+    assert said in refused.value.what
+    assert refused.value.lines
+
+
+def test_many_points_are_counted_by_axis_before_one_is_made() -> None:
+    """Ten thousand million points would fill the memory first."""
+    with pytest.raises(ConfigError) as refused:
+        expand(["a=range(0,100000)", "b=range(0,100000)", "c=1"], confirmed=False)
+    assert refused.value.what == "the sweep has 10,000,000,000 points"
+    assert refused.value.lines[:2] == ("a: 100000 values", "b: 100000 values")
+
+
+def test_many_points_run_when_confirmed() -> None:
+    """One above the limit."""
+    assert len(expand(["a=range(0,1001)"], confirmed=True).points) == 1001
+    assert len(expand(["a=range(0,1000)"], confirmed=False).points) == 1000
+
+
+@pytest.mark.parametrize(
+    ("argument", "said"),
+    [
+        ("a=range(0,1e9)", "has 1,000,000,000 points along `a` alone"),
+        ("a=range(0,1,1e-12)", "points along `a` alone"),
+        ("a=range(1e9,0,-1)", "points along `a` alone"),
+        ("a=range(1e30,1e31)", "some 10^3"),
+        ("a=shuffle(range(0,1e9))", "points along `a` alone"),
+        ("a=sort(range(0,1e9))", "points along `a` alone"),
+        ("a=tag(x,range(0,1e9))", "points along `a` alone"),
+        ("a=float(range(0,1000000000))", "points along `a` alone"),
+        ("+a=range(0,1e9)", "points along `+a` alone"),
+        ("a=range(0,inf)", "has no end"),
+        ("a=range(nan,1)", "has no end"),
+        ("a=range(0,1,0)", "has no end"),
+        ("a=range(0.0,1.0,0.0)", "has no end"),
+        ("a=int(range(0,1,0.5))", "has no end"),
+        (f"a=range(0,{'9' * 3000})", "has no end"),
+        (f"a=range(0,{'9' * 5000})", "too long a number"),
+        (f"a={'[' * 1000}{']' * 1000}", "nested too deeply"),
+    ],
+)
+@pytest.mark.parametrize("read", [lambda a: expand(a, confirmed=True), space_of])
+def test_a_range_that_nobody_could_list_is_counted_and_not_listed(
+    argument: str, said: str, read: Callable[[Sequence[str]], object]
 ) -> None:
-    """Exit code 2, one message, nothing written."""
-    done = command("-m", f"recipe={recipe}", *swept)
-    assert done.code == 2, done.err
-    assert said in done.err
-    assert "Traceback" not in done.err
-    assert not (tmp_path / "outputs").exists()
+    """Confirmed or not, for a grid and for a search: a billion values fill the memory first."""
+    with pytest.raises(ConfigError) as refused:
+        read([argument])
+    assert said in refused.value.what
+    assert all(len(line) < 6000 for line in refused.value.lines)
 
 
-def test_more_points_than_it_asks_for_run_when_confirmed(
-    command: Command, recipe: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("axes", [31, 310])
+def test_many_axes_of_few_values_are_counted_and_not_listed(axes: int) -> None:
+    """Their product is a number of any length; a search has no trouble with it."""
+    arguments = [f"a{index}=0,1,2,3,4,5,6,7,8,9" for index in range(axes)]
+    with pytest.raises(ConfigError) as refused:
+        expand(arguments, confirmed=True)
+    assert refused.value.what == f"the sweep has some 10^{axes} points"
+    assert f"and {axes - 10} more" in refused.value.lines
+    assert space_of(arguments).size == 10**axes
+    assert space_of([*arguments, "x=interval(0,1)"]).size == math.inf
+
+
+@given(
+    start=st.one_of(st.integers(-(10**12), 10**12), st.floats(-1e12, 1e12)),
+    span=st.integers(0, 40),
+    step=st.sampled_from([1, 2, 3, 0.5, 0.25, -1, -0.5]),
+)
+def test_values_are_counted_as_they_are_listed(start: float, span: int, step: float) -> None:
+    """No range is refused, or let through, because its values were counted wrongly."""
+    argument = f"a=range({start},{start + span * step},{step})"
+    try:
+        listed = len(expand([argument], confirmed=True).points)
+    except ConfigError as error:
+        listed = 0
+        assert "the sweep is empty" in error.what  # noqa: PT017  # only one that is
+    assert listed <= span + 1
+
+
+@pytest.mark.parametrize("sweeper", ["grid", "optuna"])
+def test_a_glob_is_the_choices_of_a_group(command: Command, recipe: Path, sweeper: str) -> None:
+    """But not what recipes keep there for themselves, under names that nobody types."""
+    swept = ("chunker=glob([even,_*])", f"hydra/sweeper={sweeper}")
+    done = command("-m", f"recipe={recipe}", *swept, "mode=plan")
+    assert done.code == 0, done.err
+    assert done.out.startswith("sweep of 1 point")
+
+
+@pytest.mark.parametrize("argument", ["target=glob(sch*)", "chunker.length=glob(*)"])
+def test_a_glob_that_matches_nothing_is_an_empty_sweep(
+    command: Command, recipe: Path, argument: str
 ) -> None:
-    """Here the question comes above four, and they are only planned."""
-    monkeypatch.setattr("core.sweep.points.MANY", 4)
-    swept = ("-m", f"recipe={recipe}", "chunker.length=range(1,6)", "mode=plan")
-    assert command(*swept).code == 2
-    done = command(*swept, "sweep.confirm=true")
-    assert done.code == 0
-    assert "5 points" in done.out
-
-
-def test_the_plan_says_what_is_shared_and_runs_nothing(
-    command: Command, recipe: Path, tmp_path: Path
-) -> None:
-    """A table by step, with what the store has."""
-    done = command(
-        "-m", f"recipe={recipe}", "chunker.length=4,8", "quantizer.loss=0.0,0.1", "mode=plan"
-    )
-    assert done.code == 0
-    lines = {line.split()[0]: line.split()[1:] for line in done.out.splitlines() if line.split()}
-    assert lines["model"][:4] == ["4", "1", "0", "1"]
-    assert lines["play"][:4] == ["4", "4", "0", "4"]
-    assert "nothing was executed" in done.out
-    assert not (tmp_path / "outputs").exists()
-
-
-def test_a_store_that_cannot_be_written_is_found_before_the_first_point(
-    command: Command, recipe: Path, tmp_path: Path
-) -> None:
-    """One message, not one for every point."""
-    (tmp_path / "store").touch()
-    done = command("-m", f"recipe={recipe}", "chunker.length=4,8")
-    assert done.code == 1
-    assert "the store cannot be written" in done.err
-    assert "..." not in done.out
-
-
-@pytest.mark.long
-def test_a_contract_decides_on_the_winner(command: Command, recipe: Path, tmp_path: Path) -> None:
-    """What does not hold it has no place on the front; where nothing does, the exit code is 3."""
-    arguments = ("-m", f"recipe={recipe}", "quantizer.loss=0.0,0.5", "chunker.length=4")
-    done = command(*arguments, "contract.min_snr_db=30")
-    assert done.code == 0
-    points = record(tmp_path)["points"]
-    assert [p["status"] for p in points] == ["done", "missed"]
-    assert [p["front"] for p in points] == [True, False]
-    assert record(tmp_path)["winner"] == 1
-    none = command("-m", f"recipe={recipe}", "quantizer.loss=0.4,0.5", "contract.min_snr_db=30")
-    assert none.code == 3
-    assert "no point of the sweep holds the contract" in none.err
-
-
-def test_a_point_whose_process_is_killed_is_run_again(command: Command, recipe: Path) -> None:
-    """Once more is enough here; one that always dies is recorded as failed."""
-    done = command("-m", f"recipe={recipe}", "quantizer.fail='kill once',''")
-    assert (done.code, done.err) == (0, "")
-    done = command("-m", f"recipe={recipe}", "quantizer.fail=kill,''", "sweep.retries=1")
-    assert done.code == 1
-    assert "its process ended 2 times without an answer (signal 9)" in done.err
-
-
-def test_two_starts_of_one_sweep_do_not_meet(command: Command, recipe: Path) -> None:
-    """The second is told that the first runs."""
-    from core.sweep.place import identity, owned, place_of
-
-    arguments = [f"recipe={recipe.stem}", "chunker.length=4,8"]
-    sweep = identity(arguments)
-    with owned(place_of("outputs", "toy", sweep), sweep):
-        done = command("-m", f"recipe={recipe}", "chunker.length=4,8")
-    assert done.code == 1
-    assert "this sweep is running already" in done.err
-
-
-def test_points_side_by_side_give_what_points_in_turn_give(
-    command: Command, recipe: Path, tmp_path: Path
-) -> None:
-    """Joblib's launcher: no step runs twice for what it depends on."""
-    pytest.importorskip("joblib")
-    swept = ("-m", f"recipe={recipe}", "chunker.length=4,8", "quantizer.loss=0.0,0.1")
-    done = command(*swept, "hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
-    assert (done.code, done.err) == (0, "")
-    ran = Counter(name for point in told(tmp_path) for name in point["ran"])
-    # Windows as long as the plan's are those of the training, which a layout may have rounded up.
-    assert (ran["model"], ran["ideal"]) == (1, 2)
-    assert ran["sample"] == ran["reference"] == 2
-    assert ran["quantizer"] == ran["play"] == 4
-
-
-@pytest.mark.long
-def test_killed_at_any_moment_it_goes_on_where_it_was(
-    recipe: Path, toys: Path, tmp_path: Path
-) -> None:
-    """SIGKILL three times: what ran is not run again, and no process is left behind."""
-    swept = [f"recipe={recipe}", "chunker.length=4,6,8", "quantizer.loss=0.0,0.1"]
-    run = [sys.executable, "-m", "core", "-m", *swept, f"store={tmp_path / 'store'}"]
-    env = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{toys}"}
-    for seconds in (4.0, 9.0, 6.0):
-        process = subprocess.Popen(
-            run, cwd=tmp_path, env=env, stdout=subprocess.DEVNULL, start_new_session=True
-        )
-        time.sleep(seconds)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-    done = subprocess.run(run, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    points = record(tmp_path)["points"]
-    assert [point["status"] for point in points] == ["done"] * 6
-    entries = Counter(p.parent.parent.name for p in (tmp_path / "store").glob("*/*/artifact.json"))
-    assert entries["play"] == 6
-    assert entries["reference"] == 3
-    assert not list(tmp_path.glob("outputs/toy/sweep-*/.*"))
+    """A group's schema is no choice; an option has none."""
+    done = command("-m", f"recipe={recipe}", argument, "mode=plan")
+    assert done.code == 2
+    assert f"the sweep is empty: `{argument}`" in done.err

@@ -16,12 +16,12 @@ from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import OmegaConf
 
 from core.errors import MisfitError, StageError
+from core.sweep.folder import keep, name_of
+from core.sweep.grid import Combination
 from core.sweep.launch import Launch, at, divided
-from core.sweep.letters import Told
-from core.sweep.place import keep, name_of
+from core.sweep.messages import Told
 from core.sweep.plan import PlannedPoint
-from core.sweep.points import Combination
-from core.sweep.task import Job, Task
+from core.sweep.point_task import Job, Task
 
 DONE = Told("done", figures={"sdr": (8.0, "a CPU")}, placed=True)
 

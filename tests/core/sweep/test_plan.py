@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core import Artifact, Made, Work
-from core.plan import Planned
-from core.steps import Inputs, Step
+from core.plan.plan import Planned
+from core.steps.step import Inputs, Step
+from core.sweep.grid import Combination
 from core.sweep.plan import PlannedPoint, Shared, SweepPlan, spread
-from core.sweep.points import Combination
 from tests.conftest import Command
 
 Planner = Callable[..., SweepPlan]
@@ -23,7 +23,7 @@ Planner = Callable[..., SweepPlan]
 def plan_of(command: Command, recipe: Path, monkeypatch: pytest.MonkeyPatch) -> Planner:
     """Return a function that plans a sweep of the toy recipe, through the command line."""
     plans: list[SweepPlan] = []
-    monkeypatch.setattr("core.sweep.show.show", lambda plan, *_: plans.append(plan))
+    monkeypatch.setattr("core.sweep.show_plan.show", lambda plan, *_: plans.append(plan))
 
     def planned(*swept: str) -> SweepPlan:
         done = command("-m", f"recipe={recipe}", *swept, "mode=plan")

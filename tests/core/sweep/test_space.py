@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.errors import ConfigError
-from core.sweep.points import MANY
+from core.sweep.grid import MANY
 from core.sweep.space import Dimension, space_of
 
 

@@ -11,8 +11,9 @@ from typing import Any, cast
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from core.plan import Plan
-from core.sweep.letters import Told
+from core.plan.plan import Plan
+from core.plugin.values import Metric
+from core.sweep.messages import Told
 from core.sweep.plan import PlannedPoint
 from core.sweep.windows import (
     Comparison,
@@ -23,7 +24,6 @@ from core.sweep.windows import (
     compares,
     differ,
 )
-from core.values import Metric
 from tests.conftest import RECIPE, Command
 from tests.toy import Even, EvenOptions, Gain, GainOptions
 

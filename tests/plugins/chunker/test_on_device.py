@@ -15,12 +15,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core import ModelInfo, Signature, TensorSpec
-from core.play import lengths_of
+from core.inference.windows import lengths_of
 from plugins.chunker.overlap_add import OverlapAdd, OverlapAddOptions
 from plugins.chunker.whole import Whole
 
 if TYPE_CHECKING:
-    from core.values import Array, Tensors
+    from core.plugin.values import Array, Tensors
 
 CPP = Path(__file__).parents[3] / "plugins" / "chunker" / "on_device" / "overlap_add" / "cpp"
 MAIN = """\

@@ -15,15 +15,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core import InputError, Item, Signature, StageError, TensorSpec
-from core.measure import snr_db
-from core.play import play_with, spread
-from core.progress import silent
+from core.inference.windows import play_with, spread
+from core.measure.metrics import snr_db
+from core.plugin.progress import silent
 from plugins.chunker.overlap_add import OverlapAdd, OverlapAddOptions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from core.values import Array, Tensors
+    from core.plugin.values import Array, Tensors
 
 MIX = TensorSpec("mix", ("channel", "time"), (2, "time"))
 STEMS = TensorSpec("stems", ("stem", "channel", "time"), (2, 2, "time"))
@@ -181,7 +181,7 @@ def test_a_short_piece_lies_in_the_middle_of_what_surrounds_it() -> None:
 
 
 def test_windows_that_the_core_picks_for_measuring_are_whole() -> None:
-    """`core.play.spread` makes windows of its own, also in a song shorter than one."""
+    """`core.inference.windows.spread` makes windows of its own, also in a song shorter than one."""
     chunker = OverlapAdd(OverlapAddOptions(length=64))
     for total in (10, 64, 1000):
         item = {"mix": noise(total)}

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from core import Item, NoOptions, Signature, StageError, TensorSpec, Window
-from core.play import play_with
-from core.progress import silent
+from core.inference.windows import play_with
+from core.plugin.progress import silent
 from plugins.chunker.whole import Whole
 
 SIGNATURE = Signature(

@@ -19,7 +19,7 @@ from tests.hostile.packed_sound import ogg_page, ogg_pages
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from core.values import Array
+    from core.plugin.values import Array
 
 RATE = 44100
 

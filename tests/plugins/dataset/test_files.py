@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from core import InputError, Item, material
-from core.items import checked_items
+from core import InputError, Item
+from core.inference.items import checked_items
+from core.store import hashing
 from plugins.dataset.audio import libav
 from plugins.dataset.files import Files, FilesOptions
 
@@ -189,14 +190,14 @@ def test_a_file_that_may_not_be_opened_costs_no_other(
     """As one that is damaged."""
     write(tmp_path / "a.wav", 1)
     write(tmp_path / "b.wav", 2)
-    digest = material.file_digest
+    digest = hashing.file_digest
 
     def refused(file: Path) -> str:
         if file.name == "b.wav":
             raise PermissionError(13, "Permission denied")
         return digest(file)
 
-    monkeypatch.setattr(material, "file_digest", refused)
+    monkeypatch.setattr(hashing, "file_digest", refused)
     own = dataset(tmp_path)
     assert len(own.identity("evaluation")) == 1
     (notice,) = own.passed_over("evaluation")

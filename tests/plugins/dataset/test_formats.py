@@ -22,7 +22,7 @@ from tests.hostile.plain_sound import wav
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from core.values import Array
+    from core.plugin.values import Array
 
 RATE = 48000
 #: File, codec and container of FFmpeg, and what the file is called in a diagnosis.

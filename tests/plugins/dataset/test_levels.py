@@ -15,7 +15,7 @@ from plugins.dataset.audio.reading import check, read
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from core.values import Array
+    from core.plugin.values import Array
 
 RATE = 44100
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from core import InputError
-from core.items import checked_items
+from core.inference.items import checked_items
 from plugins.dataset.files import Files, FilesOptions
 from plugins.dataset.musdb import Musdb, MusdbOptions
 

@@ -24,7 +24,7 @@ from tests.hostile.plain_sound import PLAIN
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from core.values import Array
+    from core.plugin.values import Array
 
 RATE = 44100
 #: How libsndfile writes a file of each ending that it reads.

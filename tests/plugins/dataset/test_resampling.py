@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.measure import snr_db
+from core.measure.metrics import snr_db
 from plugins.dataset.audio.limits import RATES
 from plugins.dataset.audio.resampling import resample
 

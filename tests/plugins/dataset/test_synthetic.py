@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from core.items import checked_items
+from core.inference.items import checked_items
 from plugins.dataset.generator import STEMS, make_piece, make_song
 from plugins.dataset.synthetic import KINDS, Synthetic, SyntheticOptions
 from plugins.quantizer.qdq import QdqOptions

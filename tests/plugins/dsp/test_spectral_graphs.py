@@ -20,7 +20,7 @@ from tests.plugins.dsp.test_stft import FEW, SEEDS, info, noise
 
 if TYPE_CHECKING:
     from core import Transform
-    from core.values import Tensors
+    from core.plugin.values import Tensors
 
 
 def core_outputs(feeds: Tensors, stems: int, seed: int) -> Tensors:

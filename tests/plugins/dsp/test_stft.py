@@ -12,13 +12,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from core import ModelInfo, Signature, StageError, TensorSpec, Transform
-from core.measure import snr_db
+from core.measure.metrics import snr_db
 from plugins.dsp.spectral.frames import spectrogram, waveform
 from plugins.dsp.stft import Edges, Nyquist, Stft, StftOptions
 from plugins.model.hybrid.split import post, pre
 
 if TYPE_CHECKING:
-    from core.values import Array
+    from core.plugin.values import Array
 
 FEW = settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 SIZES = st.sampled_from([16, 64, 512])

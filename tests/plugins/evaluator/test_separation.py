@@ -22,7 +22,7 @@ from plugins.evaluator.separation import (
 )
 
 if TYPE_CHECKING:
-    from core.values import Array
+    from core.plugin.values import Array
 
 SIGNATURE = Signature(
     (TensorSpec("mix", ("channel", "time"), (2, "time")),),

@@ -10,7 +10,7 @@ import onnx
 import pytest
 
 from core import Artifact, Made, StageError
-from core.progress import silent
+from core.plugin.progress import silent
 from plugins.exporter.graph_file import ExternalData
 from plugins.graph.onnxsim import Onnxsim
 from plugins.graph.same_result import check_same

@@ -9,7 +9,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from core import Made, StageError
-from core.progress import silent
+from core.plugin.progress import silent
 from plugins.graph.onnxsim import Onnxsim
 from plugins.graph.same_result import NotPlayableError, check_same
 from tests.plugins.networks import artifact, separator, work_in

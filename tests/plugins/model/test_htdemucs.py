@@ -19,11 +19,12 @@ from demucs.htdemucs import HTDemucs as Network
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core import Artifact, InputError, Work, opened_apart
+from core import Artifact, InputError, Work
 from core.conformance import ModelSuite
-from core.material import folder_digest
-from core.measure import snr_db
-from core.progress import silent
+from core.formats import opened_apart
+from core.measure.metrics import snr_db
+from core.plugin.progress import silent
+from core.store.hashing import folder_digest
 from plugins.dsp.stft import Stft
 from plugins.model.htdemucs import BUNDLED, HTDemucs, HTDemucsOptions, Layout
 from plugins.model.hybrid import cached as caches

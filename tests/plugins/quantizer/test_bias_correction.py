@@ -11,7 +11,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from core import Calibration, Work
 from core.conformance.converter import artifact
-from core.progress import silent
+from core.plugin.progress import silent
 from plugins.quantizer.onnx_graph.bias_correction import correct, layers_of
 from plugins.quantizer.onnx_graph.qdq_options import Activation, QdqOptions, Weight
 from plugins.quantizer.qdq import Qdq

@@ -12,7 +12,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from core import Calibration, InputError, StageError
-from core.progress import silent
+from core.plugin.progress import silent
 from plugins.quantizer.onnx_graph.calibrate import Method, Ranges, collect
 
 SHAPE = (1, 4, 64)
@@ -22,7 +22,7 @@ import resource, sys
 from pathlib import Path
 import numpy as np
 from core import Calibration
-from core.progress import silent
+from core.plugin.stages import silent
 from plugins.quantizer.onnx_graph.calibrate import Method, collect
 path, windows, method = Path(sys.argv[1]), int(sys.argv[2]), Method[sys.argv[3]]
 def window(seed):

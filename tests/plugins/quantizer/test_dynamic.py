@@ -23,7 +23,7 @@ from core import (
     TorchModel,
 )
 from core.conformance import QuantizerSuite
-from core.measure import snr_db
+from core.measure.metrics import snr_db
 from plugins.exporter.graph_file import ExternalData
 from plugins.quantizer.dynamic import Dynamic, DynamicOptions, Weight
 from plugins.runtime.htp.library import available

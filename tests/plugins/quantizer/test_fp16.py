@@ -27,7 +27,7 @@ from core import (
     Work,
 )
 from core.conformance import QuantizerSuite
-from core.measure import snr_db
+from core.measure.metrics import snr_db
 from plugins.exporter.graph_file import ExternalData
 from plugins.quantizer.fp16 import Fp16
 from tests.plugins.graphs import graph, lowered, windows, worst_db
@@ -44,7 +44,7 @@ from tests.plugins.networks import (
 )
 
 if TYPE_CHECKING:
-    from core.values import Tensors
+    from core.plugin.values import Tensors
 
 WINDOWS = 3
 

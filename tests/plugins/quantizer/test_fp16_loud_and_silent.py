@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from core import Artifact, Calibration, Transform
-from core.measure import snr_db
+from core.measure.metrics import snr_db
 from plugins.dataset.generator import make_song
 from plugins.dsp.stft import Stft
 from plugins.exporter.onnx import Onnx
@@ -27,7 +27,7 @@ from tests.plugins.half_device import half_device
 from tests.plugins.networks import artifact, played, work_in
 
 if TYPE_CHECKING:
-    from core.values import Array, Tensors
+    from core.plugin.values import Array, Tensors
 
 SAMPLES = 45056
 ENOUGH_DB = 60.0

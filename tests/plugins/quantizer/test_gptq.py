@@ -10,7 +10,7 @@ import pytest
 from onnx import helper, numpy_helper
 
 from core import Made
-from core.measure import snr_db
+from core.measure.metrics import snr_db
 from plugins.quantizer.onnx_graph.gptq import round_weights, rounded
 from plugins.quantizer.onnx_graph.patches import Patches
 from plugins.quantizer.onnx_graph.probes import shapes_of

@@ -11,10 +11,10 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from core import Calibration, Work
-from core.calibrated import held_ranges
 from core.conformance.converter import artifact
-from core.measure import snr_db
-from core.progress import silent
+from core.formats.calibrated_ranges import held_ranges
+from core.measure.metrics import snr_db
+from core.plugin.progress import silent
 from plugins.quantizer.onnx_graph.headroom import MOST_OF_OPERAND, with_headroom
 from plugins.quantizer.onnx_graph.probes import second_operands
 from plugins.quantizer.onnx_graph.qdq_options import Activation, QdqOptions

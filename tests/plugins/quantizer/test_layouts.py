@@ -10,7 +10,7 @@ import pytest
 from onnx import TensorProto, numpy_helper
 
 from core import Artifact, ArtifactSpec, Calibration
-from core.measure import snr_db
+from core.measure.metrics import snr_db
 from plugins.quantizer.qdq import Activation, Layout, Method, Qdq, Weight
 from tests.plugins.networks import artifact, exported, feeds, hybrid, outputs, played, work_in
 

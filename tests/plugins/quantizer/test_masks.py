@@ -23,7 +23,7 @@ from core import (
     TensorSpec,
     TorchModel,
 )
-from core.measure import snr_db
+from core.measure.metrics import snr_db
 from plugins.exporter.onnx import Onnx
 from plugins.exporter.onnx_dynamo import OnnxDynamo
 from plugins.quantizer.fp16 import Fp16

@@ -23,7 +23,7 @@ from core import (
     Work,
 )
 from core.conformance import QuantizerSuite
-from core.measure import snr_db
+from core.measure.metrics import snr_db
 from plugins.quantizer.mixed import Mixed, MixedOptions
 from plugins.quantizer.mixing.grouping import GroupBy
 from plugins.quantizer.mixing.levels import Level

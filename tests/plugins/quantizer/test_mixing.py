@@ -10,7 +10,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from core import Calibration
-from core.progress import silent
+from core.plugin.progress import silent
 from plugins.quantizer.mixing.assignment import given, lowered_by, most, moves, with_room
 from plugins.quantizer.mixing.choice import Chooser
 from plugins.quantizer.mixing.grouping import Group, GroupBy, groups_of

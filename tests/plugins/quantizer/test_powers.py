@@ -10,7 +10,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from core import Artifact, Calibration, Work
-from core.progress import silent
+from core.plugin.progress import silent
 from plugins.quantizer.mixed import Mixed, MixedOptions
 from plugins.quantizer.onnx_graph.powers import powers
 from plugins.quantizer.qdq import Activation, Qdq, QdqOptions

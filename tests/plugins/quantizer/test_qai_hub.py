@@ -12,7 +12,7 @@ from onnx import numpy_helper
 from core import Artifact, Calibration, InputError, Work
 from core.conformance import QuantizerSuite
 from core.conformance.converter import feeds, onnx_artifact
-from core.progress import silent
+from core.plugin.progress import silent
 from plugins.quantizer.qai_hub import Activation, HubQuantizer, HubQuantizerOptions
 from tests.hub.account import account, hurried, loopback_only
 from tests.hub.cloud import Cloud

@@ -13,13 +13,13 @@ import torch
 
 from core import Artifact, ArtifactSpec, Calibration, InputError, Made, Progress, Work
 from core.conformance import QuantizerSuite
-from core.measure import snr_db
+from core.measure.metrics import snr_db
 from plugins.quantizer.onnx_graph.calibrate import Method
 from plugins.quantizer.qat import Activation, Qat, QatOptions
 from tests.plugins.networks import artifact, exported, feeds, hybrid, outputs, played, work_in
 
 if TYPE_CHECKING:
-    from core.values import Tensors
+    from core.plugin.values import Tensors
 
 WINDOWS = 12
 #: From extremes there is something to learn; the least squared error is near the best already.

@@ -24,8 +24,8 @@ from core import (
     Work,
 )
 from core.conformance import QuantizerSuite, converter
-from core.measure import snr_db
-from core.progress import silent
+from core.measure.metrics import snr_db
+from core.plugin.progress import silent
 from plugins.exporter.graph_file import ExternalData
 from plugins.quantizer.onnx_graph.calibrate import Method
 from plugins.quantizer.onnx_graph.qdq_graph import ENOUGH

@@ -9,7 +9,7 @@ import onnx
 import pytest
 from onnx import helper, numpy_helper
 
-from core.measure import snr_db
+from core.measure.metrics import snr_db
 from plugins.quantizer.onnx_graph.silence import settle, silent
 from plugins.quantizer.qdq import Activation, Method, Qdq
 from tests.plugins.graphs import computed, graph, lowered, windows

@@ -8,7 +8,7 @@ import pytest
 
 from core import Artifact, Calibration, StageError
 from core.conformance import QuantizerSuite
-from core.measure import snr_db
+from core.measure.metrics import snr_db
 from plugins.quantizer.torch_dynamic import TorchDynamic
 from tests.plugins.networks import (
     artifact,
@@ -41,7 +41,7 @@ class TestConformance(QuantizerSuite):
 
         from core.conformance.converter import artifact as described
         from core.conformance.converter import feeds as small
-        from core.torch_program import save
+        from core.formats.torch_export import save
 
         torch.manual_seed(0)
         core = torch.nn.Sequential(torch.nn.Linear(16, 32), torch.nn.ReLU(), torch.nn.Linear(32, 4))

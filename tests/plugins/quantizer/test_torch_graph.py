@@ -14,8 +14,8 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 
 from core import Artifact, Calibration, StageError
-from core.measure import snr_db
-from core.progress import silent
+from core.measure.metrics import snr_db
+from core.plugin.progress import silent
 from plugins.quantizer.onnx_graph.calibrate import Method
 from plugins.quantizer.qat import Activation, Qat, Weight
 from plugins.quantizer.torch_graph.agreement import check_agreement

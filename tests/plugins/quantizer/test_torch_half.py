@@ -10,8 +10,8 @@ import torch
 
 from core import Artifact, ArtifactSpec, Calibration, Made, StageError, TorchModel
 from core.conformance import QuantizerSuite
-from core.measure import snr_db
-from core.torch_program import load
+from core.formats.torch_export import load
+from core.measure.metrics import snr_db
 from plugins.quantizer.torch_half import Half, TorchHalf
 from tests.plugins.networks import (
     artifact,

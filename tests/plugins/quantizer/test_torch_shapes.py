@@ -16,8 +16,8 @@ import torch
 from torch import nn
 
 from core import Artifact, Calibration, Made, ModelInfo, Quantizer, Signature, StageError
-from core.measure import snr_db
-from core.torch_program import load, save
+from core.formats.torch_export import load, save
+from core.measure.metrics import snr_db
 from plugins.quantizer.torch_dynamic import TorchDynamic
 from plugins.quantizer.torch_half import Half, TorchHalf
 from plugins.quantizer.torch_program import Backend

@@ -10,7 +10,7 @@ import pytest
 
 from core import Artifact, ArtifactSpec, Calibration, InputError, StageError
 from core.conformance import QuantizerSuite
-from core.measure import snr_db
+from core.measure.metrics import snr_db
 from plugins.quantizer.torch_program import Backend
 from plugins.quantizer.torch_static import TorchStatic
 from tests.plugins.networks import (
@@ -27,7 +27,7 @@ from tests.plugins.networks import (
 
 if TYPE_CHECKING:
     from core import TorchModel
-    from core.values import Tensors
+    from core.plugin.values import Tensors
 
 pytest.importorskip("torchao", reason="PyTorch's own quantiser is torchao")
 

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from core.exchange import Saved
-from core.record import BudgetLine, Judged, Rung, RunRecord, StageRecord
-from core.values import (
+from core.plugin.records import BudgetLine, Judged, Rung, RunRecord, StageRecord
+from core.plugin.stages import Saved
+from core.plugin.values import (
     Artifact,
     Fact,
     Metric,

@@ -6,8 +6,8 @@ import dataclasses
 import itertools
 import math
 
-from core.machine_load import Load
-from core.sweep.record import Axis, Figure, Point, Status, SweepRecord
+from core.machine.machine_load import Load
+from core.plugin.records import Axis, Figure, Point, Status, SweepRecord
 
 __all__ = ["CPU", "FIGURES", "HOSTILE", "LENGTH", "PRECISION", "grid", "hostile", "sweep", "timed"]
 

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
-from core.budget import CUT, ROUNDING_DB, losses, worst
-from core.record import BudgetLine, RunRecord
+from core.measure.error_budget import CUT, ROUNDING_DB, losses, worst
+from core.plugin.records import BudgetLine, RunRecord
 from plugins.reporter.closing import show
 from plugins.reporter.page.budget import budget as budget_page
 from plugins.reporter.reading import costliest, decibels

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from core.conformance import ReporterSuite
-from core.record import RunRecord
+from core.plugin.records import RunRecord
 from plugins.reporter.html import HtmlReport
 from plugins.reporter.json import JsonReport
 from plugins.reporter.terminal import Terminal

@@ -10,9 +10,9 @@ from urllib.parse import unquote
 
 import pytest
 
-from core.exchange import Saved
-from core.record import RunRecord
-from core.values import Notice
+from core.plugin.records import RunRecord
+from core.plugin.stages import Saved
+from core.plugin.values import Notice
 from plugins.reporter.html import Codec, HtmlReport, HtmlReportOptions
 from tests.plugins.reporter.conftest import EMULATOR
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from core.record import RunRecord
+from core.plugin.records import RunRecord
 from plugins.reporter.html import HtmlReport, HtmlReportOptions
 from tests.plugins.reporter.chromium import DESKTOP, PHONE, Browser
 

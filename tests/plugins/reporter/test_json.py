@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from core import NoOptions
-from core.record import RunRecord
+from core.plugin.records import RunRecord
 from plugins.reporter.json import SCHEMA, JsonReport
 from plugins.reporter.reading import discreet
 

@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from core import Notice
-from core.library.record import Failed, LibraryRecord
+from core.plugin.records import Failed, LibraryRecord
 from plugins.reporter.closing.library import show_library
 
 RECORD = LibraryRecord(

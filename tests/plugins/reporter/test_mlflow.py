@@ -16,9 +16,8 @@ pytest.importorskip("mlflow", reason="needs mlflow-skinny: pip install 'luthier[
 from core import StageError
 from core.conformance import ReporterSuite
 from core.errors import StoreError
-from core.folder import new_folder
-from core.record import RunRecord
-from core.sweep.record import SweepRecord
+from core.plugin.records import RunRecord, SweepRecord
+from core.run.folder import new_folder
 from plugins.reporter.mlflow import Mlflow, MlflowOptions
 from plugins.reporter.tracking.address import artifacts_beside, first_line, resolved
 from plugins.reporter.tracking.tracker import plain

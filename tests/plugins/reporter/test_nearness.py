@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 
-from core.record import Judged, Rung, RunRecord
+from core.plugin.records import Judged, Rung, RunRecord
 from plugins.reporter.page.promise import promise
 from plugins.reporter.reading import nearness
 

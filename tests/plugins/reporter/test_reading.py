@@ -7,9 +7,9 @@ from typing import Literal
 
 import pytest
 
-from core.exchange import Saved
-from core.record import RunRecord
-from core.values import Metric
+from core.plugin.records import RunRecord
+from core.plugin.stages import Saved
+from core.plugin.values import Metric
 from plugins.reporter.reading import (
     average,
     decibels,

@@ -13,7 +13,7 @@ import msgspec
 import pytest
 
 from core import NoOptions
-from core.sweep.record import Axis, Figure, Point, SweepRecord
+from core.plugin.records import Axis, Figure, Point, SweepRecord
 from plugins.reporter.html import HtmlReport, HtmlReportOptions
 from plugins.reporter.json import SWEEP_SCHEMA, JsonReport
 from plugins.reporter.reading import presentable, short_names, spread_text

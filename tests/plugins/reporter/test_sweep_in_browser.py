@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from core.sweep.record import Axis
+from core.plugin.records import Axis
 from plugins.reporter.html import HtmlReport, HtmlReportOptions
 from tests.plugins.reporter import sweeps
 from tests.plugins.reporter.chromium import DESKTOP, PHONE, Browser

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from core.sweep.record import Axis, SweepRecord
+from core.plugin.records import Axis, SweepRecord
 from plugins.reporter.terminal import Terminal, TerminalOptions
 from tests.plugins.reporter import sweeps
 

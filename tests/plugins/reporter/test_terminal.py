@@ -6,14 +6,13 @@ import dataclasses
 import io
 import re
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from rich.console import Console
 
-from core.record import RunRecord
-from core.values import Metric, Notice
+from core.plugin.records import PlanRecord, RunRecord
+from core.plugin.values import Metric, Notice
 from plugins.reporter import terminal
 from plugins.reporter.terminal import Terminal, TerminalOptions
 from tests.plugins.reporter.conftest import CPU
@@ -21,11 +20,9 @@ from tests.plugins.reporter.conftest import CPU
 
 def play(record: RunRecord, folder: Path, reporter: Terminal) -> None:
     """Tell a reporter what a run tells it."""
-    steps = [SimpleNamespace(step=SimpleNamespace(name=stage.name)) for stage in record.stages]
+    steps = tuple(stage.name for stage in record.stages)
     ran = sum(stage.status == "ran" for stage in record.stages)
-    assembly = SimpleNamespace(recipe=record.recipe, title=record.title, target=record.target,
-                               precision=record.precision)  # fmt: skip
-    plan: Any = SimpleNamespace(assembly=assembly, steps=steps, to_run=ran)
+    plan = PlanRecord(record.recipe, record.title, record.target, record.precision, steps, ran)
     reporter.luthier_run_started(plan=plan)
     for stage in record.stages:
         if stage.status == "ran":

@@ -13,7 +13,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from core.child_process import ChildEnd, Limits, run_watched
+from core.machine.child_process import ChildEnd, Limits, run_watched
 from plugins.runtime.htp import library
 from plugins.runtime.htp.failure import QnnFailure, failure_of
 from plugins.runtime.htp.process import HtpDevice, available, compile_context, emulate

@@ -12,7 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from core import DoesNotFitError, Work
 from core.conformance.converter import onnx_artifact
-from core.progress import silent
+from core.plugin.progress import silent
 from plugins.runtime.htp import message
 from plugins.runtime.htp.blame import find_blame
 from plugins.runtime.htp.failure import QnnFailure

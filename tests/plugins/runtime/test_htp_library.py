@@ -36,7 +36,7 @@ def wheel(folder: Path, **libraries: bytes) -> None:
 
 def core(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run `python -m core ...` where `folder` comes first on the path."""
-    code = "import sys; sys.path.insert(0, sys.argv.pop(1)); from core.cli import main; main()"
+    code = "import sys; sys.path.insert(0, sys.argv.pop(1)); from core.cli.main import main; main()"
     return subprocess.run(
         [sys.executable, "-c", code, str(folder), *arguments],
         capture_output=True, text=True, cwd=ROOT, check=False, env={"COLUMNS": "1000"},

@@ -11,7 +11,7 @@ from onnx import TensorProto, helper
 
 from core import StageError, Work
 from core.conformance.converter import onnx_artifact
-from core.progress import silent
+from core.plugin.progress import silent
 from plugins.runtime.htp.library import available
 from plugins.runtime.htp.rejections import reasons, redirected
 from plugins.runtime.qnn import Qnn, QnnOptions

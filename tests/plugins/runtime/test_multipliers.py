@@ -11,8 +11,8 @@ from onnx import helper, numpy_helper
 
 from core import Made, Work
 from core.conformance.converter import of
-from core.measure import snr_db
-from core.progress import silent
+from core.measure.metrics import snr_db
+from core.plugin.progress import silent
 from plugins.quantizer.qdq import Activation, Method, Qdq, Weight
 from plugins.runtime.htp.library import available
 from plugins.runtime.qnn import Qnn, QnnOptions

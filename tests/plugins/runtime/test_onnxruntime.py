@@ -11,7 +11,7 @@ import onnxruntime
 import pytest
 
 from core import Artifact, InputError, Session, StageError, TorchModel
-from core.onnx_file import save
+from core.formats.onnx_graph import save
 from plugins.runtime.onnxruntime import OnnxRuntime, Optimisation
 from tests.plugins.networks import exported, feeds, hybrid, outputs, separator, work_in
 

@@ -12,8 +12,8 @@ import pytest
 from core import StageError, Work
 from core.conformance import RuntimeSuite
 from core.conformance.converter import INFO, artifact, of, onnx_artifact
-from core.progress import silent
-from core.values import ArtifactSpec
+from core.plugin.progress import silent
+from core.plugin.values import ArtifactSpec
 from plugins.runtime.device_cloud import compiled
 from plugins.runtime.qai_hub import QaiHub, QaiHubOptions, TargetRuntime
 from tests.hub.account import account, hurried, loopback_only

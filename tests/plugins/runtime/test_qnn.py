@@ -10,7 +10,7 @@ import pytest
 from core import StageError, Work
 from core.conformance import RuntimeSuite
 from core.conformance.converter import of, onnx_artifact
-from core.progress import silent
+from core.plugin.progress import silent
 from plugins.runtime.htp.library import available
 from plugins.runtime.qnn import Qnn, QnnOptions
 

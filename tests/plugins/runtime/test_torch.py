@@ -13,7 +13,7 @@ from torch import nn
 
 from core import Artifact, Made, ModelInfo, Signature, StageError, TorchModel
 from core.conformance import RuntimeSuite
-from core.torch_program import save
+from core.formats.torch_export import save
 from plugins.runtime.torch import TorchRuntime
 from tests.plugins.networks import artifact, feeds, hybrid, outputs, torch_artifact, work_in
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from core import Artifact, Calibration, Session, StageError, TorchModel
-from core.measure import snr_db
+from core.measure.metrics import snr_db
 from plugins.quantizer.torch_program import Backend
 from plugins.runtime.torch import Kernels, TorchRuntime
 from plugins.runtime.torch_program import compiler
@@ -128,7 +128,7 @@ class Odd(torch.nn.Module):
 def _odd(size: float, folder: Path) -> tuple[Artifact, np.ndarray]:
     """Return a static program of activations of `size`, and a window of it."""
     from core import Made, ModelInfo, Signature
-    from core.torch_program import save
+    from core.formats.torch_export import save
     from plugins.quantizer.torch_static import TorchStatic
 
     torch.manual_seed(0)

@@ -16,7 +16,7 @@ from tests.hub.account import account, hurried, loopback_only
 from tests.hub.cloud import Cloud
 
 if TYPE_CHECKING:
-    from core.values import Tensors
+    from core.plugin.values import Tensors
 
 PHONE = "Samsung Galaxy S24"
 

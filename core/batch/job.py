@@ -1,0 +1,220 @@
+"""One run over a library: the model made once, then every song that is not done yet.
+
+outputs/<recipe>/library-<id>/
+    songs/<path of the song>/…   written by the dataset, whole or not at all
+    manifest.jsonl               a line for each song: its hash, its files, or why there are none
+    recipe.lock.yaml             the recipe, with every option
+
+The id stands for all that decides what comes out, so that the same command goes on where it was.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator, Mapping
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, cast
+
+import pluggy
+from omegaconf import DictConfig, OmegaConf
+
+from core.batch import on_ray
+from core.batch.folder import LOCK_FILE, MANIFEST, STAGING, held_alone
+from core.batch.manifest import Entry, Manifest
+from core.batch.plan import LibraryPlan, make_plan
+from core.batch.standings import standings
+from core.batch.worker import Job, Task, play_here
+from core.config.pipeline import Assembly
+from core.config.recipes import Recipe
+from core.config.settings import Mode, Scale
+from core.errors import InputError
+from core.machine import folders
+from core.machine.environment import versions
+from core.plugin.hooks import reporting
+from core.plugin.progress import Progress
+from core.plugin.records import NAMED, Failed, LibraryRecord, named, passed_over
+from core.plugin.registry import Registry
+from core.plugin.values import Artifact, Notice
+from core.run import lockfile
+from core.run.execute import execute
+from core.run.fitness import unfit
+from core.store.local import Store
+from core.store.locate import open_store
+
+__all__ = ["run"]
+
+#: The name under which the reporters hear of the songs, beside the steps of the plan.
+STAGE = "songs"
+
+
+def run(cfg: DictConfig, registry: Registry, recipe: str, recipes: Mapping[str, Recipe]) -> None:
+    """Plan the library and, unless `mode=plan`, play it; raises InputError where songs failed."""
+    store = open_store(cfg.store)
+    plan = make_plan(cfg, registry, recipe, recipes, store)
+    if cfg.mode is Mode.plan:
+        from core.batch.show_plan import show
+
+        show(plan, store.address)
+        return
+    with reporting(registry.manager, plan.steps.assembly.reporter):
+        try:
+            _Library(plan, store, registry.manager.hook, recipes).run()
+        finally:
+            registry.manager.hook.luthier_run_ended()
+
+
+class _Library:
+    """One run: what is made, what is played of it, and what is said at the end."""
+
+    def __init__(
+        self,
+        plan: LibraryPlan,
+        store: Store,
+        hook: pluggy.HookRelay,
+        recipes: Mapping[str, Recipe],
+    ) -> None:
+        self.plan, self.store, self.hook, self.recipes = plan, store, hook, recipes
+        self.assembly: Assembly = plan.steps.assembly
+        #: What was found to be wrong with what earlier runs left.
+        self.found: list[Notice] = []
+
+    def run(self) -> None:
+        """Make what plays, play every song that is not done, and say what came of it."""
+        self.hook.luthier_run_started(plan=self.plan.steps.record)
+        started = datetime.now(UTC)
+        artifacts = execute(self.plan.steps, self.store, self.hook).artifacts
+        place = self.plan.folder(artifacts)
+        with held_alone(place):
+            self._lock_file(place, artifacts)
+            record = self._played(place, artifacts, started)
+        self.hook.luthier_library_finished(record=record, folder=str(place))
+        if record.failed:
+            raise _incomplete(record, place)
+
+    def _played(
+        self, place: Path, artifacts: dict[str, Artifact], started: datetime
+    ) -> LibraryRecord:
+        self.hook.luthier_stage_started(stage=STAGE, title="play every song")
+        with Manifest(place / MANIFEST) as manifest:
+            tasks, kept = self._left(manifest)
+            job = Job(
+                self.assembly,
+                artifacts[self.plan.source],
+                artifacts["model"],
+                place,
+                self.plan.songs.retries,
+                self.store.lasting,
+            )
+            made: list[Entry] = []
+            clock = time.perf_counter()
+
+            def tell(done: float, total: float, message: str) -> None:
+                inside = done / total if total else 0.0
+                self._tell(kept + len(made) + min(inside, 1.0), kept + len(tasks), message)
+
+            with closing(self._entries(job, tasks, Progress(tell))) as entries:
+                for entry in entries:
+                    manifest.add(entry)
+                    made.append(entry)
+                    self._tell(kept + len(made), kept + len(tasks), entry.source)
+            seconds = time.perf_counter() - clock if tasks else 0.0
+        return self._record(artifacts, started, made, kept, seconds)
+
+    def _left(self, manifest: Manifest) -> tuple[list[Task], int]:
+        """Return the songs to play, and the number of those that are done."""
+        tasks, kept, damaged = list[Task](), 0, list[str]()
+        for standing in standings(self.plan.dataset.sources(), manifest):
+            if standing.state == "done":
+                kept += 1
+            else:
+                tasks.append(Task(standing.source, standing.place))
+            if standing.state == "damaged":
+                damaged.append(standing.source.name)
+            self._tell(0, 0, f"looking for what is done: {kept} of {kept + len(tasks)} songs")
+        if manifest.damaged:
+            self.found.append(Notice("warning", passed_over(manifest.damaged)))
+        if damaged:
+            text = f"played again because their files were damaged or gone: {named(damaged)}"
+            self.found.append(Notice("warning", text))
+        return tasks, kept
+
+    def _entries(
+        self, job: Job, tasks: list[Task], progress: Progress
+    ) -> Generator[Entry, None, None]:
+        if tasks and self.plan.scale is Scale.ray:
+            yield from on_ray.play_on_ray(job, tasks, self.plan.songs, progress)
+        elif tasks:
+            yield from play_here(job, tasks, progress)
+
+    def _record(
+        self,
+        artifacts: dict[str, Artifact],
+        started: datetime,
+        made: list[Entry],
+        kept: int,
+        seconds: float,
+    ) -> LibraryRecord:
+        failed = [entry for entry in made if entry.status == "failed"]
+        info = artifacts["model"].info
+        notices = [
+            *info.notices,
+            *unfit(self.assembly, info, self.recipes),
+            *self.plan.notices,
+            *self.found,
+            *self.store.notices,
+        ]
+        again = sum(entry.retries > 0 for entry in made)
+        if again:
+            text = f"played again because a worker died, or they failed at first: {again} songs"
+            notices.append(Notice("warning", text))
+        notices += [notice for artifact in artifacts.values() for notice in artifact.notices]
+        return LibraryRecord(
+            recipe=self.assembly.recipe,
+            title=self.assembly.title,
+            started=started.isoformat(timespec="seconds"),
+            seconds=seconds,
+            songs=kept + len(made),
+            played=len(made) - len(failed),
+            kept=kept,
+            failed=tuple(
+                Failed(entry.source, entry.reason, entry.retries)
+                for entry in sorted(failed, key=lambda entry: entry.source)
+            ),
+            audio_s=sum(entry.seconds for entry in made),
+            processes=len({entry.worker for entry in made if entry.worker}),
+            device=", ".join(sorted({entry.device for entry in made if entry.device})),
+            notices=tuple(dict.fromkeys(notices)),
+        )
+
+    def _lock_file(self, place: Path, artifacts: dict[str, Artifact]) -> None:
+        config = cast(
+            "dict[str, Any]",
+            OmegaConf.to_container(self.plan.cfg, resolve=True, enum_to_str=True),
+        )
+        config["scale"] = self.plan.scale.name
+        # Whoever runs the lock file says which cluster plays; the file does not.
+        config["songs"].pop("address", None)
+        text = lockfile.lock(config, artifacts, versions())
+        partial = place / STAGING / LOCK_FILE
+        try:
+            partial.write_text(text, encoding="utf-8")
+            partial.replace(place / LOCK_FILE)
+        except OSError as error:
+            raise folders.unwritable("the library's folder", error, place) from error
+
+    def _tell(self, done: float, total: float, message: str) -> None:
+        self.hook.luthier_stage_progress(stage=STAGE, done=done, total=total, message=message)
+
+
+def _incomplete(record: LibraryRecord, place: Path) -> InputError:
+    told = [f"{one.source}: {one.reason.partition('; ')[0]}" for one in record.failed[:NAMED]]
+    more = len(record.failed) - len(told)
+    return InputError(
+        f"{len(record.failed)} of {record.songs} songs failed",
+        *told,
+        f"and {more} more" if more else "",
+        f"the reasons in full: {place / MANIFEST}",
+        "mend or remove them, and run the same command again: the rest is not played twice",
+    )

@@ -1,0 +1,48 @@
+"""`mode=plan` for a library: the steps that make what plays, and how many songs are done."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+
+from core.batch.folder import MANIFEST, check_own
+from core.batch.manifest import Manifest
+from core.batch.plan import LibraryPlan
+from core.batch.standings import standings
+from core.config.settings import Scale
+from core.config.touched import touched
+from core.plan.candidates import Candidate
+from core.plan.show import show as show_steps
+from core.plan.show import show_touched
+from core.plugin.reach import Reach
+from core.plugin.records import passed_over
+from core.text.screen import screen
+
+__all__ = ["show"]
+
+
+def show(plan: LibraryPlan, store: str) -> None:
+    """Print the steps, then where the songs would go and what is left to play; plays nothing."""
+    steps = plan.steps
+    reaches = touched(steps.assembly.plugins, store, plan.cfg.output)
+    if plan.scale is Scale.ray:
+        cluster = plan.songs.address or os.environ.get("RAY_ADDRESS") or "a cluster of this machine"
+        reaches.append(Reach("asks", cluster, "Ray"))
+    show_steps(Candidate(steps.assembly.precision, plan.cfg, steps))
+    show_touched(reaches)
+    console = screen()
+    sources = list(plan.dataset.sources())
+    made = {planned.step.name: planned.artifact for planned in steps.steps}
+    kept = {name: artifact for name, artifact in made.items() if artifact is not None}
+    if len(kept) < len(made):
+        console.print(f"{len(sources)} songs; which are done is known once the steps have run")
+        return
+    folder = plan.folder(kept)
+    check_own(folder)
+    manifest = Manifest(folder / MANIFEST)
+    states = Counter(standing.state for standing in standings(sources, manifest))
+    damaged = f", {states['damaged']} damaged" if states["damaged"] else ""
+    console.print(f"{len(sources)} songs, {states['done']} done{damaged}; scale={plan.scale.name}")
+    if manifest.damaged:
+        console.print(passed_over(manifest.damaged))
+    console.print(f"songs   {folder}", soft_wrap=True)

@@ -1,0 +1,239 @@
+"""Plays songs, each whole or not at all: read, window, dsp, session, join, save, and gone.
+
+A song's files are written to a folder of its own below `.staging` and renamed, so that whoever is
+killed at any time leaves a place empty, as it was, or finished.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from core.batch.folder import STAGING
+from core.batch.manifest import SONGS, Entry
+from core.config.pipeline import Assembly
+from core.errors import InputError, LuthierError, StageError, UnsafePathError
+from core.inference.context import Bench
+from core.inference.items import checked_items
+from core.inference.player import Player, opened
+from core.inference.windows import covered_seconds
+from core.machine.file_names import as_text
+from core.machine.paths import below
+from core.plugin.kinds import Listed, Source
+from core.plugin.progress import Progress
+from core.plugin.stages import Saved, Work
+from core.plugin.values import Artifact
+from core.store.hashing import digest, file_digest, files_below
+from core.text.shown import plain
+
+__all__ = ["Job", "Task", "Worker", "play_here"]
+
+
+@dataclass(frozen=True)
+class Task:
+    """One song to play, and its place below `songs/`."""
+
+    source: Source
+    place: str
+
+
+@dataclass(frozen=True)
+class Job:
+    """All that a process needs to play songs: plugins with their options, artifacts, a folder."""
+
+    assembly: Assembly
+    played: Artifact
+    model: Artifact
+    folder: Path
+    retries: int
+    lasting: Path
+
+
+class Worker:
+    """Plays the songs of a job, one at a time; the model is opened for the first and kept."""
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+        self._opened = ExitStack()
+        self._player: Player | None = None
+
+    def play(self, task: Task, progress: Progress) -> Entry:
+        """Play one song and return what became of it, whatever is wrong with the song.
+
+        Raises only what no other song would fare better with: the model cannot be opened.
+        """
+        started = time.perf_counter()
+        attempts = self.job.folder / STAGING / f"{_key(task)}.attempts"
+        reason = "the process that played it died each time: it may need more memory than there is"
+        while True:
+            # Counted in a file before anything can go wrong: a killed process counts no more.
+            with attempts.open("ab") as file:
+                file.write(b".")
+            retries = attempts.stat().st_size - 1
+            if retries > self.job.retries:
+                return _failed(task, reason, self.job.retries)
+            player = self._player or self._open(progress)
+            try:
+                return self._song(player, task, progress, retries, started)
+            except (InputError, UnsafePathError) as error:
+                return _failed(task, _told(error), retries)
+            except Exception as error:
+                reason = _told(error)
+
+    def close(self) -> None:
+        """Close the model."""
+        self._opened.close()
+
+    def _open(self, progress: Progress) -> Player:
+        job = self.job
+        if not Path(job.played.path).exists():
+            raise StageError(
+                "the model is not where this worker looks for it",
+                f"at: {job.played.path}",
+                "machines of a cluster need the store on a disk that all of them have",
+                "name one: store=/shared/folder",
+            )
+        folder = Path(tempfile.mkdtemp(dir=job.folder / STAGING))
+        work = Work(folder, progress, job.lasting)
+        self._player = self._opened.enter_context(
+            opened(Bench(job.assembly), job.played, job.model, work)
+        )
+        return self._player
+
+    def _song(
+        self, player: Player, task: Task, progress: Progress, retries: int, started: float
+    ) -> Entry:
+        """Play one song; everything that was held of it is let go on return."""
+        self._free_place(task)  # before time is spent on the song
+        # Hashed before it is read: what changes in between is noticed by the next run.
+        sha256 = _hashed(task.source)
+        songs = self.job.assembly.dataset
+        assert isinstance(songs, Listed), "the plan refuses any other"
+        dataset = songs.only(task.source)
+        (item,) = checked_items(dataset, "evaluation", player.signature)
+        outputs = player.play(item, progress)
+        staged = Path(tempfile.mkdtemp(prefix=_key(task), dir=self.job.folder / STAGING))
+        try:
+            song = staged / "song"  # with the permissions of any folder, which `staged` has not
+            song.mkdir()
+            saved = dataset.save(item, outputs, player.signature, song)
+            files = self._placed(_top(song, saved), task)
+        finally:
+            shutil.rmtree(staged, ignore_errors=True)
+        return Entry(
+            task.source.name,
+            "done",
+            sha256,
+            task.place,
+            files,
+            covered_seconds(item.inputs, player.signature) or 0.0,
+            time.perf_counter() - started,
+            player.opened.session.device,
+            f"{platform.node()}:{os.getpid()}",
+            retries=retries,
+            notes=tuple(plain(notice.text) for notice in item.notices),
+        )
+
+    def _free_place(self, task: Task) -> Path:
+        """Return the folder of a song, which may hold what was played before; raises InputError.
+
+        Raises UnsafePathError where it would be elsewhere. No person's file is taken for a song.
+        """
+        songs = self.job.folder / SONGS
+        final = below(songs, task.place, "the manifest of the library", links=False)
+        for taken in (final, *final.parents[: len(PurePosixPath(task.place).parts) - 1]):
+            if taken.exists() and not taken.is_dir():
+                raise InputError(
+                    "a file lies where the folder of a song belongs",
+                    f"song: {task.source.name}",
+                    f"at: {taken}",
+                    "move it away, and run the same command again",
+                )
+        return final
+
+    def _placed(self, made: Path, task: Task) -> dict[str, str]:
+        """Give what was saved its final name at once; returns the files with their hashes."""
+        hashes = {}
+        for file in _files(made):
+            name = PurePosixPath(SONGS, task.place, file.relative_to(made).as_posix())
+            hashes[str(name)] = file_digest(file)
+            _flush(file)
+        final = self._free_place(task)
+        final.parent.mkdir(parents=True, exist_ok=True)
+        if final.exists():
+            # A folder that holds something cannot be renamed over.
+            before = Path(tempfile.mkdtemp(dir=self.job.folder / STAGING))
+            final.rename(before / "before")
+            shutil.rmtree(before, ignore_errors=True)
+        made.rename(final)
+        return hashes
+
+
+def play_here(job: Job, tasks: Sequence[Task], progress: Progress) -> Iterator[Entry]:
+    """Yield what became of each song, played one after the other by this process."""
+    with closing(Worker(job)) as worker:
+        for task in tasks:
+            yield worker.play(task, progress)
+
+
+def _top(folder: Path, saved: Sequence[Saved]) -> Path:
+    """Return the folder below which everything was saved: `stems` of `stems/bass.wav`, say."""
+    files = [below(folder, one.path, "the dataset, of what it saved") for one in saved]
+    return Path(os.path.commonpath([file.parent for file in files] or [folder.resolve()]))
+
+
+def _files(made: Path) -> list[Path]:
+    """Return the files of a song; raises StageError where one cannot be told in the manifest."""
+    found = files_below(made)
+    for file in found:
+        if as_text(file.name) != file.name:
+            raise StageError(
+                "the dataset saved a file whose name is no text",
+                f"at: {file}",
+                "name it after what it holds: the manifest of a library is JSON",
+            )
+    return found
+
+
+def _hashed(source: Source) -> str:
+    try:
+        return file_digest(source.file)
+    except OSError as error:
+        raise InputError(
+            f"`{source.name}` cannot be opened: {error.strerror or error}",
+            f"at: {source.file}",
+        ) from error
+
+
+def _flush(file: Path) -> None:
+    """Have a file on the disk before the manifest says that it is there."""
+    with file.open("rb+") as opened_file:
+        os.fsync(opened_file.fileno())
+
+
+def _key(task: Task) -> str:
+    """Return a name for a song in flight."""
+    return digest(task.source.name)[:16]
+
+
+def _failed(task: Task, reason: str, retries: int) -> Entry:
+    try:
+        sha256 = file_digest(task.source.file)
+    except OSError:
+        sha256 = ""
+    reason = plain(reason)  # a path may hold bytes that are no text, and JSON takes none
+    # The place stays the song's own: what an earlier version of it gave may still be there.
+    return Entry(task.source.name, "failed", sha256, task.place, reason=reason, retries=retries)
+
+
+def _told(error: Exception) -> str:
+    if isinstance(error, LuthierError):
+        return "; ".join((error.what, *error.lines))
+    return f"{type(error).__name__}: {error}"

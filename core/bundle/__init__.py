@@ -1,0 +1,1 @@
+"""The bundle: what goes to the device."""

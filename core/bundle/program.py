@@ -1,0 +1,139 @@
+"""The program of a bundle: the plugins' files, the core's own, and constants for C++ and Kotlin."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from core.plugin.stages import Shipped
+
+__all__ = ["write"]
+
+HERE = Path(__file__).parent / "on_device"
+#: The parts without which a language is left out, as `core/bundle/write.py` explains.
+NEEDED = {
+    "python": {"python/window.py", "python/join.py"},
+    "cpp": {"cpp/window.h", "cpp/join.h"},
+    "kotlin": {"kotlin/Window.kt", "kotlin/Join.kt"},
+}
+OWN = {"python": ["python/run.py"], "cpp": ["cpp/run.cpp"], "kotlin": []}
+
+
+def write(bundle: Path, about: dict[str, Any], parts: Sequence[Shipped]) -> list[str]:
+    """Write the program in every language that is whole; returns the languages."""
+    sources = {place: file for part in parts for place, file in part.sources.items()}
+    constants = _constants(about) if about["tensors"] is not None else None
+    whole = []
+    for language, needed in NEEDED.items():
+        known = about["tensors"] if language == "python" else constants
+        if known is None or not needed <= sources.keys():
+            continue
+        whole.append(language)
+        own = {place: HERE / place for place in OWN[language]}
+        for place, file in {**sources, **own}.items():
+            if place.startswith(f"{language}/"):
+                target = bundle / place
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(file, target)
+    if constants and "cpp" in whole:
+        (bundle / "cpp" / "bundle.h").write_text(_cpp(constants), encoding="utf-8")
+    if constants and "kotlin" in whole:
+        (bundle / "kotlin" / "Bundle.kt").write_text(_kotlin(constants), encoding="utf-8")
+    return whole
+
+
+def _constants(about: dict[str, Any]) -> dict[str, Any] | None:
+    """Return what a program in a compiled language must know; None where its shapes are not fixed.
+
+    Strings, numbers and shapes, by the name of the constant; every number of the chunker is there.
+    """
+    graphs, tensors = about["host_graphs"], about["tensors"]
+    first = graphs["forward"] if graphs else about["model"]
+    last = graphs["inverse"] if graphs else about["model"]
+    if not (len(tensors["inputs"]) == len(tensors["outputs"]) == 1 and "inputs" in first):
+        return None
+    (source,), (result,) = tensors["inputs"].values(), tensors["outputs"].values()
+    ends = [
+        next(tensor for tensor in graph[side] if tensor["name"] == name)
+        for graph, side, name in ((first, "inputs", source), (last, "outputs", result))
+    ]
+    sizes = [size for tensor in ends for size in tensor["shape"]]
+    fixed = all(isinstance(size, int) and size > 0 for size in sizes)
+    if not fixed or {tensor["dtype"] for tensor in ends} != {"float32"}:
+        return None
+    numbers = {
+        name.upper(): value
+        for name, value in about["chunking"].items()
+        if isinstance(value, int | float) and not isinstance(value, bool)
+        if name.isascii() and name.isidentifier()
+    }
+    return {
+        **numbers,
+        "MODEL": about["model"]["file"],
+        "FALLBACK": about["fallback"]["file"] if about["fallback"] else "",
+        "FORWARD": graphs["forward"]["file"] if graphs else "",
+        "INVERSE": graphs["inverse"]["file"] if graphs else "",
+        "INPUT": source,
+        "OUTPUT": result,
+        "INPUT_SHAPE": ends[0]["shape"],
+        "OUTPUT_SHAPE": ends[1]["shape"],
+    }
+
+
+def _cpp(constants: dict[str, Any]) -> str:
+    lines = []
+    for name, value in constants.items():
+        if isinstance(value, str):
+            lines.append(f"inline constexpr const char* {name} = {_cpp_text(value)};")
+        elif isinstance(value, list):
+            shape = ", ".join(map(str, value))
+            lines.append(f"inline const std::vector<int64_t> {name}{{{shape}}};")
+        elif isinstance(value, int):
+            lines.append(f"inline constexpr int64_t {name} = {value};")
+        else:
+            lines.append(f"inline constexpr double {name} = {value!r};")
+    return (
+        "// What metadata.json says, as constants.\n"
+        "#pragma once\n\n#include <cstdint>\n#include <vector>\n\nnamespace bundle {\n"
+        + "\n".join(lines)
+        + "\n}  // namespace bundle\n"
+    )
+
+
+def _cpp_text(text: str) -> str:
+    """Return a string literal: bytes of UTF-8, in octal where they are more than a plain letter.
+
+    Octal escapes end after three digits; C++ has no escape for half of a surrogate pair.
+    """
+    raw = text.encode("utf-8", "surrogateescape")
+    return f'"{"".join(_escaped(byte, f"{chr(92)}{byte:03o}", "?") for byte in raw)}"'
+
+
+def _kotlin_text(text: str) -> str:
+    """Return a string literal: UTF-16, escaped where it is more than a plain letter."""
+    raw = text.encode("utf-16-be", "surrogatepass")
+    units = (int.from_bytes(raw[at : at + 2], "big") for at in range(0, len(raw), 2))
+    return f'"{"".join(_escaped(unit, f"{chr(92)}u{unit:04x}", "$") for unit in units)}"'
+
+
+def _escaped(code: int, escape: str, special: str) -> str:
+    """Return what stands for a code in quotes; `special` means something to the language there."""
+    letter = chr(code) if 32 <= code < 127 else ""  # noqa: PLR2004  # printable ASCII
+    return f"\\{letter}" if letter and letter in f'"\\{special}' else letter or escape
+
+
+def _kotlin(constants: dict[str, Any]) -> str:
+    lines = []
+    for name, value in constants.items():
+        if isinstance(value, str):
+            lines.append(f"const val {name} = {_kotlin_text(value)}")
+        elif isinstance(value, list):
+            lines.append(f"val {name} = longArrayOf({', '.join(map(str, value))})")
+        elif isinstance(value, int):
+            lines.append(f"const val {name} = {value}L")
+        else:
+            lines.append(f"const val {name} = {value!r}")
+    body = "\n".join(f"    {line}" for line in lines)
+    return f"// What metadata.json says, as constants.\nobject Bundle {{\n{body}\n}}\n"

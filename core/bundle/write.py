@@ -1,0 +1,168 @@
+"""The bundle: what is shipped to the device, and all that a program there must know.
+
+    model.onnx, …                  what the device runs, as the runtime made it
+    fallback/…                     what that was compiled from, for a device that cannot run it
+    pre.onnx, post.onnx            the dsp as graphs, where it has any (`Transform.graphs`)
+    metadata.json                  signature, tensors, chunking, dsp, versions, hashes
+    LICENCE-WEIGHTS.txt, README.md
+    python/, cpp/, kotlin/         a program that runs it (`Plugin.ships`)
+
+In every language the program has three parts, which plugins ship where they can; a language that
+lacks one is left out. `window` (from the runtime) maps one window to its outputs, `join` (from the
+chunker) has `play`, which maps a whole input to a whole output with it, and in Python `medium`
+(from the dataset) reads and writes files. Python reads `metadata.json`; for the others the core
+writes what they need as constants (core/bundle/program.py). Equal artifacts give equal bundles.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from core.bundle import program, readme
+from core.config.pipeline import Assembly
+from core.machine.environment import versions
+from core.plugin.stages import Shipped, outside
+from core.plugin.values import Artifact, ModelInfo
+from core.store.hashing import file_digest
+from core.text.shown import plain, shown_below, without_credentials
+
+__all__ = ["FORMAT", "write_bundle"]
+
+#: Raised when a reader of an older `metadata.json` would misread it.
+FORMAT = 1
+
+
+def write_bundle(
+    bundle: Path, assembly: Assembly, shipped: Artifact, source: Artifact | None
+) -> None:
+    """Write the bundle of `shipped`, with what it was compiled from (`source`) as its fallback."""
+    shutil.copytree(shipped.folder, bundle)
+    if source is not None:
+        shutil.copytree(source.folder, bundle / "fallback")
+    info = shipped.info
+    parts = {
+        slot: plugin.ships(info)
+        for slot, plugin in (
+            ("runtime", assembly.runtime),
+            ("chunking", assembly.chunker),
+            ("dsp", assembly.dsp),
+            ("medium", assembly.dataset),
+        )
+    }
+    about = _about(bundle, assembly, shipped, source, parts)
+    languages = program.write(bundle, about, [*parts.values()])
+    (bundle / "LICENCE-WEIGHTS.txt").write_text(readme.licence(info), encoding="utf-8")
+    page = readme.readme(about, languages, [*parts.values()])
+    (bundle / "README.md").write_text(page, encoding="utf-8")
+    about["files"] = {
+        file.relative_to(bundle).as_posix(): {
+            "sha256": file_digest(file),
+            "bytes": file.stat().st_size,
+        }
+        for file in sorted(bundle.rglob("*"))
+        if file.is_file()
+    }
+    about = shown_below(about, without_credentials)
+    text = json.dumps(about, indent=1, ensure_ascii=False)
+    if plain(text) != text:
+        # Names must stay what they are; escaped, no terminal obeys them.
+        text = json.dumps(about, indent=1)
+    (bundle / "metadata.json").write_text(f"{text}\n", encoding="utf-8")
+
+
+def _about(
+    bundle: Path,
+    assembly: Assembly,
+    shipped: Artifact,
+    source: Artifact | None,
+    parts: dict[str, Shipped],
+) -> dict[str, Any]:
+    """Return `metadata.json` without its list of files; writes the dsp's graphs."""
+    info = shipped.info
+    graphs = _host_graphs(bundle, assembly, info)
+    return {
+        "format": FORMAT,
+        "recipe": assembly.recipe,
+        "title": assembly.title,
+        "target": msgspec.to_builtins(assembly.target),
+        "precision": assembly.precision,
+        "model": _model(bundle, shipped, ""),
+        "fallback": _model(bundle, source, "fallback/") if source is not None else None,
+        "runtime": {"plugin": assembly.runtime.name, **parts["runtime"].facts},
+        "signature": msgspec.to_builtins(info.signature),
+        "core": {"inputs": info.core_inputs, "outputs": info.core_outputs},
+        "host_graphs": graphs or None,
+        "tensors": _tensors(info, graphs),
+        "dsp": {
+            "plugin": assembly.dsp.name,
+            "model_facts": info.dsp_facts,
+            **parts["dsp"].facts,
+        },
+        "chunking": {
+            "plugin": assembly.chunker.name,
+            "window": dict(assembly.chunker.window()),
+            **parts["chunking"].facts,
+        },
+        "weights": {
+            "origin": info.weights,
+            "licence": info.licence or None,
+            "parameters": info.parameters,
+        },
+        "versions": versions(),
+    }
+
+
+def _model(bundle: Path, artifact: Artifact, below: str) -> dict[str, Any]:
+    """Return what a model file of the bundle is, with its tensors where it is a graph."""
+    name = f"{below}{Path(artifact.path).relative_to(artifact.folder).as_posix()}"
+    return {
+        "file": name,
+        "format": artifact.format,
+        "precision": artifact.precision,
+        "steps": artifact.steps,
+        "sha256": artifact.sha256,
+        **_graph(bundle / name),
+    }
+
+
+def _graph(file: Path) -> dict[str, Any]:
+    if file.suffix != ".onnx":
+        return {}
+    from core.formats.onnx_graph import describe
+
+    return describe(file)
+
+
+def _host_graphs(
+    bundle: Path, assembly: Assembly, info: ModelInfo
+) -> dict[str, dict[str, Any]] | None:
+    """Write the dsp's graphs and describe them; empty for a batch axis, None without."""
+    transform = assembly.dsp.bind(info)
+    written = transform.graphs(assembly.chunker.window(), bundle)
+    if written is None:
+        return None
+    return {
+        name: {"file": file.relative_to(bundle).as_posix(), **_graph(file)}
+        for name, file in written.items()
+    }
+
+
+def _tensors(
+    info: ModelInfo, graphs: dict[str, dict[str, Any]] | None
+) -> dict[str, dict[str, str]] | None:
+    """Return what a program calls the signature's inputs and outputs; None without the dsp."""
+    if graphs is None:
+        return None
+    named = {}
+    for side, specs, core in (
+        ("inputs", info.signature.inputs, info.core_inputs),
+        ("outputs", info.signature.outputs, info.core_outputs),
+    ):
+        own = [spec.name for spec in specs]
+        named[side] = dict(zip(own, map(outside, own) if graphs else core, strict=True))
+    return named

@@ -1,0 +1,91 @@
+"""The command line: finds plugins and recipes, lets Hydra compose, and ends in one message."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from typing import NoReturn
+
+from core.cli.modes import run_mode
+from core.config.arguments import is_sweep, rewrite
+from core.config.command_line import check, refuse_credentials
+from core.config.compose import composed, recipe_of_job, register
+from core.config.discovery import discover
+from core.config.hydra_errors import is_foreign, told, translate
+from core.config.recipes import Recipe, read_recipes
+from core.errors import LuthierError
+from core.plugin.origin import Terminated, interruption
+from core.plugin.process import INTERRUPTED, prepare
+from core.plugin.registry import Registry
+from core.sweep.sweeper import Start
+from core.text.screen import say
+
+__all__ = ["discover", "main"]
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the command line and exit: 0 done, 1 failed, 2 a config that cannot be, 130 Ctrl-C."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    prepare()
+    try:
+        _main(arguments)
+    except KeyboardInterrupt:
+        _interrupted()
+    except Exception as error:
+        stopped = interruption(error)
+        if isinstance(stopped, Terminated):
+            raise stopped from None
+        if stopped is not None:
+            _interrupted()
+        _fail(told(error, None), arguments)
+
+
+def _interrupted() -> NoReturn:
+    say("interrupted; what was finished is kept, run the same command again", err=True)
+    sys.exit(INTERRUPTED)
+
+
+def _main(arguments: list[str]) -> None:
+    check(arguments)
+    registry = discover()
+    rewritten, given = rewrite(arguments)
+    recipes = read_recipes(registry.recipes, given)
+    for one in recipes.values():
+        refuse_credentials(one.content, str(one.file))
+    register(registry, recipes)
+    if "--help" in rewritten or "-h" in rewritten:
+        from core.cli.help import page
+
+        page(recipes)
+    elif "--version" in rewritten:
+        from core import __version__
+
+        say(f"luthier {__version__}")
+    else:
+        try:
+            _compose(rewritten, registry, recipes)
+        except Exception as error:
+            if is_foreign(error):
+                raise translate(error, registry) from error
+            raise
+
+
+def _compose(arguments: Sequence[str], registry: Registry, recipes: Mapping[str, Recipe]) -> None:
+    """Let Hydra compose, and run what it composed: one job, or a sweep of them."""
+    if not any(word.startswith(("mode=list", "mode=doctor")) for word in arguments):
+        for broken in registry.broken:
+            say(f"warning: {broken}", err=True)
+    if is_sweep(arguments):
+        composed(arguments, Start(registry, recipes, run_mode))
+        return
+    composed(arguments, lambda cfg: run_mode(cfg, registry, recipes, recipe_of_job()))
+
+
+def _fail(error: LuthierError, arguments: Sequence[str]) -> None:
+    """Print one message, with a traceback only when it was asked for, and exit."""
+    if any(a.replace(" ", "") == "hydra.verbose=true" for a in arguments):
+        import traceback
+
+        say("".join(traceback.format_exception(error.__cause__ or error)), err=True, end="")
+    say(f"error: {error}", err=True)
+    sys.exit(error.exit_code)

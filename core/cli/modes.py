@@ -1,0 +1,48 @@
+"""What every `mode` of a command does, each imported only where it is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+from omegaconf import DictConfig, OmegaConf
+
+from core.config.command_line import refuse_credentials
+from core.config.compose import CONF
+from core.config.inputs import asked
+from core.config.recipes import Recipe
+from core.config.settings import Mode
+from core.plugin.registry import Registry
+
+__all__ = ["run_mode"]
+
+
+def run_mode(
+    cfg: DictConfig,
+    registry: Registry,
+    recipes: Mapping[str, Recipe],
+    recipe: str,
+) -> None:
+    """Do what `mode` says, with the heavy half of the core imported only where it is needed."""
+    # What came from presets, too.
+    refuse_credentials(cast("dict[str, Any]", OmegaConf.to_container(cfg)), "the composed config")
+    if cfg.mode is Mode.list:
+        from core.cli.listing import show
+
+        show(registry, recipes, CONF)
+    elif cfg.mode is Mode.doctor:
+        from core.cli.doctor import examine
+
+        examine(registry)
+    elif cfg.mode is Mode.fit:
+        from core.fit.search import run as search
+
+        search(cfg, registry, recipe, recipes)
+    elif asked(cfg):
+        from core.batch.job import run as play_library
+
+        play_library(cfg, registry, recipe, recipes)
+    else:
+        from core.run.job import run
+
+        run(cfg, registry, recipe, recipes)

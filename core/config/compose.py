@@ -1,0 +1,220 @@
+"""Tells Hydra of every schema, preset and recipe, and composes configs that leave Hydra alone.
+
+Hydra's own part of a config names classes that it makes, loggers, folders and variables. It is the
+box's, with what the command line says of it: where anything else had a hand in it, nothing runs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import functools
+import io
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, cast
+
+from hydra import compose, initialize_config_dir
+from hydra import main as hydra_main
+from hydra.core.config_store import ConfigStore
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.plugins import Plugins
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf.errors import OmegaConfBaseException
+
+from core.config import launchers, limits
+from core.config.arguments import SWEEP, is_sweep, key_of
+from core.config.presets import read_presets
+from core.config.recipes import Recipe
+from core.config.settings import PLURAL, Settings
+from core.errors import ConfigError
+from core.plugin.broken import Broken
+from core.plugin.registry import Registry
+from core.plugin.values import Target
+from core.text.screen import say
+
+__all__ = [
+    "CONF",
+    "composed",
+    "composed_again",
+    "composing",
+    "entered",
+    "recipe_of_job",
+    "register",
+]
+
+CONF = Path(__file__).parents[2] / "conf"
+
+
+def composed(arguments: Sequence[str], job: Callable[[DictConfig], None]) -> None:
+    """Compose a config from `arguments`, and call `job` with it; `-m` starts a sweep of Hydra's."""
+    # A single run is what comes without a flag, too.
+    arguments = [word for word in arguments if word not in ("--run", "-r")]
+    if is_sweep(arguments):
+        _check_recipes([a for a in arguments if a not in SWEEP])
+    elif not any(argument.startswith("-") for argument in arguments):
+        _check_heard(arguments)
+        with composing(arguments) as cfg:
+            job(cfg)
+        return
+    sys.argv = ["python -m core", *arguments]
+    run = hydra_main(version_base="1.3", config_path=str(CONF), config_name="config")(job)
+    if is_sweep(arguments):
+        run()
+        return
+    # The other flags of Hydra's only show something, and Hydra prints it as it is.
+    printed = io.StringIO()
+    try:
+        with contextlib.redirect_stdout(printed):
+            run()
+    finally:
+        say(printed.getvalue(), end="")
+
+
+@contextmanager
+def composing(overrides: Sequence[str]) -> Iterator[DictConfig]:
+    """Give the config of one job; more can be composed inside the block.
+
+    Nothing of Hydra's own part of it takes effect: no logger is set, no folder or variable made.
+    Raises ConfigError where that part is not the box's own.
+    """
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        cfg = compose("config", list(overrides), return_hydra_config=True)
+        _check_own(cfg, overrides)
+        yield entered(cfg)
+
+
+def composed_again(overrides: Sequence[str]) -> DictConfig:
+    """Return the config of the same job with other words, inside a block of `composing`."""
+    cfg = compose("config", list(overrides), return_hydra_config=True)
+    _check_own(cfg, overrides)
+    with open_dict(cfg):
+        del cfg["hydra"]
+    return cfg
+
+
+def _check_own(cfg: DictConfig, overrides: Sequence[str]) -> None:
+    """Raise ConfigError unless Hydra's part of `cfg` is the box's, as the command line has it."""
+    typed = tuple(word for word in overrides if "hydra" in word.partition("=")[0])
+    if _of_hydra(cfg) != _own(typed):
+        raise ConfigError(
+            "something but the command line changed how Hydra itself is set",
+            "a recipe or a preset may name plugins and options, and nothing else",
+            "nothing was run; see what was composed: --cfg hydra",
+        )
+
+
+@functools.lru_cache(maxsize=8)
+def _own(typed: tuple[str, ...]) -> dict[str, Any]:
+    """Return Hydra's part as the box has it, changed by these words of the command line alone."""
+    return _of_hydra(compose("config", list(typed), return_hydra_config=True))
+
+
+def _of_hydra(cfg: DictConfig) -> dict[str, Any]:
+    """Return Hydra's part of a config without what tells one job from another."""
+    part = cast("dict[str, Any]", OmegaConf.to_container(cfg.hydra, resolve=False))
+    chosen = part.pop("runtime")["choices"]
+    del part["overrides"]
+    for name in ("name", "override_dirname", "id", "num", "config_name"):
+        del part["job"][name]
+    return {**part, "choices": {k: v for k, v in chosen.items() if k.startswith("hydra")}}
+
+
+def _check_recipes(arguments: Sequence[str]) -> None:
+    """Check Hydra's part for every recipe of a sweep, before Hydra acts on it.
+
+    What cannot be composed is left to the sweep, which says of which points that is.
+    """
+    overrides = OverridesParser.create().parse_overrides(list(arguments))
+    fixed = [str(o.input_line) for o in overrides if not o.is_sweep_override()]
+    swept = [o for o in overrides if o.is_sweep_override() and o.get_key_element() == "recipe"]
+    names = [name for o in swept if o.is_discrete_sweep() for name in o.sweep_string_iterator()]
+    for words in [[*fixed, f"recipe={name}"] for name in names] or [fixed]:
+        try:
+            with composing(words):
+                pass
+        except (HydraException, OmegaConfBaseException):
+            continue
+
+
+def _check_heard(arguments: Sequence[str]) -> None:
+    """Refuse what only a sweep, or Hydra's own way of running a job, would take notice of."""
+    for word in arguments:
+        key = key_of(word)
+        if key.startswith("hydra") and key != "hydra.verbose":
+            sweeps = key.startswith(("hydra/launcher", "hydra/sweeper", "hydra.launcher",
+                                     "hydra.sweep"))  # fmt: skip
+            raise ConfigError(
+                f"`{key}` does nothing in a single run",
+                "it is for sweeps: add -m" if sweeps else "where results go: output=... store=...",
+                "possible: hydra.verbose=true, for the whole trace of an error",
+            )
+
+
+def entered(cfg: DictConfig) -> DictConfig:
+    """Make `cfg` what Hydra looks at; returns a copy of it without Hydra's own part."""
+    HydraConfig.instance().set_config(cfg)
+    own = copy.deepcopy(cfg)
+    OmegaConf.set_readonly(own, None)
+    with open_dict(own):
+        del own["hydra"]
+    return own
+
+
+def recipe_of_job() -> str:
+    """Return the name of the recipe that the job was composed from; "" for none."""
+    return HydraConfig.get().runtime.choices.get("recipe") or ""
+
+
+def register(registry: Registry, recipes: Mapping[str, Recipe]) -> None:
+    """Store every schema, recipe and preset of other distributions where Hydra looks."""
+    store = ConfigStore.instance()
+    settings, target = OmegaConf.structured(Settings), OmegaConf.structured(Target)
+    # A frozen dataclass makes its node read-only, and then no preset could fill it in.
+    for node in (settings.target, target):
+        OmegaConf.set_readonly(node, None)
+    settings.contract = OmegaConf.structured(limits.schema(registry))
+    # The options are those of whatever chunker it names.
+    OmegaConf.set_struct(settings.measure.against, False)
+    store.store(name="settings", node=settings, provider="luthier")
+    store.store(group="target", name="schema", node=target, provider="luthier")
+    for entry, node in registry.schemas():
+        plural = entry.kind in PLURAL
+        store.store(
+            group=entry.kind,
+            name=entry.name,
+            node=node,
+            package=f"{entry.kind}.{entry.name}" if plural else None,
+            provider=entry.distribution,
+        )
+    for recipe in recipes.values():
+        for (group, name), node in recipe.choices.items():
+            store.store(group=group, name=name, node=node, provider=str(recipe.file))
+        store.store(
+            group="recipe",
+            name=recipe.name,
+            node=recipe.node,
+            package="_global_",
+            provider=str(recipe.file),
+        )
+
+    _store_presets(store, registry)
+    Plugins.instance()  # loads Hydra's plugins, the launchers among them
+    launchers.preset()
+
+
+def _store_presets(store: ConfigStore, registry: Registry) -> None:
+    """Store the presets of other distributions; one named like a plugin would hide it."""
+    for preset in read_presets(registry.presets):
+        own = CONF / preset.group / f"{preset.name}.yaml"
+        if preset.name in registry.entries.get(preset.group, {}) or own.is_file():
+            why = f"its preset has the name of another {preset.group}: rename it"
+            registry.broken.append(Broken(why, str(preset.file), name=preset.name))
+            continue
+        store.store(
+            group=preset.group, name=preset.name, node=preset.node, provider=str(preset.file)
+        )

@@ -1,0 +1,200 @@
+"""Turns Hydra's and OmegaConf's errors into ours: what, where, what is possible, what next."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable
+
+from hydra.errors import (
+    HydraException,
+    MissingConfigException,
+    OverrideParseException,
+)
+from omegaconf import OmegaConf
+from omegaconf.errors import (
+    ConfigKeyError,
+    InterpolationKeyError,
+    OmegaConfBaseException,
+    ValidationError,
+)
+
+from core.config import launchers
+from core.config.recipes import OWN
+from core.config.settings import SLOTS, Settings
+from core.errors import TRACE, ConfigError, LuthierError, did_you_mean
+from core.machine.remedy import is_of_the_place, remedy
+from core.plugin.registry import Registry
+
+__all__ = ["FOREIGN", "is_foreign", "told", "translate"]
+
+#: What Hydra and OmegaConf raise for a config that cannot be.
+FOREIGN = (HydraException, OmegaConfBaseException)
+#: Python's own errors, which they let through for a config that they did not foresee; the packages
+#: that compose configs, and ours.
+LET_THROUGH = (ValueError, KeyError, TypeError, AttributeError, IndexError, AssertionError)
+COMPOSERS, OURS = ("hydra", "omegaconf", "antlr4"), ("core", "plugins")
+
+
+def is_foreign(error: BaseException) -> bool:
+    """Return whether Hydra or OmegaConf raised `error` over a config, and no code of ours did."""
+    if isinstance(error, FOREIGN):
+        return True
+    if not isinstance(error, LET_THROUGH):
+        return False
+    last, trace = "", error.__traceback__
+    while trace is not None:
+        top = str(trace.tb_frame.f_globals.get("__name__", "")).partition(".")[0]
+        last = top if top in (*COMPOSERS, *OURS) else last
+        trace = trace.tb_next
+    return last in COMPOSERS
+
+
+def translate(error: Exception, registry: Registry | None = None) -> LuthierError:
+    """Return the message a person needs for an error of Hydra's or OmegaConf's."""
+    for link in _causes(error):
+        if isinstance(link, MissingConfigException):
+            return _missing(link, registry)
+        if isinstance(link, OverrideParseException):
+            return ConfigError(
+                f"`{link.override}` is no override",
+                "write: key=value, quoted where the value holds spaces, commas or brackets",
+                f"for example: '{link.override.partition('=')[0]}=\"a value\"'",
+            )
+        if isinstance(link, ValidationError):
+            return _invalid(link)
+        if isinstance(link, InterpolationKeyError):
+            return _unknown_fact(link)
+        if isinstance(link, ConfigKeyError | AttributeError):
+            return _unknown_key(error, link)
+    first, *rest = dict.fromkeys(str(error).splitlines() or ["the config cannot be composed"])
+    group = re.match(r"Could not override '([^']+)'", first)
+    if group:
+        return _unknown_group(group[1])
+    return ConfigError(first, *rest)
+
+
+def _causes(error: BaseException) -> Iterable[BaseException]:
+    link: BaseException | None = error
+    while link is not None:
+        yield link
+        link = link.__cause__ or link.__context__
+
+
+def _missing(error: MissingConfigException, registry: Registry | None) -> LuthierError:
+    """`recipe=typo`, or any other choice of a group that does not exist."""
+    wanted = error.missing_cfg_file or ""
+    group, _, name = wanted.rpartition("/")
+    if group == "hydra/launcher" and name in launchers.EXTRAS:
+        return launchers.not_installed(name)
+    options = [o for o in error.options or [] if o != "schema" and not o.startswith(OWN)]
+    absent = registry.absent(group, name) if registry is not None else None
+    if absent is not None:
+        return absent
+    # Hydra gives no options for a choice in a list.
+    if not options and registry is not None and group in registry.entries:
+        options = registry.names(group)
+    return ConfigError(
+        f"no {group or 'config'} is named `{name}`",
+        did_you_mean(name, options),
+        f"{group} can be: {', '.join(options)}" if options else "",
+        *(registry.doubts() if registry is not None else ()),
+        "see them all: python -m core mode=list",
+    )
+
+
+def _invalid(error: ValidationError) -> ConfigError:
+    """A value of the wrong type."""
+    first = str(error.msg or error).splitlines()[0]
+    kind = getattr(error.ref_type, "__name__", None)
+    enum = re.search(r"expected one of \[(.*)\]", first)
+    value = re.search(r"[Vv]alue '([^']*)'", first)
+    wrong = value[1] if value else ""
+    values = enum[1].replace("'", "").split(", ") if enum else []
+    names = [v.rpartition(".")[2] for v in values]
+    return ConfigError(
+        f"`{error.full_key}` cannot be `{wrong}`" if wrong else f"`{error.full_key}`: {first}",
+        first if not names else "",
+        did_you_mean(wrong, names),
+        f"it can be: {', '.join(names)}" if names else "",
+        f"it takes: {kind}" if kind and not names and kind != "Any" else "",
+    )
+
+
+def _unknown_key(error: Exception, link: BaseException) -> ConfigError:
+    """An option that the plugin does not have, or a key that the config does not have."""
+    full = str(getattr(link, "full_key", "") or "")
+    written = re.match(r"Could not override '([^']+)'", str(error))
+    full = full or (written[1] if written else str(link).splitlines()[0])
+    parent_path, _, key = full.rpartition(".")
+    parent = getattr(link, "parent_node", None)
+    known = [str(k) for k in parent] if parent is not None and OmegaConf.is_dict(parent) else []
+    known = [k for k in known if k not in ("plugin", "hydra")]
+    if not parent_path:
+        known = sorted({*known, *Settings.__dataclass_fields__, "recipe"})
+    return ConfigError(
+        f"there is no option `{full}`",
+        did_you_mean(key, known),
+        f"{parent_path or 'the config'} has: {', '.join(known)}" if known else "",
+        "" if parent_path else "see them with their values: python -m core recipe=<name> --cfg job",
+    )
+
+
+def _unknown_group(written: str) -> ConfigError:
+    group = written.partition("@")[0]
+    known = ["recipe", "target", "precision", *SLOTS]
+    return ConfigError(
+        f"there is no option or stage `{written}`",
+        did_you_mean(group, known),
+        f"stages: {', '.join(known)}",
+    )
+
+
+def _unknown_fact(error: InterpolationKeyError) -> ConfigError:
+    return ConfigError(
+        f"`{error.full_key}` needs a value that the config does not give",
+        str(error.msg or error).splitlines()[0],
+        "choose a target that has it, or give the option a value",
+    )
+
+
+#: Where results go, on a command line.
+PLACES = "store=/path/to/folder output=/path/to/folder"
+
+
+def told(error: Exception, registry: Registry | None) -> LuthierError:
+    """Return the message a person needs for any error, with the error itself as its cause."""
+    if isinstance(error, LuthierError):
+        return error
+    if is_foreign(error):
+        said: LuthierError = translate(error, registry)
+    elif isinstance(error, OSError):
+        said = LuthierError(
+            f"the system refused: {error.strerror or error}",
+            f"at: {_named(error.filename)}" if error.filename else "",
+            remedy(error, PLACES) if is_of_the_place(error) else TRACE,
+        )
+    elif isinstance(error, RecursionError):
+        said = ConfigError(
+            "something is nested too deeply to be read",
+            "a recipe, a value on the command line, a graph or a file that a stage reads",
+            "give it fewer levels; see where: hydra.verbose=true",
+        )
+    elif isinstance(error, MemoryError):
+        said = LuthierError(
+            "the system has no memory left",
+            "close other programs, take shorter windows, or a smaller model",
+        )
+    else:
+        said = LuthierError(
+            f"something unexpected: {type(error).__name__}: {error}",
+            "this is a mistake of Luthier's or of a plugin's",
+            TRACE,
+        )
+    said.__cause__ = error
+    return said
+
+
+def _named(file: str | bytes | int) -> str:
+    """Return the name of a file as the system gave it in an error; bytes may be no text."""
+    return os.fsdecode(file) if isinstance(file, bytes) else str(file)

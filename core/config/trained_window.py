@@ -1,0 +1,70 @@
+"""Window lengths that a recipe leaves to the model: those of the windows that it was trained on."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from omegaconf import DictConfig
+
+from core.errors import ConfigError, InputError
+from core.plugin.kinds import Chunker, Model
+from core.plugin.values import ModelInfo, ModelSpec, Notice
+
+__all__ = ["are_trained", "other_training", "settled"]
+
+#: Training windows that differ by more are others: a layout rounds up to whole blocks.
+NEAR = 0.1
+
+
+def settled(
+    chunker: Chunker[Any], model: Model[Any], node: DictConfig | None, path: str
+) -> Chunker[Any]:
+    """Return the chunker with the lengths that its options leave to the model.
+
+    The numbers go into `node`, its part of the config, which stands at `path`: a lock file and
+    whoever reads it must not need the model to know them. Raises ConfigError where the model does
+    not say.
+    """
+    try:
+        found = chunker.settled(model.plan().train_window)
+    except InputError as error:
+        raise ConfigError(
+            error.what, f"at: {path}", f"model: `{model.name}`", *error.lines
+        ) from error
+    if found is chunker:
+        return chunker
+    before, after = (dataclasses.asdict(one.options) for one in (chunker, found))
+    for key, value in after.items():
+        if node is not None and value != before[key]:
+            node[key] = value
+    return found
+
+
+def are_trained(chunker: Chunker[Any], spec: ModelSpec) -> bool:
+    """Return whether the windows are as long as the plan says that those of the training were.
+
+    A layout takes them in whole blocks: 90,112 samples for 88,200. That is no other window.
+    """
+    window = chunker.window()
+    return bool(window) and all(spec.train_window.get(axis) == n for axis, n in window.items())
+
+
+def other_training(chunker: Chunker[Any], spec: ModelSpec, info: ModelInfo) -> tuple[Notice, ...]:
+    """Return a warning where windows follow a plan that the weights turned out not to keep.
+
+    A plan names training windows before the weights are there: those of an architecture, say. A
+    fallback, or somebody's own checkpoint, may have been trained on others.
+    """
+    notices = []
+    for axis, size in chunker.window().items():
+        planned, true = spec.train_window.get(axis), info.train_window.get(axis)
+        if planned is None or true is None or size != planned:
+            continue
+        if abs(planned - true) > NEAR * true:
+            text = (
+                f"windows of {size:,} along `{axis}` are what was planned for these weights, but "
+                f"they were trained on {true:,}: chunker.length={true}"
+            )
+            notices.append(Notice("warning", text))
+    return tuple(notices)

@@ -1,0 +1,1 @@
+"""`mode=fit`: the longest window that compiles."""

@@ -1,0 +1,222 @@
+"""`mode=fit`: the longest window that compiles for the target, at each precision.
+
+The longest window of interest is tried first: where it fits, the search is over. Otherwise the
+border is found by bisection, which takes it that a window fits wherever a longer one does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import cast
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+from rich.text import Text
+
+from core.config.arguments import command
+from core.config.pipeline import Assembly, assemble
+from core.config.recipes import Recipe
+from core.config.settings import Fit, checked, target_of
+from core.errors import ConfigError, DoesNotFitError, StageError
+from core.fit.table import Table, said, show, write
+from core.inference.context import Bench
+from core.plan import feasibility
+from core.plan.candidates import at_each_precision
+from core.plan.check import check
+from core.plan.feasibility import Verdict
+from core.plan.plan import looked_up
+from core.plugin.registry import Registry
+from core.plugin.values import Artifact
+from core.run import folder
+from core.run.execute import execute
+from core.steps import convert
+from core.store.local import Store
+from core.store.locate import open_store
+from core.text.screen import say, screen
+
+__all__ = ["longest_fitting", "run"]
+
+#: What stands in the table where no compiler said no.
+FAILED = "a stage failed"
+
+
+def run(cfg: DictConfig, registry: Registry, recipe: str, recipes: Mapping[str, Recipe]) -> None:
+    """Search at every precision, show the table, and leave it in a run folder."""
+    wanted = cast("Fit", checked(cfg, "fit"))
+    assemblies = [
+        assemble(composed, registry, recipe, recipes)
+        for composed in _at_each_precision(cfg, wanted)
+    ]
+    for assembly in assemblies:
+        check(assembly, registry)
+        _check_compiles(assembly, registry)
+    store, started = open_store(cfg.store), datetime.now(UTC)
+    tables: list[Table] = []
+    reporters = assemblies[0].reporter
+    for reporter in reporters:
+        registry.manager.register(reporter, name=f"reporter:{reporter.name}")
+    try:
+        # Made first, so that a place that cannot be written is found out at once.
+        with folder.new_folder(Path(cfg.output), assemblies[0].recipe) as place:
+            for assembly in assemblies:
+                search = _Search(assembly, wanted, store, registry)
+                tables.append(search.table)
+                search.run()
+            asked = command(HydraConfig.get().overrides.task, recipes)
+            write(place.partial, assemblies[0], tables, wanted, started, asked)
+    except KeyboardInterrupt:
+        registry.manager.hook.luthier_run_ended()
+        show(tables, wanted)
+        raise
+    finally:
+        registry.manager.hook.luthier_run_ended()
+        for reporter in reporters:
+            registry.manager.unregister(reporter)
+    show(tables, wanted)
+    say(f"\nresults {place.final}")
+    for one in tables:
+        if all(row.verdict.cause == FAILED for row in one.rows):
+            failed = one.rows[0].verdict
+            raise StageError(f"{one.precision}: {failed.why[0]}", *failed.why[1:])
+
+
+def _at_each_precision(cfg: DictConfig, wanted: Fit) -> list[DictConfig]:
+    own = [cfg.precision.get("name", "fp32") if cfg.precision else "fp32"]
+    names = wanted.precisions or target_of(cfg).precisions or own
+    return list(at_each_precision(cfg, names).values())
+
+
+def _check_compiles(assembly: Assembly, registry: Registry) -> None:
+    if assembly.runtime.compiles:
+        return
+    entries = registry.entries["runtime"]
+    compiling = [n for n in registry.names("runtime") if getattr(entries[n].cls, "compiles", False)]
+    raise ConfigError(
+        f"runtime `{assembly.runtime.name}` compiles nothing, so no window is too long for it",
+        f"recipe: {assembly.recipe}",
+        f"runtimes that compile: {', '.join(compiling)}",
+    )
+
+
+def longest_fitting(low: int, high: int, fits: Callable[[int], bool]) -> int | None:
+    """Return the largest number from `low` to `high` that fits, or None; the largest goes first."""
+    if fits(high):
+        return high
+    if low == high or not fits(low):
+        return None
+    while high - low > 1:
+        middle = (low + high) // 2
+        if fits(middle):
+            low = middle
+        else:
+            high = middle
+    return low
+
+
+class _Search:
+    """The search at one precision; `table` fills up on the way."""
+
+    def __init__(self, assembly: Assembly, wanted: Fit, store: Store, registry: Registry) -> None:
+        self.assembly, self.wanted, self.store = assembly, wanted, store
+        self.hook = registry.manager.hook
+        self.console = screen()
+        self.axis = _axis(assembly, wanted)
+        self.model = self._model()
+        rates = [s.rates.get(self.axis) for s in self.model.info.signature.inputs]
+        self.table = Table(
+            assembly.precision, self.axis, next(filter(None, rates), None), assembly.runtime.columns
+        )
+
+    def run(self) -> None:
+        """Fill the table; what is found is kept at once, so that Ctrl-C costs one attempt."""
+        step = self.wanted.step
+        low, high = (-(-length // step) for length in self._ends())
+        found = longest_fitting(low, high, lambda number: self._fits(number * step))
+        if found is not None:
+            self.table.longest = found * step
+            window = {**self.assembly.chunker.window(), self.axis: found * step}
+            self.table.option = feasibility.option_for(self.assembly, window)
+
+    def _ends(self) -> tuple[int, int]:
+        longest = self.wanted.longest or self.model.info.train_window.get(self.axis)
+        if longest is None:
+            raise ConfigError(
+                f"model `{self.assembly.model.name}` does not say how long the windows along "
+                f"`{self.axis}` were that it was trained on",
+                "say how far to look: fit.longest=...",
+            )
+        shortest = min(self.wanted.shortest or self.wanted.step, longest)
+        return shortest, longest
+
+    def _fits(self, length: int) -> bool:
+        assembly = _resized(self.assembly, self.axis, length)
+        self.console.print(
+            Text.assemble((assembly.precision, "bold"), f"  {self.table.size(length)}")
+        )
+        found, kept = feasibility.find(self.store, assembly), True
+        if found is None:
+            found, kept = self._try(assembly), False
+            feasibility.keep(self.store, assembly, found)
+        self.table.add(length, found, kept=kept)
+        self.console.print(f"  {said(found, kept=kept)}", soft_wrap=True)
+        return found.fits
+
+    def _try(self, assembly: Assembly) -> Verdict:
+        """Convert and compile through the store, like any run."""
+        bench = Bench(assembly, self.wanted.calibration_windows)
+        steps = convert.conversion(bench)
+        try:
+            outcome = execute(looked_up(bench, steps, self.store), self.store, self.hook)
+        except DoesNotFitError as error:
+            return feasibility.refused(assembly, error)
+        except StageError as error:
+            # Some exporters and models fail at some lengths only: the others are of interest.
+            failed = DoesNotFitError(error.what, *error.lines, cause=FAILED, lasting=False)
+            return feasibility.refused(assembly, failed)
+        finally:
+            self.hook.luthier_run_ended()
+        return feasibility.compiled(assembly, outcome.artifacts[convert.final(steps)])
+
+    def _model(self) -> Artifact:
+        bench = Bench(self.assembly)
+        plan = looked_up(bench, convert.conversion(bench)[:1], self.store)
+        kept = plan.steps[0].artifact
+        return kept or execute(plan, self.store, self.hook).artifacts["model"]
+
+
+def _axis(assembly: Assembly, wanted: Fit) -> str:
+    """Return the axis whose window grows; raises ConfigError where the choice is not clear."""
+    name, axes = assembly.chunker.name, list(assembly.chunker.window())
+    if wanted.axis in axes or (wanted.axis is None and len(axes) == 1):
+        return wanted.axis or axes[0]
+    if not axes:
+        raise ConfigError(
+            f"chunker `{name}` cuts no axis, so there is no window to make longer",
+            "choose one that cuts: chunker=...",
+        )
+    raise ConfigError(
+        f"chunker `{name}` cuts {', '.join(f'`{axis}`' for axis in axes)}"
+        + (f", not `{wanted.axis}`" if wanted.axis else ": say which one grows"),
+        f"give one: fit.axis={axes[0]}",
+    )
+
+
+def _resized(assembly: Assembly, axis: str, length: int) -> Assembly:
+    """Return the assembly with windows of `length` along `axis`."""
+    window = {**assembly.chunker.window(), axis: length}
+    try:
+        chunker = assembly.chunker.resized(window)
+    except ValueError as error:
+        raise ConfigError(
+            f"chunker `{assembly.chunker.name}` cannot have windows of {length}: {error}",
+            "look at longer ones: fit.shortest=...",
+        ) from error
+    if dict(chunker.window()) != window:
+        raise ConfigError(
+            f"chunker `{assembly.chunker.name}` cannot be given another window along `{axis}`",
+            "choose one that can: its plugin overrides `resized`",
+        )
+    return replace(assembly, chunker=chunker)

@@ -1,0 +1,1 @@
+"""An opened model over windows of items."""

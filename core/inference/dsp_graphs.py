@@ -1,0 +1,77 @@
+"""The dsp through the graphs that ship, so that what is played is what the device will play.
+
+A quantised model rounds, and a last digit that differs in its input turns some values by a whole
+step: the outputs then agree no better than quantised ones do. Computing with the very graphs of
+the bundle leaves no digit to differ.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from core.plugin.kinds import Runtime
+from core.plugin.stages import Session, Transform, Work, outside
+from core.plugin.values import Artifact, ModelInfo
+from core.store.hashing import file_digest
+
+if TYPE_CHECKING:
+    from core.plugin.stages import TorchModel
+    from core.plugin.values import Tensors
+
+__all__ = ["hosted"]
+
+
+@contextmanager
+def hosted(
+    transform: Transform,
+    runtime: Runtime[Any],
+    window: Mapping[str, int],
+    info: ModelInfo,
+    work: Work,
+) -> Iterator[Transform]:
+    """Give `transform` as its graphs, opened by `runtime`; as it is where either cannot."""
+    with ExitStack() as opened:
+        graphs: Mapping[str, Path] | None = None
+        if "onnx" in runtime.accepts and not runtime.compiles and window:
+            folder = opened.enter_context(tempfile.TemporaryDirectory(dir=work.folder))
+            graphs = transform.graphs(window, Path(folder))
+        if not graphs:
+            yield transform
+            return
+        forward, inverse = (
+            opened.enter_context(runtime.open(_artifact(graphs[name]), _no_module, work))
+            for name in ("forward", "inverse")
+        )
+        yield _Hosted(forward, inverse, info)
+
+
+class _Hosted(Transform):
+    """A transform whose directions are sessions."""
+
+    def __init__(self, forward: Session, inverse: Session, info: ModelInfo) -> None:
+        self._forward, self._inverse, self._info = forward, inverse, info
+
+    def forward(self, window: Tensors) -> tuple[Tensors, Tensors]:
+        """Run the forward graph; what is no input of the core is for the inverse."""
+        made = self._forward.run({outside(name): array for name, array in window.items()})
+        core = self._info.core_inputs
+        rest = {name: array for name, array in made.items() if name not in core}
+        return {name: made[name] for name in core}, rest
+
+    def inverse(self, outputs: Tensors, remembered: Tensors) -> Tensors:
+        """Run the inverse graph."""
+        made = self._inverse.run({**outputs, **remembered})
+        return {spec.name: made[outside(spec.name)] for spec in self._info.signature.outputs}
+
+
+def _artifact(file: Path) -> Artifact:
+    size = file.stat().st_size
+    return Artifact(str(file.parent), str(file), "onnx", "fp32", file_digest(file), size)
+
+
+def _no_module() -> TorchModel:
+    raise TypeError("a graph of the dsp has no torch module")

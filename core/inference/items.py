@@ -1,0 +1,220 @@
+"""Items of a dataset: checked against the model, and kept where they need not be read again.
+
+A run looks at its input in six steps, and a sweep does so for every point. Decoding, resampling and
+making songs took a tenth of a run's time before what came out was kept.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from core.errors import InputError, PluginError
+from core.formats.tensors import load, save, under
+from core.machine.folders import owned_folder
+from core.plugin.kinds import Dataset, anew
+from core.plugin.stages import Split
+from core.plugin.values import Item, Notice, Signature
+from core.store import damage
+from core.store.fingerprint import of_plugin
+from core.store.hashing import digest, files_below, folder_digest, verified_digest
+from core.store.sealed import DamagedError, read_sealed, write_sealed
+
+if TYPE_CHECKING:
+    from core.config.pipeline import Assembly
+    from core.plugin.values import Tensors
+
+__all__ = ["checked_items", "kept_items", "passed_over"]
+
+#: More bytes than this are not kept: what is so large is read anew each time.
+LARGEST = 2**30
+LIST, FILES = "items.json", "files"
+SIDES = ("inputs", "references")
+
+
+def checked_items(dataset: Dataset[Any], split: Split, signature: Signature) -> Iterator[Item]:
+    """Yield the items of a dataset; raises when one does not fit the signature or is not finite."""
+    import numpy as np
+
+    seen = 0
+    for item in dataset.items(split, signature):
+        seen += 1
+        for spec in signature.inputs:
+            array = item.inputs.get(spec.name)
+            if array is None or array.ndim != len(spec.axes):
+                got = "nothing" if array is None else f"an array of shape {array.shape}"
+                raise PluginError(
+                    f"dataset `{dataset.name}` gives {got} for the input `{spec.name}`",
+                    f"item: {item.name}",
+                    f"the model takes {' × '.join(spec.axes)}",
+                )
+            if array.dtype.name != spec.dtype:
+                raise PluginError(
+                    f"dataset `{dataset.name}` gives {array.dtype} for the input `{spec.name}`, "
+                    f"which the model declares as {spec.dtype}",
+                    f"item: {item.name}",
+                    f"a dataset makes its arrays fit the signature: array.astype({spec.dtype!r}), "
+                    "or the model's plugin declares another: TensorSpec(dtype=...)",
+                )
+            if array.size == 0:
+                raise InputError(f"`{item.name}` is empty", f"dataset: {dataset.name}")
+            if not np.isfinite(array).all():
+                raise InputError(
+                    f"`{item.name}` holds values that are not numbers (NaN or infinite)",
+                    f"dataset: {dataset.name}",
+                    f"{int((~np.isfinite(array)).sum())} of {array.size} values",
+                    "repair or re-encode the file",
+                )
+        yield item
+    if seen == 0:
+        raise InputError(
+            f"dataset `{dataset.name}` has no items for {split}", "give it data, or choose another"
+        )
+
+
+def kept_items(
+    dataset: Dataset[Any], split: Split, signature: Signature, lasting: Path | None
+) -> Iterator[Item]:
+    """Yield the items of a dataset as `checked_items` does, from `lasting` if they are kept there.
+
+    `lasting` is a folder that outlives the run; without one nothing is kept. What is calibrated on
+    comes without its true outputs: nobody compares them.
+    """
+    if lasting is None:
+        yield from checked_items(dataset, split, signature)
+        return
+    ids = dataset.identity(split)
+    material = [of_plugin(dataset), split, list(ids), msgspec.to_builtins(signature)]
+    place = lasting / "items" / digest(material)[:32]
+    try:
+        kept = _listed(place)
+    except DamagedError as error:
+        what = f"the kept inputs of dataset `{dataset.name}` are damaged, and read again"
+        damage.tell(place, f"{what}: {error} (items/{place.name})")
+        kept = None
+    if kept is not None:
+        yield from (_read(place, number, one) for number, one in enumerate(kept))
+        return
+    shutil.rmtree(place, ignore_errors=True)
+    # Items that changed after they were hashed must not be kept under that hash. A new instance
+    # is asked, because this one may remember what it has looked up.
+    keeper = _Keeper(place, len(ids), lambda: anew(dataset).identity(split) == ids)
+    try:
+        for item in checked_items(dataset, split, signature):
+            used = item if split == "evaluation" else replace(item, references={})
+            keeper.add(used)
+            yield used
+    finally:
+        keeper.close()
+
+
+def passed_over(assembly: Assembly) -> tuple[Notice, ...]:
+    """Return what the datasets of a run left out, whether or not its results were kept."""
+    found = [*assembly.dataset.passed_over("evaluation")]
+    quantizer = assembly.quantizer
+    if assembly.calibration is not None and quantizer and quantizer.calibration_windows:
+        found += assembly.calibration.passed_over("calibration")
+    return tuple(dict.fromkeys(found))
+
+
+class _Described(msgspec.Struct):
+    """What is kept of an item beside its tensors."""
+
+    id: str
+    name: str
+    notices: tuple[Notice, ...]
+
+
+class _List(msgspec.Struct):
+    """What is kept of all items, and the digest of the folder that has their tensors.
+
+    `key` is the name of the folder that it was written to, so that no two can be swapped.
+    """
+
+    key: str
+    items: list[_Described]
+    sha256: str
+
+
+def _listed(place: Path) -> list[_Described] | None:
+    """Return what is kept, None where nothing is; raises DamagedError."""
+    if not place.exists():
+        return None
+    try:
+        kept = read_sealed(place / LIST, _List)
+        whole = verified_digest(place / FILES) == kept.sha256
+    except DamagedError:
+        raise
+    except OSError as error:
+        name = Path(error.filename or place).name
+        raise DamagedError(f"{name}: {error.strerror or error}") from error
+    if not whole:
+        raise DamagedError("its files are not those that were kept")
+    if kept.key != place.name or len(kept.items) != len(files_below(place / FILES)):
+        raise DamagedError("its list is that of other inputs")
+    return kept.items
+
+
+def _read(place: Path, number: int, kept: _Described) -> Item:
+    tensors = load(_file(place, number))
+    inputs, references = (under(tensors, f"{side}/") for side in SIDES)
+    return Item(kept.id, kept.name, inputs, references, kept.notices)
+
+
+def _file(place: Path, number: int) -> Path:
+    return place / FILES / f"{number}.safetensors"
+
+
+class _Keeper:
+    """Keeps the items of a dataset, `count` in all, while they are used; or none of them.
+
+    They are kept if they are `unchanged` at the end.
+
+    That something cannot be kept costs nothing but the time of reading it again.
+    """
+
+    def __init__(self, place: Path, count: int, unchanged: Callable[[], bool]) -> None:
+        self._place, self._count, self._unchanged = place, count, unchanged
+        self._kept: list[_Described] = []
+        self._partial: Path | None = None
+        self._owned = ExitStack()
+        try:
+            partial = self._owned.enter_context(owned_folder(place.parent, place.name))
+            (partial / FILES).mkdir()
+            self._partial = partial
+        except OSError:
+            self.close()
+
+    def add(self, item: Item) -> None:
+        """Keep one more; the last one makes them whole, for nobody may ask for more."""
+        if self._partial is None:
+            return
+        from safetensors import SafetensorError
+
+        tensors: Tensors = {
+            f"{side}/{name}": array for side in SIDES for name, array in getattr(item, side).items()
+        }
+        if sum(array.nbytes for array in tensors.values()) * self._count > LARGEST:
+            self.close()
+            return
+        try:
+            save(tensors, _file(self._partial, len(self._kept)))
+            self._kept.append(_Described(item.id, item.name, item.notices))
+            if len(self._kept) == self._count and self._unchanged():
+                whole = folder_digest(self._partial / FILES)
+                write_sealed(self._partial / LIST, _List(self._place.name, self._kept, whole))
+                self._partial.rename(self._place)
+                self.close()
+        except (OSError, SafetensorError):
+            self.close()
+
+    def close(self) -> None:
+        """Remove what is not whole."""
+        self._partial = None
+        self._owned.close()

@@ -1,0 +1,127 @@
+"""What plays whole inputs: a session with the dsp around it, opened once for many items."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
+
+from core.config.pipeline import Assembly
+from core.inference.context import Bench
+from core.inference.dsp_graphs import hosted
+from core.inference.windows import Opened, play
+from core.machine import cores
+from core.machine.machine_load import Load, Watch
+from core.plugin.kinds import Chunker, Runtime
+from core.plugin.progress import Progress
+from core.plugin.stages import Work
+from core.plugin.values import Artifact, Item, Signature
+
+if TYPE_CHECKING:
+    from core.plugin.progress import Progress
+    from core.plugin.values import Item, Tensors
+
+if TYPE_CHECKING:
+    from core.plugin.values import Tensors
+
+__all__ = ["Player", "Timing", "opened", "that_plays"]
+
+
+@dataclass(frozen=True)
+class Player:
+    """An opened model: `play` takes one item after the other."""
+
+    opened: Opened
+    chunker: Chunker[Any]
+    signature: Signature
+
+    def play(self, item: Item, progress: Progress) -> Tensors:
+        """Run one whole item through the session and join its windows."""
+        return play(item, self.signature, self.chunker, lambda: self.opened, progress)
+
+
+def that_plays(assembly: Assembly) -> Runtime[Any]:
+    """Return the runtime that plays whole inputs: the host's where the target's is too slow."""
+    runtime = assembly.runtime if assembly.runtime.plays else assembly.host
+    assert runtime is not None, "the plan refuses a recipe without a runtime that plays"
+    return runtime
+
+
+@contextmanager
+def opened(bench: Bench, played: Artifact, model: Artifact, work: Work) -> Iterator[Player]:
+    """Open `played`, which was made from `model`, and the dsp through the graphs that ship."""
+    runtime, chunker = that_plays(bench.assembly), bench.assembly.chunker
+    transform = bench.transform(model)
+    with (
+        runtime.open(played, lambda: bench.open(model), work) as session,
+        hosted(transform, runtime, chunker.window(), model.info, work) as graphs,
+    ):
+        yield Player(Opened(session, graphs), chunker, model.info.signature)
+
+
+#: So many windows are timed while all others wait, or fewer once these took so many seconds.
+WINDOWS, FEWEST, SECONDS = 16, 5, 2.0
+
+
+class Timing:
+    """A player that is opened alone and on all cores, and anew on its share of them afterwards.
+
+    What another machine computes holds up nobody, and is opened once. `seconds` is what each window
+    took that was timed, and `load` what else this machine did meanwhile, once that is over.
+    """
+
+    load: Load | None = None
+
+    def __init__(
+        self, player: Callable[[], AbstractContextManager[Player]], waits: Callable[[str], None]
+    ) -> None:
+        self._new, self._waits = player, waits
+        self._opened = ExitStack()
+
+    def __enter__(self) -> Self:
+        with ExitStack() as alone:
+            alone.enter_context(cores.alone(self._waits))
+            self._watch: Watch | None = Watch()
+            self._player = self._opened.enter_context(self._new())
+            # Not before it is open: what cannot be opened must not keep the others waiting.
+            self._alone = alone.pop_all()
+        self.seconds, self._others_wait = self._player.opened.seconds, cores.divided()
+        return self
+
+    def timed(self) -> None:
+        """Note that no more windows will be timed."""
+        watch, self._watch = self._watch, None
+        # What this machine does beside says nothing of another one.
+        if watch is not None and self.opened.session.here:
+            self.load = watch.load()
+
+    def __exit__(self, *exc: object) -> None:
+        self._opened.__exit__(*exc)  # type: ignore[arg-type]  # the three that it was called with
+        self._alone.__exit__(*exc)  # type: ignore[arg-type]  # see above
+
+    @property
+    def opened(self) -> Opened:
+        """Return what plays just now."""
+        return self._player.opened
+
+    def play(self, item: Item, progress: Progress) -> Tensors:
+        """Run one whole item through the session and join its windows."""
+        player = self._player
+        return play(item, player.signature, player.chunker, self._next, progress)
+
+    def _next(self) -> Opened:
+        if self._others_wait and not self.opened.session.here:
+            self._others_wait = False
+            self._alone.close()
+        elif self._others_wait and self._enough():
+            self._others_wait = False
+            self.timed()
+            self._opened.close()
+            self._alone.close()
+            self._player = self._opened.enter_context(self._new())
+        return self.opened
+
+    def _enough(self) -> bool:
+        count = len(self.seconds)
+        return count >= WINDOWS or (count >= FEWEST and sum(self.seconds) >= SECONDS)

@@ -1,0 +1,172 @@
+"""Plays items through a session, window by window: cut, dsp, core, inverse dsp, join."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from core.plugin.kinds import Chunker
+from core.plugin.progress import Progress
+from core.plugin.stages import Session, Transform, Window
+from core.plugin.values import Item, Signature
+
+if TYPE_CHECKING:
+    from core.plugin.values import Tensors
+
+__all__ = [
+    "Opened",
+    "covered_seconds",
+    "lengths_of",
+    "play",
+    "play_with",
+    "run_group",
+    "spread",
+    "windows_in_words",
+]
+
+
+@dataclass(frozen=True)
+class Opened:
+    """An opened model with the dsp around it, and the `seconds` of every window that it played."""
+
+    session: Session
+    transform: Transform
+    seconds: list[float] = field(default_factory=list)
+
+
+def lengths_of(inputs: Tensors, signature: Signature) -> dict[str, int]:
+    """Return the length of every axis that an input has."""
+    return {
+        axis: inputs[spec.name].shape[index]
+        for spec in signature.inputs
+        for index, axis in enumerate(spec.axes)
+    }
+
+
+def covered_seconds(inputs: Tensors, signature: Signature) -> float | None:
+    """Return how long the inputs last, where an axis has a rate; None for an image."""
+    lengths = lengths_of(inputs, signature)
+    for spec in signature.inputs:
+        for axis, rate in spec.rates.items():
+            return lengths[axis] / rate
+    return None
+
+
+def windows_in_words(window: Mapping[str, int], signature: Signature) -> str:
+    """Return the lengths of a window as a person reads them: `windows of 44,100 along time (1 s)`.
+
+    Without a length the input is not cut.
+    """
+    rates = {axis: rate for spec in signature.inputs for axis, rate in spec.rates.items()}
+    parts = [
+        f"{size:,} along {axis}" + (f" ({size / rates[axis]:.3g} s)" if axis in rates else "")
+        for axis, size in window.items()
+    ]
+    return f"windows of {', '.join(parts)}" if parts else "the input uncut"
+
+
+def spread(
+    count: int, inputs: Tensors, chunker: Chunker[Any], signature: Signature
+) -> list[Window]:
+    """Return up to `count` windows, evenly spaced, that do not depend on the overlap.
+
+    They start at whole multiples of the window, so that changing only the overlap keeps what was
+    measured on them.
+    """
+    lengths = lengths_of(inputs, signature)
+    sizes = chunker.window()
+    if not sizes:
+        return list(chunker.split(lengths))
+    steps = {axis: max(1, lengths[axis] // size) for axis, size in sizes.items()}
+    total = 1
+    for number in steps.values():
+        total *= number
+    wanted = min(count, total)
+    chosen = [int((k + 0.5) * total / wanted) for k in range(wanted)]
+    windows = []
+    for index, position in enumerate(chosen):
+        start: dict[str, int] = {}
+        rest = position
+        for axis, number in steps.items():
+            rest, here = divmod(rest, number)
+            start[axis] = here * sizes[axis]
+        stop = {axis: min(start[axis] + sizes[axis], lengths[axis]) for axis in sizes}
+        windows.append(Window(index, start, stop))
+    return windows
+
+
+def play(
+    item: Item,
+    signature: Signature,
+    chunker: Chunker[Any],
+    opened: Callable[[], Opened],
+    progress: Progress,
+) -> Tensors:
+    """Run one whole item through a session and join its windows.
+
+    A session gets as many windows in one call as it asks for; no more are held at a time. What
+    plays them is asked for before each such call.
+    """
+    lengths = lengths_of(item.inputs, signature)
+    windows = chunker.split(lengths)
+    joiner = chunker.joiner(lengths, signature)
+    first = 0
+    while first < len(windows):
+        model = opened()
+        session, transform = model.session, model.transform
+        group = windows[first : first + session.at_once]
+        pairs = [transform.forward(chunker.cut(item.inputs, w, signature)) for w in group]
+        told = _within(progress, first, len(windows))
+        cores = run_group(session, [feeds for feeds, _ in pairs], told, model.seconds)
+        for window, (_, remembered), outputs in zip(group, pairs, cores, strict=True):
+            joiner.add(window, transform.inverse(outputs, remembered))
+            progress(window.index + 1, len(windows), f"{item.name}, {session.device}")
+        first += len(group)
+    return joiner.result()
+
+
+def run_group(
+    session: Session, feeds: Sequence[Tensors], progress: Progress, seconds: list[float]
+) -> Iterator[Tensors]:
+    """Run one group of windows and add to `seconds` what each took, once all were taken.
+
+    What a session timed itself counts before this machine's clock, which says nothing about a
+    device elsewhere.
+    """
+    measured: list[float] = []
+    started = time.perf_counter()
+    for outputs in session.run_many(feeds, progress):
+        measured.append(time.perf_counter() - started)
+        yield outputs
+        started = time.perf_counter()
+    seconds += session.seconds or (measured if session.here else [])
+
+
+def _within(progress: Progress, done: int, total: int) -> Progress:
+    """Pass on what a session says while it runs a group; how far the item is, the caller knows."""
+
+    def emit(_done: float, _total: float, message: str) -> None:
+        if message:
+            progress(done, total, message)
+
+    return Progress(emit)
+
+
+def play_with(
+    function: Callable[[Tensors], Tensors],
+    item: Item,
+    signature: Signature,
+    chunker: Chunker[Any],
+    progress: Progress,
+    windows: Sequence[Window] | None = None,
+) -> Tensors:
+    """Run one whole item through a function of windows: the model's own forward pass."""
+    lengths = lengths_of(item.inputs, signature)
+    windows = chunker.split(lengths) if windows is None else windows
+    joiner = chunker.joiner(lengths, signature)
+    for window in windows:
+        joiner.add(window, function(chunker.cut(item.inputs, window, signature)))
+        progress(window.index + 1, len(windows), f"{item.name}, FP32 reference")
+    return joiner.result()

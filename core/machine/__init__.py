@@ -1,0 +1,1 @@
+"""Cores, folders and locks, memory, environment, paths, processes."""

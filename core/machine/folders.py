@@ -1,0 +1,203 @@
+"""Temporary folders that are removed with their process, or by the next one where it was killed.
+
+    <parent>/.luthier.of.<system>.<random>/lock       held as long as the folder is in use
+    <parent>/.luthier.of.<system>.<random>/<name>/    what `owned_folder` gives
+
+The system drops a lock with the process that holds it: that alone proves that nobody uses a folder.
+Process numbers are used again, and two containers may have the same ones and one host name.
+
+Why no folder in use is ever removed:
+
+- Whoever makes a folder puts nothing in it before its lock is held. It cannot be held by two, and
+  where a sweeper is faster its maker takes another folder. A name is drawn at random and made once.
+- A sweeper holds the lock until the folder is gone, and first gives it a name that nobody knows: so
+  its maker, if it comes late, locks another file in another folder.
+- A forked process lets go of its parent's locks (filelock does this), and no program inherits one:
+  a lock is never held longer than its owner lives.
+- A lock that can be taken proves nothing where locks do not reach: between machines that share a
+  folder while each keeps its locks to itself (NFS with `local_lock`), or where there are none. So
+  each folder names the running system that it is of, `NOBODY` without locks. Those of others are
+  removed only when nothing in them has changed for a week; after a start of the machine, too.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import os
+import re
+import shutil
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from core.errors import StoreError
+from core.machine.remedy import NO_LOCKS, remedy
+
+__all__ = ["check_there", "held", "owned_folder", "sweep_up", "unwritable"]
+
+LOCK = "lock"
+NOBODY = "0" * 12
+#: Seconds that a folder is left alone whose owner cannot be proved dead.
+WEEK_S = 7 * 24 * 3600.0
+_OURS = re.compile(r"\.luthier\.of\.([0-9a-f]{12})\.[0-9a-f]{12}")
+#: How often another folder is tried where sweepers are faster.
+_TRIES = 100
+
+
+@contextmanager
+def owned_folder(parent: Path, name: str) -> Iterator[Path]:
+    """Give an empty folder of this name somewhere below `parent`, which is made if it is not there.
+
+    What is left of it at the end is removed; to keep it, rename it to another place on that disk.
+    What killed processes left below `parent` is removed first. Raises OSError.
+    """
+    parent.mkdir(parents=True, exist_ok=True)
+    sweep_up(parent)
+    owner = os.getpid()
+    folder, lock = _taken(parent)
+    try:
+        (folder / name).mkdir()
+        yield folder / name
+    finally:
+        if os.getpid() == owner:  # and no copy of it
+            _remove(folder, lock)
+
+
+def check_there(folder: Path) -> None:
+    """Raise FileNotFoundError where what `owned_folder` gave was removed while it was in use.
+
+    A writer that makes its folders would bring back the name, without what it held before.
+    """
+    if not (folder.parent / LOCK).exists() or not folder.is_dir():
+        raise FileNotFoundError(errno.ENOENT, "removed while it was in use", str(folder))
+
+
+def sweep_up(parent: Path) -> None:
+    """Remove the folders below `parent` that `owned_folder` gave to processes that are dead."""
+    with contextlib.suppress(OSError):
+        for folder in parent.glob(".luthier.of.*"):
+            known = _OURS.fullmatch(folder.name)
+            if known is not None and folder.is_dir() and not folder.is_symlink():
+                _sweep(folder, here=known[1] == _system())
+
+
+def _sweep(folder: Path, *, here: bool) -> None:
+    lock = _lock(folder)
+    try:
+        if not here and time.time() - _changed(folder) < WEEK_S:
+            return
+        lock.acquire(timeout=0)
+    except Timeout:
+        return
+    except OSError:  # there are no locks, it is another person's, or another sweeper's
+        if here or not folder.is_dir():
+            return
+    unknown = folder.with_name(_new_name(NOBODY))
+    with contextlib.suppress(OSError):  # Windows renames no folder with an open file
+        folder = folder.rename(unknown)
+    _remove(folder, lock)
+
+
+def _taken(parent: Path) -> tuple[Path, FileLock]:
+    """Return a new folder below `parent`, and its lock, which is held if there are locks."""
+    system = _system()
+    for _ in range(_TRIES):
+        folder = parent / _new_name(system)
+        folder.mkdir()
+        lock = _lock(folder)
+        if system == NOBODY:
+            (folder / LOCK).touch()
+            return folder, lock
+        try:
+            lock.acquire(timeout=0)
+        except (Timeout, FileNotFoundError, FileExistsError):
+            parent.stat()  # raises where it was not a sweeper, and all is gone
+        except OSError as error:
+            shutil.rmtree(folder, ignore_errors=True)
+            if error.errno not in NO_LOCKS:
+                raise
+            system = NOBODY
+        else:
+            return folder, lock
+    raise OSError(errno.EBUSY, "whatever is made there is removed at once", str(parent))
+
+
+def _remove(folder: Path, lock: FileLock) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    lock.release()
+    # Windows removes no open file. Not the whole tree: without the lock it may be another's.
+    with contextlib.suppress(OSError):
+        (folder / LOCK).unlink(missing_ok=True)
+        folder.rmdir()
+
+
+def _lock(folder: Path) -> FileLock:
+    # The fallback for file systems without locks trusts host names and process numbers.
+    return FileLock(folder / LOCK, thread_local=False, fallback_to_soft=False)
+
+
+def _new_name(system: str) -> str:
+    return f".luthier.of.{system}.{uuid.uuid4().hex[:12]}"
+
+
+def _changed(folder: Path) -> float:
+    """Return when anything below `folder` was last changed, in seconds since 1970."""
+    latest = folder.lstat().st_mtime
+    for place, folders, files in os.walk(folder):
+        for name in (*folders, *files):
+            with contextlib.suppress(FileNotFoundError):
+                latest = max(latest, os.lstat(os.path.join(place, name)).st_mtime)  # noqa: PTH118
+    return latest
+
+
+@cache
+def _system() -> str:
+    """Return a name of the running system, which all containers on it share."""
+    try:
+        known = Path("/proc/sys/kernel/random/boot_id").read_bytes()
+    except OSError:
+        known = str(uuid.getnode()).encode()
+    return hashlib.sha256(known).hexdigest()[:12]
+
+
+def unwritable(
+    what: str, error: OSError, place: Path, other: str = "output=/path/to/folder"
+) -> StoreError:
+    """Return the error that `what`, at `place`, cannot be written; `other` names another place."""
+    reason, at = error.strerror or str(error), error.filename or place
+    if isinstance(error, shutil.Error):
+        # It holds a list of (source, target, reason), one for every file that failed.
+        _, at, said = error.args[0][0]
+        reason = re.sub(r"^\[Errno \d+\] (.*?)(: '.*)?$", r"\1", str(said), flags=re.DOTALL)
+    return StoreError(f"{what} cannot be written: {reason}", f"at: {at}", remedy(error, other))
+
+
+@contextmanager
+def held(
+    lock: Path, what: str, *busy: str, other: str = "output=/path/to/folder"
+) -> Iterator[None]:
+    """Hold the file `lock` while the block runs; its folder is made if it is not there.
+
+    Raises StoreError with the lines of `busy` where another process holds it, and one that says
+    that `what` cannot be written where the system says so; `other` names another place.
+    """
+    try:
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        # The fallback for file systems without locks trusts host names and process numbers.
+        lock_file = FileLock(lock, fallback_to_soft=False)
+        lock_file.acquire(timeout=0)
+    except Timeout:
+        raise StoreError(*busy) from None
+    except OSError as error:
+        raise unwritable(what, error, lock, other) from error
+    try:
+        yield
+    finally:
+        lock_file.release()

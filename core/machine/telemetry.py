@@ -1,0 +1,27 @@
+"""Luthier sends nothing anywhere: what libraries read before they are imported to keep as silent.
+
+Every library of the base and of the extras was searched for what it sends of its own accord
+(`docs/licences.md` names them). These four do; Hydra, Optuna, Demucs and the client of Qualcomm AI
+Hub do not. ONNX Runtime on Windows has a call instead: see `core.formats.onnx_session`.
+"""
+
+from __future__ import annotations
+
+__all__ = ["SILENT"]
+
+SILENT = {
+    # ONNX Runtime's official builds for Linux and macOS, since 1.29: a device identifier, events of
+    # every session, an uploader (its docs/Privacy.md; 1.31.1 with it: no file and no connection).
+    "ORT_DISABLE_TELEMETRY": "1",
+    # huggingface_hub, which demucs fetches with: names of libraries in its headers, and events
+    # (huggingface_hub/constants.py, utils/_telemetry.py, 2.4.0).
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    # MLflow's client: events of its calls (mlflow/telemetry/utils.py, 3.17.2).
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    # Ray: a report of the cluster each hour (ray/_common/usage/usage_lib.py, 2.60.0).
+    "RAY_USAGE_STATS_ENABLED": "0",
+    # What is asked for by convention, for what a later version brings (donottrack.sh); MLflow and
+    # huggingface_hub read it too.
+    "DO_NOT_TRACK": "true",
+}
+"""Variables of the environment, which `import core` sets over what was set; children have them."""

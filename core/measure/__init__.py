@@ -1,0 +1,1 @@
+"""Metrics, error budget, tensor errors, the contract's judgement."""

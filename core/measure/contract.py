@@ -1,0 +1,237 @@
+"""The contract: what a recipe must hold, and whether a run held it.
+
+    contract: {min_snr_db: 30, max_sdr_drop_db: 0.3, max_chunk_ms: 150}
+
+Some limits are about any model and stand here; evaluators add their own (`Evaluator.limits`). The
+worst item decides, and of it the worst label (a stem, an output): a mean would hide it. The bound
+itself is held, and nothing beyond it. A limit that no measurement answers is not held: silence is
+no proof.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from core.config.limits import TIMED, Limit
+from core.measure import error_budget
+from core.plugin.records import BudgetLine, Judged
+from core.plugin.stages import Played
+from core.plugin.values import Artifact, Metric
+
+if TYPE_CHECKING:
+    from core.config.pipeline import Assembly
+
+__all__ = ["asked", "found", "judge", "lowest_parity", "missed", "story"]
+
+
+#: The metric of the core that says how near a result is to FP32 PyTorch: one per label and item.
+PARITY = "parity_snr"
+#: Items that a sentence names; of more it says how many.
+NAMED = 3
+
+
+def judge(
+    assembly: Assembly,
+    shipped: Artifact,
+    metrics: Sequence[Metric],
+    lines: Sequence[BudgetLine],
+    against: str = Played.against,
+) -> tuple[Judged, ...]:
+    """Return every limit of the contract with what a run measured of it.
+
+    `lines` are its error budget. Of what an evaluator measured the worst counts, whatever item and
+    label it is of. `against` says in words which windows FP32 PyTorch had that metrics, as their
+    notes say, compare with.
+    """
+    own, other = assembly.chunker, assembly.against
+    same = other is None or (type(own), own.options) == (type(other), other.options)
+    compared = "" if same else against
+    return tuple(
+        _judged(assembly, limit, shipped, metrics, lines, compared) for limit in assembly.contract
+    )
+
+
+def lowest_parity(metrics: Sequence[Metric], lines: Sequence[BudgetLine] = ()) -> Metric | None:
+    """Return the SNR of the label, of any item, that is furthest from FP32 PyTorch.
+
+    It is what `min_snr_db` is judged by, and so what a headline says of the nearness to FP32. Of
+    the error budget (`lines`) what a device ran that is too slow for whole inputs counts too.
+    """
+    probes = [metric for line in lines if line.stage == "probe" for metric in _of_probe(line)]
+    return _worst([*(m for m in metrics if m.name == PARITY), *probes], is_least=True)
+
+
+def missed(judged: Sequence[Judged]) -> list[Judged]:
+    """Return the limits that were not held."""
+    return [one for one in judged if not one.held]
+
+
+def story(one: Judged) -> str:
+    """Return one sentence: the limit, what was measured of what, how far off, and who lost it."""
+    if one.value is None:
+        return f"`{one.name}` asks for {asked(one)}, and nothing measured it"
+    said = f"`{one.name}` asks for {asked(one)}: {found(one)}"
+    said += f" for {one.where}" if one.where else ""
+    said += f" on {one.device}" if one.device else ""
+    said += f" against FP32 PyTorch with {one.against}" if one.against else ""
+    if not one.held and not math.isnan(one.value):
+        said += f", {abs(one.value - one.bound):.3g} {one.unit}".rstrip() + " off"
+    said += f"; {one.guilty}" if one.guilty and not one.held else ""
+    left, more = one.unanswered[:NAMED], len(one.unanswered) - NAMED
+    words = [*left, f"{more} more"] if more > 0 else left
+    return f"{said}; not measured of {', '.join(words)}" if words else said
+
+
+def asked(one: Judged) -> str:
+    """Return what a limit asks for: "at least 30 dB"."""
+    word = "at least" if one.name.startswith("min_") else "at most"
+    return f"{word} {one.bound:.12g} {one.unit}".rstrip()
+
+
+def found(one: Judged) -> str:
+    """Return what was measured of a limit, with the digits that mean something to a person.
+
+    There are more of them where fewer would put it on the other side of the bound: 29.9996 is not
+    "30 dB" where at least 30 dB are asked for.
+    """
+    if one.value is None:
+        return "nothing"
+    if math.isnan(one.value):
+        return "no number"
+    texts = (_rounded(one.value, digits) for digits in (5, 7, 9, 12, 15))
+    limit = Limit(one.name, one.bound)
+    said = next((t for t in texts if limit.is_held_by(float(t)) == one.held), repr(one.value))
+    return f"{said} {one.unit}".rstrip()
+
+
+def _rounded(value: float, digits: int) -> str:
+    """Return a number with so many digits, of which at most `digits` - 2 are decimals."""
+    whole = len(f"{abs(value):.0f}") if math.isfinite(value) else 0
+    text = f"{value:.{max(0, min(digits - 2, digits - whole))}f}"
+    text = text.rstrip("0").rstrip(".") if "." in text else text
+    return text.removeprefix("-") if text == "-0" else text
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """The number that a limit is compared with, and what `Judged` says of it."""
+
+    value: float | None = None
+    device: str = ""
+    guilty: str = ""
+    where: str = ""
+    unanswered: tuple[str, ...] = ()
+    against: str = ""
+
+
+def _judged(
+    assembly: Assembly,
+    limit: Limit,
+    shipped: Artifact,
+    metrics: Sequence[Metric],
+    lines: Sequence[BudgetLine],
+    against: str,
+) -> Judged:
+    of = _measured(assembly, limit, shipped, metrics, lines, against)
+    held = of.value is not None and limit.is_held_by(of.value)
+    return Judged(
+        limit.name,
+        limit.bound,
+        of.value,
+        limit.unit,
+        of.device,
+        held,
+        "" if held else of.guilty,
+        of.where,
+        of.unanswered,
+        of.against,
+    )
+
+
+def _measured(
+    assembly: Assembly,
+    limit: Limit,
+    shipped: Artifact,
+    metrics: Sequence[Metric],
+    lines: Sequence[BudgetLine],
+    against: str,
+) -> _Measured:
+    if limit.name == "max_size_mb":
+        return _Measured(shipped.bytes / 1e6, "the file", f"made by {shipped.steps[-1]}")
+    if limit.name == "min_npu_coverage":
+        value = shipped.facts.get("npu_coverage")
+        known = float(value) if isinstance(value, int | float) else None
+        return _Measured(known, assembly.target.title, "lost by runtime")
+    if limit.name == "min_snr_db":
+        lowest = lowest_parity(metrics, lines)
+        return _of(lowest, metrics, lines, against) if lowest else _Measured()
+    if limit.name in TIMED:
+        name, subject = {
+            "max_chunk_ms": ("latency", "median"),
+            "max_real_time_factor": ("real_time_factor", ""),
+        }.get(limit.name, ("peak_memory", None))
+        for metric in metrics:
+            if metric.name == name and subject in (None, metric.subject):
+                return _Measured(metric.value, metric.device, "the device decides it, not a stage")
+        return _Measured()
+    name = next(e.limits[limit.name] for e in assembly.evaluator if limit.name in e.limits)
+    worst = _worst([m for m in metrics if m.name == name], is_least=limit.is_least)
+    return _of(worst, metrics, lines, against) if worst else _Measured()
+
+
+def _worst(metrics: Sequence[Metric], *, is_least: bool) -> Metric | None:
+    """Return the metric on the bad side of all others; one that is no number is beyond them.
+
+    Between equals it is the one of a label, and not the mean or the whole that only repeats it.
+    """
+
+    def rank(metric: Metric) -> tuple[float, bool]:
+        value = -math.inf if math.isnan(metric.value) else metric.value
+        return value if is_least or math.isnan(metric.value) else -value, not _split(metric)[1]
+
+    return min(metrics, key=rank, default=None)
+
+
+def _of(
+    metric: Metric, metrics: Sequence[Metric], lines: Sequence[BudgetLine], against: str
+) -> _Measured:
+    """Return what a metric says, whose subject is that of an item, or of one of its labels."""
+    item, label = _split(metric)
+    items = {_split(m)[0] for m in metrics if m.name == metric.name}
+    # Every item has a parity, so that it tells which there are.
+    every = dict.fromkeys(_split(m)[0] for m in metrics if m.name == PARITY)
+    unanswered = tuple(one for one in every if one not in items) if item in every else ()
+    where = f"{label} of {item}" if item and label else item or label
+    # What is compared with other windows than its own loses by its windows, too.
+    compared = bool(against) and against in metric.note
+    guilty = _loser(lines, cutting=compared)
+    return _Measured(
+        metric.value, metric.device, guilty, where, unanswered, against if compared else ""
+    )
+
+
+def _of_probe(line: BudgetLine) -> Iterator[Metric]:
+    """Yield the SNR of every label, and over all of them, on the windows that a slow device ran."""
+    windows = f"{line.windows} window{'s' if line.windows != 1 else ''}"
+    pairs = zip(("all", *line.labels), (line.snr_db, *line.label_snr_db), strict=True)
+    for label, value in pairs:
+        yield Metric(PARITY, value, "dB", line.device, f"{windows}: {label}", "higher")
+
+
+def _split(metric: Metric) -> tuple[str, str]:
+    """Return the item and the label of a metric; no label for what is about all of them."""
+    item, colon, label = metric.subject.rpartition(": ")
+    if not colon:
+        return metric.subject, ""
+    return item, "" if label in ("all", "mean") else label
+
+
+def _loser(lines: Sequence[BudgetLine], *, cutting: bool) -> str:
+    """Return which stage lost the most, as the error budget has it, or the windows did."""
+    loss = error_budget.worst(lines, cutting=cutting)
+    if loss is None:
+        return "no stage lost anything that the error budget shows"
+    return f"lost by {loss.line.stage}: {error_budget.said(loss)}"

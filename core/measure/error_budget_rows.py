@@ -1,0 +1,353 @@
+"""The error budget measured: what every stage changed, in one table, on one set of windows.
+
+    ideal      FP32 PyTorch, the whole input in the windows of the training     y_0
+    reference  FP32 PyTorch, the whole input in the windows of the recipe       y_1
+    stages     a few of those windows, alone                                    y_2 ...
+
+Where the recipe's windows are no shorter than those of the training nothing is lost to the cut (any
+two cuts differ; on a song by as much as 13 dB). Then all is compared with FP32 PyTorch in the
+sampled windows, alone: `total_db` is the SNR that a stage is said to have anywhere else.
+
+The cut is compared where the sampled windows lie in both whole results, so that it counts as it is
+heard: faded from window to window. A stage is compared with the one before it window by window,
+before they are joined; what it differs from FP32 PyTorch by, added to y_1, is its distance from
+y_0. Everything is related to the power of y_0: core/measure/error_budget.py tells why.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from core.measure.error_budget import CUT, PROBE, WHOLE, worst_of
+from core.measure.metrics import Snr, labels_of, snr_of_labels
+from core.plugin.records import BudgetLine
+from core.plugin.stages import Window
+from core.plugin.values import Artifact, Signature, TensorSpec
+
+if TYPE_CHECKING:
+    from core.plugin.kinds import Chunker
+    from core.plugin.progress import Progress
+    from core.plugin.values import Array, Tensors
+
+__all__ = ["OUTPUTS", "Place", "read_places", "rows", "write_places"]
+
+#: What lies beside the facts of a comparison: the outputs of its windows; and beside the sampled
+#: windows: where they lie in their items.
+OUTPUTS, PLACES = "outputs.safetensors", "places.json"
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a sampled window lies: in which item, and how long that is along every axis."""
+
+    item: str
+    name: str
+    window: Window
+    lengths: dict[str, int]
+
+
+def write_places(places: Sequence[Place], folder: Path) -> None:
+    """Write where the windows of a sample lie."""
+    (folder / PLACES).write_bytes(msgspec.json.encode(places))
+
+
+def read_places(sample: Artifact) -> list[Place]:
+    """Return where the windows of a sample lie."""
+    return msgspec.json.decode(Path(sample.folder, PLACES).read_bytes(), type=list[Place])
+
+
+def rows(
+    chunker: Chunker[Any],
+    inputs: Mapping[str, Artifact],
+    stages: Sequence[str],
+    unmeasured: Mapping[str, Sequence[str]],
+    progress: Progress,
+) -> list[BudgetLine]:
+    """Return the error budget of a run, from what its steps made.
+
+    `stages` are those that were compared, in their order. `unmeasured` names what stands before a
+    stage and plays nowhere here: its loss is in that row.
+    """
+    table = _Table(chunker, inputs)
+    lines = table.cut()
+    for stage in stages:
+        lines.append(table.stage(stage, inputs[f"budget.{stage}"], unmeasured.get(stage, ())))
+        progress(len(lines), 0, stage)
+    if "probe" in inputs:
+        lines.append(table.probe(inputs["probe"]))
+    lines.append(_whole(inputs))
+    return lines
+
+
+class _Powers:
+    """Powers of the signal and of an error per label, summed over windows."""
+
+    def __init__(self, signature: Signature) -> None:
+        self._signature = signature
+        self._sums: list[tuple[float, float]] = []
+
+    def add(self, signal: Tensors, plus: Sequence[Tensors], minus: Sequence[Tensors]) -> None:
+        """Add one window: its signal, and an error that is a sum of some outputs less others."""
+        import numpy as np
+
+        found = []
+        for part in self._labels():
+            error = np.zeros(part(signal).shape)
+            for one in plus:
+                error += part(one)
+            for one in minus:
+                error -= part(one)
+            both = (np.square(array, dtype=np.float64) for array in (part(signal), error))
+            found.append(tuple(float(np.sum(squares)) for squares in both))
+        before = self._sums or [(0.0, 0.0)] * len(found)
+        self._sums = [(a + c, b + d) for (a, b), (c, d) in zip(before, found, strict=True)]
+
+    def snr(self) -> Snr:
+        """Return the SNRs of all windows as one signal."""
+        return snr_of_labels(self._signature, self._sums)
+
+    def _labels(self) -> Iterator[Callable[[Tensors], Array]]:
+        """Yield what takes the part of one label from the outputs of a window."""
+        for spec in self._signature.outputs:
+            axis = next((i for i, axis in enumerate(spec.axes) if axis in spec.labels), None)
+            for index in range(len(labels_of(spec))):
+                yield functools.partial(_part, spec.name, axis, index)
+
+
+def _part(name: str, axis: int | None, index: int, tensors: Tensors) -> Array:
+    import numpy as np
+
+    return tensors[name] if axis is None else np.take(tensors[name], index, axis)
+
+
+class _Table:
+    """The rows on the sampled windows, and the outputs of the row before."""
+
+    def __init__(self, chunker: Chunker[Any], inputs: Mapping[str, Artifact]) -> None:
+        self.inputs, self.signature = inputs, inputs["model"].info.signature
+        self.chunker = chunker
+        self.base = _base(inputs)
+        self.places = read_places(inputs["sample"])
+        self.before = inputs["sample"]
+
+    def cut(self) -> list[BudgetLine]:
+        """Return the row of the windows; none where they are as long as those of the training."""
+        if self.base == "reference":
+            return []
+        here, trained = _windows(self.inputs)
+        powers = _Powers(self.signature)
+        for number in range(len(self.places)):
+            ideal, joined, _ = self._fp32(number)
+            powers.add(ideal, [joined], [ideal])
+        snr = powers.snr()
+        return [
+            BudgetLine(
+                CUT, snr.overall, "CPU (PyTorch)", len(self.places), snr.labels, snr.per_label,
+                None, snr.overall, snr.per_label, snr.overall, snr.per_label,
+                f"windows of {self._spoken(here)}; the training had {self._spoken(trained)}",
+            )
+        ]  # fmt: skip
+
+    def stage(self, name: str, artifact: Artifact, unmeasured: Sequence[str]) -> BudgetLine:
+        """Return the row of one stage, which is the row before the next one."""
+        line = self._row(name, artifact, range(len(self.places)))
+        self.before = artifact
+        if not unmeasured:
+            return line
+        note = f"with {' and '.join(unmeasured)}, which no runtime of the recipe plays here"
+        return replace(line, note=note)
+
+    def probe(self, artifact: Artifact) -> BudgetLine:
+        """Return the row of the compiled model; fewer windows have no place in the total."""
+        numbers = [int(number) for number in artifact.numbers("numbers")]
+        line = self._row(PROBE, artifact, numbers)
+        whole = len(self.places)
+        if len(numbers) == whole:
+            return line
+        note = f"{len(numbers)} of the {whole} windows; on just these, with the row before"
+        return replace(line, total_db=None, label_total_db=(), note=note)
+
+    def _row(self, name: str, artifact: Artifact, numbers: Sequence[int]) -> BudgetLine:
+        same, step, total = (
+            _Powers(self.signature),
+            _Powers(self.signature),
+            _Powers(self.signature),
+        )
+        with _read(artifact, OUTPUTS) as outputs, self._outputs_before() as before:
+            for position, number in enumerate(numbers):
+                ideal, joined, fp32 = self._fp32(number)
+                here = self._piece(outputs.of(f"{position}/out/"), number)
+                last = self._piece(before.of(f"{number}/out/"), number)
+                same.add(fp32, [here], [fp32])
+                step.add(ideal, [here], [last])
+                total.add(ideal, [joined, here], [ideal, fp32])
+        snr, alone, whole = same.snr(), step.snr(), total.snr()
+        seconds = artifact.numbers("seconds")
+        return BudgetLine(
+            name,
+            snr.overall,
+            str(artifact.facts["device"]),
+            len(numbers),
+            alone.labels,
+            snr.per_label,
+            # The first window warms the machine up; where there is no other, it has to do.
+            min(seconds) if seconds else None,
+            alone.overall,
+            alone.per_label,
+            whole.overall,
+            whole.per_label,
+        )
+
+    def _fp32(self, number: int) -> tuple[Tensors, Tensors, Tensors]:
+        """Return FP32 PyTorch at one window: what all is compared with, as joined, and alone."""
+        place = self.places[number]
+        with _read(self.inputs["sample"], "") as sample:
+            alone = self._piece(sample.of(f"{number}/out/"), number)
+        if self.base == "reference":
+            return alone, alone, alone
+        whole = []
+        for name in (self.base, "reference"):
+            with _read(self.inputs[name], "") as read:
+                whole.append(
+                    {
+                        spec.name: read.part(
+                            f"{place.item}/{spec.name}", _region(spec, place, alone[spec.name])
+                        )
+                        for spec in self.signature.outputs
+                    }
+                )
+        return whole[0], whole[1], alone
+
+    @contextmanager
+    def _outputs_before(self) -> Iterator[_Read]:
+        sample = self.before is self.inputs["sample"]
+        with _read(self.before, "" if sample else OUTPUTS) as read:
+            yield read
+
+    def _piece(self, outputs: Tensors, number: int) -> Tensors:
+        """Return what counts of a window's outputs; one longer than its item is padded around."""
+        window, sizes = self.places[number].window, self.chunker.window()
+        lengths = {a: window.stop[a] - window.start[a] for a in window.start}
+        if all(lengths[a] == sizes.get(a) for a in lengths):
+            return outputs
+        # Joined as if the piece were an input of its own: only the chunker knows where it lies.
+        alone = Window(0, dict.fromkeys(lengths, 0), lengths)
+        joiner = self.chunker.joiner(self.places[number].lengths | lengths, self.signature)
+        joiner.add(alone, outputs)
+        return joiner.result()
+
+    def _spoken(self, window: str) -> str:
+        """Return lengths of windows as seconds, where their axis has a rate: `1.02 s`."""
+        parts = []
+        for part in window.split(", "):
+            size, _, axis = part.partition(" along ")
+            rates = [s.rates[axis] for s in self.signature.inputs if axis in s.rates]
+            if size.isdigit() and rates:
+                parts.append(f"{int(size) / rates[0]:.2f} s")
+            else:
+                parts.append(part)
+        return ", ".join(parts)
+
+
+def _windows(inputs: Mapping[str, Artifact]) -> tuple[str, str]:
+    """Return the windows of the recipe and of the training in words: `44100 along time`."""
+    return str(inputs["reference"].facts["window"]), str(inputs["ideal"].facts["window"])
+
+
+def _base(inputs: Mapping[str, Artifact]) -> str:
+    """Return the step whose result is y_0: FP32 PyTorch in the longer windows of the two."""
+    here, trained = (_lengths(window) for window in _windows(inputs))
+    shorter = any(size < trained.get(axis, math.inf) for axis, size in here.items())
+    return "ideal" if shorter else "reference"
+
+
+def _lengths(window: str) -> dict[str, int]:
+    """Return the lengths of windows by axis; none where the input is whole."""
+    parts = (part.partition(" along ") for part in window.split(", "))
+    return {axis: int(size) for size, _, axis in parts if axis}
+
+
+def _whole(inputs: Mapping[str, Artifact]) -> BudgetLine:
+    """Return the row of the whole input as it was played: of the item that is furthest off."""
+    signature, played = inputs["model"].info.signature, inputs["play"]
+    items = {place.item: place.name for place in read_places(inputs["sample"])}
+    found: list[tuple[float, str, Snr, Snr]] = []
+    with (
+        _read(inputs[_base(inputs)], "") as ideals,
+        _read(inputs["reference"], "") as references,
+        _read(played, "") as outputs,
+    ):
+        for item, name in items.items():
+            ideal, reference, output = (
+                read.of(f"{item}/") for read in (ideals, references, outputs)
+            )
+            same, total = _Powers(signature), _Powers(signature)
+            same.add(reference, [output], [reference])
+            total.add(ideal, [output], [ideal])
+            snr = total.snr()
+            least = worst_of(snr.overall, snr.labels, snr.per_label).db
+            found.append((least, name, same.snr(), snr))
+    _, name, same_windows, total_snr = min(found, key=lambda one: one[0])
+    note = "all of its windows, so it is not compared with the rows above"
+    if len(items) > 1:
+        note = f"{name}, the furthest off of {len(items)}; {note}"
+    return BudgetLine(
+        WHOLE,
+        same_windows.overall,
+        str(played.facts["device"]),
+        0,
+        total_snr.labels,
+        same_windows.per_label,
+        total_db=total_snr.overall,
+        label_total_db=total_snr.per_label,
+        note=note,
+    )
+
+
+class _Read:
+    """A file of tensors that is read in parts."""
+
+    def __init__(self, file: Any) -> None:
+        self._file, self._names = file, list(file.keys())
+
+    def of(self, head: str) -> Tensors:
+        """Return the tensors whose names begin with `head`, by what follows it."""
+        names = [name for name in self._names if name.startswith(head)]
+        return {name[len(head) :]: self._file.get_tensor(name) for name in names}
+
+    def part(self, name: str, index: tuple[slice, ...]) -> Array:
+        """Return a part of one tensor."""
+        array: Array = self._file.get_slice(name)[index]
+        return array
+
+
+@contextmanager
+def _read(artifact: Artifact, name: str) -> Iterator[_Read]:
+    """Open the main file of an artifact, or the one called `name` beside it."""
+    from safetensors import safe_open
+
+    path = Path(artifact.folder, name) if name else Path(artifact.path)
+    with safe_open(path, "np") as file:
+        yield _Read(file)
+
+
+def _region(spec: TensorSpec, place: Place, piece: Array) -> tuple[slice, ...]:
+    """Return where a window's piece lies in the whole output, whose axes may be scaled."""
+    index = []
+    for axis, length in zip(spec.axes, piece.shape, strict=True):
+        start = place.window.start.get(axis)
+        if start is None:
+            index.append(slice(None))
+            continue
+        size = place.window.stop[axis] - start
+        first = (2 * start * length + size) // (2 * size)
+        index.append(slice(first, first + length))
+    return tuple(index)

@@ -1,0 +1,1 @@
+"""Proves that stages fit and looks every step up; nothing is executed."""

@@ -1,0 +1,149 @@
+"""Plans one recipe at several precisions: the rungs of a ladder, or all that a target runs.
+
+    ladder: [int8, mixed, w8a16, fp16]    tried in this order; the first that holds is shipped
+    auto: true                            all that the target runs; the best that holds is shipped
+
+Every rung is the same recipe, composed again with another `precision=`. What rungs share is made
+once, because the store has it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+
+from core.config.compose import composed_again
+from core.config.grammar import is_name
+from core.config.inputs import asked
+from core.config.pipeline import assemble
+from core.config.recipes import Recipe
+from core.config.settings import check_once, group_of, target_of
+from core.errors import ConfigError, MisfitError
+from core.plan.plan import Plan, make_plan
+from core.plugin.registry import Registry
+from core.store.local import Store
+
+__all__ = ["Candidate", "at_each_precision", "candidates", "several", "with_runtime"]
+
+OBJECTIVES = ("fastest", "smallest")
+#: The most precisions that a ladder may have; there are a dozen.
+MOST_RUNGS = 100
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One precision with its config and plan, or with the misfit that stands in its way."""
+
+    precision: str
+    cfg: DictConfig
+    plan: Plan | None
+    misfit: MisfitError | None = None
+
+
+def several(cfg: DictConfig) -> bool:
+    """Return whether the config asks for several precisions, and for one to be chosen."""
+    return bool(cfg.ladder) or bool(cfg.auto)
+
+
+def candidates(
+    cfg: DictConfig,
+    registry: Registry,
+    recipe: str,
+    recipes: Mapping[str, Recipe],
+    store: Store,
+) -> list[Candidate]:
+    """Plan the job at every precision that it asks for; one that names none is planned as it is.
+
+    Raises MisfitError for a rung of a ladder that cannot be, and ConfigError for a config that
+    cannot. With `auto`, what does not fit is left out, with its reason, unless nothing fits.
+    """
+    if asked(cfg):
+        raise ConfigError(
+            "a library is played and not measured, so that there is nothing to sweep over",
+            "sweep with one song, or a few in a folder: input=song.flac",
+        )
+    if cfg.ladder and cfg.auto:
+        raise ConfigError(
+            "`ladder` and `auto` both choose the precision", "give one: ladder=[] or auto=false"
+        )
+    if len(cfg.ladder) > MOST_RUNGS:
+        raise ConfigError(
+            f"`ladder` names {len(cfg.ladder)} precisions", f"name each once, {MOST_RUNGS} at most"
+        )
+    check_once("ladder", cfg.ladder)
+    target = target_of(cfg)
+    if target.objective not in OBJECTIVES:
+        raise ConfigError(
+            f"target `{target.name}` has the objective `{target.objective}`",
+            f"objectives: {', '.join(OBJECTIVES)}",
+        )
+    if cfg.auto and not target.name:
+        raise ConfigError(
+            "`auto` chooses among what the target runs, but the recipe names no target",
+            "give one: target=<name>",
+        )
+    composed = (
+        at_each_precision(cfg, list(cfg.ladder) or target.precisions or ["fp32"])
+        if several(cfg)
+        else {"": with_runtime(cfg, [])}
+    )
+    found = [_planned(n, c, registry, recipe, recipes, store) for n, c in composed.items()]
+    misfits = [candidate.misfit for candidate in found if candidate.misfit is not None]
+    if misfits and (not cfg.auto or len(misfits) == len(found)):
+        raise misfits[0]
+    return found
+
+
+def at_each_precision(cfg: DictConfig, names: Sequence[str]) -> dict[str, DictConfig]:
+    """Compose the job again for every precision: its preset decides on the quantizer.
+
+    A precision on the command line goes before `names`.
+    """
+    if any(word.startswith("precision=") for word in HydraConfig.get().overrides.task):
+        names = [cfg.precision.get("name", "fp32")]
+    return {name: with_runtime(cfg, [f"precision={_named(name)}"]) for name in names}
+
+
+def _named(name: object) -> str:
+    """Return a name that Hydra is told; raises ConfigError for what is more, a path above all."""
+    if isinstance(name, str) and is_name(name):
+        return name
+    raise ConfigError(
+        f"`{name}` is no name of a precision or plugin",
+        "a name is letters, digits and underscores; see them all: python -m core mode=list",
+    )
+
+
+def with_runtime(cfg: DictConfig, overrides: Sequence[str]) -> DictConfig:
+    """Compose the job again, with the target's runtime and host where the recipe names none."""
+    target = target_of(cfg)
+    added = [*overrides]
+    for slot in ("runtime", "host"):
+        name = getattr(target, slot)
+        if name and cfg.runtime is None and cfg.get(slot) is None:
+            added.append(f"{group_of(slot)}={_named(name)}")
+    if not added:
+        return cfg
+    # Hydra takes no key twice.
+    given = {word.partition("=")[0] for word in added}
+    task = [w for w in HydraConfig.get().overrides.task if w.partition("=")[0] not in given]
+    return composed_again([*task, *added])
+
+
+def _planned(
+    name: str,
+    cfg: DictConfig,
+    registry: Registry,
+    recipe: str,
+    recipes: Mapping[str, Recipe],
+    store: Store,
+) -> Candidate:
+    assembly = assemble(cfg, registry, recipe, recipes)
+    try:
+        plan = make_plan(assembly, registry, store)
+    except MisfitError as error:
+        return Candidate(name, cfg, None, error)
+    return Candidate(name or assembly.precision, cfg, plan)

@@ -1,0 +1,158 @@
+"""Verdicts on windows: whether a chain of stages compiles for a device at one window length.
+
+Kept in the store as the step `fit`, under all that decides on the answer but the data that a
+quantizer calibrates on, which decides on ranges and not on what fits. A runtime's limits are
+options of it, and so belong to the question. Failures of other sorts are no verdicts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from core.config.pipeline import Assembly
+from core.errors import DoesNotFitError
+from core.plugin.values import Artifact, Fact
+from core.steps.chain import chain
+from core.store import damage, fingerprint
+from core.store.hashing import folder_digest
+from core.store.local import Store
+
+__all__ = ["Verdict", "advised", "compiled", "find", "keep", "option_for", "refused"]
+
+STEP = "fit"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether a window compiles, and what it cost to find out.
+
+    `window` gives samples per axis. `why` holds the lines of the refusal, `cause` what ran out in
+    a word or two. `facts` are those of the compiled artifact that its runtime puts into tables.
+    `lasting` is false for what the store must not answer with: the attempt failed for a reason
+    that may be gone next time.
+    """
+
+    precision: str
+    window: dict[str, int]
+    fits: bool
+    seconds: float
+    peak_memory_mb: float
+    made_at: str
+    cause: str = ""
+    why: list[str] = field(default_factory=list)
+    facts: dict[str, Fact] = field(default_factory=dict)
+    lasting: bool = True
+
+
+def compiled(assembly: Assembly, artifact: Artifact) -> Verdict:
+    """Return the verdict that a compiled artifact is."""
+    return Verdict(
+        assembly.precision,
+        dict(assembly.chunker.window()),
+        fits=True,
+        seconds=artifact.made_in_s,
+        peak_memory_mb=artifact.peak_memory_mb,
+        made_at=artifact.made_at,
+        facts={name: artifact.facts.get(name) for name in assembly.runtime.columns},
+    )
+
+
+def refused(assembly: Assembly, error: DoesNotFitError) -> Verdict:
+    """Return the verdict that a refusal is."""
+    return Verdict(
+        assembly.precision,
+        dict(assembly.chunker.window()),
+        fits=False,
+        seconds=error.seconds,
+        peak_memory_mb=error.peak_memory_mb,
+        made_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        cause=error.cause,
+        why=[error.what, *error.lines],
+        lasting=error.lasting,
+    )
+
+
+def find(store: Store, assembly: Assembly) -> Verdict | None:
+    """Return what the store knows of the assembly's window."""
+    return _read(store.find(STEP, _material(assembly)))
+
+
+def keep(store: Store, assembly: Assembly, verdict: Verdict) -> None:
+    """Keep a verdict, unless it is not `lasting` or one is kept already."""
+    if not verdict.lasting or find(store, assembly) is not None:
+        return
+    about = _material(assembly)
+    with store.lock(STEP, about, lambda: None), store.staging() as folder:
+        file = folder / "verdict.json"
+        file.write_bytes(msgspec.json.encode(verdict))
+        artifact = Artifact(
+            str(folder), str(file), "facts", verdict.precision, folder_digest(folder),
+            file.stat().st_size, (STEP,), made_at=verdict.made_at,
+        )  # fmt: skip
+        store.keep(STEP, about, artifact)
+
+
+def advised(
+    error: DoesNotFitError, assembly: Assembly, store: Store, search: str
+) -> DoesNotFitError:
+    """Return `error` with what would fit, as far as the store knows, and how to find out more."""
+    windows = [v.window for v in _known(store, assembly) if v.fits]
+    lines = [f"find the longest that fits: {search}"]
+    if windows:
+        longest = max(windows, key=lambda window: sorted(window.values()))
+        size = ", ".join(f"{length} along {axis}" for axis, length in longest.items())
+        lines.insert(0, f"known to fit: {size}: {option_for(assembly, longest)}")
+    told = DoesNotFitError(
+        error.what, *error.lines, *lines, cause=error.cause, lasting=error.lasting
+    )
+    told.seconds, told.peak_memory_mb = error.seconds, error.peak_memory_mb
+    return told
+
+
+def option_for(assembly: Assembly, window: dict[str, int]) -> str:
+    """Return the override that gives the recipe's chunker this window: `chunker.length=44100`."""
+    longer = {axis: length + 1 for axis, length in window.items()}
+    this, other = (
+        fingerprint.of_plugin(assembly.chunker.resized(w))["options"] for w in (window, longer)
+    )
+    return " ".join(f"chunker.{key}={value}" for key, value in this.items() if value != other[key])
+
+
+def _known(store: Store, assembly: Assembly) -> Iterator[Verdict]:
+    """Yield what the store knows of other windows of the same assembly."""
+    question = {k: v for k, v in _material(assembly).items() if k != "window"}
+    for about in store.materials(STEP):
+        if {k: v for k, v in about.items() if k != "window"} == question:
+            verdict = _read(store.find(STEP, about))
+            if verdict is not None:
+                yield verdict
+
+
+def _read(artifact: Artifact | None) -> Verdict | None:
+    """Return the verdict in a file that the store verified; one of another version is told."""
+    if artifact is None:
+        return None
+    try:
+        return msgspec.json.decode(Path(artifact.path).read_bytes(), type=Verdict)
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
+        what = "a verdict on a window cannot be read, and is asked for again"
+        damage.tell(Path(artifact.folder), f"{what}: {error}")
+        return None
+
+
+def _material(assembly: Assembly) -> dict[str, Any]:
+    stages = [fingerprint.of_plugin(s.plugin) for s in chain(assembly) if not s.plugin.passes]
+    return {
+        "plugin": f"runtime `{assembly.runtime.name}`",
+        "model": {**fingerprint.of_plugin(assembly.model), "identity": assembly.model.identity()},
+        "dsp": fingerprint.of_plugin(assembly.dsp),
+        "stages": stages,
+        "precision": assembly.precision,
+        "window": dict(assembly.chunker.window()),
+    }

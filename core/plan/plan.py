@@ -1,0 +1,103 @@
+"""The plan: every step with its input, output, options and cache state; nothing is executed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from core.config.pipeline import Assembly
+from core.inference.context import Bench
+from core.inference.signature import check_windows
+from core.plan.check import check
+from core.plugin.records import PlanRecord
+from core.plugin.registry import Registry
+from core.plugin.values import Artifact
+from core.steps.layout import lay_out
+from core.steps.step import Step
+from core.store.local import Store
+
+__all__ = ["Plan", "Planned", "looked_up", "make_plan"]
+
+
+@dataclass(frozen=True)
+class Planned:
+    """One step with what the store already has of it, or `why` it would run."""
+
+    step: Step
+    artifact: Artifact | None
+    why: str
+
+    @property
+    def kept(self) -> bool:
+        """Return whether the store has the result."""
+        return self.artifact is not None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run is going to do."""
+
+    assembly: Assembly
+    bench: Bench
+    steps: Sequence[Planned]
+
+    def only_made(self, *, compiled: bool) -> Plan:
+        """Return the part of the plan that makes the artifact and counts what is in it."""
+        steps = [
+            p
+            for p in self.steps
+            if (p.step.gives is not None and (compiled or p.step.name != "runtime"))
+            or p.step.name == "census"
+        ]
+        return replace(self, steps=steps)
+
+    def before(self, name: str) -> Plan:
+        """Return the part of the plan that comes before a step."""
+        names = [planned.step.name for planned in self.steps]
+        return replace(self, steps=self.steps[: names.index(name)])
+
+    @property
+    def record(self) -> PlanRecord:
+        """Return what reporters are told of the plan."""
+        assembly, names = self.assembly, tuple(planned.step.name for planned in self.steps)
+        return PlanRecord(
+            assembly.recipe,
+            assembly.title,
+            assembly.target,
+            assembly.precision,
+            names,
+            self.to_run,
+        )
+
+    @property
+    def to_run(self) -> int:
+        """Return how many steps would run."""
+        return sum(not planned.kept for planned in self.steps)
+
+
+def make_plan(assembly: Assembly, registry: Registry, store: Store) -> Plan:
+    """Prove that the recipe's stages fit, and look every step up in the store."""
+    check(assembly, registry)
+    bench = Bench(assembly)
+    plan = looked_up(bench, lay_out(bench), store)
+    if plan.steps[0].artifact is not None:
+        check_windows(assembly, plan.steps[0].artifact.info)
+    return plan
+
+
+def looked_up(bench: Bench, steps: Sequence[Step], store: Store) -> Plan:
+    """Return a plan of `steps`, with what the store has of them."""
+    known: dict[str, Artifact] = {}
+    planned = []
+    for step in steps:
+        unknown = [name for name in step.inputs if name not in known]
+        if unknown:
+            planned.append(Planned(step, None, f"after {unknown[0]}"))
+            continue
+        material = step.material(known)
+        artifact = store.find(step.entry, material)
+        if artifact is not None:
+            known[step.name] = artifact
+        why = "" if artifact is not None else store.why_absent(step.entry, material)
+        planned.append(Planned(step, artifact, why))
+    return Plan(bench.assembly, bench, planned)

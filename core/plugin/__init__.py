@@ -1,0 +1,1 @@
+"""What a plugin author meets: values, stages, kinds, records, hooks, registry, options."""

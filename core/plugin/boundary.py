@@ -1,0 +1,279 @@
+"""The boundary to plugins: what they give is checked, and what they raise bears their name.
+
+`guarded` returns a subclass of a plugin's class whose methods, those that its kind declares, go
+through the boundary; what a method gives that has methods of its own (a session, a transform, a
+joiner, another plugin) becomes such a subclass's, too. Whatever a method does, one of three things
+comes out: a value of the type that the kind's annotation promises, a LuthierError that names the
+plugin, its distribution and its file, or Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
+
+from core.plugin import annotation_checks
+from core.plugin.kinds import KINDS, Listed, Plugin
+from core.plugin.origin import Origin, raised, refuse
+from core.plugin.stages import Joiner, Session, TorchModel, Transform
+
+__all__ = ["GUARDS", "HOOK", "called", "guarded"]
+
+T = TypeVar("T")
+
+#: The mark that pluggy looks for at a method, and so the attribute of every hook of a reporter.
+HOOK = "luthier_impl"
+#: Stands for an attribute that a class does not have.
+_MISSING = object()
+
+
+def called(origin: Origin, call: str, function: Callable[..., T], *args: Any) -> T:
+    """Return what a function of a plugin gives; whatever else it does is a LuthierError."""
+    try:
+        return function(*args)
+    except BaseException as error:
+        raised(error, origin, call)
+
+
+@dataclass(frozen=True)
+class _Contract:
+    """What one method promises: the check of what it returns, and what becomes of that."""
+
+    check: annotation_checks.Check
+    finish: Callable[[Any, Origin, str], Any] | None = None
+
+
+#: What must hold of a method's result beyond its type, by class and method.
+_LAWS: dict[str, Callable[[Any], str]] = {
+    "Chunker.window": lambda value: next(
+        (f"[{axis!r}] is {size}, not 1 or more" for axis, size in value.items() if size < 1), ""
+    ),
+    "Chunker.split": lambda value: "" if value else "is empty: no window covers the input",
+    "Quantizer.calibration_windows": lambda value: "" if value >= 0 else f"is {value}, below 0",
+}
+
+
+@functools.cache
+def _contracts(base: Any) -> dict[str, _Contract]:
+    """Return the contract of every public method and property of a class of the core."""
+    found: dict[str, _Contract] = {}
+    for cls in reversed(base.__mro__):
+        if cls.__module__.partition(".")[0] != "core":
+            continue
+        for name, attribute in vars(cls).items():
+            function = attribute.fget if isinstance(attribute, property) else attribute
+            if name.startswith("_") or not inspect.isfunction(function):
+                continue
+            found[name] = _contract(f"{base.__name__}.{name}", annotation_checks.returned(function))
+    return found
+
+
+def _contract(method: str, hint: Any) -> _Contract:
+    origin = getattr(hint, "__origin__", hint)
+    finish: Callable[[Any, Origin, str], Any] | None = None
+    if isinstance(origin, type):
+        if issubclass(origin, Plugin | Session | Transform | Joiner):
+            finish = functools.partial(_adopted, base=origin)
+        elif origin is TorchModel:
+            finish = _opened
+        elif issubclass(origin, Iterator):
+            (each,) = hint.__args__
+            finish = functools.partial(_yielded, check=annotation_checks.check_of(each))
+    of_type, law = annotation_checks.check_of(hint), _LAWS.get(method)
+    if hint is type(None):
+        # A method that promises nothing may return anything.
+        return _Contract(annotation_checks.check_of(Any))
+    if law is None:
+        return _Contract(of_type, finish)
+    return _Contract(lambda value: of_type(value) or law(value), finish)
+
+
+def _opened(model: TorchModel, origin: Origin, _: str) -> TorchModel:
+    """Guard the forward pass of a model that was opened."""
+    contract = _Contract(annotation_checks.check_of(annotation_checks.Tensors))
+    return replace(model, reference=_guard(model.reference, contract, origin, "reference"))
+
+
+def _yielded(
+    values: Iterable[Any], origin: Origin, call: str, check: annotation_checks.Check
+) -> Iterator[Any]:
+    """Yield what a plugin yields, each looked at; the caller may stop in between."""
+    stream = called(origin, call, iter, values)
+    end = object()
+    try:
+        while (value := called(origin, call, next, stream, end)) is not end:
+            wrong = check(value)
+            if wrong:
+                refuse(origin, call, wrong)
+            yield value
+    finally:
+        close = getattr(stream, "close", None)
+        if close is not None:
+            called(origin, call, close)
+
+
+def _adopted(value: Any, origin: Origin, call: str, base: Any) -> Any:
+    """Let the methods of what a plugin gave go through the boundary, too."""
+    cls = type(value)
+    if "_origin" in vars(cls):
+        return value
+    for name, check in annotation_checks.attributes(base).items() if base is Session else ():
+        given = called(origin, f"{call}.{name}", getattr, value, name, None)
+        wrong = check(given)
+        if not wrong and name == "at_once" and given < 1:
+            wrong = f"is {given}, not 1 or more"
+        if wrong:
+            refuse(origin, f"{call}.{name}", wrong)
+    try:
+        object.__setattr__(value, "__class__", guarded(cls, origin))
+    except TypeError as error:
+        refuse(origin, call, f"is of a class that cannot be derived from: {error}")
+    return value
+
+
+def guarded(cls: type[T], origin: Origin) -> type[T]:
+    """Return the subclass of a plugin's class, or of what a plugin gave, that is checked.
+
+    It goes by the same name, is made from the same options, and is pickled as what it derives from.
+    """
+    cache: dict[Origin, type[T]] = vars(cls).get("_guarded", {})
+    if origin not in cache:
+        cache[origin] = _subclass(cls, origin)
+        cls._guarded = cache  # type: ignore[attr-defined]  # lives as long as the class
+    return cache[origin]
+
+
+def _subclass(cls: type[T], origin: Origin) -> type[T]:
+    names: dict[str, Any] = {
+        "__slots__": (),
+        "__module__": cls.__module__,
+        "__qualname__": cls.__qualname__,
+        "__doc__": cls.__doc__,
+        "__reduce_ex__": _reduced,
+        "_origin": origin,
+    }
+    for base in _bases(cls):
+        for name, contract in _contracts(base).items():
+            attribute = inspect.getattr_static(cls, name, _MISSING)
+            if attribute is not _MISSING:
+                names[name] = _around(attribute, contract, origin, name)
+    if issubclass(cls, Plugin) and cls.kind == "reporter":
+        for name in dir(cls):
+            attribute = inspect.getattr_static(cls, name)
+            if inspect.isfunction(attribute) and hasattr(attribute, HOOK):
+                names[name] = _hook(attribute, origin, name)
+    make: Any = type(cls)
+    made: type[T] = make(cls.__name__, (cls,), names)
+    return made
+
+
+def _bases(cls: type[Any]) -> Iterator[Any]:
+    """Yield the classes of the core whose contract `cls` keeps."""
+    every: tuple[Any, ...] = (*KINDS.values(), Session, Transform, Joiner)
+    yield from (base for base in every if issubclass(cls, base))
+    if issubclass(cls, Plugin) and issubclass(cls, Listed):
+        yield Listed
+
+
+def _around(attribute: Any, contract: _Contract, origin: Origin, name: str) -> Any:
+    if inspect.isfunction(attribute):
+        return _guard(attribute, contract, origin, name)
+    if isinstance(attribute, staticmethod | classmethod):
+        return type(attribute)(_guard(attribute.__func__, contract, origin, name))
+    if isinstance(attribute, property):
+        get = attribute.fget or (lambda _: None)
+        return property(_guard(get, contract, origin, name), attribute.fset, attribute.fdel)
+    if isinstance(attribute, functools.cached_property):
+        kept = attribute.__get__
+        return property(_guard(lambda self: kept(self, type(self)), contract, origin, name))
+    if hasattr(attribute, "__get__"):
+        return attribute
+    # A plain value in the place of a property or a method.
+    wrong = contract.check(attribute)
+    if wrong:
+        return property(_guard(lambda _: attribute, contract, origin, name))
+    return attribute
+
+
+def _guard(
+    function: Callable[..., Any], contract: _Contract, origin: Origin, name: str
+) -> Callable[..., Any]:
+    check, finish = contract.check, contract.finish
+    counted = name == "run_many"
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        try:
+            value = function(*args, **kwargs)
+        except BaseException as error:
+            if name == "resized" and isinstance(error, ValueError):
+                raise  # its way of saying that it cannot have such windows
+            raised(error, origin, name)
+        wrong = check(value)
+        if wrong:
+            refuse(origin, name, wrong)
+        if finish is None:
+            return value
+        finished = finish(value, origin, name)
+        if counted:
+            wanted = inspect.signature(Session.run_many).bind(*args, **kwargs).arguments["feeds"]
+            return _as_many(finished, len(wanted), origin)
+        return finished
+
+    return functools.update_wrapper(call, function) if hasattr(function, "__name__") else call
+
+
+def _as_many(outputs: Iterator[Any], wanted: int, origin: Origin) -> Iterator[Any]:
+    """Yield one output for each window; a session that gives more or fewer is refused."""
+    given = 0
+    for one in outputs:
+        given += 1
+        if given <= wanted:
+            yield one
+    if given != wanted:
+        refuse(origin, "run_many", f"gives {given} outputs for {wanted} windows")
+
+
+def _hook(function: Callable[..., Any], origin: Origin, name: str) -> Callable[..., Any]:
+    """Guard a hook of a reporter; its result is not checked."""
+    if not inspect.isgeneratorfunction(function):
+        return _guard(function, _Contract(annotation_checks.check_of(Any)), origin, name)
+
+    @functools.wraps(function)
+    def around(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return (yield from function(*args, **kwargs))
+        except GeneratorExit:
+            raise
+        except BaseException as error:
+            raised(error, origin, name)
+
+    return around
+
+
+def _reduced(self: Any, protocol: Any) -> Any:
+    """Pickle as the class that a guarded one derives from, with its origin."""
+    cls = type(self)
+    plain = cls.__mro__[1]
+    made = super(cls, self).__reduce_ex__(protocol)
+    if isinstance(made, str):
+        return made
+    function, args, *rest = made
+    again = tuple(plain if one is cls else one for one in args)
+    return (_restored, (cls._origin, function, again), *rest)
+
+
+def _restored(origin: Origin, function: Callable[..., Any], args: tuple[Any, ...]) -> Any:
+    value = function(*args)
+    object.__setattr__(value, "__class__", guarded(type(value), origin))
+    return value
+
+
+#: The code of the functions whose frames stand between the core and a plugin; each has an `origin`.
+GUARDS = (
+    called.__code__,
+    next(c for c in _guard.__code__.co_consts if getattr(c, "co_name", "") == "call"),
+    next(c for c in _hook.__code__.co_consts if getattr(c, "co_name", "") == "around"),
+)

@@ -1,0 +1,372 @@
+"""The kinds of plugin: one small abstract class each.
+
+A plugin is a class with a `name`, an `Options` dataclass and the methods of its kind. It may not
+import a heavy library at the top of its file: listing plugins must work on a bare machine.
+
+    from dataclasses import dataclass
+    from core import Graph, Made, hookimpl
+
+    class Untouched(Graph):
+        '''Gives the graph on as it is.'''
+        name = "untouched"
+
+        def run(self, artifact, work):
+            target = work.copy(artifact)
+            return Made(target, artifact.format, artifact.precision)
+
+    @hookimpl
+    def luthier_plugins():
+        return [Untouched]
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    ClassVar,
+    Generic,
+    Protocol,
+    TypeVar,
+    runtime_checkable,
+)
+
+from core.plugin.reach import Reach, reaching_options
+from core.plugin.stages import Shipped
+from core.plugin.values import (
+    Artifact,
+    ArtifactSpec,
+    Item,
+    Metric,
+    ModelInfo,
+    ModelSpec,
+    Notice,
+)
+
+if TYPE_CHECKING:
+    from core.plugin.values import Tensors
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from core.plugin.stages import (
+        Calibration,
+        Joiner,
+        Library,
+        Made,
+        Played,
+        Saved,
+        Session,
+        Split,
+        TorchModel,
+        Transform,
+        Window,
+        Work,
+    )
+    from core.plugin.values import Signature, Tensors
+
+__all__ = [
+    "KINDS",
+    "Chunker",
+    "Converter",
+    "Dataset",
+    "Dsp",
+    "Evaluator",
+    "Exporter",
+    "Graph",
+    "Listed",
+    "Model",
+    "NoOptions",
+    "Plugin",
+    "Quantizer",
+    "Reporter",
+    "Runtime",
+    "Source",
+    "anew",
+]
+
+OptionsT = TypeVar("OptionsT")
+PluginT = TypeVar("PluginT", bound="Plugin[Any]")
+
+
+@dataclass
+class NoOptions:
+    """The options of a plugin that has none."""
+
+
+class Plugin(ABC, Generic[OptionsT]):
+    """What all plugins share: a kind, a name, options, and the libraries that they need."""
+
+    kind: ClassVar[str]
+    name: ClassVar[str]
+    Options: ClassVar[type[Any]] = NoOptions
+    libraries: ClassVar[tuple[Library, ...]] = ()
+    version: ClassVar[str] = "1"  # raised when results change for a reason that the source hides
+
+    def __init__(self, options: OptionsT) -> None:
+        self.options = options
+
+    @classmethod
+    def unavailable(cls) -> str:
+        """Return why this machine cannot run the plugin although its libraries are installed."""
+        return ""
+
+    @classmethod
+    def findings(cls) -> Sequence[Notice]:
+        """Return, within seconds, what `mode=doctor` says beside: an account, devices it sees."""
+        return ()
+
+    def reaches(self) -> Sequence[Reach]:
+        """Return the files, folders and hosts that it touches beside the run; no network.
+
+        By itself it names those of the options that were declared with `reaching`.
+        """
+        return tuple(reaching_options(self.options))
+
+    def ships(self, info: ModelInfo) -> Shipped:
+        """Return what the bundle for the device needs of this plugin, for the model of `info`."""
+        return Shipped()
+
+
+def anew(plugin: PluginT) -> PluginT:
+    """Return a plugin as its options make it, without what it holds open or remembers."""
+    return type(plugin)(plugin.options)
+
+
+class Model(Plugin[OptionsT]):
+    """Gives the torch module, its signature, and the part of it that can be exported."""
+
+    kind = "model"
+
+    @abstractmethod
+    def plan(self) -> ModelSpec:
+        """Say in milliseconds, without torch, what the model takes and which dsp it needs."""
+
+    @abstractmethod
+    def identity(self) -> str:
+        """Return what changes when `fetch` gives other weights; no torch, no network."""
+
+    @abstractmethod
+    def fetch(self, work: Work) -> Made:
+        """Put the weights into `work.folder` in a safe format, with `Made.model` filled in."""
+
+    @abstractmethod
+    def open(self, artifact: Artifact, window: Mapping[str, int]) -> TorchModel:
+        """Build the module from what `fetch` made, for these lengths per axis; any if empty."""
+
+
+class Dataset(Plugin[OptionsT]):
+    """Gives calibration samples and evaluation items, and writes results in their own medium.
+
+    `axes` are those of its inputs. What reads files lists their endings in `opens`, and takes the
+    file, folder or pattern as the option `path`, from `input=song.flac`. It may also be `Listed`.
+    """
+
+    kind = "dataset"
+    axes: ClassVar[tuple[str, ...]]
+    opens: ClassVar[tuple[str, ...]] = ()
+
+    @abstractmethod
+    def identity(self, split: Split) -> tuple[str, ...]:
+        """Return the ids of the items of `split`, in order, without decoding them."""
+
+    def passed_over(self, split: Split) -> Sequence[Notice]:
+        """Return what is left out of `split` and why: every run with it says so."""
+        return ()
+
+    @abstractmethod
+    def items(self, split: Split, signature: Signature) -> Iterator[Item]:
+        """Yield the items of `split`, made to fit the inputs of `signature` (rate, channels)."""
+
+    @abstractmethod
+    def save(
+        self, item: Item, outputs: Tensors, signature: Signature, folder: Path
+    ) -> Sequence[Saved]:
+        """Write `item` and its `outputs` below `folder` as files that a person can open."""
+
+
+class Converter(Plugin[OptionsT]):
+    """A stage that turns one artifact into another: its two faces are `plan` and `run`.
+
+    `passes=True` marks a stage that gives its input on untouched; it is never run.
+    """
+
+    accepts: ClassVar[frozenset[str]]
+    passes: ClassVar[bool] = False
+
+    def plan(self, spec: ArtifactSpec) -> ArtifactSpec:
+        """Map what comes in to what goes out; `spec.format` is one of `accepts`."""
+        return spec
+
+
+class Exporter(Converter[OptionsT]):
+    """Torch to an exchange format: ONNX, TorchScript, torch.export.
+
+    `dynamic` says that the export serves inputs of any length, so that no window is needed.
+    """
+
+    kind = "exporter"
+    accepts = frozenset({"torch"})
+
+    @property
+    def dynamic(self) -> bool:
+        """Return whether the export serves windows of any length."""
+        return False
+
+    @abstractmethod
+    def run(self, model: TorchModel, feeds: Tensors, work: Work) -> Made:
+        """Export `model.core`; `feeds` are example inputs, one window long."""
+
+
+class Graph(Converter[OptionsT]):
+    """Graph to graph: simplify, fuse, make legal for a target."""
+
+    kind = "graph"
+    accepts = frozenset({"onnx"})
+
+    @abstractmethod
+    def run(self, artifact: Artifact, work: Work) -> Made:
+        """Rewrite the graph without changing what it computes."""
+
+
+class Quantizer(Converter[OptionsT]):
+    """Lowers the precision of a graph or a module; calibration data may be needed, or welcome."""
+
+    kind = "quantizer"
+    accepts = frozenset({"onnx"})
+    calibration_needed: ClassVar[bool] = True
+
+    @property
+    def calibration_windows(self) -> int:
+        """Return how many windows of calibration data it wants; 0 for none."""
+        return 0
+
+    @abstractmethod
+    def run(self, artifact: Artifact, calibration: Calibration, work: Work) -> Made:
+        """Quantise; `calibration` holds at most `calibration_windows` windows."""
+
+
+class Dsp(Plugin[OptionsT]):
+    """Maps what a person gives to the core's inputs and back: STFT and iSTFT, or nothing."""
+
+    kind = "dsp"
+
+    @abstractmethod
+    def bind(self, info: ModelInfo) -> Transform:
+        """Return the transform for the model that `info` describes (see its `dsp_facts`)."""
+
+
+class Chunker(Plugin[OptionsT]):
+    """Cuts named axes into windows and joins the results. Output axes may be scaled (×2, say)."""
+
+    kind = "chunker"
+
+    def settled(self, window: Mapping[str, int]) -> Chunker[Any]:
+        """Return a chunker with the lengths that its options leave to the model filled in.
+
+        `window` is the length per axis that the model was trained on, as its plan says. Itself
+        where nothing is left open; InputError where the model does not say what is asked for.
+        """
+        return self
+
+    @abstractmethod
+    def window(self) -> Mapping[str, int]:
+        """Return the length of a window per axis that is cut; empty when nothing is."""
+
+    @abstractmethod
+    def split(self, lengths: Mapping[str, int]) -> Sequence[Window]:
+        """Return the windows that cover an input of `lengths`, given for every axis."""
+
+    @abstractmethod
+    def cut(self, inputs: Tensors, window: Window, signature: Signature) -> Tensors:
+        """Return one window, padded to exactly the lengths of `window()`."""
+
+    def resized(self, window: Mapping[str, int]) -> Chunker[Any]:
+        """Return a chunker of the same sort with other window lengths; itself where it has none."""
+        return self
+
+    @abstractmethod
+    def joiner(self, lengths: Mapping[str, int], signature: Signature) -> Joiner:
+        """Return a joiner for an input of `lengths`."""
+
+
+class Runtime(Converter[OptionsT]):
+    """Compiles an artifact for a device, opens it, runs it.
+
+    `compiles` says that `compile` makes a new artifact. `plays` says that a session is fast enough
+    for whole inputs; where it is not (an emulator, a queue), the run probes a few windows with it
+    and plays the whole with the recipe's `host` runtime. An empty `precisions` means any.
+    `columns` heads the facts that a table of compiled artifacts shows (`_bytes`, `_s`: units). A
+    contract reads the fact `npu_coverage` of what was compiled, 0 to 1.
+    """
+
+    kind = "runtime"
+    compiles: ClassVar[bool] = False
+    plays: ClassVar[bool] = True
+    precisions: ClassVar[frozenset[str]] = frozenset()
+    columns: ClassVar[Mapping[str, str]] = {}
+
+    def compile(self, artifact: Artifact, work: Work) -> Made:
+        """Compile for the device, where the class says that it `compiles`; or DoesNotFitError."""
+        raise TypeError(f"runtime `{self.name}` does not compile")
+
+    @abstractmethod
+    def open(self, artifact: Artifact, model: Callable[[], TorchModel], work: Work) -> Session:
+        """Open what `compile` made (or what came in); `model` opens the torch module on demand."""
+
+
+class Evaluator(Plugin[OptionsT]):
+    """Measures the outputs of one item in the terms of its field.
+
+    `limits` are what a contract may set on its metrics: `max_sdr_drop_db` on `sdr_drop`, say. The
+    worst metric of that name decides; its subject, `<item>: <label>`, is named if it broke.
+    """
+
+    kind = "evaluator"
+    limits: ClassVar[Mapping[str, str]] = {}
+
+    @abstractmethod
+    def evaluate(self, played: Played, signature: Signature) -> Sequence[Metric]:
+        """Return what was measured; every metric names its device."""
+
+
+class Reporter(Plugin[OptionsT]):
+    """Observes a run through the hooks of `core.plugin.hooks` and shows it to a person.
+
+    A reporter marks the methods that it wants with `@hookimpl`; `core.plugin.hooks` lists them all.
+    """
+
+    kind = "reporter"
+
+
+_ORDER: Sequence[type[Plugin[Any]]]
+_ORDER = (Model, Dataset, Exporter, Graph, Quantizer, Dsp, Chunker, Runtime, Evaluator, Reporter)
+#: Every kind in the order in which a recipe names them.
+KINDS: Mapping[str, type[Plugin[Any]]] = {kind.kind: kind for kind in _ORDER}
+
+
+@dataclass(frozen=True)
+class Source:
+    """An item before it is read: its path below the dataset's root as `name`, and its file.
+
+    `name` has forward slashes, and is the same wherever the root lies. It is text: of a path whose
+    bytes are none, what `core.machine.file_names.as_text` makes of it.
+    """
+
+    name: str
+    file: Path
+
+
+@runtime_checkable
+class Listed(Protocol):
+    """What a dataset adds whose items can be named without reading them, and read one at a time."""
+
+    def sources(self) -> Iterator[Source]:
+        """Yield what there is to play, in order and each name once, without opening any of it."""
+
+    def only(self, source: Source) -> Dataset[Any]:
+        """Return a dataset of the same sort whose one item is that of `source`."""

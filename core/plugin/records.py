@@ -1,0 +1,322 @@
+"""The record of a run: everything that a report may show, and nothing that was not measured."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from core.machine.machine_load import Load
+from core.plugin.stages import Saved
+from core.plugin.values import Artifact, Metric, Notice, Signature, Target
+
+__all__ = [
+    "Axis",
+    "BudgetLine",
+    "Failed",
+    "Figure",
+    "Judged",
+    "LibraryRecord",
+    "PlanRecord",
+    "Point",
+    "RunRecord",
+    "Rung",
+    "StageRecord",
+    "Status",
+    "SweepRecord",
+    "label_of",
+    "named",
+    "passed_over",
+]
+
+
+@dataclass(frozen=True)
+class PlanRecord:
+    """What a run is going to do: its `steps` by name, of which `to_run` are not in the store."""
+
+    recipe: str
+    title: str
+    target: Target
+    precision: str
+    steps: tuple[str, ...]
+    to_run: int
+
+
+@dataclass(frozen=True)
+class StageRecord:
+    """What one step did, this time or when it was made; `seconds` is what this run spent on it.
+
+    An option may be any JSON value, hence Any.
+    """
+
+    name: str
+    title: str
+    plugin: str
+    status: Literal["ran", "kept"]
+    seconds: float
+    artifact: Artifact
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class BudgetLine:
+    """One row of the error budget: SNRs in dB, over all outputs and per label.
+
+    `snr_db` compares with FP32 PyTorch in the same windows. `step_db` is what this stage did by
+    itself: its result against that of the row before it. `total_db` is the result against FP32
+    PyTorch in the windows of the training, or of the recipe where they are no shorter. None where
+    nothing was measured on the same windows, and `note` says why. core/measure/error_budget.py
+    tells how the rows add up.
+
+    `windows` is 0 where the whole input was compared.
+    """
+
+    stage: str
+    snr_db: float
+    device: str
+    windows: int = 0
+    labels: tuple[str, ...] = ()
+    label_snr_db: tuple[float, ...] = ()
+    seconds_per_window: float | None = None
+    step_db: float | None = None
+    label_step_db: tuple[float, ...] = ()
+    total_db: float | None = None
+    label_total_db: tuple[float, ...] = ()
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One limit of a contract and what was measured of it; no `value` where nothing answered it.
+
+    `value` is that of the item and the label (a stem, an output) that is furthest from the bound's
+    good side: `where` names them in words. `unanswered` are the items that it was not measured of.
+    `against` are the windows that FP32 PyTorch had, in words, where these are not those of the run.
+    `guilty` says in words which stage lost it, where it was not held.
+    """
+
+    name: str
+    bound: float
+    value: float | None
+    unit: str
+    device: str
+    held: bool
+    guilty: str = ""
+    where: str = ""
+    unanswered: tuple[str, ...] = ()
+    against: str = ""
+
+
+@dataclass(frozen=True)
+class Rung:
+    """One precision that was tried: whether the contract held there, and if not, why.
+
+    `ranked_by` says in words what `rank` counts, the lower the better; there is none for what
+    did not hold. Where it is a time, `spread` is its 5th and its 95th percentile. `refused` rungs
+    were never run: the plan, or a stage, said no. `snr_db` is that of the worst label of any item.
+    """
+
+    precision: str
+    status: Literal["held", "missed", "refused", "not tried"]
+    why: str = ""
+    contract: tuple[Judged, ...] = ()
+    snr_db: float | None = None
+    bytes: int | None = None
+    rank: float | None = None
+    ranked_by: str = ""
+    spread: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """One whole run.
+
+    `contract` is judged in the order of the recipe. `rungs` are the precisions that a ladder or
+    the choice of the best tried, this one among them, and `chosen` says why it was taken. `sweep`
+    names the sweep that the run is a point of. `against` says in words which windows FP32 PyTorch
+    had that quality is compared with: in a sweep over windows those of the best point. `load` is
+    what other processes did while the whole input was timed; None where that cannot be told, or
+    another machine played.
+
+    `target_took_part` is true only when the target itself computed something: an emulator of it,
+    or the same graph on another machine, does not count.
+    """
+
+    recipe: str
+    title: str
+    started: str
+    seconds: float
+    target: Target
+    precision: str
+    signature: Signature
+    weights: str
+    parameters: int
+    licence: str
+    notices: tuple[Notice, ...]
+    stages: tuple[StageRecord, ...]
+    budget: tuple[BudgetLine, ...]
+    metrics: tuple[Metric, ...]
+    saved: tuple[Saved, ...]
+    played_on: str
+    probed_on: str
+    target_took_part: bool
+    config: str
+    versions: dict[str, str]
+    machine: str
+    contract: tuple[Judged, ...] = ()
+    rungs: tuple[Rung, ...] = ()
+    chosen: str = ""
+    sweep: str = ""
+    load: Load | None = None
+    against: str = "the same windows"
+
+
+#: How many songs a line of text names; the manifest has them all.
+NAMED = 5
+
+
+@dataclass(frozen=True)
+class Failed:
+    """A song that could not be played: its path below the library's root, and why."""
+
+    source: str
+    reason: str
+    retries: int = 0
+
+
+@dataclass(frozen=True)
+class LibraryRecord:
+    """One run over a library.
+
+    Of `songs` in all, `played` were played by this run and `kept` by earlier ones. `audio_s` are
+    the seconds of sound of those that were played, 0 where inputs have no rate; `seconds` is what
+    playing took, opening the model included, in `processes`, those that died among them.
+    """
+
+    recipe: str
+    title: str
+    started: str
+    seconds: float
+    songs: int
+    played: int
+    kept: int
+    failed: tuple[Failed, ...]
+    audio_s: float
+    processes: int
+    device: str
+    notices: tuple[Notice, ...]
+
+    @property
+    def real_time_factor(self) -> float | None:
+        """Return seconds per second of sound; None where there is nothing to compare."""
+        return self.seconds / self.audio_s if self.audio_s and self.seconds else None
+
+
+def named(sources: Sequence[str]) -> str:
+    """Return the first few songs of a list, and how many more there are."""
+    more = len(sources) - NAMED
+    return ", ".join(sources[:NAMED]) + (f" and {more} more" if more > 0 else "")
+
+
+def passed_over(lines: int) -> str:
+    """Return what to say of lines of a manifest that do not count."""
+    return (
+        f"passed over in the manifest: {lines} lines that are not as they were written, or that "
+        "name a place outside the library; songs that only they tell of are played again"
+    )
+
+
+#: done: ran, and held its contract, if there is one; missed: ran, and did not hold it;
+#: refused: the plan, or a device's compiler, has no room for it; failed: a stage failed.
+Status = Literal["done", "missed", "refused", "failed"]
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One key that the sweep varies, with its values as they stand on the command line."""
+
+    key: str
+    values: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One measure that points are compared by.
+
+    `objective` says that the front is drawn over it; the first objective is the quality. `plotted`
+    figures are worth a picture against it all the same.
+    """
+
+    name: str
+    title: str
+    unit: str
+    better: Literal["higher", "lower"]
+    objective: bool = False
+    plotted: bool = False
+
+
+@dataclass(frozen=True)
+class Point:
+    """One combination of values, and what became of it.
+
+    `figures` holds what was measured, by the figure's name, and `devices` on what. Of times,
+    `spreads` holds the 5th and the 95th percentile, and `load` what other processes did meanwhile;
+    None where that cannot be told. `folder` is its run folder, relative to that of the sweep, empty
+    where it left none; `command` makes it again.
+    `ran` names the steps that this point computed; what it took from the store is in `kept`.
+    `front` says that no other point beats it in every objective.
+    """
+
+    number: int
+    values: dict[str, str]
+    status: Status
+    command: str
+    why: str = ""
+    figures: dict[str, float] = field(default_factory=dict)
+    devices: dict[str, str] = field(default_factory=dict)
+    folder: str = ""
+    ran: tuple[str, ...] = ()
+    kept: tuple[str, ...] = ()
+    seconds: float = 0.0
+    front: bool = False
+    spreads: dict[str, tuple[float, float]] = field(default_factory=dict)
+    load: Load | None = None
+
+    @property
+    def under_load(self) -> bool:
+        """Return whether other processes slowed down what was timed."""
+        return self.load is not None and self.load.heavy
+
+    @property
+    def label(self) -> str:
+        """Return the values in a line: `length=22050 precision=int8`."""
+        return label_of(self.values)
+
+
+@dataclass(frozen=True)
+class SweepRecord:
+    """One whole sweep.
+
+    `winner` is the number of the point that is taken, None where none holds; `why` says why.
+    `notices` are what a person must know, `command` is the sweep itself.
+    """
+
+    recipe: str
+    title: str
+    command: str
+    started: str
+    seconds: float
+    axes: tuple[Axis, ...]
+    figures: tuple[Figure, ...]
+    points: tuple[Point, ...]
+    winner: int | None
+    why: str
+    machine: str
+    versions: dict[str, str]
+    contract: dict[str, float] = field(default_factory=dict)
+    notices: tuple[str, ...] = ()
+
+
+def label_of(values: Mapping[str, str]) -> str:
+    """Return the values of a point in a line, by the last parts of their keys."""
+    return " ".join(f"{key.rpartition('.')[2]}={value}" for key, value in values.items())

@@ -1,0 +1,254 @@
+"""What the stages hand to plugins and get back from them: work folders, windows, sessions.
+
+The frozen dataclasses carry data; the small abstract classes (`Transform`, `Joiner`, `Session`)
+are what a plugin returns when it was bound to a model, an input or an artifact.
+"""
+
+from __future__ import annotations
+
+import shutil
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+from core.plugin.values import Artifact, Fact, Item, ModelInfo, Notice
+
+if TYPE_CHECKING:
+    import torch
+
+    from core.plugin.progress import Progress
+    from core.plugin.values import Tensors
+
+__all__ = [
+    "Calibration",
+    "Joiner",
+    "Library",
+    "Made",
+    "Played",
+    "Saved",
+    "Session",
+    "Shipped",
+    "Split",
+    "TorchModel",
+    "Transform",
+    "Window",
+    "Work",
+    "outside",
+]
+
+Split = Literal["calibration", "evaluation"]
+
+
+@dataclass(frozen=True)
+class Library:
+    """A library that a plugin needs: the module to import, and the command that installs it."""
+
+    module: str
+    install: str
+    distribution: str = ""
+
+
+@dataclass(frozen=True)
+class Work:
+    """Where a stage may write (`folder`, empty and its own), and how it says how far it is.
+
+    `lasting` is where plugins keep what must outlive an interrupted run; without one, outside a
+    run, that is below `folder`.
+    """
+
+    folder: Path
+    progress: Progress
+    lasting: Path | None = None
+
+    def copy(self, artifact: Artifact) -> Path:
+        """Copy every file of `artifact` into the folder; returns the copy of its main file."""
+        shutil.copytree(artifact.folder, self.folder, dirs_exist_ok=True)
+        return self.folder / Path(artifact.path).name
+
+    def state(self, name: str) -> Path:
+        """Return the lasting folder of the plugin `name`, made on first use.
+
+        What lies there is no result (the store keeps those): it is what a run that was killed
+        needs to go on, such as the ids of jobs in a cloud. Runs side by side share it, so write
+        files under a temporary name and rename them.
+        """
+        folder = (self.lasting or self.folder / "state") / name
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+
+@dataclass(frozen=True)
+class Made:
+    """What a stage made: the main file inside its work folder, and what it is.
+
+    `keep=False` says that the result stands for something else (a fallback, say), so that the
+    store must not answer with it next time. `settled` are options of the stage that it chose a
+    value for: they go into the lock file, so that a run of it need not choose again. An option may
+    be any JSON value, hence Any.
+    """
+
+    path: Path
+    format: str
+    precision: str
+    facts: dict[str, Fact] = field(default_factory=dict)
+    notices: tuple[Notice, ...] = ()
+    model: ModelInfo | None = None
+    keep: bool = True
+    settled: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class TorchModel:
+    """An opened model: the part to export, and the model's own forward pass in FP32.
+
+    `core` takes the tensors of `info.core_inputs` in order, each with a batch axis of 1 in front,
+    and returns those of `info.core_outputs`. `reference` maps inputs to outputs by the names of
+    the signature, without a batch axis, the way the model's author computes them.
+    """
+
+    info: ModelInfo
+    core: torch.nn.Module
+    reference: Callable[[Tensors], Tensors]
+
+
+@dataclass(frozen=True)
+class Saved:
+    """A file written for a person: its path in the run folder and what it holds."""
+
+    path: str
+    label: str
+    item: str
+
+
+@dataclass(frozen=True)
+class Shipped:
+    """What a plugin adds to the bundle that goes to the device.
+
+    `facts` are for `metadata.json`. `sources` are files of a program that runs the bundle, by
+    their place in it: `core/bundle/write.py` says which, and what each must hold. `lines` are for
+    the README, by language: what such a program must link, or how to load the model by hand.
+    """
+
+    facts: Mapping[str, Fact] = field(default_factory=dict)
+    sources: Mapping[str, Path] = field(default_factory=dict)
+    lines: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """A stream of calibration feeds that can be read again: `count` windows, made on the way.
+
+    Windows of one item (a song, say) follow each other, `per_item` of each; 0 where nobody knows.
+    """
+
+    count: int
+    feeds: Callable[[], Iterable[Tensors]]
+    per_item: int = 0
+
+
+def outside(name: str) -> str:
+    """Return what a host graph calls a tensor of the signature, apart from one of the core's."""
+    return f"{name}.window"
+
+
+class Transform(ABC):
+    """A dsp plugin bound to one model: the host's side of every window."""
+
+    @abstractmethod
+    def forward(self, window: Tensors) -> tuple[Tensors, Tensors]:
+        """Map one window to the core's inputs, and to what `inverse` must remember of it."""
+
+    @abstractmethod
+    def inverse(self, outputs: Tensors, remembered: Tensors) -> Tensors:
+        """Map the core's outputs back to the outputs of the signature, of the window's length."""
+
+    def graphs(self, window: Mapping[str, int], folder: Path) -> Mapping[str, Path] | None:
+        """Write `forward` and `inverse` as ONNX models into `folder`, for windows of these lengths.
+
+        With them a device needs no code for the transform. `forward` takes the inputs of the
+        signature, each called `outside(name)`; it gives the core's inputs and what is remembered.
+        `inverse` takes the core's outputs and what is remembered, and gives the outputs of the
+        signature, called in the same way. Batch axes are as in the methods. Empty where there is
+        nothing to compute but the batch axis, None where there are no such models.
+        """
+        return None
+
+
+@dataclass(frozen=True)
+class Window:
+    """A piece of an input: its valid region per cut axis, in samples of the input."""
+
+    index: int
+    start: dict[str, int]
+    stop: dict[str, int]
+
+
+class Joiner(ABC):
+    """Puts the outputs of windows together, in a stream."""
+
+    @abstractmethod
+    def add(self, window: Window, outputs: Tensors) -> None:
+        """Take the outputs of one window."""
+
+    @abstractmethod
+    def result(self) -> Tensors:
+        """Return the whole outputs, once every window was added."""
+
+
+class Session(ABC):
+    """An opened artifact on a device.
+
+    `device` says in words what computes, never what might. `on_target` is false for an emulator.
+    `here` is false where another machine computes: then neither the clock nor the memory of this
+    one says anything about it. `at_once` is how many windows it wants in one call of `run_many`.
+    `seconds` is filled in by a session that runs several windows at once and times each itself:
+    those of the last call. `facts` is what the device said of itself, for the report.
+    """
+
+    device: str
+    on_target: bool = True
+    here: bool = True
+    at_once: int = 1
+    seconds: Sequence[float] = ()
+    facts: Mapping[str, Fact] = MappingProxyType({})
+
+    @abstractmethod
+    def run(self, feeds: Tensors) -> Tensors:
+        """Run one window through the core; names and batch axis as the artifact has them."""
+
+    def run_many(self, feeds: Sequence[Tensors], progress: Progress) -> Iterator[Tensors]:
+        """Run several windows; a session that pays for every start overrides this."""
+        for index, feed in enumerate(feeds):
+            yield self.run(feed)
+            progress(index + 1, len(feeds))
+
+    def close(self) -> None:  # noqa: B027  # optional: most sessions hold nothing
+        """Give back what the session holds."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+
+@dataclass(frozen=True)
+class Played:
+    """One item with everything that was computed for it, for an evaluator.
+
+    `outputs` come from the graph that ships, `reference` from FP32 PyTorch with the same windows,
+    `ideal` from FP32 PyTorch with the windows that the model was trained on. `windows` are the
+    pieces that `outputs` were joined from. In a sweep over windows `reference` is that of the best
+    of them, the same for every point: `against` says in words which windows it had.
+    """
+
+    item: Item
+    outputs: Tensors
+    reference: Tensors
+    ideal: Tensors
+    windows: Sequence[Window]
+    device: str
+    against: str = "the same windows"

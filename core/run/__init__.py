@@ -1,0 +1,1 @@
+"""One job: execution, choice, benchmark, run folder, lock file."""

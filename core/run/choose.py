@@ -1,0 +1,229 @@
+"""Chooses among several precisions: the first that holds the contract, or the best of all.
+
+The best is what the target's objective says. The fastest is timed in turn with the others where
+they play on the device itself; where only an emulator is at hand, whose clock says nothing about
+the device, the bytes that a window moves stand for its time.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from core.errors import StageError
+from core.measure import contract
+from core.plan.candidates import Candidate
+from core.plan.plan import Plan
+from core.plugin.records import BudgetLine, Judged, Rung
+from core.plugin.values import Artifact, Metric
+from core.run.benchmark import Runner, race
+from core.run.execute import Outcome
+
+if TYPE_CHECKING:
+    import pluggy
+
+    from core.store.local import Store
+
+__all__ = ["Choice", "Trial", "Tried", "best", "best_of", "first_that_holds", "why_best"]
+
+#: What is at most this much worse than the best counts as equal to it, and the nearest to FP32 of
+#: those is taken: clocks of busy machines differ by as much from one run to the next.
+EQUAL = 0.05
+NO_CLOCK = "; bytes stand for time, for no clock here says anything about the device"
+
+
+@dataclass(frozen=True)
+class Tried:
+    """A candidate that ran, with what it made and how its contract was judged."""
+
+    candidate: Candidate
+    plan: Plan
+    outcome: Outcome
+    metrics: tuple[Metric, ...]
+    budget: tuple[BudgetLine, ...]
+    judged: tuple[Judged, ...]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What was chosen (`tried`; None where nothing ran), what stood beside it, and why."""
+
+    tried: Tried | None
+    rungs: tuple[Rung, ...] = ()
+    why: str = ""
+
+    def lines(self) -> list[str]:
+        """Return one line per precision: why it was not taken."""
+        return [f"{rung.precision}: {rung.why or rung.status}" for rung in self.rungs]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """How candidates are tried: `run` runs one whole, `make` only makes and counts its graph."""
+
+    run: Callable[[Candidate], Tried]
+    make: Callable[[Plan], dict[str, Artifact]]
+    store: Store
+    hook: pluggy.HookRelay
+
+
+def first_that_holds(found: Sequence[Candidate], run: Callable[[Candidate], Tried]) -> Choice:
+    """Run one rung after the other until one holds; without one, the last that ran is left."""
+    rungs: list[Rung] = []
+    last: Tried | None = None
+    for number, candidate in enumerate(found):
+        tried, rung = _attempt(candidate, run)
+        rungs.append(rung)
+        last = tried or last
+        if rung.status == "held":
+            rest = [Rung(c.precision, "not tried") for c in found[number + 1 :]]
+            why = f"{rung.precision} is the first of the ladder that holds the contract"
+            return Choice(tried, (*rungs, *rest), why)
+    return Choice(last, tuple(rungs))
+
+
+def best_of(found: Sequence[Candidate], trial: Trial) -> Choice:
+    """Choose the best that holds; without one, the nearest to FP32 of those that ran is left.
+
+    Where a clock decides, every candidate runs and those that hold are timed in turn. Otherwise
+    the order is known once the graphs are made: the best is tried first, and the first that holds
+    ends it.
+    """
+    plans = [candidate.plan for candidate in found if candidate.plan is not None]
+    target = plans[0].assembly.target
+    tries: dict[str, Tried] = {}
+    timed = target.objective == "fastest" and all(p.assembly.runtime.plays for p in plans)
+    rungs = _all_timed(found, trial, tries) if timed else _in_order(found, trial, tries)
+    held = [rung for rung in rungs if rung.status == "held"]
+    if not held:
+        nearest = max(rungs, key=lambda r: (r.precision in tries, nearness(r)))
+        return Choice(tries.get(nearest.precision), tuple(rungs))
+    chosen = best(held)
+    why = why_best(chosen, rungs, target.objective)
+    if not timed and target.objective == "fastest":
+        why += NO_CLOCK
+    return Choice(tries[chosen.precision], tuple(rungs), why)
+
+
+def _all_timed(found: Sequence[Candidate], trial: Trial, tries: dict[str, Tried]) -> list[Rung]:
+    rungs = [_rung(candidate, trial, tries) for candidate in found]
+    runners = [_runner(r.precision, tries[r.precision]) for r in rungs if r.status == "held"]
+    times = race(runners, trial.store, trial.hook) if runners else {}
+    return [
+        replace(_ranked(rung, raced.seconds, raced.said), spread=(raced.low, raced.high))
+        if (raced := times.get(rung.precision))
+        else rung
+        for rung in rungs
+    ]
+
+
+def _in_order(found: Sequence[Candidate], trial: Trial, tries: dict[str, Tried]) -> list[Rung]:
+    """Make every graph, then try the best first; once one holds, all that rank below it rest."""
+    ranks: dict[str, tuple[float, str]] = {}
+    rungs: dict[str, Rung] = {}
+    for candidate in found:
+        try:
+            if candidate.plan is not None:
+                ranks[candidate.precision] = _rank(candidate.plan, trial.make(candidate.plan))
+        except StageError as error:
+            rungs[candidate.precision] = Rung(candidate.precision, "refused", error.what)
+    enough = math.inf
+    for candidate in sorted(found, key=lambda c: ranks.get(c.precision, (0.0, ""))[0]):
+        name = candidate.precision
+        if name in rungs:
+            continue
+        rank, words = ranks.get(name, (None, ""))
+        if rank is not None and rank > enough:
+            rungs[name] = Rung(name, "not tried", rank=rank, ranked_by=words)
+            continue
+        rungs[name] = _ranked(_rung(candidate, trial, tries), rank, words)
+        if rungs[name].status == "held" and rank is not None:
+            enough = min(enough, rank * (1 + EQUAL))
+    return [rungs[candidate.precision] for candidate in found]
+
+
+def _rank(plan: Plan, artifacts: dict[str, Artifact]) -> tuple[float, str]:
+    """Return what a candidate is ranked by where no clock decides: the number, and in words."""
+    # Only a graph says what it moves; of anything else the size is known.
+    if plan.assembly.target.objective == "smallest" or "census" not in artifacts:
+        size = next(a.bytes for name, a in reversed(artifacts.items()) if name != "census")
+        return size, f"{size / 1e6:.1f} MB"
+    moved = artifacts["census"].number("moved_bytes")
+    return moved, f"{moved / 1e6:.0f} MB of weights and activations move per window"
+
+
+def _ranked(rung: Rung, rank: float | None, words: str) -> Rung:
+    return replace(rung, rank=rank, ranked_by=words)
+
+
+def best(rungs: Sequence[Rung]) -> Rung:
+    """Return the ranked rung that ranks first, the nearest to FP32 among equals."""
+    held = [(rung.rank, rung) for rung in rungs if rung.rank is not None and rung.status == "held"]
+    least = min(rank for rank, _ in held)
+    equal = [rung for rank, rung in held if rank <= least * (1 + EQUAL)]
+    return max(equal, key=nearness)
+
+
+def nearness(rung: Rung) -> float:
+    """Return the SNR to FP32 that a rung has at its worst; what has none is as far as can be."""
+    return -math.inf if rung.snr_db is None else rung.snr_db
+
+
+def why_best(chosen: Rung, rungs: Sequence[Rung], objective: str) -> str:
+    """Return why `chosen` was taken: what it was ranked by, and what stands next to it."""
+    said = f"{chosen.precision} is the {objective} that holds the contract: {chosen.ranked_by}"
+    stands = ("held", "not tried")
+    others = [r for r in rungs if r.rank is not None and r is not chosen and r.status in stands]
+    if not others:
+        return f"{said}; nothing else holds it"
+    second = min(others, key=lambda rung: rung.rank or 0.0)
+    if not chosen.rank:
+        return f"{said}; {second.precision} is the next"
+    ratio = (second.rank or 0.0) / chosen.rank
+    if ratio <= 1 + EQUAL:
+        return f"{said}; {second.precision} is within {EQUAL:.0%} of it, and no nearer to FP32"
+    said += f"; {second.precision}, the next, takes {ratio:.2f} times as much"
+    return f"do not quantise: {said}" if chosen.precision == "fp32" else said
+
+
+def _rung(candidate: Candidate, trial: Trial, tries: dict[str, Tried]) -> Rung:
+    """Return what became of a candidate, and note what ran in `tries`."""
+    if candidate.misfit is not None:
+        return Rung(candidate.precision, "refused", candidate.misfit.what)
+    tried, rung = _attempt(candidate, trial.run)
+    if tried is not None:
+        tries[candidate.precision] = tried
+    return rung
+
+
+def _attempt(candidate: Candidate, run: Callable[[Candidate], Tried]) -> tuple[Tried | None, Rung]:
+    """Run a candidate; a stage that cannot do it is an answer, not the end."""
+    try:
+        tried = run(candidate)
+    except StageError as error:
+        return None, Rung(candidate.precision, "refused", error.what)
+    missed = contract.missed(tried.judged)
+    parity = contract.lowest_parity(tried.metrics, tried.budget)
+    return tried, Rung(
+        candidate.precision,
+        "missed" if missed else "held",
+        "; ".join(contract.story(one) for one in missed),
+        tried.judged,
+        parity.value if parity else None,
+        tried.outcome.shipped.bytes,
+    )
+
+
+def _runner(name: str, tried: Tried) -> Runner:
+    artifacts = tried.outcome.artifacts
+    bench = tried.plan.bench
+    return Runner(
+        name,
+        bench,
+        bench.assembly.runtime,
+        tried.outcome.played,
+        artifacts["model"],
+        artifacts["sample"],
+    )

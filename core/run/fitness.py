@@ -1,0 +1,42 @@
+"""Whether weights are fit for the input of a run: what a model says of itself, put to a person."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from hydra.core.hydra_config import HydraConfig
+
+from core.config.arguments import command, key_of
+from core.config.pipeline import Assembly
+from core.config.recipes import Recipe
+from core.plugin.values import ModelInfo, Notice
+
+__all__ = ["unfit"]
+
+#: What is not repeated of a command, so that the same is run with other weights: the model with its
+#: options, and what has nothing to do with what is run.
+OTHERS = frozenset({"model", "measure", "reporter", "store", "output", "hydra"})
+
+
+def unfit(assembly: Assembly, info: ModelInfo, recipes: Mapping[str, Recipe]) -> tuple[Notice, ...]:
+    """Return the model's warning, with the command that takes other weights; none where they fit.
+
+    Weights fit any input unless they say which (`ModelInfo.fit_for`).
+    """
+    fit = info.fit_for
+    if fit is None or assembly.dataset.name in fit.datasets:
+        return ()
+    words = [
+        word
+        for word in HydraConfig.get().overrides.task
+        if key_of(word).partition(".")[0] not in OTHERS
+    ]
+    said = [fit.warning]
+    if fit.instead:
+        said.append(f"take others: `{command([*words, *fit.instead], recipes)}`")
+    said += [fit.offline] if fit.offline else []
+    return (Notice("danger", _sentences(said)),)
+
+
+def _sentences(said: Sequence[str]) -> str:
+    return " ".join(f"{text[0].upper()}{text[1:]}." for text in said)

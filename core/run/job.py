@@ -1,0 +1,334 @@
+"""One job: a composed config becomes a plan, a run, a run folder and a report."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from errno import ENOSPC
+from pathlib import Path
+from typing import Any, cast
+
+import pluggy
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
+
+from core.bundle.write import write_bundle
+from core.config.arguments import command
+from core.config.recipes import Recipe
+from core.config.settings import Mode
+from core.errors import TRACE, ContractError, DoesNotFitError, LuthierError, PluginError, StoreError
+from core.inference.items import passed_over
+from core.machine import cores, folders
+from core.machine.environment import machine, versions
+from core.machine.machine_load import load_in
+from core.machine.remedy import is_full
+from core.measure import contract
+from core.measure.error_budget import budget_of
+from core.plan import candidates, feasibility
+from core.plan.candidates import Candidate
+from core.plan.plan import Plan
+from core.plugin.hooks import reporting
+from core.plugin.records import RunRecord, StageRecord
+from core.plugin.registry import Registry
+from core.plugin.stages import Played, Saved
+from core.plugin.values import Artifact, Notice
+from core.run import folder, lockfile
+from core.run.choose import Choice, Trial, Tried, best_of, first_that_holds
+from core.run.execute import Outcome, execute
+from core.run.fitness import unfit
+from core.run.folder import RunFolder
+from core.steps.evaluate import read_metrics
+from core.steps.play import place_saved
+from core.store.local import Store
+from core.store.locate import open_store
+from core.text.screen import say
+
+__all__ = ["Ended", "perform", "prepare", "run", "unreported"]
+
+#: SQLite's own code for a disk without room.
+SQLITE_FULL = 13
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a job ended: its record, what it shipped, and the contract's breach, if it broke."""
+
+    record: RunRecord
+    shipped: Artifact
+    breach: ContractError | None
+
+
+def run(cfg: DictConfig, registry: Registry, recipe: str, recipes: Mapping[str, Recipe]) -> None:
+    """Plan the job and, unless `mode=plan`, execute it: once, or at several precisions."""
+    store = open_store(cfg.store)
+    found = candidates.candidates(cfg, registry, recipe, recipes, store)
+    if cfg.mode is Mode.plan:
+        from core.config.touched import touched
+        from core.plan.show import show, show_touched
+
+        for candidate in found:
+            show(candidate)
+        planned = [p for c in found if c.plan is not None for p in c.plan.assembly.plugins]
+        show_touched(touched(planned, store.address, cfg.output))
+        return
+    first = next(c.plan for c in found if c.plan is not None)
+    place = folder.new_folder(Path(cfg.output), first.assembly.recipe)
+    ended = perform(found, registry, store, recipes, place)
+    if ended.breach is not None:
+        raise ended.breach
+
+
+def perform(
+    found: Sequence[Candidate],
+    registry: Registry,
+    store: Store,
+    recipes: Mapping[str, Recipe],
+    place: AbstractContextManager[RunFolder],
+    sweep: str = "",
+) -> Ended:
+    """Execute planned candidates with their reporters watching, and leave a run folder at `place`.
+
+    `sweep` names the sweep that the job belongs to.
+    """
+    with _watched(found, registry):
+        return _Job(registry, store, recipes, sweep).run(found, place)
+
+
+def prepare(
+    plan: Plan,
+    found: Sequence[Candidate],
+    registry: Registry,
+    store: Store,
+    recipes: Mapping[str, Recipe],
+) -> Sequence[StageRecord]:
+    """Execute a part of the plan of the only candidate; returns what its steps did."""
+    with _watched(found, registry):
+        return _Job(registry, store, recipes, "").executed(plan).records
+
+
+@contextmanager
+def _watched(found: Sequence[Candidate], registry: Registry) -> Iterator[None]:
+    """Let the reporters of the candidates watch while the block runs."""
+    reporters = next(c.plan for c in found if c.plan is not None).assembly.reporter
+    with reporting(registry.manager, reporters):
+        try:
+            yield
+        finally:
+            registry.manager.hook.luthier_run_ended()
+
+
+class _Job:
+    """One job: what runs, what is chosen of it, and what is left of that in the run folder."""
+
+    def __init__(
+        self, registry: Registry, store: Store, recipes: Mapping[str, Recipe], sweep: str
+    ) -> None:
+        self.store, self.recipes, self.sweep = store, recipes, sweep
+        self.hook = registry.manager.hook
+        self.started, self.clock = datetime.now(UTC), time.perf_counter()
+
+    def run(self, found: Sequence[Candidate], where: AbstractContextManager[RunFolder]) -> Ended:
+        """Run the candidates, and leave a run folder; raises where nothing could be tried."""
+        first = next(c for c in found if c.plan is not None)
+        choose = candidates.several(first.cfg)
+        # Made before the first step, so that a place that cannot be written is found out at once.
+        with where as place:
+            choice = self._choice(found) if choose else Choice(self._tried(first))
+            tried = choice.tried
+            if tried is None:
+                raise ContractError("no precision could be tried", *choice.lines())
+            # Like a step, not beside what another job of a sweep times.
+            with cores.held(say):
+                record, problem = self._left(place.partial, choice, tried)
+        self.hook.luthier_run_placed(folder=str(place.final))
+        if problem is not None:
+            raise unreported(problem, place.final) from problem
+        breach = _breach(choice, record, place.final) if contract.missed(record.contract) else None
+        return Ended(record, tried.outcome.shipped, breach)
+
+    def _tried(self, candidate: Candidate) -> Tried:
+        """Run every step of a candidate, and judge what came out."""
+        assert candidate.plan is not None
+        assembly, outcome = candidate.plan.assembly, self.executed(candidate.plan)
+        metrics = tuple(read_metrics(outcome.artifacts["evaluate"]))
+        budget = tuple(budget_of(outcome.artifacts))
+        against = _against(outcome.artifacts)
+        judged = contract.judge(assembly, outcome.shipped, metrics, budget, against)
+        return Tried(candidate, candidate.plan, outcome, metrics, budget, judged)
+
+    def executed(self, plan: Plan) -> Outcome:
+        """Execute a plan, and keep what the compiler, if it came to one, said of the window."""
+        assembly = plan.assembly
+        self.hook.luthier_run_started(plan=plan.record)
+        try:
+            outcome = execute(plan, self.store, self.hook)
+        except DoesNotFitError as error:
+            feasibility.keep(self.store, assembly, feasibility.refused(assembly, error))
+            given = HydraConfig.get().overrides.task
+            others = [word for word in given if not word.startswith(("mode=", "chunker."))]
+            search = command([*others, "mode=fit"], self.recipes)
+            raise feasibility.advised(error, assembly, self.store, search) from error
+        if "runtime" in outcome.artifacts:
+            compiled = feasibility.compiled(assembly, outcome.artifacts["runtime"])
+            feasibility.keep(self.store, assembly, compiled)
+        return outcome
+
+    def _made(self, plan: Plan) -> dict[str, Artifact]:
+        """Make and count the artifact of a plan, without playing it.
+
+        What a window moves is read from the graph; only a size must be that of what is compiled.
+        """
+        self.hook.luthier_run_started(plan=plan.record)
+        compiled = plan.assembly.target.objective == "smallest"
+        return execute(plan.only_made(compiled=compiled), self.store, self.hook).artifacts
+
+    def _choice(self, found: Sequence[Candidate]) -> Choice:
+        """Try one candidate after the other, as `ladder` or `auto` asks, and choose one."""
+        if found[0].cfg.auto:
+            return best_of(found, Trial(self._tried, self._made, self.store, self.hook))
+        return first_that_holds(found, self._tried)
+
+    def _left(
+        self, partial: Path, choice: Choice, tried: Tried
+    ) -> tuple[RunRecord, Exception | None]:
+        """Write the run folder: stems, lock, report, and the bundle if the contract is held."""
+        plan, outcome = tried.plan, tried.outcome
+        saved = place_saved(outcome.artifacts["save"], partial)
+        config = cast(
+            "dict[str, Any]",
+            OmegaConf.to_container(tried.candidate.cfg, resolve=True, enum_to_str=True),
+        )
+        text = lockfile.lock(config, outcome.artifacts, versions())
+        (partial / "recipe.lock.yaml").write_text(text, encoding="utf-8")
+        if not contract.missed(tried.judged):
+            write_bundle(partial / "bundle", plan.assembly, *_shipped(plan, outcome))
+        seconds = time.perf_counter() - self.clock
+        unfitting = unfit(plan.assembly, outcome.artifacts["model"].info, self.recipes)
+        damaged = (*unfitting, *passed_over(plan.assembly), *self.store.notices)
+        record = _record(tried, choice, saved, text, self.started, seconds, self.sweep, damaged)
+        return record, _report(self.hook, record, partial)
+
+
+def _breach(choice: Choice, record: RunRecord, place: Path) -> ContractError:
+    """Return the error that says which limit broke, by how much, and which stage lost it."""
+    missed = contract.missed(record.contract)
+    if record.rungs:
+        what = "no precision holds the contract"
+        lines = choice.lines()
+    else:
+        what = f"the contract is broken: {contract.story(missed[0])}"
+        lines = [contract.story(one) for one in missed[1:]]
+    return ContractError(
+        what,
+        *lines,
+        f"nothing was shipped: {place} has the report and no bundle",
+        "ask for less (contract.<limit>=...), or try other precisions: ladder=[mixed,w8a16,fp16]",
+    )
+
+
+def unreported(problem: Exception, place: Path) -> LuthierError:
+    """Return the error for a reporter that failed; the results are there without it.
+
+    What the system refuses is no breach of a plugin's contract: a full disk is a full disk.
+    """
+    missing = f"what it did not write is missing from {place}; the rest is there"
+    refused = _refusal(problem)
+    if refused is not None:
+        said = folders.unwritable("a report", refused, place)
+        return StoreError(said.what, missing, *said.lines)
+    if isinstance(problem, LuthierError):
+        return PluginError(f"a reporter failed: {problem.what}", missing, *problem.lines)
+    return PluginError(
+        f"a reporter failed: {type(problem).__name__}: {problem}",
+        missing,
+        TRACE,
+    )
+
+
+def _refusal(problem: BaseException) -> OSError | None:
+    """Return what the disk refused a reporter, however a library wrapped it; None for the rest."""
+    if isinstance(problem, OSError) and not isinstance(problem, ConnectionError | TimeoutError):
+        return problem if problem.errno else None
+    link: BaseException | None = problem
+    while link is not None:
+        if is_full(link) or getattr(link, "sqlite_errorcode", None) == SQLITE_FULL:
+            return link if isinstance(link, OSError) else OSError(ENOSPC, os.strerror(ENOSPC))
+        link = link.__cause__ or link.__context__
+    return None
+
+
+def _report(hook: pluggy.HookRelay, record: RunRecord, partial: Path) -> Exception | None:
+    """Let the reporters write; returns what one raised, for a report must not cost the result."""
+    try:
+        hook.luthier_run_finished(record=record, folder=str(partial))
+    except Exception as error:
+        return error
+    return None
+
+
+def _shipped(plan: Plan, outcome: Outcome) -> tuple[Artifact, Artifact | None]:
+    """Return the artifact that goes to the device, and the one that it was compiled from."""
+    artifacts = outcome.artifacts
+    if "runtime" not in artifacts:
+        return outcome.shipped, None
+    (before, *_) = next(p.step.inputs for p in plan.steps if p.step.name == "runtime")
+    return outcome.shipped, artifacts[before] if before != "model" else None
+
+
+def _record(
+    tried: Tried,
+    choice: Choice,
+    saved: tuple[Saved, ...],
+    config: str,
+    started: datetime,
+    seconds: float,
+    sweep: str,
+    damaged: tuple[Notice, ...],
+) -> RunRecord:
+    assembly, artifacts = tried.plan.assembly, tried.outcome.artifacts
+    info, played, probe = artifacts["model"].info, artifacts["play"], artifacts.get("probe")
+    on_target = [a.facts.get("on_target") for a in (played, probe) if a is not None]
+    return RunRecord(
+        recipe=assembly.recipe,
+        title=assembly.title,
+        started=started.isoformat(timespec="seconds"),
+        seconds=seconds,
+        target=assembly.target,
+        precision=assembly.precision,
+        signature=info.signature,
+        weights=info.weights,
+        parameters=info.parameters,
+        licence=info.licence,
+        notices=_notices((*info.notices, *damaged), artifacts),
+        stages=tuple(tried.outcome.records),
+        budget=tried.budget,
+        metrics=tried.metrics,
+        saved=saved,
+        played_on=str(played.facts["device"]),
+        probed_on=str(probe.facts["device"]) if probe else "",
+        target_took_part=any(on_target),
+        config=config,
+        versions=versions(),
+        machine=machine(),
+        contract=tried.judged,
+        rungs=choice.rungs,
+        chosen=choice.why,
+        sweep=sweep,
+        load=load_in(played.facts),
+        against=_against(artifacts),
+    )
+
+
+def _against(artifacts: Mapping[str, Artifact]) -> str:
+    """Return in words which windows FP32 PyTorch had that quality was compared with."""
+    return str(artifacts["evaluate"].facts.get("against", Played.against))
+
+
+def _notices(of_model: tuple[Notice, ...], artifacts: dict[str, Artifact]) -> tuple[Notice, ...]:
+    """Return every notice once: the model's first, then those of the stages in order."""
+    every = [*of_model, *(n for artifact in artifacts.values() for n in artifact.notices)]
+    return tuple(dict.fromkeys(every))

@@ -1,0 +1,1 @@
+"""What a run consists of: convert, compare, evaluate."""

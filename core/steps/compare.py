@@ -1,0 +1,363 @@
+"""The steps that say what every stage cost: a few windows, stage by stage, and what they add up to.
+
+On demand (`measure.worst_tensors`) one more looks inside the quantised graph:
+core/measure/tensor_error.py.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from core.formats.precision_census import census, facts_of, misnomer
+from core.formats.tensors import load, save, under
+from core.inference.context import Bench
+from core.inference.windows import lengths_of, run_group, spread
+from core.machine import cores
+from core.measure import error_budget_rows
+from core.measure.agreement import core_agreement_db, strayed
+from core.measure.error_budget_rows import OUTPUTS, Place, write_places
+from core.measure.metrics import compare
+from core.measure.tensor_error import worst
+from core.plugin.kinds import Runtime
+from core.plugin.stages import Made, Session, Work
+from core.plugin.values import Artifact, Fact, Signature
+from core.steps import convert
+from core.steps.saturation import saturation
+from core.steps.step import Inputs, Step
+from core.store import fingerprint
+
+if TYPE_CHECKING:
+    from core.plugin.values import Tensors
+
+__all__ = ["budget", "comparison", "sampled"]
+
+
+def comparison(bench: Bench, steps: list[Step]) -> list[Step]:
+    """Return `sample`, a `budget.<stage>` per artifact that plays here, and what looks closer.
+
+    That is `saturation` for a quantizer that calibrates, `worst` on demand, `census` for a graph
+    that is played, and `probe` for one that is not.
+    """
+    assembly = bench.assembly
+    extra = [_sample(bench)]
+    for step in steps:
+        runtime = _runtime_for(bench, step)
+        if runtime is not None:
+            extra.append(_budget(bench, step, runtime))
+            extra += saturation(bench, step) if step.name == "quantizer" else []
+            if step.name == "quantizer" and assembly.measure.worst_tensors:
+                extra += _worst(bench, step, runtime)
+    played = convert.source(bench, steps)
+    extra += [_census(step) for step in steps if step.name == played and _is_graph(step)]
+    if not assembly.runtime.plays:
+        extra.append(_probe(bench, convert.final(steps), played))
+    return extra
+
+
+def budget(bench: Bench, steps: list[Step]) -> Step:
+    """Return the step that makes the error budget, once the whole input was played."""
+    chunker, probed = bench.assembly.chunker, not bench.assembly.runtime.plays
+    stages: list[str] = []
+    unmeasured: dict[str, list[str]] = {}
+    waiting: list[str] = []
+    for step in steps:
+        if _runtime_for(bench, step) is not None:
+            stages.append(step.name)
+            unmeasured[step.name], waiting = waiting, []
+        elif step.name != "model" and not (probed and step is steps[-1]):
+            waiting.append(step.name)
+
+    def run(inputs: Inputs, work: Work) -> Made:
+        lines = error_budget_rows.rows(chunker, inputs, stages, unmeasured, work.progress)
+        file = work.folder / "rows.json"
+        file.write_bytes(msgspec.json.encode(lines))
+        return Made(file, "facts", "fp32")
+
+    compared = [f"budget.{stage}" for stage in stages]
+    return Step(
+        "budget",
+        "say what every stage cost",
+        "core",
+        ("model", "sample", "reference", "ideal", "play", *compared, *["probe"] * probed),
+        {
+            "chunker": fingerprint.of_plugin(chunker),
+            "unmeasured": unmeasured,
+        },
+        run,
+    )
+
+
+def _runtime_for(bench: Bench, step: Step) -> Runtime[Any] | None:
+    """Return the runtime of the recipe that plays the artifact of `step` here, if one does."""
+    own = bench.assembly.runtime
+    for runtime in (bench.assembly.host, own):
+        if runtime is not None and runtime.plays and step.gives is not None:
+            # What the recipe's own runtime compiles, it opens compiled only.
+            compiles = runtime is own and own.compiles
+            plays = step.name == "runtime" if compiles else step.gives.format in runtime.accepts
+            if plays:
+                return runtime
+    return None
+
+
+def _sample(bench: Bench) -> Step:
+    assembly = bench.assembly
+
+    def run(inputs: Inputs, work: Work) -> Made:
+        model = inputs["model"]
+        opened = bench.open(model)
+        signature = model.info.signature
+        tensors: dict[str, Any] = {}
+        places: list[Place] = []
+        for item in bench.items(model, work):
+            count = assembly.measure.budget_windows
+            lengths = lengths_of(item.inputs, signature)
+            for window in spread(count, item.inputs, assembly.chunker, signature):
+                number = len(places)
+                piece = assembly.chunker.cut(item.inputs, window, signature)
+                tensors |= {f"{number}/in/{name}": array for name, array in piece.items()}
+                outputs = opened.reference(piece)
+                tensors |= {f"{number}/out/{name}": array for name, array in outputs.items()}
+                places.append(Place(item.id, item.name, window, lengths))
+                work.progress(len(places), 0, f"FP32 reference of {item.name}")
+        save(tensors, work.folder / "windows.safetensors")
+        write_places(places, work.folder)
+        count = len(places)
+        return Made(work.folder / "windows.safetensors", "tensors", "fp32", {"windows": count})
+
+    return Step(
+        "sample",
+        "take windows to compare on",
+        f"model `{assembly.model.name}`",
+        ("model",),
+        {
+            **bench.depends_on_items,
+            **bench.depends_on_windows,
+            "model": fingerprint.of_plugin(assembly.model),
+            "chunker": fingerprint.of_plugin(assembly.chunker)["source"],
+            "windows": assembly.measure.budget_windows,
+        },
+        run,
+        by=(assembly.model,),
+        reads=bench.reads_items,
+        calls=(Bench.open, Bench.items),
+    )
+
+
+def sampled(sample: Artifact) -> tuple[list[Tensors], list[Tensors]]:
+    """Return the inputs and reference outputs of every sampled window."""
+    tensors = load(Path(sample.path))
+    inputs: list[Tensors] = []
+    outputs: list[Tensors] = []
+    for number in range(int(sample.number("windows"))):
+        for side, into in (("in", inputs), ("out", outputs)):
+            into.append(under(tensors, f"{number}/{side}/"))
+    return inputs, outputs
+
+
+def _budget(bench: Bench, step: Step, runtime: Runtime[Any]) -> Step:
+    def run(inputs: Inputs, work: Work) -> Made:
+        model, artifact = inputs["model"], inputs[step.name]
+        signature, transform = model.info.signature, bench.transform(model)
+        pieces, reference = sampled(inputs["sample"])
+        estimates: list[Tensors] = []
+        seconds: list[float] = []
+        with runtime.open(artifact, lambda: bench.open(model), work) as session:
+            for first in range(0, len(pieces), session.at_once):
+                group = pieces[first : first + session.at_once]
+                pairs = [transform.forward(piece) for piece in group]
+                results = run_group(session, [feeds for feeds, _ in pairs], work.progress, seconds)
+                for (_, remembered), outputs in zip(pairs, results, strict=True):
+                    estimates.append(transform.inverse(outputs, remembered))
+                    work.progress(len(estimates), len(pieces), session.device)
+            # A time beside another job is no measurement, and waiting to be alone for these few
+            # windows would take longer than they do: what is played whole is timed.
+            timed = [] if session.here and cores.beside() else seconds
+            facts = {
+                **session.facts,
+                **_facts(reference, estimates, signature, session.device, timed),
+            }
+        _keep(estimates, work)
+        return _noted(work, facts)
+
+    return Step(
+        f"budget.{step.name}",
+        f"compare {step.name} with FP32 PyTorch",
+        f"runtime `{runtime.name}`",
+        _names(step.name, "sample", "model"),
+        {
+            **bench.depends_on_runtime(runtime),
+            "dsp": bench.depends_on_windows["dsp"],
+        },
+        run,
+        by=(runtime,),
+        calls=(Bench.open, Bench.transform, Session),
+    )
+
+
+def _worst(bench: Bench, step: Step, runtime: Runtime[Any]) -> list[Step]:
+    """Return the step that compares inner tensors, where both graphs are ONNX."""
+    assembly, before = bench.assembly, step.inputs[0]
+    formats = {spec.format for spec in (step.takes, step.gives) if spec is not None}
+    if formats != {"onnx"}:
+        return []
+    count = assembly.measure.worst_tensors
+
+    def run(inputs: Inputs, work: Work) -> Made:
+        model = inputs["model"]
+        transform = bench.transform(model)
+        feeds = [transform.forward(piece)[0] for piece in sampled(inputs["sample"])[0]]
+        with tempfile.TemporaryDirectory(dir=work.folder) as scratch:
+            found = worst(
+                inputs[before],
+                inputs[step.name],
+                feeds,
+                lambda artifact: runtime.open(artifact, lambda: bench.open(model), work),
+                count,
+                Path(scratch),
+                work.progress,
+            )
+        lines = [f"{lost.tensor}|{lost.operator}|{lost.snr_db:.2f}" for lost in found]
+        return _noted(work, {"worst_tensors": [*lines], "windows": len(feeds)})
+
+    return [
+        Step(
+            "worst",
+            "look for the tensors that lost most",
+            f"runtime `{runtime.name}`",
+            _names(before, step.name, "sample", "model"),
+            {
+                **bench.depends_on_runtime(runtime),
+                "count": count,
+                "dsp": bench.depends_on_windows["dsp"],
+            },
+            run,
+            by=(runtime,),
+            calls=(Bench.open, Bench.transform, Session),
+        )
+    ]
+
+
+def _is_graph(step: Step) -> bool:
+    return step.gives is not None and step.gives.format == "onnx"
+
+
+def _census(of: Step) -> Step:
+    """Return the step that counts what the graph of `of` computes at which precision."""
+
+    def run(inputs: Inputs, work: Work) -> Made:
+        artifact = inputs[of.name]
+        counted = census(Path(artifact.path))
+        made = _noted(work, facts_of(counted))
+        notice = misnomer(artifact.precision, counted)
+        return replace(made, notices=(notice,)) if notice else made
+
+    return Step(
+        "census",
+        "count what computes at which precision",
+        "core",
+        (of.name,),
+        {},
+        run,
+    )
+
+
+def _probe(bench: Bench, compiled: str, source: str) -> Step:
+    assembly = bench.assembly
+    runtime, host = assembly.runtime, assembly.host
+    assert host is not None, "the plan refuses a recipe without a host that plays"
+
+    def run(inputs: Inputs, work: Work) -> Made:
+        model = inputs["model"]
+        signature, transform = model.info.signature, bench.transform(model)
+        pieces, reference = sampled(inputs["sample"])
+        numbers = _apart(assembly.measure.probe_windows, len(pieces))
+        pairs = [transform.forward(pieces[number]) for number in numbers]
+        feeds = [pair[0] for pair in pairs]
+        seconds: list[float] = []
+        with runtime.open(inputs[compiled], lambda: bench.open(model), work) as session:
+            device, on_target = session.device, session.on_target
+            cores = list(run_group(session, feeds, work.progress, seconds))
+            noted = dict(session.facts)
+        with host.open(inputs[source], lambda: bench.open(model), work) as session:
+            on_host, host_device = [session.run(feed) for feed in feeds], session.device
+        probed = [transform.inverse(c, p[1]) for c, p in zip(cores, pairs, strict=True)]
+        hosted = [transform.inverse(c, p[1]) for c, p in zip(on_host, pairs, strict=True)]
+        same = [reference[number] for number in numbers]
+        facts = {**noted, **_facts(same, probed, signature, device, seconds)}
+        facts["numbers"] = [*map(float, numbers)]
+        facts["agreement_db"] = compare(hosted, probed, signature).overall
+        facts["agreement_core_db"] = core_agreement_db(on_host, cores)
+        facts["host_device"] = host_device
+        facts["on_target"] = on_target
+        _keep(probed, work)
+        named = (host_device, device)
+        warned = strayed(same, hosted, probed, signature, named)
+        return replace(_noted(work, facts), notices=warned)
+
+    return Step(
+        "probe",
+        "run a few windows on the compiled model",
+        f"runtime `{runtime.name}`",
+        _names(compiled, source, "sample", "model"),
+        {
+            **bench.depends_on_runtime(runtime),
+            "host": fingerprint.of_plugin(host),
+            "windows": assembly.measure.probe_windows,
+            "dsp": bench.depends_on_windows["dsp"],
+        },
+        run,
+        by=(runtime, host),
+        calls=(Bench.open, Bench.transform, Session),
+    )
+
+
+def _apart(count: int, total: int) -> list[int]:
+    """Return up to `count` of `total` numbers, evenly apart, so that every item has its turn."""
+    count = min(count, total)
+    return [int((k + 0.5) * total / count) for k in range(count)]
+
+
+def _facts(
+    reference: Sequence[Tensors],
+    estimates: Sequence[Tensors],
+    signature: Signature,
+    device: str,
+    seconds: list[float],
+) -> dict[str, Fact]:
+    snr = compare(reference, estimates, signature)
+    return {
+        "snr_db": snr.overall,
+        "labels": list(snr.labels),
+        "label_snr_db": list(snr.per_label),
+        "device": device,
+        "windows": len(estimates),
+        "seconds": [*seconds],
+    }
+
+
+def _keep(outputs: Sequence[Tensors], work: Work) -> None:
+    """Write the outputs of the windows beside the facts; the error budget compares them."""
+    named = {
+        f"{number}/out/{name}": array
+        for number, tensors in enumerate(outputs)
+        for name, array in tensors.items()
+    }
+    save(named, work.folder / OUTPUTS)
+
+
+def _noted(work: Work, facts: dict[str, Fact]) -> Made:
+    """Return facts as an artifact: a small JSON file."""
+    file = work.folder / "facts.json"
+    file.write_bytes(msgspec.json.encode(facts))
+    return Made(file, "facts", "fp32", facts)
+
+
+def _names(*names: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(names))

@@ -1,0 +1,164 @@
+"""The steps from the weights to what a device runs: fetch, export, rewrite, quantise, compile."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from core.inference.context import Bench, Read
+from core.plugin.kinds import Exporter, Graph, Quantizer, Runtime
+from core.plugin.stages import Calibration, Made, Work
+from core.plugin.values import Artifact, ArtifactSpec
+from core.steps.chain import Link, chain
+from core.steps.example import example
+from core.steps.step import Inputs, Step
+from core.store import fingerprint
+
+if TYPE_CHECKING:
+    from core.plugin.values import Tensors
+
+__all__ = ["conversion", "final", "source"]
+
+
+def conversion(bench: Bench) -> list[Step]:
+    """Return the steps that make the artifact, leaving out the stages that pass it on untouched."""
+    steps = [_fetch(bench)]
+    for link in chain(bench.assembly):
+        compiles = not isinstance(link.plugin, Runtime) or link.plugin.compiles
+        if not link.plugin.passes and compiles:
+            steps.append(_convert(bench, link, steps[-1]))
+    return steps
+
+
+def final(steps: list[Step]) -> str:
+    """Return the name of the step that made what the device runs."""
+    return steps[-1].name
+
+
+def source(bench: Bench, steps: list[Step]) -> str:
+    """Return the name of the step whose artifact is played whole.
+
+    That is the one before the compiler, where what it compiles only runs on a slow device.
+    """
+    runtime = bench.assembly.runtime
+    return steps[-2].name if runtime.compiles and not runtime.plays else steps[-1].name
+
+
+def _fetch(bench: Bench) -> Step:
+    model = bench.assembly.model
+    of, read = fingerprint.of_plugin(model), Read(model, model.identity())
+
+    def run(_: Inputs, work: Work) -> Made:
+        return model.fetch(work)
+
+    return Step(
+        "model",
+        "load the weights",
+        f"model `{model.name}`",
+        (),
+        {"stage": of, "identity": read.identity},
+        run,
+        gives=ArtifactSpec(model.plan().format),
+        options=of["options"],
+        by=(model,),
+        reads=(read,),
+    )
+
+
+def _convert(bench: Bench, link: Link, before: Step) -> Step:
+    plugin = link.plugin
+    of = fingerprint.of_plugin(plugin)
+    depends: dict[str, Any] = {"stage": of}
+    inputs = ("model",) if before.name == "model" else (before.name, "model")
+    name, title, reads = link.slot, "", tuple[Read, ...]()
+    calls: tuple[Callable[..., Any], ...] = ()
+
+    if isinstance(plugin, Exporter):
+        title = "export"
+        depends |= bench.depends_on_windows
+        # The weights do not tell how the module is written down, nor by which code it is opened.
+        depends["model"] = fingerprint.of_plugin(bench.assembly.model)
+
+        def run(inputs: Inputs, work: Work) -> Made:
+            model = inputs["model"]
+            return plugin.run(bench.open(model), example(bench, model, work), work)
+
+        calls = (Bench.open, Bench.items, Bench.transform)
+
+    elif isinstance(plugin, Graph):
+        name, title = f"graph.{plugin.name}", "rewrite the graph"
+
+        def run(inputs: Inputs, work: Work) -> Made:
+            return plugin.run(inputs[before.name], work)
+
+    elif isinstance(plugin, Quantizer):
+        title = "quantise"
+        dataset = bench.assembly.calibration
+        if plugin.calibration_windows and dataset is not None:
+            depends |= bench.depends_on_windows
+            reads = (Read(dataset, dataset.identity("calibration"), "calibration"),)
+            depends["calibration"] = {
+                **fingerprint.of_plugin(dataset),
+                "items": list(reads[0].identity),
+            }
+            if wanted_windows(bench, plugin) < plugin.calibration_windows:
+                depends["calibration"]["windows"] = wanted_windows(bench, plugin)
+
+        def run(inputs: Inputs, work: Work) -> Made:
+            return plugin.run(inputs[before.name], calibration(bench, inputs["model"], work), work)
+
+        calls = (Bench.transform,)
+
+    else:
+        assert isinstance(plugin, Runtime)
+        title = f"compile for {bench.assembly.target.title or plugin.name}"
+
+        def run(inputs: Inputs, work: Work) -> Made:
+            return plugin.compile(inputs[before.name], work)
+
+    return Step(
+        name,
+        title,
+        f"{plugin.kind} `{plugin.name}`",
+        inputs,
+        depends,
+        run,
+        link.takes,
+        link.gives,
+        of["options"],
+        (plugin,),
+        reads,
+        calls=calls,
+    )
+
+
+def wanted_windows(bench: Bench, quantizer: Quantizer[Any]) -> int:
+    """Return how many windows of calibration data a quantizer gets at most."""
+    wanted, most = quantizer.calibration_windows, bench.calibration_windows
+    return wanted if most is None else min(wanted, most)
+
+
+def calibration(bench: Bench, model: Artifact, work: Work) -> Calibration:
+    """Return the stream of calibration feeds that the quantizer asked for."""
+    from core.inference.items import kept_items
+    from core.inference.windows import spread
+
+    assembly = bench.assembly
+    dataset, quantizer = assembly.calibration, assembly.quantizer
+    if dataset is None or quantizer is None or quantizer.calibration_windows == 0:
+        return Calibration(0, lambda: ())
+    signature = model.info.signature
+    wanted = wanted_windows(bench, quantizer)
+    per_item = -(-wanted // max(1, len(dataset.identity("calibration"))))
+
+    def feeds() -> Iterator[Tensors]:
+        transform = bench.transform(model)
+        left = wanted
+        for item in kept_items(dataset, "calibration", signature, work.lasting):
+            for window in spread(min(per_item, left), item.inputs, assembly.chunker, signature):
+                yield transform.forward(assembly.chunker.cut(item.inputs, window, signature))[0]
+                left -= 1
+            if left <= 0:
+                return
+
+    return Calibration(wanted, feeds, per_item)

@@ -1,0 +1,67 @@
+"""The example inputs that an exporter records a model with."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from core.inference.context import Bench
+from core.inference.drawn import drawn
+from core.inference.items import kept_items
+from core.inference.windows import lengths_of, spread
+from core.plugin.stages import Work
+from core.plugin.values import Artifact, Signature
+
+if TYPE_CHECKING:
+    from core.plugin.values import Tensors
+
+__all__ = ["example"]
+
+
+def example(bench: Bench, model: Artifact, work: Work) -> Tensors:
+    """Return the core's inputs for one window, which fix their names, types and shapes.
+
+    Noise where all inputs are floats: then no data of a person's decides on the graph. Of inputs
+    that are whole numbers or truth values only real ones are sure to be valid (an index into a
+    table, a length, a mask), so all are taken from the middle of the first item of the recipe's
+    calibration data, or else of what it plays. That is no part of the result's key: an exporter
+    proves that a graph is right for other values than these.
+    """
+    signature = model.info.signature
+    window = dict(bench.assembly.chunker.window()) or model.info.train_window
+    unknown = {axis for spec in signature.inputs for axis in spec.free} - window.keys()
+    piece: Tensors
+    if all(spec.is_float for spec in signature.inputs):
+        lengths = {**_lengths(bench, model, work, unknown), **window}
+        piece = {spec.name: drawn(spec, lengths, scale=0.1) for spec in signature.inputs}
+    else:
+        piece = _shortened(_real(bench, model, work), signature, window)
+    return bench.transform(model).forward(piece)[0]
+
+
+def _lengths(bench: Bench, model: Artifact, work: Work, unknown: set[str]) -> dict[str, int]:
+    """Return lengths for the axes that no window and no training fixes: those of the data."""
+    return lengths_of(_real(bench, model, work), model.info.signature) if unknown else {}
+
+
+def _real(bench: Bench, model: Artifact, work: Work) -> Tensors:
+    """Return one window of the recipe's data, as the chunker cuts it."""
+    assembly, signature = bench.assembly, model.info.signature
+    if assembly.calibration is not None:
+        items = kept_items(assembly.calibration, "calibration", signature, work.lasting)
+    else:
+        items = bench.items(model, work)
+    inputs = next(items).inputs
+    (window,) = spread(1, inputs, assembly.chunker, signature)
+    return assembly.chunker.cut(inputs, window, signature)
+
+
+def _shortened(inputs: Tensors, signature: Signature, window: dict[str, int]) -> Tensors:
+    """Cut what is longer than the windows that the model was trained on: an example needs no more.
+
+    Only where the chunker cuts nothing; what it cut has its windows' length.
+    """
+    shorter = {}
+    for spec in signature.inputs:
+        index = tuple(slice(window.get(axis) if axis in spec.free else None) for axis in spec.axes)
+        shorter[spec.name] = inputs[spec.name][index]
+    return shorter

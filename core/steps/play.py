@@ -1,0 +1,267 @@
+"""The steps over whole inputs: the FP32 reference, the shipped graph, and the saved result."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from core.config.trained_window import are_trained, other_training
+from core.errors import LuthierError, PluginError
+from core.formats.tensors import save
+from core.inference.context import Bench
+from core.inference.player import Timing, opened, that_plays
+from core.inference.windows import covered_seconds, lengths_of, play_with
+from core.machine.machine_load import Load, facts_of
+from core.machine.memory import peak_memory
+from core.machine.paths import below
+from core.plugin.origin import origin_of
+from core.plugin.stages import Made, Saved, Session, Work
+from core.plugin.values import Artifact, Fact, Notice
+from core.steps.evaluate import read_outputs
+from core.steps.step import Inputs, Step
+from core.store import fingerprint
+
+if TYPE_CHECKING:
+    from core.plugin.kinds import Chunker, Dataset
+    from core.plugin.values import Tensors
+
+__all__ = ["place_saved"]
+
+SAVED = "saved.json"
+#: How a time is measured anew, which the store has.
+AGAIN = "measure again when the machine is quiet, with another store: store=..."
+#: A window of any length, where only that it has one matters.
+ANY_LENGTH = 1 << 20
+
+
+def _play(bench: Bench, source: str) -> Step:
+    assembly = bench.assembly
+    runtime = that_plays(assembly)
+
+    def run(inputs: Inputs, work: Work) -> Made:
+        model = inputs["model"]
+        signature = model.info.signature
+        covered, windows, notices = 0.0, 0, list[Notice]()
+        items: dict[str, Tensors] = {}
+        given = bench.items(model, work)
+        # The others need not wait while the first input is read or made.
+        first = [next(given)]
+        with (
+            peak_memory() as peak,
+            Timing(
+                lambda: opened(bench, inputs[source], model, work),
+                lambda why: work.progress(0, 0, why),
+            ) as timing,
+        ):
+            for item in itertools.chain(first, given):
+                items[item.id] = timing.play(item, work.progress)
+                covered += covered_seconds(item.inputs, signature) or 0.0
+                windows += len(assembly.chunker.split(lengths_of(item.inputs, signature)))
+                notices += item.notices
+            timing.timed()
+            session, seconds = timing.opened.session, timing.seconds
+            facts: dict[str, Fact] = {
+                **session.facts,
+                **facts_of(timing.load),
+                "device": session.device,
+                "seconds": [*seconds],
+                # Of what was timed: in a sweep those are the first windows.
+                "covered_s": covered * len(seconds) / windows,
+                "inputs": len(items) * len(seconds) / windows,
+                "source": source,
+                "on_target": session.on_target and assembly.runtime.plays,
+            }
+            here = session.here
+        if here:
+            facts["peak_memory_mb"] = peak.mb
+        return _outputs(work, items, facts, (*notices, *_under_load(timing.load)))
+
+    return Step(
+        "play",
+        "play the whole input",
+        f"runtime `{runtime.name}`",
+        tuple(dict.fromkeys((source, "model"))),
+        {
+            **bench.depends_on_runtime(runtime),
+            **bench.depends_on_items,
+            "dsp": bench.depends_on_windows["dsp"],
+            "chunker": fingerprint.of_plugin(assembly.chunker),
+        },
+        run,
+        options=fingerprint.of_plugin(assembly.chunker)["options"],
+        by=(runtime,),
+        reads=bench.reads_items,
+        calls=(Bench.open, Bench.items, Bench.transform, Session),
+    )
+
+
+def _under_load(load: Load | None) -> list[Notice]:
+    """Return a warning where other processes took of the cores while the windows were timed."""
+    if load is None or not load.heavy:
+        return []
+    said = f"measured under load: {load.said} while the windows were timed, so that the times are"
+    return [Notice("warning", f"{said} too long; {AGAIN}")]
+
+
+def _reference(bench: Bench) -> Step:
+    """Return the step that plays FP32 PyTorch with the windows of the run."""
+    chunker = bench.assembly.chunker
+    title = "play the whole input in FP32 PyTorch"
+    return _in_pytorch(bench, "reference", title, chunker)
+
+
+def _ideal(bench: Bench) -> Step:
+    """Return the step that plays FP32 PyTorch with the window that the model was trained on.
+
+    It does not depend on the run's own window, unless that is the one of the training, as long as
+    the model's layout takes it; so a sweep over windows makes it once or twice.
+    """
+    chunker, spec = bench.assembly.chunker, bench.assembly.model.plan()
+    alike = chunker
+    if not are_trained(chunker, spec):
+        with contextlib.suppress(ValueError, LuthierError):
+            # The model, an input, says how long it is; in the key any length stands for it.
+            alike = chunker.resized(dict.fromkeys(chunker.window(), ANY_LENGTH))
+
+    def chosen(model: Artifact) -> Chunker[Any]:
+        if are_trained(chunker, spec) and not other_training(chunker, spec, model.info):
+            return chunker
+        return chunker.resized(model.info.train_window)
+
+    title = "play the whole input in FP32 PyTorch, with the training window"
+    return _in_pytorch(bench, "ideal", title, alike, chosen=chosen)
+
+
+def _against(bench: Bench) -> list[Step]:
+    """Return the step that plays FP32 PyTorch in the windows to compare with, if there are any."""
+    chunker = bench.assembly.against
+    if chunker is None:
+        return []
+    title = "play the whole input in FP32 PyTorch, with the windows to compare with"
+    return [_in_pytorch(bench, "against", title, chunker, like="reference")]
+
+
+def _in_pytorch(
+    bench: Bench,
+    name: str,
+    title: str,
+    key: Chunker[Any],
+    *,
+    chosen: Callable[[Artifact], Chunker[Any]] | None = None,
+    like: str = "",
+) -> Step:
+    """Return a step that plays the torch module in `chosen` windows, by default those of `key`.
+
+    The result's key in the store has `key`.
+    """
+    assembly = bench.assembly
+
+    def run(inputs: Inputs, work: Work) -> Made:
+        model = inputs["model"]
+        opened, signature = bench.open(model), model.info.signature
+        chunker = key if chosen is None else chosen(model)
+        items = {
+            item.id: play_with(opened.reference, item, signature, chunker, work.progress)
+            for item in bench.items(model, work)
+        }
+        window = ", ".join(f"{size} along {axis}" for axis, size in chunker.window().items())
+        notices = (
+            *bench.unsteady(model),
+            *(other_training(chunker, assembly.model.plan(), model.info) if key is chunker else ()),
+        )
+        return _outputs(work, items, {"window": window or "whole"}, notices)
+
+    return Step(
+        name,
+        title,
+        f"model `{assembly.model.name}`",
+        ("model",),
+        {
+            **bench.depends_on_items,
+            "model": fingerprint.of_plugin(assembly.model),
+            "chunker": fingerprint.of_plugin(key),
+        },
+        run,
+        by=(assembly.model,),
+        reads=bench.reads_items,
+        like=like,
+        calls=(Bench.open, Bench.items, Bench.unsteady, *([chosen] if chosen else [])),
+    )
+
+
+def _outputs(
+    work: Work, items: dict[str, Tensors], facts: dict[str, Fact], notices: tuple[Notice, ...]
+) -> Made:
+    file = work.folder / "outputs.safetensors"
+    # What was timed belongs to the result: what is measured from it must notice when it changes.
+    (work.folder / "facts.json").write_bytes(msgspec.json.encode(facts))
+    save(
+        {
+            f"{item}/{name}": array
+            for item, outputs in items.items()
+            for name, array in outputs.items()
+        },
+        file,
+    )
+    return Made(file, "tensors", "fp32", facts, notices)
+
+
+def _save(bench: Bench) -> Step:
+    dataset = bench.assembly.dataset
+
+    def run(inputs: Inputs, work: Work) -> Made:
+        model, played = inputs["model"], inputs["play"]
+        saved: list[Saved] = []
+        for item in bench.items(model, work):
+            outputs = read_outputs(played, item.id)
+            written = dataset.save(item, outputs, model.info.signature, work.folder)
+            _check_saved(written, dataset, work.folder)
+            saved += written
+            work.progress(len(saved), 0, item.name)
+        file = work.folder / SAVED
+        file.write_bytes(msgspec.json.encode(saved))
+        return Made(file, "files", "fp32")
+
+    return Step(
+        "save",
+        "write the result as files",
+        f"dataset `{dataset.name}`",
+        ("model", "play"),
+        bench.depends_on_items,
+        run,
+        by=(dataset,),
+        reads=bench.reads_items,
+        calls=(Bench.items,),
+    )
+
+
+def _check_saved(written: Sequence[Saved], dataset: Dataset[Any], folder: Path) -> None:
+    """Raise PluginError unless every path is that of a file which the dataset wrote."""
+    origin = origin_of(dataset)
+    for one in written:
+        file = below(folder, one.path, str(origin))
+        if not file.is_file() or one.path == SAVED:
+            raise PluginError(
+                f"{origin} says that it saved `{one.path}`, which is no file of its folder",
+                *origin.lines,
+            )
+
+
+def place_saved(artifact: Artifact, folder: Path) -> tuple[Saved, ...]:
+    """Copy the files that `save` kept into a run folder; returns what they are.
+
+    Raises UnsafePathError where their list names a file elsewhere, which a report would show.
+    """
+    saved = tuple(msgspec.json.decode(Path(artifact.path).read_bytes(), type=list[Saved]))
+    for one in saved:
+        below(folder, one.path, f"the list of saved files, {artifact.path}")
+    shutil.copytree(
+        artifact.folder, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns(SAVED)
+    )
+    return saved

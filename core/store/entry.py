@@ -1,0 +1,149 @@
+"""An entry of a store on a disk: how it is written, and how it is verified when it is read.
+
+<step>/<key>/artifact.json     what it is and which entry it belongs to, under a digest
+<step>/<key>/material.json     what it was made of: the key is the digest of this text
+<step>/<key>/files/...         the files of the artifact; it has their digest
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from core.errors import PluginError
+from core.plugin.values import Artifact
+from core.store.hashing import verified_digest
+from core.store.sealed import DamagedError, read_plain, read_sealed, sealed, unsealed
+
+__all__ = [
+    "DESCRIPTION",
+    "FILES",
+    "MATERIAL",
+    "Description",
+    "described",
+    "description_of",
+    "key_of",
+    "moved_to",
+    "verified",
+    "whole",
+]
+
+#: The files of an entry.
+DESCRIPTION, MATERIAL, FILES = "artifact.json", "material.json", "files"
+
+
+def key_of(material: bytes) -> str:
+    """Return the key of what was made from `material`, in its canonical text."""
+    return hashlib.sha256(material).hexdigest()[:32]
+
+
+@dataclass(frozen=True)
+class Description:
+    """What `artifact.json` holds: `entry` is `<step>/<key>`, so that no two can be swapped.
+
+    The artifact's `folder` is empty and its `path` a name in the folder of files: a store that was
+    moved is still one.
+    """
+
+    entry: str
+    artifact: Artifact
+
+
+def whole(root: Path, name: str) -> Artifact | None:
+    """Return the artifact of an entry, None where there is none; raises DamagedError."""
+    seen = _seen(root, name)
+    try:
+        return verified(root, name) if seen is not None else None
+    except DamagedError:
+        if _seen(root, name) == seen:
+            raise
+    # Another process put a whole one in its place meanwhile.
+    return verified(root, name) if _seen(root, name) is not None else None
+
+
+def _seen(root: Path, name: str) -> int | None:
+    """Return the inode of an entry's folder, which a later folder has not; None without one."""
+    try:
+        return (root / name).lstat().st_ino
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def verified(root: Path, name: str) -> Artifact:
+    """Return the artifact of an entry as it is now; raises DamagedError."""
+    artifact, _ = described(root, name)
+    files = root / name / FILES
+    try:
+        if verified_digest(files) != artifact.sha256:
+            raise DamagedError("its files are not those that were kept")
+    except FileNotFoundError as error:
+        raise DamagedError("its files are gone") from error
+    except OSError as error:
+        where = Path(error.filename or files).name
+        reason = error.strerror or str(error)
+        raise DamagedError(f"its files cannot be read: {where}: {reason}") from error
+    moved = moved_to(files, artifact)
+    if artifact.path not in {file.name for file in files.iterdir() if file.is_file()}:
+        raise DamagedError("its main file is not among its files")
+    return moved
+
+
+def described(root: Path, name: str) -> tuple[Artifact, dict[str, Any]]:
+    """Return what an entry says of itself, and what it was made from; raises DamagedError."""
+    entry = root / name
+    if entry.is_symlink() or not entry.is_dir():
+        raise DamagedError("it is no folder")
+    try:
+        description = read_sealed(entry / DESCRIPTION, Description)
+        material = read_plain(entry / MATERIAL)
+    except FileNotFoundError as error:
+        raise DamagedError(f"its {Path(error.filename).name} is gone") from error
+    except DamagedError as error:
+        raise DamagedError(f"its description: {error}") from error
+    if description.entry != name:
+        raise DamagedError(f"its description is that of {description.entry}")
+    if key_of(material) != name.rpartition("/")[2]:
+        raise DamagedError("what it was made from does not give its key")
+    return description.artifact, json.loads(material)
+
+
+def description_of(description: Description, step: str, material: dict[str, Any]) -> bytes:
+    """Return what `artifact.json` holds; raises PluginError where that could not be read back."""
+    by = f"by: {material.get('plugin', step)}"
+    artifact = description.artifact
+    for name, value in (*artifact.facts.items(), *artifact.settled.items()):
+        if not _is_finite(value):
+            # JSON has no such numbers: `null` would be read back.
+            raise PluginError(
+                f"step `{step}` says of its result what is no number: {name}={value}",
+                by,
+                "facts and settled options are texts and finite numbers, or lists of such",
+            )
+    try:
+        content = sealed(description)
+        unsealed(content, Description)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise PluginError(
+            f"step `{step}` says of its result what cannot be kept: {error}",
+            by,
+            "facts, notices and settled options are plain values: what JSON holds",
+        ) from error
+    return content
+
+
+def _is_finite(value: object) -> bool:
+    """Return whether every number in a JSON value is finite."""
+    if isinstance(value, dict):
+        return all(map(_is_finite, value.values()))
+    if isinstance(value, list | tuple):
+        return all(map(_is_finite, value))
+    return not isinstance(value, float) or math.isfinite(value)
+
+
+def moved_to(folder: Path, artifact: Artifact) -> Artifact:
+    """Return an artifact whose files lie in `folder` now."""
+    return replace(artifact, folder=str(folder), path=str(folder / Path(artifact.path).name))

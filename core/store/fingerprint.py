@@ -1,0 +1,78 @@
+"""What a stored result depends on: the plugin, its source, its options, and its libraries.
+
+The material is plain JSON, so that `mode=plan` can say which line of it changed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import importlib.metadata
+import json
+import platform
+import sys
+from enum import Enum
+from typing import Any
+
+from core.plugin.kinds import Plugin
+from core.store import source_code
+
+#: Longest value that a line of `changes` shows whole, in characters.
+SHOWN = 40
+
+
+__all__ = ["changes", "of_plugin"]
+
+
+def of_plugin(plugin: Plugin[Any]) -> dict[str, Any]:
+    """Return what the results of `plugin` depend on, beside its inputs."""
+    cls = type(plugin)
+    options = dataclasses.asdict(plugin.options)
+    return {
+        "kind": cls.kind,
+        "plugin": cls.name,
+        "version": cls.version,
+        "source": source_code.of_module(cls.__module__),
+        "kind_source": [
+            source_code.tree_digest(c) for c in cls.__mro__ if c.__module__ == Plugin.__module__
+        ],
+        "options": json.loads(json.dumps(options, sort_keys=True, default=_plain)),
+        "libraries": {
+            lib.distribution or lib.module: _version(lib.distribution or lib.module)
+            for lib in cls.libraries
+        },
+        "platform": f"{sys.platform}-{platform.machine()}",
+    }
+
+
+def _plain(value: object) -> str:
+    return value.name if isinstance(value, Enum) else str(value)
+
+
+@functools.cache
+def _version(distribution: str) -> str:
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return "absent"
+
+
+def changes(old: object, new: object, path: str = "") -> list[str]:
+    """Return one line per difference between two materials, such as `options.length: 1 -> 2`."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        lines: list[str] = []
+        for key in sorted({*old, *new}):
+            lines += changes(old.get(key), new.get(key), f"{path}.{key}" if path else str(key))
+        return lines
+    if old == new:
+        return []
+    if path.startswith("code."):
+        return [f"{path.removeprefix('code.')}: the core's code changed"]
+    if path.endswith("source"):
+        return [f"{path}: the plugin's code changed"]
+    return [f"{path}: {_short(old)} -> {_short(new)}"]
+
+
+def _short(value: object) -> str:
+    text = str(value)
+    return text if len(text) <= SHOWN else f"{text[:12]}…"

@@ -1,0 +1,249 @@
+"""The store: what a stage made, kept under the key of everything that it depends on.
+
+    <root>/<step>/<key>/...         an entry (core/store/entry.py)
+    <root>/state/<plugin>/...       what a plugin must find again after a run was killed
+
+An entry is made beside its final name and renamed, under a lock per key, so that two jobs never
+do the same work twice and an interrupted one leaves nothing behind. Failures are never kept.
+
+An entry is whole, or it is damaged and reads as absent, with a line that says so. Looking for one
+changes nothing: what is damaged lies there until the same result is kept again in its place. Other
+files in an entry's folder are never read.
+
+A store at a URL has such a folder in front of it: core/store/remote.py.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import statistics
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from core.errors import StoreError
+from core.machine.folders import owned_folder, sweep_up, unwritable
+from core.plugin.values import Artifact
+from core.store import damage
+from core.store.entry import (
+    DESCRIPTION,
+    FILES,
+    MATERIAL,
+    Description,
+    described,
+    description_of,
+    key_of,
+    moved_to,
+    whole,
+)
+from core.store.fingerprint import changes
+from core.store.hashing import canonical
+from core.store.sealed import DamagedError, unsealed
+
+__all__ = ["Kept", "Store"]
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What an entry says of its making.
+
+    `when` is when it was kept, in seconds since 1970, and `seconds` what making it took.
+    """
+
+    when: float
+    material: dict[str, Any]
+    seconds: float
+
+
+class Store:
+    """Keeps artifacts by key, below `root`.
+
+    `notices` grows by what was found damaged since the store was opened, for the report of a run.
+    """
+
+    #: What becomes of a damaged entry that is asked for, in the words of a line.
+    anew = "it is made again"
+
+    def __init__(self, root: Path) -> None:
+        self.root = root.expanduser().resolve()
+        self.lasting = self.root / "state"
+        self.notices = damage.listening(self.root)
+        self._damaged: dict[str, str] = {}
+
+    @property
+    def address(self) -> str:
+        """Return what `open_store` takes to open the same store again."""
+        return str(self.root)
+
+    def find(self, step: str, material: dict[str, Any]) -> Artifact | None:
+        """Return what was made from `material`; a damaged entry is told, and reads as absent."""
+        name = self._name(step, material)
+        try:
+            found = whole(self.root, name)
+        except DamagedError as error:
+            self._tell(name, error)
+            return None
+        if found is not None:
+            self._damaged.pop(name, None)
+        return found
+
+    def _tell(self, name: str, error: DamagedError) -> None:
+        """Say that an entry is damaged."""
+        self._damaged[name] = str(error)
+        step = name.partition("/")[0]
+        text = f"what was kept of `{step}` is damaged, and {self.anew}: {error} ({name})"
+        damage.tell(self.root / name, text)
+
+    def keep(
+        self, step: str, material: dict[str, Any], artifact: Artifact, *, answers: bool = True
+    ) -> Artifact:
+        """Move the files of `artifact` into the store; returns it at its new place.
+
+        With `answers=False` the entry goes where `find` does not look: it serves this run only.
+        Raises StoreError, and PluginError for facts that cannot be kept as they are.
+        """
+        if not answers:
+            material = {"passing": artifact.sha256}
+        name, staged = self._name(step, material), Path(artifact.folder).parent
+        placed = replace(artifact, folder="", path=Path(artifact.path).name)
+        content = description_of(Description(name, placed), step, material)
+        # As the next run will read it: both must say the same of it.
+        placed = moved_to(self.root / name / FILES, unsealed(content, Description).artifact)
+        try:
+            if not answers and self._stands(name):
+                return placed  # another run plays it just now
+            (staged / MATERIAL).write_bytes(canonical(material))
+            (staged / DESCRIPTION).write_bytes(content)
+            self._put(staged, self.root / name)
+        except OSError as error:
+            raise self.unwritable(error) from error
+        self._damaged.pop(name, None)
+        return placed
+
+    def drop(self, artifact: Artifact) -> None:
+        """Remove an entry whose files were written to after they were kept."""
+        shutil.rmtree(Path(artifact.folder).parent, ignore_errors=True)
+
+    def _stands(self, name: str) -> bool:
+        """Return whether an entry is there and whole."""
+        try:
+            return whole(self.root, name) is not None
+        except DamagedError:
+            return False
+
+    def _put(self, staged: Path, entry: Path) -> None:
+        """Give an entry its name; an older one of that name is removed."""
+        entry.parent.mkdir(parents=True, exist_ok=True)
+        if os.path.lexists(entry):
+            with self.staging() as aside:
+                entry.rename(aside / entry.name)
+                staged.rename(entry)
+        else:
+            staged.rename(entry)
+
+    @contextmanager
+    def lock(
+        self, step: str, material: dict[str, Any], waits: Callable[[], None]
+    ) -> Iterator[None]:
+        """Hold the key: another process that wants the same result waits, and says so."""
+        with self._locked(self._name(step, material).replace("/", "-"), waits):
+            yield
+
+    @contextmanager
+    def _locked(self, name: str, waits: Callable[[], None], *, wait: bool = True) -> Iterator[bool]:
+        """Hold a lock among the processes of this machine, which the system frees if one dies.
+
+        Yields whether it is held: with `wait=False` another may hold it.
+        """
+        try:
+            (self.root / "locks").mkdir(parents=True, exist_ok=True)
+            lock = FileLock(self.root / "locks" / f"{name}.lock")
+            try:
+                lock.acquire(timeout=2 if wait else 0)
+            except Timeout:
+                if wait:
+                    waits()
+                    lock.acquire()
+        except OSError as error:
+            raise self.unwritable(error) from error
+        try:
+            yield lock.is_locked
+        finally:
+            lock.release()
+
+    @contextmanager
+    def staging(self) -> Iterator[Path]:
+        """Give an empty folder on the store's own disk; what is left in it is removed."""
+        with ExitStack() as owned:
+            try:
+                folder = owned.enter_context(owned_folder(self.root / "staging", "entry"))
+                (folder / "files").mkdir()
+            except OSError as error:
+                raise self.unwritable(error) from error
+            yield folder / "files"
+
+    def sweep_up(self) -> None:
+        """Remove what processes that were killed left behind, here and in what plugins keep."""
+        for parent in (self.root / "staging", self.lasting / "items"):
+            sweep_up(parent)
+
+    def materials(self, step: str) -> list[dict[str, Any]]:
+        """Return what each entry of a step was made from, the newest first."""
+        found = sorted(self._kept(step).values(), key=lambda kept: -kept.when)
+        return [kept.material for kept in found]
+
+    def history(self, step: str) -> dict[str, float]:
+        """Return the median seconds that each plugin took for a step, in what is kept."""
+        taken: dict[str, list[float]] = {}
+        for kept in self._kept(step).values():
+            taken.setdefault(kept.material.get("plugin", ""), []).append(kept.seconds)
+        return {plugin: statistics.median(seconds) for plugin, seconds in taken.items()}
+
+    def _kept(self, step: str) -> dict[str, Kept]:
+        """Return what made each entry of a step, by its key; damaged ones are told and left out."""
+        found: dict[str, Kept] = {}
+        damaged: list[str] = []
+        for file in sorted((self.root / step).glob(f"*/{DESCRIPTION}")):
+            name = f"{step}/{file.parent.name}"
+            try:
+                artifact, material = described(self.root, name)
+                when = file.stat().st_mtime
+            except (DamagedError, OSError):
+                damaged.append(name)
+            else:
+                found[file.parent.name] = Kept(when, material, artifact.made_in_s)
+        unknown = [name for name in damaged if name not in self._damaged]
+        if unknown:
+            # A damaged entry is told when it is asked for; here it is only left out.
+            left_out = f"damaged, and left out of what is known of `{step}`"
+            more = f" and {len(unknown) - 1} more" if len(unknown) > 1 else ""
+            damage.tell(self.root / step, f"{left_out}: {unknown[0]}{more}")
+        return found
+
+    def why_absent(self, step: str, material: dict[str, Any]) -> str:
+        """Say that the entry is damaged, or what differs from the newest of its step and plugin."""
+        reason = self._damaged.get(self._name(step, material))
+        if reason is not None:
+            return f"damaged: {reason}"
+        newest = next(
+            (old for old in self.materials(step) if old.get("plugin") == material.get("plugin")),
+            None,
+        )
+        if newest is None:
+            return "never ran"
+        lines = changes(newest, json.loads(json.dumps(material, default=str)))
+        return "; ".join(lines[:3]) + ("; ..." if len(lines) > 3 else "")  # noqa: PLR2004  # a line
+
+    def _name(self, step: str, material: dict[str, Any]) -> str:
+        """Return the name of an entry: `<step>/<key>`."""
+        return f"{step}/{key_of(canonical(material))}"
+
+    def unwritable(self, error: OSError) -> StoreError:
+        """Return the error that the store cannot be written."""
+        return unwritable("the store", error, self.root, "store=/path/to/folder")

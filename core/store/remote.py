@@ -1,0 +1,251 @@
+"""A store at a URL, which many machines share, with a folder of this machine in front of it.
+
+Everything is looked for in the folder first: an ordinary store (core/store/local.py) that holds
+what this machine made or fetched. What is at the URL: core/store/remote_entries.py and
+core/store/lease.py. What serves one run only (`answers=False`) and what plugins find again
+(`lasting`) stay on this machine.
+
+    <root>/<step>/<key>/shared    the identity of the store at the URL that has this entry, too
+    <root>/known/<step>/<key>     what entries at the URL were made from: copies of their records
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from core.errors import StoreError
+from core.plugin.values import Artifact
+from core.store import damage
+from core.store.hashing import digest
+from core.store.lease import LEASE_S, Lease
+from core.store.local import Kept, Store
+from core.store.object_store import Remote
+from core.store.remote_entries import Entries, Entry, decoded
+from core.store.sealed import DamagedError, read_plain, read_sealed, write_sealed
+from core.text.screen import screen
+
+__all__ = ["RemoteStore"]
+
+#: The names of what this machine knows of the URL.
+KNOWN, SHARED = "known", "shared"
+#: The most entries of a step that are asked, once by each store object, what they were made from.
+ASKED = 256
+#: Transfers of more bytes than this are told: they may take two seconds.
+TOLD_BYTES = 10_000_000
+#: How often an attempt is offered where damaged ones were found in its place.
+OFFERS = 3
+
+
+@dataclass(frozen=True)
+class _Shared:
+    """What the mark `shared` holds: which entry is at the URL, and in which store there."""
+
+    entry: str
+    store: str
+
+
+class RemoteStore(Store):
+    """Keeps artifacts by key below a URL; `caches` is where the folders in front of such lie.
+
+    `lease_s` is how long a maker may be silent before others take its work over, in seconds.
+    """
+
+    anew = "it is fetched or made again"
+
+    def __init__(self, remote: Remote, caches: Path, lease_s: float = LEASE_S) -> None:
+        super().__init__(caches / digest(remote.url)[:16])
+        self._remote, self._entries, self._lease_s = remote, Entries(remote), lease_s
+        self._done: set[str] = set()
+        self._asked: set[str] = set()
+        # Attempts that were fetched and found damaged: not fetched once more to find it out again.
+        self._refused: set[tuple[str, str]] = set()
+
+    @property
+    def address(self) -> str:
+        """Return the URL."""
+        return self._remote.url
+
+    def find(self, step: str, material: dict[str, Any]) -> Artifact | None:
+        """Return what was made from `material`, fetched if need be; raises StoreError.
+
+        What this machine has and the URL has not, because an upload was interrupted or somebody
+        emptied it, is uploaded.
+        """
+        found = super().find(step, material)
+        if found is None:
+            with self._transfer(step, material):
+                # Another process of this machine may have fetched it meanwhile.
+                found = super().find(step, material) or self._fetch(step, material)
+        elif not self._is_shared(step, material):
+            with self._transfer(step, material, wait=False) as free:
+                if free and not self._is_shared(step, material):
+                    found = self._share(step, material, found)
+        if found is not None:
+            self._done.add(self._name(step, material))
+        return found
+
+    def keep(
+        self, step: str, material: dict[str, Any], artifact: Artifact, *, answers: bool = True
+    ) -> Artifact:
+        """Move the files into the folder of this machine, and upload them.
+
+        Returns the artifact at its new place: another's, where that was kept first. A failed
+        upload raises StoreError, and the next run does it again.
+        """
+        if not answers:
+            return super().keep(step, material, artifact, answers=False)
+        with self._transfer(step, material):
+            kept = self._share(step, material, super().keep(step, material, artifact))
+        self._done.add(self._name(step, material))
+        return kept
+
+    @contextmanager
+    def lock(
+        self, step: str, material: dict[str, Any], waits: Callable[[], None]
+    ) -> Iterator[None]:
+        """Hold the key: first among the processes of this machine, then among machines."""
+        with super().lock(step, material, waits):
+            self._entries.make_ready()
+            name = self._name(step, material).replace("/", "-")
+            lease = Lease(self._remote, name, self._lease_s)
+            lease.acquire(waits)
+            try:
+                yield
+            finally:
+                lease.release(done=self._name(step, material) in self._done)
+
+    def _kept(self, step: str) -> dict[str, Kept]:
+        """Return what made each entry of a step, here or on any other machine."""
+        found = super()._kept(step)
+        if step not in self._asked:
+            self._asked.add(step)
+            self._ask(step)
+        for file in (self.root / KNOWN / step).glob("*"):
+            entry = self._noted(step, file.name)
+            if entry is not None:
+                when = datetime.fromisoformat(entry.kept_at).timestamp()
+                found[file.name] = Kept(when, entry.made_from, entry.artifact.made_in_s)
+        return found
+
+    def _noted(self, step: str, key: str) -> Entry | None:
+        """Return what this machine noted of an entry at the URL, if it did and it is whole."""
+        try:
+            return decoded(read_plain(self.root / KNOWN / step / key), f"{step}/{key}")
+        except (FileNotFoundError, DamagedError):
+            return None
+
+    def _ask(self, step: str) -> None:
+        """Ask those entries of a step that are new to this machine what they were made from."""
+        known = self.root / KNOWN / step
+        keys = self._remote.folders(step) if self._entries.identity else []
+        new = [key for key in keys if self._noted(step, key) is None]
+        spoilt = [key for key in new if (known / key).is_file()]
+        if spoilt:
+            damage.tell(known, f"what was noted of `{step}` is damaged, and asked for again")
+        contents = self._remote.read_many(f"{step}/{key}/artifact.json" for key in new[:ASKED])
+        damaged: list[str] = []
+        try:
+            known.mkdir(parents=True, exist_ok=True)
+            for key in new[:ASKED]:
+                content = contents.get(f"{step}/{key}/artifact.json")
+                if content is None:
+                    self._entries.sweep_up(f"{step}/{key}")
+                    continue
+                try:
+                    entry = decoded(content, f"{step}/{key}")
+                except DamagedError:
+                    damaged.append(key)
+                else:
+                    write_sealed(known / key, entry)
+            for gone in {file.name for file in known.iterdir()} - set(keys):
+                if not gone.startswith("."):  # which another process writes just now
+                    (known / gone).unlink(missing_ok=True)
+        except OSError as error:
+            raise self.unwritable(error) from error
+        if damaged:
+            left_out = f"damaged, and left out of what is known of `{step}`"
+            damage.tell(known, f"{left_out}: {len(damaged)} at {self._remote.url}/{step}")
+
+    def _fetch(self, step: str, material: dict[str, Any], *, drop: bool = False) -> Artifact | None:
+        """Download an entry to this machine; a damaged one is told, and reads as absent.
+
+        With `drop` it makes room at the URL for the one that is offered in its place.
+        """
+        name, attempt = self._name(step, material), ""
+        try:
+            entry = self._entries.read(name)
+            if entry is None:
+                return None
+            attempt = entry.attempt
+            if (name, attempt) in self._refused and not drop:
+                return None
+            with self.staging() as folder:
+                _tell("fetching", step, entry.artifact.bytes, self._remote.url)
+                artifact = self._entries.fetch(entry, folder)
+                kept = super().keep(step, material, artifact)
+        except DamagedError as error:
+            self._refused.add((name, attempt))
+            self._damaged[name] = str(error)
+            where = f"{self._remote.url}/{name}"
+            text = f"what was kept of `{step}` is damaged, and it is made again: {error} ({where})"
+            damage.tell(self.root / name, text)
+            if drop:
+                self._entries.drop(name, attempt)
+            return None
+        self._note_shared(step, material)
+        return kept
+
+    def _share(self, step: str, material: dict[str, Any], kept: Artifact) -> Artifact:
+        """Upload an entry of this machine; returns the one that counts from now on."""
+        self._entries.make_ready()
+        _tell("uploading", step, kept.bytes, self._remote.url)
+        attempt = self._entries.send(self._name(step, material), kept, material)
+        for _ in range(OFFERS):
+            if self._entries.commit(attempt):
+                self._note_shared(step, material)
+                return kept
+            other = self._fetch(step, material, drop=True)
+            if other is not None:
+                self._entries.withdraw(attempt)
+                return other
+        self._entries.withdraw(attempt)
+        raise StoreError(
+            "the store holds a damaged result that cannot be removed",
+            f"at: {self._remote.url}/{attempt.key}",
+            "check that this account may delete objects there, or delete it yourself",
+        )
+
+    @contextmanager
+    def _transfer(
+        self, step: str, material: dict[str, Any], *, wait: bool = True
+    ) -> Iterator[bool]:
+        """Hold an entry's copy on this machine, so that one process at a time moves it."""
+        name = self._name(step, material).replace("/", "-")
+        with self._locked(f"{name}.transfer", lambda: None, wait=wait) as held:
+            yield held
+
+    def _is_shared(self, step: str, material: dict[str, Any]) -> bool:
+        name = self._name(step, material)
+        try:
+            noted = read_sealed(self.root / name / SHARED, _Shared)
+        except (FileNotFoundError, DamagedError):
+            return False  # it is offered to the URL once more, which costs a look
+        return noted == _Shared(name, self._entries.identity)
+
+    def _note_shared(self, step: str, material: dict[str, Any]) -> None:
+        name = self._name(step, material)
+        try:
+            write_sealed(self.root / name / SHARED, _Shared(name, self._entries.identity))
+        except OSError as error:
+            raise self.unwritable(error) from error
+
+
+def _tell(doing: str, step: str, size: int, url: str) -> None:
+    """Say on the terminal that a transfer begins which may take a while."""
+    if size > TOLD_BYTES:
+        screen(err=True).print(f"{doing} {step}, {size / 1e6:.0f} MB: {url}", style="dim")

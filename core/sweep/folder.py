@@ -1,0 +1,131 @@
+"""The folder of a sweep, the same each time that the sweep is started.
+
+outputs/<recipe>/sweep-<id>/
+    <values of a point>/    a run folder each
+    sweep.json, …           written by the reporters
+    points/<key>.json       what became of a point, so that a sweep that was killed goes on from it
+    logs/<point>.log        what a point printed
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from core.machine.folders import held, unwritable
+from core.machine.paths import check_no_links
+from core.store import damage
+from core.store.hashing import digest
+from core.store.sealed import DamagedError, read_sealed, write_sealed
+from core.sweep.messages import Told
+
+__all__ = ["found", "identity", "is_of", "keep", "name_of", "owned", "place_of"]
+
+#: What a sweep is the same without: where it is kept, and how it is run.
+ELSEWHERE = ("output=", "store=", "hydra.", "hydra/launcher=", "sweep.")
+#: A worker that finds this knows that it writes into the folder of the sweep itself.
+MARK = Path("points", "sweep")
+#: Longest name of a point's folder.
+LONGEST = 100
+
+
+@dataclass(frozen=True)
+class _Record:
+    """What is noted of a point: `key` is its own, so that no two can be swapped."""
+
+    key: str
+    told: Told
+
+
+def identity(arguments: Sequence[str]) -> str:
+    """Return the name of a sweep: a digest of what it runs, in whatever order it was typed."""
+    return digest(sorted(a for a in arguments if not a.startswith(ELSEWHERE)))[:8]
+
+
+def place_of(output: str, recipe: str, sweep: str) -> Path:
+    """Return the folder of a sweep."""
+    return Path(output).expanduser().resolve() / recipe / f"sweep-{sweep}"
+
+
+def name_of(values: Mapping[str, str]) -> str:
+    """Return the name of a point's folder: its values, as far as a file system takes them."""
+    keys = [key.rpartition(".")[2] for key in values]
+    pairs = zip(keys, values.values(), strict=True)
+    said = "_".join(f"{key}-{value}" for key, value in pairs) or "point"
+    plain = re.sub(r"[^A-Za-z0-9._-]+", "-", said)
+    # What looks like the next key: `a-1_b-2_b-3` could be said of two points.
+    clear = not any(f"_{key}-" in value for key in keys for value in values.values())
+    if plain == said and clear and len(plain) <= LONGEST:
+        return plain
+    # Two values may differ only in what was left out.
+    return f"{plain[:LONGEST]}.{digest(list(values.items()))[:8]}"
+
+
+@contextmanager
+def owned(place: Path, sweep: str) -> Iterator[None]:
+    """Hold the folder while the sweep lasts; raises StoreError where another sweep holds it."""
+    busy = ("this sweep is running already", f"at: {place}", "wait for it, or sweep something else")
+    own = (place, *(place / name for name in ("points", "logs", "points/lock")))
+    check_no_links(own, "the folder of the sweep")
+    with held(place / "points" / "lock", "the folder of the sweep", *busy):
+        try:
+            write_sealed(place / MARK, sweep)
+        except OSError as error:
+            raise unwritable("the folder of the sweep", error, place) from error
+        yield
+
+
+def found(place: Path, key: str, folder: str | None = None) -> Told | None:
+    """Return what became of a point when it ran before; None where it must run.
+
+    A stage that failed is given another chance, and a run folder that is gone is made again; what
+    leaves none has no `folder`. A record that is damaged is told, and the point runs again.
+    """
+    file = _file(place, key)
+    try:
+        record = read_sealed(file, _Record)
+    except FileNotFoundError:
+        return None
+    except DamagedError as error:
+        _tell(file, folder or key, str(error))
+        return None
+    if record.key != key:
+        _tell(file, folder or key, f"it is that of {record.key}")
+        return None
+    told = record.told
+    if told.status in ("done", "missed"):
+        if folder is None:
+            return told
+        return told if told.placed and (place / folder / "recipe.lock.yaml").is_file() else None
+    return told if told.status == "refused" else None
+
+
+def keep(place: Path, key: str, told: Told) -> None:
+    """Note what became of a point, so that a sweep that is started again finds it.
+
+    What was damaged is over by then.
+    """
+    try:
+        write_sealed(_file(place, key), _Record(key, replace(told, damaged=())))
+    except OSError as error:
+        raise unwritable("the folder of the sweep", error, place) from error
+
+
+def is_of(place: Path, sweep: str) -> bool:
+    """Return whether `place` is the folder of that sweep: it may be another machine's."""
+    try:
+        return read_sealed(place / MARK, str) == sweep
+    except (FileNotFoundError, DamagedError):
+        return False
+
+
+def _file(place: Path, key: str) -> Path:
+    return place / "points" / f"{key}.json"
+
+
+def _tell(file: Path, folder: str, reason: str) -> None:
+    what = f"the record of point {folder} is damaged, and it runs again"
+    damage.tell(file, f"{what}: {reason} (points/{file.name})")

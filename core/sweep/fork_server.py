@@ -1,0 +1,176 @@
+"""A process with everything loaded that starts the processes of points: each is a copy of it.
+
+Loading takes as long as many a step: hydra, torch, ONNX Runtime, every plugin. Here it happens once
+for each worker of a sweep. What is copied has computed nothing yet and has no threads of its own.
+Where a system cannot copy processes (Windows), each point loads everything itself.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO
+
+from core.machine.child_guard import die_with, guarded
+from core.sweep.messages import Errand, errand_in, written
+
+__all__ = ["Nursery", "serve"]
+
+#: The folder that holds `core`: a process of a point must find the same one.
+ROOT = Path(__file__).parent.parent.parent
+#: Libraries of plugins that take long to load, and of each a module that loads what is used of it.
+#: None computes anything when it is loaded; what else a plugin needs, each copy loads for itself.
+HEAVY = {
+    "numpy": "numpy",
+    "onnx": "onnx",
+    "onnxruntime": "onnxruntime",
+    "scipy": "scipy.signal",
+    "torch": "torch",
+}
+#: Seconds between two looks at a process, and those that it has to clean up: where the worker lives
+#: on, and where it was killed.
+POLL_S, LAST_S, ORPHAN_S = 0.05, 12.0, 1.5
+
+
+class Nursery:
+    """The worker's end: starts the nursery when it is first needed, and again when it died."""
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[bytes] | None = None
+        self._errands: IO[bytes] | None = None
+
+    def run(self, errand: Errand) -> int:
+        """Have one errand done; returns the exit status of its process, negative for a signal."""
+        process, errands = self._started()
+        assert process.stdout is not None
+        try:
+            errands.write(written(errand))
+            errands.flush()
+            said = process.stdout.readline()
+        except BrokenPipeError:
+            said = b""
+        except BaseException:
+            self.close()
+            raise
+        if said:
+            return int(said)
+        code = process.wait()
+        self.close()
+        return code
+
+    def close(self) -> None:
+        """End the nursery, and with it what it started: its end of the pipe is what it lives by."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        for pipe in (self._errands, process.stdout):
+            with contextlib.suppress(BrokenPipeError):
+                assert pipe is not None
+                pipe.close()
+        process.wait()
+        if process.stdin is not None and not process.stdin.closed:
+            process.stdin.close()  # not before the end: its guard lives by it
+
+    def _started(self) -> tuple[subprocess.Popen[bytes], IO[bytes]]:
+        if self._process is None or self._errands is None or self._process.poll() is not None:
+            self.close()
+            paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+            command = [sys.executable, "-m", "core.sweep.point_process"]
+            environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+            self._process, self._errands = _begun(command, environment)
+        return self._process, self._errands
+
+
+def _begun(
+    command: list[str], environment: dict[str, str]
+) -> tuple[subprocess.Popen[bytes], IO[bytes]]:
+    """Start a process that reads errands; returns it, and the end of the pipe to write them to."""
+    if not hasattr(os, "fork"):
+        alone = subprocess.Popen(  # noqa: S603  # our own interpreter and module
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment
+        )
+        assert alone.stdin is not None
+        return alone, alone.stdin
+    reads, writes = os.pipe()
+    try:
+        process = subprocess.Popen(  # noqa: S603  # our own interpreter and module
+            guarded(command, reads=reads, grace_s=ORPHAN_S),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=environment,
+            pass_fds=(reads,),
+            start_new_session=True,
+        )
+    except BaseException:
+        os.close(writes)
+        raise
+    finally:
+        os.close(reads)
+    return process, os.fdopen(writes, "wb")
+
+
+def serve(do: Callable[[Errand], None], ready: Callable[[Errand], None]) -> None:
+    """Do errands from standard input, each in a copy of this process, until the pipe closes.
+
+    `ready` is called before the first, in this process, for what every copy would do again.
+    """
+    # Ctrl-C is for the copies; this process ends after them.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    answers = os.dup(1)
+    for number, line in enumerate(iter(sys.stdin.buffer.readline, b"")):
+        errand = errand_in(line)
+        heavy = [HEAVY[library] for library in errand.libraries if library in HEAVY]
+        for module in ("core.run.job", *heavy):
+            with contextlib.suppress(ImportError):
+                importlib.import_module(module)
+        if not number:
+            ready(errand)
+        here = os.getpid()
+        pid = os.fork()
+        if not pid:
+            die_with(here)
+            _be_born(errand, do)
+        code = _outcome(pid)
+        # Nobody may be left to hear it.
+        with contextlib.suppress(BrokenPipeError):
+            os.write(answers, f"{code}\n".encode())
+
+
+def _be_born(errand: Errand, do: Callable[[Errand], None]) -> None:
+    """Do an errand in the copy; never returns."""
+    code = 1
+    try:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        do(errand)
+        code = 0
+    except SystemExit as ended:
+        code = ended.code if isinstance(ended.code, int) else 1
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def _outcome(pid: int) -> int:
+    """Return how a copy ended; it is asked to end when whoever wants it is gone."""
+    asked = 0.0
+    while True:
+        done, status = os.waitpid(pid, os.WNOHANG)
+        if done:
+            return os.waitstatus_to_exitcode(status)
+        if asked and time.monotonic() - asked > LAST_S:
+            os.kill(pid, signal.SIGKILL)
+        # Nothing is sent while an errand is done, so what can be read is the end of the pipe.
+        if not asked and select.select([0], [], [], POLL_S)[0]:
+            os.kill(pid, signal.SIGINT)
+            asked = time.monotonic()
+        elif asked:
+            time.sleep(POLL_S)

@@ -1,0 +1,43 @@
+"""Hydra's sweeper over every combination of values: `-m key=a,b other=1,2`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from core.sweep.grid import Combination, expand
+from core.sweep.sweeper import LuthierSweeper
+from core.sweep.windows import comparison
+
+if TYPE_CHECKING:
+    from core.plugin.records import Axis
+    from core.sweep.launch import Launch
+    from core.sweep.messages import Told
+    from core.sweep.plan import SweepPlan
+
+__all__ = ["GridSweeper"]
+
+
+class GridSweeper(LuthierSweeper):
+    """Runs every combination."""
+
+    def points(self, arguments: Sequence[str]) -> tuple[tuple[Axis, ...], Sequence[Combination]]:
+        """Return the whole grid."""
+        grid = expand(
+            arguments,
+            confirmed=self.settings.confirm,
+            loader=self.hydra_context.config_loader,
+        )
+        return grid.axes, grid.points
+
+    def told(self, plan: SweepPlan, place: Path, launch: Launch) -> list[tuple[Combination, Told]]:
+        """Run what is missing, and take the rest from where an earlier start of the sweep left it.
+
+        Points that share work come one after the other, as the grid has them, so that what they
+        share is in the store once the second of them begins. Where windows differ, it is found out
+        before which of them are the best.
+        """
+        self.comparison = comparison(plan.points, place, launch)
+        points = [self.comparison.of(planned) for planned in plan.points]
+        return launch.all(points, place, total=len(points))

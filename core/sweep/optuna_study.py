@@ -1,0 +1,213 @@
+"""Optuna's study of a search: a SQLite file that one search at a time writes to."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from core.errors import MissingLibraryError, StoreError
+from core.machine.folders import held
+from core.machine.sqlite_address import address_of
+from core.sweep.messages import Told
+
+if TYPE_CHECKING:
+    import optuna
+
+    from core.plugin.records import Figure
+
+
+if TYPE_CHECKING:
+    import optuna
+    from optuna.samplers import BaseSampler
+
+    from core.plugin.records import Figure
+    from core.sweep.messages import Told
+    from core.sweep.space import Space
+
+__all__ = ["SAMPLERS", "SearchOptions", "Shelf", "opened"]
+
+OTHER = "hydra.sweeper.study=/path/to/study.db"
+#: Under this a trial carries its values as they stand on a command line.
+VALUES = "values"
+
+
+@contextmanager
+def opened(file: Path, name: str, space: Space) -> Iterator[Shelf]:
+    """Hold the file of a study; raises StoreError where another search does.
+
+    Raises MissingLibraryError without Optuna.
+    """
+    try:
+        import optuna
+    except ImportError as error:
+        raise MissingLibraryError(
+            "a search needs `optuna`, which is not installed",
+            "install it: pip install 'luthier[optuna]'",
+        ) from error
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+    busy = (
+        "another search is writing to this study",
+        f"at: {file}",
+        "wait for it, or name another",
+    )
+    with held(file.with_name(f"{file.name}.lock"), "the study", *busy, other=OTHER):
+        yield Shelf(file, name, space)
+
+
+class Shelf:
+    """The file of a study, in the words of a search."""
+
+    def __init__(self, file: Path, name: str, space: Space) -> None:
+        import optuna
+
+        self.name, self.space, self.file = name, space, file
+        self._url = address_of(file, "the study", OTHER)
+        try:
+            known = optuna.get_all_study_names(self._url)
+        except Exception as error:  # SQLAlchemy's, of which there are many
+            raise StoreError(
+                f"the study cannot be read: {next(iter(str(error).splitlines()), 'damaged')}",
+                f"at: {file}",
+                "move the file away: the points that ran are known without it",
+            ) from error
+        self._earlier = [
+            optuna.load_study(study_name=one, storage=self._url)
+            for one in known
+            if one.startswith(f"{name} ")
+        ]
+
+    def begun(self) -> list[dict[str, str]]:
+        """Return the points of earlier starts: those that ended, then those that did not."""
+        trials = [trial for study in self._earlier for trial in study.trials]
+        trials.sort(key=lambda t: (not t.state.is_finished(), t.number))
+        points = [t.user_attrs[VALUES] for t in trials if VALUES in t.user_attrs]
+        return [dict(pairs) for pairs in dict.fromkeys(tuple(p.items()) for p in points)]
+
+    def study(self, options: SearchOptions, objectives: Sequence[Figure]) -> optuna.Study:
+        """Return the study over these objectives, made if it is not there yet."""
+        import optuna
+
+        study = optuna.create_study(
+            study_name=f"{self.name} {','.join(o.name for o in objectives)}",
+            storage=self._url,
+            sampler=_sampler(options),
+            directions=["maximize" if o.better == "higher" else "minimize" for o in objectives],
+            load_if_exists=True,
+        )
+        study.set_metric_names([o.name for o in objectives])
+        for trial in study.trials:
+            if not trial.state.is_finished():
+                study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
+        return study
+
+    def add(
+        self,
+        study: optuna.Study,
+        values: Mapping[str, str],
+        told: Told,
+        objectives: Sequence[Figure],
+    ) -> None:
+        """Add a point that ran outside of a trial, unless the study knows it."""
+        import optuna
+
+        found = _values(told, objectives)
+        if found is None or any(
+            t.user_attrs.get(VALUES) == dict(values) and t.state.name == "COMPLETE"
+            for t in study.trials
+        ):
+            return
+        drawn = {d.key: d.drawn(values[d.key]) for d in self.space.dimensions}
+        distributions = {d.key: d.distribution() for d in self.space.dimensions}
+        study.add_trial(
+            optuna.trial.create_trial(
+                params=drawn,
+                distributions=distributions,
+                values=found,
+                user_attrs={VALUES: dict(values)},
+            )
+        )
+
+    def ask(self, study: optuna.Study) -> tuple[optuna.Trial, dict[str, str]]:
+        """Return the next trial, with its values as they stand on a command line."""
+        trial = study.ask({d.key: d.distribution() for d in self.space.dimensions})
+        values = {d.key: d.spoken(trial.params[d.key]) for d in self.space.dimensions}
+        trial.set_user_attr(VALUES, values)
+        return trial, values
+
+    def enqueue(self, study: optuna.Study, values: Mapping[str, str]) -> None:
+        """Make `values` what is asked next."""
+        study.enqueue_trial({d.key: d.drawn(values[d.key]) for d in self.space.dimensions})
+
+    def tell(
+        self,
+        study: optuna.Study,
+        trial: optuna.Trial,
+        told: Told | None,
+        objectives: Sequence[Figure],
+    ) -> None:
+        """Tell the study what became of a trial; a refused one, or one in vain, is pruned."""
+        import optuna
+
+        found = None if told is None else _values(told, objectives)
+        if found is not None:
+            study.tell(trial, found)
+        else:
+            failed = told is not None and told.status == "failed"
+            states = optuna.trial.TrialState
+            study.tell(trial, state=states.FAIL if failed else states.PRUNED)
+
+
+def _values(told: Told, objectives: Sequence[Figure]) -> list[float] | None:
+    """Return the value of every objective; None where one was not measured."""
+    values = [told.figures[o.name][0] for o in objectives if o.name in told.figures]
+    return values if len(values) == len(objectives) else None
+
+
+def _sampler(options: SearchOptions) -> BaseSampler:
+    from optuna import samplers
+
+    # With `front` every point is enqueued, and this is never asked.
+    made: dict[str, Callable[[], BaseSampler]] = {
+        "gp": lambda: samplers.GPSampler(
+            seed=options.seed, n_startup_trials=options.startup, deterministic_objective=True
+        ),
+        "tpe": lambda: samplers.TPESampler(
+            seed=options.seed, n_startup_trials=options.startup, multivariate=True
+        ),
+        "nsgaii": lambda: samplers.NSGAIISampler(
+            seed=options.seed, population_size=max(2, options.startup)
+        ),
+        "random": lambda: samplers.RandomSampler(seed=options.seed),
+    }
+    return made.get(options.sampler or "gp", made["gp"])()
+
+
+#: What chooses the next point: our own guess (core/sweep/pareto_sampler.py), or a sampler of
+#: Optuna's.
+SAMPLERS = ("front", "gp", "tpe", "nsgaii", "random")
+
+
+@dataclass
+class SearchOptions:
+    """The options of `hydra/sweeper=optuna`."""
+
+    n_trials: int = 20
+    """Points to run, those of earlier starts included; what the plan refuses does not count."""
+    sampler: str | None = None
+    """What chooses: front (where points can be listed), gp, tpe, nsgaii or random; null for front
+    or gp."""
+    startup: int = 4
+    """Points that Optuna's samplers draw at random before they have seen enough."""
+    seed: int | None = None
+    """Makes the draws the same each time."""
+    objectives: list[str] = field(default_factory=list)
+    """Figures to search over, such as [sdr,latency,size]; empty for quality, time, memory."""
+    study: str | None = None
+    """The SQLite file of the study; null for study.db in the sweep's folder."""
+    at_once: int = 1
+    """Points that are drawn, and launched, together."""

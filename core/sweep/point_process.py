@@ -1,0 +1,230 @@
+"""The process of one point: composes its config, runs it, and leaves word of how it went.
+
+Every point has a process of its own, so that its peak memory is its own, and what ends it (a crash
+of a vendor's library, a system out of memory) ends nothing else. It ends when its parent does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import math
+import os
+import sys
+import tempfile
+import threading
+import time
+import traceback
+from _thread import interrupt_main
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from core.config import discovery, hydra_errors
+from core.config.compose import composing, recipe_of_job, register
+from core.config.recipes import Recipe, read_recipes
+from core.errors import DoesNotFitError, MisfitError
+from core.machine import cores
+from core.plugin import process
+from core.plugin.registry import Registry
+from core.run.folder import named_folder
+from core.store.source_code import of_module
+from core.sweep.fork_server import serve
+from core.sweep.messages import Errand, Told, errand_in
+from core.text.screen import say
+from core.text.shown import shown_below
+
+if TYPE_CHECKING:
+    from core.plan.candidates import Candidate
+    from core.plugin.values import Metric
+    from core.store.local import Store
+
+__all__ = ["do", "main", "perform"]
+
+#: Seconds that an orphan has to clean up.
+LAST_SECONDS = 10.0
+#: Seconds between two looks for the parent.
+POLL_S = 0.5
+
+
+def main() -> None:
+    """Do the errands that come in on standard input, each in a process of its own."""
+    process.prepare()
+    if hasattr(os, "fork"):
+        serve(do, _ready)
+        return
+    for line in iter(sys.stdin.buffer.readline, b""):
+        # One process cannot be copied, so it does one errand, and its worker starts the next.
+        do(errand_in(line))
+        return
+
+
+def do(errand: Errand) -> None:
+    """Do one errand, and write the answer to the file it names; ends with the process's parent."""
+    threading.Thread(target=_watch, args=(os.getppid(),), daemon=True).start()
+    first = os.O_TRUNC if errand.made is None else os.O_APPEND
+    # A link in the place of a log would have another file overwritten.
+    own = getattr(os, "O_NOFOLLOW", 0)
+    log = os.open(errand.log, os.O_WRONLY | os.O_CREAT | own | first, 0o644)
+    for stream in (sys.stdout, sys.stderr):
+        os.dup2(log, stream.fileno())
+    os.chdir(errand.cwd)
+    cores.take(cores.Share(errand.cores, Path(errand.lock) if errand.lock else None))
+    try:
+        told = perform(errand)
+    except KeyboardInterrupt:
+        sys.exit(process.INTERRUPTED)
+    answer = Path(errand.answer)
+    partial = answer.with_name(f"{answer.name}.partial")
+    # Names of a plugin's own may be no text at all, which JSON has no place for.
+    partial.write_bytes(msgspec.json.encode(shown_below(msgspec.to_builtins(told))))
+    partial.replace(answer)
+
+
+def _watch(parent: int) -> None:
+    """End when the parent is gone: then nobody waits for the answer."""
+    while os.getppid() == parent:
+        time.sleep(POLL_S)
+    interrupt_main()
+    time.sleep(LAST_SECONDS)
+    os._exit(process.INTERRUPTED)
+
+
+def perform(errand: Errand) -> Told:
+    """Run one point; whatever goes wrong is told, and nothing is raised."""
+    registry: Registry | None = None
+    started = time.perf_counter()
+    try:
+        registry, recipes = _known(tuple(errand.recipes.items()))
+        return _run(errand, registry, recipes)
+    except Exception as error:
+        if errand.verbose:
+            say("".join(traceback.format_exception(error)), err=True, end="")
+        return _went_wrong(error, registry, time.perf_counter() - started)
+
+
+@functools.cache
+def _known(given: tuple[tuple[str, str], ...]) -> tuple[Registry, Mapping[str, Recipe]]:
+    """Find plugins and recipes, with those of a path and a text that are `given`; tell Hydra."""
+    registry = discovery.discover()
+    recipes: dict[str, Recipe] = dict(read_recipes(registry.recipes))
+    with tempfile.TemporaryDirectory() as scratch:
+        for path, text in given:
+            copy = Path(scratch, Path(path).name)
+            copy.write_text(text, encoding="utf-8")
+            # Its own folder is where it was given, not the scratch folder.
+            recipes |= {
+                name: replace(one, file=Path(path))
+                for name, one in read_recipes((), [str(copy)]).items()
+            }
+    register(registry, recipes)
+    return registry, recipes
+
+
+def _ready(errand: Errand) -> None:
+    """Learn, in the process that is copied for every point, what each copy would learn anew."""
+    # What is wrong with a plugin or a recipe, each copy tells.
+    with contextlib.suppress(Exception):
+        _known(tuple(errand.recipes.items()))
+        with composing(errand.overrides):
+            pass
+        for module in errand.plugins:
+            of_module(module)
+
+
+def _run(errand: Errand, registry: Registry, recipes: Mapping[str, Recipe]) -> Told:
+    from core.plan import candidates
+    from core.run import job
+    from core.store.locate import open_store
+    from core.sweep.metrics import measured, spreads_of
+
+    started = time.perf_counter()
+    with cores.held(say), composing(errand.overrides) as cfg:
+        store = open_store(cfg.store)
+        found = candidates.candidates(cfg, registry, recipe_of_job(), recipes, store)
+    if errand.rates:
+        return _rated(found, registry, store, recipes)
+    plan = found[0].plan
+    if errand.made is None and len(found) == 1 and plan is not None:
+        before = plan.before("play")
+        if before.to_run:
+            records = job.prepare(before, found, registry, store, recipes)
+            ran = tuple(stage.name for stage in records if stage.status == "ran")
+            seconds = time.perf_counter() - started
+            return Told("done", ran=ran, seconds=seconds, again=True, damaged=_damaged(store))
+    with contextlib.ExitStack() as scratch:
+        # Where the folder is on another machine, that one makes it, from what the store has.
+        here = errand.folder or str(Path(scratch.enter_context(tempfile.TemporaryDirectory()), "r"))
+        place = named_folder(Path(here))
+        ended = job.perform(found, registry, store, recipes, place, errand.sweep)
+    record, breach, coverage = ended.record, ended.breach, ended.shipped.facts.get("npu_coverage")
+    made = errand.made or ()
+    return Told(
+        "missed" if breach else "done",
+        breach.what if breach else "",
+        breach.lines if breach else (),
+        breach.exit_code if breach else 0,
+        measured(
+            record, ended.shipped.bytes, coverage if isinstance(coverage, float | int) else None
+        ),
+        _comparable(record.metrics),
+        (*made, *(s.name for s in record.stages if s.status == "ran")),
+        tuple(s.name for s in record.stages if s.status == "kept" and s.name not in made),
+        time.perf_counter() - started,
+        bool(errand.folder),
+        record.target_took_part,
+        damaged=_damaged(store),
+        spreads=spreads_of(record.metrics),
+        load=record.load,
+    )
+
+
+def _rated(
+    found: Sequence[Candidate], registry: Registry, store: Store, recipes: Mapping[str, Recipe]
+) -> Told:
+    """Measure FP32 PyTorch in the windows of a point; at all of its precisions it is the same."""
+    from core.measure.contract import lowest_parity
+    from core.plan.plan import looked_up
+    from core.run import job
+    from core.steps.evaluate import read_metrics
+    from core.steps.layout import rating
+
+    started = time.perf_counter()
+    bench = next(candidate.plan for candidate in found if candidate.plan is not None).bench
+    plan = looked_up(bench, rating(bench), store)
+    records = job.prepare(plan, found, registry, store, recipes)
+    metrics = read_metrics(records[-1].artifact)
+    lowest = lowest_parity(metrics)
+    return Told(
+        "done",
+        figures={"snr": (lowest.value, lowest.device)} if lowest else {},
+        metrics=_comparable(metrics),
+        ran=tuple(s.name for s in records if s.status == "ran"),
+        kept=tuple(s.name for s in records if s.status == "kept"),
+        seconds=time.perf_counter() - started,
+        placed=True,  # it leaves no run folder
+        damaged=_damaged(store),
+    )
+
+
+def _comparable(metrics: Sequence[Metric]) -> tuple[Metric, ...]:
+    return tuple(m for m in metrics if m.better != "neither" and math.isfinite(m.value))
+
+
+def _damaged(store: Store) -> tuple[str, ...]:
+    return tuple(notice.text for notice in store.notices)
+
+
+def _went_wrong(error: Exception, registry: Registry | None, seconds: float) -> Told:
+    said = hydra_errors.told(error, registry)
+    refused = isinstance(said, MisfitError | DoesNotFitError)
+    return Told(
+        "refused" if refused else "failed", said.what, said.lines, said.exit_code, seconds=seconds
+    )
+
+
+if __name__ == "__main__":
+    main()

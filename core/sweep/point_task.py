@@ -1,0 +1,175 @@
+"""What Hydra's launcher runs for every point, in this process or on another machine.
+
+It starts the process of the point (core/sweep/point_process.py), waits, and runs it again if it was
+killed.
+"""
+
+from __future__ import annotations
+
+import getpass
+import tempfile
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from hydra.core.hydra_config import HydraConfig
+
+from core.sweep.folder import is_of, keep
+from core.sweep.fork_server import Nursery
+from core.sweep.messages import Errand, Told
+from core.text.screen import say
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+__all__ = ["Job", "Task"]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One point as a launcher runs it; `key` is what its result depends on.
+
+    One that `rates` only says how good FP32 PyTorch is in the windows of the point.
+    """
+
+    number: int
+    label: str
+    folder: str
+    key: str
+    rates: bool = False
+
+
+@dataclass
+class Task:
+    """Runs points in processes of their own; a launcher may take it to another machine.
+
+    `jobs` are those of the launch, in its order, of `total` where that is known. `sweep` names the
+    sweep and `place` is its folder.
+    A point whose process was killed is run again up to `retries` times.
+    """
+
+    sweep: str = ""
+    place: str = ""
+    cwd: str = ""
+    total: int = 0
+    recipes: dict[str, str] = field(default_factory=dict)
+    fixed: tuple[str, ...] = ()
+    cores: int | None = None
+    beside: bool = False
+    retries: int = 2
+    verbose: bool = False
+    plugins: tuple[str, ...] = ()
+    libraries: tuple[str, ...] = ()
+    jobs: tuple[Job, ...] = ()
+
+    def __call__(self, cfg: DictConfig) -> Any:
+        """Run the point that Hydra composed `cfg` for; returns `Told` as plain data."""
+        hydra = HydraConfig.get()
+        job = self.jobs[hydra.job.num]
+        say(f"{self._head(job)} ...")
+        told = self.run(job, (*hydra.overrides.task, *self.fixed))
+        for line in told.damaged:
+            say(f"warning: {line}", err=True)
+        say(f"{self._head(job)} {summary(told)}")
+        return msgspec.to_builtins(told)
+
+    def run(self, job: Job, overrides: tuple[str, ...]) -> Told:
+        """Run one point, and note what became of it if the sweep's folder is on this machine."""
+        here = self._is_here()
+        told = self._run(job, overrides, here=here)
+        if here:
+            keep(Path(self.place), job.key, told)
+        return told
+
+    def _head(self, job: Job) -> str:
+        number = f"[{job.number}/{self.total}] " if self.total else ""
+        return f"{number}{job.label}:"
+
+    def _is_here(self) -> bool:
+        """Return whether the sweep's folder is on this machine, or shared with it."""
+        return is_of(Path(self.place), self.sweep)
+
+    def _run(self, job: Job, overrides: tuple[str, ...], *, here: bool) -> Told:
+        code = 0
+        for _ in range(1 + self.retries):
+            told, code = self._once(job, overrides, here=here)
+            if told is not None:
+                return told
+        return Told(
+            "failed",
+            f"its process ended {1 + self.retries} times without an answer ({_spoken(code)})",
+            ("a device or a system out of memory ends a process so; so does a vendor's crash",),
+            1,
+        )
+
+    def _once(self, job: Job, overrides: tuple[str, ...], *, here: bool) -> tuple[Told | None, int]:
+        with tempfile.TemporaryDirectory(prefix="luthier-") as scratch:
+            answer = Path(scratch, "told.json")
+            log = Path(self.place, "logs", f"{job.folder}.log") if here else Path(scratch, "log")
+            log.parent.mkdir(parents=True, exist_ok=True)
+            errand = Errand(
+                overrides,
+                self.recipes,
+                self.sweep,
+                str(Path(self.place, job.folder)) if here else "",
+                self.cwd if Path(self.cwd).is_dir() else str(Path.cwd()),
+                self.cores,
+                str(_lock(self.sweep)) if self.beside else "",
+                str(answer),
+                str(log),
+                self.verbose,
+                plugins=self.plugins,
+                libraries=self.libraries,
+                rates=job.rates,
+            )
+            told, code = _answered(errand)
+            if told is not None and told.again:
+                first = told
+                told, code = _answered(replace(errand, made=first.ran))
+                if told is not None:
+                    damaged = tuple(dict.fromkeys((*first.damaged, *told.damaged)))
+                    told = replace(told, seconds=first.seconds + told.seconds, damaged=damaged)
+            return told, code
+
+    @staticmethod
+    def close() -> None:
+        """End what this process started for its points."""
+        _nursery.close()
+
+
+_INTERRUPTED = 130
+#: The one of this process, for all the points that it runs.
+_nursery = Nursery()
+
+
+def _answered(errand: Errand) -> tuple[Told | None, int]:
+    """Have an errand done; returns the answer, if there is one, and the exit status."""
+    answer = Path(errand.answer)
+    answer.unlink(missing_ok=True)
+    code = _nursery.run(errand)
+    if code == _INTERRUPTED:
+        raise KeyboardInterrupt
+    return (msgspec.json.decode(answer.read_bytes(), type=Told) if answer.exists() else None), code
+
+
+def _lock(sweep: str) -> Path:
+    """Return the folder of the lock that all points of a sweep on this machine share."""
+    return Path(tempfile.gettempdir(), f"luthier-{getpass.getuser()}", sweep)
+
+
+def _spoken(code: int) -> str:
+    return f"signal {-code}" if code < 0 else f"exit status {code}"
+
+
+def summary(told: Told) -> str:
+    """Return one line: what became of a point, and its first figures."""
+    if told.status in ("refused", "failed"):
+        return f"{told.status}: {told.why}"
+    broken = f" {told.why};" if told.status == "missed" else ""
+    return f"{told.status},{broken} {counted(len(told.ran), 'step')} ran in {told.seconds:.0f} s"
+
+
+def counted(count: int, thing: str) -> str:
+    """Return a number of things: "1 step", "2 steps"."""
+    return f"{count} {thing}" if count == 1 else f"{count} {thing}s"

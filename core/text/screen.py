@@ -1,0 +1,70 @@
+"""The one way to the terminal: whatever is printed is made visible and free of secrets first.
+
+Every title, name and message may be a stranger's. `say` prints lines, `screen` gives a console of
+rich's on which text is text: markup must be asked for with styles, never with brackets.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from typing import IO, TYPE_CHECKING, Any
+
+from core.text.shown import plain, shown, without_credentials
+
+if TYPE_CHECKING:
+    from rich.console import Console, ConsoleOptions, RenderableType
+
+__all__ = ["say", "screen"]
+
+
+def say(text: str, *, err: bool = False, end: str = "\n") -> None:
+    """Print `text` to standard output, or to standard error, at once."""
+    stream = sys.stderr if err else sys.stdout
+    print(shown(text), end=end, file=stream, flush=True)
+
+
+def screen(file: IO[str] | None = None, width: int | None = None, *, err: bool = False) -> Console:
+    """Return a console on `file`, or on today's standard output or error.
+
+    Nothing in brackets or colons is read as markup or as an emoji, and whatever reaches it, by
+    text, table or panel, is free of control characters and secrets.
+    """
+    from rich.console import Console
+    from rich.segment import Segment
+    from rich.text import Text
+
+    class Screen(Console):
+        """A console that no text can command."""
+
+        def render_str(self, text: str, **options: Any) -> Text:
+            """Clean text before its width is measured, so that columns stay in their places."""
+            return super().render_str(shown(text), **options)
+
+        def render(
+            self, renderable: RenderableType, options: ConsoleOptions | None = None
+        ) -> Iterable[Segment]:
+            """Clean whole texts, before a line break tears a secret apart."""
+            if isinstance(renderable, Text):
+                hidden = without_credentials(renderable.plain)
+                if hidden != renderable.plain:
+                    return super().render(renderable.blank_copy(hidden), options)
+            return super().render(renderable, options)
+
+        def _render_buffer(self, buffer: Iterable[Segment]) -> str:
+            # Whatever came by another way (titles of panels) ends here. The console's own commands
+            # are marked as such, and links only come from styles.
+            return super()._render_buffer(
+                segment if segment.control else Segment(plain(segment.text), segment.style)
+                for segment in buffer
+            )
+
+    return Screen(
+        file=file,
+        width=width,
+        stderr=err,
+        highlight=False,
+        markup=False,
+        emoji=False,
+        legacy_windows=None,
+    )

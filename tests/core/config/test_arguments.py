@@ -1,0 +1,110 @@
+"""What a person types, rewritten to Hydra's grammar, and back again through Hydra."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
+
+from core.config.arguments import command, rewrite
+from core.errors import ConfigError
+
+
+def test_a_command_is_told_as_a_person_types_it() -> None:
+    """Not with the names of Hydra's groups, which a command line refuses."""
+    typed = [
+        "recipe=s24_int8",
+        "runtime=onnxruntime",
+        "calibration=files",
+        "host=null",
+        "fit.step=1",
+    ]
+    told = command(rewrite(typed)[0], {})
+    assert told.split() == ["python", "-m", "core", *typed]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "song.flac",
+        "a song (live) = 1, [x] {y}.wav",
+        "it's.wav",
+        "back\\slash.wav",
+        "C:\\music\\song.wav",
+        "ends in\\",
+        "\\'both.wav",
+        "größe 日本.wav",
+    ],
+)
+def test_a_path_survives_the_grammar(value: str) -> None:
+    """Whatever a file is called, Hydra gets its very name."""
+    (argument,), _ = rewrite([f"input={value}"])
+    (override,) = OverridesParser.create().parse_overrides([argument])
+    assert override.value() == value or str(override.value()) == value
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("calibration=files", "dataset@calibration=files"),
+        ("host=null", "~runtime@host"),
+        ("chunker=whole", "chunker=whole"),
+        ("chunker.length=7", "chunker.length=7"),
+        ("--help", "--help"),
+    ],
+)
+def test_slots_are_chosen_from_their_groups(typed: str, meant: str) -> None:
+    """A person names the slot; Hydra is told the group."""
+    assert rewrite([typed]) == ([meant], [])
+
+
+def test_a_recipe_may_be_a_file(tmp_path: Path) -> None:
+    """With or without an ending, and several in a sweep."""
+    bare = tmp_path / "bare-one"
+    bare.touch()
+    arguments, files = rewrite(["-m", f"recipe=a.yaml,{bare},cpu_fp32"])
+    assert arguments == ["-m", "recipe=a,bare_one,cpu_fp32"]
+    assert files == ["a.yaml", str(bare)]
+
+
+def test_a_sweep_over_songs_keeps_the_comma_between_them() -> None:
+    """Each of them is quoted by itself."""
+    assert rewrite(["-m", "input=a b.wav,c.wav"])[0][1] == "input='a b.wav','c.wav'"
+
+
+@pytest.mark.parametrize("empty", ["input=", "recipe=", "recipe=null"])
+def test_an_empty_value_is_refused(empty: str) -> None:
+    """`input=$SONG` with no SONG must not mean the current folder."""
+    with pytest.raises(ConfigError):
+        rewrite([empty])
+
+
+@pytest.mark.parametrize(
+    "word",
+    ["target=../x", "precision=a/b", "recipe=../../x", "dataset=/x", "calibration=../x",
+     "+dataset@calibration=../x", "model=${oc.env:HOME}", "quantizer=a\\b"],
+)  # fmt: skip
+def test_a_choice_is_a_name_and_no_path(word: str) -> None:
+    """Hydra would take any file that it is told the way to for one of the box's."""
+    with pytest.raises(ConfigError, match="no path"):
+        rewrite([word])
+
+
+def test_recipes_of_one_name_are_told_apart(tmp_path: Path) -> None:
+    """Only one of them would run."""
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "x.yaml").touch()
+    with pytest.raises(ConfigError, match="two of the recipes are named `x`"):
+        rewrite(["-m", f"recipe={tmp_path}/a/x.yaml,{tmp_path}/b/x.yaml"])
+    with pytest.raises(ConfigError, match="two of the recipes are named `cpu_fp32`"):
+        rewrite(["-m", "recipe=cpu_fp32,./cpu_fp32.yaml"])
+
+
+@pytest.mark.parametrize("name", ["café", "ünï", "²x", "null", "true", "5", "1e5", "inf", "_x"])
+def test_any_file_can_be_a_recipe(name: str) -> None:
+    """Hydra takes letters of ASCII for a name, and some words for something else."""
+    (argument,), _ = rewrite([f"recipe={name}.yaml"])
+    (override,) = OverridesParser.create().parse_overrides([argument])
+    assert isinstance(override.value(), str)

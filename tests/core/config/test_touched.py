@@ -1,0 +1,158 @@
+"""A recipe of a stranger has its own folder; for all else the person is asked, and told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from core.cli import main
+from core.config.compose import composing, register
+from core.config.pipeline import assemble
+from core.config.recipes import read_recipes
+from core.config.touched import touched
+from core.errors import ConfigError
+from tests.conftest import Command
+
+RECIPE = """\
+title: /etc/passwd is only a title
+model: {{plugin: htdemucs, weights: {weights}}}
+dataset: {{plugin: files, path: {path}}}
+dsp: stft
+chunker: whole
+runtime: onnxruntime
+graph: {{onnxsim: {{sizes: {{a: 1}}}}}}
+{more}
+"""
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return the folder of a recipe, with a song; another song lies outside, a link leads there."""
+    folder = tmp_path / "given"
+    folder.mkdir()
+    (folder / "song.wav").touch()
+    (tmp_path / "secret.wav").touch()
+    (tmp_path / "2024").mkdir()
+    (folder / "link.wav").symlink_to(tmp_path / "secret.wav")
+    monkeypatch.chdir(tmp_path)
+    return folder
+
+
+def assembled(folder: Path, *typed: str, **said: str) -> None:
+    said = {"path": "given/song.wav", "weights": "random", "more": "", **said}
+    (folder / "mine.yaml").write_text(RECIPE.format(**said))
+    registry = main.discover()
+    recipes = read_recipes((), [str(folder / "mine.yaml")])
+    register(registry, recipes)
+    with composing(["recipe=mine", *typed]) as cfg:
+        assemble(cfg, registry, "mine", recipes)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"path": "/etc"},
+        {"path": "secret.wav"},
+        {"path": "given/../secret.wav"},
+        {"path": "given/link.wav"},
+        {"path": "given"},
+        {"path": "'given/*.wav'"},
+        {"path": "'*.wav'"},
+        {"path": "'[st]ecret.wav'"},
+        {"path": "2024"},
+        {"path": "'~/music'"},
+        {"path": "'C:/music'"},
+        {"path": "'\\\\host\\share'"},
+        {"weights": "'https://example.org/x.th'"},
+        {"weights": "'hf://somebody/something'"},
+        {"weights": "/etc/passwd"},
+        {"more": "reporter: {mlflow: {uri: 'https://example.org'}}"},
+        {"more": "reporter: {mlflow: {uri: 'sqlite:////tmp/x.db'}}"},
+        {"more": "reporter: {mlflow: {uri: databricks}}"},
+        {"more": "reporter: {mlflow: {uri: 'file:runs'}}"},
+        {"more": "input: secret.wav"},
+        {"more": "exporter: {plugin: none}\ntarget: {facts: {library: /etc/evil.so}}"},
+        {"more": "target: {facts: {song: secret.wav}}", "path": "'${target.facts.song}'"},
+        {"more": "quantizer: {plugin: qdq, exclude: [/enc/Conv, 'https://example.org']}"},
+    ],
+)
+def test_what_lies_outside_is_asked_for(home: Path, said: dict[str, str]) -> None:
+    """The error names the option and its value, and the command that says yes to it."""
+    with pytest.raises(ConfigError, match="reaches out of its own folder") as error:
+        assembled(home, **said)
+    assert "if you want it, say so yourself: python -m core" in str(error.value)
+
+
+def test_its_own_folder_is_its_own(home: Path) -> None:
+    """A song beside it, and words that are no paths."""
+    assembled(home)
+    assembled(home, more="exporter: {plugin: onnx}\nquantizer: {plugin: qdq, exclude: [/enc/Conv]}")
+
+
+def test_a_word_of_the_plugins_own_is_no_path(home: Path) -> None:
+    """Whatever lies in the folder that the person stands in: demucs makes folders of its names."""
+    (home.parent / "bundled").mkdir()
+    assembled(home, weights="bundled")
+
+
+def test_to_take_no_input_says_nothing_of_the_recipes(home: Path) -> None:
+    """`input=null` leaves the recipe's own path where it is."""
+    with pytest.raises(ConfigError, match="reaches out of its own folder"):
+        assembled(home, "input=null", path="secret.wav")
+
+
+def test_weights_of_others_are_named_as_such(home: Path) -> None:
+    """So that nobody's are fetched without being seen."""
+    with pytest.raises(ConfigError, match="hf://somebody/model"):
+        assembled(home, more="ladder: []", weights="pretrained, name: somebody/model")
+
+
+def test_what_the_person_says_is_the_persons(home: Path) -> None:
+    """By the option itself, or by another choice in its place."""
+    assembled(home, "dataset.path=secret.wav", path="secret.wav")
+    assembled(home, "input=secret.wav", path="/etc")
+    assembled(home, "model=htdemucs_small", weights="/etc/passwd")
+
+
+@pytest.mark.parametrize("key", ["store", "output", "songs"])
+def test_where_it_writes_and_whom_it_joins_no_recipe_says(home: Path, key: str) -> None:
+    """These are set on the command line, always."""
+    value = "{address: 'ray://somewhere:1'}" if key == "songs" else "elsewhere"
+    with pytest.raises(ConfigError, match="for you to say"):
+        assembled(home, more=f"{key}: {value}")
+
+
+def test_a_plan_says_all_that_a_run_would_touch(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Files, the hosts of pretrained weights and of a service, the store, the output."""
+    monkeypatch.delenv("HF_ENDPOINT", raising=False)
+    registry = main.discover()
+    (home / "mine.yaml").write_text(
+        RECIPE.format(path="given/song.wav", weights="pretrained", more="").replace(
+            "onnxruntime", "{plugin: qai_hub, device: x}"
+        )
+    )
+    recipes = read_recipes((), [str(home / "mine.yaml")])
+    register(registry, recipes)
+    with composing(["recipe=mine"]) as cfg:
+        assembly = assemble(cfg, registry, "mine", recipes)
+    found = {
+        (reach.how, reach.where) for reach in touched(assembly.plugins, "s3://bucket/x", "out")
+    }
+    assert found == {
+        ("asks", "huggingface.co"),
+        ("asks", "dl.fbaipublicfiles.com"),
+        ("asks", "workbench.aihub.qualcomm.com"),
+        ("reads", str(home / "song.wav")),
+        ("asks", "bucket"),
+        ("writes", str(home.parent / "out")),
+    }
+
+
+def test_the_plan_of_a_command_shows_it(command: Command, recipe: Path, tmp_path: Path) -> None:
+    """Below the steps."""
+    out = command(f"recipe={recipe}", "mode=plan").out
+    assert f"writes {tmp_path / 'store'}" in out
+    assert f"writes {tmp_path / 'outputs'}" in out

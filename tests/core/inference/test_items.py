@@ -1,0 +1,240 @@
+"""Items of a dataset: checked, and kept where they need not be read again."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from core import Dataset, InputError, Item, Notice, Saved, Signature, Split
+from core.errors import PluginError
+from core.inference import items
+from core.inference.items import kept_items
+from tests.flips import flipped
+from tests.toy import SIGNATURE
+
+if TYPE_CHECKING:
+    from core.plugin.values import Tensors
+
+NOTICE = Notice("info", "mono")
+
+
+@dataclass
+class Options:
+    """How many items there are, and where they begin."""
+
+    count: int = 2
+    start: float = 0.0
+
+
+class Numbers(Dataset[Options]):
+    """Counts up, and counts how often it was asked."""
+
+    name = "numbers"
+    Options = Options
+
+    def __init__(self, options: Options) -> None:
+        super().__init__(options)
+        self.made = 0
+
+    def identity(self, split: Split) -> tuple[str, ...]:
+        """Name the items."""
+        return tuple(f"{split}:{number}" for number in range(self.options.count))
+
+    def items(self, split: Split, signature: Signature) -> Iterator[Item]:
+        """Make them."""
+        for one in self.identity(split):
+            self.made += 1
+            array = np.arange(5, dtype=np.float32)[None] + np.float32(self.options.start)
+            yield Item(one, f"item {one}", {"x": array}, {"y": 2 * array}, (NOTICE,))
+
+    def save(
+        self, item: Item, outputs: Tensors, signature: Signature, folder: Path
+    ) -> Sequence[Saved]:
+        """Write nothing."""
+        return ()
+
+
+@pytest.fixture
+def dataset() -> Numbers:
+    """Return two items."""
+    return Numbers(Options())
+
+
+def same(ones: list[Item], others: list[Item]) -> bool:
+    """Return whether all is the same in both."""
+
+    def told(item: Item) -> object:
+        arrays = {**item.inputs, **{f"ref {k}": v for k, v in item.references.items()}}
+        return item.id, item.name, item.notices, {k: v.tolist() for k, v in arrays.items()}
+
+    return [told(one) for one in ones] == [told(other) for other in others]
+
+
+def test_what_was_read_once_is_not_read_again(dataset: Numbers, tmp_path: Path) -> None:
+    """With its name, its true outputs and its notices."""
+    first = list(kept_items(dataset, "evaluation", SIGNATURE, tmp_path))
+    assert dataset.made == 2
+    again = list(kept_items(dataset, "evaluation", SIGNATURE, tmp_path))
+    assert dataset.made == 2
+    assert same(first, again)
+    assert same(first, list(dataset.items("evaluation", SIGNATURE)))
+
+
+def test_without_a_place_nothing_is_kept(dataset: Numbers) -> None:
+    """As outside of a run."""
+    for _ in range(2):
+        list(kept_items(dataset, "evaluation", SIGNATURE, None))
+    assert dataset.made == 4
+
+
+def test_what_is_calibrated_on_has_no_true_outputs(dataset: Numbers, tmp_path: Path) -> None:
+    """Neither when it is read nor when it was kept."""
+    for _ in range(2):
+        found = list(kept_items(dataset, "calibration", SIGNATURE, tmp_path))
+        assert [one.references for one in found] == [{}, {}]
+    assert dataset.made == 2
+
+
+def test_who_stops_at_the_last_item_keeps_all(dataset: Numbers, tmp_path: Path) -> None:
+    """A quantizer has enough windows then, and does not ask whether there is more."""
+    asked = kept_items(dataset, "calibration", SIGNATURE, tmp_path)
+    for _ in range(2):
+        next(asked)
+    asked.close()
+    list(kept_items(dataset, "calibration", SIGNATURE, tmp_path))
+    assert dataset.made == 2
+
+
+def test_who_stops_before_keeps_nothing(dataset: Numbers, tmp_path: Path) -> None:
+    """And leaves nothing behind."""
+    asked = kept_items(dataset, "evaluation", SIGNATURE, tmp_path)
+    next(asked)
+    asked.close()
+    assert list((tmp_path / "items").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("options", "split", "axes"),
+    [
+        (Options(start=1), "evaluation", ()),
+        (Options(count=3), "evaluation", ()),
+        (Options(), "calibration", ()),
+        (Options(), "evaluation", ("other", "place")),
+    ],
+)
+def test_anything_else_is_read(
+    dataset: Numbers, tmp_path: Path, options: Options, split: Split, axes: tuple[str, ...]
+) -> None:
+    """Other options, other items, another split, another model."""
+    list(kept_items(dataset, "evaluation", SIGNATURE, tmp_path))
+    signature = SIGNATURE
+    if axes:
+        signature = Signature((replace(SIGNATURE.inputs[0], axes=axes),), SIGNATURE.outputs)
+    other = Numbers(options)
+    assert len(list(kept_items(other, split, signature, tmp_path))) == options.count
+    assert other.made == options.count
+
+
+def test_what_is_large_is_not_kept(
+    dataset: Numbers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Judged by the first item, before much was written for nothing."""
+    monkeypatch.setattr(items, "LARGEST", 2 * 2 * 5 * 4 - 1)
+    for _ in range(2):
+        assert len(list(kept_items(dataset, "evaluation", SIGNATURE, tmp_path))) == 2
+        assert list((tmp_path / "items").iterdir()) == []
+    assert dataset.made == 4
+
+
+@pytest.mark.parametrize("damage", ["cut", "changed", "gone", "list"])
+def test_what_was_damaged_is_told_and_read_again(
+    dataset: Numbers, tmp_path: Path, damage: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nothing is made of a file that is not as it was written; afterwards it is whole again."""
+    first = list(kept_items(dataset, "evaluation", SIGNATURE, tmp_path))
+    (place,) = (tmp_path / "items").iterdir()
+    file = place / ("items.json" if damage == "list" else "files/1.safetensors")
+    content = file.read_bytes()
+    if damage == "gone":
+        file.unlink()
+    else:
+        file.write_bytes(content[:-3] if damage != "changed" else content[:-1] + b"\x00")
+    for _ in range(2):
+        assert same(first, list(kept_items(dataset, "evaluation", SIGNATURE, tmp_path)))
+    assert dataset.made == 4
+    assert capsys.readouterr().err.count("the kept inputs of dataset `numbers` are damaged") == 1
+
+
+def test_no_flip_reaches_an_item(
+    dataset: Numbers, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of the list or of a tensor, at any bit; nor do the whole files of other inputs."""
+    first = list(kept_items(dataset, "evaluation", SIGNATURE, tmp_path))
+    (place,) = (tmp_path / "items").iterdir()
+    other = Numbers(Options(start=5))
+    list(kept_items(other, "evaluation", SIGNATURE, tmp_path / "other"))
+    (strange,) = (tmp_path / "other" / "items").iterdir()
+    for name in ("items.json", "files/0.safetensors"):
+        for spoilt in flipped((place / name).read_bytes(), 20):
+            (place / name).write_bytes(spoilt)
+            assert same(first, list(kept_items(dataset, "evaluation", SIGNATURE, tmp_path)))
+            assert "are damaged, and read again" in capsys.readouterr().err
+    shutil.rmtree(place)
+    shutil.copytree(strange, place)
+    assert same(first, list(kept_items(dataset, "evaluation", SIGNATURE, tmp_path)))
+    assert "its list is that of other inputs" in capsys.readouterr().err
+
+
+def test_a_place_that_cannot_be_written_costs_nothing_else(
+    dataset: Numbers, tmp_path: Path
+) -> None:
+    """The items are there all the same."""
+    (tmp_path / "items").write_text("a file")
+    assert len(list(kept_items(dataset, "evaluation", SIGNATURE, tmp_path))) == 2
+
+
+def test_a_full_disk_costs_nothing_else(
+    dataset: Numbers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The items are there all the same, and nothing half-written is."""
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(items, "save", full)
+    assert len(list(kept_items(dataset, "evaluation", SIGNATURE, tmp_path))) == 2
+    assert list((tmp_path / "items").iterdir()) == []
+
+
+def test_two_that_read_at_once_keep_it_once(dataset: Numbers, tmp_path: Path) -> None:
+    """Within one process or in two: the second finds the place taken, and goes on."""
+    one, two = (kept_items(dataset, "evaluation", SIGNATURE, tmp_path) for _ in range(2))
+    firsts = next(one), next(two)
+    assert same([firsts[0], *one], [firsts[1], *two])
+    assert len(list((tmp_path / "items").iterdir())) == 1
+    list(kept_items(dataset, "evaluation", SIGNATURE, tmp_path))
+    assert dataset.made == 4
+
+
+class Wrong(Numbers):
+    """Names its input as no model does."""
+
+    def items(self, split: Split, signature: Signature) -> Iterator[Item]:
+        """Rename."""
+        for item in super().items(split, signature):
+            yield replace(item, inputs={"z": item.inputs["x"]})
+
+
+def test_an_item_that_does_not_fit_is_refused_and_not_kept(tmp_path: Path) -> None:
+    """By what the model takes."""
+    with pytest.raises(PluginError, match="gives nothing for the input `x`"):
+        list(kept_items(Wrong(Options()), "evaluation", SIGNATURE, tmp_path))
+    with pytest.raises(InputError, match="has no items"):
+        list(kept_items(Numbers(Options(count=0)), "evaluation", SIGNATURE, tmp_path))
+    assert list((tmp_path / "items").iterdir()) == []

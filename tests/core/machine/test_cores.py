@@ -1,0 +1,287 @@
+"""The part of the machine that a process may use, and the times when it has all of it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from core.machine import cores
+
+ROOT = Path(__file__).parents[3]
+
+#: A process that runs blocks on its share and prints when each began and ended, by the clock that
+#: all processes of a machine have in common.
+BLOCKS = """
+import sys, time
+from pathlib import Path
+from core import share
+
+share.take(share.Share(1, Path(sys.argv[1])))
+print("ready", flush=True)
+sys.stdin.readline()
+for kind in sys.argv[2]:
+    with (share.alone if kind == "t" else share.held)(lambda why: None):
+        begun = time.monotonic_ns()
+        time.sleep(0.02)
+        print(kind, begun, time.monotonic_ns(), flush=True)
+"""
+
+#: A process that holds one block until it is told to let go.
+HOLDS = """
+import sys
+from pathlib import Path
+from core import share
+
+share.take(share.Share(1, Path(sys.argv[1])))
+waits = lambda why: print(f"waits: {why}", flush=True)
+with (share.alone if sys.argv[2] == "t" else share.held)(waits):
+    print("holds", flush=True)
+    sys.stdin.readline()
+print("done", flush=True)
+"""
+
+#: A process that holds one block until it is told to let go, and gives way meanwhile.
+GIVES_WAY = """
+import sys, threading
+from pathlib import Path
+from core import share
+
+share.take(share.Share(1, Path(sys.argv[1])))
+waits = lambda why: print(f"waits: {why}", flush=True)
+told = threading.Event()
+threading.Thread(target=lambda: (sys.stdin.readline(), told.set()), daemon=True).start()
+with share.held(waits):
+    print("holds", flush=True)
+    while not told.wait(0.01):
+        share.give_way(waits)
+print("done", flush=True)
+"""
+
+
+@dataclass(frozen=True)
+class Block:
+    """One block that a process ran, from `begun` to `ended`."""
+
+    process: int
+    timed: bool
+    begun: int
+    ended: int
+
+    def beside(self, other: Block) -> bool:
+        """Return whether both ran at some time."""
+        return self.begun < other.ended and other.begun < self.ended
+
+
+@contextmanager
+def started(script: str, lock: Path, kind: str) -> Iterator[subprocess.Popen[str]]:
+    """Start a process that shares `lock`, and leave none behind."""
+    with subprocess.Popen(
+        [sys.executable, "-c", script, str(lock), kind],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,  # the trace of a KeyboardInterrupt
+        cwd=ROOT,
+        text=True,
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def line(process: subprocess.Popen[str]) -> str:
+    """Return the next line that a process prints."""
+    assert process.stdout is not None
+    return process.stdout.readline().strip()
+
+
+def go_on(process: subprocess.Popen[str]) -> None:
+    """Tell a process to go on."""
+    assert process.stdin is not None
+    process.stdin.write("\n")
+    process.stdin.flush()
+
+
+def blocks(lock: Path, *kinds: str) -> list[Block]:
+    """Return the blocks of processes that run at the same time."""
+    with contextlib.ExitStack() as stack:
+        processes = [stack.enter_context(started(BLOCKS, lock, kind)) for kind in kinds]
+        for process in processes:
+            assert line(process) == "ready"
+        for process in processes:
+            go_on(process)
+        printed = [process.communicate(timeout=60)[0].split("\n") for process in processes]
+    return [
+        Block(number, words[0] == "t", int(words[1]), int(words[2]))
+        for number, text in enumerate(printed)
+        for words in map(str.split, filter(None, text))
+    ]
+
+
+def test_what_is_timed_runs_beside_nothing(tmp_path: Path) -> None:
+    """Of three processes that time, and do other work, as fast as they can."""
+    found = blocks(tmp_path / "lock", "btbbt", "bbtb", "tbtb")
+    assert len(found) == 13
+    for one in found:
+        others = [other for other in found if other.process != one.process]
+        if one.timed:
+            assert not any(one.beside(other) for other in others)
+
+
+def test_what_is_not_timed_runs_side_by_side(tmp_path: Path) -> None:
+    """Two that hold the lock at once."""
+    with contextlib.ExitStack() as stack:
+        two = [stack.enter_context(started(HOLDS, tmp_path / "lock", "b")) for _ in range(2)]
+        assert [line(process) for process in two] == ["holds", "holds"]
+        for process in two:
+            go_on(process)
+
+
+def test_a_newcomer_waits_behind_what_wants_to_be_alone(tmp_path: Path) -> None:
+    """Or a steady stream of others would keep it waiting for ever; all of them come to an end."""
+    with contextlib.ExitStack() as stack:
+        first = stack.enter_context(started(HOLDS, tmp_path / "lock", "b"))
+        assert line(first) == "holds"
+        timed = stack.enter_context(started(HOLDS, tmp_path / "lock", "t"))
+        assert line(timed) == "waits: another job of the sweep is measuring; waiting"
+        newcomer = stack.enter_context(started(HOLDS, tmp_path / "lock", "b"))
+        assert line(newcomer) == "waits: another job of the sweep is about to measure; waiting"
+        go_on(first)
+        assert line(timed) == "holds"
+        go_on(timed)
+        assert line(newcomer) == "holds"
+        go_on(newcomer)
+        assert [line(process) for process in (first, timed, newcomer)] == ["done"] * 3
+
+
+def test_who_gives_way_lets_in_what_is_timed_and_goes_on_afterwards(tmp_path: Path) -> None:
+    """In the middle of a long block: otherwise a core would idle until its end."""
+    with contextlib.ExitStack() as stack:
+        first = stack.enter_context(started(GIVES_WAY, tmp_path / "lock", ""))
+        assert line(first) == "holds"
+        for _ in range(2):
+            timed = stack.enter_context(started(HOLDS, tmp_path / "lock", "t"))
+            assert line(timed) == "holds"
+            assert line(first) == "waits: another job of the sweep is measuring; waiting"
+            go_on(timed)
+            assert line(timed) == "done"
+        go_on(first)
+        assert line(first) == "done"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="SIGINT, as a terminal sends it")
+def test_who_waits_hears_ctrl_c(tmp_path: Path) -> None:
+    """And lets others in: nobody is left in the door."""
+    with contextlib.ExitStack() as stack:
+        first = stack.enter_context(started(HOLDS, tmp_path / "lock", "b"))
+        assert line(first) == "holds"
+        timed = stack.enter_context(started(HOLDS, tmp_path / "lock", "t"))
+        assert line(timed).startswith("waits: ")
+        timed.send_signal(signal.SIGINT)
+        assert timed.wait(timeout=60) != 0
+        newcomer = stack.enter_context(started(HOLDS, tmp_path / "lock", "b"))
+        assert line(newcomer) == "holds"
+        go_on(newcomer)
+
+
+@pytest.mark.parametrize("kind", ["b", "t"])
+def test_a_process_that_is_killed_holds_nothing(tmp_path: Path, kind: str) -> None:
+    """The system lets go of what it held."""
+    with started(HOLDS, tmp_path / "lock", kind) as killed:
+        assert line(killed) == "holds"
+        killed.kill()
+    with started(HOLDS, tmp_path / "lock", "t") as next_one:
+        assert line(next_one) == "holds"
+        go_on(next_one)
+
+
+@pytest.fixture
+def own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Let this process take two cores of a machine that it shares."""
+    monkeypatch.setattr(cores, "_share", cores.Share())
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    cores.take(cores.Share(2, tmp_path / "lock"))
+
+
+def alone() -> contextlib.AbstractContextManager[None]:
+    """Run a block alone; nobody else is here to be waited for."""
+    return cores.alone(pytest.fail)
+
+
+def test_a_process_that_shares_nothing_may_start_as_many_threads_as_it_likes() -> None:
+    """As a run by itself does, timed or not."""
+    assert cores.threads() == 0
+    with alone():
+        assert cores.threads() == 0
+
+
+@pytest.mark.usefixtures("own")
+def test_a_share_says_how_many_threads() -> None:
+    """To OpenMP, which torch reads when it is loaded, and to plugins that ask."""
+    assert os.environ["OMP_NUM_THREADS"] == "2"
+    assert cores.threads() == 2
+    with cores.held(pytest.fail):
+        assert cores.threads() == 2
+
+
+@pytest.mark.usefixtures("own")
+def test_what_is_timed_has_every_core() -> None:
+    """A process that is started there, or a library that is loaded there, sees no limit."""
+    with alone():
+        assert cores.threads() == 0
+        assert "OMP_NUM_THREADS" not in os.environ
+    assert cores.threads() == 2
+    assert os.environ["OMP_NUM_THREADS"] == "2"
+
+
+@pytest.mark.usefixtures("own")
+def test_the_share_is_back_after_what_was_timed_failed() -> None:
+    """And the lock is free."""
+
+    def fails() -> None:
+        with alone():
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fails()
+    assert cores.threads() == 2
+    assert os.environ["OMP_NUM_THREADS"] == "2"
+    with alone():
+        pass
+
+
+@pytest.mark.usefixtures("own")
+def test_who_holds_nothing_has_no_way_to_give() -> None:
+    """Nor does what is alone, or another thread of what holds."""
+    cores.give_way(pytest.fail)
+    with alone():
+        cores.give_way(pytest.fail)
+    with cores.held(pytest.fail):
+        thread = threading.Thread(target=cores.give_way, args=(pytest.fail,))
+        thread.start()
+        thread.join()
+        cores.give_way(pytest.fail)
+
+
+@pytest.mark.usefixtures("own")
+def test_torch_has_every_core_while_timed_and_its_share_again_afterwards() -> None:
+    """It was loaded before."""
+    torch = pytest.importorskip("torch")
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        with alone():
+            assert torch.get_num_threads() == os.cpu_count()
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)

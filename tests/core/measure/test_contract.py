@@ -1,0 +1,292 @@
+"""What a recipe must hold: judged on what was measured, and nothing is shipped that does not."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from core.config.discovery import discover
+from core.config.limits import OWN, Limit, limits_of, schema
+from core.config.pipeline import Assembly
+from core.measure.contract import found, judge, lowest_parity, missed, story
+from core.plugin.kinds import Evaluator
+from core.plugin.records import BudgetLine, Judged
+from core.plugin.values import Artifact, Metric, Target
+from tests import toy
+from tests.conftest import Command
+
+
+def folders(tmp_path: Path) -> list[Path]:
+    return sorted((tmp_path / "outputs" / "toy").glob("*"))
+
+
+def test_a_contract_that_holds_changes_nothing(
+    command: Command, recipe: Path, tmp_path: Path
+) -> None:
+    """Exit code 0, a bundle, and every limit in the report with what was measured."""
+    done = command(f"recipe={recipe}", "contract.min_snr_db=50", "contract.max_largest=100")
+    assert (done.code, done.err) == (0, "")
+    (folder,) = folders(tmp_path)
+    assert (folder / "bundle").is_dir()
+    judged = json.loads((folder / "report.json").read_text())["contract"]
+    assert [(one["name"], one["held"]) for one in judged] == [
+        ("min_snr_db", True),
+        ("max_largest", True),
+    ]
+
+
+def test_a_breach_is_exit_code_3_and_ships_nothing(
+    command: Command, recipe: Path, tmp_path: Path
+) -> None:
+    """The number, by how much it is off, the stage that lost it; a report but no bundle."""
+    done = command(f"recipe={recipe}", "quantizer.loss=0.1", "contract.min_snr_db=30")
+    assert done.code == 3
+    said = "20 dB for second of 2 windows on a pocket calculator, 10 dB off"
+    assert f"`min_snr_db` asks for at least 30 dB: {said}" in done.err
+    assert "10 dB off; lost by quantizer" in done.err
+    assert "Traceback" not in done.err
+    (folder,) = folders(tmp_path)
+    assert (folder / "report.json").is_file()
+    assert not (folder / "bundle").exists()
+
+
+def test_what_an_evaluator_measures_can_be_a_limit(command: Command, recipe: Path) -> None:
+    """The toy evaluator offers `max_largest`."""
+    done = command(f"recipe={recipe}", "contract.max_largest=1")
+    assert done.code == 3
+    assert "`max_largest` asks for at most 1" in done.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["contract.min_snr=30"], ["`contract.min_snr`", "did you mean `min_snr_db`"]),
+        (["contract.min_snr_db=high"], ["contract.min_snr_db"]),
+        (
+            ["contract.max_largest=1", "evaluator=[]"],
+            ["no evaluator of the recipe measures it", "evaluator=[largest]"],
+        ),
+        (
+            ["contract.max_chunk_ms=5"],
+            ["runtime `distant` is no measure of the device's speed", "contract.max_chunk_ms=null"],
+        ),
+    ],
+)
+def test_a_limit_that_cannot_be_judged_is_refused_before_anything_runs(
+    command: Command, recipe: Path, arguments: list[str], said: list[str]
+) -> None:
+    """Exit code 2, and what would do."""
+    done = command(f"recipe={recipe}", *arguments)
+    assert done.code == 2, done.err
+    for words in said:
+        assert words in done.err
+    assert toy.RAN == []
+
+
+def test_time_is_judged_where_the_device_plays(command: Command, recipe: Path) -> None:
+    """A runtime that plays whole inputs answers for its speed and its memory."""
+    arguments = ["runtime=plain", "~runtime@host", "contract.max_memory_mb=1"]
+    done = command(f"recipe={recipe}", *arguments)
+    assert done.code == 3
+    assert "`max_memory_mb` asks for at most 1 MB" in done.err
+
+
+def test_the_bound_itself_is_held_and_nothing_beyond_it(
+    command: Command, recipe: Path, tmp_path: Path
+) -> None:
+    """Of a whole run: what it measured is a bound that it holds, and a hair less is none."""
+    arguments = (f"recipe={recipe}", "quantizer.loss=0.1", "~runtime@host", "runtime=plain")
+    open_bounds = ("contract.min_snr_db=-999", "contract.max_largest=999", "contract.max_size_mb=1")
+    assert command(*arguments, *open_bounds).code == 0
+    (folder,) = folders(tmp_path)
+    for one in json.loads((folder / "report.json").read_text())["contract"]:
+        key, value = f"contract.{one['name']}", one["value"]
+        away = math.inf if one["name"].startswith("min_") else -math.inf
+        assert command(*arguments, f"{key}={value!r}").code == 0, key
+        done = command(*arguments, f"{key}={math.nextafter(value, away)!r}")
+        assert done.code == 3, key
+        assert "the contract is broken" in done.err
+
+
+REGISTRY = discover()
+EVALUATORS = [
+    cast("type[Evaluator[Any]]", entry.cls) for entry in REGISTRY.entries["evaluator"].values()
+]
+#: The metric of the core that answers a limit, by its name and subject.
+CORE = {
+    "max_chunk_ms": ("latency", "median"),
+    "max_real_time_factor": ("real_time_factor", ""),
+    "max_memory_mb": ("peak_memory", "whole process"),
+    "min_snr_db": ("parity_snr", "a song: drums"),
+}
+EVERY = [field.name for field in dataclasses.fields(schema(REGISTRY))]
+
+
+def judged(
+    limit: Limit,
+    *metrics: Metric,
+    lines: tuple[BudgetLine, ...] = (),
+    bytes: int = 0,  # noqa: A002  # as of an artifact
+    **facts: float,
+) -> Judged:
+    """Return the judgement on one limit of what was measured."""
+    assembly = SimpleNamespace(
+        contract=(limit,), evaluator=EVALUATORS, target=Target(title="a phone"),
+        chunker=None, against=None,
+    )  # fmt: skip
+    shipped = Artifact("", "", "onnx", "int8", "", bytes, ("model", "quantizer"), facts=dict(facts))
+    (one,) = judge(cast("Assembly", assembly), shipped, metrics, lines)
+    return one
+
+
+def of_one(name: str, bound: float, value: float) -> Judged:
+    """Return the judgement on a limit by its name, where `value` was measured of it."""
+    if name == "max_size_mb":
+        return judged(Limit(name, bound), bytes=round(value * 1e6))
+    if name == "min_npu_coverage":
+        return judged(Limit(name, bound), npu_coverage=value)
+    of_evaluators = {n: m for cls in EVALUATORS for n, m in cls.limits.items()}
+    metric, subject = CORE.get(name) or (of_evaluators[name], "a song: drums")
+    return judged(Limit(name, bound), Metric(metric, value, "dB", "CPU", subject))
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_every_limit_is_held_up_to_its_bound(name: str) -> None:
+    """From both sides: on it, a hair within, a hair beyond, and a whole unit beyond."""
+    bound = 2.0
+    hair = 1e-6 if name == "max_size_mb" else 1e-12
+    within = 1 if name.startswith("min_") else -1
+    for off, held in ((0.0, True), (hair, True), (1.0, True), (-hair, False), (-1.0, False)):
+        one = of_one(name, bound, bound + within * off)
+        assert one.held is held, (name, off)
+        assert one.value == pytest.approx(bound + within * off)
+        assert ("off" in story(one)) is not held
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_a_limit_that_nothing_answers_is_not_held(name: str) -> None:
+    """Silence is no proof, and a measure that is no number proves nothing either."""
+    if name != "max_size_mb":  # a file always has one
+        one = judged(Limit(name, 2.0))
+        assert not one.held
+        assert "nothing measured it" in story(one)
+        one = of_one(name, 2.0, math.nan)
+        assert not one.held
+        assert story(one).partition(": ")[2].startswith("no number")
+
+
+def test_every_limit_says_what_it_is_compared_with() -> None:
+    """Those of the core, and each evaluator's."""
+    assert set(OWN) <= set(EVERY)
+    assert set(EVERY) - set(OWN) == {name for cls in EVALUATORS for name in cls.limits}
+
+
+def parity(value: float, subject: str) -> Metric:
+    """Return the SNR to FP32 of one label of an item."""
+    return Metric("parity_snr", value, "dB", "CPU", subject, "higher")
+
+
+def test_the_worst_label_of_the_worst_item_decides() -> None:
+    """A loud stem hides no dead one, and a good song no bad one."""
+    metrics = [
+        parity(40.0, "one: all"), parity(41.0, "one: drums"), parity(33.0, "one: bass"),
+        parity(37.5, "two: all"), parity(38.0, "two: drums"), parity(0.0, "two: bass"),
+    ]  # fmt: skip
+    one = judged(Limit("min_snr_db", 30.0), *metrics)
+    assert (one.value, one.where, one.held) == (0.0, "bass of two", False)
+    assert story(one).startswith(
+        "`min_snr_db` asks for at least 30 dB: 0 dB for bass of two on CPU, 30 dB off"
+    )
+    assert lowest_parity(metrics) == metrics[-1]
+
+
+def test_what_an_evaluator_measures_is_judged_by_its_worst_label() -> None:
+    """The mean over stems, and that over songs, would hide it; in both directions."""
+    values = {"one: drums": 0.01, "one: bass": 0.02, "one: mean": 0.015, "two: drums": 0.4,
+              "two: bass": -0.3, "two: mean": 0.05}  # fmt: skip
+    drops = [Metric("sdr_drop", v, "dB", "CPU", subject) for subject, v in values.items()]
+    one = judged(Limit("max_sdr_drop_db", 0.1), *drops)
+    assert (one.value, one.where, one.held) == (0.4, "drums of two", False)
+    sdrs = [Metric("sdr", v, "dB", "CPU", subject) for subject, v in values.items()]
+    one = judged(Limit("min_sdr_db", 0.0), *sdrs)
+    assert (one.value, one.where, one.held) == (-0.3, "bass of two", False)
+
+
+def test_between_equals_the_label_is_named() -> None:
+    """One label is its own mean."""
+    metrics = [Metric("sdr_drop", 0.2, "dB", "CPU", f"a: {label}") for label in ("mean", "voice")]
+    assert judged(Limit("max_sdr_drop_db", 0.1), *metrics).where == "voice of a"
+
+
+def test_a_song_that_was_not_measured_is_named() -> None:
+    """The limit is judged on the others, and the sentence says of which not."""
+    songs = ("a", "b: live", "c", "d", "e")
+    metrics = [parity(50.0, f"{song}: all") for song in songs]
+    one = judged(
+        Limit("max_sdr_drop_db", 0.1), *metrics, Metric("sdr_drop", 0.1, "dB", "CPU", "a: drums")
+    )
+    assert (one.held, one.unanswered) == (True, ("b: live", "c", "d", "e"))
+    assert story(one).endswith("; not measured of b: live, c, d, 1 more")
+    assert judged(Limit("min_snr_db", 30.0), *metrics).unanswered == ()
+
+
+def test_a_device_that_ran_a_few_windows_is_judged_by_its_worst_label_too() -> None:
+    """An emulator that loses one stem does not hold, however good the host's result is."""
+    probe = BudgetLine("probe", 44.0, "an emulator", 2, ("drums", "bass"), (45.0, 12.0))
+    other = BudgetLine("quantizer", 3.0, "CPU", 2, ("drums", "bass"), (3.0, 3.0))
+    one = judged(Limit("min_snr_db", 30.0), parity(40.0, "a: drums"), lines=(other, probe))
+    assert (one.value, one.device, one.where) == (12.0, "an emulator", "bass of 2 windows")
+
+
+def test_a_number_that_is_none_is_the_worst() -> None:
+    """Not the first, nor the last, that sorting happens to leave in front."""
+    for values in ((math.nan, 0.0, 9.0), (0.0, math.nan, 9.0), (0.0, 9.0, math.nan)):
+        metrics = [Metric("sdr_drop", v, "dB", "CPU", f"a: {i}") for i, v in enumerate(values)]
+        assert math.isnan(judged(Limit("max_sdr_drop_db", 0.1), *metrics).value or 0.0)
+        metrics = [dataclasses.replace(metric, name="sdr") for metric in metrics]
+        assert math.isnan(judged(Limit("min_sdr_db", -1.0), *metrics).value or 0.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "bound", "value", "said"),
+    [
+        ("min_snr_db", 30.0, 29.9996, "29.9996 dB"),
+        ("min_snr_db", 30.0, 29.96, "29.96 dB"),
+        ("min_snr_db", 30.0, 30.0, "30 dB"),
+        ("min_snr_db", 30.0, math.nextafter(30.0, 0), f"{math.nextafter(30.0, 0)!r} dB"),
+        ("min_snr_db", 30.0004, 30.00045, "30.00045 dB"),
+        ("min_snr_db", 30.0, 37.54876, "37.549 dB"),
+        ("max_sdr_drop_db", 0.1, 0.1000004, "0.1000004 dB"),
+        ("max_sdr_drop_db", 0.1, -0.0000001, "0 dB"),
+        ("max_size_mb", 1_000_000.0, 1_234_567.0, "1234567 MB"),
+        ("max_sdr_drop_db", 0.1, math.inf, "inf dB"),
+    ],
+)
+def test_a_miss_looks_missed(name: str, bound: float, value: float, said: str) -> None:
+    """Whatever is rounded for a person stays on its side of the bound."""
+    limit = Limit(name, bound)
+    one = Judged(name, bound, value, limit.unit, "", limit.is_held_by(value))
+    assert found(one) == said
+    assert limit.is_held_by(float(said.partition(" ")[0])) is one.held
+
+
+def test_a_fallen_limit_in_words() -> None:
+    """Silence is no proof: what nothing measured is not held."""
+    silent = Judged("min_npu_coverage", 1.0, None, "", "", held=False)
+    assert missed([silent]) == [silent]
+    assert "nothing measured it" in story(silent)
+    over = Judged("max_size_mb", 2.0, 2.5, "MB", "the file", held=False, guilty="made by runtime")
+    assert story(over) == (
+        "`max_size_mb` asks for at most 2 MB: 2.5 MB on the file, 0.5 MB off; made by runtime"
+    )
+
+
+def test_limits_without_a_bound_are_none() -> None:
+    """A limit is switched off by null."""
+    assert limits_of({"min_snr_db": None, "max_size_mb": 2.0}) == (Limit("max_size_mb", 2.0),)

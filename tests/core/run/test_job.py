@@ -1,0 +1,69 @@
+"""A reporter that fails costs no result, and ends in the exit code of what went wrong."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from core.errors import PluginError, StageError, StoreError
+from core.run.job import unreported
+from tests.conftest import Command
+
+FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "report.html")
+
+
+def _wrapped(inner: BaseException) -> Exception:
+    error = StageError("MLflow did not take the results")
+    error.__cause__ = inner
+    return error
+
+
+def _sqlite() -> sqlite3.OperationalError:
+    error = sqlite3.OperationalError("database or disk is full")
+    error.sqlite_errorcode = 13
+    return error
+
+
+@pytest.mark.parametrize(
+    "problem", [FULL, OSError(errno.EROFS, "read-only"), _wrapped(FULL), _wrapped(_sqlite())]
+)
+def test_what_the_disk_refuses_is_no_breach_of_a_plugin(problem: Exception) -> None:
+    """Exit code 1, as wherever else a disk is full, and what is missing is said."""
+    said = unreported(problem, Path("out"))
+    assert isinstance(said, StoreError)
+    assert said.exit_code == 1
+    assert "a report cannot be written" in said.what
+    assert "missing from out" in str(said)
+
+
+@pytest.mark.parametrize(
+    "problem",
+    [
+        KeyError("x"),
+        _wrapped(ConnectionRefusedError(errno.ECONNREFUSED, "refused")),
+        OSError("no reason"),
+    ],
+)
+def test_other_failures_are_the_reporters(problem: Exception) -> None:
+    """A bug, and a server that does not answer."""
+    assert isinstance(unreported(problem, Path("out")), PluginError)
+
+
+@pytest.mark.parametrize("sweep", [False, True])
+def test_a_full_disk_under_a_reporter_keeps_the_result(
+    command: Command, recipe: Path, monkeypatch: pytest.MonkeyPatch, sweep: bool
+) -> None:
+    """The rest of the run folder is there; the exit code is that of a full disk."""
+
+    def full(*_: object) -> None:
+        raise FULL
+
+    monkeypatch.setattr("plugins.reporter.json._write", full)
+    done = command(*(["-m", "model.gain=3"] if sweep else []), f"recipe={recipe}", "output=out")
+    assert done.code == 1, done.err
+    assert "a report cannot be written: No space left on device" in done.err
+    assert list(Path("out").rglob("recipe.lock.yaml"))

@@ -1,0 +1,312 @@
+"""The store keeps whole results only, and notices what was damaged."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from core.errors import PluginError
+from core.plugin.progress import silent
+from core.plugin.stages import Work
+from core.plugin.values import Artifact
+from core.store import entry as entry_of
+from core.store.hashing import folder_digest
+from core.store.local import Store
+
+MATERIAL = {"plugin": "graph `x`", "options": {"n": 1}}
+
+
+def put(
+    store: Store,
+    text: str = "content",
+    *,
+    answers: bool = True,
+    material: dict[str, Any] = MATERIAL,
+    facts: dict[str, Any] | None = None,
+) -> Artifact:
+    with store.staging() as folder:
+        file = folder / "a.txt"
+        file.write_text(text)
+        artifact = Artifact(str(folder), str(file), "text", "fp32", folder_digest(folder), 7)
+        artifact = replace(artifact, facts=facts or {})
+        return store.keep("graph", material, artifact, answers=answers)
+
+
+def test_what_is_kept_is_found_at_its_new_place(tmp_path: Path) -> None:
+    """The files are in the store, and nothing is left where they were made."""
+    store = Store(tmp_path)
+    kept = put(store)
+    found = store.find("graph", MATERIAL)
+    assert found == kept
+    assert Path(kept.path).read_text() == "content"
+    assert list((tmp_path / "staging").iterdir()) == []
+
+
+def test_other_material_is_another_result(tmp_path: Path) -> None:
+    """One changed option is enough, and it is named."""
+    store = Store(tmp_path)
+    put(store)
+    changed = {**MATERIAL, "options": {"n": 2}}
+    assert store.find("graph", changed) is None
+    assert store.why_absent("graph", changed) == "options.n: 1 -> 2"
+
+
+def flipped_at(place: int) -> Callable[[Path], object]:
+    """Return what flips a bit of a file."""
+
+    def flip(file: Path) -> None:
+        content = bytearray(file.read_bytes())
+        content[place] ^= 1
+        file.write_bytes(content)
+
+    return flip
+
+
+DAMAGES: dict[str, tuple[str, Callable[[Path], object], str]] = {
+    "flipped": ("files/a.txt", flipped_at(2), "its files are not those that were kept"),
+    "evicted": ("files/a.txt", Path.unlink, "its files are not those that were kept"),
+    "without files": ("files", shutil.rmtree, "its files are gone"),
+    "another file": ("files/b", Path.touch, "its files are not those that were kept"),
+    "a link": ("files/b", lambda f: f.symlink_to("a.txt"), "b: a symbolic link"),
+    "a link to a folder": ("files/b", lambda f: f.symlink_to("."), "b: a symbolic link"),
+    "a pipe": ("files/b", os.mkfifo, "b: a pipe"),
+    "truncated": ("artifact.json", lambda f: os.truncate(f, 40), "its description: no sealed file"),
+    "emptied": ("artifact.json", lambda f: os.truncate(f, 0), "its description: no sealed file"),
+    "its digest": ("artifact.json", flipped_at(20), "does not have the digest"),
+    "its content": ("artifact.json", flipped_at(-20), "its description: "),
+    "a pipe for it": (
+        "artifact.json", lambda f: (f.unlink(), os.mkfifo(f)), "`artifact.json` is no file"
+    ),
+    "no description": ("artifact.json", Path.unlink, "its artifact.json is gone"),
+    "no material": ("material.json", Path.unlink, "its material.json is gone"),
+    "other material": ("material.json", flipped_at(9), "does not give its key"),
+    "files elsewhere": (
+        "files", lambda f: f.rename(f.parent / "x") and f.symlink_to("x"), "a symbolic link"
+    ),
+    "elsewhere": (".", lambda f: f.rename(f.parent / "x") and f.symlink_to("x"), "it is no folder"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_result_is_told_and_made_again(
+    tmp_path: Path, damage: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whatever was changed: looking changes nothing, and one that is kept takes its place."""
+    name, change, reason = DAMAGES[damage]
+    entry = Path(put(Store(tmp_path)).folder).parent
+    change(entry / name if name != "." else entry)
+    before = sorted(tmp_path.rglob("*"))
+    store = Store(tmp_path)
+    for _ in range(2):
+        assert store.find("graph", MATERIAL) is None
+    assert reason in store.why_absent("graph", MATERIAL)
+    assert store.why_absent("graph", MATERIAL).startswith("damaged: ")
+    assert sorted(tmp_path.rglob("*")) == before
+    (notice,) = store.notices
+    assert notice.severity == "warning"
+    assert "what was kept of `graph` is damaged, and it is made again" in notice.text
+    assert f"(graph/{entry.name})" in notice.text
+    assert capsys.readouterr().err == f"warning: {notice.text}\n"
+    put(store)
+    assert store.find("graph", MATERIAL) is not None
+    assert list((tmp_path / "staging").iterdir()) == []
+
+
+def test_two_entries_that_were_swapped_are_damaged(tmp_path: Path) -> None:
+    """Each file is whole, and lies where another belongs: the folders, or one description."""
+    store = Store(tmp_path)
+    one, two = (Path(put(store, material={**MATERIAL, "n": n}).folder).parent for n in (1, 2))
+    shutil.copyfile(one / "artifact.json", two / "artifact.json")
+    assert store.find("graph", {**MATERIAL, "n": 2}) is None
+    assert f"that of graph/{one.name}" in store.why_absent("graph", {**MATERIAL, "n": 2})
+    shutil.copyfile(one / "material.json", two / "material.json")
+    shutil.rmtree(two / "files")
+    shutil.copytree(one / "files", two / "files")
+    assert store.find("graph", {**MATERIAL, "n": 2}) is None
+    (tmp_path / "model").mkdir()
+    shutil.copytree(one, tmp_path / "model" / one.name)
+    assert store.find("model", {**MATERIAL, "n": 1}) is None, "of another step"
+    assert store.find("graph", {**MATERIAL, "n": 1}) is not None
+
+
+def test_what_cannot_be_verified_does_not_count(tmp_path: Path) -> None:
+    """A damaged entry is left out of what is known of its step, with one line for all of them."""
+    store = Store(tmp_path)
+    entries = [Path(put(store, material={**MATERIAL, "n": n}).folder).parent for n in range(3)]
+    for entry in entries[:2]:
+        flipped_at(9)(entry / "material.json")
+    assert store.materials("graph") == [{**MATERIAL, "n": 2}]
+    assert store.history("graph") == {"graph `x`": 0.0}
+    (notice,) = store.notices
+    assert "left out of what is known of `graph`" in notice.text
+    assert notice.text.endswith(" and 1 more")
+
+
+def test_other_files_in_an_entry_are_never_read(tmp_path: Path) -> None:
+    """Beside the files of a result anything may lie: it changes nothing."""
+    store = Store(tmp_path)
+    entry = Path(put(store).folder).parent
+    (entry / ".DS_Store").write_bytes(b"\0")
+    os.mkfifo(entry / "pipe")
+    (entry.parent / "junk").mkdir()
+    (tmp_path / "graph" / "file").touch()
+    assert store.find("graph", MATERIAL) is not None
+    assert store.materials("graph") == [MATERIAL]
+    assert store.notices == []
+
+
+def test_a_store_that_was_moved_is_still_one(tmp_path: Path) -> None:
+    """No path of where it was made is in it."""
+    put(Store(tmp_path / "a"))
+    (tmp_path / "a").rename(tmp_path / "b")
+    found = Store(tmp_path / "b").find("graph", MATERIAL)
+    assert found is not None
+    assert Path(found.path).read_text() == "content"
+
+
+@pytest.mark.parametrize(
+    ("facts", "said"),
+    [
+        ({"loss": float("nan")}, "what is no number: loss=nan"),
+        ({"losses": [1.0, float("inf")]}, "what is no number: losses="),
+        ({"thing": object()}, "what cannot be kept"),
+        ({"thing": {"a": {1, 2}}}, "what cannot be kept"),
+    ],
+)
+def test_facts_that_would_be_read_back_otherwise_are_refused(
+    tmp_path: Path, facts: dict[str, Any], said: str
+) -> None:
+    """By the plugin that says them; nothing is kept of the result."""
+    store = Store(tmp_path)
+    with pytest.raises(PluginError, match=said) as error:
+        put(store, facts=facts)
+    assert "graph `x`" in str(error.value)
+    assert store.find("graph", MATERIAL) is None
+
+
+def test_a_name_that_is_no_text_is_kept(tmp_path: Path) -> None:
+    """A fact may hold one, and a run says what the next one will read."""
+    store = Store(tmp_path)
+    kept = put(store, facts={"item": os.fsdecode(b"caf\xe9.wav")})
+    assert store.find("graph", MATERIAL) == kept
+    assert str(kept.facts["item"]).startswith("caf")
+
+
+def test_a_result_that_is_replaced_while_it_is_read_is_no_damage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another run puts a whole one in the place of a damaged one."""
+    store = Store(tmp_path)
+    entry = Path(put(store).folder).parent
+    verified = entry_of.verified
+    times: list[str] = []
+
+    def replaced(root: Path, name: str) -> Artifact:
+        if not times:
+            times.append(name)
+            shutil.rmtree(entry / "files")
+            try:
+                return verified(root, name)
+            finally:
+                put(Store(tmp_path))
+        return verified(root, name)
+
+    monkeypatch.setattr(entry_of, "verified", replaced)
+    assert store.find("graph", MATERIAL) is not None
+    assert store.notices == []
+
+
+def test_a_stand_in_never_answers(tmp_path: Path) -> None:
+    """What took another's place (a fallback) serves the run that made it, and no other."""
+    store = Store(tmp_path)
+    kept = put(store, answers=False)
+    assert Path(kept.path).is_file()
+    assert store.find("graph", MATERIAL) is None
+    assert store.why_absent("graph", MATERIAL) == "never ran"
+
+
+def test_a_stand_in_is_not_replaced_under_a_run_that_plays_it(tmp_path: Path) -> None:
+    """Another run that comes to the same one leaves its files where they are."""
+    store = Store(tmp_path)
+    first = put(store, answers=False)
+    before = Path(first.path).stat().st_ino
+    assert put(Store(tmp_path), answers=False).path == first.path
+    assert Path(first.path).stat().st_ino == before
+    Path(first.path).write_text("damaged")
+    assert Path(put(Store(tmp_path), answers=False).path).read_text() == "content"
+
+
+def test_two_jobs_take_turns(tmp_path: Path) -> None:
+    """The second waits, says so, and then finds what the first made."""
+    store, said, seen = Store(tmp_path), threading.Event(), []
+
+    def second() -> None:
+        with store.lock("graph", MATERIAL, said.set):
+            seen.append(store.find("graph", MATERIAL))
+
+    with store.lock("graph", MATERIAL, lambda: None):
+        thread = threading.Thread(target=second)
+        thread.start()
+        assert said.wait(20)
+        put(store)
+    thread.join()
+    assert seen[0] is not None
+
+
+def test_a_full_disk_ends_in_one_message_and_keeps_the_store_whole(tmp_path: Path) -> None:
+    """A process whose files may not grow stands for a disk that is full."""
+    code = (
+        "import resource, sys; from pathlib import Path; from core.errors import StoreError\n"
+        "from core.store.local import Store; from tests.core.test_store import put\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (64, 64))\n"
+        f"store = Store(Path({str(tmp_path)!r}))\n"
+        "try:\n    put(store)\n"
+        "except StoreError as error:\n    print(error); sys.exit(3)\n"
+    )
+    root = Path(__file__).parents[3]
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=root, check=False
+    )
+    assert done.returncode == 3, done.stderr
+    assert "the store cannot be written" in done.stdout
+    assert "store=/path/to/folder" in done.stdout
+    assert list((tmp_path / "staging").iterdir()) == []
+    store = Store(tmp_path)
+    assert store.find("graph", MATERIAL) is None
+    put(store)
+    assert store.find("graph", MATERIAL) is not None
+
+
+def test_a_folder_needs_nothing_that_speaks_to_a_network(tmp_path: Path) -> None:
+    """What a store at a URL loads is not loaded for one in a folder."""
+    code = (
+        "import sys; from core.store.local import open_store\n"
+        f"open_store({str(tmp_path)!r}).find('graph', {{}})\n"
+        "found = {'fsspec', 's3fs', 'core.store.object_store', 'core.store.lease'}\n"
+        "print(sorted(found & set(sys.modules)))"
+    )
+    root = Path(__file__).parents[3]
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=root, check=True
+    )
+    assert done.stdout == "[]\n"
+
+
+def test_what_a_plugin_must_find_again_lies_beside_the_results(tmp_path: Path) -> None:
+    """A lasting folder per name, made on first use, below the store's root."""
+    store = Store(tmp_path / "store")
+    work = Work(tmp_path / "work", silent(), store.lasting)
+    folder = work.state("cloud")
+    (folder / "job").write_text("j1")
+    assert folder == tmp_path / "store" / "state" / "cloud"
+    assert Work(tmp_path / "later", silent(), store.lasting).state("cloud") == folder
+    assert Work(tmp_path / "alone", silent()).state("cloud").is_relative_to(tmp_path / "alone")

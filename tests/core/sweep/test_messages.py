@@ -1,0 +1,58 @@
+"""What is said between a sweep and the process of a point."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.plugin.values import Metric
+from core.sweep.messages import Errand, Told
+
+numbers = st.floats(allow_nan=False, allow_infinity=False)
+texts = st.text(max_size=20)
+lists = st.lists(texts, max_size=3).map(tuple)
+
+errands = st.builds(
+    Errand,
+    *(lists, st.dictionaries(texts, texts, max_size=2), texts, texts, texts),
+    *(st.none() | st.integers(1, 64), texts, texts, texts, st.booleans()),
+)
+answers = st.builds(
+    Told,
+    st.sampled_from(["done", "missed", "refused", "failed"]),
+    texts,
+    lists,
+    st.integers(0, 255),
+    figures=st.dictionaries(texts, st.tuples(numbers, texts), max_size=3),
+    metrics=st.lists(st.builds(Metric, texts, numbers, texts, texts), max_size=2).map(tuple),
+    ran=lists,
+    kept=lists,
+    seconds=numbers,
+    placed=st.booleans(),
+    on_target=st.booleans(),
+)
+
+
+@given(errands)
+def test_an_errand_arrives_as_it_was_sent(errand: Errand) -> None:
+    """On one line, for it is read by the line: a recipe's text has many."""
+    sent = msgspec.json.encode(errand)
+    assert b"\n" not in sent
+    assert msgspec.json.decode(sent, type=Errand) == errand
+
+
+@given(answers)
+def test_an_answer_arrives_as_it_was_given(told: Told) -> None:
+    """Through the file of a process, and as the plain data that a launcher carries."""
+    assert msgspec.json.decode(msgspec.json.encode(told), type=Told) == told
+    assert msgspec.convert(msgspec.to_builtins(told), Told) == told
+
+
+def test_a_path_of_any_system_arrives(tmp_path: Path) -> None:
+    """With backslashes, quotes and letters of any alphabet."""
+    path = rf"C:\runs\{tmp_path.name} ünï 'x' "
+    errand = Errand((), {}, "", path, path, None, "", path, path)
+    assert msgspec.json.decode(msgspec.json.encode(errand), type=Errand) == errand
