@@ -22,6 +22,7 @@ from core.plugin.kinds import Dataset, anew
 from core.plugin.stages import Split
 from core.plugin.values import Item, Notice, Signature
 from core.store import damage
+from core.store.entry import FORMAT
 from core.store.fingerprint import of_plugin
 from core.store.hashing import digest, files_below, folder_digest, verified_digest
 from core.store.sealed import DamagedError, read_sealed, write_sealed
@@ -90,7 +91,7 @@ def kept_items(
         yield from checked_items(dataset, split, signature)
         return
     ids = dataset.identity(split)
-    material = [of_plugin(dataset), split, list(ids), msgspec.to_builtins(signature)]
+    material = [FORMAT, of_plugin(dataset), split, list(ids), msgspec.to_builtins(signature)]
     place = lasting / "items" / digest(material)[:32]
     try:
         kept = _listed(place)

@@ -22,10 +22,12 @@ from core.store.sealed import DamagedError, read_plain, read_sealed, sealed, uns
 __all__ = [
     "DESCRIPTION",
     "FILES",
+    "FORMAT",
     "MATERIAL",
     "Description",
     "described",
     "description_of",
+    "is_of_this_format",
     "key_of",
     "moved_to",
     "verified",
@@ -36,9 +38,19 @@ __all__ = [
 DESCRIPTION, MATERIAL, FILES = "artifact.json", "material.json", "files"
 
 
+#: The number of the format of an entry: of its files, and of the records in them. Every key begins
+#: with it, so that entries of another format are other entries, which nobody looks for or reads.
+FORMAT = 2
+
+
 def key_of(material: bytes) -> str:
     """Return the key of what was made from `material`, in its canonical text."""
-    return hashlib.sha256(material).hexdigest()[:32]
+    return f"{FORMAT}-{hashlib.sha256(material).hexdigest()[:32]}"
+
+
+def is_of_this_format(key: str) -> bool:
+    """Return whether an entry of that key can be read; what reads others is another version."""
+    return key.startswith(f"{FORMAT}-")
 
 
 @dataclass(frozen=True)

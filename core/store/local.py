@@ -34,10 +34,12 @@ from core.store import damage
 from core.store.entry import (
     DESCRIPTION,
     FILES,
+    FORMAT,
     MATERIAL,
     Description,
     described,
     description_of,
+    is_of_this_format,
     key_of,
     moved_to,
     whole,
@@ -209,7 +211,7 @@ class Store:
         """Return what made each entry of a step, by its key; damaged ones are told and left out."""
         found: dict[str, Kept] = {}
         damaged: list[str] = []
-        for file in sorted((self.root / step).glob(f"*/{DESCRIPTION}")):
+        for file in sorted((self.root / step).glob(f"{FORMAT}-*/{DESCRIPTION}")):
             name = f"{step}/{file.parent.name}"
             try:
                 artifact, material = described(self.root, name)
@@ -236,6 +238,9 @@ class Store:
             None,
         )
         if newest is None:
+            of_others = (p.name for p in (self.root / step).glob("*"))
+            if any(not is_of_this_format(name) for name in of_others):
+                return "never ran, or was kept by another version of Luthier in another format"
             return "never ran"
         lines = changes(newest, json.loads(json.dumps(material, default=str)))
         return "; ".join(lines[:3]) + ("; ..." if len(lines) > 3 else "")  # noqa: PLR2004  # a line

@@ -21,6 +21,7 @@ from typing import Any
 from core.errors import StoreError
 from core.plugin.values import Artifact
 from core.store import damage
+from core.store.entry import FORMAT, is_of_this_format
 from core.store.hashing import digest
 from core.store.lease import LEASE_S, Lease
 from core.store.local import Kept, Store
@@ -125,7 +126,7 @@ class RemoteStore(Store):
         if step not in self._asked:
             self._asked.add(step)
             self._ask(step)
-        for file in (self.root / KNOWN / step).glob("*"):
+        for file in (self.root / KNOWN / step).glob(f"{FORMAT}-*"):
             entry = self._noted(step, file.name)
             if entry is not None:
                 when = datetime.fromisoformat(entry.kept_at).timestamp()
@@ -142,7 +143,8 @@ class RemoteStore(Store):
     def _ask(self, step: str) -> None:
         """Ask those entries of a step that are new to this machine what they were made from."""
         known = self.root / KNOWN / step
-        keys = self._remote.folders(step) if self._entries.identity else []
+        listed = self._remote.folders(step) if self._entries.identity else []
+        keys = [key for key in listed if is_of_this_format(key)]
         new = [key for key in keys if self._noted(step, key) is None]
         spoilt = [key for key in new if (known / key).is_file()]
         if spoilt:

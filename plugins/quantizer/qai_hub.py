@@ -101,6 +101,7 @@ class HubQuantizer(Quantizer[HubQuantizerOptions]):
             content_of,
             dataset_name,
             fetch_model,
+            finished_job,
             hub_for,
             remember_model,
             upload_dataset,
@@ -123,7 +124,9 @@ class HubQuantizer(Quantizer[HubQuantizerOptions]):
                 return lambda name: submit(model, dataset, weight, activation, name=name)
 
             types = f"w {options.weight.value} a {options.activation.value}"
-            job = hub.job("quantize", [content_of(source), dataset_name(entries), types], prepare)
+            job = finished_job(
+                hub, "quantize", [content_of(source), dataset_name(entries), types], prepare
+            )
             made = fetch_model(hub, job.detail.target_model.model_id, work.folder)
             remember_model(hub, made, job.detail.target_model.model_id)
         facts: dict[str, Fact] = {**job.facts, "windows": len(next(iter(entries.values())))}

@@ -108,6 +108,7 @@ class QaiHub(Runtime[QaiHubOptions]):
         from plugins.vendor.qai_hub import (
             content_of,
             fetch_model,
+            finished_job,
             hub_for,
             remember_model,
             upload_model,
@@ -126,7 +127,7 @@ class QaiHub(Runtime[QaiHubOptions]):
             submit = hub.client.submit_compile_job
             return lambda name: submit(model, device, name=name, options=flags, retry=False)
 
-        job = hub.job("compile", [content_of(source), phone.name, flags], prepare)
+        job = finished_job(hub, "compile", [content_of(source), phone.name, flags], prepare)
         made = fetch_model(hub, job.detail.target_model.model_id, work.folder)
         remember_model(hub, made, job.detail.target_model.model_id)
         compiled.write(interface, work.folder)

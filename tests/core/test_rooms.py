@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import graphlib
 import subprocess
 import sys
 from pathlib import Path
@@ -36,11 +37,34 @@ def test_a_plugin_imports_no_other_plugin(file: Path) -> None:
                 assert (ROOT / "plugins" / of / rest[0]).is_dir(), f"{file} imports {name}"
 
 
+def _modules() -> dict[str, Path]:
+    """Return the files of the core and the plugins by their modules, but what ships in bundles."""
+    files = [file for room in ("core", "plugins") for file in (ROOT / room).rglob("*.py")]
+    names = {file: ".".join(file.relative_to(ROOT).with_suffix("").parts) for file in files}
+    return {name.removesuffix(".__init__"): file for file, name in names.items()}
+
+
+def test_no_import_runs_in_a_circle() -> None:
+    """Nor does one inside a function, or for type checkers only."""
+    modules = _modules()
+    imports: dict[str, set[str]] = {}
+    for module, file in modules.items():
+        found = imports.setdefault(module, set())
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                found.update(alias.name for alias in node.names if alias.name in modules)
+            elif isinstance(node, ast.ImportFrom):
+                # A name is a module of the package, or something that the package itself holds.
+                names = {f"{node.module}.{alias.name}" for alias in node.names}
+                found.update(n if n in modules else str(node.module) for n in names)
+    graphlib.TopologicalSorter(imports).prepare()  # raises CycleError, which names the circle
+
+
 def test_listing_loads_no_heavy_library() -> None:
     """`mode=list` and `mode=plan` answer at once: neither imports torch, onnx or numpy."""
     code = (
-        "import sys\nfrom core import cli\n"
-        "try:\n    cli.main(sys.argv[1:])\nexcept SystemExit as e:\n    assert not e.code, e.code\n"
+        "import sys\nfrom core.cli.main import main\n"
+        "try:\n    main(sys.argv[1:])\nexcept SystemExit as e:\n    assert not e.code, e.code\n"
         "print([m for m in ('torch', 'onnx', 'onnxruntime', 'scipy') if m in sys.modules])"
     )
     for arguments in (["mode=list"], ["recipe=s24_int8", "mode=plan", "store=/nonexistent"]):

@@ -16,6 +16,7 @@ from plugins.vendor.qai_hub import (
     content_of,
     dataset_name,
     fetch_outputs,
+    finished_job,
     hub_for,
     upload_dataset,
     upload_model,
@@ -105,7 +106,9 @@ class CloudSession(Session):
             )
 
         content = [content_of(self.model), dataset_name(entries), phone.name]
-        return hub.job("inference", [*content, *(["profiled"] if profile else [])], prepare)
+        return finished_job(
+            hub, "inference", [*content, *(["profiled"] if profile else [])], prepare
+        )
 
     def _entries(self, feeds: Sequence[Tensors]) -> Mapping[str, Sequence[Array]]:
         import numpy as np

@@ -8,7 +8,9 @@ own REST module, `qai_hub.public_rest_api`.
 from plugins.vendor.qai_hub.account import Account, find_account, host
 from plugins.vendor.qai_hub.content import content_of
 from plugins.vendor.qai_hub.devices import findings
-from plugins.vendor.qai_hub.hub import Hub, Job, hub_for
+from plugins.vendor.qai_hub.hub import Hub, hub_for
+from plugins.vendor.qai_hub.jobs import Job, finished_job
+from plugins.vendor.qai_hub.patience import Waiting
 from plugins.vendor.qai_hub.results import fetch_model, fetch_outputs
 from plugins.vendor.qai_hub.uploads import (
     dataset_name,
@@ -16,7 +18,6 @@ from plugins.vendor.qai_hub.uploads import (
     upload_dataset,
     upload_model,
 )
-from plugins.vendor.qai_hub.waiting import Waiting
 
 __all__ = [
     "Account",
@@ -29,6 +30,7 @@ __all__ = [
     "fetch_outputs",
     "find_account",
     "findings",
+    "finished_job",
     "host",
     "hub_for",
     "remember_model",

@@ -1,40 +1,26 @@
-"""One account in use: calls whose errors are told, and jobs that are submitted once."""
+"""One account in use: calls whose errors are told, and what this machine remembers of its jobs."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 from core import LuthierError, Work
-from plugins.vendor.qai_hub import content, devices, submitting, waiting
+from plugins.vendor.qai_hub import content, devices
 from plugins.vendor.qai_hub.account import find_account
 from plugins.vendor.qai_hub.failures import explained, is_local
 from plugins.vendor.qai_hub.ledger import Ledger
 
 if TYPE_CHECKING:
-    from core.plugin.values import Fact
     from plugins.vendor.qai_hub.account import Account
-    from plugins.vendor.qai_hub.submitting import Submit
-    from plugins.vendor.qai_hub.waiting import Waiting
+    from plugins.vendor.qai_hub.patience import Waiting
 
-__all__ = ["Hub", "Job", "hub_for"]
+__all__ = ["Hub", "hub_for"]
 
-Kind = Literal["compile", "quantize", "inference"]
 #: Objects of an account in one answer.
 PAGE = 100
-
-
-@dataclass(frozen=True)
-class Job:
-    """A finished job: its id and page, and what the service said of it (`detail`, a message)."""
-
-    id: str
-    page: str
-    name: str
-    detail: Any
-    facts: dict[str, Fact]
 
 
 def hub_for(work: Work, patience: Waiting) -> Hub:
@@ -76,21 +62,6 @@ class Hub:
         """Return the device; raises StageError with the nearest names when there is none."""
         listed = self.call("looking for the device", self.client.get_devices)
         return devices.choose(wanted, listed, self.account)
-
-    def job(self, kind: Kind, of: Sequence[str], prepare: Callable[[], Submit]) -> Job:
-        """Return the finished job that computes `of`, submitted once ever.
-
-        `prepare` uploads what the job needs, where it is not there yet, and returns the function
-        that submits it under a name; neither is called for a job that exists.
-        """
-        name = content.job_name(kind, of)
-        with self.lock(name):
-            entry = self.ledger.read(name)
-            if not entry.id or not waiting.known(self, entry):
-                entry = submitting.submitted(self, kind, entry, prepare)
-        detail = waiting.finished(self, entry)
-        page = self.account.page(entry.id)
-        return Job(entry.id, page, name, detail, waiting.times_of(entry, page, detail))
 
     def lock(self, name: str) -> contextlib.AbstractContextManager[None]:
         """Let one run at a time upload or submit what goes by `name`; a wait is told."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from core import DoesNotFitError, StageError
@@ -15,7 +14,7 @@ if TYPE_CHECKING:
     from plugins.vendor.qai_hub.hub import Hub
     from plugins.vendor.qai_hub.ledger import Entry
 
-__all__ = ["Waiting", "finished", "known", "times_of"]
+__all__ = ["finished", "known", "times_of"]
 
 WORDS = {
     "CREATED": "waits in the queue",
@@ -35,19 +34,6 @@ NO_MEMORY = re.compile(
 MINUTE = 60
 #: How much of the service's own reason a message carries; what follows is a stack of frames.
 REASON_WIDTH = 300
-
-
-@dataclass(frozen=True)
-class Waiting:
-    """How often the state of a job is asked for, and how long a job is waited for, in seconds."""
-
-    every_s: float
-    limit_s: float
-
-    def __post_init__(self) -> None:
-        """Raise ValueError where waiting could not be."""
-        if self.every_s <= 0 or self.limit_s <= 0:
-            raise ValueError("`poll_s` and `time_limit_s` must be above 0")
 
 
 def known(hub: Hub, entry: Entry) -> bool:

@@ -121,6 +121,22 @@ def test_a_damaged_result_is_told_and_made_again(
     assert list((tmp_path / "staging").iterdir()) == []
 
 
+def test_another_format_is_left_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What an earlier or a later version kept is neither read nor touched, and no damage."""
+    older = tmp_path / "graph" / ("0" * 32)
+    older.mkdir(parents=True)
+    (older / "artifact.json").write_text("{}")
+    store = Store(tmp_path)
+    assert store.find("graph", MATERIAL) is None
+    assert "by another version of Luthier" in store.why_absent("graph", MATERIAL)
+    assert store.materials("graph") == []
+    kept = put(store)
+    assert store.materials("graph") == [MATERIAL]
+    assert Path(kept.folder).parent.name.startswith(f"{entry_of.FORMAT}-")
+    assert (older / "artifact.json").read_text() == "{}"
+    assert capsys.readouterr().err == ""
+
+
 def test_two_entries_that_were_swapped_are_damaged(tmp_path: Path) -> None:
     """Each file is whole, and lies where another belongs: the folders, or one description."""
     store = Store(tmp_path)
