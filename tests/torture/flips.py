@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.core.test_flips import figures
-
+from tests.core.store.test_flips import figures
 from tests.flips import Told, unnoticed
 from tests.torture.disks import REAL
 from tests.torture.forks import Ended, command, each, warm

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.core.test_paths import HOSTILE
 
 from core.batch.manifest import Entry, Manifest
 from core.errors import StoreError
+from tests.core.machine.test_paths import HOSTILE
 
 
 def entry(source: str, **more: object) -> Entry:

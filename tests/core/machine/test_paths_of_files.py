@@ -14,8 +14,6 @@ import msgspec
 import numpy as np
 import pytest
 import soundfile
-from tests.core.test_paths import HOSTILE
-from tests.core.test_store import MATERIAL, put
 
 import core
 from core.batch.manifest import Entry, Manifest
@@ -38,6 +36,8 @@ from plugins.dataset.musdb import Musdb, MusdbOptions
 from plugins.model.hybrid.pretrained import _only
 from plugins.runtime.on_device import __file__ as on_device
 from plugins.vendor.qai_hub import ledger, results
+from tests.core.machine.test_paths import HOSTILE
+from tests.core.store.test_local import MATERIAL, put
 
 MARK = "the canary"
 CPU = Path(on_device).parent / "any" / "python" / "cpu.py"

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 from omegaconf import OmegaConf
 from omegaconf.errors import ValidationError
-from tests.core.test_registry import Named
 
 from core import from_target
 from core.errors import ConfigError
 from core.plugin.entry import Entry
 from core.plugin.options import build, describe, schema
+from tests.core.plugin.test_registry import Named
 
 
 class Colour(Enum):

@@ -11,11 +11,11 @@ import time
 from pathlib import Path
 
 import pytest
-from tests.core.test_store import MATERIAL, put
 
 from core.store.lease import Lease
 from core.store.object_store import opened
 from tests.core.conftest import Bucket
+from tests.core.store.test_local import MATERIAL, put
 
 ROOT = Path(__file__).parents[3]
 #: What a job does for a step (core/run/execute.py), with work that takes a second.
@@ -24,7 +24,7 @@ import sys, time
 from pathlib import Path
 from core.store.object_store import opened
 from core.store.remote import RemoteStore
-from tests.core.test_store import MATERIAL, put
+from tests.core.store.test_local import MATERIAL, put
 url, place, seconds, lease_s = sys.argv[1:]
 store = RemoteStore(opened(url), Path(place), float(lease_s))
 with store.lock("graph", MATERIAL, lambda: print("waits", flush=True)):

@@ -282,7 +282,7 @@ def test_a_full_disk_ends_in_one_message_and_keeps_the_store_whole(tmp_path: Pat
     """A process whose files may not grow stands for a disk that is full."""
     code = (
         "import resource, sys; from pathlib import Path; from core.errors import StoreError\n"
-        "from core.store.local import Store; from tests.core.test_store import put\n"
+        "from core.store.local import Store; from tests.core.store.test_local import put\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (64, 64))\n"
         f"store = Store(Path({str(tmp_path)!r}))\n"
         "try:\n    put(store)\n"
@@ -305,7 +305,7 @@ def test_a_full_disk_ends_in_one_message_and_keeps_the_store_whole(tmp_path: Pat
 def test_a_folder_needs_nothing_that_speaks_to_a_network(tmp_path: Path) -> None:
     """What a store at a URL loads is not loaded for one in a folder."""
     code = (
-        "import sys; from core.store.local import open_store\n"
+        "import sys; from core.store.locate import open_store\n"
         f"open_store({str(tmp_path)!r}).find('graph', {{}})\n"
         "found = {'fsspec', 's3fs', 'core.store.object_store', 'core.store.lease'}\n"
         "print(sorted(found & set(sys.modules)))"

@@ -6,7 +6,6 @@ import sys
 from collections.abc import Callable, Iterator
 
 import pytest
-from tests.core.test_store import MATERIAL, put
 
 from core.errors import ConfigError, LuthierError, MissingLibraryError, StoreError
 from core.store.local import Store
@@ -16,6 +15,7 @@ from core.store.object_store import opened
 from core.store.remote import RemoteStore
 from tests import s3
 from tests.core.conftest import Bucket
+from tests.core.store.test_local import MATERIAL, put
 
 
 @pytest.fixture

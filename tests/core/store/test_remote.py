@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.core.test_store import MATERIAL, put
 
 from core.errors import StoreError
 from core.plugin.values import Artifact
+from core.store.entry import FORMAT
 from core.store.hashing import folder_digest
 from core.store.local import Store
 from core.store.object_store import opened
@@ -24,6 +24,7 @@ from core.store.sealed import sealed
 from tests import toy
 from tests.conftest import Command
 from tests.core.conftest import Bucket
+from tests.core.store.test_local import MATERIAL, put
 from tests.flips import flipped
 
 ROOT = Path(__file__).parents[3]
@@ -279,7 +280,7 @@ from pathlib import Path
 from core.store.object_store import opened
 from core.store.remote_entries import Entries
 from core.store.remote import RemoteStore
-from tests.core.test_store import put
+from tests.core.store.test_local import put
 Entries.commit = lambda self, attempt: os.kill(os.getpid(), signal.SIGKILL)
 put(RemoteStore(opened(sys.argv[1]), Path(sys.argv[2])))
 """
@@ -312,11 +313,11 @@ def test_a_killed_attempt_is_swept_up_after_a_week(bucket: Bucket) -> None:
     """Where no whole one came after it; a young one may still be under way."""
     put(bucket.store("a"))
     remote = opened(bucket.url)
-    remote.write("graph/k1/20200101T000000-dead/files/a.txt", b"x")
-    remote.write("graph/k2/29990101T000000-alive/files/a.txt", b"x")
+    remote.write(f"graph/{FORMAT}-1/20200101T000000-dead/files/a.txt", b"x")
+    remote.write(f"graph/{FORMAT}-2/29990101T000000-alive/files/a.txt", b"x")
     bucket.store("b").materials("graph")
-    assert remote.below("graph/k1") == []
-    assert len(remote.below("graph/k2")) == 1
+    assert remote.below(f"graph/{FORMAT}-1") == []
+    assert len(remote.below(f"graph/{FORMAT}-2")) == 1
 
 
 def test_a_new_machine_knows_what_others_made(bucket: Bucket) -> None:

@@ -12,7 +12,7 @@ import join
 import numpy as np
 import window
 
-#: What `core/bundle.py` writes; another one would be misread.
+#: What `core/bundle/write.py` writes; another one would be misread.
 FORMAT = 1
 
 
