@@ -11,19 +11,19 @@ import numpy as np
 
 from core import (
     Artifact,
+    EvaluatedItem,
     Evaluator,
     Item,
-    Made,
     Metric,
     Notice,
-    Played,
-    Saved,
+    SavedFile,
     Session,
     Signature,
     Split,
+    StageContext,
     StageError,
+    StageResult,
     TorchModel,
-    Work,
     hookimpl,
 )
 from tests import toy
@@ -57,7 +57,7 @@ class EvilGain(toy.Gain):
     Options = EvilGainOptions
     options: EvilGainOptions
 
-    def fetch(self, work: Work) -> Made:
+    def fetch(self, work: StageContext) -> StageResult:
         """Name everything badly."""
         work.progress(1, 2, words("progress"))
         if self.options.broken:
@@ -93,11 +93,11 @@ class EvilRamp(toy.Ramp):
 
     def save(
         self, item: Item, outputs: Mapping[str, Any], signature: Signature, folder: Path
-    ) -> Sequence[Saved]:
+    ) -> Sequence[SavedFile]:
         """Write the numbers to a file of a bad name."""
         name = "=1 [bold]<b> `x` caf\u00e9.txt"
         np.savetxt(folder / name, outputs["y"])
-        return [Saved(name, words("label"), words("saved"))]
+        return [SavedFile(name, words("label"), words("saved"))]
 
 
 class EvilPlain(toy.Plain):
@@ -105,7 +105,9 @@ class EvilPlain(toy.Plain):
 
     name = "evil_plain"
 
-    def open(self, artifact: Artifact, model: Callable[[], TorchModel], work: Work) -> Session:
+    def open(
+        self, artifact: Artifact, model: Callable[[], TorchModel], work: StageContext
+    ) -> Session:
         """Name it."""
         session = super().open(artifact, model, work)
         session.device = words("device")
@@ -117,7 +119,7 @@ class EvilLargest(Evaluator[Any]):
 
     name = "evil_largest"
 
-    def evaluate(self, played: Played, signature: Signature) -> Sequence[Metric]:
+    def evaluate(self, played: EvaluatedItem, signature: Signature) -> Sequence[Metric]:
         """Return two numbers."""
         return [
             Metric(words("metric"), 1.0, words("unit"), words("on"), words("of"), "higher", "n"),

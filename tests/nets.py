@@ -12,16 +12,16 @@ import numpy as np
 from core import (
     Dataset,
     Item,
-    Made,
     Model,
     ModelInfo,
     ModelSpec,
-    Saved,
+    SavedFile,
     Signature,
     Split,
+    StageContext,
+    StageResult,
     TensorSpec,
     TorchModel,
-    Work,
     hookimpl,
 )
 
@@ -91,13 +91,13 @@ class NetModel(Model[NetOptions]):
         """Return its name and seed."""
         return f"{self.options.net}:{self.options.seed}"
 
-    def fetch(self, work: Work) -> Made:
+    def fetch(self, work: StageContext) -> StageResult:
         """Write nothing of note: the weights come from the seed."""
         net, file = NETS[self.options.net], work.folder / "seed.txt"
         file.write_text(self.identity())
         names = (tuple(s.name for s in specs) for specs in (net.inputs, net.outputs))
         info = ModelInfo(Signature(net.inputs, net.outputs), *names, train_window=dict(net.trained))
-        return Made(file, "torch", "fp32", model=info)
+        return StageResult(file, "torch", "fp32", model=info)
 
     def open(self, artifact: Artifact, window: Mapping[str, int]) -> TorchModel:
         """Make the module, as a plugin does that does not think of training mode."""
@@ -160,13 +160,13 @@ class Drawn(Dataset[DrawnOptions]):
 
     def save(
         self, item: Item, outputs: Tensors, signature: Signature, folder: Path
-    ) -> Sequence[Saved]:
+    ) -> Sequence[SavedFile]:
         """Write every output as a file of numpy's."""
         saved = []
         for spec in signature.outputs:
             file = f"{item.name.replace(' ', '-')}-{spec.name}.npy"
             np.save(folder / file, outputs[spec.name])
-            saved.append(Saved(file, spec.name, item.name))
+            saved.append(SavedFile(file, spec.name, item.name))
         return saved
 
 

@@ -19,29 +19,29 @@ from core import (
     Dataset,
     DoesNotFitError,
     Dsp,
+    EvaluatedItem,
     Evaluator,
     Graph,
     InputError,
     Item,
     Joiner,
-    Made,
     Metric,
     Model,
     ModelInfo,
     ModelSpec,
-    Played,
     Quantizer,
     Runtime,
-    Saved,
+    SavedFile,
     Session,
     Signature,
     Source,
     Split,
+    StageContext,
+    StageResult,
     TensorSpec,
     TorchModel,
     Transform,
     Window,
-    Work,
     hookimpl,
 )
 from core.machine.file_names import as_text
@@ -85,7 +85,7 @@ class Gain(Model[GainOptions]):
         """Return the gain."""
         return f"gain:{self.options.gain}"
 
-    def fetch(self, work: Work) -> Made:
+    def fetch(self, work: StageContext) -> StageResult:
         """Write the gain to a file."""
         RAN.append("model")
         file = work.folder / "gain.txt"
@@ -93,7 +93,7 @@ class Gain(Model[GainOptions]):
         info = ModelInfo(
             SIGNATURE, ("x",), ("y",), {"edge": self.options.edge}, {"place": 8}, weights="a number"
         )
-        return Made(file, "torch", "fp32", model=info)
+        return StageResult(file, "torch", "fp32", model=info)
 
     def open(self, artifact: Artifact, window: Mapping[str, int]) -> TorchModel:
         """Return the multiplication; no torch is needed for it."""
@@ -142,11 +142,11 @@ class Ramp(Dataset[RampOptions]):
 
     def save(
         self, item: Item, outputs: Mapping[str, Any], signature: Signature, folder: Path
-    ) -> Sequence[Saved]:
+    ) -> Sequence[SavedFile]:
         """Write the numbers as text."""
         RAN.append("save")
         np.savetxt(folder / "y.txt", outputs["y"])
-        return [Saved("y.txt", "y", item.name)]
+        return [SavedFile("y.txt", "y", item.name)]
 
 
 @dataclass
@@ -181,12 +181,12 @@ class Lines(Dataset[LinesOptions]):
 
     def save(
         self, item: Item, outputs: Mapping[str, Any], signature: Signature, folder: Path
-    ) -> Sequence[Saved]:
+    ) -> Sequence[SavedFile]:
         """Write the numbers as text, in a folder as the other datasets do."""
         RAN.append(f"save {item.name}")
         (folder / "lines").mkdir()
         np.savetxt(folder / "lines" / "y.txt", outputs["y"])
-        return [Saved("lines/y.txt", "y", item.name)]
+        return [SavedFile("lines/y.txt", "y", item.name)]
 
     def sources(self) -> Iterator[Source]:
         """Name the files."""
@@ -293,10 +293,10 @@ class Copied(Graph[Any]):
     name = "copied"
     accepts = frozenset({"torch"})
 
-    def run(self, artifact: Artifact, work: Work) -> Made:
+    def run(self, artifact: Artifact, work: StageContext) -> StageResult:
         """Copy."""
         RAN.append("graph")
-        return Made(work.copy(artifact), "torch", "fp32")
+        return StageResult(work.copy(artifact), "torch", "fp32")
 
 
 @dataclass
@@ -330,7 +330,7 @@ class Coarse(Quantizer[CoarseOptions]):
         """Say that it gets coarser."""
         return ArtifactSpec(spec.format, "int8")
 
-    def run(self, artifact: Artifact, calibration: Calibration, work: Work) -> Made:
+    def run(self, artifact: Artifact, calibration: Calibration, work: StageContext) -> StageResult:
         """Copy, after what `fail` asks for."""
         RAN.append("quantizer")
         feeds = list(calibration.feeds())
@@ -357,7 +357,7 @@ class Coarse(Quantizer[CoarseOptions]):
         file = work.copy(artifact)
         if self.options.loss:
             file.write_text(str(float(file.read_text()) * (1 + self.options.loss)))
-        return Made(file, "torch", "int8", {"windows": seen}, settled=settled)
+        return StageResult(file, "torch", "int8", {"windows": seen}, settled=settled)
 
 
 class Plain(Runtime[Any]):
@@ -366,7 +366,9 @@ class Plain(Runtime[Any]):
     name = "plain"
     accepts = frozenset({"torch"})
 
-    def open(self, artifact: Artifact, model: Callable[[], TorchModel], work: Work) -> Session:
+    def open(
+        self, artifact: Artifact, model: Callable[[], TorchModel], work: StageContext
+    ) -> Session:
         """Return a session that multiplies."""
         gain = float(Path(artifact.path).read_text())
 
@@ -406,7 +408,7 @@ class Distant(Plain):
         """Say that it is compiled."""
         return ArtifactSpec("distant", spec.precision)
 
-    def compile(self, artifact: Artifact, work: Work) -> Made:
+    def compile(self, artifact: Artifact, work: StageContext) -> StageResult:
         """Copy."""
         RAN.append("runtime")
         length = int((Path(artifact.folder) / "length.txt").read_text())
@@ -418,7 +420,7 @@ class Distant(Plain):
                 lasting=self.options.lasting,
             )  # fmt: skip
         left = {"room_left_bytes": self.options.room - length}
-        return Made(work.copy(artifact), "distant", artifact.precision, left)
+        return StageResult(work.copy(artifact), "distant", artifact.precision, left)
 
 
 class Largest(Evaluator[Any]):
@@ -427,7 +429,7 @@ class Largest(Evaluator[Any]):
     name = "largest"
     limits: ClassVar[Mapping[str, str]] = {"max_largest": "largest"}
 
-    def evaluate(self, played: Played, signature: Signature) -> Sequence[Metric]:
+    def evaluate(self, played: EvaluatedItem, signature: Signature) -> Sequence[Metric]:
         """Return one number."""
         RAN.append("evaluate")
         return [Metric("largest", float(played.outputs["y"].max()), "1", played.device)]
@@ -439,7 +441,7 @@ class Near(Evaluator[Any]):
     name = "near"
     limits: ClassVar[Mapping[str, str]] = {"max_near_drop_db": "near_drop"}
 
-    def evaluate(self, played: Played, signature: Signature) -> Sequence[Metric]:
+    def evaluate(self, played: EvaluatedItem, signature: Signature) -> Sequence[Metric]:
         """Return both in dB, per row."""
         truth, metrics = played.item.references["y"], list[Metric]()
         for index, row in enumerate(("first", "second")):

@@ -12,17 +12,17 @@ from core import (
     Artifact,
     Dataset,
     Item,
-    Made,
     Model,
     ModelInfo,
     ModelSpec,
     NoOptions,
-    Saved,
+    SavedFile,
     Signature,
     Split,
+    StageContext,
+    StageResult,
     TensorSpec,
     TorchModel,
-    Work,
     hookimpl,
 )
 
@@ -55,12 +55,12 @@ class Parted(Model[NoOptions]):
         """Return what is always the same."""
         return "parted"
 
-    def fetch(self, work: Work) -> Made:
+    def fetch(self, work: StageContext) -> StageResult:
         """Write nothing of interest: the weights come from a seed."""
         file = work.folder / "seed.txt"
         file.write_text("0")
         info = ModelInfo(SIGNATURE, ("x",), ("y0", "y1"), weights="from a seed")
-        return Made(file, "torch", "fp32", model=info)
+        return StageResult(file, "torch", "fp32", model=info)
 
     def open(self, artifact: Artifact, window: Mapping[str, int]) -> TorchModel:
         """Build the module."""
@@ -118,10 +118,10 @@ class Noise(Dataset[NoOptions]):
 
     def save(
         self, item: Item, outputs: Mapping[str, Any], signature: Signature, folder: Path
-    ) -> Sequence[Saved]:
+    ) -> Sequence[SavedFile]:
         """Write the outputs."""
         np.savez(folder / f"{item.name}.npz", **outputs)
-        return [Saved(f"{item.name}.npz", "outputs", item.name)]
+        return [SavedFile(f"{item.name}.npz", "outputs", item.name)]
 
 
 @hookimpl

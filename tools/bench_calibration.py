@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from core import Calibration, TorchModel, Work
+from core import Calibration, StageContext, TorchModel
 from core.plugin.progress import silent
 from tools.results import about
 
@@ -52,16 +52,17 @@ def export(folder: Path) -> None:
     for part in parts.values():
         part.mkdir(parents=True)
     model = HTDemucs(HTDemucs.Options(weights="random", layout=Layout.npu))
-    made = model.fetch(Work(parts["weights"], silent()))
+    made = model.fetch(StageContext(parts["weights"], silent()))
     opened = model.open(artifact(parts["weights"], made.path, "torch", "fp32"), {"time": LENGTH})
     assert made.model is not None
     exported = Onnx(Onnx.Options()).run(
         TorchModel(made.model, opened.core, opened.reference),
         noise(0),
-        Work(parts["export"], silent()),
+        StageContext(parts["export"], silent()),
     )
     Onnxsim(Onnxsim.Options(check_n=0)).run(
-        artifact(parts["export"], exported.path, "onnx", "fp32"), Work(parts["graph"], silent())
+        artifact(parts["export"], exported.path, "onnx", "fp32"),
+        StageContext(parts["graph"], silent()),
     )
 
 

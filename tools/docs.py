@@ -14,7 +14,7 @@ from core.cli.listing import presets
 from core.config.discovery import discover
 from core.config.limits import OWN
 from core.config.recipes import read_recipes
-from core.config.settings import SLOTS, Fit, Measure, Songs
+from core.config.settings import SLOTS, Batch, Fit, Measure
 from core.plugin import hooks
 from core.plugin.kinds import KINDS
 from core.plugin.options import OptionDoc, describe
@@ -60,7 +60,7 @@ def reference(registry: Registry) -> str:
         _options(describe(Measure)),
         "## Many songs",
         "Options of `songs`, for a library: see [many songs](songs.md).",
-        _options(describe(Songs)),
+        _options(describe(Batch)),
         "## Contracts",
         "What a recipe's `contract` can hold, each a number or null. Evaluators add their own.",
         _table(("limit", "what is compared with it"), _limits(registry)),

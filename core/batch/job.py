@@ -23,10 +23,10 @@ from omegaconf import DictConfig, OmegaConf
 from core.batch import on_ray
 from core.batch.folder import LOCK_FILE, MANIFEST, STAGING, held_alone
 from core.batch.manifest import Entry, Manifest
-from core.batch.plan import LibraryPlan, make_plan
+from core.batch.plan import BatchPlan, make_plan
 from core.batch.standings import standings
 from core.batch.worker import Job, Task, play_here
-from core.config.pipeline import Assembly
+from core.config.pipeline import Pipeline
 from core.config.recipes import Recipe
 from core.config.settings import Mode, Scale
 from core.errors import InputError
@@ -34,7 +34,7 @@ from core.machine import folders
 from core.machine.environment import versions
 from core.plugin.hooks import reporting
 from core.plugin.progress import Progress
-from core.plugin.records import NAMED, Failed, LibraryRecord, named, passed_over
+from core.plugin.records import NAMED, BatchRecord, Failed, named, passed_over
 from core.plugin.registry import Registry
 from core.plugin.values import Artifact, Notice
 from core.run import lockfile
@@ -58,7 +58,7 @@ def run(cfg: DictConfig, registry: Registry, recipe: str, recipes: Mapping[str, 
 
         show(plan, store.address)
         return
-    with reporting(registry.manager, plan.steps.assembly.reporter):
+    with reporting(registry.manager, plan.steps.pipeline.reporter):
         try:
             _Library(plan, store, registry.manager.hook, recipes).run()
         finally:
@@ -70,13 +70,13 @@ class _Library:
 
     def __init__(
         self,
-        plan: LibraryPlan,
+        plan: BatchPlan,
         store: Store,
         hook: pluggy.HookRelay,
         recipes: Mapping[str, Recipe],
     ) -> None:
         self.plan, self.store, self.hook, self.recipes = plan, store, hook, recipes
-        self.assembly: Assembly = plan.steps.assembly
+        self.pipeline: Pipeline = plan.steps.pipeline
         #: What was found to be wrong with what earlier runs left.
         self.found: list[Notice] = []
 
@@ -89,18 +89,18 @@ class _Library:
         with held_alone(place):
             self._lock_file(place, artifacts)
             record = self._played(place, artifacts, started)
-        self.hook.luthier_library_finished(record=record, folder=str(place))
+        self.hook.luthier_batch_finished(record=record, folder=str(place))
         if record.failed:
             raise _incomplete(record, place)
 
     def _played(
         self, place: Path, artifacts: dict[str, Artifact], started: datetime
-    ) -> LibraryRecord:
+    ) -> BatchRecord:
         self.hook.luthier_stage_started(stage=STAGE, title="play every song")
         with Manifest(place / MANIFEST) as manifest:
             tasks, kept = self._left(manifest)
             job = Job(
-                self.assembly,
+                self.pipeline,
                 artifacts[self.plan.source],
                 artifacts["model"],
                 place,
@@ -155,12 +155,12 @@ class _Library:
         made: list[Entry],
         kept: int,
         seconds: float,
-    ) -> LibraryRecord:
+    ) -> BatchRecord:
         failed = [entry for entry in made if entry.status == "failed"]
         info = artifacts["model"].info
         notices = [
             *info.notices,
-            *unfit(self.assembly, info, self.recipes),
+            *unfit(self.pipeline, info, self.recipes),
             *self.plan.notices,
             *self.found,
             *self.store.notices,
@@ -170,9 +170,9 @@ class _Library:
             text = f"played again because a worker died, or they failed at first: {again} songs"
             notices.append(Notice("warning", text))
         notices += [notice for artifact in artifacts.values() for notice in artifact.notices]
-        return LibraryRecord(
-            recipe=self.assembly.recipe,
-            title=self.assembly.title,
+        return BatchRecord(
+            recipe=self.pipeline.recipe,
+            title=self.pipeline.title,
             started=started.isoformat(timespec="seconds"),
             seconds=seconds,
             songs=kept + len(made),
@@ -208,7 +208,7 @@ class _Library:
         self.hook.luthier_stage_progress(stage=STAGE, done=done, total=total, message=message)
 
 
-def _incomplete(record: LibraryRecord, place: Path) -> InputError:
+def _incomplete(record: BatchRecord, place: Path) -> InputError:
     told = [f"{one.source}: {one.reason.partition('; ')[0]}" for one in record.failed[:NAMED]]
     more = len(record.failed) - len(told)
     return InputError(

@@ -18,7 +18,7 @@ import msgspec
 
 from core.batch.manifest import Entry
 from core.batch.worker import Job, Task, Worker
-from core.config.settings import Songs
+from core.config.settings import Batch
 from core.errors import LuthierError, MissingLibraryError, StageError
 from core.machine import cores
 from core.machine.ray_cluster import joined
@@ -40,7 +40,7 @@ def check() -> None:
 
 
 def play_on_ray(
-    job: Job, tasks: Sequence[Task], songs: Songs, progress: Progress
+    job: Job, tasks: Sequence[Task], songs: Batch, progress: Progress
 ) -> Iterator[Entry]:
     """Yield what became of each song, in the order in which they are finished.
 
@@ -107,15 +107,15 @@ class _Seat:
 
 def _packed(job: Job) -> Job:
     """Return a job as plain data: plugins that were never used, and nothing that is not played."""
-    assembly = job.assembly
+    pipeline = job.pipeline
     packed = replace(
-        assembly,
-        model=anew(assembly.model),
-        dataset=anew(assembly.dataset),
-        dsp=anew(assembly.dsp),
-        chunker=anew(assembly.chunker),
-        runtime=anew(assembly.runtime),
-        host=None if assembly.host is None else anew(assembly.host),
+        pipeline,
+        model=anew(pipeline.model),
+        dataset=anew(pipeline.dataset),
+        dsp=anew(pipeline.dsp),
+        chunker=anew(pipeline.chunker),
+        runtime=anew(pipeline.runtime),
+        host=None if pipeline.host is None else anew(pipeline.host),
         calibration=None,
         exporter=None,
         graph=(),
@@ -123,11 +123,11 @@ def _packed(job: Job) -> Job:
         evaluator=(),
         reporter=(),
     )
-    return replace(job, assembly=packed)
+    return replace(job, pipeline=packed)
 
 
 @contextmanager
-def _cluster(songs: Songs) -> Iterator[float]:
+def _cluster(songs: Batch) -> Iterator[float]:
     """Join the cluster, or start one of this machine alone; gives the number of its CPUs."""
     init = {"address": songs.address, "log_to_driver": False}
     with joined(init, "play the songs in this process: scale=here"):

@@ -13,10 +13,10 @@ from pathlib import PurePosixPath
 from core.batch.manifest import Entry
 from core.machine.file_names import file_name
 
-__all__ = ["Places"]
+__all__ = ["OutputPaths"]
 
 
-class Places:
+class OutputPaths:
     """Gives every song a place of its own, the same one in every run over a library."""
 
     def __init__(self, entries: Iterable[Entry] = ()) -> None:

@@ -7,7 +7,7 @@ from collections import Counter
 
 from core.batch.folder import MANIFEST, check_own
 from core.batch.manifest import Manifest
-from core.batch.plan import LibraryPlan
+from core.batch.plan import BatchPlan
 from core.batch.standings import standings
 from core.config.settings import Scale
 from core.config.touched import touched
@@ -21,14 +21,14 @@ from core.text.screen import screen
 __all__ = ["show"]
 
 
-def show(plan: LibraryPlan, store: str) -> None:
+def show(plan: BatchPlan, store: str) -> None:
     """Print the steps, then where the songs would go and what is left to play; plays nothing."""
     steps = plan.steps
-    reaches = touched(steps.assembly.plugins, store, plan.cfg.output)
+    reaches = touched(steps.pipeline.plugins, store, plan.cfg.output)
     if plan.scale is Scale.ray:
         cluster = plan.songs.address or os.environ.get("RAY_ADDRESS") or "a cluster of this machine"
         reaches.append(Reach("asks", cluster, "Ray"))
-    show_steps(Candidate(steps.assembly.precision, plan.cfg, steps))
+    show_steps(Candidate(steps.pipeline.precision, plan.cfg, steps))
     show_touched(reaches)
     console = screen()
     sources = list(plan.dataset.sources())

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Literal
 
 from core.batch.manifest import Entry, Manifest
-from core.batch.output_paths import Places
+from core.batch.output_paths import OutputPaths
 from core.errors import UnsafePathError
 from core.machine.paths import below
 from core.plugin.kinds import Source
@@ -42,7 +42,7 @@ class Standing:
 
 def standings(sources: Iterable[Source], manifest: Manifest) -> Iterator[Standing]:
     """Yield the standing of every song, in order; files are hashed side by side."""
-    places = Places(manifest.entries.values())
+    places = OutputPaths(manifest.entries.values())
     listed = list(sources)
     folder = manifest.file.parent
 

@@ -18,17 +18,17 @@ from pathlib import Path, PurePosixPath
 
 from core.batch.folder import STAGING
 from core.batch.manifest import SONGS, Entry
-from core.config.pipeline import Assembly
+from core.config.pipeline import Pipeline
 from core.errors import InputError, LuthierError, StageError, UnsafePathError
-from core.inference.context import Bench
+from core.inference.context import RunContext
 from core.inference.items import checked_items
 from core.inference.player import Player, opened
 from core.inference.windows import covered_seconds
 from core.machine.file_names import as_text
 from core.machine.paths import below
-from core.plugin.kinds import Listed, Source
+from core.plugin.kinds import ListableDataset, Source
 from core.plugin.progress import Progress
-from core.plugin.stages import Saved, Work
+from core.plugin.stages import SavedFile, StageContext
 from core.plugin.values import Artifact
 from core.store.hashing import digest, file_digest, files_below
 from core.text.shown import plain
@@ -48,7 +48,7 @@ class Task:
 class Job:
     """All that a process needs to play songs: plugins with their options, artifacts, a folder."""
 
-    assembly: Assembly
+    pipeline: Pipeline
     played: Artifact
     model: Artifact
     folder: Path
@@ -101,9 +101,9 @@ class Worker:
                 "name one: store=/shared/folder",
             )
         folder = Path(tempfile.mkdtemp(dir=job.folder / STAGING))
-        work = Work(folder, progress, job.lasting)
+        work = StageContext(folder, progress, job.lasting)
         self._player = self._opened.enter_context(
-            opened(Bench(job.assembly), job.played, job.model, work)
+            opened(RunContext(job.pipeline), job.played, job.model, work)
         )
         return self._player
 
@@ -114,8 +114,8 @@ class Worker:
         self._free_place(task)  # before time is spent on the song
         # Hashed before it is read: what changes in between is noticed by the next run.
         sha256 = _hashed(task.source)
-        songs = self.job.assembly.dataset
-        assert isinstance(songs, Listed), "the plan refuses any other"
+        songs = self.job.pipeline.dataset
+        assert isinstance(songs, ListableDataset), "the plan refuses any other"
         dataset = songs.only(task.source)
         (item,) = checked_items(dataset, "evaluation", player.signature)
         outputs = player.play(item, progress)
@@ -183,7 +183,7 @@ def play_here(job: Job, tasks: Sequence[Task], progress: Progress) -> Iterator[E
             yield worker.play(task, progress)
 
 
-def _top(folder: Path, saved: Sequence[Saved]) -> Path:
+def _top(folder: Path, saved: Sequence[SavedFile]) -> Path:
     """Return the folder below which everything was saved: `stems` of `stems/bass.wav`, say."""
     files = [below(folder, one.path, "the dataset, of what it saved") for one in saved]
     return Path(os.path.commonpath([file.parent for file in files] or [folder.resolve()]))

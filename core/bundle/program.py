@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from core.plugin.stages import Shipped
+from core.plugin.stages import BundlePart
 
 __all__ = ["write"]
 
@@ -21,7 +21,7 @@ NEEDED = {
 OWN = {"python": ["python/run.py"], "cpp": ["cpp/run.cpp"], "kotlin": []}
 
 
-def write(bundle: Path, about: dict[str, Any], parts: Sequence[Shipped]) -> list[str]:
+def write(bundle: Path, about: dict[str, Any], parts: Sequence[BundlePart]) -> list[str]:
     """Write the program in every language that is whole; returns the languages."""
     sources = {place: file for part in parts for place, file in part.sources.items()}
     constants = _constants(about) if about["tensors"] is not None else None

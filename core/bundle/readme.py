@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from core.plugin.stages import Shipped
+from core.plugin.stages import BundlePart
 from core.plugin.values import ModelInfo
 from core.text.markdown import code, inline
 from core.text.shown import shown
@@ -60,7 +60,7 @@ def licence(info: ModelInfo) -> str:
     return f"Weights: {shown(info.weights) or 'of unknown origin'}\n{stated}"
 
 
-def readme(about: dict[str, Any], languages: Sequence[str], parts: Sequence[Shipped]) -> str:
+def readme(about: dict[str, Any], languages: Sequence[str], parts: Sequence[BundlePart]) -> str:
     """Return the bundle's README."""
     parts_of_page = [
         f"# {inline(about['title'] or about['recipe'])}",
@@ -139,7 +139,7 @@ def _tensor(spec: dict[str, Any]) -> str:
     return f"{code(spec['name'])} ({kind}{'; '.join(axes)})"
 
 
-def _linking(parts: Sequence[Shipped]) -> list[str]:
+def _linking(parts: Sequence[BundlePart]) -> list[str]:
     lines = {language: text for part in parts for language, text in part.lines.items()}
     if not lines:
         return []

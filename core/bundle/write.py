@@ -24,9 +24,9 @@ from typing import Any
 import msgspec
 
 from core.bundle import program, readme
-from core.config.pipeline import Assembly
+from core.config.pipeline import Pipeline
 from core.machine.environment import versions
-from core.plugin.stages import Shipped, outside
+from core.plugin.stages import BundlePart, outside
 from core.plugin.values import Artifact, ModelInfo
 from core.store.hashing import file_digest
 from core.text.shown import plain, shown_below, without_credentials
@@ -38,7 +38,7 @@ FORMAT = 1
 
 
 def write_bundle(
-    bundle: Path, assembly: Assembly, shipped: Artifact, source: Artifact | None
+    bundle: Path, pipeline: Pipeline, shipped: Artifact, source: Artifact | None
 ) -> None:
     """Write the bundle of `shipped`, with what it was compiled from (`source`) as its fallback."""
     shutil.copytree(shipped.folder, bundle)
@@ -48,13 +48,13 @@ def write_bundle(
     parts = {
         slot: plugin.ships(info)
         for slot, plugin in (
-            ("runtime", assembly.runtime),
-            ("chunking", assembly.chunker),
-            ("dsp", assembly.dsp),
-            ("medium", assembly.dataset),
+            ("runtime", pipeline.runtime),
+            ("chunking", pipeline.chunker),
+            ("dsp", pipeline.dsp),
+            ("medium", pipeline.dataset),
         )
     }
-    about = _about(bundle, assembly, shipped, source, parts)
+    about = _about(bundle, pipeline, shipped, source, parts)
     languages = program.write(bundle, about, [*parts.values()])
     (bundle / "LICENCE-WEIGHTS.txt").write_text(readme.licence(info), encoding="utf-8")
     page = readme.readme(about, languages, [*parts.values()])
@@ -77,35 +77,35 @@ def write_bundle(
 
 def _about(
     bundle: Path,
-    assembly: Assembly,
+    pipeline: Pipeline,
     shipped: Artifact,
     source: Artifact | None,
-    parts: dict[str, Shipped],
+    parts: dict[str, BundlePart],
 ) -> dict[str, Any]:
     """Return `metadata.json` without its list of files; writes the dsp's graphs."""
     info = shipped.info
-    graphs = _host_graphs(bundle, assembly, info)
+    graphs = _host_graphs(bundle, pipeline, info)
     return {
         "format": FORMAT,
-        "recipe": assembly.recipe,
-        "title": assembly.title,
-        "target": msgspec.to_builtins(assembly.target),
-        "precision": assembly.precision,
+        "recipe": pipeline.recipe,
+        "title": pipeline.title,
+        "target": msgspec.to_builtins(pipeline.target),
+        "precision": pipeline.precision,
         "model": _model(bundle, shipped, ""),
         "fallback": _model(bundle, source, "fallback/") if source is not None else None,
-        "runtime": {"plugin": assembly.runtime.name, **parts["runtime"].facts},
+        "runtime": {"plugin": pipeline.runtime.name, **parts["runtime"].facts},
         "signature": msgspec.to_builtins(info.signature),
         "core": {"inputs": info.core_inputs, "outputs": info.core_outputs},
         "host_graphs": graphs or None,
         "tensors": _tensors(info, graphs),
         "dsp": {
-            "plugin": assembly.dsp.name,
+            "plugin": pipeline.dsp.name,
             "model_facts": info.dsp_facts,
             **parts["dsp"].facts,
         },
         "chunking": {
-            "plugin": assembly.chunker.name,
-            "window": dict(assembly.chunker.window()),
+            "plugin": pipeline.chunker.name,
+            "window": dict(pipeline.chunker.window()),
             **parts["chunking"].facts,
         },
         "weights": {
@@ -139,11 +139,11 @@ def _graph(file: Path) -> dict[str, Any]:
 
 
 def _host_graphs(
-    bundle: Path, assembly: Assembly, info: ModelInfo
+    bundle: Path, pipeline: Pipeline, info: ModelInfo
 ) -> dict[str, dict[str, Any]] | None:
     """Write the dsp's graphs and describe them; empty for a batch axis, None without."""
-    transform = assembly.dsp.bind(info)
-    written = transform.graphs(assembly.chunker.window(), bundle)
+    transform = pipeline.dsp.bind(info)
+    written = transform.graphs(pipeline.chunker.window(), bundle)
     if written is None:
         return None
     return {

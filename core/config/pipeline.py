@@ -23,11 +23,11 @@ from core.plugin.values import Target
 if TYPE_CHECKING:
     from core.config.recipes import Recipe
 
-__all__ = ["Assembly", "assemble"]
+__all__ = ["Pipeline", "make_pipeline"]
 
 
 @dataclass(frozen=True)
-class Assembly:
+class Pipeline:
     """The plugins of one run, made and typed, with what the recipe says beside them."""
 
     recipe: str
@@ -59,9 +59,9 @@ class Assembly:
         return every if self.against is None else [*every, self.against]
 
 
-def assemble(
+def make_pipeline(
     cfg: DictConfig, registry: Registry, recipe: str, recipes: Mapping[str, Recipe]
-) -> Assembly:
+) -> Pipeline:
     """Make every plugin that `cfg` names.
 
     Raises ConfigError for a slot that must not be empty, and for a recipe that reaches out of its
@@ -77,7 +77,7 @@ def assemble(
     model, against = made["model"], _against(cfg, registry)
     made["chunker"] = settled(made["chunker"], model, cfg.chunker, "chunker")
     precision = cfg.precision.get("name", "fp32") if cfg.precision else "fp32"
-    return Assembly(
+    return Pipeline(
         recipe=recipe or "custom",
         title=cfg.title,
         target=target_of(cfg),

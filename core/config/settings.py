@@ -24,12 +24,12 @@ from core.plugin.values import Target
 __all__ = [
     "PLURAL",
     "SLOTS",
+    "Batch",
     "Fit",
     "Measure",
     "Mode",
     "Scale",
     "Settings",
-    "Songs",
     "Sweep",
     "check_once",
     "checked",
@@ -75,7 +75,7 @@ class Scale(Enum):
 
 
 @dataclass
-class Songs:
+class Batch:
     """How a library is played: many songs through one compiled model, one after the other."""
 
     workers: int | None = None
@@ -162,7 +162,7 @@ class Settings:
     title: str = ""
     input: str | None = None
     scale: Scale | None = None
-    songs: Songs = field(default_factory=Songs)
+    songs: Batch = field(default_factory=Batch)
     output: str = "outputs"
     store: str | None = None
     measure: Measure = field(default_factory=Measure)

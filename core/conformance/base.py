@@ -17,7 +17,7 @@ from core.plugin.kinds import Plugin
 from core.plugin.options import PLUGIN_KEY, build, describe, schema
 from core.plugin.progress import silent
 from core.plugin.registry import Registry
-from core.plugin.stages import Work
+from core.plugin.stages import StageContext
 
 __all__ = ["PluginSuite"]
 
@@ -35,11 +35,11 @@ class PluginSuite:
         return self.plugin(self.options if self.options is not None else self.plugin.Options())
 
     @pytest.fixture
-    def work(self, tmp_path: Path) -> Work:
+    def work(self, tmp_path: Path) -> StageContext:
         """Return an empty work folder that tells its progress to nobody."""
         folder = tmp_path / "work"
         folder.mkdir()
-        return Work(folder, silent())
+        return StageContext(folder, silent())
 
     def entry(self) -> Entry:
         """Return the plugin as the registry holds it."""

@@ -11,7 +11,7 @@ import pytest
 from core.conformance.base import PluginSuite
 from core.errors import LuthierError
 from core.measure.metrics import snr_db
-from core.plugin.stages import Calibration, Made, TorchModel, Work
+from core.plugin.stages import Calibration, StageContext, StageResult, TorchModel
 from core.plugin.values import Artifact, ArtifactSpec, ModelInfo, Signature, TensorSpec
 from core.store.hashing import folder_digest
 
@@ -106,7 +106,7 @@ def artifact(folder: Path, path: Path, format_: str, precision: str) -> Artifact
     )
 
 
-def of(made: Made, work: Work) -> Artifact:
+def of(made: StageResult, work: StageContext) -> Artifact:
     """Describe what a stage made as the run would."""
     return artifact(work.folder, made.path, made.format, made.precision)
 
@@ -150,7 +150,7 @@ class ExporterSuite(PluginSuite):
         """Run what was exported."""
         return run(exported, inputs)
 
-    def test_the_export_computes_the_same(self, work: Work) -> None:
+    def test_the_export_computes_the_same(self, work: StageContext) -> None:
         """The exported graph gives what the module gives."""
         model, exporter = torch_model(), self.make()
         made = exporter.run(model, feeds(), work)
@@ -158,7 +158,7 @@ class ExporterSuite(PluginSuite):
         got = self.run_exported(of(made, work), feeds(1))[0]
         assert snr_db(expected, got) > self.agreement_db
 
-    def test_plan_says_what_is_made(self, work: Work) -> None:
+    def test_plan_says_what_is_made(self, work: StageContext) -> None:
         """`plan` maps the module's spec to the spec of what `run` makes."""
         made = self.make().run(torch_model(), feeds(), work)
         assert self.make().plan(ArtifactSpec("torch")) == of(made, work).spec
@@ -169,7 +169,7 @@ class GraphSuite(PluginSuite):
 
     agreement_db: ClassVar[float] = 100.0
 
-    def test_the_graph_computes_the_same(self, work: Work, tmp_path: Path) -> None:
+    def test_the_graph_computes_the_same(self, work: StageContext, tmp_path: Path) -> None:
         """Before and after give the same numbers."""
         before = onnx_artifact(tmp_path / "before")
         after = of(self.make().run(before, work), work)
@@ -178,7 +178,7 @@ class GraphSuite(PluginSuite):
             > self.agreement_db
         )
 
-    def test_its_input_is_left_alone(self, work: Work, tmp_path: Path) -> None:
+    def test_its_input_is_left_alone(self, work: StageContext, tmp_path: Path) -> None:
         """The artifact that came in is not written to: the store owns it."""
         before = onnx_artifact(tmp_path / "before")
         self.make().run(before, work)
@@ -208,20 +208,20 @@ class QuantizerSuite(PluginSuite):
 
         return Calibration(count, stream)
 
-    def test_it_keeps_the_signal(self, work: Work, tmp_path: Path) -> None:
+    def test_it_keeps_the_signal(self, work: StageContext, tmp_path: Path) -> None:
         """The quantised graph still computes what the float graph computes, but for noise."""
         before = self.given(tmp_path / "before")
         after = of(self.make().run(before, self.calibration(), work), work)
         assert snr_db(run(before, feeds(99)), run(after, feeds(99))) > self.min_snr_db
 
-    def test_plan_says_what_is_made(self, work: Work, tmp_path: Path) -> None:
+    def test_plan_says_what_is_made(self, work: StageContext, tmp_path: Path) -> None:
         """`plan` names the format and precision that `run` makes."""
         before = self.given(tmp_path / "before")
         made = self.make().run(before, self.calibration(), work)
         assert self.make().plan(before.spec) == of(made, work).spec
 
     def test_its_input_is_left_alone_and_its_ends_stay_float(
-        self, work: Work, tmp_path: Path
+        self, work: StageContext, tmp_path: Path
     ) -> None:
         """The store owns what came in; whoever feeds and reads the model needs not know of it."""
         before = self.given(tmp_path / "before")
@@ -230,7 +230,9 @@ class QuantizerSuite(PluginSuite):
         expected, output = run(before, feeds(1)), run(after, feeds(1))
         assert (output.dtype, output.shape) == (expected.dtype, expected.shape)
 
-    def test_values_that_are_not_numbers_are_refused(self, work: Work, tmp_path: Path) -> None:
+    def test_values_that_are_not_numbers_are_refused(
+        self, work: StageContext, tmp_path: Path
+    ) -> None:
         """Calibration data with a NaN in it would ruin every range without a word."""
         import numpy as np
 
@@ -259,7 +261,9 @@ class RuntimeSuite(PluginSuite):
         file.touch()
         return artifact(file.parent, file, "torch", "fp32")
 
-    def test_a_session_computes_what_torch_computes(self, given: Artifact, work: Work) -> None:
+    def test_a_session_computes_what_torch_computes(
+        self, given: Artifact, work: StageContext
+    ) -> None:
         """A session takes and gives tensors by name, and says what it runs on."""
         runtime = self.make()
         if runtime.compiles:

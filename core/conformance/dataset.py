@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from core.conformance.base import PluginSuite
 from core.inference.items import checked_items
-from core.plugin.kinds import Listed
+from core.plugin.kinds import ListableDataset
 from core.plugin.stages import Split
 from core.plugin.values import Signature
 
@@ -63,9 +63,9 @@ class DatasetSuite(PluginSuite):
                     assert (array == second.inputs[name]).all()
 
     def test_its_sources_are_its_items(self) -> None:
-        """A dataset that is `Listed` names what it would give, and each can be read by itself."""
+        """A dataset that is `ListableDataset` names what it would give, and each can be read by itself."""
         dataset = self.make()
-        if not isinstance(dataset, Listed):
+        if not isinstance(dataset, ListableDataset):
             return
         sources = list(dataset.sources())
         assert sources == list(dataset.sources())

@@ -10,7 +10,7 @@ from core.formats.torch_outputs import by_name
 from core.inference.drawn import drawn
 from core.measure.metrics import snr_db
 from core.plugin.kinds import Dsp
-from core.plugin.stages import Work
+from core.plugin.stages import StageContext
 from core.plugin.values import Artifact
 from core.store.hashing import folder_digest
 
@@ -29,7 +29,7 @@ class ModelSuite(PluginSuite):
     window: ClassVar[dict[str, int]]
     agreement_db: ClassVar[float] = 100.0
 
-    def fetched(self, work: Work) -> Artifact:
+    def fetched(self, work: StageContext) -> Artifact:
         """Return what `fetch` made, as the run would hold it."""
         made = self.make().fetch(work)
         return Artifact(
@@ -48,7 +48,7 @@ class ModelSuite(PluginSuite):
         specs = artifact.info.signature.inputs
         return {spec.name: drawn(spec, self.window, seed=5, scale=0.1) for spec in specs}
 
-    def test_plan_agrees_with_what_is_fetched(self, work: Work) -> None:
+    def test_plan_agrees_with_what_is_fetched(self, work: StageContext) -> None:
         """The plan says format, dsp and axes as the fetched model turns out to have them.
 
         So it says of the training windows, which a layout may round up, and of the free axes.
@@ -67,12 +67,12 @@ class ModelSuite(PluginSuite):
         """Two plugins with the same options have the same identity."""
         assert self.make().identity() == self.make().identity() != ""
 
-    def test_no_pickle_is_written(self, work: Work) -> None:
+    def test_no_pickle_is_written(self, work: StageContext) -> None:
         """Weights are kept in a format that cannot run code when it is read."""
         self.fetched(work)
         assert [p.name for p in Path(work.folder).rglob("*") if p.suffix in PICKLES] == []
 
-    def test_reference_keeps_the_signature(self, work: Work) -> None:
+    def test_reference_keeps_the_signature(self, work: StageContext) -> None:
         """The model's own forward gives the outputs of the signature, of its types and finite."""
         import numpy as np
 
@@ -83,7 +83,7 @@ class ModelSuite(PluginSuite):
             assert outputs[spec.name].ndim == len(spec.axes)
             assert np.isfinite(outputs[spec.name]).all()
 
-    def test_the_same_window_gives_the_same_output(self, work: Work) -> None:
+    def test_the_same_window_gives_the_same_output(self, work: StageContext) -> None:
         """Nothing is kept from one call to the next, and no random number is drawn."""
         artifact = self.fetched(work)
         reference, piece = self.make().open(artifact, self.window).reference, self.piece(artifact)
@@ -95,7 +95,7 @@ class ModelSuite(PluginSuite):
         for name, array in first.items():
             assert snr_db(array, second[name]) > self.agreement_db
 
-    def test_core_and_dsp_make_the_whole(self, work: Work) -> None:
+    def test_core_and_dsp_make_the_whole(self, work: StageContext) -> None:
         """dsp, core and inverse dsp give what the model's own forward gives."""
         import torch
 

@@ -10,8 +10,16 @@ import pluggy
 
 from core.conformance.base import PluginSuite
 from core.plugin import hooks
-from core.plugin.records import Axis, Failed, Figure, LibraryRecord, Point, RunRecord, SweepRecord
-from core.plugin.stages import Played
+from core.plugin.records import (
+    Axis,
+    BatchRecord,
+    Failed,
+    Point,
+    RunRecord,
+    SweepMetric,
+    SweepRecord,
+)
+from core.plugin.stages import EvaluatedItem
 from core.plugin.values import Signature
 
 __all__ = ["EvaluatorSuite", "ReporterSuite"]
@@ -21,7 +29,7 @@ class EvaluatorSuite(PluginSuite):
     """Name one item that was `played`, and the `signature` of the model that played it."""
 
     signature: ClassVar[Signature]
-    played: ClassVar[Played]
+    played: ClassVar[EvaluatedItem]
 
     def test_every_metric_is_finite_and_says_where(self) -> None:
         """Each number can be shown and plotted, and names what it was measured on."""
@@ -58,7 +66,7 @@ class ReporterSuite(PluginSuite):
         """A point that was refused has no figures, and no folder."""
         folder = tmp_path / "runs" / "sweep-0"
         folder.mkdir(parents=True)
-        figure = Figure("snr", "SNR to FP32", "dB", "higher", objective=True)
+        figure = SweepMetric("snr", "SNR to FP32", "dB", "higher", objective=True)
         points = (
             Point(1, {"length": "1"}, "done", "python -m core length=1", "", {"snr": 30.0},
                   {"snr": "CPU"}, "length-1", front=True),
@@ -79,13 +87,13 @@ class ReporterSuite(PluginSuite):
         """A song that failed has a reason, and nothing else."""
         folder = tmp_path / "runs" / "library-0"
         folder.mkdir(parents=True)
-        library = LibraryRecord(
+        library = BatchRecord(
             "toy", "a toy", self.record.started, 2.0, 3, 1, 1, (Failed("a.wav", "no audio"),),
             1.0, 1, "CPU", (),
         )  # fmt: skip
         manager = pluggy.PluginManager(hooks.PROJECT)
         manager.add_hookspecs(hooks)
         manager.register(self.make())
-        manager.hook.luthier_library_finished(record=library, folder=str(folder))
+        manager.hook.luthier_batch_finished(record=library, folder=str(folder))
         assert [p.name for p in tmp_path.iterdir()] == ["runs"]
         assert [p.name for p in folder.parent.iterdir()] == ["library-0"]

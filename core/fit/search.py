@@ -17,12 +17,12 @@ from omegaconf import DictConfig
 from rich.text import Text
 
 from core.config.arguments import command
-from core.config.pipeline import Assembly, assemble
+from core.config.pipeline import Pipeline, make_pipeline
 from core.config.recipes import Recipe
 from core.config.settings import Fit, checked, target_of
 from core.errors import ConfigError, DoesNotFitError, StageError
 from core.fit.table import Table, said, show, write
-from core.inference.context import Bench
+from core.inference.context import RunContext
 from core.plan import feasibility
 from core.plan.candidates import at_each_precision
 from core.plan.check import check
@@ -46,27 +46,27 @@ FAILED = "a stage failed"
 def run(cfg: DictConfig, registry: Registry, recipe: str, recipes: Mapping[str, Recipe]) -> None:
     """Search at every precision, show the table, and leave it in a run folder."""
     wanted = cast("Fit", checked(cfg, "fit"))
-    assemblies = [
-        assemble(composed, registry, recipe, recipes)
+    pipelines = [
+        make_pipeline(composed, registry, recipe, recipes)
         for composed in _at_each_precision(cfg, wanted)
     ]
-    for assembly in assemblies:
-        check(assembly, registry)
-        _check_compiles(assembly, registry)
+    for pipeline in pipelines:
+        check(pipeline, registry)
+        _check_compiles(pipeline, registry)
     store, started = open_store(cfg.store), datetime.now(UTC)
     tables: list[Table] = []
-    reporters = assemblies[0].reporter
+    reporters = pipelines[0].reporter
     for reporter in reporters:
         registry.manager.register(reporter, name=f"reporter:{reporter.name}")
     try:
         # Made first, so that a place that cannot be written is found out at once.
-        with folder.new_folder(Path(cfg.output), assemblies[0].recipe) as place:
-            for assembly in assemblies:
-                search = _Search(assembly, wanted, store, registry)
+        with folder.new_folder(Path(cfg.output), pipelines[0].recipe) as place:
+            for pipeline in pipelines:
+                search = _Search(pipeline, wanted, store, registry)
                 tables.append(search.table)
                 search.run()
             asked = command(HydraConfig.get().overrides.task, recipes)
-            write(place.partial, assemblies[0], tables, wanted, started, asked)
+            write(place.partial, pipelines[0], tables, wanted, started, asked)
     except KeyboardInterrupt:
         registry.manager.hook.luthier_run_ended()
         show(tables, wanted)
@@ -89,14 +89,14 @@ def _at_each_precision(cfg: DictConfig, wanted: Fit) -> list[DictConfig]:
     return list(at_each_precision(cfg, names).values())
 
 
-def _check_compiles(assembly: Assembly, registry: Registry) -> None:
-    if assembly.runtime.compiles:
+def _check_compiles(pipeline: Pipeline, registry: Registry) -> None:
+    if pipeline.runtime.compiles:
         return
     entries = registry.entries["runtime"]
     compiling = [n for n in registry.names("runtime") if getattr(entries[n].cls, "compiles", False)]
     raise ConfigError(
-        f"runtime `{assembly.runtime.name}` compiles nothing, so no window is too long for it",
-        f"recipe: {assembly.recipe}",
+        f"runtime `{pipeline.runtime.name}` compiles nothing, so no window is too long for it",
+        f"recipe: {pipeline.recipe}",
         f"runtimes that compile: {', '.join(compiling)}",
     )
 
@@ -119,15 +119,15 @@ def longest_fitting(low: int, high: int, fits: Callable[[int], bool]) -> int | N
 class _Search:
     """The search at one precision; `table` fills up on the way."""
 
-    def __init__(self, assembly: Assembly, wanted: Fit, store: Store, registry: Registry) -> None:
-        self.assembly, self.wanted, self.store = assembly, wanted, store
+    def __init__(self, pipeline: Pipeline, wanted: Fit, store: Store, registry: Registry) -> None:
+        self.pipeline, self.wanted, self.store = pipeline, wanted, store
         self.hook = registry.manager.hook
         self.console = screen()
-        self.axis = _axis(assembly, wanted)
+        self.axis = _axis(pipeline, wanted)
         self.model = self._model()
         rates = [s.rates.get(self.axis) for s in self.model.info.signature.inputs]
         self.table = Table(
-            assembly.precision, self.axis, next(filter(None, rates), None), assembly.runtime.columns
+            pipeline.precision, self.axis, next(filter(None, rates), None), pipeline.runtime.columns
         )
 
     def run(self) -> None:
@@ -137,14 +137,14 @@ class _Search:
         found = longest_fitting(low, high, lambda number: self._fits(number * step))
         if found is not None:
             self.table.longest = found * step
-            window = {**self.assembly.chunker.window(), self.axis: found * step}
-            self.table.option = feasibility.option_for(self.assembly, window)
+            window = {**self.pipeline.chunker.window(), self.axis: found * step}
+            self.table.option = feasibility.option_for(self.pipeline, window)
 
     def _ends(self) -> tuple[int, int]:
         longest = self.wanted.longest or self.model.info.train_window.get(self.axis)
         if longest is None:
             raise ConfigError(
-                f"model `{self.assembly.model.name}` does not say how long the windows along "
+                f"model `{self.pipeline.model.name}` does not say how long the windows along "
                 f"`{self.axis}` were that it was trained on",
                 "say how far to look: fit.longest=...",
             )
@@ -152,44 +152,44 @@ class _Search:
         return shortest, longest
 
     def _fits(self, length: int) -> bool:
-        assembly = _resized(self.assembly, self.axis, length)
+        pipeline = _resized(self.pipeline, self.axis, length)
         self.console.print(
-            Text.assemble((assembly.precision, "bold"), f"  {self.table.size(length)}")
+            Text.assemble((pipeline.precision, "bold"), f"  {self.table.size(length)}")
         )
-        found, kept = feasibility.find(self.store, assembly), True
+        found, kept = feasibility.find(self.store, pipeline), True
         if found is None:
-            found, kept = self._try(assembly), False
-            feasibility.keep(self.store, assembly, found)
+            found, kept = self._try(pipeline), False
+            feasibility.keep(self.store, pipeline, found)
         self.table.add(length, found, kept=kept)
         self.console.print(f"  {said(found, kept=kept)}", soft_wrap=True)
         return found.fits
 
-    def _try(self, assembly: Assembly) -> Verdict:
+    def _try(self, pipeline: Pipeline) -> Verdict:
         """Convert and compile through the store, like any run."""
-        bench = Bench(assembly, self.wanted.calibration_windows)
+        bench = RunContext(pipeline, self.wanted.calibration_windows)
         steps = convert.conversion(bench)
         try:
             outcome = execute(looked_up(bench, steps, self.store), self.store, self.hook)
         except DoesNotFitError as error:
-            return feasibility.refused(assembly, error)
+            return feasibility.refused(pipeline, error)
         except StageError as error:
             # Some exporters and models fail at some lengths only: the others are of interest.
             failed = DoesNotFitError(error.what, *error.lines, cause=FAILED, lasting=False)
-            return feasibility.refused(assembly, failed)
+            return feasibility.refused(pipeline, failed)
         finally:
             self.hook.luthier_run_ended()
-        return feasibility.compiled(assembly, outcome.artifacts[convert.final(steps)])
+        return feasibility.compiled(pipeline, outcome.artifacts[convert.final(steps)])
 
     def _model(self) -> Artifact:
-        bench = Bench(self.assembly)
+        bench = RunContext(self.pipeline)
         plan = looked_up(bench, convert.conversion(bench)[:1], self.store)
         kept = plan.steps[0].artifact
         return kept or execute(plan, self.store, self.hook).artifacts["model"]
 
 
-def _axis(assembly: Assembly, wanted: Fit) -> str:
+def _axis(pipeline: Pipeline, wanted: Fit) -> str:
     """Return the axis whose window grows; raises ConfigError where the choice is not clear."""
-    name, axes = assembly.chunker.name, list(assembly.chunker.window())
+    name, axes = pipeline.chunker.name, list(pipeline.chunker.window())
     if wanted.axis in axes or (wanted.axis is None and len(axes) == 1):
         return wanted.axis or axes[0]
     if not axes:
@@ -204,19 +204,19 @@ def _axis(assembly: Assembly, wanted: Fit) -> str:
     )
 
 
-def _resized(assembly: Assembly, axis: str, length: int) -> Assembly:
-    """Return the assembly with windows of `length` along `axis`."""
-    window = {**assembly.chunker.window(), axis: length}
+def _resized(pipeline: Pipeline, axis: str, length: int) -> Pipeline:
+    """Return the pipeline with windows of `length` along `axis`."""
+    window = {**pipeline.chunker.window(), axis: length}
     try:
-        chunker = assembly.chunker.resized(window)
+        chunker = pipeline.chunker.resized(window)
     except ValueError as error:
         raise ConfigError(
-            f"chunker `{assembly.chunker.name}` cannot have windows of {length}: {error}",
+            f"chunker `{pipeline.chunker.name}` cannot have windows of {length}: {error}",
             "look at longer ones: fit.shortest=...",
         ) from error
     if dict(chunker.window()) != window:
         raise ConfigError(
-            f"chunker `{assembly.chunker.name}` cannot be given another window along `{axis}`",
+            f"chunker `{pipeline.chunker.name}` cannot be given another window along `{axis}`",
             "choose one that can: its plugin overrides `resized`",
         )
-    return replace(assembly, chunker=chunker)
+    return replace(pipeline, chunker=chunker)

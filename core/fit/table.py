@@ -12,7 +12,7 @@ from typing import Literal
 import msgspec
 from rich.table import Table as RichTable
 
-from core.config.pipeline import Assembly
+from core.config.pipeline import Pipeline
 from core.config.settings import Fit
 from core.machine.environment import machine, versions
 from core.plan.feasibility import Verdict
@@ -106,7 +106,7 @@ def show(tables: Sequence[Table], wanted: Fit) -> None:
 
 def write(
     folder: Path,
-    assembly: Assembly,
+    pipeline: Pipeline,
     tables: Sequence[Table],
     wanted: Fit,
     started: datetime,
@@ -114,11 +114,11 @@ def write(
 ) -> None:
     """Write `fit.json` and `fit.md` below `folder`; `command` is what asks for them again."""
     about = {
-        "recipe": assembly.recipe,
+        "recipe": pipeline.recipe,
         "command": command,
-        "target": msgspec.to_builtins(assembly.target),
-        "runtime": assembly.runtime.name,
-        "runtime_options": msgspec.to_builtins(assembly.runtime.options),
+        "target": msgspec.to_builtins(pipeline.target),
+        "runtime": pipeline.runtime.name,
+        "runtime_options": msgspec.to_builtins(pipeline.runtime.options),
         "started": started.isoformat(timespec="seconds"),
         "machine": machine(),
         "versions": versions(),
@@ -128,9 +128,9 @@ def write(
     (folder / "fit.json").write_text(json.dumps(shown_below(about), indent=1), encoding="utf-8")
     head, *lines = _lines(tables)
     page = [
-        f"# What fits {inline(assembly.target.title or assembly.runtime.name)}",
+        f"# What fits {inline(pipeline.target.title or pipeline.runtime.name)}",
         (
-            f"Recipe {code(assembly.recipe)}, {started:%Y-%m-%d %H:%M} UTC, "
+            f"Recipe {code(pipeline.recipe)}, {started:%Y-%m-%d %H:%M} UTC, "
             f"on this machine: {inline(machine())}."
         ),
         f"    {shown(command)}",

@@ -6,18 +6,18 @@ import functools
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from core.config.pipeline import Assembly
+from core.config.pipeline import Pipeline
 from core.inference.reference import Reference
 from core.inference.signature import check_windows
-from core.plugin.kinds import Dataset, Listed, Model, Plugin, Runtime, anew
-from core.plugin.stages import Split, TorchModel, Transform, Work
+from core.plugin.kinds import Dataset, ListableDataset, Model, Plugin, Runtime, anew
+from core.plugin.stages import Split, StageContext, TorchModel, Transform
 from core.plugin.values import Artifact, Item, Notice
 from core.store import fingerprint
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["Bench", "Read"]
+__all__ = ["Read", "RunContext"]
 
 
 @dataclass(frozen=True)
@@ -41,14 +41,14 @@ class Read:
             now = fresh.identity()
         if now == self.identity:
             return ""
-        names = [one.name for one in fresh.sources()] if isinstance(fresh, Listed) else []
+        names = [one.name for one in fresh.sources()] if isinstance(fresh, ListableDataset) else []
         if len(names) == len(now) == len(self.identity):
             of = zip(names, self.identity, now, strict=True)
             return f"`{next(name for name, before, after in of if before != after)}`"
         return f"what {self.plugin.kind} `{self.plugin.name}` reads"
 
 
-class Bench:
+class RunContext:
     """What the steps of one run share: the opened model, the bound dsp, the items.
 
     Everything is opened on first use, so that a run whose results are all kept imports no torch.
@@ -56,8 +56,8 @@ class Bench:
     at for its shape.
     """
 
-    def __init__(self, assembly: Assembly, calibration_windows: int | None = None) -> None:
-        self.assembly = assembly
+    def __init__(self, pipeline: Pipeline, calibration_windows: int | None = None) -> None:
+        self.pipeline = pipeline
         self.calibration_windows = calibration_windows
         self._opened: dict[str, TorchModel] = {}
         self._unsteady: dict[str, Notice] = {}
@@ -72,7 +72,7 @@ class Bench:
             opened, told = self._anew(model), None
             if key not in self._unsteady:
                 told = functools.partial(self._unsteady.__setitem__, key)
-            plugin = self.assembly.model
+            plugin = self.pipeline.model
             reference = Reference(
                 opened, f"{plugin.kind} `{plugin.name}`", lambda: self._anew(model), told
             )
@@ -80,8 +80,8 @@ class Bench:
         return self._opened[key]
 
     def _anew(self, model: Artifact) -> TorchModel:
-        check_windows(self.assembly, model.info)
-        opened = self.assembly.model.open(model, self.assembly.chunker.window())
+        check_windows(self.pipeline, model.info)
+        opened = self.pipeline.model.open(model, self.pipeline.chunker.window())
         inference = getattr(opened.core, "eval", None)  # a model that is not exported may have none
         if inference is not None:
             inference()
@@ -95,25 +95,25 @@ class Bench:
     def depends_on_windows(self) -> dict[str, Any]:
         """Return what the tensors of a window depend on: the dsp and the window's lengths."""
         return {
-            "dsp": fingerprint.of_plugin(self.assembly.dsp),
-            "window": dict(self.assembly.chunker.window()),
+            "dsp": fingerprint.of_plugin(self.pipeline.dsp),
+            "window": dict(self.pipeline.chunker.window()),
         }
 
     @functools.cached_property
     def reads_items(self) -> tuple[Read]:
         """Return what is read outside of the store where evaluation items are."""
-        dataset = self.assembly.dataset
+        dataset = self.pipeline.dataset
         return (Read(dataset, dataset.identity("evaluation"), "evaluation"),)
 
     @functools.cached_property
     def depends_on_items(self) -> dict[str, Any]:
         """Return what the evaluation items depend on."""
-        dataset = self.assembly.dataset
+        dataset = self.pipeline.dataset
         return {**of(dataset), "items": list(self.reads_items[0].identity)}
 
     def depends_on_runtime(self, runtime: Runtime[Any]) -> dict[str, Any]:
         """Return what a session's results depend on: the runtime, and the module if it opens it."""
-        model = self.assembly.model
+        model = self.pipeline.model
         opens = model.plan().format in runtime.accepts
         return {
             "stage": fingerprint.of_plugin(runtime),
@@ -122,14 +122,14 @@ class Bench:
 
     def transform(self, artifact: Artifact) -> Transform:
         """Return the dsp bound to the model that an artifact comes from."""
-        return self.assembly.dsp.bind(artifact.info)
+        return self.pipeline.dsp.bind(artifact.info)
 
-    def items(self, artifact: Artifact, work: Work) -> Iterator[Item]:
+    def items(self, artifact: Artifact, work: StageContext) -> Iterator[Item]:
         """Yield the evaluation items, checked against the model's signature."""
         from core.inference.items import kept_items
 
         signature = artifact.info.signature
-        return kept_items(self.assembly.dataset, "evaluation", signature, work.lasting)
+        return kept_items(self.pipeline.dataset, "evaluation", signature, work.lasting)
 
 
 def of(plugin: Plugin[Any]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core.plugin.kinds import Runtime
-from core.plugin.stages import Session, Transform, Work, outside
+from core.plugin.stages import Session, StageContext, Transform, outside
 from core.plugin.values import Artifact, ModelInfo
 from core.store.hashing import file_digest
 
@@ -31,7 +31,7 @@ def hosted(
     runtime: Runtime[Any],
     window: Mapping[str, int],
     info: ModelInfo,
-    work: Work,
+    work: StageContext,
 ) -> Iterator[Transform]:
     """Give `transform` as its graphs, opened by `runtime`; as it is where either cannot."""
     with ExitStack() as opened:

@@ -28,7 +28,7 @@ from core.store.hashing import digest, files_below, folder_digest, verified_dige
 from core.store.sealed import DamagedError, read_sealed, write_sealed
 
 if TYPE_CHECKING:
-    from core.config.pipeline import Assembly
+    from core.config.pipeline import Pipeline
     from core.plugin.values import Tensors
 
 __all__ = ["checked_items", "kept_items", "passed_over"]
@@ -115,12 +115,12 @@ def kept_items(
         keeper.close()
 
 
-def passed_over(assembly: Assembly) -> tuple[Notice, ...]:
+def passed_over(pipeline: Pipeline) -> tuple[Notice, ...]:
     """Return what the datasets of a run left out, whether or not its results were kept."""
-    found = [*assembly.dataset.passed_over("evaluation")]
-    quantizer = assembly.quantizer
-    if assembly.calibration is not None and quantizer and quantizer.calibration_windows:
-        found += assembly.calibration.passed_over("calibration")
+    found = [*pipeline.dataset.passed_over("evaluation")]
+    quantizer = pipeline.quantizer
+    if pipeline.calibration is not None and quantizer and quantizer.calibration_windows:
+        found += pipeline.calibration.passed_over("calibration")
     return tuple(dict.fromkeys(found))
 
 

@@ -7,15 +7,15 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
-from core.config.pipeline import Assembly
-from core.inference.context import Bench
+from core.config.pipeline import Pipeline
+from core.inference.context import RunContext
 from core.inference.dsp_graphs import hosted
 from core.inference.windows import Opened, play
 from core.machine import cores
 from core.machine.machine_load import Load, Watch
 from core.plugin.kinds import Chunker, Runtime
 from core.plugin.progress import Progress
-from core.plugin.stages import Work
+from core.plugin.stages import StageContext
 from core.plugin.values import Artifact, Item, Signature
 
 if TYPE_CHECKING:
@@ -41,17 +41,19 @@ class Player:
         return play(item, self.signature, self.chunker, lambda: self.opened, progress)
 
 
-def that_plays(assembly: Assembly) -> Runtime[Any]:
+def that_plays(pipeline: Pipeline) -> Runtime[Any]:
     """Return the runtime that plays whole inputs: the host's where the target's is too slow."""
-    runtime = assembly.runtime if assembly.runtime.plays else assembly.host
+    runtime = pipeline.runtime if pipeline.runtime.plays else pipeline.host
     assert runtime is not None, "the plan refuses a recipe without a runtime that plays"
     return runtime
 
 
 @contextmanager
-def opened(bench: Bench, played: Artifact, model: Artifact, work: Work) -> Iterator[Player]:
+def opened(
+    bench: RunContext, played: Artifact, model: Artifact, work: StageContext
+) -> Iterator[Player]:
     """Open `played`, which was made from `model`, and the dsp through the graphs that ship."""
-    runtime, chunker = that_plays(bench.assembly), bench.assembly.chunker
+    runtime, chunker = that_plays(bench.pipeline), bench.pipeline.chunker
     transform = bench.transform(model)
     with (
         runtime.open(played, lambda: bench.open(model), work) as session,

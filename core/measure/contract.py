@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING
 from core.config.limits import TIMED, Limit
 from core.measure import error_budget
 from core.plugin.records import BudgetLine, Judged
-from core.plugin.stages import Played
+from core.plugin.stages import EvaluatedItem
 from core.plugin.values import Artifact, Metric
 
 if TYPE_CHECKING:
-    from core.config.pipeline import Assembly
+    from core.config.pipeline import Pipeline
 
 __all__ = ["asked", "found", "judge", "lowest_parity", "missed", "story"]
 
@@ -34,11 +34,11 @@ NAMED = 3
 
 
 def judge(
-    assembly: Assembly,
+    pipeline: Pipeline,
     shipped: Artifact,
     metrics: Sequence[Metric],
     lines: Sequence[BudgetLine],
-    against: str = Played.against,
+    against: str = EvaluatedItem.against,
 ) -> tuple[Judged, ...]:
     """Return every limit of the contract with what a run measured of it.
 
@@ -46,11 +46,11 @@ def judge(
     label it is of. `against` says in words which windows FP32 PyTorch had that metrics, as their
     notes say, compare with.
     """
-    own, other = assembly.chunker, assembly.against
+    own, other = pipeline.chunker, pipeline.against
     same = other is None or (type(own), own.options) == (type(other), other.options)
     compared = "" if same else against
     return tuple(
-        _judged(assembly, limit, shipped, metrics, lines, compared) for limit in assembly.contract
+        _judged(pipeline, limit, shipped, metrics, lines, compared) for limit in pipeline.contract
     )
 
 
@@ -128,14 +128,14 @@ class _Measured:
 
 
 def _judged(
-    assembly: Assembly,
+    pipeline: Pipeline,
     limit: Limit,
     shipped: Artifact,
     metrics: Sequence[Metric],
     lines: Sequence[BudgetLine],
     against: str,
 ) -> Judged:
-    of = _measured(assembly, limit, shipped, metrics, lines, against)
+    of = _measured(pipeline, limit, shipped, metrics, lines, against)
     held = of.value is not None and limit.is_held_by(of.value)
     return Judged(
         limit.name,
@@ -152,7 +152,7 @@ def _judged(
 
 
 def _measured(
-    assembly: Assembly,
+    pipeline: Pipeline,
     limit: Limit,
     shipped: Artifact,
     metrics: Sequence[Metric],
@@ -164,7 +164,7 @@ def _measured(
     if limit.name == "min_npu_coverage":
         value = shipped.facts.get("npu_coverage")
         known = float(value) if isinstance(value, int | float) else None
-        return _Measured(known, assembly.target.title, "lost by runtime")
+        return _Measured(known, pipeline.target.title, "lost by runtime")
     if limit.name == "min_snr_db":
         lowest = lowest_parity(metrics, lines)
         return _of(lowest, metrics, lines, against) if lowest else _Measured()
@@ -177,7 +177,7 @@ def _measured(
             if metric.name == name and subject in (None, metric.subject):
                 return _Measured(metric.value, metric.device, "the device decides it, not a stage")
         return _Measured()
-    name = next(e.limits[limit.name] for e in assembly.evaluator if limit.name in e.limits)
+    name = next(e.limits[limit.name] for e in pipeline.evaluator if limit.name in e.limits)
     worst = _worst([m for m in metrics if m.name == name], is_least=limit.is_least)
     return _of(worst, metrics, lines, against) if worst else _Measured()
 

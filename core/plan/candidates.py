@@ -18,7 +18,7 @@ from omegaconf import DictConfig
 from core.config.compose import composed_again
 from core.config.grammar import is_name
 from core.config.inputs import asked
-from core.config.pipeline import assemble
+from core.config.pipeline import make_pipeline
 from core.config.recipes import Recipe
 from core.config.settings import check_once, group_of, target_of
 from core.errors import ConfigError, MisfitError
@@ -141,9 +141,9 @@ def _planned(
     recipes: Mapping[str, Recipe],
     store: Store,
 ) -> Candidate:
-    assembly = assemble(cfg, registry, recipe, recipes)
+    pipeline = make_pipeline(cfg, registry, recipe, recipes)
     try:
-        plan = make_plan(assembly, registry, store)
+        plan = make_plan(pipeline, registry, store)
     except MisfitError as error:
         return Candidate(name, cfg, None, error)
-    return Candidate(name or assembly.precision, cfg, plan)
+    return Candidate(name or pipeline.precision, cfg, plan)

@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from core.config.pipeline import Assembly
+from core.config.pipeline import Pipeline
 from core.errors import DoesNotFitError
 from core.plugin.values import Artifact, Fact
 from core.steps.chain import chain
@@ -50,24 +50,24 @@ class Verdict:
     lasting: bool = True
 
 
-def compiled(assembly: Assembly, artifact: Artifact) -> Verdict:
+def compiled(pipeline: Pipeline, artifact: Artifact) -> Verdict:
     """Return the verdict that a compiled artifact is."""
     return Verdict(
-        assembly.precision,
-        dict(assembly.chunker.window()),
+        pipeline.precision,
+        dict(pipeline.chunker.window()),
         fits=True,
         seconds=artifact.made_in_s,
         peak_memory_mb=artifact.peak_memory_mb,
         made_at=artifact.made_at,
-        facts={name: artifact.facts.get(name) for name in assembly.runtime.columns},
+        facts={name: artifact.facts.get(name) for name in pipeline.runtime.columns},
     )
 
 
-def refused(assembly: Assembly, error: DoesNotFitError) -> Verdict:
+def refused(pipeline: Pipeline, error: DoesNotFitError) -> Verdict:
     """Return the verdict that a refusal is."""
     return Verdict(
-        assembly.precision,
-        dict(assembly.chunker.window()),
+        pipeline.precision,
+        dict(pipeline.chunker.window()),
         fits=False,
         seconds=error.seconds,
         peak_memory_mb=error.peak_memory_mb,
@@ -78,16 +78,16 @@ def refused(assembly: Assembly, error: DoesNotFitError) -> Verdict:
     )
 
 
-def find(store: Store, assembly: Assembly) -> Verdict | None:
-    """Return what the store knows of the assembly's window."""
-    return _read(store.find(STEP, _material(assembly)))
+def find(store: Store, pipeline: Pipeline) -> Verdict | None:
+    """Return what the store knows of the pipeline's window."""
+    return _read(store.find(STEP, _material(pipeline)))
 
 
-def keep(store: Store, assembly: Assembly, verdict: Verdict) -> None:
+def keep(store: Store, pipeline: Pipeline, verdict: Verdict) -> None:
     """Keep a verdict, unless it is not `lasting` or one is kept already."""
-    if not verdict.lasting or find(store, assembly) is not None:
+    if not verdict.lasting or find(store, pipeline) is not None:
         return
-    about = _material(assembly)
+    about = _material(pipeline)
     with store.lock(STEP, about, lambda: None), store.staging() as folder:
         file = folder / "verdict.json"
         file.write_bytes(msgspec.json.encode(verdict))
@@ -99,15 +99,15 @@ def keep(store: Store, assembly: Assembly, verdict: Verdict) -> None:
 
 
 def advised(
-    error: DoesNotFitError, assembly: Assembly, store: Store, search: str
+    error: DoesNotFitError, pipeline: Pipeline, store: Store, search: str
 ) -> DoesNotFitError:
     """Return `error` with what would fit, as far as the store knows, and how to find out more."""
-    windows = [v.window for v in _known(store, assembly) if v.fits]
+    windows = [v.window for v in _known(store, pipeline) if v.fits]
     lines = [f"find the longest that fits: {search}"]
     if windows:
         longest = max(windows, key=lambda window: sorted(window.values()))
         size = ", ".join(f"{length} along {axis}" for axis, length in longest.items())
-        lines.insert(0, f"known to fit: {size}: {option_for(assembly, longest)}")
+        lines.insert(0, f"known to fit: {size}: {option_for(pipeline, longest)}")
     told = DoesNotFitError(
         error.what, *error.lines, *lines, cause=error.cause, lasting=error.lasting
     )
@@ -115,18 +115,18 @@ def advised(
     return told
 
 
-def option_for(assembly: Assembly, window: dict[str, int]) -> str:
+def option_for(pipeline: Pipeline, window: dict[str, int]) -> str:
     """Return the override that gives the recipe's chunker this window: `chunker.length=44100`."""
     longer = {axis: length + 1 for axis, length in window.items()}
     this, other = (
-        fingerprint.of_plugin(assembly.chunker.resized(w))["options"] for w in (window, longer)
+        fingerprint.of_plugin(pipeline.chunker.resized(w))["options"] for w in (window, longer)
     )
     return " ".join(f"chunker.{key}={value}" for key, value in this.items() if value != other[key])
 
 
-def _known(store: Store, assembly: Assembly) -> Iterator[Verdict]:
-    """Yield what the store knows of other windows of the same assembly."""
-    question = {k: v for k, v in _material(assembly).items() if k != "window"}
+def _known(store: Store, pipeline: Pipeline) -> Iterator[Verdict]:
+    """Yield what the store knows of other windows of the same pipeline."""
+    question = {k: v for k, v in _material(pipeline).items() if k != "window"}
     for about in store.materials(STEP):
         if {k: v for k, v in about.items() if k != "window"} == question:
             verdict = _read(store.find(STEP, about))
@@ -146,13 +146,13 @@ def _read(artifact: Artifact | None) -> Verdict | None:
         return None
 
 
-def _material(assembly: Assembly) -> dict[str, Any]:
-    stages = [fingerprint.of_plugin(s.plugin) for s in chain(assembly) if not s.plugin.passes]
+def _material(pipeline: Pipeline) -> dict[str, Any]:
+    stages = [fingerprint.of_plugin(s.plugin) for s in chain(pipeline) if not s.plugin.passes]
     return {
-        "plugin": f"runtime `{assembly.runtime.name}`",
-        "model": {**fingerprint.of_plugin(assembly.model), "identity": assembly.model.identity()},
-        "dsp": fingerprint.of_plugin(assembly.dsp),
+        "plugin": f"runtime `{pipeline.runtime.name}`",
+        "model": {**fingerprint.of_plugin(pipeline.model), "identity": pipeline.model.identity()},
+        "dsp": fingerprint.of_plugin(pipeline.dsp),
         "stages": stages,
-        "precision": assembly.precision,
-        "window": dict(assembly.chunker.window()),
+        "precision": pipeline.precision,
+        "window": dict(pipeline.chunker.window()),
     }

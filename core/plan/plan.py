@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from core.config.pipeline import Assembly
-from core.inference.context import Bench
+from core.config.pipeline import Pipeline
+from core.inference.context import RunContext
 from core.inference.signature import check_windows
 from core.plan.check import check
 from core.plugin.records import PlanRecord
@@ -37,8 +37,8 @@ class Planned:
 class Plan:
     """What a run is going to do."""
 
-    assembly: Assembly
-    bench: Bench
+    pipeline: Pipeline
+    bench: RunContext
     steps: Sequence[Planned]
 
     def only_made(self, *, compiled: bool) -> Plan:
@@ -59,12 +59,12 @@ class Plan:
     @property
     def record(self) -> PlanRecord:
         """Return what reporters are told of the plan."""
-        assembly, names = self.assembly, tuple(planned.step.name for planned in self.steps)
+        pipeline, names = self.pipeline, tuple(planned.step.name for planned in self.steps)
         return PlanRecord(
-            assembly.recipe,
-            assembly.title,
-            assembly.target,
-            assembly.precision,
+            pipeline.recipe,
+            pipeline.title,
+            pipeline.target,
+            pipeline.precision,
             names,
             self.to_run,
         )
@@ -75,17 +75,17 @@ class Plan:
         return sum(not planned.kept for planned in self.steps)
 
 
-def make_plan(assembly: Assembly, registry: Registry, store: Store) -> Plan:
+def make_plan(pipeline: Pipeline, registry: Registry, store: Store) -> Plan:
     """Prove that the recipe's stages fit, and look every step up in the store."""
-    check(assembly, registry)
-    bench = Bench(assembly)
+    check(pipeline, registry)
+    bench = RunContext(pipeline)
     plan = looked_up(bench, lay_out(bench), store)
     if plan.steps[0].artifact is not None:
-        check_windows(assembly, plan.steps[0].artifact.info)
+        check_windows(pipeline, plan.steps[0].artifact.info)
     return plan
 
 
-def looked_up(bench: Bench, steps: Sequence[Step], store: Store) -> Plan:
+def looked_up(bench: RunContext, steps: Sequence[Step], store: Store) -> Plan:
     """Return a plan of `steps`, with what the store has of them."""
     known: dict[str, Artifact] = {}
     planned = []
@@ -100,4 +100,4 @@ def looked_up(bench: Bench, steps: Sequence[Step], store: Store) -> Plan:
             known[step.name] = artifact
         why = "" if artifact is not None else store.why_absent(step.entry, material)
         planned.append(Planned(step, artifact, why))
-    return Plan(bench.assembly, bench, planned)
+    return Plan(bench.pipeline, bench, planned)

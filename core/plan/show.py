@@ -23,10 +23,10 @@ def show(candidate: Candidate) -> None:
         why = candidate.misfit.what if candidate.misfit else ""
         console.print(f"{candidate.precision}: left out, {why}\n", soft_wrap=True)
         return
-    assembly = plan.assembly
-    console.print(Text.assemble((assembly.recipe, "bold"), f"  {assembly.title}"))
-    if assembly.target.name:
-        console.print(f"target {assembly.target.title}, precision {assembly.precision}")
+    pipeline = plan.pipeline
+    console.print(Text.assemble((pipeline.recipe, "bold"), f"  {pipeline.title}"))
+    if pipeline.target.name:
+        console.print(f"target {pipeline.target.title}, precision {pipeline.precision}")
     console.print()
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
     for heading in ("step", "by", "takes → gives", "state", "why"):
@@ -38,7 +38,7 @@ def show(candidate: Candidate) -> None:
         if planned.step.options:
             options = ", ".join(f"{k}={v}" for k, v in planned.step.options.items())
             console.print(f"{planned.step.name}: {options}", style="dim", soft_wrap=True)
-    for notice in passed_over(assembly):
+    for notice in passed_over(pipeline):
         console.print(f"{notice.severity}: {notice.text}", style="yellow", soft_wrap=True)
     console.print(f"\n{plan.to_run} of {len(plan.steps)} steps would run; nothing was executed")
 

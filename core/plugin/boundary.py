@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from core.plugin import annotation_checks
-from core.plugin.kinds import KINDS, Listed, Plugin
+from core.plugin.kinds import KINDS, ListableDataset, Plugin
 from core.plugin.origin import Origin, raised, refuse
 from core.plugin.stages import Joiner, Session, TorchModel, Transform
 
@@ -174,8 +174,8 @@ def _bases(cls: type[Any]) -> Iterator[Any]:
     """Yield the classes of the core whose contract `cls` keeps."""
     every: tuple[Any, ...] = (*KINDS.values(), Session, Transform, Joiner)
     yield from (base for base in every if issubclass(cls, base))
-    if issubclass(cls, Plugin) and issubclass(cls, Listed):
-        yield Listed
+    if issubclass(cls, Plugin) and issubclass(cls, ListableDataset):
+        yield ListableDataset
 
 
 def _around(attribute: Any, contract: _Contract, origin: Origin, name: str) -> Any:

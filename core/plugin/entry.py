@@ -16,7 +16,7 @@ from core.errors import (
 from core.plugin.boundary import called, guarded
 from core.plugin.kinds import Plugin
 from core.plugin.origin import Origin
-from core.plugin.stages import Library
+from core.plugin.stages import Requirement
 from core.plugin.values import Notice
 
 __all__ = ["Entry"]
@@ -43,7 +43,7 @@ class Entry:
         return (inspect.getdoc(self.cls) or "").partition("\n")[0]
 
     @property
-    def missing(self) -> tuple[Library, ...]:
+    def missing(self) -> tuple[Requirement, ...]:
         """Return the libraries that are not installed; imports none of them."""
         return tuple(lib for lib in self.cls.libraries if not _installed(lib.module))
 

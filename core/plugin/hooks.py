@@ -15,7 +15,7 @@ import pluggy
 if TYPE_CHECKING:
     from core.plugin.kinds import Plugin, Reporter
     from core.plugin.records import (
-        LibraryRecord,
+        BatchRecord,
         PlanRecord,
         RunRecord,
         StageRecord,
@@ -92,7 +92,7 @@ def luthier_run_ended() -> None:
 
 
 @hookspec
-def luthier_library_finished(record: LibraryRecord, folder: str) -> None:
+def luthier_batch_finished(record: BatchRecord, folder: str) -> None:
     """The songs of a library are played, or are known not to be; `folder` is where they lie."""
 
 

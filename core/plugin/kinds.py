@@ -4,7 +4,7 @@ A plugin is a class with a `name`, an `Options` dataclass and the methods of its
 import a heavy library at the top of its file: listing plugins must work on a bare machine.
 
     from dataclasses import dataclass
-    from core import Graph, Made, hookimpl
+    from core import Graph, StageResult, hookimpl
 
     class Untouched(Graph):
         '''Gives the graph on as it is.'''
@@ -12,7 +12,7 @@ import a heavy library at the top of its file: listing plugins must work on a ba
 
         def run(self, artifact, work):
             target = work.copy(artifact)
-            return Made(target, artifact.format, artifact.precision)
+            return StageResult(target, artifact.format, artifact.precision)
 
     @hookimpl
     def luthier_plugins():
@@ -36,7 +36,7 @@ from typing import (
 )
 
 from core.plugin.reach import Reach, reaching_options
-from core.plugin.stages import Shipped
+from core.plugin.stages import BundlePart
 from core.plugin.values import (
     Artifact,
     ArtifactSpec,
@@ -55,17 +55,17 @@ if TYPE_CHECKING:
 
     from core.plugin.stages import (
         Calibration,
+        EvaluatedItem,
         Joiner,
-        Library,
-        Made,
-        Played,
-        Saved,
+        Requirement,
+        SavedFile,
         Session,
         Split,
+        StageContext,
+        StageResult,
         TorchModel,
         Transform,
         Window,
-        Work,
     )
     from core.plugin.values import Signature, Tensors
 
@@ -78,7 +78,7 @@ __all__ = [
     "Evaluator",
     "Exporter",
     "Graph",
-    "Listed",
+    "ListableDataset",
     "Model",
     "NoOptions",
     "Plugin",
@@ -104,7 +104,7 @@ class Plugin(ABC, Generic[OptionsT]):
     kind: ClassVar[str]
     name: ClassVar[str]
     Options: ClassVar[type[Any]] = NoOptions
-    libraries: ClassVar[tuple[Library, ...]] = ()
+    libraries: ClassVar[tuple[Requirement, ...]] = ()
     version: ClassVar[str] = "1"  # raised when results change for a reason that the source hides
 
     def __init__(self, options: OptionsT) -> None:
@@ -127,9 +127,9 @@ class Plugin(ABC, Generic[OptionsT]):
         """
         return tuple(reaching_options(self.options))
 
-    def ships(self, info: ModelInfo) -> Shipped:
+    def ships(self, info: ModelInfo) -> BundlePart:
         """Return what the bundle for the device needs of this plugin, for the model of `info`."""
-        return Shipped()
+        return BundlePart()
 
 
 def anew(plugin: PluginT) -> PluginT:
@@ -151,8 +151,8 @@ class Model(Plugin[OptionsT]):
         """Return what changes when `fetch` gives other weights; no torch, no network."""
 
     @abstractmethod
-    def fetch(self, work: Work) -> Made:
-        """Put the weights into `work.folder` in a safe format, with `Made.model` filled in."""
+    def fetch(self, work: StageContext) -> StageResult:
+        """Put the weights into `work.folder` in a safe format, with `StageResult.model` filled in."""
 
     @abstractmethod
     def open(self, artifact: Artifact, window: Mapping[str, int]) -> TorchModel:
@@ -163,7 +163,7 @@ class Dataset(Plugin[OptionsT]):
     """Gives calibration samples and evaluation items, and writes results in their own medium.
 
     `axes` are those of its inputs. What reads files lists their endings in `opens`, and takes the
-    file, folder or pattern as the option `path`, from `input=song.flac`. It may also be `Listed`.
+    file, folder or pattern as the option `path`, from `input=song.flac`. It may also be `ListableDataset`.
     """
 
     kind = "dataset"
@@ -185,7 +185,7 @@ class Dataset(Plugin[OptionsT]):
     @abstractmethod
     def save(
         self, item: Item, outputs: Tensors, signature: Signature, folder: Path
-    ) -> Sequence[Saved]:
+    ) -> Sequence[SavedFile]:
         """Write `item` and its `outputs` below `folder` as files that a person can open."""
 
 
@@ -218,7 +218,7 @@ class Exporter(Converter[OptionsT]):
         return False
 
     @abstractmethod
-    def run(self, model: TorchModel, feeds: Tensors, work: Work) -> Made:
+    def run(self, model: TorchModel, feeds: Tensors, work: StageContext) -> StageResult:
         """Export `model.core`; `feeds` are example inputs, one window long."""
 
 
@@ -229,7 +229,7 @@ class Graph(Converter[OptionsT]):
     accepts = frozenset({"onnx"})
 
     @abstractmethod
-    def run(self, artifact: Artifact, work: Work) -> Made:
+    def run(self, artifact: Artifact, work: StageContext) -> StageResult:
         """Rewrite the graph without changing what it computes."""
 
 
@@ -246,7 +246,7 @@ class Quantizer(Converter[OptionsT]):
         return 0
 
     @abstractmethod
-    def run(self, artifact: Artifact, calibration: Calibration, work: Work) -> Made:
+    def run(self, artifact: Artifact, calibration: Calibration, work: StageContext) -> StageResult:
         """Quantise; `calibration` holds at most `calibration_windows` windows."""
 
 
@@ -310,12 +310,14 @@ class Runtime(Converter[OptionsT]):
     precisions: ClassVar[frozenset[str]] = frozenset()
     columns: ClassVar[Mapping[str, str]] = {}
 
-    def compile(self, artifact: Artifact, work: Work) -> Made:
+    def compile(self, artifact: Artifact, work: StageContext) -> StageResult:
         """Compile for the device, where the class says that it `compiles`; or DoesNotFitError."""
         raise TypeError(f"runtime `{self.name}` does not compile")
 
     @abstractmethod
-    def open(self, artifact: Artifact, model: Callable[[], TorchModel], work: Work) -> Session:
+    def open(
+        self, artifact: Artifact, model: Callable[[], TorchModel], work: StageContext
+    ) -> Session:
         """Open what `compile` made (or what came in); `model` opens the torch module on demand."""
 
 
@@ -330,7 +332,7 @@ class Evaluator(Plugin[OptionsT]):
     limits: ClassVar[Mapping[str, str]] = {}
 
     @abstractmethod
-    def evaluate(self, played: Played, signature: Signature) -> Sequence[Metric]:
+    def evaluate(self, played: EvaluatedItem, signature: Signature) -> Sequence[Metric]:
         """Return what was measured; every metric names its device."""
 
 
@@ -362,7 +364,7 @@ class Source:
 
 
 @runtime_checkable
-class Listed(Protocol):
+class ListableDataset(Protocol):
     """What a dataset adds whose items can be named without reading them, and read one at a time."""
 
     def sources(self) -> Iterator[Source]:

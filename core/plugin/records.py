@@ -7,22 +7,22 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from core.machine.machine_load import Load
-from core.plugin.stages import Saved
+from core.plugin.stages import SavedFile
 from core.plugin.values import Artifact, Metric, Notice, Signature, Target
 
 __all__ = [
     "Axis",
+    "BatchRecord",
     "BudgetLine",
     "Failed",
-    "Figure",
     "Judged",
-    "LibraryRecord",
     "PlanRecord",
     "Point",
     "RunRecord",
     "Rung",
     "StageRecord",
     "Status",
+    "SweepMetric",
     "SweepRecord",
     "label_of",
     "named",
@@ -156,7 +156,7 @@ class RunRecord:
     stages: tuple[StageRecord, ...]
     budget: tuple[BudgetLine, ...]
     metrics: tuple[Metric, ...]
-    saved: tuple[Saved, ...]
+    saved: tuple[SavedFile, ...]
     played_on: str
     probed_on: str
     target_took_part: bool
@@ -185,7 +185,7 @@ class Failed:
 
 
 @dataclass(frozen=True)
-class LibraryRecord:
+class BatchRecord:
     """One run over a library.
 
     Of `songs` in all, `played` were played by this run and `kept` by earlier ones. `audio_s` are
@@ -240,7 +240,7 @@ class Axis:
 
 
 @dataclass(frozen=True)
-class Figure:
+class SweepMetric:
     """One measure that points are compared by.
 
     `objective` says that the front is drawn over it; the first objective is the quality. `plotted`
@@ -307,7 +307,7 @@ class SweepRecord:
     started: str
     seconds: float
     axes: tuple[Axis, ...]
-    figures: tuple[Figure, ...]
+    figures: tuple[SweepMetric, ...]
     points: tuple[Point, ...]
     winner: int | None
     why: str

@@ -23,19 +23,19 @@ if TYPE_CHECKING:
     from core.plugin.values import Tensors
 
 __all__ = [
+    "BundlePart",
     "Calibration",
+    "EvaluatedItem",
     "Joiner",
-    "Library",
-    "Made",
-    "Played",
-    "Saved",
+    "Requirement",
+    "SavedFile",
     "Session",
-    "Shipped",
     "Split",
+    "StageContext",
+    "StageResult",
     "TorchModel",
     "Transform",
     "Window",
-    "Work",
     "outside",
 ]
 
@@ -43,7 +43,7 @@ Split = Literal["calibration", "evaluation"]
 
 
 @dataclass(frozen=True)
-class Library:
+class Requirement:
     """A library that a plugin needs: the module to import, and the command that installs it."""
 
     module: str
@@ -52,7 +52,7 @@ class Library:
 
 
 @dataclass(frozen=True)
-class Work:
+class StageContext:
     """Where a stage may write (`folder`, empty and its own), and how it says how far it is.
 
     `lasting` is where plugins keep what must outlive an interrupted run; without one, outside a
@@ -81,7 +81,7 @@ class Work:
 
 
 @dataclass(frozen=True)
-class Made:
+class StageResult:
     """What a stage made: the main file inside its work folder, and what it is.
 
     `keep=False` says that the result stands for something else (a fallback, say), so that the
@@ -115,7 +115,7 @@ class TorchModel:
 
 
 @dataclass(frozen=True)
-class Saved:
+class SavedFile:
     """A file written for a person: its path in the run folder and what it holds."""
 
     path: str
@@ -124,7 +124,7 @@ class Saved:
 
 
 @dataclass(frozen=True)
-class Shipped:
+class BundlePart:
     """What a plugin adds to the bundle that goes to the device.
 
     `facts` are for `metadata.json`. `sources` are files of a program that runs the bundle, by
@@ -236,7 +236,7 @@ class Session(ABC):
 
 
 @dataclass(frozen=True)
-class Played:
+class EvaluatedItem:
     """One item with everything that was computed for it, for an evaluator.
 
     `outputs` come from the graph that ships, `reference` from FP32 PyTorch with the same windows,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from core.inference.context import Bench
+from core.inference.context import RunContext
 from core.inference.windows import run_group
 from core.machine import cores
 from core.machine.machine_load import Load, Watch, facts_of, load_in
@@ -17,7 +17,7 @@ from core.measure.metrics import percentiles
 from core.plan.plan import looked_up
 from core.plugin.kinds import Runtime
 from core.plugin.progress import silent
-from core.plugin.stages import Made, Session, Work
+from core.plugin.stages import Session, StageContext, StageResult
 from core.plugin.values import Artifact, Fact
 from core.run.execute import execute
 from core.steps.compare import sampled
@@ -41,7 +41,7 @@ class Runner:
     """One artifact with all that plays it."""
 
     name: str
-    bench: Bench
+    bench: RunContext
     runtime: Runtime[Any]
     artifact: Artifact
     model: Artifact
@@ -77,7 +77,7 @@ def race(runners: Sequence[Runner], store: Store, hook: pluggy.HookRelay) -> dic
     The store keeps the answer, as it keeps every other measurement.
     """
 
-    def run(_: Inputs, work: Work) -> Made:
+    def run(_: Inputs, work: StageContext) -> StageResult:
         with cores.alone(lambda why: work.progress(0, 0, why)):
             watch = Watch()
             facts = _timed(runners, work)
@@ -85,7 +85,7 @@ def race(runners: Sequence[Runner], store: Store, hook: pluggy.HookRelay) -> dic
             facts |= facts_of(watch.load()) if facts.pop(HERE) else {}
         file = work.folder / "facts.json"
         file.write_bytes(msgspec.json.encode(facts))
-        return Made(file, "facts", "fp32", facts)
+        return StageResult(file, "facts", "fp32", facts)
 
     step = Step(
         "race",
@@ -103,7 +103,7 @@ def race(runners: Sequence[Runner], store: Store, hook: pluggy.HookRelay) -> dic
             },
         },
         run,
-        calls=(Bench.open, Bench.transform, Session),
+        calls=(RunContext.open, RunContext.transform, Session),
     )
     plan = looked_up(runners[0].bench, [step], store)
     ran = execute(plan, store, hook).artifacts["race"]
@@ -119,7 +119,7 @@ def race(runners: Sequence[Runner], store: Store, hook: pluggy.HookRelay) -> dic
     }
 
 
-def _timed(runners: Sequence[Runner], work: Work) -> dict[str, Fact]:
+def _timed(runners: Sequence[Runner], work: StageContext) -> dict[str, Fact]:
     seconds: dict[str, list[float]] = {runner.name: [] for runner in runners}
     devices: dict[str, str] = {}
     with ExitStack() as stack:
@@ -131,7 +131,7 @@ def _timed(runners: Sequence[Runner], work: Work) -> dict[str, Fact]:
                 runner.runtime.open(
                     runner.artifact,
                     lambda runner=runner, model=model: runner.bench.open(model),  # type: ignore[misc]  # bound now, not when called
-                    Work(folder, work.progress, work.lasting),
+                    StageContext(folder, work.progress, work.lasting),
                 )
             )
             transform = runner.bench.transform(model)

@@ -92,9 +92,9 @@ def best_of(found: Sequence[Candidate], trial: Trial) -> Choice:
     ends it.
     """
     plans = [candidate.plan for candidate in found if candidate.plan is not None]
-    target = plans[0].assembly.target
+    target = plans[0].pipeline.target
     tries: dict[str, Tried] = {}
-    timed = target.objective == "fastest" and all(p.assembly.runtime.plays for p in plans)
+    timed = target.objective == "fastest" and all(p.pipeline.runtime.plays for p in plans)
     rungs = _all_timed(found, trial, tries) if timed else _in_order(found, trial, tries)
     held = [rung for rung in rungs if rung.status == "held"]
     if not held:
@@ -147,7 +147,7 @@ def _in_order(found: Sequence[Candidate], trial: Trial, tries: dict[str, Tried])
 def _rank(plan: Plan, artifacts: dict[str, Artifact]) -> tuple[float, str]:
     """Return what a candidate is ranked by where no clock decides: the number, and in words."""
     # Only a graph says what it moves; of anything else the size is known.
-    if plan.assembly.target.objective == "smallest" or "census" not in artifacts:
+    if plan.pipeline.target.objective == "smallest" or "census" not in artifacts:
         size = next(a.bytes for name, a in reversed(artifacts.items()) if name != "census")
         return size, f"{size / 1e6:.1f} MB"
     moved = artifacts["census"].number("moved_bytes")
@@ -222,7 +222,7 @@ def _runner(name: str, tried: Tried) -> Runner:
     return Runner(
         name,
         bench,
-        bench.assembly.runtime,
+        bench.pipeline.runtime,
         tried.outcome.played,
         artifacts["model"],
         artifacts["sample"],

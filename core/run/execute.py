@@ -20,7 +20,7 @@ from core.plugin import annotation_checks
 from core.plugin.origin import failure, origin_of
 from core.plugin.progress import Progress
 from core.plugin.records import StageRecord
-from core.plugin.stages import Made, Work
+from core.plugin.stages import StageContext, StageResult
 from core.plugin.values import Artifact
 from core.steps.step import Inputs, Step
 from core.store.hashing import files_below, folder_digest, verified_digest
@@ -106,7 +106,7 @@ def _step(step: Step, made: Inputs, store: Store, hook: pluggy.HookRelay) -> tup
         started, when = time.perf_counter(), datetime.now(UTC)
         try:
             with peak_memory() as peak:
-                result = _run(step, made, Work(folder, Progress(going), store.lasting))
+                result = _run(step, made, StageContext(folder, Progress(going), store.lasting))
         except BaseException as error:
             if isinstance(error, Exception):
                 _check_place(folder, store)
@@ -127,7 +127,7 @@ def _step(step: Step, made: Inputs, store: Store, hook: pluggy.HookRelay) -> tup
         return store.keep(step.entry, material, artifact, answers=result.keep), True
 
 
-def _run(step: Step, made: Inputs, work: Work) -> Made:
+def _run(step: Step, made: Inputs, work: StageContext) -> StageResult:
     try:
         return step.run(made, work)
     except LuthierError:
@@ -194,7 +194,7 @@ def _check_inputs(step: Step, made: Inputs, store: Store) -> None:
             )
 
 
-def _artifact(step: Step, made: Inputs, result: Made, folder: Path) -> Artifact:
+def _artifact(step: Step, made: Inputs, result: StageResult, folder: Path) -> Artifact:
     """Describe what a stage made; the model's own words travel on with every artifact."""
     files = _files(step, result, folder)
     origin: Any = next((made[n] for n in step.inputs if n in made), None)
@@ -213,9 +213,9 @@ def _artifact(step: Step, made: Inputs, result: Made, folder: Path) -> Artifact:
     )
 
 
-def _files(step: Step, result: Made, folder: Path) -> list[Path]:
+def _files(step: Step, result: StageResult, folder: Path) -> list[Path]:
     """Return the files of a result; raises PluginError for one that cannot be kept as it is."""
-    wrong = annotation_checks.check_of(Made)(result) or annotation_checks.json_problem(
+    wrong = annotation_checks.check_of(StageResult)(result) or annotation_checks.json_problem(
         result.settled
     )
     if wrong:
@@ -228,7 +228,7 @@ def _files(step: Step, result: Made, folder: Path) -> list[Path]:
             f"stage `{step.name}` made {result.format} in {result.precision}, "
             f"but its plan said {step.gives.format} in {step.gives.precision}",
             *_by(step),
-            "`plan` and the `Made` of a plugin must name the same format and precision",
+            "`plan` and the `StageResult` of a plugin must name the same format and precision",
         )
     try:
         files = files_below(folder)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from hydra.core.hydra_config import HydraConfig
 
 from core.config.arguments import command, key_of
-from core.config.pipeline import Assembly
+from core.config.pipeline import Pipeline
 from core.config.recipes import Recipe
 from core.plugin.values import ModelInfo, Notice
 
@@ -18,13 +18,13 @@ __all__ = ["unfit"]
 OTHERS = frozenset({"model", "measure", "reporter", "store", "output", "hydra"})
 
 
-def unfit(assembly: Assembly, info: ModelInfo, recipes: Mapping[str, Recipe]) -> tuple[Notice, ...]:
+def unfit(pipeline: Pipeline, info: ModelInfo, recipes: Mapping[str, Recipe]) -> tuple[Notice, ...]:
     """Return the model's warning, with the command that takes other weights; none where they fit.
 
     Weights fit any input unless they say which (`ModelInfo.fit_for`).
     """
     fit = info.fit_for
-    if fit is None or assembly.dataset.name in fit.datasets:
+    if fit is None or pipeline.dataset.name in fit.datasets:
         return ()
     words = [
         word

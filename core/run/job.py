@@ -34,7 +34,7 @@ from core.plan.plan import Plan
 from core.plugin.hooks import reporting
 from core.plugin.records import RunRecord, StageRecord
 from core.plugin.registry import Registry
-from core.plugin.stages import Played, Saved
+from core.plugin.stages import EvaluatedItem, SavedFile
 from core.plugin.values import Artifact, Notice
 from core.run import folder, lockfile
 from core.run.choose import Choice, Trial, Tried, best_of, first_that_holds
@@ -72,11 +72,11 @@ def run(cfg: DictConfig, registry: Registry, recipe: str, recipes: Mapping[str, 
 
         for candidate in found:
             show(candidate)
-        planned = [p for c in found if c.plan is not None for p in c.plan.assembly.plugins]
+        planned = [p for c in found if c.plan is not None for p in c.plan.pipeline.plugins]
         show_touched(touched(planned, store.address, cfg.output))
         return
     first = next(c.plan for c in found if c.plan is not None)
-    place = folder.new_folder(Path(cfg.output), first.assembly.recipe)
+    place = folder.new_folder(Path(cfg.output), first.pipeline.recipe)
     ended = perform(found, registry, store, recipes, place)
     if ended.breach is not None:
         raise ended.breach
@@ -113,7 +113,7 @@ def prepare(
 @contextmanager
 def _watched(found: Sequence[Candidate], registry: Registry) -> Iterator[None]:
     """Let the reporters of the candidates watch while the block runs."""
-    reporters = next(c.plan for c in found if c.plan is not None).assembly.reporter
+    reporters = next(c.plan for c in found if c.plan is not None).pipeline.reporter
     with reporting(registry.manager, reporters):
         try:
             yield
@@ -153,28 +153,28 @@ class _Job:
     def _tried(self, candidate: Candidate) -> Tried:
         """Run every step of a candidate, and judge what came out."""
         assert candidate.plan is not None
-        assembly, outcome = candidate.plan.assembly, self.executed(candidate.plan)
+        pipeline, outcome = candidate.plan.pipeline, self.executed(candidate.plan)
         metrics = tuple(read_metrics(outcome.artifacts["evaluate"]))
         budget = tuple(budget_of(outcome.artifacts))
         against = _against(outcome.artifacts)
-        judged = contract.judge(assembly, outcome.shipped, metrics, budget, against)
+        judged = contract.judge(pipeline, outcome.shipped, metrics, budget, against)
         return Tried(candidate, candidate.plan, outcome, metrics, budget, judged)
 
     def executed(self, plan: Plan) -> Outcome:
         """Execute a plan, and keep what the compiler, if it came to one, said of the window."""
-        assembly = plan.assembly
+        pipeline = plan.pipeline
         self.hook.luthier_run_started(plan=plan.record)
         try:
             outcome = execute(plan, self.store, self.hook)
         except DoesNotFitError as error:
-            feasibility.keep(self.store, assembly, feasibility.refused(assembly, error))
+            feasibility.keep(self.store, pipeline, feasibility.refused(pipeline, error))
             given = HydraConfig.get().overrides.task
             others = [word for word in given if not word.startswith(("mode=", "chunker."))]
             search = command([*others, "mode=fit"], self.recipes)
-            raise feasibility.advised(error, assembly, self.store, search) from error
+            raise feasibility.advised(error, pipeline, self.store, search) from error
         if "runtime" in outcome.artifacts:
-            compiled = feasibility.compiled(assembly, outcome.artifacts["runtime"])
-            feasibility.keep(self.store, assembly, compiled)
+            compiled = feasibility.compiled(pipeline, outcome.artifacts["runtime"])
+            feasibility.keep(self.store, pipeline, compiled)
         return outcome
 
     def _made(self, plan: Plan) -> dict[str, Artifact]:
@@ -183,7 +183,7 @@ class _Job:
         What a window moves is read from the graph; only a size must be that of what is compiled.
         """
         self.hook.luthier_run_started(plan=plan.record)
-        compiled = plan.assembly.target.objective == "smallest"
+        compiled = plan.pipeline.target.objective == "smallest"
         return execute(plan.only_made(compiled=compiled), self.store, self.hook).artifacts
 
     def _choice(self, found: Sequence[Candidate]) -> Choice:
@@ -205,10 +205,10 @@ class _Job:
         text = lockfile.lock(config, outcome.artifacts, versions())
         (partial / "recipe.lock.yaml").write_text(text, encoding="utf-8")
         if not contract.missed(tried.judged):
-            write_bundle(partial / "bundle", plan.assembly, *_shipped(plan, outcome))
+            write_bundle(partial / "bundle", plan.pipeline, *_shipped(plan, outcome))
         seconds = time.perf_counter() - self.clock
-        unfitting = unfit(plan.assembly, outcome.artifacts["model"].info, self.recipes)
-        damaged = (*unfitting, *passed_over(plan.assembly), *self.store.notices)
+        unfitting = unfit(plan.pipeline, outcome.artifacts["model"].info, self.recipes)
+        damaged = (*unfitting, *passed_over(plan.pipeline), *self.store.notices)
         record = _record(tried, choice, saved, text, self.started, seconds, self.sweep, damaged)
         return record, _report(self.hook, record, partial)
 
@@ -282,23 +282,23 @@ def _shipped(plan: Plan, outcome: Outcome) -> tuple[Artifact, Artifact | None]:
 def _record(
     tried: Tried,
     choice: Choice,
-    saved: tuple[Saved, ...],
+    saved: tuple[SavedFile, ...],
     config: str,
     started: datetime,
     seconds: float,
     sweep: str,
     damaged: tuple[Notice, ...],
 ) -> RunRecord:
-    assembly, artifacts = tried.plan.assembly, tried.outcome.artifacts
+    pipeline, artifacts = tried.plan.pipeline, tried.outcome.artifacts
     info, played, probe = artifacts["model"].info, artifacts["play"], artifacts.get("probe")
     on_target = [a.facts.get("on_target") for a in (played, probe) if a is not None]
     return RunRecord(
-        recipe=assembly.recipe,
-        title=assembly.title,
+        recipe=pipeline.recipe,
+        title=pipeline.title,
         started=started.isoformat(timespec="seconds"),
         seconds=seconds,
-        target=assembly.target,
-        precision=assembly.precision,
+        target=pipeline.target,
+        precision=pipeline.precision,
         signature=info.signature,
         weights=info.weights,
         parameters=info.parameters,
@@ -325,7 +325,7 @@ def _record(
 
 def _against(artifacts: Mapping[str, Artifact]) -> str:
     """Return in words which windows FP32 PyTorch had that quality was compared with."""
-    return str(artifacts["evaluate"].facts.get("against", Played.against))
+    return str(artifacts["evaluate"].facts.get("against", EvaluatedItem.against))
 
 
 def _notices(of_model: tuple[Notice, ...], artifacts: dict[str, Artifact]) -> tuple[Notice, ...]:

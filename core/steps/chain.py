@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from core.config.pipeline import Assembly
+from core.config.pipeline import Pipeline
 from core.plugin.kinds import Converter
 from core.plugin.values import ArtifactSpec
 
@@ -23,14 +23,14 @@ class Link:
     gives: ArtifactSpec
 
 
-def chain(assembly: Assembly) -> Iterator[Link]:
+def chain(pipeline: Pipeline) -> Iterator[Link]:
     """Yield every converting stage with what it takes and gives, without checking that it fits."""
-    spec = ArtifactSpec(assembly.model.plan().format)
+    spec = ArtifactSpec(pipeline.model.plan().format)
     stages: list[tuple[str, Converter[Any] | None]] = [
-        ("exporter", assembly.exporter),
-        *(("graph", graph) for graph in assembly.graph),
-        ("quantizer", assembly.quantizer),
-        ("runtime", assembly.runtime),
+        ("exporter", pipeline.exporter),
+        *(("graph", graph) for graph in pipeline.graph),
+        ("quantizer", pipeline.quantizer),
+        ("runtime", pipeline.runtime),
     ]
     for slot, plugin in stages:
         if plugin is None:

@@ -16,7 +16,7 @@ import msgspec
 
 from core.formats.precision_census import census, facts_of, misnomer
 from core.formats.tensors import load, save, under
-from core.inference.context import Bench
+from core.inference.context import RunContext
 from core.inference.windows import lengths_of, run_group, spread
 from core.machine import cores
 from core.measure import error_budget_rows
@@ -25,7 +25,7 @@ from core.measure.error_budget_rows import OUTPUTS, Place, write_places
 from core.measure.metrics import compare
 from core.measure.tensor_error import worst
 from core.plugin.kinds import Runtime
-from core.plugin.stages import Made, Session, Work
+from core.plugin.stages import Session, StageContext, StageResult
 from core.plugin.values import Artifact, Fact, Signature
 from core.steps import convert
 from core.steps.saturation import saturation
@@ -38,31 +38,31 @@ if TYPE_CHECKING:
 __all__ = ["budget", "comparison", "sampled"]
 
 
-def comparison(bench: Bench, steps: list[Step]) -> list[Step]:
+def comparison(bench: RunContext, steps: list[Step]) -> list[Step]:
     """Return `sample`, a `budget.<stage>` per artifact that plays here, and what looks closer.
 
     That is `saturation` for a quantizer that calibrates, `worst` on demand, `census` for a graph
     that is played, and `probe` for one that is not.
     """
-    assembly = bench.assembly
+    pipeline = bench.pipeline
     extra = [_sample(bench)]
     for step in steps:
         runtime = _runtime_for(bench, step)
         if runtime is not None:
             extra.append(_budget(bench, step, runtime))
             extra += saturation(bench, step) if step.name == "quantizer" else []
-            if step.name == "quantizer" and assembly.measure.worst_tensors:
+            if step.name == "quantizer" and pipeline.measure.worst_tensors:
                 extra += _worst(bench, step, runtime)
     played = convert.source(bench, steps)
     extra += [_census(step) for step in steps if step.name == played and _is_graph(step)]
-    if not assembly.runtime.plays:
+    if not pipeline.runtime.plays:
         extra.append(_probe(bench, convert.final(steps), played))
     return extra
 
 
-def budget(bench: Bench, steps: list[Step]) -> Step:
+def budget(bench: RunContext, steps: list[Step]) -> Step:
     """Return the step that makes the error budget, once the whole input was played."""
-    chunker, probed = bench.assembly.chunker, not bench.assembly.runtime.plays
+    chunker, probed = bench.pipeline.chunker, not bench.pipeline.runtime.plays
     stages: list[str] = []
     unmeasured: dict[str, list[str]] = {}
     waiting: list[str] = []
@@ -73,11 +73,11 @@ def budget(bench: Bench, steps: list[Step]) -> Step:
         elif step.name != "model" and not (probed and step is steps[-1]):
             waiting.append(step.name)
 
-    def run(inputs: Inputs, work: Work) -> Made:
+    def run(inputs: Inputs, work: StageContext) -> StageResult:
         lines = error_budget_rows.rows(chunker, inputs, stages, unmeasured, work.progress)
         file = work.folder / "rows.json"
         file.write_bytes(msgspec.json.encode(lines))
-        return Made(file, "facts", "fp32")
+        return StageResult(file, "facts", "fp32")
 
     compared = [f"budget.{stage}" for stage in stages]
     return Step(
@@ -93,10 +93,10 @@ def budget(bench: Bench, steps: list[Step]) -> Step:
     )
 
 
-def _runtime_for(bench: Bench, step: Step) -> Runtime[Any] | None:
+def _runtime_for(bench: RunContext, step: Step) -> Runtime[Any] | None:
     """Return the runtime of the recipe that plays the artifact of `step` here, if one does."""
-    own = bench.assembly.runtime
-    for runtime in (bench.assembly.host, own):
+    own = bench.pipeline.runtime
+    for runtime in (bench.pipeline.host, own):
         if runtime is not None and runtime.plays and step.gives is not None:
             # What the recipe's own runtime compiles, it opens compiled only.
             compiles = runtime is own and own.compiles
@@ -106,21 +106,21 @@ def _runtime_for(bench: Bench, step: Step) -> Runtime[Any] | None:
     return None
 
 
-def _sample(bench: Bench) -> Step:
-    assembly = bench.assembly
+def _sample(bench: RunContext) -> Step:
+    pipeline = bench.pipeline
 
-    def run(inputs: Inputs, work: Work) -> Made:
+    def run(inputs: Inputs, work: StageContext) -> StageResult:
         model = inputs["model"]
         opened = bench.open(model)
         signature = model.info.signature
         tensors: dict[str, Any] = {}
         places: list[Place] = []
         for item in bench.items(model, work):
-            count = assembly.measure.budget_windows
+            count = pipeline.measure.budget_windows
             lengths = lengths_of(item.inputs, signature)
-            for window in spread(count, item.inputs, assembly.chunker, signature):
+            for window in spread(count, item.inputs, pipeline.chunker, signature):
                 number = len(places)
-                piece = assembly.chunker.cut(item.inputs, window, signature)
+                piece = pipeline.chunker.cut(item.inputs, window, signature)
                 tensors |= {f"{number}/in/{name}": array for name, array in piece.items()}
                 outputs = opened.reference(piece)
                 tensors |= {f"{number}/out/{name}": array for name, array in outputs.items()}
@@ -129,24 +129,26 @@ def _sample(bench: Bench) -> Step:
         save(tensors, work.folder / "windows.safetensors")
         write_places(places, work.folder)
         count = len(places)
-        return Made(work.folder / "windows.safetensors", "tensors", "fp32", {"windows": count})
+        return StageResult(
+            work.folder / "windows.safetensors", "tensors", "fp32", {"windows": count}
+        )
 
     return Step(
         "sample",
         "take windows to compare on",
-        f"model `{assembly.model.name}`",
+        f"model `{pipeline.model.name}`",
         ("model",),
         {
             **bench.depends_on_items,
             **bench.depends_on_windows,
-            "model": fingerprint.of_plugin(assembly.model),
-            "chunker": fingerprint.of_plugin(assembly.chunker)["source"],
-            "windows": assembly.measure.budget_windows,
+            "model": fingerprint.of_plugin(pipeline.model),
+            "chunker": fingerprint.of_plugin(pipeline.chunker)["source"],
+            "windows": pipeline.measure.budget_windows,
         },
         run,
-        by=(assembly.model,),
+        by=(pipeline.model,),
         reads=bench.reads_items,
-        calls=(Bench.open, Bench.items),
+        calls=(RunContext.open, RunContext.items),
     )
 
 
@@ -161,8 +163,8 @@ def sampled(sample: Artifact) -> tuple[list[Tensors], list[Tensors]]:
     return inputs, outputs
 
 
-def _budget(bench: Bench, step: Step, runtime: Runtime[Any]) -> Step:
-    def run(inputs: Inputs, work: Work) -> Made:
+def _budget(bench: RunContext, step: Step, runtime: Runtime[Any]) -> Step:
+    def run(inputs: Inputs, work: StageContext) -> StageResult:
         model, artifact = inputs["model"], inputs[step.name]
         signature, transform = model.info.signature, bench.transform(model)
         pieces, reference = sampled(inputs["sample"])
@@ -197,19 +199,19 @@ def _budget(bench: Bench, step: Step, runtime: Runtime[Any]) -> Step:
         },
         run,
         by=(runtime,),
-        calls=(Bench.open, Bench.transform, Session),
+        calls=(RunContext.open, RunContext.transform, Session),
     )
 
 
-def _worst(bench: Bench, step: Step, runtime: Runtime[Any]) -> list[Step]:
+def _worst(bench: RunContext, step: Step, runtime: Runtime[Any]) -> list[Step]:
     """Return the step that compares inner tensors, where both graphs are ONNX."""
-    assembly, before = bench.assembly, step.inputs[0]
+    pipeline, before = bench.pipeline, step.inputs[0]
     formats = {spec.format for spec in (step.takes, step.gives) if spec is not None}
     if formats != {"onnx"}:
         return []
-    count = assembly.measure.worst_tensors
+    count = pipeline.measure.worst_tensors
 
-    def run(inputs: Inputs, work: Work) -> Made:
+    def run(inputs: Inputs, work: StageContext) -> StageResult:
         model = inputs["model"]
         transform = bench.transform(model)
         feeds = [transform.forward(piece)[0] for piece in sampled(inputs["sample"])[0]]
@@ -239,7 +241,7 @@ def _worst(bench: Bench, step: Step, runtime: Runtime[Any]) -> list[Step]:
             },
             run,
             by=(runtime,),
-            calls=(Bench.open, Bench.transform, Session),
+            calls=(RunContext.open, RunContext.transform, Session),
         )
     ]
 
@@ -251,7 +253,7 @@ def _is_graph(step: Step) -> bool:
 def _census(of: Step) -> Step:
     """Return the step that counts what the graph of `of` computes at which precision."""
 
-    def run(inputs: Inputs, work: Work) -> Made:
+    def run(inputs: Inputs, work: StageContext) -> StageResult:
         artifact = inputs[of.name]
         counted = census(Path(artifact.path))
         made = _noted(work, facts_of(counted))
@@ -268,16 +270,16 @@ def _census(of: Step) -> Step:
     )
 
 
-def _probe(bench: Bench, compiled: str, source: str) -> Step:
-    assembly = bench.assembly
-    runtime, host = assembly.runtime, assembly.host
+def _probe(bench: RunContext, compiled: str, source: str) -> Step:
+    pipeline = bench.pipeline
+    runtime, host = pipeline.runtime, pipeline.host
     assert host is not None, "the plan refuses a recipe without a host that plays"
 
-    def run(inputs: Inputs, work: Work) -> Made:
+    def run(inputs: Inputs, work: StageContext) -> StageResult:
         model = inputs["model"]
         signature, transform = model.info.signature, bench.transform(model)
         pieces, reference = sampled(inputs["sample"])
-        numbers = _apart(assembly.measure.probe_windows, len(pieces))
+        numbers = _apart(pipeline.measure.probe_windows, len(pieces))
         pairs = [transform.forward(pieces[number]) for number in numbers]
         feeds = [pair[0] for pair in pairs]
         seconds: list[float] = []
@@ -309,12 +311,12 @@ def _probe(bench: Bench, compiled: str, source: str) -> Step:
         {
             **bench.depends_on_runtime(runtime),
             "host": fingerprint.of_plugin(host),
-            "windows": assembly.measure.probe_windows,
+            "windows": pipeline.measure.probe_windows,
             "dsp": bench.depends_on_windows["dsp"],
         },
         run,
         by=(runtime, host),
-        calls=(Bench.open, Bench.transform, Session),
+        calls=(RunContext.open, RunContext.transform, Session),
     )
 
 
@@ -342,7 +344,7 @@ def _facts(
     }
 
 
-def _keep(outputs: Sequence[Tensors], work: Work) -> None:
+def _keep(outputs: Sequence[Tensors], work: StageContext) -> None:
     """Write the outputs of the windows beside the facts; the error budget compares them."""
     named = {
         f"{number}/out/{name}": array
@@ -352,11 +354,11 @@ def _keep(outputs: Sequence[Tensors], work: Work) -> None:
     save(named, work.folder / OUTPUTS)
 
 
-def _noted(work: Work, facts: dict[str, Fact]) -> Made:
+def _noted(work: StageContext, facts: dict[str, Fact]) -> StageResult:
     """Return facts as an artifact: a small JSON file."""
     file = work.folder / "facts.json"
     file.write_bytes(msgspec.json.encode(facts))
-    return Made(file, "facts", "fp32", facts)
+    return StageResult(file, "facts", "fp32", facts)
 
 
 def _names(*names: str) -> tuple[str, ...]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from core.inference.context import Bench, Read
+from core.inference.context import Read, RunContext
 from core.plugin.kinds import Exporter, Graph, Quantizer, Runtime
-from core.plugin.stages import Calibration, Made, Work
+from core.plugin.stages import Calibration, StageContext, StageResult
 from core.plugin.values import Artifact, ArtifactSpec
 from core.steps.chain import Link, chain
 from core.steps.example import example
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 __all__ = ["conversion", "final", "source"]
 
 
-def conversion(bench: Bench) -> list[Step]:
+def conversion(bench: RunContext) -> list[Step]:
     """Return the steps that make the artifact, leaving out the stages that pass it on untouched."""
     steps = [_fetch(bench)]
-    for link in chain(bench.assembly):
+    for link in chain(bench.pipeline):
         compiles = not isinstance(link.plugin, Runtime) or link.plugin.compiles
         if not link.plugin.passes and compiles:
             steps.append(_convert(bench, link, steps[-1]))
@@ -35,20 +35,20 @@ def final(steps: list[Step]) -> str:
     return steps[-1].name
 
 
-def source(bench: Bench, steps: list[Step]) -> str:
+def source(bench: RunContext, steps: list[Step]) -> str:
     """Return the name of the step whose artifact is played whole.
 
     That is the one before the compiler, where what it compiles only runs on a slow device.
     """
-    runtime = bench.assembly.runtime
+    runtime = bench.pipeline.runtime
     return steps[-2].name if runtime.compiles and not runtime.plays else steps[-1].name
 
 
-def _fetch(bench: Bench) -> Step:
-    model = bench.assembly.model
+def _fetch(bench: RunContext) -> Step:
+    model = bench.pipeline.model
     of, read = fingerprint.of_plugin(model), Read(model, model.identity())
 
-    def run(_: Inputs, work: Work) -> Made:
+    def run(_: Inputs, work: StageContext) -> StageResult:
         return model.fetch(work)
 
     return Step(
@@ -65,7 +65,7 @@ def _fetch(bench: Bench) -> Step:
     )
 
 
-def _convert(bench: Bench, link: Link, before: Step) -> Step:
+def _convert(bench: RunContext, link: Link, before: Step) -> Step:
     plugin = link.plugin
     of = fingerprint.of_plugin(plugin)
     depends: dict[str, Any] = {"stage": of}
@@ -77,23 +77,23 @@ def _convert(bench: Bench, link: Link, before: Step) -> Step:
         title = "export"
         depends |= bench.depends_on_windows
         # The weights do not tell how the module is written down, nor by which code it is opened.
-        depends["model"] = fingerprint.of_plugin(bench.assembly.model)
+        depends["model"] = fingerprint.of_plugin(bench.pipeline.model)
 
-        def run(inputs: Inputs, work: Work) -> Made:
+        def run(inputs: Inputs, work: StageContext) -> StageResult:
             model = inputs["model"]
             return plugin.run(bench.open(model), example(bench, model, work), work)
 
-        calls = (Bench.open, Bench.items, Bench.transform)
+        calls = (RunContext.open, RunContext.items, RunContext.transform)
 
     elif isinstance(plugin, Graph):
         name, title = f"graph.{plugin.name}", "rewrite the graph"
 
-        def run(inputs: Inputs, work: Work) -> Made:
+        def run(inputs: Inputs, work: StageContext) -> StageResult:
             return plugin.run(inputs[before.name], work)
 
     elif isinstance(plugin, Quantizer):
         title = "quantise"
-        dataset = bench.assembly.calibration
+        dataset = bench.pipeline.calibration
         if plugin.calibration_windows and dataset is not None:
             depends |= bench.depends_on_windows
             reads = (Read(dataset, dataset.identity("calibration"), "calibration"),)
@@ -104,16 +104,16 @@ def _convert(bench: Bench, link: Link, before: Step) -> Step:
             if wanted_windows(bench, plugin) < plugin.calibration_windows:
                 depends["calibration"]["windows"] = wanted_windows(bench, plugin)
 
-        def run(inputs: Inputs, work: Work) -> Made:
+        def run(inputs: Inputs, work: StageContext) -> StageResult:
             return plugin.run(inputs[before.name], calibration(bench, inputs["model"], work), work)
 
-        calls = (Bench.transform,)
+        calls = (RunContext.transform,)
 
     else:
         assert isinstance(plugin, Runtime)
-        title = f"compile for {bench.assembly.target.title or plugin.name}"
+        title = f"compile for {bench.pipeline.target.title or plugin.name}"
 
-        def run(inputs: Inputs, work: Work) -> Made:
+        def run(inputs: Inputs, work: StageContext) -> StageResult:
             return plugin.compile(inputs[before.name], work)
 
     return Step(
@@ -132,19 +132,19 @@ def _convert(bench: Bench, link: Link, before: Step) -> Step:
     )
 
 
-def wanted_windows(bench: Bench, quantizer: Quantizer[Any]) -> int:
+def wanted_windows(bench: RunContext, quantizer: Quantizer[Any]) -> int:
     """Return how many windows of calibration data a quantizer gets at most."""
     wanted, most = quantizer.calibration_windows, bench.calibration_windows
     return wanted if most is None else min(wanted, most)
 
 
-def calibration(bench: Bench, model: Artifact, work: Work) -> Calibration:
+def calibration(bench: RunContext, model: Artifact, work: StageContext) -> Calibration:
     """Return the stream of calibration feeds that the quantizer asked for."""
     from core.inference.items import kept_items
     from core.inference.windows import spread
 
-    assembly = bench.assembly
-    dataset, quantizer = assembly.calibration, assembly.quantizer
+    pipeline = bench.pipeline
+    dataset, quantizer = pipeline.calibration, pipeline.quantizer
     if dataset is None or quantizer is None or quantizer.calibration_windows == 0:
         return Calibration(0, lambda: ())
     signature = model.info.signature
@@ -155,8 +155,8 @@ def calibration(bench: Bench, model: Artifact, work: Work) -> Calibration:
         transform = bench.transform(model)
         left = wanted
         for item in kept_items(dataset, "calibration", signature, work.lasting):
-            for window in spread(min(per_item, left), item.inputs, assembly.chunker, signature):
-                yield transform.forward(assembly.chunker.cut(item.inputs, window, signature))[0]
+            for window in spread(min(per_item, left), item.inputs, pipeline.chunker, signature):
+                yield transform.forward(pipeline.chunker.cut(item.inputs, window, signature))[0]
                 left -= 1
             if left <= 0:
                 return

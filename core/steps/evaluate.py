@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from core.formats.tensors import load, under
-from core.inference.context import Bench
+from core.inference.context import RunContext
 from core.inference.windows import lengths_of, windows_in_words
 from core.measure.metrics import compare, latency
-from core.plugin.stages import Made, Played, Work
+from core.plugin.stages import EvaluatedItem, StageContext, StageResult
 from core.plugin.values import Artifact, Metric, Signature
 from core.steps.step import Inputs, Step
 from core.store import fingerprint
@@ -22,93 +22,95 @@ if TYPE_CHECKING:
 __all__ = ["evaluation", "rated", "read_metrics", "read_outputs"]
 
 
-def evaluation(bench: Bench) -> Step:
+def evaluation(bench: RunContext) -> Step:
     """Return the step that measures what was played: speed, nearness to FP32, and quality."""
-    assembly = bench.assembly
-    compared = "reference" if assembly.against is None else "against"
+    pipeline = bench.pipeline
+    compared = "reference" if pipeline.against is None else "against"
 
-    def run(inputs: Inputs, work: Work) -> Made:
+    def run(inputs: Inputs, work: StageContext) -> StageResult:
         model, played = inputs["model"], inputs["play"]
         signature, device = model.info.signature, str(played.facts["device"])
         metrics = _speed(played, device)
         windows = (
-            Played.against
-            if assembly.against is None
-            else windows_in_words(assembly.against.window(), signature)
+            EvaluatedItem.against
+            if pipeline.against is None
+            else windows_in_words(pipeline.against.window(), signature)
         )
         for item in bench.items(model, work):
             reference = read_outputs(inputs[compared], item.id)
             ideal = read_outputs(inputs["ideal"], item.id)
             outputs = read_outputs(played, item.id)
-            seen = Played(
+            seen = EvaluatedItem(
                 item,
                 outputs,
                 reference,
                 ideal,
-                assembly.chunker.split(lengths_of(item.inputs, signature)),
+                pipeline.chunker.split(lengths_of(item.inputs, signature)),
                 device,
                 windows,
             )
             metrics += _parity(seen, signature)
-            for evaluator in assembly.evaluator:
+            for evaluator in pipeline.evaluator:
                 metrics += evaluator.evaluate(seen, signature)
         file = work.folder / "metrics.json"
         file.write_bytes(msgspec.json.encode(metrics))
-        return Made(file, "facts", "fp32", {"against": windows})
+        return StageResult(file, "facts", "fp32", {"against": windows})
 
     return Step(
         "evaluate",
         "measure the result",
-        ", ".join(f"evaluator `{e.name}`" for e in assembly.evaluator) or "core",
+        ", ".join(f"evaluator `{e.name}`" for e in pipeline.evaluator) or "core",
         ("model", "play", compared, "ideal"),
         {
-            "chunker": fingerprint.of_plugin(assembly.chunker),
-            "evaluators": [fingerprint.of_plugin(e) for e in assembly.evaluator],
+            "chunker": fingerprint.of_plugin(pipeline.chunker),
+            "evaluators": [fingerprint.of_plugin(e) for e in pipeline.evaluator],
             **bench.depends_on_items,
         },
         run,
-        by=tuple(assembly.evaluator),
+        by=tuple(pipeline.evaluator),
         reads=bench.reads_items,
-        calls=(Bench.items,),
+        calls=(RunContext.items,),
     )
 
 
-def rated(bench: Bench) -> Step:
+def rated(bench: RunContext) -> Step:
     """Return the step that measures FP32 PyTorch itself: what a sweep compares windows by.
 
     In place of what it is compared with stands FP32 PyTorch in the windows of the training.
     """
-    assembly, device = bench.assembly, "CPU (PyTorch)"
+    pipeline, device = bench.pipeline, "CPU (PyTorch)"
 
-    def run(inputs: Inputs, work: Work) -> Made:
+    def run(inputs: Inputs, work: StageContext) -> StageResult:
         model = inputs["model"]
         signature = model.info.signature
         metrics: list[Metric] = []
         for item in bench.items(model, work):
             outputs, ideal = (read_outputs(inputs[n], item.id) for n in ("reference", "ideal"))
-            windows = assembly.chunker.split(lengths_of(item.inputs, signature))
-            seen = Played(item, outputs, ideal, ideal, windows, device, "those of the training")
+            windows = pipeline.chunker.split(lengths_of(item.inputs, signature))
+            seen = EvaluatedItem(
+                item, outputs, ideal, ideal, windows, device, "those of the training"
+            )
             metrics += _parity(seen, signature)
-            for evaluator in assembly.evaluator:
+            for evaluator in pipeline.evaluator:
                 metrics += evaluator.evaluate(seen, signature)
         file = work.folder / "metrics.json"
         file.write_bytes(msgspec.json.encode(metrics))
-        return Made(file, "facts", "fp32")
+        return StageResult(file, "facts", "fp32")
 
     return Step(
         "rate",
         "measure FP32 PyTorch in these windows",
-        ", ".join(f"evaluator `{e.name}`" for e in assembly.evaluator) or "core",
+        ", ".join(f"evaluator `{e.name}`" for e in pipeline.evaluator) or "core",
         ("model", "reference", "ideal"),
         {
-            "chunker": fingerprint.of_plugin(assembly.chunker),
-            "evaluators": [fingerprint.of_plugin(e) for e in assembly.evaluator],
+            "chunker": fingerprint.of_plugin(pipeline.chunker),
+            "evaluators": [fingerprint.of_plugin(e) for e in pipeline.evaluator],
             **bench.depends_on_items,
         },
         run,
-        by=tuple(assembly.evaluator),
+        by=tuple(pipeline.evaluator),
         reads=bench.reads_items,
-        calls=(Bench.items,),
+        calls=(RunContext.items,),
     )
 
 
@@ -136,7 +138,7 @@ def _speed(played: Artifact, device: str) -> list[Metric]:
     return [*metrics, Metric("peak_memory", peak, "MB", device, "whole process", "lower")]
 
 
-def _parity(played: Played, signature: Signature) -> list[Metric]:
+def _parity(played: EvaluatedItem, signature: Signature) -> list[Metric]:
     """Return how near the shipped graph is to FP32 PyTorch, with the windows it is compared in."""
     snr = compare([played.reference], [played.outputs], signature)
     note = f"against FP32 PyTorch with {played.against}"

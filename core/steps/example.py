@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from core.inference.context import Bench
+from core.inference.context import RunContext
 from core.inference.drawn import drawn
 from core.inference.items import kept_items
 from core.inference.windows import lengths_of, spread
-from core.plugin.stages import Work
+from core.plugin.stages import StageContext
 from core.plugin.values import Artifact, Signature
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["example"]
 
 
-def example(bench: Bench, model: Artifact, work: Work) -> Tensors:
+def example(bench: RunContext, model: Artifact, work: StageContext) -> Tensors:
     """Return the core's inputs for one window, which fix their names, types and shapes.
 
     Noise where all inputs are floats: then no data of a person's decides on the graph. Of inputs
@@ -27,7 +27,7 @@ def example(bench: Bench, model: Artifact, work: Work) -> Tensors:
     proves that a graph is right for other values than these.
     """
     signature = model.info.signature
-    window = dict(bench.assembly.chunker.window()) or model.info.train_window
+    window = dict(bench.pipeline.chunker.window()) or model.info.train_window
     unknown = {axis for spec in signature.inputs for axis in spec.free} - window.keys()
     piece: Tensors
     if all(spec.is_float for spec in signature.inputs):
@@ -38,21 +38,23 @@ def example(bench: Bench, model: Artifact, work: Work) -> Tensors:
     return bench.transform(model).forward(piece)[0]
 
 
-def _lengths(bench: Bench, model: Artifact, work: Work, unknown: set[str]) -> dict[str, int]:
+def _lengths(
+    bench: RunContext, model: Artifact, work: StageContext, unknown: set[str]
+) -> dict[str, int]:
     """Return lengths for the axes that no window and no training fixes: those of the data."""
     return lengths_of(_real(bench, model, work), model.info.signature) if unknown else {}
 
 
-def _real(bench: Bench, model: Artifact, work: Work) -> Tensors:
+def _real(bench: RunContext, model: Artifact, work: StageContext) -> Tensors:
     """Return one window of the recipe's data, as the chunker cuts it."""
-    assembly, signature = bench.assembly, model.info.signature
-    if assembly.calibration is not None:
-        items = kept_items(assembly.calibration, "calibration", signature, work.lasting)
+    pipeline, signature = bench.pipeline, model.info.signature
+    if pipeline.calibration is not None:
+        items = kept_items(pipeline.calibration, "calibration", signature, work.lasting)
     else:
         items = bench.items(model, work)
     inputs = next(items).inputs
-    (window,) = spread(1, inputs, assembly.chunker, signature)
-    return assembly.chunker.cut(inputs, window, signature)
+    (window,) = spread(1, inputs, pipeline.chunker, signature)
+    return pipeline.chunker.cut(inputs, window, signature)
 
 
 def _shortened(inputs: Tensors, signature: Signature, window: dict[str, int]) -> Tensors:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from core.inference.context import Bench
+from core.inference.context import RunContext
 from core.steps import convert
 from core.steps.compare import budget, comparison
 from core.steps.evaluate import evaluation, rated
@@ -12,7 +12,7 @@ from core.steps.step import Step
 __all__ = ["lay_out", "rating"]
 
 
-def lay_out(bench: Bench) -> tuple[Step, ...]:
+def lay_out(bench: RunContext) -> tuple[Step, ...]:
     """Return every step of a run, in the order in which they run."""
     steps = convert.conversion(bench)
     whole = (
@@ -27,6 +27,6 @@ def lay_out(bench: Bench) -> tuple[Step, ...]:
     return (*steps, *comparison(bench, steps), *whole)
 
 
-def rating(bench: Bench) -> tuple[Step, ...]:
+def rating(bench: RunContext) -> tuple[Step, ...]:
     """Return the steps that say how good FP32 PyTorch is in the windows of the recipe."""
     return (*convert.conversion(bench)[:1], _reference(bench), _ideal(bench), rated(bench))

@@ -14,14 +14,14 @@ import msgspec
 from core.config.trained_window import are_trained, other_training
 from core.errors import LuthierError, PluginError
 from core.formats.tensors import save
-from core.inference.context import Bench
+from core.inference.context import RunContext
 from core.inference.player import Timing, opened, that_plays
 from core.inference.windows import covered_seconds, lengths_of, play_with
 from core.machine.machine_load import Load, facts_of
 from core.machine.memory import peak_memory
 from core.machine.paths import below
 from core.plugin.origin import origin_of
-from core.plugin.stages import Made, Saved, Session, Work
+from core.plugin.stages import SavedFile, Session, StageContext, StageResult
 from core.plugin.values import Artifact, Fact, Notice
 from core.steps.evaluate import read_outputs
 from core.steps.step import Inputs, Step
@@ -40,11 +40,11 @@ AGAIN = "measure again when the machine is quiet, with another store: store=..."
 ANY_LENGTH = 1 << 20
 
 
-def _play(bench: Bench, source: str) -> Step:
-    assembly = bench.assembly
-    runtime = that_plays(assembly)
+def _play(bench: RunContext, source: str) -> Step:
+    pipeline = bench.pipeline
+    runtime = that_plays(pipeline)
 
-    def run(inputs: Inputs, work: Work) -> Made:
+    def run(inputs: Inputs, work: StageContext) -> StageResult:
         model = inputs["model"]
         signature = model.info.signature
         covered, windows, notices = 0.0, 0, list[Notice]()
@@ -62,7 +62,7 @@ def _play(bench: Bench, source: str) -> Step:
             for item in itertools.chain(first, given):
                 items[item.id] = timing.play(item, work.progress)
                 covered += covered_seconds(item.inputs, signature) or 0.0
-                windows += len(assembly.chunker.split(lengths_of(item.inputs, signature)))
+                windows += len(pipeline.chunker.split(lengths_of(item.inputs, signature)))
                 notices += item.notices
             timing.timed()
             session, seconds = timing.opened.session, timing.seconds
@@ -75,7 +75,7 @@ def _play(bench: Bench, source: str) -> Step:
                 "covered_s": covered * len(seconds) / windows,
                 "inputs": len(items) * len(seconds) / windows,
                 "source": source,
-                "on_target": session.on_target and assembly.runtime.plays,
+                "on_target": session.on_target and pipeline.runtime.plays,
             }
             here = session.here
         if here:
@@ -91,13 +91,13 @@ def _play(bench: Bench, source: str) -> Step:
             **bench.depends_on_runtime(runtime),
             **bench.depends_on_items,
             "dsp": bench.depends_on_windows["dsp"],
-            "chunker": fingerprint.of_plugin(assembly.chunker),
+            "chunker": fingerprint.of_plugin(pipeline.chunker),
         },
         run,
-        options=fingerprint.of_plugin(assembly.chunker)["options"],
+        options=fingerprint.of_plugin(pipeline.chunker)["options"],
         by=(runtime,),
         reads=bench.reads_items,
-        calls=(Bench.open, Bench.items, Bench.transform, Session),
+        calls=(RunContext.open, RunContext.items, RunContext.transform, Session),
     )
 
 
@@ -109,20 +109,20 @@ def _under_load(load: Load | None) -> list[Notice]:
     return [Notice("warning", f"{said} too long; {AGAIN}")]
 
 
-def _reference(bench: Bench) -> Step:
+def _reference(bench: RunContext) -> Step:
     """Return the step that plays FP32 PyTorch with the windows of the run."""
-    chunker = bench.assembly.chunker
+    chunker = bench.pipeline.chunker
     title = "play the whole input in FP32 PyTorch"
     return _in_pytorch(bench, "reference", title, chunker)
 
 
-def _ideal(bench: Bench) -> Step:
+def _ideal(bench: RunContext) -> Step:
     """Return the step that plays FP32 PyTorch with the window that the model was trained on.
 
     It does not depend on the run's own window, unless that is the one of the training, as long as
     the model's layout takes it; so a sweep over windows makes it once or twice.
     """
-    chunker, spec = bench.assembly.chunker, bench.assembly.model.plan()
+    chunker, spec = bench.pipeline.chunker, bench.pipeline.model.plan()
     alike = chunker
     if not are_trained(chunker, spec):
         with contextlib.suppress(ValueError, LuthierError):
@@ -138,9 +138,9 @@ def _ideal(bench: Bench) -> Step:
     return _in_pytorch(bench, "ideal", title, alike, chosen=chosen)
 
 
-def _against(bench: Bench) -> list[Step]:
+def _against(bench: RunContext) -> list[Step]:
     """Return the step that plays FP32 PyTorch in the windows to compare with, if there are any."""
-    chunker = bench.assembly.against
+    chunker = bench.pipeline.against
     if chunker is None:
         return []
     title = "play the whole input in FP32 PyTorch, with the windows to compare with"
@@ -148,7 +148,7 @@ def _against(bench: Bench) -> list[Step]:
 
 
 def _in_pytorch(
-    bench: Bench,
+    bench: RunContext,
     name: str,
     title: str,
     key: Chunker[Any],
@@ -160,9 +160,9 @@ def _in_pytorch(
 
     The result's key in the store has `key`.
     """
-    assembly = bench.assembly
+    pipeline = bench.pipeline
 
-    def run(inputs: Inputs, work: Work) -> Made:
+    def run(inputs: Inputs, work: StageContext) -> StageResult:
         model = inputs["model"]
         opened, signature = bench.open(model), model.info.signature
         chunker = key if chosen is None else chosen(model)
@@ -173,31 +173,39 @@ def _in_pytorch(
         window = ", ".join(f"{size} along {axis}" for axis, size in chunker.window().items())
         notices = (
             *bench.unsteady(model),
-            *(other_training(chunker, assembly.model.plan(), model.info) if key is chunker else ()),
+            *(other_training(chunker, pipeline.model.plan(), model.info) if key is chunker else ()),
         )
         return _outputs(work, items, {"window": window or "whole"}, notices)
 
     return Step(
         name,
         title,
-        f"model `{assembly.model.name}`",
+        f"model `{pipeline.model.name}`",
         ("model",),
         {
             **bench.depends_on_items,
-            "model": fingerprint.of_plugin(assembly.model),
+            "model": fingerprint.of_plugin(pipeline.model),
             "chunker": fingerprint.of_plugin(key),
         },
         run,
-        by=(assembly.model,),
+        by=(pipeline.model,),
         reads=bench.reads_items,
         like=like,
-        calls=(Bench.open, Bench.items, Bench.unsteady, *([chosen] if chosen else [])),
+        calls=(
+            RunContext.open,
+            RunContext.items,
+            RunContext.unsteady,
+            *([chosen] if chosen else []),
+        ),
     )
 
 
 def _outputs(
-    work: Work, items: dict[str, Tensors], facts: dict[str, Fact], notices: tuple[Notice, ...]
-) -> Made:
+    work: StageContext,
+    items: dict[str, Tensors],
+    facts: dict[str, Fact],
+    notices: tuple[Notice, ...],
+) -> StageResult:
     file = work.folder / "outputs.safetensors"
     # What was timed belongs to the result: what is measured from it must notice when it changes.
     (work.folder / "facts.json").write_bytes(msgspec.json.encode(facts))
@@ -209,15 +217,15 @@ def _outputs(
         },
         file,
     )
-    return Made(file, "tensors", "fp32", facts, notices)
+    return StageResult(file, "tensors", "fp32", facts, notices)
 
 
-def _save(bench: Bench) -> Step:
-    dataset = bench.assembly.dataset
+def _save(bench: RunContext) -> Step:
+    dataset = bench.pipeline.dataset
 
-    def run(inputs: Inputs, work: Work) -> Made:
+    def run(inputs: Inputs, work: StageContext) -> StageResult:
         model, played = inputs["model"], inputs["play"]
-        saved: list[Saved] = []
+        saved: list[SavedFile] = []
         for item in bench.items(model, work):
             outputs = read_outputs(played, item.id)
             written = dataset.save(item, outputs, model.info.signature, work.folder)
@@ -226,7 +234,7 @@ def _save(bench: Bench) -> Step:
             work.progress(len(saved), 0, item.name)
         file = work.folder / SAVED
         file.write_bytes(msgspec.json.encode(saved))
-        return Made(file, "files", "fp32")
+        return StageResult(file, "files", "fp32")
 
     return Step(
         "save",
@@ -237,11 +245,11 @@ def _save(bench: Bench) -> Step:
         run,
         by=(dataset,),
         reads=bench.reads_items,
-        calls=(Bench.items,),
+        calls=(RunContext.items,),
     )
 
 
-def _check_saved(written: Sequence[Saved], dataset: Dataset[Any], folder: Path) -> None:
+def _check_saved(written: Sequence[SavedFile], dataset: Dataset[Any], folder: Path) -> None:
     """Raise PluginError unless every path is that of a file which the dataset wrote."""
     origin = origin_of(dataset)
     for one in written:
@@ -253,12 +261,12 @@ def _check_saved(written: Sequence[Saved], dataset: Dataset[Any], folder: Path) 
             )
 
 
-def place_saved(artifact: Artifact, folder: Path) -> tuple[Saved, ...]:
+def place_saved(artifact: Artifact, folder: Path) -> tuple[SavedFile, ...]:
     """Copy the files that `save` kept into a run folder; returns what they are.
 
     Raises UnsafePathError where their list names a file elsewhere, which a report would show.
     """
-    saved = tuple(msgspec.json.decode(Path(artifact.path).read_bytes(), type=list[Saved]))
+    saved = tuple(msgspec.json.decode(Path(artifact.path).read_bytes(), type=list[SavedFile]))
     for one in saved:
         below(folder, one.path, f"the list of saved files, {artifact.path}")
     shutil.copytree(

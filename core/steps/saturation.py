@@ -21,10 +21,10 @@ from core.formats.calibrated_ranges import Held, held_ranges
 from core.formats.onnx_graph import inferred, loaded, save
 from core.formats.onnx_session import session_options
 from core.formats.tensors import load, under
-from core.inference.context import Bench, Read
+from core.inference.context import Read, RunContext
 from core.measure.error_budget_rows import read_places
 from core.measure.metrics import snr_of_powers
-from core.plugin.stages import Made, Work
+from core.plugin.stages import StageContext, StageResult
 from core.plugin.values import Fact, Notice
 from core.steps import convert
 from core.steps.step import Inputs, Step
@@ -96,18 +96,18 @@ class Passed:
         return None
 
 
-def saturation(bench: Bench, step: Step) -> list[Step]:
+def saturation(bench: RunContext, step: Step) -> list[Step]:
     """Return the step `saturation` for a quantizer that calibrates ONNX graphs, or none."""
     from core.plugin.kinds import Quantizer
 
     formats = {spec.format for spec in (step.takes, step.gives) if spec is not None}
-    quantizer, dataset = step.by[0], bench.assembly.calibration
+    quantizer, dataset = step.by[0], bench.pipeline.calibration
     calibrates = isinstance(quantizer, Quantizer) and quantizer.calibration_windows > 0
     if formats != {"onnx"} or not calibrates or dataset is None:
         return []
     before = step.inputs[0]
 
-    def run(inputs: Inputs, work: Work) -> Made:
+    def run(inputs: Inputs, work: StageContext) -> StageResult:
         lowered = loaded(Path(inputs[step.name].path))
         held = held_ranges(lowered)
         found: list[Passed] = []
@@ -130,7 +130,7 @@ def saturation(bench: Bench, step: Step) -> list[Step]:
         file = work.folder / "passed.json"
         file.write_bytes(msgspec.json.encode(found))
         notices = tuple(notice for one in found if (notice := one.notice()))
-        return Made(file, "facts", "fp32", _facts(found), notices)
+        return StageResult(file, "facts", "fp32", _facts(found), notices)
 
     return [
         Step(
@@ -145,7 +145,7 @@ def saturation(bench: Bench, step: Step) -> list[Step]:
             run,
             by=(dataset,),
             reads=(Read(dataset, dataset.identity("calibration"), "calibration"),),
-            calls=(Bench.transform,),
+            calls=(RunContext.transform,),
         )
     ]
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from core.inference.context import Read
 from core.plugin.kinds import Plugin
-from core.plugin.stages import Made, Work
+from core.plugin.stages import StageContext, StageResult
 from core.plugin.values import Artifact, ArtifactSpec
 from core.store import source_code
 
@@ -39,7 +39,7 @@ class Step:
     plugin: str
     inputs: tuple[str, ...]
     depends: dict[str, Any]
-    run: Callable[[Inputs, Work], Made]
+    run: Callable[[Inputs, StageContext], StageResult]
     takes: ArtifactSpec | None = None
     gives: ArtifactSpec | None = None
     options: dict[str, Any] = field(default_factory=dict)

@@ -20,7 +20,7 @@ from core.machine.paths import check_no_links
 from core.store import damage
 from core.store.hashing import digest
 from core.store.sealed import DamagedError, read_sealed, write_sealed
-from core.sweep.messages import Told
+from core.sweep.messages import PointResult
 
 __all__ = ["found", "identity", "is_of", "keep", "name_of", "owned", "place_of"]
 
@@ -37,7 +37,7 @@ class _Record:
     """What is noted of a point: `key` is its own, so that no two can be swapped."""
 
     key: str
-    told: Told
+    told: PointResult
 
 
 def identity(arguments: Sequence[str]) -> str:
@@ -78,7 +78,7 @@ def owned(place: Path, sweep: str) -> Iterator[None]:
         yield
 
 
-def found(place: Path, key: str, folder: str | None = None) -> Told | None:
+def found(place: Path, key: str, folder: str | None = None) -> PointResult | None:
     """Return what became of a point when it ran before; None where it must run.
 
     A stage that failed is given another chance, and a run folder that is gone is made again; what
@@ -103,7 +103,7 @@ def found(place: Path, key: str, folder: str | None = None) -> Told | None:
     return told if told.status == "refused" else None
 
 
-def keep(place: Path, key: str, told: Told) -> None:
+def keep(place: Path, key: str, told: PointResult) -> None:
     """Note what became of a point, so that a sweep that is started again finds it.
 
     What was damaged is over by then.

@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import IO
 
 from core.machine.child_guard import die_with, guarded
-from core.sweep.messages import Errand, errand_in, written
+from core.sweep.messages import PointTask, errand_in, written
 
-__all__ = ["Nursery", "serve"]
+__all__ = ["ForkServer", "serve"]
 
 #: The folder that holds `core`: a process of a point must find the same one.
 ROOT = Path(__file__).parent.parent.parent
@@ -40,14 +40,14 @@ HEAVY = {
 POLL_S, LAST_S, ORPHAN_S = 0.05, 12.0, 1.5
 
 
-class Nursery:
+class ForkServer:
     """The worker's end: starts the nursery when it is first needed, and again when it died."""
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
         self._errands: IO[bytes] | None = None
 
-    def run(self, errand: Errand) -> int:
+    def run(self, errand: PointTask) -> int:
         """Have one errand done; returns the exit status of its process, negative for a signal."""
         process, errands = self._started()
         assert process.stdout is not None
@@ -117,7 +117,7 @@ def _begun(
     return process, os.fdopen(writes, "wb")
 
 
-def serve(do: Callable[[Errand], None], ready: Callable[[Errand], None]) -> None:
+def serve(do: Callable[[PointTask], None], ready: Callable[[PointTask], None]) -> None:
     """Do errands from standard input, each in a copy of this process, until the pipe closes.
 
     `ready` is called before the first, in this process, for what every copy would do again.
@@ -144,7 +144,7 @@ def serve(do: Callable[[Errand], None], ready: Callable[[Errand], None]) -> None
             os.write(answers, f"{code}\n".encode())
 
 
-def _be_born(errand: Errand, do: Callable[[Errand], None]) -> None:
+def _be_born(errand: PointTask, do: Callable[[PointTask], None]) -> None:
     """Do an errand in the copy; never returns."""
     code = 1
     try:

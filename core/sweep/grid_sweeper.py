@@ -13,7 +13,7 @@ from core.sweep.windows import comparison
 if TYPE_CHECKING:
     from core.plugin.records import Axis
     from core.sweep.launch import Launch
-    from core.sweep.messages import Told
+    from core.sweep.messages import PointResult
     from core.sweep.plan import SweepPlan
 
 __all__ = ["GridSweeper"]
@@ -31,7 +31,9 @@ class GridSweeper(LuthierSweeper):
         )
         return grid.axes, grid.points
 
-    def told(self, plan: SweepPlan, place: Path, launch: Launch) -> list[tuple[Combination, Told]]:
+    def told(
+        self, plan: SweepPlan, place: Path, launch: Launch
+    ) -> list[tuple[Combination, PointResult]]:
         """Run what is missing, and take the rest from where an earlier start of the sweep left it.
 
         Points that share work come one after the other, as the grid has them, so that what they

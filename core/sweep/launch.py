@@ -18,7 +18,7 @@ from core.plugin.records import label_of
 from core.plugin.values import Signature
 from core.store.hashing import digest
 from core.sweep.folder import found, keep, name_of
-from core.sweep.messages import Told
+from core.sweep.messages import PointResult
 from core.sweep.plan import spread
 from core.sweep.point_task import Job, Task
 from core.text.screen import say
@@ -48,7 +48,7 @@ class Launch:
 
     def all(
         self, planned: Sequence[PlannedPoint], place: Path, total: int = 0
-    ) -> list[tuple[Combination, Told]]:
+    ) -> list[tuple[Combination, PointResult]]:
         """Run the points that did not run before; returns all of them, as they are planned.
 
         `total` is how many the sweep has, where that is known.
@@ -56,13 +56,13 @@ class Launch:
         Raises StageError for a launcher that cannot work at all.
         """
         self._task.total = total
-        told: dict[int, Told] = {}
+        told: dict[int, PointResult] = {}
         left: list[tuple[Combination, Job]] = []
         for one in spread(planned, self._lanes):
             point, folder = one.point, name_of(one.point.values)
             before = found(place, one.key, folder)
             if one.refused is not None:
-                told[point.number] = Told("refused", one.refused.what, one.refused.lines)
+                told[point.number] = PointResult("refused", one.refused.what, one.refused.lines)
             elif before is not None:
                 told[point.number] = before
             else:
@@ -78,13 +78,13 @@ class Launch:
             self._task.close()
         return [(one.point, told[one.point.number]) for one in planned]
 
-    def rated(self, planned: Sequence[PlannedPoint], place: Path) -> list[Told]:
+    def rated(self, planned: Sequence[PlannedPoint], place: Path) -> list[PointResult]:
         """Ask how good FP32 PyTorch is in the windows of points, unless that is known from before.
 
         Raises StageError for a launcher that cannot work at all.
         """
         self._task.total = 0
-        told: dict[int, Told] = {}
+        told: dict[int, PointResult] = {}
         left: list[tuple[Combination, Job]] = []
         for number, one in enumerate(planned, start=1):
             key = digest(["rates", one.key])[:16]
@@ -92,7 +92,7 @@ class Launch:
             if before is not None:
                 told[number] = before
                 continue
-            sizes = one.plans[0].assembly.chunker.window()
+            sizes = one.plans[0].pipeline.chunker.window()
             label = f"FP32 in {windows_in_words(sizes, Signature((), ()))}"
             job = Job(number, label, f"fp32-{key}", key, rates=True)
             left.append((replace(one.point, number=number), job))
@@ -102,8 +102,8 @@ class Launch:
             self._task.close()
         return [told[number] for number in range(1, len(planned) + 1)]
 
-    def _run(self, points: Sequence[tuple[Combination, Job]]) -> dict[int, Told]:
-        told: dict[int, Told] = {}
+    def _run(self, points: Sequence[tuple[Combination, Job]]) -> dict[int, PointResult]:
+        told: dict[int, PointResult] = {}
         why = ""
         for _ in range(1 + self._task.retries):
             left = [(point, job) for point, job in points if job.number not in told]
@@ -112,10 +112,10 @@ class Launch:
             why = self._once(left, told)
         for _, job in points:
             if job.number not in told:
-                told[job.number] = Told("failed", f"its worker died: {why}", exit_code=1)
+                told[job.number] = PointResult("failed", f"its worker died: {why}", exit_code=1)
         return {number: self._placed(points, number, told[number]) for number in sorted(told)}
 
-    def _once(self, left: Sequence[tuple[Combination, Job]], told: dict[int, Told]) -> str:
+    def _once(self, left: Sequence[tuple[Combination, Job]], told: dict[int, PointResult]) -> str:
         """Launch what is left, note what it told, and return what went wrong with a worker."""
         self._task.jobs = tuple(job for _, job in left)
         if "submitit_folder" in self._config.hydra.launcher:
@@ -146,7 +146,9 @@ class Launch:
             told[job.number] = _answer(returned)
         return ""
 
-    def _placed(self, points: Sequence[tuple[Combination, Job]], number: int, told: Told) -> Told:
+    def _placed(
+        self, points: Sequence[tuple[Combination, Job]], number: int, told: PointResult
+    ) -> PointResult:
         """Make the run folder here where the point ran on a machine without this folder."""
         if told.placed or told.status not in ("done", "missed"):
             return told
@@ -187,13 +189,13 @@ def at(config: DictConfig, place: Path) -> DictConfig:
     return copied
 
 
-def _answer(returned: JobReturn) -> Told:
+def _answer(returned: JobReturn) -> PointResult:
     """Return what a job told; what it raised is its worker's: a disk that is full, say."""
     try:
-        return msgspec.convert(returned.return_value, Told)
+        return msgspec.convert(returned.return_value, PointResult)
     except Exception as error:
         why = f"its job failed: {type(error).__name__}: {_first_line(error)}"
-        return Told("failed", why, exit_code=1)
+        return PointResult("failed", why, exit_code=1)
 
 
 def _first_line(error: Exception) -> str:

@@ -11,17 +11,17 @@ import msgspec
 from core.machine.machine_load import Load
 from core.plugin.values import Metric
 
-__all__ = ["Errand", "Told", "errand_in", "written"]
+__all__ = ["PointResult", "PointTask", "errand_in", "written"]
 
 
 @dataclass(frozen=True)
-class Errand:
+class PointTask:
     """What the process of one point is to do.
 
     `recipes` holds the text of recipes that were given as files, by path, for another machine may
     not have them. `folder` is where the run folder goes, "" where that is on another machine.
     `cores` and `lock` are its share of the machine (core/machine/cores.py), `answer` is the file
-    that `Told` is written to; what the process prints goes to `log`. `made` names the steps that an
+    that `PointResult` is written to; what the process prints goes to `log`. `made` names the steps that an
     earlier process of the same point ran; None before there was one. `plugins` and `libraries` are
     the modules of the sweep's plugins and those that these need: what takes long with them is done
     once for all points. `rates` asks for how good FP32 PyTorch is in the windows of the point, and
@@ -45,7 +45,7 @@ class Errand:
 
 
 @dataclass(frozen=True)
-class Told:
+class PointResult:
     """What became of a point; `figures` are values with their devices.
 
     `spreads` holds the 5th and the 95th percentile of those that are times, and `load` what other
@@ -74,11 +74,11 @@ class Told:
     load: Load | None = None
 
 
-def written(errand: Errand) -> bytes:
+def written(errand: PointTask) -> bytes:
     """Return an errand as a line of JSON; a file name in it may be no UTF-8."""
     return json.dumps(msgspec.to_builtins(errand)).encode() + b"\n"
 
 
-def errand_in(line: bytes) -> Errand:
+def errand_in(line: bytes) -> PointTask:
     """Return the errand in a line; msgspec's own reader takes no half of a surrogate pair."""
-    return msgspec.convert(json.loads(line), Errand)
+    return msgspec.convert(json.loads(line), PointTask)

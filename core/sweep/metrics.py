@@ -14,20 +14,20 @@ from dataclasses import replace
 
 from core.measure.contract import lowest_parity
 from core.measure.metrics import HIGH, LOW
-from core.plugin.records import Figure, RunRecord
+from core.plugin.records import RunRecord, SweepMetric
 from core.plugin.values import Metric
 
 __all__ = ["Measured", "catalogue", "measured", "quality_of", "spreads_of"]
 
 #: What any run measures, whatever its evaluators are.
 OWN = (
-    Figure("snr", "SNR to FP32", "dB", "higher"),
-    Figure("latency", "time per window", "ms", "lower"),
-    Figure("real_time_factor", "real-time factor", "×", "lower"),
-    Figure("time_per_input", "time per input", "ms", "lower"),
-    Figure("memory", "peak memory", "MB", "lower", objective=True),
-    Figure("size", "size", "MB", "lower", plotted=True),
-    Figure("npu_coverage", "NPU coverage", "", "higher"),
+    SweepMetric("snr", "SNR to FP32", "dB", "higher"),
+    SweepMetric("latency", "time per window", "ms", "lower"),
+    SweepMetric("real_time_factor", "real-time factor", "×", "lower"),
+    SweepMetric("time_per_input", "time per input", "ms", "lower"),
+    SweepMetric("memory", "peak memory", "MB", "lower", objective=True),
+    SweepMetric("size", "size", "MB", "lower", plotted=True),
+    SweepMetric("npu_coverage", "NPU coverage", "", "higher"),
 )
 #: Words of so many letters, and those without a vowel, are abbreviations.
 SHORT = 2
@@ -78,28 +78,28 @@ def spreads_of(metrics: Sequence[Metric]) -> dict[str, tuple[float, float]]:
     }
 
 
-def quality_of(metrics: Sequence[Metric]) -> tuple[Figure, float] | None:
+def quality_of(metrics: Sequence[Metric]) -> tuple[SweepMetric, float] | None:
     """Return the quality that metrics of evaluators hold, and its value; None where they do not."""
     for name, found in _by_name(metrics).items():
         if found[0].better == "higher":
-            return Figure(name, _title(name), found[0].unit, "higher"), _together(found)
+            return SweepMetric(name, _title(name), found[0].unit, "higher"), _together(found)
     return None
 
 
 def catalogue(
     runs: Iterable[Sequence[Metric]], measured: Iterable[str], *, windows: bool = False
-) -> tuple[Figure, ...]:
+) -> tuple[SweepMetric, ...]:
     """Return every figure that some run measured: the quality first, then costs, then the rest.
 
     `windows` says that the windows of the points differ.
     """
-    of_evaluators: dict[str, Figure] = {}
+    of_evaluators: dict[str, SweepMetric] = {}
     for metrics in runs:
         for name, found in _by_name(metrics).items():
             first = found[0]
             if first.better != "neither" and name not in of_evaluators:
                 title = _title(name, _merged(found))
-                of_evaluators[name] = Figure(name, title, first.unit, first.better)
+                of_evaluators[name] = SweepMetric(name, title, first.unit, first.better)
     known = set(measured)
     time = next((name for name in (_OTHER if windows else _SAME) if name in known), "")
     quality = next((f for f in of_evaluators.values() if f.better == "higher"), OWN[0])

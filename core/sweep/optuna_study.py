@@ -12,23 +12,23 @@ from typing import TYPE_CHECKING
 from core.errors import MissingLibraryError, StoreError
 from core.machine.folders import held
 from core.machine.sqlite_address import address_of
-from core.sweep.messages import Told
+from core.sweep.messages import PointResult
 
 if TYPE_CHECKING:
     import optuna
 
-    from core.plugin.records import Figure
+    from core.plugin.records import SweepMetric
 
 
 if TYPE_CHECKING:
     import optuna
     from optuna.samplers import BaseSampler
 
-    from core.plugin.records import Figure
-    from core.sweep.messages import Told
+    from core.plugin.records import SweepMetric
+    from core.sweep.messages import PointResult
     from core.sweep.space import Space
 
-__all__ = ["SAMPLERS", "SearchOptions", "Shelf", "opened"]
+__all__ = ["SAMPLERS", "SearchOptions", "StudyFile", "opened"]
 
 OTHER = "hydra.sweeper.study=/path/to/study.db"
 #: Under this a trial carries its values as they stand on a command line.
@@ -36,7 +36,7 @@ VALUES = "values"
 
 
 @contextmanager
-def opened(file: Path, name: str, space: Space) -> Iterator[Shelf]:
+def opened(file: Path, name: str, space: Space) -> Iterator[StudyFile]:
     """Hold the file of a study; raises StoreError where another search does.
 
     Raises MissingLibraryError without Optuna.
@@ -56,10 +56,10 @@ def opened(file: Path, name: str, space: Space) -> Iterator[Shelf]:
         "wait for it, or name another",
     )
     with held(file.with_name(f"{file.name}.lock"), "the study", *busy, other=OTHER):
-        yield Shelf(file, name, space)
+        yield StudyFile(file, name, space)
 
 
-class Shelf:
+class StudyFile:
     """The file of a study, in the words of a search."""
 
     def __init__(self, file: Path, name: str, space: Space) -> None:
@@ -88,7 +88,7 @@ class Shelf:
         points = [t.user_attrs[VALUES] for t in trials if VALUES in t.user_attrs]
         return [dict(pairs) for pairs in dict.fromkeys(tuple(p.items()) for p in points)]
 
-    def study(self, options: SearchOptions, objectives: Sequence[Figure]) -> optuna.Study:
+    def study(self, options: SearchOptions, objectives: Sequence[SweepMetric]) -> optuna.Study:
         """Return the study over these objectives, made if it is not there yet."""
         import optuna
 
@@ -109,8 +109,8 @@ class Shelf:
         self,
         study: optuna.Study,
         values: Mapping[str, str],
-        told: Told,
-        objectives: Sequence[Figure],
+        told: PointResult,
+        objectives: Sequence[SweepMetric],
     ) -> None:
         """Add a point that ran outside of a trial, unless the study knows it."""
         import optuna
@@ -147,8 +147,8 @@ class Shelf:
         self,
         study: optuna.Study,
         trial: optuna.Trial,
-        told: Told | None,
-        objectives: Sequence[Figure],
+        told: PointResult | None,
+        objectives: Sequence[SweepMetric],
     ) -> None:
         """Tell the study what became of a trial; a refused one, or one in vain, is pruned."""
         import optuna
@@ -162,7 +162,7 @@ class Shelf:
             study.tell(trial, state=states.FAIL if failed else states.PRUNED)
 
 
-def _values(told: Told, objectives: Sequence[Figure]) -> list[float] | None:
+def _values(told: PointResult, objectives: Sequence[SweepMetric]) -> list[float] | None:
     """Return the value of every objective; None where one was not measured."""
     values = [told.figures[o.name][0] for o in objectives if o.name in told.figures]
     return values if len(values) == len(objectives) else None

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from core.errors import ConfigError
 from core.sweep.grid import Combination
-from core.sweep.messages import Told
+from core.sweep.messages import PointResult
 from core.sweep.metrics import catalogue
 from core.sweep.optuna_study import SAMPLERS, SearchOptions
 from core.sweep.pareto import cost
@@ -25,9 +25,9 @@ from core.sweep.windows import comparison, differ
 if TYPE_CHECKING:
     import optuna
 
-    from core.plugin.records import Axis, Figure
+    from core.plugin.records import Axis, SweepMetric
     from core.sweep.launch import Launch
-    from core.sweep.optuna_study import Shelf
+    from core.sweep.optuna_study import StudyFile
     from core.sweep.plan import PlannedPoint, SweepPlan
 
 __all__ = ["SearchSweeper"]
@@ -60,7 +60,9 @@ class SearchSweeper(LuthierSweeper):
         points = [Combination(n, v, self.space.line(v)) for n, v in enumerate(values, start=1)]
         return self.space.axes, points
 
-    def told(self, plan: SweepPlan, place: Path, launch: Launch) -> list[tuple[Combination, Told]]:
+    def told(
+        self, plan: SweepPlan, place: Path, launch: Launch
+    ) -> list[tuple[Combination, PointResult]]:
         """Ask Optuna for points and run them until there are `n_trials`.
 
         Where windows differ, a few of them, the longest among these, say before what the points are
@@ -99,7 +101,7 @@ class _Search:
         assert sweeper.comparison is not None, "it is found out before the search begins"
         self.comparison, self.windows = sweeper.comparison, sweeper.windows_differ(plan)
         self.planned = {_key(p.point.values): self.comparison.of(p) for p in plan.points}
-        self.results: dict[tuple[str, ...], tuple[Combination, Told]] = {}
+        self.results: dict[tuple[str, ...], tuple[Combination, PointResult]] = {}
         self.random = random.Random(self.options.seed)  # noqa: S311  # draws points, not secrets
         self.ran = 0
         if self.space.listed:
@@ -108,7 +110,7 @@ class _Search:
                 self._note(planned, told)
             self.space = self.space.without([p.point.values for p in refused])
 
-    def run(self) -> list[tuple[Combination, Told]]:
+    def run(self) -> list[tuple[Combination, PointResult]]:
         """Run points until there are enough, or none is left."""
         from core.sweep.optuna_study import opened
 
@@ -124,7 +126,7 @@ class _Search:
                 self._go_on(study, shelf, objectives)
         return sorted(self.results.values(), key=lambda pair: pair[0].number)
 
-    def _objectives(self) -> list[Figure]:
+    def _objectives(self) -> list[SweepMetric]:
         """Return what is searched over, which is known once one point has been measured."""
         while self.ran < self.options.n_trials:
             measured = [told for _, told in self.results.values() if told.metrics]
@@ -138,7 +140,9 @@ class _Search:
             self._evaluate([values])
         return []
 
-    def _go_on(self, study: optuna.Study, shelf: Shelf, objectives: Sequence[Figure]) -> None:
+    def _go_on(
+        self, study: optuna.Study, shelf: StudyFile, objectives: Sequence[SweepMetric]
+    ) -> None:
         repeated = 0
         while self.ran < self.options.n_trials and not self._exhausted():
             batch: list[tuple[optuna.Trial, dict[str, str]]] = []
@@ -179,10 +183,10 @@ class _Search:
         self.planned[_key(values)] = planned
         return planned
 
-    def _note(self, planned: PlannedPoint, told: Told) -> None:
+    def _note(self, planned: PlannedPoint, told: PointResult) -> None:
         self.results[_key(planned.point.values)] = (planned.point, told)
 
-    def _told_so_far(self) -> list[tuple[dict[str, str], Told]]:
+    def _told_so_far(self) -> list[tuple[dict[str, str], PointResult]]:
         return [(point.values, told) for point, told in self.results.values()]
 
     def _listed(self) -> list[dict[str, str]]:
@@ -199,7 +203,7 @@ class _Search:
         return self.space.listed and len(self._left()) <= pending
 
     def _likeliest(
-        self, pending: Sequence[Mapping[str, str]], objectives: Sequence[Figure]
+        self, pending: Sequence[Mapping[str, str]], objectives: Sequence[SweepMetric]
     ) -> dict[str, str] | None:
         """Return the point that did not run and is likeliest on the front; None without one."""
         from core.sweep.pareto_sampler import likeliest
@@ -227,7 +231,7 @@ class _Search:
         return self.random.choice(left) if left else None
 
 
-def _chosen(figures: Sequence[Figure], options: SearchOptions) -> list[Figure]:
+def _chosen(figures: Sequence[SweepMetric], options: SearchOptions) -> list[SweepMetric]:
     if not options.objectives:
         return [figure for figure in figures if figure.objective]
     named = {figure.name: figure for figure in figures}

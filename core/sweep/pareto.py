@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from core.plugin.records import Figure, Point
+from core.plugin.records import Point, SweepMetric
 
 __all__ = ["beats", "cost", "marked", "winner"]
 
@@ -16,7 +16,7 @@ Figures = Mapping[str, float]
 LEAST_DB, LEAST_PART = 0.01, 0.02
 
 
-def beats(one: Figures, other: Figures, objectives: Sequence[Figure]) -> bool:
+def beats(one: Figures, other: Figures, objectives: Sequence[SweepMetric]) -> bool:
     """Return whether `one` is at least as good in every objective, and better in one.
 
     This is Pareto dominance, on figures rounded to what can be told apart: without, a point that
@@ -27,7 +27,7 @@ def beats(one: Figures, other: Figures, objectives: Sequence[Figure]) -> bool:
     return all(a <= b for a, b in pairs) and any(a < b for a, b in pairs)
 
 
-def marked(points: Sequence[Point], figures: Sequence[Figure]) -> tuple[Point, ...]:
+def marked(points: Sequence[Point], figures: Sequence[SweepMetric]) -> tuple[Point, ...]:
     """Return the points with `front` set where no other that ran beats them.
 
     A point that broke its contract can neither be on the front nor push another off it.
@@ -45,7 +45,7 @@ def marked(points: Sequence[Point], figures: Sequence[Figure]) -> tuple[Point, .
 
 
 def winner(
-    points: Sequence[Point], figures: Sequence[Figure], *, contract: bool
+    points: Sequence[Point], figures: Sequence[SweepMetric], *, contract: bool
 ) -> tuple[int | None, str]:
     """Return the number of the point to take, and why.
 
@@ -71,7 +71,7 @@ def winner(
     return taken.number, said + held
 
 
-def cost(figures: Figures, objective: Figure) -> float:
+def cost(figures: Figures, objective: SweepMetric) -> float:
     """Return a figure in steps that can be told apart, the fewer the better; inf if not measured.
 
     A step is `LEAST_DB` of decibels, and `LEAST_PART` of anything else that is above zero.

@@ -76,7 +76,7 @@ class SweepPlan:
     def plugins(self) -> list[Plugin[Any]]:
         """Return the plugins of all points."""
         plans = [plan for planned in self.points for plan in planned.plans]
-        return [plugin for plan in plans for plugin in plan.assembly.plugins]
+        return [plugin for plan in plans for plugin in plan.pipeline.plugins]
 
     @property
     def first(self) -> Plan:
@@ -122,7 +122,7 @@ def plan_point(
     except MisfitError as error:
         return PlannedPoint(point, recipe, (), error, digest([list(point.overrides), error.what]))
     plans = tuple(c.plan for c in found if c.plan is not None)
-    known = feasibility.find(store, plans[0].assembly) if len(plans) == 1 else None
+    known = feasibility.find(store, plans[0].pipeline) if len(plans) == 1 else None
     if known is not None and not known.fits:
         refused = MisfitError(*known.why, "that is what its compiler said before")
         return PlannedPoint(point, recipe, (), refused, digest([list(point.overrides), known.why]))
@@ -131,9 +131,9 @@ def plan_point(
         steps |= _keyed(plan)
     decided = [
         sorted(steps),
-        [dataclasses.asdict(limit) for limit in plans[0].assembly.contract],
+        [dataclasses.asdict(limit) for limit in plans[0].pipeline.contract],
         [list(cfg.ladder), bool(cfg.auto)],
-        [reporter.name for reporter in plans[0].assembly.reporter],
+        [reporter.name for reporter in plans[0].pipeline.reporter],
     ]
     return PlannedPoint(point, recipe, plans, None, digest(decided)[:16], steps)
 

@@ -33,7 +33,7 @@ from core.plugin.registry import Registry
 from core.run.folder import named_folder
 from core.store.source_code import of_module
 from core.sweep.fork_server import serve
-from core.sweep.messages import Errand, Told, errand_in
+from core.sweep.messages import PointResult, PointTask, errand_in
 from core.text.screen import say
 from core.text.shown import shown_below
 
@@ -62,7 +62,7 @@ def main() -> None:
         return
 
 
-def do(errand: Errand) -> None:
+def do(errand: PointTask) -> None:
     """Do one errand, and write the answer to the file it names; ends with the process's parent."""
     threading.Thread(target=_watch, args=(os.getppid(),), daemon=True).start()
     first = os.O_TRUNC if errand.made is None else os.O_APPEND
@@ -93,7 +93,7 @@ def _watch(parent: int) -> None:
     os._exit(process.INTERRUPTED)
 
 
-def perform(errand: Errand) -> Told:
+def perform(errand: PointTask) -> PointResult:
     """Run one point; whatever goes wrong is told, and nothing is raised."""
     registry: Registry | None = None
     started = time.perf_counter()
@@ -124,7 +124,7 @@ def _known(given: tuple[tuple[str, str], ...]) -> tuple[Registry, Mapping[str, R
     return registry, recipes
 
 
-def _ready(errand: Errand) -> None:
+def _ready(errand: PointTask) -> None:
     """Learn, in the process that is copied for every point, what each copy would learn anew."""
     # What is wrong with a plugin or a recipe, each copy tells.
     with contextlib.suppress(Exception):
@@ -135,7 +135,7 @@ def _ready(errand: Errand) -> None:
             of_module(module)
 
 
-def _run(errand: Errand, registry: Registry, recipes: Mapping[str, Recipe]) -> Told:
+def _run(errand: PointTask, registry: Registry, recipes: Mapping[str, Recipe]) -> PointResult:
     from core.plan import candidates
     from core.run import job
     from core.store.locate import open_store
@@ -154,7 +154,9 @@ def _run(errand: Errand, registry: Registry, recipes: Mapping[str, Recipe]) -> T
             records = job.prepare(before, found, registry, store, recipes)
             ran = tuple(stage.name for stage in records if stage.status == "ran")
             seconds = time.perf_counter() - started
-            return Told("done", ran=ran, seconds=seconds, again=True, damaged=_damaged(store))
+            return PointResult(
+                "done", ran=ran, seconds=seconds, again=True, damaged=_damaged(store)
+            )
     with contextlib.ExitStack() as scratch:
         # Where the folder is on another machine, that one makes it, from what the store has.
         here = errand.folder or str(Path(scratch.enter_context(tempfile.TemporaryDirectory()), "r"))
@@ -162,7 +164,7 @@ def _run(errand: Errand, registry: Registry, recipes: Mapping[str, Recipe]) -> T
         ended = job.perform(found, registry, store, recipes, place, errand.sweep)
     record, breach, coverage = ended.record, ended.breach, ended.shipped.facts.get("npu_coverage")
     made = errand.made or ()
-    return Told(
+    return PointResult(
         "missed" if breach else "done",
         breach.what if breach else "",
         breach.lines if breach else (),
@@ -184,7 +186,7 @@ def _run(errand: Errand, registry: Registry, recipes: Mapping[str, Recipe]) -> T
 
 def _rated(
     found: Sequence[Candidate], registry: Registry, store: Store, recipes: Mapping[str, Recipe]
-) -> Told:
+) -> PointResult:
     """Measure FP32 PyTorch in the windows of a point; at all of its precisions it is the same."""
     from core.measure.contract import lowest_parity
     from core.plan.plan import looked_up
@@ -198,7 +200,7 @@ def _rated(
     records = job.prepare(plan, found, registry, store, recipes)
     metrics = read_metrics(records[-1].artifact)
     lowest = lowest_parity(metrics)
-    return Told(
+    return PointResult(
         "done",
         figures={"snr": (lowest.value, lowest.device)} if lowest else {},
         metrics=_comparable(metrics),
@@ -218,10 +220,10 @@ def _damaged(store: Store) -> tuple[str, ...]:
     return tuple(notice.text for notice in store.notices)
 
 
-def _went_wrong(error: Exception, registry: Registry | None, seconds: float) -> Told:
+def _went_wrong(error: Exception, registry: Registry | None, seconds: float) -> PointResult:
     said = hydra_errors.told(error, registry)
     refused = isinstance(said, MisfitError | DoesNotFitError)
-    return Told(
+    return PointResult(
         "refused" if refused else "failed", said.what, said.lines, said.exit_code, seconds=seconds
     )
 

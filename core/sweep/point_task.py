@@ -16,8 +16,8 @@ import msgspec
 from hydra.core.hydra_config import HydraConfig
 
 from core.sweep.folder import is_of, keep
-from core.sweep.fork_server import Nursery
-from core.sweep.messages import Errand, Told
+from core.sweep.fork_server import ForkServer
+from core.sweep.messages import PointResult, PointTask
 from core.text.screen import say
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ class Task:
     jobs: tuple[Job, ...] = ()
 
     def __call__(self, cfg: DictConfig) -> Any:
-        """Run the point that Hydra composed `cfg` for; returns `Told` as plain data."""
+        """Run the point that Hydra composed `cfg` for; returns `PointResult` as plain data."""
         hydra = HydraConfig.get()
         job = self.jobs[hydra.job.num]
         say(f"{self._head(job)} ...")
@@ -74,7 +74,7 @@ class Task:
         say(f"{self._head(job)} {summary(told)}")
         return msgspec.to_builtins(told)
 
-    def run(self, job: Job, overrides: tuple[str, ...]) -> Told:
+    def run(self, job: Job, overrides: tuple[str, ...]) -> PointResult:
         """Run one point, and note what became of it if the sweep's folder is on this machine."""
         here = self._is_here()
         told = self._run(job, overrides, here=here)
@@ -90,25 +90,27 @@ class Task:
         """Return whether the sweep's folder is on this machine, or shared with it."""
         return is_of(Path(self.place), self.sweep)
 
-    def _run(self, job: Job, overrides: tuple[str, ...], *, here: bool) -> Told:
+    def _run(self, job: Job, overrides: tuple[str, ...], *, here: bool) -> PointResult:
         code = 0
         for _ in range(1 + self.retries):
             told, code = self._once(job, overrides, here=here)
             if told is not None:
                 return told
-        return Told(
+        return PointResult(
             "failed",
             f"its process ended {1 + self.retries} times without an answer ({_spoken(code)})",
             ("a device or a system out of memory ends a process so; so does a vendor's crash",),
             1,
         )
 
-    def _once(self, job: Job, overrides: tuple[str, ...], *, here: bool) -> tuple[Told | None, int]:
+    def _once(
+        self, job: Job, overrides: tuple[str, ...], *, here: bool
+    ) -> tuple[PointResult | None, int]:
         with tempfile.TemporaryDirectory(prefix="luthier-") as scratch:
             answer = Path(scratch, "told.json")
             log = Path(self.place, "logs", f"{job.folder}.log") if here else Path(scratch, "log")
             log.parent.mkdir(parents=True, exist_ok=True)
-            errand = Errand(
+            errand = PointTask(
                 overrides,
                 self.recipes,
                 self.sweep,
@@ -140,17 +142,19 @@ class Task:
 
 _INTERRUPTED = 130
 #: The one of this process, for all the points that it runs.
-_nursery = Nursery()
+_nursery = ForkServer()
 
 
-def _answered(errand: Errand) -> tuple[Told | None, int]:
+def _answered(errand: PointTask) -> tuple[PointResult | None, int]:
     """Have an errand done; returns the answer, if there is one, and the exit status."""
     answer = Path(errand.answer)
     answer.unlink(missing_ok=True)
     code = _nursery.run(errand)
     if code == _INTERRUPTED:
         raise KeyboardInterrupt
-    return (msgspec.json.decode(answer.read_bytes(), type=Told) if answer.exists() else None), code
+    return (
+        msgspec.json.decode(answer.read_bytes(), type=PointResult) if answer.exists() else None
+    ), code
 
 
 def _lock(sweep: str) -> Path:
@@ -162,7 +166,7 @@ def _spoken(code: int) -> str:
     return f"signal {-code}" if code < 0 else f"exit status {code}"
 
 
-def summary(told: Told) -> str:
+def summary(told: PointResult) -> str:
     """Return one line: what became of a point, and its first figures."""
     if told.status in ("refused", "failed"):
         return f"{told.status}: {told.why}"

@@ -53,7 +53,7 @@ def show(plan: SweepPlan, store: str, output: str) -> None:
         if planned.refused is not None:
             values = " ".join(f"{k}={v}" for k, v in planned.point.values.items())
             console.print(f"refused: {values}: {planned.refused.what}", soft_wrap=True)
-    every = (one.assembly.plugins for point in plan.points for one in point.plans)
+    every = (one.pipeline.plugins for point in plan.points for one in point.plans)
     show_touched(touched(itertools.chain.from_iterable(every), store, output))
     console.print()
     console.print(sentence(plan), soft_wrap=True)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from core.config.recipes import Recipe
     from core.plan.plan import Plan
     from core.sweep.grid import Combination
-    from core.sweep.messages import Told
+    from core.sweep.messages import PointResult
 
 __all__ = ["recorded"]
 
@@ -32,7 +32,7 @@ NAMED = 10
 def recorded(
     first: Plan,
     axes: tuple[Axis, ...],
-    points: Sequence[tuple[Combination, Told]],
+    points: Sequence[tuple[Combination, PointResult]],
     arguments: Sequence[str],
     recipes: Mapping[str, Recipe],
     started: str,
@@ -55,12 +55,12 @@ def recorded(
             *(dataclasses.replace(named.pop(n), objective=True) for n in objectives if n in named),
             *(dataclasses.replace(figure, objective=False) for figure in named.values()),
         )
-    assembly = first.assembly
+    pipeline = first.pipeline
     made = marked([_point(point, told, recipes) for point, told in points], figures)
-    taken, why = winner(made, figures, contract=bool(assembly.contract))
+    taken, why = winner(made, figures, contract=bool(pipeline.contract))
     return SweepRecord(
-        recipe=assembly.recipe,
-        title=assembly.title,
+        recipe=pipeline.recipe,
+        title=pipeline.title,
         command=command(["-m", *arguments], recipes),
         started=started,
         seconds=seconds,
@@ -71,7 +71,7 @@ def recorded(
         why=why,
         machine=machine(),
         versions=versions(),
-        contract={limit.name: limit.bound for limit in assembly.contract},
+        contract={limit.name: limit.bound for limit in pipeline.contract},
         notices=(
             *_notices(first, [told for _, told in points]),
             *(f"{COMPARED} {said}, the best of this sweep" for said in against),
@@ -80,7 +80,7 @@ def recorded(
     )
 
 
-def _point(point: Combination, told: Told, recipes: Mapping[str, Recipe]) -> Point:
+def _point(point: Combination, told: PointResult, recipes: Mapping[str, Recipe]) -> Point:
     again = [override for override in point.overrides if not override.startswith(HOW)]
     return Point(
         number=point.number,
@@ -112,10 +112,10 @@ def _loaded(points: Sequence[Point]) -> list[str]:
     return [f"measured under load, so that times are too long: {few} {numbers}{more} ({most.said})"]
 
 
-def _notices(first: Plan, told: Sequence[Told]) -> tuple[str, ...]:
+def _notices(first: Plan, told: Sequence[PointResult]) -> tuple[str, ...]:
     """Return what a person must know before reading the figures."""
     damaged = tuple(dict.fromkeys(line for one in told for line in one.damaged))
-    target = first.assembly.target.title
+    target = first.pipeline.target.title
     ran = [one for one in told if one.status in ("done", "missed")]
     if target and ran and not any(one.on_target for one in ran):
         absent = f"{target} took no part in this sweep: no number here was measured on it"

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from core.store.local import Store
     from core.sweep.grid import Combination
     from core.sweep.launch import Launch
-    from core.sweep.messages import Told
+    from core.sweep.messages import PointResult
     from core.sweep.plan import PlannedPoint, SweepPlan
     from core.sweep.windows import Comparison
 
@@ -85,7 +85,9 @@ class LuthierSweeper(Sweeper):
         """Return the axes and the points that are known before anything runs."""
 
     @abstractmethod
-    def told(self, plan: SweepPlan, place: Path, launch: Launch) -> list[tuple[Combination, Told]]:
+    def told(
+        self, plan: SweepPlan, place: Path, launch: Launch
+    ) -> list[tuple[Combination, PointResult]]:
         """Run points; returns each with what became of it."""
 
     #: The figures that the front is drawn over; empty for the usual ones.
@@ -171,7 +173,7 @@ class LuthierSweeper(Sweeper):
 
         started, clock = datetime.now(UTC), time.perf_counter()
         first, sweep = plan.first, identity(self.arguments)
-        place = place_of(self.config.output, first.assembly.recipe, sweep)
+        place = place_of(self.config.output, first.pipeline.recipe, sweep)
         launcher = self.config.hydra.launcher
         cores, lanes = divided(launcher)
         task = Task(
@@ -224,7 +226,7 @@ class LuthierSweeper(Sweeper):
         from core.run.job import unreported
 
         manager = self.start.registry.manager
-        with reporting(manager, first.assembly.reporter):
+        with reporting(manager, first.pipeline.reporter):
             try:
                 manager.hook.luthier_sweep_finished(record=record, folder=str(place))
             except Exception as error:

@@ -28,7 +28,7 @@ from core.sweep.pareto import cost
 if TYPE_CHECKING:
     from core.plan.plan import Plan
     from core.sweep.launch import Launch
-    from core.sweep.messages import Told
+    from core.sweep.messages import PointResult
     from core.sweep.plan import PlannedPoint
 
 __all__ = ["Comparison", "compares", "comparison", "differ"]
@@ -95,7 +95,7 @@ def comparison(
 
 def _several(points: Sequence[PlannedPoint]) -> bool:
     """Return whether there is a best to be found: of several, none names what it compares with."""
-    return len(points) > 1 and all(p.plans[0].assembly.against is None for p in points)
+    return len(points) > 1 and all(p.plans[0].pipeline.against is None for p in points)
 
 
 def _windows(points: Iterable[PlannedPoint]) -> dict[str, list[PlannedPoint]]:
@@ -110,7 +110,7 @@ def _windows(points: Iterable[PlannedPoint]) -> dict[str, list[PlannedPoint]]:
 
 def _subject(plan: Plan) -> str:
     """Return what tells points apart that cannot be compared with each other's FP32 PyTorch."""
-    model = plan.assembly.model
+    model = plan.pipeline.model
     return digest([of_plugin(model), model.identity(), plan.bench.depends_on_items])
 
 
@@ -120,7 +120,7 @@ def _cut(planned: PlannedPoint) -> str:
 
 
 def _chunker(planned: PlannedPoint) -> Any:
-    return planned.plans[0].assembly.chunker
+    return planned.plans[0].pipeline.chunker
 
 
 def _size(planned: PlannedPoint) -> float:
@@ -134,7 +134,7 @@ def _apart(points: Sequence[PlannedPoint], most: int) -> list[PlannedPoint]:
     return [points[-1 - round(k * len(points) / count)] for k in reversed(range(count))]
 
 
-def _best(rated: Sequence[tuple[PlannedPoint, Told]]) -> PlannedPoint:
+def _best(rated: Sequence[tuple[PlannedPoint, PointResult]]) -> PlannedPoint:
     """Return the point whose windows FP32 PyTorch is best in: between equals, the longest ones."""
     qualities = [quality_of(told.metrics) for _, told in rated]
     names = {quality[0].name for quality in qualities if quality is not None}
@@ -153,7 +153,7 @@ def _best(rated: Sequence[tuple[PlannedPoint, Told]]) -> PlannedPoint:
 
 def _option(plan: Plan) -> str:
     """Return the override that names the windows of a plan: `measure.against={plugin:...}`."""
-    about = of_plugin(plan.assembly.chunker)
+    about = of_plugin(plan.pipeline.chunker)
     return f"{OPTION}={_written({PLUGIN_KEY: about['plugin'], **about['options']})}"
 
 

@@ -12,11 +12,11 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
 from core import (
+    BundlePart,
     Chunker,
     InputError,
     Joiner,
     ModelInfo,
-    Shipped,
     Signature,
     StageError,
     TensorSpec,
@@ -174,14 +174,14 @@ class OverlapAdd(Chunker[OverlapAddOptions]):
             )
         return _OverlapAddJoiner(self.options, lengths[axis], signature.outputs)
 
-    def ships(self, info: ModelInfo) -> Shipped:
+    def ships(self, info: ModelInfo) -> BundlePart:
         """Return the numbers of the cut and the fade, and the code that does both."""
         from plugins.chunker.on_device import OVERLAP_ADD, last_axis, sources
 
         options = self.options
         facts = {**asdict(options), "stride": options.stride, **OVERLAP_ADD}
         plain = last_axis(options.axis, info.signature)
-        return Shipped(facts, sources("overlap_add", *(["cpp", "kotlin"] if plain else [])))
+        return BundlePart(facts, sources("overlap_add", *(["cpp", "kotlin"] if plain else [])))
 
 
 def _before(window: Window, axis: str, length: int) -> int:

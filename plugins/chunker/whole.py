@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from core import (
+    BundlePart,
     Chunker,
     Joiner,
     ModelInfo,
     NoOptions,
-    Shipped,
     Signature,
     StageError,
     Window,
@@ -54,11 +54,11 @@ class Whole(Chunker[NoOptions]):
         """Return a joiner that keeps the outputs of the one window."""
         return _Kept()
 
-    def ships(self, info: ModelInfo) -> Shipped:
+    def ships(self, info: ModelInfo) -> BundlePart:
         """Return the code, which only hands the input on."""
         from plugins.chunker.on_device import sources
 
-        return Shipped(sources=sources("whole"))
+        return BundlePart(sources=sources("whole"))
 
 
 def _cutting(axis: str, length: int, signature: Signature) -> list[str]:

@@ -8,7 +8,7 @@ from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from core import Dsp, ModelInfo, Shipped, Signature, Transform, hookimpl, outside
+from core import BundlePart, Dsp, ModelInfo, Signature, Transform, hookimpl, outside
 from plugins.dsp.spectral.facts import Facts
 
 if TYPE_CHECKING:
@@ -60,12 +60,12 @@ class Stft(Dsp[StftOptions]):
             info.signature,
         )
 
-    def ships(self, info: ModelInfo) -> Shipped:
+    def ships(self, info: ModelInfo) -> BundlePart:
         """Return what a person must know to compute the same without the graphs."""
         facts = Facts.of(info)
         keeps = self.options.nyquist is Nyquist.keep
         normalisation = f"(x - mean) / ({EPSILON} + std), std of n - 1, per window and input"
-        return Shipped(
+        return BundlePart(
             {
                 "nfft": facts.nfft,
                 "hop": facts.hop,

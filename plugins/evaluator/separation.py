@@ -12,9 +12,9 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, ClassVar
 
 from core import (
+    EvaluatedItem,
     Evaluator,
     Metric,
-    Played,
     Signature,
     StageError,
     TensorSpec,
@@ -71,7 +71,7 @@ class Separation(Evaluator[SeparationOptions]):
         "max_seam_error_db": "seam_error",
     }
 
-    def evaluate(self, played: Played, signature: Signature) -> Sequence[Metric]:
+    def evaluate(self, played: EvaluatedItem, signature: Signature) -> Sequence[Metric]:
         """Return every metric per stem, then its mean over the stems.
 
         Raises StageError where stems are said to add up to an input of another shape.
@@ -81,7 +81,7 @@ class Separation(Evaluator[SeparationOptions]):
         others = [*self._without_truth(played, signature)] if unknown else []
         return [*others, *self._with_means(played, signature, metrics)]
 
-    def _without_truth(self, played: Played, signature: Signature) -> Iterator[Metric]:
+    def _without_truth(self, played: EvaluatedItem, signature: Signature) -> Iterator[Metric]:
         """Yield what the stems leave of the mixture, and the level of each."""
         spec = signature.outputs[0]
         mixture = played.item.inputs[signature.inputs[0].name]
@@ -114,7 +114,7 @@ class Separation(Evaluator[SeparationOptions]):
         return fits and (said if said is not None else axis == STEM and len(_stems(spec)) > 1)
 
     def _with_means(
-        self, played: Played, signature: Signature, metrics: list[Metric]
+        self, played: EvaluatedItem, signature: Signature, metrics: list[Metric]
     ) -> Sequence[Metric]:
         if not signature.outputs[0].labels:
             return metrics
@@ -128,7 +128,7 @@ class Separation(Evaluator[SeparationOptions]):
         return metrics
 
 
-def _quality(played: Played, signature: Signature) -> Iterator[Metric]:
+def _quality(played: EvaluatedItem, signature: Signature) -> Iterator[Metric]:
     """Compare outputs, FP32 reference and mixture with the true stems, where there are any."""
     spec = signature.outputs[0]
     truth = played.item.references.get(spec.name)
@@ -189,7 +189,7 @@ def _over_mixture(subject: str, device: str, mixed: float, here: float) -> Itera
     yield Metric("sdr_improvement", here - mixed, "dB", device, subject, "higher", note)
 
 
-def _seams(played: Played, signature: Signature) -> Iterator[Metric]:
+def _seams(played: EvaluatedItem, signature: Signature) -> Iterator[Metric]:
     """Compare the error where windows meet with the error between, per stem."""
     import numpy as np
 

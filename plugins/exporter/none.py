@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from core import Exporter, Made, NoOptions, TorchModel, Work, hookimpl
+from core import Exporter, NoOptions, StageContext, StageResult, TorchModel, hookimpl
 
 if TYPE_CHECKING:
     from core.plugin.values import Tensors
@@ -25,8 +25,8 @@ class NoExport(Exporter[NoOptions]):
         self,
         model: TorchModel,  # the kind's signature, here and below
         feeds: Tensors,
-        work: Work,
-    ) -> Made:
+        work: StageContext,
+    ) -> StageResult:
         """Never called, whatever it is given: the stage passes its input on."""
         raise TypeError("exporter `none` passes its input on and is never run")
 

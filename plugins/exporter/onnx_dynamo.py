@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from core import Library, TorchModel, hookimpl
+from core import Requirement, TorchModel, hookimpl
 from plugins.exporter.graph_file import OnnxExporter, free_axes
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ class OnnxDynamo(OnnxExporter):
     """Exports to ONNX through torch.export; ONNX Runtime cannot quantise every such graph."""
 
     name = "onnx_dynamo"
-    libraries = (*OnnxExporter.libraries, Library("onnxscript", "pip install onnxscript"))
+    libraries = (*OnnxExporter.libraries, Requirement("onnxscript", "pip install onnxscript"))
 
     def trace(self, model: TorchModel, arguments: tuple[torch.Tensor, ...], file: Path) -> None:
         """Export `model.core`; raises where the code branches on the values of a tensor."""

@@ -6,7 +6,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from core import ArtifactSpec, Exporter, Library, Made, StageError, TorchModel, Work, hookimpl
+from core import (
+    ArtifactSpec,
+    Exporter,
+    Requirement,
+    StageContext,
+    StageError,
+    StageResult,
+    TorchModel,
+    hookimpl,
+)
 from core.formats.torch_export import describe, functional, load, pruned, save
 from plugins.exporter.graph_file import check_same, verify_others
 from plugins.exporter.norms import fold_batch_norms
@@ -44,13 +53,13 @@ class TorchExport(Exporter[TorchExportOptions]):
 
     name = "torch_export"
     Options = TorchExportOptions
-    libraries = (Library("torch", "pip install torch"),)
+    libraries = (Requirement("torch", "pip install torch"),)
 
     def plan(self, spec: ArtifactSpec) -> ArtifactSpec:
         """Map a torch module to a program of the same precision."""
         return ArtifactSpec("torch_export", spec.precision)
 
-    def run(self, model: TorchModel, feeds: Tensors, work: Work) -> Made:
+    def run(self, model: TorchModel, feeds: Tensors, work: StageContext) -> StageResult:
         """Export `model.core` for `feeds` (one array with a batch axis of 1 per core input).
 
         Raises StageError when the module cannot be captured as one graph or gives another output
@@ -77,7 +86,7 @@ class TorchExport(Exporter[TorchExportOptions]):
             if others_db is not None:
                 facts["verify_others_snr_db"] = others_db
         work.progress(3, 3)
-        return Made(path, "torch_export", "fp32", facts, expected.notices)
+        return StageResult(path, "torch_export", "fp32", facts, expected.notices)
 
     def _captured(
         self, model: TorchModel, arguments: tuple[torch.Tensor, ...]

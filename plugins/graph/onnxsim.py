@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from core import Fact, Graph, Library, Made, Notice, StageError, Work, hookimpl
+from core import Fact, Graph, Notice, Requirement, StageContext, StageError, StageResult, hookimpl
 from core.config.bounds import LONGEST_WINDOW
 from core.formats.onnx_graph import clear_notes, loaded, operators, save
 from core.machine.child_process import Limits, child_environment, python_child, run_watched
@@ -59,12 +59,12 @@ class Onnxsim(Graph[OnnxsimOptions]):
     name = "onnxsim"
     Options = OnnxsimOptions
     libraries = (
-        Library("onnxsim", "pip install onnxsim"),
-        Library("onnx", "pip install onnx"),
-        Library("onnxruntime", "pip install onnxruntime"),
+        Requirement("onnxsim", "pip install onnxsim"),
+        Requirement("onnx", "pip install onnx"),
+        Requirement("onnxruntime", "pip install onnxruntime"),
     )
 
-    def run(self, artifact: Artifact, work: Work) -> Made:
+    def run(self, artifact: Artifact, work: StageContext) -> StageResult:
         """Simplify `artifact`; raises StageError when the graph then computes something else."""
         import onnx
 
@@ -86,9 +86,11 @@ class Onnxsim(Graph[OnnxsimOptions]):
             except NotPlayableError as error:
                 text = f"the simplified graph was not compared with the one before: {error}"
                 notices = (Notice("warning", text),)
-        return Made(path, artifact.format, artifact.precision, facts, notices)
+        return StageResult(path, artifact.format, artifact.precision, facts, notices)
 
-    def _compared(self, before: Artifact, after: Path, unknown: list[str], work: Work) -> float:
+    def _compared(
+        self, before: Artifact, after: Path, unknown: list[str], work: StageContext
+    ) -> float:
         """Return the lowest SNR in dB of any output; `unknown` are axes without a length."""
         if unknown:
             raise NotPlayableError(
@@ -103,7 +105,7 @@ class Onnxsim(Graph[OnnxsimOptions]):
             work.progress,
         )
 
-    def _simplified(self, source: str, work: Work, doing: str) -> onnx.ModelProto:
+    def _simplified(self, source: str, work: StageContext, doing: str) -> onnx.ModelProto:
         """Return the simplified model with its weights.
 
         It goes in and out as a file: a model over 2 GB fits no protobuf message, and onnxsim

@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING
 from core import (
     Artifact,
     Fact,
-    Library,
-    Made,
     Model,
     ModelInfo,
     ModelSpec,
     Notice,
     Reach,
+    Requirement,
     Signature,
+    StageContext,
+    StageResult,
     TensorSpec,
     TorchModel,
-    Work,
     from_target,
     hookimpl,
     reaching,
@@ -77,9 +77,9 @@ class HTDemucs(Model[HTDemucsOptions]):
     name = "htdemucs"
     Options = HTDemucsOptions
     libraries = (
-        Library("torch", "pip install torch"),
-        Library("demucs", "pip install demucs"),
-        Library("safetensors", "pip install safetensors"),
+        Requirement("torch", "pip install torch"),
+        Requirement("demucs", "pip install demucs"),
+        Requirement("safetensors", "pip install safetensors"),
     )
 
     @classmethod
@@ -134,7 +134,7 @@ class HTDemucs(Model[HTDemucsOptions]):
         checkpoint.check_file(path)
         return f"file:{file_digest(path)}"
 
-    def fetch(self, work: Work) -> Made:
+    def fetch(self, work: StageContext) -> StageResult:
         """Write the weights as safetensors, with the constructor's arguments beside them."""
         from plugins.model.hybrid import checkpoint, sources
 
@@ -159,7 +159,7 @@ class HTDemucs(Model[HTDemucsOptions]):
             fit_for=found.fit_for,
         )
         facts: dict[str, Fact] = {"parameters": info.parameters}
-        return Made(target, "torch", "fp32", facts, model=info, keep=found.keep)
+        return StageResult(target, "torch", "fp32", facts, model=info, keep=found.keep)
 
     def open(self, artifact: Artifact, window: Mapping[str, int]) -> TorchModel:
         """Build the network; the `npu` layout needs a window of one length."""

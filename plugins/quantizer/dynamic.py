@@ -12,12 +12,12 @@ from core import (
     ArtifactSpec,
     Calibration,
     Fact,
-    Library,
-    Made,
     Notice,
     Quantizer,
+    Requirement,
+    StageContext,
     StageError,
-    Work,
+    StageResult,
     hookimpl,
 )
 from core.formats.onnx_graph import operators, save
@@ -67,8 +67,8 @@ class Dynamic(Quantizer[DynamicOptions]):
     name = "dynamic"
     Options = DynamicOptions
     libraries = (
-        Library("onnxruntime", "pip install onnxruntime"),
-        Library("onnx", "pip install onnx"),
+        Requirement("onnxruntime", "pip install onnxruntime"),
+        Requirement("onnx", "pip install onnx"),
     )
 
     def plan(self, spec: ArtifactSpec) -> ArtifactSpec:
@@ -79,8 +79,8 @@ class Dynamic(Quantizer[DynamicOptions]):
         self,
         artifact: Artifact,
         calibration: Calibration,  # ranges come with the data, at run time
-        work: Work,
-    ) -> Made:
+        work: StageContext,
+    ) -> StageResult:
         """Quantise the graph; inputs and outputs stay FP32.
 
         Raises StageError for a graph without a MatMul or Gemm whose weights are constant.
@@ -117,7 +117,7 @@ class Dynamic(Quantizer[DynamicOptions]):
             raise _nothing(artifact, options.convolutions)
         path = work.folder / "model.onnx"
         save(quantised, path)
-        return Made(path, "onnx", "dynamic", facts, (*_notices(facts), *_told(long)))
+        return StageResult(path, "onnx", "dynamic", facts, (*_notices(facts), *_told(long)))
 
 
 def _quantisable(model: onnx.ModelProto, left_out: set[str], wanted: list[str]) -> list[str]:

@@ -7,7 +7,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from core import ArtifactSpec, Calibration, Library, Made, Notice, Quantizer, Work, hookimpl
+from core import (
+    ArtifactSpec,
+    Calibration,
+    Notice,
+    Quantizer,
+    Requirement,
+    StageContext,
+    StageResult,
+    hookimpl,
+)
 from core.config.bounds import MOST_WINDOWS, check_within
 from core.formats.onnx_graph import save
 from plugins.quantizer.onnx_graph import cleaned, inferred, nodes_matching
@@ -73,8 +82,8 @@ class Fp16(Quantizer[Fp16Options]):
     Options = Fp16Options
     calibration_needed: ClassVar[bool] = False
     libraries = (
-        Library("onnxruntime", "pip install onnxruntime"),
-        Library("onnx", "pip install onnx"),
+        Requirement("onnxruntime", "pip install onnxruntime"),
+        Requirement("onnx", "pip install onnx"),
     )
 
     @property
@@ -86,7 +95,7 @@ class Fp16(Quantizer[Fp16Options]):
         """Map a float graph to one of 16 bits."""
         return ArtifactSpec(spec.format, "fp16")
 
-    def run(self, artifact: Artifact, calibration: Calibration, work: Work) -> Made:
+    def run(self, artifact: Artifact, calibration: Calibration, work: StageContext) -> StageResult:
         """Convert the graph; its inputs and outputs stay FP32, so a host feeds it as before.
 
         Raises InputError for calibration data that cannot be used.
@@ -114,10 +123,10 @@ class Fp16(Quantizer[Fp16Options]):
         path = work.folder / "model.onnx"
         save(model, path)
         notices = (*masks, *told, *notices_of(reasons, seen))
-        return Made(path, "onnx", "fp16", facts, notices)
+        return StageResult(path, "onnx", "fp16", facts, notices)
 
     def _masked(
-        self, model: onnx.ModelProto, calibration: Calibration, work: Work
+        self, model: onnx.ModelProto, calibration: Calibration, work: StageContext
     ) -> tuple[Notice, ...]:
         """Replace masks that FP16 does not hold, in place; without a window nobody can tell."""
         if not calibration.count:
@@ -126,7 +135,7 @@ class Fp16(Quantizer[Fp16Options]):
             return nearer_masks(model, calibration.feeds(), Path(scratch), beyond=LARGEST)
 
     def _observed(
-        self, model: onnx.ModelProto, calibration: Calibration, work: Work
+        self, model: onnx.ModelProto, calibration: Calibration, work: StageContext
     ) -> Observer | None:
         """Return what the windows, the same louder, and silence show; None without a window."""
         total = 2 * calibration.count + 1

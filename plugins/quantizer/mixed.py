@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 from core import (
     ArtifactSpec,
     Calibration,
-    Library,
-    Made,
     Notice,
     Quantizer,
-    Work,
+    Requirement,
+    StageContext,
+    StageResult,
     hookimpl,
 )
 from core.config.bounds import MOST_WINDOWS, check_within
@@ -84,8 +84,8 @@ class Mixed(Quantizer[MixedOptions]):
     name = "mixed"
     Options = MixedOptions
     libraries = (
-        Library("onnxruntime", "pip install onnxruntime"),
-        Library("onnx", "pip install onnx"),
+        Requirement("onnxruntime", "pip install onnxruntime"),
+        Requirement("onnx", "pip install onnx"),
     )
 
     @property
@@ -97,7 +97,7 @@ class Mixed(Quantizer[MixedOptions]):
         """Map a float graph to one of mixed precision."""
         return ArtifactSpec(spec.format, "mixed")
 
-    def run(self, artifact: Artifact, calibration: Calibration, work: Work) -> Made:
+    def run(self, artifact: Artifact, calibration: Calibration, work: StageContext) -> StageResult:
         """Quantise the graph; inputs and outputs stay FP32.
 
         The fact `sensitivity` is the chart (`mixing.sensitivity.lines` says how it is written),
@@ -152,7 +152,7 @@ class Mixed(Quantizer[MixedOptions]):
         notices = (*masks, *told, *self._notices(choice))
         if not split.enough:
             notices += (_too_few(calibration.count, self.calibration_windows),)
-        return Made(target, "onnx", "mixed", facts, notices, settled=settled)
+        return StageResult(target, "onnx", "mixed", facts, notices, settled=settled)
 
     def _notices(self, choice: Choice) -> tuple[Notice, ...]:
         counted = facts_of(census(choice.path))["macs_by_precision"]

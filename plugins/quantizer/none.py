@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from core import Calibration, Made, NoOptions, Quantizer, Work, hookimpl
+from core import Calibration, NoOptions, Quantizer, StageContext, StageResult, hookimpl
 
 if TYPE_CHECKING:
     from core import Artifact
@@ -20,8 +20,8 @@ class NoQuantizer(Quantizer[NoOptions]):
         self,
         artifact: Artifact,  # the kind's signature, here and below
         calibration: Calibration,
-        work: Work,
-    ) -> Made:
+        work: StageContext,
+    ) -> StageResult:
         """Never called: the stage passes its input on."""
         raise TypeError("quantizer `none` passes its input on and is never run")
 

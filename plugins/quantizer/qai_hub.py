@@ -14,12 +14,12 @@ from core import (
     ArtifactSpec,
     Calibration,
     InputError,
-    Library,
-    Made,
     Notice,
     Quantizer,
     Reach,
-    Work,
+    Requirement,
+    StageContext,
+    StageResult,
     hookimpl,
 )
 from core.config.bounds import MOST_WINDOWS, check_within
@@ -73,9 +73,9 @@ class HubQuantizer(Quantizer[HubQuantizerOptions]):
     name = "qai_hub"
     Options = HubQuantizerOptions
     libraries = (
-        Library("qai_hub", "pip install qai-hub", "qai-hub"),
-        Library("onnx", "pip install onnx"),
-        Library("onnxruntime", "pip install onnxruntime"),
+        Requirement("qai_hub", "pip install qai-hub", "qai-hub"),
+        Requirement("onnx", "pip install onnx"),
+        Requirement("onnxruntime", "pip install onnxruntime"),
     )
 
     @property
@@ -94,7 +94,7 @@ class HubQuantizer(Quantizer[HubQuantizerOptions]):
         wide = self.options.activation is Activation.int16
         return ArtifactSpec(spec.format, "w8a16" if wide else "int8")
 
-    def run(self, artifact: Artifact, calibration: Calibration, work: Work) -> Made:
+    def run(self, artifact: Artifact, calibration: Calibration, work: StageContext) -> StageResult:
         """Upload the graph and the windows, quantise there, download the quantised graph."""
         from plugins.vendor.qai_hub import (
             Waiting,
@@ -130,7 +130,7 @@ class HubQuantizer(Quantizer[HubQuantizerOptions]):
             made = fetch_model(hub, job.detail.target_model.model_id, work.folder)
             remember_model(hub, made, job.detail.target_model.model_id)
         facts: dict[str, Fact] = {**job.facts, "windows": len(next(iter(entries.values())))}
-        return Made(made, "onnx", self.plan(artifact.spec).precision, facts, notices)
+        return StageResult(made, "onnx", self.plan(artifact.spec).precision, facts, notices)
 
 
 def _masked(

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 from core import (
     ArtifactSpec,
     Calibration,
-    Library,
-    Made,
     Quantizer,
-    Work,
+    Requirement,
+    StageContext,
+    StageResult,
     hookimpl,
 )
 from core.config.bounds import MOST_WINDOWS, check_within
@@ -96,9 +96,9 @@ class Qat(Quantizer[QatOptions]):
     name = "qat"
     Options = QatOptions
     libraries = (
-        Library("onnxruntime", "pip install onnxruntime"),
-        Library("onnx", "pip install onnx"),
-        Library("torch", "pip install torch"),
+        Requirement("onnxruntime", "pip install onnxruntime"),
+        Requirement("onnx", "pip install onnx"),
+        Requirement("torch", "pip install torch"),
     )
 
     @property
@@ -111,7 +111,7 @@ class Qat(Quantizer[QatOptions]):
         wide = self.options.activation is Activation.uint16
         return ArtifactSpec(spec.format, "w8a16" if wide else "int8")
 
-    def run(self, artifact: Artifact, calibration: Calibration, work: Work) -> Made:
+    def run(self, artifact: Artifact, calibration: Calibration, work: StageContext) -> StageResult:
         """Quantise with static ranges, then learn from the float graph; ends stay FP32.
 
         The result has the structure of the static graph, and is that graph where learning did not
@@ -163,10 +163,10 @@ class Qat(Quantizer[QatOptions]):
         facts["bytes"] = sum(file.stat().st_size for file in work.folder.iterdir())
         notices += mixed_widths(facts) if narrow else ()
         notices = (*notices, *learned.notices())
-        return Made(path, "onnx", self.plan(artifact.spec).precision, facts, notices)
+        return StageResult(path, "onnx", self.plan(artifact.spec).precision, facts, notices)
 
     def _learn(
-        self, scratch: Path, lowered: onnx.ModelProto, calibration: Calibration, work: Work
+        self, scratch: Path, lowered: onnx.ModelProto, calibration: Calibration, work: StageContext
     ) -> Learned:
         """Learn `lowered`, in place, from the float graph in `scratch`."""
         import onnx

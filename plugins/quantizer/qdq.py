@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 from core import (
     ArtifactSpec,
     Calibration,
-    Library,
-    Made,
     Quantizer,
-    Work,
+    Requirement,
+    StageContext,
+    StageResult,
     hookimpl,
 )
 from core.formats.onnx_graph import save
@@ -55,8 +55,8 @@ class Qdq(Quantizer[QdqOptions]):
     name = "qdq"
     Options = QdqOptions
     libraries = (
-        Library("onnxruntime", "pip install onnxruntime"),
-        Library("onnx", "pip install onnx"),
+        Requirement("onnxruntime", "pip install onnxruntime"),
+        Requirement("onnx", "pip install onnx"),
     )
 
     @property
@@ -70,7 +70,7 @@ class Qdq(Quantizer[QdqOptions]):
             return ArtifactSpec(spec.format, "int8")
         return ArtifactSpec(spec.format, "w4a16" if self.options.weight is Weight.int4 else "w8a16")
 
-    def run(self, artifact: Artifact, calibration: Calibration, work: Work) -> Made:
+    def run(self, artifact: Artifact, calibration: Calibration, work: StageContext) -> StageResult:
         """Quantise the graph; inputs and outputs stay FP32.
 
         Raises InputError for calibration data that cannot be used, StageError for a graph that
@@ -104,7 +104,7 @@ class Qdq(Quantizer[QdqOptions]):
         path = work.folder / "model.onnx"
         save(lowered, path)
         facts["bytes"] = sum(file.stat().st_size for file in work.folder.iterdir())
-        return Made(path, "onnx", self.plan(artifact.spec).precision, facts, notices)
+        return StageResult(path, "onnx", self.plan(artifact.spec).precision, facts, notices)
 
     def _config(self, model: onnx.ModelProto) -> Any:
         options = self.options

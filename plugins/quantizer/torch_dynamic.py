@@ -6,7 +6,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from core import ArtifactSpec, Calibration, Library, Made, Quantizer, Work, hookimpl
+from core import (
+    ArtifactSpec,
+    Calibration,
+    Quantizer,
+    Requirement,
+    StageContext,
+    StageResult,
+    hookimpl,
+)
 from core.formats.torch_export import load, zeros
 from plugins.quantizer.torch_program import (
     TORCHAO,
@@ -41,7 +49,7 @@ class TorchDynamic(Quantizer[TorchDynamicOptions]):
     name = "torch_dynamic"
     accepts = frozenset({"torch_export"})
     Options = TorchDynamicOptions
-    libraries = (Library("torch", "pip install torch"), TORCHAO)
+    libraries = (Requirement("torch", "pip install torch"), TORCHAO)
 
     def plan(self, spec: ArtifactSpec) -> ArtifactSpec:
         """Map a float program to one with integer weights."""
@@ -51,8 +59,8 @@ class TorchDynamic(Quantizer[TorchDynamicOptions]):
         self,
         artifact: Artifact,
         calibration: Calibration,  # ranges come with the data, at run time
-        work: Work,
-    ) -> Made:
+        work: StageContext,
+    ) -> StageResult:
         """Quantise the linear layers, attention's included; raises StageError without any."""
         options = self.options
         work.progress(0, 2, "quantising the linear layers")

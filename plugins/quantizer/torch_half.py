@@ -8,7 +8,16 @@ from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from core import ArtifactSpec, Calibration, Library, Made, Notice, Quantizer, Work, hookimpl
+from core import (
+    ArtifactSpec,
+    Calibration,
+    Notice,
+    Quantizer,
+    Requirement,
+    StageContext,
+    StageResult,
+    hookimpl,
+)
 from core.config.bounds import MOST_WINDOWS, check_within
 from core.formats.torch_export import load, zeros
 from plugins.quantizer.torch_program import (
@@ -69,7 +78,7 @@ class TorchHalf(Quantizer[TorchHalfOptions]):
     accepts = frozenset({"torch_export"})
     Options = TorchHalfOptions
     calibration_needed: ClassVar[bool] = False
-    libraries = (Library("torch", "pip install torch"),)
+    libraries = (Requirement("torch", "pip install torch"),)
 
     @property
     def calibration_windows(self) -> int:
@@ -80,7 +89,7 @@ class TorchHalf(Quantizer[TorchHalfOptions]):
         """Map a float program to one of 16 bits."""
         return ArtifactSpec(spec.format, self.options.dtype.name)
 
-    def run(self, artifact: Artifact, calibration: Calibration, work: Work) -> Made:
+    def run(self, artifact: Artifact, calibration: Calibration, work: StageContext) -> StageResult:
         """Convert the program; inputs and outputs keep their types, and so does what must.
 
         PyTorch decides per operator (`torch.autocast`): convolutions, products and attention take

@@ -6,7 +6,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from core import ArtifactSpec, Calibration, Library, Made, Quantizer, Work, hookimpl
+from core import (
+    ArtifactSpec,
+    Calibration,
+    Quantizer,
+    Requirement,
+    StageContext,
+    StageResult,
+    hookimpl,
+)
 from core.config.bounds import MOST_WINDOWS, check_within
 from core.formats.torch_export import load, zeros
 from plugins.quantizer.torch_program import (
@@ -54,7 +62,7 @@ class TorchStatic(Quantizer[TorchStaticOptions]):
     name = "torch_static"
     accepts = frozenset({"torch_export"})
     Options = TorchStaticOptions
-    libraries = (Library("torch", "pip install torch"), TORCHAO)
+    libraries = (Requirement("torch", "pip install torch"), TORCHAO)
 
     @property
     def calibration_windows(self) -> int:
@@ -65,7 +73,7 @@ class TorchStatic(Quantizer[TorchStaticOptions]):
         """Map a float program to one of 8 bits."""
         return ArtifactSpec(spec.format, "int8")
 
-    def run(self, artifact: Artifact, calibration: Calibration, work: Work) -> Made:
+    def run(self, artifact: Artifact, calibration: Calibration, work: StageContext) -> StageResult:
         """Quantise the program; its inputs and outputs stay FP32.
 
         A layer that 8 bits do not hold is named in a notice. Raises StageError where it has

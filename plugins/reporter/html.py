@@ -8,7 +8,7 @@ from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from core import Library, Reporter, hookimpl
+from core import Reporter, Requirement, hookimpl
 from core.machine.whole_file import write_whole
 
 if TYPE_CHECKING:
@@ -54,8 +54,8 @@ class HtmlReport(Reporter[HtmlReportOptions]):
     name = "html"
     Options = HtmlReportOptions
     libraries = (
-        Library("numpy", "pip install numpy"),
-        Library("soundfile", "pip install soundfile"),
+        Requirement("numpy", "pip install numpy"),
+        Requirement("soundfile", "pip install soundfile"),
     )
 
     @hookimpl

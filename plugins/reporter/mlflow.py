@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from core import Library, Reporter, hookimpl, reaching
+from core import Reporter, Requirement, hookimpl, reaching
 from core.text.shown import holds_credentials
 from plugins.reporter.tracking.address import stray_query
 
@@ -54,9 +54,9 @@ class Mlflow(Reporter[MlflowOptions]):
     name = "mlflow"
     Options = MlflowOptions
     libraries = (
-        Library("mlflow", INSTALL, "mlflow-skinny"),
-        Library("sqlalchemy", INSTALL),
-        Library("alembic", INSTALL),
+        Requirement("mlflow", INSTALL, "mlflow-skinny"),
+        Requirement("sqlalchemy", INSTALL),
+        Requirement("alembic", INSTALL),
     )
 
     # After the reporters that write the files that it logs.

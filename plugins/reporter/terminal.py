@@ -6,14 +6,14 @@ import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from core import Library, Reporter, hookimpl
+from core import Reporter, Requirement, hookimpl
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress, TaskID
 
     from core.plugin.records import (
-        LibraryRecord,
+        BatchRecord,
         PlanRecord,
         RunRecord,
         StageRecord,
@@ -46,7 +46,7 @@ class Terminal(Reporter[TerminalOptions]):
 
     name = "terminal"
     Options = TerminalOptions
-    libraries = (Library("rich", "pip install rich"),)
+    libraries = (Requirement("rich", "pip install rich"),)
 
     def __init__(self, options: TerminalOptions) -> None:
         super().__init__(options)
@@ -142,7 +142,7 @@ class Terminal(Reporter[TerminalOptions]):
         show(record, self.console)
 
     @hookimpl
-    def luthier_library_finished(self, record: LibraryRecord, folder: str) -> None:
+    def luthier_batch_finished(self, record: BatchRecord, folder: str) -> None:
         """Show what was played and what failed."""
         from plugins.reporter.closing.library import show_library
 

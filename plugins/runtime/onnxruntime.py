@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from core import (
-    Library,
+    BundlePart,
     ModelInfo,
+    Requirement,
     Runtime,
     Session,
-    Shipped,
+    StageContext,
     StageError,
     TorchModel,
-    Work,
     hookimpl,
 )
 from core.config.bounds import MOST_THREADS, check_within
@@ -133,19 +133,19 @@ class OnnxRuntime(Runtime[OnnxRuntimeOptions]):
     name = "onnxruntime"
     accepts = frozenset({"onnx"})
     Options = OnnxRuntimeOptions
-    libraries = (Library("onnxruntime", "pip install onnxruntime"),)
+    libraries = (Requirement("onnxruntime", "pip install onnxruntime"),)
 
     def open(
         self,
         artifact: Artifact,
         model: Callable[[], TorchModel],  # the graph is all that it needs
-        work: Work,
+        work: StageContext,
     ) -> Session:
         """Open the graph; raises StageError when ONNX Runtime cannot."""
         work.progress(0, 0, "opening the graph in ONNX Runtime")
         return OnnxRuntimeSession(Path(artifact.path), self.options)
 
-    def ships(self, info: ModelInfo) -> Shipped:
+    def ships(self, info: ModelInfo) -> BundlePart:
         """Return the code that opens and runs the graph on a device's CPU."""
         from importlib.metadata import version
 
@@ -153,7 +153,7 @@ class OnnxRuntime(Runtime[OnnxRuntimeOptions]):
 
         library = f"com.microsoft.onnxruntime:onnxruntime-android:{version('onnxruntime')}"
         gradle = f'dependencies {{ implementation("{library}") }}\n'
-        return Shipped(sources=sources(self.name), lines={"kotlin": gradle})
+        return BundlePart(sources=sources(self.name), lines={"kotlin": gradle})
 
 
 @hookimpl

@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING
 from core import (
     Artifact,
     ArtifactSpec,
-    Library,
-    Made,
+    BundlePart,
     ModelInfo,
     Notice,
     Reach,
+    Requirement,
     Runtime,
     Session,
-    Shipped,
+    StageContext,
+    StageResult,
     TorchModel,
-    Work,
     from_target,
     hookimpl,
 )
@@ -77,8 +77,8 @@ class QaiHub(Runtime[QaiHubOptions]):
     name = "qai_hub"
     Options = QaiHubOptions
     libraries = (
-        Library("qai_hub", "pip install qai-hub", "qai-hub"),
-        Library("onnx", "pip install onnx"),
+        Requirement("qai_hub", "pip install qai-hub", "qai-hub"),
+        Requirement("onnx", "pip install onnx"),
     )
     accepts = frozenset({"onnx"})
     compiles = True
@@ -102,7 +102,7 @@ class QaiHub(Runtime[QaiHubOptions]):
         narrowed = spec.precision == "fp32" and self.options.target_runtime in ON_NPU
         return ArtifactSpec(FORMAT, "fp16" if narrowed else spec.precision)
 
-    def compile(self, artifact: Artifact, work: Work) -> Made:
+    def compile(self, artifact: Artifact, work: StageContext) -> StageResult:
         """Upload, compile for the device, and download what the device will run."""
         from plugins.runtime.device_cloud import compiled
         from plugins.vendor.qai_hub import (
@@ -137,9 +137,11 @@ class QaiHub(Runtime[QaiHubOptions]):
             "target_runtime": self.options.target_runtime.value,
             "window_bytes": interface.window_bytes,
         }
-        return Made(made, FORMAT, self.plan(artifact.spec).precision, facts)
+        return StageResult(made, FORMAT, self.plan(artifact.spec).precision, facts)
 
-    def open(self, artifact: Artifact, model: Callable[[], TorchModel], work: Work) -> Session:
+    def open(
+        self, artifact: Artifact, model: Callable[[], TorchModel], work: StageContext
+    ) -> Session:
         """Open the compiled model on the device; the first windows submit the first job."""
         from plugins.runtime.device_cloud.session import CloudSession, Wanted
 
@@ -149,9 +151,9 @@ class QaiHub(Runtime[QaiHubOptions]):
         )
         return CloudSession(Path(artifact.path), wanted, work)
 
-    def ships(self, info: ModelInfo) -> Shipped:
+    def ships(self, info: ModelInfo) -> BundlePart:
         """Return the lines that load what was compiled."""
-        return Shipped(lines={"python": _HOW_TO_LOAD[self.options.target_runtime]})
+        return BundlePart(lines={"python": _HOW_TO_LOAD[self.options.target_runtime]})
 
     def _patience(self) -> Waiting:
         from plugins.vendor.qai_hub import Waiting

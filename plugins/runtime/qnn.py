@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING, ClassVar
 from core import (
     Artifact,
     ArtifactSpec,
+    BundlePart,
     Fact,
-    Library,
-    Made,
     ModelInfo,
     Notice,
+    Requirement,
     Runtime,
     Session,
-    Shipped,
+    StageContext,
     StageError,
+    StageResult,
     TorchModel,
-    Work,
     from_target,
     hookimpl,
 )
@@ -66,8 +66,8 @@ class Qnn(Runtime[QnnOptions]):
     name = "qnn"
     Options = QnnOptions
     libraries = (
-        Library("onnxruntime", "pip install onnxruntime"),
-        Library("onnxruntime_qnn", "pip install onnxruntime-qnn", "onnxruntime-qnn"),
+        Requirement("onnxruntime", "pip install onnxruntime"),
+        Requirement("onnxruntime_qnn", "pip install onnxruntime-qnn", "onnxruntime-qnn"),
     )
     accepts = frozenset({"onnx"})
     compiles = True
@@ -99,7 +99,7 @@ class Qnn(Runtime[QnnOptions]):
             )
         return ArtifactSpec(CONTEXT, "fp16" if spec.precision == "fp32" else spec.precision)
 
-    def compile(self, artifact: Artifact, work: Work) -> Made:
+    def compile(self, artifact: Artifact, work: StageContext) -> StageResult:
         """Compile to a context binary, and say what became of every node.
 
         Raises DoesNotFitError where the graph is too much for the NPU or for a limit, StageError
@@ -130,15 +130,17 @@ class Qnn(Runtime[QnnOptions]):
         facts = partition_map(done, source, reasons)
         facts["finalization_mode"] = self.options.finalization_mode
         notices = () if is_whole(done) else (Notice("warning", why_split(done, reasons)),)
-        return Made(target, CONTEXT, self.plan(artifact.spec).precision, facts, notices)
+        return StageResult(target, CONTEXT, self.plan(artifact.spec).precision, facts, notices)
 
-    def open(self, artifact: Artifact, model: Callable[[], TorchModel], work: Work) -> Session:
+    def open(
+        self, artifact: Artifact, model: Callable[[], TorchModel], work: StageContext
+    ) -> Session:
         """Open the compiled model on the emulator."""
         from plugins.runtime.htp.emulator import Emulator
 
         return Emulator(Path(artifact.path), work, self._device(), self._limits())
 
-    def ships(self, info: ModelInfo) -> Shipped:
+    def ships(self, info: ModelInfo) -> BundlePart:
         """Return the code that opens the context binary on a phone, and what an app links."""
         from plugins.runtime.htp.app import lines, qnn_version
         from plugins.runtime.on_device import sources
@@ -148,7 +150,7 @@ class Qnn(Runtime[QnnOptions]):
             "htp_arch": self.options.htp_arch,
             "qnn_version": qnn_version(),
         }
-        return Shipped(facts, sources(self.name), lines())
+        return BundlePart(facts, sources(self.name), lines())
 
     def _device(self) -> HtpDevice:
         from plugins.runtime.htp.process import HtpDevice

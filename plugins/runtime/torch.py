@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core import (
-    Library,
+    BundlePart,
     ModelInfo,
     Notice,
+    Requirement,
     Runtime,
     Session,
-    Shipped,
+    StageContext,
     StageError,
     TorchModel,
-    Work,
     hookimpl,
 )
 from core.config.bounds import MOST_THREADS, check_within
@@ -87,7 +87,7 @@ class TorchRuntime(Runtime[TorchOptions]):
     accepts = frozenset({"torch", "torch_export"})
     precisions = frozenset({"fp32", "fp16", "bf16", "int8", "dynamic"})
     Options = TorchOptions
-    libraries = (Library("torch", "pip install torch"),)
+    libraries = (Requirement("torch", "pip install torch"),)
 
     @classmethod
     def findings(cls) -> Sequence[Notice]:
@@ -98,7 +98,9 @@ class TorchRuntime(Runtime[TorchOptions]):
         text = f"compiles with {found}" if found else "cannot compile: there is no C++ compiler"
         return (Notice("info", text),)
 
-    def open(self, artifact: Artifact, model: Callable[[], TorchModel], work: Work) -> Session:
+    def open(
+        self, artifact: Artifact, model: Callable[[], TorchModel], work: StageContext
+    ) -> Session:
         """Open the torch module, or the program that was made of it.
 
         Raises StageError where `kernels` or `compile` ask for what this machine has not.
@@ -113,7 +115,7 @@ class TorchRuntime(Runtime[TorchOptions]):
         work.progress(0, 0, "opening the torch program")
         return self._program(Path(artifact.path), artifact.info, work)
 
-    def _program(self, path: Path, info: ModelInfo, work: Work) -> Session:
+    def _program(self, path: Path, info: ModelInfo, work: StageContext) -> Session:
         import torch
 
         from core.formats.torch_export import load, zeros
@@ -165,9 +167,9 @@ class TorchRuntime(Runtime[TorchOptions]):
             **({"int8_kernels_wrong_here": done.wrong} if done.wrong else {}),
         }
 
-    def ships(self, info: ModelInfo) -> Shipped:
+    def ships(self, info: ModelInfo) -> BundlePart:
         """Return the lines that load a program, or the weights of a module."""
-        return Shipped(lines={"python": LOADING})
+        return BundlePart(lines={"python": LOADING})
 
 
 @hookimpl

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from core import Exporter, Made, Reporter, TorchModel, Work, hookimpl
+from core import Exporter, Reporter, StageContext, StageResult, TorchModel, hookimpl
 from core.plugin import hooks, kinds, stages
 from tests import toy
 
@@ -51,11 +51,11 @@ class Written(Exporter[Any]):
 
     name = "written"
 
-    def run(self, model: TorchModel, feeds: Mapping[str, Any], work: Work) -> Made:
+    def run(self, model: TorchModel, feeds: Mapping[str, Any], work: StageContext) -> StageResult:
         """Write its gain."""
         file = work.folder / "gain.txt"
         file.write_text(str(float(model.reference({"x": np.ones((2, 1))})["y"][0, 0])))
-        return Made(file, "torch", "fp32")
+        return StageResult(file, "torch", "fp32")
 
 
 class Watching(Reporter[Any]):
@@ -110,7 +110,7 @@ def _of(base: type[Any]) -> list[str]:
 #: is added to a kind is tested from that day.
 METHODS: list[tuple[str, str]] = [
     *((kind, name) for kind, base in kinds.KINDS.items() for name in _of(base)),
-    *(("dataset", name) for name in _of(kinds.Listed)),
+    *(("dataset", name) for name in _of(kinds.ListableDataset)),
     *((kind, f"{give}().{name}") for base, (kind, give) in PRODUCTS.items() for name in _of(base)),
     *(("reporter", name) for name in _of(Watching) if name.startswith("luthier_")),
     ("model", "open().reference"),

@@ -9,15 +9,15 @@ import torch
 
 from core import (
     Artifact,
-    Made,
     Model,
     ModelInfo,
     ModelSpec,
     NoOptions,
     Signature,
+    StageContext,
+    StageResult,
     TensorSpec,
     TorchModel,
-    Work,
     hookimpl,
 )
 
@@ -54,12 +54,12 @@ class Swapped(Model[NoOptions]):
         """Return what never changes."""
         return "swapped"
 
-    def fetch(self, work: Work) -> Made:
+    def fetch(self, work: StageContext) -> StageResult:
         """Write a file, since a model has one."""
         file = work.folder / "weights.txt"
         file.write_text("none")
         info = ModelInfo(SIGNATURE, ("mix",), ("stems",), train_window={"time": 44100})
-        return Made(file, "torch", "fp32", model=info)
+        return StageResult(file, "torch", "fp32", model=info)
 
     def open(self, artifact: Artifact, window: Mapping[str, int]) -> TorchModel:
         """Return the module."""

@@ -11,7 +11,16 @@ import onnx
 import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
-from core import Artifact, Calibration, Made, ModelInfo, Quantizer, Signature, TensorSpec, Work
+from core import (
+    Artifact,
+    Calibration,
+    ModelInfo,
+    Quantizer,
+    Signature,
+    StageContext,
+    StageResult,
+    TensorSpec,
+)
 from core.measure.metrics import snr_db
 from core.plugin.progress import silent
 
@@ -73,7 +82,7 @@ def computed(model: onnx.ModelProto | Path, window: Mapping[str, np.ndarray]) ->
 
 def lowered(
     quantizer: Quantizer[Any], model: onnx.ModelProto, given: Windows, folder: Path
-) -> Made:
+) -> StageResult:
     """Take a graph through a quantizer."""
     source = folder / "source" / "model.onnx"
     source.parent.mkdir(parents=True)
@@ -83,10 +92,12 @@ def lowered(
     )
     work = folder / "work"
     work.mkdir()
-    return quantizer.run(artifact, Calibration(len(given), lambda: given), Work(work, silent()))
+    return quantizer.run(
+        artifact, Calibration(len(given), lambda: given), StageContext(work, silent())
+    )
 
 
-def worst_db(model: onnx.ModelProto, made: Made, given: Windows) -> float:
+def worst_db(model: onnx.ModelProto, made: StageResult, given: Windows) -> float:
     """Return the SNR in dB of the worst output in the worst window."""
     return min(
         snr_db(expected, actual)

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from core import Artifact, Made, ModelInfo, Signature, TensorSpec, TorchModel, Work
+from core import Artifact, ModelInfo, Signature, StageContext, StageResult, TensorSpec, TorchModel
 from core.plugin.progress import silent
 from core.store.hashing import folder_digest
 
@@ -129,13 +129,13 @@ def outputs(model: TorchModel, given: Tensors) -> Tensors:
     return {n: t.numpy() for n, t in zip(model.info.core_outputs, tensors, strict=True)}
 
 
-def work_in(folder: Path) -> Work:
+def work_in(folder: Path) -> StageContext:
     """Make an empty work folder."""
     folder.mkdir(parents=True)
-    return Work(folder, silent())
+    return StageContext(folder, silent())
 
 
-def artifact(made: Made, info: ModelInfo) -> Artifact:
+def artifact(made: StageResult, info: ModelInfo) -> Artifact:
     """Describe what a stage made, as the core does."""
     folder = made.path.parent
     files = [file for file in folder.rglob("*") if file.is_file()]
@@ -176,7 +176,7 @@ def played_by_torch(made: Artifact, given: Tensors, **options: object) -> Tensor
     def no_model() -> TorchModel:
         raise AssertionError("a torch program is played without the torch module")
 
-    with runtime.open(made, no_model, Work(Path(made.folder), silent())) as session:
+    with runtime.open(made, no_model, StageContext(Path(made.folder), silent())) as session:
         return session.run(given)
 
 
@@ -185,7 +185,7 @@ def torch_artifact(model: TorchModel, folder: Path) -> Artifact:
     work = work_in(folder)
     file = work.folder / "weights.safetensors"
     file.write_bytes(b"")
-    return artifact(Made(file, "torch", "fp32"), model.info)
+    return artifact(StageResult(file, "torch", "fp32"), model.info)
 
 
 def played(made: Artifact, given: Tensors) -> Tensors:
@@ -197,5 +197,5 @@ def played(made: Artifact, given: Tensors) -> Tensors:
     def no_model() -> TorchModel:
         raise AssertionError("an ONNX graph is played without the torch module")
 
-    with runtime.open(made, no_model, Work(Path(made.folder), silent())) as session:
+    with runtime.open(made, no_model, StageContext(Path(made.folder), silent())) as session:
         return session.run(given)

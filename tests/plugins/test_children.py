@@ -28,10 +28,10 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="POSIX pipes w
 ONNXSIM = """
 import sys
 from pathlib import Path
-from core import Work
+from core import StageContext
 from core.plugin.stages import silent
 from plugins.graph.onnxsim import Onnxsim
-Onnxsim(Onnxsim.Options())._simplified(sys.argv[1], Work(Path(sys.argv[2]), silent()), "")
+Onnxsim(Onnxsim.Options())._simplified(sys.argv[1], StageContext(Path(sys.argv[2]), silent()), "")
 """
 QNN = """
 import sys

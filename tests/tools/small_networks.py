@@ -13,14 +13,14 @@ from core import (
     Artifact,
     Dataset,
     Item,
-    Made,
     Model,
     ModelSpec,
-    Saved,
+    SavedFile,
     Signature,
     Split,
+    StageContext,
+    StageResult,
     TorchModel,
-    Work,
     hookimpl,
 )
 from tools.coverage.case import Case
@@ -59,13 +59,13 @@ class SmallNetwork(Model[NetworkOptions]):
         """Return its name."""
         return self.options.network
 
-    def fetch(self, work: Work) -> Made:
+    def fetch(self, work: StageContext) -> StageResult:
         """Write the name down; the seed gives the weights."""
         file = work.folder / "name.txt"
         file.write_text(self.options.network)
         case = self.options.case
         feeds = case.feeds(0)
-        return Made(file, "torch", "fp32", model=info_of(case, feeds, computed(case, feeds)))
+        return StageResult(file, "torch", "fp32", model=info_of(case, feeds, computed(case, feeds)))
 
     def open(self, artifact: Artifact, window: Mapping[str, int]) -> TorchModel:
         """Make a fresh module."""
@@ -98,13 +98,13 @@ class SmallWindows(Dataset[NetworkOptions]):
 
     def save(
         self, item: Item, outputs: Mapping[str, Any], signature: Signature, folder: Path
-    ) -> Sequence[Saved]:
+    ) -> Sequence[SavedFile]:
         """Write every output as it is."""
         saved = []
         for name, array in outputs.items():
             file = f"{item.name.replace(' ', '_')}_{name}.npy"
             np.save(folder / file, array)
-            saved.append(Saved(file, name, item.name))
+            saved.append(SavedFile(file, name, item.name))
         return saved
 
 

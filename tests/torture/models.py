@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
-from core import Work
+from core import StageContext
 from core.plugin.progress import silent
 from tests.hostile import TRACE, checkpoints
 from tests.torture.foreign import read_all
@@ -43,7 +43,7 @@ def _opened(file: Path) -> None:
     model.identity()
     folder = file.parent / "stage"
     folder.mkdir()
-    model.fetch(Work(folder, silent()))
+    model.fetch(StageContext(folder, silent()))
 
 
 def _named(case: tuple[str, bytes]) -> list[tuple[str, str]]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from core import Artifact, Made, ModelInfo, Work
+    from core import Artifact, ModelInfo, StageContext, StageResult
 
 __all__ = ["as_artifact", "made", "work_in"]
 
@@ -41,15 +41,15 @@ def made(kind: str, name: str, *overrides: str) -> Any:
         return entry.cls(build(entry, node, kind))
 
 
-def work_in(folder: Path) -> Work:
+def work_in(folder: Path) -> StageContext:
     """Return an empty work folder below `folder`."""
-    from core import Work
+    from core import StageContext
     from core.plugin.progress import silent
 
-    return Work(Path(tempfile.mkdtemp(dir=folder)), silent())
+    return StageContext(Path(tempfile.mkdtemp(dir=folder)), silent())
 
 
-def as_artifact(result: Made, info: ModelInfo | None) -> Artifact:
+def as_artifact(result: StageResult, info: ModelInfo | None) -> Artifact:
     """Describe what a plugin made as a run would; raises as a run for what it would not keep."""
     from core import Artifact
     from core.formats.onnx_bounds import checked

@@ -101,7 +101,7 @@ def _opened(model: OnnxModel, windows: int, folder: Path) -> Prepared:
     """Take a model file as it is; where ONNX Runtime cannot, with operators of a newer opset."""
     import onnx
 
-    from core import Made, ModelInfo, Signature
+    from core import ModelInfo, Signature, StageResult
 
     everything = model.windows(windows + TESTS - 1)
     tests = [everything[0], *everything[windows:]]
@@ -109,7 +109,7 @@ def _opened(model: OnnxModel, windows: int, folder: Path) -> Prepared:
     place = work_in(folder).folder
     path = place / "model.onnx"
     shutil.copyfile(model.file, path)
-    artifact = as_artifact(Made(path, "onnx", "fp32"), info)
+    artifact = as_artifact(StageResult(path, "onnx", "fp32"), info)
     problem: Exception | None = None
     try:
         made("runtime", "onnxruntime").open(artifact, _no_model, work_in(folder)).close()
@@ -121,7 +121,7 @@ def _opened(model: OnnxModel, windows: int, folder: Path) -> Prepared:
             expected = played(path, tests)
         except Exception:
             raise error from None  # a newer opset does not help
-        artifact = as_artifact(Made(path, "onnx", "fp32"), info)
+        artifact = as_artifact(StageResult(path, "onnx", "fp32"), info)
     return Prepared(artifact, everything[:windows], tests, expected, None, problem)
 
 

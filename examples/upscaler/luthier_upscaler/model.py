@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING
 
 from core import (
     Artifact,
-    Library,
-    Made,
     Model,
     ModelInfo,
     ModelSpec,
     NoOptions,
+    Requirement,
     Signature,
+    StageContext,
+    StageResult,
     TensorSpec,
     TorchModel,
-    Work,
 )
 from core.store.hashing import file_digest
 
@@ -42,8 +42,8 @@ class UpscalerModel(Model[NoOptions]):
 
     name = "upscaler"
     libraries = (
-        Library("torch", "pip install torch"),
-        Library("safetensors", "pip install safetensors"),
+        Requirement("torch", "pip install torch"),
+        Requirement("safetensors", "pip install safetensors"),
     )
 
     def plan(self) -> ModelSpec:
@@ -54,7 +54,7 @@ class UpscalerModel(Model[NoOptions]):
         """Return the hash of the weights."""
         return f"file:{file_digest(WEIGHTS)}"
 
-    def fetch(self, work: Work) -> Made:
+    def fetch(self, work: StageContext) -> StageResult:
         """Copy the weights out of the package."""
         target = work.folder / WEIGHTS.name
         shutil.copyfile(WEIGHTS, target)
@@ -67,7 +67,7 @@ class UpscalerModel(Model[NoOptions]):
             weights="luthier-upscaler, trained on drawn shapes",
             licence="Apache-2.0",
         )
-        return Made(target, "torch", "fp32", {"parameters": info.parameters}, model=info)
+        return StageResult(target, "torch", "fp32", {"parameters": info.parameters}, model=info)
 
     def open(self, artifact: Artifact, window: Mapping[str, int]) -> TorchModel:  # takes any size
         """Build the network, which takes images of any size, whatever the window."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
-from core import Evaluator, Metric, NoOptions, Played, Signature
+from core import EvaluatedItem, Evaluator, Metric, NoOptions, Signature
 
 from luthier_upscaler.bicubic import bicubic
 
@@ -38,7 +38,7 @@ class Psnr(Evaluator[NoOptions]):
         "min_psnr_to_fp32_db": "psnr_to_fp32",
     }
 
-    def evaluate(self, played: Played, signature: Signature) -> Sequence[Metric]:
+    def evaluate(self, played: EvaluatedItem, signature: Signature) -> Sequence[Metric]:
         """Return `psnr_to_fp32`; where the true image is known, `psnr` and `psnr_gain` too."""
         source, target = signature.inputs[0].name, signature.outputs[0].name
         item, output = played.item, played.outputs[target]

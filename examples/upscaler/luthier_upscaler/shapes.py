@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from core import Dataset, InputError, Item, Saved, Signature, Split
+from core import Dataset, InputError, Item, SavedFile, Signature, Split
 from core.store.hashing import file_digest
 
 from luthier_upscaler import png
@@ -93,7 +93,7 @@ class Shapes(Dataset[ShapesOptions]):
 
     def save(
         self, item: Item, outputs: Tensors, signature: Signature, folder: Path
-    ) -> Sequence[Saved]:
+    ) -> Sequence[SavedFile]:
         """Write `images/<item>/`: what went in, what came out, and the true image if there is one.
 
         The id's end keeps two files of one name apart.
@@ -107,7 +107,7 @@ class Shapes(Dataset[ShapesOptions]):
         saved = []
         for label, image in images.items():
             png.write(image, folder / below / f"{label}.png")
-            saved.append(Saved((below / f"{label}.png").as_posix(), label, item.name))
+            saved.append(SavedFile((below / f"{label}.png").as_posix(), label, item.name))
         return saved
 
     def _files(self, path: str) -> list[Path]:

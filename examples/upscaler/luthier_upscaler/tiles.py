@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from core import Chunker, Joiner, ModelInfo, Shipped, Signature, StageError, Window
+from core import BundlePart, Chunker, Joiner, ModelInfo, Signature, StageError, Window
 
 if TYPE_CHECKING:
     from core.plugin.values import Array, Tensors
@@ -97,12 +97,12 @@ class Tiles(Chunker[TilesOptions]):
         """Return a joiner for outputs that have the axes, at the input's size or a multiple."""
         return _Blend(self.window(), self.options.overlap, lengths, signature)
 
-    def ships(self, info: ModelInfo) -> Shipped:
+    def ships(self, info: ModelInfo) -> BundlePart:
         """Return the numbers of the tiles, and the code that cuts and blends on a device."""
         specs = (*info.signature.inputs, *info.signature.outputs)
         fits = all(spec.axes[-2:] == ("height", "width") for spec in specs) and len(specs) == 2  # noqa: PLR2004  # one in, one out
         file = Path(__file__).parent / "on_device" / "python" / "join.py"
-        return Shipped(asdict(self.options), {"python/join.py": file} if fits else {})
+        return BundlePart(asdict(self.options), {"python/join.py": file} if fits else {})
 
 
 def _starts(total: int, size: int, overlap: int) -> list[int]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from core import InputError, Item, NoOptions, Played, StageError
+from core import EvaluatedItem, InputError, Item, NoOptions, StageError
 from core.config.discovery import discover
 from core.conformance import ChunkerSuite, DatasetSuite, EvaluatorSuite, ModelSuite
 from core.inference.windows import play_with
@@ -87,9 +87,9 @@ class TestTiles(ChunkerSuite):
         """The model's tiles make the picture that it makes of the whole, within 50 dB."""
         image = next(Shapes(ShapesOptions(size=96)).items("evaluation", SIGNATURE)).inputs["image"]
         suite = TestModel()
-        from core.plugin.stages import Work
+        from core.plugin.stages import StageContext
 
-        reference = suite.make().open(suite.fetched(Work(tmp_path, silent())), {}).reference
+        reference = suite.make().open(suite.fetched(StageContext(tmp_path, silent())), {}).reference
         tiles = Tiles(TilesOptions(height=48, width=48, overlap=16))
         tiled = play_with(reference, Item("i", "i", {"image": image}), SIGNATURE, tiles, silent())
         assert psnr_db(reference({"image": image})["upscaled"], tiled["upscaled"]) > 50
@@ -102,7 +102,7 @@ class TestPsnr(EvaluatorSuite):
     signature = SIGNATURE
     item = next(Shapes(SMALL).items("evaluation", SIGNATURE))
     outputs = {"upscaled": bicubic(item.inputs["image"])}
-    played = Played(item, outputs, outputs, outputs, (), "CPU (test)")
+    played = EvaluatedItem(item, outputs, outputs, outputs, (), "CPU (test)")
 
     def test_bicubic_gains_nothing_over_itself(self) -> None:
         """The gain is 0 dB where the output is the baseline."""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from core import Dataset, Item, Library, ModelInfo, Saved, Shipped, Signature, StageError
+from core import BundlePart, Dataset, Item, ModelInfo, Requirement, SavedFile, Signature, StageError
 from core.machine.file_names import file_name
 from core.machine.remedy import remedy
 from plugins.dataset.audio.fitting import rate_of, stem_labels
@@ -26,13 +26,13 @@ class AudioDataset(Dataset[OptionsT]):
 
     axes = ("channel", "time")
     libraries = (
-        Library("soundfile", "pip install soundfile"),
-        Library("scipy", "pip install scipy"),
+        Requirement("soundfile", "pip install soundfile"),
+        Requirement("scipy", "pip install scipy"),
     )
 
     def save(
         self, item: Item, outputs: Tensors, signature: Signature, folder: Path
-    ) -> Sequence[Saved]:
+    ) -> Sequence[SavedFile]:
         """Write `stems/<label>.wav` and `stems/mixture.wav`.
 
         With several items, each has a folder of its own: `stems/<item>/<label>.wav`.
@@ -57,13 +57,13 @@ class AudioDataset(Dataset[OptionsT]):
         for label, samples, hertz in tracks:
             file = place / f"{_own(label, taken)}.wav"
             _write(file, samples, hertz)
-            saved.append(Saved(file.relative_to(folder).as_posix(), label, item.name))
+            saved.append(SavedFile(file.relative_to(folder).as_posix(), label, item.name))
         return saved
 
-    def ships(self, info: ModelInfo) -> Shipped:
+    def ships(self, info: ModelInfo) -> BundlePart:
         """Return the code that reads and writes WAV files on a device."""
         file = Path(__file__).parent / "on_device" / "python" / "medium.py"
-        return Shipped(sources={"python/medium.py": file})
+        return BundlePart(sources={"python/medium.py": file})
 
 
 def _write(file: Path, samples: Array, rate: int) -> None:

@@ -7,7 +7,7 @@ from abc import abstractmethod
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from core import Exporter, Library, Made, Notice, StageError, TorchModel, Work
+from core import Exporter, Notice, Requirement, StageContext, StageError, StageResult, TorchModel
 from core.formats.onnx_graph import clear_notes, save
 from plugins.exporter.graph_file.axes import free_axes
 from plugins.exporter.graph_file.describe import describe
@@ -43,10 +43,10 @@ class OnnxExporter(Exporter[ExportOptions]):
     """What the exporters to ONNX share; each says how it traces in `trace`."""
 
     Options = ExportOptions
-    libraries: ClassVar[tuple[Library, ...]] = (
-        Library("torch", "pip install torch"),
-        Library("onnx", "pip install onnx"),
-        Library("onnxruntime", "pip install onnxruntime"),
+    libraries: ClassVar[tuple[Requirement, ...]] = (
+        Requirement("torch", "pip install torch"),
+        Requirement("onnx", "pip install onnx"),
+        Requirement("onnxruntime", "pip install onnxruntime"),
     )
 
     @property
@@ -58,7 +58,7 @@ class OnnxExporter(Exporter[ExportOptions]):
         """Map a torch module to an ONNX graph of the same precision."""
         return type(spec)("onnx", spec.precision)
 
-    def run(self, model: TorchModel, feeds: Tensors, work: Work) -> Made:
+    def run(self, model: TorchModel, feeds: Tensors, work: StageContext) -> StageResult:
         """Export `model.core` for `feeds` (one array with a batch axis of 1 per core input).
 
         Raises StageError when the module cannot be traced or gives another output each time; or
@@ -101,10 +101,10 @@ class OnnxExporter(Exporter[ExportOptions]):
             else:
                 facts["verify_shorter_snr_db"] = shorter_db
         work.progress(3, 3)
-        return Made(path, "onnx", "fp32", facts, notices)
+        return StageResult(path, "onnx", "fp32", facts, notices)
 
     def _traced(
-        self, model: TorchModel, feeds: Tensors, work: Work
+        self, model: TorchModel, feeds: Tensors, work: StageContext
     ) -> tuple[onnx.ModelProto, Heard]:
         """Return the graph of a copy of the module, which tracing may change, and what was said."""
         import onnx

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from core import FitFor, InputError, Notice, Work
+from core import FitFor, InputError, Notice, StageContext
 from plugins.model.hybrid import cached, checkpoint, foreign
 from plugins.model.hybrid import pretrained as releases
 from plugins.model.hybrid.checkpoint import Checkpoint
@@ -49,12 +49,12 @@ def bundled(path: Path) -> Found:
     )
 
 
-def file(path: Path, work: Work) -> Found:
+def file(path: Path, work: StageContext) -> Found:
     """Return a local checkpoint, which may come from anywhere: it is opened apart first."""
     return Found(foreign.opened(path, work.folder, work.progress), f"file {path.name}")
 
 
-def pretrained(name: str, fallback: Path | None, work: Work) -> Found:
+def pretrained(name: str, fallback: Path | None, work: StageContext) -> Found:
     """Return a released model, or `fallback` (said loudly, and never kept) when it cannot be had.
 
     Raises InputError when it cannot be had and there is no fallback.

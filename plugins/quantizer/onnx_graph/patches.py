@@ -27,7 +27,7 @@ ROWS, ROWS_PER_WEIGHT = 4096, 4
 LONGEST, MEMORY = 4096, 2**30
 #: Values whose squares FP32 holds, and sums of them, are less than this, and more than 1 by it.
 ORDINARY = 1e12
-#: Places along the first axis that one window gives rows from.
+#: OutputPaths along the first axis that one window gives rows from.
 FIRST = 16
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
-from core import Fact, Library, Notice, StageError
+from core import Fact, Notice, Requirement, StageError
 from core.errors import did_you_mean
 from core.formats.torch_export import constant, operator, pruned, quiet
 from plugins.quantizer.torch_program.choices import Operator, path_of
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["TORCHAO", "Quantised", "quantised"]
 
-TORCHAO = Library("torchao", "pip install torchao")
+TORCHAO = Requirement("torchao", "pip install torchao")
 #: The key under which torchao reads what becomes of an operator.
 ANNOTATION = "quantization_annotation"
 #: How many names a message holds.

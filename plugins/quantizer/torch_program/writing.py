@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from core import Fact, Made, Notice, StageError, Work
+from core import Fact, Notice, StageContext, StageError, StageResult
 from core.formats.precision_census import Census, facts_of, misnomer
 from core.formats.torch_export import describe, quiet, save
 from plugins.quantizer.torch_program.counting import census, quantised_of
@@ -19,10 +19,10 @@ def write(
     module: torch.fx.GraphModule,
     arguments: tuple[torch.Tensor, ...],
     precision: str,
-    work: Work,
+    work: StageContext,
     notes: dict[str, Fact],
     notices: tuple[Notice, ...] = (),
-) -> Made:
+) -> StageResult:
     """Write an opened program, which takes `arguments`, as an artifact of `precision`.
 
     Raises StageError where PyTorch cannot write down what was made of it.
@@ -52,7 +52,7 @@ def write(
     }
     notice = misnomer(precision, counted) or _mostly_wide(precision, counted)
     told = (*notices, notice) if notice else notices
-    return Made(path, "torch_export", precision, facts, told)
+    return StageResult(path, "torch_export", precision, facts, told)
 
 
 def _mostly_wide(precision: str, counted: Census) -> Notice | None:

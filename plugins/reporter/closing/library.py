@@ -12,16 +12,16 @@ from plugins.reporter.reading import duration, factor
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from core.plugin.records import LibraryRecord
+    from core.plugin.records import BatchRecord
 
 __all__ = ["show_library"]
 
 STYLES = {"danger": "bold red", "warning": "yellow", "info": "dim"}
-#: Songs that failed and are named; a damaged disk must not scroll the summary away.
+#: Items that failed and are named; a damaged disk must not scroll the summary away.
 NAMED = 20
 
 
-def show_library(record: LibraryRecord, folder: str, console: Console) -> None:
+def show_library(record: BatchRecord, folder: str, console: Console) -> None:
     """Print the counts, the speed, the notices, the songs that failed, and where the rest lies."""
     wrap = not console.is_terminal
     console.print()
@@ -45,7 +45,7 @@ def show_library(record: LibraryRecord, folder: str, console: Console) -> None:
     console.print(Text(f"songs   {folder}"), soft_wrap=True)
 
 
-def _failed(record: LibraryRecord) -> Table:
+def _failed(record: BatchRecord) -> Table:
     table = Table(title="Not played", title_justify="left", title_style="bold", box=None,
                   padding=(0, 2, 0, 0), header_style="dim", caption_justify="left")  # fmt: skip
     table.add_column("song", overflow="fold", ratio=1)

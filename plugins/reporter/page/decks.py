@@ -14,7 +14,7 @@ from plugins.reporter.page.markup import data_uri
 from plugins.reporter.reading import SOUNDS
 
 if TYPE_CHECKING:
-    from core.plugin.stages import Saved
+    from core.plugin.stages import SavedFile
     from plugins.reporter.page.sound import Clip
 
 __all__ = ["Deck", "Track", "decks"]
@@ -29,7 +29,7 @@ MIXTURE = ("mix", "input")
 class Track:
     """One saved sound: its preview and spectrogram as `data:` addresses."""
 
-    saved: Saved
+    saved: SavedFile
     bytes: int
     sound: str
     mime: str
@@ -50,15 +50,21 @@ class Deck:
     seconds: float = 0.0
     whole: float = 0.0
     tracks: tuple[Track, ...] = ()
-    images: tuple[tuple[Saved, str], ...] = ()
-    links: tuple[Saved, ...] = ()
+    images: tuple[tuple[SavedFile, str], ...] = ()
+    links: tuple[SavedFile, ...] = ()
 
 
 def decks(
-    saved: Sequence[Saved], folder: Path, *, seconds: float, limit: int, codec: str, stereo: bool
+    saved: Sequence[SavedFile],
+    folder: Path,
+    *,
+    seconds: float,
+    limit: int,
+    codec: str,
+    stereo: bool,
 ) -> list[Deck]:
     """Prepare what was saved; after `limit` items the files are only linked."""
-    items: dict[str, list[Saved]] = {}
+    items: dict[str, list[SavedFile]] = {}
     for file in saved:
         items.setdefault(file.item, []).append(file)
     with ThreadPoolExecutor(max(2, os.cpu_count() or 1)) as pool:
@@ -72,7 +78,7 @@ def decks(
 
 def _deck(
     item: str,
-    files: Sequence[Saved],
+    files: Sequence[SavedFile],
     folder: Path,
     seconds: float,
     codec: str,
@@ -111,7 +117,9 @@ def _deck(
     return replace(deck, tracks=tracks, start=first.start, seconds=first.seconds, whole=first.whole)
 
 
-def _clips(files: Sequence[Saved], folder: Path, seconds: float) -> Iterator[tuple[Saved, Clip]]:
+def _clips(
+    files: Sequence[SavedFile], folder: Path, seconds: float
+) -> Iterator[tuple[SavedFile, Clip]]:
     """Yield the sounds that can be read; a file that cannot is linked like any other."""
     files = [file for file in files if Path(file.path).suffix.lower() in SOUNDS]
     if not files:
@@ -126,7 +134,7 @@ def _clips(files: Sequence[Saved], folder: Path, seconds: float) -> Iterator[tup
             continue
 
 
-def _images(files: Sequence[Saved], folder: Path) -> Iterator[tuple[Saved, str]]:
+def _images(files: Sequence[SavedFile], folder: Path) -> Iterator[tuple[SavedFile, str]]:
     for file in files:
         path = folder / file.path
         if (

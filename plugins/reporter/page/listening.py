@@ -10,7 +10,7 @@ from plugins.reporter.page.markup import Html, el, join, link_to
 from plugins.reporter.reading import duration, megabytes
 
 if TYPE_CHECKING:
-    from core.plugin.stages import Saved
+    from core.plugin.stages import SavedFile
     from plugins.reporter.page.decks import Deck, Track
 
 __all__ = ["listening"]
@@ -133,7 +133,7 @@ def _track(track: Track, number: int) -> Html:
     )
 
 
-def _figure(saved: Saved, uri: str) -> Html:
+def _figure(saved: SavedFile, uri: str) -> Html:
     image = el("img", src=uri, alt=saved.label, loading="lazy")
     return el("figure", el("a", image, href=link_to(saved.path)), el("figcaption", saved.label))
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from plugins.reporter.reading.sweep import winner_of
 
 if TYPE_CHECKING:
-    from core.plugin.records import Figure, Point, SweepRecord
+    from core.plugin.records import Point, SweepMetric, SweepRecord
 
 __all__ = ["spreadsheet"]
 
@@ -68,7 +68,7 @@ def spreadsheet(record: SweepRecord) -> str:
     return out.getvalue()
 
 
-def _head(figure: Figure) -> str:
+def _head(figure: SweepMetric) -> str:
     return f"{figure.title} ({figure.unit})" if figure.unit else figure.title
 
 

@@ -13,7 +13,7 @@ from plugins.reporter.reading.tables import title_of
 from plugins.reporter.reading.words import duration, listed, megabytes, value
 
 if TYPE_CHECKING:
-    from core.plugin.records import Axis, Figure, Point, Status, SweepRecord
+    from core.plugin.records import Axis, Point, Status, SweepMetric, SweepRecord
 
 __all__ = [
     "FATES",
@@ -77,7 +77,7 @@ def presentable(record: SweepRecord) -> SweepRecord:
     return discreet_sweep(finite(record))
 
 
-def _title(figure: Figure) -> str:
+def _title(figure: SweepMetric) -> str:
     """Return a title; one that is only the name becomes what a person calls the measure."""
     plain = figure.title in ("", figure.name, figure.name.replace("_", " "))
     return title_of(figure.name) if plain else figure.title
@@ -109,7 +109,7 @@ def numeric(axis: Axis) -> bool:
         return False
 
 
-def figure_text(figure: Figure, number: float, *, unit: bool = True) -> str:
+def figure_text(figure: SweepMetric, number: float, *, unit: bool = True) -> str:
     """Return a figure's number with as many digits as it deserves, and its unit."""
     from core.plugin.values import Metric
 
@@ -120,7 +120,7 @@ def figure_text(figure: Figure, number: float, *, unit: bool = True) -> str:
     return value(Metric(figure.name, number, figure.unit, ""), unit=unit)
 
 
-def spread_text(figure: Figure, point: Point) -> str:
+def spread_text(figure: SweepMetric, point: Point) -> str:
     """Return the 5th and the 95th percentile of a time, in the unit of its figure: `38 to 410 ms`.
 
     "" for what has none.

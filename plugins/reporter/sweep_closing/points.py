@@ -20,7 +20,7 @@ from plugins.reporter.reading import (
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from core.plugin.records import Axis, Figure, Point, SweepRecord
+    from core.plugin.records import Axis, Point, SweepMetric, SweepRecord
 
 __all__ = ["STYLES", "points_table"]
 
@@ -109,7 +109,7 @@ def _columns(record: SweepRecord, shown: Sequence[Point], *, spreads: bool) -> l
         return _Column(_cut(names[axis.key]), cells(lambda p: _cut(p.values.get(axis.key, "-"))),
                        rank)  # fmt: skip
 
-    def of_figure(figure: Figure, rank: int) -> _Column:
+    def of_figure(figure: SweepMetric, rank: int) -> _Column:
         def cell(point: Point) -> str:
             number = point.figures.get(figure.name)
             if number is None:

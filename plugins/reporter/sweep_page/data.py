@@ -11,7 +11,7 @@ from plugins.reporter.page.markup import Html, link_to
 from plugins.reporter.reading import figure_text, numeric, short_names, spread_text
 
 if TYPE_CHECKING:
-    from core.plugin.records import Figure, Point, SweepRecord
+    from core.plugin.records import Point, SweepMetric, SweepRecord
 
 __all__ = ["embedded", "report_of"]
 
@@ -79,7 +79,7 @@ def _point(record: SweepRecord, point: Point) -> dict[str, Any]:
     }
 
 
-def _text(figure: Figure, point: Point) -> str:
+def _text(figure: SweepMetric, point: Point) -> str:
     """Return a figure, of a time with its spread and whether it was measured under load."""
     text, ends = figure_text(figure, point.figures[figure.name]), spread_text(figure, point)
     if not ends:
@@ -87,5 +87,5 @@ def _text(figure: Figure, point: Point) -> str:
     return f"{text} ({ends}{', under load' if point.under_load else ''})"
 
 
-def _scaled(figure: Figure, number: float) -> float:
+def _scaled(figure: SweepMetric, number: float) -> float:
     return number / 1e6 if figure.unit in BYTES else number

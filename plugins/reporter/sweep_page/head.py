@@ -16,7 +16,7 @@ from plugins.reporter.reading import (
 from plugins.reporter.sweep_page.data import report_of
 
 if TYPE_CHECKING:
-    from core.plugin.records import Figure, Point, SweepRecord
+    from core.plugin.records import Point, SweepMetric, SweepRecord
 
 __all__ = ["header", "origin"]
 
@@ -106,7 +106,7 @@ def _winner(record: SweepRecord) -> Html:
     )
 
 
-def _tile(figure: Figure, point: Point) -> Html | None:
+def _tile(figure: SweepMetric, point: Point) -> Html | None:
     number = point.figures.get(figure.name)
     if number is None:
         return None

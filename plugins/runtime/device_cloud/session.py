@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from core import Session, StageError, Work
+from core import Session, StageContext, StageError
 from plugins.runtime.device_cloud import compiled
 from plugins.vendor.qai_hub import (
     Job,
@@ -48,7 +48,7 @@ class CloudSession(Session):
 
     here = False
 
-    def __init__(self, model: Path, wanted: Wanted, work: Work) -> None:
+    def __init__(self, model: Path, wanted: Wanted, work: StageContext) -> None:
         """Sign in and find the device; nothing is submitted yet."""
         self.model, self.wanted, self.work = model, wanted, work
         self.hub = hub_for(work, wanted.patience)
@@ -70,7 +70,7 @@ class CloudSession(Session):
     def run_many(self, feeds: Sequence[Tensors], progress: Progress) -> Iterator[Tensors]:
         """Run every window in one job; outputs are read one at a time from what came back."""
         # The core's own progress says which song this is; jobs are told through it.
-        self.hub.work = Work(self.work.folder, progress, self.work.lasting)
+        self.hub.work = StageContext(self.work.folder, progress, self.work.lasting)
         with tempfile.TemporaryDirectory(dir=self.work.folder, prefix="outputs-") as folder:
             file = self._results(feeds, Path(folder) / "outputs.h5")
             yield from self._read(file, len(feeds))

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from core import Progress, Session, StageError, Work
+from core import Progress, Session, StageContext, StageError
 from plugins.runtime.htp.failure import QnnFailure
 from plugins.runtime.htp.process import HtpDevice, Limits, emulate
 
@@ -21,7 +21,9 @@ class Emulator(Session):
 
     on_target = False
 
-    def __init__(self, context: Path, work: Work, device: HtpDevice, limits: Limits) -> None:
+    def __init__(
+        self, context: Path, work: StageContext, device: HtpDevice, limits: Limits
+    ) -> None:
         """Hold what a child process needs; none is started yet."""
         from importlib.metadata import version
 

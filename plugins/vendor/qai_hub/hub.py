@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from core import LuthierError, Work
+from core import LuthierError, StageContext
 from plugins.vendor.qai_hub import content, devices
 from plugins.vendor.qai_hub.account import find_account
 from plugins.vendor.qai_hub.failures import explained, is_local
@@ -23,7 +23,7 @@ __all__ = ["Hub", "hub_for"]
 PAGE = 100
 
 
-def hub_for(work: Work, patience: Waiting) -> Hub:
+def hub_for(work: StageContext, patience: Waiting) -> Hub:
     """Return the account of this machine, in use; raises StageError when it cannot be used.
 
     What it remembers lies in the lasting folder of `qai_hub`, one for every user of a service.
@@ -36,7 +36,7 @@ def hub_for(work: Work, patience: Waiting) -> Hub:
 class Hub:
     """Uploads, submits and waits; every failure comes out as a StageError without the token."""
 
-    def __init__(self, account: Account, work: Work, patience: Waiting) -> None:
+    def __init__(self, account: Account, work: StageContext, patience: Waiting) -> None:
         """Sign in; `work` is where temporary files go."""
         from qai_hub import public_rest_api as rest
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.batch.manifest import Entry
-from core.batch.output_paths import Places
+from core.batch.output_paths import OutputPaths
 
 NAMES = st.sampled_from(["a", "A", "b", "x.y", "con", "é", "e\u0301", "a b", "..."])
 SOURCES = st.lists(
@@ -40,14 +40,14 @@ SOURCES = st.lists(
 )
 def test_a_place_is_the_path_without_its_ending(sources: list[str], expected: list[str]) -> None:
     """What another song has, or no system takes, is told apart."""
-    places = Places()
+    places = OutputPaths()
     assert [places.of(source) for source in sources] == expected
 
 
 @given(SOURCES)
 def test_no_place_lies_in_another(sources: list[str]) -> None:
     """Nor are two the same where upper and lower case are."""
-    places = Places()
+    places = OutputPaths()
     paths = [PurePosixPath(places.of(source).casefold()) for source in sources]
     for number, path in enumerate(paths):
         assert ".." not in path.parts
@@ -60,9 +60,9 @@ def test_no_place_lies_in_another(sources: list[str]) -> None:
 @given(SOURCES, SOURCES)
 def test_a_song_keeps_its_place_when_others_come(first: list[str], more: list[str]) -> None:
     """A later run reads the manifest, in any order."""
-    before = Places()
+    before = OutputPaths()
     entries = [Entry(source, "done", place=before.of(source)) for source in first]
-    after = Places(reversed(entries))
+    after = OutputPaths(reversed(entries))
     for source in more:
         after.of(source)
     assert [after.of(source) for source in first] == [entry.place for entry in entries]

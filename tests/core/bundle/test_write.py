@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from core import ModelInfo, Shipped, Signature, TensorSpec
+from core import BundlePart, ModelInfo, Signature, TensorSpec
 from core.bundle import program as module
 from core.bundle import readme
 from tests.conftest import Command
@@ -106,12 +106,12 @@ def described(dtype: str = "float32", size: int | str = 8) -> dict[str, Any]:
     }
 
 
-def program(tmp_path: Path) -> Shipped:
+def program(tmp_path: Path) -> BundlePart:
     """Return a program in all languages, of empty files."""
     (tmp_path / "empty").write_text("")
     places = ("python/window.py", "python/join.py", "cpp/window.h", "cpp/join.h")
     kotlin = ("kotlin/Window.kt", "kotlin/Join.kt")
-    return Shipped(sources=dict.fromkeys((*places, *kotlin), tmp_path / "empty"))
+    return BundlePart(sources=dict.fromkeys((*places, *kotlin), tmp_path / "empty"))
 
 
 def test_compiled_languages_get_constants(tmp_path: Path) -> None:
@@ -147,5 +147,5 @@ def test_a_language_without_a_part_is_left_out(tmp_path: Path) -> None:
     whole = program(tmp_path)
     sources = {place: file for place, file in whole.sources.items() if "Join" not in place}
     target = tmp_path / "bundle"
-    assert module.write(target, described(), [Shipped(sources=sources)]) == ["python", "cpp"]
+    assert module.write(target, described(), [BundlePart(sources=sources)]) == ["python", "cpp"]
     assert not (target / "kotlin").exists()

@@ -10,7 +10,7 @@ from core.cli import main
 from core.config.compose import CONF, composing, register
 from core.config.grammar import check_preset, check_recipe
 from core.config.hydra_errors import FOREIGN
-from core.config.pipeline import assemble
+from core.config.pipeline import make_pipeline
 from core.config.presets import read_presets
 from core.config.recipes import read_recipes
 from core.config.yaml_file import read_mapping
@@ -49,7 +49,7 @@ def test_hostile_recipes_are_refused_and_nothing_runs(
             recipes = read_recipes((), [str(file)])
             register(registry, recipes)
             with composing(["recipe=mine"]) as cfg:
-                assemble(cfg, registry, "mine", recipes)
+                make_pipeline(cfg, registry, "mine", recipes)
         except (LuthierError, *FOREIGN) as error:
             said.append(str(error))
         else:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from core.config.settings import Fit, Measure, Songs, Sweep
+from core.config.settings import Batch, Fit, Measure, Sweep
 from tests.conftest import Command
 
 
@@ -15,7 +15,7 @@ from tests.conftest import Command
     [
         (Measure, "budget_windows"), (Measure, "probe_windows"), (Measure, "worst_tensors"),
         (Fit, "shortest"), (Fit, "longest"), (Fit, "step"), (Fit, "calibration_windows"),
-        (Songs, "workers"), (Songs, "retries"), (Sweep, "retries"),
+        (Batch, "workers"), (Batch, "retries"), (Sweep, "retries"),
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("value", [-1, 10**12])

@@ -8,7 +8,7 @@ import pytest
 
 from core.cli import main
 from core.config.compose import composing, register
-from core.config.pipeline import assemble
+from core.config.pipeline import make_pipeline
 from core.config.recipes import read_recipes
 from core.config.touched import touched
 from core.errors import ConfigError
@@ -46,7 +46,7 @@ def assembled(folder: Path, *typed: str, **said: str) -> None:
     recipes = read_recipes((), [str(folder / "mine.yaml")])
     register(registry, recipes)
     with composing(["recipe=mine", *typed]) as cfg:
-        assemble(cfg, registry, "mine", recipes)
+        make_pipeline(cfg, registry, "mine", recipes)
 
 
 @pytest.mark.parametrize(
@@ -137,9 +137,9 @@ def test_a_plan_says_all_that_a_run_would_touch(
     recipes = read_recipes((), [str(home / "mine.yaml")])
     register(registry, recipes)
     with composing(["recipe=mine"]) as cfg:
-        assembly = assemble(cfg, registry, "mine", recipes)
+        pipeline = make_pipeline(cfg, registry, "mine", recipes)
     found = {
-        (reach.how, reach.where) for reach in touched(assembly.plugins, "s3://bucket/x", "out")
+        (reach.how, reach.where) for reach in touched(pipeline.plugins, "s3://bucket/x", "out")
     }
     assert found == {
         ("asks", "huggingface.co"),

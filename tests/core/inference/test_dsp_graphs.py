@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from core import Work
+from core import StageContext
 from core.conformance.dsp import assert_near
 from core.inference.dsp_graphs import hosted
 from core.plugin.progress import silent
@@ -22,7 +22,7 @@ TRANSFORM = Stft(StftOptions()).bind(INFO)
 def test_a_runtime_of_graphs_plays_the_dsp_too(tmp_path: Path) -> None:
     """Both directions agree with NumPy's, and nothing is left in the work folder."""
     mix = {"mix": noise(0, 2, 500)}
-    runtime, work = OnnxRuntime(OnnxRuntime.Options()), Work(tmp_path, silent())
+    runtime, work = OnnxRuntime(OnnxRuntime.Options()), StageContext(tmp_path, silent())
     with hosted(TRANSFORM, runtime, {"time": 500}, INFO, work) as transform:
         assert transform is not TRANSFORM
         feeds, remembered = transform.forward(mix)
@@ -38,7 +38,7 @@ def test_a_runtime_of_graphs_plays_the_dsp_too(tmp_path: Path) -> None:
 def test_others_keep_the_methods(tmp_path: Path) -> None:
     """A runtime that opens no graphs, or an input without a window, takes NumPy's."""
     graphs, torch = OnnxRuntime(OnnxRuntime.Options()), TorchRuntime(TorchRuntime.Options())
-    work = Work(tmp_path, silent())
+    work = StageContext(tmp_path, silent())
     with hosted(TRANSFORM, torch, {"time": 500}, INFO, work) as transform:
         assert transform is TRANSFORM
     with hosted(TRANSFORM, graphs, {}, INFO, work) as transform:

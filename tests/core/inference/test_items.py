@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from core import Dataset, InputError, Item, Notice, Saved, Signature, Split
+from core import Dataset, InputError, Item, Notice, SavedFile, Signature, Split
 from core.errors import PluginError
 from core.inference import items
 from core.inference.items import kept_items
@@ -55,7 +55,7 @@ class Numbers(Dataset[Options]):
 
     def save(
         self, item: Item, outputs: Tensors, signature: Signature, folder: Path
-    ) -> Sequence[Saved]:
+    ) -> Sequence[SavedFile]:
         """Write nothing."""
         return ()
 

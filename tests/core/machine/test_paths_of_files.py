@@ -20,7 +20,7 @@ from core.batch.manifest import Entry, Manifest
 from core.batch.standings import standings
 from core.errors import LuthierError
 from core.plugin.kinds import Source
-from core.plugin.stages import Saved
+from core.plugin.stages import SavedFile
 from core.plugin.values import Artifact, Item, Signature, TensorSpec
 from core.steps.play import place_saved
 from core.store import sealed
@@ -141,7 +141,7 @@ def saved_json(root: Path, name: str) -> object:
     """Place what a run saved, whose list names other files."""
     folder = root / "kept"
     folder.mkdir()
-    (folder / "saved.json").write_bytes(msgspec.json.encode([Saved(name, "x", "y")]))
+    (folder / "saved.json").write_bytes(msgspec.json.encode([SavedFile(name, "x", "y")]))
     artifact = Artifact(str(folder), str(folder / "saved.json"), "files", "fp32", "", 0)
     return place_saved(artifact, root / "run")
 

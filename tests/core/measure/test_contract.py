@@ -13,7 +13,7 @@ import pytest
 
 from core.config.discovery import discover
 from core.config.limits import OWN, Limit, limits_of, schema
-from core.config.pipeline import Assembly
+from core.config.pipeline import Pipeline
 from core.measure.contract import found, judge, lowest_parity, missed, story
 from core.plugin.kinds import Evaluator
 from core.plugin.records import BudgetLine, Judged
@@ -136,12 +136,12 @@ def judged(
     **facts: float,
 ) -> Judged:
     """Return the judgement on one limit of what was measured."""
-    assembly = SimpleNamespace(
+    pipeline = SimpleNamespace(
         contract=(limit,), evaluator=EVALUATORS, target=Target(title="a phone"),
         chunker=None, against=None,
     )  # fmt: skip
     shipped = Artifact("", "", "onnx", "int8", "", bytes, ("model", "quantizer"), facts=dict(facts))
-    (one,) = judge(cast("Assembly", assembly), shipped, metrics, lines)
+    (one,) = judge(cast("Pipeline", pipeline), shipped, metrics, lines)
     return one
 
 

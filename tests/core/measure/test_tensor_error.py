@@ -10,7 +10,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 import core.measure.tensor_error as module
-from core import Artifact, Session, Work
+from core import Artifact, Session, StageContext
 from core.conformance.converter import artifact
 from core.measure.metrics import snr_db
 from core.measure.tensor_error import Lost, worst
@@ -62,7 +62,7 @@ def _found(tmp_path: Path, *, fused: bool = False, count: int = 10) -> list[Lost
 
     def opens(graph: Artifact) -> Session:
         return OnnxRuntime(OnnxRuntime.Options(threads=1)).open(
-            graph, lambda: pytest.fail("no module is needed"), Work(scratch, silent())
+            graph, lambda: pytest.fail("no module is needed"), StageContext(scratch, silent())
         )
 
     return worst(before, after, WINDOWS, opens, count, scratch, silent())

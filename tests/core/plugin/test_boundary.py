@@ -19,7 +19,7 @@ import pytest
 from core.errors import InputError, LuthierError, PluginError, StageError
 from core.plugin import hooks, kinds
 from core.plugin.entry import Entry
-from core.plugin.kinds import Listed
+from core.plugin.kinds import ListableDataset
 from core.plugin.origin import Terminated
 from core.plugin.process import hold_the_process
 from core.plugin.registry import Registry
@@ -66,7 +66,9 @@ def asked(plugin: Any, method: str, artifact: Artifact) -> Any:
     value = getattr(plugin, name)
     if not callable(value):
         return value
-    declared = next((vars(one)[name] for one in (*base.__mro__, Listed) if name in vars(one)), None)
+    declared = next(
+        (vars(one)[name] for one in (*base.__mro__, ListableDataset) if name in vars(one)), None
+    )
     if declared is None:  # a hook, or the model's own forward pass
         declared = getattr(hooks, name, None)
         takes = len(inspect.signature(declared).parameters) if declared else 1

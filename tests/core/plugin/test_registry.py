@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 import plugins
-from core import Graph, Library, Made, Reporter, hookimpl
+from core import Graph, Reporter, Requirement, StageResult, hookimpl
 from core.cli.doctor import examine
 from core.config import discovery
 from core.errors import ConfigError, MissingLibraryError, PluginError
@@ -41,7 +41,7 @@ class Named(Graph[Any]):
 
     name = "named"
 
-    def run(self, artifact: Any, work: Any) -> Made:
+    def run(self, artifact: Any, work: Any) -> StageResult:
         """Do nothing."""
         raise AssertionError
 
@@ -177,7 +177,7 @@ def test_a_missing_library_is_answered_with_its_install_command() -> None:
         """Needs what is not there."""
 
         name = "needy"
-        libraries = (Library("no_such_library", "pip install no-such-library"),)
+        libraries = (Requirement("no_such_library", "pip install no-such-library"),)
 
     entry = discovery.discover({"visitor": adding(Needy)}).find("graph", "needy")
     assert "pip install no-such-library" in entry.problem()
@@ -341,7 +341,7 @@ def test_a_broken_distribution_takes_neither_list_nor_doctor_nor_a_run_down(
 
 ENDING = """
 import os
-from core import Graph, Made, hookimpl
+from core import Graph, StageResult, hookimpl
 
 class Ending(Graph):
     "Ends the process."
@@ -350,7 +350,7 @@ class Ending(Graph):
 
     def run(self, artifact, work):
         os._exit(0)
-        return Made(work.copy(artifact), "torch", "fp32")
+        return StageResult(work.copy(artifact), "torch", "fp32")
 
 @hookimpl
 def luthier_plugins():

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from core import FitFor, Made, Work
+from core import FitFor, StageContext, StageResult
 from tests import toy
 from tests.conftest import Command
 
@@ -22,7 +22,7 @@ def picky(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the toy model be fit for the items of `lines` alone."""
     fetch = toy.Gain.fetch
 
-    def limited(self: toy.Gain, work: Work) -> Made:
+    def limited(self: toy.Gain, work: StageContext) -> StageResult:
         made = fetch(self, work)
         assert made.model is not None
         return dataclasses.replace(made, model=dataclasses.replace(made.model, fit_for=FIT_FOR))

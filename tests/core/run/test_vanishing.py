@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from core import Work
+from core import StageContext
 from core.run import execute
 from tests import toy
 from tests.conftest import Command
@@ -63,10 +63,10 @@ def test_a_disk_that_refuses_is_no_fault_of_a_plugin(
 ) -> None:
     """A disk that fails, fills up or is mounted for reading in the middle says what helps."""
 
-    def refuse(work: Work, _: Any) -> None:
+    def refuse(work: StageContext, _: Any) -> None:
         raise OSError(number, os.strerror(number), str(work.folder / "x"))
 
-    monkeypatch.setattr(Work, "copy", refuse)
+    monkeypatch.setattr(StageContext, "copy", refuse)
     done = command(f"recipe={recipe}", f"output={tmp_path / 'outputs'}")
     assert done.code == 1
     assert os.strerror(number) in done.err

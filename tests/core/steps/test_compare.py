@@ -6,10 +6,10 @@ import pytest
 
 from core.config import compose as schemas
 from core.config.discovery import discover
-from core.config.pipeline import assemble
+from core.config.pipeline import make_pipeline
 from core.config.recipes import read_recipes
 from core.config.settings import Measure
-from core.inference.context import Bench
+from core.inference.context import RunContext
 from core.steps.compare import budget, comparison
 from core.steps.convert import conversion
 from core.steps.step import Step
@@ -20,7 +20,7 @@ def _steps(*overrides: str) -> list[Step]:
     recipes = read_recipes(registry.recipes)
     schemas.register(registry, recipes)
     with schemas.composing(["recipe=s24_int8", *overrides]) as cfg:
-        bench = Bench(assemble(cfg, registry, "s24_int8", recipes))
+        bench = RunContext(make_pipeline(cfg, registry, "s24_int8", recipes))
     steps = conversion(bench)
     return [*comparison(bench, steps), budget(bench, steps)]
 

@@ -13,9 +13,9 @@ from omegaconf import open_dict
 
 from core.config import compose as schemas
 from core.config.discovery import discover
-from core.config.pipeline import assemble
+from core.config.pipeline import make_pipeline
 from core.config.recipes import read_recipes
-from core.inference.context import Bench
+from core.inference.context import RunContext
 from core.steps.convert import conversion
 
 ROOT = Path(__file__).parents[3]
@@ -34,7 +34,7 @@ def exporter() -> Callable[..., Any]:
         HydraConfig.instance().set_config(cfg)
         with open_dict(cfg):
             del cfg["hydra"]
-        steps = conversion(Bench(assemble(cfg, registry, "cpu_fp32", recipes)))
+        steps = conversion(RunContext(make_pipeline(cfg, registry, "cpu_fp32", recipes)))
         return next(step for step in steps if step.name == "exporter").depends
 
     return depends

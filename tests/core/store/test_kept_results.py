@@ -12,13 +12,20 @@ import numpy as np
 import pluggy
 import pytest
 
-from core.config.pipeline import Assembly
+from core.config.pipeline import Pipeline
 from core.config.settings import Measure
 from core.errors import InputError, LuthierError, PluginError
 from core.plan.plan import make_plan
 from core.plugin import hooks, kinds
 from core.plugin.registry import Registry
-from core.plugin.stages import Made, Played, Saved, Session, TorchModel, Work
+from core.plugin.stages import (
+    EvaluatedItem,
+    SavedFile,
+    Session,
+    StageContext,
+    StageResult,
+    TorchModel,
+)
 from core.plugin.values import Artifact, Item, Metric, Notice, Signature, Target
 from core.run.execute import Outcome, execute
 from core.store.local import Store
@@ -51,12 +58,12 @@ class Bench:
         for several in ("graph", "evaluator"):
             made[several] = (made[several],)
         calibration, made["dataset"] = made["dataset"], dataset or made["dataset"]
-        assembly = Assembly(
+        pipeline = Pipeline(
             recipe="toy", title="", target=Target(), precision="fp32", measure=Measure(),
             contract=(), exporter=None, calibration=calibration, host=self.made(toy.Plain),
             reporter=(), **made,
         )  # fmt: skip
-        plan = make_plan(assembly, self.registry, self.store)
+        plan = make_plan(pipeline, self.registry, self.store)
         return execute(plan, self.store, self.registry.manager.hook)
 
     def kept(self, step: str) -> int:
@@ -75,41 +82,45 @@ class Bad(toy.Copied):
 
     name = "bad"
 
-    def run(self, artifact: Artifact, work: Work) -> Made:
+    def run(self, artifact: Artifact, work: StageContext) -> StageResult:
         """Copy, and do it."""
         made = super().run(artifact, work)
         return self.does(artifact, work, made) or made
 
-    does: Callable[[Any, Artifact, Work, Made], Made | None] = lambda *_: None
+    does: Callable[[Any, Artifact, StageContext, StageResult], StageResult | None] = lambda *_: None
 
 
-def graph(does: Callable[[Artifact, Work, Made], Made | None]) -> type[Bad]:
+def graph(does: Callable[[Artifact, StageContext, StageResult], StageResult | None]) -> type[Bad]:
     """Return a rewriter that does this after it copied the graph."""
 
     class Doing(Bad):
         """Does as it was told."""
 
-        def does(self, artifact: Artifact, work: Work, made: Made) -> Made | None:
+        def does(
+            self, artifact: Artifact, work: StageContext, made: StageResult
+        ) -> StageResult | None:
             """Do it."""
             return does(artifact, work, made)
 
     return Doing
 
 
-def changed(**fields: Any) -> Callable[[Artifact, Work, Made], Made]:
+def changed(**fields: Any) -> Callable[[Artifact, StageContext, StageResult], StageResult]:
     return lambda _artifact, _work, made: replace(made, **fields)
 
 
-def linked(link: Callable[[Path, Path], None]) -> Callable[[Artifact, Work, Made], None]:
+def linked(
+    link: Callable[[Path, Path], None],
+) -> Callable[[Artifact, StageContext, StageResult], None]:
     return lambda artifact, work, _made: link(Path(artifact.path), work.folder / "more")
 
 
-def outside(_artifact: Artifact, work: Work, _made: Made) -> Made:
+def outside(_artifact: Artifact, work: StageContext, _made: StageResult) -> StageResult:
     (work.folder.parent / "aside").write_text("2.0")
-    return Made(work.folder.parent / "aside", "torch", "fp32")
+    return StageResult(work.folder.parent / "aside", "torch", "fp32")
 
 
-WRONG: Mapping[str, tuple[Callable[[Artifact, Work, Made], Made | None], str]] = {
+WRONG: Mapping[str, tuple[Callable[[Artifact, StageContext, StageResult], StageResult | None], str]] = {
     "another precision": (changed(precision="int8"), "in int8, but its plan said torch"),
     "another format": (changed(format="onnx"), "made onnx in fp32, but its plan said torch"),
     "a fact that is NaN": (changed(facts={"loss": float("nan")}), "facts['loss'] is nan"),
@@ -148,7 +159,7 @@ def test_who_writes_to_its_input_is_named_and_the_input_made_again(
 ) -> None:
     """The entry that was spoiled is gone, and the next run makes it; whatever the stage did."""
 
-    def spoil(artifact: Artifact, _work: Work, _made: Made) -> None:
+    def spoil(artifact: Artifact, _work: StageContext, _made: StageResult) -> None:
         Path(artifact.path).write_text("3.0")
         if fails:
             raise ZeroDivisionError
@@ -182,7 +193,7 @@ def test_a_file_that_changes_while_it_is_read_poisons_nothing(
             for item in super().items(split, signature):
                 yield Item(self.identity(split)[0], item.name, item.inputs)
 
-        def save(self, *given: Any) -> Sequence[Saved]:
+        def save(self, *given: Any) -> Sequence[SavedFile]:
             """Save, while it changes."""
             if at == "save":
                 song.write_text("8 7 6 5 4 3 2 1 0")
@@ -193,7 +204,7 @@ def test_a_file_that_changes_while_it_is_read_poisons_nothing(
 
         name = "slow"
 
-        def evaluate(self, played: Played, signature: Signature) -> Sequence[Metric]:
+        def evaluate(self, played: EvaluatedItem, signature: Signature) -> Sequence[Metric]:
             """Measure."""
             if at == "evaluate":
                 song.write_text("8 7 6 5 4 3 2 1 0")
@@ -222,7 +233,7 @@ def test_weights_that_change_while_they_are_read_poison_nothing(bench: Bench) ->
             """Return what the file holds now."""
             return weights[-1]
 
-        def fetch(self, work: Work) -> Made:
+        def fetch(self, work: StageContext) -> StageResult:
             """Read it while it changes."""
             weights.append("2")
             return super().fetch(work)
@@ -255,7 +266,7 @@ def test_a_metric_that_is_no_number_is_refused_and_not_kept_as_null(
 
         name = "odd"
 
-        def evaluate(self, played: Played, signature: Signature) -> Sequence[Metric]:
+        def evaluate(self, played: EvaluatedItem, signature: Signature) -> Sequence[Metric]:
             """Return it."""
             return [metric]
 
@@ -279,10 +290,10 @@ def test_what_was_saved_lies_in_its_folder(bench: Bench, path: str) -> None:
 
         name = "elsewhere"
 
-        def save(self, *given: Any) -> Sequence[Saved]:
+        def save(self, *given: Any) -> Sequence[SavedFile]:
             """Write, and say another name."""
             super().save(*given)
-            return [Saved(path, "y", "line")]
+            return [SavedFile(path, "y", "line")]
 
     with pytest.raises(LuthierError) as error:
         bench.run(Elsewhere)
@@ -298,7 +309,9 @@ def test_a_session_that_skips_a_window_is_refused(bench: Bench) -> None:
 
         name = "skipping"
 
-        def open(self, artifact: Artifact, model: Callable[[], TorchModel], work: Work) -> Session:
+        def open(
+            self, artifact: Artifact, model: Callable[[], TorchModel], work: StageContext
+        ) -> Session:
             """Return such a session."""
             session = super().open(artifact, model, work)
 

@@ -16,7 +16,7 @@ import pytest
 
 from core.errors import PluginError
 from core.plugin.progress import silent
-from core.plugin.stages import Work
+from core.plugin.stages import StageContext
 from core.plugin.values import Artifact
 from core.store import entry as entry_of
 from core.store.hashing import folder_digest
@@ -320,9 +320,11 @@ def test_a_folder_needs_nothing_that_speaks_to_a_network(tmp_path: Path) -> None
 def test_what_a_plugin_must_find_again_lies_beside_the_results(tmp_path: Path) -> None:
     """A lasting folder per name, made on first use, below the store's root."""
     store = Store(tmp_path / "store")
-    work = Work(tmp_path / "work", silent(), store.lasting)
+    work = StageContext(tmp_path / "work", silent(), store.lasting)
     folder = work.state("cloud")
     (folder / "job").write_text("j1")
     assert folder == tmp_path / "store" / "state" / "cloud"
-    assert Work(tmp_path / "later", silent(), store.lasting).state("cloud") == folder
-    assert Work(tmp_path / "alone", silent()).state("cloud").is_relative_to(tmp_path / "alone")
+    assert StageContext(tmp_path / "later", silent(), store.lasting).state("cloud") == folder
+    assert (
+        StageContext(tmp_path / "alone", silent()).state("cloud").is_relative_to(tmp_path / "alone")
+    )

@@ -103,7 +103,7 @@ def test_a_kind_counts_with_the_plugin() -> None:
 
 def test_a_function_is_known_by_all_that_it_names() -> None:
     """Functions, constants, those of other modules; a method by its class, what it raises not."""
-    from core.inference.context import Bench
+    from core.inference.context import RunContext
     from core.measure.metrics import compare
 
     found = set(source_code.parts(compare))
@@ -113,10 +113,10 @@ def test_a_function_is_known_by_all_that_it_names() -> None:
         "core.measure.metrics:QUIET_DB",
     } <= found
     assert "core.measure.metrics:latency" not in found
-    opened = set(source_code.parts(Bench.open))
+    opened = set(source_code.parts(RunContext.open))
     assert {
-        "core.inference.context:Bench.open",
-        "core.inference.context:Bench._anew",
+        "core.inference.context:RunContext.open",
+        "core.inference.context:RunContext._anew",
         "core.inference.reference:Reference",
     } <= opened
     assert not any(part.startswith("core.errors") for part in opened)
@@ -311,7 +311,9 @@ def test_no_code_that_ran_is_forgotten(
             function
             for function in traced.ran.get(step.name, ())
             if function.partition(":")[0] not in source_code.APART | _of_plugins(step)
-            and not function.startswith("core.plugin.stages:Work.")  # gives a plugin its files
+            and not function.startswith(
+                "core.plugin.stages:StageContext."
+            )  # gives a plugin its files
             and not _is_known(function, _followed(step))
         )
         for step in steps

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from core.errors import StoreError, UnsafePathError
 from core.sweep.folder import LONGEST, found, identity, is_of, keep, name_of, owned, place_of
-from core.sweep.messages import Told
+from core.sweep.messages import PointResult
 from tests.flips import flipped
 
 SWEPT = ["recipe=toy", "a=1,2", "b=x,y"]
@@ -89,7 +89,7 @@ def test_a_name_is_one_folder_on_any_system(values: dict[str, str]) -> None:
     assert len(name) <= LONGEST + 20
 
 
-def told(tmp_path: Path, said: Told, *, folder: bool = True) -> Told | None:
+def told(tmp_path: Path, said: PointResult, *, folder: bool = True) -> PointResult | None:
     """Return what is found of a point that told `said`, with its run folder or without."""
     (tmp_path / "points").mkdir()
     keep(tmp_path, "key", said)
@@ -102,28 +102,28 @@ def told(tmp_path: Path, said: Told, *, folder: bool = True) -> Told | None:
 @pytest.mark.parametrize("status", ["done", "missed"])
 def test_a_point_that_ran_is_found(tmp_path: Path, status: str) -> None:
     """With its figures and their devices."""
-    said = Told(status, figures={"sdr": (8.0, "a CPU")}, ran=("play",), placed=True)  # type: ignore[arg-type]  # one of the two
+    said = PointResult(status, figures={"sdr": (8.0, "a CPU")}, ran=("play",), placed=True)  # type: ignore[arg-type]  # one of the two
     assert told(tmp_path, said) == said
 
 
 def test_a_point_whose_run_folder_is_gone_runs_again(tmp_path: Path) -> None:
     """A person may have deleted it to have it made anew."""
-    assert told(tmp_path, Told("done", placed=True), folder=False) is None
+    assert told(tmp_path, PointResult("done", placed=True), folder=False) is None
 
 
 def test_a_point_that_ran_elsewhere_is_made_here(tmp_path: Path) -> None:
     """Its figures are known, but there is no run folder."""
-    assert told(tmp_path, Told("done", placed=False)) is None
+    assert told(tmp_path, PointResult("done", placed=False)) is None
 
 
 def test_a_point_that_failed_runs_again(tmp_path: Path) -> None:
     """It may have been the disk."""
-    assert told(tmp_path, Told("failed", "x", exit_code=1)) is None
+    assert told(tmp_path, PointResult("failed", "x", exit_code=1)) is None
 
 
 def test_a_point_that_was_refused_is_not_asked_again(tmp_path: Path) -> None:
     """It has no run folder to look for."""
-    said = Told("refused", "8 places do not fit", ("take fewer",))
+    said = PointResult("refused", "8 places do not fit", ("take fewer",))
     assert told(tmp_path, said, folder=False) == said
 
 
@@ -132,7 +132,7 @@ def test_a_damaged_record_is_told_and_the_point_runs_again(
 ) -> None:
     """Half a file, one of another version, a flip at any bit, or that of another point."""
     assert found(tmp_path, "key", "a-1") is None
-    said = Told("done", figures={"sdr": (8.0, "a CPU")}, placed=True)
+    said = PointResult("done", figures={"sdr": (8.0, "a CPU")}, placed=True)
     assert told(tmp_path, said) == said
     assert capsys.readouterr().err == ""
     keep(tmp_path, "other", said)
@@ -147,8 +147,8 @@ def test_a_damaged_record_is_told_and_the_point_runs_again(
 
 def test_what_was_damaged_in_one_run_is_not_told_of_the_next(tmp_path: Path) -> None:
     """It was made again by then."""
-    again = told(tmp_path, Told("done", placed=True, damaged=("what was kept",)))
-    assert again == Told("done", placed=True)
+    again = told(tmp_path, PointResult("done", placed=True, damaged=("what was kept",)))
+    assert again == PointResult("done", placed=True)
 
 
 def test_a_folder_knows_its_sweep(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import msgspec
 import psutil
 import pytest
 
-from core.sweep.messages import Errand
+from core.sweep.messages import PointTask
 from tests.conftest import RECIPE
 from tests.processes import gone
 
@@ -21,10 +21,10 @@ ROOT = Path(__file__).parents[3]
 WORKER = """
 import sys
 import msgspec
-from core.sweep.messages import Errand
-from core.sweep.fork_server import Nursery
+from core.sweep.messages import PointTask
+from core.sweep.fork_server import ForkServer
 
-Nursery().run(msgspec.json.decode(sys.argv[1], type=Errand))
+ForkServer().run(msgspec.json.decode(sys.argv[1], type=PointTask))
 """
 posix = pytest.mark.skipif(not hasattr(os, "fork"), reason="a system that copies processes")
 
@@ -43,7 +43,7 @@ def test_no_process_of_a_point_lives_on(tmp_path: Path, toys: Path, who: str) ->
     """All are gone within 2 s, whichever of the processes before it SIGKILL strikes."""
     log, store = tmp_path / "log", tmp_path / "store"
     overrides = ("recipe=toy", "reporter=[terminal]", "quantizer.seconds=600", f"store='{store}'")
-    errand = Errand(
+    errand = PointTask(
         overrides, {"toy": RECIPE}, "", "", str(tmp_path), None, "", str(tmp_path / "told"),
         str(log), made=(),
     )  # fmt: skip

@@ -19,11 +19,11 @@ from core.errors import MisfitError, StageError
 from core.sweep.folder import keep, name_of
 from core.sweep.grid import Combination
 from core.sweep.launch import Launch, at, divided
-from core.sweep.messages import Told
+from core.sweep.messages import PointResult
 from core.sweep.plan import PlannedPoint
 from core.sweep.point_task import Job, Task
 
-DONE = Told("done", figures={"sdr": (8.0, "a CPU")}, placed=True)
+DONE = PointResult("done", figures={"sdr": (8.0, "a CPU")}, placed=True)
 
 
 def point(number: int, refused: MisfitError | None = None) -> PlannedPoint:
@@ -71,7 +71,7 @@ class Worker:
             return JobReturn(status=JobStatus.FAILED, _return_value=self.raises[job.number])
         return JobReturn(status=JobStatus.COMPLETED, _return_value=msgspec.to_builtins(DONE))
 
-    def left(self, job: Job, told: Told) -> None:
+    def left(self, job: Job, told: PointResult) -> None:
         """Leave what a point leaves in the sweep's folder."""
         folder = self.place / job.folder
         folder.mkdir(exist_ok=True)
@@ -110,7 +110,7 @@ def test_what_ran_before_is_not_launched(worker: Worker, tmp_path: Path) -> None
     assert worker.launched == [["a=3"]]
     assert [answer for _, answer in told] == [
         DONE,
-        Told("refused", "no room", ("take less",)),
+        PointResult("refused", "no room", ("take less",)),
         DONE,
     ]
 
@@ -149,7 +149,7 @@ def test_a_worker_that_always_dies_fails_its_points(worker: Worker, tmp_path: Pa
     told = launch(tmp_path, retries=1).all([point(1)], tmp_path)
     assert len(worker.launched) == 2
     assert [answer for _, answer in told] == [
-        Told("failed", "its worker died: death 2", exit_code=1)
+        PointResult("failed", "its worker died: death 2", exit_code=1)
     ]
 
 
@@ -169,7 +169,9 @@ def test_a_job_that_raises_fails_its_point_alone(worker: Worker, tmp_path: Path)
     assert len(worker.launched) == 1
     assert [answer for _, answer in told] == [
         DONE,
-        Told("failed", "its job failed: OSError: [Errno 28] No space left on device", exit_code=1),
+        PointResult(
+            "failed", "its job failed: OSError: [Errno 28] No space left on device", exit_code=1
+        ),
     ]
 
 

@@ -9,19 +9,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.plugin.values import Metric
-from core.sweep.messages import Errand, Told
+from core.sweep.messages import PointResult, PointTask
 
 numbers = st.floats(allow_nan=False, allow_infinity=False)
 texts = st.text(max_size=20)
 lists = st.lists(texts, max_size=3).map(tuple)
 
 errands = st.builds(
-    Errand,
+    PointTask,
     *(lists, st.dictionaries(texts, texts, max_size=2), texts, texts, texts),
     *(st.none() | st.integers(1, 64), texts, texts, texts, st.booleans()),
 )
 answers = st.builds(
-    Told,
+    PointResult,
     st.sampled_from(["done", "missed", "refused", "failed"]),
     texts,
     lists,
@@ -37,22 +37,22 @@ answers = st.builds(
 
 
 @given(errands)
-def test_an_errand_arrives_as_it_was_sent(errand: Errand) -> None:
+def test_an_errand_arrives_as_it_was_sent(errand: PointTask) -> None:
     """On one line, for it is read by the line: a recipe's text has many."""
     sent = msgspec.json.encode(errand)
     assert b"\n" not in sent
-    assert msgspec.json.decode(sent, type=Errand) == errand
+    assert msgspec.json.decode(sent, type=PointTask) == errand
 
 
 @given(answers)
-def test_an_answer_arrives_as_it_was_given(told: Told) -> None:
+def test_an_answer_arrives_as_it_was_given(told: PointResult) -> None:
     """Through the file of a process, and as the plain data that a launcher carries."""
-    assert msgspec.json.decode(msgspec.json.encode(told), type=Told) == told
-    assert msgspec.convert(msgspec.to_builtins(told), Told) == told
+    assert msgspec.json.decode(msgspec.json.encode(told), type=PointResult) == told
+    assert msgspec.convert(msgspec.to_builtins(told), PointResult) == told
 
 
 def test_a_path_of_any_system_arrives(tmp_path: Path) -> None:
     """With backslashes, quotes and letters of any alphabet."""
     path = rf"C:\runs\{tmp_path.name} ünï 'x' "
-    errand = Errand((), {}, "", path, path, None, "", path, path)
-    assert msgspec.json.decode(msgspec.json.encode(errand), type=Errand) == errand
+    errand = PointTask((), {}, "", path, path, None, "", path, path)
+    assert msgspec.json.decode(msgspec.json.encode(errand), type=PointTask) == errand

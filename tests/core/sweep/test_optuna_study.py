@@ -9,28 +9,28 @@ from pathlib import Path
 import pytest
 
 from core.errors import StoreError
-from core.plugin.records import Figure
-from core.sweep.messages import Told
-from core.sweep.optuna_study import SAMPLERS, SearchOptions, Shelf, opened
+from core.plugin.records import SweepMetric
+from core.sweep.messages import PointResult
+from core.sweep.optuna_study import SAMPLERS, SearchOptions, StudyFile, opened
 from core.sweep.space import space_of
 
 optuna = pytest.importorskip("optuna")
 
-SDR = Figure("sdr", "SDR", "dB", "higher", objective=True)
-LATENCY = Figure("latency", "time per window", "ms", "lower", objective=True)
+SDR = SweepMetric("sdr", "SDR", "dB", "higher", objective=True)
+LATENCY = SweepMetric("latency", "time per window", "ms", "lower", objective=True)
 BOTH = [SDR, LATENCY]
 SPACE = space_of(["length=8,4", "precision=int8,'x,y'", "overlap=interval(0,0.5)"])
 POINT = {"length": "8", "precision": "'x,y'", "overlap": "0.25"}
 OTHER = {"length": "4", "precision": "int8", "overlap": "0.125"}
 
 
-def done(sdr: float, latency: float = 1.0) -> Told:
+def done(sdr: float, latency: float = 1.0) -> PointResult:
     """Return the answer of a point that ran."""
-    return Told("done", figures={"sdr": (sdr, "a CPU"), "latency": (latency, "a CPU")})
+    return PointResult("done", figures={"sdr": (sdr, "a CPU"), "latency": (latency, "a CPU")})
 
 
 @contextmanager
-def shelf(folder: Path, name: str = "sweep-1") -> Iterator[Shelf]:
+def shelf(folder: Path, name: str = "sweep-1") -> Iterator[StudyFile]:
     """Open the study of a search, as each start of it does."""
     with opened(folder / "study.db", name, SPACE) as found:
         yield found
@@ -81,7 +81,12 @@ def test_what_became_of_a_trial_is_kept(tmp_path: Path) -> None:
     """Failed ones apart from those that were refused, or asked for in vain."""
     with shelf(tmp_path) as found:
         study = found.study(SearchOptions(sampler="random"), BOTH)
-        for told in (done(8.0, 20.0), Told("failed", "a bug"), Told("refused", "no room"), None):
+        for told in (
+            done(8.0, 20.0),
+            PointResult("failed", "a bug"),
+            PointResult("refused", "no room"),
+            None,
+        ):
             trial, _ = found.ask(study)
             found.tell(study, trial, told, BOTH)
         assert states(study) == ["COMPLETE", "FAIL", "PRUNED", "PRUNED"]
@@ -91,7 +96,7 @@ def test_what_became_of_a_trial_is_kept(tmp_path: Path) -> None:
 
 def test_a_point_without_one_of_the_objectives_teaches_nothing(tmp_path: Path) -> None:
     """A device that tells no time, say: no number stands for it."""
-    silent = Told("done", figures={"sdr": (8.0, "a CPU")})
+    silent = PointResult("done", figures={"sdr": (8.0, "a CPU")})
     with shelf(tmp_path) as found:
         study = found.study(SearchOptions(sampler="random"), BOTH)
         trial, _ = found.ask(study)

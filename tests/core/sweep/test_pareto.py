@@ -9,13 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.machine.machine_load import Load
-from core.plugin.records import Figure, Point, Status
+from core.plugin.records import Point, Status, SweepMetric
 from core.sweep.pareto import beats, marked, winner
 
-SDR = Figure("sdr", "SDR", "dB", "higher", objective=True)
-LATENCY = Figure("latency", "time per window", "ms", "lower", objective=True)
-MEMORY = Figure("memory", "peak memory", "MB", "lower", objective=True)
-SIZE = Figure("size", "size", "MB", "lower")
+SDR = SweepMetric("sdr", "SDR", "dB", "higher", objective=True)
+LATENCY = SweepMetric("latency", "time per window", "ms", "lower", objective=True)
+MEMORY = SweepMetric("memory", "peak memory", "MB", "lower", objective=True)
+SIZE = SweepMetric("size", "size", "MB", "lower")
 FIGURES = (SDR, LATENCY, MEMORY, SIZE)
 
 

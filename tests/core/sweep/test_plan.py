@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core import Artifact, Made, Work
+from core import Artifact, StageContext, StageResult
 from core.plan.plan import Planned
 from core.steps.step import Inputs, Step
 from core.sweep.grid import Combination
@@ -103,7 +103,7 @@ def test_wrong_values_are_told_together(command: Command, recipe: Path) -> None:
     assert "7 of 8 points cannot be; none was run" in done.err
 
 
-def _run(inputs: Inputs, work: Work) -> Made:
+def _run(inputs: Inputs, work: StageContext) -> StageResult:
     raise AssertionError(f"a plan runs nothing: {inputs} {work}")
 
 

@@ -23,7 +23,7 @@ import pytest
 from core.machine import cores
 from core.store.sealed import write_sealed
 from core.sweep.folder import found
-from core.sweep.messages import Told
+from core.sweep.messages import PointResult
 from core.sweep.point_task import Job, Task, _lock, summary
 from tests.conftest import RECIPE
 from tests.processes import gone
@@ -66,7 +66,7 @@ def task(tmp_path: Path) -> Task:
     )
 
 
-Run = Callable[..., Told]
+Run = Callable[..., PointResult]
 
 
 @pytest.fixture
@@ -193,7 +193,7 @@ def test_the_process_of_a_point_ends_with_its_worker(task: Task, tmp_path: Path)
 def test_a_point_runs_again_where_what_started_it_was_killed(task: Task, tmp_path: Path) -> None:
     """The process that it is a copy of, for instance by a system out of memory."""
     task.beside = True
-    answers: list[Told] = []
+    answers: list[PointResult] = []
     overrides = ("recipe=toy", "reporter=[terminal]", *task.fixed)
     thread = threading.Thread(target=lambda: answers.append(task.run(JOB, overrides)))
     with measuring(task.sweep):
@@ -214,12 +214,12 @@ def test_a_point_runs_again_where_what_started_it_was_killed(task: Task, tmp_pat
 @pytest.mark.parametrize(
     ("told", "said"),
     [
-        (Told("done", ran=("play", "save"), seconds=2.4), "done, 2 steps ran in 2 s"),
-        (Told("missed", "too slow", ran=("play",)), "missed, too slow; 1 step ran in 0 s"),
-        (Told("refused", "no room"), "refused: no room"),
-        (Told("failed", "a bug"), "failed: a bug"),
+        (PointResult("done", ran=("play", "save"), seconds=2.4), "done, 2 steps ran in 2 s"),
+        (PointResult("missed", "too slow", ran=("play",)), "missed, too slow; 1 step ran in 0 s"),
+        (PointResult("refused", "no room"), "refused: no room"),
+        (PointResult("failed", "a bug"), "failed: a bug"),
     ],
 )
-def test_a_point_is_summed_up_in_a_line(told: Told, said: str) -> None:
+def test_a_point_is_summed_up_in_a_line(told: PointResult, said: str) -> None:
     """With what it has to say."""
     assert summary(told) == said

@@ -13,7 +13,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from core.plan.plan import Plan
 from core.plugin.values import Metric
-from core.sweep.messages import Told
+from core.sweep.messages import PointResult
 from core.sweep.plan import PlannedPoint
 from core.sweep.windows import (
     Comparison,
@@ -168,18 +168,18 @@ def test_what_cannot_be_compared_with_is_refused(
 
 def planned(length: int, model: str = "one") -> PlannedPoint:
     """Return a point with windows of a length."""
-    assembly = SimpleNamespace(
+    pipeline = SimpleNamespace(
         chunker=Even(EvenOptions(length)), model=Gain(GainOptions(float(len(model)))), against=None
     )
     bench = SimpleNamespace(depends_on_items={})
-    plan = SimpleNamespace(assembly=assembly, bench=bench)
+    plan = SimpleNamespace(pipeline=pipeline, bench=bench)
     return cast("PlannedPoint", SimpleNamespace(plans=(plan,)))
 
 
-def rated(near: float | None, snr: float) -> Told:
+def rated(near: float | None, snr: float) -> PointResult:
     """Return what FP32 had in some windows: quality, and nearness to the training's windows."""
     metrics = () if near is None else (Metric("near", near, "dB", "CPU", "a", "higher"),)
-    return Told("done", figures={"snr": (snr, "CPU")}, metrics=metrics)
+    return PointResult("done", figures={"snr": (snr, "CPU")}, metrics=metrics)
 
 
 @pytest.mark.parametrize(
@@ -196,11 +196,11 @@ def rated(near: float | None, snr: float) -> Told:
     ],
 )
 def test_the_best_windows_are_those_of_the_highest_quality(
-    found: list[tuple[int, Told]], best: int
+    found: list[tuple[int, PointResult]], best: int
 ) -> None:
     """Then those nearest to the training's, then the longest."""
     points = [(planned(length), told) for length, told in found]
-    taken = _best(points).plans[0].assembly.chunker
+    taken = _best(points).plans[0].pipeline.chunker
     assert taken.window() == {"place": best}
 
 
@@ -218,7 +218,7 @@ def test_windows_of_different_models_have_no_best_but_other_times() -> None:
 def test_a_few_windows_are_evenly_apart_with_the_last_among_them() -> None:
     """All of them, where they are few."""
     points = [planned(length) for length in range(1, 12)]
-    lengths = [p.plans[0].assembly.chunker.options.length for p in _apart(points, 4)]
+    lengths = [p.plans[0].pipeline.chunker.options.length for p in _apart(points, 4)]
     assert lengths[-1] == 11
     assert len(set(lengths)) == 4
     assert _apart(points[:3], 4) == points[:3]

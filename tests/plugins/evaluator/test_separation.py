@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from core import Item, Metric, Played, Signature, StageError, TensorSpec
+from core import EvaluatedItem, Item, Metric, Signature, StageError, TensorSpec
 from plugins.chunker.overlap_add import OverlapAdd, OverlapAddOptions
 from plugins.evaluator.separation import (
     Separation,
@@ -40,14 +40,14 @@ def noise(seed: int, *shape: int) -> Array:
     return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
 
 
-def played(truth: bool = True) -> Played:
+def played(truth: bool = True) -> EvaluatedItem:
     """Two stems of equal power; the shipped graph errs at -20 dB, FP32 PyTorch at -30 dB."""
     stems, error = noise(0, 2, 2, TOTAL), noise(1, 2, 2, TOTAL)
     item = Item("id", "song", {"mix": stems.sum(axis=0)}, {"stems": stems} if truth else {})
     fp32 = stems + np.float32(10 ** (-30 / 20)) * error
     windows = OverlapAdd(OverlapAddOptions(1000, 0.25)).split({"time": TOTAL})
     outputs = {"stems": stems + np.float32(0.1) * error}
-    return Played(item, outputs, {"stems": fp32}, {"stems": fp32}, windows, "a test")
+    return EvaluatedItem(item, outputs, {"stems": fp32}, {"stems": fp32}, windows, "a test")
 
 
 def values(metrics: list[Metric]) -> dict[tuple[str, str], float]:
@@ -56,7 +56,7 @@ def values(metrics: list[Metric]) -> dict[tuple[str, str], float]:
 
 
 def evaluated(
-    of: Played, signature: Signature = SIGNATURE, *, add_up: bool | None = None
+    of: EvaluatedItem, signature: Signature = SIGNATURE, *, add_up: bool | None = None
 ) -> dict[tuple[str, str], float]:
     """Run the plugin."""
     return values(list(Separation(SeparationOptions(add_up)).evaluate(of, signature)))

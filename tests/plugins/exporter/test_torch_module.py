@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from core import Exporter, Made, StageError
+from core import Exporter, StageError, StageResult
 from plugins.exporter.graph_file.verify import turned
 from plugins.exporter.torch_module.fresh import State, fresh
 from tests.plugins.exporter import modules
@@ -21,7 +21,7 @@ pytest.importorskip("onnxscript", reason="dynamo's exporter needs onnxscript")
 every = pytest.mark.parametrize("exporter", EXPORTERS, ids=lambda cls: cls.name)
 
 
-def export(exporter: type[Exporter], core: nn.Module, folder: Path, *outputs: str) -> Made:
+def export(exporter: type[Exporter], core: nn.Module, folder: Path, *outputs: str) -> StageResult:
     """Export a module, opened as a model."""
     given = {name: array.copy() for name, array in FEEDS.items()}
     made = exporter(exporter.Options()).run(opened(core, *outputs), given, work_in(folder / "work"))

@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 import pytest
 
-from core import Artifact, Made, StageError
+from core import Artifact, StageError, StageResult
 from core.plugin.progress import silent
 from plugins.exporter.graph_file import ExternalData
 from plugins.graph.onnxsim import Onnxsim
@@ -119,7 +119,7 @@ def test_weights_that_an_old_format_lists_as_inputs_are_weights(tmp_path: Path) 
     assert before.ir_version == 3
     work = work_in(tmp_path / "old")
     onnx.save(before, work.folder / "model.onnx")
-    source = artifact(Made(work.folder / "model.onnx", "onnx", "fp32"), separator().info)
+    source = artifact(StageResult(work.folder / "model.onnx", "onnx", "fp32"), separator().info)
     after = _simplified(source, tmp_path / "graph")
     assert after.facts["verify_snr_db"] == 200
     assert [value.name for value in onnx.load(after.path).graph.input] == ["0"]

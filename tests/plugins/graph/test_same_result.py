@@ -8,7 +8,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from core import Made, StageError
+from core import StageError, StageResult
 from core.plugin.progress import silent
 from plugins.graph.onnxsim import Onnxsim
 from plugins.graph.same_result import NotPlayableError, check_same
@@ -111,7 +111,7 @@ def test_what_noise_cannot_be_played_through_is_said_not_to_be_compared(
     path = _graph(work.folder / "model.onnx", nodes, inputs, rank)
     with pytest.raises(NotPlayableError):
         _same(path, path)
-    source = artifact(Made(path, "onnx", "fp32"), separator().info)
+    source = artifact(StageResult(path, "onnx", "fp32"), separator().info)
     made = Onnxsim(Onnxsim.Options()).run(source, work_in(tmp_path / "graph"))
     (notice,) = made.notices
     assert notice.severity == "warning"

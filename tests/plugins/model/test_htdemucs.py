@@ -19,7 +19,7 @@ from demucs.htdemucs import HTDemucs as Network
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core import Artifact, InputError, Work
+from core import Artifact, InputError, StageContext
 from core.conformance import ModelSuite
 from core.formats import opened_apart
 from core.measure.metrics import snr_db
@@ -78,7 +78,7 @@ def demucs_file(path: Path, model: Network) -> Path:
 def fetched(options: HTDemucsOptions, folder: Path) -> tuple[HTDemucs, Artifact]:
     folder.mkdir()
     plugin = HTDemucs(options)
-    made = plugin.fetch(Work(folder, silent()))
+    made = plugin.fetch(StageContext(folder, silent()))
     return plugin, Artifact(
         str(folder),
         str(made.path),
@@ -434,7 +434,7 @@ def test_without_a_network_the_small_model_steps_in_loudly(tmp_path: Path) -> No
     plugin = HTDemucs(HTDemucsOptions(weights="pretrained"))
     folder = tmp_path / "work"
     folder.mkdir()
-    made = plugin.fetch(Work(folder, silent()))
+    made = plugin.fetch(StageContext(folder, silent()))
     assert made.keep is False
     assert made.model is not None
     assert made.model.notices[0].severity == "danger"

@@ -9,7 +9,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from core import Calibration, Work
+from core import Calibration, StageContext
 from core.conformance.converter import artifact
 from core.plugin.progress import silent
 from plugins.quantizer.onnx_graph.bias_correction import correct, layers_of
@@ -71,7 +71,7 @@ def test_no_channel_is_off_on_average(form: str, opset: int, tmp_path: Path) -> 
     made = Qdq(options).run(
         artifact(tmp_path / "float", source, "onnx", "fp32"),
         Calibration(8, lambda: iter(windows)),
-        Work(tmp_path / "out", silent()),
+        StageContext(tmp_path / "out", silent()),
     )
     lowered = onnx.load(str(made.path))
 

@@ -15,10 +15,10 @@ from core import (
     Artifact,
     ArtifactSpec,
     Calibration,
-    Made,
     ModelInfo,
     Signature,
     StageError,
+    StageResult,
     TensorSpec,
     TorchModel,
 )
@@ -143,7 +143,7 @@ def _two_gemms(folder: Path) -> Artifact:
     path = work_in(folder).folder / "model.onnx"
     opsets = [helper.make_opsetid("", 20)]
     onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=10), path)
-    return artifact(Made(path, "onnx", "fp32"), ModelInfo(Signature((), ()), ("x",), ("y",)))
+    return artifact(StageResult(path, "onnx", "fp32"), ModelInfo(Signature((), ()), ("x",), ("y",)))
 
 
 def test_weights_that_two_layers_share_are_transposed_once(tmp_path: Path) -> None:

@@ -21,10 +21,10 @@ from core import (
     ModelInfo,
     Progress,
     Signature,
+    StageContext,
     StageError,
     TensorSpec,
     TorchModel,
-    Work,
 )
 from core.conformance import QuantizerSuite
 from core.measure.metrics import snr_db
@@ -284,7 +284,9 @@ def test_windows_stream_and_are_told(tmp_path: Path) -> None:
 
     source = exported(model, tmp_path / "export")
     folder = work_in(tmp_path / "fp16").folder
-    work = Work(folder, Progress(lambda done, total, message: told.append((done, total, message))))
+    work = StageContext(
+        folder, Progress(lambda done, total, message: told.append((done, total, message)))
+    )
     Fp16(Fp16.Options()).run(source, Calibration(WINDOWS, stream), work)
     assert len(most) == WINDOWS
     # The one that was looked at, and the next one while the loop takes it.

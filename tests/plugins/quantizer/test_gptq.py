@@ -9,7 +9,7 @@ import onnx
 import pytest
 from onnx import helper, numpy_helper
 
-from core import Made
+from core import StageResult
 from core.measure.metrics import snr_db
 from plugins.quantizer.onnx_graph.gptq import round_weights, rounded
 from plugins.quantizer.onnx_graph.patches import Patches
@@ -67,7 +67,7 @@ def related(shape: list[int], count: int, seed: int = 0) -> list[dict[str, np.nd
     return windows(draw, count, seed)
 
 
-def _db(model: onnx.ModelProto, made: Made, held: list[dict[str, np.ndarray]]) -> float:
+def _db(model: onnx.ModelProto, made: StageResult, held: list[dict[str, np.ndarray]]) -> float:
     expected, actual = (
         np.concatenate([computed(played, window)[0].ravel() for window in held])
         for played in (model, made.path)
@@ -193,7 +193,7 @@ def test_huge_and_tiny_inputs_are_rounded_as_well(tmp_path: Path) -> None:
 
 
 def test_the_same_windows_give_the_same_integers(tmp_path: Path) -> None:
-    """Places are drawn by one seed."""
+    """OutputPaths are drawn by one seed."""
     model, shape = layer("conv"), FORMS["conv"][1]
     given = related(shape, 8)
     found = []
@@ -205,7 +205,7 @@ def test_the_same_windows_give_the_same_integers(tmp_path: Path) -> None:
 
 
 def test_windows_of_several_lengths_are_calibrated_on(tmp_path: Path) -> None:
-    """Places are drawn for the lengths of the first; the others have fewer, or more."""
+    """OutputPaths are drawn for the lengths of the first; the others have fewer, or more."""
     node = helper.make_node("Conv", ["x", "w"], ["y"], name="layer", pads=[1, 1])
     weights = np.random.default_rng(1).standard_normal((6, 8, 3))
     free = {"x": [1, 8, "time"]}

@@ -10,7 +10,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from core import Calibration, Work
+from core import Calibration, StageContext
 from core.conformance.converter import artifact
 from core.formats.calibrated_ranges import held_ranges
 from core.measure.metrics import snr_db
@@ -168,7 +168,7 @@ def test_what_is_louder_than_calibration_survives(options: QdqOptions, tmp_path:
     made = Qdq(options).run(
         artifact(tmp_path / "float", source, "onnx", "fp32"),
         Calibration(8, lambda: iter(quiet)),
-        Work(tmp_path / "out", silent()),
+        StageContext(tmp_path / "out", silent()),
     )
     loud = _feeds(3.0, 99)
     assert snr_db(_run(source, loud), _run(Path(made.path), loud)) > 35
@@ -182,7 +182,7 @@ def test_a_graph_carries_what_calibration_saw(tmp_path: Path) -> None:
     made = Qdq(QdqOptions(activation=Activation.uint16, windows=8)).run(
         artifact(tmp_path / "float", source, "onnx", "fp32"),
         Calibration(8, lambda: iter(quiet)),
-        Work(tmp_path / "out", silent()),
+        StageContext(tmp_path / "out", silent()),
     )
     held = held_ranges(onnx.load(made.path))
     assert held.keys() == {"x", "h", "r", "y"} or held.keys() == {"x", "r", "y"}

@@ -15,12 +15,12 @@ from core import (
     Artifact,
     ArtifactSpec,
     Calibration,
-    Made,
     ModelInfo,
     Progress,
     Signature,
+    StageContext,
     StageError,
-    Work,
+    StageResult,
 )
 from core.conformance import QuantizerSuite
 from core.measure.metrics import snr_db
@@ -53,18 +53,18 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
     return exported(separator(), tmp_path_factory.mktemp("separator") / "export")
 
 
-def _made(source: Artifact, folder: Path, **options: object) -> tuple[Made, list[str]]:
+def _made(source: Artifact, folder: Path, **options: object) -> tuple[StageResult, list[str]]:
     """Quantise; returns what was made and what was said on the way."""
     model, said = separator(), []
     plugin = Mixed(MixedOptions(**options))
     count = plugin.calibration_windows
     told = Progress(lambda _done, _total, message: said.append(message))
-    work = Work(work_in(folder).folder, told)
+    work = StageContext(work_in(folder).folder, told)
     calibration = Calibration(count, lambda: (feeds(model, seed) for seed in range(count)))
     return plugin.run(source, calibration, work), said
 
 
-def _levels(made: Made) -> dict[str, str]:
+def _levels(made: StageResult) -> dict[str, str]:
     return dict(made.settled["assignment"])
 
 
@@ -254,4 +254,4 @@ def _graph(
     path = work_in(folder).folder / "model.onnx"
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
     onnx.save(model, path)
-    return artifact(Made(path, "onnx", "fp32"), info)
+    return artifact(StageResult(path, "onnx", "fp32"), info)

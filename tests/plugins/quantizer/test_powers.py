@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from core import Artifact, Calibration, Work
+from core import Artifact, Calibration, StageContext
 from core.plugin.progress import silent
 from plugins.quantizer.mixed import Mixed, MixedOptions
 from plugins.quantizer.onnx_graph.powers import powers
@@ -97,6 +97,6 @@ def test_masked_scores_are_no_noise_for_mixed(tmp_path: Path) -> None:
     artifact = Artifact(str(tmp_path), str(source), "onnx", "fp32", "", 1, model=INFO)
     (tmp_path / "work").mkdir()
     quantizer = Mixed(MixedOptions(windows=9, held_windows=3, min_snr_db=30.0))
-    work = Work(tmp_path / "work", silent())
+    work = StageContext(tmp_path / "work", silent())
     made = quantizer.run(artifact, Calibration(len(given), lambda: given), work)
     assert made.facts["snr_db"] > 30

@@ -9,7 +9,7 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from core import Artifact, Calibration, InputError, Work
+from core import Artifact, Calibration, InputError, StageContext
 from core.conformance import QuantizerSuite
 from core.conformance.converter import feeds, onnx_artifact
 from core.plugin.progress import silent
@@ -37,13 +37,15 @@ class TestConformance(QuantizerSuite):
 
 
 @pytest.fixture
-def work(tmp_path: Path) -> Work:
+def work(tmp_path: Path) -> StageContext:
     """Return a work folder with a lasting folder beside it."""
     (tmp_path / "work").mkdir()
-    return Work(tmp_path / "work", silent(), tmp_path / "state")
+    return StageContext(tmp_path / "work", silent(), tmp_path / "state")
 
 
-def test_wide_activations_make_another_precision(tmp_path: Path, cloud: Cloud, work: Work) -> None:
+def test_wide_activations_make_another_precision(
+    tmp_path: Path, cloud: Cloud, work: StageContext
+) -> None:
     """The graph comes back with 16-bit activations, and the plan has said so."""
     options = HubQuantizerOptions(activation=Activation.int16, windows=2, poll_s=0.01)
     calibration = Calibration(2, lambda: (feeds(seed) for seed in range(2)))
@@ -57,7 +59,7 @@ def test_wide_activations_make_another_precision(tmp_path: Path, cloud: Cloud, w
 
 @pytest.mark.parametrize("broken", ["nan", "missing", "none"])
 def test_calibration_that_cannot_be_used_is_refused_before_it_is_sent(
-    tmp_path: Path, cloud: Cloud, work: Work, broken: str
+    tmp_path: Path, cloud: Cloud, work: StageContext, broken: str
 ) -> None:
     """Nothing leaves this machine."""
     bad = {"nan": [{"x": np.full_like(feeds(0)["x"], np.nan)}], "missing": [{}], "none": []}[broken]
@@ -68,7 +70,7 @@ def test_calibration_that_cannot_be_used_is_refused_before_it_is_sent(
     assert cloud.log == []
 
 
-def test_masks_come_nearer_before_the_graph_is_sent(tmp_path: Path, work: Work) -> None:
+def test_masks_come_nearer_before_the_graph_is_sent(tmp_path: Path, work: StageContext) -> None:
     """The service's ranges hold the scores, which -inf beside them leaves no step."""
     model = attention(-np.inf)
     source = tmp_path / "given" / "model.onnx"

@@ -11,7 +11,15 @@ import onnx
 import pytest
 import torch
 
-from core import Artifact, ArtifactSpec, Calibration, InputError, Made, Progress, Work
+from core import (
+    Artifact,
+    ArtifactSpec,
+    Calibration,
+    InputError,
+    Progress,
+    StageContext,
+    StageResult,
+)
 from core.conformance import QuantizerSuite
 from core.measure.metrics import snr_db
 from plugins.quantizer.onnx_graph.calibrate import Method
@@ -53,24 +61,24 @@ def given(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
     return exported(hybrid(), tmp_path_factory.mktemp("given") / "export")
 
 
-def _made(given: Artifact, folder: Path, **options: Any) -> Made:
+def _made(given: Artifact, folder: Path, **options: Any) -> StageResult:
     quantizer = Qat(Qat.Options(**{**START, **options}))
     return quantizer.run(given, Calibration(WINDOWS, _windows), work_in(folder))
 
 
 @pytest.fixture(scope="module")
-def static(given: Artifact, tmp_path_factory: pytest.TempPathFactory) -> Made:
+def static(given: Artifact, tmp_path_factory: pytest.TempPathFactory) -> StageResult:
     """Return the graph with the ranges that learning starts from."""
     return _made(given, tmp_path_factory.mktemp("static") / "work", steps=0)
 
 
 @pytest.fixture(scope="module")
-def learned(given: Artifact, tmp_path_factory: pytest.TempPathFactory) -> Made:
+def learned(given: Artifact, tmp_path_factory: pytest.TempPathFactory) -> StageResult:
     """Return the graph that learned."""
     return _made(given, tmp_path_factory.mktemp("learned") / "work")
 
 
-def _snr(given: Artifact, made: Made) -> float:
+def _snr(given: Artifact, made: StageResult) -> float:
     """Return the SNR on windows that neither ranges nor learning saw."""
     expected, actual = [], []
     for window in _windows(100):
@@ -84,7 +92,7 @@ def _snr(given: Artifact, made: Made) -> float:
 
 
 def test_learning_comes_nearer_to_the_float_graph(
-    given: Artifact, static: Made, learned: Made
+    given: Artifact, static: StageResult, learned: StageResult
 ) -> None:
     """By over 0.2 dB on windows that it never saw, and on those held back, which its facts tell."""
     assert _snr(given, learned) > _snr(given, static) + 0.2
@@ -94,7 +102,9 @@ def test_learning_comes_nearer_to_the_float_graph(
     assert learned.notices[-1].severity == "info"
 
 
-def test_the_structure_is_that_of_static_quantisation(static: Made, learned: Made) -> None:
+def test_the_structure_is_that_of_static_quantisation(
+    static: StageResult, learned: StageResult
+) -> None:
     """Only numbers differ, so a runtime that takes one takes the other."""
     graphs = [onnx.load(str(made.path)).graph for made in (static, learned)]
     assert list(graphs[0].node) == list(graphs[1].node)
@@ -106,14 +116,16 @@ def test_the_structure_is_that_of_static_quantisation(static: Made, learned: Mad
     assert list(graphs[0].initializer) != list(graphs[1].initializer)
 
 
-def test_a_seed_gives_the_same_graph_again(given: Artifact, learned: Made, tmp_path: Path) -> None:
+def test_a_seed_gives_the_same_graph_again(
+    given: Artifact, learned: StageResult, tmp_path: Path
+) -> None:
     """Bit by bit; another seed learns in another order."""
     again, other = (_made(given, tmp_path / str(seed), seed=seed) for seed in (0, 1))
     assert learned.path.read_bytes() == again.path.read_bytes() != other.path.read_bytes()
 
 
 def test_what_learning_made_worse_is_thrown_away(
-    given: Artifact, static: Made, tmp_path: Path
+    given: Artifact, static: StageResult, tmp_path: Path
 ) -> None:
     """A rate that destroys the network leaves the static graph, and says so."""
     wild = _made(given, tmp_path / "wild", steps=6, learning_rate=0.99)
@@ -140,7 +152,7 @@ def test_every_step_is_told(given: Artifact, tmp_path: Path) -> None:
     """A person waits for minutes: each step, and how near it is."""
     told: list[tuple[float, float, str]] = []
     progress = Progress(lambda done, total, message: told.append((done, total, message)))
-    work = Work(work_in(tmp_path / "work").folder, progress)
+    work = StageContext(work_in(tmp_path / "work").folder, progress)
     quantizer = Qat(Qat.Options(windows=WINDOWS, steps=7))
     quantizer.run(given, Calibration(WINDOWS, _windows), work)
     learning = [

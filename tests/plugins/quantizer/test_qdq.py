@@ -15,13 +15,13 @@ from core import (
     ArtifactSpec,
     Calibration,
     InputError,
-    Made,
     ModelInfo,
     Progress,
     Signature,
+    StageContext,
     StageError,
+    StageResult,
     TorchModel,
-    Work,
 )
 from core.conformance import QuantizerSuite, converter
 from core.measure.metrics import snr_db
@@ -178,7 +178,9 @@ def test_windows_are_read_in_a_stream(method: Method, tmp_path: Path) -> None:
 
     source = exported(model, tmp_path / "export")
     folder = work_in(tmp_path / "qdq").folder
-    work = Work(folder, Progress(lambda done, total, message: told.append((done, total, message))))
+    work = StageContext(
+        folder, Progress(lambda done, total, message: told.append((done, total, message)))
+    )
     Qdq(Qdq.Options(method=method)).run(source, Calibration(WINDOWS, stream), work)
     assert len(most) == WINDOWS
     # The one that runs, and the next one while the loop takes it.
@@ -260,7 +262,7 @@ def _graph(nodes: list[onnx.NodeProto], dtype: int, folder: Path, info: ModelInf
     graph = helper.make_graph(nodes, "test", ends[:1], ends[1:])
     path = work_in(folder).folder / "model.onnx"
     onnx.save(helper.make_model(graph, **VERSIONS), path)
-    return artifact(Made(path, "onnx", "fp32"), info)
+    return artifact(StageResult(path, "onnx", "fp32"), info)
 
 
 def test_weights_beside_the_graph_are_quantised(tmp_path: Path) -> None:
@@ -290,9 +292,9 @@ def test_the_terminal_stays_clean(tmp_path: Path, capfd: pytest.CaptureFixture[s
     assert capfd.readouterr() == ("", "")
 
 
-def _converted(folder: Path, given: int, **options: object) -> Made:
+def _converted(folder: Path, given: int, **options: object) -> StageResult:
     """Quantise the small graph with that many windows of calibration data."""
-    work = Work(folder / "work", silent())
+    work = StageContext(folder / "work", silent())
     work.folder.mkdir()
     stream = Calibration(given, lambda: map(converter.feeds, range(given)))
     return Qdq(QdqOptions(**options)).run(converter.onnx_artifact(folder / "given"), stream, work)

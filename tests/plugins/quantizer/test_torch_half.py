@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from core import Artifact, ArtifactSpec, Calibration, Made, StageError, TorchModel
+from core import Artifact, ArtifactSpec, Calibration, StageError, StageResult, TorchModel
 from core.conformance import QuantizerSuite
 from core.formats.torch_export import load
 from core.measure.metrics import snr_db
@@ -87,7 +87,7 @@ def test_what_is_named_stays_in_float(dtype: Half, tmp_path: Path) -> None:
     model = hybrid()
     source = program(model, tmp_path / "export")
 
-    def run(name: str, *kept: str) -> Made:
+    def run(name: str, *kept: str) -> StageResult:
         options = TorchHalf.Options(dtype=dtype, keep_float32=list(kept))
         return TorchHalf(options).run(source, NONE, work_in(tmp_path / name))
 

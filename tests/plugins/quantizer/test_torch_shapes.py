@@ -15,7 +15,7 @@ import pytest
 import torch
 from torch import nn
 
-from core import Artifact, Calibration, Made, ModelInfo, Quantizer, Signature, StageError
+from core import Artifact, Calibration, ModelInfo, Quantizer, Signature, StageError, StageResult
 from core.formats.torch_export import load, save
 from core.measure.metrics import snr_db
 from plugins.quantizer.torch_dynamic import TorchDynamic
@@ -87,12 +87,12 @@ def _given(core: nn.Module, window: np.ndarray, folder: Path) -> Artifact:
     save(program, folder / "model.pt2")
     names = ("y", "places")[: len(program.graph_signature.user_outputs)]
     info = ModelInfo(Signature((), ()), ("x",), names)
-    return artifact(Made(folder / "model.pt2", "torch_export", "fp32"), info)
+    return artifact(StageResult(folder / "model.pt2", "torch_export", "fp32"), info)
 
 
 def _made(
     quantizer: Quantizer[Any], core: nn.Module, folder: Path, size: float = 1.0, *axes: int
-) -> Made:
+) -> StageResult:
     shape = axes or (1, 4, 16)
     given = _given(core, _window(shape), folder / "float")
     windows = Calibration(
@@ -101,7 +101,7 @@ def _made(
     return quantizer.run(given, windows, work_in(folder / "integers"))
 
 
-def _snr(made: Made, core: nn.Module, size: float = 1.0, *axes: int) -> float:
+def _snr(made: StageResult, core: nn.Module, size: float = 1.0, *axes: int) -> float:
     """Return the SNR of what was made against the network itself, on one of its own windows."""
     window = torch.from_numpy(_window(axes or (1, 4, 16), size))
     with torch.no_grad():

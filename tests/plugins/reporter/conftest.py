@@ -11,7 +11,7 @@ import pytest
 import soundfile
 
 from core.plugin.records import BudgetLine, Judged, Rung, RunRecord, StageRecord
-from core.plugin.stages import Saved
+from core.plugin.stages import SavedFile
 from core.plugin.values import (
     Artifact,
     Fact,
@@ -144,7 +144,7 @@ chunker:
 """
 
 
-def write_sounds(folder: Path, seconds: float, rate: int = 44100) -> tuple[Saved, ...]:
+def write_sounds(folder: Path, seconds: float, rate: int = 44100) -> tuple[SavedFile, ...]:
     """Write a mixture and four stems per item: gliding tones, noise bursts, chords."""
     time = np.arange(round(seconds * rate)) / rate
     noise = np.random.default_rng(0).standard_normal(len(time))
@@ -161,7 +161,7 @@ def write_sounds(folder: Path, seconds: float, rate: int = 44100) -> tuple[Saved
             (folder / "stems").mkdir(exist_ok=True)
             both = np.stack([sound, 0.8 * sound], axis=1)
             soundfile.write(folder / path, both, rate, subtype="PCM_16")
-            saved.append(Saved(path, label, item))
+            saved.append(SavedFile(path, label, item))
     return tuple(saved)
 
 

@@ -7,17 +7,17 @@ import itertools
 import math
 
 from core.machine.machine_load import Load
-from core.plugin.records import Axis, Figure, Point, Status, SweepRecord
+from core.plugin.records import Axis, Point, Status, SweepMetric, SweepRecord
 
 __all__ = ["CPU", "FIGURES", "HOSTILE", "LENGTH", "PRECISION", "grid", "hostile", "sweep", "timed"]
 
 CPU = "CPU (ONNX Runtime 1.31.1)"
 FIGURES = (
-    Figure("sdr", "SDR", "dB", "higher", objective=True),
-    Figure("latency", "latency per window", "ms", "lower", objective=True),
-    Figure("peak_memory", "peak memory", "MB", "lower", objective=True),
-    Figure("size", "size", "B", "lower", objective=True),
-    Figure("parity_snr", "SNR to FP32", "dB", "higher"),
+    SweepMetric("sdr", "SDR", "dB", "higher", objective=True),
+    SweepMetric("latency", "latency per window", "ms", "lower", objective=True),
+    SweepMetric("peak_memory", "peak memory", "MB", "lower", objective=True),
+    SweepMetric("size", "size", "B", "lower", objective=True),
+    SweepMetric("parity_snr", "SNR to FP32", "dB", "higher"),
 )
 LENGTH = Axis("chunker.length", ("22050", "44100", "88200", "176400"))
 PRECISION = Axis("precision", ("fp16", "int8", "w8a16", "a8w8"))

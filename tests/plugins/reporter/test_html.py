@@ -11,7 +11,7 @@ from urllib.parse import unquote
 import pytest
 
 from core.plugin.records import RunRecord
-from core.plugin.stages import Saved
+from core.plugin.stages import SavedFile
 from core.plugin.values import Notice
 from plugins.reporter.html import Codec, HtmlReport, HtmlReportOptions
 from tests.plugins.reporter.conftest import EMULATOR
@@ -235,7 +235,10 @@ def test_images_are_shown_and_other_files_linked(record: RunRecord, tmp_path: Pa
     """A dataset without sound gets pictures and links, and no player or script."""
     (tmp_path / "out.png").write_bytes(PIXEL)
     (tmp_path / "javascript:x.txt").write_text("text")
-    saved = (Saved("out.png", "upscaled", "cat"), Saved("javascript:x.txt", "numbers", "cat"))
+    saved = (
+        SavedFile("out.png", "upscaled", "cat"),
+        SavedFile("javascript:x.txt", "numbers", "cat"),
+    )
     page = Page(written(dataclasses.replace(record, saved=saved), tmp_path))
     assert [a["alt"] for tag, a in page.tags if tag == "img"] == ["upscaled"]
     assert "./javascript%3Ax.txt" in page.addresses
@@ -256,7 +259,7 @@ def test_the_summary_says_what_cost_the_most(page: Page) -> None:
 def test_a_sound_that_cannot_be_read_is_linked(record: RunRecord, tmp_path: Path) -> None:
     """A damaged file costs its player, not the report."""
     (tmp_path / "broken.wav").write_bytes(b"no sound")
-    saved = (Saved("broken.wav", "drums", "song"),)
+    saved = (SavedFile("broken.wav", "drums", "song"),)
     page = Page(written(dataclasses.replace(record, saved=saved), tmp_path))
     assert "./broken.wav" in page.addresses
     assert page.count("audio") == 0

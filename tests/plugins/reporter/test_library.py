@@ -9,10 +9,10 @@ import pytest
 from rich.console import Console
 
 from core import Notice
-from core.plugin.records import Failed, LibraryRecord
+from core.plugin.records import BatchRecord, Failed
 from plugins.reporter.closing.library import show_library
 
-RECORD = LibraryRecord(
+RECORD = BatchRecord(
     recipe="toy",
     title="a toy",
     started="2026-01-01T00:00:00+00:00",
@@ -28,7 +28,7 @@ RECORD = LibraryRecord(
 )
 
 
-def shown(record: LibraryRecord, width: int = 100) -> str:
+def shown(record: BatchRecord, width: int = 100) -> str:
     out = io.StringIO()
     show_library(record, "/out/library-1 [a]", Console(file=out, width=width, highlight=False))
     return out.getvalue()

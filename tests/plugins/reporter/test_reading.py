@@ -8,7 +8,7 @@ from typing import Literal
 import pytest
 
 from core.plugin.records import RunRecord
-from core.plugin.stages import Saved
+from core.plugin.stages import SavedFile
 from core.plugin.values import Metric
 from plugins.reporter.reading import (
     average,
@@ -170,7 +170,7 @@ def test_every_row_of_the_budget_reads_without_knowing_the_stages(record: RunRec
 
 def test_only_a_run_that_saved_sound_speaks_of_hearing(record: RunRecord) -> None:
     """Images were computed, not played."""
-    images = dataclasses.replace(record, saved=(Saved("cat.png", "upscaled", "cat"),))
+    images = dataclasses.replace(record, saved=(SavedFile("cat.png", "upscaled", "cat"),))
     said = took_part(images) + "".join(place.did for place in places(images))
     assert f"The results were computed on {record.played_on}" in said
     assert not [word for word in ("hear", "play") if word in said]

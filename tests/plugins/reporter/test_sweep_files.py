@@ -13,7 +13,7 @@ import msgspec
 import pytest
 
 from core import NoOptions
-from core.plugin.records import Axis, Figure, Point, SweepRecord
+from core.plugin.records import Axis, Point, SweepMetric, SweepRecord
 from plugins.reporter.html import HtmlReport, HtmlReportOptions
 from plugins.reporter.json import SWEEP_SCHEMA, JsonReport
 from plugins.reporter.reading import presentable, short_names, spread_text
@@ -141,7 +141,7 @@ def test_no_winner_is_said_to_be_none(tmp_path: Path) -> None:
 
 def test_a_measure_gets_the_title_that_people_know() -> None:
     """Where a sweep only has the name of an evaluator's measure."""
-    figure = Figure("si_sdr", "si sdr", "dB", "higher", objective=True)
+    figure = SweepMetric("si_sdr", "si sdr", "dB", "higher", objective=True)
     record = dataclasses.replace(sweeps.sweep(), figures=(figure,))
     assert presentable(record).figures[0].title == "SI-SDR"
 
@@ -188,7 +188,7 @@ def test_a_spread_has_the_unit_of_its_time(
     unit: str, median: float, ends: tuple[float, float], said: str
 ) -> None:
     """And as many digits."""
-    figure = Figure("t", "time", unit, "lower")
+    figure = SweepMetric("t", "time", unit, "lower")
     point = Point(1, {}, "done", "", figures={"t": median}, spreads={"t": ends})
     assert spread_text(figure, point) == said
     assert spread_text(dataclasses.replace(figure, name="other"), point) == ""

@@ -10,7 +10,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from core import DoesNotFitError, Work
+from core import DoesNotFitError, StageContext
 from core.conformance.converter import onnx_artifact
 from core.plugin.progress import silent
 from plugins.runtime.htp import message
@@ -213,7 +213,7 @@ def too_wide(path: Path) -> None:
 @needs_qnn
 def test_the_compiler_finds_no_place_for_a_node_and_it_is_named(tmp_path: Path) -> None:
     """QNN's error 1002 for real: node, operator, shape and size, and nothing is left behind."""
-    work = Work(tmp_path / "work", silent())
+    work = StageContext(tmp_path / "work", silent())
     work.folder.mkdir()
     artifact = onnx_artifact(tmp_path / "given")
     too_wide(Path(artifact.path))
@@ -230,7 +230,7 @@ def test_the_compiler_finds_no_place_for_a_node_and_it_is_named(tmp_path: Path) 
 @needs_qnn
 def test_without_time_for_it_no_node_is_looked_for(tmp_path: Path) -> None:
     """`blame_limit_s=0`: the verdict alone."""
-    work = Work(tmp_path / "work", silent())
+    work = StageContext(tmp_path / "work", silent())
     work.folder.mkdir()
     artifact = onnx_artifact(tmp_path / "given")
     too_wide(Path(artifact.path))

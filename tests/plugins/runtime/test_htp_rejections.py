@@ -9,7 +9,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from core import StageError, Work
+from core import StageContext, StageError
 from core.conformance.converter import onnx_artifact
 from core.plugin.progress import silent
 from plugins.runtime.htp.library import available
@@ -72,14 +72,14 @@ def split(path: Path) -> None:
 
 
 @pytest.fixture
-def work(tmp_path: Path) -> Work:
+def work(tmp_path: Path) -> StageContext:
     """Return a place to compile in."""
     (tmp_path / "work").mkdir()
-    return Work(tmp_path / "work", silent())
+    return StageContext(tmp_path / "work", silent())
 
 
 @needs_qnn
-def test_a_node_on_the_cpu_comes_with_its_reason(tmp_path: Path, work: Work) -> None:
+def test_a_node_on_the_cpu_comes_with_its_reason(tmp_path: Path, work: StageContext) -> None:
     """In the facts that the report shows, and in the notice."""
     artifact = onnx_artifact(tmp_path / "given")
     split(Path(artifact.path))
@@ -93,7 +93,7 @@ def test_a_node_on_the_cpu_comes_with_its_reason(tmp_path: Path, work: Work) -> 
 
 
 @needs_qnn
-def test_a_chip_without_floats_is_told_as_that(tmp_path: Path, work: Work) -> None:
+def test_a_chip_without_floats_is_told_as_that(tmp_path: Path, work: StageContext) -> None:
     """SM8635 (soc model 68) has no FP16: the compiler's own error does not say so."""
     artifact = onnx_artifact(tmp_path / "given")
     with pytest.raises(StageError, match="The SocModel doesn't support FP16") as error:

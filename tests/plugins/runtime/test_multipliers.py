@@ -9,7 +9,7 @@ import onnx
 import pytest
 from onnx import helper, numpy_helper
 
-from core import Made, Work
+from core import StageContext, StageResult
 from core.conformance.converter import of
 from core.measure.metrics import snr_db
 from core.plugin.progress import silent
@@ -47,7 +47,7 @@ def layer(operator: str, tiny: float) -> onnx.ModelProto:
     return graph([node], {"x": shape}, {"y": shape}, {n: constants[n] for n in operands[1:]})
 
 
-def _made(model: onnx.ModelProto, weight: Weight, folder: Path) -> tuple[Made, list[dict]]:
+def _made(model: onnx.ModelProto, weight: Weight, folder: Path) -> tuple[StageResult, list[dict]]:
     shape = [axis.dim_value for axis in model.graph.input[0].type.tensor_type.shape.dim]
     given = windows(lambda r: {"x": r.uniform(-1, 1, shape)}, 14)
     options = Qdq.Options(
@@ -85,10 +85,10 @@ def test_the_emulator_computes_such_a_channel_as_a_cpu_does(operator: str, tmp_p
     """It gave the end of the range there: -10 dB in place of 40."""
     model = layer(operator, 1e-9)
     made, held = _made(model, Weight.int8, tmp_path)
-    work = Work(tmp_path / "npu", silent())
+    work = StageContext(tmp_path / "npu", silent())
     work.folder.mkdir()
     npu = Qnn(QnnOptions(soc_model=57, htp_arch=75))
-    artifact = of(made, Work(Path(made.path).parent, silent()))
+    artifact = of(made, StageContext(Path(made.path).parent, silent()))
     compiled = of(npu.compile(artifact, work), work)
     session = npu.open(compiled, lambda: pytest.fail("nothing needs the model"), work)
     for window in held:

@@ -9,7 +9,7 @@ from typing import ClassVar
 import onnx
 import pytest
 
-from core import StageError, Work
+from core import StageContext, StageError
 from core.conformance import RuntimeSuite
 from core.conformance.converter import INFO, artifact, of, onnx_artifact
 from core.plugin.progress import silent
@@ -32,10 +32,10 @@ def cloud(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
 
 
 @pytest.fixture
-def work(tmp_path: Path) -> Work:
+def work(tmp_path: Path) -> StageContext:
     """Return a work folder with a lasting folder beside it."""
     (tmp_path / "work").mkdir()
-    return Work(tmp_path / "work", silent(), tmp_path / "state")
+    return StageContext(tmp_path / "work", silent(), tmp_path / "state")
 
 
 class TestConformance(RuntimeSuite):
@@ -45,7 +45,7 @@ class TestConformance(RuntimeSuite):
     options: ClassVar[QaiHubOptions] = OPTIONS
 
 
-def test_the_artifact_holds_what_was_downloaded(tmp_path: Path, work: Work) -> None:
+def test_the_artifact_holds_what_was_downloaded(tmp_path: Path, work: StageContext) -> None:
     """The model is unpacked beside its interface; nothing else of the service is left."""
     made = QaiHub(OPTIONS).compile(onnx_artifact(tmp_path / "given"), work)
     assert sorted(p.name for p in work.folder.iterdir()) == ["interface.json", "model.onnx"]
@@ -66,7 +66,7 @@ def test_the_plan_says_what_the_compiler_makes(target: str, precision: str) -> N
     assert runtime.plan(ArtifactSpec("onnx", "int8")) == ArtifactSpec("qai_hub", "int8")
 
 
-def test_a_bare_onnx_target_is_compiled_and_played(tmp_path: Path, work: Work) -> None:
+def test_a_bare_onnx_target_is_compiled_and_played(tmp_path: Path, work: StageContext) -> None:
     """A target that comes without an archive is one file."""
     from core.conformance.converter import feeds, torch_model
 
@@ -76,7 +76,7 @@ def test_a_bare_onnx_target_is_compiled_and_played(tmp_path: Path, work: Work) -
         assert session.run(feeds(1))["y"].shape == (1, 3, 16, 16)
 
 
-def test_weights_beside_the_graph_are_sent_with_it(tmp_path: Path, work: Work) -> None:
+def test_weights_beside_the_graph_are_sent_with_it(tmp_path: Path, work: StageContext) -> None:
     """A graph of several files goes up whole, and comes back whole."""
     from core.conformance.converter import feeds, torch_model
 
@@ -93,7 +93,7 @@ def test_weights_beside_the_graph_are_sent_with_it(tmp_path: Path, work: Work) -
 
 
 def test_a_graph_of_any_length_is_refused_before_it_is_sent(
-    tmp_path: Path, work: Work, cloud: Cloud
+    tmp_path: Path, work: StageContext, cloud: Cloud
 ) -> None:
     """An NPU compiles for one length; the message says how to get a graph of one."""
     given = onnx_artifact(tmp_path / "given")

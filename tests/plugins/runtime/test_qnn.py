@@ -7,7 +7,7 @@ from pathlib import Path
 import onnx
 import pytest
 
-from core import StageError, Work
+from core import StageContext, StageError
 from core.conformance import RuntimeSuite
 from core.conformance.converter import of, onnx_artifact
 from core.plugin.progress import silent
@@ -28,7 +28,7 @@ class TestQnn(RuntimeSuite):
 
 def test_the_partition_map_counts_every_node(tmp_path: Path) -> None:
     """Three nodes, one partition, nothing on the CPU."""
-    work = Work(tmp_path / "work", silent())
+    work = StageContext(tmp_path / "work", silent())
     work.folder.mkdir()
     made = Qnn(S24).compile(onnx_artifact(tmp_path / "given"), work)
     assert made.facts["partitions"] == 1
@@ -41,7 +41,7 @@ def test_the_partition_map_counts_every_node(tmp_path: Path) -> None:
 
 def test_a_limit_that_is_too_low_is_named(tmp_path: Path) -> None:
     """The child is stopped, and the message says which limit to raise."""
-    work = Work(tmp_path / "work", silent())
+    work = StageContext(tmp_path / "work", silent())
     work.folder.mkdir()
     tight = QnnOptions(soc_model=57, htp_arch=75, memory_limit_mb=30)
     with pytest.raises(StageError, match="of memory here; the limit is") as error:
@@ -61,7 +61,7 @@ def test_a_graph_of_any_length_is_refused_by_the_name_of_the_axis(
     axis: str, tmp_path: Path
 ) -> None:
     """The vendor's compiler takes no node of such a graph, and does not say why."""
-    work = Work(tmp_path / "work", silent())
+    work = StageContext(tmp_path / "work", silent())
     work.folder.mkdir()
     given = onnx_artifact(tmp_path / "given")
     model = onnx.load(given.path)

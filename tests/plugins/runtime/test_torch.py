@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from core import Artifact, Made, ModelInfo, Signature, StageError, TorchModel
+from core import Artifact, ModelInfo, Signature, StageError, StageResult, TorchModel
 from core.conformance import RuntimeSuite
 from core.formats.torch_export import save
 from plugins.runtime.torch import TorchRuntime
@@ -96,7 +96,7 @@ def _table(folder: Path) -> Artifact:
     core = nn.Embedding(5, 3).eval()
     save(torch.export.export(core, (torch.zeros(1, 4, dtype=torch.int64),)), folder / "model.pt2")
     info = ModelInfo(Signature((), ()), ("ids",), ("rows",))
-    return artifact(Made(folder / "model.pt2", "torch_export", "fp32"), info)
+    return artifact(StageResult(folder / "model.pt2", "torch_export", "fp32"), info)
 
 
 @pytest.mark.parametrize(

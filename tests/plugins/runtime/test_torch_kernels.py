@@ -127,7 +127,7 @@ class Odd(torch.nn.Module):
 
 def _odd(size: float, folder: Path) -> tuple[Artifact, np.ndarray]:
     """Return a static program of activations of `size`, and a window of it."""
-    from core import Made, ModelInfo, Signature
+    from core import ModelInfo, Signature, StageResult
     from core.formats.torch_export import save
     from plugins.quantizer.torch_static import TorchStatic
 
@@ -139,7 +139,7 @@ def _odd(size: float, folder: Path) -> tuple[Artifact, np.ndarray]:
     folder.mkdir()
     save(torch.export.export(core, (window,)), folder / "model.pt2")
     info = ModelInfo(Signature((), ()), ("x",), ("y",))
-    given = artifact(Made(folder / "model.pt2", "torch_export", "fp32"), info)
+    given = artifact(StageResult(folder / "model.pt2", "torch_export", "fp32"), info)
     quantizer = TorchStatic(TorchStatic.Options(backend=Backend.x86, reduce_range=True))
     windows = Calibration(1, lambda: ({"x": window.numpy()},))
     made = quantizer.run(given, windows, work_in(folder / "work"))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from core import Artifact, Progress, Work
+from core import Artifact, Progress, StageContext
 from core.conformance.converter import artifact, feeds, onnx_artifact, torch_model
 from plugins.runtime.qai_hub import QaiHub, QaiHubOptions
 from tests.hub.account import account, hurried, loopback_only
@@ -39,13 +39,13 @@ class User:
     options: QaiHubOptions
     runs: int = 0
 
-    def work(self) -> Work:
+    def work(self) -> StageContext:
         """Return a new work folder, as a new run has one."""
         self.runs += 1
         folder = self.folder / f"run{self.runs}"
         folder.mkdir(parents=True)
         told = Progress(lambda _done, _total, message: self.said.append(message))
-        return Work(folder, told, self.folder / "state")
+        return StageContext(folder, told, self.folder / "state")
 
     def compiled(self, **options: Any) -> Artifact:
         """Compile the graph."""
