@@ -93,15 +93,15 @@ class DoesNotFitError(StageError):
     """A graph that a device, or a limit set for its compiler, has no room for.
 
     Unlike other failures this is a verdict, which the store may keep (`core/plan/feasibility.py`).
-    `cause` names in a word or two what ran out. `lasting` is false where the same compiler with the
+    `cause` names in a word or two what ran out. `cacheable` is false where the same compiler with the
     same limits may well say otherwise next time: the system killed it, say. `seconds` and
     `peak_memory_mb` are what the attempt took; the run fills them in.
     """
 
-    def __init__(self, what: str, *lines: str, cause: str, lasting: bool = True) -> None:
+    def __init__(self, what: str, *lines: str, cause: str, cacheable: bool = True) -> None:
         super().__init__(what, *lines)
         self.cause = cause
-        self.lasting = lasting
+        self.cacheable = cacheable
         self.seconds = 0.0
         self.peak_memory_mb = 0.0
 

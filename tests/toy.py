@@ -337,7 +337,7 @@ class Coarse(Quantizer[CoarseOptions]):
         time.sleep(self.options.seconds)
         seen = len(feeds)
         if self.options.fail.startswith("kill"):
-            died = work.lasting / "died"
+            died = work.state_dir / "died"
             if self.options.fail == "kill" or not died.exists():
                 died.parent.mkdir(parents=True, exist_ok=True)
                 died.touch()
@@ -349,15 +349,15 @@ class Coarse(Quantizer[CoarseOptions]):
                 "memory": MemoryError(),
                 "interrupt": KeyboardInterrupt(),
             }[self.options.fail]
-        settled = {}
+        chosen = {}
         if self.options.levels == 0:
             RAN.append("search")
-            settled = {"levels": 7}
+            chosen = {"levels": 7}
         (work.folder / "length.txt").write_text(str(feeds[-1]["x"].shape[-1]))
         file = work.copy(artifact)
         if self.options.loss:
             file.write_text(str(float(file.read_text()) * (1 + self.options.loss)))
-        return StageResult(file, "torch", "int8", {"windows": seen}, settled=settled)
+        return StageResult(file, "torch", "int8", {"windows": seen}, chosen_options=chosen)
 
 
 class Plain(Runtime[Any]):
@@ -391,7 +391,7 @@ class DistantOptions:
 
     room: int = 1000
     """The places of the longest window that the device has room for."""
-    lasting: bool = True
+    cacheable: bool = True
     """Whether a refusal would be the same next time."""
 
 
@@ -417,7 +417,7 @@ class Distant(Plain):
         if length > self.options.room:
             raise DoesNotFitError(
                 f"{length} places do not fit", "take fewer", cause="room",
-                lasting=self.options.lasting,
+                cacheable=self.options.cacheable,
             )  # fmt: skip
         left = {"room_left_bytes": self.options.room - length}
         return StageResult(work.copy(artifact), "distant", artifact.precision, left)

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from core.batch.manifest import SONGS
-from core.machine.folders import held, unwritable
+from core.machine.folders import locked, unwritable
 from core.machine.paths import check_no_links
 
 __all__ = ["LOCK_FILE", "MANIFEST", "STAGING", "check_own", "held_alone"]
@@ -39,7 +39,7 @@ def held_alone(place: Path) -> Iterator[None]:
     )
     staging = place / STAGING
     check_own(place)
-    with held(place / HELD, "the library's folder", *busy):
+    with locked(place / HELD, "the library's folder", *busy):
         shutil.rmtree(staging, ignore_errors=True)
         try:
             (place / SONGS).mkdir(exist_ok=True)

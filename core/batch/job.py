@@ -105,7 +105,7 @@ class _Library:
                 artifacts["model"],
                 place,
                 self.plan.songs.retries,
-                self.store.lasting,
+                self.store.state_dir,
             )
             made: list[Entry] = []
             clock = time.perf_counter()

@@ -89,7 +89,7 @@ class _Seat:
 
     def __init__(self, job: bytes, own: int) -> None:
         hold_the_process()
-        cores.take(cores.Share(own))
+        cores.take(cores.CoreShare(own))
         self._worker = Worker(pickle.loads(job))  # noqa: S301  # from the process that started it
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:

@@ -53,7 +53,7 @@ class Job:
     model: Artifact
     folder: Path
     retries: int
-    lasting: Path
+    state_dir: Path
 
 
 class Worker:
@@ -101,7 +101,7 @@ class Worker:
                 "name one: store=/shared/folder",
             )
         folder = Path(tempfile.mkdtemp(dir=job.folder / STAGING))
-        work = StageContext(folder, progress, job.lasting)
+        work = StageContext(folder, progress, job.state_dir)
         self._player = self._opened.enter_context(
             opened(RunContext(job.pipeline), job.played, job.model, work)
         )

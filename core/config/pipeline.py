@@ -14,7 +14,7 @@ from core.config.inputs import _take_input
 from core.config.limits import Limit, limits_of
 from core.config.settings import PLURAL, SLOTS, Measure, Settings, checked, target_of
 from core.config.touched import check_asked
-from core.config.trained_window import settled
+from core.config.trained_window import with_lengths
 from core.errors import ConfigError, did_you_mean
 from core.plugin import kinds, options
 from core.plugin.registry import Registry
@@ -75,7 +75,7 @@ def make_pipeline(
         if made[slot] is None:
             raise _empty(slot, recipe, list(recipes), registry)
     model, against = made["model"], _against(cfg, registry)
-    made["chunker"] = settled(made["chunker"], model, cfg.chunker, "chunker")
+    made["chunker"] = with_lengths(made["chunker"], model, cfg.chunker, "chunker")
     precision = cfg.precision.get("name", "fp32") if cfg.precision else "fp32"
     return Pipeline(
         recipe=recipe or "custom",
@@ -85,7 +85,7 @@ def make_pipeline(
         measure=cast("Measure", checked(cfg, "measure")),
         contract=limits_of(cfg.contract),
         **made,
-        against=against and settled(against, model, None, "measure.against"),
+        against=against and with_lengths(against, model, None, "measure.against"),
     )
 
 

@@ -11,13 +11,13 @@ from core.errors import ConfigError, InputError
 from core.plugin.kinds import Chunker, Model
 from core.plugin.values import ModelInfo, ModelSpec, Notice
 
-__all__ = ["are_trained", "other_training", "settled"]
+__all__ = ["are_trained", "other_training", "with_lengths"]
 
 #: Training windows that differ by more are others: a layout rounds up to whole blocks.
 NEAR = 0.1
 
 
-def settled(
+def with_lengths(
     chunker: Chunker[Any], model: Model[Any], node: DictConfig | None, path: str
 ) -> Chunker[Any]:
     """Return the chunker with the lengths that its options leave to the model.
@@ -27,7 +27,7 @@ def settled(
     not say.
     """
     try:
-        found = chunker.settled(model.plan().train_window)
+        found = chunker.with_training_window(model.plan().train_window)
     except InputError as error:
         raise ConfigError(
             error.what, f"at: {path}", f"model: `{model.name}`", *error.lines

@@ -174,7 +174,7 @@ class _Search:
             return feasibility.refused(pipeline, error)
         except StageError as error:
             # Some exporters and models fail at some lengths only: the others are of interest.
-            failed = DoesNotFitError(error.what, *error.lines, cause=FAILED, lasting=False)
+            failed = DoesNotFitError(error.what, *error.lines, cause=FAILED, cacheable=False)
             return feasibility.refused(pipeline, failed)
         finally:
             self.hook.luthier_run_ended()

@@ -126,10 +126,10 @@ class RunContext:
 
     def items(self, artifact: Artifact, work: StageContext) -> Iterator[Item]:
         """Yield the evaluation items, checked against the model's signature."""
-        from core.inference.items import kept_items
+        from core.inference.items import cached_items
 
         signature = artifact.info.signature
-        return kept_items(self.pipeline.dataset, "evaluation", signature, work.lasting)
+        return cached_items(self.pipeline.dataset, "evaluation", signature, work.state_dir)
 
 
 def of(plugin: Plugin[Any]) -> dict[str, Any]:

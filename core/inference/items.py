@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from core.config.pipeline import Pipeline
     from core.plugin.values import Tensors
 
-__all__ = ["checked_items", "kept_items", "passed_over"]
+__all__ = ["cached_items", "checked_items", "passed_over"]
 
 #: More bytes than this are not kept: what is so large is read anew each time.
 LARGEST = 2**30
@@ -79,20 +79,20 @@ def checked_items(dataset: Dataset[Any], split: Split, signature: Signature) -> 
         )
 
 
-def kept_items(
-    dataset: Dataset[Any], split: Split, signature: Signature, lasting: Path | None
+def cached_items(
+    dataset: Dataset[Any], split: Split, signature: Signature, state_dir: Path | None
 ) -> Iterator[Item]:
-    """Yield the items of a dataset as `checked_items` does, from `lasting` if they are kept there.
+    """Yield the items of a dataset as `checked_items` does, from `state_dir` if they are kept there.
 
-    `lasting` is a folder that outlives the run; without one nothing is kept. What is calibrated on
+    `state_dir` is a folder that outlives the run; without one nothing is kept. What is calibrated on
     comes without its true outputs: nobody compares them.
     """
-    if lasting is None:
+    if state_dir is None:
         yield from checked_items(dataset, split, signature)
         return
     ids = dataset.identity(split)
-    material = [FORMAT, of_plugin(dataset), split, list(ids), msgspec.to_builtins(signature)]
-    place = lasting / "items" / digest(material)[:32]
+    fingerprint = [FORMAT, of_plugin(dataset), split, list(ids), msgspec.to_builtins(signature)]
+    place = state_dir / "items" / digest(fingerprint)[:32]
     try:
         kept = _listed(place)
     except DamagedError as error:

@@ -83,7 +83,7 @@ class Timing:
 
     def __enter__(self) -> Self:
         with ExitStack() as alone:
-            alone.enter_context(cores.alone(self._waits))
+            alone.enter_context(cores.exclusive(self._waits))
             self._watch: Watch | None = Watch()
             self._player = self._opened.enter_context(self._new())
             # Not before it is open: what cannot be opened must not keep the others waiting.

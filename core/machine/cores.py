@@ -15,7 +15,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from threading import get_ident
 
-__all__ = ["Share", "alone", "beside", "divided", "give_way", "held", "take", "threads"]
+__all__ = [
+    "CoreShare",
+    "beside",
+    "divided",
+    "exclusive",
+    "shared",
+    "take",
+    "threads",
+    "yield_to_exclusive",
+]
 
 #: Seconds of waiting after which a person is told what for.
 PATIENCE_S = 2.0
@@ -23,7 +32,7 @@ PATIENCE_S = 2.0
 LOOK_S = 0.1
 
 
-class Share:
+class CoreShare:
     """So many `cores` of the machine, and the lock that all who share it hold; None for all of it.
 
     `lock` is a folder; the shares of one sweep on one machine name the same.
@@ -50,7 +59,7 @@ class Share:
         return self._lock is not None
 
     @contextmanager
-    def held(self, waits: Callable[[str], None]) -> Iterator[None]:
+    def shared(self, waits: Callable[[str], None]) -> Iterator[None]:
         """Run the block beside others, on this share of the cores."""
         self._enter(timed=False, waits=waits)
         try:
@@ -58,8 +67,8 @@ class Share:
         finally:
             self._leave()
 
-    def give_way(self, waits: Callable[[str], None]) -> None:
-        """Let one that wants to be alone go first, in the middle of a block that is `held`.
+    def yield_to_exclusive(self, waits: Callable[[str], None]) -> None:
+        """Let one that wants to be alone go first, in the middle of a block that is `shared`.
 
         Costs next to nothing, however often it is called; elsewhere than in such a block, and in
         threads that it started, it does nothing.
@@ -79,8 +88,8 @@ class Share:
             self._door.release()
 
     @contextmanager
-    def alone(self, waits: Callable[[str], None]) -> Iterator[None]:
-        """Run the block alone and on all cores, whether within a block that is `held` or not."""
+    def exclusive(self, waits: Callable[[str], None]) -> Iterator[None]:
+        """Run the block alone and on all cores, whether within a block that is `shared` or not."""
         inside = self._leave()
         self._enter(timed=True, waits=waits)
         try:
@@ -114,11 +123,11 @@ class Share:
         return was
 
 
-_share = Share()
+_share = CoreShare()
 _on_all = False
 
 
-def take(share: Share) -> None:
+def take(share: CoreShare) -> None:
     """Make `share` what this process uses from now on."""
     global _share  # noqa: PLW0603  # a process has one share, as it has one number of threads
     _share = share
@@ -129,17 +138,17 @@ def take(share: Share) -> None:
             torch.set_num_threads(share.cores)
 
 
-def held(waits: Callable[[str], None]) -> contextlib.AbstractContextManager[None]:
+def shared(waits: Callable[[str], None]) -> contextlib.AbstractContextManager[None]:
     """Run a block beside others, on this process's share; `waits` is told what is waited for."""
-    return _share.held(waits)
+    return _share.shared(waits)
 
 
-def alone(waits: Callable[[str], None]) -> contextlib.AbstractContextManager[None]:
-    """Run a block that is timed: alone, and on all cores; `waits` as in `held`.
+def exclusive(waits: Callable[[str], None]) -> contextlib.AbstractContextManager[None]:
+    """Run a block that is timed: alone, and on all cores; `waits` as in `shared`.
 
     Keep it short, for all other jobs of the sweep wait meanwhile.
     """
-    return _share.alone(waits)
+    return _share.exclusive(waits)
 
 
 def divided() -> bool:
@@ -147,9 +156,9 @@ def divided() -> bool:
     return _share.divided
 
 
-def give_way(waits: Callable[[str], None]) -> None:
-    """Let a job that wants to be alone go first, in the middle of a block that is `held`."""
-    _share.give_way(waits)
+def yield_to_exclusive(waits: Callable[[str], None]) -> None:
+    """Let a job that wants to be alone go first, in the middle of a block that is `shared`."""
+    _share.yield_to_exclusive(waits)
 
 
 def beside() -> bool:

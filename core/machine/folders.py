@@ -40,7 +40,7 @@ from filelock import FileLock, Timeout
 from core.errors import StoreError
 from core.machine.remedy import NO_LOCKS, remedy
 
-__all__ = ["check_there", "held", "owned_folder", "sweep_up", "unwritable"]
+__all__ = ["check_there", "clean_up", "locked", "owned_folder", "unwritable"]
 
 LOCK = "lock"
 NOBODY = "0" * 12
@@ -59,7 +59,7 @@ def owned_folder(parent: Path, name: str) -> Iterator[Path]:
     What killed processes left below `parent` is removed first. Raises OSError.
     """
     parent.mkdir(parents=True, exist_ok=True)
-    sweep_up(parent)
+    clean_up(parent)
     owner = os.getpid()
     folder, lock = _taken(parent)
     try:
@@ -79,7 +79,7 @@ def check_there(folder: Path) -> None:
         raise FileNotFoundError(errno.ENOENT, "removed while it was in use", str(folder))
 
 
-def sweep_up(parent: Path) -> None:
+def clean_up(parent: Path) -> None:
     """Remove the folders below `parent` that `owned_folder` gave to processes that are dead."""
     with contextlib.suppress(OSError):
         for folder in parent.glob(".luthier.of.*"):
@@ -180,7 +180,7 @@ def unwritable(
 
 
 @contextmanager
-def held(
+def locked(
     lock: Path, what: str, *busy: str, other: str = "output=/path/to/folder"
 ) -> Iterator[None]:
     """Hold the file `lock` while the block runs; its folder is made if it is not there.

@@ -34,7 +34,7 @@ class Verdict:
 
     `window` gives samples per axis. `why` holds the lines of the refusal, `cause` what ran out in
     a word or two. `facts` are those of the compiled artifact that its runtime puts into tables.
-    `lasting` is false for what the store must not answer with: the attempt failed for a reason
+    `cacheable` is false for what the store must not answer with: the attempt failed for a reason
     that may be gone next time.
     """
 
@@ -47,7 +47,7 @@ class Verdict:
     cause: str = ""
     why: list[str] = field(default_factory=list)
     facts: dict[str, Fact] = field(default_factory=dict)
-    lasting: bool = True
+    cacheable: bool = True
 
 
 def compiled(pipeline: Pipeline, artifact: Artifact) -> Verdict:
@@ -74,7 +74,7 @@ def refused(pipeline: Pipeline, error: DoesNotFitError) -> Verdict:
         made_at=datetime.now(UTC).isoformat(timespec="seconds"),
         cause=error.cause,
         why=[error.what, *error.lines],
-        lasting=error.lasting,
+        cacheable=error.cacheable,
     )
 
 
@@ -84,8 +84,8 @@ def find(store: Store, pipeline: Pipeline) -> Verdict | None:
 
 
 def keep(store: Store, pipeline: Pipeline, verdict: Verdict) -> None:
-    """Keep a verdict, unless it is not `lasting` or one is kept already."""
-    if not verdict.lasting or find(store, pipeline) is not None:
+    """Keep a verdict, unless it is not `cacheable` or one is kept already."""
+    if not verdict.cacheable or find(store, pipeline) is not None:
         return
     about = _material(pipeline)
     with store.lock(STEP, about, lambda: None), store.staging() as folder:
@@ -109,7 +109,7 @@ def advised(
         size = ", ".join(f"{length} along {axis}" for axis, length in longest.items())
         lines.insert(0, f"known to fit: {size}: {option_for(pipeline, longest)}")
     told = DoesNotFitError(
-        error.what, *error.lines, *lines, cause=error.cause, lasting=error.lasting
+        error.what, *error.lines, *lines, cause=error.cause, cacheable=error.cacheable
     )
     told.seconds, told.peak_memory_mb = error.seconds, error.peak_memory_mb
     return told
@@ -127,7 +127,7 @@ def option_for(pipeline: Pipeline, window: dict[str, int]) -> str:
 def _known(store: Store, pipeline: Pipeline) -> Iterator[Verdict]:
     """Yield what the store knows of other windows of the same pipeline."""
     question = {k: v for k, v in _material(pipeline).items() if k != "window"}
-    for about in store.materials(STEP):
+    for about in store.fingerprints(STEP):
         if {k: v for k, v in about.items() if k != "window"} == question:
             verdict = _read(store.find(STEP, about))
             if verdict is not None:

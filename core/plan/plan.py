@@ -94,10 +94,10 @@ def looked_up(bench: RunContext, steps: Sequence[Step], store: Store) -> Plan:
         if unknown:
             planned.append(Planned(step, None, f"after {unknown[0]}"))
             continue
-        material = step.material(known)
-        artifact = store.find(step.entry, material)
+        fingerprint = step.fingerprint(known)
+        artifact = store.find(step.entry, fingerprint)
         if artifact is not None:
             known[step.name] = artifact
-        why = "" if artifact is not None else store.why_absent(step.entry, material)
+        why = "" if artifact is not None else store.why_absent(step.entry, fingerprint)
         planned.append(Planned(step, artifact, why))
     return Plan(bench.pipeline, bench, planned)

@@ -265,7 +265,7 @@ class Chunker(Plugin[OptionsT]):
 
     kind = "chunker"
 
-    def settled(self, window: Mapping[str, int]) -> Chunker[Any]:
+    def with_training_window(self, window: Mapping[str, int]) -> Chunker[Any]:
         """Return a chunker with the lengths that its options leave to the model filled in.
 
         `window` is the length per axis that the model was trained on, as its plan says. Itself

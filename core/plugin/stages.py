@@ -55,13 +55,13 @@ class Requirement:
 class StageContext:
     """Where a stage may write (`folder`, empty and its own), and how it says how far it is.
 
-    `lasting` is where plugins keep what must outlive an interrupted run; without one, outside a
+    `state_dir` is where plugins keep what must outlive an interrupted run; without one, outside a
     run, that is below `folder`.
     """
 
     folder: Path
     progress: Progress
-    lasting: Path | None = None
+    state_dir: Path | None = None
 
     def copy(self, artifact: Artifact) -> Path:
         """Copy every file of `artifact` into the folder; returns the copy of its main file."""
@@ -69,13 +69,13 @@ class StageContext:
         return self.folder / Path(artifact.path).name
 
     def state(self, name: str) -> Path:
-        """Return the lasting folder of the plugin `name`, made on first use.
+        """Return the state folder of the plugin `name`, made on first use.
 
         What lies there is no result (the store keeps those): it is what a run that was killed
         needs to go on, such as the ids of jobs in a cloud. Runs side by side share it, so write
         files under a temporary name and rename them.
         """
-        folder = (self.lasting or self.folder / "state") / name
+        folder = (self.state_dir or self.folder / "state") / name
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
@@ -85,7 +85,7 @@ class StageResult:
     """What a stage made: the main file inside its work folder, and what it is.
 
     `keep=False` says that the result stands for something else (a fallback, say), so that the
-    store must not answer with it next time. `settled` are options of the stage that it chose a
+    store must not answer with it next time. `chosen_options` are options of the stage that it chose a
     value for: they go into the lock file, so that a run of it need not choose again. An option may
     be any JSON value, hence Any.
     """
@@ -97,7 +97,7 @@ class StageResult:
     notices: tuple[Notice, ...] = ()
     model: ModelInfo | None = None
     keep: bool = True
-    settled: dict[str, Any] = field(default_factory=dict)
+    chosen_options: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -78,7 +78,7 @@ def race(runners: Sequence[Runner], store: Store, hook: pluggy.HookRelay) -> dic
     """
 
     def run(_: Inputs, work: StageContext) -> StageResult:
-        with cores.alone(lambda why: work.progress(0, 0, why)):
+        with cores.exclusive(lambda why: work.progress(0, 0, why)):
             watch = Watch()
             facts = _timed(runners, work)
             # Where others compute, this machine's load says nothing of the times.
@@ -131,7 +131,7 @@ def _timed(runners: Sequence[Runner], work: StageContext) -> dict[str, Fact]:
                 runner.runtime.open(
                     runner.artifact,
                     lambda runner=runner, model=model: runner.bench.open(model),  # type: ignore[misc]  # bound now, not when called
-                    StageContext(folder, work.progress, work.lasting),
+                    StageContext(folder, work.progress, work.state_dir),
                 )
             )
             transform = runner.bench.transform(model)

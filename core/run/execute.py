@@ -52,7 +52,7 @@ def execute(plan: Plan, store: Store, hook: pluggy.HookRelay) -> Outcome:
 
     So it does where a plugin broke its contract, or an input is not what it was when planned.
     """
-    store.sweep_up()
+    store.clean_up()
     made: dict[str, Artifact] = {}
     records: list[StageRecord] = []
     for planned in plan.steps:
@@ -79,8 +79,8 @@ def execute(plan: Plan, store: Store, hook: pluggy.HookRelay) -> Outcome:
 
 def _step(step: Step, made: Inputs, store: Store, hook: pluggy.HookRelay) -> tuple[Artifact, bool]:
     """Return the step's artifact, and whether it had to be made."""
-    material = step.material(made)
-    kept = store.find(step.entry, material)
+    fingerprint = step.fingerprint(made)
+    kept = store.find(step.entry, fingerprint)
     if kept is not None:
         return kept, False
 
@@ -88,7 +88,7 @@ def _step(step: Step, made: Inputs, store: Store, hook: pluggy.HookRelay) -> tup
         hook.luthier_stage_progress(stage=step.name, done=done, total=total, message=message)
 
     def going(done: float, total: float, message: str) -> None:
-        cores.give_way(waits)
+        cores.yield_to_exclusive(waits)
         tell(done, total, message)
 
     def waits(why: str) -> None:
@@ -96,17 +96,17 @@ def _step(step: Step, made: Inputs, store: Store, hook: pluggy.HookRelay) -> tup
 
     hook.luthier_stage_started(stage=step.name, title=step.title)
     with (
-        store.lock(step.entry, material, lambda: waits("another run is making this; waiting")),
+        store.lock(step.entry, fingerprint, lambda: waits("another run is making this; waiting")),
         store.staging() as folder,
-        cores.held(waits),
+        cores.shared(waits),
     ):
-        kept = store.find(step.entry, material)
+        kept = store.find(step.entry, fingerprint)
         if kept is not None:
             return kept, False
         started, when = time.perf_counter(), datetime.now(UTC)
         try:
             with peak_memory() as peak:
-                result = _run(step, made, StageContext(folder, Progress(going), store.lasting))
+                result = _run(step, made, StageContext(folder, Progress(going), store.state_dir))
         except BaseException as error:
             if isinstance(error, Exception):
                 _check_place(folder, store)
@@ -124,7 +124,7 @@ def _step(step: Step, made: Inputs, store: Store, hook: pluggy.HookRelay) -> tup
             made_in_s=time.perf_counter() - started,
             peak_memory_mb=peak.mb,
         )
-        return store.keep(step.entry, material, artifact, answers=result.keep), True
+        return store.keep(step.entry, fingerprint, artifact, answers=result.keep), True
 
 
 def _run(step: Step, made: Inputs, work: StageContext) -> StageResult:
@@ -209,14 +209,14 @@ def _artifact(step: Step, made: Inputs, result: StageResult, folder: Path) -> Ar
         model=result.model or (origin.model if origin else None),
         facts=result.facts,
         notices=result.notices,
-        settled=result.settled,
+        chosen_options=result.chosen_options,
     )
 
 
 def _files(step: Step, result: StageResult, folder: Path) -> list[Path]:
     """Return the files of a result; raises PluginError for one that cannot be kept as it is."""
     wrong = annotation_checks.check_of(StageResult)(result) or annotation_checks.json_problem(
-        result.settled
+        result.chosen_options
     )
     if wrong:
         raise PluginError(f"stage `{step.name}` made what cannot be kept: {wrong}", *_by(step))

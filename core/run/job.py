@@ -142,7 +142,7 @@ class _Job:
             if tried is None:
                 raise ContractError("no precision could be tried", *choice.lines())
             # Like a step, not beside what another job of a sweep times.
-            with cores.held(say):
+            with cores.shared(say):
                 record, problem = self._left(place.partial, choice, tried)
         self.hook.luthier_run_placed(folder=str(place.final))
         if problem is not None:

@@ -20,7 +20,7 @@ def lock(
 ) -> str:
     """Return a recipe in YAML that holds every option, with the hashes and versions as comments.
 
-    `artifacts` are those of the run, by the name of their step. Options that a stage settled
+    `artifacts` are those of the run, by the name of their step. Options that a stage chose
     replace those of the config.
     """
     config = _settled(config, artifacts)
@@ -53,11 +53,11 @@ def lock(
 
 
 def _settled(config: Mapping[str, Any], artifacts: Mapping[str, Artifact]) -> dict[str, Any]:
-    """Return a copy of `config` with the options that stages settled: `slot` or `slot.plugin`."""
+    """Return a copy of `config` with the options that stages chose: `slot` or `slot.plugin`."""
     merged = copy.deepcopy(dict(config))
     for step, artifact in artifacts.items():
         node = merged
-        for key in step.split(".") if artifact.settled else ():
+        for key in step.split(".") if artifact.chosen_options else ():
             node = node[key]
-        node.update(artifact.settled)
+        node.update(artifact.chosen_options)
     return merged

@@ -140,7 +140,7 @@ def wanted_windows(bench: RunContext, quantizer: Quantizer[Any]) -> int:
 
 def calibration(bench: RunContext, model: Artifact, work: StageContext) -> Calibration:
     """Return the stream of calibration feeds that the quantizer asked for."""
-    from core.inference.items import kept_items
+    from core.inference.items import cached_items
     from core.inference.windows import spread
 
     pipeline = bench.pipeline
@@ -154,7 +154,7 @@ def calibration(bench: RunContext, model: Artifact, work: StageContext) -> Calib
     def feeds() -> Iterator[Tensors]:
         transform = bench.transform(model)
         left = wanted
-        for item in kept_items(dataset, "calibration", signature, work.lasting):
+        for item in cached_items(dataset, "calibration", signature, work.state_dir):
             for window in spread(min(per_item, left), item.inputs, pipeline.chunker, signature):
                 yield transform.forward(pipeline.chunker.cut(item.inputs, window, signature))[0]
                 left -= 1

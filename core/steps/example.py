@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from core.inference.context import RunContext
 from core.inference.drawn import drawn
-from core.inference.items import kept_items
+from core.inference.items import cached_items
 from core.inference.windows import lengths_of, spread
 from core.plugin.stages import StageContext
 from core.plugin.values import Artifact, Signature
@@ -49,7 +49,7 @@ def _real(bench: RunContext, model: Artifact, work: StageContext) -> Tensors:
     """Return one window of the recipe's data, as the chunker cuts it."""
     pipeline, signature = bench.pipeline, model.info.signature
     if pipeline.calibration is not None:
-        items = kept_items(pipeline.calibration, "calibration", signature, work.lasting)
+        items = cached_items(pipeline.calibration, "calibration", signature, work.state_dir)
     else:
         items = bench.items(model, work)
     inputs = next(items).inputs

@@ -53,7 +53,7 @@ class Step:
         """Return the name that the store keeps the result under."""
         return self.like or self.name
 
-    def material(self, inputs: Inputs) -> dict[str, Any]:
+    def fingerprint(self, inputs: Inputs) -> dict[str, Any]:
         """Return what the result depends on, given what its inputs turned out to be."""
         hashes = {name: inputs[name].sha256 for name in self.inputs}
         code = source_code.of_functions(self.run, *self.calls)

@@ -1,7 +1,7 @@
 """An entry of a store on a disk: how it is written, and how it is verified when it is read.
 
 <step>/<key>/artifact.json     what it is and which entry it belongs to, under a digest
-<step>/<key>/material.json     what it was made of: the key is the digest of this text
+<step>/<key>/fingerprint.json     what it was made of: the key is the digest of this text
 <step>/<key>/files/...         the files of the artifact; it has their digest
 """
 
@@ -23,7 +23,7 @@ __all__ = [
     "DESCRIPTION",
     "FILES",
     "FORMAT",
-    "MATERIAL",
+    "FINGERPRINT",
     "Description",
     "described",
     "description_of",
@@ -35,7 +35,7 @@ __all__ = [
 ]
 
 #: The files of an entry.
-DESCRIPTION, MATERIAL, FILES = "artifact.json", "material.json", "files"
+DESCRIPTION, FINGERPRINT, FILES = "artifact.json", "fingerprint.json", "files"
 
 
 #: The number of the format of an entry: of its files, and of the records in them. Every key begins
@@ -43,9 +43,9 @@ DESCRIPTION, MATERIAL, FILES = "artifact.json", "material.json", "files"
 FORMAT = 2
 
 
-def key_of(material: bytes) -> str:
-    """Return the key of what was made from `material`, in its canonical text."""
-    return f"{FORMAT}-{hashlib.sha256(material).hexdigest()[:32]}"
+def key_of(fingerprint: bytes) -> str:
+    """Return the key of what was made from `fingerprint`, in its canonical text."""
+    return f"{FORMAT}-{hashlib.sha256(fingerprint).hexdigest()[:32]}"
 
 
 def is_of_this_format(key: str) -> bool:
@@ -111,29 +111,29 @@ def described(root: Path, name: str) -> tuple[Artifact, dict[str, Any]]:
         raise DamagedError("it is no folder")
     try:
         description = read_sealed(entry / DESCRIPTION, Description)
-        material = read_plain(entry / MATERIAL)
+        fingerprint = read_plain(entry / FINGERPRINT)
     except FileNotFoundError as error:
         raise DamagedError(f"its {Path(error.filename).name} is gone") from error
     except DamagedError as error:
         raise DamagedError(f"its description: {error}") from error
     if description.entry != name:
         raise DamagedError(f"its description is that of {description.entry}")
-    if key_of(material) != name.rpartition("/")[2]:
+    if key_of(fingerprint) != name.rpartition("/")[2]:
         raise DamagedError("what it was made from does not give its key")
-    return description.artifact, json.loads(material)
+    return description.artifact, json.loads(fingerprint)
 
 
-def description_of(description: Description, step: str, material: dict[str, Any]) -> bytes:
+def description_of(description: Description, step: str, fingerprint: dict[str, Any]) -> bytes:
     """Return what `artifact.json` holds; raises PluginError where that could not be read back."""
-    by = f"by: {material.get('plugin', step)}"
+    by = f"by: {fingerprint.get('plugin', step)}"
     artifact = description.artifact
-    for name, value in (*artifact.facts.items(), *artifact.settled.items()):
+    for name, value in (*artifact.facts.items(), *artifact.chosen_options.items()):
         if not _is_finite(value):
             # JSON has no such numbers: `null` would be read back.
             raise PluginError(
                 f"step `{step}` says of its result what is no number: {name}={value}",
                 by,
-                "facts and settled options are texts and finite numbers, or lists of such",
+                "facts and chosen options are texts and finite numbers, or lists of such",
             )
     try:
         content = sealed(description)
@@ -142,7 +142,7 @@ def description_of(description: Description, step: str, material: dict[str, Any]
         raise PluginError(
             f"step `{step}` says of its result what cannot be kept: {error}",
             by,
-            "facts, notices and settled options are plain values: what JSON holds",
+            "facts, notices and chosen options are plain values: what JSON holds",
         ) from error
     return content
 

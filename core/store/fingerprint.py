@@ -1,6 +1,6 @@
 """What a stored result depends on: the plugin, its source, its options, and its libraries.
 
-The material is plain JSON, so that `mode=plan` can say which line of it changed.
+The fingerprint is plain JSON, so that `mode=plan` can say which line of it changed.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def _version(distribution: str) -> str:
 
 
 def changes(old: object, new: object, path: str = "") -> list[str]:
-    """Return one line per difference between two materials, such as `options.length: 1 -> 2`."""
+    """Return one line per difference between two fingerprints, such as `options.length: 1 -> 2`."""
     if isinstance(old, dict) and isinstance(new, dict):
         lines: list[str] = []
         for key in sorted({*old, *new}):

@@ -22,15 +22,15 @@ KINDS = {
 }
 
 
-def canonical(material: object) -> bytes:
+def canonical(fingerprint: object) -> bytes:
     """Return a JSON value as the one text that stands for it, whatever the order of its keys."""
-    text = json.dumps(material, sort_keys=True, separators=(",", ":"), default=str)
+    text = json.dumps(fingerprint, sort_keys=True, separators=(",", ":"), default=str)
     return text.encode()
 
 
-def digest(material: object) -> str:
+def digest(fingerprint: object) -> str:
     """Return the SHA-256 of a JSON value, whatever the order of its keys."""
-    return hashlib.sha256(canonical(material)).hexdigest()
+    return hashlib.sha256(canonical(fingerprint)).hexdigest()
 
 
 def file_digest(path: Path) -> str:

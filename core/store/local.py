@@ -28,14 +28,14 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from core.errors import StoreError
-from core.machine.folders import owned_folder, sweep_up, unwritable
+from core.machine.folders import clean_up, owned_folder, unwritable
 from core.plugin.values import Artifact
 from core.store import damage
 from core.store.entry import (
     DESCRIPTION,
     FILES,
+    FINGERPRINT,
     FORMAT,
-    MATERIAL,
     Description,
     described,
     description_of,
@@ -59,7 +59,7 @@ class Kept:
     """
 
     when: float
-    material: dict[str, Any]
+    fingerprint: dict[str, Any]
     seconds: float
 
 
@@ -74,7 +74,7 @@ class Store:
 
     def __init__(self, root: Path) -> None:
         self.root = root.expanduser().resolve()
-        self.lasting = self.root / "state"
+        self.state_dir = self.root / "state"
         self.notices = damage.listening(self.root)
         self._damaged: dict[str, str] = {}
 
@@ -83,9 +83,9 @@ class Store:
         """Return what `open_store` takes to open the same store again."""
         return str(self.root)
 
-    def find(self, step: str, material: dict[str, Any]) -> Artifact | None:
-        """Return what was made from `material`; a damaged entry is told, and reads as absent."""
-        name = self._name(step, material)
+    def find(self, step: str, fingerprint: dict[str, Any]) -> Artifact | None:
+        """Return what was made from `fingerprint`; a damaged entry is told, and reads as absent."""
+        name = self._name(step, fingerprint)
         try:
             found = whole(self.root, name)
         except DamagedError as error:
@@ -103,7 +103,7 @@ class Store:
         damage.tell(self.root / name, text)
 
     def keep(
-        self, step: str, material: dict[str, Any], artifact: Artifact, *, answers: bool = True
+        self, step: str, fingerprint: dict[str, Any], artifact: Artifact, *, answers: bool = True
     ) -> Artifact:
         """Move the files of `artifact` into the store; returns it at its new place.
 
@@ -111,16 +111,16 @@ class Store:
         Raises StoreError, and PluginError for facts that cannot be kept as they are.
         """
         if not answers:
-            material = {"passing": artifact.sha256}
-        name, staged = self._name(step, material), Path(artifact.folder).parent
+            fingerprint = {"passing": artifact.sha256}
+        name, staged = self._name(step, fingerprint), Path(artifact.folder).parent
         placed = replace(artifact, folder="", path=Path(artifact.path).name)
-        content = description_of(Description(name, placed), step, material)
+        content = description_of(Description(name, placed), step, fingerprint)
         # As the next run will read it: both must say the same of it.
         placed = moved_to(self.root / name / FILES, unsealed(content, Description).artifact)
         try:
             if not answers and self._stands(name):
                 return placed  # another run plays it just now
-            (staged / MATERIAL).write_bytes(canonical(material))
+            (staged / FINGERPRINT).write_bytes(canonical(fingerprint))
             (staged / DESCRIPTION).write_bytes(content)
             self._put(staged, self.root / name)
         except OSError as error:
@@ -151,10 +151,10 @@ class Store:
 
     @contextmanager
     def lock(
-        self, step: str, material: dict[str, Any], waits: Callable[[], None]
+        self, step: str, fingerprint: dict[str, Any], waits: Callable[[], None]
     ) -> Iterator[None]:
         """Hold the key: another process that wants the same result waits, and says so."""
-        with self._locked(self._name(step, material).replace("/", "-"), waits):
+        with self._locked(self._name(step, fingerprint).replace("/", "-"), waits):
             yield
 
     @contextmanager
@@ -190,21 +190,21 @@ class Store:
                 raise self.unwritable(error) from error
             yield folder / "files"
 
-    def sweep_up(self) -> None:
+    def clean_up(self) -> None:
         """Remove what processes that were killed left behind, here and in what plugins keep."""
-        for parent in (self.root / "staging", self.lasting / "items"):
-            sweep_up(parent)
+        for parent in (self.root / "staging", self.state_dir / "items"):
+            clean_up(parent)
 
-    def materials(self, step: str) -> list[dict[str, Any]]:
+    def fingerprints(self, step: str) -> list[dict[str, Any]]:
         """Return what each entry of a step was made from, the newest first."""
         found = sorted(self._kept(step).values(), key=lambda kept: -kept.when)
-        return [kept.material for kept in found]
+        return [kept.fingerprint for kept in found]
 
     def history(self, step: str) -> dict[str, float]:
         """Return the median seconds that each plugin took for a step, in what is kept."""
         taken: dict[str, list[float]] = {}
         for kept in self._kept(step).values():
-            taken.setdefault(kept.material.get("plugin", ""), []).append(kept.seconds)
+            taken.setdefault(kept.fingerprint.get("plugin", ""), []).append(kept.seconds)
         return {plugin: statistics.median(seconds) for plugin, seconds in taken.items()}
 
     def _kept(self, step: str) -> dict[str, Kept]:
@@ -214,12 +214,12 @@ class Store:
         for file in sorted((self.root / step).glob(f"{FORMAT}-*/{DESCRIPTION}")):
             name = f"{step}/{file.parent.name}"
             try:
-                artifact, material = described(self.root, name)
+                artifact, fingerprint = described(self.root, name)
                 when = file.stat().st_mtime
             except (DamagedError, OSError):
                 damaged.append(name)
             else:
-                found[file.parent.name] = Kept(when, material, artifact.made_in_s)
+                found[file.parent.name] = Kept(when, fingerprint, artifact.made_in_s)
         unknown = [name for name in damaged if name not in self._damaged]
         if unknown:
             # A damaged entry is told when it is asked for; here it is only left out.
@@ -228,13 +228,13 @@ class Store:
             damage.tell(self.root / step, f"{left_out}: {unknown[0]}{more}")
         return found
 
-    def why_absent(self, step: str, material: dict[str, Any]) -> str:
+    def why_absent(self, step: str, fingerprint: dict[str, Any]) -> str:
         """Say that the entry is damaged, or what differs from the newest of its step and plugin."""
-        reason = self._damaged.get(self._name(step, material))
+        reason = self._damaged.get(self._name(step, fingerprint))
         if reason is not None:
             return f"damaged: {reason}"
         newest = next(
-            (old for old in self.materials(step) if old.get("plugin") == material.get("plugin")),
+            (old for old in self.fingerprints(step) if old.get("plugin") == fingerprint.get("plugin")),
             None,
         )
         if newest is None:
@@ -242,12 +242,12 @@ class Store:
             if any(not is_of_this_format(name) for name in of_others):
                 return "never ran, or was kept by another version of Luthier in another format"
             return "never ran"
-        lines = changes(newest, json.loads(json.dumps(material, default=str)))
+        lines = changes(newest, json.loads(json.dumps(fingerprint, default=str)))
         return "; ".join(lines[:3]) + ("; ..." if len(lines) > 3 else "")  # noqa: PLR2004  # a line
 
-    def _name(self, step: str, material: dict[str, Any]) -> str:
+    def _name(self, step: str, fingerprint: dict[str, Any]) -> str:
         """Return the name of an entry: `<step>/<key>`."""
-        return f"{step}/{key_of(canonical(material))}"
+        return f"{step}/{key_of(canonical(fingerprint))}"
 
     def unwritable(self, error: OSError) -> StoreError:
         """Return the error that the store cannot be written."""

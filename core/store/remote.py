@@ -3,7 +3,7 @@
 Everything is looked for in the folder first: an ordinary store (core/store/local.py) that holds
 what this machine made or fetched. What is at the URL: core/store/remote_entries.py and
 core/store/lease.py. What serves one run only (`answers=False`) and what plugins find again
-(`lasting`) stay on this machine.
+(`state_dir`) stay on this machine.
 
     <root>/<step>/<key>/shared    the identity of the store at the URL that has this entry, too
     <root>/known/<step>/<key>     what entries at the URL were made from: copies of their records
@@ -71,27 +71,27 @@ class RemoteStore(Store):
         """Return the URL."""
         return self._remote.url
 
-    def find(self, step: str, material: dict[str, Any]) -> Artifact | None:
-        """Return what was made from `material`, fetched if need be; raises StoreError.
+    def find(self, step: str, fingerprint: dict[str, Any]) -> Artifact | None:
+        """Return what was made from `fingerprint`, fetched if need be; raises StoreError.
 
         What this machine has and the URL has not, because an upload was interrupted or somebody
         emptied it, is uploaded.
         """
-        found = super().find(step, material)
+        found = super().find(step, fingerprint)
         if found is None:
-            with self._transfer(step, material):
+            with self._transfer(step, fingerprint):
                 # Another process of this machine may have fetched it meanwhile.
-                found = super().find(step, material) or self._fetch(step, material)
-        elif not self._is_shared(step, material):
-            with self._transfer(step, material, wait=False) as free:
-                if free and not self._is_shared(step, material):
-                    found = self._share(step, material, found)
+                found = super().find(step, fingerprint) or self._fetch(step, fingerprint)
+        elif not self._is_shared(step, fingerprint):
+            with self._transfer(step, fingerprint, wait=False) as free:
+                if free and not self._is_shared(step, fingerprint):
+                    found = self._share(step, fingerprint, found)
         if found is not None:
-            self._done.add(self._name(step, material))
+            self._done.add(self._name(step, fingerprint))
         return found
 
     def keep(
-        self, step: str, material: dict[str, Any], artifact: Artifact, *, answers: bool = True
+        self, step: str, fingerprint: dict[str, Any], artifact: Artifact, *, answers: bool = True
     ) -> Artifact:
         """Move the files into the folder of this machine, and upload them.
 
@@ -99,26 +99,26 @@ class RemoteStore(Store):
         upload raises StoreError, and the next run does it again.
         """
         if not answers:
-            return super().keep(step, material, artifact, answers=False)
-        with self._transfer(step, material):
-            kept = self._share(step, material, super().keep(step, material, artifact))
-        self._done.add(self._name(step, material))
+            return super().keep(step, fingerprint, artifact, answers=False)
+        with self._transfer(step, fingerprint):
+            kept = self._share(step, fingerprint, super().keep(step, fingerprint, artifact))
+        self._done.add(self._name(step, fingerprint))
         return kept
 
     @contextmanager
     def lock(
-        self, step: str, material: dict[str, Any], waits: Callable[[], None]
+        self, step: str, fingerprint: dict[str, Any], waits: Callable[[], None]
     ) -> Iterator[None]:
         """Hold the key: first among the processes of this machine, then among machines."""
-        with super().lock(step, material, waits):
+        with super().lock(step, fingerprint, waits):
             self._entries.make_ready()
-            name = self._name(step, material).replace("/", "-")
+            name = self._name(step, fingerprint).replace("/", "-")
             lease = Lease(self._remote, name, self._lease_s)
             lease.acquire(waits)
             try:
                 yield
             finally:
-                lease.release(done=self._name(step, material) in self._done)
+                lease.release(done=self._name(step, fingerprint) in self._done)
 
     def _kept(self, step: str) -> dict[str, Kept]:
         """Return what made each entry of a step, here or on any other machine."""
@@ -156,7 +156,7 @@ class RemoteStore(Store):
             for key in new[:ASKED]:
                 content = contents.get(f"{step}/{key}/artifact.json")
                 if content is None:
-                    self._entries.sweep_up(f"{step}/{key}")
+                    self._entries.clean_up(f"{step}/{key}")
                     continue
                 try:
                     entry = decoded(content, f"{step}/{key}")
@@ -173,12 +173,12 @@ class RemoteStore(Store):
             left_out = f"damaged, and left out of what is known of `{step}`"
             damage.tell(known, f"{left_out}: {len(damaged)} at {self._remote.url}/{step}")
 
-    def _fetch(self, step: str, material: dict[str, Any], *, drop: bool = False) -> Artifact | None:
+    def _fetch(self, step: str, fingerprint: dict[str, Any], *, drop: bool = False) -> Artifact | None:
         """Download an entry to this machine; a damaged one is told, and reads as absent.
 
         With `drop` it makes room at the URL for the one that is offered in its place.
         """
-        name, attempt = self._name(step, material), ""
+        name, attempt = self._name(step, fingerprint), ""
         try:
             entry = self._entries.read(name)
             if entry is None:
@@ -189,7 +189,7 @@ class RemoteStore(Store):
             with self.staging() as folder:
                 _tell("fetching", step, entry.artifact.bytes, self._remote.url)
                 artifact = self._entries.fetch(entry, folder)
-                kept = super().keep(step, material, artifact)
+                kept = super().keep(step, fingerprint, artifact)
         except DamagedError as error:
             self._refused.add((name, attempt))
             self._damaged[name] = str(error)
@@ -199,19 +199,19 @@ class RemoteStore(Store):
             if drop:
                 self._entries.drop(name, attempt)
             return None
-        self._note_shared(step, material)
+        self._note_shared(step, fingerprint)
         return kept
 
-    def _share(self, step: str, material: dict[str, Any], kept: Artifact) -> Artifact:
+    def _share(self, step: str, fingerprint: dict[str, Any], kept: Artifact) -> Artifact:
         """Upload an entry of this machine; returns the one that counts from now on."""
         self._entries.make_ready()
         _tell("uploading", step, kept.bytes, self._remote.url)
-        attempt = self._entries.send(self._name(step, material), kept, material)
+        attempt = self._entries.send(self._name(step, fingerprint), kept, fingerprint)
         for _ in range(OFFERS):
             if self._entries.commit(attempt):
-                self._note_shared(step, material)
+                self._note_shared(step, fingerprint)
                 return kept
-            other = self._fetch(step, material, drop=True)
+            other = self._fetch(step, fingerprint, drop=True)
             if other is not None:
                 self._entries.withdraw(attempt)
                 return other
@@ -224,23 +224,23 @@ class RemoteStore(Store):
 
     @contextmanager
     def _transfer(
-        self, step: str, material: dict[str, Any], *, wait: bool = True
+        self, step: str, fingerprint: dict[str, Any], *, wait: bool = True
     ) -> Iterator[bool]:
         """Hold an entry's copy on this machine, so that one process at a time moves it."""
-        name = self._name(step, material).replace("/", "-")
+        name = self._name(step, fingerprint).replace("/", "-")
         with self._locked(f"{name}.transfer", lambda: None, wait=wait) as held:
             yield held
 
-    def _is_shared(self, step: str, material: dict[str, Any]) -> bool:
-        name = self._name(step, material)
+    def _is_shared(self, step: str, fingerprint: dict[str, Any]) -> bool:
+        name = self._name(step, fingerprint)
         try:
             noted = read_sealed(self.root / name / SHARED, _Shared)
         except (FileNotFoundError, DamagedError):
             return False  # it is offered to the URL once more, which costs a look
         return noted == _Shared(name, self._entries.identity)
 
-    def _note_shared(self, step: str, material: dict[str, Any]) -> None:
-        name = self._name(step, material)
+    def _note_shared(self, step: str, fingerprint: dict[str, Any]) -> None:
+        name = self._name(step, fingerprint)
         try:
             write_sealed(self.root / name / SHARED, _Shared(name, self._entries.identity))
         except OSError as error:

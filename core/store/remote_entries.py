@@ -49,7 +49,7 @@ ATTEMPT = re.compile(r"[0-9A-Za-z-]{1,64}")
 class Entry:
     """What `artifact.json` holds: `files` are names below those of the attempt.
 
-    `name` is `<step>/<key>`, and `material` the text that the key is the digest of. The artifact's
+    `name` is `<step>/<key>`, and `fingerprint` the text that the key is the digest of. The artifact's
     `folder` is empty and its `path` one of `files`: where it was made is nobody's business.
     """
 
@@ -58,12 +58,12 @@ class Entry:
     kept_at: str
     files: tuple[str, ...]
     artifact: Artifact
-    material: str
+    fingerprint: str
 
     @property
     def made_from(self) -> dict[str, Any]:
         """Return what the result depends on."""
-        found: dict[str, Any] = json.loads(self.material)
+        found: dict[str, Any] = json.loads(self.fingerprint)
         return found
 
 
@@ -123,13 +123,13 @@ class Entries:
             raise DamagedError("its files are not those that were kept")
         return replace(entry.artifact, folder=str(folder), path=str(folder / entry.artifact.path))
 
-    def send(self, key: str, artifact: Artifact, material: dict[str, Any]) -> Attempt:
+    def send(self, key: str, artifact: Artifact, fingerprint: dict[str, Any]) -> Attempt:
         """Upload the files of `artifact`, which makes them nobody's result yet."""
         folder, now = Path(artifact.folder), datetime.now(UTC)
         name = f"{_stamp(now)}-{uuid.uuid4().hex[:12]}"
         files = tuple(sorted(p.relative_to(folder).as_posix() for p in files_below(folder)))
         described = replace(artifact, folder="", path=Path(artifact.path).name)
-        made_from = canonical(material).decode()
+        made_from = canonical(fingerprint).decode()
         entry = Entry(key, name, now.isoformat(), files, described, made_from)
         self.remote.send({_name(key, name, file): folder / file for file in files})
         return Attempt(key, name, files, sealed(entry))
@@ -163,7 +163,7 @@ class Entries:
                 files = self.remote.below(f"{key}/{attempt}") if attempt else []
                 self.remote.remove([name, *files])
 
-    def sweep_up(self, key: str) -> None:
+    def clean_up(self, key: str) -> None:
         """Remove attempts that were killed long ago, where no whole one came after them."""
         before = _stamp(datetime.now(UTC) - ABANDONED)
         with suppress(StoreError):  # who may only read leaves it to others
@@ -176,7 +176,7 @@ def decoded(content: bytes, name: str) -> Entry:
     entry = unsealed(content, Entry)
     if entry.name != name:
         raise DamagedError(f"its record is that of {entry.name}")
-    if key_of(entry.material.encode()) != name.rpartition("/")[2]:
+    if key_of(entry.fingerprint.encode()) != name.rpartition("/")[2]:
         raise DamagedError("what it was made from does not give its key")
     if not ATTEMPT.fullmatch(entry.attempt):
         raise DamagedError(f"an attempt that cannot be: {entry.attempt[:80]!r}")

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from core.machine.folders import held, unwritable
+from core.machine.folders import locked, unwritable
 from core.machine.paths import check_no_links
 from core.store import damage
 from core.store.hashing import digest
@@ -70,7 +70,7 @@ def owned(place: Path, sweep: str) -> Iterator[None]:
     busy = ("this sweep is running already", f"at: {place}", "wait for it, or sweep something else")
     own = (place, *(place / name for name in ("points", "logs", "points/lock")))
     check_no_links(own, "the folder of the sweep")
-    with held(place / "points" / "lock", "the folder of the sweep", *busy):
+    with locked(place / "points" / "lock", "the folder of the sweep", *busy):
         try:
             write_sealed(place / MARK, sweep)
         except OSError as error:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from core.errors import MissingLibraryError, StoreError
-from core.machine.folders import held
+from core.machine.folders import locked
 from core.machine.sqlite_address import address_of
 from core.sweep.messages import PointResult
 
@@ -55,7 +55,7 @@ def opened(file: Path, name: str, space: Space) -> Iterator[StudyFile]:
         f"at: {file}",
         "wait for it, or name another",
     )
-    with held(file.with_name(f"{file.name}.lock"), "the study", *busy, other=OTHER):
+    with locked(file.with_name(f"{file.name}.lock"), "the study", *busy, other=OTHER):
         yield StudyFile(file, name, space)
 
 

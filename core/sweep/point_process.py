@@ -72,7 +72,7 @@ def do(errand: PointTask) -> None:
     for stream in (sys.stdout, sys.stderr):
         os.dup2(log, stream.fileno())
     os.chdir(errand.cwd)
-    cores.take(cores.Share(errand.cores, Path(errand.lock) if errand.lock else None))
+    cores.take(cores.CoreShare(errand.cores, Path(errand.lock) if errand.lock else None))
     try:
         told = perform(errand)
     except KeyboardInterrupt:
@@ -142,7 +142,7 @@ def _run(errand: PointTask, registry: Registry, recipes: Mapping[str, Recipe]) -
     from core.sweep.metrics import measured, spreads_of
 
     started = time.perf_counter()
-    with cores.held(say), composing(errand.overrides) as cfg:
+    with cores.shared(say), composing(errand.overrides) as cfg:
         store = open_store(cfg.store)
         found = candidates.candidates(cfg, registry, recipe_of_job(), recipes, store)
     if errand.rates:

@@ -89,7 +89,7 @@ class OverlapAdd(Chunker[OverlapAddOptions]):
     name = "overlap_add"
     Options = OverlapAddOptions
 
-    def settled(self, window: Mapping[str, int]) -> OverlapAdd:
+    def with_training_window(self, window: Mapping[str, int]) -> OverlapAdd:
         """Return a chunker with windows as long as those that the model was trained on.
 
         Raises InputError where it says none along the axis.

@@ -148,11 +148,11 @@ class Mixed(Quantizer[MixedOptions]):
             raise qdq_graph.nothing_in(artifact, REMEDY)
         facts["bytes"] = sum(file.stat().st_size for file in work.folder.iterdir())
         found = {name: level.name for name, level in choice.levels.items()}
-        settled = {"assignment": found} if split.enough else {}
+        chosen = {"assignment": found} if split.enough else {}
         notices = (*masks, *told, *self._notices(choice))
         if not split.enough:
             notices += (_too_few(calibration.count, self.calibration_windows),)
-        return StageResult(target, "onnx", "mixed", facts, notices, settled=settled)
+        return StageResult(target, "onnx", "mixed", facts, notices, chosen_options=chosen)
 
     def _notices(self, choice: Choice) -> tuple[Notice, ...]:
         counted = facts_of(census(choice.path))["macs_by_precision"]

@@ -192,11 +192,11 @@ def _kept(folder: Path) -> Path:
             (staged / "a.txt").write_text("content")
             whole = folder_digest(staged)
             artifact = Artifact(str(staged), str(staged / "a.txt"), "text", "fp32", whole, 7)
-            store.keep("graph", MATERIAL, artifact)
+            store.keep("graph", FINGERPRINT, artifact)
     return root
 
 
-MATERIAL = {"plugin": "graph `x`"}
+FINGERPRINT = {"plugin": "graph `x`"}
 
 
 def _read_entry(file: Path, content: bytes) -> None:
@@ -208,7 +208,7 @@ def _read_entry(file: Path, content: bytes) -> None:
     whole = described.read_bytes()
     try:
         described.write_bytes(content)
-        found = Store(root).find("graph", MATERIAL)
+        found = Store(root).find("graph", FINGERPRINT)
         # What is believed is what was kept.
         assert found is None or content.strip() == whole.strip() or found.sha256 in whole.decode()
     finally:

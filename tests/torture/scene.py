@@ -120,7 +120,7 @@ def entries(store: Path) -> dict[str, tuple[str, dict[str, str]]]:
         if entry.parent.name in OTHERS or not entry.is_dir():
             continue
         files = digests(entry / "files") if (entry / "files").is_dir() else {}
-        whole = all((entry / name).is_file() for name in ("artifact.json", "material.json"))
+        whole = all((entry / name).is_file() for name in ("artifact.json", "fingerprint.json"))
         name = f"{entry.parent.name}/{entry.name}"
         made = _digest(entry / "artifact.json") if whole else ""
         found[name] = (made, files if whole else {"not whole": ""})

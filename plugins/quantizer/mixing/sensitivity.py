@@ -12,7 +12,7 @@ from plugins.quantizer.mixing.levels import Level
 if TYPE_CHECKING:
     from core import Progress
     from plugins.quantizer.mixing.grouping import Group
-    from plugins.quantizer.mixing.trial import Noise, Bench
+    from plugins.quantizer.mixing.trial import Bench, Noise
 
 __all__ = ["Sensitivity", "lines", "measured", "predicted", "snr_of"]
 

@@ -70,7 +70,7 @@ class CloudSession(Session):
     def run_many(self, feeds: Sequence[Tensors], progress: Progress) -> Iterator[Tensors]:
         """Run every window in one job; outputs are read one at a time from what came back."""
         # The core's own progress says which song this is; jobs are told through it.
-        self.hub.work = StageContext(self.work.folder, progress, self.work.lasting)
+        self.hub.work = StageContext(self.work.folder, progress, self.work.state_dir)
         with tempfile.TemporaryDirectory(dir=self.work.folder, prefix="outputs-") as folder:
             file = self._results(feeds, Path(folder) / "outputs.h5")
             yield from self._read(file, len(feeds))

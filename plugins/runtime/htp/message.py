@@ -51,7 +51,7 @@ def stage_error(failure: QnnFailure, attempt: Attempt, blame_limit_s: float) -> 
         *(_blamed(failure, attempt, blame_limit_s) if blamed else ()),
         failure.hint,
         cause=RAN_OUT[failure.cause],
-        lasting=failure.cause != "killed",
+        cacheable=failure.cause != "killed",
     )
 
 

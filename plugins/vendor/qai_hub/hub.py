@@ -26,7 +26,7 @@ PAGE = 100
 def hub_for(work: StageContext, patience: Waiting) -> Hub:
     """Return the account of this machine, in use; raises StageError when it cannot be used.
 
-    What it remembers lies in the lasting folder of `qai_hub`, one for every user of a service.
+    What it remembers lies in the state folder of `qai_hub`, one for every user of a service.
     """
     account = find_account()
     work.progress(0, 0, f"signing in to {account.where}")

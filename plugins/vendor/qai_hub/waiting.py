@@ -135,7 +135,7 @@ def _failed(hub: Hub, entry: Entry, answer: Any, detail: Any) -> StageError:
             hub.account.page(entry.id),
             "choose a shorter window, or 8-bit activations",
             cause="device memory",
-            lasting=False,  # the service changes its compiler when it likes
+            cacheable=False,  # the service changes its compiler when it likes
         )
     return StageError(
         f"job {entry.id} of {hub.account.where} failed: {reason}",

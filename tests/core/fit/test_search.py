@@ -104,9 +104,9 @@ def test_a_limit_is_part_of_the_question(search: Any) -> None:
 
 def test_what_may_pass_next_time_is_not_kept(search: Any) -> None:
     """A compiler that the system killed is asked again."""
-    search("runtime.room=1", "runtime.lasting=false", "fit.shortest=2")
+    search("runtime.room=1", "runtime.cacheable=false", "fit.shortest=2")
     toy.RAN.clear()
-    search("runtime.room=1", "runtime.lasting=false", "fit.shortest=2")
+    search("runtime.room=1", "runtime.cacheable=false", "fit.shortest=2")
     assert toy.RAN.count("runtime") == 2
 
 

@@ -14,7 +14,7 @@ import pytest
 from core import Dataset, InputError, Item, Notice, SavedFile, Signature, Split
 from core.errors import PluginError
 from core.inference import items
-from core.inference.items import kept_items
+from core.inference.items import cached_items
 from tests.flips import flipped
 from tests.toy import SIGNATURE
 
@@ -78,9 +78,9 @@ def same(ones: list[Item], others: list[Item]) -> bool:
 
 def test_what_was_read_once_is_not_read_again(dataset: Numbers, tmp_path: Path) -> None:
     """With its name, its true outputs and its notices."""
-    first = list(kept_items(dataset, "evaluation", SIGNATURE, tmp_path))
+    first = list(cached_items(dataset, "evaluation", SIGNATURE, tmp_path))
     assert dataset.made == 2
-    again = list(kept_items(dataset, "evaluation", SIGNATURE, tmp_path))
+    again = list(cached_items(dataset, "evaluation", SIGNATURE, tmp_path))
     assert dataset.made == 2
     assert same(first, again)
     assert same(first, list(dataset.items("evaluation", SIGNATURE)))
@@ -89,31 +89,31 @@ def test_what_was_read_once_is_not_read_again(dataset: Numbers, tmp_path: Path) 
 def test_without_a_place_nothing_is_kept(dataset: Numbers) -> None:
     """As outside of a run."""
     for _ in range(2):
-        list(kept_items(dataset, "evaluation", SIGNATURE, None))
+        list(cached_items(dataset, "evaluation", SIGNATURE, None))
     assert dataset.made == 4
 
 
 def test_what_is_calibrated_on_has_no_true_outputs(dataset: Numbers, tmp_path: Path) -> None:
     """Neither when it is read nor when it was kept."""
     for _ in range(2):
-        found = list(kept_items(dataset, "calibration", SIGNATURE, tmp_path))
+        found = list(cached_items(dataset, "calibration", SIGNATURE, tmp_path))
         assert [one.references for one in found] == [{}, {}]
     assert dataset.made == 2
 
 
 def test_who_stops_at_the_last_item_keeps_all(dataset: Numbers, tmp_path: Path) -> None:
     """A quantizer has enough windows then, and does not ask whether there is more."""
-    asked = kept_items(dataset, "calibration", SIGNATURE, tmp_path)
+    asked = cached_items(dataset, "calibration", SIGNATURE, tmp_path)
     for _ in range(2):
         next(asked)
     asked.close()
-    list(kept_items(dataset, "calibration", SIGNATURE, tmp_path))
+    list(cached_items(dataset, "calibration", SIGNATURE, tmp_path))
     assert dataset.made == 2
 
 
 def test_who_stops_before_keeps_nothing(dataset: Numbers, tmp_path: Path) -> None:
     """And leaves nothing behind."""
-    asked = kept_items(dataset, "evaluation", SIGNATURE, tmp_path)
+    asked = cached_items(dataset, "evaluation", SIGNATURE, tmp_path)
     next(asked)
     asked.close()
     assert list((tmp_path / "items").iterdir()) == []
@@ -132,12 +132,12 @@ def test_anything_else_is_read(
     dataset: Numbers, tmp_path: Path, options: Options, split: Split, axes: tuple[str, ...]
 ) -> None:
     """Other options, other items, another split, another model."""
-    list(kept_items(dataset, "evaluation", SIGNATURE, tmp_path))
+    list(cached_items(dataset, "evaluation", SIGNATURE, tmp_path))
     signature = SIGNATURE
     if axes:
         signature = Signature((replace(SIGNATURE.inputs[0], axes=axes),), SIGNATURE.outputs)
     other = Numbers(options)
-    assert len(list(kept_items(other, split, signature, tmp_path))) == options.count
+    assert len(list(cached_items(other, split, signature, tmp_path))) == options.count
     assert other.made == options.count
 
 
@@ -147,7 +147,7 @@ def test_what_is_large_is_not_kept(
     """Judged by the first item, before much was written for nothing."""
     monkeypatch.setattr(items, "LARGEST", 2 * 2 * 5 * 4 - 1)
     for _ in range(2):
-        assert len(list(kept_items(dataset, "evaluation", SIGNATURE, tmp_path))) == 2
+        assert len(list(cached_items(dataset, "evaluation", SIGNATURE, tmp_path))) == 2
         assert list((tmp_path / "items").iterdir()) == []
     assert dataset.made == 4
 
@@ -157,7 +157,7 @@ def test_what_was_damaged_is_told_and_read_again(
     dataset: Numbers, tmp_path: Path, damage: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Nothing is made of a file that is not as it was written; afterwards it is whole again."""
-    first = list(kept_items(dataset, "evaluation", SIGNATURE, tmp_path))
+    first = list(cached_items(dataset, "evaluation", SIGNATURE, tmp_path))
     (place,) = (tmp_path / "items").iterdir()
     file = place / ("items.json" if damage == "list" else "files/1.safetensors")
     content = file.read_bytes()
@@ -166,7 +166,7 @@ def test_what_was_damaged_is_told_and_read_again(
     else:
         file.write_bytes(content[:-3] if damage != "changed" else content[:-1] + b"\x00")
     for _ in range(2):
-        assert same(first, list(kept_items(dataset, "evaluation", SIGNATURE, tmp_path)))
+        assert same(first, list(cached_items(dataset, "evaluation", SIGNATURE, tmp_path)))
     assert dataset.made == 4
     assert capsys.readouterr().err.count("the kept inputs of dataset `numbers` are damaged") == 1
 
@@ -175,19 +175,19 @@ def test_no_flip_reaches_an_item(
     dataset: Numbers, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Of the list or of a tensor, at any bit; nor do the whole files of other inputs."""
-    first = list(kept_items(dataset, "evaluation", SIGNATURE, tmp_path))
+    first = list(cached_items(dataset, "evaluation", SIGNATURE, tmp_path))
     (place,) = (tmp_path / "items").iterdir()
     other = Numbers(Options(start=5))
-    list(kept_items(other, "evaluation", SIGNATURE, tmp_path / "other"))
+    list(cached_items(other, "evaluation", SIGNATURE, tmp_path / "other"))
     (strange,) = (tmp_path / "other" / "items").iterdir()
     for name in ("items.json", "files/0.safetensors"):
         for spoilt in flipped((place / name).read_bytes(), 20):
             (place / name).write_bytes(spoilt)
-            assert same(first, list(kept_items(dataset, "evaluation", SIGNATURE, tmp_path)))
+            assert same(first, list(cached_items(dataset, "evaluation", SIGNATURE, tmp_path)))
             assert "are damaged, and read again" in capsys.readouterr().err
     shutil.rmtree(place)
     shutil.copytree(strange, place)
-    assert same(first, list(kept_items(dataset, "evaluation", SIGNATURE, tmp_path)))
+    assert same(first, list(cached_items(dataset, "evaluation", SIGNATURE, tmp_path)))
     assert "its list is that of other inputs" in capsys.readouterr().err
 
 
@@ -196,7 +196,7 @@ def test_a_place_that_cannot_be_written_costs_nothing_else(
 ) -> None:
     """The items are there all the same."""
     (tmp_path / "items").write_text("a file")
-    assert len(list(kept_items(dataset, "evaluation", SIGNATURE, tmp_path))) == 2
+    assert len(list(cached_items(dataset, "evaluation", SIGNATURE, tmp_path))) == 2
 
 
 def test_a_full_disk_costs_nothing_else(
@@ -208,17 +208,17 @@ def test_a_full_disk_costs_nothing_else(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(items, "save", full)
-    assert len(list(kept_items(dataset, "evaluation", SIGNATURE, tmp_path))) == 2
+    assert len(list(cached_items(dataset, "evaluation", SIGNATURE, tmp_path))) == 2
     assert list((tmp_path / "items").iterdir()) == []
 
 
 def test_two_that_read_at_once_keep_it_once(dataset: Numbers, tmp_path: Path) -> None:
     """Within one process or in two: the second finds the place taken, and goes on."""
-    one, two = (kept_items(dataset, "evaluation", SIGNATURE, tmp_path) for _ in range(2))
+    one, two = (cached_items(dataset, "evaluation", SIGNATURE, tmp_path) for _ in range(2))
     firsts = next(one), next(two)
     assert same([firsts[0], *one], [firsts[1], *two])
     assert len(list((tmp_path / "items").iterdir())) == 1
-    list(kept_items(dataset, "evaluation", SIGNATURE, tmp_path))
+    list(cached_items(dataset, "evaluation", SIGNATURE, tmp_path))
     assert dataset.made == 4
 
 
@@ -234,7 +234,7 @@ class Wrong(Numbers):
 def test_an_item_that_does_not_fit_is_refused_and_not_kept(tmp_path: Path) -> None:
     """By what the model takes."""
     with pytest.raises(PluginError, match="gives nothing for the input `x`"):
-        list(kept_items(Wrong(Options()), "evaluation", SIGNATURE, tmp_path))
+        list(cached_items(Wrong(Options()), "evaluation", SIGNATURE, tmp_path))
     with pytest.raises(InputError, match="has no items"):
-        list(kept_items(Numbers(Options(count=0)), "evaluation", SIGNATURE, tmp_path))
+        list(cached_items(Numbers(Options(count=0)), "evaluation", SIGNATURE, tmp_path))
     assert list((tmp_path / "items").iterdir()) == []

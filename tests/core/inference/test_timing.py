@@ -76,9 +76,9 @@ def line(windows: int) -> Item:
 @pytest.fixture
 def divided(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Let this process have one core of a machine that it shares."""
-    monkeypatch.setattr(cores, "_share", cores.Share())
+    monkeypatch.setattr(cores, "_share", cores.CoreShare())
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
-    cores.take(cores.Share(1, tmp_path / "lock"))
+    cores.take(cores.CoreShare(1, tmp_path / "lock"))
 
 
 def test_a_run_by_itself_times_every_window() -> None:
@@ -95,7 +95,7 @@ def test_a_run_by_itself_times_every_window() -> None:
 def test_the_first_windows_are_timed_alone_and_the_others_are_not() -> None:
     """Across items; what plays is opened anew, for the cores that it may use are others."""
     shop = Workshop()
-    with cores.held(pytest.fail), shop.timing() as player:
+    with cores.shared(pytest.fail), shop.timing() as player:
         made = [player.play(line(10), silent()) for _ in range(3)]
         assert [session.closed for session in shop.sessions] == [True, False]
         assert player.opened.session is shop.sessions[1]
@@ -111,7 +111,7 @@ def test_a_few_windows_are_enough_when_they_take_long(monkeypatch: pytest.Monkey
     """All others wait meanwhile."""
     monkeypatch.setattr(module, "SECONDS", 0.0)
     shop = Workshop()
-    with cores.held(pytest.fail), shop.timing() as player:
+    with cores.shared(pytest.fail), shop.timing() as player:
         player.play(line(10), silent())
     assert shop.windows == [[False] * 5, [True] * 5]
     assert len(player.seconds) == 5
@@ -134,7 +134,7 @@ def test_the_load_is_that_of_the_windows_that_were_timed(monkeypatch: pytest.Mon
     monkeypatch.setattr(module, "Watch", Busy)
     monkeypatch.setattr(Busy, "looked", 0)
     shop = Workshop()
-    with cores.held(pytest.fail), shop.timing() as player:
+    with cores.shared(pytest.fail), shop.timing() as player:
         player.play(line(16), silent())
         assert player.load is None
         player.play(line(1), silent())
@@ -156,7 +156,7 @@ def test_this_machines_load_says_nothing_of_another(monkeypatch: pytest.MonkeyPa
 def test_what_another_machine_computes_holds_up_nobody() -> None:
     """And is not handed in twice."""
     shop = Workshop(here=False)
-    with cores.held(pytest.fail), shop.timing() as player:
+    with cores.shared(pytest.fail), shop.timing() as player:
         player.play(line(20), silent())
     assert shop.windows == [[True] * 20]
 
@@ -167,14 +167,14 @@ def test_a_play_that_fails_leaves_nothing_open() -> None:
     shop = Workshop()
 
     def fails() -> None:
-        with cores.held(pytest.fail), shop.timing() as player:
+        with cores.shared(pytest.fail), shop.timing() as player:
             player.play(line(1), silent())
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
         fails()
     assert shop.sessions[0].closed
-    with cores.alone(pytest.fail):
+    with cores.exclusive(pytest.fail):
         pass
 
 
@@ -188,11 +188,11 @@ def test_what_cannot_be_opened_keeps_nobody_waiting() -> None:
         yield
 
     with (
-        cores.held(pytest.fail),
+        cores.shared(pytest.fail),
         pytest.raises(ZeroDivisionError),
         Timing(broken, pytest.fail) as _,
     ):
         pass
     assert cores.threads() == 1
-    with cores.alone(pytest.fail):
+    with cores.exclusive(pytest.fail):
         pass

@@ -24,13 +24,13 @@ ROOT = Path(__file__).parents[3]
 BLOCKS = """
 import sys, time
 from pathlib import Path
-from core import share
+from core.machine import cores
 
-share.take(share.Share(1, Path(sys.argv[1])))
+cores.take(cores.CoreShare(1, Path(sys.argv[1])))
 print("ready", flush=True)
 sys.stdin.readline()
 for kind in sys.argv[2]:
-    with (share.alone if kind == "t" else share.held)(lambda why: None):
+    with (cores.exclusive if kind == "t" else cores.shared)(lambda why: None):
         begun = time.monotonic_ns()
         time.sleep(0.02)
         print(kind, begun, time.monotonic_ns(), flush=True)
@@ -40,11 +40,11 @@ for kind in sys.argv[2]:
 HOLDS = """
 import sys
 from pathlib import Path
-from core import share
+from core.machine import cores
 
-share.take(share.Share(1, Path(sys.argv[1])))
+cores.take(cores.CoreShare(1, Path(sys.argv[1])))
 waits = lambda why: print(f"waits: {why}", flush=True)
-with (share.alone if sys.argv[2] == "t" else share.held)(waits):
+with (cores.exclusive if sys.argv[2] == "t" else cores.shared)(waits):
     print("holds", flush=True)
     sys.stdin.readline()
 print("done", flush=True)
@@ -54,16 +54,16 @@ print("done", flush=True)
 GIVES_WAY = """
 import sys, threading
 from pathlib import Path
-from core import share
+from core.machine import cores
 
-share.take(share.Share(1, Path(sys.argv[1])))
+cores.take(cores.CoreShare(1, Path(sys.argv[1])))
 waits = lambda why: print(f"waits: {why}", flush=True)
 told = threading.Event()
 threading.Thread(target=lambda: (sys.stdin.readline(), told.set()), daemon=True).start()
-with share.held(waits):
+with cores.shared(waits):
     print("holds", flush=True)
     while not told.wait(0.01):
-        share.give_way(waits)
+        cores.yield_to_exclusive(waits)
 print("done", flush=True)
 """
 
@@ -208,14 +208,14 @@ def test_a_process_that_is_killed_holds_nothing(tmp_path: Path, kind: str) -> No
 @pytest.fixture
 def own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Let this process take two cores of a machine that it shares."""
-    monkeypatch.setattr(cores, "_share", cores.Share())
+    monkeypatch.setattr(cores, "_share", cores.CoreShare())
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
-    cores.take(cores.Share(2, tmp_path / "lock"))
+    cores.take(cores.CoreShare(2, tmp_path / "lock"))
 
 
 def alone() -> contextlib.AbstractContextManager[None]:
     """Run a block alone; nobody else is here to be waited for."""
-    return cores.alone(pytest.fail)
+    return cores.exclusive(pytest.fail)
 
 
 def test_a_process_that_shares_nothing_may_start_as_many_threads_as_it_likes() -> None:
@@ -230,7 +230,7 @@ def test_a_share_says_how_many_threads() -> None:
     """To OpenMP, which torch reads when it is loaded, and to plugins that ask."""
     assert os.environ["OMP_NUM_THREADS"] == "2"
     assert cores.threads() == 2
-    with cores.held(pytest.fail):
+    with cores.shared(pytest.fail):
         assert cores.threads() == 2
 
 
@@ -263,14 +263,14 @@ def test_the_share_is_back_after_what_was_timed_failed() -> None:
 @pytest.mark.usefixtures("own")
 def test_who_holds_nothing_has_no_way_to_give() -> None:
     """Nor does what is alone, or another thread of what holds."""
-    cores.give_way(pytest.fail)
+    cores.yield_to_exclusive(pytest.fail)
     with alone():
-        cores.give_way(pytest.fail)
-    with cores.held(pytest.fail):
-        thread = threading.Thread(target=cores.give_way, args=(pytest.fail,))
+        cores.yield_to_exclusive(pytest.fail)
+    with cores.shared(pytest.fail):
+        thread = threading.Thread(target=cores.yield_to_exclusive, args=(pytest.fail,))
         thread.start()
         thread.join()
-        cores.give_way(pytest.fail)
+        cores.yield_to_exclusive(pytest.fail)
 
 
 @pytest.mark.usefixtures("own")

@@ -17,7 +17,7 @@ import filelock
 import pytest
 
 from core.machine import folders
-from core.machine.folders import NOBODY, WEEK_S, owned_folder, sweep_up
+from core.machine.folders import NOBODY, WEEK_S, clean_up, owned_folder
 
 ROOT = Path(__file__).parents[3]
 #: A process that makes a folder, says so, and works in it until its input ends.
@@ -76,7 +76,7 @@ def test_folders_of_the_dead_are_removed_and_those_of_the_living_stay(tmp_path: 
         dead.kill()
     assert left.is_dir()
     with owned_folder(tmp_path, "mine") as mine, owner(tmp_path) as (alive, _, theirs):
-        thread = threading.Thread(target=sweep_up, args=(tmp_path,))
+        thread = threading.Thread(target=clean_up, args=(tmp_path,))
         thread.start()
         thread.join()
         assert not left.parent.exists()
@@ -105,7 +105,7 @@ def test_two_containers_of_one_host_name(tmp_path: Path) -> None:
         with owner(tmp_path, *contained) as (second, same, _):
             assert number == same == 1
             assert finished(second) == "a result"
-        sweep_up(tmp_path)
+        clean_up(tmp_path)
         assert finished(first) == "a result"
         assert not kept.exists()
     with owner(tmp_path, *contained) as (first, _, left):
@@ -180,7 +180,7 @@ def test_what_cannot_be_proved_dead_stays_a_week(
     (folder / "work" / "x").touch()
     for path in (folder / "work" / "x", folder / "work", folder):
         os.utime(path, (0, 0 if path.name != "x" else time.time() - age_s))
-    sweep_up(tmp_path)
+    clean_up(tmp_path)
     assert folder.exists() is stays
 
 
@@ -194,7 +194,7 @@ def test_without_locks_work_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         patch.setattr(filelock.FileLock, "acquire", refuse)
         block = owned_folder(tmp_path, "work")
         folder = block.__enter__()
-    sweep_up(tmp_path)
+    clean_up(tmp_path)
     assert folder.is_dir()
     block.__exit__(None, None, None)
     assert list(tmp_path.iterdir()) == []
@@ -206,7 +206,7 @@ def test_a_sweeper_at_any_moment_takes_nothing(tmp_path: Path) -> None:
 
     def sweep() -> None:
         while not ended.is_set():
-            sweep_up(tmp_path)
+            clean_up(tmp_path)
 
     sweepers = [threading.Thread(target=sweep) for _ in range(3)]
     for sweeper in sweepers:
@@ -220,7 +220,7 @@ def test_a_sweeper_at_any_moment_takes_nothing(tmp_path: Path) -> None:
         ended.set()
         for sweeper in sweepers:
             sweeper.join()
-    sweep_up(tmp_path)
+    clean_up(tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -239,12 +239,12 @@ def test_a_sweeper_between_making_and_locking_takes_nothing(
                 patch.setattr(folders, "_lock", lock)
                 if not renames:
                     patch.setattr(Path, "rename", lambda *_: os.rename("", ""))  # noqa: PTH104
-                sweep_up(tmp_path)
+                clean_up(tmp_path)
             assert not folder.exists()
         return lock(folder)
 
     monkeypatch.setattr(folders, "_lock", late)
     with owned_folder(tmp_path, "work") as folder:
         (folder / "x").touch()
-        sweep_up(tmp_path)
+        clean_up(tmp_path)
         assert (folder / "x").exists()

@@ -37,7 +37,7 @@ from plugins.model.hybrid.pretrained import _only
 from plugins.runtime.on_device import __file__ as on_device
 from plugins.vendor.qai_hub import ledger, results
 from tests.core.machine.test_paths import HOSTILE
-from tests.core.store.test_local import MATERIAL, put
+from tests.core.store.test_local import FINGERPRINT, put
 
 MARK = "the canary"
 CPU = Path(on_device).parent / "any" / "python" / "cpu.py"
@@ -86,7 +86,7 @@ def _found(root: Path, **changes: str) -> object:
     artifact = Artifact("", "a.txt", "text", "fp32", folder_digest(kept), 7)
     described = Description(name, replace(artifact, **changes))  # type: ignore[arg-type]  # text
     (kept.parent / "artifact.json").write_bytes(sealed.sealed(described))
-    found = Store(root).find("graph", MATERIAL)
+    found = Store(root).find("graph", FINGERPRINT)
     if found is not None:
         assert Path(found.path).resolve().is_relative_to(root.resolve())
         return Path(found.path).read_text()
@@ -127,10 +127,10 @@ class _Remote:
 def _fetched(
     root: Path, *, attempt: str = "1", files: tuple[str, ...] = ("a",), path: str = "a"
 ) -> object:
-    material = canonical(MATERIAL)
-    name = f"graph/{key_of(material)}"
+    fingerprint = canonical(FINGERPRINT)
+    name = f"graph/{key_of(fingerprint)}"
     artifact = Artifact("", path, "text", "fp32", "0" * 64, 8)
-    record = Record(name, attempt, "2026-01-01", files, artifact, material.decode())
+    record = Record(name, attempt, "2026-01-01", files, artifact, fingerprint.decode())
     entries = Entries(_Remote(record))  # type: ignore[arg-type]  # all that is asked of one
     entry = entries.read(name)
     assert entry is not None

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from core.errors import StoreError
-from core.machine.folders import held, unwritable
+from core.machine.folders import locked, unwritable
 from core.machine.remedy import FULL, remedy
 from core.run.folder import named_folder
 from core.store.local import Store
@@ -78,7 +78,7 @@ def _as_run_folder(place: Path) -> None:
 
 
 def _as_hold(place: Path) -> None:
-    with held(place / "lock", "the folder"):
+    with locked(place / "lock", "the folder"):
         pass
 
 

@@ -14,7 +14,7 @@ from core.store import fingerprint, hashing
 
 
 def test_the_digest_ignores_the_order_of_keys() -> None:
-    """Two equal materials have one key."""
+    """Two equal fingerprints have one key."""
     assert hashing.digest({"a": 1, "b": [2]}) == hashing.digest({"b": [2], "a": 1})
 
 

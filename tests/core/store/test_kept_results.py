@@ -126,8 +126,8 @@ WRONG: Mapping[str, tuple[Callable[[Artifact, StageContext, StageResult], StageR
     "a fact that is NaN": (changed(facts={"loss": float("nan")}), "facts['loss'] is nan"),
     "a fact of numpy's": (changed(facts={"loss": np.float64(1)}), "numpy.float64"),
     "a notice of no kind": (changed(notices=(Notice("loud", "x"),)), "severity is 'loud'"),  # type: ignore[arg-type]  # as a plugin may
-    "settled what is no JSON": (changed(settled={"levels": {1, 2}}), "['levels'] is of type `set`"),
-    "settled infinity": (changed(settled={"levels": [float("inf")]}), "['levels'][0] is inf"),
+    "settled what is no JSON": (changed(chosen_options={"levels": {1, 2}}), "['levels'] is of type `set`"),
+    "settled infinity": (changed(chosen_options={"levels": [float("inf")]}), "['levels'][0] is inf"),
     "a link": (linked(lambda of, at: at.symlink_to(of)), "a symbolic link"),
     "a link to a folder": (linked(lambda of, at: at.symlink_to(of.parent)), "a symbolic link"),
     "a link to nothing": (linked(lambda _, at: at.symlink_to("nowhere")), "a symbolic link"),
@@ -216,7 +216,7 @@ def test_a_file_that_changes_while_it_is_read_poisons_nothing(
     stopped = {"items": "sample", "save": "save", "evaluate": "evaluate"}[at]
     assert bench.kept(stopped) == 0
     if at == "items":
-        kept = (bench.store.lasting / "items").glob("*/items.json")
+        kept = (bench.store.state_dir / "items").glob("*/items.json")
         assert not [file for file in kept if "song.line" in file.read_text()]
 
 

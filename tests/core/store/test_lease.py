@@ -15,7 +15,7 @@ import pytest
 from core.store.lease import Lease
 from core.store.object_store import opened
 from tests.core.conftest import Bucket
-from tests.core.store.test_local import MATERIAL, put
+from tests.core.store.test_local import FINGERPRINT, put
 
 ROOT = Path(__file__).parents[3]
 #: What a job does for a step (core/run/execute.py), with work that takes a second.
@@ -24,11 +24,11 @@ import sys, time
 from pathlib import Path
 from core.store.object_store import opened
 from core.store.remote import RemoteStore
-from tests.core.store.test_local import MATERIAL, put
+from tests.core.store.test_local import FINGERPRINT, put
 url, place, seconds, lease_s = sys.argv[1:]
 store = RemoteStore(opened(url), Path(place), float(lease_s))
-with store.lock("graph", MATERIAL, lambda: print("waits", flush=True)):
-    if store.find("graph", MATERIAL) is None:
+with store.lock("graph", FINGERPRINT, lambda: print("waits", flush=True)):
+    if store.find("graph", FINGERPRINT) is None:
         print("makes", flush=True)
         time.sleep(float(seconds))
         put(store)
@@ -67,7 +67,7 @@ def test_a_killed_maker_is_succeeded_after_its_lease(bucket: Bucket) -> None:
     os.kill(first.pid, signal.SIGKILL)
     first.communicate()
     assert said(job(bucket, "b", 0, 4)) == ["waits", "makes"]
-    assert bucket.store("c").find("graph", MATERIAL) is not None
+    assert bucket.store("c").find("graph", FINGERPRINT) is not None
     assert opened(bucket.url).below("locks") == []
 
 
@@ -77,10 +77,10 @@ def test_two_jobs_of_one_machine_take_turns(bucket: Bucket) -> None:
 
     def second() -> None:
         other = bucket.store("a")
-        with other.lock("graph", MATERIAL, waiting.set):
-            seen.append(other.find("graph", MATERIAL))
+        with other.lock("graph", FINGERPRINT, waiting.set):
+            seen.append(other.find("graph", FINGERPRINT))
 
-    with store.lock("graph", MATERIAL, lambda: None):
+    with store.lock("graph", FINGERPRINT, lambda: None):
         thread = threading.Thread(target=second)
         thread.start()
         assert waiting.wait(30)
@@ -93,11 +93,11 @@ def test_who_fails_frees_the_key_at_once(bucket: Bucket) -> None:
     """The next one need not wait for the lease, which is an hour long here."""
     with (
         pytest.raises(ZeroDivisionError),
-        bucket.store("a", 3600).lock("graph", MATERIAL, lambda: None),
+        bucket.store("a", 3600).lock("graph", FINGERPRINT, lambda: None),
     ):
         raise ZeroDivisionError
     told: list[str] = []
-    with bucket.store("b", 3600).lock("graph", MATERIAL, lambda: told.append("waits")):
+    with bucket.store("b", 3600).lock("graph", FINGERPRINT, lambda: told.append("waits")):
         put(bucket.store("b", 3600))
     assert told == []
 

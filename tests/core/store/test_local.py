@@ -22,7 +22,7 @@ from core.store import entry as entry_of
 from core.store.hashing import folder_digest
 from core.store.local import Store
 
-MATERIAL = {"plugin": "graph `x`", "options": {"n": 1}}
+FINGERPRINT = {"plugin": "graph `x`", "options": {"n": 1}}
 
 
 def put(
@@ -30,7 +30,7 @@ def put(
     text: str = "content",
     *,
     answers: bool = True,
-    material: dict[str, Any] = MATERIAL,
+    fingerprint: dict[str, Any] = FINGERPRINT,
     facts: dict[str, Any] | None = None,
 ) -> Artifact:
     with store.staging() as folder:
@@ -38,14 +38,14 @@ def put(
         file.write_text(text)
         artifact = Artifact(str(folder), str(file), "text", "fp32", folder_digest(folder), 7)
         artifact = replace(artifact, facts=facts or {})
-        return store.keep("graph", material, artifact, answers=answers)
+        return store.keep("graph", fingerprint, artifact, answers=answers)
 
 
 def test_what_is_kept_is_found_at_its_new_place(tmp_path: Path) -> None:
     """The files are in the store, and nothing is left where they were made."""
     store = Store(tmp_path)
     kept = put(store)
-    found = store.find("graph", MATERIAL)
+    found = store.find("graph", FINGERPRINT)
     assert found == kept
     assert Path(kept.path).read_text() == "content"
     assert list((tmp_path / "staging").iterdir()) == []
@@ -55,7 +55,7 @@ def test_other_material_is_another_result(tmp_path: Path) -> None:
     """One changed option is enough, and it is named."""
     store = Store(tmp_path)
     put(store)
-    changed = {**MATERIAL, "options": {"n": 2}}
+    changed = {**FINGERPRINT, "options": {"n": 2}}
     assert store.find("graph", changed) is None
     assert store.why_absent("graph", changed) == "options.n: 1 -> 2"
 
@@ -87,8 +87,8 @@ DAMAGES: dict[str, tuple[str, Callable[[Path], object], str]] = {
         "artifact.json", lambda f: (f.unlink(), os.mkfifo(f)), "`artifact.json` is no file"
     ),
     "no description": ("artifact.json", Path.unlink, "its artifact.json is gone"),
-    "no material": ("material.json", Path.unlink, "its material.json is gone"),
-    "other material": ("material.json", flipped_at(9), "does not give its key"),
+    "no fingerprint": ("fingerprint.json", Path.unlink, "its fingerprint.json is gone"),
+    "other fingerprint": ("fingerprint.json", flipped_at(9), "does not give its key"),
     "files elsewhere": (
         "files", lambda f: f.rename(f.parent / "x") and f.symlink_to("x"), "a symbolic link"
     ),
@@ -107,9 +107,9 @@ def test_a_damaged_result_is_told_and_made_again(
     before = sorted(tmp_path.rglob("*"))
     store = Store(tmp_path)
     for _ in range(2):
-        assert store.find("graph", MATERIAL) is None
-    assert reason in store.why_absent("graph", MATERIAL)
-    assert store.why_absent("graph", MATERIAL).startswith("damaged: ")
+        assert store.find("graph", FINGERPRINT) is None
+    assert reason in store.why_absent("graph", FINGERPRINT)
+    assert store.why_absent("graph", FINGERPRINT).startswith("damaged: ")
     assert sorted(tmp_path.rglob("*")) == before
     (notice,) = store.notices
     assert notice.severity == "warning"
@@ -117,7 +117,7 @@ def test_a_damaged_result_is_told_and_made_again(
     assert f"(graph/{entry.name})" in notice.text
     assert capsys.readouterr().err == f"warning: {notice.text}\n"
     put(store)
-    assert store.find("graph", MATERIAL) is not None
+    assert store.find("graph", FINGERPRINT) is not None
     assert list((tmp_path / "staging").iterdir()) == []
 
 
@@ -127,11 +127,11 @@ def test_another_format_is_left_alone(tmp_path: Path, capsys: pytest.CaptureFixt
     older.mkdir(parents=True)
     (older / "artifact.json").write_text("{}")
     store = Store(tmp_path)
-    assert store.find("graph", MATERIAL) is None
-    assert "by another version of Luthier" in store.why_absent("graph", MATERIAL)
-    assert store.materials("graph") == []
+    assert store.find("graph", FINGERPRINT) is None
+    assert "by another version of Luthier" in store.why_absent("graph", FINGERPRINT)
+    assert store.fingerprints("graph") == []
     kept = put(store)
-    assert store.materials("graph") == [MATERIAL]
+    assert store.fingerprints("graph") == [FINGERPRINT]
     assert Path(kept.folder).parent.name.startswith(f"{entry_of.FORMAT}-")
     assert (older / "artifact.json").read_text() == "{}"
     assert capsys.readouterr().err == ""
@@ -140,27 +140,27 @@ def test_another_format_is_left_alone(tmp_path: Path, capsys: pytest.CaptureFixt
 def test_two_entries_that_were_swapped_are_damaged(tmp_path: Path) -> None:
     """Each file is whole, and lies where another belongs: the folders, or one description."""
     store = Store(tmp_path)
-    one, two = (Path(put(store, material={**MATERIAL, "n": n}).folder).parent for n in (1, 2))
+    one, two = (Path(put(store, fingerprint={**FINGERPRINT, "n": n}).folder).parent for n in (1, 2))
     shutil.copyfile(one / "artifact.json", two / "artifact.json")
-    assert store.find("graph", {**MATERIAL, "n": 2}) is None
-    assert f"that of graph/{one.name}" in store.why_absent("graph", {**MATERIAL, "n": 2})
-    shutil.copyfile(one / "material.json", two / "material.json")
+    assert store.find("graph", {**FINGERPRINT, "n": 2}) is None
+    assert f"that of graph/{one.name}" in store.why_absent("graph", {**FINGERPRINT, "n": 2})
+    shutil.copyfile(one / "fingerprint.json", two / "fingerprint.json")
     shutil.rmtree(two / "files")
     shutil.copytree(one / "files", two / "files")
-    assert store.find("graph", {**MATERIAL, "n": 2}) is None
+    assert store.find("graph", {**FINGERPRINT, "n": 2}) is None
     (tmp_path / "model").mkdir()
     shutil.copytree(one, tmp_path / "model" / one.name)
-    assert store.find("model", {**MATERIAL, "n": 1}) is None, "of another step"
-    assert store.find("graph", {**MATERIAL, "n": 1}) is not None
+    assert store.find("model", {**FINGERPRINT, "n": 1}) is None, "of another step"
+    assert store.find("graph", {**FINGERPRINT, "n": 1}) is not None
 
 
 def test_what_cannot_be_verified_does_not_count(tmp_path: Path) -> None:
     """A damaged entry is left out of what is known of its step, with one line for all of them."""
     store = Store(tmp_path)
-    entries = [Path(put(store, material={**MATERIAL, "n": n}).folder).parent for n in range(3)]
+    entries = [Path(put(store, fingerprint={**FINGERPRINT, "n": n}).folder).parent for n in range(3)]
     for entry in entries[:2]:
-        flipped_at(9)(entry / "material.json")
-    assert store.materials("graph") == [{**MATERIAL, "n": 2}]
+        flipped_at(9)(entry / "fingerprint.json")
+    assert store.fingerprints("graph") == [{**FINGERPRINT, "n": 2}]
     assert store.history("graph") == {"graph `x`": 0.0}
     (notice,) = store.notices
     assert "left out of what is known of `graph`" in notice.text
@@ -175,8 +175,8 @@ def test_other_files_in_an_entry_are_never_read(tmp_path: Path) -> None:
     os.mkfifo(entry / "pipe")
     (entry.parent / "junk").mkdir()
     (tmp_path / "graph" / "file").touch()
-    assert store.find("graph", MATERIAL) is not None
-    assert store.materials("graph") == [MATERIAL]
+    assert store.find("graph", FINGERPRINT) is not None
+    assert store.fingerprints("graph") == [FINGERPRINT]
     assert store.notices == []
 
 
@@ -184,7 +184,7 @@ def test_a_store_that_was_moved_is_still_one(tmp_path: Path) -> None:
     """No path of where it was made is in it."""
     put(Store(tmp_path / "a"))
     (tmp_path / "a").rename(tmp_path / "b")
-    found = Store(tmp_path / "b").find("graph", MATERIAL)
+    found = Store(tmp_path / "b").find("graph", FINGERPRINT)
     assert found is not None
     assert Path(found.path).read_text() == "content"
 
@@ -206,14 +206,14 @@ def test_facts_that_would_be_read_back_otherwise_are_refused(
     with pytest.raises(PluginError, match=said) as error:
         put(store, facts=facts)
     assert "graph `x`" in str(error.value)
-    assert store.find("graph", MATERIAL) is None
+    assert store.find("graph", FINGERPRINT) is None
 
 
 def test_a_name_that_is_no_text_is_kept(tmp_path: Path) -> None:
     """A fact may hold one, and a run says what the next one will read."""
     store = Store(tmp_path)
     kept = put(store, facts={"item": os.fsdecode(b"caf\xe9.wav")})
-    assert store.find("graph", MATERIAL) == kept
+    assert store.find("graph", FINGERPRINT) == kept
     assert str(kept.facts["item"]).startswith("caf")
 
 
@@ -237,7 +237,7 @@ def test_a_result_that_is_replaced_while_it_is_read_is_no_damage(
         return verified(root, name)
 
     monkeypatch.setattr(entry_of, "verified", replaced)
-    assert store.find("graph", MATERIAL) is not None
+    assert store.find("graph", FINGERPRINT) is not None
     assert store.notices == []
 
 
@@ -246,8 +246,8 @@ def test_a_stand_in_never_answers(tmp_path: Path) -> None:
     store = Store(tmp_path)
     kept = put(store, answers=False)
     assert Path(kept.path).is_file()
-    assert store.find("graph", MATERIAL) is None
-    assert store.why_absent("graph", MATERIAL) == "never ran"
+    assert store.find("graph", FINGERPRINT) is None
+    assert store.why_absent("graph", FINGERPRINT) == "never ran"
 
 
 def test_a_stand_in_is_not_replaced_under_a_run_that_plays_it(tmp_path: Path) -> None:
@@ -266,10 +266,10 @@ def test_two_jobs_take_turns(tmp_path: Path) -> None:
     store, said, seen = Store(tmp_path), threading.Event(), []
 
     def second() -> None:
-        with store.lock("graph", MATERIAL, said.set):
-            seen.append(store.find("graph", MATERIAL))
+        with store.lock("graph", FINGERPRINT, said.set):
+            seen.append(store.find("graph", FINGERPRINT))
 
-    with store.lock("graph", MATERIAL, lambda: None):
+    with store.lock("graph", FINGERPRINT, lambda: None):
         thread = threading.Thread(target=second)
         thread.start()
         assert said.wait(20)
@@ -297,9 +297,9 @@ def test_a_full_disk_ends_in_one_message_and_keeps_the_store_whole(tmp_path: Pat
     assert "store=/path/to/folder" in done.stdout
     assert list((tmp_path / "staging").iterdir()) == []
     store = Store(tmp_path)
-    assert store.find("graph", MATERIAL) is None
+    assert store.find("graph", FINGERPRINT) is None
     put(store)
-    assert store.find("graph", MATERIAL) is not None
+    assert store.find("graph", FINGERPRINT) is not None
 
 
 def test_a_folder_needs_nothing_that_speaks_to_a_network(tmp_path: Path) -> None:
@@ -318,13 +318,13 @@ def test_a_folder_needs_nothing_that_speaks_to_a_network(tmp_path: Path) -> None
 
 
 def test_what_a_plugin_must_find_again_lies_beside_the_results(tmp_path: Path) -> None:
-    """A lasting folder per name, made on first use, below the store's root."""
+    """A state folder per name, made on first use, below the store's root."""
     store = Store(tmp_path / "store")
-    work = StageContext(tmp_path / "work", silent(), store.lasting)
+    work = StageContext(tmp_path / "work", silent(), store.state_dir)
     folder = work.state("cloud")
     (folder / "job").write_text("j1")
     assert folder == tmp_path / "store" / "state" / "cloud"
-    assert StageContext(tmp_path / "later", silent(), store.lasting).state("cloud") == folder
+    assert StageContext(tmp_path / "later", silent(), store.state_dir).state("cloud") == folder
     assert (
         StageContext(tmp_path / "alone", silent()).state("cloud").is_relative_to(tmp_path / "alone")
     )

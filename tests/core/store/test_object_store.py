@@ -15,7 +15,7 @@ from core.store.object_store import opened
 from core.store.remote import RemoteStore
 from tests import s3
 from tests.core.conftest import Bucket
-from tests.core.store.test_local import MATERIAL, put
+from tests.core.store.test_local import FINGERPRINT, put
 
 
 @pytest.fixture
@@ -57,7 +57,7 @@ def test_a_busy_server_is_asked_again(bucket: Bucket, network: s3.Network) -> No
     """What passes by itself is no error."""
     put(bucket.store("a"))
     network.busy = 2
-    assert bucket.store("b").find("graph", MATERIAL) is not None
+    assert bucket.store("b").find("graph", FINGERPRINT) is not None
     assert network.busy == 0
 
 
@@ -67,7 +67,7 @@ def test_a_server_that_overwrites_is_refused(bucket: Bucket, network: s3.Network
     store = bucket.store("a")
     with (
         pytest.raises(StoreError, match="only where none is"),
-        store.lock("graph", MATERIAL, print),
+        store.lock("graph", FINGERPRINT, print),
     ):
         pass
 
@@ -77,14 +77,14 @@ def test_who_may_only_read_takes_what_others_made(bucket: Bucket, network: s3.Ne
     put(bucket.store("a"))
     network.read_only = True
     store = bucket.store("b")
-    assert store.find("graph", MATERIAL) is not None
+    assert store.find("graph", FINGERPRINT) is not None
     network.read_only = False
     remote = opened(bucket.url)
     (file,) = (name for name in remote.below("graph") if name.endswith("a.txt"))
     remote.write(file, b"tampered")
     network.read_only = True
     another = bucket.store("c")
-    assert another.find("graph", MATERIAL) is None
+    assert another.find("graph", FINGERPRINT) is None
     message = failing(lambda: put(another))
     assert message.startswith("the store denies access (AccessDenied)")
 
@@ -93,7 +93,7 @@ def test_who_may_only_read_takes_what_others_made(bucket: Bucket, network: s3.Ne
 def test_a_bucket_that_is_not_there_is_named() -> None:
     """A missing bucket is not an empty store."""
     store = open_store("s3://no-such-bucket/x")
-    message = failing(lambda: store.find("graph", MATERIAL))
+    message = failing(lambda: store.find("graph", FINGERPRINT))
     assert message.startswith("the store's bucket does not exist\n  at: s3://no-such-bucket/x\n")
     assert message == failing(lambda: put(store))
 
@@ -104,7 +104,7 @@ def test_an_account_without_rights_is_told_what_it_needs(bucket: Bucket) -> None
 
     requests.post(f"{bucket.endpoint}/moto-api/reset-auth", data=b"0", timeout=20)
     try:
-        message = failing(lambda: bucket.store("a").find("graph", MATERIAL))
+        message = failing(lambda: bucket.store("a").find("graph", FINGERPRINT))
     finally:
         requests.post(f"{bucket.endpoint}/moto-api/reset-auth", data=b"inf", timeout=20)
     assert message.startswith(f"the store denies access\n  at: {bucket.url}\n")
@@ -118,7 +118,7 @@ def test_without_an_account_it_is_said_where_one_is_read(
     for name in s3.ACCOUNT:
         monkeypatch.delenv(name)
     through(bucket.endpoint)
-    message = failing(lambda: bucket.store("a").find("graph", MATERIAL))
+    message = failing(lambda: bucket.store("a").find("graph", FINGERPRINT))
     assert message.startswith("no credentials for the store were found")
     assert "aws configure" in message
 
@@ -129,7 +129,7 @@ def test_a_server_that_is_not_there_is_named(
     """With the endpoint that the environment names."""
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     through("http://127.0.0.1:9")
-    message = failing(lambda: bucket.store("a").find("graph", MATERIAL))
+    message = failing(lambda: bucket.store("a").find("graph", FINGERPRINT))
     assert message.startswith("the store cannot be reached")
     assert "through http://127.0.0.1:9\n" in message
 

@@ -24,7 +24,7 @@ from core.store.sealed import sealed
 from tests import toy
 from tests.conftest import Command
 from tests.core.conftest import Bucket
-from tests.core.store.test_local import MATERIAL, put
+from tests.core.store.test_local import FINGERPRINT, put
 from tests.flips import flipped
 
 ROOT = Path(__file__).parents[3]
@@ -56,7 +56,7 @@ def record(bucket: Bucket) -> Entry:
 def test_what_one_machine_kept_another_finds(bucket: Bucket) -> None:
     """The files are fetched to the folder of the machine that asks, and no path travels."""
     kept = put(bucket.store("a"))
-    found = bucket.store("b").find("graph", MATERIAL)
+    found = bucket.store("b").find("graph", FINGERPRINT)
     assert found is not None
     assert Path(found.path).is_relative_to(bucket.machines / "b")
     assert Path(found.path).read_text() == "content"
@@ -77,8 +77,8 @@ def test_folders_inside_a_result_travel(bucket: Bucket) -> None:
         artifact = Artifact(
             str(folder), str(folder / "a.txt"), "text", "fp32", folder_digest(folder), 100_001
         )
-        store.keep("graph", MATERIAL, artifact)
-    found = bucket.store("b").find("graph", MATERIAL)
+        store.keep("graph", FINGERPRINT, artifact)
+    found = bucket.store("b").find("graph", FINGERPRINT)
     assert found is not None
     assert (Path(found.folder) / "deep" / "er" / "weights.bin").stat().st_size == 100_000
     assert (Path(found.folder) / "empty").is_file()
@@ -87,9 +87,9 @@ def test_folders_inside_a_result_travel(bucket: Bucket) -> None:
 def test_what_this_machine_has_is_not_fetched_again(bucket: Bucket) -> None:
     """The folder in front answers, whatever became of the files at the URL."""
     put(bucket.store("a"))
-    assert bucket.store("b").find("graph", MATERIAL) is not None
+    assert bucket.store("b").find("graph", FINGERPRINT) is not None
     spoil(bucket, "a.txt", None)
-    assert bucket.store("b").find("graph", MATERIAL) is not None
+    assert bucket.store("b").find("graph", FINGERPRINT) is not None
 
 
 def test_jobs_of_one_machine_fetch_a_result_once(
@@ -107,7 +107,7 @@ def test_jobs_of_one_machine_fetch_a_result_once(
     monkeypatch.setattr(Entries, "fetch", counted)
 
     def ask() -> None:
-        found.append(bucket.store("b").find("graph", MATERIAL))
+        found.append(bucket.store("b").find("graph", FINGERPRINT))
 
     threads = [threading.Thread(target=ask) for _ in range(4)]
     for thread in threads:
@@ -139,15 +139,15 @@ def test_a_damaged_result_is_told_and_can_be_made_again(
     spoil(bucket, ending, content)
     store, before = bucket.store("b"), objects(bucket)
     for _ in range(2):
-        assert store.find("graph", MATERIAL) is None
+        assert store.find("graph", FINGERPRINT) is None
     assert objects(bucket) == before
     (notice,) = store.notices
     assert "damaged, and it is made again: " in notice.text
     assert f"({bucket.url}/graph/" in notice.text
     assert capsys.readouterr().err == f"warning: {notice.text}\n"
-    assert store.why_absent("graph", MATERIAL).startswith("damaged: ")
+    assert store.why_absent("graph", FINGERPRINT).startswith("damaged: ")
     put(store, "another")
-    found = bucket.store("c").find("graph", MATERIAL)
+    found = bucket.store("c").find("graph", FINGERPRINT)
     assert found is not None
     assert Path(found.path).read_text() == "another"
     assert len(objects(bucket)) == 2, "nothing of the damaged one is left"
@@ -165,35 +165,35 @@ def test_a_name_that_leaves_the_folder_is_refused(bucket: Bucket, name: str) -> 
         replace(entry, attempt=name),
     ):
         spoil(bucket, "artifact.json", sealed(changed))
-        assert bucket.store("b").find("graph", MATERIAL) is None
+        assert bucket.store("b").find("graph", FINGERPRINT) is None
     assert list(bucket.machines.rglob("escaped")) == []
     assert list(bucket.machines.rglob("c:x")) == []
 
 
 def test_a_record_of_another_entry_is_damaged(bucket: Bucket) -> None:
-    """It is whole, and lies at a name that is not its own; or its material is not its key's."""
-    put(bucket.store("a"), material={**MATERIAL, "n": 1})
+    """It is whole, and lies at a name that is not its own; or its fingerprint is not its key's."""
+    put(bucket.store("a"), fingerprint={**FINGERPRINT, "n": 1})
     other = record(bucket)
     remote = opened(bucket.url)
     remote.remove(remote.below("graph"))
     put(bucket.store("a"))
     own = record(bucket)
-    for changed in (other, replace(other, name=own.name), replace(own, material=other.material)):
+    for changed in (other, replace(other, name=own.name), replace(own, fingerprint=other.fingerprint)):
         spoil(bucket, "artifact.json", sealed(changed))
         store = bucket.store("b")
-        assert store.find("graph", MATERIAL) is None
-        assert store.materials("graph") == []
+        assert store.find("graph", FINGERPRINT) is None
+        assert store.fingerprints("graph") == []
         assert len(store.notices) == 2
 
 
 def test_a_damaged_copy_of_this_machine_is_fetched_again(bucket: Bucket) -> None:
     """The URL has it still; the line says so."""
     put(bucket.store("a"))
-    copy = bucket.store("b").find("graph", MATERIAL)
+    copy = bucket.store("b").find("graph", FINGERPRINT)
     assert copy is not None
     Path(copy.path).write_text("tampered")
     store = bucket.store("b")
-    found = store.find("graph", MATERIAL)
+    found = store.find("graph", FINGERPRINT)
     assert found is not None
     assert Path(found.path).read_text() == "content"
     (notice,) = store.notices
@@ -203,9 +203,9 @@ def test_a_damaged_copy_of_this_machine_is_fetched_again(bucket: Bucket) -> None
 def test_what_a_machine_noted_of_the_url_is_verified(bucket: Bucket) -> None:
     """Marks and copies of records that have a flip are asked for again, and never believed."""
     kept = put(bucket.store("a"))
-    put(bucket.store("a"), material={**MATERIAL, "n": 1})
+    put(bucket.store("a"), fingerprint={**FINGERPRINT, "n": 1})
     store = bucket.store("a")
-    assert len(store.materials("graph")) == 2
+    assert len(store.fingerprints("graph")) == 2
     (known, *_) = sorted((store.root / "known" / "graph").iterdir())
     shared = Path(kept.folder).with_name("shared")
     for file in (known, shared):
@@ -213,12 +213,12 @@ def test_what_a_machine_noted_of_the_url_is_verified(bucket: Bucket) -> None:
         for spoilt in (b"", b"\xff", *flipped(whole, 5)):
             file.write_bytes(spoilt)
             store = bucket.store("a")
-            assert store.find("graph", MATERIAL) == kept
-            assert len(store.materials("graph")) == 2
+            assert store.find("graph", FINGERPRINT) == kept
+            assert len(store.fingerprints("graph")) == 2
             assert file.read_bytes() == whole
-    other = Path(put(bucket.store("a"), material={**MATERIAL, "n": 2}).folder).with_name("shared")
+    other = Path(put(bucket.store("a"), fingerprint={**FINGERPRINT, "n": 2}).folder).with_name("shared")
     shared.write_bytes(other.read_bytes())
-    assert bucket.store("a").find("graph", MATERIAL) == kept
+    assert bucket.store("a").find("graph", FINGERPRINT) == kept
     assert shared.read_bytes() == whole, "the mark of another entry is none"
 
 
@@ -231,10 +231,10 @@ def test_a_damaged_mark_of_the_store_is_an_error(bucket: Bucket) -> None:
     for spoilt in flipped(mark, 8):
         remote.write("luthier.json", spoilt)
         with pytest.raises(StoreError, match="the mark of the store is damaged"):
-            bucket.store("b").find("graph", MATERIAL)
+            bucket.store("b").find("graph", FINGERPRINT)
     remote.remove(["luthier.json"])
-    assert bucket.store("a").find("graph", MATERIAL) is not None
-    assert bucket.store("b").find("graph", MATERIAL) is not None
+    assert bucket.store("a").find("graph", FINGERPRINT) is not None
+    assert bucket.store("b").find("graph", FINGERPRINT) is not None
 
 
 def test_a_stand_in_stays_on_the_machine_that_made_it(bucket: Bucket) -> None:
@@ -269,7 +269,7 @@ def test_of_two_that_keep_at_once_one_counts_for_both(bucket: Bucket) -> None:
     texts = {Path(artifact.path).read_text() for artifact in kept.values()}
     assert len(texts) == 1
     assert len(objects(bucket)) == 2, "one attempt, and what names it"
-    found = bucket.store("c").find("graph", MATERIAL)
+    found = bucket.store("c").find("graph", FINGERPRINT)
     assert found is not None
     assert found.sha256 == kept["0"].sha256
 
@@ -293,9 +293,9 @@ def test_an_upload_that_was_killed_is_not_read_and_is_done_again(bucket: Bucket)
     assert subprocess.run(command, cwd=ROOT, check=False).returncode == -signal.SIGKILL
     (left,) = objects(bucket)
     assert left.endswith("a.txt")
-    assert bucket.store("b").find("graph", MATERIAL) is None
-    assert bucket.store("a").find("graph", MATERIAL) is not None
-    assert bucket.store("b").find("graph", MATERIAL) is not None
+    assert bucket.store("b").find("graph", FINGERPRINT) is None
+    assert bucket.store("a").find("graph", FINGERPRINT) is not None
+    assert bucket.store("b").find("graph", FINGERPRINT) is not None
     assert left not in objects(bucket), "what the killed one left is swept up"
 
 
@@ -304,9 +304,9 @@ def test_a_store_that_was_emptied_is_filled_again(bucket: Bucket) -> None:
     put(bucket.store("a"))
     remote = opened(bucket.url)
     remote.remove(remote.below(""))
-    assert bucket.store("b").find("graph", MATERIAL) is None
-    assert bucket.store("a").find("graph", MATERIAL) is not None
-    assert bucket.store("b").find("graph", MATERIAL) is not None
+    assert bucket.store("b").find("graph", FINGERPRINT) is None
+    assert bucket.store("a").find("graph", FINGERPRINT) is not None
+    assert bucket.store("b").find("graph", FINGERPRINT) is not None
 
 
 def test_a_killed_attempt_is_swept_up_after_a_week(bucket: Bucket) -> None:
@@ -315,7 +315,7 @@ def test_a_killed_attempt_is_swept_up_after_a_week(bucket: Bucket) -> None:
     remote = opened(bucket.url)
     remote.write(f"graph/{FORMAT}-1/20200101T000000-dead/files/a.txt", b"x")
     remote.write(f"graph/{FORMAT}-2/29990101T000000-alive/files/a.txt", b"x")
-    bucket.store("b").materials("graph")
+    bucket.store("b").fingerprints("graph")
     assert remote.below(f"graph/{FORMAT}-1") == []
     assert len(remote.below(f"graph/{FORMAT}-2")) == 1
 
@@ -324,7 +324,7 @@ def test_a_new_machine_knows_what_others_made(bucket: Bucket) -> None:
     """It says what differs from the newest entry, and how long that took, having made nothing."""
     put(bucket.store("a"))
     store = bucket.store("b")
-    changed = {**MATERIAL, "options": {"n": 2}}
+    changed = {**FINGERPRINT, "options": {"n": 2}}
     assert store.why_absent("graph", changed) == "options.n: 1 -> 2"
     assert store.history("graph") == {"graph `x`": 0.0}
     assert not (store.root / "graph").exists(), "no file was fetched for that"
@@ -333,26 +333,26 @@ def test_a_new_machine_knows_what_others_made(bucket: Bucket) -> None:
 def test_an_entry_that_is_gone_is_forgotten(bucket: Bucket) -> None:
     """What others removed is not told any more."""
     put(bucket.store("a"))
-    assert bucket.store("b").materials("graph") == [MATERIAL]
+    assert bucket.store("b").fingerprints("graph") == [FINGERPRINT]
     remote = opened(bucket.url)
     remote.remove(remote.below("graph"))
     written = bucket.store("b").root / "known" / "graph" / ".key.0a1b2c3d"
     written.write_bytes(b"what another process writes just now")
-    assert bucket.store("b").materials("graph") == []
+    assert bucket.store("b").fingerprints("graph") == []
     assert list(written.parent.iterdir()) == [written]
 
 
 def test_what_plugins_find_again_stays_on_the_machine(bucket: Bucket) -> None:
-    """The lasting folder is one of this machine."""
+    """The state folder is one of this machine."""
     store = bucket.store("a")
-    assert store.lasting.is_relative_to(bucket.machines / "a")
+    assert store.state_dir.is_relative_to(bucket.machines / "a")
 
 
 def test_a_layout_of_another_version_is_refused(bucket: Bucket) -> None:
     """Nothing is read or written where the names may mean something else."""
     opened(bucket.url).write("luthier.json", sealed({"layout": 2, "id": "x"}))
     with pytest.raises(StoreError, match="a layout that this version cannot read: 2"):
-        bucket.store("a").find("graph", MATERIAL)
+        bucket.store("a").find("graph", FINGERPRINT)
 
 
 def test_a_result_that_cannot_be_shared_is_kept_here(
@@ -368,9 +368,9 @@ def test_a_result_that_cannot_be_shared_is_kept_here(
         patch.setattr(Entries, "send", fails)
         with pytest.raises(StoreError):
             put(store)
-    assert Store(store.root).find("graph", MATERIAL) is not None
-    assert bucket.store("a").find("graph", MATERIAL) is not None
-    assert bucket.store("b").find("graph", MATERIAL) is not None
+    assert Store(store.root).find("graph", FINGERPRINT) is not None
+    assert bucket.store("a").find("graph", FINGERPRINT) is not None
+    assert bucket.store("b").find("graph", FINGERPRINT) is not None
 
 
 def test_no_flip_at_a_url_reaches_a_result(tmp_path: Path) -> None:
@@ -386,14 +386,14 @@ def test_no_flip_at_a_url_reaches_a_result(tmp_path: Path) -> None:
             store = RemoteStore(opened(url), tmp_path / f"{number}-{again}")
             if name == "luthier.json":
                 with pytest.raises(StoreError):
-                    store.find("graph", MATERIAL)
+                    store.find("graph", FINGERPRINT)
                 continue
-            assert store.find("graph", MATERIAL) is None
+            assert store.find("graph", FINGERPRINT) is None
             assert store.notices
-            known = store.materials("graph")
-            assert known == ([] if name.endswith("artifact.json") else [MATERIAL])
+            known = store.fingerprints("graph")
+            assert known == ([] if name.endswith("artifact.json") else [FINGERPRINT])
         remote.write(name, whole)
-    found = RemoteStore(opened(url), tmp_path / "b").find("graph", MATERIAL)
+    found = RemoteStore(opened(url), tmp_path / "b").find("graph", FINGERPRINT)
     assert found is not None
     assert (found.sha256, found.facts) == (kept.sha256, kept.facts)
 
@@ -402,7 +402,7 @@ def test_threads_share_a_store_in_memory(tmp_path: Path) -> None:
     """The memory of fsspec is one of the filesystems that a store may be at."""
     url = f"memory://{tmp_path.name}/store"
     put(RemoteStore(opened(url), tmp_path / "a"))
-    found = RemoteStore(opened(url), tmp_path / "b").find("graph", MATERIAL)
+    found = RemoteStore(opened(url), tmp_path / "b").find("graph", FINGERPRINT)
     assert found is not None
     assert Path(found.path).read_text() == "content"
 

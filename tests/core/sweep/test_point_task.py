@@ -154,8 +154,8 @@ def test_a_worker_elsewhere_writes_nothing_but_its_answer(run: Run, tmp_path: Pa
 @contextmanager
 def measuring(sweep: str) -> Iterator[None]:
     """Be another point that measures, so that all others wait."""
-    other = cores.Share(1, _lock(sweep))
-    with other.alone(pytest.fail):
+    other = cores.CoreShare(1, _lock(sweep))
+    with other.exclusive(pytest.fail):
         yield
 
 

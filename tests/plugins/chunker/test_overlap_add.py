@@ -256,12 +256,12 @@ def test_a_length_can_be_left_to_the_model() -> None:
     left = OverlapAdd(OverlapAddOptions(length="model", overlap=0.5))
     with pytest.raises(ValueError, match="no model has said"):
         left.window()
-    chunker = left.settled({"time": 12})
+    chunker = left.with_training_window({"time": 12})
     assert dict(chunker.window()) == {"time": 12}
     assert chunker.options.stride == 6
-    assert chunker.settled({"time": 99}) is chunker
+    assert chunker.with_training_window({"time": 99}) is chunker
     with pytest.raises(InputError, match="does not say how long they were along `time`"):
-        left.settled({"height": 12})
+        left.with_training_window({"height": 12})
 
 
 def test_a_number_in_quotes_is_one() -> None:

@@ -65,7 +65,7 @@ def _made(source: Artifact, folder: Path, **options: object) -> tuple[StageResul
 
 
 def _levels(made: StageResult) -> dict[str, str]:
-    return dict(made.settled["assignment"])
+    return dict(made.chosen_options["assignment"])
 
 
 def test_everything_has_8_bits_where_that_holds(source: Artifact, tmp_path: Path) -> None:
@@ -220,7 +220,7 @@ def test_too_few_windows_choose_nothing(source: Artifact, tmp_path: Path) -> Non
     two = Calibration(2, lambda: (feeds(model, seed) for seed in range(2)))
     made = Mixed(MixedOptions(min_snr_db=1.0)).run(source, two, work_in(tmp_path / "made"))
     assert {str(line).rsplit("|", 1)[1] for line in made.facts["sensitivity"]} == {"int16"}
-    assert made.settled == {}
+    assert made.chosen_options == {}
     assert "2 calibration window(s) are too few" in made.notices[1].text
     assert "27 are enough" in made.notices[1].text
 

@@ -38,7 +38,7 @@ class TestConformance(QuantizerSuite):
 
 @pytest.fixture
 def work(tmp_path: Path) -> StageContext:
-    """Return a work folder with a lasting folder beside it."""
+    """Return a work folder with a state folder beside it."""
     (tmp_path / "work").mkdir()
     return StageContext(tmp_path / "work", silent(), tmp_path / "state")
 

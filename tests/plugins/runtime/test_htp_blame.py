@@ -223,7 +223,7 @@ def test_the_compiler_finds_no_place_for_a_node_and_it_is_named(tmp_path: Path) 
     assert "the first node without a place: Conv `wide`, float32 (1, 8, 1, 4000000)" in told
     assert "128.0 MB at its largest" in told
     assert "it finds none by itself either" in told
-    assert (error.value.cause, error.value.lasting) == ("device memory", True)
+    assert (error.value.cause, error.value.cacheable) == ("device memory", True)
     assert list(work.folder.iterdir()) == []
 
 

@@ -33,7 +33,7 @@ def cloud(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
 
 @pytest.fixture
 def work(tmp_path: Path) -> StageContext:
-    """Return a work folder with a lasting folder beside it."""
+    """Return a work folder with a state folder beside it."""
     (tmp_path / "work").mkdir()
     return StageContext(tmp_path / "work", silent(), tmp_path / "state")
 

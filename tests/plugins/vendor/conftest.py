@@ -32,7 +32,7 @@ def cloud(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
 
 @dataclass
 class User:
-    """Someone with a small graph, a store's lasting folder, and a terminal that is read."""
+    """Someone with a small graph, a store's state folder, and a terminal that is read."""
 
     folder: Path
     said: list[str]
@@ -68,6 +68,6 @@ class User:
 
 @pytest.fixture
 def user(tmp_path: Path) -> User:
-    """Return a user whose runs share a lasting folder."""
+    """Return a user whose runs share a state folder."""
     options = QaiHubOptions(device=PHONE, poll_s=0.01, time_limit_s=5.0)
     return User(tmp_path / "user", [], options)
