@@ -11,7 +11,7 @@ from core.config.arguments import is_sweep, rewrite
 from core.config.command_line import check, refuse_credentials
 from core.config.compose import composed, recipe_of_job, register
 from core.config.discovery import discover
-from core.config.hydra_errors import is_foreign, told, translate
+from core.config.hydra_errors import as_luthier_error, is_foreign, translate
 from core.config.recipes import Recipe, read_recipes
 from core.errors import LuthierError
 from core.plugin.origin import Terminated, interruption
@@ -37,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             raise stopped from None
         if stopped is not None:
             _interrupted()
-        _fail(told(error, None), arguments)
+        _fail(as_luthier_error(error, None), arguments)
 
 
 def _interrupted() -> NoReturn:

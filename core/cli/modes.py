@@ -9,7 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from core.config.command_line import refuse_credentials
 from core.config.compose import CONF
-from core.config.inputs import asked
+from core.config.inputs import is_batch
 from core.config.recipes import Recipe
 from core.config.settings import Mode
 from core.plugin.registry import Registry
@@ -38,7 +38,7 @@ def run_mode(
         from core.fit.search import run as search
 
         search(cfg, registry, recipe, recipes)
-    elif asked(cfg):
+    elif is_batch(cfg):
         from core.batch.job import run as play_library
 
         play_library(cfg, registry, recipe, recipes)

@@ -26,7 +26,7 @@ from core.errors import TRACE, ConfigError, LuthierError, did_you_mean
 from core.machine.remedy import is_of_the_place, remedy
 from core.plugin.registry import Registry
 
-__all__ = ["FOREIGN", "is_foreign", "told", "translate"]
+__all__ = ["FOREIGN", "is_foreign", "as_luthier_error", "translate"]
 
 #: What Hydra and OmegaConf raise for a config that cannot be.
 FOREIGN = (HydraException, OmegaConfBaseException)
@@ -162,7 +162,7 @@ def _unknown_fact(error: InterpolationKeyError) -> ConfigError:
 PLACES = "store=/path/to/folder output=/path/to/folder"
 
 
-def told(error: Exception, registry: Registry | None) -> LuthierError:
+def as_luthier_error(error: Exception, registry: Registry | None) -> LuthierError:
     """Return the message a person needs for any error, with the error itself as its cause."""
     if isinstance(error, LuthierError):
         return error

@@ -13,7 +13,7 @@ from core.machine.path_patterns import is_pattern
 from core.plugin import kinds, options
 from core.plugin.registry import Registry
 
-__all__ = ["asked"]
+__all__ = ["is_batch"]
 
 
 def _take_input(cfg: DictConfig, registry: Registry) -> None:
@@ -56,7 +56,7 @@ def _take_input(cfg: DictConfig, registry: Registry) -> None:
     cfg.dataset.path = literal(str(path))
 
 
-def asked(cfg: DictConfig) -> bool:
+def is_batch(cfg: DictConfig) -> bool:
     """Return whether a config asks for a library: by its scale, or by a pattern as its input."""
     if cfg.mode not in (Mode.run, Mode.plan):
         return False

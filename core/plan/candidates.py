@@ -17,7 +17,7 @@ from omegaconf import DictConfig
 
 from core.config.compose import composed_again
 from core.config.grammar import is_name
-from core.config.inputs import asked
+from core.config.inputs import is_batch
 from core.config.pipeline import make_pipeline
 from core.config.recipes import Recipe
 from core.config.settings import check_once, group_of, target_of
@@ -60,7 +60,7 @@ def candidates(
     Raises MisfitError for a rung of a ladder that cannot be, and ConfigError for a config that
     cannot. With `auto`, what does not fit is left out, with its reason, unless nothing fits.
     """
-    if asked(cfg):
+    if is_batch(cfg):
         raise ConfigError(
             "a library is played and not measured, so that there is nothing to sweep over",
             "sweep with one song, or a few in a folder: input=song.flac",

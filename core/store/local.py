@@ -234,7 +234,11 @@ class Store:
         if reason is not None:
             return f"damaged: {reason}"
         newest = next(
-            (old for old in self.fingerprints(step) if old.get("plugin") == fingerprint.get("plugin")),
+            (
+                old
+                for old in self.fingerprints(step)
+                if old.get("plugin") == fingerprint.get("plugin")
+            ),
             None,
         )
         if newest is None:

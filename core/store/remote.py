@@ -173,7 +173,9 @@ class RemoteStore(Store):
             left_out = f"damaged, and left out of what is known of `{step}`"
             damage.tell(known, f"{left_out}: {len(damaged)} at {self._remote.url}/{step}")
 
-    def _fetch(self, step: str, fingerprint: dict[str, Any], *, drop: bool = False) -> Artifact | None:
+    def _fetch(
+        self, step: str, fingerprint: dict[str, Any], *, drop: bool = False
+    ) -> Artifact | None:
         """Download an entry to this machine; a damaged one is told, and reads as absent.
 
         With `drop` it makes room at the URL for the one that is offered in its place.

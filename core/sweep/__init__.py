@@ -12,9 +12,9 @@ guess.py     which point is most likely on the front
 launchers.py Hydra's launchers that Luthier knows: how they come set, what they need
 launch.py    points through Hydra's launcher, and again those whose worker died
 task.py      what a launcher runs, on this machine or another
-nursery.py   starts the processes of points, each a copy of one that has everything loaded
+fork server.py   starts the processes of points, each a copy of one that has everything loaded
 child.py     the process of one point
-letters.py   what is said between a sweep and the process of a point
+messages.py  what is said between a sweep and the process of a point
 place.py     the folder of a sweep
 figures.py   the figures of a run that a sweep compares
 windows.py   what the points of a sweep over windows are compared with

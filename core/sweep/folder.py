@@ -37,7 +37,7 @@ class _Record:
     """What is noted of a point: `key` is its own, so that no two can be swapped."""
 
     key: str
-    told: PointResult
+    result: PointResult
 
 
 def identity(arguments: Sequence[str]) -> str:
@@ -95,21 +95,21 @@ def found(place: Path, key: str, folder: str | None = None) -> PointResult | Non
     if record.key != key:
         _tell(file, folder or key, f"it is that of {record.key}")
         return None
-    told = record.told
-    if told.status in ("done", "missed"):
+    result = record.result
+    if result.status in ("done", "missed"):
         if folder is None:
-            return told
-        return told if told.placed and (place / folder / "recipe.lock.yaml").is_file() else None
-    return told if told.status == "refused" else None
+            return result
+        return result if result.placed and (place / folder / "recipe.lock.yaml").is_file() else None
+    return result if result.status == "refused" else None
 
 
-def keep(place: Path, key: str, told: PointResult) -> None:
+def keep(place: Path, key: str, result: PointResult) -> None:
     """Note what became of a point, so that a sweep that is started again finds it.
 
     What was damaged is over by then.
     """
     try:
-        write_sealed(_file(place, key), _Record(key, replace(told, damaged=())))
+        write_sealed(_file(place, key), _Record(key, replace(result, damaged=())))
     except OSError as error:
         raise unwritable("the folder of the sweep", error, place) from error
 

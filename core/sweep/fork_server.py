@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import IO
 
 from core.machine.child_guard import die_with, guarded
-from core.sweep.messages import PointTask, errand_in, written
+from core.sweep.messages import PointTask, read_task, written
 
 __all__ = ["ForkServer", "serve"]
 
@@ -41,19 +41,19 @@ POLL_S, LAST_S, ORPHAN_S = 0.05, 12.0, 1.5
 
 
 class ForkServer:
-    """The worker's end: starts the nursery when it is first needed, and again when it died."""
+    """The worker's end: starts the fork server when it is first needed, and again when it died."""
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
-        self._errands: IO[bytes] | None = None
+        self._tasks: IO[bytes] | None = None
 
-    def run(self, errand: PointTask) -> int:
-        """Have one errand done; returns the exit status of its process, negative for a signal."""
-        process, errands = self._started()
+    def run(self, task: PointTask) -> int:
+        """Have one task done; returns the exit status of its process, negative for a signal."""
+        process, tasks = self._started()
         assert process.stdout is not None
         try:
-            errands.write(written(errand))
-            errands.flush()
+            tasks.write(written(task))
+            tasks.flush()
             said = process.stdout.readline()
         except BrokenPipeError:
             said = b""
@@ -67,11 +67,11 @@ class ForkServer:
         return code
 
     def close(self) -> None:
-        """End the nursery, and with it what it started: its end of the pipe is what it lives by."""
+        """End the fork server, and with it what it started: its end of the pipe is what it lives by."""
         process, self._process = self._process, None
         if process is None:
             return
-        for pipe in (self._errands, process.stdout):
+        for pipe in (self._tasks, process.stdout):
             with contextlib.suppress(BrokenPipeError):
                 assert pipe is not None
                 pipe.close()
@@ -80,19 +80,19 @@ class ForkServer:
             process.stdin.close()  # not before the end: its guard lives by it
 
     def _started(self) -> tuple[subprocess.Popen[bytes], IO[bytes]]:
-        if self._process is None or self._errands is None or self._process.poll() is not None:
+        if self._process is None or self._tasks is None or self._process.poll() is not None:
             self.close()
             paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
             command = [sys.executable, "-m", "core.sweep.point_process"]
             environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
-            self._process, self._errands = _begun(command, environment)
-        return self._process, self._errands
+            self._process, self._tasks = _begun(command, environment)
+        return self._process, self._tasks
 
 
 def _begun(
     command: list[str], environment: dict[str, str]
 ) -> tuple[subprocess.Popen[bytes], IO[bytes]]:
-    """Start a process that reads errands; returns it, and the end of the pipe to write them to."""
+    """Start a process that reads tasks; returns it, and the end of the pipe to write them to."""
     if not hasattr(os, "fork"):
         alone = subprocess.Popen(  # noqa: S603  # our own interpreter and module
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment
@@ -118,7 +118,7 @@ def _begun(
 
 
 def serve(do: Callable[[PointTask], None], ready: Callable[[PointTask], None]) -> None:
-    """Do errands from standard input, each in a copy of this process, until the pipe closes.
+    """Do tasks from standard input, each in a copy of this process, until the pipe closes.
 
     `ready` is called before the first, in this process, for what every copy would do again.
     """
@@ -126,30 +126,30 @@ def serve(do: Callable[[PointTask], None], ready: Callable[[PointTask], None]) -
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     answers = os.dup(1)
     for number, line in enumerate(iter(sys.stdin.buffer.readline, b"")):
-        errand = errand_in(line)
-        heavy = [HEAVY[library] for library in errand.libraries if library in HEAVY]
+        task = read_task(line)
+        heavy = [HEAVY[library] for library in task.libraries if library in HEAVY]
         for module in ("core.run.job", *heavy):
             with contextlib.suppress(ImportError):
                 importlib.import_module(module)
         if not number:
-            ready(errand)
+            ready(task)
         here = os.getpid()
         pid = os.fork()
         if not pid:
             die_with(here)
-            _be_born(errand, do)
+            _be_born(task, do)
         code = _outcome(pid)
         # Nobody may be left to hear it.
         with contextlib.suppress(BrokenPipeError):
             os.write(answers, f"{code}\n".encode())
 
 
-def _be_born(errand: PointTask, do: Callable[[PointTask], None]) -> None:
-    """Do an errand in the copy; never returns."""
+def _be_born(task: PointTask, do: Callable[[PointTask], None]) -> None:
+    """Do a task in the copy; never returns."""
     code = 1
     try:
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        do(errand)
+        do(task)
         code = 0
     except SystemExit as ended:
         code = ended.code if isinstance(ended.code, int) else 1
@@ -168,7 +168,7 @@ def _outcome(pid: int) -> int:
             return os.waitstatus_to_exitcode(status)
         if asked and time.monotonic() - asked > LAST_S:
             os.kill(pid, signal.SIGKILL)
-        # Nothing is sent while an errand is done, so what can be read is the end of the pipe.
+        # Nothing is sent while a task is done, so what can be read is the end of the pipe.
         if not asked and select.select([0], [], [], POLL_S)[0]:
             os.kill(pid, signal.SIGINT)
             asked = time.monotonic()

@@ -63,7 +63,7 @@ def expand(
     count = math.prod(len(values) for values in values_of)
     if count > MOST or (count > MANY and not confirmed):
         raise ConfigError(
-            f"the sweep has {_told(count)} points",
+            f"the sweep has {_in_words(count)} points",
             *_longest(overrides, values_of),
             f"above {MANY:,} it asks first: sweep.confirm=true"
             if count <= MOST
@@ -141,7 +141,7 @@ def _check_count(override: Override) -> None:
     count = max(0, math.ceil((stop - start) / step))
     if count > MOST:
         raise ConfigError(
-            f"the sweep has {_told(count)} points along `{override.get_key_element()}` alone",
+            f"the sweep has {_in_words(count)} points along `{override.get_key_element()}` alone",
             f"at: {override.input_line}",
             f"possible: up to {MOST:,}; above {MANY:,} it asks first",
             "take larger steps, or let a search choose between two ends: hydra/sweeper=optuna "
@@ -160,7 +160,7 @@ def _longest(overrides: Sequence[Override], values_of: Sequence[Sequence[str]]) 
     return [*lines[:10], *more]
 
 
-def _told(count: int) -> str:
+def _in_words(count: int) -> str:
     return f"{count:,}" if count < 10**30 else f"some 10^{math.floor(math.log10(count))}"
 
 

@@ -31,7 +31,7 @@ class GridSweeper(LuthierSweeper):
         )
         return grid.axes, grid.points
 
-    def told(
+    def run_points(
         self, plan: SweepPlan, place: Path, launch: Launch
     ) -> list[tuple[Combination, PointResult]]:
         """Run what is missing, and take the rest from where an earlier start of the sweep left it.

@@ -56,15 +56,15 @@ class Launch:
         Raises StageError for a launcher that cannot work at all.
         """
         self._task.total = total
-        told: dict[int, PointResult] = {}
+        results: dict[int, PointResult] = {}
         left: list[tuple[Combination, Job]] = []
         for one in spread(planned, self._lanes):
             point, folder = one.point, name_of(one.point.values)
             before = found(place, one.key, folder)
             if one.refused is not None:
-                told[point.number] = PointResult("refused", one.refused.what, one.refused.lines)
+                results[point.number] = PointResult("refused", one.refused.what, one.refused.lines)
             elif before is not None:
-                told[point.number] = before
+                results[point.number] = before
             else:
                 left.append(
                     (
@@ -73,10 +73,10 @@ class Launch:
                     )
                 )
         try:
-            told |= self._run(left)
+            results |= self._run(left)
         finally:
             self._task.close()
-        return [(one.point, told[one.point.number]) for one in planned]
+        return [(one.point, results[one.point.number]) for one in planned]
 
     def rated(self, planned: Sequence[PlannedPoint], place: Path) -> list[PointResult]:
         """Ask how good FP32 PyTorch is in the windows of points, unless that is known from before.
@@ -84,38 +84,40 @@ class Launch:
         Raises StageError for a launcher that cannot work at all.
         """
         self._task.total = 0
-        told: dict[int, PointResult] = {}
+        results: dict[int, PointResult] = {}
         left: list[tuple[Combination, Job]] = []
         for number, one in enumerate(planned, start=1):
             key = digest(["rates", one.key])[:16]
             before = found(place, key)
             if before is not None:
-                told[number] = before
+                results[number] = before
                 continue
             sizes = one.plans[0].pipeline.chunker.window()
             label = f"FP32 in {windows_in_words(sizes, Signature((), ()))}"
             job = Job(number, label, f"fp32-{key}", key, rates=True)
             left.append((replace(one.point, number=number), job))
         try:
-            told |= self._run(left)
+            results |= self._run(left)
         finally:
             self._task.close()
-        return [told[number] for number in range(1, len(planned) + 1)]
+        return [results[number] for number in range(1, len(planned) + 1)]
 
     def _run(self, points: Sequence[tuple[Combination, Job]]) -> dict[int, PointResult]:
-        told: dict[int, PointResult] = {}
+        results: dict[int, PointResult] = {}
         why = ""
         for _ in range(1 + self._task.retries):
-            left = [(point, job) for point, job in points if job.number not in told]
+            left = [(point, job) for point, job in points if job.number not in results]
             if not left:
                 break
-            why = self._once(left, told)
+            why = self._once(left, results)
         for _, job in points:
-            if job.number not in told:
-                told[job.number] = PointResult("failed", f"its worker died: {why}", exit_code=1)
-        return {number: self._placed(points, number, told[number]) for number in sorted(told)}
+            if job.number not in results:
+                results[job.number] = PointResult("failed", f"its worker died: {why}", exit_code=1)
+        return {number: self._placed(points, number, results[number]) for number in sorted(results)}
 
-    def _once(self, left: Sequence[tuple[Combination, Job]], told: dict[int, PointResult]) -> str:
+    def _once(
+        self, left: Sequence[tuple[Combination, Job]], results: dict[int, PointResult]
+    ) -> str:
         """Launch what is left, note what it told, and return what went wrong with a worker."""
         self._task.jobs = tuple(job for _, job in left)
         if "submitit_folder" in self._config.hydra.launcher:
@@ -140,22 +142,22 @@ class Launch:
                 folder = None if job.rates else job.folder
                 before = found(Path(self._task.place), job.key, folder)
                 if before is not None:
-                    told[job.number] = before
+                    results[job.number] = before
             return _first_line(error)
         for (_, job), returned in zip(left, returns, strict=True):
-            told[job.number] = _answer(returned)
+            results[job.number] = _answer(returned)
         return ""
 
     def _placed(
-        self, points: Sequence[tuple[Combination, Job]], number: int, told: PointResult
+        self, points: Sequence[tuple[Combination, Job]], number: int, result: PointResult
     ) -> PointResult:
         """Make the run folder here where the point ran on a machine without this folder."""
-        if told.placed or told.status not in ("done", "missed"):
-            return told
+        if result.placed or result.status not in ("done", "missed"):
+            return result
         point, job = next((p, j) for p, j in points if j.number == number)
         say(f"{job.label}: ran on another machine; taking it from the store")
         again = self._task.run(job, (*point.overrides, *self._task.fixed))
-        placed = replace(told, placed=again.placed)
+        placed = replace(result, placed=again.placed)
         # What ran is what ran there: here all of it was in the store.
         keep(Path(self._task.place), job.key, placed)
         return placed

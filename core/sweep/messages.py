@@ -11,7 +11,7 @@ import msgspec
 from core.machine.machine_load import Load
 from core.plugin.values import Metric
 
-__all__ = ["PointResult", "PointTask", "errand_in", "written"]
+__all__ = ["PointResult", "PointTask", "read_task", "written"]
 
 
 @dataclass(frozen=True)
@@ -74,11 +74,11 @@ class PointResult:
     load: Load | None = None
 
 
-def written(errand: PointTask) -> bytes:
-    """Return an errand as a line of JSON; a file name in it may be no UTF-8."""
-    return json.dumps(msgspec.to_builtins(errand)).encode() + b"\n"
+def written(task: PointTask) -> bytes:
+    """Return a task as a line of JSON; a file name in it may be no UTF-8."""
+    return json.dumps(msgspec.to_builtins(task)).encode() + b"\n"
 
 
-def errand_in(line: bytes) -> PointTask:
-    """Return the errand in a line; msgspec's own reader takes no half of a surrogate pair."""
+def read_task(line: bytes) -> PointTask:
+    """Return the task in a line; msgspec's own reader takes no half of a surrogate pair."""
     return msgspec.convert(json.loads(line), PointTask)

@@ -109,13 +109,13 @@ class StudyFile:
         self,
         study: optuna.Study,
         values: Mapping[str, str],
-        told: PointResult,
+        result: PointResult,
         objectives: Sequence[SweepMetric],
     ) -> None:
         """Add a point that ran outside of a trial, unless the study knows it."""
         import optuna
 
-        found = _values(told, objectives)
+        found = _values(result, objectives)
         if found is None or any(
             t.user_attrs.get(VALUES) == dict(values) and t.state.name == "COMPLETE"
             for t in study.trials
@@ -147,24 +147,24 @@ class StudyFile:
         self,
         study: optuna.Study,
         trial: optuna.Trial,
-        told: PointResult | None,
+        result: PointResult | None,
         objectives: Sequence[SweepMetric],
     ) -> None:
         """Tell the study what became of a trial; a refused one, or one in vain, is pruned."""
         import optuna
 
-        found = None if told is None else _values(told, objectives)
+        found = None if result is None else _values(result, objectives)
         if found is not None:
             study.tell(trial, found)
         else:
-            failed = told is not None and told.status == "failed"
+            failed = result is not None and result.status == "failed"
             states = optuna.trial.TrialState
             study.tell(trial, state=states.FAIL if failed else states.PRUNED)
 
 
-def _values(told: PointResult, objectives: Sequence[SweepMetric]) -> list[float] | None:
+def _values(result: PointResult, objectives: Sequence[SweepMetric]) -> list[float] | None:
     """Return the value of every objective; None where one was not measured."""
-    values = [told.figures[o.name][0] for o in objectives if o.name in told.figures]
+    values = [result.figures[o.name][0] for o in objectives if o.name in result.figures]
     return values if len(values) == len(objectives) else None
 
 

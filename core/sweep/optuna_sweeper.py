@@ -60,7 +60,7 @@ class SearchSweeper(LuthierSweeper):
         points = [Combination(n, v, self.space.line(v)) for n, v in enumerate(values, start=1)]
         return self.space.axes, points
 
-    def told(
+    def run_points(
         self, plan: SweepPlan, place: Path, launch: Launch
     ) -> list[tuple[Combination, PointResult]]:
         """Ask Optuna for points and run them until there are `n_trials`.
@@ -106,8 +106,8 @@ class _Search:
         self.ran = 0
         if self.space.listed:
             refused = [p for p in plan.points if p.refused is not None]
-            for planned, (_, told) in zip(refused, launch.all(refused, place), strict=True):
-                self._note(planned, told)
+            for planned, (_, result) in zip(refused, launch.all(refused, place), strict=True):
+                self._note(planned, result)
             self.space = self.space.without([p.point.values for p in refused])
 
     def run(self) -> list[tuple[Combination, PointResult]]:
@@ -115,21 +115,21 @@ class _Search:
         from core.sweep.optuna_study import opened
 
         name, file = self.place.name, Path(self.options.study or self.place / "study.db")
-        with opened(file, name, self.space) as shelf:
-            for values in shelf.begun():
+        with opened(file, name, self.space) as study_file:
+            for values in study_file.begun():
                 self._evaluate([values])
             objectives = self._objectives()
             if objectives:
-                study = shelf.study(self.options, objectives)
-                for values, told in self._told_so_far():
-                    shelf.add(study, values, told, objectives)
-                self._go_on(study, shelf, objectives)
+                study = study_file.study(self.options, objectives)
+                for values, result in self._results_so_far():
+                    study_file.add(study, values, result, objectives)
+                self._go_on(study, study_file, objectives)
         return sorted(self.results.values(), key=lambda pair: pair[0].number)
 
     def _objectives(self) -> list[SweepMetric]:
         """Return what is searched over, which is known once one point has been measured."""
         while self.ran < self.options.n_trials:
-            measured = [told for _, told in self.results.values() if told.metrics]
+            measured = [result for _, result in self.results.values() if result.metrics]
             if measured:
                 first = measured[0]
                 found = catalogue([first.metrics], first.figures, windows=self.windows)
@@ -141,7 +141,7 @@ class _Search:
         return []
 
     def _go_on(
-        self, study: optuna.Study, shelf: StudyFile, objectives: Sequence[SweepMetric]
+        self, study: optuna.Study, study_file: StudyFile, objectives: Sequence[SweepMetric]
     ) -> None:
         repeated = 0
         while self.ran < self.options.n_trials and not self._exhausted():
@@ -153,25 +153,25 @@ class _Search:
                     pending = [values for _, values in batch]
                     point = self._unseen(pending) if stuck else self._likeliest(pending, objectives)
                     assert point is not None, "a space that is not exhausted has one"
-                    shelf.enqueue(study, point)
+                    study_file.enqueue(study, point)
                     repeated = 0
-                trial, values = shelf.ask(study)
+                trial, values = study_file.ask(study)
                 seen = self.results.get(_key(values))
                 if seen is None and all(values != other for _, other in batch):
                     batch.append((trial, values))
                     repeated = 0
                     continue
                 repeated += 1
-                shelf.tell(study, trial, seen[1] if seen else None, objectives)
+                study_file.tell(study, trial, seen[1] if seen else None, objectives)
             self._evaluate([values for _, values in batch])
             for trial, values in batch:
-                shelf.tell(study, trial, self.results[_key(values)][1], objectives)
+                study_file.tell(study, trial, self.results[_key(values)][1], objectives)
 
     def _evaluate(self, batch: Sequence[Mapping[str, str]]) -> None:
         """Run points, and note what became of them."""
         planned = [self._plan(values) for values in batch]
-        for one, (_, told) in zip(planned, self.launch.all(planned, self.place), strict=True):
-            self._note(one, told)
+        for one, (_, result) in zip(planned, self.launch.all(planned, self.place), strict=True):
+            self._note(one, result)
             self.ran += one.refused is None
 
     def _plan(self, values: Mapping[str, str]) -> PlannedPoint:
@@ -183,11 +183,11 @@ class _Search:
         self.planned[_key(values)] = planned
         return planned
 
-    def _note(self, planned: PlannedPoint, told: PointResult) -> None:
-        self.results[_key(planned.point.values)] = (planned.point, told)
+    def _note(self, planned: PlannedPoint, result: PointResult) -> None:
+        self.results[_key(planned.point.values)] = (planned.point, result)
 
-    def _told_so_far(self) -> list[tuple[dict[str, str], PointResult]]:
-        return [(point.values, told) for point, told in self.results.values()]
+    def _results_so_far(self) -> list[tuple[dict[str, str], PointResult]]:
+        return [(point.values, result) for point, result in self.results.values()]
 
     def _listed(self) -> list[dict[str, str]]:
         """Return the values of every point of a space that can be listed, but those refused."""
@@ -209,10 +209,10 @@ class _Search:
         from core.sweep.pareto_sampler import likeliest
 
         points = self._listed()
-        told = {i: self.results[_key(v)][1] for i, v in enumerate(points) if self._ran(v)}
+        result = {i: self.results[_key(v)][1] for i, v in enumerate(points) if self._ran(v)}
         costs = {
             index: [cost({n: v for n, (v, _) in one.figures.items()}, o) for o in objectives]
-            for index, one in told.items()
+            for index, one in result.items()
             if all(o.name in one.figures for o in objectives)
         }
         out = [index for index, v in enumerate(points) if self._ran(v) or v in pending]

@@ -102,7 +102,7 @@ def plan_points(
         try:
             planned.append(plan_point(point, composed(point), registry, recipes, store))
         except Exception as error:
-            wrong.append((point, hydra_errors.told(error, registry)))
+            wrong.append((point, hydra_errors.as_luthier_error(error, registry)))
     if wrong:
         raise _refusal(wrong, len(points))
     return SweepPlan(tuple(planned), _shared(planned, store))

@@ -33,7 +33,7 @@ from core.plugin.registry import Registry
 from core.run.folder import named_folder
 from core.store.source_code import of_module
 from core.sweep.fork_server import serve
-from core.sweep.messages import PointResult, PointTask, errand_in
+from core.sweep.messages import PointResult, PointTask, read_task
 from core.text.screen import say
 from core.text.shown import shown_below
 
@@ -51,36 +51,36 @@ POLL_S = 0.5
 
 
 def main() -> None:
-    """Do the errands that come in on standard input, each in a process of its own."""
+    """Do the tasks that come in on standard input, each in a process of its own."""
     process.prepare()
     if hasattr(os, "fork"):
         serve(do, _ready)
         return
     for line in iter(sys.stdin.buffer.readline, b""):
-        # One process cannot be copied, so it does one errand, and its worker starts the next.
-        do(errand_in(line))
+        # One process cannot be copied, so it does one task, and its worker starts the next.
+        do(read_task(line))
         return
 
 
-def do(errand: PointTask) -> None:
-    """Do one errand, and write the answer to the file it names; ends with the process's parent."""
+def do(task: PointTask) -> None:
+    """Do one task, and write the answer to the file it names; ends with the process's parent."""
     threading.Thread(target=_watch, args=(os.getppid(),), daemon=True).start()
-    first = os.O_TRUNC if errand.made is None else os.O_APPEND
+    first = os.O_TRUNC if task.made is None else os.O_APPEND
     # A link in the place of a log would have another file overwritten.
     own = getattr(os, "O_NOFOLLOW", 0)
-    log = os.open(errand.log, os.O_WRONLY | os.O_CREAT | own | first, 0o644)
+    log = os.open(task.log, os.O_WRONLY | os.O_CREAT | own | first, 0o644)
     for stream in (sys.stdout, sys.stderr):
         os.dup2(log, stream.fileno())
-    os.chdir(errand.cwd)
-    cores.take(cores.CoreShare(errand.cores, Path(errand.lock) if errand.lock else None))
+    os.chdir(task.cwd)
+    cores.take(cores.CoreShare(task.cores, Path(task.lock) if task.lock else None))
     try:
-        told = perform(errand)
+        result = perform(task)
     except KeyboardInterrupt:
         sys.exit(process.INTERRUPTED)
-    answer = Path(errand.answer)
+    answer = Path(task.answer)
     partial = answer.with_name(f"{answer.name}.partial")
     # Names of a plugin's own may be no text at all, which JSON has no place for.
-    partial.write_bytes(msgspec.json.encode(shown_below(msgspec.to_builtins(told))))
+    partial.write_bytes(msgspec.json.encode(shown_below(msgspec.to_builtins(result))))
     partial.replace(answer)
 
 
@@ -93,15 +93,15 @@ def _watch(parent: int) -> None:
     os._exit(process.INTERRUPTED)
 
 
-def perform(errand: PointTask) -> PointResult:
+def perform(task: PointTask) -> PointResult:
     """Run one point; whatever goes wrong is told, and nothing is raised."""
     registry: Registry | None = None
     started = time.perf_counter()
     try:
-        registry, recipes = _known(tuple(errand.recipes.items()))
-        return _run(errand, registry, recipes)
+        registry, recipes = _known(tuple(task.recipes.items()))
+        return _run(task, registry, recipes)
     except Exception as error:
-        if errand.verbose:
+        if task.verbose:
             say("".join(traceback.format_exception(error)), err=True, end="")
         return _went_wrong(error, registry, time.perf_counter() - started)
 
@@ -124,31 +124,31 @@ def _known(given: tuple[tuple[str, str], ...]) -> tuple[Registry, Mapping[str, R
     return registry, recipes
 
 
-def _ready(errand: PointTask) -> None:
+def _ready(task: PointTask) -> None:
     """Learn, in the process that is copied for every point, what each copy would learn anew."""
     # What is wrong with a plugin or a recipe, each copy tells.
     with contextlib.suppress(Exception):
-        _known(tuple(errand.recipes.items()))
-        with composing(errand.overrides):
+        _known(tuple(task.recipes.items()))
+        with composing(task.overrides):
             pass
-        for module in errand.plugins:
+        for module in task.plugins:
             of_module(module)
 
 
-def _run(errand: PointTask, registry: Registry, recipes: Mapping[str, Recipe]) -> PointResult:
+def _run(task: PointTask, registry: Registry, recipes: Mapping[str, Recipe]) -> PointResult:
     from core.plan import candidates
     from core.run import job
     from core.store.locate import open_store
     from core.sweep.metrics import measured, spreads_of
 
     started = time.perf_counter()
-    with cores.shared(say), composing(errand.overrides) as cfg:
+    with cores.shared(say), composing(task.overrides) as cfg:
         store = open_store(cfg.store)
         found = candidates.candidates(cfg, registry, recipe_of_job(), recipes, store)
-    if errand.rates:
+    if task.rates:
         return _rated(found, registry, store, recipes)
     plan = found[0].plan
-    if errand.made is None and len(found) == 1 and plan is not None:
+    if task.made is None and len(found) == 1 and plan is not None:
         before = plan.before("play")
         if before.to_run:
             records = job.prepare(before, found, registry, store, recipes)
@@ -159,11 +159,11 @@ def _run(errand: PointTask, registry: Registry, recipes: Mapping[str, Recipe]) -
             )
     with contextlib.ExitStack() as scratch:
         # Where the folder is on another machine, that one makes it, from what the store has.
-        here = errand.folder or str(Path(scratch.enter_context(tempfile.TemporaryDirectory()), "r"))
+        here = task.folder or str(Path(scratch.enter_context(tempfile.TemporaryDirectory()), "r"))
         place = named_folder(Path(here))
-        ended = job.perform(found, registry, store, recipes, place, errand.sweep)
+        ended = job.perform(found, registry, store, recipes, place, task.sweep)
     record, breach, coverage = ended.record, ended.breach, ended.shipped.facts.get("npu_coverage")
-    made = errand.made or ()
+    made = task.made or ()
     return PointResult(
         "missed" if breach else "done",
         breach.what if breach else "",
@@ -176,7 +176,7 @@ def _run(errand: PointTask, registry: Registry, recipes: Mapping[str, Recipe]) -
         (*made, *(s.name for s in record.stages if s.status == "ran")),
         tuple(s.name for s in record.stages if s.status == "kept" and s.name not in made),
         time.perf_counter() - started,
-        bool(errand.folder),
+        bool(task.folder),
         record.target_took_part,
         damaged=_damaged(store),
         spreads=spreads_of(record.metrics),
@@ -221,7 +221,7 @@ def _damaged(store: Store) -> tuple[str, ...]:
 
 
 def _went_wrong(error: Exception, registry: Registry | None, seconds: float) -> PointResult:
-    said = hydra_errors.told(error, registry)
+    said = hydra_errors.as_luthier_error(error, registry)
     refused = isinstance(said, MisfitError | DoesNotFitError)
     return PointResult(
         "refused" if refused else "failed", said.what, said.lines, said.exit_code, seconds=seconds

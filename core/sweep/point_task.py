@@ -68,19 +68,19 @@ class Task:
         hydra = HydraConfig.get()
         job = self.jobs[hydra.job.num]
         say(f"{self._head(job)} ...")
-        told = self.run(job, (*hydra.overrides.task, *self.fixed))
-        for line in told.damaged:
+        result = self.run(job, (*hydra.overrides.task, *self.fixed))
+        for line in result.damaged:
             say(f"warning: {line}", err=True)
-        say(f"{self._head(job)} {summary(told)}")
-        return msgspec.to_builtins(told)
+        say(f"{self._head(job)} {summary(result)}")
+        return msgspec.to_builtins(result)
 
     def run(self, job: Job, overrides: tuple[str, ...]) -> PointResult:
         """Run one point, and note what became of it if the sweep's folder is on this machine."""
         here = self._is_here()
-        told = self._run(job, overrides, here=here)
+        result = self._run(job, overrides, here=here)
         if here:
-            keep(Path(self.place), job.key, told)
-        return told
+            keep(Path(self.place), job.key, result)
+        return result
 
     def _head(self, job: Job) -> str:
         number = f"[{job.number}/{self.total}] " if self.total else ""
@@ -93,9 +93,9 @@ class Task:
     def _run(self, job: Job, overrides: tuple[str, ...], *, here: bool) -> PointResult:
         code = 0
         for _ in range(1 + self.retries):
-            told, code = self._once(job, overrides, here=here)
-            if told is not None:
-                return told
+            result, code = self._once(job, overrides, here=here)
+            if result is not None:
+                return result
         return PointResult(
             "failed",
             f"its process ended {1 + self.retries} times without an answer ({_spoken(code)})",
@@ -107,10 +107,10 @@ class Task:
         self, job: Job, overrides: tuple[str, ...], *, here: bool
     ) -> tuple[PointResult | None, int]:
         with tempfile.TemporaryDirectory(prefix="luthier-") as scratch:
-            answer = Path(scratch, "told.json")
+            answer = Path(scratch, "result.json")
             log = Path(self.place, "logs", f"{job.folder}.log") if here else Path(scratch, "log")
             log.parent.mkdir(parents=True, exist_ok=True)
-            errand = PointTask(
+            task = PointTask(
                 overrides,
                 self.recipes,
                 self.sweep,
@@ -125,31 +125,33 @@ class Task:
                 libraries=self.libraries,
                 rates=job.rates,
             )
-            told, code = _answered(errand)
-            if told is not None and told.again:
-                first = told
-                told, code = _answered(replace(errand, made=first.ran))
-                if told is not None:
-                    damaged = tuple(dict.fromkeys((*first.damaged, *told.damaged)))
-                    told = replace(told, seconds=first.seconds + told.seconds, damaged=damaged)
-            return told, code
+            result, code = _answered(task)
+            if result is not None and result.again:
+                first = result
+                result, code = _answered(replace(task, made=first.ran))
+                if result is not None:
+                    damaged = tuple(dict.fromkeys((*first.damaged, *result.damaged)))
+                    result = replace(
+                        result, seconds=first.seconds + result.seconds, damaged=damaged
+                    )
+            return result, code
 
     @staticmethod
     def close() -> None:
         """End what this process started for its points."""
-        _nursery.close()
+        _fork_server.close()
 
 
 _INTERRUPTED = 130
 #: The one of this process, for all the points that it runs.
-_nursery = ForkServer()
+_fork_server = ForkServer()
 
 
-def _answered(errand: PointTask) -> tuple[PointResult | None, int]:
-    """Have an errand done; returns the answer, if there is one, and the exit status."""
-    answer = Path(errand.answer)
+def _answered(task: PointTask) -> tuple[PointResult | None, int]:
+    """Have a task done; returns the answer, if there is one, and the exit status."""
+    answer = Path(task.answer)
     answer.unlink(missing_ok=True)
-    code = _nursery.run(errand)
+    code = _fork_server.run(task)
     if code == _INTERRUPTED:
         raise KeyboardInterrupt
     return (
@@ -166,12 +168,14 @@ def _spoken(code: int) -> str:
     return f"signal {-code}" if code < 0 else f"exit status {code}"
 
 
-def summary(told: PointResult) -> str:
+def summary(result: PointResult) -> str:
     """Return one line: what became of a point, and its first figures."""
-    if told.status in ("refused", "failed"):
-        return f"{told.status}: {told.why}"
-    broken = f" {told.why};" if told.status == "missed" else ""
-    return f"{told.status},{broken} {counted(len(told.ran), 'step')} ran in {told.seconds:.0f} s"
+    if result.status in ("refused", "failed"):
+        return f"{result.status}: {result.why}"
+    broken = f" {result.why};" if result.status == "missed" else ""
+    return (
+        f"{result.status},{broken} {counted(len(result.ran), 'step')} ran in {result.seconds:.0f} s"
+    )
 
 
 def counted(count: int, thing: str) -> str:

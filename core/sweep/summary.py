@@ -47,8 +47,8 @@ def recorded(
     `windows` says that the windows of the points differ, and `against` with which of them quality
     is compared.
     """
-    known = {name for _, told in points for name in told.figures}
-    figures = catalogue([told.metrics for _, told in points], known, windows=windows)
+    known = {name for _, result in points for name in result.figures}
+    figures = catalogue([result.metrics for _, result in points], known, windows=windows)
     if objectives:
         named = {figure.name: figure for figure in figures}
         figures = (
@@ -56,7 +56,7 @@ def recorded(
             *(dataclasses.replace(figure, objective=False) for figure in named.values()),
         )
     pipeline = first.pipeline
-    made = marked([_point(point, told, recipes) for point, told in points], figures)
+    made = marked([_point(point, result, recipes) for point, result in points], figures)
     taken, why = winner(made, figures, contract=bool(pipeline.contract))
     return SweepRecord(
         recipe=pipeline.recipe,
@@ -73,29 +73,29 @@ def recorded(
         versions=versions(),
         contract={limit.name: limit.bound for limit in pipeline.contract},
         notices=(
-            *_notices(first, [told for _, told in points]),
+            *_notices(first, [result for _, result in points]),
             *(f"{COMPARED} {said}, the best of this sweep" for said in against),
             *_loaded(made),
         ),
     )
 
 
-def _point(point: Combination, told: PointResult, recipes: Mapping[str, Recipe]) -> Point:
+def _point(point: Combination, result: PointResult, recipes: Mapping[str, Recipe]) -> Point:
     again = [override for override in point.overrides if not override.startswith(HOW)]
     return Point(
         number=point.number,
         values=point.values,
-        status=told.status,
+        status=result.status,
         command=command(again, recipes),
-        why=told.why,
-        figures={name: value for name, (value, _) in told.figures.items()},
-        devices={name: device for name, (_, device) in told.figures.items()},
-        folder=name_of(point.values) if told.placed else "",
-        ran=told.ran,
-        kept=told.kept,
-        seconds=told.seconds,
-        spreads=told.spreads,
-        load=told.load,
+        why=result.why,
+        figures={name: value for name, (value, _) in result.figures.items()},
+        devices={name: device for name, (_, device) in result.figures.items()},
+        folder=name_of(point.values) if result.placed else "",
+        ran=result.ran,
+        kept=result.kept,
+        seconds=result.seconds,
+        spreads=result.spreads,
+        load=result.load,
     )
 
 
@@ -112,11 +112,11 @@ def _loaded(points: Sequence[Point]) -> list[str]:
     return [f"measured under load, so that times are too long: {few} {numbers}{more} ({most.said})"]
 
 
-def _notices(first: Plan, told: Sequence[PointResult]) -> tuple[str, ...]:
+def _notices(first: Plan, result: Sequence[PointResult]) -> tuple[str, ...]:
     """Return what a person must know before reading the figures."""
-    damaged = tuple(dict.fromkeys(line for one in told for line in one.damaged))
+    damaged = tuple(dict.fromkeys(line for one in result for line in one.damaged))
     target = first.pipeline.target.title
-    ran = [one for one in told if one.status in ("done", "missed")]
+    ran = [one for one in result if one.status in ("done", "missed")]
     if target and ran and not any(one.on_target for one in ran):
         absent = f"{target} took no part in this sweep: no number here was measured on it"
         return (absent, *damaged)

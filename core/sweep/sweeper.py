@@ -85,7 +85,7 @@ class LuthierSweeper(Sweeper):
         """Return the axes and the points that are known before anything runs."""
 
     @abstractmethod
-    def told(
+    def run_points(
         self, plan: SweepPlan, place: Path, launch: Launch
     ) -> list[tuple[Combination, PointResult]]:
         """Run points; returns each with what became of it."""
@@ -152,14 +152,14 @@ class LuthierSweeper(Sweeper):
 
     def _one_by_one(self, points: Sequence[Combination]) -> None:
         """Run points in this process, job after job; the others run on after one that fails."""
-        from core.config.hydra_errors import told
+        from core.config.hydra_errors import as_luthier_error
 
         failed: list[LuthierError] = []
         for point in points:
             try:
                 self.start(self._composed(point))
             except Exception as error:
-                failed.append(told(error, self.start.registry))
+                failed.append(as_luthier_error(error, self.start.registry))
                 say(f"error: {failed[-1]}")
         if failed:
             raise type(failed[0])(f"{len(failed)} job(s) of the sweep failed; see above")
@@ -200,13 +200,13 @@ class LuthierSweeper(Sweeper):
             # A store that cannot be written is found out before the first point.
             with self._store.staging():
                 pass
-            told = self.told(
+            results = self.run_points(
                 plan, place, Launch(at(self.config, place), self.hydra_context, task, lanes)
             )
             record = recorded(
                 first,
                 self.axes,
-                told,
+                results,
                 self.arguments,
                 self.start.recipes,
                 started.isoformat(timespec="seconds"),

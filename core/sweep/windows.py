@@ -84,8 +84,8 @@ def comparison(
         if not _several(each):
             continue
         looked_at = _apart(sorted(each, key=_size), most or len(each))
-        told = launch.rated(looked_at, place)
-        rated = [(p, t) for p, t in zip(looked_at, told, strict=True) if t.status == "done"]
+        result = launch.rated(looked_at, place)
+        rated = [(p, t) for p, t in zip(looked_at, result, strict=True) if t.status == "done"]
         if rated:
             taken = _best(rated)
             best[subject] = _option(taken.plans[0])
@@ -136,15 +136,15 @@ def _apart(points: Sequence[PlannedPoint], most: int) -> list[PlannedPoint]:
 
 def _best(rated: Sequence[tuple[PlannedPoint, PointResult]]) -> PlannedPoint:
     """Return the point whose windows FP32 PyTorch is best in: between equals, the longest ones."""
-    qualities = [quality_of(told.metrics) for _, told in rated]
+    qualities = [quality_of(result.metrics) for _, result in rated]
     names = {quality[0].name for quality in qualities if quality is not None}
     # A quality that was not measured of all of them compares nothing.
     comparable = len(names) == 1 and None not in qualities
 
     def rank(index: int) -> tuple[float, float, float]:
-        planned, told = rated[index]
+        planned, result = rated[index]
         quality = qualities[index]
-        figures = {name: value for name, (value, _) in told.figures.items()}
+        figures = {name: value for name, (value, _) in result.figures.items()}
         first = cost({quality[0].name: quality[1]}, quality[0]) if comparable and quality else 0.0
         return first, cost(figures, SNR), -_size(planned)
 

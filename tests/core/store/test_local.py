@@ -157,7 +157,9 @@ def test_two_entries_that_were_swapped_are_damaged(tmp_path: Path) -> None:
 def test_what_cannot_be_verified_does_not_count(tmp_path: Path) -> None:
     """A damaged entry is left out of what is known of its step, with one line for all of them."""
     store = Store(tmp_path)
-    entries = [Path(put(store, fingerprint={**FINGERPRINT, "n": n}).folder).parent for n in range(3)]
+    entries = [
+        Path(put(store, fingerprint={**FINGERPRINT, "n": n}).folder).parent for n in range(3)
+    ]
     for entry in entries[:2]:
         flipped_at(9)(entry / "fingerprint.json")
     assert store.fingerprints("graph") == [{**FINGERPRINT, "n": 2}]

@@ -178,7 +178,11 @@ def test_a_record_of_another_entry_is_damaged(bucket: Bucket) -> None:
     remote.remove(remote.below("graph"))
     put(bucket.store("a"))
     own = record(bucket)
-    for changed in (other, replace(other, name=own.name), replace(own, fingerprint=other.fingerprint)):
+    for changed in (
+        other,
+        replace(other, name=own.name),
+        replace(own, fingerprint=other.fingerprint),
+    ):
         spoil(bucket, "artifact.json", sealed(changed))
         store = bucket.store("b")
         assert store.find("graph", FINGERPRINT) is None
@@ -216,7 +220,9 @@ def test_what_a_machine_noted_of_the_url_is_verified(bucket: Bucket) -> None:
             assert store.find("graph", FINGERPRINT) == kept
             assert len(store.fingerprints("graph")) == 2
             assert file.read_bytes() == whole
-    other = Path(put(bucket.store("a"), fingerprint={**FINGERPRINT, "n": 2}).folder).with_name("shared")
+    other = Path(put(bucket.store("a"), fingerprint={**FINGERPRINT, "n": 2}).folder).with_name(
+        "shared"
+    )
     shared.write_bytes(other.read_bytes())
     assert bucket.store("a").find("graph", FINGERPRINT) == kept
     assert shared.read_bytes() == whole, "the mark of another entry is none"

@@ -89,7 +89,7 @@ def test_a_name_is_one_folder_on_any_system(values: dict[str, str]) -> None:
     assert len(name) <= LONGEST + 20
 
 
-def told(tmp_path: Path, said: PointResult, *, folder: bool = True) -> PointResult | None:
+def result(tmp_path: Path, said: PointResult, *, folder: bool = True) -> PointResult | None:
     """Return what is found of a point that told `said`, with its run folder or without."""
     (tmp_path / "points").mkdir()
     keep(tmp_path, "key", said)
@@ -103,28 +103,28 @@ def told(tmp_path: Path, said: PointResult, *, folder: bool = True) -> PointResu
 def test_a_point_that_ran_is_found(tmp_path: Path, status: str) -> None:
     """With its figures and their devices."""
     said = PointResult(status, figures={"sdr": (8.0, "a CPU")}, ran=("play",), placed=True)  # type: ignore[arg-type]  # one of the two
-    assert told(tmp_path, said) == said
+    assert result(tmp_path, said) == said
 
 
 def test_a_point_whose_run_folder_is_gone_runs_again(tmp_path: Path) -> None:
     """A person may have deleted it to have it made anew."""
-    assert told(tmp_path, PointResult("done", placed=True), folder=False) is None
+    assert result(tmp_path, PointResult("done", placed=True), folder=False) is None
 
 
 def test_a_point_that_ran_elsewhere_is_made_here(tmp_path: Path) -> None:
     """Its figures are known, but there is no run folder."""
-    assert told(tmp_path, PointResult("done", placed=False)) is None
+    assert result(tmp_path, PointResult("done", placed=False)) is None
 
 
 def test_a_point_that_failed_runs_again(tmp_path: Path) -> None:
     """It may have been the disk."""
-    assert told(tmp_path, PointResult("failed", "x", exit_code=1)) is None
+    assert result(tmp_path, PointResult("failed", "x", exit_code=1)) is None
 
 
 def test_a_point_that_was_refused_is_not_asked_again(tmp_path: Path) -> None:
     """It has no run folder to look for."""
     said = PointResult("refused", "8 places do not fit", ("take fewer",))
-    assert told(tmp_path, said, folder=False) == said
+    assert result(tmp_path, said, folder=False) == said
 
 
 def test_a_damaged_record_is_told_and_the_point_runs_again(
@@ -133,7 +133,7 @@ def test_a_damaged_record_is_told_and_the_point_runs_again(
     """Half a file, one of another version, a flip at any bit, or that of another point."""
     assert found(tmp_path, "key", "a-1") is None
     said = PointResult("done", figures={"sdr": (8.0, "a CPU")}, placed=True)
-    assert told(tmp_path, said) == said
+    assert result(tmp_path, said) == said
     assert capsys.readouterr().err == ""
     keep(tmp_path, "other", said)
     file = tmp_path / "points" / "key.json"
@@ -147,7 +147,7 @@ def test_a_damaged_record_is_told_and_the_point_runs_again(
 
 def test_what_was_damaged_in_one_run_is_not_told_of_the_next(tmp_path: Path) -> None:
     """It was made again by then."""
-    again = told(tmp_path, PointResult("done", placed=True, damaged=("what was kept",)))
+    again = result(tmp_path, PointResult("done", placed=True, damaged=("what was kept",)))
     assert again == PointResult("done", placed=True)
 
 

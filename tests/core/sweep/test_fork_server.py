@@ -38,28 +38,28 @@ def until(log: Path, text: str) -> None:
 
 
 @posix
-@pytest.mark.parametrize("who", ["the worker", "the nursery"])
+@pytest.mark.parametrize("who", ["the worker", "the fork server"])
 def test_no_process_of_a_point_lives_on(tmp_path: Path, toys: Path, who: str) -> None:
     """All are gone within 2 s, whichever of the processes before it SIGKILL strikes."""
     log, store = tmp_path / "log", tmp_path / "store"
     overrides = ("recipe=toy", "reporter=[terminal]", "quantizer.seconds=600", f"store='{store}'")
-    errand = PointTask(
+    task = PointTask(
         overrides, {"toy": RECIPE}, "", "", str(tmp_path), None, "", str(tmp_path / "told"),
         str(log), made=(),
     )  # fmt: skip
     paths = os.pathsep.join(map(str, (ROOT, toys)))
-    given = msgspec.json.encode(errand).decode()
+    given = msgspec.json.encode(task).decode()
     with subprocess.Popen(
         [sys.executable, "-c", WORKER, given], cwd=ROOT, env={**os.environ, "PYTHONPATH": paths}
     ) as worker:
         until(log, "quantise: running")
         (guard,) = psutil.Process(worker.pid).children()
-        (nursery,) = guard.children()
-        (point,) = nursery.children()
-        struck = {"the worker": worker, "the nursery": nursery}[who]
+        (fork_server,) = guard.children()
+        (point,) = fork_server.children()
+        struck = {"the worker": worker, "the fork server": fork_server}[who]
         struck.send_signal(signal.SIGKILL)
         deadline = time.monotonic() + 2
-        for process in (guard, nursery, point):
+        for process in (guard, fork_server, point):
             assert gone(process.pid, deadline - time.monotonic()), process
         worker.wait(20)
     if who == "the worker":

@@ -19,10 +19,10 @@ from tests.conftest import Command
 ROOT = Path(__file__).parent.parent.parent.parent
 
 
-def told(tmp_path: Path) -> list[dict[str, Any]]:
+def results(tmp_path: Path) -> list[dict[str, Any]]:
     """Return what every point of the only sweep left behind."""
     files = tmp_path.glob("outputs/toy/sweep-*/points/*.json")
-    return [json.loads(file.read_text())["content"]["told"] for file in files]
+    return [json.loads(file.read_text())["content"]["result"] for file in files]
 
 
 def record(tmp_path: Path) -> dict[str, Any]:
@@ -35,7 +35,7 @@ def test_what_points_share_runs_once(command: Command, recipe: Path, tmp_path: P
     """Two windows at two losses: each step runs once for all that its result depends on."""
     done = command("-m", f"recipe={recipe}", "chunker.length=4,8", "quantizer.loss=0.0,0.1")
     assert (done.code, done.err) == (0, "")
-    ran = Counter(name for point in told(tmp_path) for name in point["ran"])
+    ran = Counter(name for point in results(tmp_path) for name in point["ran"])
     # Windows as long as the plan's are those of the training, which a layout may have rounded up.
     assert (ran["model"], ran["ideal"]) == (1, 2)
     assert ran["sample"] == ran["reference"] == 2
@@ -211,7 +211,7 @@ def test_points_side_by_side_give_what_points_in_turn_give(
     swept = ("-m", f"recipe={recipe}", "chunker.length=4,8", "quantizer.loss=0.0,0.1")
     done = command(*swept, "hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
     assert (done.code, done.err) == (0, "")
-    ran = Counter(name for point in told(tmp_path) for name in point["ran"])
+    ran = Counter(name for point in results(tmp_path) for name in point["ran"])
     # Windows as long as the plan's are those of the training, which a layout may have rounded up.
     assert (ran["model"], ran["ideal"]) == (1, 2)
     assert ran["sample"] == ran["reference"] == 2

@@ -71,12 +71,12 @@ class Worker:
             return JobReturn(status=JobStatus.FAILED, _return_value=self.raises[job.number])
         return JobReturn(status=JobStatus.COMPLETED, _return_value=msgspec.to_builtins(DONE))
 
-    def left(self, job: Job, told: PointResult) -> None:
+    def left(self, job: Job, result: PointResult) -> None:
         """Leave what a point leaves in the sweep's folder."""
         folder = self.place / job.folder
         folder.mkdir(exist_ok=True)
         (folder / "recipe.lock.yaml").touch()
-        keep(self.place, job.key, told)
+        keep(self.place, job.key, result)
 
 
 @pytest.fixture
@@ -96,9 +96,9 @@ def launch(place: Path, retries: int = 2) -> Launch:
 
 def test_points_are_told_in_the_order_of_the_plan(worker: Worker, tmp_path: Path) -> None:
     """In one launch, so that a cluster sees all of them."""
-    told = launch(tmp_path).all([point(2), point(1), point(3)], tmp_path)
-    assert [one.number for one, _ in told] == [2, 1, 3]
-    assert [answer for _, answer in told] == [DONE] * 3
+    result = launch(tmp_path).all([point(2), point(1), point(3)], tmp_path)
+    assert [one.number for one, _ in result] == [2, 1, 3]
+    assert [answer for _, answer in result] == [DONE] * 3
     assert len(worker.launched) == 1
 
 
@@ -106,9 +106,9 @@ def test_what_ran_before_is_not_launched(worker: Worker, tmp_path: Path) -> None
     """Nor what the plan refuses."""
     worker.left(Job(1, "a=1", name_of({"a": "1"}), "key1"), DONE)
     refused = MisfitError("no room", "take less")
-    told = launch(tmp_path).all([point(1), point(2, refused), point(3)], tmp_path)
+    result = launch(tmp_path).all([point(1), point(2, refused), point(3)], tmp_path)
     assert worker.launched == [["a=3"]]
-    assert [answer for _, answer in told] == [
+    assert [answer for _, answer in result] == [
         DONE,
         PointResult("refused", "no room", ("take less",)),
         DONE,
@@ -138,17 +138,17 @@ def test_points_of_a_worker_that_died_are_launched_again(
 ) -> None:
     """Those that had answered are not."""
     worker.deaths, worker.before = [death], 1
-    told = launch(tmp_path).all([point(1), point(2), point(3)], tmp_path)
+    result = launch(tmp_path).all([point(1), point(2), point(3)], tmp_path)
     assert worker.launched == [["a=1", "a=2", "a=3"], ["a=2", "a=3"]]
-    assert [answer.status for _, answer in told] == ["done"] * 3
+    assert [answer.status for _, answer in result] == ["done"] * 3
 
 
 def test_a_worker_that_always_dies_fails_its_points(worker: Worker, tmp_path: Path) -> None:
     """After as many tries as the sweep allows, with the reason."""
     worker.deaths = [BrokenProcessPool(f"death {n}\nand its trace") for n in (1, 2, 3)]
-    told = launch(tmp_path, retries=1).all([point(1)], tmp_path)
+    result = launch(tmp_path, retries=1).all([point(1)], tmp_path)
     assert len(worker.launched) == 2
-    assert [answer for _, answer in told] == [
+    assert [answer for _, answer in result] == [
         PointResult("failed", "its worker died: death 2", exit_code=1)
     ]
 
@@ -165,9 +165,9 @@ def test_a_launcher_that_cannot_work_is_an_error_at_once(worker: Worker, tmp_pat
 def test_a_job_that_raises_fails_its_point_alone(worker: Worker, tmp_path: Path) -> None:
     """A full disk, say: Hydra hands back the error in place of an answer."""
     worker.raises = {2: OSError(28, "No space left on device")}
-    told = launch(tmp_path).all([point(1), point(2)], tmp_path)
+    result = launch(tmp_path).all([point(1), point(2)], tmp_path)
     assert len(worker.launched) == 1
-    assert [answer for _, answer in told] == [
+    assert [answer for _, answer in result] == [
         DONE,
         PointResult(
             "failed", "its job failed: OSError: [Errno 28] No space left on device", exit_code=1

@@ -15,7 +15,7 @@ numbers = st.floats(allow_nan=False, allow_infinity=False)
 texts = st.text(max_size=20)
 lists = st.lists(texts, max_size=3).map(tuple)
 
-errands = st.builds(
+tasks = st.builds(
     PointTask,
     *(lists, st.dictionaries(texts, texts, max_size=2), texts, texts, texts),
     *(st.none() | st.integers(1, 64), texts, texts, texts, st.booleans()),
@@ -36,23 +36,23 @@ answers = st.builds(
 )
 
 
-@given(errands)
-def test_an_errand_arrives_as_it_was_sent(errand: PointTask) -> None:
+@given(tasks)
+def test_an_errand_arrives_as_it_was_sent(task: PointTask) -> None:
     """On one line, for it is read by the line: a recipe's text has many."""
-    sent = msgspec.json.encode(errand)
+    sent = msgspec.json.encode(task)
     assert b"\n" not in sent
-    assert msgspec.json.decode(sent, type=PointTask) == errand
+    assert msgspec.json.decode(sent, type=PointTask) == task
 
 
 @given(answers)
-def test_an_answer_arrives_as_it_was_given(told: PointResult) -> None:
+def test_an_answer_arrives_as_it_was_given(result: PointResult) -> None:
     """Through the file of a process, and as the plain data that a launcher carries."""
-    assert msgspec.json.decode(msgspec.json.encode(told), type=PointResult) == told
-    assert msgspec.convert(msgspec.to_builtins(told), PointResult) == told
+    assert msgspec.json.decode(msgspec.json.encode(result), type=PointResult) == result
+    assert msgspec.convert(msgspec.to_builtins(result), PointResult) == result
 
 
 def test_a_path_of_any_system_arrives(tmp_path: Path) -> None:
     """With backslashes, quotes and letters of any alphabet."""
     path = rf"C:\runs\{tmp_path.name} ünï 'x' "
-    errand = PointTask((), {}, "", path, path, None, "", path, path)
-    assert msgspec.json.decode(msgspec.json.encode(errand), type=PointTask) == errand
+    task = PointTask((), {}, "", path, path, None, "", path, path)
+    assert msgspec.json.decode(msgspec.json.encode(task), type=PointTask) == task

@@ -30,7 +30,7 @@ def done(sdr: float, latency: float = 1.0) -> PointResult:
 
 
 @contextmanager
-def shelf(folder: Path, name: str = "sweep-1") -> Iterator[StudyFile]:
+def study_file(folder: Path, name: str = "sweep-1") -> Iterator[StudyFile]:
     """Open the study of a search, as each start of it does."""
     with opened(folder / "study.db", name, SPACE) as found:
         yield found
@@ -43,16 +43,16 @@ def states(study: optuna.Study) -> list[str]:
 
 def test_a_new_study_has_begun_nothing(tmp_path: Path) -> None:
     """Its folder is made with it."""
-    with shelf(tmp_path / "new") as found:
+    with study_file(tmp_path / "new") as found:
         assert found.begun() == []
 
 
 def test_its_folder_may_have_any_name(tmp_path: Path) -> None:
     """A `?` does not end the name of the file, and nothing is written beside it."""
     folder = tmp_path / "is it? 50%25 {of} #1"
-    with shelf(folder) as found:
+    with study_file(folder) as found:
         found.ask(found.study(SearchOptions(sampler="random"), BOTH))
-    with shelf(folder) as found:
+    with study_file(folder) as found:
         assert len(found.begun()) == 1
     assert [path.name for path in tmp_path.iterdir()] == [folder.name]
     assert "study.db" in [path.name for path in folder.iterdir()]
@@ -60,7 +60,7 @@ def test_its_folder_may_have_any_name(tmp_path: Path) -> None:
 
 def test_what_is_asked_is_a_point_of_the_space(tmp_path: Path) -> None:
     """In the words of a command line, ready to be composed."""
-    with shelf(tmp_path) as found:
+    with study_file(tmp_path) as found:
         _, values = found.ask(found.study(SearchOptions(sampler="random"), BOTH))
     assert values["length"] in ("4", "8")
     assert values["precision"] in ("int8", "'x,y'")
@@ -70,7 +70,7 @@ def test_what_is_asked_is_a_point_of_the_space(tmp_path: Path) -> None:
 
 def test_what_is_enqueued_is_asked_next(tmp_path: Path) -> None:
     """In the order in which it was enqueued."""
-    with shelf(tmp_path) as found:
+    with study_file(tmp_path) as found:
         study = found.study(SearchOptions(sampler="random"), BOTH)
         found.enqueue(study, POINT)
         found.enqueue(study, OTHER)
@@ -79,16 +79,16 @@ def test_what_is_enqueued_is_asked_next(tmp_path: Path) -> None:
 
 def test_what_became_of_a_trial_is_kept(tmp_path: Path) -> None:
     """Failed ones apart from those that were refused, or asked for in vain."""
-    with shelf(tmp_path) as found:
+    with study_file(tmp_path) as found:
         study = found.study(SearchOptions(sampler="random"), BOTH)
-        for told in (
+        for result in (
             done(8.0, 20.0),
             PointResult("failed", "a bug"),
             PointResult("refused", "no room"),
             None,
         ):
             trial, _ = found.ask(study)
-            found.tell(study, trial, told, BOTH)
+            found.tell(study, trial, result, BOTH)
         assert states(study) == ["COMPLETE", "FAIL", "PRUNED", "PRUNED"]
         assert study.trials[0].values == [8.0, 20.0]
         assert [d.name for d in study.directions] == ["MAXIMIZE", "MINIMIZE"]
@@ -97,7 +97,7 @@ def test_what_became_of_a_trial_is_kept(tmp_path: Path) -> None:
 def test_a_point_without_one_of_the_objectives_teaches_nothing(tmp_path: Path) -> None:
     """A device that tells no time, say: no number stands for it."""
     silent = PointResult("done", figures={"sdr": (8.0, "a CPU")})
-    with shelf(tmp_path) as found:
+    with study_file(tmp_path) as found:
         study = found.study(SearchOptions(sampler="random"), BOTH)
         trial, _ = found.ask(study)
         found.tell(study, trial, silent, BOTH)
@@ -107,7 +107,7 @@ def test_a_point_without_one_of_the_objectives_teaches_nothing(tmp_path: Path) -
 
 def test_a_point_that_ran_outside_of_the_study_is_added_once(tmp_path: Path) -> None:
     """With what Optuna would have drawn for it."""
-    with shelf(tmp_path) as found:
+    with study_file(tmp_path) as found:
         study = found.study(SearchOptions(sampler="random"), BOTH)
         for _ in range(2):
             found.add(study, POINT, done(8.0), BOTH)
@@ -118,7 +118,7 @@ def test_a_point_that_ran_outside_of_the_study_is_added_once(tmp_path: Path) -> 
 
 def test_the_next_start_knows_what_ended_and_then_what_did_not(tmp_path: Path) -> None:
     """Each point once; what was cut off comes last, for it may cut off this start too."""
-    with shelf(tmp_path) as found:
+    with study_file(tmp_path) as found:
         study = found.study(SearchOptions(sampler="random"), BOTH)
         for values in (OTHER, POINT):
             found.enqueue(study, values)
@@ -126,23 +126,23 @@ def test_the_next_start_knows_what_ended_and_then_what_did_not(tmp_path: Path) -
         trial, _ = found.ask(study)
         found.tell(study, trial, done(8.0), BOTH)
         found.add(study, POINT, done(8.0), BOTH)
-    with shelf(tmp_path) as found:
+    with study_file(tmp_path) as found:
         assert found.begun() == [POINT, OTHER]
 
 
 def test_what_was_cut_off_is_failed_by_the_next_start(tmp_path: Path) -> None:
     """Or it would be pending for ever, and the sampler keep away from it."""
-    with shelf(tmp_path) as found:
+    with study_file(tmp_path) as found:
         found.ask(found.study(SearchOptions(sampler="random"), BOTH))
-    with shelf(tmp_path) as found:
+    with study_file(tmp_path) as found:
         assert states(found.study(SearchOptions(sampler="random"), BOTH)) == ["FAIL"]
 
 
 def test_other_objectives_know_the_same_points(tmp_path: Path) -> None:
     """Optuna's studies have one set of them, so they are two in the file."""
-    with shelf(tmp_path) as found:
+    with study_file(tmp_path) as found:
         found.add(found.study(SearchOptions(), BOTH), POINT, done(8.0), BOTH)
-    with shelf(tmp_path) as found:
+    with study_file(tmp_path) as found:
         study = found.study(SearchOptions(), [SDR])
         assert study.trials == []
         assert found.begun() == [POINT]
@@ -150,9 +150,9 @@ def test_other_objectives_know_the_same_points(tmp_path: Path) -> None:
 
 def test_two_sweeps_in_one_file_know_nothing_of_each_other(tmp_path: Path) -> None:
     """Their axes differ; one name may begin like the other."""
-    with shelf(tmp_path, "sweep-11") as found:
+    with study_file(tmp_path, "sweep-11") as found:
         found.add(found.study(SearchOptions(), BOTH), POINT, done(8.0), BOTH)
-    with shelf(tmp_path, "sweep-1") as found:
+    with study_file(tmp_path, "sweep-1") as found:
         assert found.begun() == []
         assert found.study(SearchOptions(), BOTH).trials == []
 
@@ -160,7 +160,7 @@ def test_two_sweeps_in_one_file_know_nothing_of_each_other(tmp_path: Path) -> No
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_every_sampler_draws_after_what_it_has_seen(tmp_path: Path, sampler: str) -> None:
     """Past its start-up, over two objectives."""
-    with shelf(tmp_path) as found:
+    with study_file(tmp_path) as found:
         study = found.study(SearchOptions(sampler=sampler, startup=1, seed=0), BOTH)
         found.add(study, POINT, done(8.0, 20.0), BOTH)
         found.add(study, OTHER, done(6.0, 10.0), BOTH)
@@ -173,7 +173,7 @@ def test_a_seed_makes_the_same_draws(tmp_path: Path, sampler: str) -> None:
     """In a file of their own each."""
 
     def drawn(folder: str) -> list[dict[str, str]]:
-        with shelf(tmp_path / folder) as found:
+        with study_file(tmp_path / folder) as found:
             study = found.study(SearchOptions(sampler=sampler, seed=3), BOTH)
             return [found.ask(study)[1] for _ in range(4)]
 
@@ -183,12 +183,12 @@ def test_a_seed_makes_the_same_draws(tmp_path: Path, sampler: str) -> None:
 def test_one_search_at_a_time_writes_to_a_file(tmp_path: Path) -> None:
     """The next may once it has ended."""
     with (
-        shelf(tmp_path),
+        study_file(tmp_path),
         pytest.raises(StoreError, match="another search is writing to this study"),
-        shelf(tmp_path, "sweep-2"),
+        study_file(tmp_path, "sweep-2"),
     ):
         pass
-    with shelf(tmp_path):
+    with study_file(tmp_path):
         pass
 
 
@@ -199,7 +199,7 @@ def test_a_file_that_is_no_study_is_said_to_be_none(tmp_path: Path, text: str) -
     for _ in range(2):
         with (
             pytest.raises(StoreError, match="the study cannot be read") as refused,
-            shelf(tmp_path),
+            study_file(tmp_path),
         ):
             pass
     assert f"at: {tmp_path / 'study.db'}" in refused.value.lines
@@ -208,5 +208,8 @@ def test_a_file_that_is_no_study_is_said_to_be_none(tmp_path: Path, text: str) -
 def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
     """A file stands in its place."""
     (tmp_path / "file").touch()
-    with pytest.raises(StoreError, match="the study cannot be written"), shelf(tmp_path / "file"):
+    with (
+        pytest.raises(StoreError, match="the study cannot be written"),
+        study_file(tmp_path / "file"),
+    ):
         pass

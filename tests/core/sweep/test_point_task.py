@@ -42,7 +42,7 @@ task.run(Job(1, "a=1", "a-1", "key"), tuple(sys.argv[2:]))
 
 
 @pytest.fixture(scope="module", autouse=True)
-def nursery(toys: Path) -> Iterator[None]:
+def fork_server(toys: Path) -> Iterator[None]:
     """Let the processes of points know the toys; end what starts them after the last test."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", str(toys))
@@ -77,32 +77,32 @@ def run(task: Task) -> Run:
 
 def test_a_point_answers_with_its_figures(run: Run, tmp_path: Path) -> None:
     """Its run folder, its log, and word of it are in the folder of the sweep."""
-    told = run("chunker.length=4")
-    assert (told.status, told.why, told.placed) == ("done", "", True)
-    assert told.figures["snr"][1] == "a pocket calculator"
-    assert told.figures["size"][1] == "the file"
-    assert "play" in told.ran
-    assert told.kept == ()
+    result = run("chunker.length=4")
+    assert (result.status, result.why, result.placed) == ("done", "", True)
+    assert result.figures["snr"][1] == "a pocket calculator"
+    assert result.figures["size"][1] == "the file"
+    assert "play" in result.ran
+    assert result.kept == ()
     place = tmp_path / "sweep"
     assert (place / "a-1" / "report.json").is_file()
     assert (place / "logs" / "a-1.log").is_file()
-    assert found(place, "key", "a-1") == told
+    assert found(place, "key", "a-1") == result
 
 
 def test_a_point_takes_from_the_store_what_another_made(run: Run) -> None:
     """And says so."""
     run("chunker.length=4")
-    told = run("chunker.length=4", "quantizer.loss=0.1")
-    assert {"model", "reference"} <= set(told.kept)
-    assert {"quantizer", "play"} <= set(told.ran)
+    result = run("chunker.length=4", "quantizer.loss=0.1")
+    assert {"model", "reference"} <= set(result.kept)
+    assert {"quantizer", "play"} <= set(result.ran)
 
 
 def test_a_point_that_breaks_its_contract_has_figures_too(run: Run) -> None:
     """With what it missed, and the exit code of a run by itself."""
-    told = run("quantizer.loss=0.5", "contract.min_snr_db=30")
-    assert (told.status, told.exit_code) == ("missed", 3)
-    assert told.figures["snr"][0] < 30
-    assert "min_snr_db" in "\n".join((told.why, *told.lines))
+    result = run("quantizer.loss=0.5", "contract.min_snr_db=30")
+    assert (result.status, result.exit_code) == ("missed", 3)
+    assert result.figures["snr"][0] < 30
+    assert "min_snr_db" in "\n".join((result.why, *result.lines))
 
 
 @pytest.mark.parametrize(
@@ -121,18 +121,18 @@ def test_what_goes_wrong_is_told_in_the_words_of_a_run(
 ) -> None:
     """Nothing is raised, and nothing has to be read out of a trace."""
     own = () if override.startswith("recipe") else ("recipe=toy",)
-    told = task.run(JOB, (*own, override, *task.fixed))
-    assert told.status == status
-    assert said in told.why
-    assert told.lines
-    assert not told.figures
+    result = task.run(JOB, (*own, override, *task.fixed))
+    assert result.status == status
+    assert said in result.why
+    assert result.lines
+    assert not result.figures
 
 
 def test_a_point_whose_process_is_killed_has_as_many_tries_as_are_left(run: Run) -> None:
     """The signal is named; the next point runs as if nothing had happened."""
-    told = run("quantizer.fail=kill")
-    assert told.status == "failed"
-    assert told.why == "its process ended 2 times without an answer (signal 9)"
+    result = run("quantizer.fail=kill")
+    assert result.status == "failed"
+    assert result.why == "its process ended 2 times without an answer (signal 9)"
     assert run("quantizer.fail='kill once'").status == "done"
 
 
@@ -145,9 +145,9 @@ def test_an_interrupt_in_a_point_is_one_of_the_sweep(run: Run) -> None:
 def test_a_worker_elsewhere_writes_nothing_but_its_answer(run: Run, tmp_path: Path) -> None:
     """A folder of the same path may be another sweep's."""
     write_sealed(tmp_path / "sweep" / "points" / "sweep", "another")
-    told = run()
-    assert (told.status, told.placed) == ("done", False)
-    assert "snr" in told.figures
+    result = run()
+    assert (result.status, result.placed) == ("done", False)
+    assert "snr" in result.figures
     assert [p.name for p in (tmp_path / "sweep").rglob("*") if p.is_file()] == ["sweep"]
 
 
@@ -208,7 +208,7 @@ def test_a_point_runs_again_where_what_started_it_was_killed(task: Task, tmp_pat
         parent.send_signal(signal.SIGKILL)
         assert psutil.wait_procs([parent, *started], timeout=60)[1] == []
     thread.join(timeout=60)
-    assert [told.status for told in answers] == ["done"]
+    assert [result.status for result in answers] == ["done"]
 
 
 @pytest.mark.parametrize(
@@ -220,6 +220,6 @@ def test_a_point_runs_again_where_what_started_it_was_killed(task: Task, tmp_pat
         (PointResult("failed", "a bug"), "failed: a bug"),
     ],
 )
-def test_a_point_is_summed_up_in_a_line(told: PointResult, said: str) -> None:
+def test_a_point_is_summed_up_in_a_line(result: PointResult, said: str) -> None:
     """With what it has to say."""
-    assert summary(told) == said
+    assert summary(result) == said

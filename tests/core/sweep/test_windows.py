@@ -199,7 +199,7 @@ def test_the_best_windows_are_those_of_the_highest_quality(
     found: list[tuple[int, PointResult]], best: int
 ) -> None:
     """Then those nearest to the training's, then the longest."""
-    points = [(planned(length), told) for length, told in found]
+    points = [(planned(length), result) for length, result in found]
     taken = _best(points).plans[0].pipeline.chunker
     assert taken.window() == {"place": best}
 
