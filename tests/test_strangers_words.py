@@ -174,7 +174,7 @@ SECRET_PLACES = [
     "dataset.path=https://ana:hunter2@host/songs",
     "model.weights=https://host/w.th?sig=hunter2",
     "reporter.mlflow.uri=https://ana:hunter2@host",
-    "songs.address=ray://ana:hunter2@host:10001",
+    "batch.address=ray://ana:hunter2@host:10001",
     "hydra.launcher.ray.init.address=ray://ana:hunter2@host",
     "output=ftp://ana:hunter2@host/x",
     "'title=https://ana:hunter2@host'",

@@ -130,7 +130,7 @@ def play(
 
 def digests(output: Path) -> dict[str, str]:
     """Return the hash of every file below `songs`."""
-    (songs,) = output.glob("*/library-*/songs")
+    (songs,) = output.glob("*/batch-*/items")
     files = [file for file in songs.rglob("*") if file.is_file()]
     return {file.relative_to(songs).as_posix(): file_digest(file) for file in files}
 
@@ -148,7 +148,7 @@ def main(wanted: list[str]) -> None:
         write(folder)
         first = next(iter(sorted(folder.rglob("*.flac"))))
         start(first, Path(name) / "warm", "scale=here").wait()
-        ray = ("scale=ray", f"songs.workers={os.cpu_count()}")
+        ray = ("scale=ray", f"batch.workers={os.cpu_count()}")
         parts = {
             "here": partial(play, folder, "here"),
             "here_killed": partial(play, folder, "here_killed", kill=kill_all),

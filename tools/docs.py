@@ -59,7 +59,7 @@ def reference(registry: Registry) -> str:
         "Options of `measure`, beside the plugins.",
         _options(describe(Measure)),
         "## Many songs",
-        "Options of `songs`, for a library: see [many songs](songs.md).",
+        "Options of `batch`: see [many songs](songs.md).",
         _options(describe(Batch)),
         "## Contracts",
         "What a recipe's `contract` can hold, each a number or null. Evaluators add their own.",

@@ -1,8 +1,8 @@
-"""One run over a library: the model made once, then every song that is not done yet.
+"""One run over a batch: the model made once, then every item that is not done yet.
 
-outputs/<recipe>/library-<id>/
-    songs/<path of the song>/…   written by the dataset, whole or not at all
-    manifest.jsonl               a line for each song: its hash, its files, or why there are none
+outputs/<recipe>/batch-<id>/
+    items/<path of the item>/…   written by the dataset, whole or not at all
+    manifest.jsonl               a line for each item: its hash, its files, or why there are none
     recipe.lock.yaml             the recipe, with every option
 
 The id stands for all that decides what comes out, so that the same command goes on where it was.
@@ -45,12 +45,12 @@ from core.store.locate import open_store
 
 __all__ = ["run"]
 
-#: The name under which the reporters hear of the songs, beside the steps of the plan.
-STAGE = "songs"
+#: The name under which the reporters hear of the items, beside the steps of the plan.
+STAGE = "items"
 
 
 def run(cfg: DictConfig, registry: Registry, recipe: str, recipes: Mapping[str, Recipe]) -> None:
-    """Plan the library and, unless `mode=plan`, play it; raises InputError where songs failed."""
+    """Plan the batch and, unless `mode=plan`, play it; raises InputError where items failed."""
     store = open_store(cfg.store)
     plan = make_plan(cfg, registry, recipe, recipes, store)
     if cfg.mode is Mode.plan:
@@ -60,12 +60,12 @@ def run(cfg: DictConfig, registry: Registry, recipe: str, recipes: Mapping[str, 
         return
     with reporting(registry.manager, plan.steps.pipeline.reporter):
         try:
-            _Library(plan, store, registry.manager.hook, recipes).run()
+            _Batch(plan, store, registry.manager.hook, recipes).run()
         finally:
             registry.manager.hook.luthier_run_ended()
 
 
-class _Library:
+class _Batch:
     """One run: what is made, what is played of it, and what is said at the end."""
 
     def __init__(
@@ -81,7 +81,7 @@ class _Library:
         self.found: list[Notice] = []
 
     def run(self) -> None:
-        """Make what plays, play every song that is not done, and say what came of it."""
+        """Make what plays, play every item that is not done, and say what came of it."""
         self.hook.luthier_run_started(plan=self.plan.steps.record)
         started = datetime.now(UTC)
         artifacts = execute(self.plan.steps, self.store, self.hook).artifacts
@@ -96,15 +96,15 @@ class _Library:
     def _played(
         self, place: Path, artifacts: dict[str, Artifact], started: datetime
     ) -> BatchRecord:
-        self.hook.luthier_stage_started(stage=STAGE, title="play every song")
+        self.hook.luthier_stage_started(stage=STAGE, title="play every item")
         with Manifest(place / MANIFEST) as manifest:
-            tasks, kept = self._left(manifest)
+            tasks, done = self._left(manifest)
             job = Job(
                 self.pipeline,
                 artifacts[self.plan.source],
                 artifacts["model"],
                 place,
-                self.plan.songs.retries,
+                self.plan.settings.retries,
                 self.store.state_dir,
             )
             made: list[Entry] = []
@@ -112,39 +112,39 @@ class _Library:
 
             def tell(done: float, total: float, message: str) -> None:
                 inside = done / total if total else 0.0
-                self._tell(kept + len(made) + min(inside, 1.0), kept + len(tasks), message)
+                self._tell(done + len(made) + min(inside, 1.0), done + len(tasks), message)
 
             with closing(self._entries(job, tasks, Progress(tell))) as entries:
                 for entry in entries:
                     manifest.add(entry)
                     made.append(entry)
-                    self._tell(kept + len(made), kept + len(tasks), entry.source)
+                    self._tell(done + len(made), done + len(tasks), entry.source)
             seconds = time.perf_counter() - clock if tasks else 0.0
-        return self._record(artifacts, started, made, kept, seconds)
+        return self._record(artifacts, started, made, done, seconds)
 
     def _left(self, manifest: Manifest) -> tuple[list[Task], int]:
-        """Return the songs to play, and the number of those that are done."""
-        tasks, kept, damaged = list[Task](), 0, list[str]()
+        """Return the items to play, and the number of those that are done."""
+        tasks, done, damaged = list[Task](), 0, list[str]()
         for standing in standings(self.plan.dataset.sources(), manifest):
             if standing.state == "done":
-                kept += 1
+                done += 1
             else:
                 tasks.append(Task(standing.source, standing.place))
             if standing.state == "damaged":
                 damaged.append(standing.source.name)
-            self._tell(0, 0, f"looking for what is done: {kept} of {kept + len(tasks)} songs")
+            self._tell(0, 0, f"looking for what is done: {done} of {done + len(tasks)} items")
         if manifest.damaged:
             self.found.append(Notice("warning", passed_over(manifest.damaged)))
         if damaged:
             text = f"played again because their files were damaged or gone: {named(damaged)}"
             self.found.append(Notice("warning", text))
-        return tasks, kept
+        return tasks, done
 
     def _entries(
         self, job: Job, tasks: list[Task], progress: Progress
     ) -> Generator[Entry, None, None]:
         if tasks and self.plan.scale is Scale.ray:
-            yield from on_ray.play_on_ray(job, tasks, self.plan.songs, progress)
+            yield from on_ray.play_on_ray(job, tasks, self.plan.settings, progress)
         elif tasks:
             yield from play_here(job, tasks, progress)
 
@@ -153,7 +153,7 @@ class _Library:
         artifacts: dict[str, Artifact],
         started: datetime,
         made: list[Entry],
-        kept: int,
+        done: int,
         seconds: float,
     ) -> BatchRecord:
         failed = [entry for entry in made if entry.status == "failed"]
@@ -167,7 +167,7 @@ class _Library:
         ]
         again = sum(entry.retries > 0 for entry in made)
         if again:
-            text = f"played again because a worker died, or they failed at first: {again} songs"
+            text = f"played again because a worker died, or they failed at first: {again} items"
             notices.append(Notice("warning", text))
         notices += [notice for artifact in artifacts.values() for notice in artifact.notices]
         return BatchRecord(
@@ -175,14 +175,14 @@ class _Library:
             title=self.pipeline.title,
             started=started.isoformat(timespec="seconds"),
             seconds=seconds,
-            songs=kept + len(made),
+            items=done + len(made),
             played=len(made) - len(failed),
-            kept=kept,
+            done_before=done,
             failed=tuple(
                 Failed(entry.source, entry.reason, entry.retries)
                 for entry in sorted(failed, key=lambda entry: entry.source)
             ),
-            audio_s=sum(entry.seconds for entry in made),
+            covered_s=sum(entry.seconds for entry in made),
             processes=len({entry.worker for entry in made if entry.worker}),
             device=", ".join(sorted({entry.device for entry in made if entry.device})),
             notices=tuple(dict.fromkeys(notices)),
@@ -195,14 +195,14 @@ class _Library:
         )
         config["scale"] = self.plan.scale.name
         # Whoever runs the lock file says which cluster plays; the file does not.
-        config["songs"].pop("address", None)
+        config["batch"].pop("address", None)
         text = lockfile.lock(config, artifacts, versions())
         partial = place / STAGING / LOCK_FILE
         try:
             partial.write_text(text, encoding="utf-8")
             partial.replace(place / LOCK_FILE)
         except OSError as error:
-            raise folders.unwritable("the library's folder", error, place) from error
+            raise folders.unwritable("the batch's folder", error, place) from error
 
     def _tell(self, done: float, total: float, message: str) -> None:
         self.hook.luthier_stage_progress(stage=STAGE, done=done, total=total, message=message)
@@ -212,7 +212,7 @@ def _incomplete(record: BatchRecord, place: Path) -> InputError:
     told = [f"{one.source}: {one.reason.partition('; ')[0]}" for one in record.failed[:NAMED]]
     more = len(record.failed) - len(told)
     return InputError(
-        f"{len(record.failed)} of {record.songs} songs failed",
+        f"{len(record.failed)} of {record.items} items failed",
         *told,
         f"and {more} more" if more else "",
         f"the reasons in full: {place / MANIFEST}",

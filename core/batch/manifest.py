@@ -1,9 +1,9 @@
-"""The manifest of a library: one line of JSON for each song that was played, or could not be.
+"""The manifest of a batch: one line of JSON for each item that was played, or could not be.
 
-Lines are only ever added, each in one write that is on the disk before the next song counts, and
-each under its own digest (core/store/sealed.py). The last line of a song is the one that holds. A
+Lines are only ever added, each in one write that is on the disk before the next item counts, and
+each under its own digest (core/store/sealed.py). The last line of an item is the one that holds. A
 line that a crash cut short is passed over; so is one that is not as it was written, or that names a
-place outside the library, and how many there are is told.
+place outside the batch, and how many there are is told.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from core.machine.folders import unwritable
 from core.machine.paths import below
 from core.store.sealed import DamagedError, sealed, unsealed
 
-__all__ = ["SONGS", "Entry", "Manifest"]
+__all__ = ["ITEMS", "Entry", "Manifest"]
 
-#: In the library's folder: where finished songs are.
-SONGS = "songs"
+#: In the batch's folder: where finished items are.
+ITEMS = "items"
 _BINARY = getattr(os, "O_BINARY", 0)
 #: A manifest that is a link would lead elsewhere. Windows has no such flag, and seldom links.
 _NO_LINK = getattr(os, "O_NOFOLLOW", 0)
@@ -29,11 +29,11 @@ _NO_LINK = getattr(os, "O_NOFOLLOW", 0)
 
 @dataclass(frozen=True)
 class Entry:
-    """What became of one song.
+    """What became of one item.
 
-    `source` is its path below the library's root, as `Source.name` has it, and `sha256` that of the
+    `source` is its path below the batch's root, as `Source.name` has it, and `sha256` that of the
     file that was read, empty where there was none to read. `place` is its folder below
-    `songs/`, and `outputs` are its files by their path in the library's folder, with the SHA-256 of
+    `items/`, and `outputs` are its files by their path in the batch's folder, with the SHA-256 of
     each. `seconds` is how long it lasts, 0 where inputs have no rate; `took_s` how long playing
     took `worker`, a process of a machine, on `device`. `notes` are what was done to make it fit.
     """
@@ -53,7 +53,7 @@ class Entry:
 
 
 class Manifest:
-    """The lines of one library, by source; `with` opens the file for adding to it.
+    """The lines of one batch, by source; `with` opens the file for adding to it.
 
     `damaged` is how many whole lines do not count. `with` removes them, so that they are told once.
     """
@@ -74,7 +74,7 @@ class Manifest:
             flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | _BINARY | _NO_LINK
             self._descriptor = os.open(self.file, flags, 0o666)
         except OSError as error:
-            raise unwritable("the library's manifest", error, self.file) from error
+            raise unwritable("the batch's manifest", error, self.file) from error
         self._good.clear()
         return self
 
@@ -88,11 +88,11 @@ class Manifest:
         try:
             _write(self._descriptor, sealed(entry) + b"\n")
         except OSError as error:
-            raise unwritable("the library's manifest", error, self.file) from error
+            raise unwritable("the batch's manifest", error, self.file) from error
         self.entries[entry.source] = entry
 
     def _read(self) -> None:
-        """Read the last entry of every song; an absent file has none."""
+        """Read the last entry of every item; an absent file has none."""
         try:
             with self.file.open("rb") as file:
                 for line in file:
@@ -101,7 +101,7 @@ class Manifest:
             return
         except OSError as error:
             raise StoreError(
-                f"the library's manifest cannot be read: {error.strerror or error}",
+                f"the batch's manifest cannot be read: {error.strerror or error}",
                 f"at: {self.file}",
                 "play into another folder: output=/path/to/folder",
             ) from error
@@ -134,17 +134,17 @@ class Manifest:
 
 
 def _check(entry: Entry, file: Path) -> None:
-    """Raise UnsafePathError for a place outside the library, or a file outside its place."""
+    """Raise UnsafePathError for a place outside the batch, or a file outside its place."""
     if not entry.place and not entry.outputs:
         return
-    said_by = f"the manifest {file}, for the song {entry.source[:200]!r}"
-    below(file.parent / SONGS, entry.place, said_by)
-    place = PurePosixPath(SONGS, entry.place)
+    said_by = f"the manifest {file}, for the item {entry.source[:200]!r}"
+    below(file.parent / ITEMS, entry.place, said_by)
+    place = PurePosixPath(ITEMS, entry.place)
     for output in entry.outputs:
         below(file.parent, output, said_by)
         if place not in PurePosixPath(output).parents:
             raise UnsafePathError(
-                "a manifest names a file outside the place of its song",
+                "a manifest names a file outside the place of its item",
                 f"file: {output[:200]!r}",
                 f"named by: {said_by}",
             )

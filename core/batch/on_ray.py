@@ -1,7 +1,7 @@
-"""Plays a library on Ray Data: workers with one opened model each, on one machine or on many.
+"""Plays a batch on Ray Data: workers with one opened model each, on one machine or on many.
 
-Ray Data streams: a worker is given a song when it has room for one, and what comes back is a line
-of the manifest. A worker that is killed is started again, and its songs with it.
+Ray Data streams: a worker is given an item when it has room for one, and what comes back is a line
+of the manifest. A worker that is killed is started again, and its items with it.
 """
 
 from __future__ import annotations
@@ -35,26 +35,26 @@ def check() -> None:
         raise MissingLibraryError(
             "`scale=ray` needs `ray[data]`, not installed",
             "install it: pip install 'luthier[ray]'",
-            "or play the songs in this process: scale=here",
+            "or play the items in this process: scale=here",
         )
 
 
 def play_on_ray(
-    job: Job, tasks: Sequence[Task], songs: Batch, progress: Progress
+    job: Job, tasks: Sequence[Task], settings: Batch, progress: Progress
 ) -> Iterator[Entry]:
-    """Yield what became of each song, in the order in which they are finished.
+    """Yield what became of each item, in the order in which they are finished.
 
     Raises StageError where Ray gives up, or what a worker raised when it opened the model.
     """
     progress(0, len(tasks), "starting Ray")
-    with _cluster(songs) as total:
+    with _cluster(settings) as total:
         import ray
 
-        workers = min(songs.workers or max(1, int(total)), len(tasks))
+        workers = min(settings.workers or max(1, int(total)), len(tasks))
         # Ray divides one CPU, but gives several only whole.
         each = total / workers if workers > total else float(total // workers)
         played = (
-            # A block for each song: what was finished is known at once, and never played again
+            # A block for each item: what was finished is known at once, and never played again
             # because of another one.
             ray.data.from_items([{"task": pickle.dumps(t)} for t in tasks],
                                 override_num_blocks=len(tasks))
@@ -64,13 +64,13 @@ def play_on_ray(
                     "job": pickle.dumps(_packed(job)), "own": max(1, int(each))},
                 compute=ray.data.ActorPoolStrategy(size=workers),
                 num_cpus=each,
-                # A worker is started again however often it dies, and its song with it: Ray Data's
-                # own default. How often a song may kill one is counted by song, in `Worker`.
+                # A worker is started again however often it dies, and its item with it: Ray Data's
+                # own default. How often an item may kill one is counted by item, in `Worker`.
             )
         )  # fmt: skip
         progress(0, len(tasks), f"starting {workers} workers")
         try:
-            # Without prefetching: the next song must not hold up the line of this one.
+            # Without prefetching: the next item must not hold up the line of this one.
             for batch in played.iter_batches(batch_size=None, prefetch_batches=0):
                 for line, fatal in zip(batch["entry"], batch["fatal"], strict=True):
                     if fatal:
@@ -85,7 +85,7 @@ def play_on_ray(
 
 
 class _Seat:
-    """A worker's place in Ray: songs in, lines of the manifest out."""
+    """A worker's place in Ray: items in, lines of the manifest out."""
 
     def __init__(self, job: bytes, own: int) -> None:
         hold_the_process()
@@ -93,7 +93,7 @@ class _Seat:
         self._worker = Worker(pickle.loads(job))  # noqa: S301  # from the process that started it
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
-        """Play one song; what no song can be played with is told, for Ray would try it again."""
+        """Play one item; what no item can be played with is told, for Ray would try it again."""
         task = pickle.loads(row["task"])  # noqa: S301  # as above
         try:
             entry = self._worker.play(task, silent())
@@ -127,10 +127,10 @@ def _packed(job: Job) -> Job:
 
 
 @contextmanager
-def _cluster(songs: Batch) -> Iterator[float]:
+def _cluster(settings: Batch) -> Iterator[float]:
     """Join the cluster, or start one of this machine alone; gives the number of its CPUs."""
-    init = {"address": songs.address, "log_to_driver": False}
-    with joined(init, "play the songs in this process: scale=here"):
+    init = {"address": settings.address, "log_to_driver": False}
+    with joined(init, "play the items in this process: scale=here"):
         import ray
 
         _hush()

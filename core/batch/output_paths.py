@@ -1,6 +1,6 @@
-"""Where in a library's folder the files of each song go: names that every system takes.
+"""Where in a batch's folder the files of each item go: names that every system takes.
 
-A song's place is its path without the ending. Where another song has that place, or one above or
+An item's place is its path without the ending. Where another item has that place, or one above or
 below it, the ending stays, and where that does not help either, the first folder gets a number.
 """
 
@@ -17,20 +17,20 @@ __all__ = ["OutputPaths"]
 
 
 class OutputPaths:
-    """Gives every song a place of its own, the same one in every run over a library."""
+    """Gives every item a place of its own, the same one in every run over a batch."""
 
     def __init__(self, entries: Iterable[Entry] = ()) -> None:
         self._of: dict[str, str] = {}
         self._taken: set[PurePosixPath] = set()
         self._above: set[PurePosixPath] = set()
         for entry in entries:
-            # Of two songs that say they have one place, only one can.
+            # Of two items that say they have one place, only one can.
             if entry.place and self._free(entry.place):
                 self._of[entry.source] = entry.place
                 self._take(entry.place)
 
     def of(self, source: str) -> str:
-        """Return the place of a song, relative and with forward slashes."""
+        """Return the place of an item, relative and with forward slashes."""
         if source not in self._of:
             self._of[source] = next(p for p in _candidates(source) if self._free(p))
             self._take(self._of[source])
@@ -63,4 +63,4 @@ def _candidates(source: str) -> Iterator[str]:
 
 
 def _plain(path: PurePosixPath) -> str:
-    return "/".join(file_name(part) for part in path.parts if part not in ("/", "..")) or "song"
+    return "/".join(file_name(part) for part in path.parts if part not in ("/", "..")) or "item"

@@ -1,4 +1,4 @@
-"""The plan of a library: the steps that make what plays, and the folder that its songs are in."""
+"""The plan of a batch: the steps that make what plays, and the folder that its items are in."""
 
 from __future__ import annotations
 
@@ -33,31 +33,31 @@ __all__ = ["BatchPlan", "make_plan"]
 
 @dataclass(frozen=True)
 class BatchPlan:
-    """What a run over a library is going to do; `source` names the step whose artifact plays."""
+    """What a run over a batch is going to do; `source` names the step whose artifact plays."""
 
     cfg: DictConfig
     steps: Plan
     source: str
     scale: Scale
-    songs: Batch
+    settings: Batch
 
     @property
     def dataset(self) -> ListableDataset:
-        """Return the dataset, which can name its songs."""
+        """Return the dataset, which can name its items."""
         dataset = self.steps.pipeline.dataset
         assert isinstance(dataset, ListableDataset), "the plan refuses any other"
         return dataset
 
     @property
     def notices(self) -> tuple[Notice, ...]:
-        """Return what a person must know who expects of a library what a measured run does."""
+        """Return what a person must know who expects of a batch what a measured run does."""
         if not self.steps.pipeline.contract:
             return ()
-        text = "the contract was not judged: a library is played and not measured"
+        text = "the contract was not judged: a batch is played and not measured"
         return (Notice("warning", text),)
 
     def folder(self, artifacts: Mapping[str, Artifact]) -> Path:
-        """Return where the songs go, named after all that decides what they sound like."""
+        """Return where the items go, named after all that decides what they hold."""
         pipeline, bench = self.steps.pipeline, self.steps.bench
         decides = {
             "model": artifacts["model"].sha256,
@@ -68,27 +68,27 @@ class BatchPlan:
             "hosted": source_code.of_functions(hosted),
             "dataset": fingerprint.of_plugin(pipeline.dataset),
         }
-        name = f"library-{hashing.digest(decides)[:12]}"
+        name = f"batch-{hashing.digest(decides)[:12]}"
         return Path(self.cfg.output).expanduser().resolve() / pipeline.recipe / name
 
 
 def make_plan(
     cfg: DictConfig, registry: Registry, recipe: str, recipes: Mapping[str, Recipe], store: Store
 ) -> BatchPlan:
-    """Prove that the stages fit and that the songs can be listed; look the steps up in the store.
+    """Prove that the stages fit and that the items can be listed; look the steps up in the store.
 
-    Nothing is measured over a library, so that neither its songs nor a reference are played here.
+    Nothing is measured over a batch, so that neither its items nor a reference are played here.
     """
     if several(cfg):
         raise ConfigError(
-            "a library is played at one precision, and `ladder` or `auto` chooses among several",
-            "choose with one song first: input=song.flac",
-            "then play the library with what was chosen: recipe=outputs/.../recipe.lock.yaml",
+            "a batch is played at one precision, and `ladder` or `auto` chooses among several",
+            "choose with one item first: input=/path/to/file",
+            "then play the batch with what was chosen: recipe=outputs/.../recipe.lock.yaml",
         )
     scale = cfg.scale or Scale.here
     if scale is Scale.ray:
         on_ray.check()
-    songs = cast("Batch", checked(cfg, "songs"))
+    settings = cast("Batch", checked(cfg, "batch"))
     cfg = with_runtime(cfg, [])
     pipeline = _rooted(make_pipeline(cfg, registry, recipe, recipes))
     _check_listed(pipeline, registry)
@@ -101,11 +101,11 @@ def make_plan(
     source = convert.source(bench, steps)
     # What is compiled for a device that plays nothing here has no part in this.
     needed = steps[: [step.name for step in steps].index(source) + 1]
-    return BatchPlan(cfg, looked_up(bench, needed, store), source, scale, songs)
+    return BatchPlan(cfg, looked_up(bench, needed, store), source, scale, settings)
 
 
 def _rooted(pipeline: Pipeline) -> Pipeline:
-    """Return the pipeline with an absolute path to its songs: a worker may be elsewhere."""
+    """Return the pipeline with an absolute path to its items: a worker may be elsewhere."""
     dataset, options = pipeline.dataset, pipeline.dataset.options
     if not type(dataset).opens:
         return pipeline
@@ -118,12 +118,12 @@ def _check_listed(pipeline: Pipeline, registry: Registry) -> None:
     if isinstance(pipeline.dataset, ListableDataset):
         if next(iter(pipeline.dataset.sources()), None) is None:
             raise InputError(
-                f"dataset `{pipeline.dataset.name}` has nothing to play", "give it songs: input=..."
+                f"dataset `{pipeline.dataset.name}` has nothing to play", "give it items: input=..."
             )
         return
     able = [n for n, e in registry.entries["dataset"].items() if issubclass(e.cls, ListableDataset)]
     raise ConfigError(
-        f"dataset `{pipeline.dataset.name}` does not list its items, which a library needs",
+        f"dataset `{pipeline.dataset.name}` does not list its items, which a batch needs",
         f"datasets that do: {', '.join(sorted(able)) or 'none'}",
-        "give it songs: input='songs/**/*.flac'",
+        "give it items: input='folder/**/*.flac'",
     )

@@ -1,4 +1,4 @@
-"""`mode=plan` for a library: the steps that make what plays, and how many songs are done."""
+"""`mode=plan` for a batch: the steps that make what plays, and how many items are done."""
 
 from __future__ import annotations
 
@@ -22,27 +22,29 @@ __all__ = ["show"]
 
 
 def show(plan: BatchPlan, store: str) -> None:
-    """Print the steps, then where the songs would go and what is left to play; plays nothing."""
+    """Print the steps, then where the items would go and what is left to play; plays nothing."""
     steps = plan.steps
     reaches = touched(steps.pipeline.plugins, store, plan.cfg.output)
     if plan.scale is Scale.ray:
-        cluster = plan.songs.address or os.environ.get("RAY_ADDRESS") or "a cluster of this machine"
+        cluster = (
+            plan.settings.address or os.environ.get("RAY_ADDRESS") or "a cluster of this machine"
+        )
         reaches.append(Reach("asks", cluster, "Ray"))
     show_steps(Candidate(steps.pipeline.precision, plan.cfg, steps))
     show_touched(reaches)
     console = screen()
     sources = list(plan.dataset.sources())
     made = {planned.step.name: planned.artifact for planned in steps.steps}
-    kept = {name: artifact for name, artifact in made.items() if artifact is not None}
-    if len(kept) < len(made):
-        console.print(f"{len(sources)} songs; which are done is known once the steps have run")
+    known = {name: artifact for name, artifact in made.items() if artifact is not None}
+    if len(known) < len(made):
+        console.print(f"{len(sources)} items; which are done is known once the steps have run")
         return
-    folder = plan.folder(kept)
+    folder = plan.folder(known)
     check_own(folder)
     manifest = Manifest(folder / MANIFEST)
     states = Counter(standing.state for standing in standings(sources, manifest))
     damaged = f", {states['damaged']} damaged" if states["damaged"] else ""
-    console.print(f"{len(sources)} songs, {states['done']} done{damaged}; scale={plan.scale.name}")
+    console.print(f"{len(sources)} items, {states['done']} done{damaged}; scale={plan.scale.name}")
     if manifest.damaged:
         console.print(passed_over(manifest.damaged))
-    console.print(f"songs   {folder}", soft_wrap=True)
+    console.print(f"items   {folder}", soft_wrap=True)

@@ -1,8 +1,8 @@
-"""What a library has of each song already: all of it, nothing that counts, or damaged files.
+"""What a batch has of each item already: all of it, nothing that counts, or damaged files.
 
-A song is done when its line in the manifest says so, its file has the hash that was played, and
+An item is done when its line in the manifest says so, its file has the hash that was played, and
 every file it gave has the hash that it was written with. Times and sizes would be cheaper to
-compare and do not show what a disk flips or a copy cuts: hashing what a song gave takes less than a
+compare and do not show what a disk flips or a copy cuts: hashing what an item gave takes less than a
 hundredth of the time that playing it took.
 """
 
@@ -25,7 +25,7 @@ from core.store.hashing import file_digest
 __all__ = ["Standing", "State", "standings", "state_of"]
 
 #: done: nothing is left to do; left: it is new, changed or failed; damaged: it was played, and what
-#: it gave is not as it was written, not there any more, or lies in the place of another song.
+#: it gave is not as it was written, not there any more, or lies in the place of another item.
 State = Literal["done", "left", "damaged"]
 #: Files that are read at a time, at most: a disk serves no more at once.
 READERS = 8
@@ -33,7 +33,7 @@ READERS = 8
 
 @dataclass(frozen=True)
 class Standing:
-    """A song, its place below `songs/`, and what there is of it."""
+    """An item, its place below `items/`, and what there is of it."""
 
     source: Source
     place: str
@@ -41,7 +41,7 @@ class Standing:
 
 
 def standings(sources: Iterable[Source], manifest: Manifest) -> Iterator[Standing]:
-    """Yield the standing of every song, in order; files are hashed side by side."""
+    """Yield the standing of every item, in order; files are hashed side by side."""
     places = OutputPaths(manifest.entries.values())
     listed = list(sources)
     folder = manifest.file.parent
@@ -61,7 +61,7 @@ def standings(sources: Iterable[Source], manifest: Manifest) -> Iterator[Standin
 
 
 def state_of(entry: Entry | None, file: Path, folder: Path) -> State:
-    """Return what a library at `folder` has of the song `file`, whose line is `entry`."""
+    """Return what a batch at `folder` has of the item `file`, whose line is `entry`."""
     if entry is None or entry.status != "done":
         return "left"
     try:

@@ -1,6 +1,6 @@
-"""Plays songs, each whole or not at all: read, window, dsp, session, join, save, and gone.
+"""Plays items, each whole or not at all: read, window, dsp, session, join, save, and gone.
 
-A song's files are written to a folder of its own below `.staging` and renamed, so that whoever is
+An item's files are written to a folder of its own below `.staging` and renamed, so that whoever is
 killed at any time leaves a place empty, as it was, or finished.
 """
 
@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from core.batch.folder import STAGING
-from core.batch.manifest import SONGS, Entry
+from core.batch.manifest import ITEMS, Entry
 from core.config.pipeline import Pipeline
 from core.errors import InputError, LuthierError, StageError, UnsafePathError
 from core.inference.context import RunContext
@@ -38,7 +38,7 @@ __all__ = ["Job", "Task", "Worker", "play_here"]
 
 @dataclass(frozen=True)
 class Task:
-    """One song to play, and its place below `songs/`."""
+    """One item to play, and its place below `items/`."""
 
     source: Source
     place: str
@@ -46,7 +46,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Job:
-    """All that a process needs to play songs: plugins with their options, artifacts, a folder."""
+    """All that a process needs to play items: plugins with their options, artifacts, a folder."""
 
     pipeline: Pipeline
     played: Artifact
@@ -57,7 +57,7 @@ class Job:
 
 
 class Worker:
-    """Plays the songs of a job, one at a time; the model is opened for the first and kept."""
+    """Plays the items of a job, one at a time; the model is opened for the first and kept."""
 
     def __init__(self, job: Job) -> None:
         self.job = job
@@ -65,9 +65,9 @@ class Worker:
         self._player: Player | None = None
 
     def play(self, task: Task, progress: Progress) -> Entry:
-        """Play one song and return what became of it, whatever is wrong with the song.
+        """Play one item and return what became of it, whatever is wrong with the item.
 
-        Raises only what no other song would fare better with: the model cannot be opened.
+        Raises only what no other item would fare better with: the model cannot be opened.
         """
         started = time.perf_counter()
         attempts = self.job.folder / STAGING / f"{_key(task)}.attempts"
@@ -81,7 +81,7 @@ class Worker:
                 return _failed(task, reason, self.job.retries)
             player = self._player or self._open(progress)
             try:
-                return self._song(player, task, progress, retries, started)
+                return self._item(player, task, progress, retries, started)
             except (InputError, UnsafePathError) as error:
                 return _failed(task, _told(error), retries)
             except Exception as error:
@@ -107,24 +107,24 @@ class Worker:
         )
         return self._player
 
-    def _song(
+    def _item(
         self, player: Player, task: Task, progress: Progress, retries: int, started: float
     ) -> Entry:
-        """Play one song; everything that was held of it is let go on return."""
-        self._free_place(task)  # before time is spent on the song
+        """Play one item; everything that was held of it is let go on return."""
+        self._free_place(task)  # before time is spent on the item
         # Hashed before it is read: what changes in between is noticed by the next run.
         sha256 = _hashed(task.source)
-        songs = self.job.pipeline.dataset
-        assert isinstance(songs, ListableDataset), "the plan refuses any other"
-        dataset = songs.only(task.source)
+        listed = self.job.pipeline.dataset
+        assert isinstance(listed, ListableDataset), "the plan refuses any other"
+        dataset = listed.only(task.source)
         (item,) = checked_items(dataset, "evaluation", player.signature)
         outputs = player.play(item, progress)
         staged = Path(tempfile.mkdtemp(prefix=_key(task), dir=self.job.folder / STAGING))
         try:
-            song = staged / "song"  # with the permissions of any folder, which `staged` has not
-            song.mkdir()
-            saved = dataset.save(item, outputs, player.signature, song)
-            files = self._placed(_top(song, saved), task)
+            folder = staged / "item"  # with the permissions of any folder, which `staged` has not
+            folder.mkdir()
+            saved = dataset.save(item, outputs, player.signature, folder)
+            files = self._placed(_top(folder, saved), task)
         finally:
             shutil.rmtree(staged, ignore_errors=True)
         return Entry(
@@ -142,17 +142,17 @@ class Worker:
         )
 
     def _free_place(self, task: Task) -> Path:
-        """Return the folder of a song, which may hold what was played before; raises InputError.
+        """Return the folder of an item, which may hold what was played before; raises InputError.
 
-        Raises UnsafePathError where it would be elsewhere. No person's file is taken for a song.
+        Raises UnsafePathError where it would be elsewhere. No person's file is taken for an item.
         """
-        songs = self.job.folder / SONGS
-        final = below(songs, task.place, "the manifest of the library", links=False)
+        items = self.job.folder / ITEMS
+        final = below(items, task.place, "the manifest of the batch", links=False)
         for taken in (final, *final.parents[: len(PurePosixPath(task.place).parts) - 1]):
             if taken.exists() and not taken.is_dir():
                 raise InputError(
-                    "a file lies where the folder of a song belongs",
-                    f"song: {task.source.name}",
+                    "a file lies where the folder of an item belongs",
+                    f"item: {task.source.name}",
                     f"at: {taken}",
                     "move it away, and run the same command again",
                 )
@@ -162,7 +162,7 @@ class Worker:
         """Give what was saved its final name at once; returns the files with their hashes."""
         hashes = {}
         for file in _files(made):
-            name = PurePosixPath(SONGS, task.place, file.relative_to(made).as_posix())
+            name = PurePosixPath(ITEMS, task.place, file.relative_to(made).as_posix())
             hashes[str(name)] = file_digest(file)
             _flush(file)
         final = self._free_place(task)
@@ -177,7 +177,7 @@ class Worker:
 
 
 def play_here(job: Job, tasks: Sequence[Task], progress: Progress) -> Iterator[Entry]:
-    """Yield what became of each song, played one after the other by this process."""
+    """Yield what became of each item, played one after the other by this process."""
     with closing(Worker(job)) as worker:
         for task in tasks:
             yield worker.play(task, progress)
@@ -190,14 +190,14 @@ def _top(folder: Path, saved: Sequence[SavedFile]) -> Path:
 
 
 def _files(made: Path) -> list[Path]:
-    """Return the files of a song; raises StageError where one cannot be told in the manifest."""
+    """Return the files of an item; raises StageError where one cannot be told in the manifest."""
     found = files_below(made)
     for file in found:
         if as_text(file.name) != file.name:
             raise StageError(
                 "the dataset saved a file whose name is no text",
                 f"at: {file}",
-                "name it after what it holds: the manifest of a library is JSON",
+                "name it after what it holds: the manifest of a batch is JSON",
             )
     return found
 
@@ -219,7 +219,7 @@ def _flush(file: Path) -> None:
 
 
 def _key(task: Task) -> str:
-    """Return a name for a song in flight."""
+    """Return a name for an item in flight."""
     return digest(task.source.name)[:16]
 
 
@@ -229,7 +229,7 @@ def _failed(task: Task, reason: str, retries: int) -> Entry:
     except OSError:
         sha256 = ""
     reason = plain(reason)  # a path may hold bytes that are no text, and JSON takes none
-    # The place stays the song's own: what an earlier version of it gave may still be there.
+    # The place stays the item's own: what an earlier version of it gave may still be there.
     return Entry(task.source.name, "failed", sha256, task.place, reason=reason, retries=retries)
 
 

@@ -22,9 +22,9 @@ recipes
 {recipes}
 
 examples
-  python -m core recipe=s24_int8                          separate the song in the box
-  python -m core recipe=s24_int8 input=song.flac          separate yours
-  python -m core recipe=cpu_fp32 input='songs/**/*.flac'  a library, one song after another
+  python -m core recipe=s24_int8                          play the input in the box
+  python -m core recipe=s24_int8 input=/path/to/file      play yours
+  python -m core recipe=cpu_fp32 input='all/**/*.flac'    a batch, one item after another
   python -m core recipe=s24_int8 mode=plan                what would run, and why
   python -m core recipe=s24_int8 chunker.length=88200     change an option of a stage
   python -m core -m recipe=s24_int8 precision=int8,w8a16  try several, one run each

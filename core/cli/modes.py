@@ -39,9 +39,9 @@ def run_mode(
 
         search(cfg, registry, recipe, recipes)
     elif is_batch(cfg):
-        from core.batch.job import run as play_library
+        from core.batch.job import run as play_batch
 
-        play_library(cfg, registry, recipe, recipes)
+        play_batch(cfg, registry, recipe, recipes)
     else:
         from core.run.job import run
 

@@ -2,7 +2,7 @@
 
 calibration=files           ->  dataset@calibration=files
 host=null                   ->  ~runtime@host
-input=a song (live).flac    ->  input='a song (live).flac'
+input=a take (live).flac    ->  input='a take (live).flac'
 recipe=path/to/mine.yaml    ->  recipe=mine, and the file is read
 """
 

@@ -188,10 +188,10 @@ class _Page:
             self.names(value, key)
         elif key == "fit":
             self.names(said.get("precisions"), "fit.precisions")
-        elif key == "songs" and "address" in said:
+        elif key == "batch" and "address" in said:
             self.refuse(
                 "names a Ray cluster, which is for you to say and not for a recipe",
-                "set it on the command line: songs.address=...",
+                "set it on the command line: batch.address=...",
             )
         self.value(value, key)
 

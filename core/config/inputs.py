@@ -24,7 +24,7 @@ def _take_input(cfg: DictConfig, registry: Registry) -> None:
     if not pattern and not path.exists():
         raise ConfigError(
             f"input `{cfg.input}` does not exist",
-            "give a file, a folder or a pattern: input=..., input='songs/**/*.flac'",
+            "give a file, a folder or a pattern: input=..., input='folder/**/*.flac'",
         )
     several = path.is_dir() or (pattern and (not path.suffix or is_pattern(path.suffix)))
     datasets = {
@@ -35,7 +35,7 @@ def _take_input(cfg: DictConfig, registry: Registry) -> None:
     current = cfg.dataset.get(options.PLUGIN_KEY) if cfg.dataset else None
     fitting = [n for n, endings in readers.items() if several or path.suffix.lower() in endings]
     if current in datasets and several:
-        # A folder has no ending: whether songs or images are meant, the recipe's dataset says.
+        # A folder has no ending: whether sounds or images are meant, the recipe's dataset says.
         axes = set(datasets[current].axes)
         fitting = [n for n in fitting if set(datasets[n].axes) == axes] or fitting
     if not fitting:
@@ -57,7 +57,7 @@ def _take_input(cfg: DictConfig, registry: Registry) -> None:
 
 
 def is_batch(cfg: DictConfig) -> bool:
-    """Return whether a config asks for a library: by its scale, or by a pattern as its input."""
+    """Return whether a config asks for a batch: by its scale, or by a pattern as its input."""
     if cfg.mode not in (Mode.run, Mode.plan):
         return False
     return cfg.scale is not None or (cfg.input is not None and is_pattern(cfg.input))

@@ -68,7 +68,7 @@ class Mode(Enum):
 
 
 class Scale(Enum):
-    """Where the songs of a library are played: in this process, or by workers that Ray keeps."""
+    """Where the items of a batch are played: in this process, or by workers that Ray keeps."""
 
     here = "here"
     ray = "ray"
@@ -76,13 +76,13 @@ class Scale(Enum):
 
 @dataclass
 class Batch:
-    """How a library is played: many songs through one compiled model, one after the other."""
+    """How a batch is played: many items through one compiled model, one after the other."""
 
     workers: int | None = None
     """Processes that play side by side with `scale=ray`, each with the model in its own memory;
     null for one per CPU."""
     retries: int = 2
-    """How often a song is played again whose process died, or that failed without being damaged."""
+    """How often an item is played again whose process died, or that failed without being damaged."""
     address: str | None = None
     """The Ray cluster to join; null for that of the variable `RAY_ADDRESS`, or this machine."""
 
@@ -162,7 +162,7 @@ class Settings:
     title: str = ""
     input: str | None = None
     scale: Scale | None = None
-    songs: Batch = field(default_factory=Batch)
+    batch: Batch = field(default_factory=Batch)
     output: str = "outputs"
     store: str | None = None
     measure: Measure = field(default_factory=Measure)

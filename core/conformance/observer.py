@@ -84,16 +84,16 @@ class ReporterSuite(PluginSuite):
         assert [p.name for p in folder.parent.iterdir()] == ["sweep-0"]
 
     def test_it_reports_a_library_into_its_folder(self, tmp_path: Path) -> None:
-        """A song that failed has a reason, and nothing else."""
-        folder = tmp_path / "runs" / "library-0"
+        """An item that failed has a reason, and nothing else."""
+        folder = tmp_path / "runs" / "batch-0"
         folder.mkdir(parents=True)
-        library = BatchRecord(
+        batch = BatchRecord(
             "toy", "a toy", self.record.started, 2.0, 3, 1, 1, (Failed("a.wav", "no audio"),),
             1.0, 1, "CPU", (),
         )  # fmt: skip
         manager = pluggy.PluginManager(hooks.PROJECT)
         manager.add_hookspecs(hooks)
         manager.register(self.make())
-        manager.hook.luthier_batch_finished(record=library, folder=str(folder))
+        manager.hook.luthier_batch_finished(record=batch, folder=str(folder))
         assert [p.name for p in tmp_path.iterdir()] == ["runs"]
-        assert [p.name for p in folder.parent.iterdir()] == ["library-0"]
+        assert [p.name for p in folder.parent.iterdir()] == ["batch-0"]

@@ -156,12 +156,12 @@ class _Search:
         self.console.print(
             Text.assemble((pipeline.precision, "bold"), f"  {self.table.size(length)}")
         )
-        found, kept = feasibility.find(self.store, pipeline), True
+        found, cached = feasibility.find(self.store, pipeline), True
         if found is None:
-            found, kept = self._try(pipeline), False
+            found, cached = self._try(pipeline), False
             feasibility.keep(self.store, pipeline, found)
-        self.table.add(length, found, kept=kept)
-        self.console.print(f"  {said(found, kept=kept)}", soft_wrap=True)
+        self.table.add(length, found, cached=cached)
+        self.console.print(f"  {said(found, cached=cached)}", soft_wrap=True)
         return found.fits
 
     def _try(self, pipeline: Pipeline) -> Verdict:
@@ -183,8 +183,8 @@ class _Search:
     def _model(self) -> Artifact:
         bench = RunContext(self.pipeline)
         plan = looked_up(bench, convert.conversion(bench)[:1], self.store)
-        kept = plan.steps[0].artifact
-        return kept or execute(plan, self.store, self.hook).artifacts["model"]
+        cached = plan.steps[0].artifact
+        return cached or execute(plan, self.store, self.hook).artifacts["model"]
 
 
 def _axis(pipeline: Pipeline, wanted: Fit) -> str:

@@ -33,7 +33,7 @@ class Row:
 
     length: int
     verdict: Verdict
-    kept: bool
+    cached: bool
 
 
 @dataclass
@@ -52,9 +52,9 @@ class Table:
     longest: int | None = None
     option: str = ""
 
-    def add(self, length: int, verdict: Verdict, *, kept: bool) -> None:
+    def add(self, length: int, verdict: Verdict, *, cached: bool) -> None:
         """Add a row in its place: from short to long."""
-        self.rows.append(Row(length, verdict, kept))
+        self.rows.append(Row(length, verdict, cached))
         self.rows.sort(key=lambda row: row.length)
 
     def size(self, length: int) -> str:
@@ -73,9 +73,9 @@ class Table:
         return f"{text}: {self.option}" if self.option else text
 
 
-def said(verdict: Verdict, *, kept: bool) -> str:
+def said(verdict: Verdict, *, cached: bool) -> str:
     """Return a verdict in a line."""
-    origin = f"kept from {verdict.made_at[:16].replace('T', ' ')} UTC" if kept else "tried now"
+    origin = f"cached from {verdict.made_at[:16].replace('T', ' ')} UTC" if cached else "tried now"
     if verdict.fits:
         return f"fits: compiled in {verdict.seconds:.1f} s, {origin}"
     return f"does not fit: {verdict.why[0]}, {origin}"

@@ -1,7 +1,7 @@
 """Items of a dataset: checked against the model, and kept where they need not be read again.
 
 A run looks at its input in six steps, and a sweep does so for every point. Decoding, resampling and
-making songs took a tenth of a run's time before what came out was kept.
+making generated items took a tenth of a run's time before what came out was kept.
 """
 
 from __future__ import annotations
@@ -94,13 +94,13 @@ def cached_items(
     fingerprint = [FORMAT, of_plugin(dataset), split, list(ids), msgspec.to_builtins(signature)]
     place = state_dir / "items" / digest(fingerprint)[:32]
     try:
-        kept = _listed(place)
+        cached = _listed(place)
     except DamagedError as error:
         what = f"the kept inputs of dataset `{dataset.name}` are damaged, and read again"
         damage.tell(place, f"{what}: {error} (items/{place.name})")
-        kept = None
-    if kept is not None:
-        yield from (_read(place, number, one) for number, one in enumerate(kept))
+        cached = None
+    if cached is not None:
+        yield from (_read(place, number, one) for number, one in enumerate(cached))
         return
     shutil.rmtree(place, ignore_errors=True)
     # Items that changed after they were hashed must not be kept under that hash. A new instance
@@ -148,8 +148,8 @@ def _listed(place: Path) -> list[_Described] | None:
     if not place.exists():
         return None
     try:
-        kept = read_sealed(place / LIST, _List)
-        whole = verified_digest(place / FILES) == kept.sha256
+        cached = read_sealed(place / LIST, _List)
+        whole = verified_digest(place / FILES) == cached.sha256
     except DamagedError:
         raise
     except OSError as error:
@@ -157,15 +157,15 @@ def _listed(place: Path) -> list[_Described] | None:
         raise DamagedError(f"{name}: {error.strerror or error}") from error
     if not whole:
         raise DamagedError("its files are not those that were kept")
-    if kept.key != place.name or len(kept.items) != len(files_below(place / FILES)):
+    if cached.key != place.name or len(cached.items) != len(files_below(place / FILES)):
         raise DamagedError("its list is that of other inputs")
-    return kept.items
+    return cached.items
 
 
-def _read(place: Path, number: int, kept: _Described) -> Item:
+def _read(place: Path, number: int, cached: _Described) -> Item:
     tensors = load(_file(place, number))
     inputs, references = (under(tensors, f"{side}/") for side in SIDES)
-    return Item(kept.id, kept.name, inputs, references, kept.notices)
+    return Item(cached.id, cached.name, inputs, references, cached.notices)
 
 
 def _file(place: Path, number: int) -> Path:
@@ -182,7 +182,7 @@ class _Keeper:
 
     def __init__(self, place: Path, count: int, unchanged: Callable[[], bool]) -> None:
         self._place, self._count, self._unchanged = place, count, unchanged
-        self._kept: list[_Described] = []
+        self._cached: list[_Described] = []
         self._partial: Path | None = None
         self._owned = ExitStack()
         try:
@@ -205,11 +205,11 @@ class _Keeper:
             self.close()
             return
         try:
-            save(tensors, _file(self._partial, len(self._kept)))
-            self._kept.append(_Described(item.id, item.name, item.notices))
-            if len(self._kept) == self._count and self._unchanged():
+            save(tensors, _file(self._partial, len(self._cached)))
+            self._cached.append(_Described(item.id, item.name, item.notices))
+            if len(self._cached) == self._count and self._unchanged():
                 whole = folder_digest(self._partial / FILES)
-                write_sealed(self._partial / LIST, _List(self._place.name, self._kept, whole))
+                write_sealed(self._partial / LIST, _List(self._place.name, self._cached, whole))
                 self._partial.rename(self._place)
                 self.close()
         except (OSError, SafetensorError):

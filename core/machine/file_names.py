@@ -36,6 +36,6 @@ def as_text(name: str) -> str:
 def file_name(text: str) -> str:
     """Return `text` as a name of one file or folder that every system takes; never empty."""
     name = _NO_LETTERS.sub("_", unicodedata.normalize("NFC", text)).strip(" ._")
-    name = name.encode()[:LONGEST].decode(errors="ignore").rstrip(" ._") or "song"
+    name = name.encode()[:LONGEST].decode(errors="ignore").rstrip(" ._") or "item"
     device = DEVICES.fullmatch(name)
     return f"{device[1]}_{name[device.end(1) :]}" if device else name

@@ -1,4 +1,4 @@
-"""Patterns of paths, such as `songs/**/*.flac`: `*`, `?`, `[abc]`, and `**` for any depth."""
+"""Patterns of paths, such as `folder/**/*.flac`: `*`, `?`, `[abc]`, and `**` for any depth."""
 
 from __future__ import annotations
 

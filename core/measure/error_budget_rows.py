@@ -5,7 +5,7 @@
     stages     a few of those windows, alone                                    y_2 ...
 
 Where the recipe's windows are no shorter than those of the training nothing is lost to the cut (any
-two cuts differ; on a song by as much as 13 dB). Then all is compared with FP32 PyTorch in the
+two cuts differ; on an item by as much as 13 dB). Then all is compared with FP32 PyTorch in the
 sampled windows, alone: `total_db` is the SNR that a stage is said to have anywhere else.
 
 The cut is compared where the sampled windows lie in both whole results, so that it counts as it is

@@ -98,7 +98,7 @@ def snr_of_labels(signature: Signature, powers: Sequence[tuple[float, float]]) -
     """Return the SNRs for the power of the signal and of the error of every label, in order.
 
     The SNR of a label is 10·log10(Σ reference² / Σ (reference - estimate)²). Where the reference is
-    silent that says nothing: a singer who is absent from a song would break every contract. So a
+    silent that says nothing: a voice that is absent from an item would break every contract. So a
     label counts as at most `QUIET_DB` below the loudest label of its output; an output that is
     silent as a whole is compared with the loudest output, and one of several that is only small
     with itself. A label that was lost has 0 dB, unless it is so quiet that its loss is not heard.

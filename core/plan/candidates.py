@@ -62,8 +62,8 @@ def candidates(
     """
     if is_batch(cfg):
         raise ConfigError(
-            "a library is played and not measured, so that there is nothing to sweep over",
-            "sweep with one song, or a few in a folder: input=song.flac",
+            "a batch is played and not measured, so that there is nothing to sweep over",
+            "sweep with one item, or a few in a folder: input=/path/to/file",
         )
     if cfg.ladder and cfg.auto:
         raise ConfigError(

@@ -28,7 +28,7 @@ class Planned:
     why: str
 
     @property
-    def kept(self) -> bool:
+    def cached(self) -> bool:
         """Return whether the store has the result."""
         return self.artifact is not None
 
@@ -72,7 +72,7 @@ class Plan:
     @property
     def to_run(self) -> int:
         """Return how many steps would run."""
-        return sum(not planned.kept for planned in self.steps)
+        return sum(not planned.cached for planned in self.steps)
 
 
 def make_plan(pipeline: Pipeline, registry: Registry, store: Store) -> Plan:

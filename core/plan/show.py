@@ -47,7 +47,7 @@ def _row(planned: Planned) -> tuple[str, str, str, Text, str]:
     step = planned.step
     takes = f"{step.takes.format} {step.takes.precision} → " if step.takes else ""
     gives = f"{step.gives.format} {step.gives.precision}" if step.gives else ""
-    state = Text("kept", "green") if planned.kept else Text("would run", "yellow")
+    state = Text("cached", "green") if planned.cached else Text("would run", "yellow")
     return step.name, step.plugin, takes + gives, state, planned.why
 
 

@@ -93,7 +93,7 @@ def luthier_run_ended() -> None:
 
 @hookspec
 def luthier_batch_finished(record: BatchRecord, folder: str) -> None:
-    """The songs of a library are played, or are known not to be; `folder` is where they lie."""
+    """The items of a batch are played, or are known not to be; `folder` is where they lie."""
 
 
 @hookspec

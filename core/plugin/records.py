@@ -52,7 +52,7 @@ class StageRecord:
     name: str
     title: str
     plugin: str
-    status: Literal["ran", "kept"]
+    status: Literal["ran", "cached"]
     seconds: float
     artifact: Artifact
     options: dict[str, Any] = field(default_factory=dict)
@@ -171,13 +171,13 @@ class RunRecord:
     against: str = "the same windows"
 
 
-#: How many songs a line of text names; the manifest has them all.
+#: How many items a line of text names; the manifest has them all.
 NAMED = 5
 
 
 @dataclass(frozen=True)
 class Failed:
-    """A song that could not be played: its path below the library's root, and why."""
+    """An item that could not be played: its path below the batch's root, and why."""
 
     source: str
     reason: str
@@ -186,10 +186,10 @@ class Failed:
 
 @dataclass(frozen=True)
 class BatchRecord:
-    """One run over a library.
+    """One run over a batch.
 
-    Of `songs` in all, `played` were played by this run and `kept` by earlier ones. `audio_s` are
-    the seconds of sound of those that were played, 0 where inputs have no rate; `seconds` is what
+    Of `items` in all, `played` were played by this run and `done_before` by earlier ones. `covered_s`
+    are the seconds that those play which were played, 0 where inputs have no rate; `seconds` is what
     playing took, opening the model included, in `processes`, those that died among them.
     """
 
@@ -197,23 +197,23 @@ class BatchRecord:
     title: str
     started: str
     seconds: float
-    songs: int
+    items: int
     played: int
-    kept: int
+    done_before: int
     failed: tuple[Failed, ...]
-    audio_s: float
+    covered_s: float
     processes: int
     device: str
     notices: tuple[Notice, ...]
 
     @property
     def real_time_factor(self) -> float | None:
-        """Return seconds per second of sound; None where there is nothing to compare."""
-        return self.seconds / self.audio_s if self.audio_s and self.seconds else None
+        """Return seconds per second that was played; None where there is nothing to compare."""
+        return self.seconds / self.covered_s if self.covered_s and self.seconds else None
 
 
 def named(sources: Sequence[str]) -> str:
-    """Return the first few songs of a list, and how many more there are."""
+    """Return the first few items of a list, and how many more there are."""
     more = len(sources) - NAMED
     return ", ".join(sources[:NAMED]) + (f" and {more} more" if more > 0 else "")
 
@@ -222,7 +222,7 @@ def passed_over(lines: int) -> str:
     """Return what to say of lines of a manifest that do not count."""
     return (
         f"passed over in the manifest: {lines} lines that are not as they were written, or that "
-        "name a place outside the library; songs that only they tell of are played again"
+        "name a place outside the batch; items that only they tell of are played again"
     )
 
 
@@ -263,7 +263,7 @@ class Point:
     `spreads` holds the 5th and the 95th percentile, and `load` what other processes did meanwhile;
     None where that cannot be told. `folder` is its run folder, relative to that of the sweep, empty
     where it left none; `command` makes it again.
-    `ran` names the steps that this point computed; what it took from the store is in `kept`.
+    `ran` names the steps that this point computed; what it took from the store is in `cached`.
     `front` says that no other point beats it in every objective.
     """
 
@@ -276,7 +276,7 @@ class Point:
     devices: dict[str, str] = field(default_factory=dict)
     folder: str = ""
     ran: tuple[str, ...] = ()
-    kept: tuple[str, ...] = ()
+    cached: tuple[str, ...] = ()
     seconds: float = 0.0
     front: bool = False
     spreads: dict[str, tuple[float, float]] = field(default_factory=dict)

@@ -141,7 +141,7 @@ class BundlePart:
 class Calibration:
     """A stream of calibration feeds that can be read again: `count` windows, made on the way.
 
-    Windows of one item (a song, say) follow each other, `per_item` of each; 0 where nobody knows.
+    Windows of one item follow each other, `per_item` of each; 0 where nobody knows.
     """
 
     count: int

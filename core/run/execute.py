@@ -67,7 +67,7 @@ def execute(plan: Plan, store: Store, hook: pluggy.HookRelay) -> Outcome:
             step.name,
             step.title,
             step.plugin,
-            "ran" if ran else "kept",
+            "ran" if ran else "cached",
             time.perf_counter() - started,
             artifact,
             step.options,
@@ -80,9 +80,9 @@ def execute(plan: Plan, store: Store, hook: pluggy.HookRelay) -> Outcome:
 def _step(step: Step, made: Inputs, store: Store, hook: pluggy.HookRelay) -> tuple[Artifact, bool]:
     """Return the step's artifact, and whether it had to be made."""
     fingerprint = step.fingerprint(made)
-    kept = store.find(step.entry, fingerprint)
-    if kept is not None:
-        return kept, False
+    cached = store.find(step.entry, fingerprint)
+    if cached is not None:
+        return cached, False
 
     def tell(done: float, total: float, message: str) -> None:
         hook.luthier_stage_progress(stage=step.name, done=done, total=total, message=message)
@@ -100,9 +100,9 @@ def _step(step: Step, made: Inputs, store: Store, hook: pluggy.HookRelay) -> tup
         store.staging() as folder,
         cores.shared(waits),
     ):
-        kept = store.find(step.entry, fingerprint)
-        if kept is not None:
-            return kept, False
+        cached = store.find(step.entry, fingerprint)
+        if cached is not None:
+            return cached, False
         started, when = time.perf_counter(), datetime.now(UTC)
         try:
             with peak_memory() as peak:

@@ -39,7 +39,7 @@ def lock(
             recipe[slot] = node
     recipe["measure"] = config.get("measure")
     if config.get("scale"):
-        recipe |= {key: config.get(key) for key in ("scale", "songs")}
+        recipe |= {key: config.get(key) for key in ("scale", "batch")}
     head = [
         "# Reproduces this run: python -m core recipe=recipe.lock.yaml",
         f"# weights sha256: {artifacts['model'].sha256}",

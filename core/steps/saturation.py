@@ -1,6 +1,6 @@
 """Where a run's activations pass the ranges of a quantised graph, on which item, at what cost.
 
-A range comes from calibration data. What passes it is clipped, and a song that is clipped inside
+A range comes from calibration data. What passes it is clipped, and an item that is clipped inside
 the graph may fare far worse than calibration promised. So the float graph is played once more on
 the windows that are looked at anyway, and the extremes of every quantised tensor are held against
 its range. What calibration promises is measured the same way, on a few of its own windows.

@@ -197,17 +197,17 @@ class Store:
 
     def fingerprints(self, step: str) -> list[dict[str, Any]]:
         """Return what each entry of a step was made from, the newest first."""
-        found = sorted(self._kept(step).values(), key=lambda kept: -kept.when)
-        return [kept.fingerprint for kept in found]
+        found = sorted(self._cached(step).values(), key=lambda cached: -cached.when)
+        return [cached.fingerprint for cached in found]
 
     def history(self, step: str) -> dict[str, float]:
         """Return the median seconds that each plugin took for a step, in what is kept."""
         taken: dict[str, list[float]] = {}
-        for kept in self._kept(step).values():
-            taken.setdefault(kept.fingerprint.get("plugin", ""), []).append(kept.seconds)
+        for cached in self._cached(step).values():
+            taken.setdefault(cached.fingerprint.get("plugin", ""), []).append(cached.seconds)
         return {plugin: statistics.median(seconds) for plugin, seconds in taken.items()}
 
-    def _kept(self, step: str) -> dict[str, Kept]:
+    def _cached(self, step: str) -> dict[str, Kept]:
         """Return what made each entry of a step, by its key; damaged ones are told and left out."""
         found: dict[str, Kept] = {}
         damaged: list[str] = []

@@ -101,9 +101,9 @@ class RemoteStore(Store):
         if not answers:
             return super().keep(step, fingerprint, artifact, answers=False)
         with self._transfer(step, fingerprint):
-            kept = self._share(step, fingerprint, super().keep(step, fingerprint, artifact))
+            cached = self._share(step, fingerprint, super().keep(step, fingerprint, artifact))
         self._done.add(self._name(step, fingerprint))
-        return kept
+        return cached
 
     @contextmanager
     def lock(
@@ -120,9 +120,9 @@ class RemoteStore(Store):
             finally:
                 lease.release(done=self._name(step, fingerprint) in self._done)
 
-    def _kept(self, step: str) -> dict[str, Kept]:
+    def _cached(self, step: str) -> dict[str, Kept]:
         """Return what made each entry of a step, here or on any other machine."""
-        found = super()._kept(step)
+        found = super()._cached(step)
         if step not in self._asked:
             self._asked.add(step)
             self._ask(step)
@@ -191,7 +191,7 @@ class RemoteStore(Store):
             with self.staging() as folder:
                 _tell("fetching", step, entry.artifact.bytes, self._remote.url)
                 artifact = self._entries.fetch(entry, folder)
-                kept = super().keep(step, fingerprint, artifact)
+                cached = super().keep(step, fingerprint, artifact)
         except DamagedError as error:
             self._refused.add((name, attempt))
             self._damaged[name] = str(error)
@@ -202,17 +202,17 @@ class RemoteStore(Store):
                 self._entries.drop(name, attempt)
             return None
         self._note_shared(step, fingerprint)
-        return kept
+        return cached
 
-    def _share(self, step: str, fingerprint: dict[str, Any], kept: Artifact) -> Artifact:
+    def _share(self, step: str, fingerprint: dict[str, Any], cached: Artifact) -> Artifact:
         """Upload an entry of this machine; returns the one that counts from now on."""
         self._entries.make_ready()
-        _tell("uploading", step, kept.bytes, self._remote.url)
-        attempt = self._entries.send(self._name(step, fingerprint), kept, fingerprint)
+        _tell("uploading", step, cached.bytes, self._remote.url)
+        attempt = self._entries.send(self._name(step, fingerprint), cached, fingerprint)
         for _ in range(OFFERS):
             if self._entries.commit(attempt):
                 self._note_shared(step, fingerprint)
-                return kept
+                return cached
             other = self._fetch(step, fingerprint, drop=True)
             if other is not None:
                 self._entries.withdraw(attempt)

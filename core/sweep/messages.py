@@ -51,7 +51,7 @@ class PointResult:
     `spreads` holds the 5th and the 95th percentile of those that are times, and `load` what other
     processes did while they were taken.
 
-    `ran` and `kept` name the steps that were computed and those that the store had; `placed` says
+    `ran` and `cached` name the steps that were computed and those that the store had; `placed` says
     that the run folder was written where the sweep wants it. `again` asks for another process: what
     comes before the playing is made, and the peak memory of the playing is to be its own.
     `damaged` has a line for everything that was kept and had to be made again.
@@ -64,7 +64,7 @@ class PointResult:
     figures: dict[str, tuple[float, str]] = field(default_factory=dict)
     metrics: tuple[Metric, ...] = ()
     ran: tuple[str, ...] = ()
-    kept: tuple[str, ...] = ()
+    cached: tuple[str, ...] = ()
     seconds: float = 0.0
     placed: bool = False
     on_target: bool = False

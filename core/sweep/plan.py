@@ -46,7 +46,7 @@ class Shared:
     name: str
     plugin: str
     points: tuple[int, ...]
-    kept: bool
+    cached: bool
     seconds: float | None
 
 
@@ -163,7 +163,7 @@ def _shared(points: Sequence[PlannedPoint], store: Store) -> tuple[Shared, ...]:
             planned.step.name,
             planned.step.plugin,
             tuple(asked[key]),
-            planned.kept,
+            planned.cached,
             planned.artifact.made_in_s
             if planned.artifact is not None
             else history[planned.step.name].get(planned.step.plugin),
@@ -179,7 +179,7 @@ def spread(points: Sequence[PlannedPoint], lanes: int) -> list[PlannedPoint]:
     """
     order: list[PlannedPoint] = []
     left = list(points)
-    made = {key for planned in points for key, step in planned.steps.items() if step.kept}
+    made = {key for planned in points for key, step in planned.steps.items() if step.cached}
     while left:
         beside = order[len(order) - lanes + 1 :] if lanes > 1 else []
         busy = {key for planned in beside for key in planned.steps} - made

@@ -174,7 +174,7 @@ def _run(task: PointTask, registry: Registry, recipes: Mapping[str, Recipe]) -> 
         ),
         _comparable(record.metrics),
         (*made, *(s.name for s in record.stages if s.status == "ran")),
-        tuple(s.name for s in record.stages if s.status == "kept" and s.name not in made),
+        tuple(s.name for s in record.stages if s.status == "cached" and s.name not in made),
         time.perf_counter() - started,
         bool(task.folder),
         record.target_took_part,
@@ -205,7 +205,7 @@ def _rated(
         figures={"snr": (lowest.value, lowest.device)} if lowest else {},
         metrics=_comparable(metrics),
         ran=tuple(s.name for s in records if s.status == "ran"),
-        kept=tuple(s.name for s in records if s.status == "kept"),
+        cached=tuple(s.name for s in records if s.status == "cached"),
         seconds=time.perf_counter() - started,
         placed=True,  # it leaves no run folder
         damaged=_damaged(store),

@@ -33,12 +33,12 @@ def show(plan: SweepPlan, store: str, output: str) -> None:
     console = screen()
     console.print(Text.assemble(("sweep", "bold"), f" of {len(plan.points)} points\n"))
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-    for heading in ("step", "asked for", "distinct", "kept", "would run", "about"):
+    for heading in ("step", "asked for", "distinct", "cached", "would run", "about"):
         table.add_column(heading, justify="left" if heading == "step" else "right")
     names = list(dict.fromkeys(shared.name for shared in plan.shared))
     for name in names:
         work = [shared for shared in plan.shared if shared.name == name]
-        runs = [shared for shared in work if not shared.kept]
+        runs = [shared for shared in work if not shared.cached]
         table.add_row(
             name,
             str(sum(len(shared.points) for shared in work)),
@@ -65,13 +65,13 @@ def show(plan: SweepPlan, store: str, output: str) -> None:
 def sentence(plan: SweepPlan) -> str:
     """Return what a sweep comes to: its steps, what is spared, and the time that it would take."""
     asked = sum(len(shared.points) for shared in plan.shared)
-    runs = [shared for shared in plan.shared if not shared.kept]
+    runs = [shared for shared in plan.shared if not shared.cached]
     refused = sum(planned.refused is not None for planned in plan.points)
     parts = [f"{len(plan.points)} points"]
     parts += [f"{refused} of them refused"] if refused else []
     parts += [f"{asked} steps, {asked - len(plan.shared)} of them shared"]
-    kept = len(plan.shared) - len(runs)
-    parts += [f"{kept} in the store"] if kept else []
+    cached = len(plan.shared) - len(runs)
+    parts += [f"{cached} in the store"] if cached else []
     parts += [f"{len(runs)} to run" + (f", {cost(runs)}" if runs else "")]
     return "; ".join(parts)
 

@@ -92,7 +92,7 @@ def _point(point: Combination, result: PointResult, recipes: Mapping[str, Recipe
         devices={name: device for name, (_, device) in result.figures.items()},
         folder=name_of(point.values) if result.placed else "",
         ran=result.ran,
-        kept=result.kept,
+        cached=result.cached,
         seconds=result.seconds,
         spreads=result.spreads,
         load=result.load,

@@ -73,12 +73,12 @@ class Terminal(Reporter[TerminalOptions]):
             return
         from rich.text import Text
 
-        kept = len(plan.steps) - plan.to_run
+        cached = len(plan.steps) - plan.to_run
         target = plan.target.title or plan.target.name
         self._name_width = max(map(len, plan.steps), default=0)
         self.console.print(Text.assemble((plan.recipe, "bold"), f"  {plan.title}"))
         about = [f"target {target}"] if target else []
-        about += [f"precision {plan.precision}", f"{kept} steps kept, {plan.to_run} to run"]
+        about += [f"precision {plan.precision}", f"{cached} steps cached, {plan.to_run} to run"]
         self.console.print(f"{', '.join(about)}\n", style="dim")
 
     @hookimpl
@@ -122,8 +122,7 @@ class Terminal(Reporter[TerminalOptions]):
 
         from plugins.reporter.reading import measured, megabytes
 
-        kept = record.status == "kept"
-        state = ("  kept", "dim") if kept else ("  ran ", "green")
+        state = ("  cached", "dim") if record.status == "cached" else ("  ran   ", "green")
         about = f"{measured(record)}, {megabytes(record.artifact.bytes)}".removeprefix(", ")
         line = Text.assemble(state, f"  {record.name:<{self._name_width}}  ", (about, "dim"))
         self.console.print(line, soft_wrap=not self.console.is_terminal)
@@ -144,10 +143,10 @@ class Terminal(Reporter[TerminalOptions]):
     @hookimpl
     def luthier_batch_finished(self, record: BatchRecord, folder: str) -> None:
         """Show what was played and what failed."""
-        from plugins.reporter.closing.library import show_library
+        from plugins.reporter.closing.batch import show_batch
 
         self._stop()
-        show_library(record, folder, self.console)
+        show_batch(record, folder, self.console)
 
     @hookimpl
     def luthier_run_placed(self, folder: str) -> None:

@@ -40,7 +40,7 @@ TEXTS = (
     ("title", "{}"), ("model", "{{plugin: htdemucs, weights: {}}}"), ("precision", "{}"),
     ("chunker", "{{plugin: overlap_add, length: {}, overlap: 0.25}}"), ("graph", "[{}]"),
     ("graph", "{{onnxsim: {{check: {}}}}}"), ("contract", "{{max_sdr_drop_db: {}}}"),
-    ("ladder", "[fp32, {}]"), ("songs", "{{retries: {}}}"), ("target", "{{title: {}}}"),
+    ("ladder", "[fp32, {}]"), ("batch", "{{retries: {}}}"), ("target", "{{title: {}}}"),
     ("dataset", "{{plugin: files, path: {}}}"), ("measure", "{{probe_windows: {}}}"),
     ("reporter", "{{mlflow: {{experiment: {}}}}}"), ("evaluator", "[separation, {}]"),
 )  # fmt: skip
@@ -48,7 +48,7 @@ TEXTS = (
 PAIRS = (
     ("chunker", "{{plugin: overlap_add, {}}}"), ("model", "{{{}, plugin: htdemucs}}"),
     ("calibration", "{{plugin: synthetic, {}}}"), ("graph", "{{onnxsim: {{{}}}}}"),
-    ("songs", "{{retries: 1, {}}}"),
+    ("batch", "{{retries: 1, {}}}"),
     ("dataset", "{{plugin: synthetic, seconds: {{x: [1, {{{}}}]}}}}"), ("measure", "{{{}}}"),
     ("contract", "{{{}}}"), ("fit", "{{{}}}"), ("reporter", "{{html: {{{}}}}}"),
     ("sweep", "{{retries: 1, {}}}"), ("dsp", "{{plugin: stft, {}}}"), ("precision", "{{{}}}"),

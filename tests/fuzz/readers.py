@@ -93,7 +93,7 @@ def _manifest(folder: Path) -> bytes:
     with Manifest(file) as manifest:
         for name in ("a.line", "b/c.line"):
             place = name.partition(".")[0]
-            manifest.add(Entry(name, "done", "0" * 64, place, {f"songs/{place}/y.txt": "1" * 64}))
+            manifest.add(Entry(name, "done", "0" * 64, place, {f"items/{place}/y.txt": "1" * 64}))
     content = file.read_bytes()
     file.unlink()
     return content

@@ -29,7 +29,7 @@ ONNXSIM = """
 import sys
 from pathlib import Path
 from core import StageContext
-from core.plugin.stages import silent
+from core.plugin.progress import silent
 from plugins.graph.onnxsim import Onnxsim
 Onnxsim(Onnxsim.Options())._simplified(sys.argv[1], StageContext(Path(sys.argv[2]), silent()), "")
 """
@@ -43,7 +43,7 @@ emulate(folder / "m.onnx", Path(sys.argv[1]), folder / "o.npz", folder=folder)
 WEIGHTS = """
 import sys
 from pathlib import Path
-from core.plugin.stages import silent
+from core.plugin.progress import silent
 from plugins.model.hybrid.pretrained import fetch
 fetch("htdemucs", Path(sys.argv[2], "w.safetensors"), silent())
 """

@@ -28,7 +28,7 @@ LIMIT_S = 300
 #: How long a step takes, in seconds, so that others meet it under way.
 SLOW = "quantizer.seconds=1"
 #: How the one is told that a folder is another's just now.
-BUSY = ("another run is playing this library", "this sweep is running already")
+BUSY = ("another run is playing this batch", "this sweep is running already")
 
 
 @dataclass(frozen=True)
@@ -72,9 +72,9 @@ def torture(count: int, seed: int) -> Tally:
 
 
 def _started(count: int, seed: int, *, apart: bool) -> Iterator[Started]:
-    """Yield commands: of five, two runs of one recipe, one of another, a library and a sweep."""
+    """Yield commands: of five, two runs of one recipe, one of another, a batch and a sweep."""
     draw = random.Random(seed)  # noqa: S311  # chooses cases, guards nothing
-    kinds = ("run", "run", "other", "library", "sweep")
+    kinds = ("run", "run", "other", "batch", "sweep")
     for number in range(count):
         kind = kinds[number % len(kinds)]
         loss = draw.choice((0.25, 0.5)) if kind == "other" else 0
@@ -123,10 +123,10 @@ def _together(scene: Scene, started: Sequence[Started]) -> Iterator[tuple[str, s
             yield "lost", f"{len(found)} different results of loss {loss}"
     store = scene.work / "store"
     yield from unlike({"stable": {}, "entries": entries(store)}, entries(store))
-    for folder in scene.work.glob("outputs/toy/library-*"):
+    for folder in scene.work.glob("outputs/toy/batch-*"):
         missing = 5 - len([*folder.rglob("y.txt")])
         if missing:
-            yield "lost", f"{missing} songs of the library"
+            yield "lost", f"{missing} songs of the batch"
     left = leftovers(store, scene.work / "outputs")
     yield from (("doubled", f"left behind: {path}") for path in left)
 

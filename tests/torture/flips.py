@@ -22,7 +22,7 @@ from tests.torture.tally import Tally
 __all__ = ["torture"]
 
 #: Which part of the flips falls on the store of which command, and how many are there at once.
-SHARES = {"run": (0.7, 12), "sweep": (0.12, 12), "library": (0.12, 4), "real": (0.06, 10)}
+SHARES = {"run": (0.7, 12), "sweep": (0.12, 12), "batch": (0.12, 4), "real": (0.06, 10)}
 #: Flips of one case: it takes about as long as so many runs as there are times at once in it.
 BATCH = 48
 LIMIT_S = 600

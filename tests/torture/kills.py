@@ -30,7 +30,7 @@ LIMIT_S = 180
 #: sweep takes as long as three runs, and after a kill at a URL the lease of the dead must run out.
 SHARES = {
     ("run", False): 0.3,
-    ("library", False): 0.25,
+    ("batch", False): 0.25,
     ("sweep", False): 0.15,
     ("url", False): 0.1,
     ("url", True): 0.2,

@@ -3,7 +3,7 @@
 work/              where commands run: their store, outputs and temporary files
 toys/              installs the toys, for every Python that has it on its path
 elsewhere/         files that are none of a command's business
-songs/             a library of lines
+songs/             a batch of lines
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ ELSEWHERE = {"important.txt": "a year of work\n", "x/y/z.bin": "\x00\x01", "outp
 #: Arguments of the commands that are disturbed, but for where they write.
 COMMANDS: Mapping[str, tuple[str, ...]] = {
     "run": ("recipe=../toy.yaml",),
-    "library": ("recipe=../toy.yaml", "input=../songs/**/*.line"),
+    "batch": ("recipe=../toy.yaml", "input=../songs/**/*.line"),
     "sweep": ("-m", "recipe=../toy.yaml", "quantizer.loss=0,0.1"),
 }
 #: Units of metrics that no two runs have the same.
 MEASURED = frozenset({"ms", "s", "MB", "×"})
 #: Names of folders that hold when they were made, or where the songs lie.
 TIMES = re.compile(r"\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d(\.\d+)?")
-PLACES = re.compile(r"library-[0-9a-f]+")
+PLACES = re.compile(r"batch-[0-9a-f]+")
 #: Folders of a store that are no steps.
 OTHERS = frozenset({"staging", "locks", "state", "known"})
 #: Names that nothing may have that a command left.
@@ -135,7 +135,7 @@ def leftovers(*tops: Path) -> list[str]:
 
 
 def results(outputs: Path) -> list[tuple[str, dict[str, str]]]:
-    """Return what every finished run, library and point of a sweep gave, by the kind of folder.
+    """Return what every finished run, batch and point of a sweep gave, by the kind of folder.
 
     Of a report, only what was measured counts: times differ, and what was kept and what ran.
     """
@@ -145,11 +145,11 @@ def results(outputs: Path) -> list[tuple[str, dict[str, str]]]:
 def _results(outputs: Path) -> Iterator[tuple[str, dict[str, str]]]:
     for recipe in sorted({*outputs.rglob("recipe.lock.yaml")}):
         folder = recipe.parent
-        kind = PLACES.sub("library", TIMES.sub("run", folder.name))
+        kind = PLACES.sub("batch", TIMES.sub("run", folder.name))
         files = {
             name: digest
             for name, digest in digests(folder).items()
-            if Path(name).suffix in (".txt", ".wav", ".flac") or "/songs/" in name
+            if Path(name).suffix in (".txt", ".wav", ".flac") or "/items/" in name
         }
         files = {name.partition("/")[2]: digest for name, digest in files.items()}
         report = folder / "report.json"

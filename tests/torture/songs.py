@@ -25,7 +25,7 @@ LIMIT_S = 120
 
 
 def torture(count: int, seed: int) -> Tally:
-    """Read so many songs, and play some as a library."""
+    """Read so many songs, and play some as a batch."""
     warm("numpy", "soundfile", "scipy.signal", "plugins.dataset.files", "onnxruntime", "torch")
     tally = Tally("songs")
     # What libsndfile does not read FFmpeg's libraries are asked for, in a process of their own.
@@ -34,7 +34,7 @@ def torture(count: int, seed: int) -> Tally:
     batches = [some[start : start + AT_ONCE] for start in range(0, len(some), AT_ONCE)]
     for batch, faults in each(_played, batches, limit_s=LIMIT_S * 2):
         tally.count(**{"by whole commands": len(batch)})
-        tally.more(f"a library of {[name for name, _ in batch]}", faults)
+        tally.more(f"a batch of {[name for name, _ in batch]}", faults)
     return tally
 
 
@@ -50,15 +50,15 @@ def _read(file: Path) -> None:
 
 
 def _played(batch: list[tuple[str, bytes]]) -> list[tuple[str, str]]:
-    """Play a library of hostile songs and a true one by a whole command."""
+    """Play a batch of hostile songs and a true one by a whole command."""
     with tempfile.TemporaryDirectory(prefix="luthier-torture-") as folder:
         scene = Scene(Path(folder)).prepare()
-        library = scene.folder / "library"
-        library.mkdir()
+        batch = scene.folder / "batch"
+        batch.mkdir()
         for name, data in batch:
-            (library / name).write_bytes(data)
-        _silence(library / "true.wav")
-        return [*_faults(scene, library)]
+            (batch / name).write_bytes(data)
+        _silence(batch / "true.wav")
+        return [*_faults(scene, batch)]
 
 
 def _silence(file: Path) -> None:
@@ -68,12 +68,12 @@ def _silence(file: Path) -> None:
     soundfile.write(file, np.zeros((44100, 2), np.float32), 44100)
 
 
-def _faults(scene: Scene, library: Path) -> Iterator[tuple[str, str]]:
+def _faults(scene: Scene, batch: Path) -> Iterator[tuple[str, str]]:
     arguments = [
-        "recipe=cpu_fp32", "dataset=files", f"dataset.path={library}/*", "scale=here",
-        f"dataset.max_minutes={MINUTES / 100}", "songs.retries=0", "store=store", "output=outputs",
+        "recipe=cpu_fp32", "dataset=files", f"dataset.path={batch}/*", "scale=here",
+        f"dataset.max_minutes={MINUTES / 100}", "batch.retries=0", "store=store", "output=outputs",
     ]  # fmt: skip
-    before: dict[str, Any] = {**scene.outside(), **digests(library)}
+    before: dict[str, Any] = {**scene.outside(), **digests(batch)}
     ended = command(arguments, scene.work, scene.environment(), limit_s=LIMIT_S)
     yield from (("tracebacks", seen) for seen in tracebacks(ended.said))
     if ended.code is None:
@@ -83,5 +83,5 @@ def _faults(scene: Scene, library: Path) -> Iterator[tuple[str, str]]:
     yield from (("hanging", f"left running: {name}") for name in left_of(scene.work))
     left = leftovers(scene.work / "store", scene.work / "outputs")
     yield from (("doubled", f"left behind: {path}") for path in left)
-    if {**scene.outside(), **digests(library)} != before:
+    if {**scene.outside(), **digests(batch)} != before:
         yield "outside", "files that are none of its business changed"

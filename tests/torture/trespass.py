@@ -25,7 +25,7 @@ CHANGES = {
 }
 #: Events that reach further than any file.
 REACHES = frozenset({"os.system", "os.exec", "os.posix_spawn", "socket.connect", "ctypes.dlopen"})
-#: What a library may open to write: nothing is kept there.
+#: What a batch may open to write: nothing is kept there.
 NOWHERE = ("/dev/null", "/dev/shm/", "/proc/self/")  # noqa: S108  # is read here, not written
 
 

@@ -141,7 +141,7 @@ def stages(record: RunRecord) -> Html:
     """Return every step: taken from the store or run, what it took, and with which options."""
     heads = ("Stage", "By", "This run", "When made", "Peak memory", "Size")
     head = el("tr", *(el("th", t, scope="col") for t in heads))
-    kept = sum(stage.status == "kept" for stage in record.stages)
+    kept = sum(stage.status == "cached" for stage in record.stages)
     return join(
         el(
             "p",

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 __all__ = ["promise"]
 
-BADGES = {"held": "ran", "missed": "missed", "refused": "missed", "not tried": "kept"}
+BADGES = {"held": "ran", "missed": "missed", "refused": "missed", "not tried": "cached"}
 
 
 def promise(record: RunRecord) -> Html | None:

@@ -82,7 +82,7 @@ def _row(record: SweepRecord, names: dict[str, str], point: Point) -> Html:
     won = point.number == record.winner
     marks = [
         el("span", word, class_=f"badge {name}")
-        for name, word, on in (("ran", "taken", won), ("kept", "front", point.front))
+        for name, word, on in (("ran", "taken", won), ("cached", "front", point.front))
         if on
     ]
     cells = [
@@ -109,7 +109,9 @@ def _row(record: SweepRecord, names: dict[str, str], point: Point) -> Html:
                 class_="figure" + (" none" if number is None else ""),
             )
         )
-    ran = f"{len(point.ran)} steps run, {len(point.kept)} kept" if point.ran or point.kept else ""
+    ran = (
+        f"{len(point.ran)} steps run, {len(point.cached)} cached" if point.ran or point.cached else ""
+    )
     cells.append(
         el("td", duration(point.seconds), el("small", ran) if ran else None, data_label="Took",
            data_key="seconds", class_="figure")

@@ -1,4 +1,4 @@
-"""The manifest of a library: what was added is there, as it was added, or it does not count."""
+"""The manifest of a batch: what was added is there, as it was added, or it does not count."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_a_bit_that_flipped_is_never_believed(tmp_path: Path, source: str) -> No
     file = tmp_path / "manifest.jsonl"
     with Manifest(file) as manifest:
         for name in ("a", "b"):
-            outputs = {f"songs/{name}/x.wav": "1"}
+            outputs = {f"items/{name}/x.wav": "1"}
             manifest.add(entry(name, sha256="0", place=name, outputs=outputs))
     whole, expected = file.read_bytes(), Manifest(file).entries
     lines = whole.splitlines(keepends=True)
@@ -84,9 +84,9 @@ def test_a_bit_that_flipped_is_never_believed(tmp_path: Path, source: str) -> No
 
 @pytest.mark.parametrize(
     ("place", "output"),
-    [(hostile, f"songs/{hostile}/y") for hostile in HOSTILE if "\x00" not in hostile]
+    [(hostile, f"items/{hostile}/y") for hostile in HOSTILE if "\x00" not in hostile]
     + [("a", hostile) for hostile in HOSTILE]
-    + [("a", "songs/b/y"), ("a", "manifest.jsonl"), ("a", "songs/a"), ("a", "songs/a/../b/y")],
+    + [("a", "items/b/y"), ("a", "manifest.jsonl"), ("a", "items/a"), ("a", "items/a/../b/y")],
 )
 def test_a_line_that_names_what_is_elsewhere_does_not_count(
     tmp_path: Path, place: str, output: str
@@ -95,6 +95,6 @@ def test_a_line_that_names_what_is_elsewhere_does_not_count(
     file = tmp_path / "manifest.jsonl"
     with Manifest(file) as manifest:
         manifest.add(entry("a", place=place, outputs={output: "1"}))
-        manifest.add(entry("b", place="b", outputs={"songs/b/y": "1"}))
+        manifest.add(entry("b", place="b", outputs={"items/b/y": "1"}))
     assert list(Manifest(file).entries) == ["b"]
     assert Manifest(file).damaged == 1

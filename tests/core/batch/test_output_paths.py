@@ -34,7 +34,7 @@ SOURCES = st.lists(
         (["x.flac", "x/y.flac"], ["x", "x_2/y.flac"]),
         (["What? (live) [1].mp3"], ["What_ (live) [1]"]),
         (["con.wav", "aux/nul.wav"], ["con_", "aux_/nul_"]),
-        (["....wav", "?.wav"], ["song", "wav"]),
+        (["....wav", "?.wav"], ["item", "wav"]),
         ([f"{'ä' * 127}.wav"], ["ä" * 100]),
     ],
 )

@@ -1,4 +1,4 @@
-"""What a library has of a song: all of it as it was written, nothing, or damaged files."""
+"""What a batch has of a song: all of it as it was written, nothing, or damaged files."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from core.batch.standings import standings, state_of
 from core.plugin.kinds import Source
 from core.store.hashing import file_digest
 
-OUTPUT = "songs/a/y"
+OUTPUT = "items/a/y"
 
 
 @pytest.fixture
 def song(tmp_path: Path) -> Path:
     """Return a song; what it gave lies at `OUTPUT`."""
-    (tmp_path / "songs" / "a").mkdir(parents=True)
+    (tmp_path / "items" / "a").mkdir(parents=True)
     (tmp_path / OUTPUT).write_bytes(bytes(range(64)))
     (tmp_path / "a.wav").write_text("la")
     return tmp_path / "a.wav"
@@ -82,9 +82,9 @@ def test_two_songs_at_one_place_are_one_too_many(song: Path, done: Entry, tmp_pa
     (tmp_path / "b.wav").write_text("la")
     with Manifest(tmp_path / "manifest.jsonl") as manifest:
         manifest.add(done)
-        manifest.add(Entry("b.wav", "done", done.sha256, "A", {"songs/A/y": done.outputs[OUTPUT]}))
-    (tmp_path / "songs" / "A").mkdir()
-    (tmp_path / "songs" / "A" / "y").write_bytes((tmp_path / OUTPUT).read_bytes())
+        manifest.add(Entry("b.wav", "done", done.sha256, "A", {"items/A/y": done.outputs[OUTPUT]}))
+    (tmp_path / "items" / "A").mkdir()
+    (tmp_path / "items" / "A" / "y").write_bytes((tmp_path / OUTPUT).read_bytes())
     sources = [Source("a.wav", song), Source("b.wav", tmp_path / "b.wav")]
     found = list(standings(sources, Manifest(tmp_path / "manifest.jsonl")))
     assert [(one.place, one.state) for one in found] == [("a", "done"), ("b", "damaged")]

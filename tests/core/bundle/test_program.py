@@ -21,11 +21,11 @@ HOSTILE = (
 @pytest.mark.skipif(not shutil.which("g++"), reason="needs g++")
 def test_a_hostile_name_stays_a_string_in_cpp(tmp_path: Path) -> None:
     """The compiled program gives back the very bytes, whatever a model calls its tensors."""
-    file, program = tmp_path / "main.cpp", tmp_path / "main"
+    file, binary = tmp_path / "main.cpp", tmp_path / "main"
     literal = program._cpp_text(HOSTILE)
     file.write_text(f"#include <cstdio>\nint main() {{ std::fputs({literal}, stdout); }}\n")
-    subprocess.run(["g++", "-std=c++17", "-O0", file, "-o", program], check=True)  # noqa: S607  # the system's own
-    done = subprocess.run([program], check=True, capture_output=True)
+    subprocess.run(["g++", "-std=c++17", "-O0", file, "-o", binary], check=True)  # noqa: S607  # the system's own
+    done = subprocess.run([binary], check=True, capture_output=True)
     assert done.stdout == HOSTILE.encode()
 
 

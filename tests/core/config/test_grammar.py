@@ -86,7 +86,7 @@ def test_what_is_composed_with_later_is_a_name(tmp_path: Path, text: str) -> Non
     "text",
     [
         "${oc.env:HOME}",
-        "${oc.${songs.address}:AWS_SECRET_ACCESS_KEY}",
+        "${oc.${batch.address}:AWS_SECRET_ACCESS_KEY}",
         "${hydra.runtime.cwd}",
         "${store}",
         "${.length}",

@@ -29,8 +29,8 @@ def read(tmp_path: Path, text: str) -> None:
             ' handlers: {h: {"()": setuptools._distutils.spawn.spawn, cmd: [touch, RAN]}}}'
         ),
         (
-            "songs: {address: env}\n"
-            'model: {plugin: htdemucs, weights: "${oc.${songs.address}:AWS_SECRET_ACCESS_KEY}"}'
+            "batch: {address: env}\n"
+            'model: {plugin: htdemucs, weights: "${oc.${batch.address}:AWS_SECRET_ACCESS_KEY}"}'
         ),
     ],
 )

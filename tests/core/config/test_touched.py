@@ -115,10 +115,10 @@ def test_what_the_person_says_is_the_persons(home: Path) -> None:
     assembled(home, "model=htdemucs_small", weights="/etc/passwd")
 
 
-@pytest.mark.parametrize("key", ["store", "output", "songs"])
+@pytest.mark.parametrize("key", ["store", "output", "batch"])
 def test_where_it_writes_and_whom_it_joins_no_recipe_says(home: Path, key: str) -> None:
     """These are set on the command line, always."""
-    value = "{address: 'ray://somewhere:1'}" if key == "songs" else "elsewhere"
+    value = "{address: 'ray://somewhere:1'}" if key == "batch" else "elsewhere"
     with pytest.raises(ConfigError, match="for you to say"):
         assembled(home, more=f"{key}: {value}")
 

@@ -93,7 +93,7 @@ def test_asking_again_is_free(search: Any) -> None:
     assert toy.RAN == []
     assert "tried now" in first
     assert "tried now" not in again
-    assert "does not fit: 8 places do not fit, kept from" in again
+    assert "does not fit: 8 places do not fit, cached from" in again
 
 
 def test_a_limit_is_part_of_the_question(search: Any) -> None:
@@ -116,7 +116,7 @@ def test_a_stage_that_fails_is_no_verdict(search: Any) -> None:
     assert "no: a stage failed" in done.out
     assert done.code == 1, "no attempt got as far as the compiler"
     assert "int8: quantizer `coarse` failed: ZeroDivisionError" in done.err
-    assert "kept from" not in search("quantizer.fail=bug").out
+    assert "cached from" not in search("quantizer.fail=bug").out
 
 
 def test_every_precision_of_the_target_is_looked_at(search: Any, tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ from core.store.local import Store
 from core.store.remote_entries import Entries
 from core.store.remote_entries import Entry as Record
 from core.sweep import folder as sweep
-from core.sweep.messages import Told
+from core.sweep.messages import PointResult
 from plugins.dataset.files import Files, FilesOptions
 from plugins.dataset.musdb import Musdb, MusdbOptions
 from plugins.model.hybrid.pretrained import _only
@@ -50,7 +50,7 @@ Reader = Callable[[Path, str], object]
 
 def manifest_place(root: Path, name: str) -> object:
     """Return whether a song counts as done whose line names another place."""
-    return _standing(root, name, f"songs/{name}/y")
+    return _standing(root, name, f"items/{name}/y")
 
 
 def manifest_output(root: Path, name: str) -> object:
@@ -65,7 +65,7 @@ def _standing(root: Path, place: str, output: str) -> object:
     (root / "manifest.jsonl").write_bytes(sealed.sealed(entry) + b"\n")
     (found,) = standings([Source("a.wav", song)], Manifest(root / "manifest.jsonl"))
     assert found.state != "done"
-    assert (root / "songs" / found.place).resolve().is_relative_to(root.resolve())
+    assert (root / "items" / found.place).resolve().is_relative_to(root.resolve())
     return found
 
 
@@ -139,7 +139,7 @@ def _fetched(
 
 def saved_json(root: Path, name: str) -> object:
     """Place what a run saved, whose list names other files."""
-    folder = root / "kept"
+    folder = root / "cached"
     folder.mkdir()
     (folder / "saved.json").write_bytes(msgspec.json.encode([SavedFile(name, "x", "y")]))
     artifact = Artifact(str(folder), str(folder / "saved.json"), "files", "fp32", "", 0)
@@ -149,7 +149,7 @@ def saved_json(root: Path, name: str) -> object:
 def sweep_record(root: Path, name: str) -> object:
     """Look for a point of a sweep whose record is that of another."""
     (root / "points").mkdir()
-    record = sweep._Record(name, Told("done", placed=True))
+    record = sweep._Record(name, PointResult("done", placed=True))
     (root / "points" / "key.json").write_bytes(sealed.sealed(record))
     found = sweep.found(root, "key", "point")
     assert found is None

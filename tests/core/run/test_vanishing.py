@@ -77,7 +77,7 @@ def test_a_disk_that_refuses_is_no_fault_of_a_plugin(
 def test_a_library_that_vanishes(
     command: Command, recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Between two songs: one error that names the place, and no folder that looks like a result."""
+    """Between two items: one error that names the place, and no folder that looks like a result."""
     for name in ("a", "b", "c"):
         (tmp_path / f"{name}.line").write_text("1 2 3")
     save, saved = toy.Lines.save, list[str]()
@@ -96,4 +96,4 @@ def test_a_library_that_vanishes(
     assert f"at: {tmp_path / 'outputs'}" in done.err
     assert "Traceback" not in done.err
     assert len(saved) == 2
-    assert not list((tmp_path / "outputs").glob("*/library-*/songs/*"))
+    assert not list((tmp_path / "outputs").glob("*/batch-*/items/*"))

@@ -149,7 +149,7 @@ def test_what_cannot_be_kept_is_refused_by_the_name_of_its_plugin(bench: Bench, 
     assert said in str(error.value)
     assert "graph `bad`" in str(error.value)
     assert "distribution: a-distribution" in str(error.value)
-    assert (bench.kept("graph.bad"), bench.kept("model")) == (0, 1)
+    assert (bench.cached("graph.bad"), bench.cached("model")) == (0, 1)
     assert list((bench.store.root / "staging").iterdir()) == []
 
 
@@ -167,10 +167,10 @@ def test_who_writes_to_its_input_is_named_and_the_input_made_again(
     with pytest.raises(LuthierError, match=r"wrote to its input `model`|ZeroDivision") as error:
         bench.run(graph(spoil))
     assert "graph `bad`" in str(error.value)
-    assert (bench.kept("graph.bad"), bench.kept("model")) == (0, 0)
+    assert (bench.cached("graph.bad"), bench.cached("model")) == (0, 0)
     played = bench.run().artifacts["play"]
     assert played.facts["source"] == "quantizer"
-    assert (bench.kept("model"), bench.kept("play")) == (1, 1)
+    assert (bench.cached("model"), bench.cached("play")) == (1, 1)
 
 
 @pytest.mark.parametrize("at", ["items", "save", "evaluate"])
@@ -214,7 +214,7 @@ def test_a_file_that_changes_while_it_is_read_poisons_nothing(
     with pytest.raises(InputError, match=r"`song\.line` changed while it was read"):
         bench.run(Slow, dataset=dataset)
     stopped = {"items": "sample", "save": "save", "evaluate": "evaluate"}[at]
-    assert bench.kept(stopped) == 0
+    assert bench.cached(stopped) == 0
     if at == "items":
         kept = (bench.store.state_dir / "items").glob("*/items.json")
         assert not [file for file in kept if "song.line" in file.read_text()]
@@ -240,7 +240,7 @@ def test_weights_that_change_while_they_are_read_poison_nothing(bench: Bench) ->
 
     with pytest.raises(InputError, match="what model `moving` reads changed while it was read"):
         bench.run(Moving)
-    assert bench.kept("model") == 0
+    assert bench.cached("model") == 0
 
 
 @pytest.mark.parametrize(
@@ -274,9 +274,9 @@ def test_a_metric_that_is_no_number_is_refused_and_not_kept_as_null(
         bench.run(Odd)
     assert "evaluator `odd` gave what it may not: `evaluate`" in str(error.value)
     assert said in str(error.value)
-    assert bench.kept("evaluate") == 0
+    assert bench.cached("evaluate") == 0
     bench.run()
-    assert bench.kept("evaluate") == 1
+    assert bench.cached("evaluate") == 1
 
 
 @pytest.mark.parametrize(
@@ -298,7 +298,7 @@ def test_what_was_saved_lies_in_its_folder(bench: Bench, path: str) -> None:
     with pytest.raises(LuthierError) as error:
         bench.run(Elsewhere)
     assert "dataset `elsewhere`" in str(error.value)
-    assert bench.kept("save") == 0
+    assert bench.cached("save") == 0
 
 
 def test_a_session_that_skips_a_window_is_refused(bench: Bench) -> None:

@@ -46,7 +46,7 @@ def test_a_step_is_shared_by_the_points_that_its_result_does_not_tell_apart(
     assert [shared.points for shared in by_name(plan, "model")] == [(1, 2, 3, 4)]
     assert [shared.points for shared in by_name(plan, "reference")] == [(1, 2), (3, 4)]
     assert [shared.points for shared in by_name(plan, "quantizer")] == [(1,), (2,), (3,), (4,)]
-    assert not any(shared.kept for shared in plan.shared)
+    assert not any(shared.cached for shared in plan.shared)
 
 
 def test_a_step_is_not_shared_where_only_what_goes_in_differs(plan_of: Planner) -> None:
@@ -60,10 +60,10 @@ def test_what_the_store_has_is_kept(plan_of: Planner, command: Command, recipe: 
     assert command(f"recipe={recipe}", "chunker.length=4").code == 0
     plan = plan_of("chunker.length=4,8")
     (model,) = by_name(plan, "model")
-    assert model.kept
+    assert model.cached
     four, eight = by_name(plan, "reference")
-    assert (four.points, four.kept) == ((1,), True)
-    assert (eight.points, eight.kept) == ((2,), False)
+    assert (four.points, four.cached) == ((1,), True)
+    assert (eight.points, eight.cached) == ((2,), False)
     assert eight.seconds == four.seconds
     assert four.seconds is not None
 

@@ -82,7 +82,7 @@ def test_a_point_answers_with_its_figures(run: Run, tmp_path: Path) -> None:
     assert result.figures["snr"][1] == "a pocket calculator"
     assert result.figures["size"][1] == "the file"
     assert "play" in result.ran
-    assert result.kept == ()
+    assert result.cached == ()
     place = tmp_path / "sweep"
     assert (place / "a-1" / "report.json").is_file()
     assert (place / "logs" / "a-1.log").is_file()
@@ -93,7 +93,7 @@ def test_a_point_takes_from_the_store_what_another_made(run: Run) -> None:
     """And says so."""
     run("chunker.length=4")
     result = run("chunker.length=4", "quantizer.loss=0.1")
-    assert {"model", "reference"} <= set(result.kept)
+    assert {"model", "reference"} <= set(result.cached)
     assert {"quantizer", "play"} <= set(result.ran)
 
 
@@ -212,7 +212,7 @@ def test_a_point_runs_again_where_what_started_it_was_killed(task: Task, tmp_pat
 
 
 @pytest.mark.parametrize(
-    ("told", "said"),
+    ("result", "said"),
     [
         (PointResult("done", ran=("play", "save"), seconds=2.4), "done, 2 steps ran in 2 s"),
         (PointResult("missed", "too slow", ran=("play",)), "missed, too slow; 1 step ran in 0 s"),

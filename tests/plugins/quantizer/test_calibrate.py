@@ -22,7 +22,7 @@ import resource, sys
 from pathlib import Path
 import numpy as np
 from core import Calibration
-from core.plugin.stages import silent
+from core.plugin.progress import silent
 from plugins.quantizer.onnx_graph.calibrate import Method, collect
 path, windows, method = Path(sys.argv[1]), int(sys.argv[2]), Method[sys.argv[3]]
 def window(seed):

@@ -169,7 +169,7 @@ def stages(folder: Path) -> tuple[StageRecord, ...]:
     """Return every step of the recipe, with the artifacts where a store would have them."""
     return tuple(
         StageRecord(
-            name, title, plugin, "ran" if ran else "kept", took if ran else 0.02,
+            name, title, plugin, "ran" if ran else "cached", took if ran else 0.02,
             Artifact(
                 str(folder / "store" / name), str(folder / "store" / name / "main"), form,
                 precision,

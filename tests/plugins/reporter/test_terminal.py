@@ -60,7 +60,7 @@ def test_the_key_sentences_are_there(record: RunRecord, run_folder: Path) -> Non
     """Plan, budget, quality, speed, notices, and what ran where."""
     text = shown(record, run_folder, width=170)
     for sentence in (
-        "8 steps kept, 7 to run",
+        "8 steps cached, 7 to run",
         "Error budget on 2 windows, SNR",
         "probe: compiled model on the emulator (1 of the 2 windows;",
         "41.2 dB, other 39.0 dB",
@@ -180,7 +180,7 @@ def test_quiet_shows_only_the_end(record: RunRecord, run_folder: Path) -> None:
     """No header, no stages; the summary and its warnings stay."""
     text = shown(record, run_folder, quiet=True)
     assert "to run" not in text
-    assert "kept" not in text
+    assert "cached" not in text
     assert "danger: random weights" in text
 
 

@@ -1,4 +1,4 @@
-"""A library of real songs, real model: the same files, whoever plays and who is killed."""
+"""A batch of real songs, real model: the same files, whoever plays and who is killed."""
 
 from __future__ import annotations
 
@@ -55,17 +55,17 @@ def run(store: Path, songs: Path) -> Callable[..., subprocess.Popen[str]]:
 
 @pytest.fixture(scope="module")
 def here(run: Callable[..., subprocess.Popen[str]], tmp_path_factory: Any) -> Path:
-    """Return the folder of the library as one process plays it, undisturbed."""
+    """Return the folder of the batch as one process plays it, undisturbed."""
     output: Path = tmp_path_factory.mktemp("here")
     process = run(f"output={output}")
     _, said = process.communicate(timeout=250)
     assert process.returncode == 1, said
     assert "1 of 11 songs failed" in said
-    return library(output)
+    return batch_folder(output)
 
 
-def library(output: Path) -> Path:
-    (folder,) = output.glob("*/library-*")
+def batch_folder(output: Path) -> Path:
+    (folder,) = output.glob("*/batch-*")
     return folder
 
 
@@ -78,7 +78,7 @@ def lines(folder: Path) -> dict[str, dict[str, Any]]:
 
 def digests(folder: Path) -> dict[str, str]:
     """Return the hash of every file that the songs gave."""
-    files = [file for file in (folder / "songs").rglob("*") if file.is_file()]
+    files = [file for file in (folder / "items").rglob("*") if file.is_file()]
     return {file.relative_to(folder).as_posix(): file_digest(file) for file in files}
 
 
@@ -97,7 +97,7 @@ def test_the_manifest_names_every_file(here: Path) -> None:
     named = {path: digest for line in found.values() for path, digest in line["outputs"].items()}
     assert named == digests(here)
     assert len(named) == 5 * COUNT
-    assert "songs/b/song 0/vocals.wav" in named
+    assert "items/b/song 0/vocals.wav" in named
     assert "cannot be read as audio" in found["a/damaged.mp3"]["reason"]
     assert found["a/song 0.wav"]["seconds"] == 1.0
 
@@ -115,7 +115,7 @@ def test_the_stems_are_those_of_a_measured_run(
     )
     (stems,) = tmp_path.glob("*/*/stems")
     measured = {file.name: file_digest(file) for file in stems.iterdir()}
-    played = {file.name: file_digest(file) for file in (here / "songs/b/song 1").iterdir()}
+    played = {file.name: file_digest(file) for file in (here / "items/b/song 1").iterdir()}
     assert played == measured
 
 
@@ -127,14 +127,14 @@ def test_a_run_that_is_killed_loses_at_most_the_song_in_flight(
     after(process, tmp_path, 3)
     process.kill()
     process.communicate()
-    kept = lines(library(tmp_path))
+    kept = lines(batch_folder(tmp_path))
     assert 3 <= len(kept) < COUNT
     again = run(f"output={tmp_path}")
     out, _ = again.communicate(timeout=250)
     done = sum(line["status"] == "done" for line in kept.values())
     assert f"{COUNT - done} played, {done} kept, 1 failed" in out
-    assert digests(library(tmp_path)) == digests(here)
-    assert [p.name for p in library(tmp_path).glob(".staging")] == []
+    assert digests(batch_folder(tmp_path)) == digests(here)
+    assert [p.name for p in batch_folder(tmp_path).glob(".staging")] == []
 
 
 @pytest.mark.long
@@ -144,18 +144,18 @@ def test_ray_gives_the_same_files_though_a_worker_is_killed(
 ) -> None:
     """Its songs are done again, and no line is missing or there twice."""
     pytest.importorskip("ray.data", reason="pip install 'luthier[ray]'")
-    process = run(f"output={tmp_path}", "scale=ray", "songs.workers=2")
+    process = run(f"output={tmp_path}", "scale=ray", "batch.workers=2")
     after(process, tmp_path, 2)
     killed = kill_a_worker(process.pid)
     out, said = process.communicate(timeout=250)
     assert process.returncode == 1, said
     assert "1 of 11 songs failed" in said
     assert f"{COUNT} played, 0 kept, 1 failed" in out
-    text = (library(tmp_path) / "manifest.jsonl").read_text()
+    text = (batch_folder(tmp_path) / "manifest.jsonl").read_text()
     assert len(text.splitlines()) == COUNT + 1
     assert killed
-    assert digests(library(tmp_path)) == digests(here)
-    found = lines(library(tmp_path))
+    assert digests(batch_folder(tmp_path)) == digests(here)
+    found = lines(batch_folder(tmp_path))
     assert len({line["worker"] for line in found.values() if line["worker"]}) > 1
 
 

@@ -1,4 +1,4 @@
-"""A library of toys: what is played, what is kept, what is left behind, and what is refused."""
+"""A batch of toys: what is played, what is kept, what is left behind, and what is refused."""
 
 from __future__ import annotations
 
@@ -46,13 +46,13 @@ def play(command: Command, recipe: Path, songs: Path) -> Command:
     return lambda *more: command(f"recipe={recipe}", f"input={songs}/**/*.line", *more)
 
 
-def library(tmp_path: Path) -> Path:
-    (folder,) = (tmp_path / "outputs" / "toy").glob("library-*")
+def batch_folder(tmp_path: Path) -> Path:
+    (folder,) = (tmp_path / "outputs" / "toy").glob("batch-*")
     return folder
 
 
 def lines(tmp_path: Path) -> list[dict[str, Any]]:
-    text = (library(tmp_path) / "manifest.jsonl").read_text()
+    text = (batch_folder(tmp_path) / "manifest.jsonl").read_text()
     return [json.loads(line)["content"] for line in text.splitlines()]
 
 
@@ -73,13 +73,13 @@ def test_every_song_of_a_pattern_goes_through_one_model(play: Command, tmp_path:
     """Each at its own place, with a line in the manifest; nothing is measured."""
     done = play()
     assert (done.code, done.err) == (0, "")
-    assert "3 songs: 3 played, 0 kept, 0 failed" in done.out
+    assert "3 items: 3 played, 0 done before, 0 failed" in done.out
     assert [toy.RAN.count(stage) for stage in ("model", "quantizer", "evaluate")] == [1, 1, 0]
-    folder = library(tmp_path)
-    assert f"songs   {folder}" in done.out
+    folder = batch_folder(tmp_path)
+    assert f"items   {folder}" in done.out
     for name, numbers in SONGS.items():
         line = np.array([float(number) for number in numbers.split()])
-        written = np.loadtxt(folder / "songs" / name / "y.txt", ndmin=2)
+        written = np.loadtxt(folder / "items" / name / "y.txt", ndmin=2)
         assert (written == 2 * np.stack([line, -line])).all()
     found = {line["source"]: line for line in lines(tmp_path)}
     assert {source: line["status"] for source, line in found.items()} == {
@@ -87,7 +87,7 @@ def test_every_song_of_a_pattern_goes_through_one_model(play: Command, tmp_path:
         "b.line": "done",
         "c/a.line": "done",
     }
-    assert list(found["c/a.line"]["outputs"]) == ["songs/c/a/y.txt"]
+    assert list(found["c/a.line"]["outputs"]) == ["items/c/a/y.txt"]
     assert found["b.line"]["device"] == "a pocket calculator"
     assert not (folder / STAGING).exists()
 
@@ -98,14 +98,14 @@ def test_the_same_command_plays_only_what_is_not_done(
     """A song that changed, one whose files are gone, and one that is new."""
     play()
     saved()
-    assert "0 played, 3 kept" in play().out
+    assert "0 played, 3 done before" in play().out
     assert saved() == []
     (songs / "a.line").write_text("9 9 9")
-    (library(tmp_path) / "songs" / "b" / "y.txt").unlink()
+    (batch_folder(tmp_path) / "items" / "b" / "y.txt").unlink()
     (songs / "d.line").write_text("1")
-    assert "4 songs: 3 played, 1 kept, 0 failed" in play().out
+    assert "4 items: 3 played, 1 done before, 0 failed" in play().out
     assert saved() == ["a.line", "b.line", "d.line"]
-    assert (np.loadtxt(library(tmp_path) / "songs" / "a" / "y.txt")[0] == 18).all()
+    assert (np.loadtxt(batch_folder(tmp_path) / "items" / "a" / "y.txt")[0] == 18).all()
 
 
 def test_another_model_is_another_library(play: Command, tmp_path: Path) -> None:
@@ -113,7 +113,7 @@ def test_another_model_is_another_library(play: Command, tmp_path: Path) -> None
     play()
     play("model.gain=3")
     play("chunker.overlap=1")
-    assert len(list((tmp_path / "outputs" / "toy").glob("library-*"))) == 3
+    assert len(list((tmp_path / "outputs" / "toy").glob("batch-*"))) == 3
 
 
 def test_a_damaged_song_costs_no_other(play: Command, songs: Path, tmp_path: Path) -> None:
@@ -122,13 +122,13 @@ def test_a_damaged_song_costs_no_other(play: Command, songs: Path, tmp_path: Pat
     (songs / "c" / "nan.line").write_text("1 nan")
     done = play()
     assert done.code == 1
-    assert "2 of 4 songs failed" in done.err
+    assert "2 of 4 items failed" in done.err
     assert "b.line: `b.line` holds no numbers" in done.err
     assert "`nan.line` holds values that are not numbers" in done.out
     assert "Traceback" not in done.err
     found = {line["source"]: line for line in lines(tmp_path)}
     assert (found["b.line"]["status"], found["b.line"]["outputs"]) == ("failed", {})
-    assert not (library(tmp_path) / "songs" / "b").exists()
+    assert not (batch_folder(tmp_path) / "items" / "b").exists()
     saved()
     (songs / "b.line").write_text("1 2")
     (songs / "c" / "nan.line").unlink()
@@ -150,7 +150,7 @@ def test_a_song_is_tried_again_unless_it_is_damaged(
         yield from read(self, split, signature)
 
     instead(monkeypatch, "items", unsteady)
-    assert play("songs.retries=1").code == 1
+    assert play("batch.retries=1").code == 1
     found = {line["source"]: line for line in lines(tmp_path)}
     assert [found[name]["retries"] for name in ("a.line", "b.line", "c/a.line")] == [0, 1, 1]
     assert "no answer" in found["b.line"]["reason"]
@@ -171,8 +171,8 @@ def test_an_interrupted_library_goes_on_where_it_was(
     with monkeypatch.context() as patched:
         instead(patched, "save", interrupted)
         assert play().code == 130
-    assert [p.name for p in (library(tmp_path) / "songs").iterdir()] == ["a"]
-    assert not (library(tmp_path) / STAGING).exists()
+    assert [p.name for p in (batch_folder(tmp_path) / "items").iterdir()] == ["a"]
+    assert not (batch_folder(tmp_path) / STAGING).exists()
     saved()
     assert play().code == 0
     assert saved() == ["b.line", "a.line"]
@@ -181,21 +181,21 @@ def test_an_interrupted_library_goes_on_where_it_was(
 def test_what_a_killed_run_left_in_flight_is_removed(play: Command, tmp_path: Path) -> None:
     """And a line that it did not finish writing is no line."""
     play()
-    folder = library(tmp_path)
+    folder = batch_folder(tmp_path)
     (folder / STAGING / "half a song").mkdir(parents=True)
     with (folder / "manifest.jsonl").open("ab") as file:
         file.write(b'{"source":"a.line","status":"fai')
-    assert "0 played, 3 kept" in play().out
+    assert "0 played, 3 done before" in play().out
     assert not (folder / STAGING).exists()
 
 
 def test_two_runs_over_one_library_are_one_too_many(play: Command, tmp_path: Path) -> None:
     """The second is refused, and told what to do."""
     play()
-    with FileLock(library(tmp_path) / ".lock"):
+    with FileLock(batch_folder(tmp_path) / ".lock"):
         done = play()
     assert done.code == 1
-    assert "another run is playing this library" in done.err
+    assert "another run is playing this batch" in done.err
     assert "output=" in done.err
 
 
@@ -224,12 +224,12 @@ def test_nothing_of_a_song_is_held_when_the_next_begins(
 
 def test_the_plan_says_how_many_are_done(play: Command, tmp_path: Path) -> None:
     """Nothing is executed, and nothing is made."""
-    assert "3 songs; which are done is known once" in play("mode=plan").out
+    assert "3 items; which are done is known once" in play("mode=plan").out
     assert toy.RAN == []
     assert not (tmp_path / "outputs").exists()
     play()
     toy.RAN.clear()
-    assert "3 songs, 3 done; scale=here" in play("mode=plan").out
+    assert "3 items, 3 done; scale=here" in play("mode=plan").out
     assert toy.RAN == []
 
 
@@ -245,8 +245,8 @@ def test_the_lock_goes_on_with_the_same_library(
     play: Command, command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Wherever it is read, if the person names the songs again; none of them is played twice."""
-    play("songs.retries=0")
-    lock = library(tmp_path) / "recipe.lock.yaml"
+    play("batch.retries=0")
+    lock = batch_folder(tmp_path) / "recipe.lock.yaml"
     assert yaml.safe_load(lock.read_text())["scale"] == "here"
     toy.RAN.clear()
     copy = tmp_path / "toy.yaml"
@@ -259,7 +259,7 @@ def test_the_lock_goes_on_with_the_same_library(
 
 
 def test_a_contract_is_not_judged_and_that_is_said(play: Command) -> None:
-    """A library is played, not measured."""
+    """A batch is played, not measured."""
     done = play("contract.max_largest=0.5")
     assert done.code == 0
     assert "the contract was not judged" in done.out
@@ -281,10 +281,10 @@ def test_a_song_that_kills_its_process_is_given_up(tmp_path: Path) -> None:
     [
         (["scale=here"], ["dataset `ramp` does not list its items", "datasets that do: ", "lines"]),
         (["scale=her"], ["`scale` cannot be `her`", "did you mean `here`", "ray"]),
-        (["scale=here", "songs.workers=0"], ["`workers` cannot be 0"]),
-        (["scale=here", "ladder=[fp32]"], ["a library is played at one precision"]),
+        (["scale=here", "batch.workers=0"], ["`workers` cannot be 0"]),
+        (["scale=here", "ladder=[fp32]"], ["a batch is played at one precision"]),
         (["input=songs/*.txt"], ["no dataset opens `.txt` files"]),
-        (["-m", "scale=here", "chunker.length=4,8"], ["a library is played and not measured"]),
+        (["-m", "scale=here", "chunker.length=4,8"], ["a batch is played and not measured"]),
     ],
 )
 def test_what_cannot_be_is_refused(
@@ -339,7 +339,7 @@ def canary(tmp_path: Path) -> Path:
 
 def rewritten(tmp_path: Path, places: Iterable[str]) -> None:
     """Give the songs in the manifest other places, each line under its right digest."""
-    file = library(tmp_path) / "manifest.jsonl"
+    file = batch_folder(tmp_path) / "manifest.jsonl"
     entries = Manifest(file).entries.values()
     file.unlink()
     with Manifest(file) as manifest:
@@ -353,7 +353,7 @@ def test_a_place_outside_is_not_touched(play: Command, canary: Path, tmp_path: P
     before = contents(canary)
     rewritten(tmp_path, ["../../../../canary", str(canary), "a/../../../../../canary"])
     saved()
-    assert "3 songs, 0 done; scale=here" in play("mode=plan").out
+    assert "3 items, 0 done; scale=here" in play("mode=plan").out
     done = play()
     assert done.code == 0
     assert "passed over in the manifest: 3 lines" in " ".join(done.out.split())
@@ -368,7 +368,7 @@ def test_songs_that_say_they_have_one_place_get_their_own(play: Command, tmp_pat
     rewritten(tmp_path, "aaa")
     assert play().code == 0
     assert len({line["place"] for line in lines(tmp_path)[-3:]}) == 3
-    assert "0 played, 3 kept" in play().out
+    assert "0 played, 3 done before" in play().out
 
 
 def test_a_part_of_a_library_that_is_a_link_is_refused(
@@ -376,12 +376,12 @@ def test_a_part_of_a_library_that_is_a_link_is_refused(
 ) -> None:
     """What it leads to is neither written, nor replaced, nor removed."""
     play()
-    folder, before = library(tmp_path), contents(canary)
-    for part in ("songs", ".staging", "manifest.jsonl", "recipe.lock.yaml", ".lock", ""):
+    folder, before = batch_folder(tmp_path), contents(canary)
+    for part in ("items", ".staging", "manifest.jsonl", "recipe.lock.yaml", ".lock", ""):
         own, moved, target = folder / part, tmp_path / "moved", canary / part
         own.rename(moved) if own.exists() else None
         own.symlink_to(target if target.exists() else canary)
-        for mode in ("mode=run", "mode=plan") if part == "songs" else ("mode=run",):
+        for mode in ("mode=run", "mode=plan") if part == "items" else ("mode=run",):
             done = play(mode)
             assert done.code == 1
             assert "is a link" in done.err
@@ -396,7 +396,7 @@ def test_a_place_that_is_a_link_or_a_file_is_refused(
 ) -> None:
     """Those songs fail, the others are played; what lies there, or behind the link, stays."""
     play()
-    songs, before = library(tmp_path) / "songs", contents(canary)
+    songs, before = batch_folder(tmp_path) / "items", contents(canary)
     for name in ("a", "b", "c"):
         shutil.rmtree(songs / name)
     (songs / "a").write_text("a note of mine")
@@ -404,8 +404,8 @@ def test_a_place_that_is_a_link_or_a_file_is_refused(
     (songs / "c").symlink_to(canary)
     done = play()
     assert done.code == 1
-    assert "3 of 3 songs failed" in done.err
-    assert "a.line: a file lies where the folder of a song belongs" in done.err
+    assert "3 of 3 items failed" in done.err
+    assert "a.line: a file lies where the folder of an item belongs" in done.err
     assert done.err.count("leads through a link") == 2
     assert contents(canary) == before
     assert (songs / "a").read_text() == "a note of mine"
@@ -424,7 +424,7 @@ def test_a_dataset_that_saves_elsewhere_is_refused(
     instead(monkeypatch, "save", outside)
     done = play()
     assert done.code == 1
-    assert "3 of 3 songs failed" in done.err
+    assert "3 of 3 items failed" in done.err
     assert contents(canary) == before
 
 
@@ -432,7 +432,7 @@ def test_a_damaged_song_is_played_again_and_that_is_said(play: Command, tmp_path
     """The plan counts it, whatever its size and time stamps say."""
     play()
     cut, flipped, gone = (
-        library(tmp_path) / "songs" / name / "y.txt" for name in ("a", "b", "c/a")
+        batch_folder(tmp_path) / "items" / name / "y.txt" for name in ("a", "b", "c/a")
     )
     whole = {file: file.read_bytes() for file in (cut, flipped, gone)}
     cut.write_bytes(whole[cut][:-1])
@@ -440,13 +440,13 @@ def test_a_damaged_song_is_played_again_and_that_is_said(play: Command, tmp_path
     stat = flipped.stat()
     flipped.write_bytes(whole[flipped][:9] + b"7" + whole[flipped][10:])
     os.utime(flipped, ns=(stat.st_atime_ns, stat.st_mtime_ns))
-    assert "3 songs, 0 done, 3 damaged; scale=here" in play("mode=plan").out
+    assert "3 items, 0 done, 3 damaged; scale=here" in play("mode=plan").out
     saved()
     said = " ".join(play().out.split())
-    assert "3 played, 0 kept" in said
+    assert "3 played, 0 done before" in said
     assert "their files were damaged or gone: a.line, b.line, c/a.line" in said
     assert {file: file.read_bytes() for file in whole} == whole
-    assert "3 songs, 3 done; scale=here" in play("mode=plan").out
+    assert "3 items, 3 done; scale=here" in play("mode=plan").out
 
 
 def test_a_line_with_a_flipped_bit_is_said_and_its_song_played(
@@ -454,13 +454,13 @@ def test_a_line_with_a_flipped_bit_is_said_and_its_song_played(
 ) -> None:
     """The others are kept."""
     play()
-    file = library(tmp_path) / "manifest.jsonl"
-    file.write_bytes(file.read_bytes().replace(b"songs/b/y", b"songs/b/x", 1))
+    file = batch_folder(tmp_path) / "manifest.jsonl"
+    file.write_bytes(file.read_bytes().replace(b"items/b/y", b"items/b/x", 1))
     plan = " ".join(play("mode=plan").out.split())
-    assert "3 songs, 2 done; scale=here" in plan
+    assert "3 items, 2 done; scale=here" in plan
     assert "passed over in the manifest: 1 line" in plan
     saved()
-    assert "1 played, 2 kept" in play().out
+    assert "1 played, 2 done before" in play().out
     assert saved() == ["b.line"]
 
 
@@ -471,16 +471,16 @@ def test_a_name_that_is_no_text_plays(play: Command, songs: Path, tmp_path: Path
         (songs / name).write_text(str(number))
     done = play()
     assert (done.code, done.err) == (0, "")
-    assert "6 songs: 6 played" in done.out
+    assert "6 items: 6 played" in done.out
     sources = {line["source"] for line in lines(tmp_path)}
     assert sources >= {r"caf\xe9.line", r"caf\\xe9.line", "café.line"}
     saved()
-    assert "0 played, 6 kept" in play().out
+    assert "0 played, 6 done before" in play().out
     (songs / names[0]).write_text("no number")
     done = play()
     assert done.code == 1
     assert r"caf\xe9.line: `caf\xe9.line` holds no numbers" in done.err
-    assert yaml.safe_load((library(tmp_path) / "recipe.lock.yaml").read_text())
+    assert yaml.safe_load((batch_folder(tmp_path) / "recipe.lock.yaml").read_text())
 
 
 def test_a_library_below_a_folder_that_is_no_text_plays(
@@ -490,7 +490,7 @@ def test_a_library_below_a_folder_that_is_no_text_plays(
     odd = songs.rename(songs.with_name("caf\udce9"))
     for more in ([f"input={odd}/**/*.line"], [f"input={odd}", "scale=here"]):
         assert command(f"recipe={recipe}", *more, "output=outputs").err == ""
-        lock = library(tmp_path) / "recipe.lock.yaml"
+        lock = batch_folder(tmp_path) / "recipe.lock.yaml"
         assert str(yaml.safe_load(lock.read_text())["dataset"]["path"]).startswith(str(odd))
         saved()
         done = command(f"recipe={recipe}", *more, "output=outputs")

@@ -1,4 +1,4 @@
-"""The end of a library in the terminal."""
+"""The end of a batch in the terminal."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from rich.console import Console
 
 from core import Notice
 from core.plugin.records import BatchRecord, Failed
-from plugins.reporter.closing.library import show_library
+from plugins.reporter.closing.batch import show_batch
 
 RECORD = BatchRecord(
     recipe="toy",
     title="a toy",
     started="2026-01-01T00:00:00+00:00",
     seconds=30.0,
-    songs=12,
+    items=12,
     played=7,
-    kept=3,
+    done_before=3,
     failed=(Failed("[b]/x.flac", "`x` is [red] damaged; at: /x", 2), Failed("y.flac", "empty")),
-    audio_s=60.0,
+    covered_s=60.0,
     processes=2,
     device="CPU [x86]",
     notices=(Notice("danger", "the small model stood in"),),
@@ -30,18 +30,18 @@ RECORD = BatchRecord(
 
 def shown(record: BatchRecord, width: int = 100) -> str:
     out = io.StringIO()
-    show_library(record, "/out/library-1 [a]", Console(file=out, width=width, highlight=False))
+    show_batch(record, "/out/batch-1 [a]", Console(file=out, width=width, highlight=False))
     return out.getvalue()
 
 
-def test_a_library_is_told_in_counts_and_speed() -> None:
+def test_a_batch_is_told_in_counts_and_speed() -> None:
     """What was played, what was there, how fast, on what, and where it lies."""
     text = shown(RECORD)
     for words in (
-        "12 songs: 7 played, 3 kept, 2 failed",
+        "12 items: 7 played, 3 done before, 2 failed",
         "1 min of sound in 30 s, 2.0× real time, on CPU [x86], in 2 processes",
         "danger: the small model stood in",
-        "songs   /out/library-1 [a]",
+        "items   /out/batch-1 [a]",
     ):
         assert words in text
 
@@ -57,7 +57,7 @@ def test_a_song_that_failed_is_named_with_its_reason(width: int) -> None:
 
 def test_inputs_without_a_rate_have_no_speed() -> None:
     """Images are counted, and timed."""
-    text = shown(dataclasses.replace(RECORD, audio_s=0.0, processes=1, device="CPU", failed=()))
+    text = shown(dataclasses.replace(RECORD, covered_s=0.0, processes=1, device="CPU", failed=()))
     assert "in 30 s, on CPU\n" in text
     assert "Not played" not in text
 

@@ -1,4 +1,4 @@
-"""The end of a library, for a terminal: what was played, how fast, and what could not be."""
+"""The end of a batch, for a terminal: what was played, how fast, and what could not be."""
 
 from __future__ import annotations
 
@@ -14,22 +14,26 @@ if TYPE_CHECKING:
 
     from core.plugin.records import BatchRecord
 
-__all__ = ["show_library"]
+__all__ = ["show_batch"]
 
 STYLES = {"danger": "bold red", "warning": "yellow", "info": "dim"}
 #: Items that failed and are named; a damaged disk must not scroll the summary away.
 NAMED = 20
 
 
-def show_library(record: BatchRecord, folder: str, console: Console) -> None:
-    """Print the counts, the speed, the notices, the songs that failed, and where the rest lies."""
+def show_batch(record: BatchRecord, folder: str, console: Console) -> None:
+    """Print the counts, the speed, the notices, the items that failed, and where the rest lies."""
     wrap = not console.is_terminal
     console.print()
-    counts = [f"{record.played} played", f"{record.kept} kept", f"{len(record.failed)} failed"]
-    console.print(Text(f"{record.songs} songs: {', '.join(counts)}", style="bold"))
+    counts = [
+        f"{record.played} played",
+        f"{record.done_before} done before",
+        f"{len(record.failed)} failed",
+    ]
+    console.print(Text(f"{record.items} items: {', '.join(counts)}", style="bold"))
     speed = record.real_time_factor
     if record.played:
-        heard = f"{duration(record.audio_s)} of sound in " if speed else "in "
+        heard = f"{duration(record.covered_s)} of sound in " if speed else "in "
         fast = f", {factor(speed)}" if speed else ""
         many = f", in {record.processes} processes" if record.processes > 1 else ""
         line = f"{heard}{duration(record.seconds)}{fast}, on {record.device}{many}"
@@ -42,7 +46,7 @@ def show_library(record: BatchRecord, folder: str, console: Console) -> None:
         console.print(_failed(record))
     console.print()
     # A path is never wrapped or styled, so that it can be copied.
-    console.print(Text(f"songs   {folder}"), soft_wrap=True)
+    console.print(Text(f"items   {folder}"), soft_wrap=True)
 
 
 def _failed(record: BatchRecord) -> Table:
