@@ -93,8 +93,8 @@ class DoesNotFitError(StageError):
     """A graph that a device, or a limit set for its compiler, has no room for.
 
     Unlike other failures this is a verdict, which the store may keep (`core/plan/feasibility.py`).
-    `cause` names in a word or two what ran out. `cacheable` is false where the same compiler with the
-    same limits may well say otherwise next time: the system killed it, say. `seconds` and
+    `cause` names in a word or two what ran out. `cacheable` is false where the same compiler with
+    the same limits may well say otherwise next time: the system killed it, say. `seconds` and
     `peak_memory_mb` are what the attempt took; the run fills them in.
     """
 

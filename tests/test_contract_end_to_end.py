@@ -75,8 +75,8 @@ def test_a_ladder_goes_on_until_every_output_holds(
     done = command(f"recipe={parted}", "ladder=[a8w8,fp16]", "contract.min_snr_db=30")
     assert (done.code, done.err) == (0, "")
     found = report(tmp_path)
-    assert [rung["status"] for rung in found["rungs"]] == ["missed", "held"]
-    assert found["rungs"][0]["snr_db"] == pytest.approx(0, abs=3)
+    assert [result["status"] for result in found["candidates"]] == ["missed", "held"]
+    assert found["candidates"][0]["snr_db"] == pytest.approx(0, abs=3)
     assert found["precision"] == "fp16"
 
 

@@ -55,12 +55,12 @@ def tried(store: Path, songs: tuple[str, ...], *arguments: str) -> list[dict[str
         (file,) = Path(output).rglob("report.json")
         report = json.loads(file.read_text())
     rows = []
-    for rung in report["rungs"]:
-        judged = {one["name"]: one["value"] for one in rung["contract"]}
+    for result in report["candidates"]:
+        judged = {one["name"]: one["value"] for one in result["contract"]}
         rows.append({
-            "precision": rung["precision"], "status": rung["status"], "why": rung["why"],
-            "bytes": rung["bytes"], "snr_db": rung["snr_db"],
-            "sdr_drop_db": judged.get("max_sdr_drop_db"), "seconds": rung["rank"],
+            "precision": result["precision"], "status": result["status"], "why": result["why"],
+            "bytes": result["bytes"], "snr_db": result["snr_db"],
+            "sdr_drop_db": judged.get("max_sdr_drop_db"), "seconds": result["rank"],
             "device": report["played_on"], "songs": list(songs),
         })  # fmt: skip
     return rows

@@ -58,12 +58,12 @@ class BatchPlan:
 
     def folder(self, artifacts: Mapping[str, Artifact]) -> Path:
         """Return where the items go, named after all that decides what they hold."""
-        pipeline, bench = self.steps.pipeline, self.steps.bench
+        pipeline, context = self.steps.pipeline, self.steps.context
         decides = {
             "model": artifacts["model"].sha256,
             "played": artifacts[self.source].sha256,
-            "runtime": bench.depends_on_runtime(that_plays(pipeline)),
-            "dsp": bench.depends_on_windows["dsp"],
+            "runtime": context.depends_on_runtime(that_plays(pipeline)),
+            "dsp": context.depends_on_windows["dsp"],
             "chunker": fingerprint.of_plugin(pipeline.chunker),
             "hosted": source_code.of_functions(hosted),
             "dataset": fingerprint.of_plugin(pipeline.dataset),
@@ -96,12 +96,12 @@ def make_plan(
     if "path" in (cfg.dataset or {}):
         cfg.dataset.path = literal(pipeline.dataset.options.path)
     check(pipeline, registry, measured=False)
-    bench = RunContext(pipeline)
-    steps = convert.conversion(bench)
-    source = convert.source(bench, steps)
+    context = RunContext(pipeline)
+    steps = convert.conversion(context)
+    source = convert.source(context, steps)
     # What is compiled for a device that plays nothing here has no part in this.
     needed = steps[: [step.name for step in steps].index(source) + 1]
-    return BatchPlan(cfg, looked_up(bench, needed, store), source, scale, settings)
+    return BatchPlan(cfg, looked_up(context, needed, store), source, scale, settings)
 
 
 def _rooted(pipeline: Pipeline) -> Pipeline:

@@ -2,8 +2,8 @@
 
 An item is done when its line in the manifest says so, its file has the hash that was played, and
 every file it gave has the hash that it was written with. Times and sizes would be cheaper to
-compare and do not show what a disk flips or a copy cuts: hashing what an item gave takes less than a
-hundredth of the time that playing it took.
+compare and do not show what a disk flips or a copy cuts: hashing what an item gave takes less than
+a hundredth of the time that playing it took.
 """
 
 from __future__ import annotations

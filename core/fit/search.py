@@ -166,10 +166,10 @@ class _Search:
 
     def _try(self, pipeline: Pipeline) -> Verdict:
         """Convert and compile through the store, like any run."""
-        bench = RunContext(pipeline, self.wanted.calibration_windows)
-        steps = convert.conversion(bench)
+        context = RunContext(pipeline, self.wanted.calibration_windows)
+        steps = convert.conversion(context)
         try:
-            outcome = execute(looked_up(bench, steps, self.store), self.store, self.hook)
+            outcome = execute(looked_up(context, steps, self.store), self.store, self.hook)
         except DoesNotFitError as error:
             return feasibility.refused(pipeline, error)
         except StageError as error:
@@ -181,8 +181,8 @@ class _Search:
         return feasibility.compiled(pipeline, outcome.artifacts[convert.final(steps)])
 
     def _model(self) -> Artifact:
-        bench = RunContext(self.pipeline)
-        plan = looked_up(bench, convert.conversion(bench)[:1], self.store)
+        context = RunContext(self.pipeline)
+        plan = looked_up(context, convert.conversion(context)[:1], self.store)
         cached = plan.steps[0].artifact
         return cached or execute(plan, self.store, self.hook).artifacts["model"]
 

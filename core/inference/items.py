@@ -84,8 +84,8 @@ def cached_items(
 ) -> Iterator[Item]:
     """Yield the items of a dataset as `checked_items` does, from `state_dir` if they are kept there.
 
-    `state_dir` is a folder that outlives the run; without one nothing is kept. What is calibrated on
-    comes without its true outputs: nobody compares them.
+    `state_dir` is a folder that outlives the run; without one nothing is kept. What is calibrated
+    on comes without its true outputs: nobody compares them.
     """
     if state_dir is None:
         yield from checked_items(dataset, split, signature)

@@ -50,13 +50,13 @@ def that_plays(pipeline: Pipeline) -> Runtime[Any]:
 
 @contextmanager
 def opened(
-    bench: RunContext, played: Artifact, model: Artifact, work: StageContext
+    context: RunContext, played: Artifact, model: Artifact, work: StageContext
 ) -> Iterator[Player]:
     """Open `played`, which was made from `model`, and the dsp through the graphs that ship."""
-    runtime, chunker = that_plays(bench.pipeline), bench.pipeline.chunker
-    transform = bench.transform(model)
+    runtime, chunker = that_plays(context.pipeline), context.pipeline.chunker
+    transform = context.transform(model)
     with (
-        runtime.open(played, lambda: bench.open(model), work) as session,
+        runtime.open(played, lambda: context.open(model), work) as session,
         hosted(transform, runtime, chunker.window(), model.info, work) as graphs,
     ):
         yield Player(Opened(session, graphs), chunker, model.info.signature)

@@ -1,10 +1,10 @@
-"""Plans one recipe at several precisions: the rungs of a ladder, or all that a target runs.
+"""Plans one recipe at several precisions: those of a ladder, or all that a target runs.
 
     ladder: [int8, mixed, w8a16, fp16]    tried in this order; the first that holds is shipped
     auto: true                            all that the target runs; the best that holds is shipped
 
-Every rung is the same recipe, composed again with another `precision=`. What rungs share is made
-once, because the store has it.
+Every candidate is the same recipe, composed again with another `precision=`. What they share is
+made once, because the store has it.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def candidates(
 ) -> list[Candidate]:
     """Plan the job at every precision that it asks for; one that names none is planned as it is.
 
-    Raises MisfitError for a rung of a ladder that cannot be, and ConfigError for a config that
+    Raises MisfitError for a precision of a ladder that cannot be, and ConfigError for a config that
     cannot. With `auto`, what does not fit is left out, with its reason, unless nothing fits.
     """
     if is_batch(cfg):

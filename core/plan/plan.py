@@ -38,7 +38,7 @@ class Plan:
     """What a run is going to do."""
 
     pipeline: Pipeline
-    bench: RunContext
+    context: RunContext
     steps: Sequence[Planned]
 
     def only_made(self, *, compiled: bool) -> Plan:
@@ -78,14 +78,14 @@ class Plan:
 def make_plan(pipeline: Pipeline, registry: Registry, store: Store) -> Plan:
     """Prove that the recipe's stages fit, and look every step up in the store."""
     check(pipeline, registry)
-    bench = RunContext(pipeline)
-    plan = looked_up(bench, lay_out(bench), store)
+    context = RunContext(pipeline)
+    plan = looked_up(context, lay_out(context), store)
     if plan.steps[0].artifact is not None:
         check_windows(pipeline, plan.steps[0].artifact.info)
     return plan
 
 
-def looked_up(bench: RunContext, steps: Sequence[Step], store: Store) -> Plan:
+def looked_up(context: RunContext, steps: Sequence[Step], store: Store) -> Plan:
     """Return a plan of `steps`, with what the store has of them."""
     known: dict[str, Artifact] = {}
     planned = []
@@ -100,4 +100,4 @@ def looked_up(bench: RunContext, steps: Sequence[Step], store: Store) -> Plan:
             known[step.name] = artifact
         why = "" if artifact is not None else store.why_absent(step.entry, fingerprint)
         planned.append(Planned(step, artifact, why))
-    return Plan(bench.pipeline, bench, planned)
+    return Plan(context.pipeline, context, planned)

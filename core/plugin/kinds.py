@@ -163,7 +163,8 @@ class Dataset(Plugin[OptionsT]):
     """Gives calibration samples and evaluation items, and writes results in their own medium.
 
     `axes` are those of its inputs. What reads files lists their endings in `opens`, and takes the
-    file, folder or pattern as the option `path`, from `input=/path/to/file`. It may also be `ListableDataset`.
+    file, folder or pattern as the option `path`, from `input=/path/to/file`. It may also be
+    `ListableDataset`.
     """
 
     kind = "dataset"

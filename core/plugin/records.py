@@ -19,7 +19,7 @@ __all__ = [
     "PlanRecord",
     "Point",
     "RunRecord",
-    "Rung",
+    "CandidateRecord",
     "StageRecord",
     "Status",
     "SweepMetric",
@@ -108,11 +108,11 @@ class Judged:
 
 
 @dataclass(frozen=True)
-class Rung:
+class CandidateRecord:
     """One precision that was tried: whether the contract held there, and if not, why.
 
     `ranked_by` says in words what `rank` counts, the lower the better; there is none for what
-    did not hold. Where it is a time, `spread` is its 5th and its 95th percentile. `refused` rungs
+    did not hold. Where it is a time, `spread` is its 5th and its 95th percentile. `refused` ones
     were never run: the plan, or a stage, said no. `snr_db` is that of the worst label of any item.
     """
 
@@ -131,12 +131,12 @@ class Rung:
 class RunRecord:
     """One whole run.
 
-    `contract` is judged in the order of the recipe. `rungs` are the precisions that a ladder or
-    the choice of the best tried, this one among them, and `chosen` says why it was taken. `sweep`
-    names the sweep that the run is a point of. `against` says in words which windows FP32 PyTorch
-    had that quality is compared with: in a sweep over windows those of the best point. `load` is
-    what other processes did while the whole input was timed; None where that cannot be told, or
-    another machine played.
+    `contract` is judged in the order of the recipe. `candidates` are the precisions that a ladder
+    or the choice of the best tried, this one among them, and `chosen` says why it was taken.
+    `sweep` names the sweep that the run is a point of. `against` says in words which windows FP32
+    PyTorch had that quality is compared with: in a sweep over windows those of the best point.
+    `load` is what other processes did while the whole input was timed; None where that cannot be
+    told, or another machine played.
 
     `target_took_part` is true only when the target itself computed something: an emulator of it,
     or the same graph on another machine, does not count.
@@ -164,7 +164,7 @@ class RunRecord:
     versions: dict[str, str]
     machine: str
     contract: tuple[Judged, ...] = ()
-    rungs: tuple[Rung, ...] = ()
+    candidates: tuple[CandidateRecord, ...] = ()
     chosen: str = ""
     sweep: str = ""
     load: Load | None = None
@@ -188,9 +188,10 @@ class Failed:
 class BatchRecord:
     """One run over a batch.
 
-    Of `items` in all, `played` were played by this run and `done_before` by earlier ones. `covered_s`
-    are the seconds that those play which were played, 0 where inputs have no rate; `seconds` is what
-    playing took, opening the model included, in `processes`, those that died among them.
+    Of `items` in all, `played` were played by this run and `done_before` by earlier ones.
+    `covered_s` are the seconds that those play which were played, 0 where inputs have no rate;
+    `seconds` is what playing took, opening the model included, in `processes`, those that died
+    among them.
     """
 
     recipe: str

@@ -85,9 +85,9 @@ class StageResult:
     """What a stage made: the main file inside its work folder, and what it is.
 
     `keep=False` says that the result stands for something else (a fallback, say), so that the
-    store must not answer with it next time. `chosen_options` are options of the stage that it chose a
-    value for: they go into the lock file, so that a run of it need not choose again. An option may
-    be any JSON value, hence Any.
+    store must not answer with it next time. `chosen_options` are options of the stage that it chose
+    a value for: they go into the lock file, so that a run of it need not choose again. An option
+    may be any JSON value, hence Any.
     """
 
     path: Path

@@ -184,7 +184,8 @@ class Artifact:
     `path` is the main file inside `folder`, both absolute; `sha256` covers every file of the
     folder. `facts` holds what the plugin measured of it (nodes, partitions, bytes). `made_at`
     (ISO 8601), `made_in_s` and `peak_memory_mb` (the whole process and its children) say what
-    making it took. `chosen_options` are options that the stage chose a value for, as in `StageResult`.
+    making it took. `chosen_options` are options that the stage chose a value for, as in
+    `StageResult`.
     """
 
     folder: str

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from core.store.local import Store
 
-__all__ = ["Raced", "Runner", "race"]
+__all__ = ["BenchmarkResult", "Runner", "benchmark"]
 
 #: Rounds over the sampled windows, after one that warms up.
 ROUNDS = 4
@@ -41,7 +41,7 @@ class Runner:
     """One artifact with all that plays it."""
 
     name: str
-    bench: RunContext
+    context: RunContext
     runtime: Runtime[Any]
     artifact: Artifact
     model: Artifact
@@ -49,10 +49,10 @@ class Runner:
 
 
 @dataclass(frozen=True)
-class Raced:
+class BenchmarkResult:
     """What a window of one runner took: the median in seconds, with its 5th and 95th percentile.
 
-    `load` is what else this machine did during the race; None where it cannot be told.
+    `load` is what else this machine did during the benchmark; None where it cannot be told.
     """
 
     seconds: float
@@ -71,7 +71,9 @@ class Raced:
         return f"{said} under load ({self.load.said})" if self.load and self.load.heavy else said
 
 
-def race(runners: Sequence[Runner], store: Store, hook: pluggy.HookRelay) -> dict[str, Raced]:
+def benchmark(
+    runners: Sequence[Runner], store: Store, hook: pluggy.HookRelay
+) -> dict[str, BenchmarkResult]:
     """Return what a window of every runner took, by its name.
 
     The store keeps the answer, as it keeps every other measurement.
@@ -88,7 +90,7 @@ def race(runners: Sequence[Runner], store: Store, hook: pluggy.HookRelay) -> dic
         return StageResult(file, "facts", "fp32", facts)
 
     step = Step(
-        "race",
+        "benchmark",
         "time them in turn",
         "core",
         (),
@@ -97,7 +99,7 @@ def race(runners: Sequence[Runner], store: Store, hook: pluggy.HookRelay) -> dic
                 r.name: {
                     "artifact": r.artifact.sha256,
                     "sample": r.sample.sha256,
-                    **r.bench.depends_on_runtime(r.runtime),
+                    **r.context.depends_on_runtime(r.runtime),
                 }
                 for r in runners
             },
@@ -105,10 +107,10 @@ def race(runners: Sequence[Runner], store: Store, hook: pluggy.HookRelay) -> dic
         run,
         calls=(RunContext.open, RunContext.transform, Session),
     )
-    plan = looked_up(runners[0].bench, [step], store)
-    ran = execute(plan, store, hook).artifacts["race"]
+    plan = looked_up(runners[0].context, [step], store)
+    ran = execute(plan, store, hook).artifacts["benchmark"]
     return {
-        r.name: Raced(
+        r.name: BenchmarkResult(
             ran.number(f"{r.name}.seconds"),
             ran.number(f"{r.name}.low"),
             ran.number(f"{r.name}.high"),
@@ -130,11 +132,11 @@ def _timed(runners: Sequence[Runner], work: StageContext) -> dict[str, Fact]:
             session = stack.enter_context(
                 runner.runtime.open(
                     runner.artifact,
-                    lambda runner=runner, model=model: runner.bench.open(model),  # type: ignore[misc]  # bound now, not when called
+                    lambda runner=runner, model=model: runner.context.open(model),  # type: ignore[misc]  # bound now, not when called
                     StageContext(folder, work.progress, work.state_dir),
                 )
             )
-            transform = runner.bench.transform(model)
+            transform = runner.context.transform(model)
             feeds = [transform.forward(piece)[0] for piece in sampled(runner.sample)[0]]
             opened.append((runner.name, session, feeds))
             devices[runner.name] = session.device

@@ -16,9 +16,9 @@ from core.errors import StageError
 from core.measure import contract
 from core.plan.candidates import Candidate
 from core.plan.plan import Plan
-from core.plugin.records import BudgetLine, Judged, Rung
+from core.plugin.records import BudgetLine, CandidateRecord, Judged
 from core.plugin.values import Artifact, Metric
-from core.run.benchmark import Runner, race
+from core.run.benchmark import Runner, benchmark
 from core.run.execute import Outcome
 
 if TYPE_CHECKING:
@@ -51,12 +51,14 @@ class Choice:
     """What was chosen (`tried`; None where nothing ran), what stood beside it, and why."""
 
     tried: Tried | None
-    rungs: tuple[Rung, ...] = ()
+    candidates: tuple[CandidateRecord, ...] = ()
     why: str = ""
 
     def lines(self) -> list[str]:
         """Return one line per precision: why it was not taken."""
-        return [f"{rung.precision}: {rung.why or rung.status}" for rung in self.rungs]
+        return [
+            f"{result.precision}: {result.why or candidate.status}" for result in self.candidates
+        ]
 
 
 @dataclass(frozen=True)
@@ -70,18 +72,18 @@ class Trial:
 
 
 def first_that_holds(found: Sequence[Candidate], run: Callable[[Candidate], Tried]) -> Choice:
-    """Run one rung after the other until one holds; without one, the last that ran is left."""
-    rungs: list[Rung] = []
+    """Run one candidate after the other until one holds; without one, the last that ran is left."""
+    results: list[CandidateRecord] = []
     last: Tried | None = None
     for number, candidate in enumerate(found):
-        tried, rung = _attempt(candidate, run)
-        rungs.append(rung)
+        tried, result = _attempt(candidate, run)
+        results.append(result)
         last = tried or last
-        if rung.status == "held":
-            rest = [Rung(c.precision, "not tried") for c in found[number + 1 :]]
-            why = f"{rung.precision} is the first of the ladder that holds the contract"
-            return Choice(tried, (*rungs, *rest), why)
-    return Choice(last, tuple(rungs))
+        if result.status == "held":
+            rest = [CandidateRecord(c.precision, "not tried") for c in found[number + 1 :]]
+            why = f"{candidate.precision} is the first of the ladder that holds the contract"
+            return Choice(tried, (*results, *rest), why)
+    return Choice(last, tuple(results))
 
 
 def best_of(found: Sequence[Candidate], trial: Trial) -> Choice:
@@ -95,53 +97,61 @@ def best_of(found: Sequence[Candidate], trial: Trial) -> Choice:
     target = plans[0].pipeline.target
     tries: dict[str, Tried] = {}
     timed = target.objective == "fastest" and all(p.pipeline.runtime.plays for p in plans)
-    rungs = _all_timed(found, trial, tries) if timed else _in_order(found, trial, tries)
-    held = [rung for rung in rungs if rung.status == "held"]
+    results = _all_timed(found, trial, tries) if timed else _in_order(found, trial, tries)
+    held = [result for result in results if result.status == "held"]
     if not held:
-        nearest = max(rungs, key=lambda r: (r.precision in tries, nearness(r)))
-        return Choice(tries.get(nearest.precision), tuple(rungs))
+        nearest = max(results, key=lambda r: (r.precision in tries, nearness(r)))
+        return Choice(tries.get(nearest.precision), tuple(results))
     chosen = best(held)
-    why = why_best(chosen, rungs, target.objective)
+    why = why_best(chosen, results, target.objective)
     if not timed and target.objective == "fastest":
         why += NO_CLOCK
-    return Choice(tries[chosen.precision], tuple(rungs), why)
+    return Choice(tries[chosen.precision], tuple(results), why)
 
 
-def _all_timed(found: Sequence[Candidate], trial: Trial, tries: dict[str, Tried]) -> list[Rung]:
-    rungs = [_rung(candidate, trial, tries) for candidate in found]
-    runners = [_runner(r.precision, tries[r.precision]) for r in rungs if r.status == "held"]
-    times = race(runners, trial.store, trial.hook) if runners else {}
+def _all_timed(
+    found: Sequence[Candidate], trial: Trial, tries: dict[str, Tried]
+) -> list[CandidateRecord]:
+    results = [_result_of(candidate, trial, tries) for candidate in found]
+    runners = [_runner(r.precision, tries[r.precision]) for r in results if r.status == "held"]
+    times = benchmark(runners, trial.store, trial.hook) if runners else {}
     return [
-        replace(_ranked(rung, raced.seconds, raced.said), spread=(raced.low, raced.high))
-        if (raced := times.get(rung.precision))
-        else rung
-        for rung in rungs
+        replace(
+            _ranked(result, measured.seconds, measured.said), spread=(measured.low, measured.high)
+        )
+        if (measured := times.get(result.precision))
+        else result
+        for result in results
     ]
 
 
-def _in_order(found: Sequence[Candidate], trial: Trial, tries: dict[str, Tried]) -> list[Rung]:
+def _in_order(
+    found: Sequence[Candidate], trial: Trial, tries: dict[str, Tried]
+) -> list[CandidateRecord]:
     """Make every graph, then try the best first; once one holds, all that rank below it rest."""
     ranks: dict[str, tuple[float, str]] = {}
-    rungs: dict[str, Rung] = {}
+    results: dict[str, CandidateRecord] = {}
     for candidate in found:
         try:
             if candidate.plan is not None:
                 ranks[candidate.precision] = _rank(candidate.plan, trial.make(candidate.plan))
         except StageError as error:
-            rungs[candidate.precision] = Rung(candidate.precision, "refused", error.what)
+            results[candidate.precision] = CandidateRecord(
+                candidate.precision, "refused", error.what
+            )
     enough = math.inf
     for candidate in sorted(found, key=lambda c: ranks.get(c.precision, (0.0, ""))[0]):
         name = candidate.precision
-        if name in rungs:
+        if name in results:
             continue
         rank, words = ranks.get(name, (None, ""))
         if rank is not None and rank > enough:
-            rungs[name] = Rung(name, "not tried", rank=rank, ranked_by=words)
+            results[name] = CandidateRecord(name, "not tried", rank=rank, ranked_by=words)
             continue
-        rungs[name] = _ranked(_rung(candidate, trial, tries), rank, words)
-        if rungs[name].status == "held" and rank is not None:
+        results[name] = _ranked(_result_of(candidate, trial, tries), rank, words)
+        if results[name].status == "held" and rank is not None:
             enough = min(enough, rank * (1 + EQUAL))
-    return [rungs[candidate.precision] for candidate in found]
+    return [results[candidate.precision] for candidate in found]
 
 
 def _rank(plan: Plan, artifacts: dict[str, Artifact]) -> tuple[float, str]:
@@ -154,31 +164,35 @@ def _rank(plan: Plan, artifacts: dict[str, Artifact]) -> tuple[float, str]:
     return moved, f"{moved / 1e6:.0f} MB of weights and activations move per window"
 
 
-def _ranked(rung: Rung, rank: float | None, words: str) -> Rung:
-    return replace(rung, rank=rank, ranked_by=words)
+def _ranked(result: CandidateRecord, rank: float | None, words: str) -> CandidateRecord:
+    return replace(result, rank=rank, ranked_by=words)
 
 
-def best(rungs: Sequence[Rung]) -> Rung:
-    """Return the ranked rung that ranks first, the nearest to FP32 among equals."""
-    held = [(rung.rank, rung) for rung in rungs if rung.rank is not None and rung.status == "held"]
+def best(results: Sequence[CandidateRecord]) -> CandidateRecord:
+    """Return the ranked candidate that ranks first, the nearest to FP32 among equals."""
+    held = [
+        (result.rank, result)
+        for result in results
+        if result.rank is not None and result.status == "held"
+    ]
     least = min(rank for rank, _ in held)
-    equal = [rung for rank, rung in held if rank <= least * (1 + EQUAL)]
+    equal = [result for rank, result in held if rank <= least * (1 + EQUAL)]
     return max(equal, key=nearness)
 
 
-def nearness(rung: Rung) -> float:
-    """Return the SNR to FP32 that a rung has at its worst; what has none is as far as can be."""
-    return -math.inf if rung.snr_db is None else rung.snr_db
+def nearness(result: CandidateRecord) -> float:
+    """Return the SNR to FP32 that a candidate has at its worst; what has none is as far as can be."""
+    return -math.inf if result.snr_db is None else result.snr_db
 
 
-def why_best(chosen: Rung, rungs: Sequence[Rung], objective: str) -> str:
+def why_best(chosen: CandidateRecord, results: Sequence[CandidateRecord], objective: str) -> str:
     """Return why `chosen` was taken: what it was ranked by, and what stands next to it."""
     said = f"{chosen.precision} is the {objective} that holds the contract: {chosen.ranked_by}"
     stands = ("held", "not tried")
-    others = [r for r in rungs if r.rank is not None and r is not chosen and r.status in stands]
+    others = [r for r in results if r.rank is not None and r is not chosen and r.status in stands]
     if not others:
         return f"{said}; nothing else holds it"
-    second = min(others, key=lambda rung: rung.rank or 0.0)
+    second = min(others, key=lambda result: result.rank or 0.0)
     if not chosen.rank:
         return f"{said}; {second.precision} is the next"
     ratio = (second.rank or 0.0) / chosen.rank
@@ -188,25 +202,27 @@ def why_best(chosen: Rung, rungs: Sequence[Rung], objective: str) -> str:
     return f"do not quantise: {said}" if chosen.precision == "fp32" else said
 
 
-def _rung(candidate: Candidate, trial: Trial, tries: dict[str, Tried]) -> Rung:
+def _result_of(candidate: Candidate, trial: Trial, tries: dict[str, Tried]) -> CandidateRecord:
     """Return what became of a candidate, and note what ran in `tries`."""
     if candidate.misfit is not None:
-        return Rung(candidate.precision, "refused", candidate.misfit.what)
-    tried, rung = _attempt(candidate, trial.run)
+        return CandidateRecord(candidate.precision, "refused", candidate.misfit.what)
+    tried, result = _attempt(candidate, trial.run)
     if tried is not None:
         tries[candidate.precision] = tried
-    return rung
+    return result
 
 
-def _attempt(candidate: Candidate, run: Callable[[Candidate], Tried]) -> tuple[Tried | None, Rung]:
+def _attempt(
+    candidate: Candidate, run: Callable[[Candidate], Tried]
+) -> tuple[Tried | None, CandidateRecord]:
     """Run a candidate; a stage that cannot do it is an answer, not the end."""
     try:
         tried = run(candidate)
     except StageError as error:
-        return None, Rung(candidate.precision, "refused", error.what)
+        return None, CandidateRecord(candidate.precision, "refused", error.what)
     missed = contract.missed(tried.judged)
     parity = contract.lowest_parity(tried.metrics, tried.budget)
-    return tried, Rung(
+    return tried, CandidateRecord(
         candidate.precision,
         "missed" if missed else "held",
         "; ".join(contract.story(one) for one in missed),
@@ -218,11 +234,11 @@ def _attempt(candidate: Candidate, run: Callable[[Candidate], Tried]) -> tuple[T
 
 def _runner(name: str, tried: Tried) -> Runner:
     artifacts = tried.outcome.artifacts
-    bench = tried.plan.bench
+    context = tried.plan.context
     return Runner(
         name,
-        bench,
-        bench.pipeline.runtime,
+        context,
+        context.pipeline.runtime,
         tried.outcome.played,
         artifacts["model"],
         artifacts["sample"],

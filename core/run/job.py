@@ -216,7 +216,7 @@ class _Job:
 def _breach(choice: Choice, record: RunRecord, place: Path) -> ContractError:
     """Return the error that says which limit broke, by how much, and which stage lost it."""
     missed = contract.missed(record.contract)
-    if record.rungs:
+    if record.candidates:
         what = "no precision holds the contract"
         lines = choice.lines()
     else:
@@ -315,7 +315,7 @@ def _record(
         versions=versions(),
         machine=machine(),
         contract=tried.judged,
-        rungs=choice.rungs,
+        candidates=choice.candidates,
         chosen=choice.why,
         sweep=sweep,
         load=load_in(played.facts),

@@ -38,36 +38,36 @@ if TYPE_CHECKING:
 __all__ = ["budget", "comparison", "sampled"]
 
 
-def comparison(bench: RunContext, steps: list[Step]) -> list[Step]:
+def comparison(context: RunContext, steps: list[Step]) -> list[Step]:
     """Return `sample`, a `budget.<stage>` per artifact that plays here, and what looks closer.
 
     That is `saturation` for a quantizer that calibrates, `worst` on demand, `census` for a graph
     that is played, and `probe` for one that is not.
     """
-    pipeline = bench.pipeline
-    extra = [_sample(bench)]
+    pipeline = context.pipeline
+    extra = [_sample(context)]
     for step in steps:
-        runtime = _runtime_for(bench, step)
+        runtime = _runtime_for(context, step)
         if runtime is not None:
-            extra.append(_budget(bench, step, runtime))
-            extra += saturation(bench, step) if step.name == "quantizer" else []
+            extra.append(_budget(context, step, runtime))
+            extra += saturation(context, step) if step.name == "quantizer" else []
             if step.name == "quantizer" and pipeline.measure.worst_tensors:
-                extra += _worst(bench, step, runtime)
-    played = convert.source(bench, steps)
+                extra += _worst(context, step, runtime)
+    played = convert.source(context, steps)
     extra += [_census(step) for step in steps if step.name == played and _is_graph(step)]
     if not pipeline.runtime.plays:
-        extra.append(_probe(bench, convert.final(steps), played))
+        extra.append(_probe(context, convert.final(steps), played))
     return extra
 
 
-def budget(bench: RunContext, steps: list[Step]) -> Step:
+def budget(context: RunContext, steps: list[Step]) -> Step:
     """Return the step that makes the error budget, once the whole input was played."""
-    chunker, probed = bench.pipeline.chunker, not bench.pipeline.runtime.plays
+    chunker, probed = context.pipeline.chunker, not context.pipeline.runtime.plays
     stages: list[str] = []
     unmeasured: dict[str, list[str]] = {}
     waiting: list[str] = []
     for step in steps:
-        if _runtime_for(bench, step) is not None:
+        if _runtime_for(context, step) is not None:
             stages.append(step.name)
             unmeasured[step.name], waiting = waiting, []
         elif step.name != "model" and not (probed and step is steps[-1]):
@@ -93,10 +93,10 @@ def budget(bench: RunContext, steps: list[Step]) -> Step:
     )
 
 
-def _runtime_for(bench: RunContext, step: Step) -> Runtime[Any] | None:
+def _runtime_for(context: RunContext, step: Step) -> Runtime[Any] | None:
     """Return the runtime of the recipe that plays the artifact of `step` here, if one does."""
-    own = bench.pipeline.runtime
-    for runtime in (bench.pipeline.host, own):
+    own = context.pipeline.runtime
+    for runtime in (context.pipeline.host, own):
         if runtime is not None and runtime.plays and step.gives is not None:
             # What the recipe's own runtime compiles, it opens compiled only.
             compiles = runtime is own and own.compiles
@@ -106,16 +106,16 @@ def _runtime_for(bench: RunContext, step: Step) -> Runtime[Any] | None:
     return None
 
 
-def _sample(bench: RunContext) -> Step:
-    pipeline = bench.pipeline
+def _sample(context: RunContext) -> Step:
+    pipeline = context.pipeline
 
     def run(inputs: Inputs, work: StageContext) -> StageResult:
         model = inputs["model"]
-        opened = bench.open(model)
+        opened = context.open(model)
         signature = model.info.signature
         tensors: dict[str, Any] = {}
         places: list[Place] = []
-        for item in bench.items(model, work):
+        for item in context.items(model, work):
             count = pipeline.measure.budget_windows
             lengths = lengths_of(item.inputs, signature)
             for window in spread(count, item.inputs, pipeline.chunker, signature):
@@ -139,15 +139,15 @@ def _sample(bench: RunContext) -> Step:
         f"model `{pipeline.model.name}`",
         ("model",),
         {
-            **bench.depends_on_items,
-            **bench.depends_on_windows,
+            **context.depends_on_items,
+            **context.depends_on_windows,
             "model": fingerprint.of_plugin(pipeline.model),
             "chunker": fingerprint.of_plugin(pipeline.chunker)["source"],
             "windows": pipeline.measure.budget_windows,
         },
         run,
         by=(pipeline.model,),
-        reads=bench.reads_items,
+        reads=context.reads_items,
         calls=(RunContext.open, RunContext.items),
     )
 
@@ -163,14 +163,14 @@ def sampled(sample: Artifact) -> tuple[list[Tensors], list[Tensors]]:
     return inputs, outputs
 
 
-def _budget(bench: RunContext, step: Step, runtime: Runtime[Any]) -> Step:
+def _budget(context: RunContext, step: Step, runtime: Runtime[Any]) -> Step:
     def run(inputs: Inputs, work: StageContext) -> StageResult:
         model, artifact = inputs["model"], inputs[step.name]
-        signature, transform = model.info.signature, bench.transform(model)
+        signature, transform = model.info.signature, context.transform(model)
         pieces, reference = sampled(inputs["sample"])
         estimates: list[Tensors] = []
         seconds: list[float] = []
-        with runtime.open(artifact, lambda: bench.open(model), work) as session:
+        with runtime.open(artifact, lambda: context.open(model), work) as session:
             for first in range(0, len(pieces), session.at_once):
                 group = pieces[first : first + session.at_once]
                 pairs = [transform.forward(piece) for piece in group]
@@ -194,8 +194,8 @@ def _budget(bench: RunContext, step: Step, runtime: Runtime[Any]) -> Step:
         f"runtime `{runtime.name}`",
         _names(step.name, "sample", "model"),
         {
-            **bench.depends_on_runtime(runtime),
-            "dsp": bench.depends_on_windows["dsp"],
+            **context.depends_on_runtime(runtime),
+            "dsp": context.depends_on_windows["dsp"],
         },
         run,
         by=(runtime,),
@@ -203,9 +203,9 @@ def _budget(bench: RunContext, step: Step, runtime: Runtime[Any]) -> Step:
     )
 
 
-def _worst(bench: RunContext, step: Step, runtime: Runtime[Any]) -> list[Step]:
+def _worst(context: RunContext, step: Step, runtime: Runtime[Any]) -> list[Step]:
     """Return the step that compares inner tensors, where both graphs are ONNX."""
-    pipeline, before = bench.pipeline, step.inputs[0]
+    pipeline, before = context.pipeline, step.inputs[0]
     formats = {spec.format for spec in (step.takes, step.gives) if spec is not None}
     if formats != {"onnx"}:
         return []
@@ -213,14 +213,14 @@ def _worst(bench: RunContext, step: Step, runtime: Runtime[Any]) -> list[Step]:
 
     def run(inputs: Inputs, work: StageContext) -> StageResult:
         model = inputs["model"]
-        transform = bench.transform(model)
+        transform = context.transform(model)
         feeds = [transform.forward(piece)[0] for piece in sampled(inputs["sample"])[0]]
         with tempfile.TemporaryDirectory(dir=work.folder) as scratch:
             found = worst(
                 inputs[before],
                 inputs[step.name],
                 feeds,
-                lambda artifact: runtime.open(artifact, lambda: bench.open(model), work),
+                lambda artifact: runtime.open(artifact, lambda: context.open(model), work),
                 count,
                 Path(scratch),
                 work.progress,
@@ -235,9 +235,9 @@ def _worst(bench: RunContext, step: Step, runtime: Runtime[Any]) -> list[Step]:
             f"runtime `{runtime.name}`",
             _names(before, step.name, "sample", "model"),
             {
-                **bench.depends_on_runtime(runtime),
+                **context.depends_on_runtime(runtime),
                 "count": count,
-                "dsp": bench.depends_on_windows["dsp"],
+                "dsp": context.depends_on_windows["dsp"],
             },
             run,
             by=(runtime,),
@@ -270,24 +270,24 @@ def _census(of: Step) -> Step:
     )
 
 
-def _probe(bench: RunContext, compiled: str, source: str) -> Step:
-    pipeline = bench.pipeline
+def _probe(context: RunContext, compiled: str, source: str) -> Step:
+    pipeline = context.pipeline
     runtime, host = pipeline.runtime, pipeline.host
     assert host is not None, "the plan refuses a recipe without a host that plays"
 
     def run(inputs: Inputs, work: StageContext) -> StageResult:
         model = inputs["model"]
-        signature, transform = model.info.signature, bench.transform(model)
+        signature, transform = model.info.signature, context.transform(model)
         pieces, reference = sampled(inputs["sample"])
         numbers = _apart(pipeline.measure.probe_windows, len(pieces))
         pairs = [transform.forward(pieces[number]) for number in numbers]
         feeds = [pair[0] for pair in pairs]
         seconds: list[float] = []
-        with runtime.open(inputs[compiled], lambda: bench.open(model), work) as session:
+        with runtime.open(inputs[compiled], lambda: context.open(model), work) as session:
             device, on_target = session.device, session.on_target
             cores = list(run_group(session, feeds, work.progress, seconds))
             noted = dict(session.facts)
-        with host.open(inputs[source], lambda: bench.open(model), work) as session:
+        with host.open(inputs[source], lambda: context.open(model), work) as session:
             on_host, host_device = [session.run(feed) for feed in feeds], session.device
         probed = [transform.inverse(c, p[1]) for c, p in zip(cores, pairs, strict=True)]
         hosted = [transform.inverse(c, p[1]) for c, p in zip(on_host, pairs, strict=True)]
@@ -309,10 +309,10 @@ def _probe(bench: RunContext, compiled: str, source: str) -> Step:
         f"runtime `{runtime.name}`",
         _names(compiled, source, "sample", "model"),
         {
-            **bench.depends_on_runtime(runtime),
+            **context.depends_on_runtime(runtime),
             "host": fingerprint.of_plugin(host),
             "windows": pipeline.measure.probe_windows,
-            "dsp": bench.depends_on_windows["dsp"],
+            "dsp": context.depends_on_windows["dsp"],
         },
         run,
         by=(runtime, host),

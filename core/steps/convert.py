@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 __all__ = ["conversion", "final", "source"]
 
 
-def conversion(bench: RunContext) -> list[Step]:
+def conversion(context: RunContext) -> list[Step]:
     """Return the steps that make the artifact, leaving out the stages that pass it on untouched."""
-    steps = [_fetch(bench)]
-    for link in chain(bench.pipeline):
+    steps = [_fetch(context)]
+    for link in chain(context.pipeline):
         compiles = not isinstance(link.plugin, Runtime) or link.plugin.compiles
         if not link.plugin.passes and compiles:
-            steps.append(_convert(bench, link, steps[-1]))
+            steps.append(_convert(context, link, steps[-1]))
     return steps
 
 
@@ -35,17 +35,17 @@ def final(steps: list[Step]) -> str:
     return steps[-1].name
 
 
-def source(bench: RunContext, steps: list[Step]) -> str:
+def source(context: RunContext, steps: list[Step]) -> str:
     """Return the name of the step whose artifact is played whole.
 
     That is the one before the compiler, where what it compiles only runs on a slow device.
     """
-    runtime = bench.pipeline.runtime
+    runtime = context.pipeline.runtime
     return steps[-2].name if runtime.compiles and not runtime.plays else steps[-1].name
 
 
-def _fetch(bench: RunContext) -> Step:
-    model = bench.pipeline.model
+def _fetch(context: RunContext) -> Step:
+    model = context.pipeline.model
     of, read = fingerprint.of_plugin(model), Read(model, model.identity())
 
     def run(_: Inputs, work: StageContext) -> StageResult:
@@ -65,7 +65,7 @@ def _fetch(bench: RunContext) -> Step:
     )
 
 
-def _convert(bench: RunContext, link: Link, before: Step) -> Step:
+def _convert(context: RunContext, link: Link, before: Step) -> Step:
     plugin = link.plugin
     of = fingerprint.of_plugin(plugin)
     depends: dict[str, Any] = {"stage": of}
@@ -75,13 +75,13 @@ def _convert(bench: RunContext, link: Link, before: Step) -> Step:
 
     if isinstance(plugin, Exporter):
         title = "export"
-        depends |= bench.depends_on_windows
+        depends |= context.depends_on_windows
         # The weights do not tell how the module is written down, nor by which code it is opened.
-        depends["model"] = fingerprint.of_plugin(bench.pipeline.model)
+        depends["model"] = fingerprint.of_plugin(context.pipeline.model)
 
         def run(inputs: Inputs, work: StageContext) -> StageResult:
             model = inputs["model"]
-            return plugin.run(bench.open(model), example(bench, model, work), work)
+            return plugin.run(context.open(model), example(context, model, work), work)
 
         calls = (RunContext.open, RunContext.items, RunContext.transform)
 
@@ -93,25 +93,27 @@ def _convert(bench: RunContext, link: Link, before: Step) -> Step:
 
     elif isinstance(plugin, Quantizer):
         title = "quantise"
-        dataset = bench.pipeline.calibration
+        dataset = context.pipeline.calibration
         if plugin.calibration_windows and dataset is not None:
-            depends |= bench.depends_on_windows
+            depends |= context.depends_on_windows
             reads = (Read(dataset, dataset.identity("calibration"), "calibration"),)
             depends["calibration"] = {
                 **fingerprint.of_plugin(dataset),
                 "items": list(reads[0].identity),
             }
-            if wanted_windows(bench, plugin) < plugin.calibration_windows:
-                depends["calibration"]["windows"] = wanted_windows(bench, plugin)
+            if wanted_windows(context, plugin) < plugin.calibration_windows:
+                depends["calibration"]["windows"] = wanted_windows(context, plugin)
 
         def run(inputs: Inputs, work: StageContext) -> StageResult:
-            return plugin.run(inputs[before.name], calibration(bench, inputs["model"], work), work)
+            return plugin.run(
+                inputs[before.name], calibration(context, inputs["model"], work), work
+            )
 
         calls = (RunContext.transform,)
 
     else:
         assert isinstance(plugin, Runtime)
-        title = f"compile for {bench.pipeline.target.title or plugin.name}"
+        title = f"compile for {context.pipeline.target.title or plugin.name}"
 
         def run(inputs: Inputs, work: StageContext) -> StageResult:
             return plugin.compile(inputs[before.name], work)
@@ -132,27 +134,27 @@ def _convert(bench: RunContext, link: Link, before: Step) -> Step:
     )
 
 
-def wanted_windows(bench: RunContext, quantizer: Quantizer[Any]) -> int:
+def wanted_windows(context: RunContext, quantizer: Quantizer[Any]) -> int:
     """Return how many windows of calibration data a quantizer gets at most."""
-    wanted, most = quantizer.calibration_windows, bench.calibration_windows
+    wanted, most = quantizer.calibration_windows, context.calibration_windows
     return wanted if most is None else min(wanted, most)
 
 
-def calibration(bench: RunContext, model: Artifact, work: StageContext) -> Calibration:
+def calibration(context: RunContext, model: Artifact, work: StageContext) -> Calibration:
     """Return the stream of calibration feeds that the quantizer asked for."""
     from core.inference.items import cached_items
     from core.inference.windows import spread
 
-    pipeline = bench.pipeline
+    pipeline = context.pipeline
     dataset, quantizer = pipeline.calibration, pipeline.quantizer
     if dataset is None or quantizer is None or quantizer.calibration_windows == 0:
         return Calibration(0, lambda: ())
     signature = model.info.signature
-    wanted = wanted_windows(bench, quantizer)
+    wanted = wanted_windows(context, quantizer)
     per_item = -(-wanted // max(1, len(dataset.identity("calibration"))))
 
     def feeds() -> Iterator[Tensors]:
-        transform = bench.transform(model)
+        transform = context.transform(model)
         left = wanted
         for item in cached_items(dataset, "calibration", signature, work.state_dir):
             for window in spread(min(per_item, left), item.inputs, pipeline.chunker, signature):

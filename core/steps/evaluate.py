@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 __all__ = ["evaluation", "rated", "read_metrics", "read_outputs"]
 
 
-def evaluation(bench: RunContext) -> Step:
+def evaluation(context: RunContext) -> Step:
     """Return the step that measures what was played: speed, nearness to FP32, and quality."""
-    pipeline = bench.pipeline
+    pipeline = context.pipeline
     compared = "reference" if pipeline.against is None else "against"
 
     def run(inputs: Inputs, work: StageContext) -> StageResult:
@@ -36,7 +36,7 @@ def evaluation(bench: RunContext) -> Step:
             if pipeline.against is None
             else windows_in_words(pipeline.against.window(), signature)
         )
-        for item in bench.items(model, work):
+        for item in context.items(model, work):
             reference = read_outputs(inputs[compared], item.id)
             ideal = read_outputs(inputs["ideal"], item.id)
             outputs = read_outputs(played, item.id)
@@ -64,27 +64,27 @@ def evaluation(bench: RunContext) -> Step:
         {
             "chunker": fingerprint.of_plugin(pipeline.chunker),
             "evaluators": [fingerprint.of_plugin(e) for e in pipeline.evaluator],
-            **bench.depends_on_items,
+            **context.depends_on_items,
         },
         run,
         by=tuple(pipeline.evaluator),
-        reads=bench.reads_items,
+        reads=context.reads_items,
         calls=(RunContext.items,),
     )
 
 
-def rated(bench: RunContext) -> Step:
+def rated(context: RunContext) -> Step:
     """Return the step that measures FP32 PyTorch itself: what a sweep compares windows by.
 
     In place of what it is compared with stands FP32 PyTorch in the windows of the training.
     """
-    pipeline, device = bench.pipeline, "CPU (PyTorch)"
+    pipeline, device = context.pipeline, "CPU (PyTorch)"
 
     def run(inputs: Inputs, work: StageContext) -> StageResult:
         model = inputs["model"]
         signature = model.info.signature
         metrics: list[Metric] = []
-        for item in bench.items(model, work):
+        for item in context.items(model, work):
             outputs, ideal = (read_outputs(inputs[n], item.id) for n in ("reference", "ideal"))
             windows = pipeline.chunker.split(lengths_of(item.inputs, signature))
             seen = EvaluatedItem(
@@ -105,11 +105,11 @@ def rated(bench: RunContext) -> Step:
         {
             "chunker": fingerprint.of_plugin(pipeline.chunker),
             "evaluators": [fingerprint.of_plugin(e) for e in pipeline.evaluator],
-            **bench.depends_on_items,
+            **context.depends_on_items,
         },
         run,
         by=tuple(pipeline.evaluator),
-        reads=bench.reads_items,
+        reads=context.reads_items,
         calls=(RunContext.items,),
     )
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["example"]
 
 
-def example(bench: RunContext, model: Artifact, work: StageContext) -> Tensors:
+def example(context: RunContext, model: Artifact, work: StageContext) -> Tensors:
     """Return the core's inputs for one window, which fix their names, types and shapes.
 
     Noise where all inputs are floats: then no data of a person's decides on the graph. Of inputs
@@ -27,31 +27,31 @@ def example(bench: RunContext, model: Artifact, work: StageContext) -> Tensors:
     proves that a graph is right for other values than these.
     """
     signature = model.info.signature
-    window = dict(bench.pipeline.chunker.window()) or model.info.train_window
+    window = dict(context.pipeline.chunker.window()) or model.info.train_window
     unknown = {axis for spec in signature.inputs for axis in spec.free} - window.keys()
     piece: Tensors
     if all(spec.is_float for spec in signature.inputs):
-        lengths = {**_lengths(bench, model, work, unknown), **window}
+        lengths = {**_lengths(context, model, work, unknown), **window}
         piece = {spec.name: drawn(spec, lengths, scale=0.1) for spec in signature.inputs}
     else:
-        piece = _shortened(_real(bench, model, work), signature, window)
-    return bench.transform(model).forward(piece)[0]
+        piece = _shortened(_real(context, model, work), signature, window)
+    return context.transform(model).forward(piece)[0]
 
 
 def _lengths(
-    bench: RunContext, model: Artifact, work: StageContext, unknown: set[str]
+    context: RunContext, model: Artifact, work: StageContext, unknown: set[str]
 ) -> dict[str, int]:
     """Return lengths for the axes that no window and no training fixes: those of the data."""
-    return lengths_of(_real(bench, model, work), model.info.signature) if unknown else {}
+    return lengths_of(_real(context, model, work), model.info.signature) if unknown else {}
 
 
-def _real(bench: RunContext, model: Artifact, work: StageContext) -> Tensors:
+def _real(context: RunContext, model: Artifact, work: StageContext) -> Tensors:
     """Return one window of the recipe's data, as the chunker cuts it."""
-    pipeline, signature = bench.pipeline, model.info.signature
+    pipeline, signature = context.pipeline, model.info.signature
     if pipeline.calibration is not None:
         items = cached_items(pipeline.calibration, "calibration", signature, work.state_dir)
     else:
-        items = bench.items(model, work)
+        items = context.items(model, work)
     inputs = next(items).inputs
     (window,) = spread(1, inputs, pipeline.chunker, signature)
     return pipeline.chunker.cut(inputs, window, signature)

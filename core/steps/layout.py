@@ -12,21 +12,21 @@ from core.steps.step import Step
 __all__ = ["lay_out", "rating"]
 
 
-def lay_out(bench: RunContext) -> tuple[Step, ...]:
+def lay_out(context: RunContext) -> tuple[Step, ...]:
     """Return every step of a run, in the order in which they run."""
-    steps = convert.conversion(bench)
+    steps = convert.conversion(context)
     whole = (
-        _reference(bench),
-        _ideal(bench),
-        *_against(bench),
-        _play(bench, convert.source(bench, steps)),
-        budget(bench, steps),
-        evaluation(bench),
-        _save(bench),
+        _reference(context),
+        _ideal(context),
+        *_against(context),
+        _play(context, convert.source(context, steps)),
+        budget(context, steps),
+        evaluation(context),
+        _save(context),
     )
-    return (*steps, *comparison(bench, steps), *whole)
+    return (*steps, *comparison(context, steps), *whole)
 
 
-def rating(bench: RunContext) -> tuple[Step, ...]:
+def rating(context: RunContext) -> tuple[Step, ...]:
     """Return the steps that say how good FP32 PyTorch is in the windows of the recipe."""
-    return (*convert.conversion(bench)[:1], _reference(bench), _ideal(bench), rated(bench))
+    return (*convert.conversion(context)[:1], _reference(context), _ideal(context), rated(context))

@@ -40,8 +40,8 @@ AGAIN = "measure again when the machine is quiet, with another store: store=..."
 ANY_LENGTH = 1 << 20
 
 
-def _play(bench: RunContext, source: str) -> Step:
-    pipeline = bench.pipeline
+def _play(context: RunContext, source: str) -> Step:
+    pipeline = context.pipeline
     runtime = that_plays(pipeline)
 
     def run(inputs: Inputs, work: StageContext) -> StageResult:
@@ -49,13 +49,13 @@ def _play(bench: RunContext, source: str) -> Step:
         signature = model.info.signature
         covered, windows, notices = 0.0, 0, list[Notice]()
         items: dict[str, Tensors] = {}
-        given = bench.items(model, work)
+        given = context.items(model, work)
         # The others need not wait while the first input is read or made.
         first = [next(given)]
         with (
             peak_memory() as peak,
             Timing(
-                lambda: opened(bench, inputs[source], model, work),
+                lambda: opened(context, inputs[source], model, work),
                 lambda why: work.progress(0, 0, why),
             ) as timing,
         ):
@@ -88,15 +88,15 @@ def _play(bench: RunContext, source: str) -> Step:
         f"runtime `{runtime.name}`",
         tuple(dict.fromkeys((source, "model"))),
         {
-            **bench.depends_on_runtime(runtime),
-            **bench.depends_on_items,
-            "dsp": bench.depends_on_windows["dsp"],
+            **context.depends_on_runtime(runtime),
+            **context.depends_on_items,
+            "dsp": context.depends_on_windows["dsp"],
             "chunker": fingerprint.of_plugin(pipeline.chunker),
         },
         run,
         options=fingerprint.of_plugin(pipeline.chunker)["options"],
         by=(runtime,),
-        reads=bench.reads_items,
+        reads=context.reads_items,
         calls=(RunContext.open, RunContext.items, RunContext.transform, Session),
     )
 
@@ -109,20 +109,20 @@ def _under_load(load: Load | None) -> list[Notice]:
     return [Notice("warning", f"{said} too long; {AGAIN}")]
 
 
-def _reference(bench: RunContext) -> Step:
+def _reference(context: RunContext) -> Step:
     """Return the step that plays FP32 PyTorch with the windows of the run."""
-    chunker = bench.pipeline.chunker
+    chunker = context.pipeline.chunker
     title = "play the whole input in FP32 PyTorch"
-    return _in_pytorch(bench, "reference", title, chunker)
+    return _in_pytorch(context, "reference", title, chunker)
 
 
-def _ideal(bench: RunContext) -> Step:
+def _ideal(context: RunContext) -> Step:
     """Return the step that plays FP32 PyTorch with the window that the model was trained on.
 
     It does not depend on the run's own window, unless that is the one of the training, as long as
     the model's layout takes it; so a sweep over windows makes it once or twice.
     """
-    chunker, spec = bench.pipeline.chunker, bench.pipeline.model.plan()
+    chunker, spec = context.pipeline.chunker, context.pipeline.model.plan()
     alike = chunker
     if not are_trained(chunker, spec):
         with contextlib.suppress(ValueError, LuthierError):
@@ -135,20 +135,20 @@ def _ideal(bench: RunContext) -> Step:
         return chunker.resized(model.info.train_window)
 
     title = "play the whole input in FP32 PyTorch, with the training window"
-    return _in_pytorch(bench, "ideal", title, alike, chosen=chosen)
+    return _in_pytorch(context, "ideal", title, alike, chosen=chosen)
 
 
-def _against(bench: RunContext) -> list[Step]:
+def _against(context: RunContext) -> list[Step]:
     """Return the step that plays FP32 PyTorch in the windows to compare with, if there are any."""
-    chunker = bench.pipeline.against
+    chunker = context.pipeline.against
     if chunker is None:
         return []
     title = "play the whole input in FP32 PyTorch, with the windows to compare with"
-    return [_in_pytorch(bench, "against", title, chunker, like="reference")]
+    return [_in_pytorch(context, "against", title, chunker, like="reference")]
 
 
 def _in_pytorch(
-    bench: RunContext,
+    context: RunContext,
     name: str,
     title: str,
     key: Chunker[Any],
@@ -160,19 +160,19 @@ def _in_pytorch(
 
     The result's key in the store has `key`.
     """
-    pipeline = bench.pipeline
+    pipeline = context.pipeline
 
     def run(inputs: Inputs, work: StageContext) -> StageResult:
         model = inputs["model"]
-        opened, signature = bench.open(model), model.info.signature
+        opened, signature = context.open(model), model.info.signature
         chunker = key if chosen is None else chosen(model)
         items = {
             item.id: play_with(opened.reference, item, signature, chunker, work.progress)
-            for item in bench.items(model, work)
+            for item in context.items(model, work)
         }
         window = ", ".join(f"{size} along {axis}" for axis, size in chunker.window().items())
         notices = (
-            *bench.unsteady(model),
+            *context.unsteady(model),
             *(other_training(chunker, pipeline.model.plan(), model.info) if key is chunker else ()),
         )
         return _outputs(work, items, {"window": window or "whole"}, notices)
@@ -183,13 +183,13 @@ def _in_pytorch(
         f"model `{pipeline.model.name}`",
         ("model",),
         {
-            **bench.depends_on_items,
+            **context.depends_on_items,
             "model": fingerprint.of_plugin(pipeline.model),
             "chunker": fingerprint.of_plugin(key),
         },
         run,
         by=(pipeline.model,),
-        reads=bench.reads_items,
+        reads=context.reads_items,
         like=like,
         calls=(
             RunContext.open,
@@ -220,13 +220,13 @@ def _outputs(
     return StageResult(file, "tensors", "fp32", facts, notices)
 
 
-def _save(bench: RunContext) -> Step:
-    dataset = bench.pipeline.dataset
+def _save(context: RunContext) -> Step:
+    dataset = context.pipeline.dataset
 
     def run(inputs: Inputs, work: StageContext) -> StageResult:
         model, played = inputs["model"], inputs["play"]
         saved: list[SavedFile] = []
-        for item in bench.items(model, work):
+        for item in context.items(model, work):
             outputs = read_outputs(played, item.id)
             written = dataset.save(item, outputs, model.info.signature, work.folder)
             _check_saved(written, dataset, work.folder)
@@ -241,10 +241,10 @@ def _save(bench: RunContext) -> Step:
         "write the result as files",
         f"dataset `{dataset.name}`",
         ("model", "play"),
-        bench.depends_on_items,
+        context.depends_on_items,
         run,
         by=(dataset,),
-        reads=bench.reads_items,
+        reads=context.reads_items,
         calls=(RunContext.items,),
     )
 

@@ -96,12 +96,12 @@ class Passed:
         return None
 
 
-def saturation(bench: RunContext, step: Step) -> list[Step]:
+def saturation(context: RunContext, step: Step) -> list[Step]:
     """Return the step `saturation` for a quantizer that calibrates ONNX graphs, or none."""
     from core.plugin.kinds import Quantizer
 
     formats = {spec.format for spec in (step.takes, step.gives) if spec is not None}
-    quantizer, dataset = step.by[0], bench.pipeline.calibration
+    quantizer, dataset = step.by[0], context.pipeline.calibration
     calibrates = isinstance(quantizer, Quantizer) and quantizer.calibration_windows > 0
     if formats != {"onnx"} or not calibrates or dataset is None:
         return []
@@ -113,12 +113,12 @@ def saturation(bench: RunContext, step: Step) -> list[Step]:
         found: list[Passed] = []
         if held:
             model = inputs["model"]
-            stream = convert.calibration(bench, model, work)
+            stream = convert.calibration(context, model, work)
             promising = _spread(stream.feeds(), stream.count, PROMISING)
             with tempfile.TemporaryDirectory(dir=work.folder) as scratch:
                 watch = Watch(Path(inputs[before].path), lowered, held, Path(scratch))
                 promise = watch.promised(promising)
-                transform, tensors = bench.transform(model), load(Path(inputs["sample"].path))
+                transform, tensors = context.transform(model), load(Path(inputs["sample"].path))
                 places = enumerate(read_places(inputs["sample"]))
                 for _, of_item in groupby(places, lambda pair: pair[1].item):
                     numbered = list(of_item)
@@ -139,7 +139,7 @@ def saturation(bench: RunContext, step: Step) -> list[Step]:
             "core",
             tuple(dict.fromkeys((before, step.name, "sample", "model"))),
             {
-                **bench.depends_on_windows,
+                **context.depends_on_windows,
                 "calibration": step.depends.get("calibration"),
             },
             run,

@@ -49,8 +49,9 @@ ATTEMPT = re.compile(r"[0-9A-Za-z-]{1,64}")
 class Entry:
     """What `artifact.json` holds: `files` are names below those of the attempt.
 
-    `name` is `<step>/<key>`, and `fingerprint` the text that the key is the digest of. The artifact's
-    `folder` is empty and its `path` one of `files`: where it was made is nobody's business.
+    `name` is `<step>/<key>`, and `fingerprint` the text that the key is the digest of. The
+    artifact's `folder` is empty and its `path` one of `files`: where it was made is nobody's
+    business.
     """
 
     name: str

@@ -4,7 +4,7 @@ Of a plugin it is its module with all that this imports from its own package (`o
 core it is single functions (`of_functions`): the one that makes the result, every function, class
 and constant of the core that it names, those that they name, and so on. What stands behind `raise`
 is a message, and an annotation computes nothing: neither is followed. Which method of which class
-`bench.open` is, its name does not tell: such methods are given beside the function.
+`context.open` is, its name does not tell: such methods are given beside the function.
 
 Everything is read as text: nothing is imported.
 """

@@ -21,11 +21,11 @@ class PointTask:
     `recipes` holds the text of recipes that were given as files, by path, for another machine may
     not have them. `folder` is where the run folder goes, "" where that is on another machine.
     `cores` and `lock` are its share of the machine (core/machine/cores.py), `answer` is the file
-    that `PointResult` is written to; what the process prints goes to `log`. `made` names the steps that an
-    earlier process of the same point ran; None before there was one. `plugins` and `libraries` are
-    the modules of the sweep's plugins and those that these need: what takes long with them is done
-    once for all points. `rates` asks for how good FP32 PyTorch is in the windows of the point, and
-    for nothing else.
+    that `PointResult` is written to; what the process prints goes to `log`. `made` names the steps
+    that an earlier process of the same point ran; None before there was one. `plugins` and
+    `libraries` are the modules of the sweep's plugins and those that these need: what takes long
+    with them is done once for all points. `rates` asks for how good FP32 PyTorch is in the windows
+    of the point, and for nothing else.
     """
 
     overrides: tuple[str, ...]

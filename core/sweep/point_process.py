@@ -195,8 +195,8 @@ def _rated(
     from core.steps.layout import rating
 
     started = time.perf_counter()
-    bench = next(candidate.plan for candidate in found if candidate.plan is not None).bench
-    plan = looked_up(bench, rating(bench), store)
+    context = next(candidate.plan for candidate in found if candidate.plan is not None).context
+    plan = looked_up(context, rating(context), store)
     records = job.prepare(plan, found, registry, store, recipes)
     metrics = read_metrics(records[-1].artifact)
     lowest = lowest_parity(metrics)

@@ -111,7 +111,7 @@ def _windows(points: Iterable[PlannedPoint]) -> dict[str, list[PlannedPoint]]:
 def _subject(plan: Plan) -> str:
     """Return what tells points apart that cannot be compared with each other's FP32 PyTorch."""
     model = plan.pipeline.model
-    return digest([of_plugin(model), model.identity(), plan.bench.depends_on_items])
+    return digest([of_plugin(model), model.identity(), plan.context.depends_on_items])
 
 
 def _cut(planned: PlannedPoint) -> str:

@@ -30,7 +30,7 @@ def promises(record: RunRecord, width: int) -> Iterator[RenderableType]:
         yield Text.assemble((f"{word}  ", style), story(one))
     if record.contract:
         yield Text()
-    if record.rungs:
+    if record.candidates:
         yield _table(record, width)
     if record.chosen:
         yield Text(f"{record.chosen}.", style="bold")
@@ -47,13 +47,13 @@ def _table(record: RunRecord, width: int) -> Table:
         table.add_column("size", justify="right", no_wrap=True)
     if width >= WIDE:
         table.add_column("what decided", overflow="fold")
-    for rung in record.rungs:
+    for result in record.candidates:
         row: list[RenderableType] = [
-            Text(rung.precision),
-            Text(rung.status, STYLES[rung.status]),
-            "-" if rung.snr_db is None else nearness(rung.snr_db, rung.contract),
-            megabytes(rung.bytes) if rung.bytes is not None else "-",
-            Text(rung.why or rung.ranked_by),
+            Text(result.precision),
+            Text(result.status, STYLES[result.status]),
+            "-" if result.snr_db is None else nearness(result.snr_db, result.contract),
+            megabytes(result.bytes) if result.bytes is not None else "-",
+            Text(result.why or result.ranked_by),
         ]
         table.add_row(*row[: len(table.columns)])
     return table

@@ -8,7 +8,7 @@ from plugins.reporter.page.markup import Html, el, join, prose
 from plugins.reporter.reading import asked, found, megabytes, nearness
 
 if TYPE_CHECKING:
-    from core.plugin.records import Judged, Rung, RunRecord
+    from core.plugin.records import CandidateRecord, Judged, RunRecord
 
 __all__ = ["promise"]
 
@@ -17,7 +17,7 @@ BADGES = {"held": "ran", "missed": "missed", "refused": "missed", "not tried": "
 
 def promise(record: RunRecord) -> Html | None:
     """Return the contract as a table, and why this precision was chosen among those tried."""
-    if not record.contract and not record.rungs:
+    if not record.contract and not record.candidates:
         return None
     return join(
         el("p", prose(f"{record.chosen}."), class_="verdict") if record.chosen else None,
@@ -26,9 +26,12 @@ def promise(record: RunRecord) -> Html | None:
         else None,
         _table(
             ("Precision", "Contract", "SNR", "Size", "What decided"),
-            [_rung(rung, chosen=rung.precision == record.precision) for rung in record.rungs],
+            [
+                _result(result, chosen=result.precision == record.precision)
+                for result in record.candidates
+            ],
         )
-        if record.rungs
+        if record.candidates
         else None,
     )
 
@@ -57,18 +60,18 @@ def _limit(one: Judged) -> Html:
     )
 
 
-def _rung(rung: Rung, *, chosen: bool) -> Html:
-    decided = rung.why or rung.ranked_by
+def _result(result: CandidateRecord, *, chosen: bool) -> Html:
+    decided = result.why or result.ranked_by
     return el(
         "tr",
-        el("th", rung.precision, el("small", "chosen") if chosen else None, scope="row"),
-        el("td", _badge(rung.status), data_label="Contract"),
+        el("th", result.precision, el("small", "chosen") if chosen else None, scope="row"),
+        el("td", _badge(result.status), data_label="Contract"),
         el(
             "td",
-            "-" if rung.snr_db is None else nearness(rung.snr_db, rung.contract),
+            "-" if result.snr_db is None else nearness(result.snr_db, result.contract),
             data_label="SNR",
         ),
-        el("td", megabytes(rung.bytes) if rung.bytes is not None else "-", data_label="Size"),
+        el("td", megabytes(result.bytes) if result.bytes is not None else "-", data_label="Size"),
         el("td", prose(decided) if decided else "-", data_label="What decided"),
         class_="overall" if chosen else "",
     )

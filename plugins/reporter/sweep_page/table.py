@@ -110,7 +110,9 @@ def _row(record: SweepRecord, names: dict[str, str], point: Point) -> Html:
             )
         )
     ran = (
-        f"{len(point.ran)} steps run, {len(point.cached)} cached" if point.ran or point.cached else ""
+        f"{len(point.ran)} steps run, {len(point.cached)} cached"
+        if point.ran or point.cached
+        else ""
     )
     cells.append(
         el("td", duration(point.seconds), el("small", ran) if ran else None, data_label="Took",

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from core.machine.machine_load import Load
-from core.plugin.records import Rung
-from core.run.benchmark import Raced
+from core.plugin.records import CandidateRecord
+from core.run.benchmark import BenchmarkResult
 from core.run.choose import best, nearness, why_best
 from tests import toy
 from tests.conftest import RECIPE, Command
@@ -35,7 +35,7 @@ def report(tmp_path: Path) -> dict[str, Any]:
 
 def statuses(tmp_path: Path) -> dict[str, str]:
     """Return what became of every precision."""
-    return {rung["precision"]: rung["status"] for rung in report(tmp_path)["rungs"]}
+    return {result["precision"]: result["status"] for result in report(tmp_path)["candidates"]}
 
 
 def test_a_recipe_without_a_runtime_gets_that_of_its_target(
@@ -56,7 +56,7 @@ def test_a_ladder_steps_down_to_the_first_that_holds(
     found = report(tmp_path)
     assert found["precision"] == "middling"
     said = "20 dB for first of line on a pocket calculator, 15 dB off"
-    assert said in found["rungs"][0]["why"]
+    assert said in found["candidates"][0]["why"]
     assert found["chosen"] == "middling is the first of the ladder that holds the contract"
     assert toy.RAN.count("model") == 1
     assert toy.RAN.count("quantizer") == 2
@@ -65,7 +65,7 @@ def test_a_ladder_steps_down_to_the_first_that_holds(
 def test_a_stage_that_fails_is_a_rung_that_does_not_hold(
     command: Command, ladder: Path, tmp_path: Path
 ) -> None:
-    """The next rung is tried, and the failure is told."""
+    """The next precision is tried, and the failure is told."""
     done = command(f"recipe={ladder}", "ladder=[broken,fine]")
     assert (done.code, done.err) == (0, "")
     assert statuses(tmp_path) == {"broken": "refused", "fine": "held"}
@@ -117,7 +117,9 @@ def test_auto_chooses_among_what_holds(command: Command, ladder: Path, tmp_path:
     assert found["precision"] in {"fine", "middling"}
     assert f"{found['precision']} is the fastest that holds the contract" in found["chosen"]
     assert "timed in turn" in found["chosen"]
-    (taken,) = (rung for rung in found["rungs"] if rung["precision"] == found["precision"])
+    (taken,) = (
+        result for result in found["candidates"] if result["precision"] == found["precision"]
+    )
     low, high = taken["spread"]
     assert low <= taken["rank"] <= high
 
@@ -175,22 +177,22 @@ def test_a_precision_on_the_command_line_is_the_only_rung(
     assert statuses(tmp_path) == {"fine": "held"}
 
 
-def held(precision: str, rank: float, snr_db: float) -> Rung:
-    """Return a rung that holds."""
-    return Rung(precision, "held", rank=rank, snr_db=snr_db, ranked_by=f"{rank:g} ms")
+def held(precision: str, rank: float, snr_db: float) -> CandidateRecord:
+    """Return a candidate that holds."""
+    return CandidateRecord(precision, "held", rank=rank, snr_db=snr_db, ranked_by=f"{rank:g} ms")
 
 
 def test_the_best_is_the_least_and_the_nearest_among_equals() -> None:
     """Five per cent are no difference on a busy machine."""
-    rungs = [held("int8", 100, 30), held("w8a16", 104, 50), held("fp32", 130, 200)]
-    assert best(rungs).precision == "w8a16"
-    assert best([rungs[0], rungs[2], Rung("fp16", "missed")]).precision == "int8"
+    results = [held("int8", 100, 30), held("w8a16", 104, 50), held("fp32", 130, 200)]
+    assert best(results).precision == "w8a16"
+    assert best([results[0], results[2], CandidateRecord("fp16", "missed")]).precision == "int8"
 
 
 def test_the_reason_names_the_next_best() -> None:
     """Not quantising is an answer, and says so."""
-    rungs = [held("fp32", 100, 200), held("int8", 180, 30)]
-    assert why_best(rungs[0], rungs, "fastest") == (
+    results = [held("fp32", 100, 200), held("int8", 180, 30)]
+    assert why_best(results[0], results, "fastest") == (
         "do not quantise: fp32 is the fastest that holds the contract: 100 ms; int8, the next, "
         "takes 1.80 times as much"
     )
@@ -200,35 +202,39 @@ def test_the_reason_names_the_next_best() -> None:
 
 def test_what_could_not_be_run_is_no_next_best() -> None:
     """Neither a precision that missed, nor one whose stage failed once it was ranked."""
-    rungs = [held("int8", 100, 30), Rung("w4a16", "refused", rank=101), Rung("a8w8", "missed")]
-    assert why_best(rungs[0], rungs, "smallest").endswith("100 ms; nothing else holds it")
+    results = [
+        held("int8", 100, 30),
+        CandidateRecord("w4a16", "refused", rank=101),
+        CandidateRecord("a8w8", "missed"),
+    ]
+    assert why_best(results[0], results, "smallest").endswith("100 ms; nothing else holds it")
 
 
 def test_between_equals_nothing_is_said_to_be_further_away() -> None:
     """Two may be as fast and as near, and the first is taken."""
-    rungs = [held("fp16", 100, 60), held("fp32", 100, 60)]
-    assert best(rungs) is rungs[0]
+    results = [held("fp16", 100, 60), held("fp32", 100, 60)]
+    assert best(results) is results[0]
     said = "; fp32 is within 5% of it, and no nearer to FP32"
-    assert why_best(rungs[0], rungs, "fastest").endswith(said)
+    assert why_best(results[0], results, "fastest").endswith(said)
 
 
 def test_something_that_weighs_nothing_can_be_the_best() -> None:
     """A graph without weights moves no bytes."""
-    rungs = [held("fp32", 0, 200), held("fp16", 5, 60)]
-    assert why_best(best(rungs), rungs, "smallest").endswith("; fp16 is the next")
+    results = [held("fp32", 0, 200), held("fp16", 5, 60)]
+    assert why_best(best(results), results, "smallest").endswith("; fp16 is the next")
 
 
 def test_a_precision_without_an_snr_is_nearer_than_none() -> None:
     """A result that is worse than nothing still was measured."""
-    rungs = [Rung("a8w8", "missed", snr_db=-3.0), Rung("int8", "missed")]
-    assert max(rungs, key=nearness) is rungs[0]
+    results = [CandidateRecord("a8w8", "missed", snr_db=-3.0), CandidateRecord("int8", "missed")]
+    assert max(results, key=nearness) is results[0]
 
 
 def test_a_time_is_told_with_its_spread_and_its_load() -> None:
     """Medians alone say nothing of how sure they are."""
-    quiet = Raced(0.0704, 0.0651, 0.0921, "CPU", Load(0.01, 2, heavy=False))
+    quiet = BenchmarkResult(0.0704, 0.0651, 0.0921, "CPU", Load(0.01, 2, heavy=False))
     assert quiet.said == "70 ms per window (65 to 92) on CPU, timed in turn"
-    busy = Raced(0.00123, 0.00119, 0.0031, "CPU", Load(1.3, 2, heavy=True))
+    busy = BenchmarkResult(0.00123, 0.00119, 0.0031, "CPU", Load(1.3, 2, heavy=True))
     assert busy.said == (
         "1.2 ms per window (1.2 to 3.1) on CPU, timed in turn under load "
         "(other processes kept 1.3 of 2 cores busy)"

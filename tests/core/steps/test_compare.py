@@ -20,9 +20,9 @@ def _steps(*overrides: str) -> list[Step]:
     recipes = read_recipes(registry.recipes)
     schemas.register(registry, recipes)
     with schemas.composing(["recipe=s24_int8", *overrides]) as cfg:
-        bench = RunContext(make_pipeline(cfg, registry, "s24_int8", recipes))
-    steps = conversion(bench)
-    return [*comparison(bench, steps), budget(bench, steps)]
+        context = RunContext(make_pipeline(cfg, registry, "s24_int8", recipes))
+    steps = conversion(context)
+    return [*comparison(context, steps), budget(context, steps)]
 
 
 def test_the_worst_tensors_are_looked_for_on_demand() -> None:

@@ -72,7 +72,7 @@ class Bench:
 
 
 @pytest.fixture
-def bench(tmp_path: Path) -> Bench:
+def context(tmp_path: Path) -> Bench:
     """Return a run of toys, with a store in a folder of the test's."""
     return Bench(tmp_path / "store")
 
@@ -141,21 +141,23 @@ WRONG: Mapping[str, tuple[Callable[[Artifact, StageContext, StageResult], StageR
 
 
 @pytest.mark.parametrize("what", WRONG)
-def test_what_cannot_be_kept_is_refused_by_the_name_of_its_plugin(bench: Bench, what: str) -> None:
+def test_what_cannot_be_kept_is_refused_by_the_name_of_its_plugin(
+    context: Bench, what: str
+) -> None:
     """A result is files below its folder, of the format planned, and facts of plain JSON."""
     does, said = WRONG[what]
     with pytest.raises(PluginError) as error:
-        bench.run(graph(does))
+        context.run(graph(does))
     assert said in str(error.value)
     assert "graph `bad`" in str(error.value)
     assert "distribution: a-distribution" in str(error.value)
-    assert (bench.cached("graph.bad"), bench.cached("model")) == (0, 1)
-    assert list((bench.store.root / "staging").iterdir()) == []
+    assert (context.cached("graph.bad"), context.cached("model")) == (0, 1)
+    assert list((context.store.root / "staging").iterdir()) == []
 
 
 @pytest.mark.parametrize("fails", [False, True])
 def test_who_writes_to_its_input_is_named_and_the_input_made_again(
-    bench: Bench, fails: bool
+    context: Bench, fails: bool
 ) -> None:
     """The entry that was spoiled is gone, and the next run makes it; whatever the stage did."""
 
@@ -165,17 +167,17 @@ def test_who_writes_to_its_input_is_named_and_the_input_made_again(
             raise ZeroDivisionError
 
     with pytest.raises(LuthierError, match=r"wrote to its input `model`|ZeroDivision") as error:
-        bench.run(graph(spoil))
+        context.run(graph(spoil))
     assert "graph `bad`" in str(error.value)
-    assert (bench.cached("graph.bad"), bench.cached("model")) == (0, 0)
-    played = bench.run().artifacts["play"]
+    assert (context.cached("graph.bad"), context.cached("model")) == (0, 0)
+    played = context.run().artifacts["play"]
     assert played.facts["source"] == "quantizer"
-    assert (bench.cached("model"), bench.cached("play")) == (1, 1)
+    assert (context.cached("model"), context.cached("play")) == (1, 1)
 
 
 @pytest.mark.parametrize("at", ["items", "save", "evaluate"])
 def test_a_file_that_changes_while_it_is_read_poisons_nothing(
-    bench: Bench, tmp_path: Path, at: str
+    context: Bench, tmp_path: Path, at: str
 ) -> None:
     """Neither results nor kept items are found under the hash of what the file was before."""
     song = tmp_path / "song.line"
@@ -210,17 +212,17 @@ def test_a_file_that_changes_while_it_is_read_poisons_nothing(
                 song.write_text("8 7 6 5 4 3 2 1 0")
             return super().evaluate(played, signature)
 
-    dataset = bench.made(Changing, toy.LinesOptions(str(song)))
+    dataset = context.made(Changing, toy.LinesOptions(str(song)))
     with pytest.raises(InputError, match=r"`song\.line` changed while it was read"):
-        bench.run(Slow, dataset=dataset)
+        context.run(Slow, dataset=dataset)
     stopped = {"items": "sample", "save": "save", "evaluate": "evaluate"}[at]
-    assert bench.cached(stopped) == 0
+    assert context.cached(stopped) == 0
     if at == "items":
-        kept = (bench.store.state_dir / "items").glob("*/items.json")
+        kept = (context.store.state_dir / "items").glob("*/items.json")
         assert not [file for file in kept if "song.line" in file.read_text()]
 
 
-def test_weights_that_change_while_they_are_read_poison_nothing(bench: Bench) -> None:
+def test_weights_that_change_while_they_are_read_poison_nothing(context: Bench) -> None:
     """The identity of what was fetched is asked for again when it was."""
     weights = ["1"]
 
@@ -239,8 +241,8 @@ def test_weights_that_change_while_they_are_read_poison_nothing(bench: Bench) ->
             return super().fetch(work)
 
     with pytest.raises(InputError, match="what model `moving` reads changed while it was read"):
-        bench.run(Moving)
-    assert bench.cached("model") == 0
+        context.run(Moving)
+    assert context.cached("model") == 0
 
 
 @pytest.mark.parametrize(
@@ -257,7 +259,7 @@ def test_weights_that_change_while_they_are_read_poison_nothing(bench: Bench) ->
     ],
 )
 def test_a_metric_that_is_no_number_is_refused_and_not_kept_as_null(
-    bench: Bench, metric: Any, said: str
+    context: Bench, metric: Any, said: str
 ) -> None:
     """Kept as null it would end every later run; the evaluator is named, and the next run works."""
 
@@ -271,18 +273,18 @@ def test_a_metric_that_is_no_number_is_refused_and_not_kept_as_null(
             return [metric]
 
     with pytest.raises(PluginError) as error:
-        bench.run(Odd)
+        context.run(Odd)
     assert "evaluator `odd` gave what it may not: `evaluate`" in str(error.value)
     assert said in str(error.value)
-    assert bench.cached("evaluate") == 0
-    bench.run()
-    assert bench.cached("evaluate") == 1
+    assert context.cached("evaluate") == 0
+    context.run()
+    assert context.cached("evaluate") == 1
 
 
 @pytest.mark.parametrize(
     "path", ["../y.txt", "/etc/hostname", "nowhere.txt", "saved.json", "", "a\\b.txt"]
 )
-def test_what_was_saved_lies_in_its_folder(bench: Bench, path: str) -> None:
+def test_what_was_saved_lies_in_its_folder(context: Bench, path: str) -> None:
     """A dataset that names another file is refused, and no run folder is made of it."""
 
     class Elsewhere(toy.Ramp):
@@ -296,12 +298,12 @@ def test_what_was_saved_lies_in_its_folder(bench: Bench, path: str) -> None:
             return [SavedFile(path, "y", "line")]
 
     with pytest.raises(LuthierError) as error:
-        bench.run(Elsewhere)
+        context.run(Elsewhere)
     assert "dataset `elsewhere`" in str(error.value)
-    assert bench.cached("save") == 0
+    assert context.cached("save") == 0
 
 
-def test_a_session_that_skips_a_window_is_refused(bench: Bench) -> None:
+def test_a_session_that_skips_a_window_is_refused(context: Bench) -> None:
     """Its outputs would be joined to the wrong places."""
 
     class Skipping(toy.Distant):
@@ -327,4 +329,4 @@ def test_a_session_that_skips_a_window_is_refused(bench: Bench) -> None:
             return Fewer()
 
     with pytest.raises(PluginError, match="`run_many` gives 1 outputs for 2 windows"):
-        bench.run(Skipping)
+        context.run(Skipping)

@@ -133,8 +133,8 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> list[Step]:
     found: list[Step] = []
     lay_out = plan.lay_out
 
-    def recorded(bench: Any) -> tuple[Step, ...]:
-        found[:] = lay_out(bench)
+    def recorded(context: Any) -> tuple[Step, ...]:
+        found[:] = lay_out(context)
         return tuple(found)
 
     monkeypatch.setattr(plan, "lay_out", recorded)

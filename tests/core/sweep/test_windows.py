@@ -77,8 +77,8 @@ def test_a_ladder_in_a_sweep_over_windows_is_judged_alike(command: Command, tmp_
     assert (done.code, done.err) == (0, "")
     assert [point["status"] for point in record(tmp_path)["points"]] == ["missed", "done"]
     (report,) = tmp_path.glob("outputs/toy/sweep-*/length-4/report.json")
-    rungs = json.loads(report.read_text())["rungs"]
-    assert [rung["status"] for rung in rungs] == ["missed", "missed"]
+    results = json.loads(report.read_text())["candidates"]
+    assert [result["status"] for result in results] == ["missed", "missed"]
 
 
 def test_where_all_points_have_the_same_windows_nothing_is_played_before(

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from core.plugin.records import BudgetLine, Judged, Rung, RunRecord, StageRecord
+from core.plugin.records import BudgetLine, CandidateRecord, Judged, RunRecord, StageRecord
 from core.plugin.stages import SavedFile
 from core.plugin.values import (
     Artifact,
@@ -81,7 +81,7 @@ CONTRACT = (
     ),
 )
 RUNGS = (
-    Rung(
+    CandidateRecord(
         "a8w8",
         "missed",
         "`max_sdr_drop_db` asks for at most 0.1 dB: 1.2 dB, 1.1 dB off",
@@ -89,9 +89,11 @@ RUNGS = (
         14.7,
         1_500_000,
     ),
-    Rung("int8", "held", "", CONTRACT[:1], 35.2, 1_600_000, 159.8e6, "a window moves 160 MB"),
-    Rung("bf16", "refused", "quantizer `torch_half` accepts torch_export"),
-    Rung("fp16", "not tried"),
+    CandidateRecord(
+        "int8", "held", "", CONTRACT[:1], 35.2, 1_600_000, 159.8e6, "a window moves 160 MB"
+    ),
+    CandidateRecord("bf16", "refused", "quantizer `torch_half` accepts torch_export"),
+    CandidateRecord("fp16", "not tried"),
 )
 #: Name, title, plugin, format, precision, megabytes, seconds when made, peak MB, ran now, options.
 STAGES: tuple[tuple[str, str, str, str, str, float, float, float, bool, dict[str, Fact]], ...] = (
@@ -272,7 +274,7 @@ def make_record(folder: Path, seconds: float) -> RunRecord:
         versions={"luthier": "0.1.0", "torch": "2.13.0", "onnxruntime": "1.31.1"},
         machine="x86_64, 2 cores, 24 GiB memory, Linux, Python 3.11.9",
         contract=CONTRACT,
-        rungs=RUNGS,
+        candidates=RUNGS,
         chosen="int8 is the fastest that holds the contract: a window moves 160 MB",
     )  # fmt: skip
 

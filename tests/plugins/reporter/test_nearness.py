@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 
-from core.plugin.records import Judged, Rung, RunRecord
+from core.plugin.records import CandidateRecord, Judged, RunRecord
 from plugins.reporter.page.promise import promise
 from plugins.reporter.reading import nearness
 
@@ -37,7 +37,7 @@ def test_another_limit_changes_nothing() -> None:
 def test_the_table_of_precisions_shows_the_miss(record: RunRecord) -> None:
     """Beside the word that says it."""
     judged = Judged("min_snr_db", 30.0, 29.96, "dB", "CPU", held=False)
-    rung = Rung("int8", "missed", "too far", (judged,), 29.96, 1000)
-    page = promise(dataclasses.replace(record, contract=(judged,), rungs=(rung,)))
+    result = CandidateRecord("int8", "missed", "too far", (judged,), 29.96, 1000)
+    page = promise(dataclasses.replace(record, contract=(judged,), candidates=(result,)))
     assert page is not None
     assert '<td data-label="SNR">29.96 dB</td>' in page
