@@ -26,7 +26,7 @@ from core.errors import TRACE, ConfigError, LuthierError, did_you_mean
 from core.machine.remedy import is_of_the_place, remedy
 from core.plugin.registry import Registry
 
-__all__ = ["FOREIGN", "is_foreign", "as_luthier_error", "translate"]
+__all__ = ["FOREIGN", "as_luthier_error", "is_foreign", "translate"]
 
 #: What Hydra and OmegaConf raise for a config that cannot be.
 FOREIGN = (HydraException, OmegaConfBaseException)

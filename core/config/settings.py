@@ -82,7 +82,7 @@ class Batch:
     """Processes that play side by side with `scale=ray`, each with the model in its own memory;
     null for one per CPU."""
     retries: int = 2
-    """How often an item is played again whose process died, or that failed without being damaged."""
+    """How often an item is played again whose process died, or that failed undamaged."""
     address: str | None = None
     """The Ray cluster to join; null for that of the variable `RAY_ADDRESS`, or this machine."""
 

@@ -63,7 +63,7 @@ class DatasetSuite(PluginSuite):
                     assert (array == second.inputs[name]).all()
 
     def test_its_sources_are_its_items(self) -> None:
-        """A dataset that is `ListableDataset` names what it would give, and each can be read by itself."""
+        """A `ListableDataset` names what it would give, and each can be read by itself."""
         dataset = self.make()
         if not isinstance(dataset, ListableDataset):
             return

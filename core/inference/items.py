@@ -82,7 +82,7 @@ def checked_items(dataset: Dataset[Any], split: Split, signature: Signature) -> 
 def cached_items(
     dataset: Dataset[Any], split: Split, signature: Signature, state_dir: Path | None
 ) -> Iterator[Item]:
-    """Yield the items of a dataset as `checked_items` does, from `state_dir` if they are kept there.
+    """Yield the items of a dataset as `checked_items` does, from `state_dir` if they are there.
 
     `state_dir` is a folder that outlives the run; without one nothing is kept. What is calibrated
     on comes without its true outputs: nobody compares them.

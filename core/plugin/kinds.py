@@ -152,7 +152,7 @@ class Model(Plugin[OptionsT]):
 
     @abstractmethod
     def fetch(self, work: StageContext) -> StageResult:
-        """Put the weights into `work.folder` in a safe format, with `StageResult.model` filled in."""
+        """Put the weights into `work.folder` in a safe format, and say what the `model` is."""
 
     @abstractmethod
     def open(self, artifact: Artifact, window: Mapping[str, int]) -> TorchModel:

@@ -57,7 +57,7 @@ class Choice:
     def lines(self) -> list[str]:
         """Return one line per precision: why it was not taken."""
         return [
-            f"{result.precision}: {result.why or candidate.status}" for result in self.candidates
+            f"{result.precision}: {result.why or result.status}" for result in self.candidates
         ]
 
 
@@ -181,7 +181,7 @@ def best(results: Sequence[CandidateRecord]) -> CandidateRecord:
 
 
 def nearness(result: CandidateRecord) -> float:
-    """Return the SNR to FP32 that a candidate has at its worst; what has none is as far as can be."""
+    """Return the SNR to FP32 that a candidate has at its worst; one without is as far as can be."""
     return -math.inf if result.snr_db is None else result.snr_db
 
 

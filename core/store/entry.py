@@ -22,8 +22,8 @@ from core.store.sealed import DamagedError, read_plain, read_sealed, sealed, uns
 __all__ = [
     "DESCRIPTION",
     "FILES",
-    "FORMAT",
     "FINGERPRINT",
+    "FORMAT",
     "Description",
     "described",
     "description_of",

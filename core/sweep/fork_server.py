@@ -67,7 +67,7 @@ class ForkServer:
         return code
 
     def close(self) -> None:
-        """End the fork server, and with it what it started: its end of the pipe is what it lives by."""
+        """End the server, and with it what it started: it lives as long as its end of the pipe."""
         process, self._process = self._process, None
         if process is None:
             return

@@ -90,7 +90,11 @@ class Bad(toy.Copied):
     does: Callable[[Any, Artifact, StageContext, StageResult], StageResult | None] = lambda *_: None
 
 
-def graph(does: Callable[[Artifact, StageContext, StageResult], StageResult | None]) -> type[Bad]:
+#: What a plugin does with what it made.
+Does = Callable[[Artifact, StageContext, StageResult], StageResult | None]
+
+
+def graph(does: Does) -> type[Bad]:
     """Return a rewriter that does this after it copied the graph."""
 
     class Doing(Bad):
@@ -120,14 +124,14 @@ def outside(_artifact: Artifact, work: StageContext, _made: StageResult) -> Stag
     return StageResult(work.folder.parent / "aside", "torch", "fp32")
 
 
-WRONG: Mapping[str, tuple[Callable[[Artifact, StageContext, StageResult], StageResult | None], str]] = {
+WRONG: Mapping[str, tuple[Does, str]] = {
     "another precision": (changed(precision="int8"), "in int8, but its plan said torch"),
     "another format": (changed(format="onnx"), "made onnx in fp32, but its plan said torch"),
     "a fact that is NaN": (changed(facts={"loss": float("nan")}), "facts['loss'] is nan"),
     "a fact of numpy's": (changed(facts={"loss": np.float64(1)}), "numpy.float64"),
     "a notice of no kind": (changed(notices=(Notice("loud", "x"),)), "severity is 'loud'"),  # type: ignore[arg-type]  # as a plugin may
-    "settled what is no JSON": (changed(chosen_options={"levels": {1, 2}}), "['levels'] is of type `set`"),
-    "settled infinity": (changed(chosen_options={"levels": [float("inf")]}), "['levels'][0] is inf"),
+    "chosen no JSON": (changed(chosen_options={"levels": {1, 2}}), "['levels'] is of type `set`"),
+    "chosen infinity": (changed(chosen_options={"levels": [float("inf")]}), "['levels'][0] is inf"),
     "a link": (linked(lambda of, at: at.symlink_to(of)), "a symbolic link"),
     "a link to a folder": (linked(lambda of, at: at.symlink_to(of.parent)), "a symbolic link"),
     "a link to nothing": (linked(lambda _, at: at.symlink_to("nowhere")), "a symbolic link"),
