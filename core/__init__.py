@@ -44,6 +44,7 @@ from core.plugin.stages import (
     outside,
 )
 from core.plugin.values import (
+    Array,
     Artifact,
     ArtifactSpec,
     Fact,
@@ -55,10 +56,12 @@ from core.plugin.values import (
     Notice,
     Signature,
     Target,
+    Tensors,
     TensorSpec,
 )
 
 __all__ = [
+    "Array",
     "Artifact",
     "ArtifactSpec",
     "BundlePart",
@@ -100,6 +103,7 @@ __all__ = [
     "StageResult",
     "Target",
     "TensorSpec",
+    "Tensors",
     "TorchModel",
     "Transform",
     "Window",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from core import (
+    Artifact,
     Dataset,
     Item,
     Model,
@@ -20,6 +21,7 @@ from core import (
     Split,
     StageContext,
     StageResult,
+    Tensors,
     TensorSpec,
     TorchModel,
     hookimpl,
@@ -28,8 +30,6 @@ from core import (
 if TYPE_CHECKING:
     from torch import nn
 
-    from core import Artifact
-    from core.plugin.values import Tensors
 
 Draw = Callable[[np.random.Generator, tuple[int, ...]], Any]
 

@@ -9,21 +9,17 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
 import pytest
 import soundfile
 
-from core import Signature
+from core import Array, Signature
 from core.measure.metrics import snr_db
 from plugins.dataset.generator import make_song
 from plugins.dataset.synthetic import Synthetic
 from tests.test_end_to_end import S24, SHORT, core
-
-if TYPE_CHECKING:
-    from core.plugin.values import Array
 
 #: Runs `python/run.py` of a bundle in a process that can import nothing else.
 ALONE = """\

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
+from core import Metric
 from core.cli import main
 from core.config import discovery
 from core.measure.contract import lowest_parity
-from core.plugin.values import Metric
 from tests import two_outputs
 from tests.conftest import Command
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from core import (
     Artifact,
+    ArtifactSpec,
     Calibration,
     Chunker,
     Dataset,
@@ -47,7 +48,6 @@ from core import (
 from core.machine.file_names import as_text
 from core.machine.path_patterns import matching, top_of
 from core.measure.metrics import snr_db
-from core.plugin.values import ArtifactSpec
 
 SIGNATURE = Signature(
     (TensorSpec("x", ("row", "place"), (2, "place")),),

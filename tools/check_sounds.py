@@ -20,17 +20,13 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from core import InputError
+from core import Array, InputError
 from plugins.dataset.audio.limits import CHANNELS
 from plugins.dataset.audio.reading import ENDINGS, OF_VIDEO, Sound, check, read
 from plugins.dataset.audio.resampling import resample
-
-if TYPE_CHECKING:
-    from core.plugin.values import Array
 
 FFMPEG, PROBE = "ffmpeg", "ffprobe"
 #: Seconds by which two decoders may differ, and decibels that they must agree by: MP3 decoders

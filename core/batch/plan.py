@@ -16,7 +16,7 @@ from core.config.recipes import Recipe
 from core.config.settings import Batch, Scale, checked, literal
 from core.errors import ConfigError, InputError
 from core.inference.context import RunContext
-from core.inference.dsp_graphs import hosted
+from core.inference.dsp_graphs import with_dsp_graphs
 from core.inference.player import that_plays
 from core.plan.candidates import several, with_runtime
 from core.plan.check import check
@@ -65,7 +65,7 @@ class BatchPlan:
             "runtime": context.depends_on_runtime(that_plays(pipeline)),
             "dsp": context.depends_on_windows["dsp"],
             "chunker": fingerprint.of_plugin(pipeline.chunker),
-            "hosted": source_code.of_functions(hosted),
+            "dsp_graphs": source_code.of_functions(with_dsp_graphs),
             "dataset": fingerprint.of_plugin(pipeline.dataset),
         }
         name = f"batch-{hashing.digest(decides)[:12]}"

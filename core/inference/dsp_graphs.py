@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from core.plugin.stages import TorchModel
     from core.plugin.values import Tensors
 
-__all__ = ["hosted"]
+__all__ = ["with_dsp_graphs"]
 
 
 @contextmanager
-def hosted(
+def with_dsp_graphs(
     transform: Transform,
     runtime: Runtime[Any],
     window: Mapping[str, int],

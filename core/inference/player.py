@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from core.config.pipeline import Pipeline
 from core.inference.context import RunContext
-from core.inference.dsp_graphs import hosted
+from core.inference.dsp_graphs import with_dsp_graphs
 from core.inference.windows import Opened, play
 from core.machine import cores
 from core.machine.machine_load import Load, Watch
@@ -57,7 +57,7 @@ def opened(
     transform = context.transform(model)
     with (
         runtime.open(played, lambda: context.open(model), work) as session,
-        hosted(transform, runtime, chunker.window(), model.info, work) as graphs,
+        with_dsp_graphs(transform, runtime, chunker.window(), model.info, work) as graphs,
     ):
         yield Player(Opened(session, graphs), chunker, model.info.signature)
 

@@ -45,6 +45,8 @@ class _Names(dict[str, Any]):
     """What annotations name that is imported for type checkers only."""
 
     def __missing__(self, name: str) -> Any:
+        if name == "Array":
+            return _array()
         for module in (
             "core.plugin.values",
             "core.plugin.stages",
@@ -54,8 +56,6 @@ class _Names(dict[str, Any]):
             found = getattr(sys.modules.get(module), name, None)
             if found is not None:
                 return found
-        if name == "Array":
-            return _array()
         raise KeyError(name)
 
 

@@ -16,10 +16,16 @@ if TYPE_CHECKING:
 
     #: Mostly so; at run time of the type that the tensor's `TensorSpec` declares.
     Array = NDArray[np.float32]
+    #: Arrays by the names of the signature.
     Tensors = Mapping[str, Array]
+else:
+    # Names for annotations: numpy would make every command wait for it.
+    Array = Any
+    Tensors = Mapping[str, Any]
 
 __all__ = [
     "DTYPES",
+    "Array",
     "Artifact",
     "ArtifactSpec",
     "Fact",
@@ -32,6 +38,7 @@ __all__ = [
     "Signature",
     "Target",
     "TensorSpec",
+    "Tensors",
 ]
 
 #: What a plugin may note about an artifact, a target or a stage beside the typed fields.

@@ -56,9 +56,7 @@ class Choice:
 
     def lines(self) -> list[str]:
         """Return one line per precision: why it was not taken."""
-        return [
-            f"{result.precision}: {result.why or result.status}" for result in self.candidates
-        ]
+        return [f"{result.precision}: {result.why or result.status}" for result in self.candidates]
 
 
 @dataclass(frozen=True)

@@ -290,17 +290,17 @@ def _probe(context: RunContext, compiled: str, source: str) -> Step:
         with host.open(inputs[source], lambda: context.open(model), work) as session:
             on_host, host_device = [session.run(feed) for feed in feeds], session.device
         probed = [transform.inverse(c, p[1]) for c, p in zip(cores, pairs, strict=True)]
-        hosted = [transform.inverse(c, p[1]) for c, p in zip(on_host, pairs, strict=True)]
+        from_host = [transform.inverse(c, p[1]) for c, p in zip(on_host, pairs, strict=True)]
         same = [reference[number] for number in numbers]
         facts = {**noted, **_facts(same, probed, signature, device, seconds)}
         facts["numbers"] = [*map(float, numbers)]
-        facts["agreement_db"] = compare(hosted, probed, signature).overall
+        facts["agreement_db"] = compare(from_host, probed, signature).overall
         facts["agreement_core_db"] = core_agreement_db(on_host, cores)
         facts["host_device"] = host_device
         facts["on_target"] = on_target
         _keep(probed, work)
         named = (host_device, device)
-        warned = strayed(same, hosted, probed, signature, named)
+        warned = strayed(same, from_host, probed, signature, named)
         return replace(_noted(work, facts), notices=warned)
 
     return Step(

@@ -9,9 +9,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING
 
 from core import (
+    Array,
     BundlePart,
     Chunker,
     InputError,
@@ -19,13 +19,11 @@ from core import (
     ModelInfo,
     Signature,
     StageError,
+    Tensors,
     TensorSpec,
     Window,
     hookimpl,
 )
-
-if TYPE_CHECKING:
-    from core.plugin.values import Array, Tensors
 
 __all__ = ["OverlapAdd"]
 

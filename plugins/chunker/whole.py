@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 from core import (
     BundlePart,
@@ -13,12 +12,10 @@ from core import (
     NoOptions,
     Signature,
     StageError,
+    Tensors,
     Window,
     hookimpl,
 )
-
-if TYPE_CHECKING:
-    from core.plugin.values import Tensors
 
 __all__ = ["Whole"]
 

@@ -12,14 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from core import InputError, Item, Signature, Split, hookimpl, reaching
+from core import Array, InputError, Item, Signature, Split, Tensors, hookimpl, reaching
 from core.machine.file_names import as_text
 from plugins.dataset.audio.fitting import fit, references, stem_labels
 from plugins.dataset.audio.reading import MAX_MINUTES, check, check_bound, cut_short, read
 from plugins.dataset.audio.writing import AudioDataset
 
 if TYPE_CHECKING:
-    from core.plugin.values import Array, Tensors
     from plugins.dataset.audio.reading import Sound
 
 __all__ = ["Musdb"]

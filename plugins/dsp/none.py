@@ -5,12 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from core import Dsp, ModelInfo, NoOptions, StageError, Transform, hookimpl
-
-if TYPE_CHECKING:
-    from core.plugin.values import Tensors
+from core import Dsp, ModelInfo, NoOptions, StageError, Tensors, Transform, hookimpl
 
 __all__ = ["Nothing"]
 

@@ -6,13 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from core import BundlePart, Dsp, ModelInfo, Signature, Transform, hookimpl, outside
+from core import Array, BundlePart, Dsp, ModelInfo, Signature, Tensors, Transform, hookimpl, outside
 from plugins.dsp.spectral.facts import Facts
-
-if TYPE_CHECKING:
-    from core.plugin.values import Array, Tensors
 
 __all__ = ["Stft"]
 

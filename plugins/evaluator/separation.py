@@ -12,6 +12,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, ClassVar
 
 from core import (
+    Array,
     EvaluatedItem,
     Evaluator,
     Metric,
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from core.plugin.values import Array
 
 __all__ = ["Separation", "SeparationOptions", "level", "residual", "sdr", "seam_error", "si_sdr"]
 

@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from core import Exporter, NoOptions, StageContext, StageResult, TorchModel, hookimpl
-
-if TYPE_CHECKING:
-    from core.plugin.values import Tensors
+from core import Exporter, NoOptions, StageContext, StageResult, Tensors, TorchModel, hookimpl
 
 
 class NoExport(Exporter[NoOptions]):

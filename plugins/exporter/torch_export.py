@@ -13,6 +13,7 @@ from core import (
     StageContext,
     StageError,
     StageResult,
+    Tensors,
     TorchModel,
     hookimpl,
 )
@@ -32,8 +33,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import torch
-
-    from core.plugin.values import Tensors
 
 
 @dataclass

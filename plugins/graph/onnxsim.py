@@ -10,7 +10,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from core import Fact, Graph, Notice, Requirement, StageContext, StageError, StageResult, hookimpl
+from core import (
+    Artifact,
+    Fact,
+    Graph,
+    Notice,
+    Requirement,
+    StageContext,
+    StageError,
+    StageResult,
+    hookimpl,
+)
 from core.config.bounds import LONGEST_WINDOW
 from core.formats.onnx_graph import clear_notes, loaded, operators, save
 from core.machine.child_process import Limits, child_environment, python_child, run_watched
@@ -19,7 +29,6 @@ from plugins.graph.same_result import NotPlayableError, check_same, free_axes
 if TYPE_CHECKING:
     import onnx
 
-    from core import Artifact
 
 #: Inputs on which the graphs before and after are compared; each is played twice.
 MOST_INPUTS = 1_000

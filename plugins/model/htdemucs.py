@@ -20,6 +20,7 @@ from core import (
     Signature,
     StageContext,
     StageResult,
+    Tensors,
     TensorSpec,
     TorchModel,
     from_target,
@@ -31,7 +32,6 @@ from core.store.hashing import file_digest
 if TYPE_CHECKING:
     from demucs.htdemucs import HTDemucs as Network
 
-    from core.plugin.values import Tensors
 
 BUNDLED = Path(__file__).parent / "bundled" / "htdemucs_small.safetensors"
 

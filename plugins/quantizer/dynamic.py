@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from core import (
+    Artifact,
     ArtifactSpec,
     Calibration,
     Fact,
@@ -30,8 +31,6 @@ from plugins.quantizer.onnx_graph.unshared import unshare_matrices
 
 if TYPE_CHECKING:
     import onnx
-
-    from core import Artifact
 
 
 class Weight(Enum):

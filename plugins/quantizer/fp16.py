@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from core import (
+    Artifact,
     ArtifactSpec,
     Calibration,
     Notice,
@@ -32,7 +33,6 @@ from plugins.quantizer.onnx_graph.watched import observer_of
 if TYPE_CHECKING:
     import onnx
 
-    from core import Artifact
     from plugins.quantizer.onnx_graph.observe import Observer
 
 #: What stays in FP32 where no data says what is needed: every operator that sums or squares, which

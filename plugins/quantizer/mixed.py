@@ -5,11 +5,12 @@ from __future__ import annotations
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from core import (
+    Artifact,
     ArtifactSpec,
     Calibration,
+    Fact,
     Notice,
     Quantizer,
     Requirement,
@@ -28,9 +29,6 @@ from plugins.quantizer.onnx_graph import activations, cleaned, inferred, qdq_gra
 from plugins.quantizer.onnx_graph.calibrate import Method, collect
 from plugins.quantizer.onnx_graph.exclusions import doubts
 from plugins.quantizer.windows.held import HeldBack
-
-if TYPE_CHECKING:
-    from core import Artifact, Fact
 
 REMEDY = "give fewer groups to float"
 

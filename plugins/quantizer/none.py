@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from core import Calibration, NoOptions, Quantizer, StageContext, StageResult, hookimpl
-
-if TYPE_CHECKING:
-    from core import Artifact
+from core import Artifact, Calibration, NoOptions, Quantizer, StageContext, StageResult, hookimpl
 
 
 class NoQuantizer(Quantizer[NoOptions]):

@@ -7,12 +7,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from core import (
+    Array,
     Artifact,
     ArtifactSpec,
     Calibration,
+    Fact,
     InputError,
     Notice,
     Quantizer,
@@ -27,9 +28,6 @@ from core.formats.onnx_graph import save
 from plugins.quantizer.onnx_graph import inferred
 from plugins.quantizer.onnx_graph.constants import constants_lifted
 from plugins.quantizer.onnx_graph.masks import nearer_masks
-
-if TYPE_CHECKING:
-    from core.plugin.values import Array, Fact
 
 
 class Weight(Enum):

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from core import (
+    Artifact,
     ArtifactSpec,
     Calibration,
     Quantizer,
@@ -38,7 +39,6 @@ from plugins.quantizer.windows.held import HELD_BACK, HeldBack
 if TYPE_CHECKING:
     import onnx
 
-    from core import Artifact
     from plugins.quantizer.torch_graph.learn import Learned
 
 

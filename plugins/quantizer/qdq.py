@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core import (
+    Artifact,
     ArtifactSpec,
     Calibration,
     Quantizer,
@@ -41,7 +42,6 @@ from plugins.quantizer.onnx_graph.static import Layout, config_for, quantised
 if TYPE_CHECKING:
     import onnx
 
-    from core import Artifact
 
 REMEDY = "shorten `exclude`"
 

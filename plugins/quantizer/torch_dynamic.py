@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from core import (
+    Artifact,
     ArtifactSpec,
     Calibration,
+    Fact,
     Quantizer,
     Requirement,
     StageContext,
@@ -24,9 +25,6 @@ from plugins.quantizer.torch_program import (
     types_for,
     write,
 )
-
-if TYPE_CHECKING:
-    from core import Artifact, Fact
 
 
 @dataclass

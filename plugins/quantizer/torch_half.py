@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from core import (
+    Artifact,
     ArtifactSpec,
     Calibration,
+    Fact,
     Notice,
     Quantizer,
     Requirement,
@@ -37,7 +39,6 @@ from plugins.quantizer.torch_program import (
 if TYPE_CHECKING:
     import torch
 
-    from core import Artifact, Fact
 
 #: Reasons that the facts list.
 LISTED = 40

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from core import (
+    Artifact,
     ArtifactSpec,
     Calibration,
+    Fact,
     Quantizer,
     Requirement,
     StageContext,
@@ -26,9 +27,6 @@ from plugins.quantizer.torch_program import (
     windows,
     write,
 )
-
-if TYPE_CHECKING:
-    from core import Artifact, Fact
 
 
 @dataclass

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from core import (
+    Artifact,
     BundlePart,
     ModelInfo,
     Requirement,
@@ -18,17 +18,13 @@ from core import (
     Session,
     StageContext,
     StageError,
+    Tensors,
     TorchModel,
     hookimpl,
 )
 from core.config.bounds import MOST_THREADS, check_within
 from core.formats.onnx_graph import check_weights
 from core.formats.onnx_session import session_options
-
-if TYPE_CHECKING:
-    from core import Artifact
-    from core.plugin.values import Tensors
-
 
 #: How much of ONNX Runtime's own message an error carries; what follows is a stack of C++.
 REASON_LINES, REASON_WIDTH = 3, 300

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core import (
+    Artifact,
     BundlePart,
+    Fact,
     ModelInfo,
     Notice,
     Requirement,
@@ -25,7 +27,6 @@ from core.config.bounds import MOST_THREADS, check_within
 if TYPE_CHECKING:
     import torch
 
-    from core import Artifact, Fact
 
 #: What loads what this runtime plays: a program as it is, or weights for the model's own code.
 LOADING = """\

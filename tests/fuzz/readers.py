@@ -181,7 +181,7 @@ def _entry(folder: Path) -> bytes:
 
 def _kept(folder: Path) -> Path:
     """Return a store with one entry; made once in a folder."""
-    from core.plugin.values import Artifact
+    from core import Artifact
     from core.store.hashing import folder_digest
     from core.store.local import Store
 

@@ -8,15 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx
 import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
-if TYPE_CHECKING:
-    from core.plugin.values import Tensors
+from core import Tensors
 
 __all__ = ["half_device", "played_in_half"]
 

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import nn
 
-from core import Artifact, ModelInfo, Signature, StageContext, StageResult, TensorSpec, TorchModel
+from core import (
+    Artifact,
+    ModelInfo,
+    Signature,
+    StageContext,
+    StageResult,
+    Tensors,
+    TensorSpec,
+    TorchModel,
+)
 from core.plugin.progress import silent
 from core.store.hashing import folder_digest
-
-if TYPE_CHECKING:
-    from core.plugin.values import Tensors
 
 SAMPLES = 512
 

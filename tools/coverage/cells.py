@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from core import Artifact
 from core.errors import LuthierError
 from core.measure.agreement import strayed
 from tools.coverage.plugins import as_artifact, made, work_in
@@ -24,7 +25,6 @@ from tools.coverage.torch_reference import TORCH_REFERENCES, lowered
 from tools.coverage.worst import worst_db
 
 if TYPE_CHECKING:
-    from core import Artifact
     from tools.coverage.case import Case
     from tools.coverage.onnx_models import OnnxModel
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 import functools
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from core import Artifact, ModelInfo, StageContext, StageResult
+from core import Artifact, ModelInfo, StageContext, StageResult
 
 __all__ = ["as_artifact", "made", "work_in"]
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from core import Artifact, ModelInfo, TorchModel
 from core.errors import LuthierError
 from tools.coverage.case import Case
 from tools.coverage.plugins import as_artifact, made, work_in
@@ -16,7 +17,6 @@ from tools.coverage.reference import played
 from tools.coverage.torch_reference import computed
 
 if TYPE_CHECKING:
-    from core import Artifact, ModelInfo, TorchModel
     from tools.coverage.onnx_models import OnnxModel
 
 __all__ = ["FILE", "Prepared", "info_of", "prepared"]

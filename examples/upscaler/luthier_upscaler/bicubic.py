@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from core.plugin.values import Array
+from core import Array
 
 __all__ = ["bicubic"]
 

@@ -17,14 +17,13 @@ from core import (
     Signature,
     StageContext,
     StageResult,
+    Tensors,
     TensorSpec,
     TorchModel,
 )
 from core.store.hashing import file_digest
 
 if TYPE_CHECKING:
-    from core.plugin.values import Tensors
-
     from luthier_upscaler.network import Upscaler
 
 __all__ = ["SIGNATURE", "UpscalerModel"]

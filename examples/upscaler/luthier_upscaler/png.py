@@ -12,11 +12,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from core import InputError
+from core import Array, InputError
 
 if TYPE_CHECKING:
     import numpy as np
-    from core.plugin.values import Array
     from numpy.typing import NDArray
 
 __all__ = ["MOST_PIXELS", "read", "write"]

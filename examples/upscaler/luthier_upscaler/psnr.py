@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
-from core import EvaluatedItem, Evaluator, Metric, NoOptions, Signature
+from core import Array, EvaluatedItem, Evaluator, Metric, NoOptions, Signature
 
 from luthier_upscaler.bicubic import bicubic
-
-if TYPE_CHECKING:
-    from core.plugin.values import Array
 
 __all__ = ["Psnr", "psnr_db"]
 

@@ -8,14 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from core import Dataset, InputError, Item, SavedFile, Signature, Split
+from core import Dataset, InputError, Item, SavedFile, Signature, Split, Tensors
 from core.store.hashing import file_digest
 
 from luthier_upscaler import png
 
 if TYPE_CHECKING:
     import numpy as np
-    from core.plugin.values import Tensors
 
 __all__ = ["Shapes", "ShapesOptions", "generator"]
 

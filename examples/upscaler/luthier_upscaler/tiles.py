@@ -7,12 +7,18 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from core import BundlePart, Chunker, Joiner, ModelInfo, Signature, StageError, Window
-
-if TYPE_CHECKING:
-    from core.plugin.values import Array, Tensors
+from core import (
+    Array,
+    BundlePart,
+    Chunker,
+    Joiner,
+    ModelInfo,
+    Signature,
+    StageError,
+    Tensors,
+    Window,
+)
 
 __all__ = ["Tiles", "TilesOptions"]
 

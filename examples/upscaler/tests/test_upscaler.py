@@ -87,7 +87,7 @@ class TestTiles(ChunkerSuite):
         """The model's tiles make the picture that it makes of the whole, within 50 dB."""
         image = next(Shapes(ShapesOptions(size=96)).items("evaluation", SIGNATURE)).inputs["image"]
         suite = TestModel()
-        from core.plugin.stages import StageContext
+        from core import StageContext
 
         reference = suite.make().open(suite.fetched(StageContext(tmp_path, silent())), {}).reference
         tiles = Tiles(TilesOptions(height=48, width=48, overlap=16))

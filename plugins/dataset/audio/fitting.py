@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from core import InputError, Notice, Signature, TensorSpec
+from core import Array, InputError, Notice, Signature, Tensors, TensorSpec
 from plugins.dataset.audio.resampling import resample
 
 if TYPE_CHECKING:
-    from core.plugin.values import Array, Tensors
     from plugins.dataset.audio.reading import Sound
 
 __all__ = ["fit", "rate_of", "references", "stem_labels"]

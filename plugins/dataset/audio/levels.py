@@ -9,12 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from math import log10
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
-from core import InputError, Notice
-
-if TYPE_CHECKING:
-    from core.plugin.values import Array
+from core import Array, InputError, Notice
 
 __all__ = ["Levels", "at"]
 

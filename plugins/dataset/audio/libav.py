@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from core import InputError
+from core import Array, InputError
 from core.formats.opened_apart import opened_apart, refusing
 from core.machine.child_process import Limits
 from core.plugin.progress import silent
@@ -26,7 +26,6 @@ from plugins.dataset.audio.octets import Excerpt
 if TYPE_CHECKING:
     import numpy as np
 
-    from core.plugin.values import Array
 
 __all__ = ["INSTALL", "SOUND", "Facts", "decoded", "installed"]
 

@@ -9,14 +9,12 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from core import Array
 from plugins.dataset.audio import flac, mpeg, ogg, vorbis
 from plugins.dataset.audio.container import Kind
 from plugins.dataset.audio.octets import Excerpt, Octets, Piece
-
-if TYPE_CHECKING:
-    from core.plugin.values import Array
 
 __all__ = ["Loss", "Part", "name_for_libsndfile", "parts"]
 

@@ -14,9 +14,8 @@ from collections.abc import Generator, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from core import InputError, Notice
+from core import Array, InputError, Notice
 from core.machine.file_names import as_text
 from plugins.dataset.audio import libav, libsndfile
 from plugins.dataset.audio.container import Kind, identify
@@ -33,9 +32,6 @@ from plugins.dataset.audio.limits import (
 from plugins.dataset.audio.octets import Octets
 from plugins.dataset.audio.resampling import resample
 from plugins.dataset.audio.unheard import unheard
-
-if TYPE_CHECKING:
-    from core.plugin.values import Array
 
 __all__ = [
     "ENDINGS",

@@ -12,11 +12,12 @@ import functools
 from math import gcd
 from typing import TYPE_CHECKING
 
+from core import Array
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from core.plugin.values import Array
 
 __all__ = ["resample"]
 

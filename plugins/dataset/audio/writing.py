@@ -5,16 +5,24 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
-from core import BundlePart, Dataset, Item, ModelInfo, Requirement, SavedFile, Signature, StageError
+from core import (
+    Array,
+    BundlePart,
+    Dataset,
+    Item,
+    ModelInfo,
+    Requirement,
+    SavedFile,
+    Signature,
+    StageError,
+    Tensors,
+)
 from core.machine.file_names import file_name
 from core.machine.remedy import remedy
 from plugins.dataset.audio.fitting import rate_of, stem_labels
 from plugins.dataset.audio.reading import name_for_libsndfile
-
-if TYPE_CHECKING:
-    from core.plugin.values import Array, Tensors
 
 __all__ = ["AudioDataset"]
 

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from core import TensorSpec
+from core import TensorSpec
 
 __all__ = ["free_axes"]
 

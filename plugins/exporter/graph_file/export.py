@@ -7,7 +7,17 @@ from abc import abstractmethod
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from core import Exporter, Notice, Requirement, StageContext, StageError, StageResult, TorchModel
+from core import (
+    ArtifactSpec,
+    Exporter,
+    Notice,
+    Requirement,
+    StageContext,
+    StageError,
+    StageResult,
+    Tensors,
+    TorchModel,
+)
 from core.formats.onnx_graph import clear_notes, save
 from plugins.exporter.graph_file.axes import free_axes
 from plugins.exporter.graph_file.describe import describe
@@ -33,8 +43,6 @@ if TYPE_CHECKING:
     import onnx
     import torch
 
-    from core import ArtifactSpec
-    from core.plugin.values import Tensors
 
 __all__ = ["OnnxExporter"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from core import StageError
+from core import Array, StageError, Tensors, TorchModel
 from core.formats.onnx_session import session_options
 from core.measure.metrics import snr_db
 from plugins.exporter.graph_file.axes import free_axes
@@ -14,8 +14,6 @@ from plugins.exporter.torch_module import BRANCH, PLAY, Frame, fresh, one_length
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from core import TorchModel
-    from core.plugin.values import Array, Tensors
 
 __all__ = [
     "ONNX_RUNTIME",

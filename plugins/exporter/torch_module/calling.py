@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from core import StageError, TorchModel
+from core import Array, StageError, Tensors, TorchModel
 from core.formats.torch_outputs import by_name
 
 if TYPE_CHECKING:
@@ -13,7 +13,6 @@ if TYPE_CHECKING:
 
     import torch
 
-    from core.plugin.values import Array, Tensors
 
 __all__ = ["arguments_of", "as_arrays", "called", "is_plain", "ordered", "outputs_of"]
 

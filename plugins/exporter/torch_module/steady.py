@@ -8,17 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
-from core import Notice, StageError, TorchModel
+from core import Array, Notice, StageError, Tensors, TorchModel
 from core.measure.metrics import snr_db
 from plugins.exporter.torch_module.calling import as_arrays, called, is_plain, ordered
 from plugins.exporter.torch_module.frames import Frame, calling_frame
 from plugins.exporter.torch_module.fresh import State, fresh
 from plugins.exporter.torch_module.reason import PLAY, failed
-
-if TYPE_CHECKING:
-    from core.plugin.values import Array, Tensors
 
 __all__ = ["Expected", "expected_of"]
 

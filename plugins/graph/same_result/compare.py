@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from core import StageError
+from core import Progress, StageError
 from core.formats.onnx_session import session_options
 from core.measure.metrics import snr_db
 from plugins.graph.same_result.feeds import NotPlayableError, random_feeds
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
     import onnxruntime
 
-    from core import Progress
 
 __all__ = ["check_same"]
 

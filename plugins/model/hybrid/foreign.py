@@ -10,10 +10,10 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from core import Progress
 from core.formats.opened_apart import opened_apart, refusing
 
 if TYPE_CHECKING:
-    from core import Progress
     from plugins.model.hybrid.checkpoint import Checkpoint
 
 __all__ = ["opened"]

@@ -14,9 +14,9 @@ import sys
 import urllib.error
 import urllib.request
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from core import InputError
+from core import InputError, Progress
 from core.machine.child_process import (
     PROGRESS_MARK,
     Limits,
@@ -26,9 +26,6 @@ from core.machine.child_process import (
 )
 from core.machine.paths import below
 from plugins.model.hybrid.hosts import addresses
-
-if TYPE_CHECKING:
-    from core import Progress
 
 __all__ = ["fetch"]
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from core import StageError
+from core import Progress, StageError, Tensors
 from core.formats.onnx_graph import save
 from core.measure.metrics import LIMIT_DB
 from plugins.quantizer.mixing.assignment import Move, lowered_by, most, moves, with_room
@@ -20,8 +20,6 @@ from plugins.quantizer.onnx_graph.static import quantised
 if TYPE_CHECKING:
     import onnx
 
-    from core import Progress
-    from core.plugin.values import Tensors
     from plugins.quantizer.mixing.grouping import Group
     from plugins.quantizer.mixing.trial import Noise
     from plugins.quantizer.onnx_graph.calibrate import Ranges

@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from core import Progress
 from core.measure.metrics import LIMIT_DB
 from plugins.quantizer.mixing.levels import Level
 
 if TYPE_CHECKING:
-    from core import Progress
     from plugins.quantizer.mixing.grouping import Group
     from plugins.quantizer.mixing.trial import Bench, Noise
 

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from core import Tensors
 from core.formats.onnx_graph import save
 from core.formats.onnx_session import session_options
 from plugins.quantizer.mixing.surroundings import Pair, Surroundings
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     import onnx
     from numpy.typing import NDArray
 
-    from core.plugin.values import Tensors
     from plugins.quantizer.mixing.levels import Level
 
     Noise = NDArray[np.float64]

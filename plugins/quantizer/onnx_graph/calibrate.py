@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from core import Calibration, Progress
+from core import Calibration, Progress, Tensors
 from core.formats.onnx_graph import inferred
 from plugins.quantizer.onnx_graph.choose import Range, by_entropy, by_mse, by_percentile
 from plugins.quantizer.onnx_graph.headroom import MOST, MOST_OF_OPERAND, with_headroom
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from onnxruntime.quantization import TensorsData
 
-    from core.plugin.values import Tensors
     from plugins.quantizer.onnx_graph.patches import Moments
 
 __all__ = ["Method", "Ranges", "collect"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from core import StageError
+from core import StageError, Tensors
 from core.formats.onnx_graph import inferred, save
 from core.formats.onnx_session import session_options
 from plugins.quantizer.onnx_graph.sentinels import endless_sources
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
     import onnx
 
-    from core.plugin.values import Tensors
 
 __all__ = ["check_outputs"]
 

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from core import InputError, StageError
-
-if TYPE_CHECKING:
-    from core.plugin.values import Tensors
+from core import InputError, StageError, Tensors
 
 __all__ = ["fitting", "refused"]
 

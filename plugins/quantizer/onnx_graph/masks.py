@@ -12,7 +12,7 @@ from contextlib import suppress
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from core import Notice
+from core import Notice, Tensors
 from core.formats.onnx_graph import save
 from core.formats.onnx_session import session_options
 from core.measure.metrics import LIMIT_DB, snr_of_powers
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
     import onnx
 
-    from core.plugin.values import Tensors
 
 __all__ = ["nearer_masks"]
 

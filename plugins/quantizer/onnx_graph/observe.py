@@ -7,12 +7,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from core import InputError
+from core import InputError, Tensors
 from plugins.quantizer.onnx_graph.constants import failures
 from plugins.quantizer.onnx_graph.feeding import fitting, refused
 
 if TYPE_CHECKING:
-    from core.plugin.values import Tensors
     from plugins.quantizer.onnx_graph.inner_sums import SumProbe
 
 __all__ = ["Observer", "Seen", "Summed"]

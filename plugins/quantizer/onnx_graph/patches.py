@@ -11,12 +11,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from core import Tensors
+
 if TYPE_CHECKING:
     import numpy as np
     import onnx
     from numpy.typing import NDArray
 
-    from core.plugin.values import Tensors
     from plugins.quantizer.onnx_graph.products import Product
 
 __all__ = ["Moments", "Patches"]

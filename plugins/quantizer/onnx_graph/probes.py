@@ -6,10 +6,11 @@ import math
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
+from core import Tensors
+
 if TYPE_CHECKING:
     import onnx
 
-    from core.plugin.values import Tensors
 
 __all__ = [
     "LEAST",

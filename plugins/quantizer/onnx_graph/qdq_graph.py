@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
-from core import Artifact, Fact, Notice, StageError
+from core import Artifact, Calibration, Fact, Notice, StageError
 from core.formats.onnx_graph import inferred, operators, save
 from plugins.quantizer.onnx_graph.constants import failures
 from plugins.quantizer.onnx_graph.files import cleaned
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     import onnx
 
-    from core import Calibration
 
 __all__ = ["facts_of", "masked", "mixed_widths", "nothing_in", "prepared", "quiet", "too_few"]
 

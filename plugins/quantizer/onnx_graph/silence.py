@@ -20,6 +20,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from core import Tensors
 from core.measure.metrics import snr_of_powers
 from plugins.quantizer.onnx_graph.bias_correction import OPERATORS, layers_of
 from plugins.quantizer.onnx_graph.constants import failures
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     import onnx
     from numpy.typing import NDArray
 
-    from core.plugin.values import Tensors
 
 __all__ = ["settle", "silent"]
 

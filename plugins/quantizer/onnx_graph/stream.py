@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from core import Tensors
 from core.formats.onnx_graph import inferred, save
 from core.formats.onnx_session import session_options
 from plugins.quantizer.onnx_graph.bias_correction import OPERATORS, layers_of
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from core.plugin.values import Tensors
     from plugins.quantizer.onnx_graph.choose import Range
 
 __all__ = ["Stream"]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from core import StageError
+from core import StageError, Tensors
 from core.formats.onnx_graph import save
 from core.formats.onnx_session import session_options
 from core.measure.metrics import snr_db
@@ -21,7 +21,6 @@ from core.measure.metrics import snr_db
 if TYPE_CHECKING:
     import onnx
 
-    from core.plugin.values import Tensors
     from plugins.quantizer.torch_graph.network import Network
 
 __all__ = ["check_agreement"]

@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from core import Notice
+from core import Notice, Progress
 
 if TYPE_CHECKING:
-    from core import Progress
     from plugins.quantizer.torch_graph.lessons import Lessons
     from plugins.quantizer.torch_graph.network import Network
 

@@ -6,13 +6,13 @@ import math
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+from core import Fact
 from core.formats.precision_census import Census
 from core.formats.torch_export import operator
 
 if TYPE_CHECKING:
     import torch
 
-    from core import Fact
 
 __all__ = ["census", "multiplies", "quantised_of"]
 

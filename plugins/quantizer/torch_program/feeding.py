@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from core import Calibration, ModelInfo, Progress
 from plugins.quantizer.windows import finite
 
 if TYPE_CHECKING:
     import torch
 
-    from core import Calibration, ModelInfo
-    from core.plugin.progress import Progress
 
 __all__ = ["windows"]
 

@@ -5,10 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from core import Calibration, InputError
-
-if TYPE_CHECKING:
-    from core.plugin.values import Tensors
+from core import Calibration, InputError, Tensors
 
 __all__ = ["finite"]
 

@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
-from core import Calibration
-
-if TYPE_CHECKING:
-    from core.plugin.values import Tensors
+from core import Calibration, Tensors
 
 __all__ = ["HELD_BACK", "HeldBack", "held_windows"]
 

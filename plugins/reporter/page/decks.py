@@ -10,11 +10,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from core import SavedFile
 from plugins.reporter.page.markup import data_uri
 from plugins.reporter.reading import SOUNDS
 
 if TYPE_CHECKING:
-    from core.plugin.stages import SavedFile
     from plugins.reporter.page.sound import Clip
 
 __all__ = ["Deck", "Track", "decks"]

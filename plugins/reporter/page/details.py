@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from core import Metric
 from plugins.reporter.page.markup import Html, el, join, prose
 from plugins.reporter.reading import (
     OVERALL,
@@ -25,7 +26,6 @@ from plugins.reporter.reading import (
 
 if TYPE_CHECKING:
     from core.plugin.records import RunRecord, StageRecord
-    from core.plugin.values import Metric
 
 __all__ = ["origin", "quality", "recipe", "stages"]
 

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from core import SavedFile
 from plugins.reporter.page.markup import Html, el, join, link_to
 from plugins.reporter.reading import duration, megabytes
 
 if TYPE_CHECKING:
-    from core.plugin.stages import SavedFile
     from plugins.reporter.page.decks import Deck, Track
 
 __all__ = ["listening"]

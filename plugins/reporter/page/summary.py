@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from core import Metric
 from core.measure.contract import lowest_parity, story
 from plugins.reporter.page.budget import ARROW
 from plugins.reporter.page.markup import Html, el, join, prose
@@ -32,7 +33,6 @@ from plugins.reporter.reading import (
 
 if TYPE_CHECKING:
     from core.plugin.records import RunRecord
-    from core.plugin.values import Metric
 
 __all__ = ["header", "notices", "where"]
 

@@ -111,7 +111,7 @@ def numeric(axis: Axis) -> bool:
 
 def figure_text(figure: SweepMetric, number: float, *, unit: bool = True) -> str:
     """Return a figure's number with as many digits as it deserves, and its unit."""
-    from core.plugin.values import Metric
+    from core import Metric
 
     if unit and figure.unit == "s":
         return duration(number)

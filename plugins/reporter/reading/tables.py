@@ -9,13 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
+from core import Metric
 from core.measure.metrics import HIGH, LOW
 from plugins.reporter.reading.words import value
-
-if TYPE_CHECKING:
-    from core.plugin.values import Metric
 
 __all__ = [
     "OVERALL",

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
+from core import Metric
+
 if TYPE_CHECKING:
     from core.plugin.records import RunRecord, StageRecord
-    from core.plugin.values import Metric
 
 __all__ = [
     "Place",

@@ -6,9 +6,9 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from core import Session, StageContext, StageError
+from core import Array, Fact, Progress, Session, StageContext, StageError, Tensors
 from plugins.runtime.device_cloud import compiled
 from plugins.vendor.qai_hub import (
     Job,
@@ -22,10 +22,6 @@ from plugins.vendor.qai_hub import (
     upload_model,
 )
 from plugins.vendor.qai_hub.profile import facts_of
-
-if TYPE_CHECKING:
-    from core import Progress
-    from core.plugin.values import Array, Fact, Tensors
 
 __all__ = ["CloudSession", "Wanted"]
 

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from core import Progress, Session, StageContext, StageError
+from core import Progress, Session, StageContext, StageError, Tensors
 from plugins.runtime.htp.failure import QnnFailure
 from plugins.runtime.htp.process import HtpDevice, Limits, emulate
-
-if TYPE_CHECKING:
-    from core.plugin.values import Tensors
 
 __all__ = ["Emulator", "told"]
 

@@ -7,14 +7,12 @@ from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from core import ModelInfo, Session, StageError
+from core import Array, Fact, ModelInfo, Session, StageError, Tensors
 from core.formats.torch_outputs import by_name
 
 if TYPE_CHECKING:
     import torch
 
-    from core import Fact
-    from core.plugin.values import Array, Tensors
 
 __all__ = ["TorchSession"]
 

@@ -6,12 +6,9 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from core import Array
 from core.store.hashing import digest, file_digest
-
-if TYPE_CHECKING:
-    from core.plugin.values import Array
 
 __all__ = ["content_of", "job_name", "of_entries", "parts_of"]
 

@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from core import Fact
 from plugins.vendor.qai_hub import content, submitting, waiting
 
 if TYPE_CHECKING:
-    from core.plugin.values import Fact
     from plugins.vendor.qai_hub.hub import Hub
     from plugins.vendor.qai_hub.submitting import Submit
 

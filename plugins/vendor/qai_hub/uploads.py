@@ -10,12 +10,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from core import Array
 from plugins.vendor.qai_hub import content
 from plugins.vendor.qai_hub.confined import confined
 from plugins.vendor.qai_hub.failures import explained, is_gone
 
 if TYPE_CHECKING:
-    from core.plugin.values import Array
     from plugins.vendor.qai_hub.hub import Hub
 
 __all__ = ["dataset_name", "remember_model", "upload_dataset", "upload_model"]

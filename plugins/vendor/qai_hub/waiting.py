@@ -6,11 +6,10 @@ import re
 import time
 from typing import TYPE_CHECKING, Any
 
-from core import DoesNotFitError, StageError
+from core import DoesNotFitError, Fact, StageError
 from plugins.vendor.qai_hub.failures import explained, is_gone, is_transient
 
 if TYPE_CHECKING:
-    from core.plugin.values import Fact
     from plugins.vendor.qai_hub.hub import Hub
     from plugins.vendor.qai_hub.ledger import Entry
 

@@ -16,12 +16,11 @@ import pytest
 import yaml
 from filelock import FileLock
 
-from core import Item
+from core import Item, Source
 from core.batch import on_ray
 from core.batch.folder import STAGING
 from core.batch.manifest import Manifest
 from core.batch.worker import Job, Task, Worker, _key
-from core.plugin.kinds import Source
 from core.plugin.progress import silent
 from tests import toy
 from tests.conftest import Command

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from core import Source
 from core.batch.manifest import Entry, Manifest
 from core.batch.standings import standings, state_of
-from core.plugin.kinds import Source
 from core.store.hashing import file_digest
 
 OUTPUT = "items/a/y"

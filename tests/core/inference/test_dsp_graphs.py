@@ -8,7 +8,7 @@ import numpy as np
 
 from core import StageContext
 from core.conformance.dsp import assert_near
-from core.inference.dsp_graphs import hosted
+from core.inference.dsp_graphs import with_dsp_graphs
 from core.plugin.progress import silent
 from plugins.dsp.stft import Stft, StftOptions
 from plugins.runtime.onnxruntime import OnnxRuntime
@@ -23,7 +23,7 @@ def test_a_runtime_of_graphs_plays_the_dsp_too(tmp_path: Path) -> None:
     """Both directions agree with NumPy's, and nothing is left in the work folder."""
     mix = {"mix": noise(0, 2, 500)}
     runtime, work = OnnxRuntime(OnnxRuntime.Options()), StageContext(tmp_path, silent())
-    with hosted(TRANSFORM, runtime, {"time": 500}, INFO, work) as transform:
+    with with_dsp_graphs(TRANSFORM, runtime, {"time": 500}, INFO, work) as transform:
         assert transform is not TRANSFORM
         feeds, remembered = transform.forward(mix)
         outputs = {"time_out": feeds["mix"][:, None], "spec_out": feeds["mag"][:, None]}
@@ -39,7 +39,7 @@ def test_others_keep_the_methods(tmp_path: Path) -> None:
     """A runtime that opens no graphs, or an input without a window, takes NumPy's."""
     graphs, torch = OnnxRuntime(OnnxRuntime.Options()), TorchRuntime(TorchRuntime.Options())
     work = StageContext(tmp_path, silent())
-    with hosted(TRANSFORM, torch, {"time": 500}, INFO, work) as transform:
+    with with_dsp_graphs(TRANSFORM, torch, {"time": 500}, INFO, work) as transform:
         assert transform is TRANSFORM
-    with hosted(TRANSFORM, graphs, {}, INFO, work) as transform:
+    with with_dsp_graphs(TRANSFORM, graphs, {}, INFO, work) as transform:
         assert transform is TRANSFORM

@@ -6,20 +6,16 @@ import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
-from core import Dataset, InputError, Item, Notice, SavedFile, Signature, Split
+from core import Dataset, InputError, Item, Notice, SavedFile, Signature, Split, Tensors
 from core.errors import PluginError
 from core.inference import items
 from core.inference.items import cached_items
 from tests.flips import flipped
 from tests.toy import SIGNATURE
-
-if TYPE_CHECKING:
-    from core.plugin.values import Tensors
 
 NOTICE = Notice("info", "mono")
 

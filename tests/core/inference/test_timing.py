@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
-from core import Session
+from core import Item, Session, Tensors
 from core.inference import player as module
 from core.inference.player import Player, Timing
 from core.inference.windows import Opened
@@ -18,9 +17,6 @@ from core.machine import cores
 from core.machine.machine_load import Load
 from core.plugin.progress import silent
 from tests.toy import SIGNATURE, Even, EvenOptions, Ramp, RampOptions, Straight
-
-if TYPE_CHECKING:
-    from core.plugin.values import Item, Tensors
 
 
 class Doubling(Session):

@@ -1,17 +1,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
-from core import Progress, Session
+from core import Progress, Session, Tensors
 from core.inference.windows import Opened, play
 from tests.toy import SIGNATURE, Even, EvenOptions, Ramp, RampOptions, Straight
-
-if TYPE_CHECKING:
-    from core.plugin.values import Tensors
 
 
 class Counting(Session):

@@ -16,12 +16,10 @@ import pytest
 import soundfile
 
 import core
+from core import Artifact, Item, SavedFile, Signature, Source, TensorSpec
 from core.batch.manifest import Entry, Manifest
 from core.batch.standings import standings
 from core.errors import LuthierError
-from core.plugin.kinds import Source
-from core.plugin.stages import SavedFile
-from core.plugin.values import Artifact, Item, Signature, TensorSpec
 from core.steps.play import place_saved
 from core.store import sealed
 from core.store.entry import Description, key_of

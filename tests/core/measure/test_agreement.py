@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from core import Signature, TensorSpec
 from core.measure.agreement import core_agreement_db, strayed
-from core.plugin.values import Signature, TensorSpec
 
 STEMS = TensorSpec("stems", ("label", "time"), (2, 4000), labels={"label": ("drums", "bass")})
 SIGNATURE = Signature((), (STEMS,))

@@ -11,13 +11,12 @@ from typing import Any, cast
 
 import pytest
 
+from core import Artifact, Evaluator, Metric, Target
 from core.config.discovery import discover
 from core.config.limits import OWN, Limit, limits_of, schema
 from core.config.pipeline import Pipeline
 from core.measure.contract import found, judge, lowest_parity, missed, story
-from core.plugin.kinds import Evaluator
 from core.plugin.records import BudgetLine, Judged
-from core.plugin.values import Artifact, Metric, Target
 from tests import toy
 from tests.conftest import Command
 

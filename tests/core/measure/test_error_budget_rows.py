@@ -9,17 +9,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from core import Array, Artifact, Fact, ModelInfo, Signature, Tensors, TensorSpec, Window
 from core.formats.tensors import save
 from core.measure.error_budget import losses, worst
 from core.measure.error_budget_rows import OUTPUTS, Place, rows, write_places
 from core.plugin.progress import silent
-from core.plugin.stages import Window
-from core.plugin.values import Artifact, Fact, ModelInfo, Signature, TensorSpec
 from plugins.chunker.overlap_add import OverlapAdd, OverlapAddOptions
 
 if TYPE_CHECKING:
     from core.plugin.records import BudgetLine
-    from core.plugin.values import Array, Tensors
 
 LENGTH, TOTAL = 4000, 16000
 SIGNATURE = Signature(

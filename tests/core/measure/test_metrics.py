@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from core import Signature, TensorSpec
 from core.inference.windows import spread
 from core.machine.memory import peak_memory
 from core.measure.metrics import compare, latency, percentiles, snr_db
-from core.plugin.values import Signature, TensorSpec
 from tests import toy
 
 

@@ -16,14 +16,13 @@ import numpy as np
 import pluggy
 import pytest
 
+from core import Artifact, ListableDataset, ModelInfo
 from core.errors import InputError, LuthierError, PluginError, StageError
 from core.plugin import hooks, kinds
 from core.plugin.entry import Entry
-from core.plugin.kinds import ListableDataset
 from core.plugin.origin import Terminated
 from core.plugin.process import hold_the_process
 from core.plugin.registry import Registry
-from core.plugin.values import Artifact, ModelInfo
 from tests import toy
 from tests.core.misbehaving import METHODS, PRODUCTS, WAYS, misbehaving
 

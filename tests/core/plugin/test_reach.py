@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from core.plugin.reach import reaching, reaching_options
+from core import reaching
+from core.plugin.reach import reaching_options
 
 
 @dataclass

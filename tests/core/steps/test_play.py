@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from core import Artifact
 from core.machine.machine_load import Load
 from core.measure.metrics import HIGH, LOW
-from core.plugin.values import Artifact
 from core.steps.evaluate import _speed
 from core.steps.play import _under_load
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from core.plugin.values import Notice
+from core import Notice
 from core.store.damage import listening, tell
 
 

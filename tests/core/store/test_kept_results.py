@@ -12,21 +12,26 @@ import numpy as np
 import pluggy
 import pytest
 
+from core import (
+    Artifact,
+    EvaluatedItem,
+    Item,
+    Metric,
+    Notice,
+    SavedFile,
+    Session,
+    Signature,
+    StageContext,
+    StageResult,
+    Target,
+    TorchModel,
+)
 from core.config.pipeline import Pipeline
 from core.config.settings import Measure
 from core.errors import InputError, LuthierError, PluginError
 from core.plan.plan import make_plan
 from core.plugin import hooks, kinds
 from core.plugin.registry import Registry
-from core.plugin.stages import (
-    EvaluatedItem,
-    SavedFile,
-    Session,
-    StageContext,
-    StageResult,
-    TorchModel,
-)
-from core.plugin.values import Artifact, Item, Metric, Notice, Signature, Target
 from core.run.execute import Outcome, execute
 from core.store.local import Store
 from tests import toy
@@ -66,7 +71,7 @@ class Bench:
         plan = make_plan(pipeline, self.registry, self.store)
         return execute(plan, self.store, self.registry.manager.hook)
 
-    def kept(self, step: str) -> int:
+    def cached(self, step: str) -> int:
         """Return how many results of a step are in the store."""
         return len(list((self.store.root / step).glob("*/artifact.json")))
 

@@ -14,10 +14,9 @@ from typing import Any
 
 import pytest
 
+from core import Artifact, StageContext
 from core.errors import PluginError
 from core.plugin.progress import silent
-from core.plugin.stages import StageContext
-from core.plugin.values import Artifact
 from core.store import entry as entry_of
 from core.store.hashing import folder_digest
 from core.store.local import Store

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
+from core import Artifact
 from core.errors import StoreError
-from core.plugin.values import Artifact
 from core.store.entry import FORMAT
 from core.store.hashing import folder_digest
 from core.store.local import Store

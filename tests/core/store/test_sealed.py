@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.plugin.values import Notice
+from core import Notice
 from core.store.sealed import DamagedError, read_sealed, sealed, unsealed, write_sealed
 
 values = st.recursive(

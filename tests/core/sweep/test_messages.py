@@ -8,7 +8,7 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.plugin.values import Metric
+from core import Metric
 from core.sweep.messages import PointResult, PointTask
 
 numbers = st.floats(allow_nan=False, allow_infinity=False)

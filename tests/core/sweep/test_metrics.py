@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import pytest
 
+from core import Metric, Signature, Target
 from core.measure.metrics import latency
 from core.plugin.records import BudgetLine, RunRecord
-from core.plugin.values import Metric, Signature, Target
 from core.sweep.metrics import catalogue, measured, spreads_of
 
 CPU, PHONE = "this CPU", "a phone"

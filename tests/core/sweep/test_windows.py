@@ -11,8 +11,8 @@ from typing import Any, cast
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
+from core import Metric
 from core.plan.plan import Plan
-from core.plugin.values import Metric
 from core.sweep.messages import PointResult
 from core.sweep.plan import PlannedPoint
 from core.sweep.windows import (
@@ -171,8 +171,8 @@ def planned(length: int, model: str = "one") -> PlannedPoint:
     pipeline = SimpleNamespace(
         chunker=Even(EvenOptions(length)), model=Gain(GainOptions(float(len(model)))), against=None
     )
-    bench = SimpleNamespace(depends_on_items={})
-    plan = SimpleNamespace(pipeline=pipeline, bench=bench)
+    context = SimpleNamespace(depends_on_items={})
+    plan = SimpleNamespace(pipeline=pipeline, context=context)
     return cast("PlannedPoint", SimpleNamespace(plans=(plan,)))
 
 

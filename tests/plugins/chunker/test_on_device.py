@@ -6,7 +6,7 @@ import runpy
 import shutil
 import subprocess
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -14,13 +14,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core import ModelInfo, Signature, TensorSpec
+from core import Array, ModelInfo, Signature, Tensors, TensorSpec
 from core.inference.windows import lengths_of
 from plugins.chunker.overlap_add import OverlapAdd, OverlapAddOptions
 from plugins.chunker.whole import Whole
-
-if TYPE_CHECKING:
-    from core.plugin.values import Array, Tensors
 
 CPP = Path(__file__).parents[3] / "plugins" / "chunker" / "on_device" / "overlap_add" / "cpp"
 MAIN = """\

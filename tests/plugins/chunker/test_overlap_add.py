@@ -14,7 +14,7 @@ from demucs.htdemucs import HTDemucs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core import InputError, Item, Signature, StageError, TensorSpec
+from core import Array, InputError, Item, Signature, StageError, Tensors, TensorSpec
 from core.inference.windows import play_with, spread
 from core.measure.metrics import snr_db
 from core.plugin.progress import silent
@@ -23,7 +23,6 @@ from plugins.chunker.overlap_add import OverlapAdd, OverlapAddOptions
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from core.plugin.values import Array, Tensors
 
 MIX = TensorSpec("mix", ("channel", "time"), (2, "time"))
 STEMS = TensorSpec("stems", ("stem", "channel", "time"), (2, 2, "time"))

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from core import InputError
+from core import Array, InputError
 from plugins.dataset.audio import libav, vorbis
 from plugins.dataset.audio.mpeg import after_tags, runs
 from plugins.dataset.audio.octets import Octets
@@ -19,7 +19,6 @@ from tests.hostile.packed_sound import ogg_page, ogg_pages
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from core.plugin.values import Array
 
 RATE = 44100
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from core import InputError, Item
+from core import InputError, Item, Signature, Split
 from core.inference.items import checked_items
 from core.store import hashing
 from plugins.dataset.audio import libav
@@ -18,8 +18,6 @@ from plugins.dataset.files import Files, FilesOptions
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
-
-    from core import Signature, Split
 
     Write = Callable[..., Path]
     Separation = Callable[..., Signature]

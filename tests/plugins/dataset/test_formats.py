@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from core import InputError
+from core import Array, InputError
 from plugins.dataset.audio import libav
 from plugins.dataset.audio.reading import ENDINGS, check, read
 from tests.hostile.plain_sound import wav
@@ -22,7 +22,6 @@ from tests.hostile.plain_sound import wav
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from core.plugin.values import Array
 
 RATE = 48000
 #: File, codec and container of FFmpeg, and what the file is called in a diagnosis.

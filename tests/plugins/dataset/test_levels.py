@@ -8,14 +8,13 @@ import numpy as np
 import pytest
 import soundfile
 
-from core import InputError
+from core import Array, InputError
 from plugins.dataset.audio.levels import Levels
 from plugins.dataset.audio.reading import check, read
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from core.plugin.values import Array
 
 RATE = 44100
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from core import InputError
+from core import InputError, Signature
 from core.inference.items import checked_items
 from plugins.dataset.files import Files, FilesOptions
 from plugins.dataset.musdb import Musdb, MusdbOptions
@@ -15,8 +15,6 @@ from plugins.dataset.musdb import Musdb, MusdbOptions
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
-
-    from core import Signature
 
     Write = Callable[..., Path]
     Separation = Callable[..., Signature]

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from core import InputError
+from core import Array, InputError
 from plugins.dataset.audio import libav
 from plugins.dataset.audio.reading import ENDINGS, MAX_MINUTES, check, read
 from plugins.dataset.files import Files, FilesOptions
@@ -24,7 +24,6 @@ from tests.hostile.plain_sound import PLAIN
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from core.plugin.values import Array
 
 RATE = 44100
 #: How libsndfile writes a file of each ending that it reads.

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
+from core import Signature
 from core.inference.items import checked_items
 from plugins.dataset.generator import STEMS, make_piece, make_song
 from plugins.dataset.synthetic import KINDS, Synthetic, SyntheticOptions
@@ -14,8 +15,6 @@ from plugins.quantizer.qdq import QdqOptions
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from core import Signature
 
 
 def test_items_are_the_generator_s_songs_under_the_model_s_names(

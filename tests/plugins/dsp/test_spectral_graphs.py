@@ -4,23 +4,18 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core import outside
+from core import Tensors, Transform, outside
 from core.conformance import DspSuite
 from core.conformance.dsp import assert_near, run_graph
 from plugins.dsp.spectral.factors import factors
 from plugins.dsp.stft import Edges, Nyquist, Stft, StftOptions
 from tests.plugins.dsp.test_stft import FEW, SEEDS, info, noise
-
-if TYPE_CHECKING:
-    from core import Transform
-    from core.plugin.values import Tensors
 
 
 def core_outputs(feeds: Tensors, stems: int, seed: int) -> Tensors:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import pytest
 import torch
@@ -11,14 +9,11 @@ from demucs.htdemucs import HTDemucs
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from core import ModelInfo, Signature, StageError, TensorSpec, Transform
+from core import Array, ModelInfo, Signature, StageError, TensorSpec, Transform
 from core.measure.metrics import snr_db
 from plugins.dsp.spectral.frames import spectrogram, waveform
 from plugins.dsp.stft import Edges, Nyquist, Stft, StftOptions
 from plugins.model.hybrid.split import post, pre
-
-if TYPE_CHECKING:
-    from core.plugin.values import Array
 
 FEW = settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 SIZES = st.sampled_from([16, 64, 512])

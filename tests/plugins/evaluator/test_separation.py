@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
-from core import EvaluatedItem, Item, Metric, Signature, StageError, TensorSpec
+from core import Array, EvaluatedItem, Item, Metric, Signature, StageError, TensorSpec
 from plugins.chunker.overlap_add import OverlapAdd, OverlapAddOptions
 from plugins.evaluator.separation import (
     Separation,
@@ -20,9 +19,6 @@ from plugins.evaluator.separation import (
     seam_error,
     si_sdr,
 )
-
-if TYPE_CHECKING:
-    from core.plugin.values import Array
 
 SIGNATURE = Signature(
     (TensorSpec("mix", ("channel", "time"), (2, "time")),),

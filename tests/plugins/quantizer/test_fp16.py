@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx
@@ -23,6 +22,7 @@ from core import (
     Signature,
     StageContext,
     StageError,
+    Tensors,
     TensorSpec,
     TorchModel,
 )
@@ -42,9 +42,6 @@ from tests.plugins.networks import (
     separator,
     work_in,
 )
-
-if TYPE_CHECKING:
-    from core.plugin.values import Tensors
 
 WINDOWS = 3
 

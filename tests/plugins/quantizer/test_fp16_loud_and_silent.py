@@ -11,12 +11,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
-from core import Artifact, Calibration, Transform
+from core import Array, Artifact, Calibration, Tensors, Transform
 from core.measure.metrics import snr_db
 from plugins.dataset.generator import make_song
 from plugins.dsp.stft import Stft
@@ -25,9 +24,6 @@ from plugins.model.htdemucs import HTDemucs, Layout
 from plugins.quantizer.fp16 import Fp16
 from tests.plugins.half_device import half_device
 from tests.plugins.networks import artifact, played, work_in
-
-if TYPE_CHECKING:
-    from core.plugin.values import Array, Tensors
 
 SAMPLES = 45056
 ENOUGH_DB = 60.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import onnx
@@ -19,15 +19,13 @@ from core import (
     Progress,
     StageContext,
     StageResult,
+    Tensors,
 )
 from core.conformance import QuantizerSuite
 from core.measure.metrics import snr_db
 from plugins.quantizer.onnx_graph.calibrate import Method
 from plugins.quantizer.qat import Activation, Qat, QatOptions
 from tests.plugins.networks import artifact, exported, feeds, hybrid, outputs, played, work_in
-
-if TYPE_CHECKING:
-    from core.plugin.values import Tensors
 
 WINDOWS = 12
 #: From extremes there is something to learn; the least squared error is near the best already.

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
-from core import Artifact, ArtifactSpec, Calibration, InputError, StageError
+from core import Artifact, ArtifactSpec, Calibration, InputError, StageError, Tensors, TorchModel
 from core.conformance import QuantizerSuite
 from core.measure.metrics import snr_db
 from plugins.quantizer.torch_program import Backend
@@ -24,10 +23,6 @@ from tests.plugins.networks import (
     separator,
     work_in,
 )
-
-if TYPE_CHECKING:
-    from core import TorchModel
-    from core.plugin.values import Tensors
 
 pytest.importorskip("torchao", reason="PyTorch's own quantiser is torchao")
 

@@ -10,18 +10,8 @@ import numpy as np
 import pytest
 import soundfile
 
+from core import Artifact, Fact, Metric, ModelInfo, Notice, SavedFile, Signature, Target, TensorSpec
 from core.plugin.records import BudgetLine, CandidateRecord, Judged, RunRecord, StageRecord
-from core.plugin.stages import SavedFile
-from core.plugin.values import (
-    Artifact,
-    Fact,
-    Metric,
-    ModelInfo,
-    Notice,
-    Signature,
-    Target,
-    TensorSpec,
-)
 from tests.plugins.reporter import chromium
 from tests.plugins.reporter.chromium import Browser
 

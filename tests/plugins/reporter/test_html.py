@@ -10,9 +10,8 @@ from urllib.parse import unquote
 
 import pytest
 
+from core import Notice, SavedFile
 from core.plugin.records import RunRecord
-from core.plugin.stages import SavedFile
-from core.plugin.values import Notice
 from plugins.reporter.html import Codec, HtmlReport, HtmlReportOptions
 from tests.plugins.reporter.conftest import EMULATOR
 

@@ -5,18 +5,15 @@ from __future__ import annotations
 import dataclasses
 import io
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 from rich.console import Console
 
+from core import Fact
 from core.plugin.records import RunRecord
 from plugins.reporter.closing import show
 from plugins.reporter.html import HtmlReport, HtmlReportOptions
 from plugins.reporter.reading import profile_of, unit_shares
-
-if TYPE_CHECKING:
-    from core.plugin.values import Fact
 
 PHONE = "Samsung Galaxy S24 (14, Qualcomm AI Hub)"
 FACTS: dict[str, Fact] = {

@@ -7,9 +7,8 @@ from typing import Literal
 
 import pytest
 
+from core import Metric, SavedFile
 from core.plugin.records import RunRecord
-from core.plugin.stages import SavedFile
-from core.plugin.values import Metric
 from plugins.reporter.reading import (
     average,
     decibels,

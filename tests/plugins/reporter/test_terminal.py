@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from core import Metric, Notice
 from core.plugin.records import PlanRecord, RunRecord
-from core.plugin.values import Metric, Notice
 from plugins.reporter import terminal
 from plugins.reporter.terminal import Terminal, TerminalOptions
 from tests.plugins.reporter.conftest import CPU

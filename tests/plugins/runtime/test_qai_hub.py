@@ -9,11 +9,10 @@ from typing import ClassVar
 import onnx
 import pytest
 
-from core import StageContext, StageError
+from core import ArtifactSpec, StageContext, StageError
 from core.conformance import RuntimeSuite
 from core.conformance.converter import INFO, artifact, of, onnx_artifact
 from core.plugin.progress import silent
-from core.plugin.values import ArtifactSpec
 from plugins.runtime.device_cloud import compiled
 from plugins.runtime.qai_hub import QaiHub, QaiHubOptions, TargetRuntime
 from tests.hub.account import account, hurried, loopback_only

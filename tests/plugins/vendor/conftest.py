@@ -5,18 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
-from core import Artifact, Progress, StageContext
+from core import Artifact, Progress, StageContext, Tensors
 from core.conformance.converter import artifact, feeds, onnx_artifact, torch_model
 from plugins.runtime.qai_hub import QaiHub, QaiHubOptions
 from tests.hub.account import account, hurried, loopback_only
 from tests.hub.cloud import Cloud
-
-if TYPE_CHECKING:
-    from core.plugin.values import Tensors
 
 PHONE = "Samsung Galaxy S24"
 
