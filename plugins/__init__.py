@@ -1,7 +1,7 @@
 """The plugins in the box. They come in through the same hooks as anybody's.
 
 A file `plugins/<kind>/<name>.py` implements `luthier_plugins`; helper code of a kind lives in
-packages beside it (`plugins/model/hybrid/`), what several kinds share of one vendor in packages
+packages beside it (`plugins/model/_hybrid/`), what several kinds share of one vendor in packages
 under `plugins/vendor/`. Packages are not searched. A file that cannot be loaded costs no other.
 """
 
@@ -29,7 +29,7 @@ def luthier_plugins() -> Sequence[type[Plugin[Any]] | Broken]:
     found: list[type[Plugin[Any]] | Broken] = []
     for kind in pkgutil.iter_modules([str(HERE)]):
         for module in pkgutil.iter_modules([str(HERE / kind.name)]):
-            if not module.ispkg:
+            if not module.ispkg and not module.name.startswith("_"):
                 found += _added_by(kind.name, module.name)
     return [*found, *_never_looked_at()]
 
@@ -54,7 +54,7 @@ def _never_looked_at() -> Iterator[Broken]:
     """Yield the files that somebody may take for plugins and that Python cannot import."""
     for file in sorted(HERE.glob("*/*.py")):
         kind, name = file.parent.name, file.stem
-        if file.name.startswith("."):
+        if file.name.startswith((".", "_")):
             continue
         if "." in name:
             why = "its name is no module's: letters, digits and underscores before `.py`"

@@ -17,7 +17,7 @@ import soundfile
 
 from core import Array, Signature
 from core.measure.metrics import snr_db
-from plugins.dataset.generator import make_song
+from plugins.dataset._generator import make_song
 from plugins.dataset.synthetic import Synthetic
 from tests.test_end_to_end import S24, SHORT, core
 

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from plugins.runtime.htp.library import available
+from plugins.runtime._htp.library import available
 from tests.conftest import Command
 
 ROOT = Path(__file__).parent.parent

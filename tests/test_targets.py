@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from plugins.runtime.htp.library import available
+from plugins.runtime._htp.library import available
 from tests.conftest import Command
 
 CONF = Path(__file__).parent.parent / "conf"

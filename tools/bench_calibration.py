@@ -68,7 +68,7 @@ def export(folder: Path) -> None:
 
 def ours(graph: Path, method: str, operators: list[str], windows: int) -> int:
     """Calibrate with what Luthier ships; returns the number of tensors that got a range."""
-    from plugins.quantizer.onnx_graph.calibrate import Method, collect
+    from plugins.quantizer._onnx.calibration.collect import Method, collect
 
     stream = Calibration(windows, lambda: map(noise, range(windows)))
     ranges = collect(graph, stream, operators, Method[method], 99.999, silent())

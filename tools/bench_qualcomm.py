@@ -22,7 +22,7 @@ import numpy as np
 
 from core.formats.onnx_session import silent_onnxruntime
 from core.measure.metrics import snr_db
-from plugins.runtime.htp.process import HtpDevice, Limits, QnnFailure, compile_context, emulate
+from plugins.runtime._htp.process import HtpDevice, Limits, QnnFailure, compile_context, emulate
 from tools.results import measure
 
 RESULTS = Path(__file__).parent.parent / "docs" / "results" / "qualcomm.json"
@@ -90,11 +90,11 @@ def exactness() -> Iterator[dict[str, Any]]:
     """Compare the NPU's form with demucs's own layers, both in FP32 PyTorch."""
     import torch
 
-    from plugins.model.hybrid import checkpoint, sources
-    from plugins.model.hybrid.layout import NpuCore
-    from plugins.model.hybrid.split import HybridCore
+    from plugins.model._hybrid import checkpoint, weights
+    from plugins.model._hybrid.layout import NpuCore
+    from plugins.model._hybrid.split import HybridCore
 
-    network = checkpoint.build(sources.random(0).checkpoint, Path("random"))
+    network = checkpoint.build(weights.random(0).checkpoint, Path("random"))
     for length in LENGTHS:
         feeds = [torch.from_numpy(array) for array in noise(length).values()]
         with torch.no_grad():

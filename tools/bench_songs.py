@@ -27,7 +27,7 @@ import psutil
 import soundfile
 
 from core.store.hashing import file_digest
-from plugins.dataset.generator import make_song
+from plugins.dataset._generator import make_song
 from tools.results import measure
 
 RESULTS = Path(__file__).parent.parent / "docs" / "results" / "songs.json"

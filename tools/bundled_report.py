@@ -16,7 +16,7 @@ from demucs.htdemucs import HTDemucs
 from numpy.typing import NDArray
 from safetensors import safe_open
 
-from plugins.dataset.generator import STEMS, make_song
+from plugins.dataset._generator import STEMS, make_song
 
 RATE = 44100
 HELD_OUT = range(10)  # the seeds of the songs that no training meets

@@ -24,9 +24,9 @@ from pathlib import Path
 import numpy as np
 
 from core import Array, InputError
-from plugins.dataset.audio.limits import CHANNELS
-from plugins.dataset.audio.reading import ENDINGS, OF_VIDEO, Sound, check, read
-from plugins.dataset.audio.resampling import resample
+from plugins.dataset._audio.limits import CHANNELS
+from plugins.dataset._audio.reading import ENDINGS, OF_VIDEO, Sound, check, read
+from plugins.dataset._audio.resampling import resample
 
 FFMPEG, PROBE = "ffmpeg", "ffprobe"
 #: Seconds by which two decoders may differ, and decibels that they must agree by: MP3 decoders

@@ -112,7 +112,7 @@ def _decoded(source: Source, seconds: float) -> Audio:
     """Return what the files of a source hold, (2, time), at 44.1 kHz, for `seconds` at least."""
     import numpy as np
 
-    from plugins.dataset.audio.resampling import resample
+    from plugins.dataset._audio.resampling import resample
 
     pause = np.zeros((2, round(PAUSE * RATE)), np.float32)
     parts: list[Audio] = []

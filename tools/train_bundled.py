@@ -24,7 +24,7 @@ from demucs.htdemucs import HTDemucs
 from numpy.typing import NDArray
 from safetensors.torch import save_file
 
-from plugins.dataset.generator import STEMS, make_song
+from plugins.dataset._generator import STEMS, make_song
 from tools.bundled_report import HELD_OUT, RATE, WEIGHTS, evaluate, load, readme, score
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -1,7 +1,7 @@
 """A child process with limits on its time and memory, that dies with this one, followed live.
 
     end = run_watched(
-        python_child("plugins.dataset.audio.opened", str(item)),   # or any command, as a list
+        python_child("plugins.dataset._audio.opened", str(item)),   # or any command, as a list
         limits=Limits(seconds=60, memory_bytes=2 * 2**30, hard=True),
         environment=child_environment(),
         folder=work.folder,

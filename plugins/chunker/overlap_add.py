@@ -174,7 +174,7 @@ class OverlapAdd(Chunker[OverlapAddOptions]):
 
     def ships(self, info: ModelInfo) -> BundlePart:
         """Return the numbers of the cut and the fade, and the code that does both."""
-        from plugins.chunker.on_device import OVERLAP_ADD, last_axis, sources
+        from plugins.chunker._on_device import OVERLAP_ADD, last_axis, sources
 
         options = self.options
         facts = {**asdict(options), "stride": options.stride, **OVERLAP_ADD}

@@ -53,7 +53,7 @@ class Whole(Chunker[NoOptions]):
 
     def ships(self, info: ModelInfo) -> BundlePart:
         """Return the code, which only hands the input on."""
-        from plugins.chunker.on_device import sources
+        from plugins.chunker._on_device import sources
 
         return BundlePart(sources=sources("whole"))
 

@@ -15,17 +15,10 @@ from core import InputError, Item, Notice, Signature, Source, Split, hookimpl, r
 from core.machine.file_names import as_text
 from core.machine.path_patterns import is_pattern, matching, top_of
 from core.text.shown import plain
-from plugins.dataset.audio import libav
-from plugins.dataset.audio.fitting import fit
-from plugins.dataset.audio.reading import (
-    ENDINGS,
-    MAX_MINUTES,
-    OF_VIDEO,
-    check,
-    check_bound,
-    read,
-)
-from plugins.dataset.audio.writing import AudioDataset
+from plugins.dataset._audio import libav
+from plugins.dataset._audio.fitting import fit
+from plugins.dataset._audio.reading import ENDINGS, MAX_MINUTES, OF_VIDEO, check, check_bound, read
+from plugins.dataset._audio.writing import AudioDataset
 
 __all__ = ["Files"]
 

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING
 
 from core import Array, InputError, Item, Signature, Split, Tensors, hookimpl, reaching
 from core.machine.file_names import as_text
-from plugins.dataset.audio.fitting import fit, references, stem_labels
-from plugins.dataset.audio.reading import MAX_MINUTES, check, check_bound, cut_short, read
-from plugins.dataset.audio.writing import AudioDataset
+from plugins.dataset._audio.fitting import fit, references, stem_labels
+from plugins.dataset._audio.reading import MAX_MINUTES, check, check_bound, cut_short, read
+from plugins.dataset._audio.writing import AudioDataset
 
 if TYPE_CHECKING:
-    from plugins.dataset.audio.reading import Sound
+    from plugins.dataset._audio.reading import Sound
 
 __all__ = ["Musdb"]
 

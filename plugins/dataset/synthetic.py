@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 
 from core import Item, Signature, Split, hookimpl
 from core.errors import did_you_mean
-from plugins.dataset.audio.fitting import fit, references
-from plugins.dataset.audio.reading import Sound
-from plugins.dataset.audio.writing import AudioDataset
+from plugins.dataset._audio.fitting import fit, references
+from plugins.dataset._audio.reading import Sound
+from plugins.dataset._audio.writing import AudioDataset
 
 __all__ = ["KINDS", "Synthetic"]
 
@@ -95,7 +95,7 @@ class Synthetic(AudioDataset[SyntheticOptions]):
             if kind == "song":
                 yield self._song(item_id, name, seed, split, signature)
                 continue
-            from plugins.dataset.generator import make_piece
+            from plugins.dataset._generator import make_piece
 
             spec = signature.inputs[0]
             made = make_piece(kind, seed, self.options.calibration_seconds, RATE)
@@ -103,7 +103,7 @@ class Synthetic(AudioDataset[SyntheticOptions]):
             yield Item(item_id, name, {spec.name: samples}, notices=notices)
 
     def _song(self, item_id: str, name: str, seed: int, split: Split, signature: Signature) -> Item:
-        from plugins.dataset.generator import make_song
+        from plugins.dataset._generator import make_song
 
         options, spec = self.options, signature.inputs[0]
         seconds = options.seconds if split == "evaluation" else options.calibration_seconds

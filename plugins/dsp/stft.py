@@ -8,7 +8,7 @@ from enum import Enum
 from pathlib import Path
 
 from core import Array, BundlePart, Dsp, ModelInfo, Signature, Tensors, Transform, hookimpl, outside
-from plugins.dsp.spectral.facts import Facts
+from plugins.dsp._spectral.facts import Facts
 
 __all__ = ["Stft"]
 
@@ -93,7 +93,7 @@ class _BoundStft(Transform):
         """
         import numpy as np
 
-        from plugins.dsp.spectral.frames import spectrogram
+        from plugins.dsp._spectral.frames import spectrogram
 
         mix = np.asarray(window[self.facts.input], np.float32)
         spectrum = spectrogram(mix, self.facts.nfft, self.keep_nyquist)
@@ -114,7 +114,7 @@ class _BoundStft(Transform):
         """
         import numpy as np
 
-        from plugins.dsp.spectral.frames import waveform
+        from plugins.dsp._spectral.frames import waveform
 
         time, spec = outputs[self.facts.time_output][0], outputs[self.facts.spec_output][0]
         if self.facts.normalise:
@@ -128,9 +128,9 @@ class _BoundStft(Transform):
 
     def graphs(self, window: Mapping[str, int], folder: Path) -> Mapping[str, Path] | None:
         """Write both directions; without a window, or a number of channels, there is none."""
-        from plugins.dsp.spectral.forward_graph import write_forward
-        from plugins.dsp.spectral.inverse_graph import write_inverse
-        from plugins.dsp.spectral.layout import Layout
+        from plugins.dsp._spectral.forward_graph import write_forward
+        from plugins.dsp._spectral.inverse_graph import write_inverse
+        from plugins.dsp._spectral.layout import Layout
 
         facts = self.facts
         (wave,) = (spec for spec in self.signature.inputs if spec.name == facts.input)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from core import TorchModel, hookimpl
-from plugins.exporter.graph_file import ExportOptions, OnnxExporter, free_axes
+from plugins.exporter._onnx import ExportOptions, OnnxExporter, free_axes
 
 if TYPE_CHECKING:
     from pathlib import Path

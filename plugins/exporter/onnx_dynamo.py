@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from core import Requirement, TorchModel, hookimpl
-from plugins.exporter.graph_file import OnnxExporter, free_axes
+from plugins.exporter._onnx import OnnxExporter, free_axes
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -18,9 +18,9 @@ from core import (
     hookimpl,
 )
 from core.formats.torch_export import describe, functional, load, pruned, save
-from plugins.exporter.graph_file import check_same, verify_others
-from plugins.exporter.norms import fold_batch_norms
-from plugins.exporter.torch_module import (
+from plugins.exporter._batch_norms import fold_batch_norms
+from plugins.exporter._onnx import check_same, verify_others
+from plugins.exporter._torch_module import (
     arguments_of,
     expected_of,
     fresh,

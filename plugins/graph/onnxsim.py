@@ -24,7 +24,7 @@ from core import (
 from core.config.bounds import LONGEST_WINDOW
 from core.formats.onnx_graph import clear_notes, loaded, operators, save
 from core.machine.child_process import Limits, child_environment, python_child, run_watched
-from plugins.graph.same_result import NotPlayableError, check_same, free_axes
+from plugins.graph._same_result import NotPlayableError, check_same, free_axes
 
 if TYPE_CHECKING:
     import onnx

@@ -85,7 +85,7 @@ class HTDemucs(Model[HTDemucsOptions]):
     @classmethod
     def findings(cls) -> Sequence[Notice]:
         """Say whether demucs's own weights are on this machine, and how they come to it."""
-        from plugins.model.hybrid.cached import address, cached, checkpoints
+        from plugins.model._hybrid.cached import address, cached, checkpoints
 
         found = cached()
         if found is not None:
@@ -98,7 +98,7 @@ class HTDemucs(Model[HTDemucsOptions]):
 
     def plan(self) -> ModelSpec:
         """Say what it takes: a waveform, through an STFT, in windows like those of its training."""
-        from plugins.model.hybrid import segment
+        from plugins.model._hybrid import segment
 
         weights, samples = self.options.weights, segment.RELEASED
         if weights not in ("pretrained", "random"):
@@ -113,7 +113,7 @@ class HTDemucs(Model[HTDemucsOptions]):
     def reaches(self) -> Sequence[Reach]:
         """Name the hubs that pretrained weights come from, or the file of a checkpoint."""
         if self.options.weights == "pretrained":
-            from plugins.model.hybrid.hosts import hosts
+            from plugins.model._hybrid.hosts import hosts
 
             asked = f"pretrained weights of {self.options.name}"
             return tuple(Reach("asks", host, asked) for host in hosts())
@@ -123,7 +123,7 @@ class HTDemucs(Model[HTDemucsOptions]):
 
     def identity(self) -> str:
         """Return the hash of a local checkpoint, or the name of a published one."""
-        from plugins.model.hybrid import checkpoint
+        from plugins.model._hybrid import checkpoint
 
         weights = self.options.weights
         if weights == "random":
@@ -136,18 +136,18 @@ class HTDemucs(Model[HTDemucsOptions]):
 
     def fetch(self, work: StageContext) -> StageResult:
         """Write the weights as safetensors, with the constructor's arguments beside them."""
-        from plugins.model.hybrid import checkpoint, sources
+        from plugins.model._hybrid import checkpoint, weights
 
         options = self.options
         if options.weights == "random":
-            found = sources.random(options.seed)
+            found = weights.random(options.seed)
         elif options.weights == "bundled":
-            found = sources.bundled(BUNDLED)
+            found = weights.bundled(BUNDLED)
         elif options.weights == "pretrained":
             fallback = BUNDLED if options.fallback else None
-            found = sources.pretrained(options.name, fallback, work)
+            found = weights.pretrained(options.name, fallback, work)
         else:
-            found = sources.file(Path(options.weights).expanduser(), work)
+            found = weights.file(Path(options.weights).expanduser(), work)
         target = work.folder / "model.safetensors"
         checkpoint.write(found.checkpoint, target)
         network = checkpoint.build(found.checkpoint, Path(options.weights))
@@ -165,9 +165,9 @@ class HTDemucs(Model[HTDemucsOptions]):
         """Build the network; the `npu` layout needs a window of one length."""
         import torch
 
-        from plugins.model.hybrid import checkpoint
-        from plugins.model.hybrid.layout import NpuCore
-        from plugins.model.hybrid.split import HybridCore
+        from plugins.model._hybrid import checkpoint
+        from plugins.model._hybrid.layout import NpuCore
+        from plugins.model._hybrid.split import HybridCore
 
         network = checkpoint.build(checkpoint.read(Path(artifact.path)), Path(artifact.path))
         core: torch.nn.Module

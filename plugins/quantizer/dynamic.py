@@ -22,12 +22,12 @@ from core import (
     hookimpl,
 )
 from core.formats.onnx_graph import operators, save
-from plugins.quantizer.onnx_graph import cleaned, inferred, nodes_matching
-from plugins.quantizer.onnx_graph.exclusions import named
-from plugins.quantizer.onnx_graph.gemms import plain_gemms
-from plugins.quantizer.onnx_graph.integer_sums import overflowing_sums
-from plugins.quantizer.onnx_graph.qdq_graph import quiet
-from plugins.quantizer.onnx_graph.unshared import unshare_matrices
+from plugins.quantizer._onnx import cleaned, inferred, nodes_matching
+from plugins.quantizer._onnx.graph.gemms import plain_gemms
+from plugins.quantizer._onnx.graph.unshared import unshare_matrices
+from plugins.quantizer._onnx.qdq.exclusions import named
+from plugins.quantizer._onnx.qdq.graph import quiet
+from plugins.quantizer._onnx.qdq.integer_sums import overflowing_sums
 
 if TYPE_CHECKING:
     import onnx

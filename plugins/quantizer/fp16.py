@@ -20,20 +20,20 @@ from core import (
 )
 from core.config.bounds import MOST_WINDOWS, check_within
 from core.formats.onnx_graph import save
-from plugins.quantizer.onnx_graph import cleaned, inferred, nodes_matching
-from plugins.quantizer.onnx_graph.bodies import with_bodies
-from plugins.quantizer.onnx_graph.exclusions import named
-from plugins.quantizer.onnx_graph.half import between, single_only, to_half
-from plugins.quantizer.onnx_graph.half_facts import facts_of, notices_of, range_facts
-from plugins.quantizer.onnx_graph.half_limits import LARGEST, weight_reasons, window_reasons
-from plugins.quantizer.onnx_graph.masks import nearer_masks
-from plugins.quantizer.onnx_graph.operands import structural_nodes
-from plugins.quantizer.onnx_graph.watched import observer_of
+from plugins.quantizer._onnx import cleaned, inferred, nodes_matching
+from plugins.quantizer._onnx.calibration.watched import observer_of
+from plugins.quantizer._onnx.fp16.convert import between, single_only, to_half
+from plugins.quantizer._onnx.fp16.facts import facts_of, notices_of, range_facts
+from plugins.quantizer._onnx.fp16.limits import LARGEST, weight_reasons, window_reasons
+from plugins.quantizer._onnx.graph.bodies import with_bodies
+from plugins.quantizer._onnx.graph.masks import nearer_masks
+from plugins.quantizer._onnx.graph.operands import structural_nodes
+from plugins.quantizer._onnx.qdq.exclusions import named
 
 if TYPE_CHECKING:
     import onnx
 
-    from plugins.quantizer.onnx_graph.observe import Observer
+    from plugins.quantizer._onnx.calibration.observe import Observer
 
 #: What stays in FP32 where no data says what is needed: every operator that sums or squares, which
 #: several projects report to overflow in HTDemucs.

@@ -20,15 +20,16 @@ from core import (
 )
 from core.config.bounds import MOST_WINDOWS, check_within
 from core.formats.precision_census import census, facts_of, share
-from plugins.quantizer.mixing.assignment import given
-from plugins.quantizer.mixing.choice import Choice, Chooser
-from plugins.quantizer.mixing.grouping import Group, GroupBy, groups_of
-from plugins.quantizer.mixing.levels import Level, config_of
-from plugins.quantizer.mixing.sensitivity import lines
-from plugins.quantizer.onnx_graph import activations, cleaned, inferred, qdq_graph
-from plugins.quantizer.onnx_graph.calibrate import Method, collect
-from plugins.quantizer.onnx_graph.exclusions import doubts
-from plugins.quantizer.windows.held import HeldBack
+from plugins.quantizer._mixed_precision.assignment import given
+from plugins.quantizer._mixed_precision.choice import Choice, Chooser
+from plugins.quantizer._mixed_precision.grouping import Group, GroupBy, groups_of
+from plugins.quantizer._mixed_precision.levels import Level, config_of
+from plugins.quantizer._mixed_precision.sensitivity import lines
+from plugins.quantizer._onnx import activations, cleaned, inferred
+from plugins.quantizer._onnx.calibration.collect import Method, collect
+from plugins.quantizer._onnx.qdq import graph
+from plugins.quantizer._onnx.qdq.exclusions import doubts
+from plugins.quantizer._windows.held import HeldBack
 
 REMEDY = "give fewer groups to float"
 
@@ -98,22 +99,22 @@ class Mixed(Quantizer[MixedOptions]):
     def run(self, artifact: Artifact, calibration: Calibration, work: StageContext) -> StageResult:
         """Quantise the graph; inputs and outputs stay FP32.
 
-        The fact `sensitivity` is the chart (`mixing.sensitivity.lines` says how it is written),
-        `snr_db` what the quantised graph has at its worst output on the windows held back, and
-        `predicted_snr_db` what the groups' own noises add up to. The assignment is an option that
-        the stage settled. Raises InputError for calibration data that cannot be used, StageError
-        for a graph that has nothing to quantise or that overflows, for a limit that no assignment
-        holds, and for an assignment that names no group.
+        The fact `sensitivity` is the chart (`_mixed_precision/sensitivity.py` says how it is
+        written), `snr_db` what the quantised graph has at its worst output on the windows held
+        back, and `predicted_snr_db` what the groups' own noises add up to. The assignment is an
+        option that the stage settled. Raises InputError for calibration data that cannot be used,
+        StageError for a graph that has nothing to quantise or that overflows, for a limit that no
+        assignment holds, and for an assignment that names no group.
         """
         options = self.options
         model = cleaned(inferred(Path(artifact.path)))
         if not activations(model):
-            raise qdq_graph.nothing_in(artifact, REMEDY)
+            raise graph.nothing_in(artifact, REMEDY)
         target = work.folder / "model.onnx"
-        with tempfile.TemporaryDirectory(dir=work.folder) as scratch, qdq_graph.quiet():
+        with tempfile.TemporaryDirectory(dir=work.folder) as scratch, graph.quiet():
             work.progress(0, 0, "preparing the graph")
-            model = qdq_graph.prepared(model, Path(scratch))
-            model, masks = qdq_graph.masked(model, Path(scratch), calibration)
+            model = graph.prepared(model, Path(scratch))
+            model, masks = graph.masked(model, Path(scratch), calibration)
             groups = groups_of(model, options.group_by)
             fixed = given(groups, options.assignment)
             everything = {name: Level.int8 for group in groups for name in group.nodes}
@@ -143,7 +144,7 @@ class Mixed(Quantizer[MixedOptions]):
                 choice = chooser.cheapest(fixed, options.levels, options.min_snr_db, target)
         facts = _facts(choice, groups, ranges.windows)
         if not facts["quantised_nodes"]:
-            raise qdq_graph.nothing_in(artifact, REMEDY)
+            raise graph.nothing_in(artifact, REMEDY)
         facts["bytes"] = sum(file.stat().st_size for file in work.folder.iterdir())
         found = {name: level.name for name, level in choice.levels.items()}
         chosen = {"assignment": found} if split.enough else {}
@@ -172,7 +173,7 @@ def _facts(choice: Choice, groups: list[Group], windows: int) -> dict[str, Fact]
     import onnx
 
     model = onnx.load(str(choice.path), load_external_data=False)
-    facts = qdq_graph.facts_of(onnx.shape_inference.infer_shapes(model), choice.config, windows)
+    facts = graph.facts_of(onnx.shape_inference.infer_shapes(model), choice.config, windows)
     facts |= {"groups": len(groups), "snr_db": choice.snr_db}
     if choice.predicted_db is not None:
         facts["predicted_snr_db"] = choice.predicted_db

@@ -25,9 +25,9 @@ from core import (
 )
 from core.config.bounds import MOST_WINDOWS, check_within
 from core.formats.onnx_graph import save
-from plugins.quantizer.onnx_graph import inferred
-from plugins.quantizer.onnx_graph.constants import constants_lifted
-from plugins.quantizer.onnx_graph.masks import nearer_masks
+from plugins.quantizer._onnx import inferred
+from plugins.quantizer._onnx.graph.constants import constants_lifted
+from plugins.quantizer._onnx.graph.masks import nearer_masks
 
 
 class Weight(Enum):

@@ -19,10 +19,10 @@ from core import (
 )
 from core.config.bounds import MOST_WINDOWS, check_within
 from core.formats.onnx_graph import save
-from plugins.quantizer.onnx_graph import activations, cleaned, inferred, nodes_matching
-from plugins.quantizer.onnx_graph.calibrate import Method, collect
-from plugins.quantizer.onnx_graph.exclusions import doubts
-from plugins.quantizer.onnx_graph.qdq_graph import (
+from plugins.quantizer._onnx import activations, cleaned, inferred, nodes_matching
+from plugins.quantizer._onnx.calibration.collect import Method, collect
+from plugins.quantizer._onnx.qdq.exclusions import doubts
+from plugins.quantizer._onnx.qdq.graph import (
     facts_of,
     masked,
     mixed_widths,
@@ -30,16 +30,16 @@ from plugins.quantizer.onnx_graph.qdq_graph import (
     prepared,
     quiet,
 )
-from plugins.quantizer.onnx_graph.qdq_options import Activation, Weight
-from plugins.quantizer.onnx_graph.qnn_ranges import edge_tensors
-from plugins.quantizer.onnx_graph.static import config_for, quantised
-from plugins.quantizer.windows import finite
-from plugins.quantizer.windows.held import HELD_BACK, HeldBack
+from plugins.quantizer._onnx.qdq.options import Activation, Weight
+from plugins.quantizer._onnx.qdq.qnn_ranges import edge_tensors
+from plugins.quantizer._onnx.qdq.static import config_for, quantised
+from plugins.quantizer._windows import finite
+from plugins.quantizer._windows.held import HELD_BACK, HeldBack
 
 if TYPE_CHECKING:
     import onnx
 
-    from plugins.quantizer.torch_graph.learn import Learned
+    from plugins.quantizer._qat.learn import Learned
 
 
 REMEDY = "shorten `exclude`"
@@ -172,11 +172,11 @@ class Qat(Quantizer[QatOptions]):
         import onnx
         from onnx import numpy_helper
 
-        from plugins.quantizer.torch_graph.agreement import check_agreement
-        from plugins.quantizer.torch_graph.learn import learn
-        from plugins.quantizer.torch_graph.lessons import Lessons
-        from plugins.quantizer.torch_graph.network import Network
-        from plugins.quantizer.torch_graph.written import written
+        from plugins.quantizer._qat.agreement import check_agreement
+        from plugins.quantizer._qat.learn import learn
+        from plugins.quantizer._qat.lessons import Lessons
+        from plugins.quantizer._qat.network import Network
+        from plugins.quantizer._qat.written import written
 
         given = onnx.load(str(scratch / "float.onnx"))
         originals = {t.name: numpy_helper.to_array(t) for t in given.graph.initializer}

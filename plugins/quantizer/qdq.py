@@ -17,16 +17,10 @@ from core import (
     hookimpl,
 )
 from core.formats.onnx_graph import save
-from plugins.quantizer.onnx_graph import (
-    activations,
-    cleaned,
-    inferred,
-    nodes_matching,
-    tensors_matching,
-)
-from plugins.quantizer.onnx_graph.calibrate import Method, collect
-from plugins.quantizer.onnx_graph.exclusions import doubts
-from plugins.quantizer.onnx_graph.qdq_graph import (
+from plugins.quantizer._onnx import activations, cleaned, inferred, nodes_matching, tensors_matching
+from plugins.quantizer._onnx.calibration.collect import Method, collect
+from plugins.quantizer._onnx.qdq.exclusions import doubts
+from plugins.quantizer._onnx.qdq.graph import (
     facts_of,
     masked,
     mixed_widths,
@@ -35,9 +29,9 @@ from plugins.quantizer.onnx_graph.qdq_graph import (
     quiet,
     too_few,
 )
-from plugins.quantizer.onnx_graph.qdq_options import Activation, QdqOptions, Weight
-from plugins.quantizer.onnx_graph.qnn_ranges import carried, edge_tensors
-from plugins.quantizer.onnx_graph.static import Layout, config_for, quantised
+from plugins.quantizer._onnx.qdq.options import Activation, QdqOptions, Weight
+from plugins.quantizer._onnx.qdq.qnn_ranges import carried, edge_tensors
+from plugins.quantizer._onnx.qdq.static import Layout, config_for, quantised
 
 if TYPE_CHECKING:
     import onnx

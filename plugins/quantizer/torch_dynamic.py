@@ -17,14 +17,7 @@ from core import (
     hookimpl,
 )
 from core.formats.torch_export import load, zeros
-from plugins.quantizer.torch_program import (
-    TORCHAO,
-    Backend,
-    Operator,
-    quantised,
-    types_for,
-    write,
-)
+from plugins.quantizer._torchao import TORCHAO, Backend, Operator, quantised, types_for, write
 
 
 @dataclass

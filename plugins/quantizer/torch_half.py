@@ -22,7 +22,7 @@ from core import (
 )
 from core.config.bounds import MOST_WINDOWS, check_within
 from core.formats.torch_export import load, zeros
-from plugins.quantizer.torch_program import (
+from plugins.quantizer._torchao import (
     Loudest,
     Reason,
     check_outputs,

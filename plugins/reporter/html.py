@@ -61,13 +61,13 @@ class HtmlReport(Reporter[HtmlReportOptions]):
     @hookimpl
     def luthier_run_finished(self, record: RunRecord, folder: str) -> None:
         """Write `report.html` into the run folder."""
-        from plugins.reporter.page import decks, document
-        from plugins.reporter.reading import discreet
+        from plugins.reporter._html_run import document, media_of
+        from plugins.reporter._reading import redacted
 
-        options, original, record = self.options, record.saved, discreet(record)
+        options, original, record = self.options, record.saved, redacted(record)
         # Named as in the rest of the page, and read from where they lie.
         named = zip(record.saved, original, strict=True)
-        shown = decks(
+        shown = media_of(
             [dataclasses.replace(name, path=file.path) for name, file in named],
             Path(folder),
             seconds=options.preview_seconds,
@@ -80,8 +80,8 @@ class HtmlReport(Reporter[HtmlReportOptions]):
     @hookimpl
     def luthier_sweep_finished(self, record: SweepRecord, folder: str) -> None:
         """Write `sweep.html` beside the run folders of the points, to whose reports it links."""
-        from plugins.reporter.reading import presentable
-        from plugins.reporter.sweep_page import document
+        from plugins.reporter._html_sweep import document
+        from plugins.reporter._reading import presentable
 
         write_whole(Path(folder, SWEEP_FILE), document(presentable(record)).encode())
 

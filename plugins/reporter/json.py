@@ -31,15 +31,15 @@ class JsonReport(Reporter[NoOptions]):
     @hookimpl
     def luthier_run_finished(self, record: RunRecord, folder: str) -> None:
         """Write `report.json` into the run folder."""
-        from plugins.reporter.reading import discreet
+        from plugins.reporter._reading import redacted
 
-        _write(Path(folder, FILE), SCHEMA, discreet(record))
+        _write(Path(folder, FILE), SCHEMA, redacted(record))
 
     @hookimpl
     def luthier_sweep_finished(self, record: SweepRecord, folder: str) -> None:
         """Write `sweep.json` and `sweep.csv` beside the run folders of the points."""
-        from plugins.reporter.reading import presentable
-        from plugins.reporter.reading.spreadsheet import spreadsheet
+        from plugins.reporter._reading import presentable
+        from plugins.reporter._reading.spreadsheet import spreadsheet
 
         record = presentable(record)
         _write(Path(folder, "sweep.json"), SWEEP_SCHEMA, record)

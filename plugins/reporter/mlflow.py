@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from core import Reporter, Requirement, hookimpl, reaching
 from core.text.shown import holds_credentials
-from plugins.reporter.tracking.address import stray_query
+from plugins.reporter._mlflow.address import stray_query
 
 if TYPE_CHECKING:
     from core.plugin.records import RunRecord, SweepRecord
@@ -68,8 +68,8 @@ class Mlflow(Reporter[MlflowOptions]):
         """
         if record.sweep:
             return
-        from plugins.reporter.tracking.connection import connected
-        from plugins.reporter.tracking.of_run import log_run
+        from plugins.reporter._mlflow.connection import connected
+        from plugins.reporter._mlflow.run import log_run
 
         options = self.options
         with connected(options.uri, folder, record.recipe, options.experiment) as tracker:
@@ -81,8 +81,8 @@ class Mlflow(Reporter[MlflowOptions]):
 
         Raises StageError where MLflow does not take it.
         """
-        from plugins.reporter.tracking.connection import connected
-        from plugins.reporter.tracking.of_sweep import log_sweep
+        from plugins.reporter._mlflow.connection import connected
+        from plugins.reporter._mlflow.sweep import log_sweep
 
         options = self.options
         with connected(options.uri, folder, record.recipe, options.experiment) as tracker:

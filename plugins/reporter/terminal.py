@@ -60,7 +60,7 @@ class Terminal(Reporter[TerminalOptions]):
     @property
     def console(self) -> Console:
         """Return the console; rich itself honours NO_COLOR, TERM=dumb and a pipe."""
-        from plugins.reporter.outlet import console
+        from plugins.reporter._terminal.stream import console
 
         if self._console is None:
             self._console = console(self.options.width)
@@ -93,7 +93,7 @@ class Terminal(Reporter[TerminalOptions]):
         if self.options.quiet:
             return
         if self.console.is_terminal and not self.console.is_dumb_terminal:
-            from plugins.reporter.outlet.moving import moving
+            from plugins.reporter._terminal.progress_bar import moving
 
             self._progress = moving(self.console)
             self._task = self._progress.add_task(title, total=None, stage=stage, message="")
@@ -120,7 +120,7 @@ class Terminal(Reporter[TerminalOptions]):
             return
         from rich.text import Text
 
-        from plugins.reporter.reading import measured, megabytes
+        from plugins.reporter._reading import measured, megabytes
 
         state = ("  cached", "dim") if record.status == "cached" else ("  ran   ", "green")
         about = f"{measured(record)}, {megabytes(record.artifact.bytes)}".removeprefix(", ")
@@ -133,7 +133,7 @@ class Terminal(Reporter[TerminalOptions]):
         del folder
         from pathlib import PurePosixPath
 
-        from plugins.reporter.closing import show
+        from plugins.reporter._terminal.run import show
 
         self._stop()
         parts = [PurePosixPath(saved.path).parts for saved in record.saved]
@@ -143,7 +143,7 @@ class Terminal(Reporter[TerminalOptions]):
     @hookimpl
     def luthier_batch_finished(self, record: BatchRecord, folder: str) -> None:
         """Show what was played and what failed."""
-        from plugins.reporter.closing.batch import show_batch
+        from plugins.reporter._terminal.batch import show_batch
 
         self._stop()
         show_batch(record, folder, self.console)
@@ -169,7 +169,7 @@ class Terminal(Reporter[TerminalOptions]):
     @hookimpl(trylast=True)
     def luthier_sweep_finished(self, record: SweepRecord, folder: str) -> None:
         """Show the table of points, which one is taken, and where the page lies."""
-        from plugins.reporter.sweep_closing import show
+        from plugins.reporter._terminal.sweep import show
 
         self._stop()
         show(record, folder, self.console)

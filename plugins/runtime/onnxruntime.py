@@ -145,7 +145,7 @@ class OnnxRuntime(Runtime[OnnxRuntimeOptions]):
         """Return the code that opens and runs the graph on a device's CPU."""
         from importlib.metadata import version
 
-        from plugins.runtime.on_device import sources
+        from plugins.runtime._on_device import sources
 
         library = f"com.microsoft.onnxruntime:onnxruntime-android:{version('onnxruntime')}"
         gradle = f'dependencies {{ implementation("{library}") }}\n'

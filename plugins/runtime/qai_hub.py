@@ -104,7 +104,7 @@ class QaiHub(Runtime[QaiHubOptions]):
 
     def compile(self, artifact: Artifact, work: StageContext) -> StageResult:
         """Upload, compile for the device, and download what the device will run."""
-        from plugins.runtime.device_cloud import compiled
+        from plugins.runtime._qai_hub import compiled
         from plugins.vendor.qai_hub import (
             content_of,
             fetch_model,
@@ -143,7 +143,7 @@ class QaiHub(Runtime[QaiHubOptions]):
         self, artifact: Artifact, model: Callable[[], TorchModel], work: StageContext
     ) -> Session:
         """Open the compiled model on the device; the first windows submit the first job."""
-        from plugins.runtime.device_cloud.session import CloudSession, Wanted
+        from plugins.runtime._qai_hub.session import CloudSession, Wanted
 
         options = self.options
         wanted = Wanted(

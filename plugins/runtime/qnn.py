@@ -27,7 +27,7 @@ from core import (
 from core.errors import MissingLibraryError
 
 if TYPE_CHECKING:
-    from plugins.runtime.htp.process import HtpDevice, Limits
+    from plugins.runtime._htp.process import HtpDevice, Limits
 
 CONTEXT = "qnn_context"
 
@@ -82,7 +82,7 @@ class Qnn(Runtime[QnnOptions]):
     @classmethod
     def unavailable(cls) -> str:
         """Say why the vendor's library cannot run here: another system or processor."""
-        from plugins.runtime.htp.library import available
+        from plugins.runtime._htp.library import available
 
         return available() or ""
 
@@ -105,11 +105,11 @@ class Qnn(Runtime[QnnOptions]):
         Raises DoesNotFitError where the graph is too much for the NPU or for a limit, StageError
         where it leaves a length free.
         """
-        from plugins.runtime.htp.emulator import told
-        from plugins.runtime.htp.failure import QnnFailure
-        from plugins.runtime.htp.message import Attempt, reasons_of, stage_error
-        from plugins.runtime.htp.partition import is_whole, partition_map, why_split
-        from plugins.runtime.htp.process import compile_context
+        from plugins.runtime._htp.emulator import told
+        from plugins.runtime._htp.failure import QnnFailure
+        from plugins.runtime._htp.message import Attempt, reasons_of, stage_error
+        from plugins.runtime._htp.partition import is_whole, partition_map, why_split
+        from plugins.runtime._htp.process import compile_context
 
         source, target = Path(artifact.path), work.folder / "model.onnx"
         _check_lengths(source)
@@ -136,14 +136,14 @@ class Qnn(Runtime[QnnOptions]):
         self, artifact: Artifact, model: Callable[[], TorchModel], work: StageContext
     ) -> Session:
         """Open the compiled model on the emulator."""
-        from plugins.runtime.htp.emulator import Emulator
+        from plugins.runtime._htp.emulator import Emulator
 
         return Emulator(Path(artifact.path), work, self._device(), self._limits())
 
     def ships(self, info: ModelInfo) -> BundlePart:
         """Return the code that opens the context binary on a phone, and what an app links."""
-        from plugins.runtime.htp.app import lines, qnn_version
-        from plugins.runtime.on_device import sources
+        from plugins.runtime._htp.app import lines, qnn_version
+        from plugins.runtime._on_device import sources
 
         facts: dict[str, Fact] = {
             "soc_model": self.options.soc_model,
@@ -153,13 +153,13 @@ class Qnn(Runtime[QnnOptions]):
         return BundlePart(facts, sources(self.name), lines())
 
     def _device(self) -> HtpDevice:
-        from plugins.runtime.htp.process import HtpDevice
+        from plugins.runtime._htp.process import HtpDevice
 
         options = self.options
         return HtpDevice(options.soc_model, options.htp_arch, options.finalization_mode)
 
     def _limits(self) -> Limits:
-        from plugins.runtime.htp.process import Limits
+        from plugins.runtime._htp.process import Limits
 
         return Limits(self.options.time_limit_s, self.options.memory_limit_mb * 1_000_000)
 

@@ -93,7 +93,7 @@ class TorchRuntime(Runtime[TorchOptions]):
     @classmethod
     def findings(cls) -> Sequence[Notice]:
         """Return whether `compile` finds a C++ compiler here."""
-        from plugins.runtime.torch_program import compiler
+        from plugins.runtime._torch_kernels import compiler
 
         found = compiler()
         text = f"compiles with {found}" if found else "cannot compile: there is no C++ compiler"
@@ -106,7 +106,7 @@ class TorchRuntime(Runtime[TorchOptions]):
 
         Raises StageError where `kernels` or `compile` ask for what this machine has not.
         """
-        from plugins.runtime.torch_program import TorchSession
+        from plugins.runtime._torch_kernels import TorchSession
 
         threads = self.options.threads
         if artifact.format == "torch":
@@ -120,7 +120,7 @@ class TorchRuntime(Runtime[TorchOptions]):
         import torch
 
         from core.formats.torch_export import load, zeros
-        from plugins.runtime.torch_program import TorchSession, compiled
+        from plugins.runtime._torch_kernels import TorchSession, compiled
 
         program = load(path)
         module = program.module(check_guards=False)
@@ -135,7 +135,7 @@ class TorchRuntime(Runtime[TorchOptions]):
 
     def _integers(self, module: torch.fx.GraphModule) -> tuple[list[str], dict[str, Fact]]:
         """Put integer kernels into a quantised program, as `kernels` says; a float one stays."""
-        from plugins.runtime.torch_program import fuse, quantised, why_not
+        from plugins.runtime._torch_kernels import fuse, quantised, why_not
 
         count = len(quantised(module))
         if not count:

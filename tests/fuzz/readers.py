@@ -122,8 +122,8 @@ def _song(ending: str) -> Callable[[Path], bytes]:
 
 
 def _read_song(file: Path, content: bytes) -> None:
-    from plugins.dataset.audio import libav
-    from plugins.dataset.audio.reading import check, read
+    from plugins.dataset._audio import libav
+    from plugins.dataset._audio.reading import check, read
 
     file.write_bytes(content)
     # FFmpeg's libraries would be asked in a process of their own, for each file: hostile songs are.
@@ -135,7 +135,7 @@ def _read_song(file: Path, content: bytes) -> None:
 def _checkpoint(folder: Path) -> bytes:
     import torch
 
-    from plugins.model.hybrid.checkpoint import Checkpoint, write
+    from plugins.model._hybrid.checkpoint import Checkpoint, write
 
     file = folder / "true.safetensors"
     write(Checkpoint({"sources": ["a"], "depth": 2}, {"w": torch.zeros(4)}), file)
@@ -145,7 +145,7 @@ def _checkpoint(folder: Path) -> bytes:
 
 
 def _read_checkpoint(file: Path, content: bytes) -> None:
-    from plugins.model.hybrid import checkpoint
+    from plugins.model._hybrid import checkpoint
 
     file.write_bytes(content)
     checkpoint.read(file)

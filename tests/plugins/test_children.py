@@ -19,7 +19,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from plugins.runtime.htp.process import available
+from plugins.runtime._htp.process import available
 from tests.processes import gone
 
 ROOT = Path(__file__).parents[2]
@@ -36,7 +36,7 @@ Onnxsim(Onnxsim.Options())._simplified(sys.argv[1], StageContext(Path(sys.argv[2
 QNN = """
 import sys
 from pathlib import Path
-from plugins.runtime.htp.process import emulate
+from plugins.runtime._htp.process import emulate
 folder = Path(sys.argv[2])
 emulate(folder / "m.onnx", Path(sys.argv[1]), folder / "o.npz", folder=folder)
 """
@@ -44,7 +44,7 @@ WEIGHTS = """
 import sys
 from pathlib import Path
 from core.plugin.progress import silent
-from plugins.model.hybrid.pretrained import fetch
+from plugins.model._hybrid.pretrained import fetch
 fetch("htdemucs", Path(sys.argv[2], "w.safetensors"), silent())
 """
 

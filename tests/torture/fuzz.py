@@ -48,7 +48,7 @@ FLAGS = ("-m", "--cfg=all", "--config-dir=/", "--experimental-rerun=x", "-cn=x",
 def torture(count: int, seed_: int) -> Tally:
     """Fuzz with so many damaged files of each kind, and some recipes and command lines."""
     warm("soundfile", "numpy", "torch", "onnx", "safetensors.torch", "core.batch.manifest",
-         "plugins.dataset.files", "plugins.model.hybrid.checkpoint", "hypothesis")  # fmt: skip
+         "plugins.dataset.files", "plugins.model._hybrid.checkpoint", "hypothesis")  # fmt: skip
     tally = Tally("fuzz")
     for recipe, faults in each(
         _refused, hostile(max(1, int(count * RECIPES)), seed_), limit_s=RECIPE_S

@@ -251,7 +251,7 @@ def _compared(chain: Chain, found: Prepared, cell: Cell, folder: Path) -> Cell:
 
 def _quietly(make: Callable[[], Any]) -> Any:
     """Return what others' tools make, None where they fail; what they warn about is theirs."""
-    from plugins.quantizer.onnx_graph.qdq_graph import quiet
+    from plugins.quantizer._onnx.qdq.graph import quiet
 
     try:
         with warnings.catch_warnings(), quiet():

@@ -31,15 +31,15 @@ from core.sweep import folder as sweep
 from core.sweep.messages import PointResult
 from plugins.dataset.files import Files, FilesOptions
 from plugins.dataset.musdb import Musdb, MusdbOptions
-from plugins.model.hybrid.pretrained import _only
-from plugins.runtime.on_device import __file__ as on_device
+from plugins.model._hybrid.pretrained import _only
+from plugins.runtime._on_device import __file__ as on_device
 from plugins.vendor.qai_hub import ledger, results
 from tests.core.machine.test_paths import HOSTILE
 from tests.core.store.test_local import FINGERPRINT, put
 
 MARK = "the canary"
 CPU = Path(on_device).parent / "any" / "python" / "cpu.py"
-MEDIUM = Path(core.__file__).parents[1] / "plugins/dataset/audio/on_device/python/medium.py"
+MEDIUM = Path(core.__file__).parents[1] / "plugins/dataset/_audio/on_device/python/medium.py"
 
 #: How a reader says no. Returning is another way: then it took nothing, or made the thing anew.
 Refusals = (LuthierError, sealed.DamagedError, results._DamagedError, SystemExit)

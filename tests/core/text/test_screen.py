@@ -16,10 +16,10 @@ from core.text.screen import say, screen
 ROOT = Path(__file__).parents[3]
 #: Programs that ship in bundles, and what children of ours say to us and not to a person.
 OWN_WAY = (
-    "/on_device/",
+    "on_device/",
     "core/text/screen.py",
-    "htp/child.py",
-    "hybrid/pretrained.py",
+    "_htp/child.py",
+    "_hybrid/pretrained.py",
     "conformance/",
 )
 EVIL = "\x1b]0;evil\x07\x1b[2J\r\u202e\udce9 [bold]x[/] [link=http://h]y[/link] :smile: "

@@ -19,7 +19,7 @@ from core.inference.windows import lengths_of
 from plugins.chunker.overlap_add import OverlapAdd, OverlapAddOptions
 from plugins.chunker.whole import Whole
 
-CPP = Path(__file__).parents[3] / "plugins" / "chunker" / "on_device" / "overlap_add" / "cpp"
+CPP = Path(__file__).parents[3] / "plugins" / "chunker" / "_on_device" / "overlap_add" / "cpp"
 MAIN = """\
 #include <cstdio>
 #include "join.h"

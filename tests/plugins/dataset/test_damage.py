@@ -10,10 +10,10 @@ import pytest
 import soundfile
 
 from core import Array, InputError
-from plugins.dataset.audio import libav, vorbis
-from plugins.dataset.audio.mpeg import after_tags, runs
-from plugins.dataset.audio.octets import Octets
-from plugins.dataset.audio.reading import check, read
+from plugins.dataset._audio import libav, vorbis
+from plugins.dataset._audio.mpeg import after_tags, runs
+from plugins.dataset._audio.octets import Octets
+from plugins.dataset._audio.reading import check, read
 from tests.hostile.packed_sound import ogg_page, ogg_pages
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ import soundfile
 from core import InputError, Item, Signature, Split
 from core.inference.items import checked_items
 from core.store import hashing
-from plugins.dataset.audio import libav
+from plugins.dataset._audio import libav
 from plugins.dataset.files import Files, FilesOptions
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from core import InputError, Signature, TensorSpec
-from plugins.dataset.audio.fitting import fit, references
-from plugins.dataset.audio.reading import Sound
+from plugins.dataset._audio.fitting import fit, references
+from plugins.dataset._audio.reading import Sound
 
 STEREO = TensorSpec("mix", ("channel", "time"), (2, "time"), rates={"time": 44100.0})
 MONO = TensorSpec("mix", ("channel", "time"), (1, "time"), rates={"time": 44100.0})

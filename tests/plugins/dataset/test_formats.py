@@ -15,8 +15,8 @@ import pytest
 import soundfile
 
 from core import Array, InputError
-from plugins.dataset.audio import libav
-from plugins.dataset.audio.reading import ENDINGS, check, read
+from plugins.dataset._audio import libav
+from plugins.dataset._audio.reading import ENDINGS, check, read
 from tests.hostile.plain_sound import wav
 
 if TYPE_CHECKING:

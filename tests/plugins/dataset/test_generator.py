@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from plugins.dataset.generator import STEMS, Song, make_song
+from plugins.dataset._generator import STEMS, Song, make_song
 
 SECONDS = 6.0
 

@@ -9,8 +9,8 @@ import pytest
 import soundfile
 
 from core import Array, InputError
-from plugins.dataset.audio.levels import Levels
-from plugins.dataset.audio.reading import check, read
+from plugins.dataset._audio.levels import Levels
+from plugins.dataset._audio.reading import check, read
 
 if TYPE_CHECKING:
     from pathlib import Path

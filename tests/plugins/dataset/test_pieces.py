@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from plugins.dataset.generator import KINDS, bands, make_piece, make_song, pieces
+from plugins.dataset._generator import KINDS, bands, make_piece, make_song, pieces
 from plugins.dataset.synthetic import KINDS as IN_TURN
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ import pytest
 import soundfile
 
 from core import Array, InputError
-from plugins.dataset.audio import libav
-from plugins.dataset.audio.reading import ENDINGS, MAX_MINUTES, check, read
+from plugins.dataset._audio import libav
+from plugins.dataset._audio.reading import ENDINGS, MAX_MINUTES, check, read
 from plugins.dataset.files import Files, FilesOptions
 from plugins.dataset.musdb import MusdbOptions
 from tests.hostile import songs

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.measure.metrics import snr_db
-from plugins.dataset.audio.limits import RATES
-from plugins.dataset.audio.resampling import resample
+from plugins.dataset._audio.limits import RATES
+from plugins.dataset._audio.resampling import resample
 
 #: Rates whose ratio to 44,100 is none that a filter of bounded length has, primes among them.
 ODD = [1009, 7919, 44101, 48017, 191_999, 499_979, 767_999]

@@ -9,7 +9,7 @@ import pytest
 
 from core import Signature
 from core.inference.items import checked_items
-from plugins.dataset.generator import STEMS, make_piece, make_song
+from plugins.dataset._generator import STEMS, make_piece, make_song
 from plugins.dataset.synthetic import KINDS, Synthetic, SyntheticOptions
 from plugins.quantizer.qdq import QdqOptions
 

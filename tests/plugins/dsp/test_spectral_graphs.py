@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from core import Tensors, Transform, outside
 from core.conformance import DspSuite
 from core.conformance.dsp import assert_near, run_graph
-from plugins.dsp.spectral.factors import factors
+from plugins.dsp._spectral.factors import factors
 from plugins.dsp.stft import Edges, Nyquist, Stft, StftOptions
 from tests.plugins.dsp.test_stft import FEW, SEEDS, info, noise
 

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from core import Array, ModelInfo, Signature, StageError, TensorSpec, Transform
 from core.measure.metrics import snr_db
-from plugins.dsp.spectral.frames import spectrogram, waveform
+from plugins.dsp._spectral.frames import spectrogram, waveform
 from plugins.dsp.stft import Edges, Nyquist, Stft, StftOptions
-from plugins.model.hybrid.split import post, pre
+from plugins.model._hybrid.split import post, pre
 
 FEW = settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 SIZES = st.sampled_from([16, 64, 512])

@@ -11,8 +11,8 @@ import torch
 from torch import nn
 
 from core import ModelInfo, Signature, StageError, TensorSpec, TorchModel
-from plugins.exporter.graph_file import ExternalData
-from plugins.exporter.graph_file.verify import halved
+from plugins.exporter._onnx import ExternalData
+from plugins.exporter._onnx.verify import halved
 from plugins.exporter.onnx import Onnx
 from tests.plugins.networks import (
     SAMPLES,

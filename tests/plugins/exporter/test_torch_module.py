@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 from core import Exporter, StageError, StageResult
-from plugins.exporter.graph_file.verify import turned
-from plugins.exporter.torch_module.fresh import State, fresh
+from plugins.exporter._onnx.verify import turned
+from plugins.exporter._torch_module.fresh import State, fresh
 from tests.plugins.exporter import modules
 from tests.plugins.exporter.modules import EXPORTERS, FEEDS, opened
 from tests.plugins.networks import artifact, played, played_by_torch, work_in

@@ -11,9 +11,9 @@ import pytest
 
 from core import Artifact, StageError, StageResult
 from core.plugin.progress import silent
-from plugins.exporter.graph_file import ExternalData
+from plugins.exporter._onnx import ExternalData
+from plugins.graph._same_result import check_same
 from plugins.graph.onnxsim import Onnxsim
-from plugins.graph.same_result import check_same
 from tests.plugins.networks import (
     artifact,
     exported,

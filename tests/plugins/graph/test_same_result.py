@@ -10,8 +10,8 @@ from onnx import TensorProto, helper
 
 from core import StageError, StageResult
 from core.plugin.progress import silent
+from plugins.graph._same_result import NotPlayableError, check_same
 from plugins.graph.onnxsim import Onnxsim
-from plugins.graph.same_result import NotPlayableError, check_same
 from tests.plugins.networks import artifact, separator, work_in
 
 VERSIONS = {"opset_imports": [helper.make_opsetid("", 20)], "ir_version": 10}

@@ -26,10 +26,10 @@ from core.measure.metrics import snr_db
 from core.plugin.progress import silent
 from core.store.hashing import folder_digest
 from plugins.dsp.stft import Stft
+from plugins.model._hybrid import cached as caches
+from plugins.model._hybrid import checkpoint, foreign
+from plugins.model._hybrid.arguments import RANGES, checked, fraction
 from plugins.model.htdemucs import BUNDLED, HTDemucs, HTDemucsOptions, Layout
-from plugins.model.hybrid import cached as caches
-from plugins.model.hybrid import checkpoint, foreign
-from plugins.model.hybrid.arguments import RANGES, checked, fraction
 from tests.hostile import checkpoints
 from tests.hostile.checkpoint_files import CHECKPOINTS
 
@@ -382,7 +382,7 @@ import sys
 from fractions import Fraction
 from pathlib import Path
 import torch
-from plugins.model.hybrid.checkpoint import Checkpoint, write
+from plugins.model._hybrid.checkpoint import Checkpoint, write
 kwargs = {"sources": ["a", "b"], "segment": Fraction(39, 5), "channels": 8}
 state = {"second": torch.ones(3), "first": torch.zeros(2, 2)}
 write(Checkpoint(kwargs, state, "MIT"), Path(sys.argv[1]))

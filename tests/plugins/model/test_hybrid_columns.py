@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from plugins.model.hybrid.columns import columns_for, fold, joined, unfold
-from plugins.model.hybrid.gates import Gate, apart
+from plugins.model._hybrid.columns import columns_for, fold, joined, unfold
+from plugins.model._hybrid.gates import Gate, apart
 
 STRIDES = (4, 4, 4, 4)
 

@@ -16,8 +16,8 @@ from demucs.htdemucs import HTDemucs
 from demucs.transformer import LayerScale
 from torch import nn
 
-from plugins.model.hybrid.layout import NpuCore
-from plugins.model.hybrid.split import HybridCore, core_shapes
+from plugins.model._hybrid.layout import NpuCore
+from plugins.model._hybrid.split import HybridCore, core_shapes
 
 LENGTH = 22050
 
@@ -98,7 +98,7 @@ def test_a_form_that_it_lacks_is_refused(options: dict[str, object], reason: str
     """The message names the option of the model, and the plain core as the way out."""
     with pytest.raises(ValueError, match=reason) as refused:
         NpuCore(small(**options), LENGTH)
-    assert "plugins.model.hybrid.split" in str(refused.value)
+    assert "plugins.model._hybrid.split" in str(refused.value)
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import pytest
 import torch
 from demucs.htdemucs import HTDemucs
 
-from plugins.model.hybrid.split import HybridCore, core_shapes, output_shapes, post, pre
+from plugins.model._hybrid.split import HybridCore, core_shapes, output_shapes, post, pre
 
 STEMS = ["drums", "bass", "other", "vocals"]
 

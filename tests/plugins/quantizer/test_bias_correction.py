@@ -12,8 +12,8 @@ from onnx import TensorProto, helper, numpy_helper
 from core import Calibration, StageContext
 from core.conformance.converter import artifact
 from core.plugin.progress import silent
-from plugins.quantizer.onnx_graph.bias_correction import correct, layers_of
-from plugins.quantizer.onnx_graph.qdq_options import Activation, QdqOptions, Weight
+from plugins.quantizer._onnx.qdq.bias_correction import correct, layers_of
+from plugins.quantizer._onnx.qdq.options import Activation, QdqOptions, Weight
 from plugins.quantizer.qdq import Qdq
 
 #: Operator, shape of its input, of its weights, its attributes.

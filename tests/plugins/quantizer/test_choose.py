@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from plugins.quantizer.onnx_graph.choose import Range, by_entropy, by_mse, by_percentile
-from plugins.quantizer.onnx_graph.histogram import Histogram
+from plugins.quantizer._onnx.calibration.choose import Range, by_entropy, by_mse, by_percentile
+from plugins.quantizer._onnx.calibration.histogram import Histogram
 
 RANDOM = np.random.default_rng(0)
 DISTRIBUTIONS = {

@@ -24,9 +24,9 @@ from core import (
 )
 from core.conformance import QuantizerSuite
 from core.measure.metrics import snr_db
-from plugins.exporter.graph_file import ExternalData
+from plugins.exporter._onnx import ExternalData
 from plugins.quantizer.dynamic import Dynamic, DynamicOptions, Weight
-from plugins.runtime.htp.library import available
+from plugins.runtime._htp.library import available
 from tests.conftest import Command
 from tests.plugins.networks import artifact, exported, feeds, outputs, played, separator, work_in
 

@@ -28,7 +28,7 @@ from core import (
 )
 from core.conformance import QuantizerSuite
 from core.measure.metrics import snr_db
-from plugins.exporter.graph_file import ExternalData
+from plugins.exporter._onnx import ExternalData
 from plugins.quantizer.fp16 import Fp16
 from tests.plugins.graphs import graph, lowered, windows, worst_db
 from tests.plugins.half_device import played_in_half

@@ -17,7 +17,7 @@ import pytest
 
 from core import Array, Artifact, Calibration, Tensors, Transform
 from core.measure.metrics import snr_db
-from plugins.dataset.generator import make_song
+from plugins.dataset._generator import make_song
 from plugins.dsp.stft import Stft
 from plugins.exporter.onnx import Onnx
 from plugins.model.htdemucs import HTDemucs, Layout

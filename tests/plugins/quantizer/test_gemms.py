@@ -9,8 +9,8 @@ import onnx
 import pytest
 from onnx import helper
 
+from plugins.quantizer._onnx.graph.gemms import plain_gemms
 from plugins.quantizer.dynamic import Dynamic
-from plugins.quantizer.onnx_graph.gemms import plain_gemms
 from plugins.quantizer.qdq import Activation, Layout, Method, Qdq
 from tests.plugins.graphs import computed, graph, lowered, windows, worst_db
 

@@ -11,10 +11,10 @@ from onnx import helper, numpy_helper
 
 from core import StageResult
 from core.measure.metrics import snr_db
-from plugins.quantizer.onnx_graph.gptq import round_weights, rounded
-from plugins.quantizer.onnx_graph.patches import Patches
-from plugins.quantizer.onnx_graph.probes import shapes_of
-from plugins.quantizer.onnx_graph.products import products_of
+from plugins.quantizer._onnx.calibration.patches import Patches
+from plugins.quantizer._onnx.calibration.probes import shapes_of
+from plugins.quantizer._onnx.graph.products import products_of
+from plugins.quantizer._onnx.qdq.gptq import round_weights, rounded
 from plugins.quantizer.qdq import Activation, Method, Qdq, Weight
 from tests.plugins.graphs import computed, graph, lowered, windows, worst_db
 
@@ -115,7 +115,7 @@ def test_few_places_count_as_few(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     held = windows(draw, 60, seed=9)
     options = Qdq.Options(weight=Weight.int4, activation=Activation.uint16)
     fitted = _db(model, lowered(Qdq(options), model, windows(draw, 24), tmp_path / "a"), held)
-    monkeypatch.setattr("plugins.quantizer.onnx_graph.static.round_weights", lambda *_: 0)
+    monkeypatch.setattr("plugins.quantizer._onnx.qdq.static.round_weights", lambda *_: 0)
     nearest = _db(model, lowered(Qdq(options), model, windows(draw, 24), tmp_path / "b"), held)
     assert fitted > nearest - 0.3
 
@@ -146,7 +146,7 @@ def test_related_inputs_lose_less(
         weight=weight, activation=Activation.uint16, method=Method.minmax, per_channel=True
     )
     fitted = _db(model, lowered(Qdq(options), model, given, tmp_path / "fitted"), held)
-    monkeypatch.setattr("plugins.quantizer.onnx_graph.static.round_weights", lambda *_: 0)
+    monkeypatch.setattr("plugins.quantizer._onnx.qdq.static.round_weights", lambda *_: 0)
     nearest = _db(model, lowered(Qdq(options), model, given, tmp_path / "nearest"), held)
     assert fitted > nearest + (-0.5 if form == "transposed, gaps" else 1)
 

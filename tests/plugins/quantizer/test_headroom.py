@@ -15,10 +15,10 @@ from core.conformance.converter import artifact
 from core.formats.calibrated_ranges import held_ranges
 from core.measure.metrics import snr_db
 from core.plugin.progress import silent
-from plugins.quantizer.onnx_graph.headroom import MOST_OF_OPERAND, with_headroom
-from plugins.quantizer.onnx_graph.probes import second_operands
-from plugins.quantizer.onnx_graph.qdq_options import Activation, QdqOptions
-from plugins.quantizer.onnx_graph.value_bounds import value_bounds
+from plugins.quantizer._onnx.calibration.headroom import MOST_OF_OPERAND, with_headroom
+from plugins.quantizer._onnx.calibration.probes import second_operands
+from plugins.quantizer._onnx.calibration.value_bounds import value_bounds
+from plugins.quantizer._onnx.qdq.options import Activation, QdqOptions
 from plugins.quantizer.qdq import Qdq
 
 SHAPE = [1, 8, 256]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from plugins.quantizer.onnx_graph.histogram import BINS, Histogram
+from plugins.quantizer._onnx.calibration.histogram import BINS, Histogram
 
 
 def _values(seed: int, scale: float) -> np.ndarray:

@@ -11,8 +11,8 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from plugins.quantizer.onnx_graph.observe import Summed
-from plugins.quantizer.onnx_graph.watched import observer_of
+from plugins.quantizer._onnx.calibration.observe import Summed
+from plugins.quantizer._onnx.calibration.watched import observer_of
 
 SHAPE = (2, 6, 5)
 X = np.random.default_rng(0).standard_normal(SHAPE).astype(np.float32) * 3

@@ -26,9 +26,9 @@ from core import (
 from core.measure.metrics import snr_db
 from plugins.exporter.onnx import Onnx
 from plugins.exporter.onnx_dynamo import OnnxDynamo
+from plugins.quantizer._onnx.graph.sentinels import far_out
 from plugins.quantizer.fp16 import Fp16
 from plugins.quantizer.mixed import Mixed
-from plugins.quantizer.onnx_graph.sentinels import far_out
 from plugins.quantizer.qdq import Activation, Method, Qdq
 from tests.plugins.graphs import computed, graph, lowered, windows, worst_db
 from tests.plugins.networks import artifact, outputs, played, separator, work_in

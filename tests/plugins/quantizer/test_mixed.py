@@ -24,9 +24,9 @@ from core import (
 )
 from core.conformance import QuantizerSuite
 from core.measure.metrics import snr_db
+from plugins.quantizer._mixed_precision.grouping import GroupBy
+from plugins.quantizer._mixed_precision.levels import Level
 from plugins.quantizer.mixed import Mixed, MixedOptions
-from plugins.quantizer.mixing.grouping import GroupBy
-from plugins.quantizer.mixing.levels import Level
 from tests.plugins.networks import (
     artifact,
     exported,

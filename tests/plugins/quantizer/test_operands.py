@@ -9,7 +9,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from plugins.quantizer.onnx_graph.operands import SIGNAL, captured, structural_nodes
+from plugins.quantizer._onnx.graph.operands import SIGNAL, captured, structural_nodes
 from plugins.quantizer.qdq import Activation, Method, Qdq
 from tests.plugins.graphs import computed, graph, lowered, windows, worst_db
 

@@ -11,8 +11,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from core import Artifact, Calibration, StageContext
 from core.plugin.progress import silent
+from plugins.quantizer._onnx.graph.powers import powers
 from plugins.quantizer.mixed import Mixed, MixedOptions
-from plugins.quantizer.onnx_graph.powers import powers
 from plugins.quantizer.qdq import Activation, Qdq, QdqOptions
 from tests.plugins.graphs import INFO, lowered, windows
 

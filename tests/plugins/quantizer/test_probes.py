@@ -8,7 +8,7 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from plugins.quantizer.onnx_graph.probes import (
+from plugins.quantizer._onnx.calibration.probes import (
     LEAST,
     MEAN,
     MOST,

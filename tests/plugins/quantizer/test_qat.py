@@ -23,7 +23,7 @@ from core import (
 )
 from core.conformance import QuantizerSuite
 from core.measure.metrics import snr_db
-from plugins.quantizer.onnx_graph.calibrate import Method
+from plugins.quantizer._onnx.calibration.collect import Method
 from plugins.quantizer.qat import Activation, Qat, QatOptions
 from tests.plugins.networks import artifact, exported, feeds, hybrid, outputs, played, work_in
 

@@ -26,9 +26,9 @@ from core import (
 from core.conformance import QuantizerSuite, converter
 from core.measure.metrics import snr_db
 from core.plugin.progress import silent
-from plugins.exporter.graph_file import ExternalData
-from plugins.quantizer.onnx_graph.calibrate import Method
-from plugins.quantizer.onnx_graph.qdq_graph import ENOUGH
+from plugins.exporter._onnx import ExternalData
+from plugins.quantizer._onnx.calibration.collect import Method
+from plugins.quantizer._onnx.qdq.graph import ENOUGH
 from plugins.quantizer.qdq import Activation, Qdq, QdqOptions, Weight
 from tests.plugins.networks import (
     artifact,

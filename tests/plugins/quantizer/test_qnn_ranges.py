@@ -8,7 +8,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from onnxruntime.quantization import QuantType
 
-from plugins.quantizer.onnx_graph.qnn_ranges import edge_tensors, qnn_overrides
+from plugins.quantizer._onnx.qdq.qnn_ranges import edge_tensors, qnn_overrides
 
 
 def network() -> onnx.ModelProto:

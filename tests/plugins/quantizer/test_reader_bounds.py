@@ -10,8 +10,8 @@ import onnx
 import pytest
 from onnx import helper
 
-from plugins.quantizer.onnx_graph.qnn_ranges import carried
-from plugins.quantizer.onnx_graph.reader_bounds import reader_bounds, within
+from plugins.quantizer._onnx.calibration.reader_bounds import reader_bounds, within
+from plugins.quantizer._onnx.qdq.qnn_ranges import carried
 from plugins.quantizer.qdq import Activation, Qdq
 from tests.plugins.graphs import graph, lowered, windows, worst_db
 

@@ -10,12 +10,12 @@ import pytest
 from onnx import helper, numpy_helper
 
 from core.measure.metrics import snr_db
-from plugins.quantizer.onnx_graph.silence import settle, silent
+from plugins.quantizer._onnx.qdq.silence import settle, silent
 from plugins.quantizer.qdq import Activation, Method, Qdq
 from tests.plugins.graphs import computed, graph, lowered, windows
 
 CHANNELS, LENGTH, LAYERS = 12, 256, 5
-SETTLE = "plugins.quantizer.onnx_graph.static.settle"
+SETTLE = "plugins.quantizer._onnx.qdq.static.settle"
 
 
 def network(fed: str = "x") -> onnx.ModelProto:

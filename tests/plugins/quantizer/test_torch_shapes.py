@@ -18,9 +18,9 @@ from torch import nn
 from core import Artifact, Calibration, ModelInfo, Quantizer, Signature, StageError, StageResult
 from core.formats.torch_export import load, save
 from core.measure.metrics import snr_db
+from plugins.quantizer._torchao import Backend
 from plugins.quantizer.torch_dynamic import TorchDynamic
 from plugins.quantizer.torch_half import Half, TorchHalf
-from plugins.quantizer.torch_program import Backend
 from plugins.quantizer.torch_static import TorchStatic
 from tests.plugins.networks import artifact, work_in
 

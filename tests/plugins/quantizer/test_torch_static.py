@@ -10,7 +10,7 @@ import pytest
 from core import Artifact, ArtifactSpec, Calibration, InputError, StageError, Tensors, TorchModel
 from core.conformance import QuantizerSuite
 from core.measure.metrics import snr_db
-from plugins.quantizer.torch_program import Backend
+from plugins.quantizer._torchao import Backend
 from plugins.quantizer.torch_static import TorchStatic
 from tests.plugins.networks import (
     artifact,

@@ -7,7 +7,7 @@ import onnx
 import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
-from plugins.quantizer.onnx_graph.unshared import unshare_weights
+from plugins.quantizer._onnx.graph.unshared import unshare_weights
 
 
 def shared() -> onnx.ModelProto:

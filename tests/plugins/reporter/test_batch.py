@@ -10,7 +10,7 @@ from rich.console import Console
 
 from core import Notice
 from core.plugin.records import BatchRecord, Failed
-from plugins.reporter.closing.batch import show_batch
+from plugins.reporter._terminal.batch import show_batch
 
 RECORD = BatchRecord(
     recipe="toy",

@@ -13,9 +13,9 @@ from rich.console import Console
 
 from core.measure.error_budget import CUT, ROUNDING_DB, losses, worst
 from core.plugin.records import BudgetLine, RunRecord
-from plugins.reporter.closing import show
-from plugins.reporter.page.budget import budget as budget_page
-from plugins.reporter.reading import costliest, decibels
+from plugins.reporter._html_run.budget import budget as budget_page
+from plugins.reporter._reading import costliest, decibels
+from plugins.reporter._terminal.run import show
 
 STAGES = (CUT, "exporter", "graph.onnxsim", "quantizer", "runtime", "probe")
 LABELS = ("drums", "bass")

@@ -41,9 +41,9 @@ def test_every_track_decodes_and_the_mixer_switches(browser: Browser, page: Path
         if browser.evaluate(label) == "Pause":
             break
     assert browser.evaluate("document.querySelector('.play').textContent") == "Pause"
-    deck = "document.querySelector('.deck')"
-    browser.evaluate(f"{deck}.querySelectorAll('.solo')[2].click()")
-    heard = f"[...{deck}.querySelectorAll('.track')].map(t => !t.classList.contains('silent'))"
+    medium = "document.querySelector('.deck')"
+    browser.evaluate(f"{medium}.querySelectorAll('.solo')[2].click()")
+    heard = f"[...{medium}.querySelectorAll('.track')].map(t => !t.classList.contains('silent'))"
     assert browser.evaluate(heard) == [False, False, True, False, False]
-    assert browser.evaluate(f"{deck}.classList.contains('plain')") is False
+    assert browser.evaluate(f"{medium}.classList.contains('plain')") is False
     assert browser.complaints() == []

@@ -10,8 +10,8 @@ import pytest
 
 from core import NoOptions
 from core.plugin.records import RunRecord
+from plugins.reporter._reading import redacted
 from plugins.reporter.json import SCHEMA, JsonReport
-from plugins.reporter.reading import discreet
 
 
 @pytest.fixture(scope="module")
@@ -23,12 +23,12 @@ def text(record: RunRecord, run_folder: Path) -> str:
 
 def test_it_reads_back_as_a_record(record: RunRecord, text: str) -> None:
     """Nothing but paths and secrets is lost."""
-    assert msgspec.json.decode(text, type=RunRecord) == discreet(record)
+    assert msgspec.json.decode(text, type=RunRecord) == redacted(record)
 
 
 def test_discretion_changes_only_paths_and_secrets(record: RunRecord) -> None:
     """Numbers, names and notices come through as they are."""
-    kept = discreet(record)
+    kept = redacted(record)
     assert (kept.metrics, kept.budget, kept.saved) == (record.metrics, record.budget, record.saved)
     assert [s.artifact.facts for s in kept.stages] == [s.artifact.facts for s in record.stages]
     assert kept.stages[0].artifact.path == "main"

@@ -18,9 +18,9 @@ from core.conformance import ReporterSuite
 from core.errors import StoreError
 from core.plugin.records import RunRecord, SweepRecord
 from core.run.folder import new_folder
+from plugins.reporter._mlflow.address import artifacts_beside, first_line, resolved
+from plugins.reporter._mlflow.tracker import plain
 from plugins.reporter.mlflow import Mlflow, MlflowOptions
-from plugins.reporter.tracking.address import artifacts_beside, first_line, resolved
-from plugins.reporter.tracking.tracker import plain
 from tests.plugins.reporter import sweeps
 
 

@@ -7,8 +7,8 @@ import dataclasses
 import pytest
 
 from core.plugin.records import CandidateRecord, Judged, RunRecord
-from plugins.reporter.page.promise import promise
-from plugins.reporter.reading import nearness
+from plugins.reporter._html_run.contract import contract
+from plugins.reporter._reading import nearness
 
 
 @pytest.mark.parametrize(
@@ -38,6 +38,6 @@ def test_the_table_of_precisions_shows_the_miss(record: RunRecord) -> None:
     """Beside the word that says it."""
     judged = Judged("min_snr_db", 30.0, 29.96, "dB", "CPU", held=False)
     result = CandidateRecord("int8", "missed", "too far", (judged,), 29.96, 1000)
-    page = promise(dataclasses.replace(record, contract=(judged,), candidates=(result,)))
+    page = contract(dataclasses.replace(record, contract=(judged,), candidates=(result,)))
     assert page is not None
     assert '<td data-label="SNR">29.96 dB</td>' in page

@@ -11,9 +11,9 @@ from rich.console import Console
 
 from core import Fact
 from core.plugin.records import RunRecord
-from plugins.reporter.closing import show
+from plugins.reporter._reading import profile_of, unit_shares
+from plugins.reporter._terminal.run import show
 from plugins.reporter.html import HtmlReport, HtmlReportOptions
-from plugins.reporter.reading import profile_of, unit_shares
 
 PHONE = "Samsung Galaxy S24 (14, Qualcomm AI Hub)"
 FACTS: dict[str, Fact] = {

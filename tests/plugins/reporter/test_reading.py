@@ -9,7 +9,7 @@ import pytest
 
 from core import Metric, SavedFile
 from core.plugin.records import RunRecord
-from plugins.reporter.reading import (
+from plugins.reporter._reading import (
     average,
     decibels,
     duration,

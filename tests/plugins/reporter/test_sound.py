@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from plugins.reporter.page import sound
+from plugins.reporter._html_run import sound
 
 RATE = 44100
 

@@ -14,9 +14,9 @@ import pytest
 
 from core import NoOptions
 from core.plugin.records import Axis, Point, SweepMetric, SweepRecord
+from plugins.reporter._reading import presentable, short_names, spread_text
 from plugins.reporter.html import HtmlReport, HtmlReportOptions
 from plugins.reporter.json import SWEEP_SCHEMA, JsonReport
-from plugins.reporter.reading import presentable, short_names, spread_text
 from tests.plugins.reporter import sweeps
 
 

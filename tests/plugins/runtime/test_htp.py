@@ -14,9 +14,9 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from core.machine.child_process import ChildEnd, Limits, run_watched
-from plugins.runtime.htp import library
-from plugins.runtime.htp.failure import QnnFailure, failure_of
-from plugins.runtime.htp.process import HtpDevice, available, compile_context, emulate
+from plugins.runtime._htp import library
+from plugins.runtime._htp.failure import QnnFailure, failure_of
+from plugins.runtime._htp.process import HtpDevice, available, compile_context, emulate
 
 REASON = available()
 needs_qnn = pytest.mark.skipif(REASON is not None, reason=str(REASON))

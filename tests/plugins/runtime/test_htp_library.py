@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from plugins.runtime.htp import library
-from plugins.runtime.htp.library import available, built_for
+from plugins.runtime._htp import library
+from plugins.runtime._htp.library import available, built_for
 
 ROOT = Path(__file__).parents[3]
 

@@ -12,8 +12,8 @@ from onnx import TensorProto, helper
 from core import StageContext, StageError
 from core.conformance.converter import onnx_artifact
 from core.plugin.progress import silent
-from plugins.runtime.htp.library import available
-from plugins.runtime.htp.rejections import reasons, redirected
+from plugins.runtime._htp.library import available
+from plugins.runtime._htp.rejections import reasons, redirected
 from plugins.runtime.qnn import Qnn, QnnOptions
 
 needs_qnn = pytest.mark.skipif(available() is not None, reason=str(available()))

@@ -14,7 +14,7 @@ from core.conformance.converter import of
 from core.measure.metrics import snr_db
 from core.plugin.progress import silent
 from plugins.quantizer.qdq import Activation, Method, Qdq, Weight
-from plugins.runtime.htp.library import available
+from plugins.runtime._htp.library import available
 from plugins.runtime.qnn import Qnn, QnnOptions
 from tests.plugins.graphs import computed, graph, lowered, windows, worst_db
 

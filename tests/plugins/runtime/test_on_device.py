@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 import core
-from plugins.chunker.on_device import __file__ as chunker
-from plugins.runtime.on_device import __file__ as runtime
+from plugins.chunker._on_device import __file__ as chunker
+from plugins.runtime._on_device import __file__ as runtime
 
-RUN = Path(core.__file__).parent / "on_device" / "python" / "run.py"
+RUN = Path(core.__file__).parent / "bundle" / "on_device" / "python" / "run.py"
 JOIN = Path(chunker).parent / "whole" / "python" / "join.py"
 GRAPHS = {name: {"file": f"{name}.onnx"} for name in ("forward", "inverse")}
 

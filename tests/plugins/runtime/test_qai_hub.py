@@ -13,7 +13,7 @@ from core import ArtifactSpec, StageContext, StageError
 from core.conformance import RuntimeSuite
 from core.conformance.converter import INFO, artifact, of, onnx_artifact
 from core.plugin.progress import silent
-from plugins.runtime.device_cloud import compiled
+from plugins.runtime._qai_hub import compiled
 from plugins.runtime.qai_hub import QaiHub, QaiHubOptions, TargetRuntime
 from tests.hub.account import account, hurried, loopback_only
 from tests.hub.cloud import Cloud

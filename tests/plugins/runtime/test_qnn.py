@@ -11,7 +11,7 @@ from core import StageContext, StageError
 from core.conformance import RuntimeSuite
 from core.conformance.converter import of, onnx_artifact
 from core.plugin.progress import silent
-from plugins.runtime.htp.library import available
+from plugins.runtime._htp.library import available
 from plugins.runtime.qnn import Qnn, QnnOptions
 
 pytestmark = pytest.mark.skipif(available() is not None, reason=str(available()))

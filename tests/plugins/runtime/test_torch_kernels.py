@@ -10,9 +10,9 @@ import torch
 
 from core import Artifact, Calibration, Session, StageError, TorchModel
 from core.measure.metrics import snr_db
-from plugins.quantizer.torch_program import Backend
+from plugins.quantizer._torchao import Backend
+from plugins.runtime._torch_kernels import compiler
 from plugins.runtime.torch import Kernels, TorchRuntime
-from plugins.runtime.torch_program import compiler
 from tests.plugins.networks import artifact, feeds, hybrid, normed, outputs, program, work_in
 
 pytest.importorskip("torchao", reason="integers come from torchao")
@@ -244,7 +244,7 @@ def test_a_missing_compiler_ends_in_one_message(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With what to install, and the way without."""
-    monkeypatch.setattr("plugins.runtime.torch_program.compiling.compiler", lambda: "")
+    monkeypatch.setattr("plugins.runtime._torch_kernels.compiling.compiler", lambda: "")
     made = program(hybrid(), tmp_path / "export")
     with pytest.raises(StageError, match="this machine has none") as caught:
         _opened(made, tmp_path / "work", compile=True)
@@ -255,7 +255,7 @@ def test_doctor_says_whether_it_compiles(monkeypatch: pytest.MonkeyPatch) -> Non
     """Either way, in a few words."""
     (found,) = TorchRuntime.findings()
     assert ("compiles with" in found.text) is CAN_COMPILE
-    monkeypatch.setattr("plugins.runtime.torch_program.compiler", lambda: "")
+    monkeypatch.setattr("plugins.runtime._torch_kernels.compiler", lambda: "")
     (found,) = TorchRuntime.findings()
     assert found.text == "cannot compile: there is no C++ compiler"
 

@@ -1,0 +1,56 @@
+"""Opens a stranger's checkpoint in a process of its own, and hands on what it was found to hold.
+
+The process reads it, checks everything that it says, builds the network that it describes, and
+writes our format; only that is read here.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from core import Progress
+from core.formats.opened_apart import opened_apart, refusing
+
+if TYPE_CHECKING:
+    from plugins.model._hybrid.checkpoint import Checkpoint
+
+__all__ = ["opened"]
+
+
+def opened(path: Path, folder: Path, progress: Progress) -> Checkpoint:
+    """Return what a checkpoint holds, through a file in `folder`, which is removed again.
+
+    Raises InputError for one that is damaged, foreign or unsafe, or that takes more time or memory
+    to open than its size explains.
+    """
+    from plugins.model._hybrid import checkpoint
+
+    checkpoint.check_file(path)
+    safe = folder / "opened.safetensors"
+    try:
+        opened_apart(
+            __name__,
+            path,
+            str(safe.absolute()),
+            noun="checkpoint",
+            folder=folder,
+            progress=progress,
+        )
+        return checkpoint.read(safe)
+    finally:
+        safe.unlink(missing_ok=True)
+
+
+def _read(path: str, safe: str) -> None:
+    """Read and check one checkpoint, and write it as ours."""
+    from plugins.model._hybrid import checkpoint
+
+    found = checkpoint.read(Path(path))
+    checkpoint.build(found, Path(path))
+    checkpoint.write(found, Path(safe))
+
+
+if __name__ == "__main__":
+    sys.exit(refusing(_read))

@@ -1,0 +1,68 @@
+"""The whole page: one file that opens offline, with nothing in it that another address serves."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from plugins.reporter._html_run import details, summary
+from plugins.reporter._html_run.budget import budget
+from plugins.reporter._html_run.contract import contract
+from plugins.reporter._html_run.frame import chapters, frame, part
+from plugins.reporter._html_run.inside import inside
+from plugins.reporter._html_run.labels import labels
+from plugins.reporter._html_run.listening import listening
+from plugins.reporter._html_run.markup import el
+from plugins.reporter._html_run.media import Medium
+from plugins.reporter._html_run.partitions import partitions
+from plugins.reporter._html_run.profile import profile
+from plugins.reporter._html_run.sizes import sizes
+
+if TYPE_CHECKING:
+    from core.plugin.records import RunRecord
+
+__all__ = ["document"]
+
+
+def document(record: RunRecord, media: Sequence[Medium]) -> str:
+    """Return the page as HTML; `record` was redacted before."""
+    parts = [
+        (
+            "listen",
+            "Listen" if any(d.tracks for d in media) else "Results",
+            listening(media) if media else None,
+        ),
+        ("promise", "What was promised", contract(record)),
+        ("where", "What ran where", summary.where(record)),
+        ("budget", "Error budget", budget(record)),
+        ("labels", "What computes at which precision", labels(record)),
+        ("inside", "Where 8 bits cost most", inside(record)),
+        ("size", "Size and speed", sizes(record)),
+        ("npu", "On the accelerator", partitions(record)),
+        ("profile", "Layer by layer", profile(record)),
+        ("quality", "Quality", details.quality(record)),
+        ("stages", "Stages", details.stages(record)),
+        ("recipe", "Recipe", details.recipe(record)),
+        ("origin", "Versions and machine", details.origin(record)),
+    ]
+    shown = [
+        (name, title, LEADS.get(name, ""), content) for name, title, content in parts if content
+    ]
+    return frame(
+        f"{record.title or record.recipe} · Luthier report",
+        el("main", summary.header(record), chapters(shown)),
+        styles=[part("_html_run", "page.css")],
+        scripts=[part("_html_run", "player.js")] if any(d.tracks for d in media) else [],
+        # `file:` lets a player fall back to the sound file that lies beside the page.
+        media="data: 'self' file:",
+    )
+
+
+LEADS = {
+    "labels": "A model is what its arithmetic is, whatever it is called: every operator counts at "
+    "the precision that stands around it in the file.",
+    "budget": "Every row against the row before it, on the same windows, as a signal-to-noise "
+    "ratio: the shorter the bar, the more that stage changed. 20 dB more are a tenth of the error. "
+    "The dots are the labels; the one furthest left says which row changed most: the red one.",
+    "size": "What is on disk after every stage, and the fastest of the few windows that ran there.",
+}

@@ -1,0 +1,143 @@
+"""The players, images and links of a report."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from core import SavedFile
+from plugins.reporter._html_run.markup import Html, el, join, link_to
+from plugins.reporter._reading import duration, megabytes
+
+if TYPE_CHECKING:
+    from plugins.reporter._html_run.media import Medium, Track
+
+__all__ = ["listening"]
+
+
+def listening(shown: Sequence[Medium]) -> Html:
+    """Return the players, images and links of every item."""
+    return join(*(_item(medium) for medium in shown))
+
+
+def _item(medium: Medium) -> Html:
+    return el(
+        "article",
+        el("h3", medium.item),
+        _player(medium) if medium.tracks else None,
+        el("div", *(_figure(s, uri) for s, uri in medium.images), class_="images")
+        if medium.images
+        else None,
+        el(
+            "ul",
+            *(el("li", el("a", f.label, href=link_to(f.path))) for f in medium.links),
+            class_="links",
+        )
+        if medium.links
+        else None,
+        class_="item",
+    )
+
+
+def _player(medium: Medium) -> Html:
+    mixtures = sum(track.mixture for track in medium.tracks)
+    cut = medium.seconds < medium.whole
+    about = (
+        f"A preview of {_clock(medium.start)} to {_clock(medium.start + medium.seconds)}; "
+        f"the files hold all {_clock(medium.whole)}."
+        if cut
+        else f"The whole {duration(medium.seconds)}, compressed; the files are lossless."
+    )
+    transport = el(
+        "div",
+        el("button", "Play", class_="play", type="button"),
+        el(
+            "input",
+            type="range",
+            min="0",
+            max="1000",
+            value="0",
+            class_="seek",
+            aria_label=f"Position in {medium.item}",
+        ),
+        el("output", f"0:00 / {_clock(medium.seconds)}", class_="time"),
+        class_="transport",
+    )
+    return el(
+        "div",
+        transport,
+        el(
+            "ol",
+            *(_track(track, number) for number, track in enumerate(medium.tracks, -mixtures)),
+            class_="tracks",
+        ),
+        el(
+            "p",
+            about,
+            " Spectrograms: mel scale, 40 Hz to 16 kHz from bottom to top, one loudness "
+            "scale for all tracks.",
+            class_="note",
+        ),
+        class_="deck",
+        data_seconds=f"{medium.seconds:.3f}",
+        data_start=f"{medium.start:.3f}",
+    )
+
+
+def _track(track: Track, number: int) -> Html:
+    label, file = track.saved.label, link_to(track.saved.path)
+    ending = Path(track.saved.path).suffix.lstrip(".").upper()
+    return el(
+        "li",
+        el(
+            "div",
+            el("span", class_="dot" if track.mixture else f"dot s{number % 8}"),
+            el("span", label, class_="name"),
+            el(
+                "button",
+                "Solo",
+                type="button",
+                class_="solo",
+                aria_pressed="false",
+                aria_label=f"Hear only {label}",
+            ),
+            el(
+                "button",
+                "Hear",
+                type="button",
+                class_="on",
+                aria_pressed="true",
+                aria_label=f"Hear {label} too",
+            ),
+            el("a", f"{ending} {megabytes(track.bytes)}", href=file, class_="file"),
+            class_="track-head",
+        ),
+        el(
+            "div",
+            el("img", src=track.picture, alt=f"Spectrogram of {label}", width="960", height="112"),
+            el("span", class_="playhead"),
+            class_="spectrogram",
+        ),
+        # A browser without the codec (Safari before 18.4: Vorbis) takes the file beside the page.
+        el(
+            "audio",
+            el("source", src=track.sound, type=track.mime),
+            el("source", src=file),
+            controls=True,
+            preload="none",
+            aria_label=label,
+        ),
+        class_="track",
+        data_mixture="" if track.mixture else None,
+    )
+
+
+def _figure(saved: SavedFile, uri: str) -> Html:
+    image = el("img", src=uri, alt=saved.label, loading="lazy")
+    return el("figure", el("a", image, href=link_to(saved.path)), el("figcaption", saved.label))
+
+
+def _clock(seconds: float) -> str:
+    """Return seconds as `1:07`."""
+    return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"

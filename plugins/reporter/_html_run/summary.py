@@ -1,0 +1,196 @@
+"""The top of a report: what was made, for what, the key numbers, and what ran where."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from core import Metric
+from core.measure.contract import lowest_parity, story
+from plugins.reporter._html_run.budget import ARROW
+from plugins.reporter._html_run.markup import Html, el, join, prose
+from plugins.reporter._html_run.sizes import models
+from plugins.reporter._reading import (
+    OVERALL,
+    average,
+    costliest,
+    decibels,
+    duration,
+    factor,
+    figure,
+    headline,
+    listed,
+    megabytes,
+    nearness,
+    places,
+    spread,
+    tables,
+    title_of,
+    took_part,
+    value,
+)
+
+if TYPE_CHECKING:
+    from core.plugin.records import RunRecord
+
+__all__ = ["header", "notices", "where"]
+
+ITEMS_NAMED = 3
+MILLION = 1_000_000
+LEAST_DB = 0.005
+SEVERITIES = ("danger", "warning", "info")
+TITLES = {"danger": "Read this first", "warning": "Warning", "info": "For information"}
+#: The end of a first sentence: that of a grave notice stands out from what to do about it.
+SENTENCE = re.compile(r"(?<=\.) (?=[A-Z])")
+
+
+def header(record: RunRecord) -> Html:
+    """Return title, subject and key numbers."""
+    items = list(dict.fromkeys(saved.item for saved in record.saved))
+    more = len(items) - ITEMS_NAMED
+    named = listed([*items[:ITEMS_NAMED], *([f"{more} more"] if more > 0 else [])])
+    facts = [
+        ("Input", named),
+        ("Target", record.target.title or record.target.name or "none named"),
+        ("Precision", record.precision),
+        ("Weights", f"{record.weights or 'not stated'} ({_count(record.parameters)} parameters)"),
+        ("Licence", record.licence or "not stated"),
+        ("Run", f"{record.started[:16].replace('T', ' ')}, {duration(record.seconds)}"),
+    ]
+    return el(
+        "header",
+        el("p", "Luthier report · ", el("code", record.recipe), class_="eyebrow"),
+        el("h1", record.title or record.recipe),
+        _breach(record),
+        notices(record, "danger"),
+        notices(record, "warning"),
+        el(
+            "p",
+            took_part(record),
+            class_="took-part" + ("" if record.target_took_part else " absent"),
+        ),
+        el("div", *(_tile(*tile) for tile in _tiles(record)), class_="tiles"),
+        el("p", verdict.replace(" → ", ARROW), class_="verdict")
+        if (verdict := costliest(record))
+        else None,
+        notices(record, "info"),
+        el("dl", *(el("div", el("dt", k), el("dd", v)) for k, v in facts if v), class_="facts"),
+    )
+
+
+def _breach(record: RunRecord) -> Html | None:
+    """Return a panel for a contract that was not held: nothing was shipped then."""
+    broken = [one for one in record.contract if not one.held]
+    if not broken:
+        return None
+    return el(
+        "div",
+        el("strong", "The contract is broken, nothing was shipped"),
+        *(el("p", prose(story(one))) for one in broken),
+        class_="notice danger",
+        role="alert",
+    )
+
+
+def notices(record: RunRecord, severity: str) -> Html | None:
+    """Return the notices of one severity as panels."""
+    panels = [
+        el(
+            "div",
+            el("strong", TITLES[severity]),
+            *(el("p", prose(part)) for part in SENTENCE.split(notice.text, maxsplit=1)),
+            class_=f"notice {severity}",
+            role="alert" if severity == "danger" else "note",
+        )
+        for notice in record.notices
+        if notice.severity == severity
+    ]
+    return join(*panels) if panels else None
+
+
+def where(record: RunRecord) -> Html:
+    """Return the table of devices: what each computed, and which numbers come from it."""
+    head = el("tr", *(el("th", t, scope="col") for t in ("Where", "What", "Numbers from there")))
+    rows = [
+        el(
+            "tr",
+            el("th", place.device, scope="row"),
+            el("td", place.did, data_label="What"),
+            el("td", prose(place.numbers), data_label="Numbers from there"),
+        )
+        for place in places(record)
+    ]
+    return el("table", el("thead", head), el("tbody", *rows), class_="cards")
+
+
+def _tiles(record: RunRecord) -> Iterator[tuple[str, str, str]]:
+    """Yield up to four numbers: what it is, the number, and where it was measured."""
+    best, nearest = headline(record.metrics), lowest_parity(record.metrics, record.budget)
+    if best is not None:
+        title = "Separation (SDR)" if best.name == "sdr" else title_of(best.name)
+        items = len(tables(record.metrics))
+        mean = f"mean of {items} items; " if items > 1 else ""
+        note = f"{best.note}; " if best.note and best.name != "sdr" else ""
+        number = decibels(best.value) if best.unit == "dB" else value(best)
+        about = f"{_below_fp32(record, best)}{mean}{note}on {best.device}"
+        yield title[0].upper() + title[1:], number, about
+    if nearest is not None:
+        where = f"SNR, in {record.against}; {_worst_of(record, nearest)}on {nearest.device}"
+        yield "Nearness to FP32 PyTorch", nearness(nearest.value, record.contract), where
+    speed = _find(record, "real_time_factor", "")
+    median = _find(record, "latency", "median")
+    per = f" ({within})" if (within := spread(record.metrics, "latency")) else ""
+    if speed and median:
+        about = f"{duration(median.value / 1000)} per window{per}; on {speed.device}"
+        yield "Speed", factor(speed.value), about
+    elif median:
+        about = f"per window{per}, on {median.device}"
+        yield "Latency", duration(median.value / 1000), about
+    shipped = models(record)
+    if shipped:
+        artifact = shipped[-1].artifact
+        npu = artifact.facts.get("partitions")
+        parts = f", {npu} accelerator partition{'s' if npu != 1 else ''}" if npu else ""
+        yield "Model to ship", megabytes(artifact.bytes), f"{artifact.format}{parts}"
+
+
+def _below_fp32(record: RunRecord, best: Metric) -> str:
+    """Return how far a measure lies below that of FP32, in the windows it is compared in."""
+    table = average(record.metrics)
+    row = table.rows.get(OVERALL, ()) if table else ()
+    reference = next((m for m in row if m and m.name == f"{best.name}_reference"), None)
+    if reference is None or best.better != "higher":
+        return ""
+    drop = reference.value - best.value
+    return f"{figure(drop, 2)} dB below FP32; " if drop >= LEAST_DB else ""
+
+
+def _worst_of(record: RunRecord, nearest: Metric) -> str:
+    """Return whose nearness that is: the worst label of the worst item, which decides."""
+    item, colon, label = nearest.subject.rpartition(": ")
+    several = len(tables(record.metrics)) > 1
+    named = [label] if colon and label not in ("all", "mean") else []
+    named += [f"of {item}"] if several and item else []
+    return f"worst: {' '.join(named)}; " if named else ""
+
+
+def _find(record: RunRecord, name: str, subject: str) -> Metric | None:
+    return next((m for m in record.metrics if (m.name, m.subject) == (name, subject)), None)
+
+
+def _tile(title: str, number: str, origin: str) -> Html:
+    figure, _, unit = number.partition(" ")
+    return el(
+        "div",
+        el("p", title, class_="tile-title"),
+        el("p", figure, el("span", f" {unit}") if unit else None, class_="tile-number"),
+        el("p", origin, class_="note"),
+        class_="tile",
+    )
+
+
+def _count(parameters: int) -> str:
+    if parameters >= MILLION:
+        return f"{parameters / MILLION:.1f} million"
+    return f"{parameters:,}"

@@ -1,0 +1,116 @@
+"""What a device measured of itself: its compute units, its slowest layers, loading and memory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from plugins.reporter._reading.words import duration, listed, megabytes
+
+if TYPE_CHECKING:
+    from core.plugin.records import RunRecord
+
+__all__ = ["Layer", "Profile", "Unit", "profile_of", "unit_shares"]
+
+#: What is said of the device beside its layers: the fact, and its name for a person.
+TIMES = {
+    "profile_inference_ms": "one window",
+    "profile_first_load_ms": "first load",
+    "profile_warm_load_ms": "later loads",
+    "profile_compile_ms": "compiling on the device",
+}
+PEAKS = {
+    "profile_inference_peak_mb": "peak memory",
+    "profile_first_load_peak_mb": "peak memory of the first load",
+}
+#: What a service noted of its job: seconds in the queue, and the address of its page.
+QUEUE, PAGE = "queue_s", "job_page"
+
+
+@dataclass(frozen=True)
+class Unit:
+    """A compute unit: how many layers it ran, and its share of the whole cost, 0 to 1."""
+
+    name: str
+    layers: int
+    share: float
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One layer: what it is, where it ran, and its cost in words."""
+
+    name: str
+    type: str
+    unit: str
+    cost: str
+    share: float
+
+
+@dataclass(frozen=True)
+class Profile:
+    """A device's own profile; `said` are the numbers that concern no single layer."""
+
+    device: str
+    layers_in_all: int
+    units: tuple[Unit, ...]
+    slowest: tuple[Layer, ...]
+    said: tuple[tuple[str, str], ...]
+
+
+def profile_of(record: RunRecord) -> Profile | None:
+    """Return the profile of the run: that of the whole input, before that of a few windows."""
+    found = [s for s in record.stages if "profile_layers" in s.artifact.facts]
+    if not found:
+        return None
+    artifact = next((s for s in found if s.name == "play"), found[-1]).artifact
+    facts = artifact.facts
+    costs = artifact.numbers("profile_unit_costs")
+    whole = sum(costs) or 1.0
+    counts = artifact.numbers("profile_unit_layers")
+    units = zip(_texts(facts.get("profile_units")), counts, costs, strict=True)
+    measure = str(facts.get("profile_layer_unit"))
+    layers = zip(
+        _texts(facts.get("profile_layers")),
+        _texts(facts.get("profile_layer_types")),
+        _texts(facts.get("profile_layer_units")),
+        artifact.numbers("profile_layer_costs"),
+        strict=True,
+    )
+    said = [(name, duration(artifact.number(k) / 1e3)) for k, name in TIMES.items() if k in facts]
+    said += [(n, megabytes(artifact.number(k) * 1e6)) for k, n in PEAKS.items() if k in facts]
+    if QUEUE in facts:
+        said.append(("in the queue", duration(artifact.number(QUEUE))))
+    if PAGE in facts:
+        said.append(("page of the job", str(facts[PAGE])))
+    return Profile(
+        str(facts.get("device")),
+        int(artifact.number("profile_layer_count")),
+        tuple(Unit(name, int(count), cost / whole) for name, count, cost in units),
+        tuple(
+            Layer(name, kind, unit, _cost(cost, measure), cost / whole)
+            for name, kind, unit, cost in layers
+        ),
+        tuple(said),
+    )
+
+
+def unit_shares(record: RunRecord) -> str:
+    """Return where the layers ran, in one line; empty where no device said."""
+    profile = profile_of(record)
+    if profile is None:
+        return ""
+    units = listed(f"{100 * u.share:.0f} % on {u.name} ({u.layers} layers)" for u in profile.units)
+    top = profile.slowest[0]
+    return (
+        f"layers: {units}; slowest {top.name} ({top.type}), {top.cost}, "
+        f"as measured by {profile.device}"
+    )
+
+
+def _cost(cost: float, measure: str) -> str:
+    return duration(cost / 1e3) if measure == "ms" else f"{cost:,.0f} {measure}"
+
+
+def _texts(fact: object) -> list[str]:
+    return [str(entry) for entry in fact] if isinstance(fact, list) else []

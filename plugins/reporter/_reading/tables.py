@@ -1,0 +1,182 @@
+"""Metrics as tables: one row per label (a stem), one column per measure, one table per item.
+
+The core and the evaluators name what they measured in `Metric.subject` as `<item>: <label>`.
+`all` (over all outputs) and `mean` (of the labels) share the row `overall`, as do measures that
+name an item alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from core import Metric
+from core.measure.metrics import HIGH, LOW
+from plugins.reporter._reading.words import value
+
+__all__ = [
+    "OVERALL",
+    "Column",
+    "Table",
+    "average",
+    "headline",
+    "notes_of",
+    "others",
+    "spread",
+    "tables",
+    "title_of",
+]
+
+OVERALL = "overall"
+#: What the core measures of speed and memory; everything else is about quality.
+SPEED = frozenset({"latency", "real_time_factor", "time_per_input", "peak_memory"})
+#: What is measured beside the quality, and is no headline of it.
+ASIDE = frozenset({"parity_snr", "seam_error"})
+TITLES = {
+    "sdr": "SDR",
+    "sdr_reference": "SDR of FP32",
+    "sdr_drop": "SDR drop",
+    "sdr_mixture": "SDR of mixture",
+    "sdr_improvement": "SDR over mixture",
+    "si_sdr": "SI-SDR",
+    "residual": "residual",
+    "residual_reference": "residual of FP32",
+    "level": "RMS level",
+    "psnr": "PSNR",
+    "psnr_gain": "PSNR gain",
+    "psnr_to_fp32": "PSNR to FP32",
+    "parity_snr": "SNR to FP32",
+    "seam_error": "seam error",
+    "latency": "latency per window",
+    "real_time_factor": "real-time factor",
+    "time_per_input": "time per input",
+    "peak_memory": "peak memory",
+}
+
+
+@dataclass(frozen=True)
+class Column:
+    """One measure: its name, its title for a person, its unit and what is better."""
+
+    name: str
+    title: str
+    unit: str
+    better: str
+
+
+@dataclass(frozen=True)
+class Table:
+    """The measures of one item; `rows` map a label to one metric, or none, per column."""
+
+    item: str
+    columns: tuple[Column, ...]
+    rows: dict[str, tuple[Metric | None, ...]]
+
+
+def tables(metrics: Sequence[Metric]) -> list[Table]:
+    """Return one table per item, in the order of the metrics, `overall` as the last row."""
+    items: dict[str, list[Metric]] = {}
+    for metric in metrics:
+        item, label = _split(metric)
+        if label:
+            items.setdefault(item, []).append(metric)
+    return [_table(item, of_item) for item, of_item in items.items()]
+
+
+def average(metrics: Sequence[Metric]) -> Table | None:
+    """Return one table whose every value is the mean over the items; None without any."""
+    groups: dict[tuple[str, str], list[Metric]] = {}
+    for metric in metrics:
+        label = _split(metric)[1]
+        if label:
+            groups.setdefault((metric.name, label), []).append(metric)
+    items = len({item for item, label in map(_split, metrics) if item and label})
+    title = f"Mean of {items} items" if items > 1 else ""
+    merged = [
+        replace(
+            group[0],
+            value=sum(m.value for m in group) / len(group),
+            subject=f"{title}: {label}",
+        )
+        for (_, label), group in groups.items()
+    ]
+    return _table(title, merged) if merged else None
+
+
+def headline(metrics: Sequence[Metric]) -> Metric | None:
+    """Return the first measure of the quality over all that is better one way, its mean over items.
+
+    None where there is no such measure: how far a result is from FP32 says nothing of how good it
+    is, and neither does an error in a place.
+    """
+    table = average(metrics)
+    if table is None:
+        return None
+    # Where there is one label only, it stands for everything.
+    row = table.rows.get(OVERALL) or (
+        next(iter(table.rows.values())) if len(table.rows) == 1 else ()
+    )
+    fitting = (m for m in row if m and m.name not in ASIDE and m.better != "neither")
+    return next(fitting, None)
+
+
+def notes_of(table: Table) -> list[str]:
+    """Return what the measures of a table say of themselves: `SDR: MDX definition, whole song`."""
+    said: dict[str, None] = {}
+    for row in table.rows.values():
+        for column, metric in zip(table.columns, row, strict=True):
+            if metric is not None and metric.note:
+                said[f"{column.title}: {metric.note}"] = None
+    return list(said)
+
+
+def others(metrics: Sequence[Metric]) -> list[Metric]:
+    """Return the metrics of speed and memory, which are not about an item; no ends of spreads."""
+    of_speed = (metric for metric in metrics if not _split(metric)[1])
+    return [metric for metric in of_speed if metric.subject not in (LOW, HIGH)]
+
+
+def spread(metrics: Sequence[Metric], name: str) -> str:
+    """Return what nine of ten measured times lay between: `90 % between 110 ms and 149 ms`.
+
+    "" where they all were the same, as far as that is shown, or where there was one.
+    """
+    found = {m.subject: m for m in metrics if m.name == name and m.subject in (LOW, HIGH)}
+    if len(found) < 2:  # noqa: PLR2004  # both ends
+        return ""
+    low, high = value(found[LOW]), value(found[HIGH])
+    return f"90 % between {low} and {high}" if low != high else ""
+
+
+def title_of(name: str) -> str:
+    """Return a measure's name as a person writes it."""
+    return TITLES.get(name, name.replace("_", " "))
+
+
+def _split(metric: Metric) -> tuple[str, str]:
+    """Return item and label, no label for speed; an item's name may hold colons, a label none."""
+    if metric.name in SPEED:
+        return metric.subject, ""
+    item, colon, label = metric.subject.rpartition(": ")
+    if not colon:
+        return metric.subject, OVERALL
+    return item, OVERALL if label in ("all", "mean") else label
+
+
+def _table(item: str, metrics: Sequence[Metric]) -> Table:
+    columns = {m.name: Column(m.name, title_of(m.name), m.unit, m.better) for m in metrics}
+    labels = list(dict.fromkeys(_split(metric)[1] for metric in metrics))
+    labels.sort(key=lambda label: label == OVERALL)
+    found = {(_split(metric)[1], metric.name): metric for metric in metrics}
+    order = sorted(columns, key=lambda name: (*_rank(name),))
+    return Table(
+        item,
+        tuple(columns[name] for name in order),
+        {label: tuple(found.get((label, name)) for name in order) for label in labels},
+    )
+
+
+def _rank(name: str) -> tuple[int, str]:
+    """Return the known measures first, in the order of `TITLES`."""
+    known = list(TITLES)
+    return (known.index(name), "") if name in known else (len(known), name)

@@ -1,0 +1,7 @@
+"""What the runtime `torch` does with a program: integer kernels, a compiler, a session."""
+
+from plugins.runtime._torch_kernels.compiling import compiled, compiler
+from plugins.runtime._torch_kernels.integers import Integers, fuse, quantised, why_not
+from plugins.runtime._torch_kernels.session import TorchSession
+
+__all__ = ["Integers", "TorchSession", "compiled", "compiler", "fuse", "quantised", "why_not"]

@@ -1,0 +1,109 @@
+"""The terminal reporter's standard output: closed, full, absent, or poor in characters."""
+
+from __future__ import annotations
+
+import io
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from plugins.reporter._terminal.stream import Outlet, console
+from plugins.reporter.terminal import Terminal, TerminalOptions
+
+CODE = """
+    import sys
+    from plugins.reporter.terminal import Terminal, TerminalOptions
+    reporter = Terminal(TerminalOptions())
+    for number in range(3):
+        reporter.console.print("SNR −3 dB, 6.1× real time, 5 µs " * 1000)
+    reporter.luthier_run_placed(folder="outputs")
+    print("more, by another hand, buffered until the process ends")
+    print("the result is kept", file=sys.stderr)
+"""
+ROOT = Path(__file__).parents[3]
+
+
+def run(stdout: int | None, **environment: str) -> subprocess.CompletedProcess[bytes]:
+    """Run `CODE`, with its standard output going to a descriptor."""
+    return subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(CODE)],
+        env={**os.environ, **environment},
+        cwd=ROOT,
+        stdout=stdout,
+        stderr=subprocess.PIPE,
+        check=False,
+    )
+
+
+def test_a_reader_that_went_away_costs_nothing() -> None:
+    """As with `| head`: the process goes on and ends with 0, without a word of complaint."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = run(writing)
+    os.close(writing)
+    assert (done.returncode, done.stderr.strip()) == (0, b"the result is kept")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has a disk that is always full")
+def test_a_full_disk_costs_nothing() -> None:
+    """Nor does a log file on a disk that has no room left."""
+    with Path("/dev/full").open("wb") as full:
+        done = run(full.fileno())
+    assert (done.returncode, done.stderr.strip()) == (0, b"the result is kept")
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "latin-1:strict"])
+def test_characters_that_are_missing_are_replaced(encoding: str) -> None:
+    """A minus and a times sign have their plain look, whatever stdout can show."""
+    done = run(subprocess.PIPE, PYTHONIOENCODING=encoding)
+    assert (done.returncode, done.stderr.strip()) == (0, b"the result is kept")
+    # Where one character of a text is missing, all of that text is plain.
+    assert b"SNR -3 dB, 6.1x real time, 5 us" in b" ".join(done.stdout.split())
+
+
+def test_no_standard_output_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a stdout, as under `>&-`, everything is said to nobody."""
+    monkeypatch.setattr(sys, "stdout", None)
+    reporter = Terminal(TerminalOptions())
+    reporter.luthier_run_placed(folder="outputs")
+    assert not reporter.console.is_terminal
+
+
+def test_a_stream_that_failed_is_left_alone() -> None:
+    """After the first failure nothing more is written, also when the stream would take it."""
+
+    class Flaky(io.StringIO):
+        failing = True
+
+        def flush(self) -> None:
+            if self.failing:
+                raise BrokenPipeError
+
+    stream = Flaky()
+    outlet = Outlet(stream)
+    outlet.write("first")
+    outlet.flush()
+    stream.failing = False
+    outlet.write("second")
+    outlet.flush()
+    assert stream.getvalue() == "first"
+    assert not outlet.isatty()
+
+
+def test_a_closed_stream_is_left_alone() -> None:
+    """Python says ValueError, and no OSError, for a stream that was closed."""
+    stream = io.StringIO()
+    outlet = Outlet(stream)
+    stream.close()
+    assert outlet.write("lost") == 4
+    assert not outlet.isatty()
+
+
+def test_boxes_follow_the_encoding(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rich is told what the stream can show, so its own lines are plain there too."""
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO(), encoding="ascii"))
+    assert console(None).options.ascii_only
