@@ -122,8 +122,17 @@ class EvilLargest(Evaluator[Any]):
     def evaluate(self, played: EvaluatedItem, signature: Signature) -> Sequence[Metric]:
         """Return two numbers."""
         return [
-            Metric(words("metric"), 1.0, words("unit"), words("on"), words("of"), "higher", "n"),
-            Metric("sdr", 1.0, "dB", words("on"), f"{words('of')}: {words('label')}", "higher"),
+            Metric(
+                words("metric"),
+                1.0,
+                words("unit"),
+                words("on"),
+                words("of"),
+                statistic=words("statistic"),
+                better="higher",
+                note="n",
+            ),
+            Metric("sdr", 1.0, "dB", words("on"), words("of"), words("label"), better="higher"),
         ]
 
 

@@ -56,15 +56,17 @@ def test_a_loud_output_hides_no_dead_one(command: Command, parted: Path, tmp_pat
     assert "dB for y1 of noise " in done.err
     found = report(tmp_path)
     assert not list((tmp_path / "outputs" / "parted").glob("*/bundle"))
-    values = {m["subject"]: m["value"] for m in found["metrics"] if m["name"] == "parity_snr"}
-    assert values["noise 0: y0"] > 30
-    assert values["noise 0: y1"] == pytest.approx(0, abs=3)
+    values = {
+        (m["item"], m["label"]): m["value"] for m in found["metrics"] if m["name"] == "parity_snr"
+    }
+    assert values["noise 0", "y0"] > 30
+    assert values["noise 0", "y1"] == pytest.approx(0, abs=3)
     lowest = lowest_parity([Metric(**metric) for metric in found["metrics"]])
     assert lowest is not None
     (one,) = found["contract"]
     assert (one["value"], one["where"]) == (
         lowest.value,
-        " of ".join(lowest.subject.split(": ")[::-1]),
+        f"{lowest.label} of {lowest.item}",
     )
 
 

@@ -449,10 +449,15 @@ class Near(Evaluator[Any]):
                 snr_db(truth[index], outputs["y"][index])
                 for outputs in (played.outputs, played.reference)
             )
-            subject, note = f"{played.item.name}: {row}", f"below that with {played.against}"
+            note, item, device = (
+                f"below that with {played.against}",
+                played.item.name,
+                played.device,
+            )
+            drop = before - here
             metrics += [
-                Metric("near", here, "dB", played.device, subject, "higher"),
-                Metric("near_drop", before - here, "dB", played.device, subject, "lower", note),
+                Metric("near", here, "dB", device, item, row, better="higher"),
+                Metric("near_drop", drop, "dB", device, item, row, better="lower", note=note),
             ]
         return metrics
 

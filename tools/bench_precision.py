@@ -132,12 +132,12 @@ def by_song(metrics: list[dict[str, Any]]) -> dict[str, Any]:
     stems: dict[str, float] = {}
     drop: dict[str, float] = {}
     for one in metrics:
-        song, _, label = one["subject"].rpartition(": ")
-        if one["name"] == "parity_snr" and label == "all":
+        song, label = one["item"], one["label"]
+        if one["name"] == "parity_snr" and not label:
             snr[song] = one["value"]
         elif one["name"] == "parity_snr":
             stems[song] = min(one["value"], stems.get(song, one["value"]))
-        elif one["name"] == "sdr_drop" and label == "mean":
+        elif one["name"] == "sdr_drop" and not label:
             drop[song] = one["value"]
     return {"snr_db": snr, "stem_snr_db": stems, "sdr_drop_db": drop}
 

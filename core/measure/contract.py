@@ -169,12 +169,12 @@ def _measured(
         lowest = lowest_parity(metrics, lines)
         return _of(lowest, metrics, lines, against) if lowest else _Measured()
     if limit.name in TIMED:
-        name, subject = {
+        name, statistic = {
             "max_chunk_ms": ("latency", "median"),
             "max_real_time_factor": ("real_time_factor", ""),
-        }.get(limit.name, ("peak_memory", None))
+        }.get(limit.name, ("peak_memory", ""))
         for metric in metrics:
-            if metric.name == name and subject in (None, metric.subject):
+            if (metric.name, metric.statistic) == (name, statistic):
                 return _Measured(metric.value, metric.device, "the device decides it, not a stage")
         return _Measured()
     name = next(e.limits[limit.name] for e in pipeline.evaluator if limit.name in e.limits)
@@ -190,7 +190,7 @@ def _worst(metrics: Sequence[Metric], *, is_least: bool) -> Metric | None:
 
     def rank(metric: Metric) -> tuple[float, bool]:
         value = -math.inf if math.isnan(metric.value) else metric.value
-        return value if is_least or math.isnan(metric.value) else -value, not _split(metric)[1]
+        return value if is_least or math.isnan(metric.value) else -value, not metric.label
 
     return min(metrics, key=rank, default=None)
 
@@ -198,11 +198,11 @@ def _worst(metrics: Sequence[Metric], *, is_least: bool) -> Metric | None:
 def _of(
     metric: Metric, metrics: Sequence[Metric], lines: Sequence[BudgetLine], against: str
 ) -> _Measured:
-    """Return what a metric says, whose subject is that of an item, or of one of its labels."""
-    item, label = _split(metric)
-    items = {_split(m)[0] for m in metrics if m.name == metric.name}
+    """Return what a metric says, that is about an item, or one of its labels."""
+    item, label = metric.item, metric.label
+    items = {m.item for m in metrics if m.name == metric.name}
     # Every item has a parity, so that it tells which there are.
-    every = dict.fromkeys(_split(m)[0] for m in metrics if m.name == PARITY)
+    every = dict.fromkeys(m.item for m in metrics if m.name == PARITY)
     unanswered = tuple(one for one in every if one not in items) if item in every else ()
     where = f"{label} of {item}" if item and label else item or label
     # What is compared with other windows than its own loses by its windows, too.
@@ -216,17 +216,9 @@ def _of(
 def _of_probe(line: BudgetLine) -> Iterator[Metric]:
     """Yield the SNR of every label, and over all of them, on the windows that a slow device ran."""
     windows = f"{line.windows} window{'s' if line.windows != 1 else ''}"
-    pairs = zip(("all", *line.labels), (line.snr_db, *line.label_snr_db), strict=True)
+    pairs = zip(("", *line.labels), (line.snr_db, *line.label_snr_db), strict=True)
     for label, value in pairs:
-        yield Metric(PARITY, value, "dB", line.device, f"{windows}: {label}", "higher")
-
-
-def _split(metric: Metric) -> tuple[str, str]:
-    """Return the item and the label of a metric; no label for what is about all of them."""
-    item, colon, label = metric.subject.rpartition(": ")
-    if not colon:
-        return metric.subject, ""
-    return item, "" if label in ("all", "mean") else label
+        yield Metric(PARITY, value, "dB", line.device, windows, label, better="higher")
 
 
 def _loser(lines: Sequence[BudgetLine], *, cutting: bool) -> str:

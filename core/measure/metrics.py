@@ -172,8 +172,8 @@ def latency(
     low, median, high = percentiles(seconds)
     total = sum(seconds)
     metrics = [
-        Metric("latency", 1000 * value, "ms", device, subject, "lower")
-        for subject, value in (("median", median), (LOW, low), (HIGH, high))
+        Metric("latency", 1000 * value, "ms", device, statistic=statistic, better="lower")
+        for statistic, value in (("median", median), (LOW, low), (HIGH, high))
     ]
     if covered_s:
         name, unit, scale = "real_time_factor", "×", 1 / covered_s
@@ -183,8 +183,8 @@ def latency(
         return metrics
     values = (total, len(seconds) * low, len(seconds) * high)
     return metrics + [
-        Metric(name, value * scale, unit, device, subject, "lower")
-        for subject, value in zip(("", LOW, HIGH), values, strict=True)
+        Metric(name, value * scale, unit, device, statistic=statistic, better="lower")
+        for statistic, value in zip(("", LOW, HIGH), values, strict=True)
     ]
 
 

@@ -326,7 +326,7 @@ class Evaluator(Plugin[OptionsT]):
     """Measures the outputs of one item in the terms of its field.
 
     `limits` are what a contract may set on its metrics: `max_sdr_drop_db` on `sdr_drop`, say. The
-    worst metric of that name decides; its subject, `<item>: <label>`, is named if it broke.
+    worst metric of that name decides; its item and label are named if it broke.
     """
 
     kind = "evaluator"

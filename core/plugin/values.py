@@ -271,12 +271,19 @@ class Item:
 
 @dataclass(frozen=True)
 class Metric:
-    """One measured number: what, of what, in which unit, and on which device it was measured."""
+    """One measured number: what, of what, in which unit, and on which device it was measured.
+
+    `item` is the name of the item that it is about, empty for the run as a whole. `label` is the
+    part of that item (a stem, an output), empty for all of it. `statistic` tells numbers of one
+    name apart: the `median` of many values, their 5th percentile (`p5`), the `mean` over labels.
+    """
 
     name: str
     value: float
     unit: str
     device: str
-    subject: str = ""
+    item: str = ""
+    label: str = ""
+    statistic: str = ""
     better: Literal["higher", "lower", "neither"] = "neither"
     note: str = ""

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 __all__ = ["evaluation", "rated", "read_metrics", "read_outputs"]
 
+#: What the peak memory is of.
+WHOLE = "whole process"
+
 
 def evaluation(context: RunContext) -> Step:
     """Return the step that measures what was played: speed, nearness to FP32, and quality."""
@@ -135,7 +138,7 @@ def _speed(played: Artifact, device: str) -> list[Metric]:
     if played.facts.get("peak_memory_mb") is None:
         return metrics  # another machine computed, and did not say
     peak = played.number("peak_memory_mb")
-    return [*metrics, Metric("peak_memory", peak, "MB", device, "whole process", "lower")]
+    return [*metrics, Metric("peak_memory", peak, "MB", device, better="lower", note=WHOLE)]
 
 
 def _parity(played: EvaluatedItem, signature: Signature) -> list[Metric]:
@@ -144,7 +147,14 @@ def _parity(played: EvaluatedItem, signature: Signature) -> list[Metric]:
     note = f"against FP32 PyTorch with {played.against}"
     return [
         Metric(
-            "parity_snr", value, "dB", played.device, f"{played.item.name}: {label}", "higher", note
+            "parity_snr",
+            value,
+            "dB",
+            played.device,
+            played.item.name,
+            label,
+            better="higher",
+            note=note,
         )
-        for label, value in (("all", snr.overall), *zip(snr.labels, snr.per_label, strict=True))
+        for label, value in (("", snr.overall), *zip(snr.labels, snr.per_label, strict=True))
     ]

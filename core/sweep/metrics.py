@@ -33,7 +33,7 @@ OWN = (
 SHORT = 2
 _METRICS = {
     ("latency", "median"): "latency",
-    ("peak_memory", None): "memory",
+    ("peak_memory", ""): "memory",
     ("real_time_factor", ""): "real_time_factor",
     ("time_per_input", ""): "time_per_input",
 }
@@ -52,9 +52,9 @@ def measured(record: RunRecord, shipped_bytes: int, coverage: float | None) -> M
     """Return what one run measured; of an evaluator's metrics the mean, and of losses the worst."""
     found = Measured()
     for metric in record.metrics:
-        for (name, subject), figure in _METRICS.items():
-            if metric.name == name and subject in (None, metric.subject):
-                found[figure] = (metric.value, metric.device)
+        figure = _METRICS.get((metric.name, metric.statistic))
+        if figure is not None:
+            found[figure] = (metric.value, metric.device)
     lowest = lowest_parity(record.metrics, record.budget)
     if lowest is not None:
         found["snr"] = (lowest.value, lowest.device)
@@ -69,7 +69,7 @@ def measured(record: RunRecord, shipped_bytes: int, coverage: float | None) -> M
 
 def spreads_of(metrics: Sequence[Metric]) -> dict[str, tuple[float, float]]:
     """Return the 5th and the 95th percentile of every figure that is a time."""
-    found = {(metric.name, metric.subject): metric.value for metric in metrics}
+    found = {(metric.name, metric.statistic): metric.value for metric in metrics}
     ends = {name: (found.get((name, LOW)), found.get((name, HIGH))) for name in _TIMES}
     return {
         name: (low, high)
@@ -131,7 +131,7 @@ def _together(metrics: Sequence[Metric]) -> float:
         values = [metric.value for metric in metrics]
         # One that is no number hides behind no other.
         return math.nan if any(map(math.isnan, values)) else max(values)
-    means = [m.value for m in metrics if m.subject.endswith((": mean", ": all"))]
+    means = [m.value for m in metrics if not m.label]
     values = means or [metric.value for metric in metrics]
     return sum(values) / len(values)
 

@@ -7,7 +7,7 @@ said then is what the stems leave of the mixture, and how loud each of them is.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, ClassVar
 
@@ -93,13 +93,13 @@ class Separation(Evaluator[SeparationOptions]):
             ):
                 value = residual(mixture, outputs[spec.name].sum(axis=spec.axis(_stem_axis(spec))))
                 if value is not None:
-                    subject = f"{played.item.name}: all"
-                    yield Metric(name, value, "dB", device, subject, "lower", note)
+                    item = played.item.name
+                    yield Metric(name, value, "dB", device, item, better="lower", note=note)
         note = f"RMS of the whole song, where a full-scale sine has 0 dBFS (AES17); {NO_TRUTH}"
         for index, stem in enumerate(_stems(spec)):
             value = level(_stem(played.outputs[spec.name], spec, index))
-            subject = f"{played.item.name}: {stem}"
-            yield Metric("level", value, "dBFS", played.device, subject, "neither", note)
+            device, item = played.device, played.item.name
+            yield Metric("level", value, "dBFS", device, item, stem, note=note)
 
     def _adds_up(self, spec: TensorSpec, mixture: Array, stems: Array) -> bool:
         """Return whether stems are parts of the mixture: a speaker's name is a label, and none."""
@@ -121,10 +121,9 @@ class Separation(Evaluator[SeparationOptions]):
         by_name: dict[str, list[Metric]] = {}
         for metric in metrics:
             by_name.setdefault(metric.name, []).append(metric)
-        for name, found in by_name.items():
+        for found in by_name.values():
             mean, one = sum(metric.value for metric in found) / len(found), found[0]
-            subject = f"{played.item.name}: mean"
-            metrics.append(Metric(name, mean, "dB", one.device, subject, one.better, one.note))
+            metrics.append(replace(one, value=mean, label="", statistic="mean"))
         return metrics
 
 
@@ -143,13 +142,10 @@ def _quality(played: EvaluatedItem, signature: Signature) -> Iterator[Metric]:
             _stem(array, spec, index)
             for array in (truth, played.outputs[spec.name], played.reference[spec.name])
         )
-        subject = f"{played.item.name}: {stem}"
-        yield from _of_stem(subject, played.device, true, estimate, fp32, played.against)
+        yield from _of_stem(played, stem, true, estimate, fp32)
         if mixture.size == true.size:
             mixed = sdr(true, mixture.reshape(true.shape))
-            yield from _over_mixture(
-                f"{played.item.name}: {stem}", played.device, mixed, sdr(true, estimate)
-            )
+            yield from _over_mixture(played, stem, mixed, sdr(true, estimate))
 
 
 def _sounding(truth: Array, spec: TensorSpec) -> list[bool]:
@@ -169,24 +165,31 @@ def _sounding(truth: Array, spec: TensorSpec) -> list[bool]:
 
 
 def _of_stem(
-    subject: str, device: str, true: Array, estimate: Array, fp32: Array, against: str
+    played: EvaluatedItem, stem: str, true: Array, estimate: Array, fp32: Array
 ) -> Iterator[Metric]:
     here, before = sdr(true, estimate), sdr(true, fp32)
-    yield Metric("sdr", here, "dB", device, subject, "higher", "MDX definition, whole song")
+    device, item, against = played.device, played.item.name, played.against
+    note = "MDX definition, whole song"
+    yield Metric("sdr", here, "dB", device, item, stem, better="higher", note=note)
     scale_invariant = si_sdr(true, estimate)
     if scale_invariant is not None:
         note = "Le Roux et al. 2019, whole song"
-        yield Metric("si_sdr", scale_invariant, "dB", device, subject, "higher", note)
-    yield Metric("sdr_reference", before, "dB", "PyTorch FP32", subject, "higher", against)
+        yield Metric(
+            "si_sdr", scale_invariant, "dB", device, item, stem, better="higher", note=note
+        )
+    yield Metric(
+        "sdr_reference", before, "dB", "PyTorch FP32", item, stem, better="higher", note=against
+    )
     note = f"SDR below that of FP32 PyTorch with {against}"
-    yield Metric("sdr_drop", before - here, "dB", device, subject, "lower", note)
+    yield Metric("sdr_drop", before - here, "dB", device, item, stem, better="lower", note=note)
 
 
-def _over_mixture(subject: str, device: str, mixed: float, here: float) -> Iterator[Metric]:
+def _over_mixture(played: EvaluatedItem, stem: str, mixed: float, here: float) -> Iterator[Metric]:
+    device, item = played.device, played.item.name
     note = "the untouched mixture, taken for the stem"
-    yield Metric("sdr_mixture", mixed, "dB", "no device", subject, "neither", note)
-    note = "SDR above that of the untouched mixture"
-    yield Metric("sdr_improvement", here - mixed, "dB", device, subject, "higher", note)
+    yield Metric("sdr_mixture", mixed, "dB", "no device", item, stem, note=note)
+    note, gain = "SDR above that of the untouched mixture", here - mixed
+    yield Metric("sdr_improvement", gain, "dB", device, item, stem, better="higher", note=note)
 
 
 def _seams(played: EvaluatedItem, signature: Signature) -> Iterator[Metric]:
@@ -209,9 +212,10 @@ def _seams(played: EvaluatedItem, signature: Signature) -> Iterator[Metric]:
                 value,
                 "dB",
                 played.device,
-                f"{played.item.name}: {stem}",
-                "lower",
-                "error where windows meet over error between, against FP32 PyTorch "
+                played.item.name,
+                stem,
+                better="lower",
+                note="error where windows meet over error between, against FP32 PyTorch "
                 "with the training window",
             )
 

@@ -21,7 +21,9 @@ ORIGIN = {
 
 
 def _metric(name: str, subject: str, value: float) -> dict[str, object]:
-    return {"name": name, "subject": subject, "value": value}
+    item, _, label = subject.rpartition(": ")
+    part = "" if label in ("all", "mean") else label
+    return {"name": name, "item": item, "label": part, "value": value}
 
 
 def test_every_song_has_its_whole_its_worst_stem_and_its_mean_drop() -> None:

@@ -39,11 +39,11 @@ class Psnr(Evaluator[NoOptions]):
         """Return `psnr_to_fp32`; where the true image is known, `psnr` and `psnr_gain` too."""
         source, target = signature.inputs[0].name, signature.outputs[0].name
         item, output = played.item, played.outputs[target]
-        # `<item>: <label>` is how reporters put the measures of one output into one row.
-        subject = f"{item.name}: {target}"
 
         def metric(name: str, value: float, note: str) -> Metric:
-            return Metric(name, value, "dB", played.device, subject, "higher", note)
+            return Metric(
+                name, value, "dB", played.device, item.name, target, better="higher", note=note
+            )
 
         to_fp32 = psnr_db(played.reference[target], output)
         metrics = [metric("psnr_to_fp32", to_fp32, f"against FP32 PyTorch with {played.against}")]

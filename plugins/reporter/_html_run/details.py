@@ -103,7 +103,7 @@ def _heading(column: Column) -> Html:
 
 def _within(metrics: Sequence[Metric], one: Metric) -> str:
     """Return between what a time lay, beside its median or its mean."""
-    return spread(metrics, one.name) if one.subject in ("median", "") else ""
+    return spread(metrics, one.name) if one.statistic in ("median", "") else ""
 
 
 def _others(metrics: Sequence[Metric]) -> Html:
@@ -120,8 +120,8 @@ def _others(metrics: Sequence[Metric]) -> Html:
             ),
             el(
                 "td",
-                m.subject or "everything",
-                el("small", m.note) if m.note else None,
+                m.statistic or m.note or "everything",
+                el("small", m.note) if m.note and m.statistic else None,
                 data_label="Of",
             ),
             el("td", m.device, data_label="Measured on"),

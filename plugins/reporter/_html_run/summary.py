@@ -168,15 +168,14 @@ def _below_fp32(record: RunRecord, best: Metric) -> str:
 
 def _worst_of(record: RunRecord, nearest: Metric) -> str:
     """Return whose nearness that is: the worst label of the worst item, which decides."""
-    item, colon, label = nearest.subject.rpartition(": ")
     several = len(tables(record.metrics)) > 1
-    named = [label] if colon and label not in ("all", "mean") else []
-    named += [f"of {item}"] if several and item else []
+    named = [nearest.label] if nearest.label else []
+    named += [f"of {nearest.item}"] if several and nearest.item else []
     return f"worst: {' '.join(named)}; " if named else ""
 
 
-def _find(record: RunRecord, name: str, subject: str) -> Metric | None:
-    return next((m for m in record.metrics if (m.name, m.subject) == (name, subject)), None)
+def _find(record: RunRecord, name: str, statistic: str) -> Metric | None:
+    return next((m for m in record.metrics if (m.name, m.statistic) == (name, statistic)), None)
 
 
 def _tile(title: str, number: str, origin: str) -> Html:

@@ -11,6 +11,7 @@ from core.text.markdown import inline
 from plugins.reporter._reading import redacted, redacted_option, took_part, value
 
 if TYPE_CHECKING:
+    from core import Metric
     from core.plugin.records import RunRecord
     from plugins.reporter._mlflow.tracker import Tracker
 
@@ -55,8 +56,8 @@ def _options(config: str) -> Iterator[tuple[str, str]]:
 def _measured(record: RunRecord) -> Iterator[tuple[str, float]]:
     """Yield the metrics as `sdr/<song>: vocals`, the error budget, and what the contract asked."""
     for metric in record.metrics:
-        subject = metric.subject.replace("/", "_")
-        yield f"{metric.name}/{subject}" if subject else metric.name, metric.value
+        of = _of(metric).replace("/", "_")
+        yield f"{metric.name}/{of}" if of else metric.name, metric.value
     for line in record.budget:
         yield f"budget_snr_db/{line.stage}", line.snr_db
         for name, db in (("step", line.step_db), ("total", line.total_db)):
@@ -66,6 +67,11 @@ def _measured(record: RunRecord) -> Iterator[tuple[str, float]]:
         if one.value is not None:
             yield f"contract/{one.name}", one.value
     yield "seconds", record.seconds
+
+
+def _of(metric: Metric) -> str:
+    """Return what a metric is of: `<song>: vocals`, `<song>: mean`, `p5`."""
+    return ": ".join(filter(None, (metric.item, metric.label, metric.statistic)))
 
 
 def _tags(record: RunRecord) -> dict[str, str]:
@@ -91,7 +97,7 @@ def _tags(record: RunRecord) -> dict[str, str]:
 def _note(record: RunRecord) -> str:
     notices = [f"- **{notice.severity}**: {inline(notice.text)}" for notice in record.notices]
     rows = [
-        f"| {inline(metric.name)} | {inline(metric.subject)} | {value(metric)} | "
+        f"| {inline(metric.name)} | {inline(_of(metric))} | {value(metric)} | "
         f"{inline(metric.device)} |"
         for metric in record.metrics
     ]

@@ -1,8 +1,7 @@
 """Metrics as tables: one row per label (a stem), one column per measure, one table per item.
 
-The core and the evaluators name what they measured in `Metric.subject` as `<item>: <label>`.
-`all` (over all outputs) and `mean` (of the labels) share the row `overall`, as do measures that
-name an item alone.
+What is measured of an item as a whole, be it over all its outputs or the mean of its labels, has
+the row `overall`.
 """
 
 from __future__ import annotations
@@ -96,7 +95,7 @@ def average(metrics: Sequence[Metric]) -> Table | None:
         replace(
             group[0],
             value=sum(m.value for m in group) / len(group),
-            subject=f"{title}: {label}",
+            item=title,
         )
         for (_, label), group in groups.items()
     ]
@@ -133,7 +132,7 @@ def notes_of(table: Table) -> list[str]:
 def others(metrics: Sequence[Metric]) -> list[Metric]:
     """Return the metrics of speed and memory, which are not about an item; no ends of spreads."""
     of_speed = (metric for metric in metrics if not _split(metric)[1])
-    return [metric for metric in of_speed if metric.subject not in (LOW, HIGH)]
+    return [metric for metric in of_speed if metric.statistic not in (LOW, HIGH)]
 
 
 def spread(metrics: Sequence[Metric], name: str) -> str:
@@ -141,7 +140,7 @@ def spread(metrics: Sequence[Metric], name: str) -> str:
 
     "" where they all were the same, as far as that is shown, or where there was one.
     """
-    found = {m.subject: m for m in metrics if m.name == name and m.subject in (LOW, HIGH)}
+    found = {m.statistic: m for m in metrics if m.name == name and m.statistic in (LOW, HIGH)}
     if len(found) < 2:  # noqa: PLR2004  # both ends
         return ""
     low, high = value(found[LOW]), value(found[HIGH])
@@ -154,13 +153,8 @@ def title_of(name: str) -> str:
 
 
 def _split(metric: Metric) -> tuple[str, str]:
-    """Return item and label, no label for speed; an item's name may hold colons, a label none."""
-    if metric.name in SPEED:
-        return metric.subject, ""
-    item, colon, label = metric.subject.rpartition(": ")
-    if not colon:
-        return metric.subject, OVERALL
-    return item, OVERALL if label in ("all", "mean") else label
+    """Return the item and the row of a metric; no row for speed."""
+    return metric.item, "" if metric.name in SPEED else metric.label or OVERALL
 
 
 def _table(item: str, metrics: Sequence[Metric]) -> Table:

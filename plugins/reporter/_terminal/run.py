@@ -149,7 +149,7 @@ def _quality(record: RunRecord, width: int) -> Table | None:
 
 def _speed(record: RunRecord) -> list[str]:
     """Return latency, real-time factor, memory and size as lines that name their device."""
-    found = {(metric.name, metric.subject): metric for metric in others(record.metrics)}
+    found = {(metric.name, metric.statistic): metric for metric in others(record.metrics)}
     lines = []
     median, speed = found.get(("latency", "median")), found.get(("real_time_factor", ""))
     if median:
@@ -158,7 +158,7 @@ def _speed(record: RunRecord) -> list[str]:
         lines.append(f"{duration(median.value / 1000)} per window{tail}{fast}, on {median.device}")
     peak = next((m for m in found.values() if m.name == "peak_memory"), None)
     if peak:
-        lines.append(f"{value(peak)} peak memory, {peak.subject}, on {peak.device}")
+        lines.append(f"{value(peak)} peak memory, {peak.note}, on {peak.device}")
     shares = unit_shares(record)
     if shares:
         lines.append(shares)

@@ -117,11 +117,11 @@ REGISTRY = discover()
 EVALUATORS = [
     cast("type[Evaluator[Any]]", entry.cls) for entry in REGISTRY.entries["evaluator"].values()
 ]
-#: The metric of the core that answers a limit, by its name and subject.
+#: The metric of the core that answers a limit, by its name and what it is of.
 CORE = {
     "max_chunk_ms": ("latency", "median"),
     "max_real_time_factor": ("real_time_factor", ""),
-    "max_memory_mb": ("peak_memory", "whole process"),
+    "max_memory_mb": ("peak_memory", ""),
     "min_snr_db": ("parity_snr", "a song: drums"),
 }
 EVERY = [field.name for field in dataclasses.fields(schema(REGISTRY))]
@@ -152,7 +152,7 @@ def of_one(name: str, bound: float, value: float) -> Judged:
         return judged(Limit(name, bound), npu_coverage=value)
     of_evaluators = {n: m for cls in EVALUATORS for n, m in cls.limits.items()}
     metric, subject = CORE.get(name) or (of_evaluators[name], "a song: drums")
-    return judged(Limit(name, bound), Metric(metric, value, "dB", "CPU", subject))
+    return judged(Limit(name, bound), of(metric, value, subject))
 
 
 @pytest.mark.parametrize("name", EVERY)
@@ -186,9 +186,18 @@ def test_every_limit_says_what_it_is_compared_with() -> None:
     assert set(EVERY) - set(OWN) == {name for cls in EVALUATORS for name in cls.limits}
 
 
+def of(name: str, value: float, subject: str) -> Metric:
+    """Return a metric of `<item>: <label>`, of an item as a whole, or of one statistic."""
+    item, colon, label = subject.rpartition(": ")
+    if not colon:
+        return Metric(name, value, "dB", "CPU", statistic=subject)
+    whole = label in ("all", "mean")
+    return Metric(name, value, "dB", "CPU", item, "" if whole else label, label if whole else "")
+
+
 def parity(value: float, subject: str) -> Metric:
     """Return the SNR to FP32 of one label of an item."""
-    return Metric("parity_snr", value, "dB", "CPU", subject, "higher")
+    return of("parity_snr", value, subject)
 
 
 def test_the_worst_label_of_the_worst_item_decides() -> None:
@@ -209,17 +218,17 @@ def test_what_an_evaluator_measures_is_judged_by_its_worst_label() -> None:
     """The mean over stems, and that over songs, would hide it; in both directions."""
     values = {"one: drums": 0.01, "one: bass": 0.02, "one: mean": 0.015, "two: drums": 0.4,
               "two: bass": -0.3, "two: mean": 0.05}  # fmt: skip
-    drops = [Metric("sdr_drop", v, "dB", "CPU", subject) for subject, v in values.items()]
+    drops = [of("sdr_drop", v, subject) for subject, v in values.items()]
     one = judged(Limit("max_sdr_drop_db", 0.1), *drops)
     assert (one.value, one.where, one.held) == (0.4, "drums of two", False)
-    sdrs = [Metric("sdr", v, "dB", "CPU", subject) for subject, v in values.items()]
+    sdrs = [of("sdr", v, subject) for subject, v in values.items()]
     one = judged(Limit("min_sdr_db", 0.0), *sdrs)
     assert (one.value, one.where, one.held) == (-0.3, "bass of two", False)
 
 
 def test_between_equals_the_label_is_named() -> None:
     """One label is its own mean."""
-    metrics = [Metric("sdr_drop", 0.2, "dB", "CPU", f"a: {label}") for label in ("mean", "voice")]
+    metrics = [of("sdr_drop", 0.2, f"a: {label}") for label in ("mean", "voice")]
     assert judged(Limit("max_sdr_drop_db", 0.1), *metrics).where == "voice of a"
 
 
@@ -227,9 +236,7 @@ def test_a_song_that_was_not_measured_is_named() -> None:
     """The limit is judged on the others, and the sentence says of which not."""
     songs = ("a", "b: live", "c", "d", "e")
     metrics = [parity(50.0, f"{song}: all") for song in songs]
-    one = judged(
-        Limit("max_sdr_drop_db", 0.1), *metrics, Metric("sdr_drop", 0.1, "dB", "CPU", "a: drums")
-    )
+    one = judged(Limit("max_sdr_drop_db", 0.1), *metrics, of("sdr_drop", 0.1, "a: drums"))
     assert (one.held, one.unanswered) == (True, ("b: live", "c", "d", "e"))
     assert story(one).endswith("; not measured of b: live, c, d, 1 more")
     assert judged(Limit("min_snr_db", 30.0), *metrics).unanswered == ()
@@ -246,7 +253,7 @@ def test_a_device_that_ran_a_few_windows_is_judged_by_its_worst_label_too() -> N
 def test_a_number_that_is_none_is_the_worst() -> None:
     """Not the first, nor the last, that sorting happens to leave in front."""
     for values in ((math.nan, 0.0, 9.0), (0.0, math.nan, 9.0), (0.0, 9.0, math.nan)):
-        metrics = [Metric("sdr_drop", v, "dB", "CPU", f"a: {i}") for i, v in enumerate(values)]
+        metrics = [of("sdr_drop", v, f"a: {i}") for i, v in enumerate(values)]
         assert math.isnan(judged(Limit("max_sdr_drop_db", 0.1), *metrics).value or 0.0)
         metrics = [dataclasses.replace(metric, name="sdr") for metric in metrics]
         assert math.isnan(judged(Limit("min_sdr_db", -1.0), *metrics).value or 0.0)

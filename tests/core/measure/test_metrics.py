@@ -131,7 +131,7 @@ def test_outputs_of_other_shapes_are_not_compared() -> None:
 def test_a_time_has_its_spread_beside_it() -> None:
     """A hundred windows of 1 to 100 ms that cover twenty seconds; a twentieth is left out."""
     taken = [number / 1000 for number in range(100, 0, -1)]
-    metrics = {(m.name, m.subject): m.value for m in latency(taken, 20.0, "here")}
+    metrics = {(m.name, m.statistic): m.value for m in latency(taken, 20.0, "here")}
     assert metrics == pytest.approx({
         ("latency", "median"): 50.5, ("latency", "p5"): 5.0, ("latency", "p95"): 96.0,
         ("real_time_factor", ""): 5.05 / 20, ("real_time_factor", "p5"): 0.5 / 20,
@@ -147,7 +147,7 @@ def test_of_a_few_windows_the_ends_are_the_spread() -> None:
 
 def test_what_does_not_last_has_a_time_per_input() -> None:
     """Four windows of 0.1 s that make up two images."""
-    metrics = {(m.name, m.subject): m.value for m in latency([0.1] * 4, None, "here", 2.0)}
+    metrics = {(m.name, m.statistic): m.value for m in latency([0.1] * 4, None, "here", 2.0)}
     assert metrics["time_per_input", ""] == pytest.approx(200)
     assert metrics["time_per_input", "p95"] == pytest.approx(200)
     assert "real_time_factor" not in {name for name, _ in metrics}

@@ -17,7 +17,7 @@ def played(**facts: object) -> Artifact:
 def test_memory_is_measured_where_the_model_ran() -> None:
     """This machine's memory says nothing about a device elsewhere: then there is no metric."""
     metrics = _speed(played(peak_memory_mb=80.0), "CPU")
-    here = {metric.name: metric.value for metric in metrics if metric.subject not in (LOW, HIGH)}
+    here = {metric.name: metric.value for metric in metrics if metric.statistic not in (LOW, HIGH)}
     assert here == {"latency": 500.0, "real_time_factor": 0.5, "peak_memory": 80.0}
     assert {m.name for m in _speed(played(), "a phone")} == {"latency", "real_time_factor"}
 

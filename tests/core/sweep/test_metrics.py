@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import Literal
 
 import pytest
 
@@ -42,23 +43,34 @@ def record(*metrics: Metric) -> RunRecord:
     )
 
 
+def of(
+    name: str, value: float, subject: str, better: Literal["higher", "lower", "neither"]
+) -> Metric:
+    """Return a metric of `<item>: <label>`, or of an item as a whole."""
+    item, colon, label = subject.rpartition(": ")
+    whole = not colon or label in ("all", "mean")
+    return Metric(
+        name, value, "dB", CPU, item if colon else label, "" if whole else label, better=better
+    )
+
+
 def sdr(value: float, subject: str, name: str = "sdr") -> Metric:
     """Return a metric of an evaluator, of which more is better."""
-    return Metric(name, value, "dB", CPU, subject, "higher")
+    return of(name, value, subject, "higher")
 
 
 def parity(value: float, subject: str) -> Metric:
     """Return the SNR to FP32 of one item."""
-    return Metric("parity_snr", value, "dB", CPU, subject, "higher")
+    return of("parity_snr", value, subject, "higher")
 
 
 def test_every_figure_names_the_device_that_it_was_measured_on() -> None:
     """Size and coverage are counted, of the file and for the target."""
     metrics = (
-        Metric("latency", 12.0, "ms", PHONE, "median", "lower"),
-        Metric("latency", 19.0, "ms", PHONE, "p90", "lower"),
-        Metric("peak_memory", 300.0, "MB", CPU, "process", "lower"),
-        Metric("real_time_factor", 0.4, "×", CPU, "", "lower"),
+        Metric("latency", 12.0, "ms", PHONE, statistic="median", better="lower"),
+        Metric("latency", 19.0, "ms", PHONE, statistic="p90", better="lower"),
+        Metric("peak_memory", 300.0, "MB", CPU, better="lower"),
+        Metric("real_time_factor", 0.4, "×", CPU, better="lower"),
     )
     assert measured(record(*metrics), 2_500_000, 0.75) == {
         "latency": (12.0, PHONE),
@@ -86,11 +98,11 @@ def test_the_snr_of_a_run_is_that_of_its_worst_label() -> None:
 def test_of_a_loss_the_worst_counts() -> None:
     """As a contract judges it; a mean over songs would hide it."""
     drops = {"a: drums": 0.1, "a: bass": 0.4, "a: mean": 0.25, "b: drums": -0.2, "b: mean": -0.2}
-    metrics = [Metric("sdr_drop", v, "dB", CPU, s, "lower") for s, v in drops.items()]
+    metrics = [of("sdr_drop", v, s, "lower") for s, v in drops.items()]
     assert measured(record(*metrics), 0, None)["sdr_drop"] == (0.4, CPU)
     (figure,) = catalogue([metrics], {"sdr_drop"})
     assert figure.title == "worst SDR drop"
-    metrics.append(Metric("sdr_drop", math.nan, "dB", CPU, "c: drums", "lower"))
+    metrics.append(of("sdr_drop", math.nan, "c: drums", "lower"))
     assert "sdr_drop" not in measured(record(*metrics), 0, None)
 
 
@@ -102,7 +114,7 @@ def test_times_have_their_spread_beside_them() -> None:
     assert found["real_time_factor"] == pytest.approx((0.1, 0.3))
     assert len(found) == 2
     assert measured(record(*metrics), 0, None)["real_time_factor"] == (pytest.approx(0.2), CPU)
-    assert spreads_of([metric for metric in metrics if metric.subject != "p5"]) == {}
+    assert spreads_of([metric for metric in metrics if metric.statistic != "p5"]) == {}
 
 
 def test_where_windows_differ_time_is_that_of_a_second_of_input() -> None:
@@ -135,7 +147,7 @@ def test_a_metric_that_is_neither_good_nor_bad_is_no_figure() -> None:
 
 def test_the_first_metric_of_which_more_is_better_is_the_quality() -> None:
     """It comes first, and with the costs it is what the front is drawn over."""
-    drop = Metric("sdr_drop", 0.1, "dB", CPU, "a", "lower")
+    drop = of("sdr_drop", 0.1, "a", "lower")
     metrics = [drop, sdr(8.0, "a"), sdr(20.0, "a", "sir")]
     figures = catalogue([metrics], {"snr", "latency", "memory", "size", "sdr", "sir", "sdr_drop"})
     assert [figure.name for figure in figures if figure.objective] == ["sdr", "latency", "memory"]

@@ -178,7 +178,7 @@ def planned(length: int, model: str = "one") -> PlannedPoint:
 
 def rated(near: float | None, snr: float) -> PointResult:
     """Return what FP32 had in some windows: quality, and nearness to the training's windows."""
-    metrics = () if near is None else (Metric("near", near, "dB", "CPU", "a", "higher"),)
+    metrics = () if near is None else (Metric("near", near, "dB", "CPU", "a", better="higher"),)
     return PointResult("done", figures={"snr": (snr, "CPU")}, metrics=metrics)
 
 

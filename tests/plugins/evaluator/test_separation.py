@@ -48,7 +48,7 @@ def played(truth: bool = True) -> EvaluatedItem:
 
 def values(metrics: list[Metric]) -> dict[tuple[str, str], float]:
     """Return the numbers by name and stem."""
-    return {(m.name, m.subject.removeprefix("song: ")): m.value for m in metrics}
+    return {(m.name, m.label or m.statistic or "all"): m.value for m in metrics}
 
 
 def evaluated(

@@ -83,12 +83,12 @@ def test_a_target_that_was_probed_is_credited_with_no_more(record: RunRecord) ->
 
 
 def test_metrics_become_one_table_per_item(record: RunRecord) -> None:
-    """Item names may hold colons; `all` and `mean` share the last row."""
+    """What is of all labels, or their mean, shares the last row."""
     metrics = (
-        Metric("sdr", 4.0, "dB", "CPU", "Suite: No. 1: drums"),
-        Metric("sdr", 6.0, "dB", "CPU", "Suite: No. 1: mean"),
-        Metric("parity_snr", 30.0, "dB", "CPU", "Suite: No. 1: all"),
-        Metric("latency", 5.0, "ms", "CPU", "median"),
+        Metric("sdr", 4.0, "dB", "CPU", "Suite: No. 1", "drums"),
+        Metric("sdr", 6.0, "dB", "CPU", "Suite: No. 1", statistic="mean"),
+        Metric("parity_snr", 30.0, "dB", "CPU", "Suite: No. 1"),
+        Metric("latency", 5.0, "ms", "CPU", statistic="median"),
     )
     (table,) = tables(metrics)
     assert table.item == "Suite: No. 1"
@@ -100,7 +100,7 @@ def test_metrics_become_one_table_per_item(record: RunRecord) -> None:
 
 def test_the_average_is_over_items() -> None:
     """Two songs with 4 and 8 dB have a mean of 6 dB, and the table says of how many."""
-    pair = [Metric("sdr", db, "dB", "CPU", f"{item}: drums") for item, db in (("a", 4), ("b", 8))]
+    pair = [Metric("sdr", db, "dB", "CPU", item, "drums") for item, db in (("a", 4), ("b", 8))]
     mean = average(pair)
     assert mean is not None
     assert mean.item == "Mean of 2 items"
@@ -125,7 +125,10 @@ def test_a_metric_shows_the_digits_it_deserves(number: float, unit: str, said: s
 
 def test_a_measure_of_an_item_without_a_label_is_quality_too() -> None:
     """An evaluator need not know the labels; speed alone stays out of the tables."""
-    metrics = (Metric("psnr", 31.0, "dB", "CPU", "cat"), Metric("latency", 5.0, "ms", "CPU", "p95"))
+    metrics = (
+        Metric("psnr", 31.0, "dB", "CPU", "cat"),
+        Metric("latency", 5.0, "ms", "CPU", statistic="p95"),
+    )
     (table,) = tables(metrics)
     assert (table.item, table.columns[0].title) == ("cat", "PSNR")
     assert table.rows == {"overall": (metrics[0],)}
@@ -135,7 +138,7 @@ def test_an_error_in_a_place_is_no_headline() -> None:
     """Nor is the nearness to FP32, or a level: the first measure of which one way is better is."""
 
     def song(name: str, better: Literal["higher", "lower", "neither"]) -> Metric:
-        return Metric(name, -3.0, "dB", "CPU", "song: all", better)
+        return Metric(name, -3.0, "dB", "CPU", "song", better=better)
 
     aside = (song("parity_snr", "higher"), song("seam_error", "lower"), song("level", "neither"))
     assert headline(aside) is None
@@ -147,11 +150,11 @@ def test_an_error_in_a_place_is_no_headline() -> None:
 def test_a_time_has_its_spread_beside_it() -> None:
     """Nine of ten lay between these; the two ends are no measures of their own."""
     times = tuple(
-        Metric("latency", ms, "ms", "CPU", subject)
-        for subject, ms in (("median", 121.4), ("p5", 109.6), ("p95", 148.9))
+        Metric("latency", ms, "ms", "CPU", statistic=statistic)
+        for statistic, ms in (("median", 121.4), ("p5", 109.6), ("p95", 148.9))
     )
     assert spread(times, "latency") == "90 % between 110 ms and 149 ms"
-    assert [m.subject for m in others(times)] == ["median"]
+    assert [m.statistic for m in others(times)] == ["median"]
     assert spread(times[:1], "latency") == ""
 
 

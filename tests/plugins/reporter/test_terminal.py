@@ -109,8 +109,8 @@ def test_every_warning_stands_whole_before_the_first_figure(
 def test_what_the_stems_leave_takes_the_place_of_sdr(record: RunRecord, run_folder: Path) -> None:
     """With the words that say why there is none."""
     metrics = (
-        Metric("residual", -24.4, "dB", "CPU", "song: all", "lower", "SDR needs true stems"),
-        Metric("level", -200.0, "dBFS", "CPU", "song: drums"),
+        Metric("residual", -24.4, "dB", "CPU", "song", better="lower", note="SDR needs true stems"),
+        Metric("level", -200.0, "dBFS", "CPU", "song", "drums"),
     )
     text = shown(dataclasses.replace(record, metrics=metrics), run_folder)
     assert "residual: SDR needs true stems" in text
@@ -120,8 +120,8 @@ def test_what_the_stems_leave_takes_the_place_of_sdr(record: RunRecord, run_fold
 def test_measures_of_any_evaluator_are_shown(record: RunRecord, run_folder: Path) -> None:
     """Under a title where the name is known, else under the name itself."""
     metrics = (
-        Metric("psnr", 31.254, "dB", "CPU", "cat: image"),
-        Metric("word_error_rate", 0.083, "", "CPU", "cat: image"),
+        Metric("psnr", 31.254, "dB", "CPU", "cat", "image"),
+        Metric("word_error_rate", 0.083, "", "CPU", "cat", "image"),
     )
     text = shown(dataclasses.replace(record, metrics=metrics), run_folder, width=80)
     lines = [line.split() for line in text.splitlines()]
