@@ -115,7 +115,7 @@ def test_a_run_killed_at_any_point_pays_once_and_gives_the_same(
         assert not [file for file in files if TOKEN.encode() in file.read_bytes()]
     (report, *_) = (tmp_path / "out").rglob("report.json")
     stages = {s["name"]: s["artifact"] for s in json.loads(report.read_text())["stages"]}
-    assert stages["play"]["facts"]["profile_units"] == ["CPU"]
+    assert stages["play"]["facts"]["profile_units"][0]["unit"] == "CPU"
     assert "Layer by layer" in report.with_name("report.html").read_text()
 
 

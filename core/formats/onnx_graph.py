@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
     import onnx
 
+    from core.plugin.values import Row
+
 __all__ = [
     "ONE_FILE_BYTES",
     "check_weights",
@@ -127,10 +129,10 @@ def clear_notes(model: onnx.ModelProto, *, doc_strings: bool = False) -> None:
         model.doc_string = model.graph.doc_string = ""
 
 
-def operators(nodes: Iterable[onnx.NodeProto]) -> list[str | float]:
-    """Return the operators of `nodes` by number, most frequent first, as a fact: `Conv 96`."""
+def operators(nodes: Iterable[onnx.NodeProto]) -> Row:
+    """Return how often each operator is among `nodes`, most frequent first."""
     counts = Counter(node.op_type for node in nodes)
-    return [f"{name} {count}" for name, count in counts.most_common()]
+    return dict(counts.most_common())
 
 
 def describe(path: Path) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,9 +21,9 @@ from core.plugin.values import Notice
 if TYPE_CHECKING:
     import onnx
 
-    from core.plugin.values import Fact
+    from core.plugin.values import Fact, Row
 
-__all__ = ["Census", "census", "counts_in", "facts_of", "macs_by_node", "misnomer", "share"]
+__all__ = ["Census", "census", "facts_of", "macs_by_node", "misnomer", "share"]
 
 FLOATS = ("fp32", "fp16", "bf16")
 HALF = 0.5
@@ -87,10 +87,10 @@ def macs_by_node(model: onnx.ModelProto) -> dict[str, int]:
 
 
 def facts_of(counted: Census) -> dict[str, Fact]:
-    """Return a census as facts: `nodes_by_precision` and `macs_by_precision` hold `w8a8 96`."""
+    """Return a census as facts, what has most first."""
     return {
-        "nodes_by_precision": _lines(counted.nodes),
-        "macs_by_precision": _lines(counted.macs),
+        "nodes_by_precision": _ordered(counted.nodes),
+        "macs_by_precision": _ordered(counted.macs),
         "macs": sum(counted.macs.values()),
         "moved_bytes": counted.moved_bytes,
     }
@@ -108,21 +108,14 @@ def misnomer(precision: str, counted: Census) -> Notice | None:
     return Notice("warning", f"{text} in floating point")
 
 
-def share(lines: Sequence[str | float], precisions: Sequence[str]) -> float:
-    """Return which part of what `lines` count (`w8a8 96`) has one of `precisions`, 0 to 1."""
-    counts = counts_in(lines)
+def share(counts: Mapping[str, int], precisions: Sequence[str]) -> float:
+    """Return which part of what is counted by precision has one of `precisions`, 0 to 1."""
     total = sum(counts.values())
     return sum(counts.get(name, 0) for name in precisions) / total if total else 0.0
 
 
-def counts_in(lines: Sequence[str | float]) -> dict[str, int]:
-    """Read lines such as `w8a8 96` back: the number by its name."""
-    return {name: int(count) for name, count in (str(line).rsplit(" ", 1) for line in lines)}
-
-
-def _lines(counts: dict[str, int]) -> list[str | float]:
-    most_first = sorted(counts.items(), key=lambda pair: -pair[1])
-    return [f"{name} {count}" for name, count in most_first]
+def _ordered(counts: dict[str, int]) -> Row:
+    return {name: counts[name] for name in sorted(counts, key=lambda name: -counts[name])}
 
 
 class _Counting:

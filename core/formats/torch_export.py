@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     import torch
 
-    from core.plugin.values import Fact
+    from core.plugin.values import Fact, Row
 
 __all__ = [
     "constant",
@@ -239,11 +239,11 @@ def pruned(module: torch.fx.GraphModule) -> torch.fx.GraphModule:
     return module
 
 
-def operators(nodes: Iterable[torch.fx.Node]) -> list[str | float]:
-    """Return the operators of `nodes` by number, most frequent first, as a fact: `conv1d 28`."""
+def operators(nodes: Iterable[torch.fx.Node]) -> Row:
+    """Return how often each operator is among `nodes`, most frequent first."""
     counts = Counter(operator(node) for node in nodes if node.op == "call_function")
     del counts["getitem"]
-    return [f"{name} {count}" for name, count in counts.most_common()]
+    return dict(counts.most_common())
 
 
 def operator(node: torch.fx.Node) -> str:

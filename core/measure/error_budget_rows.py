@@ -35,7 +35,7 @@ from core.plugin.values import Artifact, Signature, TensorSpec
 if TYPE_CHECKING:
     from core.plugin.kinds import Chunker
     from core.plugin.progress import Progress
-    from core.plugin.values import Array, Tensors
+    from core.plugin.values import Array, Fact, Tensors
 
 __all__ = ["OUTPUTS", "Place", "read_places", "rows", "write_places"]
 
@@ -244,35 +244,31 @@ class _Table:
         joiner.add(alone, outputs)
         return joiner.result()
 
-    def _spoken(self, window: str) -> str:
+    def _spoken(self, window: Mapping[str, int]) -> str:
         """Return lengths of windows as seconds, where their axis has a rate: `1.02 s`."""
         parts = []
-        for part in window.split(", "):
-            size, _, axis = part.partition(" along ")
+        for axis, size in window.items():
             rates = [s.rates[axis] for s in self.signature.inputs if axis in s.rates]
-            if size.isdigit() and rates:
-                parts.append(f"{int(size) / rates[0]:.2f} s")
-            else:
-                parts.append(part)
-        return ", ".join(parts)
+            parts.append(f"{size / rates[0]:.2f} s" if rates else f"{size} along {axis}")
+        return ", ".join(parts) or "whole"
 
 
-def _windows(inputs: Mapping[str, Artifact]) -> tuple[str, str]:
-    """Return the windows of the recipe and of the training in words: `44100 along time`."""
-    return str(inputs["reference"].facts["window"]), str(inputs["ideal"].facts["window"])
+def _windows(inputs: Mapping[str, Artifact]) -> tuple[dict[str, int], dict[str, int]]:
+    """Return the windows of the recipe and of the training, by axis; empty for whole inputs."""
+    here, trained = (inputs[step].facts["window"] for step in ("reference", "ideal"))
+    return _lengths(here), _lengths(trained)
 
 
 def _base(inputs: Mapping[str, Artifact]) -> str:
     """Return the step whose result is y_0: FP32 PyTorch in the longer windows of the two."""
-    here, trained = (_lengths(window) for window in _windows(inputs))
+    here, trained = _windows(inputs)
     shorter = any(size < trained.get(axis, math.inf) for axis, size in here.items())
     return "ideal" if shorter else "reference"
 
 
-def _lengths(window: str) -> dict[str, int]:
-    """Return the lengths of windows by axis; none where the input is whole."""
-    parts = (part.partition(" along ") for part in window.split(", "))
-    return {axis: int(size) for size, _, axis in parts if axis}
+def _lengths(window: Fact) -> dict[str, int]:
+    assert isinstance(window, dict)
+    return {axis: int(size or 0) for axis, size in window.items()}
 
 
 def _whole(inputs: Mapping[str, Artifact]) -> BudgetLine:

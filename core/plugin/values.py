@@ -35,14 +35,18 @@ __all__ = [
     "ModelInfo",
     "ModelSpec",
     "Notice",
+    "Row",
     "Signature",
     "Target",
     "TensorSpec",
     "Tensors",
 ]
 
-#: What a plugin may note about an artifact, a target or a stage beside the typed fields.
-Fact = str | int | float | bool | list[str | float] | None
+#: One row of a table by its columns, or counts by what is counted.
+Row = dict[str, str | int | float | None]
+#: What a plugin may note about an artifact, a target or a stage beside the typed fields. What is a
+#: table is a list of rows: nobody has to take a text apart again.
+Fact = str | int | float | bool | list[str | float | Row] | Row | None
 
 
 #: What a tensor may hold, by the names of numpy.
@@ -225,7 +229,9 @@ class Artifact:
     def numbers(self, fact: str) -> list[float]:
         """Return a fact that is a list of numbers; empty when it is absent."""
         value = self.facts.get(fact)
-        return [float(one) for one in value] if isinstance(value, list) else []
+        return (
+            [float(n) for n in value if not isinstance(n, dict)] if isinstance(value, list) else []
+        )
 
     @property
     def info(self) -> ModelInfo:

@@ -33,7 +33,7 @@ from core.steps.step import Inputs, Step
 from core.store import fingerprint
 
 if TYPE_CHECKING:
-    from core.plugin.values import Tensors
+    from core.plugin.values import Row, Tensors
 
 __all__ = ["budget", "comparison", "sampled"]
 
@@ -225,8 +225,11 @@ def _worst(context: RunContext, step: Step, runtime: Runtime[Any]) -> list[Step]
                 Path(scratch),
                 work.progress,
             )
-        lines = [f"{lost.tensor}|{lost.operator}|{lost.snr_db:.2f}" for lost in found]
-        return _noted(work, {"worst_tensors": [*lines], "windows": len(feeds)})
+        rows: list[str | float | Row] = [
+            {"tensor": lost.tensor, "operator": lost.operator, "snr_db": round(lost.snr_db, 2)}
+            for lost in found
+        ]
+        return _noted(work, {"worst_tensors": rows, "windows": len(feeds)})
 
     return [
         Step(

@@ -170,12 +170,11 @@ def _in_pytorch(
             item.id: play_with(opened.reference, item, signature, chunker, work.progress)
             for item in context.items(model, work)
         }
-        window = ", ".join(f"{size} along {axis}" for axis, size in chunker.window().items())
         notices = (
             *context.unsteady(model),
             *(other_training(chunker, pipeline.model.plan(), model.info) if key is chunker else ()),
         )
-        return _outputs(work, items, {"window": window or "whole"}, notices)
+        return _outputs(work, items, {"window": dict(chunker.window())}, notices)
 
     return Step(
         name,

@@ -19,12 +19,12 @@ from core import (
     hookimpl,
 )
 from core.config.bounds import MOST_WINDOWS, check_within
-from core.formats.precision_census import census, facts_of, share
+from core.formats.precision_census import census, share
 from plugins.quantizer._mixed_precision.assignment import given
 from plugins.quantizer._mixed_precision.choice import Choice, Chooser
 from plugins.quantizer._mixed_precision.grouping import Group, GroupBy, groups_of
 from plugins.quantizer._mixed_precision.levels import Level, config_of
-from plugins.quantizer._mixed_precision.sensitivity import lines
+from plugins.quantizer._mixed_precision.sensitivity import chart
 from plugins.quantizer._onnx import activations, cleaned, inferred
 from plugins.quantizer._onnx.calibration.collect import Method, collect
 from plugins.quantizer._onnx.qdq import graph
@@ -154,9 +154,8 @@ class Mixed(Quantizer[MixedOptions]):
         return StageResult(target, "onnx", "mixed", facts, notices, chosen_options=chosen)
 
     def _notices(self, choice: Choice) -> tuple[Notice, ...]:
-        counted = facts_of(census(choice.path))["macs_by_precision"]
-        assert isinstance(counted, list)
-        text = f"{share(counted, ['w8a8']):.0%} of the multiply-accumulates have 8 bits"
+        macs = census(choice.path).macs
+        text = f"{share(macs, ['w8a8']):.0%} of the multiply-accumulates have 8 bits"
         found = [Notice("info", text)]
         if choice.snr_db < self.options.min_snr_db:
             # Given whole by hand, or by a lock file of another machine: nothing is left to choose.
@@ -177,7 +176,7 @@ def _facts(choice: Choice, groups: list[Group], windows: int) -> dict[str, Fact]
     facts |= {"groups": len(groups), "snr_db": choice.snr_db}
     if choice.predicted_db is not None:
         facts["predicted_snr_db"] = choice.predicted_db
-    facts["sensitivity"] = lines(groups, choice.found, choice.levels)
+    facts["sensitivity"] = chart(groups, choice.found, choice.levels)
     return facts
 
 

@@ -152,7 +152,7 @@ class TorchRuntime(Runtime[TorchOptions]):
             )
         if reason:
             return [SIMULATED], {
-                "int8_kernels": [],
+                "int8_kernels": {},
                 "int8_simulated": count,
                 "int8_simulated_because": reason,
             }

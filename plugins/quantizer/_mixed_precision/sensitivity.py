@@ -11,10 +11,11 @@ from core.measure.metrics import LIMIT_DB
 from plugins.quantizer._mixed_precision.levels import Level
 
 if TYPE_CHECKING:
+    from core.plugin.values import Row
     from plugins.quantizer._mixed_precision.grouping import Group
     from plugins.quantizer._mixed_precision.trial import Bench, Noise
 
-__all__ = ["Sensitivity", "lines", "measured", "predicted", "snr_of"]
+__all__ = ["Sensitivity", "chart", "measured", "predicted", "snr_of"]
 
 
 @dataclass(frozen=True)
@@ -61,23 +62,31 @@ def measured(
     return found
 
 
-def lines(
+def chart(
     groups: Sequence[Group], found: Sequence[Sensitivity], levels: Mapping[str, Level]
-) -> list[str | float]:
-    """Return the chart as a fact, a line per group in the order of the graph.
+) -> list[str | float | Row]:
+    """Return the chart as a fact, a row per group in the order of the graph.
 
-    A line is `name|macs|snr_8_db|snr_16_db|level`: the multiply-accumulates of one window, the SNR
-    at the graph's worst output with that group alone at 8 and at 16 bits (empty where it was not
-    measured: a level that was not to choose from, a group whose level was given), and the level
-    that it got, `int8`, `int16` or `float`. A name may hold `|` itself: split from the right.
+    `macs` are the multiply-accumulates of one window, `snr_8_db` and `snr_16_db` the SNR at the
+    graph's worst output with that group alone at 8 and at 16 bits (None where it was not measured:
+    a level that was not to choose from, a group whose level was given), and `level` is the one that
+    it got: `int8`, `int16` or `float`.
     """
     noise = {entry.group.name: entry.noise for entry in found}
-    text: list[str | float] = []
+    rows: list[str | float | Row] = []
     for group in groups:
         alone = noise.get(group.name, {})
-        decibels = [
-            f"{snr_of(alone[level]):.2f}" if level in alone else ""
+        low, high = (
+            round(snr_of(alone[level]), 2) if level in alone else None
             for level in (Level.int8, Level.int16)
-        ]
-        text.append("|".join([group.name, str(group.macs), *decibels, levels[group.name].name]))
-    return text
+        )
+        rows.append(
+            {
+                "name": group.name,
+                "macs": group.macs,
+                "snr_8_db": low,
+                "snr_16_db": high,
+                "level": levels[group.name].name,
+            }
+        )
+    return rows

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 from plugins.reporter._html_run.markup import Html, bar, el, join, legend
+from plugins.reporter._reading import counted, rows_of
 
 if TYPE_CHECKING:
     from core.plugin.records import RunRecord
@@ -23,13 +23,12 @@ def partitions(record: RunRecord) -> Html | None:
     facts = stage.artifact.facts
     npu, cpu = _whole(facts.get("nodes_on_npu")), _whole(facts.get("nodes_on_cpu"))
     parts = _whole(facts.get("partitions"))
-    ops = sorted((_op(text) for text in _texts(facts.get("npu_op_counts"))), key=lambda op: -op[1])
+    ops = sorted(counted(facts.get("npu_op_counts")).items(), key=lambda op: -op[1])
     shown, rest = ops[:OPS_SHOWN], sum(count for _, count in ops[OPS_SHOWN:])
     bars = [(f"op{n}", name, count) for n, (name, count) in enumerate(shown)]
     bars += [("op8", f"{len(ops) - OPS_SHOWN} other kinds", rest)] if rest else []
     bars += [("cpu", "on the CPU", cpu)] if cpu else []
-    left = _texts(facts.get("cpu_nodes"))
-    reasons = _texts(facts.get("cpu_reasons"))
+    left = rows_of(facts.get("cpu_nodes"))
     return join(
         el(
             "p",
@@ -48,8 +47,8 @@ def partitions(record: RunRecord) -> Html | None:
             el(
                 "ul",
                 *(
-                    el("li", el("code", node), f": {reason}" if reason else None)
-                    for node, reason in zip_longest(left, reasons)
+                    el("li", el("code", f"{one['operator']} {one['node']}"), f": {one['reason']}")
+                    for one in left
                 ),
                 class_="nodes",
             ),
@@ -64,14 +63,5 @@ def partitions(record: RunRecord) -> Html | None:
     )
 
 
-def _op(text: str) -> tuple[str, int]:
-    name, _, count = text.rpartition(" ")
-    return (name, int(count)) if count.isdigit() else (text, 1)
-
-
 def _whole(fact: object) -> int:
     return int(fact) if isinstance(fact, int | float) else 0
-
-
-def _texts(fact: object) -> list[str]:
-    return [str(entry) for entry in fact] if isinstance(fact, list) else []

@@ -9,6 +9,7 @@ from plugins.reporter._reading.precision import (
     nearness,
     part_of,
     parts_of,
+    rows_of,
     tensors_of,
 )
 from plugins.reporter._reading.profile import Layer, Profile, Unit, profile_of, unit_shares
@@ -109,6 +110,7 @@ __all__ = [
     "redacted_option",
     "redacted_sweep",
     "row_in_words",
+    "rows_of",
     "short_names",
     "signed",
     "spread",

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from core.formats.precision_census import counts_in
 from core.measure.contract import asked, found
 from plugins.reporter._reading.words import decibels
 
@@ -13,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from core.plugin.records import Judged, RunRecord
+    from core.plugin.values import Row
 
 __all__ = [
     "Part",
@@ -23,6 +23,7 @@ __all__ = [
     "nearness",
     "part_of",
     "parts_of",
+    "rows_of",
     "tensors_of",
 ]
 
@@ -67,32 +68,42 @@ def part_of(count: int, total: int) -> str:
 
 
 def counted(fact: object) -> dict[str, int]:
-    """Return what a census counted, the number by its name; nothing where there was none."""
-    return counts_in(fact) if isinstance(fact, list) else {}
+    """Return a fact that counts, the number by its name; nothing where there is none."""
+    found = fact if isinstance(fact, dict) else {}
+    return {name: count for name, count in found.items() if isinstance(count, int)}
+
+
+def rows_of(fact: object) -> list[Row]:
+    """Return the rows of a fact that is a table; nothing where there is none."""
+    return [row for row in fact if isinstance(row, dict)] if isinstance(fact, list) else []
 
 
 def parts_of(record: RunRecord) -> list[Part]:
-    """Read the fact `sensitivity`: `name|macs|snr_8_db|snr_16_db|level`, split from the right."""
-    parts = []
-    for line in _lines(record, "sensitivity"):
-        name, macs, db_8, db_16, level = line.rsplit("|", 4)
-        parts.append(Part(name, int(macs), _decibels(db_8), _decibels(db_16), level))
-    return parts
+    """Return the rows of the fact `sensitivity`."""
+    return [
+        Part(
+            str(row["name"]),
+            int(row["macs"] or 0),
+            _decibels(row["snr_8_db"]),
+            _decibels(row["snr_16_db"]),
+            str(row["level"]),
+        )
+        for row in _table(record, "sensitivity")
+    ]
 
 
 def tensors_of(record: RunRecord) -> list[Tensor]:
-    """Read the fact `worst_tensors`: `name|operator|snr_db`, split from the right."""
-    tensors = []
-    for line in _lines(record, "worst_tensors"):
-        name, operator, snr_db = line.rsplit("|", 2)
-        tensors.append(Tensor(name, operator, float(snr_db)))
-    return tensors
+    """Return the rows of the fact `worst_tensors`."""
+    return [
+        Tensor(str(row["tensor"]), str(row["operator"]), float(row["snr_db"] or 0))
+        for row in _table(record, "worst_tensors")
+    ]
 
 
-def _lines(record: RunRecord, fact: str) -> list[str]:
-    lists = (stage.artifact.facts.get(fact) for stage in record.stages)
-    return next(([str(line) for line in found] for found in lists if isinstance(found, list)), [])
+def _table(record: RunRecord, fact: str) -> list[Row]:
+    tables = (rows_of(stage.artifact.facts.get(fact)) for stage in record.stages)
+    return next(filter(None, tables), [])
 
 
-def _decibels(text: str) -> float | None:
-    return float(text) if text else None
+def _decibels(cell: str | float | None) -> float | None:
+    return None if cell is None else float(cell)

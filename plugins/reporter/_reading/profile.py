@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from plugins.reporter._reading.precision import rows_of
 from plugins.reporter._reading.words import duration, listed, megabytes
 
 if TYPE_CHECKING:
     from core.plugin.records import RunRecord
+    from core.plugin.values import Row
 
 __all__ = ["Layer", "Profile", "Unit", "profile_of", "unit_shares"]
 
@@ -65,18 +67,9 @@ def profile_of(record: RunRecord) -> Profile | None:
         return None
     artifact = next((s for s in found if s.name == "play"), found[-1]).artifact
     facts = artifact.facts
-    costs = artifact.numbers("profile_unit_costs")
-    whole = sum(costs) or 1.0
-    counts = artifact.numbers("profile_unit_layers")
-    units = zip(_texts(facts.get("profile_units")), counts, costs, strict=True)
+    units = rows_of(facts.get("profile_units"))
+    whole = sum(_cost_of(row) for row in units) or 1.0
     measure = str(facts.get("profile_layer_unit"))
-    layers = zip(
-        _texts(facts.get("profile_layers")),
-        _texts(facts.get("profile_layer_types")),
-        _texts(facts.get("profile_layer_units")),
-        artifact.numbers("profile_layer_costs"),
-        strict=True,
-    )
     said = [(name, duration(artifact.number(k) / 1e3)) for k, name in TIMES.items() if k in facts]
     said += [(n, megabytes(artifact.number(k) * 1e6)) for k, n in PEAKS.items() if k in facts]
     if QUEUE in facts:
@@ -86,13 +79,25 @@ def profile_of(record: RunRecord) -> Profile | None:
     return Profile(
         str(facts.get("device")),
         int(artifact.number("profile_layer_count")),
-        tuple(Unit(name, int(count), cost / whole) for name, count, cost in units),
         tuple(
-            Layer(name, kind, unit, _cost(cost, measure), cost / whole)
-            for name, kind, unit, cost in layers
+            Unit(str(row["unit"]), int(row["layers"] or 0), _cost_of(row) / whole) for row in units
+        ),
+        tuple(
+            Layer(
+                str(row["name"]),
+                str(row["type"]),
+                str(row["unit"]),
+                _cost(_cost_of(row), measure),
+                _cost_of(row) / whole,
+            )
+            for row in rows_of(facts.get("profile_layers"))
         ),
         tuple(said),
     )
+
+
+def _cost_of(row: Row) -> float:
+    return float(row["cost"] or 0)
 
 
 def unit_shares(record: RunRecord) -> str:

@@ -27,8 +27,8 @@ def partition_map(
 ) -> dict[str, Fact]:
     """Return the facts of a compiled context, for the graph at `source` that it came from.
 
-    `npu_op_counts` counts the operators that the NPU took, most frequent first: `Conv 96`.
-    `cpu_reasons` says for each of `cpu_nodes`, in order, why it was left, from `reasons` by name.
+    `npu_op_counts` counts the operators that the NPU took, most frequent first.
+    `cpu_nodes` are those that it left, with why, from `reasons` by name.
     """
     import onnx
 
@@ -41,8 +41,10 @@ def partition_map(
         "nodes_on_npu": context.nodes - len(context.left),
         "nodes_on_cpu": len(context.left),
         "npu_coverage": 1 - len(context.left) / context.nodes,
-        "cpu_nodes": [f"{operator} {name}" for name, operator in context.left],
-        "cpu_reasons": [reasons.get(name, UNKNOWN) for name, _ in context.left],
+        "cpu_nodes": [
+            {"node": name, "operator": operator, "reason": reasons.get(name, UNKNOWN)}
+            for name, operator in context.left
+        ],
         "npu_op_counts": operators(taken),
         "context_binary_bytes": context.binary_bytes,
         "compile_s": context.seconds,

@@ -17,6 +17,8 @@ from core.formats.torch_export import constant, operator, pruned
 if TYPE_CHECKING:
     import torch
 
+    from core.plugin.values import Row
+
 __all__ = ["Integers", "fuse", "quantised", "why_not"]
 
 #: The processors whose kernels take uint8 activations and int8 weights.
@@ -36,10 +38,10 @@ class Integers:
     simulated.
     """
 
-    kernels: list[str | float]
+    kernels: Row
     simulated: int
     with_relu: int
-    wrong: list[str | float]
+    wrong: Row
 
 
 def quantised(module: torch.fx.GraphModule) -> list[torch.fx.Node]:
@@ -117,8 +119,8 @@ def _tried(module: torch.fx.GraphModule, node: torch.fx.Node, last: torch.fx.Nod
     return None
 
 
-def _named(counts: Counter[str]) -> list[str | float]:
-    return [f"{name} {count}" for name, count in counts.most_common()]
+def _named(counts: Counter[str]) -> Row:
+    return dict(counts.most_common())
 
 
 def _agrees(module: torch.fx.GraphModule, node: torch.fx.Node, call: Any, *, relu: bool) -> bool:

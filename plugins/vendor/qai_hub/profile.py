@@ -60,13 +60,18 @@ def _layers(layers: list[Mapping[str, Any]], measure: str) -> dict[str, Fact]:
     return {
         "profile_layer_count": len(layers),
         "profile_layer_unit": "ms" if measure == "execution_time" else "cycles",
-        "profile_units": [name for name, _ in ordered],
-        "profile_unit_layers": [float(count) for _, (count, _) in ordered],
-        "profile_unit_costs": [cost / scale for _, (_, cost) in ordered],
-        "profile_layers": [str(layer["name"]) for layer in slowest],
-        "profile_layer_types": [str(layer["type"]) for layer in slowest],
-        "profile_layer_units": [str(layer["compute_unit"]) for layer in slowest],
-        "profile_layer_costs": [layer.get(measure, 0) / scale for layer in slowest],
+        "profile_units": [
+            {"unit": name, "layers": count, "cost": cost / scale} for name, (count, cost) in ordered
+        ],
+        "profile_layers": [
+            {
+                "name": str(layer["name"]),
+                "type": str(layer["type"]),
+                "unit": str(layer["compute_unit"]),
+                "cost": layer.get(measure, 0) / scale,
+            }
+            for layer in slowest
+        ],
     }
 
 

@@ -110,5 +110,5 @@ def test_doc_strings_are_emptied_on_request() -> None:
 def test_operators_are_counted_most_frequent_first() -> None:
     """Of the nodes that are given, which may be some of a graph."""
     nodes = _model().graph.node
-    assert operators(nodes) == ["Add 2", "Mul 1"]
-    assert operators(nodes[1:2]) == ["Add 1"]
+    assert operators(nodes) == {"Add": 2, "Mul": 1}
+    assert operators(nodes[1:2]) == {"Add": 1}

@@ -99,15 +99,13 @@ def test_quantised_weights_alone_make_no_integer_node(tmp_path: Path) -> None:
 
 
 def test_facts_tell_the_share(tmp_path: Path) -> None:
-    """Facts are lines of a name and a number, from which a share can be read."""
-    facts = facts_of(census(quantised(tmp_path / "m.onnx", np.uint8, np.int8)))
-    lines = facts["macs_by_precision"]
-    assert isinstance(lines, list)
-    assert lines == [f"w8a8 {MACS}"]
-    assert share(lines, ["w8a8"]) == 1
-    assert share(lines, ["fp32"]) == 0
-    assert share(["w8a8 3", "fp32 1"], ["w8a8"]) == 0.75
-    assert share([], ["w8a8"]) == 0
+    """Facts count by precision, and a share can be read from the counts."""
+    counted = census(quantised(tmp_path / "m.onnx", np.uint8, np.int8))
+    assert facts_of(counted)["macs_by_precision"] == {"w8a8": MACS}
+    assert share(counted.macs, ["w8a8"]) == 1
+    assert share(counted.macs, ["fp32"]) == 0
+    assert share({"w8a8": 3, "fp32": 1}, ["w8a8"]) == 0.75
+    assert share({}, ["w8a8"]) == 0
 
 
 def test_every_node_that_multiplies_has_its_own_count() -> None:

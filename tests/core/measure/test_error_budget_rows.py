@@ -14,6 +14,7 @@ from core.formats.tensors import save
 from core.measure.error_budget import losses, worst
 from core.measure.error_budget_rows import OUTPUTS, Place, rows, write_places
 from core.plugin.progress import silent
+from core.plugin.values import Row
 from plugins.chunker.overlap_add import OverlapAdd, OverlapAddOptions
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ class Run:
         )
         return folder
 
-    def whole(self, name: str, result: Tensors, window: str, **facts: Fact) -> None:
+    def whole(self, name: str, result: Tensors, window: Row, **facts: Fact) -> None:
         """Keep the result of a step over the whole input."""
         named = {f"song/{output}": array for output, array in result.items()}
         self.add(name, named, {"window": window, "device": "a CPU", **facts})
@@ -127,8 +128,8 @@ def run_of(folder: Path, *, cut_db: float | None = -20.0) -> tuple[Run, list[Ten
     """Return a run whose cut errs at `cut_db`, with FP32 in its windows."""
     run = Run(folder)
     cut = run.ideal if cut_db is None else plus(run.ideal, outputs(10, TOTAL, cut_db))
-    run.whole("ideal", run.ideal, "8000 along time")
-    run.whole("reference", cut, "8000 along time" if cut_db is None else "4000 along time")
+    run.whole("ideal", run.ideal, {"time": 8000})
+    run.whole("reference", cut, {"time": 8000} if cut_db is None else {"time": 4000})
     run.whole("play", plus(cut, outputs(30, TOTAL, -30)), "")
     return run, run.sample(cut)
 
@@ -181,14 +182,14 @@ def test_a_cut_that_costs_most_is_the_largest_loss(tmp_path: Path) -> None:
     assert found.line.stage == "quantizer"
 
 
-@pytest.mark.parametrize("window", ["8000 along time", "9000 along time", "whole"])
+@pytest.mark.parametrize("window", [{"time": 8000}, {"time": 9000}, {}])
 def test_windows_no_shorter_than_those_of_the_training_are_no_cut(
-    tmp_path: Path, window: str
+    tmp_path: Path, window: Row
 ) -> None:
     """Any two cuts differ: FP32 in the recipe's own windows is what all is compared with then."""
     run = Run(tmp_path)
     other = plus(run.ideal, outputs(10, TOTAL, -10))
-    run.whole("ideal", run.ideal, "8000 along time")
+    run.whole("ideal", run.ideal, {"time": 8000})
     run.whole("reference", other, window)
     run.whole("play", plus(other, outputs(30, TOTAL, -30)), "")
     # Alone, a window is not what it becomes where others fade into it.
@@ -206,7 +207,7 @@ def test_a_dead_output_is_not_hidden_by_a_loud_one(tmp_path: Path) -> None:
     run = Run(tmp_path)
     run.ideal = {**run.ideal, "stems": run.ideal["stems"] * 100}
     for name in ("ideal", "reference", "play"):
-        run.whole(name, run.ideal, "8000 along time")
+        run.whole(name, run.ideal, {"time": 8000})
     fp32 = run.sample(run.ideal)
     run.stage("budget.quantizer", [{**w, "beat": np.zeros_like(w["beat"])} for w in fp32])
     line = run.rows("quantizer")["quantizer"]
@@ -223,7 +224,7 @@ def test_a_dead_label_is_not_hidden_by_a_loud_one(tmp_path: Path) -> None:
     loud = np.array([[10**0.5], [1.0]], np.float32)
     run.ideal = {**run.ideal, "stems": run.ideal["stems"] * loud}
     for name in ("ideal", "reference", "play"):
-        run.whole(name, run.ideal, "8000 along time")
+        run.whole(name, run.ideal, {"time": 8000})
     fp32 = run.sample(run.ideal)
     voice_alone = np.array([[1.0], [0.0]], np.float32)
     run.stage("budget.quantizer", [{**w, "stems": w["stems"] * voice_alone} for w in fp32])
@@ -265,7 +266,7 @@ def test_an_item_shorter_than_a_window_counts_without_its_padding(tmp_path: Path
     """What the model makes of the zeros around it is no part of the result."""
     run = Run(tmp_path, total=1200, starts=(0,))
     for name in ("ideal", "reference", "play"):
-        run.whole(name, run.ideal, "4000 along time")
+        run.whole(name, run.ideal, {"time": 4000})
     before = (LENGTH - 1200) // 2
     padded = {
         "stems": np.pad(run.ideal["stems"], ((0, 0), (before, before))),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import onnx
@@ -92,16 +92,21 @@ def test_the_cheapest_assignment_keeps_8_bits_where_most_is_computed(
     assert Mixed(MixedOptions()).plan(source.spec) == ArtifactSpec("onnx", "mixed")
 
 
-def test_the_chart_has_a_line_per_group(source: Artifact, tmp_path: Path) -> None:
-    """Name, MACs, SNR alone at 8 and at 16 bits, and the level; noise powers add up."""
-    made, said = _made(source, tmp_path / "made", min_snr_db=34.5)
+def _chart(made: StageResult) -> list[Any]:
+    """Return the rows of the fact `sensitivity`."""
     chart = made.facts["sensitivity"]
     assert isinstance(chart, list)
-    rows = [str(line).rsplit("|", 4) for line in chart]
-    assert [row[0] for row in rows] == [DOWN, MIX, UP]
-    assert {row[0]: row[4] for row in rows} == _levels(made)
-    alone = [float(row[2 if row[4] == "int8" else 3]) for row in rows]
-    assert all(float(row[3]) > float(row[2]) + 5 for row in rows)
+    return chart
+
+
+def test_the_chart_has_a_row_per_group(source: Artifact, tmp_path: Path) -> None:
+    """Name, MACs, SNR alone at 8 and at 16 bits, and the level; noise powers add up."""
+    made, said = _made(source, tmp_path / "made", min_snr_db=34.5)
+    chart = _chart(made)
+    assert [row["name"] for row in chart] == [DOWN, MIX, UP]
+    assert {row["name"]: row["level"] for row in chart} == _levels(made)
+    alone = [row["snr_8_db" if row["level"] == "int8" else "snr_16_db"] for row in chart]
+    assert all(row["snr_16_db"] > row["snr_8_db"] + 5 for row in chart)
     total = -10 * np.log10(sum(10 ** (-db / 10) for db in alone))
     assert float(str(made.facts["predicted_snr_db"])) == pytest.approx(total, abs=0.02)
     assert float(str(made.facts["snr_db"])) == pytest.approx(total, abs=2)
@@ -127,7 +132,7 @@ def test_blocks_share_a_level(tmp_path: Path) -> None:
     windows = [{"x": rng.standard_normal((1, 4, 32)).astype(np.float32)} for _ in range(7)]
     made = plugin.run(source, Calibration(7, lambda: windows), work_in(tmp_path / "made"))
     assert list(_levels(made)) == ["/encoder.0", "/encoder.1"]
-    assert str(made.facts["sensitivity"][0]).split("|")[1] == str(2 * 4 * 4 * 32)
+    assert _chart(made)[0]["macs"] == 2 * 4 * 4 * 32
 
 
 def test_an_assignment_is_used_again_without_an_analysis(source: Artifact, tmp_path: Path) -> None:
@@ -139,7 +144,7 @@ def test_an_assignment_is_used_again_without_an_analysis(source: Artifact, tmp_p
     assert _levels(again) == _levels(first)
     assert not any(message.startswith("sensitivity") for message in said)
     assert "predicted_snr_db" not in again.facts
-    assert all(str(line).split("|")[2:4] == ["", ""] for line in again.facts["sensitivity"])
+    assert all(row["snr_8_db"] is row["snr_16_db"] is None for row in _chart(again))
 
 
 def test_an_assignment_edited_by_hand_is_followed(source: Artifact, tmp_path: Path) -> None:
@@ -219,7 +224,7 @@ def test_too_few_windows_choose_nothing(source: Artifact, tmp_path: Path) -> Non
     model = separator()
     two = Calibration(2, lambda: (feeds(model, seed) for seed in range(2)))
     made = Mixed(MixedOptions(min_snr_db=1.0)).run(source, two, work_in(tmp_path / "made"))
-    assert {str(line).rsplit("|", 1)[1] for line in made.facts["sensitivity"]} == {"int16"}
+    assert {row["level"] for row in _chart(made)} == {"int16"}
     assert made.chosen_options == {}
     assert "2 calibration window(s) are too few" in made.notices[1].text
     assert "27 are enough" in made.notices[1].text

@@ -63,13 +63,13 @@ def test_it_says_what_is_quantised_and_what_is_not(tmp_path: Path) -> None:
     made = _quantised(program(model, tmp_path / "export"), model, tmp_path / "int8")
     assert made.number("quantised_nodes") == 2
     assert made.number("float_nodes") == 1
-    assert made.facts["nodes_by_precision"] == ["fp32 4", "w8a8 2"]
+    assert made.facts["nodes_by_precision"] == {"fp32": 4, "w8a8": 2}
     # Two convolutions, of 2×8 and 16 inputs for each of 16 and 32 outputs of 128 steps; then one
     # that takes 16 inputs of 128 steps to 4 outputs, 8 taps wide.
-    assert made.facts["macs_by_precision"] == [
-        f"w8a8 {128 * 16 * 2 * 8 + 128 * 32 * 16}",
-        f"fp32 {128 * 16 * 4 * 8}",
-    ]
+    assert made.facts["macs_by_precision"] == {
+        "w8a8": 128 * 16 * 2 * 8 + 128 * 32 * 16,
+        "fp32": 128 * 16 * 4 * 8,
+    }
     assert made.facts["calibration_windows"] == 4
 
 
@@ -157,8 +157,8 @@ def test_the_types_are_those_of_the_back_end(tmp_path: Path) -> None:
     source = program(model, tmp_path / "export")
     x86 = _quantised(source, model, tmp_path / "x86")
     arm = _quantised(source, model, tmp_path / "arm", backend=Backend.arm)
-    assert "dequantize_per_channel 2" in x86.facts["operators"]
-    assert "dequantize_per_tensor 4" in arm.facts["operators"]
+    assert x86.facts["operators"]["dequantize_per_channel"] == 2
+    assert arm.facts["operators"]["dequantize_per_tensor"] == 4
     assert (x86.facts["backend"], arm.facts["backend"]) == ("x86", "arm")
 
 

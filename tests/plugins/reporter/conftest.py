@@ -12,6 +12,7 @@ import soundfile
 
 from core import Artifact, Fact, Metric, ModelInfo, Notice, SavedFile, Signature, Target, TensorSpec
 from core.plugin.records import BudgetLine, CandidateRecord, Judged, RunRecord, StageRecord
+from core.plugin.values import Row
 from tests.plugins.reporter import chromium
 from tests.plugins.reporter.chromium import Browser
 
@@ -33,27 +34,40 @@ INFO = ModelInfo(
     SIGNATURE, ("mix", "mag"), ("time_out", "spec_out"), {"n_fft": 4096, "hop": 1024},
     {"time": 343980}, 904_812, "bundled htdemucs_small, trained on generated songs", "Apache-2.0",
 )  # fmt: skip
+UNSUPPORTED = "Operators of type `Erf` are not supported by QNN EP."
 NPU_FACTS: dict[str, Fact] = {
     "partitions": 1, "nodes_total": 738, "nodes_on_npu": 735, "nodes_on_cpu": 3,
-    "cpu_nodes": ["Erf /encoder.0/dconv/Erf", "Erf /encoder.1/dconv/Erf", "Cast /mask/Cast"],
-    "cpu_reasons": ["Operators of type `Erf` are not supported by QNN EP."] * 2
-    + ["the provider gives no reason"],
-    "npu_op_counts": [
-        "Conv 96", "Mul 142", "Add 131", "Reshape 88", "Transpose 61", "MatMul 58", "Sigmoid 40",
-        "ReduceMean 36", "Slice 30", "Gelu 28", "Concat 15", "Softmax 10",
+    "cpu_nodes": [
+        {"node": "/encoder.0/dconv/Erf", "operator": "Erf", "reason": UNSUPPORTED},
+        {"node": "/encoder.1/dconv/Erf", "operator": "Erf", "reason": UNSUPPORTED},
+        {"node": "/mask/Cast", "operator": "Cast", "reason": "the provider gives no reason"},
     ],
+    "npu_op_counts": {
+        "Conv": 96, "Mul": 142, "Add": 131, "Reshape": 88, "Transpose": 61, "MatMul": 58,
+        "Sigmoid": 40, "ReduceMean": 36, "Slice": 30, "Gelu": 28, "Concat": 15, "Softmax": 10,
+    },
 }  # fmt: skip
+
+
+def part(name: str, macs: int, low: float | None, high: float | None, level: str) -> Row:
+    """Return a row of the chart of `mixed`."""
+    return {"name": name, "macs": macs, "snr_8_db": low, "snr_16_db": high, "level": level}
+
+
 QUANTISED: dict[str, Fact] = {
     "sensitivity": [
-        "/encoder.0/conv|120000000|24.10|61.20|int16",
-        "/encoder.1/conv|280000000|48.70|74.00|int8",
-        "/crosstransformer/layers.0/linear1|600000000|||int8",
+        part("/encoder.0/conv", 120000000, 24.1, 61.2, "int16"),
+        part("/encoder.1/conv", 280000000, 48.7, 74.0, "int8"),
+        part("/crosstransformer/layers.0/linear1", 600000000, None, None, "int8"),
     ],
-    "worst_tensors": ["/decoder.3/Add_output_0|Add|21.40", "/encoder.0/Gelu_output_0|Gelu|30.20"],
+    "worst_tensors": [
+        {"tensor": "/decoder.3/Add_output_0", "operator": "Add", "snr_db": 21.4},
+        {"tensor": "/encoder.0/Gelu_output_0", "operator": "Gelu", "snr_db": 30.2},
+    ],
 }
 CENSUS: dict[str, Fact] = {
-    "nodes_by_precision": ["a8 266", "a16 81", "w8a8 58", "w8a16 28"],
-    "macs_by_precision": ["w8a8 675479552", "w8a16 498139136"],
+    "nodes_by_precision": {"a8": 266, "a16": 81, "w8a8": 58, "w8a16": 28},
+    "macs_by_precision": {"w8a8": 675479552, "w8a16": 498139136},
     "macs": 1173618688,
     "moved_bytes": 159759788,
 }

@@ -24,13 +24,14 @@ FACTS: dict[str, Fact] = {
     "profile_inference_peak_mb": 210.5,
     "profile_layer_count": 14,
     "profile_layer_unit": "ms",
-    "profile_units": ["NPU", "CPU"],
-    "profile_unit_layers": [12.0, 2.0],
-    "profile_unit_costs": [6.0, 2.0],
-    "profile_layers": [f"/layer<{n}>/Conv" for n in range(12)],
-    "profile_layer_types": ["Conv"] * 12,
-    "profile_layer_units": ["CPU", *["NPU"] * 11],
-    "profile_layer_costs": [1.5, *[0.5] * 11],
+    "profile_units": [
+        {"unit": "NPU", "layers": 12, "cost": 6.0},
+        {"unit": "CPU", "layers": 2, "cost": 2.0},
+    ],
+    "profile_layers": [
+        {"name": f"/layer<{n}>/Conv", "type": "Conv", "unit": unit, "cost": cost}
+        for n, (unit, cost) in enumerate([("CPU", 1.5), *[("NPU", 0.5)] * 11])
+    ],
 }
 
 

@@ -85,9 +85,8 @@ def test_a_node_on_the_cpu_comes_with_its_reason(tmp_path: Path, work: StageCont
     split(Path(artifact.path))
     made = Qnn(QnnOptions(soc_model=57, htp_arch=75)).compile(artifact, work)
     assert made.facts["partitions"] == 2
-    assert made.facts["cpu_nodes"] == ["Erf middle"]
     why = "Operators of type `Erf` are not supported by QNN EP."
-    assert made.facts["cpu_reasons"] == [why]
+    assert made.facts["cpu_nodes"] == [{"node": "middle", "operator": "Erf", "reason": why}]
     assert f"the first: Erf middle ({why})" in made.notices[0].text
     assert {p.suffix for p in work.folder.iterdir()} == {".onnx", ".bin"}
 

@@ -61,12 +61,12 @@ def test_kernels_compute_what_the_program_says(tmp_path: Path) -> None:
     given = feeds(model, seed=9)
     with _opened(made, tmp_path / "simulated", kernels=SIMULATED) as session:
         simulated = session.run(given)["stems"]
-        assert session.facts["int8_kernels"] == []
+        assert session.facts["int8_kernels"] == {}
         assert session.facts["int8_simulated"] == 3
         assert "INT8 simulated in floats" in session.device
     with _opened(made, tmp_path / "int8", kernels=INT8) as session:
         actual = session.run(given)["stems"]
-        assert session.facts["int8_kernels"] == ["conv1d 1", "conv2d 1", "linear 1"]
+        assert session.facts["int8_kernels"] == {"conv1d": 1, "conv2d": 1, "linear": 1}
         assert session.facts["int8_simulated"] == 0
         assert session.facts["int8_kernels_with_relu"] == 2
         assert session.device.endswith(", INT8 kernels)")
@@ -83,7 +83,7 @@ def test_kernels_take_ranges_that_come_with_the_data(tmp_path: Path) -> None:
     with _opened(made, tmp_path / "simulated", kernels=SIMULATED) as session:
         simulated = session.run(given)["spec_out"]
     with _opened(made, tmp_path / "int8", kernels=INT8) as session:
-        assert session.facts["int8_kernels"] == ["linear 1"]
+        assert session.facts["int8_kernels"] == {"linear": 1}
         assert snr_db(simulated, session.run(given)["spec_out"]) > 60
 
 
@@ -104,8 +104,8 @@ def test_a_kernel_that_computes_something_else_is_left_out(
 
     monkeypatch.setattr(torch.ops.onednn.qconv_pointwise, "default", off_by_one)
     with _opened(made, tmp_path / "wrong", kernels=INT8) as session:
-        assert session.facts["int8_kernels"] == ["linear 1"]
-        assert session.facts["int8_kernels_wrong_here"] == ["conv1d 1", "conv2d 1"]
+        assert session.facts["int8_kernels"] == {"linear": 1}
+        assert session.facts["int8_kernels_wrong_here"] == {"conv1d": 1, "conv2d": 1}
         assert session.facts["int8_simulated"] == 2
         assert session.device.endswith(", INT8 kernels, some simulated)")
         assert snr_db(simulated, session.run(given)["stems"]) > 60
@@ -151,7 +151,7 @@ def test_what_no_kernel_takes_is_simulated(tmp_path: Path) -> None:
     """A convolution without a batch axis, which oneDNN refuses when the window comes."""
     made, window = _odd(1.0, tmp_path / "made")
     with _opened(made, tmp_path / "work", kernels=INT8) as session:
-        assert session.facts["int8_kernels"] == ["linear 1"]
+        assert session.facts["int8_kernels"] == {"linear": 1}
         assert session.facts["int8_simulated"] == 2
         actual = session.run({"x": window})["y"]
     with _opened(made, tmp_path / "simulated", kernels=SIMULATED) as session:
@@ -169,8 +169,8 @@ def test_a_wrong_kernel_is_told_at_any_size(
         torch.ops.onednn.qlinear_pointwise, "default", lambda *given: actual(*given) * 0
     )
     with _opened(made, tmp_path / "work", kernels=INT8) as session:
-        assert session.facts["int8_kernels"] == []
-        assert session.facts["int8_kernels_wrong_here"] == ["linear 1"]
+        assert session.facts["int8_kernels"] == {}
+        assert session.facts["int8_kernels_wrong_here"] == {"linear": 1}
 
 
 #: Kernels are tried before they play: where the processor saturates, none is exact.
@@ -200,7 +200,7 @@ def test_a_program_for_another_back_end_is_simulated(tmp_path: Path) -> None:
     """And says why, or is refused where the kernels were asked for."""
     made = _static(hybrid(), tmp_path, backend=Backend.arm)
     with _opened(made, tmp_path / "auto") as session:
-        assert session.facts["int8_kernels"] == []
+        assert session.facts["int8_kernels"] == {}
         assert session.facts["int8_simulated"] == 3
     with pytest.raises(StageError, match="kernels would not compute this program"):
         _opened(made, tmp_path / "int8", kernels=INT8)

@@ -155,9 +155,9 @@ def test_the_device_tells_its_times_and_layers(cloud: Cloud, user: User) -> None
     detail = next(job.inference_job for job in cloud.jobs.values() if job.HasField("inference_job"))
     assert session.seconds == [detail.execution_time / 1e6] * 2
     assert facts["peak_memory_mb"] == detail.execution_peak_memory.upper / 1e6
-    assert facts["profile_units"] == ["CPU"]
-    assert "Conv" in facts["profile_layer_types"]  # type: ignore[operator]  # a list
-    assert facts["profile_layer_count"] == facts["profile_unit_layers"][0]  # type: ignore[index]
+    (unit,) = facts["profile_units"]  # type: ignore[misc, union-attr]  # one row
+    assert (unit["unit"], unit["layers"]) == ("CPU", facts["profile_layer_count"])
+    assert "Conv" in {row["type"] for row in facts["profile_layers"]}  # type: ignore[union-attr]
     assert facts["profile_first_load_ms"] > 0  # type: ignore[operator]  # a number
     assert facts["jobs"] == [facts["job"]]
 
