@@ -60,7 +60,7 @@ def here(run: Callable[..., subprocess.Popen[str]], tmp_path_factory: Any) -> Pa
     process = run(f"output={output}")
     _, said = process.communicate(timeout=250)
     assert process.returncode == 1, said
-    assert "1 of 11 songs failed" in said
+    assert "1 of 11 items failed" in said
     return batch_folder(output)
 
 
@@ -149,7 +149,7 @@ def test_ray_gives_the_same_files_though_a_worker_is_killed(
     killed = kill_a_worker(process.pid)
     out, said = process.communicate(timeout=250)
     assert process.returncode == 1, said
-    assert "1 of 11 songs failed" in said
+    assert "1 of 11 items failed" in said
     assert f"{COUNT} played, 0 kept, 1 failed" in out
     text = (batch_folder(tmp_path) / "manifest.jsonl").read_text()
     assert len(text.splitlines()) == COUNT + 1

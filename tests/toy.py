@@ -26,6 +26,7 @@ from core import (
     InputError,
     Item,
     Joiner,
+    LimitSpec,
     Metric,
     Model,
     ModelInfo,
@@ -427,7 +428,7 @@ class Largest(Evaluator[Any]):
     """Measures the largest output."""
 
     name = "largest"
-    limits: ClassVar[Mapping[str, str]] = {"max_largest": "largest"}
+    limits: ClassVar[Mapping[str, LimitSpec]] = {"max_largest": LimitSpec("largest")}
 
     def evaluate(self, played: EvaluatedItem, signature: Signature) -> Sequence[Metric]:
         """Return one number."""
@@ -439,7 +440,7 @@ class Near(Evaluator[Any]):
     """Measures how near the result is to the truth, and how much nearer the reference is."""
 
     name = "near"
-    limits: ClassVar[Mapping[str, str]] = {"max_near_drop_db": "near_drop"}
+    limits: ClassVar[Mapping[str, LimitSpec]] = {"max_near_drop_db": LimitSpec("near_drop", "dB")}
 
     def evaluate(self, played: EvaluatedItem, signature: Signature) -> Sequence[Metric]:
         """Return both in dB, per row."""

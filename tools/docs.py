@@ -16,7 +16,7 @@ from core.config.limits import OWN
 from core.config.recipes import read_recipes
 from core.config.settings import SLOTS, Batch, Fit, Measure
 from core.plugin import hooks
-from core.plugin.kinds import KINDS
+from core.plugin.kinds import KINDS, Evaluator
 from core.plugin.options import OptionDoc, describe
 from core.plugin.registry import Registry
 from tools import licences, precision_page, qualcomm_page, songs_page, torture_page
@@ -97,11 +97,11 @@ def renewed(page: Path, start: str, end: str, inner: str) -> str:
 
 def _limits(registry: Registry) -> list[tuple[str, ...]]:
     """Return every limit of a contract with what it is compared with."""
-    rows = [(f"`{name}`", text) for name, text in OWN.items()]
-    for entry in registry.entries["evaluator"].values():
-        limits = getattr(entry.cls, "limits", {})
-        judged = f"of evaluator `{entry.name}`: its worst, of all items and labels"
-        rows += [(f"`{name}`", f"`{of}` {judged}") for name, of in limits.items()]
+    rows = [(f"`{name}`", spec.about) for name, spec in OWN.items()]
+    for evaluator, cls in registry.classes(Evaluator).items():
+        limits = cls.limits
+        judged = f"of evaluator `{evaluator}`: its worst, of all items and labels"
+        rows += [(f"`{name}`", f"`{spec.metric}` {judged}") for name, spec in limits.items()]
     return [*rows]
 
 

@@ -21,7 +21,7 @@ from core.inference.player import that_plays
 from core.plan.candidates import several, with_runtime
 from core.plan.check import check
 from core.plan.plan import Plan, looked_up
-from core.plugin.kinds import ListableDataset
+from core.plugin.kinds import Dataset, ListableDataset
 from core.plugin.registry import Registry
 from core.plugin.values import Artifact, Notice
 from core.steps import convert
@@ -121,7 +121,8 @@ def _check_listed(pipeline: Pipeline, registry: Registry) -> None:
                 f"dataset `{pipeline.dataset.name}` has nothing to play", "give it items: input=..."
             )
         return
-    able = [n for n, e in registry.entries["dataset"].items() if issubclass(e.cls, ListableDataset)]
+    datasets = registry.classes(Dataset).items()
+    able = [name for name, cls in datasets if issubclass(cls, ListableDataset)]
     raise ConfigError(
         f"dataset `{pipeline.dataset.name}` does not list its items, which a batch needs",
         f"datasets that do: {', '.join(sorted(able)) or 'none'}",

@@ -20,7 +20,7 @@ from core.errors import (
     PluginError,
 )
 from core.plugin import hooks
-from core.plugin.broken import Broken, _in_one, last_line
+from core.plugin.broken import Broken, in_one_line, last_line
 from core.plugin.kinds import KINDS
 from core.plugin.origin import Terminated
 from core.plugin.registry import Registry
@@ -64,7 +64,7 @@ def _noted(registry: Registry, file: str, distribution: str) -> Iterator[None]:
     except LuthierError as error:
         named = (line.removeprefix("file: ") for line in error.lines if line.startswith("file: "))
         found = next(named, file)
-        registry.broken.append(Broken(_in_one(error), found, distribution=distribution))
+        registry.broken.append(Broken(in_one_line(error), found, distribution=distribution))
     except BaseException as error:
         registry.broken.append(Broken(last_line(error), file, distribution=distribution))
 
@@ -146,7 +146,7 @@ def _accept(registry: Registry, found: Any, distribution: str) -> None:
         if kind not in KINDS or not isinstance(name, str) or not name:
             raise
         file = getattr(sys.modules.get(found.__module__), "__file__", None) or "?"
-        registry.broken.append(Broken(_in_one(error), file, kind, name, distribution))
+        registry.broken.append(Broken(in_one_line(error), file, kind, name, distribution))
 
 
 def _returned(implementation: pluggy.HookImpl) -> list[Any]:

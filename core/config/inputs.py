@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, cast
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -13,10 +12,10 @@ from core.machine.path_patterns import is_pattern
 from core.plugin import kinds, options
 from core.plugin.registry import Registry
 
-__all__ = ["is_batch"]
+__all__ = ["is_batch", "take_input"]
 
 
-def _take_input(cfg: DictConfig, registry: Registry) -> None:
+def take_input(cfg: DictConfig, registry: Registry) -> None:
     """Give `input=...` to the dataset plugin that opens such files."""
     if cfg.input is None or cfg.mode in (Mode.list, Mode.doctor):
         return
@@ -27,10 +26,7 @@ def _take_input(cfg: DictConfig, registry: Registry) -> None:
             "give a file, a folder or a pattern: input=..., input='folder/**/*.flac'",
         )
     several = path.is_dir() or (pattern and (not path.suffix or is_pattern(path.suffix)))
-    datasets = {
-        name: cast("type[kinds.Dataset[Any]]", registry.find("dataset", name).cls)
-        for name in registry.names("dataset")
-    }
+    datasets = registry.classes(kinds.Dataset)
     readers = {name: cls.opens for name, cls in datasets.items() if cls.opens}
     current = cfg.dataset.get(options.PLUGIN_KEY) if cfg.dataset else None
     fitting = [n for n, endings in readers.items() if several or path.suffix.lower() in endings]

@@ -10,7 +10,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from core.config.inputs import _take_input
+from core.config.inputs import take_input
 from core.config.limits import Limit, limits_of
 from core.config.settings import PLURAL, SLOTS, Measure, Settings, checked, target_of
 from core.config.touched import check_asked
@@ -69,7 +69,7 @@ def make_pipeline(
     """
     _check_keys(cfg)
     check_asked(cfg, recipes, recipe, registry, HydraConfig.get().overrides.task)
-    _take_input(cfg, registry)
+    take_input(cfg, registry)
     made: dict[str, Any] = {slot: _slot(cfg, registry, slot) for slot in SLOTS}
     for slot in ("model", "dataset", "dsp", "chunker", "runtime"):
         if made[slot] is None:
@@ -83,7 +83,7 @@ def make_pipeline(
         target=target_of(cfg),
         precision=precision,
         measure=cast("Measure", checked(cfg, "measure")),
-        contract=limits_of(cfg.contract),
+        contract=limits_of(cfg.contract, registry),
         **made,
         against=against and with_lengths(against, model, None, "measure.against"),
     )

@@ -28,6 +28,7 @@ from core.plan.candidates import at_each_precision
 from core.plan.check import check
 from core.plan.feasibility import Verdict
 from core.plan.plan import looked_up
+from core.plugin.kinds import Runtime
 from core.plugin.registry import Registry
 from core.plugin.values import Artifact
 from core.run import folder
@@ -92,8 +93,7 @@ def _at_each_precision(cfg: DictConfig, wanted: Fit) -> list[DictConfig]:
 def _check_compiles(pipeline: Pipeline, registry: Registry) -> None:
     if pipeline.runtime.compiles:
         return
-    entries = registry.entries["runtime"]
-    compiling = [n for n in registry.names("runtime") if getattr(entries[n].cls, "compiles", False)]
+    compiling = [name for name, cls in registry.classes(Runtime).items() if cls.compiles]
     raise ConfigError(
         f"runtime `{pipeline.runtime.name}` compiles nothing, so no window is too long for it",
         f"recipe: {pipeline.recipe}",

@@ -19,7 +19,7 @@ from core.config.limits import TIMED, Limit
 from core.measure import error_budget
 from core.plugin.records import BudgetLine, Judged
 from core.plugin.stages import EvaluatedItem
-from core.plugin.values import Artifact, Metric
+from core.plugin.values import Artifact, LimitSpec, Metric
 
 if TYPE_CHECKING:
     from core.config.pipeline import Pipeline
@@ -87,7 +87,7 @@ def story(one: Judged) -> str:
 
 def asked(one: Judged) -> str:
     """Return what a limit asks for: "at least 30 dB"."""
-    word = "at least" if one.name.startswith("min_") else "at most"
+    word = "at least" if one.is_least else "at most"
     return f"{word} {one.bound:.12g} {one.unit}".rstrip()
 
 
@@ -102,8 +102,9 @@ def found(one: Judged) -> str:
     if math.isnan(one.value):
         return "no number"
     texts = (_rounded(one.value, digits) for digits in (5, 7, 9, 12, 15))
-    limit = Limit(one.name, one.bound)
-    said = next((t for t in texts if limit.is_held_by(float(t)) == one.held), repr(one.value))
+    spec = LimitSpec(one.name, one.unit, one.is_least)
+    same = (t for t in texts if spec.is_held(one.bound, float(t)) == one.held)
+    said = next(same, repr(one.value))
     return f"{said} {one.unit}".rstrip()
 
 
@@ -141,13 +142,14 @@ def _judged(
         limit.name,
         limit.bound,
         of.value,
-        limit.unit,
+        limit.spec.unit,
         of.device,
         held,
         "" if held else of.guilty,
         of.where,
         of.unanswered,
         of.against,
+        limit.spec.is_least,
     )
 
 
@@ -169,16 +171,13 @@ def _measured(
         lowest = lowest_parity(metrics, lines)
         return _of(lowest, metrics, lines, against) if lowest else _Measured()
     if limit.name in TIMED:
-        name, statistic = {
-            "max_chunk_ms": ("latency", "median"),
-            "max_real_time_factor": ("real_time_factor", ""),
-        }.get(limit.name, ("peak_memory", ""))
+        statistic = "median" if limit.name == "max_chunk_ms" else ""
         for metric in metrics:
-            if (metric.name, metric.statistic) == (name, statistic):
+            if (metric.name, metric.statistic) == (limit.spec.metric, statistic):
                 return _Measured(metric.value, metric.device, "the device decides it, not a stage")
         return _Measured()
-    name = next(e.limits[limit.name] for e in pipeline.evaluator if limit.name in e.limits)
-    worst = _worst([m for m in metrics if m.name == name], is_least=limit.is_least)
+    of_evaluator = [metric for metric in metrics if metric.name == limit.spec.metric]
+    worst = _worst(of_evaluator, is_least=limit.spec.is_least)
     return _of(worst, metrics, lines, against) if worst else _Measured()
 
 

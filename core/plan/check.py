@@ -9,7 +9,7 @@ from core.config.pipeline import Pipeline
 from core.config.settings import PLURAL, SLOTS
 from core.errors import MisfitError
 from core.inference.signature import check_free
-from core.plugin.kinds import Converter, Evaluator, Runtime
+from core.plugin.kinds import KINDS, Converter, Dataset, Evaluator, Runtime
 from core.plugin.registry import Registry
 from core.plugin.values import ArtifactSpec, ModelSpec
 from core.steps.chain import chain
@@ -56,7 +56,7 @@ def _check_formats(pipeline: Pipeline, registry: Registry) -> None:
 
 
 def _playing(registry: Registry) -> list[str]:
-    return [n for n, e in registry.entries["runtime"].items() if getattr(e.cls, "plays", False)]
+    return [name for name, cls in registry.classes(Runtime).items() if cls.plays]
 
 
 def _accepts(
@@ -69,11 +69,9 @@ def _accepts(
 ) -> None:
     kind = SLOTS[slot]
     if spec.format not in plugin.accepts:
-        fitting = [
-            n
-            for n, e in registry.entries[kind].items()
-            if spec.format in getattr(e.cls, "accepts", ())
-        ]
+        converters = cast("type[Converter[Any]]", KINDS[kind])
+        classes = registry.classes(converters)
+        fitting = [name for name, cls in classes.items() if spec.format in cls.accepts]
         fits = ", ".join(sorted(fitting)) or "none"
         without = {"graph": "graph=[]", "quantizer": "quantizer=none"}.get(slot)
         raise MisfitError(
@@ -107,11 +105,8 @@ def _check_model(pipeline: Pipeline, spec: ModelSpec, registry: Registry) -> Non
         )
     for slot, dataset in (("dataset", pipeline.dataset), ("calibration", pipeline.calibration)):
         if dataset is not None and set(dataset.axes) != set(spec.axes):
-            fitting = [
-                n
-                for n, e in registry.entries["dataset"].items()
-                if set(getattr(e.cls, "axes", ())) == set(spec.axes)
-            ]
+            datasets = registry.classes(Dataset).items()
+            fitting = [name for name, cls in datasets if set(cls.axes) == set(spec.axes)]
             raise MisfitError(
                 f"{slot} `{dataset.name}` gives {' × '.join(dataset.axes)}, "
                 f"but model `{pipeline.model.name}` takes {' × '.join(spec.axes)}",
@@ -199,11 +194,8 @@ def _check_contract(pipeline: Pipeline, registry: Registry) -> None:
                 f"contract.{limit.name}=null",
             )
         if limit.name not in OWN and limit.name not in answered:
-            fitting = [
-                name
-                for name, entry in registry.entries["evaluator"].items()
-                if limit.name in cast("type[Evaluator[Any]]", entry.cls).limits
-            ]
+            evaluators = registry.classes(Evaluator).items()
+            fitting = [name for name, cls in evaluators if limit.name in cls.limits]
             raise MisfitError(
                 f"`contract.{limit.name}` cannot be judged: no evaluator of the recipe measures it",
                 where,

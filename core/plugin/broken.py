@@ -12,7 +12,7 @@ from core.errors import (
 )
 from core.plugin.hooks import PROJECT
 
-__all__ = ["Broken", "last_line"]
+__all__ = ["Broken", "in_one_line", "last_line"]
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def last_line(error: BaseException) -> str:
     return f"{said} ({Path(frames[-1].filename).name}, line {frames[-1].lineno})"
 
 
-def _in_one(error: LuthierError) -> str:
+def in_one_line(error: LuthierError) -> str:
     """Return an error as one line, without what `Broken` says itself."""
     own = ("distribution: ", "file: ", "plugin: ")
     return "; ".join((error.what, *(line for line in error.lines if not line.startswith(own))))

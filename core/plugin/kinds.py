@@ -41,14 +41,12 @@ from core.plugin.values import (
     Artifact,
     ArtifactSpec,
     Item,
+    LimitSpec,
     Metric,
     ModelInfo,
     ModelSpec,
     Notice,
 )
-
-if TYPE_CHECKING:
-    from core.plugin.values import Tensors
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -325,12 +323,12 @@ class Runtime(Converter[OptionsT]):
 class Evaluator(Plugin[OptionsT]):
     """Measures the outputs of one item in the terms of its field.
 
-    `limits` are what a contract may set on its metrics: `max_sdr_drop_db` on `sdr_drop`, say. The
+    `limits` are what a contract may set on its metrics, by their names in a recipe. The
     worst metric of that name decides; its item and label are named if it broke.
     """
 
     kind = "evaluator"
-    limits: ClassVar[Mapping[str, str]] = {}
+    limits: ClassVar[Mapping[str, LimitSpec]] = {}
 
     @abstractmethod
     def evaluate(self, played: EvaluatedItem, signature: Signature) -> Sequence[Metric]:

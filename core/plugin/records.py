@@ -92,7 +92,8 @@ class Judged:
     `value` is that of the item and the label (a stem, an output) that is furthest from the bound's
     good side: `where` names them in words. `unanswered` are the items that it was not measured of.
     `against` are the windows that FP32 PyTorch had, in words, where these are not those of the run.
-    `guilty` says in words which stage lost it, where it was not held.
+    `guilty` says in words which stage lost it, where it was not held. `is_least` tells a bound that
+    must be reached from one that must not be passed.
     """
 
     name: str
@@ -105,6 +106,7 @@ class Judged:
     where: str = ""
     unanswered: tuple[str, ...] = ()
     against: str = ""
+    is_least: bool = False
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import pluggy
 
@@ -19,7 +19,7 @@ from core.errors import (
     did_you_mean,
 )
 from core.plugin.boundary import called
-from core.plugin.broken import Broken, _in_one
+from core.plugin.broken import Broken, in_one_line
 from core.plugin.entry import Entry
 from core.plugin.kinds import KINDS, Plugin
 from core.plugin.plugin_class import checked
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
 __all__ = ["Registry"]
+
+KindT = TypeVar("KindT", bound=Plugin[Any])
 
 
 class Registry:
@@ -46,6 +48,11 @@ class Registry:
     def __iter__(self) -> Iterator[Entry]:
         for entries in self.entries.values():
             yield from sorted(entries.values(), key=lambda entry: entry.name)
+
+    def classes(self, kind: type[KindT]) -> dict[str, type[KindT]]:
+        """Return the plugin classes of `kind` by their names, in order of name."""
+        entries = self.entries[kind.kind]
+        return {name: cast("type[KindT]", entries[name].cls) for name in sorted(entries)}
 
     def names(self, kind: str) -> list[str]:
         """Return the names of every plugin of `kind`, sorted."""
@@ -102,7 +109,7 @@ class Registry:
                 node = called(entry.origin, "Options", schema, entry)
             except LuthierError as error:
                 del self.entries[entry.kind][entry.name]
-                self.broken.append(_of(entry, _in_one(error)))
+                self.broken.append(_of(entry, in_one_line(error)))
             else:
                 yield entry, node
 

@@ -31,6 +31,7 @@ __all__ = [
     "Fact",
     "FitFor",
     "Item",
+    "LimitSpec",
     "Metric",
     "ModelInfo",
     "ModelSpec",
@@ -273,6 +274,24 @@ class Item:
     inputs: Tensors
     references: Tensors = field(default_factory=dict)
     notices: tuple[Notice, ...] = ()
+
+
+@dataclass(frozen=True)
+class LimitSpec:
+    """What a limit of a contract bounds: a metric by its name, in a unit ("" for a part of one).
+
+    The metric must reach the bound if `is_least`, and stay at or under it otherwise. `about` says
+    what is compared with it, where the metric's name does not.
+    """
+
+    metric: str
+    unit: str = ""
+    is_least: bool = False
+    about: str = ""
+
+    def is_held(self, bound: float, value: float) -> bool:
+        """Return whether a value keeps to a bound, which it may reach; no NaN does."""
+        return value >= bound if self.is_least else value <= bound
 
 
 @dataclass(frozen=True)

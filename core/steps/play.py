@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from core.plugin.kinds import Chunker, Dataset
     from core.plugin.values import Tensors
 
-__all__ = ["place_saved"]
+__all__ = ["against_steps", "ideal_step", "place_saved", "play_step", "reference_step", "save_step"]
 
 SAVED = "saved.json"
 #: How a time is measured anew, which the store has.
@@ -40,7 +40,8 @@ AGAIN = "measure again when the machine is quiet, with another store: store=..."
 ANY_LENGTH = 1 << 20
 
 
-def _play(context: RunContext, source: str) -> Step:
+def play_step(context: RunContext, source: str) -> Step:
+    """Return the step that plays the graph that `source` made, on the runtime of the recipe."""
     pipeline = context.pipeline
     runtime = that_plays(pipeline)
 
@@ -109,14 +110,14 @@ def _under_load(load: Load | None) -> list[Notice]:
     return [Notice("warning", f"{said} too long; {AGAIN}")]
 
 
-def _reference(context: RunContext) -> Step:
+def reference_step(context: RunContext) -> Step:
     """Return the step that plays FP32 PyTorch with the windows of the run."""
     chunker = context.pipeline.chunker
     title = "play the whole input in FP32 PyTorch"
     return _in_pytorch(context, "reference", title, chunker)
 
 
-def _ideal(context: RunContext) -> Step:
+def ideal_step(context: RunContext) -> Step:
     """Return the step that plays FP32 PyTorch with the window that the model was trained on.
 
     It does not depend on the run's own window, unless that is the one of the training, as long as
@@ -138,7 +139,7 @@ def _ideal(context: RunContext) -> Step:
     return _in_pytorch(context, "ideal", title, alike, chosen=chosen)
 
 
-def _against(context: RunContext) -> list[Step]:
+def against_steps(context: RunContext) -> list[Step]:
     """Return the step that plays FP32 PyTorch in the windows to compare with, if there are any."""
     chunker = context.pipeline.against
     if chunker is None:
@@ -219,7 +220,8 @@ def _outputs(
     return StageResult(file, "tensors", "fp32", facts, notices)
 
 
-def _save(context: RunContext) -> Step:
+def save_step(context: RunContext) -> Step:
+    """Return the step that writes what was played as files for a person."""
     dataset = context.pipeline.dataset
 
     def run(inputs: Inputs, work: StageContext) -> StageResult:

@@ -15,6 +15,7 @@ from core import (
     Array,
     EvaluatedItem,
     Evaluator,
+    LimitSpec,
     Metric,
     Signature,
     StageError,
@@ -59,16 +60,16 @@ class Separation(Evaluator[SeparationOptions]):
     The metrics, in dB, with the subjects `<item>: <stem>` and `<item>: mean`: `sdr`, `si_sdr`,
     `sdr_mixture` and `sdr_improvement`, `sdr_reference` and `sdr_drop`, `seam_error`. A stem that
     is silent in a song has no SDR there. Without true stems: `residual` and `residual_reference` of
-    `<item>: all`, and `level` of each stem in dBFS.
+    each item, and `level` of each stem in dBFS.
     """
 
     name = "separation"
     Options = SeparationOptions
-    limits: ClassVar[Mapping[str, str]] = {
-        "min_sdr_db": "sdr",
-        "max_sdr_drop_db": "sdr_drop",
-        "max_residual_db": "residual",
-        "max_seam_error_db": "seam_error",
+    limits: ClassVar[Mapping[str, LimitSpec]] = {
+        "min_sdr_db": LimitSpec("sdr", "dB", is_least=True),
+        "max_sdr_drop_db": LimitSpec("sdr_drop", "dB"),
+        "max_residual_db": LimitSpec("residual", "dB"),
+        "max_seam_error_db": LimitSpec("seam_error", "dB"),
     }
 
     def evaluate(self, played: EvaluatedItem, signature: Signature) -> Sequence[Metric]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
-from core import Array, EvaluatedItem, Evaluator, Metric, NoOptions, Signature
+from core import Array, EvaluatedItem, Evaluator, LimitSpec, Metric, NoOptions, Signature
 
 from luthier_upscaler.bicubic import bicubic
 
@@ -30,9 +30,9 @@ class Psnr(Evaluator[NoOptions]):
     """Measures PSNR: against the true image, over bicubic, and against FP32 PyTorch."""
 
     name = "psnr"
-    limits: ClassVar[Mapping[str, str]] = {
-        "min_psnr_db": "psnr",
-        "min_psnr_to_fp32_db": "psnr_to_fp32",
+    limits: ClassVar[Mapping[str, LimitSpec]] = {
+        "min_psnr_db": LimitSpec("psnr", "dB", is_least=True),
+        "min_psnr_to_fp32_db": LimitSpec("psnr_to_fp32", "dB", is_least=True),
     }
 
     def evaluate(self, played: EvaluatedItem, signature: Signature) -> Sequence[Metric]:

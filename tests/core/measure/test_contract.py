@@ -13,7 +13,7 @@ import pytest
 
 from core import Artifact, Evaluator, Metric, Target
 from core.config.discovery import discover
-from core.config.limits import OWN, Limit, limits_of, schema
+from core.config.limits import OWN, Limit, known_limits, limits_of, schema
 from core.config.pipeline import Pipeline
 from core.measure.contract import found, judge, lowest_parity, missed, story
 from core.plugin.records import BudgetLine, Judged
@@ -124,7 +124,13 @@ CORE = {
     "max_memory_mb": ("peak_memory", ""),
     "min_snr_db": ("parity_snr", "a song: drums"),
 }
+SPECS = known_limits(REGISTRY)
 EVERY = [field.name for field in dataclasses.fields(schema(REGISTRY))]
+
+
+def limit_of(name: str, bound: float) -> Limit:
+    """Return a limit by its name."""
+    return Limit(name, bound, SPECS[name])
 
 
 def judged(
@@ -147,12 +153,12 @@ def judged(
 def of_one(name: str, bound: float, value: float) -> Judged:
     """Return the judgement on a limit by its name, where `value` was measured of it."""
     if name == "max_size_mb":
-        return judged(Limit(name, bound), bytes=round(value * 1e6))
+        return judged(limit_of(name, bound), bytes=round(value * 1e6))
     if name == "min_npu_coverage":
-        return judged(Limit(name, bound), npu_coverage=value)
-    of_evaluators = {n: m for cls in EVALUATORS for n, m in cls.limits.items()}
+        return judged(limit_of(name, bound), npu_coverage=value)
+    of_evaluators = {n: spec.metric for cls in EVALUATORS for n, spec in cls.limits.items()}
     metric, subject = CORE.get(name) or (of_evaluators[name], "a song: drums")
-    return judged(Limit(name, bound), of(metric, value, subject))
+    return judged(limit_of(name, bound), of(metric, value, subject))
 
 
 @pytest.mark.parametrize("name", EVERY)
@@ -172,7 +178,7 @@ def test_every_limit_is_held_up_to_its_bound(name: str) -> None:
 def test_a_limit_that_nothing_answers_is_not_held(name: str) -> None:
     """Silence is no proof, and a measure that is no number proves nothing either."""
     if name != "max_size_mb":  # a file always has one
-        one = judged(Limit(name, 2.0))
+        one = judged(limit_of(name, 2.0))
         assert not one.held
         assert "nothing measured it" in story(one)
         one = of_one(name, 2.0, math.nan)
@@ -206,7 +212,7 @@ def test_the_worst_label_of_the_worst_item_decides() -> None:
         parity(40.0, "one: all"), parity(41.0, "one: drums"), parity(33.0, "one: bass"),
         parity(37.5, "two: all"), parity(38.0, "two: drums"), parity(0.0, "two: bass"),
     ]  # fmt: skip
-    one = judged(Limit("min_snr_db", 30.0), *metrics)
+    one = judged(limit_of("min_snr_db", 30.0), *metrics)
     assert (one.value, one.where, one.held) == (0.0, "bass of two", False)
     assert story(one).startswith(
         "`min_snr_db` asks for at least 30 dB: 0 dB for bass of two on CPU, 30 dB off"
@@ -219,34 +225,34 @@ def test_what_an_evaluator_measures_is_judged_by_its_worst_label() -> None:
     values = {"one: drums": 0.01, "one: bass": 0.02, "one: mean": 0.015, "two: drums": 0.4,
               "two: bass": -0.3, "two: mean": 0.05}  # fmt: skip
     drops = [of("sdr_drop", v, subject) for subject, v in values.items()]
-    one = judged(Limit("max_sdr_drop_db", 0.1), *drops)
+    one = judged(limit_of("max_sdr_drop_db", 0.1), *drops)
     assert (one.value, one.where, one.held) == (0.4, "drums of two", False)
     sdrs = [of("sdr", v, subject) for subject, v in values.items()]
-    one = judged(Limit("min_sdr_db", 0.0), *sdrs)
+    one = judged(limit_of("min_sdr_db", 0.0), *sdrs)
     assert (one.value, one.where, one.held) == (-0.3, "bass of two", False)
 
 
 def test_between_equals_the_label_is_named() -> None:
     """One label is its own mean."""
     metrics = [of("sdr_drop", 0.2, f"a: {label}") for label in ("mean", "voice")]
-    assert judged(Limit("max_sdr_drop_db", 0.1), *metrics).where == "voice of a"
+    assert judged(limit_of("max_sdr_drop_db", 0.1), *metrics).where == "voice of a"
 
 
 def test_a_song_that_was_not_measured_is_named() -> None:
     """The limit is judged on the others, and the sentence says of which not."""
     songs = ("a", "b: live", "c", "d", "e")
     metrics = [parity(50.0, f"{song}: all") for song in songs]
-    one = judged(Limit("max_sdr_drop_db", 0.1), *metrics, of("sdr_drop", 0.1, "a: drums"))
+    one = judged(limit_of("max_sdr_drop_db", 0.1), *metrics, of("sdr_drop", 0.1, "a: drums"))
     assert (one.held, one.unanswered) == (True, ("b: live", "c", "d", "e"))
     assert story(one).endswith("; not measured of b: live, c, d, 1 more")
-    assert judged(Limit("min_snr_db", 30.0), *metrics).unanswered == ()
+    assert judged(limit_of("min_snr_db", 30.0), *metrics).unanswered == ()
 
 
 def test_a_device_that_ran_a_few_windows_is_judged_by_its_worst_label_too() -> None:
     """An emulator that loses one stem does not hold, however good the host's result is."""
     probe = BudgetLine("probe", 44.0, "an emulator", 2, ("drums", "bass"), (45.0, 12.0))
     other = BudgetLine("quantizer", 3.0, "CPU", 2, ("drums", "bass"), (3.0, 3.0))
-    one = judged(Limit("min_snr_db", 30.0), parity(40.0, "a: drums"), lines=(other, probe))
+    one = judged(limit_of("min_snr_db", 30.0), parity(40.0, "a: drums"), lines=(other, probe))
     assert (one.value, one.device, one.where) == (12.0, "an emulator", "bass of 2 windows")
 
 
@@ -254,9 +260,9 @@ def test_a_number_that_is_none_is_the_worst() -> None:
     """Not the first, nor the last, that sorting happens to leave in front."""
     for values in ((math.nan, 0.0, 9.0), (0.0, math.nan, 9.0), (0.0, 9.0, math.nan)):
         metrics = [of("sdr_drop", v, f"a: {i}") for i, v in enumerate(values)]
-        assert math.isnan(judged(Limit("max_sdr_drop_db", 0.1), *metrics).value or 0.0)
+        assert math.isnan(judged(limit_of("max_sdr_drop_db", 0.1), *metrics).value or 0.0)
         metrics = [dataclasses.replace(metric, name="sdr") for metric in metrics]
-        assert math.isnan(judged(Limit("min_sdr_db", -1.0), *metrics).value or 0.0)
+        assert math.isnan(judged(limit_of("min_sdr_db", -1.0), *metrics).value or 0.0)
 
 
 @pytest.mark.parametrize(
@@ -276,8 +282,9 @@ def test_a_number_that_is_none_is_the_worst() -> None:
 )
 def test_a_miss_looks_missed(name: str, bound: float, value: float, said: str) -> None:
     """Whatever is rounded for a person stays on its side of the bound."""
-    limit = Limit(name, bound)
-    one = Judged(name, bound, value, limit.unit, "", limit.is_held_by(value))
+    limit = limit_of(name, bound)
+    spec = limit.spec
+    one = Judged(name, bound, value, spec.unit, "", limit.is_held_by(value), is_least=spec.is_least)
     assert found(one) == said
     assert limit.is_held_by(float(said.partition(" ")[0])) is one.held
 
@@ -295,4 +302,6 @@ def test_a_fallen_limit_in_words() -> None:
 
 def test_limits_without_a_bound_are_none() -> None:
     """A limit is switched off by null."""
-    assert limits_of({"min_snr_db": None, "max_size_mb": 2.0}) == (Limit("max_size_mb", 2.0),)
+    assert limits_of({"min_snr_db": None, "max_size_mb": 2.0}, REGISTRY) == (
+        limit_of("max_size_mb", 2.0),
+    )

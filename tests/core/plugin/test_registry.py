@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 import plugins
-from core import Graph, Reporter, Requirement, StageResult, hookimpl
+from core import Graph, LimitSpec, Reporter, Requirement, StageResult, hookimpl
 from core.cli.doctor import examine
 from core.config import discovery
 from core.errors import ConfigError, MissingLibraryError, PluginError
@@ -95,6 +95,9 @@ class Asking(Reporter[Any]):
         """Hear of it."""
 
 
+ODD = {"max-x": LimitSpec("x")}
+
+
 @pytest.mark.parametrize(
     ("cls", "said"),
     [
@@ -104,7 +107,10 @@ class Asking(Reporter[Any]):
         (type("Text", (Named,), {"name": "text", "accepts": "onnx"}), "`accepts` is 'onnx', not"),
         (type("Few", (Named,), {"name": "few", "libraries": ("onnx",)}), "`libraries`[0] is 'onnx"),
         (type("Axeless", (toy.Ramp,), {"name": "axeless", "axes": None}), "`axes` is None, not"),
-        (type("Odd", (toy.Largest,), {"name": "odd", "limits": {"max-x": "x"}}), "no recipe can"),
+        (
+            type("Odd", (toy.Largest,), {"name": "odd", "limits": {"max-x": LimitSpec("x")}}),
+            "no recipe can",
+        ),
         (Misspelling, "`luthier_run_finnished` is no hook"),
         (Asking, "`luthier_run_ended` takes `verdict`"),
         (int, "derives from none of the kinds"),

@@ -29,7 +29,7 @@ answers = st.builds(
     figures=st.dictionaries(texts, st.tuples(numbers, texts), max_size=3),
     metrics=st.lists(st.builds(Metric, texts, numbers, texts, texts), max_size=2).map(tuple),
     ran=lists,
-    kept=lists,
+    cached=lists,
     seconds=numbers,
     placed=st.booleans(),
     on_target=st.booleans(),

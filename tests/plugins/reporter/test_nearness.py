@@ -23,12 +23,12 @@ from plugins.reporter._reading import nearness
 )
 def test_rounding_lifts_nothing_over_its_limit(db: float, held: bool, said: str) -> None:
     """One decimal is enough, unless it would read as the bound."""
-    assert nearness(db, [Judged("min_snr_db", 30.0, db, "dB", "CPU", held)]) == said
+    assert nearness(db, [Judged("min_snr_db", 30.0, db, "dB", "CPU", held, is_least=True)]) == said
 
 
 def test_another_limit_changes_nothing() -> None:
     """Nor does one that another number missed."""
-    other = Judged("min_sdr_db", 30.0, 29.96, "dB", "CPU", held=False)
+    other = Judged("min_sdr_db", 30.0, 29.96, "dB", "CPU", held=False, is_least=True)
     assert nearness(29.96, [other]) == "30.0 dB"
     assert nearness(29.97, [dataclasses.replace(other, name="min_snr_db")]) == "30.0 dB"
     assert nearness(200.0, []) == "no difference"
@@ -36,7 +36,7 @@ def test_another_limit_changes_nothing() -> None:
 
 def test_the_table_of_precisions_shows_the_miss(record: RunRecord) -> None:
     """Beside the word that says it."""
-    judged = Judged("min_snr_db", 30.0, 29.96, "dB", "CPU", held=False)
+    judged = Judged("min_snr_db", 30.0, 29.96, "dB", "CPU", held=False, is_least=True)
     result = CandidateRecord("int8", "missed", "too far", (judged,), 29.96, 1000)
     page = contract(dataclasses.replace(record, contract=(judged,), candidates=(result,)))
     assert page is not None
