@@ -132,7 +132,7 @@ def test_a_run_that_is_killed_loses_at_most_the_song_in_flight(
     again = run(f"output={tmp_path}")
     out, _ = again.communicate(timeout=250)
     done = sum(line["status"] == "done" for line in kept.values())
-    assert f"{COUNT - done} played, {done} kept, 1 failed" in out
+    assert f"{COUNT - done} played, {done} done before, 1 failed" in out
     assert digests(batch_folder(tmp_path)) == digests(here)
     assert [p.name for p in batch_folder(tmp_path).glob(".staging")] == []
 
@@ -150,7 +150,7 @@ def test_ray_gives_the_same_files_though_a_worker_is_killed(
     out, said = process.communicate(timeout=250)
     assert process.returncode == 1, said
     assert "1 of 11 items failed" in said
-    assert f"{COUNT} played, 0 kept, 1 failed" in out
+    assert f"{COUNT} played, 0 done before, 1 failed" in out
     text = (batch_folder(tmp_path) / "manifest.jsonl").read_text()
     assert len(text.splitlines()) == COUNT + 1
     assert killed

@@ -70,7 +70,7 @@ def test_s24_int8_separates_a_song_with_the_model_that_the_phone_will_run(
 
     again = core(*arguments)
     assert again.returncode == 0
-    assert {s["status"] for s in newest(tmp_path)["stages"]} == {"kept"}
+    assert {s["status"] for s in newest(tmp_path)["stages"]} == {"cached"}
 
     other = core(*arguments, "chunker.overlap=0.5")
     assert other.returncode == 0
@@ -116,7 +116,7 @@ def test_ctrl_c_in_the_middle_leaves_nothing_half_written(tmp_path: Path) -> Non
     assert list((tmp_path / "s" / "staging").iterdir()) == []
     assert list(tmp_path.glob("o/*/*")) == []
     plan = core(*arguments, "mode=plan").stdout
-    assert "kept" in plan
+    assert "cached" in plan
 
 
 def tone(seconds: float, rate: int, channels: int = 2) -> np.ndarray[Any, np.dtype[np.float32]]:

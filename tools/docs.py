@@ -19,7 +19,14 @@ from core.plugin import hooks
 from core.plugin.kinds import KINDS, Evaluator
 from core.plugin.options import OptionDoc, describe
 from core.plugin.registry import Registry
-from tools import licences, precision_page, qualcomm_page, songs_page, torture_page
+from tools import (
+    licences,
+    precision_page,
+    qualcomm_page,
+    report_schema,
+    songs_page,
+    torture_page,
+)
 from tools.coverage import page as coverage_page
 
 ROOT = Path(__file__).parent.parent
@@ -136,6 +143,7 @@ def main() -> int:
         security: renewed(security, *TORTURE, torture_page.tables(_table)),
         coverage: renewed(coverage, *MEASURED, coverage_page.tables(_table)),
         licences.PAGE: licences.page(_table),
+        **report_schema.schemas(),
     }
     stale = [
         p for p, text in pages.items() if not p.is_file() or p.read_text(encoding="utf-8") != text

@@ -36,6 +36,7 @@ from core.plugin.hooks import reporting
 from core.plugin.progress import Progress
 from core.plugin.records import NAMED, BatchRecord, Failed, named, passed_over
 from core.plugin.registry import Registry
+from core.plugin.step_names import MODEL
 from core.plugin.values import Artifact, Notice
 from core.run import lockfile
 from core.run.execute import execute
@@ -102,7 +103,7 @@ class _Batch:
             job = Job(
                 self.pipeline,
                 artifacts[self.plan.source],
-                artifacts["model"],
+                artifacts[MODEL],
                 place,
                 self.plan.settings.retries,
                 self.store.state_dir,
@@ -157,7 +158,7 @@ class _Batch:
         seconds: float,
     ) -> BatchRecord:
         failed = [entry for entry in made if entry.status == "failed"]
-        info = artifacts["model"].info
+        info = artifacts[MODEL].info
         notices = [
             *info.notices,
             *unfit(self.pipeline, info, self.recipes),

@@ -23,6 +23,7 @@ from core.plan.check import check
 from core.plan.plan import Plan, looked_up
 from core.plugin.kinds import Dataset, ListableDataset
 from core.plugin.registry import Registry
+from core.plugin.step_names import MODEL
 from core.plugin.values import Artifact, Notice
 from core.steps import convert
 from core.store import fingerprint, hashing, source_code
@@ -60,7 +61,7 @@ class BatchPlan:
         """Return where the items go, named after all that decides what they hold."""
         pipeline, context = self.steps.pipeline, self.steps.context
         decides = {
-            "model": artifacts["model"].sha256,
+            "model": artifacts[MODEL].sha256,
             "played": artifacts[self.source].sha256,
             "runtime": context.depends_on_runtime(that_plays(pipeline)),
             "dsp": context.depends_on_windows["dsp"],

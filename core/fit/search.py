@@ -30,6 +30,7 @@ from core.plan.feasibility import Verdict
 from core.plan.plan import looked_up
 from core.plugin.kinds import Runtime
 from core.plugin.registry import Registry
+from core.plugin.step_names import MODEL
 from core.plugin.values import Artifact
 from core.run import folder
 from core.run.execute import execute
@@ -184,7 +185,7 @@ class _Search:
         context = RunContext(self.pipeline)
         plan = looked_up(context, convert.conversion(context)[:1], self.store)
         cached = plan.steps[0].artifact
-        return cached or execute(plan, self.store, self.hook).artifacts["model"]
+        return cached or execute(plan, self.store, self.hook).artifacts[MODEL]
 
 
 def _axis(pipeline: Pipeline, wanted: Fit) -> str:

@@ -19,6 +19,7 @@ from core.config.limits import TIMED, Limit
 from core.measure import error_budget
 from core.plugin.records import BudgetLine, Judged
 from core.plugin.stages import EvaluatedItem
+from core.plugin.step_names import PROBE
 from core.plugin.values import Artifact, LimitSpec, Metric
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def lowest_parity(metrics: Sequence[Metric], lines: Sequence[BudgetLine] = ()) -
     It is what `min_snr_db` is judged by, and so what a headline says of the nearness to FP32. Of
     the error budget (`lines`) what a device ran that is too slow for whole inputs counts too.
     """
-    probes = [metric for line in lines if line.stage == "probe" for metric in _of_probe(line)]
+    probes = [metric for line in lines if line.stage == PROBE for metric in _of_probe(line)]
     return _worst([*(m for m in metrics if m.name == PARITY), *probes], is_least=True)
 
 

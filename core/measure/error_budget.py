@@ -21,12 +21,12 @@ from pathlib import Path
 import msgspec
 
 from core.plugin.records import BudgetLine
+from core.plugin.step_names import BUDGET, PLAY
 from core.plugin.values import Artifact
 
 __all__ = [
     "CUT",
     "LEAST_DB",
-    "PROBE",
     "ROUNDING_DB",
     "WHOLE",
     "Loss",
@@ -40,7 +40,7 @@ __all__ = [
 
 #: The rows that are no stage of the recipe: the cut into windows, the compiled model on a few
 #: windows, and the whole input.
-CUT, PROBE, WHOLE = "chunk", "probe", "play"
+CUT, WHOLE = "chunk", PLAY
 #: Above this SNR two FP32 computations differ by rounding alone, which is no loss.
 ROUNDING_DB = 80.0
 #: A smaller loss of quality is not worth a word.
@@ -66,7 +66,7 @@ class Loss:
 
 def budget_of(artifacts: Mapping[str, Artifact]) -> list[BudgetLine]:
     """Return the error budget: the cut, a row per stage, the device, and the whole input."""
-    file = Path(artifacts["budget"].path)
+    file = Path(artifacts[BUDGET].path)
     return msgspec.json.decode(file.read_bytes(), type=list[BudgetLine])
 
 

@@ -26,10 +26,11 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from core.measure.error_budget import CUT, PROBE, WHOLE, worst_of
+from core.measure.error_budget import CUT, WHOLE, worst_of
 from core.measure.metrics import Snr, labels_of, snr_of_labels
 from core.plugin.records import BudgetLine
 from core.plugin.stages import Window
+from core.plugin.step_names import IDEAL, MODEL, PLAY, PROBE, REFERENCE, SAMPLE
 from core.plugin.values import Artifact, Signature, TensorSpec
 
 if TYPE_CHECKING:
@@ -81,8 +82,8 @@ def rows(
     for stage in stages:
         lines.append(table.stage(stage, inputs[f"budget.{stage}"], unmeasured.get(stage, ())))
         progress(len(lines), 0, stage)
-    if "probe" in inputs:
-        lines.append(table.probe(inputs["probe"]))
+    if PROBE in inputs:
+        lines.append(table.probe(inputs[PROBE]))
     lines.append(_whole(inputs))
     return lines
 
@@ -132,15 +133,15 @@ class _Table:
     """The rows on the sampled windows, and the outputs of the row before."""
 
     def __init__(self, chunker: Chunker[Any], inputs: Mapping[str, Artifact]) -> None:
-        self.inputs, self.signature = inputs, inputs["model"].info.signature
+        self.inputs, self.signature = inputs, inputs[MODEL].info.signature
         self.chunker = chunker
         self.base = _base(inputs)
-        self.places = read_places(inputs["sample"])
-        self.before = inputs["sample"]
+        self.places = read_places(inputs[SAMPLE])
+        self.before = inputs[SAMPLE]
 
     def cut(self) -> list[BudgetLine]:
         """Return the row of the windows; none where they are as long as those of the training."""
-        if self.base == "reference":
+        if self.base == REFERENCE:
             return []
         here, trained = _windows(self.inputs)
         powers = _Powers(self.signature)
@@ -209,12 +210,12 @@ class _Table:
     def _fp32(self, number: int) -> tuple[Tensors, Tensors, Tensors]:
         """Return FP32 PyTorch at one window: what all is compared with, as joined, and alone."""
         place = self.places[number]
-        with _read(self.inputs["sample"], "") as sample:
+        with _read(self.inputs[SAMPLE], "") as sample:
             alone = self._piece(sample.of(f"{number}/out/"), number)
-        if self.base == "reference":
+        if self.base == REFERENCE:
             return alone, alone, alone
         whole = []
-        for name in (self.base, "reference"):
+        for name in (self.base, REFERENCE):
             with _read(self.inputs[name], "") as read:
                 whole.append(
                     {
@@ -228,7 +229,7 @@ class _Table:
 
     @contextmanager
     def _outputs_before(self) -> Iterator[_Read]:
-        sample = self.before is self.inputs["sample"]
+        sample = self.before is self.inputs[SAMPLE]
         with _read(self.before, "" if sample else OUTPUTS) as read:
             yield read
 
@@ -255,7 +256,7 @@ class _Table:
 
 def _windows(inputs: Mapping[str, Artifact]) -> tuple[dict[str, int], dict[str, int]]:
     """Return the windows of the recipe and of the training, by axis; empty for whole inputs."""
-    here, trained = (inputs[step].facts["window"] for step in ("reference", "ideal"))
+    here, trained = (inputs[step].facts["window"] for step in (REFERENCE, IDEAL))
     return _lengths(here), _lengths(trained)
 
 
@@ -263,7 +264,7 @@ def _base(inputs: Mapping[str, Artifact]) -> str:
     """Return the step whose result is y_0: FP32 PyTorch in the longer windows of the two."""
     here, trained = _windows(inputs)
     shorter = any(size < trained.get(axis, math.inf) for axis, size in here.items())
-    return "ideal" if shorter else "reference"
+    return IDEAL if shorter else REFERENCE
 
 
 def _lengths(window: Fact) -> dict[str, int]:
@@ -273,12 +274,12 @@ def _lengths(window: Fact) -> dict[str, int]:
 
 def _whole(inputs: Mapping[str, Artifact]) -> BudgetLine:
     """Return the row of the whole input as it was played: of the item that is furthest off."""
-    signature, played = inputs["model"].info.signature, inputs["play"]
-    items = {place.item: place.name for place in read_places(inputs["sample"])}
+    signature, played = inputs[MODEL].info.signature, inputs[PLAY]
+    items = {place.item: place.name for place in read_places(inputs[SAMPLE])}
     found: list[tuple[float, str, Snr, Snr]] = []
     with (
         _read(inputs[_base(inputs)], "") as ideals,
-        _read(inputs["reference"], "") as references,
+        _read(inputs[REFERENCE], "") as references,
         _read(played, "") as outputs,
     ):
         for item, name in items.items():

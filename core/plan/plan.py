@@ -11,6 +11,7 @@ from core.inference.signature import check_windows
 from core.plan.check import check
 from core.plugin.records import PlanRecord
 from core.plugin.registry import Registry
+from core.plugin.step_names import PRECISION_CENSUS, RUNTIME
 from core.plugin.values import Artifact
 from core.steps.layout import lay_out
 from core.steps.step import Step
@@ -46,8 +47,8 @@ class Plan:
         steps = [
             p
             for p in self.steps
-            if (p.step.gives is not None and (compiled or p.step.name != "runtime"))
-            or p.step.name == "census"
+            if (p.step.gives is not None and (compiled or p.step.name != RUNTIME))
+            or p.step.name == PRECISION_CENSUS
         ]
         return replace(self, steps=steps)
 

@@ -17,6 +17,7 @@ from core.measure import contract
 from core.plan.candidates import Candidate
 from core.plan.plan import Plan
 from core.plugin.records import BudgetLine, CandidateRecord, Judged
+from core.plugin.step_names import MODEL, PRECISION_CENSUS, SAMPLE
 from core.plugin.values import Artifact, Metric
 from core.run.benchmark import Runner, benchmark
 from core.run.execute import Outcome
@@ -155,10 +156,10 @@ def _in_order(
 def _rank(plan: Plan, artifacts: dict[str, Artifact]) -> tuple[float, str]:
     """Return what a candidate is ranked by where no clock decides: the number, and in words."""
     # Only a graph says what it moves; of anything else the size is known.
-    if plan.pipeline.target.objective == "smallest" or "census" not in artifacts:
-        size = next(a.bytes for name, a in reversed(artifacts.items()) if name != "census")
+    if plan.pipeline.target.objective == "smallest" or PRECISION_CENSUS not in artifacts:
+        size = next(a.bytes for name, a in reversed(artifacts.items()) if name != PRECISION_CENSUS)
         return size, f"{size / 1e6:.1f} MB"
-    moved = artifacts["census"].number("moved_bytes")
+    moved = artifacts[PRECISION_CENSUS].number("moved_bytes")
     return moved, f"{moved / 1e6:.0f} MB of weights and activations move per window"
 
 
@@ -238,6 +239,6 @@ def _runner(name: str, tried: Tried) -> Runner:
         context,
         context.pipeline.runtime,
         tried.outcome.played,
-        artifacts["model"],
-        artifacts["sample"],
+        artifacts[MODEL],
+        artifacts[SAMPLE],
     )

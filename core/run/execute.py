@@ -21,6 +21,7 @@ from core.plugin.origin import failure, origin_of
 from core.plugin.progress import Progress
 from core.plugin.records import StageRecord
 from core.plugin.stages import StageContext, StageResult
+from core.plugin.step_names import PLAY, RUNTIME
 from core.plugin.values import Artifact
 from core.steps.step import Inputs, Step
 from core.store.hashing import files_below, folder_digest, verified_digest
@@ -39,12 +40,12 @@ class Outcome:
     @property
     def shipped(self) -> Artifact:
         """Return what goes to the device."""
-        return self.artifacts.get("runtime") or self.played
+        return self.artifacts.get(RUNTIME) or self.played
 
     @property
     def played(self) -> Artifact:
         """Return what was played whole."""
-        return self.artifacts[str(self.artifacts["play"].facts["source"])]
+        return self.artifacts[str(self.artifacts[PLAY].facts["source"])]
 
 
 def execute(plan: Plan, store: Store, hook: pluggy.HookRelay) -> Outcome:

@@ -35,6 +35,7 @@ from core.plugin.hooks import reporting
 from core.plugin.records import RunRecord, StageRecord
 from core.plugin.registry import Registry
 from core.plugin.stages import EvaluatedItem, SavedFile
+from core.plugin.step_names import EVALUATE, MODEL, PLAY, PROBE, RUNTIME, SAVE
 from core.plugin.values import Artifact, Notice
 from core.run import folder, lockfile
 from core.run.choose import Choice, Trial, Tried, best_of, first_that_holds
@@ -154,7 +155,7 @@ class _Job:
         """Run every step of a candidate, and judge what came out."""
         assert candidate.plan is not None
         pipeline, outcome = candidate.plan.pipeline, self.executed(candidate.plan)
-        metrics = tuple(read_metrics(outcome.artifacts["evaluate"]))
+        metrics = tuple(read_metrics(outcome.artifacts[EVALUATE]))
         budget = tuple(budget_of(outcome.artifacts))
         against = _against(outcome.artifacts)
         judged = contract.judge(pipeline, outcome.shipped, metrics, budget, against)
@@ -172,8 +173,8 @@ class _Job:
             others = [word for word in given if not word.startswith(("mode=", "chunker."))]
             search = command([*others, "mode=fit"], self.recipes)
             raise feasibility.advised(error, pipeline, self.store, search) from error
-        if "runtime" in outcome.artifacts:
-            compiled = feasibility.compiled(pipeline, outcome.artifacts["runtime"])
+        if RUNTIME in outcome.artifacts:
+            compiled = feasibility.compiled(pipeline, outcome.artifacts[RUNTIME])
             feasibility.keep(self.store, pipeline, compiled)
         return outcome
 
@@ -197,7 +198,7 @@ class _Job:
     ) -> tuple[RunRecord, Exception | None]:
         """Write the run folder: stems, lock, report, and the bundle if the contract is held."""
         plan, outcome = tried.plan, tried.outcome
-        saved = place_saved(outcome.artifacts["save"], partial)
+        saved = place_saved(outcome.artifacts[SAVE], partial)
         config = cast(
             "dict[str, Any]",
             OmegaConf.to_container(tried.candidate.cfg, resolve=True, enum_to_str=True),
@@ -207,7 +208,7 @@ class _Job:
         if not contract.missed(tried.judged):
             write_bundle(partial / "bundle", plan.pipeline, *_shipped(plan, outcome))
         seconds = time.perf_counter() - self.clock
-        unfitting = unfit(plan.pipeline, outcome.artifacts["model"].info, self.recipes)
+        unfitting = unfit(plan.pipeline, outcome.artifacts[MODEL].info, self.recipes)
         damaged = (*unfitting, *passed_over(plan.pipeline), *self.store.notices)
         record = _record(tried, choice, saved, text, self.started, seconds, self.sweep, damaged)
         return record, _report(self.hook, record, partial)
@@ -273,9 +274,9 @@ def _report(hook: pluggy.HookRelay, record: RunRecord, partial: Path) -> Excepti
 def _shipped(plan: Plan, outcome: Outcome) -> tuple[Artifact, Artifact | None]:
     """Return the artifact that goes to the device, and the one that it was compiled from."""
     artifacts = outcome.artifacts
-    if "runtime" not in artifacts:
+    if RUNTIME not in artifacts:
         return outcome.shipped, None
-    (before, *_) = next(p.step.inputs for p in plan.steps if p.step.name == "runtime")
+    (before, *_) = next(p.step.inputs for p in plan.steps if p.step.name == RUNTIME)
     return outcome.shipped, artifacts[before] if before != "model" else None
 
 
@@ -290,7 +291,7 @@ def _record(
     damaged: tuple[Notice, ...],
 ) -> RunRecord:
     pipeline, artifacts = tried.plan.pipeline, tried.outcome.artifacts
-    info, played, probe = artifacts["model"].info, artifacts["play"], artifacts.get("probe")
+    info, played, probe = artifacts[MODEL].info, artifacts[PLAY], artifacts.get(PROBE)
     on_target = [a.facts.get("on_target") for a in (played, probe) if a is not None]
     return RunRecord(
         recipe=pipeline.recipe,
@@ -325,7 +326,7 @@ def _record(
 
 def _against(artifacts: Mapping[str, Artifact]) -> str:
     """Return in words which windows FP32 PyTorch had that quality was compared with."""
-    return str(artifacts["evaluate"].facts.get("against", EvaluatedItem.against))
+    return str(artifacts[EVALUATE].facts.get("against", EvaluatedItem.against))
 
 
 def _notices(of_model: tuple[Notice, ...], artifacts: dict[str, Artifact]) -> tuple[Notice, ...]:

@@ -26,6 +26,19 @@ from core.measure.metrics import compare
 from core.measure.tensor_error import worst
 from core.plugin.kinds import Runtime
 from core.plugin.stages import Session, StageContext, StageResult
+from core.plugin.step_names import (
+    BUDGET,
+    IDEAL,
+    MODEL,
+    PLAY,
+    PRECISION_CENSUS,
+    PROBE,
+    QUANTIZER,
+    REFERENCE,
+    RUNTIME,
+    SAMPLE,
+    TENSOR_ERROR,
+)
 from core.plugin.values import Artifact, Fact, Signature
 from core.steps import convert
 from core.steps.saturation import saturation
@@ -41,8 +54,8 @@ __all__ = ["budget", "comparison", "sampled"]
 def comparison(context: RunContext, steps: list[Step]) -> list[Step]:
     """Return `sample`, a `budget.<stage>` per artifact that plays here, and what looks closer.
 
-    That is `saturation` for a quantizer that calibrates, `worst` on demand, `census` for a graph
-    that is played, and `probe` for one that is not.
+    That is `saturation` for a quantizer that calibrates, `tensor_error` on demand,
+    `precision_census` for a graph that is played, and `probe` for one that is not.
     """
     pipeline = context.pipeline
     extra = [_sample(context)]
@@ -50,8 +63,8 @@ def comparison(context: RunContext, steps: list[Step]) -> list[Step]:
         runtime = _runtime_for(context, step)
         if runtime is not None:
             extra.append(_budget(context, step, runtime))
-            extra += saturation(context, step) if step.name == "quantizer" else []
-            if step.name == "quantizer" and pipeline.measure.worst_tensors:
+            extra += saturation(context, step) if step.name == QUANTIZER else []
+            if step.name == QUANTIZER and pipeline.measure.worst_tensors:
                 extra += _worst(context, step, runtime)
     played = convert.source(context, steps)
     extra += [_census(step) for step in steps if step.name == played and _is_graph(step)]
@@ -70,7 +83,7 @@ def budget(context: RunContext, steps: list[Step]) -> Step:
         if _runtime_for(context, step) is not None:
             stages.append(step.name)
             unmeasured[step.name], waiting = waiting, []
-        elif step.name != "model" and not (probed and step is steps[-1]):
+        elif step.name != MODEL and not (probed and step is steps[-1]):
             waiting.append(step.name)
 
     def run(inputs: Inputs, work: StageContext) -> StageResult:
@@ -81,10 +94,10 @@ def budget(context: RunContext, steps: list[Step]) -> Step:
 
     compared = [f"budget.{stage}" for stage in stages]
     return Step(
-        "budget",
+        BUDGET,
         "say what every stage cost",
         "core",
-        ("model", "sample", "reference", "ideal", "play", *compared, *["probe"] * probed),
+        (MODEL, SAMPLE, REFERENCE, IDEAL, PLAY, *compared, *[PROBE] * probed),
         {
             "chunker": fingerprint.of_plugin(chunker),
             "unmeasured": unmeasured,
@@ -100,7 +113,7 @@ def _runtime_for(context: RunContext, step: Step) -> Runtime[Any] | None:
         if runtime is not None and runtime.plays and step.gives is not None:
             # What the recipe's own runtime compiles, it opens compiled only.
             compiles = runtime is own and own.compiles
-            plays = step.name == "runtime" if compiles else step.gives.format in runtime.accepts
+            plays = step.name == RUNTIME if compiles else step.gives.format in runtime.accepts
             if plays:
                 return runtime
     return None
@@ -110,7 +123,7 @@ def _sample(context: RunContext) -> Step:
     pipeline = context.pipeline
 
     def run(inputs: Inputs, work: StageContext) -> StageResult:
-        model = inputs["model"]
+        model = inputs[MODEL]
         opened = context.open(model)
         signature = model.info.signature
         tensors: dict[str, Any] = {}
@@ -134,10 +147,10 @@ def _sample(context: RunContext) -> Step:
         )
 
     return Step(
-        "sample",
+        SAMPLE,
         "take windows to compare on",
         f"model `{pipeline.model.name}`",
-        ("model",),
+        (MODEL,),
         {
             **context.depends_on_items,
             **context.depends_on_windows,
@@ -165,9 +178,9 @@ def sampled(sample: Artifact) -> tuple[list[Tensors], list[Tensors]]:
 
 def _budget(context: RunContext, step: Step, runtime: Runtime[Any]) -> Step:
     def run(inputs: Inputs, work: StageContext) -> StageResult:
-        model, artifact = inputs["model"], inputs[step.name]
+        model, artifact = inputs[MODEL], inputs[step.name]
         signature, transform = model.info.signature, context.transform(model)
-        pieces, reference = sampled(inputs["sample"])
+        pieces, reference = sampled(inputs[SAMPLE])
         estimates: list[Tensors] = []
         seconds: list[float] = []
         with runtime.open(artifact, lambda: context.open(model), work) as session:
@@ -192,7 +205,7 @@ def _budget(context: RunContext, step: Step, runtime: Runtime[Any]) -> Step:
         f"budget.{step.name}",
         f"compare {step.name} with FP32 PyTorch",
         f"runtime `{runtime.name}`",
-        _names(step.name, "sample", "model"),
+        _names(step.name, SAMPLE, MODEL),
         {
             **context.depends_on_runtime(runtime),
             "dsp": context.depends_on_windows["dsp"],
@@ -212,9 +225,9 @@ def _worst(context: RunContext, step: Step, runtime: Runtime[Any]) -> list[Step]
     count = pipeline.measure.worst_tensors
 
     def run(inputs: Inputs, work: StageContext) -> StageResult:
-        model = inputs["model"]
+        model = inputs[MODEL]
         transform = context.transform(model)
-        feeds = [transform.forward(piece)[0] for piece in sampled(inputs["sample"])[0]]
+        feeds = [transform.forward(piece)[0] for piece in sampled(inputs[SAMPLE])[0]]
         with tempfile.TemporaryDirectory(dir=work.folder) as scratch:
             found = worst(
                 inputs[before],
@@ -233,10 +246,10 @@ def _worst(context: RunContext, step: Step, runtime: Runtime[Any]) -> list[Step]
 
     return [
         Step(
-            "worst",
+            TENSOR_ERROR,
             "look for the tensors that lost most",
             f"runtime `{runtime.name}`",
-            _names(before, step.name, "sample", "model"),
+            _names(before, step.name, SAMPLE, MODEL),
             {
                 **context.depends_on_runtime(runtime),
                 "count": count,
@@ -264,7 +277,7 @@ def _census(of: Step) -> Step:
         return replace(made, notices=(notice,)) if notice else made
 
     return Step(
-        "census",
+        PRECISION_CENSUS,
         "count what computes at which precision",
         "core",
         (of.name,),
@@ -279,9 +292,9 @@ def _probe(context: RunContext, compiled: str, source: str) -> Step:
     assert host is not None, "the plan refuses a recipe without a host that plays"
 
     def run(inputs: Inputs, work: StageContext) -> StageResult:
-        model = inputs["model"]
+        model = inputs[MODEL]
         signature, transform = model.info.signature, context.transform(model)
-        pieces, reference = sampled(inputs["sample"])
+        pieces, reference = sampled(inputs[SAMPLE])
         numbers = _apart(pipeline.measure.probe_windows, len(pieces))
         pairs = [transform.forward(pieces[number]) for number in numbers]
         feeds = [pair[0] for pair in pairs]
@@ -307,10 +320,10 @@ def _probe(context: RunContext, compiled: str, source: str) -> Step:
         return replace(_noted(work, facts), notices=warned)
 
     return Step(
-        "probe",
+        PROBE,
         "run a few windows on the compiled model",
         f"runtime `{runtime.name}`",
-        _names(compiled, source, "sample", "model"),
+        _names(compiled, source, SAMPLE, MODEL),
         {
             **context.depends_on_runtime(runtime),
             "host": fingerprint.of_plugin(host),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from core.inference.context import Read, RunContext
 from core.plugin.kinds import Exporter, Graph, Quantizer, Runtime
 from core.plugin.stages import Calibration, StageContext, StageResult
+from core.plugin.step_names import MODEL
 from core.plugin.values import Artifact, ArtifactSpec
 from core.steps.chain import Link, chain
 from core.steps.example import example
@@ -52,7 +53,7 @@ def _fetch(context: RunContext) -> Step:
         return model.fetch(work)
 
     return Step(
-        "model",
+        MODEL,
         "load the weights",
         f"model `{model.name}`",
         (),
@@ -69,7 +70,7 @@ def _convert(context: RunContext, link: Link, before: Step) -> Step:
     plugin = link.plugin
     of = fingerprint.of_plugin(plugin)
     depends: dict[str, Any] = {"stage": of}
-    inputs = ("model",) if before.name == "model" else (before.name, "model")
+    inputs = ("model",) if before.name == MODEL else (before.name, "model")
     name, title, reads = link.slot, "", tuple[Read, ...]()
     calls: tuple[Callable[..., Any], ...] = ()
 
@@ -80,7 +81,7 @@ def _convert(context: RunContext, link: Link, before: Step) -> Step:
         depends["model"] = fingerprint.of_plugin(context.pipeline.model)
 
         def run(inputs: Inputs, work: StageContext) -> StageResult:
-            model = inputs["model"]
+            model = inputs[MODEL]
             return plugin.run(context.open(model), example(context, model, work), work)
 
         calls = (RunContext.open, RunContext.items, RunContext.transform)
@@ -105,9 +106,7 @@ def _convert(context: RunContext, link: Link, before: Step) -> Step:
                 depends["calibration"]["windows"] = wanted_windows(context, plugin)
 
         def run(inputs: Inputs, work: StageContext) -> StageResult:
-            return plugin.run(
-                inputs[before.name], calibration(context, inputs["model"], work), work
-            )
+            return plugin.run(inputs[before.name], calibration(context, inputs[MODEL], work), work)
 
         calls = (RunContext.transform,)
 

@@ -12,6 +12,7 @@ from core.inference.context import RunContext
 from core.inference.windows import lengths_of, windows_in_words
 from core.measure.metrics import compare, latency
 from core.plugin.stages import EvaluatedItem, StageContext, StageResult
+from core.plugin.step_names import AGAINST, EVALUATE, IDEAL, MODEL, PLAY, REFERENCE
 from core.plugin.values import Artifact, Metric, Signature
 from core.steps.step import Inputs, Step
 from core.store import fingerprint
@@ -28,10 +29,10 @@ WHOLE = "whole process"
 def evaluation(context: RunContext) -> Step:
     """Return the step that measures what was played: speed, nearness to FP32, and quality."""
     pipeline = context.pipeline
-    compared = "reference" if pipeline.against is None else "against"
+    compared = REFERENCE if pipeline.against is None else AGAINST
 
     def run(inputs: Inputs, work: StageContext) -> StageResult:
-        model, played = inputs["model"], inputs["play"]
+        model, played = inputs[MODEL], inputs[PLAY]
         signature, device = model.info.signature, str(played.facts["device"])
         metrics = _speed(played, device)
         windows = (
@@ -41,7 +42,7 @@ def evaluation(context: RunContext) -> Step:
         )
         for item in context.items(model, work):
             reference = read_outputs(inputs[compared], item.id)
-            ideal = read_outputs(inputs["ideal"], item.id)
+            ideal = read_outputs(inputs[IDEAL], item.id)
             outputs = read_outputs(played, item.id)
             seen = EvaluatedItem(
                 item,
@@ -60,10 +61,10 @@ def evaluation(context: RunContext) -> Step:
         return StageResult(file, "facts", "fp32", {"against": windows})
 
     return Step(
-        "evaluate",
+        EVALUATE,
         "measure the result",
         ", ".join(f"evaluator `{e.name}`" for e in pipeline.evaluator) or "core",
-        ("model", "play", compared, "ideal"),
+        (MODEL, PLAY, compared, IDEAL),
         {
             "chunker": fingerprint.of_plugin(pipeline.chunker),
             "evaluators": [fingerprint.of_plugin(e) for e in pipeline.evaluator],
@@ -84,11 +85,11 @@ def rated(context: RunContext) -> Step:
     pipeline, device = context.pipeline, "CPU (PyTorch)"
 
     def run(inputs: Inputs, work: StageContext) -> StageResult:
-        model = inputs["model"]
+        model = inputs[MODEL]
         signature = model.info.signature
         metrics: list[Metric] = []
         for item in context.items(model, work):
-            outputs, ideal = (read_outputs(inputs[n], item.id) for n in ("reference", "ideal"))
+            outputs, ideal = (read_outputs(inputs[n], item.id) for n in (REFERENCE, IDEAL))
             windows = pipeline.chunker.split(lengths_of(item.inputs, signature))
             seen = EvaluatedItem(
                 item, outputs, ideal, ideal, windows, device, "those of the training"
@@ -104,7 +105,7 @@ def rated(context: RunContext) -> Step:
         "rate",
         "measure FP32 PyTorch in these windows",
         ", ".join(f"evaluator `{e.name}`" for e in pipeline.evaluator) or "core",
-        ("model", "reference", "ideal"),
+        (MODEL, REFERENCE, IDEAL),
         {
             "chunker": fingerprint.of_plugin(pipeline.chunker),
             "evaluators": [fingerprint.of_plugin(e) for e in pipeline.evaluator],

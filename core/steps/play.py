@@ -22,6 +22,7 @@ from core.machine.memory import peak_memory
 from core.machine.paths import below
 from core.plugin.origin import origin_of
 from core.plugin.stages import SavedFile, Session, StageContext, StageResult
+from core.plugin.step_names import AGAINST, IDEAL, MODEL, PLAY, REFERENCE, SAVE
 from core.plugin.values import Artifact, Fact, Notice
 from core.steps.evaluate import read_outputs
 from core.steps.step import Inputs, Step
@@ -46,7 +47,7 @@ def play_step(context: RunContext, source: str) -> Step:
     runtime = that_plays(pipeline)
 
     def run(inputs: Inputs, work: StageContext) -> StageResult:
-        model = inputs["model"]
+        model = inputs[MODEL]
         signature = model.info.signature
         covered, windows, notices = 0.0, 0, list[Notice]()
         items: dict[str, Tensors] = {}
@@ -84,10 +85,10 @@ def play_step(context: RunContext, source: str) -> Step:
         return _outputs(work, items, facts, (*notices, *_under_load(timing.load)))
 
     return Step(
-        "play",
+        PLAY,
         "play the whole input",
         f"runtime `{runtime.name}`",
-        tuple(dict.fromkeys((source, "model"))),
+        tuple(dict.fromkeys((source, MODEL))),
         {
             **context.depends_on_runtime(runtime),
             **context.depends_on_items,
@@ -114,7 +115,7 @@ def reference_step(context: RunContext) -> Step:
     """Return the step that plays FP32 PyTorch with the windows of the run."""
     chunker = context.pipeline.chunker
     title = "play the whole input in FP32 PyTorch"
-    return _in_pytorch(context, "reference", title, chunker)
+    return _in_pytorch(context, REFERENCE, title, chunker)
 
 
 def ideal_step(context: RunContext) -> Step:
@@ -136,7 +137,7 @@ def ideal_step(context: RunContext) -> Step:
         return chunker.resized(model.info.train_window)
 
     title = "play the whole input in FP32 PyTorch, with the training window"
-    return _in_pytorch(context, "ideal", title, alike, chosen=chosen)
+    return _in_pytorch(context, IDEAL, title, alike, chosen=chosen)
 
 
 def against_steps(context: RunContext) -> list[Step]:
@@ -145,7 +146,7 @@ def against_steps(context: RunContext) -> list[Step]:
     if chunker is None:
         return []
     title = "play the whole input in FP32 PyTorch, with the windows to compare with"
-    return [_in_pytorch(context, "against", title, chunker, like="reference")]
+    return [_in_pytorch(context, AGAINST, title, chunker, like=REFERENCE)]
 
 
 def _in_pytorch(
@@ -164,7 +165,7 @@ def _in_pytorch(
     pipeline = context.pipeline
 
     def run(inputs: Inputs, work: StageContext) -> StageResult:
-        model = inputs["model"]
+        model = inputs[MODEL]
         opened, signature = context.open(model), model.info.signature
         chunker = key if chosen is None else chosen(model)
         items = {
@@ -181,7 +182,7 @@ def _in_pytorch(
         name,
         title,
         f"model `{pipeline.model.name}`",
-        ("model",),
+        (MODEL,),
         {
             **context.depends_on_items,
             "model": fingerprint.of_plugin(pipeline.model),
@@ -225,7 +226,7 @@ def save_step(context: RunContext) -> Step:
     dataset = context.pipeline.dataset
 
     def run(inputs: Inputs, work: StageContext) -> StageResult:
-        model, played = inputs["model"], inputs["play"]
+        model, played = inputs[MODEL], inputs[PLAY]
         saved: list[SavedFile] = []
         for item in context.items(model, work):
             outputs = read_outputs(played, item.id)
@@ -238,10 +239,10 @@ def save_step(context: RunContext) -> Step:
         return StageResult(file, "files", "fp32")
 
     return Step(
-        "save",
+        SAVE,
         "write the result as files",
         f"dataset `{dataset.name}`",
-        ("model", "play"),
+        (MODEL, PLAY),
         context.depends_on_items,
         run,
         by=(dataset,),

@@ -25,6 +25,7 @@ from core.inference.context import Read, RunContext
 from core.measure.error_budget_rows import read_places
 from core.measure.metrics import snr_of_powers
 from core.plugin.stages import StageContext, StageResult
+from core.plugin.step_names import MODEL, SAMPLE, SATURATION
 from core.plugin.values import Fact, Notice
 from core.steps import convert
 from core.steps.step import Inputs, Step
@@ -112,14 +113,14 @@ def saturation(context: RunContext, step: Step) -> list[Step]:
         held = held_ranges(lowered)
         found: list[Passed] = []
         if held:
-            model = inputs["model"]
+            model = inputs[MODEL]
             stream = convert.calibration(context, model, work)
             promising = _spread(stream.feeds(), stream.count, PROMISING)
             with tempfile.TemporaryDirectory(dir=work.folder) as scratch:
                 watch = Watch(Path(inputs[before].path), lowered, held, Path(scratch))
                 promise = watch.promised(promising)
-                transform, tensors = context.transform(model), load(Path(inputs["sample"].path))
-                places = enumerate(read_places(inputs["sample"]))
+                transform, tensors = context.transform(model), load(Path(inputs[SAMPLE].path))
+                places = enumerate(read_places(inputs[SAMPLE]))
                 for _, of_item in groupby(places, lambda pair: pair[1].item):
                     numbered = list(of_item)
                     name = numbered[0][1].name
@@ -134,10 +135,10 @@ def saturation(context: RunContext, step: Step) -> list[Step]:
 
     return [
         Step(
-            "saturation",
+            SATURATION,
             "hold activations against the ranges of the calibration",
             "core",
-            tuple(dict.fromkeys((before, step.name, "sample", "model"))),
+            tuple(dict.fromkeys((before, step.name, SAMPLE, MODEL))),
             {
                 **context.depends_on_windows,
                 "calibration": step.depends.get("calibration"),

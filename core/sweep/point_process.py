@@ -30,6 +30,7 @@ from core.errors import DoesNotFitError, MisfitError
 from core.machine import cores
 from core.plugin import process
 from core.plugin.registry import Registry
+from core.plugin.step_names import PLAY
 from core.run.folder import named_folder
 from core.store.source_code import of_module
 from core.sweep.fork_server import serve
@@ -149,7 +150,7 @@ def _run(task: PointTask, registry: Registry, recipes: Mapping[str, Recipe]) -> 
         return _rated(found, registry, store, recipes)
     plan = found[0].plan
     if task.made is None and len(found) == 1 and plan is not None:
-        before = plan.before("play")
+        before = plan.before(PLAY)
         if before.to_run:
             records = job.prepare(before, found, registry, store, recipes)
             ran = tuple(stage.name for stage in records if stage.status == "ran")

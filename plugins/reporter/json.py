@@ -2,7 +2,7 @@
 
 The JSON files are what `core.plugin.records.RunRecord` and `core.plugin.records.SweepRecord` hold,
 field by field, after a first key `schema`, so `msgspec.json.decode(text, type=RunRecord)` reads one
-back.
+back. Their JSON Schemas lie in `docs/schemas`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["FILE", "SCHEMA", "SWEEP_SCHEMA", "JsonReport"]
 
 #: Raised when a reader of older reports would misread this one.
-SCHEMA, SWEEP_SCHEMA = "luthier.report/1", "luthier.sweep/1"
+SCHEMA, SWEEP_SCHEMA = "luthier.report/2", "luthier.sweep/2"
 FILE = "report.json"
 
 

@@ -11,7 +11,7 @@ Each page gets a copy of the checkout and is followed from top to bottom:
   is tested elsewhere. `pip install ./folder` installs a folder of the checkout, or one that the
   page wrote; any other `pip install`, `git clone` and `make` needs a network or takes minutes, and
   is left out, as is the line that enters what `make` installed. `song.flac`, `photo.png` and the
-  folder `library` are there.
+  folder `songs` are there.
 """
 
 from __future__ import annotations
@@ -139,8 +139,8 @@ def _write_inputs(folder: Path) -> None:
 
     noise = np.random.default_rng(0).normal(0, 0.1, (44100, 2))
     soundfile.write(folder / "song.flac", noise, 44100)
-    (folder / "library").mkdir()
-    shutil.copyfile(folder / "song.flac", folder / "library" / "song.flac")
+    (folder / "songs").mkdir()
+    shutil.copyfile(folder / "song.flac", folder / "songs" / "song.flac")
     (folder / "photo.png").touch()  # planned with, never opened
 
 

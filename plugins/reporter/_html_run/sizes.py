@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from core.plugin.step_names import PROBE
 from plugins.reporter._html_run.markup import Html, el
 from plugins.reporter._reading import duration, megabytes
 
@@ -24,7 +25,7 @@ def models(record: RunRecord) -> list[StageRecord]:
 def sizes(record: RunRecord) -> Html | None:
     """Return size, and time per window where one was measured, after every stage."""
     stages = models(record)
-    lines = {("runtime" if b.stage == "probe" else b.stage): b for b in record.budget}
+    lines = {("runtime" if b.stage == PROBE else b.stage): b for b in record.budget}
     largest = max((stage.artifact.bytes for stage in stages), default=0)
     slowest = max(
         (b.seconds_per_window or 0.0 for b in record.budget if not _stands_in(record, b)),
@@ -68,7 +69,7 @@ def _speed(record: RunRecord, line: BudgetLine, slowest: float) -> tuple[Html, H
 
 
 def _stands_in(record: RunRecord, line: BudgetLine) -> bool:
-    return line.stage == "probe" and not record.target_took_part
+    return line.stage == PROBE and not record.target_took_part
 
 
 def _meter(amount: float, most: float, kind: str, said: str) -> Html:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from core.plugin.step_names import PLAY
 from plugins.reporter._reading.precision import rows_of
 from plugins.reporter._reading.words import duration, listed, megabytes
 
@@ -65,7 +66,7 @@ def profile_of(record: RunRecord) -> Profile | None:
     found = [s for s in record.stages if "profile_layers" in s.artifact.facts]
     if not found:
         return None
-    artifact = next((s for s in found if s.name == "play"), found[-1]).artifact
+    artifact = next((s for s in found if s.name == PLAY), found[-1]).artifact
     facts = artifact.facts
     units = rows_of(facts.get("profile_units"))
     whole = sum(_cost_of(row) for row in units) or 1.0

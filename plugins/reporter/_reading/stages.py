@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from core.measure.error_budget import CUT, LEAST_DB, PROBE, WHOLE, Worst, losses, worst_of
+from core.measure.error_budget import CUT, LEAST_DB, WHOLE, Worst, losses, worst_of
+from core.plugin.step_names import EXPORTER, PROBE, QUANTIZER, RUNTIME
 from plugins.reporter._reading.tables import OVERALL, average, title_of
 from plugins.reporter._reading.words import SAME_DB, decibels, figure, signed
 
@@ -20,11 +21,11 @@ def stage_in_words(record: RunRecord, line: BudgetLine) -> str:
     made = next((stage.artifact for stage in record.stages if stage.name == line.stage), None)
     if line.stage.startswith("graph."):
         return f"graph rewritten by {line.stage.removeprefix('graph.')}"
-    if line.stage == "exporter":
+    if line.stage == EXPORTER:
         return f"model exported to {made.format.upper()}" if made else "exported model"
-    if line.stage == "quantizer":
+    if line.stage == QUANTIZER:
         return f"numbers rounded to {made.precision}" if made else "numbers rounded"
-    if line.stage == "runtime":
+    if line.stage == RUNTIME:
         return "compiled model"
     if line.stage == PROBE:
         return f"compiled model on {_kind(record, line.device)}"

@@ -9,6 +9,7 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 from core import Metric
+from core.plugin.step_names import PROBE
 
 if TYPE_CHECKING:
     from core.plugin.records import RunRecord, StageRecord
@@ -185,7 +186,7 @@ def places(record: RunRecord) -> tuple[Place, ...]:
             "the quality metrics, the latency and the memory",
         )
     ]
-    windows = max((line.windows for line in record.budget if line.stage == "probe"), default=0)
+    windows = max((line.windows for line in record.budget if line.stage == PROBE), default=0)
     if record.probed_on:
         count = f"{windows} window{'s' if windows != 1 else ''}" if windows else "a few windows"
         found.append(

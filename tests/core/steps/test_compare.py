@@ -27,11 +27,13 @@ def _steps(*overrides: str) -> list[Step]:
 
 def test_the_worst_tensors_are_looked_for_on_demand() -> None:
     """One step compares the graph before the quantizer with the one after it."""
-    assert not any(step.name == "worst" for step in _steps())
-    (step,) = [s for s in _steps("measure.worst_tensors=5") if s.name == "worst"]
+    assert not any(step.name == "tensor_error" for step in _steps())
+    (step,) = [s for s in _steps("measure.worst_tensors=5") if s.name == "tensor_error"]
     assert step.inputs[:2] == ("graph.onnxsim", "quantizer")
     assert step.depends["count"] == 5
-    assert "worst" not in [s.name for s in _steps("measure.worst_tensors=5", "precision=fp32")]
+    assert "tensor_error" not in [
+        s.name for s in _steps("measure.worst_tensors=5", "precision=fp32")
+    ]
 
 
 def test_the_budget_has_a_row_for_every_stage_that_plays_here() -> None:

@@ -71,7 +71,7 @@ CENSUS: dict[str, Fact] = {
     "macs": 1173618688,
     "moved_bytes": 159759788,
 }
-FACTS = {"runtime": NPU_FACTS, "quantizer": QUANTISED, "census": CENSUS}
+FACTS = {"runtime": NPU_FACTS, "quantizer": QUANTISED, "precision_census": CENSUS}
 CONTRACT = (
     Judged(
         "min_snr_db",
@@ -120,7 +120,7 @@ STAGES: tuple[tuple[str, str, str, str, str, float, float, float, bool, dict[str
      {"activation": "uint8", "weight": "int8", "windows": 16, "per_channel": True}),
     ("runtime", "compile for Samsung Galaxy S24 (Snapdragon 8 Gen 3)", "runtime `qnn`",
      "onnx+qnn-context", "int8", 2.9, 48.8, 1610, True, {"soc_model": 57, "htp_arch": "75"}),
-    ("census", "count what computes at which precision", "core", "facts", "fp32",
+    ("precision_census", "count what computes at which precision", "core", "facts", "fp32",
      0.001, 0.2, 300, False, {}),
     ("sample", "take windows to compare on", "model `htdemucs`", "tensors", "fp32",
      6.4, 3.1, 900, False, {}),

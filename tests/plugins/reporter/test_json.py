@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import jsonschema
 import msgspec
 import pytest
 
@@ -24,6 +25,18 @@ def text(record: RunRecord, run_folder: Path) -> str:
 def test_it_reads_back_as_a_record(record: RunRecord, text: str) -> None:
     """Nothing but paths and secrets is lost."""
     assert msgspec.json.decode(text, type=RunRecord) == redacted(record)
+
+
+def test_a_report_holds_to_its_schema(text: str) -> None:
+    """The schema that is published, which refuses a report of another number or without a field."""
+    file = Path(__file__).parents[3] / "docs" / "schemas" / "report.schema.json"
+    check = jsonschema.Draft202012Validator(json.loads(file.read_text(encoding="utf-8")))
+    report = json.loads(text)
+    check.validate(report)
+    assert not check.is_valid({**report, "schema": "luthier.report/1"})
+    assert not check.is_valid({key: value for key, value in report.items() if key != "metrics"})
+    report["metrics"][0]["value"] = "much"
+    assert not check.is_valid(report)
 
 
 def test_discretion_changes_only_paths_and_secrets(record: RunRecord) -> None:
