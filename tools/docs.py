@@ -24,6 +24,7 @@ from tools import (
     precision_page,
     qualcomm_page,
     report_schema,
+    rooms_page,
     songs_page,
     torture_page,
 )
@@ -36,6 +37,7 @@ WRITTEN = (
     "`python -m core mode=list`."
 )
 END = "<!-- end of recipes -->"
+ROOMS = "<!-- rooms: written by `make docs` -->", "<!-- end of rooms -->"
 TORTURE = "<!-- torture: written by `make docs` -->", "<!-- end of torture -->"
 MEASURED = "<!-- measured: written by `make docs` -->", "<!-- end of measured -->"
 
@@ -134,6 +136,7 @@ def main() -> int:
     qualcomm, precision = ROOT / "docs" / "qualcomm.md", ROOT / "docs" / "precision.md"
     songs, security = ROOT / "docs" / "songs.md", ROOT / "docs" / "security.md"
     coverage = ROOT / "docs" / "coverage.md"
+    architecture = ROOT / "docs" / "architecture.md"
     pages = {
         ROOT / "docs" / "reference.md": reference(registry),
         ROOT / "README.md": renewed(ROOT / "README.md", MARK, END, recipes()),
@@ -142,6 +145,7 @@ def main() -> int:
         songs: renewed(songs, *MEASURED, songs_page.tables(_table)),
         security: renewed(security, *TORTURE, torture_page.tables(_table)),
         coverage: renewed(coverage, *MEASURED, coverage_page.tables(_table)),
+        architecture: renewed(architecture, *ROOMS, rooms_page.drawing(_table)),
         licences.PAGE: licences.page(_table),
         **report_schema.schemas(),
     }
