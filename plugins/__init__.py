@@ -1,8 +1,8 @@
-"""The plugins in the box. They come in through the same hooks as anybody's.
+"""The plugins in the box. They register through the same hooks as any other plugin.
 
 A file `plugins/<kind>/<name>.py` implements `luthier_plugins`; helper code of a kind lives in
 packages beside it (`plugins/model/_hybrid/`), what several kinds share of one vendor in packages
-under `plugins/vendor/`. Packages are not searched. A file that cannot be loaded costs no other.
+under `plugins/vendor/`. Packages are not searched. A file that fails to load affects no other.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def _added_by(kind: str, name: str) -> Sequence[type[Plugin[Any]] | Broken]:
 
 
 def _never_looked_at() -> Iterator[Broken]:
-    """Yield the files that somebody may take for plugins and that Python cannot import."""
+    """Yield the files that look like plugins and that Python cannot import."""
     for file in sorted(HERE.glob("*/*.py")):
         kind, name = file.parent.name, file.stem
         if file.name.startswith((".", "_")):

@@ -27,13 +27,13 @@ from core import (
 
 __all__ = ["OverlapAdd"]
 
-#: Samples of a window at most: a GB a channel, and 100 minutes at 44.1 kHz.
+#: Most samples of a window: 1 GB per channel, and 100 minutes at 44.1 kHz.
 LONGEST = 2**28
-#: The highest overlap: every sample is computed a hundred times then.
+#: The highest overlap: it computes every sample a hundred times.
 HIGHEST = 0.99
 #: Leaves the length to the model.
 MODEL = "model"
-#: Windows of one input at most. Each is a call of the model.
+#: Most windows of one input. Each is a call of the model.
 MOST = 1_000_000
 
 
@@ -70,7 +70,7 @@ class OverlapAddOptions:
 
     @property
     def samples(self) -> int:
-        """Return the length of a window; raises ValueError where it is still left to the model."""
+        """Return the length of a window; raises ValueError while it is still left to the model."""
         if isinstance(self.length, str):
             raise ValueError(f"`length` is `{self.length}`, and no model has said what that is")  # noqa: TRY004  # not a wrong type
         return self.length
@@ -90,7 +90,7 @@ class OverlapAdd(Chunker[OverlapAddOptions]):
     def with_training_window(self, window: Mapping[str, int]) -> OverlapAdd:
         """Return a chunker with windows as long as those that the model was trained on.
 
-        Raises InputError where it says none along the axis.
+        Raises InputError where `window` has no length along the axis.
         """
         options = self.options
         if options.length != MODEL:
@@ -110,9 +110,9 @@ class OverlapAdd(Chunker[OverlapAddOptions]):
         return {self.options.axis: self.options.samples}
 
     def split(self, lengths: Mapping[str, int]) -> Sequence[Window]:
-        """Return a window per stride; those that reach over the end are cut short there.
+        """Return one window per stride; windows that pass the end are cut short there.
 
-        Raises StageError for more windows than any device would get through.
+        Raises StageError for more windows than any device can process.
         """
         axis, total = self.options.axis, lengths[self.options.axis]
         starts = range(0, total, self.options.stride)
@@ -130,7 +130,7 @@ class OverlapAdd(Chunker[OverlapAddOptions]):
     def cut(self, inputs: Tensors, window: Window, signature: Signature) -> Tensors:
         """Return one window, of full length, with the piece that counts in its middle.
 
-        Around a short piece lies what the input holds there, and zeros beyond its ends.
+        The input's samples surround a short piece, and zeros lie beyond the input's ends.
         """
         import numpy as np
 
@@ -157,8 +157,8 @@ class OverlapAdd(Chunker[OverlapAddOptions]):
     def joiner(self, lengths: Mapping[str, int], signature: Signature) -> Joiner:
         """Return a joiner for outputs that have the axis, at the input's rate or a multiple.
 
-        Of whole numbers and truth values there is no mean: each is that of the window in whose
-        middle it lies most.
+        Integers and booleans have no mean: each is taken from the window in whose middle it lies
+        most.
         """
         axis = self.options.axis
         without = [spec.name for spec in signature.outputs if axis not in spec.axes]
@@ -183,7 +183,7 @@ class OverlapAdd(Chunker[OverlapAddOptions]):
 
 
 def _before(window: Window, axis: str, length: int) -> int:
-    """Return how many samples lie in front of a window's piece: half of what is missing."""
+    """Return how many samples lie before a window's piece: half of the missing samples."""
     return (length - (window.stop[axis] - window.start[axis])) // 2
 
 

@@ -34,7 +34,7 @@ class Whole(Chunker[NoOptions]):
         return (Window(0, {}, {}),)
 
     def cut(self, inputs: Tensors, window: Window, signature: Signature) -> Tensors:
-        """Return the inputs as they are; raises StageError for a length that the model has not."""
+        """Return the inputs as they are; raises StageError for a length that the model rejects."""
         for spec in signature.inputs:
             lengths = zip(spec.axes, spec.shape, inputs[spec.name].shape, strict=True)
             for axis, wanted, given in lengths:
@@ -59,7 +59,7 @@ class Whole(Chunker[NoOptions]):
 
 
 def _cutting(axis: str, length: int, signature: Signature) -> list[str]:
-    """Return how the axis is cut to this length, where what comes out can be joined again."""
+    """Return how to cut the axis to this length, where the outputs can be joined again."""
     if not all(axis in spec.axes for spec in signature.outputs):
         return []
     return [f"cut it: chunker=overlap_add chunker.axis={axis} chunker.length={length}, or"]
@@ -76,7 +76,7 @@ class _Kept(Joiner):
         self._outputs = outputs
 
     def result(self) -> Tensors:
-        """Return them."""
+        """Return the outputs."""
         return self._outputs
 
 

@@ -1,6 +1,6 @@
 """A person's own songs: one file, or every audio file of a folder. Their stems are not known.
 
-Of a folder, a file that cannot be read is passed over and told; a file that is named itself is not.
+In a folder, unreadable files are skipped with a notice; one that is named itself is an error.
 """
 
 from __future__ import annotations
@@ -43,14 +43,14 @@ class FilesOptions:
             raise ValueError(f"`limit` is {self.limit}: give 1 or more")
 
 
-#: Files passed over that a message names; of the others it says how many there are.
+#: Most skipped files that a message names; it counts the others.
 _NAMED = 5
 
 
 class Files(AudioDataset[FilesOptions]):
     """Your own songs: WAV, FLAC, OGG, Opus, MP3, AIFF and CAF; AAC, ALAC, WMA with `av` installed.
 
-    The content of a file says what it is, not its ending. Of a video its first sound is read.
+    A file's content decides its format, not its extension. Of a video the first sound is read.
     """
 
     name = "files"
@@ -65,10 +65,10 @@ class Files(AudioDataset[FilesOptions]):
         return (Notice("info", f"AAC, ALAC, WMA and more need `av`: {libav.INSTALL}"),)
 
     def identity(self, split: Split) -> tuple[str, ...]:
-        """Return the hash of every file, so that a song is known again under any name.
+        """Return the hash of every file, so that a renamed song is recognised.
 
-        Raises InputError for a file that is no song, before anything runs; of several only where
-        none is.
+        Raises InputError before anything runs: for a single file that is no song, and for several
+        where none is.
         """
         return tuple(self._files)
 
@@ -95,7 +95,7 @@ class Files(AudioDataset[FilesOptions]):
             yield Item(item_id, names[file], {spec.name: samples}, notices=told)
 
     def sources(self) -> Iterator[Source]:
-        """Yield every file by its path below the folder; two of one content are two songs here."""
+        """Yield every file by its path below the folder; equal files count twice."""
         top, files = _found(self.options.path)
         for file in files[: self.options.limit]:
             yield Source(as_text(file.relative_to(top).as_posix()), file)
@@ -133,13 +133,13 @@ class Files(AudioDataset[FilesOptions]):
 
     @functools.cached_property
     def _videos(self) -> list[Path]:
-        """Return the videos of a folder, which is one of sound."""
+        """Return the videos of a folder, which is read as a folder of sound."""
         path = Path(self.options.path).expanduser()
         found = path.rglob("*") if path.is_dir() else ()
         return sorted(f for f in found if f.suffix.lower() in OF_VIDEO and f.is_file())
 
     def _names(self) -> dict[Path, str]:
-        """Return the name of every file: its path in the folder, with the ending if need be."""
+        """Return the name of every file: its path in the folder, with the extension if needed."""
         top = _found(self.options.path)[0]
         paths = {file: file.relative_to(top) for file in self._files.values()}
         often = Counter(path.with_suffix("") for path in paths.values())
@@ -150,7 +150,7 @@ class Files(AudioDataset[FilesOptions]):
 
 
 def _looked_at(file: Path, max_minutes: float) -> tuple[str, InputError | None]:
-    """Return a file's id, and why it cannot be read; looked at once for each content."""
+    """Return a file's id, and why it cannot be read; each content is checked once."""
     from core.store.hashing import file_digest
 
     try:
@@ -163,7 +163,7 @@ def _looked_at(file: Path, max_minutes: float) -> tuple[str, InputError | None]:
 
 @functools.lru_cache(maxsize=4096)
 def _checked(file: Path, _digest: str, max_minutes: float, _more: bool) -> InputError | None:
-    """Return why a file cannot be read, None where it can; a run asks again and again."""
+    """Return why a file cannot be read, None where it can; cached, since a run asks often."""
     try:
         check(file, max_minutes)
     except InputError as error:
@@ -172,7 +172,7 @@ def _checked(file: Path, _digest: str, max_minutes: float, _more: bool) -> Input
 
 
 def _in_short(error: InputError) -> str:
-    """Return what is wrong, and of the reasons the libraries' own."""
+    """Return what is wrong, with those reasons that come from the libraries."""
     reasons = [
         line for line in error.lines if line.startswith(("libsndfile:", "FFmpeg:", "install"))
     ]
@@ -180,7 +180,7 @@ def _in_short(error: InputError) -> str:
 
 
 def _found(given: str) -> tuple[Path, list[Path]]:
-    """Return the folder that names are told from, and the audio files; InputError without any."""
+    """Return the folder that names are relative to, and the audio files; InputError without any."""
     path = Path(given).expanduser()
     if path.is_file():
         return path.parent, [path]
@@ -195,7 +195,7 @@ def _found(given: str) -> tuple[Path, list[Path]]:
             give,
         )
     candidates = matching(given) if pattern else sorted(f for f in path.rglob("*") if f.is_file())
-    # A video is taken where it is meant: named, or by a pattern that ends as it does.
+    # A video is read only where it is named, or matched by a pattern with its extension.
     wanted = {*ENDINGS, path.suffix.lower()} & {*ENDINGS, *OF_VIDEO}
     files = [file for file in candidates if file.suffix.lower() in wanted]
     if not files:

@@ -56,7 +56,7 @@ class Musdb(AudioDataset[MusdbOptions]):
     Options = MusdbOptions
 
     def identity(self, split: Split) -> tuple[str, ...]:
-        """Return the hash of every mixture, the id that it has as a file of `files` too.
+        """Return the hash of every mixture, which is also its id in the dataset `files`.
 
         Raises InputError for a file of a song that cannot be read, before anything runs.
         """
@@ -82,7 +82,7 @@ class Musdb(AudioDataset[MusdbOptions]):
     def _stems(self, song: Path, signature: Signature, mixture: Array) -> Tensors:
         """Read the stems of a song; nothing where the song lacks one that the model gives."""
         _, labels = stem_labels(signature.outputs[0])
-        # Labels come from the model's author: they choose among files and make no paths.
+        # Labels come from the model's author: they select files and form no paths.
         files = {file.stem: file for file in song.glob("*.wav") if file.is_file()}
         if not set(labels) <= files.keys():
             return {}

@@ -19,12 +19,12 @@ __all__ = ["KINDS", "Synthetic"]
 
 #: Seconds. The generator holds a song and its stems at once, gigabytes for an hour.
 LONGEST = 3600
-#: Songs. Each has an id that is made before the first song is.
+#: Songs. All ids are made before the first song is.
 MOST = 10_000
 #: Hertz.
 RATE = 44100
-#: Kinds of pieces, each a subject of its own (`generator/pieces.py`). However few of the first are
-#: taken, they differ as far as they can.
+#: Kinds of pieces, each a subject of its own (`_generator/pieces.py`). The order makes the first
+#: few, however many are taken, differ as far as they can.
 KINDS = (
     "song", "hits", "master", "speech", "steps", "bright", "whistles", "gaps",
     "guitars", "telephone", "clicks", "chip", "voice", "noise", "hall", "drums",
@@ -82,7 +82,7 @@ class Synthetic(AudioDataset[SyntheticOptions]):
     Options = SyntheticOptions
 
     def identity(self, split: Split) -> tuple[str, ...]:
-        """Return one id per seed and kind, for any length: a part of a song is no other song."""
+        """Return one id per seed and kind, for any length: a part of a song keeps the song's id."""
         return tuple(
             f"synthetic:seed={seed}" if kind == "song" else f"synthetic:{kind}:seed={seed}"
             for kind, seed in self._wanted(split)

@@ -1,4 +1,4 @@
-"""No signal processing: the core takes what a person gives."""
+"""No signal processing: the core takes the inputs as they are."""
 
 from __future__ import annotations
 

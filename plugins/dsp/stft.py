@@ -57,7 +57,7 @@ class Stft(Dsp[StftOptions]):
         )
 
     def ships(self, info: ModelInfo) -> BundlePart:
-        """Return what a person must know to compute the same without the graphs."""
+        """Return the facts that are needed to compute the same without the graphs."""
         facts = Facts.of(info)
         keeps = self.options.nyquist is Nyquist.keep
         normalisation = f"(x - mean) / ({EPSILON} + std), std of n - 1, per window and input"
@@ -127,7 +127,7 @@ class _BoundStft(Transform):
         return {self.facts.output: np.add(time, stems, dtype=np.float32)}
 
     def graphs(self, window: Mapping[str, int], folder: Path) -> Mapping[str, Path] | None:
-        """Write both directions; without a window, or a number of channels, there is none."""
+        """Write both directions; None without a window or a number of channels."""
         from plugins.dsp._spectral.forward_graph import write_forward
         from plugins.dsp._spectral.inverse_graph import write_inverse
         from plugins.dsp._spectral.layout import Layout

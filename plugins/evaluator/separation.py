@@ -1,7 +1,7 @@
-"""Source separation in its own terms: SDR, SI-SDR, what precision cost, and what the seams cost.
+"""Metrics of source separation: SDR, SI-SDR, the cost of precision, and the cost of the seams.
 
-Where the true stems are not known, as of any song of a person's own, there is no SDR. What can be
-said then is what the stems leave of the mixture, and how loud each of them is.
+Without true stems, as for a user's own songs, there is no SDR. The metrics are then what the stems
+leave of the mixture, and how loud each of them is.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ DELTA = 1e-7
 LIMIT_DB = 200.0
 
 
-#: A true stem that is quieter than the loudest by more is silent: nobody hears it beside that one.
+#: A true stem that is quieter than the loudest by more dB is silent: nobody hears it beside that.
 SILENT_DB = 60.0
-#: Said of every measure that takes the place of SDR.
+#: The note of every metric that replaces SDR.
 NO_TRUTH = "SDR needs true stems"
 #: The axis along which a model's outputs are stems: parts that add up to the mixture.
 STEM = "stem"
@@ -103,7 +103,7 @@ class Separation(Evaluator[SeparationOptions]):
             yield Metric("level", value, "dBFS", device, item, stem, note=note)
 
     def _adds_up(self, spec: TensorSpec, mixture: Array, stems: Array) -> bool:
-        """Return whether stems are parts of the mixture: a speaker's name is a label, and none."""
+        """Return whether the stems add up to the mixture; labels such as speakers do not."""
         said, axis = self.options.add_up, _stem_axis(spec)
         fits = bool(axis) and stems.take(0, spec.axis(axis)).shape == mixture.shape
         if said and not fits:
@@ -152,8 +152,8 @@ def _quality(played: EvaluatedItem, signature: Signature) -> Iterator[Metric]:
 def _sounding(truth: Array, spec: TensorSpec) -> list[bool]:
     """Return for every stem whether it is in the song: SDR has no meaning for a silent one.
 
-    What leaks into it would decide every contract, as quiet as it may be. How near such a stem is
-    to FP32, `core.measure.metrics` says in relation to the others.
+    Its leakage would decide every contract, however quiet it is. `core.measure.metrics` compares
+    such a stem with FP32 in relation to the others.
     """
     import numpy as np
 
@@ -256,8 +256,8 @@ def residual(mixture: Array, total: Array) -> float | None:
     10·log10(Σ (x - Σ s)² / Σ x²) over channels and time, with the mixture x and the estimates s:
     the error that "mixture consistency" drives to zero (Wisdom et al. 2019, "Differentiable
     consistency constraints for improved deep speech enhancement"), as a level. At 0 dB they leave
-    as much as there was. What is in which stem it does not say: the mixture itself beside silence
-    leaves nothing.
+    as much as there was. It does not tell which sound is in which stem: the mixture as one stem
+    and silence as the others leave nothing.
     """
     import numpy as np
 

@@ -25,11 +25,11 @@ GROUPS = 6
 
 
 def fold_batch_norms(module: torch.fx.GraphModule) -> int:
-    """Fold every batch norm that alone reads a convolution into its weights, in place.
+    """Fold every batch norm that is a convolution's only reader into its weights, in place.
 
     Returns how many. In inference a batch norm is a scale and a shift per channel, so the result
-    is the same but for rounding; the formula is `torch.nn.utils.fusion.fuse_conv_bn_weights`. One
-    that works with statistics of its batch, or a convolution that others read too, stays.
+    is the same but for rounding; the formula is `torch.nn.utils.fusion.fuse_conv_bn_weights`. A
+    batch norm with statistics of its batch stays, as does a convolution with other readers.
     """
     folded = 0
     for norm in list(module.graph.nodes):
@@ -42,7 +42,7 @@ def fold_batch_norms(module: torch.fx.GraphModule) -> int:
 
 
 def _folds(convolution: object, norm: torch.fx.Node) -> bool:
-    """Return whether `norm`, with fixed statistics, is all that reads `convolution`."""
+    """Return whether `norm`, with fixed statistics, is the only reader of `convolution`."""
     import torch
 
     if not isinstance(convolution, torch.fx.Node) or operator(convolution) not in CONVOLUTIONS:

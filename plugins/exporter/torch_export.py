@@ -111,7 +111,7 @@ class TorchExport(Exporter[TorchExportOptions]):
 
 
 def _opened(path: Path, model: TorchModel) -> Callable[[Tensors], Tensors]:
-    """Return what runs the written program."""
+    """Return a function that runs the written program."""
     program = replace(model, core=load(path).module())
     return lambda feeds: outputs_of(program, feeds)
 

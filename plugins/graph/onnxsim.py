@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 #: Inputs on which the graphs before and after are compared; each is played twice.
 MOST_INPUTS = 1_000
-#: The version of the format from which on an input that is listed for a weight means something.
+#: From this version of the format on, a weight is an input only where a caller may replace it.
 FIRST_UNLISTED = 4
 
 
@@ -52,7 +52,7 @@ class OnnxsimOptions:
     """Constants larger than this stay computed; smaller is a larger graph but a smaller file."""
 
     def __post_init__(self) -> None:
-        """Raise ValueError for what is no number of inputs, or no length of an axis."""
+        """Raise ValueError for an invalid number of inputs, or an invalid length of an axis."""
         if not 0 <= self.check_n <= MOST_INPUTS:
             raise ValueError(
                 f"`check_n` cannot be {self.check_n}; it is a number of inputs, up to {MOST_INPUTS}"
@@ -117,7 +117,7 @@ class Onnxsim(Graph[OnnxsimOptions]):
     def _simplified(self, source: str, work: StageContext, doing: str) -> onnx.ModelProto:
         """Return the simplified model with its weights.
 
-        It goes in and out as a file: a model over 2 GB fits no protobuf message, and onnxsim
+        The model goes in and out as a file: one over 2 GB fits no protobuf message, and onnxsim
         0.8.1 only keeps its weights outside when it reads and writes files itself.
         """
         import onnx
@@ -155,9 +155,10 @@ class Onnxsim(Graph[OnnxsimOptions]):
 def _without_listed_weights(source: Path, scratch: Path) -> Path:
     """Return a file of the graph whose inputs are no weights: `source` itself, or a new one.
 
-    Up to version 3 of the format, weights had to be listed as inputs, which says nothing then.
-    onnxsim 0.8.1 takes what is listed for something that a caller may give, so it folds nothing of
-    it, and fails where it makes a constant itself: "in initializer but not in graph input".
+    Up to version 3 of the format, weights had to be listed as inputs, so the list means nothing
+    there. onnxsim 0.8.1 takes every listed weight for one that a caller may replace, so it folds
+    none of them, and fails where it makes a constant itself: "in initializer but not in graph
+    input".
     """
     import onnx
 

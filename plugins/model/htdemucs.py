@@ -61,10 +61,10 @@ class HTDemucsOptions:
     """The seed of `random` weights."""
 
     def __post_init__(self) -> None:
-        """Refuse a fallback that could itself fail, and a hub that is not named as one."""
+        """Refuse a fallback that could itself fail, and a hub model without `hf://`."""
         if self.fallback not in (None, "bundled"):
             raise ValueError(f"`fallback` is `{self.fallback}`; it can be: bundled, null")
-        # Without it a recipe could name anybody's weights without being seen to ask for them.
+        # Without the prefix a recipe could name anybody's weights without showing that it does.
         if "/" in self.name and not self.name.startswith("hf://"):
             raise ValueError(
                 f"`name` is `{self.name}`; a model of somebody else's is hf://{self.name}"
@@ -84,7 +84,7 @@ class HTDemucs(Model[HTDemucsOptions]):
 
     @classmethod
     def findings(cls) -> Sequence[Notice]:
-        """Say whether demucs's own weights are on this machine, and how they come to it."""
+        """Return whether demucs's own weights are on this machine, and how to get them."""
         from plugins.model._hybrid.cached import address, cached, checkpoints
 
         found = cached()
@@ -97,7 +97,7 @@ class HTDemucs(Model[HTDemucsOptions]):
         return [Notice("warning", text)]
 
     def plan(self) -> ModelSpec:
-        """Say what it takes: a waveform, through an STFT, in windows like those of its training."""
+        """Return the model's input: a waveform, through an STFT, in windows like its training's."""
         from plugins.model._hybrid import segment
 
         weights, samples = self.options.weights, segment.RELEASED
@@ -111,7 +111,7 @@ class HTDemucs(Model[HTDemucsOptions]):
         )
 
     def reaches(self) -> Sequence[Reach]:
-        """Name the hubs that pretrained weights come from, or the file of a checkpoint."""
+        """Return the hubs that pretrained weights come from, or the file of a checkpoint."""
         if self.options.weights == "pretrained":
             from plugins.model._hybrid.hosts import hosts
 
@@ -220,5 +220,5 @@ def _info(network: Network) -> ModelInfo:
 
 @hookimpl
 def luthier_plugins() -> list[type[HTDemucs]]:
-    """Add `htdemucs`."""
+    """Return the model plugin of this file."""
     return [HTDemucs]

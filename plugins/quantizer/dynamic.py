@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 
 class Weight(Enum):
-    """The type of weights; activations are uint8, each with the range that it happens to have."""
+    """The type of weights; activations are uint8, each with the range that its values have."""
 
     uint8 = "QUInt8"
     int8 = "QInt8"
@@ -71,13 +71,13 @@ class Dynamic(Quantizer[DynamicOptions]):
     )
 
     def plan(self, spec: ArtifactSpec) -> ArtifactSpec:
-        """Map a float graph to one with integer weights; no NPU takes what it is made of."""
+        """Map a float graph to one with integer weights, which no NPU accepts."""
         return ArtifactSpec(spec.format, "dynamic")
 
     def run(
         self,
         artifact: Artifact,
-        calibration: Calibration,  # ranges come with the data, at run time
+        calibration: Calibration,  # unused: ranges follow at run time
         work: StageContext,
     ) -> StageResult:
         """Quantise the graph; inputs and outputs stay FP32.
@@ -105,7 +105,7 @@ class Dynamic(Quantizer[DynamicOptions]):
                 per_channel=options.per_channel,
                 reduce_range=options.reduce_range,
                 weight_type=QuantType[options.weight.value],
-                # A Gemm becomes a MatMul and an Add before names are looked at.
+                # A Gemm becomes a MatMul and an Add before nodes are selected by name.
                 nodes_to_exclude=[*left_out, *(f"{name}_MatMul" for name in left_out)],
                 use_external_data_format=True,
                 extra_options={"MatMulConstBOnly": True},
@@ -132,7 +132,7 @@ def _quantisable(model: onnx.ModelProto, left_out: set[str], wanted: list[str]) 
 
 
 def _facts(model: onnx.ModelProto) -> dict[str, Fact]:
-    """Count what computes in integers, and what of the same operators stayed in float."""
+    """Count the nodes that compute in integers, and those of the same operators left in float."""
     made = [node.op_type for node in model.graph.node]
     matrices, convolutions = made.count("MatMulInteger"), made.count("ConvInteger")
     return {
@@ -147,7 +147,7 @@ def _facts(model: onnx.ModelProto) -> dict[str, Fact]:
 
 
 def _notices(facts: dict[str, Fact]) -> tuple[Notice, ...]:
-    """Return what a person must know: how much is no integer, and what convolutions cost."""
+    """Return the notices: how much is not in integers, and the cost of convolutions."""
     left = (
         f"{facts['quantised_matmuls']} matrix products have integer weights; "
         f"{facts['float_matmuls']} products and {facts['float_convolutions']} convolutions "
@@ -165,7 +165,7 @@ def _notices(facts: dict[str, Fact]) -> tuple[Notice, ...]:
 
 
 def _told(long: dict[str, int]) -> tuple[Notice, ...]:
-    """Return what a person must know of products that integers cannot sum up."""
+    """Return the notice about products that integers cannot sum up."""
     told = named(f"{name} ({terms:,} terms)" for name, terms in long.items())
     text = f"sums of 8-bit integers may pass 32 bits, so these products stay in FP32: {told}"
     return (Notice("info", text),) if long else ()

@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 
     from plugins.quantizer._onnx.calibration.observe import Observer
 
-#: What stays in FP32 where no data says what is needed: every operator that sums or squares, which
-#: several projects report to overflow in HTDemucs.
+#: Operators that stay in FP32 where no data decides: all that sum or square, which several projects
+#: report to overflow in HTDemucs.
 LIKELY = (
     "Softmax",
     "Pow",
@@ -50,7 +50,7 @@ LIKELY = (
     "GroupNormalization",
     "LayerNormalization",
 )
-#: How much louder than it is every window is played once more, cut at the loudest peak seen: 12 dB.
+#: The gain, 12 dB, at which every window is played once more, clipped at the loudest peak seen.
 LOUD = 4.0
 
 
@@ -69,7 +69,7 @@ class Fp16Options:
     """How many times larger than in these windows a value may become before it passes 65,504."""
 
     def __post_init__(self) -> None:
-        """Raise ValueError for a number that cannot be."""
+        """Raise ValueError for a value out of its range."""
         check_within(self, "windows", 0, MOST_WINDOWS)
         if self.headroom < 1:
             raise ValueError(f"`headroom` cannot be {self.headroom}; it is a factor, from 1")
@@ -88,7 +88,7 @@ class Fp16(Quantizer[Fp16Options]):
 
     @property
     def calibration_windows(self) -> int:
-        """Return how many windows of calibration data it looks at."""
+        """Return how many windows of calibration data the quantizer wants."""
         return self.options.windows
 
     def plan(self, spec: ArtifactSpec) -> ArtifactSpec:
@@ -128,7 +128,7 @@ class Fp16(Quantizer[Fp16Options]):
     def _masked(
         self, model: onnx.ModelProto, calibration: Calibration, work: StageContext
     ) -> tuple[Notice, ...]:
-        """Replace masks that FP16 does not hold, in place; without a window nobody can tell."""
+        """Replace masks that FP16 does not hold, in place; needs a window to test them."""
         if not calibration.count:
             return ()
         with tempfile.TemporaryDirectory(dir=work.folder) as scratch:
@@ -148,7 +148,7 @@ class Fp16(Quantizer[Fp16Options]):
 
 
 def _told(model: onnx.ModelProto) -> tuple[Notice, ...]:
-    """Return what a person must know of nodes with graphs inside."""
+    """Return the notice about nodes with graphs inside."""
     inside, nodes = with_bodies(model), {node.name: node for node in model.graph.node}
     text = f"what is inside of {named(inside, nodes)} stays in FP32: ranges are not looked at there"
     return (Notice("info", text),) if inside else ()

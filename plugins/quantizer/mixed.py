@@ -63,7 +63,7 @@ class MixedOptions:
     """How many more are held back from the ranges, to measure the SNR on; they stay in memory."""
 
     def __post_init__(self) -> None:
-        """Raise ValueError for a number that cannot be."""
+        """Raise ValueError for a value out of its range."""
         for name in ("windows", "held_windows"):
             check_within(self, name, 1, MOST_WINDOWS)
         if not 50 < self.percentile <= 100:  # noqa: PLR2004  # half of the values, all of them
@@ -89,7 +89,7 @@ class Mixed(Quantizer[MixedOptions]):
 
     @property
     def calibration_windows(self) -> int:
-        """Return how many windows of calibration data it wants, those held back included."""
+        """Return how many windows of calibration data the quantizer wants, with those held back."""
         return self.options.windows + self.options.held_windows
 
     def plan(self, spec: ArtifactSpec) -> ArtifactSpec:
@@ -99,9 +99,9 @@ class Mixed(Quantizer[MixedOptions]):
     def run(self, artifact: Artifact, calibration: Calibration, work: StageContext) -> StageResult:
         """Quantise the graph; inputs and outputs stay FP32.
 
-        The fact `sensitivity` is the chart (`_mixed_precision/sensitivity.py` says how it is
-        written), `snr_db` what the quantised graph has at its worst output on the windows held
-        back, and `predicted_snr_db` what the groups' own noises add up to. The assignment is an
+        The fact `sensitivity` is the chart (`_mixed_precision/sensitivity.py` describes its
+        format), `snr_db` the SNR of the quantised graph at its worst output on the windows held
+        back, and `predicted_snr_db` that of the groups' own noises together. The assignment is an
         option that the stage settled. Raises InputError for calibration data that cannot be used,
         StageError for a graph that has nothing to quantise or that overflows, for a limit that no
         assignment holds, and for an assignment that names no group.
@@ -158,7 +158,7 @@ class Mixed(Quantizer[MixedOptions]):
         text = f"{share(macs, ['w8a8']):.0%} of the multiply-accumulates have 8 bits"
         found = [Notice("info", text)]
         if choice.snr_db < self.options.min_snr_db:
-            # Given whole by hand, or by a lock file of another machine: nothing is left to choose.
+            # Given as a whole by hand, or by another machine's lock file: nothing left to choose.
             text = (
                 f"the assignment that was given holds {choice.snr_db:.1f} dB, less than the "
                 f"{self.options.min_snr_db:g} dB of `min_snr_db`"
@@ -168,7 +168,7 @@ class Mixed(Quantizer[MixedOptions]):
 
 
 def _facts(choice: Choice, groups: list[Group], windows: int) -> dict[str, Fact]:
-    """Return what is known of the graph, and the chart of the groups where they were analysed."""
+    """Return the facts of the graph, and the chart of the groups where they were analysed."""
     import onnx
 
     model = onnx.load(str(choice.path), load_external_data=False)

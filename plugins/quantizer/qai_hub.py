@@ -59,7 +59,7 @@ class HubQuantizerOptions:
     """Seconds that the job is waited for; it goes on without us, and is taken up again."""
 
     def __post_init__(self) -> None:
-        """Raise ValueError for a number that cannot be."""
+        """Raise ValueError for a value out of its range."""
         check_within(self, "windows", 1, MOST_WINDOWS)
         if self.poll_s <= 0 or self.time_limit_s <= 0:
             raise ValueError("`poll_s` and `time_limit_s` must be above 0")
@@ -78,11 +78,11 @@ class HubQuantizer(Quantizer[HubQuantizerOptions]):
 
     @property
     def calibration_windows(self) -> int:
-        """Return how many windows of calibration data it wants."""
+        """Return how many windows of calibration data the quantizer wants."""
         return self.options.windows
 
     def reaches(self) -> Sequence[Reach]:
-        """Name the service, which is sent the graph and calibration windows."""
+        """Return the service, which receives the graph and calibration windows."""
         from plugins.vendor.qai_hub import host
 
         return (Reach("asks", host(), "Qualcomm AI Hub"),)
@@ -136,7 +136,7 @@ def _masked(
 ) -> tuple[Path, tuple[Notice, ...]]:
     """Return the graph to send: `source`, or one in `folder` whose masks a range can hold.
 
-    The service takes ranges as they come, and one of -inf or of the least float holds no signal.
+    The service takes ranges as they are, and one with -inf or the least float leaves no signal.
     """
     model = constants_lifted(inferred(source))
     notices = nearer_masks(model, calibration.feeds(), folder)
@@ -173,5 +173,5 @@ def _entries(source: Path, calibration: Calibration) -> dict[str, list[Array]]:
 
 @hookimpl
 def luthier_plugins() -> list[type[HubQuantizer]]:
-    """Add `qai_hub`."""
+    """Return the quantizer plugin of this file."""
     return [HubQuantizer]

@@ -1,4 +1,4 @@
-"""Quantisation-aware fine-tuning: a graph of 8 bits learns from the one in float what it lost."""
+"""Quantisation-aware fine-tuning: a graph of 8 bits learns its losses back from the float one."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 REMEDY = "shorten `exclude`"
 #: Percentage of the values that a range keeps before learning, for the method percentile.
 PERCENTILE = 99.999
-#: Lessons at most: a day and more on any machine.
+#: Most lessons: a day and more on any machine.
 MOST_STEPS = 1_000_000
 
 
@@ -78,7 +78,7 @@ class QatOptions:
     """What stays in float: operators or patterns of node names."""
 
     def __post_init__(self) -> None:
-        """Raise ValueError for a number that cannot be."""
+        """Raise ValueError for a value out of its range."""
         check_within(self, "windows", 1, MOST_WINDOWS)
         check_within(self, "steps", 0, MOST_STEPS)
         for name in ("edges", "seed"):
@@ -103,7 +103,7 @@ class Qat(Quantizer[QatOptions]):
 
     @property
     def calibration_windows(self) -> int:
-        """Return how many windows of calibration data it wants."""
+        """Return how many windows of calibration data the quantizer wants."""
         return self.options.windows
 
     def plan(self, spec: ArtifactSpec) -> ArtifactSpec:
@@ -115,7 +115,7 @@ class Qat(Quantizer[QatOptions]):
         """Quantise with static ranges, then learn from the float graph; ends stay FP32.
 
         The result has the structure of the static graph, and is that graph where learning did not
-        come nearer to the float one on windows that were held back. Raises InputError for
+        bring it nearer to the float one on windows that were held back. Raises InputError for
         calibration data that cannot be used, StageError for a graph that has nothing to quantise,
         that overflows, or that holds an operator without a gradient here, or with another result.
         """

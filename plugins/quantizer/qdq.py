@@ -55,7 +55,7 @@ class Qdq(Quantizer[QdqOptions]):
 
     @property
     def calibration_windows(self) -> int:
-        """Return how many windows of calibration data it wants."""
+        """Return how many windows of calibration data the quantizer wants."""
         return self.options.windows
 
     def plan(self, spec: ArtifactSpec) -> ArtifactSpec:

@@ -1,4 +1,4 @@
-"""Dynamic INT8 of a torch program with torchao: ranges of activations as they come."""
+"""Dynamic INT8 of a torch program with torchao: ranges of activations follow at run time."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class TorchDynamic(Quantizer[TorchDynamicOptions]):
     def run(
         self,
         artifact: Artifact,
-        calibration: Calibration,  # ranges come with the data, at run time
+        calibration: Calibration,  # unused: ranges follow at run time
         work: StageContext,
     ) -> StageResult:
         """Quantise the linear layers, attention's included; raises StageError without any."""
@@ -58,7 +58,7 @@ class TorchDynamic(Quantizer[TorchDynamicOptions]):
         program = load(Path(artifact.path))
         config = types_for(options.backend, dynamic=True, reduce_range=options.reduce_range)
         arguments = zeros(program)
-        # The weights are looked at when their operator runs, so one window of zeros passes through.
+        # The weights are observed when their operator runs, so one window of zeros passes through.
         done = quantised(
             program,
             config,

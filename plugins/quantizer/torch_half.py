@@ -40,12 +40,12 @@ if TYPE_CHECKING:
     import torch
 
 
-#: Reasons that the facts list.
+#: Most reasons that the facts list.
 LISTED = 40
 
 
 class Half(Enum):
-    """A float of 16 bits: its name, and what PyTorch calls it."""
+    """A float of 16 bits: its name, and PyTorch's name of it."""
 
     bf16 = "bfloat16"
     fp16 = "float16"
@@ -66,7 +66,7 @@ class TorchHalfOptions:
     """How many times larger than in these windows a value may become before it passes 65,504."""
 
     def __post_init__(self) -> None:
-        """Raise ValueError for a number that cannot be."""
+        """Raise ValueError for a value out of its range."""
         check_within(self, "windows", 0, MOST_WINDOWS)
         if self.headroom < 1:
             raise ValueError(f"`headroom` cannot be {self.headroom}; it is a factor, from 1")
@@ -83,7 +83,7 @@ class TorchHalf(Quantizer[TorchHalfOptions]):
 
     @property
     def calibration_windows(self) -> int:
-        """Return how many windows of calibration data it looks at: bf16 has the range of FP32."""
+        """Return how many windows the quantizer wants; none for bf16, which has FP32's range."""
         return self.options.windows if self.options.dtype is Half.fp16 else 0
 
     def plan(self, spec: ArtifactSpec) -> ArtifactSpec:
@@ -91,12 +91,12 @@ class TorchHalf(Quantizer[TorchHalfOptions]):
         return ArtifactSpec(spec.format, self.options.dtype.name)
 
     def run(self, artifact: Artifact, calibration: Calibration, work: StageContext) -> StageResult:
-        """Convert the program; inputs and outputs keep their types, and so does what must.
+        """Convert the program; inputs and outputs keep their types, as do nodes that must.
 
         PyTorch decides per operator (`torch.autocast`): convolutions, products and attention take
-        16 bits, and what follows one of them goes on in the type that reaches it. In FP16, what
-        makes or reads values beyond its range stays in FP32. Raises InputError for calibration
-        data that cannot be used, StageError for a node that has no 16 bits and for a result that
+        16 bits, and later operators compute in the type that reaches them. In FP16, nodes that make
+        or read values beyond its range stay in FP32. Raises InputError for calibration data that
+        cannot be used, StageError for a node that cannot compute in 16 bits and for a result that
         is not finite.
         """
         import torch
@@ -138,7 +138,7 @@ class TorchHalf(Quantizer[TorchHalfOptions]):
 def _heard(
     given: Iterator[tuple[torch.Tensor, ...]], loudest: Loudest
 ) -> Iterator[tuple[torch.Tensor, ...]]:
-    """Pass windows on, and let `loudest` keep those that it wants."""
+    """Pass windows on, and let `loudest` keep the loudest of them."""
     for arguments in given:
         loudest.add(arguments)
         yield arguments

@@ -47,7 +47,7 @@ class TorchStaticOptions:
     saturate, and the runtime simulates 8 bits in float instead."""
 
     def __post_init__(self) -> None:
-        """Raise ValueError for a number that cannot be."""
+        """Raise ValueError for a value out of its range."""
         check_within(self, "windows", 1, MOST_WINDOWS)
         known = [one.value for one in Operator]
         if not self.operators or not set(self.operators) <= set(known):
@@ -64,7 +64,7 @@ class TorchStatic(Quantizer[TorchStaticOptions]):
 
     @property
     def calibration_windows(self) -> int:
-        """Return how many windows of calibration data it wants."""
+        """Return how many windows of calibration data the quantizer wants."""
         return self.options.windows
 
     def plan(self, spec: ArtifactSpec) -> ArtifactSpec:
@@ -74,7 +74,7 @@ class TorchStatic(Quantizer[TorchStaticOptions]):
     def run(self, artifact: Artifact, calibration: Calibration, work: StageContext) -> StageResult:
         """Quantise the program; its inputs and outputs stay FP32.
 
-        A layer that 8 bits do not hold is named in a notice. Raises StageError where it has
+        A notice names every layer that 8 bits do not hold. Raises StageError where there is
         nothing to quantise, InputError for calibration data with a NaN.
         """
         options = self.options

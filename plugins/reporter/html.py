@@ -41,7 +41,7 @@ class HtmlReportOptions:
     """Embed previews in stereo, for twice the time and room."""
 
     def __post_init__(self) -> None:
-        """Raise ValueError for lengths that cannot be."""
+        """Raise ValueError for lengths out of their range."""
         if not 1 <= self.preview_seconds <= 600:  # noqa: PLR2004  # ten minutes are 10 MB a stem
             raise ValueError(f"`preview_seconds` is {self.preview_seconds}: give 1 to 600")
         if self.preview_items < 0:
@@ -65,7 +65,7 @@ class HtmlReport(Reporter[HtmlReportOptions]):
         from plugins.reporter._reading import redacted
 
         options, original, record = self.options, record.saved, redacted(record)
-        # Named as in the rest of the page, and read from where they lie.
+        # The page shows the redacted names; the sounds are read from their true paths.
         named = zip(record.saved, original, strict=True)
         shown = media_of(
             [dataclasses.replace(name, path=file.path) for name, file in named],
@@ -88,5 +88,5 @@ class HtmlReport(Reporter[HtmlReportOptions]):
 
 @hookimpl
 def luthier_plugins() -> list[type[HtmlReport]]:
-    """Add the plugin of this file."""
+    """Return the reporter plugin of this file."""
     return [HtmlReport]

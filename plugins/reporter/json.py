@@ -1,6 +1,6 @@
 """Writes `report.json` for a run, and `sweep.json` and `sweep.csv` for a sweep, for programs.
 
-The JSON files are what `core.plugin.records.RunRecord` and `core.plugin.records.SweepRecord` hold,
+The JSON files hold `core.plugin.records.RunRecord` and `core.plugin.records.SweepRecord`,
 field by field, after a first key `schema`, so `msgspec.json.decode(text, type=RunRecord)` reads one
 back. Their JSON Schemas lie in `docs/schemas`.
 """
@@ -57,5 +57,5 @@ def _write(file: Path, schema: str, record: Any) -> None:
 
 @hookimpl
 def luthier_plugins() -> list[type[JsonReport]]:
-    """Add the plugin of this file."""
+    """Return the reporter plugin of this file."""
     return [JsonReport]

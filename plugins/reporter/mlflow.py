@@ -59,12 +59,12 @@ class Mlflow(Reporter[MlflowOptions]):
         Requirement("alembic", INSTALL),
     )
 
-    # After the reporters that write the files that it logs.
+    # Runs after the reporters whose files it logs.
     @hookimpl(trylast=True)
     def luthier_run_finished(self, record: RunRecord, folder: str) -> None:
         """Log one run; a point of a sweep is logged with its sweep.
 
-        Raises StageError where MLflow does not take it.
+        Raises StageError where MLflow rejects it.
         """
         if record.sweep:
             return
@@ -77,9 +77,9 @@ class Mlflow(Reporter[MlflowOptions]):
 
     @hookimpl(trylast=True)
     def luthier_sweep_finished(self, record: SweepRecord, folder: str) -> None:
-        """Log a sweep and its points, or bring up to date what was logged of it before.
+        """Log a sweep and its points, or update what was logged of it before.
 
-        Raises StageError where MLflow does not take it.
+        Raises StageError where MLflow rejects it.
         """
         from plugins.reporter._mlflow.connection import connected
         from plugins.reporter._mlflow.sweep import log_sweep
@@ -91,5 +91,5 @@ class Mlflow(Reporter[MlflowOptions]):
 
 @hookimpl
 def luthier_plugins() -> list[type[Mlflow]]:
-    """Add the plugin of this file."""
+    """Return the reporter plugin of this file."""
     return [Mlflow]

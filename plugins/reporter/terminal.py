@@ -1,4 +1,4 @@
-"""Shows a run or a sweep in the terminal: what happens now, and at the end what came out."""
+"""Shows a run or a sweep in the terminal: its progress, and a summary at the end."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Terminal"]
 
-#: A wait of this many seconds says what it waits for, where nothing can move on the screen.
+#: After so many seconds a line says what a stage waits for, where nothing can move on the screen.
 PATIENCE_S = 2.0
 
 
@@ -68,7 +68,7 @@ class Terminal(Reporter[TerminalOptions]):
 
     @hookimpl
     def luthier_run_started(self, plan: PlanRecord) -> None:
-        """Say what is going to be done."""
+        """Show the plan of the run."""
         if self.options.quiet:
             return
         from rich.text import Text
@@ -83,12 +83,12 @@ class Terminal(Reporter[TerminalOptions]):
 
     @hookimpl
     def luthier_run_ended(self) -> None:
-        """Give the cursor back before anything is said of a failure."""
+        """Show the cursor again before any message of a failure."""
         self._stop()
 
     @hookimpl
     def luthier_stage_started(self, stage: str, title: str) -> None:
-        """Show a spinner, or where nothing can move, a line once the wait gets long."""
+        """Show a spinner, or a line once the wait gets long where nothing can move."""
         self._stop()
         if self.options.quiet:
             return
@@ -142,7 +142,7 @@ class Terminal(Reporter[TerminalOptions]):
 
     @hookimpl
     def luthier_batch_finished(self, record: BatchRecord, folder: str) -> None:
-        """Show what was played and what failed."""
+        """Show the items that were played and those that failed."""
         from plugins.reporter._terminal.batch import show_batch
 
         self._stop()
@@ -150,7 +150,7 @@ class Terminal(Reporter[TerminalOptions]):
 
     @hookimpl
     def luthier_run_placed(self, folder: str) -> None:
-        """Say where the report and the results lie."""
+        """Show where the report and the results lie."""
         from pathlib import Path
 
         self._stop()
@@ -165,7 +165,7 @@ class Terminal(Reporter[TerminalOptions]):
             # A path is never wrapped or styled, so that it can be copied.
             self.console.print(f"{title:<{width}}{path}", soft_wrap=True)
 
-    # After the reporters that write the page, so that its place can be said.
+    # Runs after the reporters that write the page, so that its place can be shown.
     @hookimpl(trylast=True)
     def luthier_sweep_finished(self, record: SweepRecord, folder: str) -> None:
         """Show the table of points, which one is taken, and where the page lies."""
@@ -179,7 +179,7 @@ class Terminal(Reporter[TerminalOptions]):
         self.console.print(line, soft_wrap=True)
 
     def _stop(self) -> None:
-        """End what moves, so that lines and error messages stand alone."""
+        """Stop moving lines, so that text and error messages stand alone."""
         if self._waiting is not None:
             self._waiting.cancel()
             self._waiting = None
@@ -190,5 +190,5 @@ class Terminal(Reporter[TerminalOptions]):
 
 @hookimpl
 def luthier_plugins() -> list[type[Terminal]]:
-    """Add the plugin of this file."""
+    """Return the reporter plugin of this file."""
     return [Terminal]

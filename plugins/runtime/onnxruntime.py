@@ -26,7 +26,7 @@ from core.config.bounds import MOST_THREADS, check_within
 from core.formats.onnx_graph import check_weights
 from core.formats.onnx_session import session_options
 
-#: How much of ONNX Runtime's own message an error carries; what follows is a stack of C++.
+#: How much of ONNX Runtime's own message an error carries; the rest is a stack of C++.
 REASON_LINES, REASON_WIDTH = 3, 300
 
 
@@ -52,7 +52,7 @@ class OnnxRuntimeOptions:
     more cores than threads."""
 
     def __post_init__(self) -> None:
-        """Raise ValueError for a number of threads that cannot be."""
+        """Raise ValueError for an invalid number of threads."""
         check_within(self, "threads", 0, MOST_THREADS)
 
 
@@ -72,7 +72,7 @@ class OnnxRuntimeSession(Session):
             onnxruntime.GraphOptimizationLevel, options.optimisation.value
         )
         # x86 processors without VNNI add pairs of 8-bit products in 16 bits, and saturate: a graph
-        # for an NPU would sound worse here than there. This has them add exactly.
+        # for an NPU would sound worse here than there. With this option they add exactly.
         settings.add_session_config_entry("session.x64quantprecision", "1")
         try:
             self._session = onnxruntime.InferenceSession(
@@ -97,7 +97,7 @@ class OnnxRuntimeSession(Session):
                 f"the graph needs the input `{missing[0]}`, which the dsp does not give",
                 f"the dsp gives: {', '.join(feeds) or 'nothing'}",
             )
-        # What the graph does not name, it does not use: exporters drop such inputs.
+        # The graph does not use inputs that it does not name: exporters drop such inputs.
         known = {name: feeds[name] for name in self._inputs}
         try:
             values = self._session.run(self._outputs, known)

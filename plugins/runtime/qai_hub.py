@@ -32,7 +32,7 @@ FORMAT = "qai_hub"
 
 
 class TargetRuntime(Enum):
-    """What the service compiles to, in its own words."""
+    """The target runtimes that the service compiles to, by its own names."""
 
     precompiled_qnn_onnx = "precompiled_qnn_onnx"
     qnn_context_binary = "qnn_context_binary"
@@ -40,7 +40,7 @@ class TargetRuntime(Enum):
     onnx = "onnx"
 
 
-#: Those that are compiled for the NPU ahead of time, which computes a float graph in FP16.
+#: Those that the service compiles for the NPU ahead of time, which computes a float graph in FP16.
 ON_NPU = frozenset({TargetRuntime.precompiled_qnn_onnx, TargetRuntime.qnn_context_binary})
 
 
@@ -64,7 +64,7 @@ class QaiHubOptions:
     """Seconds that one job is waited for; it goes on without us, and is taken up again."""
 
     def __post_init__(self) -> None:
-        """Refuse what could not be waited for, or sent."""
+        """Refuse values that nobody could wait for or send."""
         if self.job_mb < 1:
             raise ValueError(f"`job_mb` is {self.job_mb}; give 1 or more")
         if self.poll_s <= 0 or self.time_limit_s <= 0:
@@ -86,24 +86,24 @@ class QaiHub(Runtime[QaiHubOptions]):
 
     @classmethod
     def findings(cls) -> Sequence[Notice]:
-        """Return the devices of the account, or how to give a token."""
+        """Return the devices of the account, or how to set a token."""
         from plugins.vendor.qai_hub import findings
 
         return findings()
 
     def reaches(self) -> Sequence[Reach]:
-        """Name the service, which is sent the graph and the windows."""
+        """Return the service, which receives the graph and the windows."""
         from plugins.vendor.qai_hub import host
 
         return (Reach("asks", host(), "Qualcomm AI Hub"),)
 
     def plan(self, spec: ArtifactSpec) -> ArtifactSpec:
-        """Say what comes out: a format that only this runtime opens."""
+        """Map a graph to a format that only this runtime opens."""
         narrowed = spec.precision == "fp32" and self.options.target_runtime in ON_NPU
         return ArtifactSpec(FORMAT, "fp16" if narrowed else spec.precision)
 
     def compile(self, artifact: Artifact, work: StageContext) -> StageResult:
-        """Upload, compile for the device, and download what the device will run."""
+        """Upload, compile for the device, and download the compiled model."""
         from plugins.runtime._qai_hub import compiled
         from plugins.vendor.qai_hub import (
             content_of,
@@ -152,7 +152,7 @@ class QaiHub(Runtime[QaiHubOptions]):
         return CloudSession(Path(artifact.path), wanted, work)
 
     def ships(self, info: ModelInfo) -> BundlePart:
-        """Return the lines that load what was compiled."""
+        """Return the lines that load the compiled model."""
         return BundlePart(lines={"python": _HOW_TO_LOAD[self.options.target_runtime]})
 
     def _patience(self) -> Waiting:
@@ -187,5 +187,5 @@ interpreter.allocate_tensors()
 
 @hookimpl
 def luthier_plugins() -> list[type[QaiHub]]:
-    """Add `qai_hub`."""
+    """Return the runtime plugin of this file."""
     return [QaiHub]

@@ -81,13 +81,13 @@ class Qnn(Runtime[QnnOptions]):
 
     @classmethod
     def unavailable(cls) -> str:
-        """Say why the vendor's library cannot run here: another system or processor."""
+        """Return why the vendor's library cannot run here: another system or processor."""
         from plugins.runtime._htp.library import available
 
         return available() or ""
 
     def plan(self, spec: ArtifactSpec) -> ArtifactSpec:
-        """Say what comes out: the HTP computes a float graph in FP16.
+        """Return the compiled artifact's spec: the HTP computes a float graph in FP16.
 
         Raises MissingLibraryError where the compiler cannot run here, before anything is made.
         """
@@ -100,10 +100,10 @@ class Qnn(Runtime[QnnOptions]):
         return ArtifactSpec(CONTEXT, "fp16" if spec.precision == "fp32" else spec.precision)
 
     def compile(self, artifact: Artifact, work: StageContext) -> StageResult:
-        """Compile to a context binary, and say what became of every node.
+        """Compile to a context binary, and report where every node went.
 
-        Raises DoesNotFitError where the graph is too much for the NPU or for a limit, StageError
-        where it leaves a length free.
+        Raises DoesNotFitError where the graph exceeds the NPU or a limit, StageError where it
+        leaves a length free.
         """
         from plugins.runtime._htp.emulator import told
         from plugins.runtime._htp.failure import QnnFailure
@@ -167,7 +167,7 @@ class Qnn(Runtime[QnnOptions]):
 def _check_lengths(path: Path) -> None:
     """Raise StageError for a graph whose inputs leave a length free.
 
-    onnxruntime-qnn 2.7.0 then takes none of its nodes, and says "Cannot get shape" of one.
+    onnxruntime-qnn 2.7.0 then rejects all its nodes, and says "Cannot get shape" of one.
     """
     import onnx
 
@@ -187,5 +187,5 @@ def _check_lengths(path: Path) -> None:
 
 @hookimpl
 def luthier_plugins() -> list[type[Qnn]]:
-    """Add `qnn`."""
+    """Return the runtime plugin of this file."""
     return [Qnn]

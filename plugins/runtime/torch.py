@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     import torch
 
 
-#: What loads what this runtime plays: a program as it is, or weights for the model's own code.
+#: Code that loads what this runtime plays: a program as it is, or weights for the model's own code.
 LOADING = """\
 import json
 from pathlib import Path
@@ -47,14 +47,14 @@ else:
 with torch.no_grad():
     outputs = module(*inputs)  # a tensor for each of metadata["core"]["inputs"], in order
 """
-#: What the label of a session says where no integer kernel computes.
+#: The label of a session in which no integer kernel computes.
 SIMULATED = "INT8 simulated in floats"
-#: Its lowering of these kernels asserts, as of 2.13: packed weights are no constants to it.
+#: An assertion fails in its lowering of these kernels, as of 2.13: packed weights are no constants.
 UNCOMPILED = "PyTorch's compiler does not take its own integer kernels"
 
 
 class Kernels(Enum):
-    """What quantised operators run on."""
+    """The kernels for quantised operators."""
 
     auto = "auto"
     int8 = "int8"
@@ -75,7 +75,7 @@ class TorchOptions:
     minutes, and takes no integer kernels; a module is played as it is."""
 
     def __post_init__(self) -> None:
-        """Raise ValueError for what cannot be."""
+        """Raise ValueError for a value out of range, and for options that exclude each other."""
         check_within(self, "threads", 0, MOST_THREADS)
         if self.compile and self.kernels is Kernels.int8:
             raise ValueError(f"`kernels` cannot be int8 with `compile`: {UNCOMPILED}")
@@ -104,7 +104,7 @@ class TorchRuntime(Runtime[TorchOptions]):
     ) -> Session:
         """Open the torch module, or the program that was made of it.
 
-        Raises StageError where `kernels` or `compile` ask for what this machine has not.
+        Raises StageError where `kernels` or `compile` ask for something that this machine lacks.
         """
         from plugins.runtime._torch_kernels import TorchSession
 

@@ -1,1 +1,1 @@
-"""What plugins of several kinds share of one vendor: a package each; it imports no kind."""
+"""Code that plugins of several kinds share for one vendor: a package each; it imports no kind."""

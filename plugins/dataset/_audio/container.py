@@ -1,7 +1,7 @@
-"""Recognises a file by its content: what it is, where in it the sound lies, and what reads it.
+"""Identifies a file by its content: its format, where its sound lies, and which library reads it.
 
-An ending may lie, and a diagnosis that goes by it does, too. Signatures are those of the formats'
-own specifications; `libav` is the name that FFmpeg's demuxer has for a container.
+A file extension may be wrong, and so may a diagnosis based on it. Signatures follow the formats'
+own specifications; `libav` is FFmpeg's name of the demuxer of a container.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ _Native = Literal["", "plain", "flac", "ogg", "mpeg"]
 
 @dataclass(frozen=True)
 class Kind:
-    """What a file is: in words, and what may read it.
+    """A file's format: its title, and which library may read it.
 
-    `native` says how libsndfile is given it, and `libav` names FFmpeg's demuxer; where both are
-    empty it is no sound. It lies from byte `start` up to `end`.
+    `native` says how the file is passed to libsndfile, and `libav` names FFmpeg's demuxer; where
+    both are empty the file is not sound. The sound lies from byte `start` up to `end`.
     """
 
     title: str
@@ -56,8 +56,8 @@ _WAV_CODECS = {
 }
 #: Codecs in CAF that libsndfile does not read.
 _CAF_CODECS = {b"aac ": "AAC", b"opus": "Opus", b"ima4": "IMA ADPCM", b".mp3": "MP3"}
-#: Files that libsndfile reads: their first bytes, and those from another place on; title, how
-#: libsndfile is given them, FFmpeg's demuxer.
+#: Files that libsndfile reads: their first bytes, and bytes at a later offset; title, how the file
+#: is passed to libsndfile, FFmpeg's demuxer.
 _NATIVE: tuple[tuple[bytes, int, bytes, str, _Native, str], ...] = (
     (b"riff\x2e\x91\xcf\x11\xa5\xd6\x28\xdb", 0, b"", "Wave64", "plain", "w64"),
     (b"FORM", 8, b"AIFF", "AIFF", "plain", "aiff"),
@@ -86,7 +86,7 @@ _SIGNATURES: tuple[tuple[bytes, str, str], ...] = (
     (b".RMF", "RealMedia", "rm"),
     (b"RIFF", "a RIFF file without WAV in it, AVI perhaps", "avi"),
 )
-#: What is no sound, or none that a file holds: its first bytes, and what it is.
+#: Files that hold no sound: their first bytes, and their description.
 _NO_SOUND: tuple[tuple[bytes, str], ...] = (
     (b"MThd", "MIDI: notes, and not the sound of them"),
     (b"Extended Module: ", "a tracker module: notes and instruments, and not the sound of them"),
@@ -108,7 +108,7 @@ _TEXT = re.compile(rb"[\t\n\r\f\x1b\x20-\x7e\x80-\xff]*\Z")
 #: AAC: twelve bits of sync, and two for a layer that is always 0; LOAS: eleven bits of sync.
 _ADTS, _LOAS = re.compile(rb"\xff[\xf0\xf1\xf8\xf9]"), re.compile(rb"\x56[\xe0-\xff]")
 _ADTS_HEAD, _IN_A_ROW = 7, 4
-#: Bytes before the first frame of AAC that a recording may begin with.
+#: Most bytes before the first AAC frame at the start of a recording.
 _NEAR = 4096
 #: Bytes of a packet of a transport stream.
 _PACKET = 188
@@ -145,14 +145,14 @@ _MATROSKA = {
 def identify(octets: Octets) -> Kind:
     """Return what a file is."""
     start = mpeg.after_tags(octets)
-    # libsndfile has formats beside those that are told apart here: it may well know it.
+    # libsndfile knows more formats than this module: it may well know this one.
     other = Kind("in no format that is known", "plain", "", 0, octets.size)
     kind = _kind(octets, start, octets.size) or other
     return kind if kind.end else replace(kind, start=start, end=octets.size)
 
 
 def _kind(octets: Octets, start: int, end: int) -> Kind | None:
-    """Return what lies in a range; None where no signature fits."""
+    """Return the format of a range; None where no signature fits."""
     head = octets.at(start, _LOOKED_AT)
     if found := _by_codec(octets, head, start, end):
         return found
@@ -169,7 +169,7 @@ def _kind(octets: Octets, start: int, end: int) -> Kind | None:
 
 
 def _by_codec(octets: Octets, head: bytes, start: int, end: int) -> Kind | None:
-    """Return what is in a container that may hold several codecs; None where it is none."""
+    """Return the format of a container that may hold several codecs; None for any other file."""
     if head[:4] in {b"RIFF", b"RIFX", b"RF64", b"BW64"} and head[8:12] == b"WAVE":
         return _wav(octets, start, end)
     if head[:4] == b"caff":
@@ -182,7 +182,7 @@ def _by_codec(octets: Octets, head: bytes, start: int, end: int) -> Kind | None:
 
 
 def _by_frames(octets: Octets, start: int, end: int) -> Kind | None:
-    """Return what has no signature, but frames: MPEG audio, AAC, a transport stream."""
+    """Return the format of frames without a signature: MPEG audio, AAC, a transport stream."""
     head = octets.at(start, 2 * _PACKET + 1)
     if _adts(octets, start, end):
         return Kind("AAC in ADTS", libav="aac")
@@ -196,13 +196,13 @@ def _by_frames(octets: Octets, start: int, end: int) -> Kind | None:
     first = octets.find(_ADTS, start, min(end, start + _NEAR))
     if first >= 0 and _adts(octets, first, end):
         return Kind("AAC in ADTS", libav="aac")
-    if start > 0:  # behind a tag there is MP3, as a rule
+    if start > 0:  # MP3 usually follows a tag
         return Kind("MPEG audio", "mpeg", "mp3", start, end)
     return None
 
 
 def _adts(octets: Octets, place: int, end: int) -> bool:
-    """Say whether frames of AAC follow on each other, up to the end (ISO/IEC 13818-7, 6.2)."""
+    """Return whether AAC frames follow each other, up to the end (ISO/IEC 13818-7, 6.2)."""
     for number in range(_IN_A_ROW):
         head = octets.at(place, _ADTS_HEAD)
         if number > 0 and place >= end:
@@ -217,7 +217,7 @@ def _adts(octets: Octets, place: int, end: int) -> bool:
 
 
 def _wav(octets: Octets, start: int, end: int) -> Kind:
-    """Return what a WAV holds; of MP3 and Ogg in it, where that lies."""
+    """Return the content of a WAV; for MP3 and Ogg inside it, where they lie."""
     order: Literal["big", "little"] = "big" if octets.at(start, 4) == b"RIFX" else "little"
     place, tag = start + 12, 0
     for _ in range(_MOST_CHUNKS):

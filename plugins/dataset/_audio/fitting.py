@@ -1,4 +1,4 @@
-"""Makes sound fit what a model takes: its sample rate, its channels, the order of its stems."""
+"""Fits sound to a model's input: its sample rate, its channels, the order of its stems."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def stem_labels(spec: TensorSpec) -> tuple[str, tuple[str, ...]]:
 def references(stems: Mapping[str, Array], signature: Signature) -> Tensors:
     """Return the true outputs (stem, channel, time) in the model's order of stems.
 
-    Nothing where one of the model's stems is not known: a model of six against four, say.
+    Empty where a stem of the model is unknown: a six-stem model and four true stems, say.
     """
     import numpy as np
 

@@ -1,7 +1,7 @@
-"""FLAC: where a stream goes on behind frames that are damaged (RFC 9639).
+"""FLAC: where a stream continues after damaged frames (RFC 9639).
 
-libsndfile 1.2 gives nothing more of a file once a frame of it is damaged. Frames say where they
-belong, so that a decoder that begins anew behind the damage puts them in their place.
+libsndfile 1.2 stops at the first damaged frame of a file. Frames hold their position, so that a
+decoder that restarts after the damage puts them in their place.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ __all__ = ["behind"]
 
 _SYNC = re.compile(rb"\xff[\xf8\xf9]")
 _INFO_SIZE = 38
-#: Candidates that are looked at behind one damage.
+#: Most candidate frames that are checked after one damage.
 _MOST_TRIED = 100_000
 
 
@@ -26,7 +26,7 @@ def behind(path: Path, ranges: list[tuple[int, int]], sample: int) -> tuple[int,
     `ranges` are where the stream lies in the file. None where there is no such frame.
     """
     whole = Excerpt(path, ranges)
-    octets = Octets(whole)  # type: ignore[arg-type]  # it is read and sought in, no more
+    octets = Octets(whole)  # type: ignore[arg-type]  # only reads and seeks are used
     try:
         head = octets.at(0, 4 + _INFO_SIZE)
         fixed = int.from_bytes(head[8:10], "big")
@@ -41,7 +41,7 @@ def behind(path: Path, ranges: list[tuple[int, int]], sample: int) -> tuple[int,
 
 
 def _from(ranges: list[tuple[int, int]], place: int) -> Iterator[tuple[int, int]]:
-    """Yield what lies behind a place of the stream."""
+    """Yield the ranges of the stream after a place."""
     for start, end in ranges:
         skipped = min(place, end - start)
         place -= skipped
@@ -49,7 +49,7 @@ def _from(ranges: list[tuple[int, int]], place: int) -> Iterator[tuple[int, int]
 
 
 def _frames(octets: Octets, fixed: int) -> Iterator[tuple[int, int]]:
-    """Yield where frames begin and their first samples; only those that another one follows."""
+    """Yield the start and the first sample of every frame that another frame follows."""
     before: tuple[int, int, int] | None = None
     place = 0
     for _ in range(_MOST_TRIED):
@@ -65,7 +65,7 @@ def _frames(octets: Octets, fixed: int) -> Iterator[tuple[int, int]]:
 
 
 def _head(head: bytes, fixed: int) -> tuple[int, int] | None:
-    """Return a frame's first sample and their number; None where it is no frame's head."""
+    """Return a frame's first sample and its length; None where `head` is no frame header."""
     if len(head) < 16:  # noqa: PLR2004  # the longest head
         return None
     sizes, rates = head[2] >> 4, head[2] & 0x0F
@@ -76,9 +76,9 @@ def _head(head: bytes, fixed: int) -> tuple[int, int] | None:
     for byte in head[5 : 4 + max(1, length)]:
         number = number << 6 | byte & 0x3F
     at = 4 + max(1, length)
-    if sizes == 6:  # noqa: PLR2004  # told in 8 bits
+    if sizes == 6:  # noqa: PLR2004  # stored in 8 bits
         size, at = head[at] + 1, at + 1
-    elif sizes == 7:  # noqa: PLR2004  # told in 16
+    elif sizes == 7:  # noqa: PLR2004  # stored in 16
         size, at = int.from_bytes(head[at : at + 2], "big") + 1, at + 2
     elif sizes == 1:
         size = 192

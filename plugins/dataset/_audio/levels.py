@@ -1,7 +1,7 @@
-"""What samples are no sound: not numbers, beyond any full scale, whole numbers in floats.
+"""Finds samples that are no sound: no numbers, beyond any full scale, integers stored as floats.
 
-Files of integers hold what they can hold. A file of floats can hold anything, and a network that is
-given it spreads it over the whole song: one NaN silences every stem.
+Files of integers hold only valid samples. A file of floats can hold anything, and a network
+spreads it over the whole song: one NaN silences every stem.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from core import Array, InputError, Notice
 
 __all__ = ["Levels", "at"]
 
-#: Sound in floats that is mixed and not yet mastered goes this far; beyond is a mistake. +24 dB.
+#: Float sound that is mixed and not yet mastered reaches this level, +24 dB; more is a mistake.
 _LOUD = 16.0
 #: The largest full scale that integers in floats can have: of 32 bits.
 _LARGEST = 2.0**31
 #: Full scale of integers in floats, by their bits.
 _SCALES = {16: 2.0**15, 24: 2.0**23, 32: 2.0**31}
-#: The share of samples beyond `_LOUD` from which on they are the sound, and no accident in it.
+#: From this share on, samples beyond `_LOUD` are the sound itself, not an accident in it.
 _MANY = 0.01
-#: The smallest normal float32; what is smaller is slow to reckon with, and 750 dB down.
+#: The smallest normal float32; smaller values compute slowly, and lie 750 dB down.
 _TINY = 2.0**-126
-#: Of a lossy file a decoder makes peaks above full scale; from here on they are told.
+#: A decoder of a lossy file makes peaks above full scale; from here on they are reported.
 _LOSSY_PEAK = 2.0
-#: Samples that are looked at once: 4 MB of memory.
+#: Samples that are checked at once: 4 MB of memory.
 _AT_ONCE = 1 << 20
 
 
@@ -43,8 +43,8 @@ class _Count:
 class Levels:
     """Looks at blocks (time, channel) of a sound, one after the other, and judges the whole.
 
-    `floats` says that the file stores floats; of any other, what is wrong is a decoder's answer to
-    damage.
+    `floats` says that the file stores floats; in any other file, a decoder that met damage made
+    the faulty samples.
     """
 
     rate: int
@@ -91,7 +91,7 @@ class Levels:
         count.number += number
 
     def check(self, name: str, where: str) -> None:
-        """Raise InputError for a file of floats that holds what is no number, or no sample."""
+        """Raise InputError for a file of floats whose values are no numbers, or no samples."""
         if not self.floats or not self._bad.number:
             return
         raise InputError(
@@ -104,8 +104,8 @@ class Levels:
     def corrected(self, samples: Array, name: str) -> tuple[Array, tuple[Notice, ...]]:
         """Return samples (channel, time) as they are played, changed in place, and what was done.
 
-        Whole numbers in floats are brought to a full scale of 1; single samples that no sound has
-        are clipped, as every player clips them.
+        Integers stored as floats are scaled to a full scale of 1; single samples that no sound
+        reaches are clipped, as every player clips them.
         """
         import numpy as np
 
@@ -124,13 +124,13 @@ class Levels:
 
     @property
     def _scaled(self) -> int:
-        """Return the bits of the integers that the file's floats are; 0 where they are samples."""
+        """Return the bits of integers that the file stores as floats; 0 where it stores samples."""
         if self._far.number <= _MANY * self.size:
             return 0
         return next(bits for bits, scale in _SCALES.items() if self.peak <= 2 * scale)
 
     def _loudness(self) -> Iterator[tuple[Literal["info", "warning"], str]]:
-        """Yield what is told of the samples' size, and what is done about it."""
+        """Yield the messages about the samples' size, and what is done about it."""
         if self._bad.number:
             yield (
                 "warning",

@@ -1,8 +1,8 @@
 """Sound through FFmpeg's libraries (`av`), in a process of its own: what libsndfile does not read.
 
 FFmpeg has parsers for hundreds of formats, some of which open other files or addresses that a file
-names. So it is given the file as a stream of bytes, the one demuxer that the file's content asks
-for, and no protocol; and what goes wrong in it ends a process that has nothing else to lose.
+names. So it gets the file as a stream of bytes, only the demuxer that fits the file's content, and
+no protocol; and a failure ends a process that holds nothing else.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ if TYPE_CHECKING:
 
 __all__ = ["INSTALL", "SOUND", "Facts", "decoded", "installed"]
 
-#: The file of a folder that what was decoded is written to.
+#: The file in the folder that holds the decoded samples.
 SOUND = "sound"
 INSTALL = "pip install 'luthier[formats]'"
 _FACTS = "facts"
-#: Of a process: to start, and for each MB of the file. A minute of sound has a MB, and takes less.
+#: Seconds for a process: to start, and per MB of file. A minute of sound has 1 MB, and needs less.
 _SECONDS, _SECONDS_PER_MB = 120.0, 4.0
 #: FFmpeg and NumPy need 0.2 GB. A frame of sound is small, whatever a file says.
 _MEMORY = 2 * 2**30
-#: Sample formats of FFmpeg: what full scale is, and where it lies.
+#: Sample formats of FFmpeg: the full scale, and the value of silence.
 _SCALES = {
     "u8": (128.0, 128.0),
     "s16": (2.0**15, 0.0),
@@ -46,7 +46,7 @@ _SCALES = {
 
 
 class Facts(msgspec.Struct):
-    """What a file says of its sound, and what came out: `frames` decoded of those `promised`.
+    """What a file says of its sound, and the result: `frames` decoded of those `promised`.
 
     `floats` says that it stores samples as floats. `damaged` counts packets that could not be
     decoded, and `tracks` the tracks of sound.
@@ -62,16 +62,16 @@ class Facts(msgspec.Struct):
 
 
 def installed() -> bool:
-    """Say whether `av` is installed; it is not imported for that."""
+    """Return whether `av` is installed, without importing it."""
     return importlib.util.find_spec("av") is not None
 
 
 def decoded(path: Path, kind: Kind, most: int, folder: Path) -> Facts:
     """Return what a file says of its sound; its samples are in `folder` under the name `SOUND`.
 
-    They are float32 (time, channel): little more than `most` values, or the first block where that
-    is 0; nothing of a file that says that it holds more. Raises InputError for what FFmpeg does not
-    read.
+    They are float32 (time, channel): little more than `most` values, or the first block where
+    `most` is 0; none where the file says that it holds more. Raises InputError for a file that
+    FFmpeg does not read.
     """
     size = path.stat().st_size / 1e6
     limits = Limits(_SECONDS + size * _SECONDS_PER_MB, _MEMORY, hard=True)
@@ -149,7 +149,7 @@ def _blocks(container: Any, facts: Facts) -> Iterator[Array]:
         for frame in frames:
             block = _floats(frame.to_ndarray(), frame.format, frame.layout.nb_channels)
             if first is None:
-                # A decoder knows better than a header: of HE-AAC that says half of both, say.
+                # The decoder is right, not the header: that of HE-AAC may give half of both, say.
                 first = frame.sample_rate, block.shape[1]
                 if facts.promised is not None and facts.rate:
                     facts.promised = facts.promised * first[0] // facts.rate
@@ -164,7 +164,7 @@ def _blocks(container: Any, facts: Facts) -> Iterator[Array]:
 
 
 def _packets(container: Any, facts: Facts) -> Iterator[Any]:
-    """Yield the packets of the first track of sound, up to what no demuxer gets over."""
+    """Yield the packets of the first track of sound, up to an error that stops the demuxer."""
     import av
 
     packets = container.demux(container.streams.audio[0])

@@ -1,4 +1,4 @@
-"""Sound through libsndfile: in blocks, and what is there of a file that is damaged or cut short."""
+"""Sound through libsndfile: in blocks, and all that can be read of a damaged or shortened file."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ _LONGEST = 2**62
 _STREAMED = 0x7FFF_0000
 #: libsndfile shortens a cut WAV, AIFF, AU or W64 to what is there, and says so only in its log.
 _SHORTENED = re.compile(r"(?:data|SSND|Data Size|riff)\s*:\s*(\d+) \(should be (\d+)\)")
-#: Seconds that may be missing without a word.
+#: Seconds that may be missing without a notice.
 _UNTOLD = 0.1
 _OPUS_RATE = 48_000
-#: Damages of one file that are passed over, one after the other.
+#: Most damages of one file that are skipped, one after the other.
 _MOST_DAMAGES = 100
 
 Loss = Callable[[int, int], None]
@@ -42,8 +42,8 @@ class Part:
 
     `frames` is how many its container promises, None where it does not say. `floats` says that it
     stores its samples as floats, which alone can be anything. `blocks` decodes it into
-    (time, channel), and ends at the end of what can be decoded. `told` is what is wrong with it,
-    `noted` what else a person should know, and `missing` how many frames of it are known to be
+    (time, channel), and ends at the end of what can be decoded. `told` lists its faults, `noted`
+    other facts that the user should know, and `missing` counts the frames that are known to be
     missing before any is decoded.
     """
 
@@ -58,21 +58,21 @@ class Part:
 
 
 def name_for_libsndfile(path: Path) -> str | bytes:
-    """Return a path as `soundfile` takes it; it fails on a name in text that is no UTF-8."""
+    """Return a path that `soundfile` accepts: it fails on text that is not UTF-8."""
     return str(path) if os.name == "nt" else os.fsencode(path)
 
 
 def parts(path: Path, octets: Octets, kind: Kind) -> list[Part]:
-    """Return what libsndfile finds in a file; none where it holds no codec that it knows.
+    """Return the parts that libsndfile finds in a file; none where it knows no codec in it.
 
-    Raises what `soundfile` raises where it cannot be opened.
+    Raises the errors of `soundfile` where the file cannot be opened.
     """
     if kind.native == "ogg":
         return _ogg(path, octets, kind)
     if kind.native == "mpeg":
         found = mpeg.runs(octets, kind.start, kind.end)
         files = [_mpeg(path, run) for run in found]
-        if not files:  # too short for a row of frames, or of a bit rate that no header tells
+        if not files:  # too short for a row of frames, or a bit rate that no header gives
             part = _part(path, [(kind.start, kind.end)])
             return [replace(part, frames=None)]  # it is an estimate
         if len(files) > 1:
@@ -90,8 +90,8 @@ def parts(path: Path, octets: Octets, kind: Kind) -> list[Part]:
 def _forward() -> Any:
     """Return the class of a file that is read from its beginning to its end.
 
-    `soundfile` seeks after every block to where it is. A FLAC that begins behind a damage cannot be
-    sought in, and its blocks were lost.
+    `soundfile` seeks to its own position after every block. A FLAC that begins after damage does
+    not support seeking, and its blocks were lost.
     """
     import soundfile
 
@@ -135,7 +135,7 @@ def _blocks(file: Any) -> Iterator[Array]:
 
     size = max(1, 2 * BLOCK // file.channels)
     while True:
-        # What was decoded before an error is in the buffer, and nothing says how much that is.
+        # The buffer holds the samples decoded before an error, but nothing gives their number.
         block = np.full((size, file.channels), np.nan, np.float32)
         try:
             got = len(file.read(out=block))
@@ -162,7 +162,7 @@ def _flac(path: Path, ranges: list[tuple[int, int]]) -> Part:
             yield block
             done += len(block)
         for _ in range(_MOST_DAMAGES):
-            # What comes after the last frame is no damage, however long the file.
+            # Bytes after the last frame are no damage, however long the file.
             resumed = None if done == part.frames else flac.behind(path, ranges, done)
             if resumed is None:
                 return

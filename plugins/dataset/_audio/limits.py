@@ -1,4 +1,4 @@
-"""How long a sound may be, at which rates: what a file declares is bounded before it is decoded."""
+"""Limits of length and rate: sizes that a file declares are bounded before it is decoded."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["CHANNELS", "MAX_MINUTES", "check_bound", "check_length", "check_rate
 
 #: Hz. A damaged header can hold any number, and resampling from it would fill the memory.
 RATES = (1_000, 768_000)
-#: A song has no more: which of more channels is which, a file does not tell surely.
+#: A song has no more: a file does not reliably say which of more channels is which.
 CHANNELS = 2
 #: Minutes of stereo at 48 kHz that are read at most, unless an option says otherwise: 5.5 GB. A
 #: few hundred kilobytes of compressed silence can stand for days of it.
@@ -27,7 +27,7 @@ def check_bound(minutes: float) -> None:
 
 
 def check_rate(path: Path, rate: int) -> None:
-    """Raise InputError for a sample rate that cannot be."""
+    """Raise InputError for an impossible sample rate."""
     if not RATES[0] <= rate <= RATES[1]:
         raise InputError(
             f"`{path.name}` says that its sample rate is {rate} Hz",
@@ -43,7 +43,7 @@ def most_values(minutes: float) -> int:
 
 
 def check_length(path: Path, frames: int, rate: int, channels: int, max_minutes: float) -> None:
-    """Raise InputError for more sound than is read."""
+    """Raise InputError for sound that is longer than the limit."""
     seconds = max(frames / rate, frames * channels / _USUAL)
     if seconds <= 60 * max_minutes:
         return

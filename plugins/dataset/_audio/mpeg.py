@@ -1,9 +1,9 @@
 """MPEG audio (MP3, MP2): where its frames lie, how many there are, and what its header says.
 
 libsndfile 1.2 takes the number of frames from a Xing or Info header, and without one from the
-file's size and the first frame's bit rate. It gives no sound beyond that number: of a file of
-variable rate without a header nearly half was lost in silence, of two files laid end to end the
-second. So the frames are counted here, and the decoder is given a header that says their number.
+file's size and the first frame's bit rate. It gives no sound beyond that number: nearly half of a
+file of variable rate without a header was silently lost, and the second of two files laid end to
+end. So the frames are counted here, and the decoder gets a header that holds their number.
 
 Frame headers: ISO/IEC 11172-3, 2.4.1.3, and 13818-3; the header of a file: LAME's "Mp3 Info Tag".
 """
@@ -18,7 +18,7 @@ from plugins.dataset._audio.octets import Octets, Piece
 
 __all__ = ["Run", "after_tags", "runs", "starts"]
 
-#: Bits of a second, in thousands, by (MPEG 1, layer) and the index in a frame's header.
+#: Kilobits per second, by (MPEG 1, layer) and the index in a frame's header.
 _RATES = {
     (True, 1): (32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448),
     (True, 2): (32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384),
@@ -29,26 +29,26 @@ _RATES = {
 }
 _MPEG_1, _MPEG_2, _MONO = 3, 2, 3
 _HERTZ = (44_100, 48_000, 32_000)
-#: Sync, and a version, a layer, a bit rate and a sample rate that there are.
+#: Sync, then a valid version, layer, bit rate and sample rate.
 _HEAD = re.compile(
     rb"\xff[\xe2-\xe7\xf2-\xf7\xfa-\xff][\x10-\x1b\x20-\x2b\x30-\x3b\x40-\x4b\x50-\x5b"
     rb"\x60-\x6b\x70-\x7b\x80-\x8b\x90-\x9b\xa0-\xab\xb0-\xbb\xc0-\xcb\xd0-\xdb\xe0-\xeb]"
 )
-#: What comes behind the last frame: ID3v1, APE and Lyrics3.
+#: Tags that follow the last frame: ID3v1, APE and Lyrics3.
 _TAG = re.compile(rb"TAG|APETAGEX|LYRICSBE")
-#: Headers in a row that must agree before bytes that look like one are taken for one.
+#: Consecutive headers that must agree before bytes count as a header.
 _IN_A_ROW = 4
-#: What looks like a header and is none is looked at this often; then the rest is no MPEG audio.
+#: Most false headers that are checked; after them the rest is no MPEG audio.
 _MOST_FALSE = 200_000
 _MOST_RUNS = 2000
-#: Bytes before the first frame that a file may begin with, and heads that are tried among them.
+#: Most bytes before the first frame of a file, and most headers that are tried among them.
 _NEAR, _MOST_TRIED = 8192, 64
 #: In the header of a file: a flag for each part, the number of frames first, and the parts' sizes.
 _FRAMES, _PARTS = 1, (4, 4, 100, 4)
-#: After the parts, where the encoder's name begins, and in this what it added at either end.
+#: In the encoder's block after the parts: offset of the samples added at either end; its size.
 _GAPS_AT, _LAME_SIZE = 21, 36
-#: Samples at the start that mpg123 leaves out where a header has an encoder's name, beside those
-#: that it says: the delay of a decoder.
+#: Samples at the start that mpg123 drops where a header names an encoder, beside those that the
+#: header gives: the delay of a decoder.
 _DELAY = 529
 
 
@@ -73,7 +73,7 @@ class Run:
     """Frames of one form, one after the other: a file, or one of several laid end to end.
 
     `frames` are there, `promised` is what a header said (None without one), `junk` counts the
-    bytes between frames that are none.
+    bytes between frames.
     """
 
     first: _Frame
@@ -134,8 +134,8 @@ class Run:
     def counted(self) -> list[Piece]:
         """Return the run under a header that says how many frames there are.
 
-        Such a header has mpg123 leave out a decoder's delay. Where nobody else does, because the
-        file says nothing of what was added, a silent frame is put before it.
+        With such a header, mpg123 drops a decoder's delay. Where the file does not give the added
+        samples, no other player drops it, so a silent frame is put before it.
         """
         if self.gaps is None:
             silence = self._padded(bytes(self.first.side))
@@ -166,7 +166,7 @@ class Run:
 
 
 def after_tags(octets: Octets, start: int = 0) -> int:
-    """Return where the file begins behind the ID3v2 tags at its start, of any size and number."""
+    """Return the offset after the ID3v2 tags at the file's start, of any size and number."""
     while True:
         head = octets.at(start, 10)
         if len(head) < 10 or head[:3] != b"ID3" or max(head[6:10]) > 127:  # noqa: PLR2004  # ID3v2
@@ -178,7 +178,7 @@ def after_tags(octets: Octets, start: int = 0) -> int:
 
 
 def starts(octets: Octets, start: int, end: int) -> bool:
-    """Say whether frames of MPEG audio begin here, or within the first few of them."""
+    """Return whether frames of MPEG audio begin here, or within the first few of them."""
     for _ in range(_MOST_TRIED):
         if start + 4 <= end and _row(octets, start, end):
             return True
@@ -197,7 +197,7 @@ def runs(octets: Octets, start: int, end: int) -> list[Run]:
     place, false, junk = start, 0, 0
     while place + 4 <= end and false < _MOST_FALSE:
         behind = after_tags(octets, place)
-        if behind > place:  # of a file that was laid behind another
+        if behind > place:  # of a file that was appended to another
             place = behind
             continue
         run = found[-1] if found else None
@@ -236,7 +236,7 @@ def runs(octets: Octets, start: int, end: int) -> list[Run]:
 
 
 def _frame(head: bytes) -> _Frame | None:
-    """Return what a frame's four bytes say; None where they are none, or tell no size."""
+    """Return the header in a frame's four bytes; None where they are none, or give no size."""
     if _HEAD.match(head) is None or len(head) < 4:  # noqa: PLR2004
         return None
     version, layer = head[1] >> 3 & 3, 4 - (head[1] >> 1 & 3)
@@ -244,7 +244,7 @@ def _frame(head: bytes) -> _Frame | None:
     hertz = _HERTZ[head[2] >> 2 & 3] // {_MPEG_1: 1, _MPEG_2: 2, 0: 4}[version]
     speed = _RATES[full, layer][(head[2] >> 4) - 1] * 1000
     padding, mono = head[2] >> 1 & 1, head[3] >> 6 == _MONO
-    # Of a frame in MPEG 1; layer III of the others has half as many.
+    # Samples of a frame in MPEG 1; layer III of the other versions has half as many.
     samples = {1: 384, 2: 1152, 3: 1152 if full else 576}[layer]
     size = samples // 8 * speed // hertz + padding
     if layer == 1:
@@ -254,9 +254,9 @@ def _frame(head: bytes) -> _Frame | None:
 
 
 def _row(octets: Octets, place: int, end: int) -> bool:
-    """Say whether frames of one form follow on each other from here, up to the end if it is near.
+    """Return whether frames of one form follow each other from here, up to the end if it is near.
 
-    Two are enough there, the second of which may break off; one, if a tag or the end comes behind.
+    Near the end two are enough, and the second may break off; one, if a tag or the end follows.
     """
     form = None
     for number in range(_IN_A_ROW):

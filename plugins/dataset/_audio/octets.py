@@ -1,7 +1,7 @@
-"""The bytes of a file: looked at from any place without holding it whole, and cut into excerpts.
+"""The bytes of a file: read at any place without holding it whole, and cut into excerpts.
 
-A decoder that stops at damage, or that goes by a wrong count, is given an excerpt: ranges of the
-file and bytes of our own, one after the other, as if they were a file.
+A decoder that stops at damage, or that trusts a wrong count, gets an excerpt: ranges of the file
+and our own bytes, joined as if they were a file.
 """
 
 from __future__ import annotations
@@ -67,11 +67,11 @@ class Excerpt(io.RawIOBase):
         self._size, self._place = total, 0
 
     def readable(self) -> bool:
-        """Say that it can be read."""
+        """Return True: it can be read."""
         return True
 
     def seekable(self) -> bool:
-        """Say that any place of it can be read."""
+        """Return True: any place of it can be read."""
         return True
 
     def tell(self) -> int:
@@ -96,7 +96,7 @@ class Excerpt(io.RawIOBase):
             else:
                 self._file.seek(piece[0] + offset)
                 held = self._file.read(min(wanted, piece[1] - piece[0] - offset))
-            if not held:  # the file was cut while it is read
+            if not held:  # the file was shortened during the read
                 break
             view[done : done + len(held)] = held
             done += len(held)

@@ -1,7 +1,7 @@
 """Ogg: the links of a chain, and the pages of one stream of sound among others (RFC 3533).
 
-libsndfile 1.2 reads the first link of a chain only, so that of two songs in one file the second is
-lost in silence; and it takes no file in which pictures or text lie between the sound.
+libsndfile 1.2 reads only the first link of a chain, so that the second of two songs in one file is
+silently lost; and it rejects a file in which pictures or text lie between the sound.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ _CODECS = {
     b"\x7fFLAC": "FLAC",
     b"Speex   ": "Speex",
 }
-#: Links that are read: a day of a radio station has hundreds, and each takes a decoder of its own.
+#: Most links that are read: a day of a radio station has hundreds, and each needs its own decoder.
 _MOST_LINKS = 2000
 _CONTINUED, _FIRST, _LAST = 1, 2, 4
 _HEAD = 27
 _MARK = re.compile(rb"OggS\x00[\x00-\x07]")
-#: Of an Ogg FLAC's first packet, what stands before the native stream: mark, version, number.
+#: Bytes of an Ogg FLAC's first packet before the native stream: mark, version, number.
 _FLAC_PREFIX = 9
 
 
@@ -54,7 +54,7 @@ class Link:
     usual: int = 0
 
     def count(self, number: int, place: int) -> None:
-        """Take in the number of a page, and the last sample on it; -1 where none ends there."""
+        """Record the number of a page, and the last sample on it; -1 where none ends there."""
         if place < 0:
             return
         new = place - self.place
@@ -108,7 +108,7 @@ class _Page:
 
 
 def _pages(octets: Octets, start: int, end: int) -> Iterator[_Page]:
-    """Yield every page of a range; the last may end behind it. What lies between is passed over."""
+    """Yield every page of a range; the last may end after it. Bytes between pages are skipped."""
     while True:
         start = octets.find(_MARK, start, end)
         if start < 0:
@@ -125,7 +125,7 @@ def _pages(octets: Octets, start: int, end: int) -> Iterator[_Page]:
 
 
 def _head(octets: Octets, link: Link, page: _Page) -> None:
-    """Take in the first page of a stream: the first stream of sound is the one that is read."""
+    """Record the first page of a stream: the first stream of sound is the one that is read."""
     first = octets.at(page.body, 8)
     codec = next((name for mark, name in _CODECS.items() if first.startswith(mark)), "")
     if codec and not link.codec:
@@ -135,7 +135,7 @@ def _head(octets: Octets, link: Link, page: _Page) -> None:
 
 
 def _append(ranges: list[tuple[int, int]], more: tuple[int, int]) -> None:
-    """Add a range, as one with the last where they meet."""
+    """Append a range, or extend the last one where they meet."""
     if ranges and ranges[-1][1] == more[0]:
         ranges[-1] = (ranges[-1][0], more[1])
     else:

@@ -1,9 +1,9 @@
-"""Reads an audio file into float32: what is there of it, with what is wrong with it in words.
+"""Reads an audio file into float32: all that can be read of it, with its faults in words.
 
-What other players play is played. libsndfile reads what it knows (`libsndfile.py`), FFmpeg's
-libraries the rest, where they are installed (`libav.py`); which of them, the file's content says
-(`container.py`), whatever its ending. A file of which a tenth of a second and more is missing is
-told by a notice, and refused only where nothing of it can be decoded.
+Every file that other players play is played. libsndfile reads the formats that it knows
+(`libsndfile.py`), FFmpeg's libraries the rest, where they are installed (`libav.py`); the file's
+content decides which (`container.py`), not its extension. A notice reports a file that lacks a
+tenth of a second or more; the file is refused only where nothing of it can be decoded.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ __all__ = [
     "read",
 ]
 
-#: Endings of sound that libsndfile reads, and of what FFmpeg's libraries read beside it.
+#: Extensions of sound that libsndfile reads, and those that only FFmpeg's libraries read.
 _NATIVE = (
     *(".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".mp2", ".aiff", ".aif", ".aifc", ".au"),
     *(".caf", ".w64", ".rf64", ".bwf"),
@@ -55,11 +55,11 @@ _WITH_FFMPEG = (
     *(".amr", ".spx", ".3ga", ".dsf"),
 )
 ENDINGS = (*_NATIVE, *_WITH_FFMPEG)
-#: Endings of video, whose first track of sound is read where such a file is named itself.
+#: Extensions of video; its first track of sound is read where such a file is named itself.
 OF_VIDEO = (".mp4", ".m4v", ".mov", ".webm", ".mkv", ".avi", ".ogv", ".3gp", ".mpg", ".flv")
-#: Seconds that may be missing without a word: encoders' padding, which no count of frames has.
+#: Seconds that may be missing without a notice: encoders' padding, which no frame count includes.
 _UNTOLD = 0.1
-#: Damages of one file that are told one by one.
+#: Most damages of one file that are reported one by one.
 _TOLD = 3
 
 
@@ -80,9 +80,9 @@ class Sound:
 def check(path: Path, max_minutes: float = MAX_MINUTES, *, whole: bool = False) -> int:
     """Return the number of frames that the file's container says, or that can be decoded.
 
-    Raises InputError for what `read` refuses, so that a plan finds what a run would stumble over,
-    and for more channels than are fitted. Of most files no more than the first block is decoded.
-    With `whole`, a file that is shorter than it says is refused, too: true stems are no stems then.
+    Raises InputError for every file that `read` refuses, so that a plan finds the errors of a run,
+    and for more channels than can be fitted. For most files only the first block is decoded. With
+    `whole`, a file that is shorter than it says is refused, too: it cannot be a true stem.
     """
     with _opened(path, max_minutes, whole=False) as parts:
         channels = max(part.channels for part in parts)
@@ -114,9 +114,9 @@ def check(path: Path, max_minutes: float = MAX_MINUTES, *, whole: bool = False) 
 
 
 def read(path: Path, max_minutes: float = MAX_MINUTES) -> Sound:
-    """Read what is there of a file.
+    """Read all of a file that can be decoded.
 
-    Raises InputError where it is missing, no audio, too long, or holds values that are no samples.
+    Raises InputError where it is missing, not audio, too long, or holds values that are no samples.
     """
     with _opened(path, max_minutes, whole=True) as parts:
         gathered: list[Sound] = []
@@ -129,7 +129,7 @@ def read(path: Path, max_minutes: float = MAX_MINUTES) -> Sound:
 
 
 def cut_short(path: Path) -> InputError:
-    """Return the error of a file that is not whole, where no less than the whole will do."""
+    """Return the error of a file that is not whole, where the whole file is needed."""
     return InputError(
         f"`{path.name}` is cut short or damaged", f"at: {path}", "copy or download it again"
     )
@@ -160,7 +160,7 @@ def _gathered(path: Path, part: Part, before: float, max_minutes: float) -> Soun
         samples[:, done:stop] = block.T
         done = stop
     levels.check(path.name, f"at: {path}")
-    # A view of all of it is no copy.
+    # A view of the whole array is no copy.
     kept = np.ascontiguousarray(samples[:, :done])
     if not done:
         return Sound(kept, part.rate)
@@ -173,7 +173,7 @@ def _gathered(path: Path, part: Part, before: float, max_minutes: float) -> Soun
 
 
 def _missing(part: Part, done: int) -> Iterator[str]:
-    """Yield what is told of a file that ends before its container says."""
+    """Yield the messages about a file that ends before its container says."""
     promised = part.frames or 0
     missing = (promised - done) / part.rate
     if missing > _UNTOLD:
@@ -214,10 +214,10 @@ def _joined(path: Path, sounds: list[Sound], max_minutes: float) -> Sound:
 
 @contextmanager
 def _opened(path: Path, max_minutes: float, *, whole: bool) -> Iterator[list[Part]]:
-    """Give the parts of a file; what fails in the block is an InputError, too.
+    """Yield the parts of a file; errors inside the block become InputErrors, too.
 
-    Every part has a possible rate, and says no more sound than is read. Where the `whole` is not
-    asked for, there may be no more to decode of it than a first block.
+    Every part has a possible rate and a length within the limit. Without `whole`, perhaps only
+    the first block can be decoded.
     """
     import soundfile
 
@@ -243,7 +243,7 @@ def _opened(path: Path, max_minutes: float, *, whole: bool) -> Iterator[list[Par
                 f"`{path}` does not exist", "give a file: input=... or dataset.path=..."
             ) from None
         except (soundfile.LibsndfileError, ValueError) as error:
-            # ValueError: of an MP3 whose first frame is damaged soundfile 0.14 counts fewer than 0.
+            # ValueError: soundfile 0.14 counts below 0 frames if an MP3's first one is damaged.
             raise _unreadable(path, _reason(error)) from error
         except OSError as error:
             raise InputError(
@@ -253,7 +253,7 @@ def _opened(path: Path, max_minutes: float, *, whole: bool) -> Iterator[list[Par
 
 @dataclass(frozen=True)
 class _Wanted:
-    """How much of a file is wanted, and what is closed when it is read."""
+    """How much of a file is wanted, and the resources to close after reading."""
 
     max_minutes: float
     whole: bool
@@ -285,7 +285,7 @@ def _parts(path: Path, wanted: _Wanted) -> list[Part]:
 
 
 def _with_ffmpeg(path: Path, kind: Kind, why: str, wanted: _Wanted) -> Part:
-    """Return what FFmpeg's libraries find; `why` is what libsndfile says of it, if it was asked."""
+    """Return the part that FFmpeg reads; `why` is libsndfile's error, if it was tried."""
     if not libav.installed() and why:
         raise InputError(
             f"`{path.name}` cannot be read as audio: {kind.title}",
@@ -335,7 +335,7 @@ def _with_ffmpeg(path: Path, kind: Kind, why: str, wanted: _Wanted) -> Part:
 
 
 def _reason(error: Exception) -> str:
-    """Return what a library says of a file; errors of decoding carry no text of their own."""
+    """Return a library's reason; decoding errors have no text of their own."""
     text = getattr(error, "error_string", str(error)).strip()
     # libsndfile 1.2.2 says that there is no file where mpg123 finds no frame in it.
     return text if text and "does not exist" not in text else "damaged or cut short"

@@ -1,4 +1,4 @@
-"""Brings sound from any sample rate to any other, at a cost that no pair of rates can drive up.
+"""Converts sound from any sample rate to any other, at a bounded cost for every pair of rates.
 
 One low-pass filter, applied in two ways. Where both rates are small multiples of a common one, a
 polyphase filter. For all others, 767,999 Hz to 44,100 Hz say, it would have 147 million taps: there
@@ -66,8 +66,8 @@ def _filter(steps: int) -> NDArray[np.float32]:
 def _by_spectrum(samples: Array, old: int, new: int) -> Array:
     """Resample by any ratio; takes the memory of one block's spectrum, some 200 MB at most.
 
-    A block gives its middle third. The two others are more than the filter's reach, so that none
-    of what a spectrum wraps around gets there.
+    Only the middle third of a block is kept. The outer thirds are longer than the filter's reach,
+    so that no wrapped samples of a spectrum get there.
     """
     import numpy as np
     from scipy.fft import irfft, rfft
@@ -99,7 +99,7 @@ def _rows(samples: Array) -> Array:
 def _response(bins: int) -> NDArray[np.float32]:
     """Return the gain of the low-pass at `bins` frequencies, from 0 to the lower Nyquist frequency.
 
-    What a Kaiser window makes of a sharp edge: the integral of its spectrum (Kaiser 1974,
+    A Kaiser window turns a sharp edge into the integral of its spectrum (Kaiser 1974,
     "Nonrecursive digital filter design using the I0-sinh window function"), here of its main lobe.
     """
     import numpy as np

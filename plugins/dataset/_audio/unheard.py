@@ -16,11 +16,11 @@ _ONE = threading.Lock()
 
 @contextmanager
 def unheard() -> Iterator[None]:
-    """Send standard error nowhere while the block runs, which only calls the library.
+    """Discard standard error while the block runs, which must only call the library.
 
     libmpg123, inside of libsndfile 1.2, prints a line for every damaged frame of an MP3, and has no
-    switch that libsndfile passes on: a file of 230 kB came to 23,000 lines. What is wrong with a
-    file is told by the error that the reader raises.
+    switch that libsndfile passes on: a file of 230 kB printed 23,000 lines. The error that the
+    reader raises says what is wrong with a file.
     """
     with _ONE:
         try:

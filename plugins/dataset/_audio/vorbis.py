@@ -1,7 +1,7 @@
 """Vorbis in Ogg: headers that share their last page with sound (Vorbis I specification, A.2).
 
-The sound is to begin on a page of its own. An encoder that goes on behind the headers makes files
-of which libsndfile 1.2.2 loses the sound of that page, a third of a second, without a word.
+The sound must begin on a page of its own. Where an encoder continues on the page of the headers,
+libsndfile 1.2.2 loses the sound of that page, a third of a second, without an error.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _MOST_PAGES = 1000
 def apart(octets: Octets, link: Link) -> Sequence[Piece]:
     """Return the pages of a stream with its headers on pages of their own.
 
-    They are moved to the page before, where they fit; any other stream is as it was.
+    The headers move to the page before, where they fit; any other stream stays unchanged.
     """
     start, end = link.pages[0]
     before: tuple[int, bytes, bytes] | None = None

@@ -1,4 +1,4 @@
-"""What all datasets of sound share: their axes, and how stems are written for a person."""
+"""The axes that all datasets of sound share, and how their stems are written."""
 
 from __future__ import annotations
 
@@ -94,12 +94,12 @@ def _write(file: Path, samples: Array, rate: int) -> None:
 
 
 def _plain(name: str) -> str:
-    """Return a name that is a file name on every system, whoever chose it."""
+    """Return a name as a valid file name on every system."""
     return file_name(re.sub(r"[^\w.-]+", "_", name))
 
 
 def _own(label: str, taken: set[str]) -> str:
-    """Return a file name for a stem that no other has: a model may call one `mixture`."""
+    """Return a unique file name for a stem: a model may call one `mixture`."""
     plain, number = _plain(label), 1
     while plain.casefold() in taken:
         number += 1
@@ -109,7 +109,7 @@ def _own(label: str, taken: set[str]) -> str:
 
 
 def _free(place: Path, name: str) -> Path:
-    """Return a folder for `name` that no other item has: `a b` and `a_b` are one plain name."""
+    """Return a unique folder for `name`: `a b` and `a_b` have the same plain name."""
     plain, number = _plain(name), 1
     while (place / plain).exists():
         number += 1

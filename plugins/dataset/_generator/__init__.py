@@ -8,7 +8,7 @@ with them and play them. The package needs numpy and scipy only.
     song.mixture.shape  # (2, 1323000)
 
 Beside songs there are pieces of many kinds (`KINDS`: lone drums, speech, a telephone's band), for
-ranges that hold more than songs.
+calibration ranges that cover more than songs.
 """
 
 from plugins.dataset._generator.pieces import KINDS, make_piece

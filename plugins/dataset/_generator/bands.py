@@ -1,4 +1,4 @@
-"""What is done to a song's spectrum: a telephone's band, air, a hall; and noise."""
+"""Changes to a song's spectrum: a telephone's band, air, a hall; and noise."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is done to a song's loudness: fades, steps, gaps, dense mastering, clipping, 16 bits."""
+"""Changes to a song's loudness: fades, steps, gaps, dense mastering, clipping, 16 bits."""
 
 from __future__ import annotations
 

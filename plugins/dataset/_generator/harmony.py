@@ -101,7 +101,7 @@ def _arpeggio(rng: np.random.Generator, score: Score) -> Audio:
     lowest = int(rng.integers(67, 75))
     every, width = int(rng.choice([1, 2, 2])), float(rng.uniform(0.5, 0.9))
     length = int(rng.uniform(0.15, 0.4) * rate)
-    quiet = int(rng.choice([0, 4, 8]))  # bars at the start of each verse that it sits out
+    quiet = int(rng.choice([0, 4, 8]))  # silent bars at the start of each verse
     envelope = adsr(length, rate, 0.004, length / rate / 3.0, 0.1, 0.03)
     for bar in range(len(score.degrees)):
         if bar % 16 < quiet:

@@ -1,8 +1,8 @@
-"""Pieces of many kinds, each from a seed: ranges must hold what songs alone do not reach.
+"""Pieces of many kinds, each from a seed: ranges must cover values that songs do not reach.
 
-Every song of `song.py` comes from the same four players and one limiter. Music that people play
-is mastered louder, or not at all; it stops and starts hard, is narrow, one-sided, distorted or
-spoken. A piece has one such subject, all along, so that any second of it shows the subject.
+Every song of `song.py` comes from the same four players and one limiter. Real music is mastered
+louder, or not at all; it stops and starts hard, is narrow, one-sided, distorted or spoken. A piece
+has one such subject throughout, so that every second of it shows the subject.
 """
 
 from __future__ import annotations

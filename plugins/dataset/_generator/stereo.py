@@ -1,4 +1,4 @@
-"""What is done to a song's two sides: the same, opposite, or one of them silent."""
+"""Changes to a song's two sides: the same, opposite, or one of them silent."""
 
 from __future__ import annotations
 

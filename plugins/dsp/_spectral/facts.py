@@ -1,4 +1,4 @@
-"""What a model must say of itself for the STFT of demucs."""
+"""The facts that a model must state for the STFT of demucs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["Facts"]
 
 @dataclass(frozen=True)
 class Facts:
-    """What a model must say of itself in `dsp_facts`: sizes, names of tensors, normalisation."""
+    """The facts of a model's `dsp_facts`: sizes, names of tensors, normalisation."""
 
     nfft: int
     hop: int

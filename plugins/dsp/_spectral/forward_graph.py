@@ -44,7 +44,7 @@ def _spectrum(nodes: Nodes, layout: Layout) -> str:
     padded = nodes.pad(layout.window, 2, 1, zeros, "constant")
     padded = nodes.pad(padded, 2, 1, reflected, "reflect")
     hops = nodes.reshape(padded, layout.channels, frames + 3, layout.hop_rows, split.columns)
-    # Turned before they become frames, which hold every sample four times.
+    # Transposed before framing, because the frames hold every sample four times.
     hops = nodes.add("Transpose", hops, perm=[0, 1, 3, 2])
     parts = [nodes.cut(hops, 1, part, part + frames) for part in range(4)]
     hann = hann_window(layout.nfft) / np.float32(math.sqrt(layout.nfft))

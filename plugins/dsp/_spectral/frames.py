@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["envelope", "hann_window", "padding", "paddings", "spectrogram", "waveform"]
 
-#: Frames that are transformed at once, so that an hour of music needs little beside its result.
+#: Frames that are transformed at once: an hour of music then needs little beside its result.
 _BLOCK = 256
 #: Frames that reach over one sample: nfft / hop.
 _OVERLAP = 4
@@ -92,7 +92,7 @@ def envelope(
     rows = np.zeros((frames + _OVERLAP - 1, hop), np.float32)
     for part in range(_OVERLAP):
         rows[part : part + frames] += parts[part]
-    # The first window starts at zero, but far outside of what is kept: only 0 / 0 is at stake.
+    # The first window starts at zero, far outside of the kept samples: this only avoids 0 / 0.
     np.maximum(rows, np.finfo(np.float32).tiny, out=rows)
     return rows
 

@@ -14,7 +14,7 @@ from plugins.dsp._spectral.nodes import Nodes
 
 __all__ = ["write_inverse"]
 
-#: Hops at the start, and at the end, that fewer frames reach over than the four of the others.
+#: Hops at the start, and at the end, that fewer than four frames cover.
 _ENDS = 3
 
 

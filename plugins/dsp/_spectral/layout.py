@@ -1,4 +1,4 @@
-"""What the two graphs must know: sizes, names of tensors and the options of the transform."""
+"""The facts that both graphs need: sizes, names of tensors and the options of the transform."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 
 __all__ = ["STATISTICS", "Layout"]
 
-#: What the inverse must remember of a window, in the order in which the graphs name it.
+#: The values of a window that the inverse needs, in the order in which the graphs name them.
 STATISTICS = ("mix_mean", "mix_std", "mag_mean", "mag_std")
 
 
 @dataclass(frozen=True)
 class Layout:
-    """One window of one model: `stems` × `channels` × `length` samples; what `stft` was told.
+    """One window of one model: `stems` × `channels` × `length` samples; the options of `stft`.
 
     `window` and `result` are the names of the waveforms outside, the others those of the core.
     """

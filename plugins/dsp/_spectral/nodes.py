@@ -1,4 +1,4 @@
-"""Writes an ONNX graph node by node: every call adds a node and gives the name of its result."""
+"""Writes an ONNX graph node by node: every call adds a node and returns the name of its result."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Nodes:
         return name
 
     def constant(self, name: str, value: NDArray[Any]) -> str:
-        """Add a constant once; a second call with its name gives it again."""
+        """Add a constant once; a second call with its name returns the first."""
         if name not in self._constants:
             self._constants[name] = numpy_helper.from_array(np.array(value, order="C"), name)
         return name

@@ -10,10 +10,10 @@ __all__ = ["free_axes"]
 def free_axes(name: str, specs: tuple[TensorSpec, ...], rank: int | None) -> dict[int, str]:
     """Return the axes of one core tensor that a window cuts, with a name for each.
 
-    A tensor of the signature says so itself: an axis of any length has a string for its length,
-    and the batch axis comes in front. Of a tensor that the dsp makes (a spectrogram) nothing is
-    declared; time runs along its last axis. `rank` counts the batch axis; None where it is not
-    known, for an output.
+    The signature declares the axes of its tensors: an axis of any length has a string for its
+    length, and the batch axis comes first. Nothing is declared for a tensor that the dsp makes (a
+    spectrogram); time runs along its last axis. `rank` counts the batch axis; None where it is
+    not known, for an output.
     """
     for spec in specs:
         if spec.name == name:

@@ -1,4 +1,4 @@
-"""What a person wants to know of an ONNX graph, as facts of the artifact."""
+"""Describes an ONNX graph for a person, as facts of the artifact."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ __all__ = ["OnnxExporter"]
 
 
 class OnnxExporter(Exporter[ExportOptions]):
-    """What the exporters to ONNX share; each says how it traces in `trace`."""
+    """Base of the exporters to ONNX; each one defines its tracing in `trace`."""
 
     Options = ExportOptions
     libraries: ClassVar[tuple[Requirement, ...]] = (
@@ -114,7 +114,7 @@ class OnnxExporter(Exporter[ExportOptions]):
     def _traced(
         self, model: TorchModel, feeds: Tensors, work: StageContext
     ) -> tuple[onnx.ModelProto, Heard]:
-        """Return the graph of a copy of the module, which tracing may change, and what was said."""
+        """Return the graph of a copy of the module, which tracing may change, and the messages."""
         import onnx
 
         # A model over 2 GB is traced into one file per tensor, so it gets a folder of its own.
@@ -144,7 +144,7 @@ class OnnxExporter(Exporter[ExportOptions]):
                     axes[index].dim_value = length
 
     def _check_axes(self, graph: onnx.ModelProto, model: TorchModel) -> None:
-        """Refuse a graph that was to have free axes and in which a tracer fixed them all."""
+        """Refuse a graph whose axes should be free when the tracer fixed all of them."""
         specs = model.info.signature.inputs
         wanted = any(
             free_axes(value.name, specs, len(value.type.tensor_type.shape.dim))

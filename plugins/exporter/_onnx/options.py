@@ -18,7 +18,7 @@ class ExternalData(Enum):
 
 @dataclass
 class ExportOptions:
-    """What every exporter to ONNX can be told."""
+    """The options that all exporters to ONNX share."""
 
     opset: int = 20
     """Version of the ONNX operator set. Below 20 there is no Gelu: it falls apart into Erf

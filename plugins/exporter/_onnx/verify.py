@@ -25,7 +25,7 @@ __all__ = [
     "verify_shorter",
 ]
 
-#: What two computations in 16-bit floats may differ by: 11 bits, and a flip of the last one.
+#: The SNR that two computations in 16-bit floats may fall to: 11 bits, and a flip of the last one.
 HALF_DB = 56.0
 #: How many lines of a module a message has at most.
 SHOWN = 3
@@ -33,10 +33,10 @@ ONNX_RUNTIME = "ONNX Runtime's CPU"
 
 
 def check_same(expected: Tensors, actual: Tensors, player: str, tolerance_db: float) -> float:
-    """Return the lowest SNR in dB over all outputs; `player` says in words what gave `actual`.
+    """Return the lowest SNR in dB over all outputs; `player` names the runner that gave `actual`.
 
     Raises StageError, naming the worst output, when that is below `tolerance_db`, or for an
-    output of another shape or type. What 16-bit floats can tell apart is less: `HALF_DB` at most.
+    output of another shape or type. For 16-bit floats the limit is `HALF_DB` at most.
     """
     worst_db, worst, bound_db = float("inf"), "", tolerance_db
     for name, reference in expected.items():
@@ -71,7 +71,7 @@ def _described(array: Array) -> str:
 
 
 def _comparable(reference: Array, actual: Array) -> tuple[Array, Array]:
-    """Return both with zeros where they hold the same infinity, or both no number.
+    """Return both with zeros where they hold the same infinity, or where both hold NaN.
 
     A mask's or a logarithm's infinities are no signal, and equal ones are no error.
     """
@@ -97,8 +97,8 @@ def verify_others(
 ) -> float | None:
     """Return the lowest SNR in dB over all outputs for other values than those of the export.
 
-    None where the module itself does not take them. Raises StageError where `play`, a graph's
-    outputs by name, computes otherwise: a graph that was recorded takes the branch that its
+    None where the module itself rejects them. Raises StageError where `play`, which returns a
+    graph's outputs by name, computes something else: a recorded graph takes the branch that its
     example took, and agrees with the module on that example. `constants` are the lines of the
     module whose values were recorded.
     """
@@ -122,7 +122,7 @@ def verify_others(
 
 
 def turned(feeds: Tensors) -> dict[str, Array]:
-    """Return other feeds of values that a model takes: those of `feeds`, in another order.
+    """Return other valid feeds: the values of `feeds` in another order.
 
     Indices stay indices of the same table. A signal that has both signs changes its sign, too.
     """
@@ -143,8 +143,8 @@ def verify_shorter(
 ) -> float | None:
     """Return the lowest SNR in dB over all outputs at half the length of the example.
 
-    None where the module itself does not take half, so that there is nothing to compare with.
-    Raises StageError where the module takes it and the graph does not, or computes otherwise.
+    None where the module itself rejects half, so that there is nothing to compare with. Raises
+    StageError where the module accepts it and the graph rejects it, or computes something else.
     """
     half = halved(model, feeds)
     try:

@@ -20,7 +20,7 @@ __all__ = ["arguments_of", "as_arrays", "called", "is_plain", "ordered", "output
 def arguments_of(model: TorchModel, feeds: Tensors) -> tuple[torch.Tensor, ...]:
     """Return the inputs of `model.core` in order, as copies: a module may write to its inputs.
 
-    Raises StageError for one that the dsp does not give.
+    Raises StageError for an input that the dsp does not give.
     """
     import torch
 
@@ -43,18 +43,18 @@ def called(model: TorchModel, feeds: Tensors) -> Any:
 
 
 def outputs_of(model: TorchModel, feeds: Tensors) -> dict[str, Array]:
-    """Return the outputs of `model.core` by name; raises StageError when they are not as many."""
+    """Return the outputs of `model.core` by name; raises StageError when their number differs."""
     return as_arrays(model, called(model, feeds))
 
 
 def as_arrays(model: TorchModel, returned: Any) -> dict[str, Array]:
-    """Return what a call gave as arrays by name, as copies: it may be the module's own buffer."""
+    """Return a call's outputs as arrays by name, as copies: one may be the module's own buffer."""
     tensors = by_name(returned, model.info.core_outputs)
     return {name: tensor.detach().numpy().copy() for name, tensor in tensors.items()}
 
 
 def is_plain(returned: Any) -> bool:
-    """Return whether a module gives a tensor, or several side by side, as every tracer expects."""
+    """Return whether a module gives a tensor, or a flat row of them, as every tracer expects."""
     import torch
 
     side_by_side = isinstance(returned, list | tuple)
@@ -64,8 +64,8 @@ def is_plain(returned: Any) -> bool:
 def ordered(model: TorchModel) -> TorchModel:
     """Return the model with a core that gives its outputs in the order of their names.
 
-    Where they lie in a dict, a tracer writes them down in the dict's order, under the names that
-    it is given for another.
+    A tracer writes the outputs of a dict in the dict's order, and so under the names of other
+    outputs.
     """
     return replace(model, core=_in_order(model.core, model.info.core_outputs))
 
@@ -81,7 +81,7 @@ def _in_order(core: torch.nn.Module, names: Sequence[str]) -> torch.nn.Module:
             self.core = core
 
         def forward(self, *inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
-            """Run it."""
+            """Run the module."""
             return tuple(by_name(self.core(*inputs), names).values())
 
     return InOrder().train(core.training)

@@ -73,7 +73,7 @@ def frame_of_traceback(error: BaseException) -> Frame | None:
 
 
 def is_users(file: str) -> bool:
-    """Return whether a file is neither PyTorch's nor Python's nor of the exporters here."""
+    """Return whether a file belongs to neither PyTorch, Python nor the exporters here."""
     installed = "site-packages" in file or "dist-packages" in file
     if not installed and file.startswith(sysconfig.get_path("stdlib")):
         return False

@@ -18,11 +18,11 @@ __all__ = ["State", "fresh"]
 
 @contextmanager
 def fresh(model: TorchModel) -> Iterator[TorchModel]:
-    """Give the model with a copy of its core, in the mode for inference.
+    """Yield the model with a copy of its core, in inference mode.
 
-    Tracing and checking run a module: one that counts, caches or keeps statistics is another one
-    afterwards. Parameters are shared with the copy, buffers and attributes are not. Where a module
-    cannot be copied (it holds a file, a lock), its buffers are put back at the end.
+    Tracing and checking run a module, which changes one that counts, caches or keeps statistics.
+    Parameters are shared with the copy, buffers and attributes are not. Where a module cannot be
+    copied (it holds a file, a lock), its buffers are restored at the end.
     """
     copied = _copy(model.core)
     if copied is not None:
@@ -43,7 +43,7 @@ def _copy(core: torch.nn.Module) -> torch.nn.Module | None:
     memo: dict[int, Any] = {id(parameter): parameter for parameter in core.parameters()}
     for module in core.modules():
         for value in vars(module).values():
-            # Of a tensor that was computed with gradients (an old weight norm's) there is no copy.
+            # PyTorch cannot copy a tensor that was computed with gradients (an old weight norm's).
             if _is_tensor(value) and not value.is_leaf:
                 memo[id(value)] = value.detach().clone()
     try:
@@ -68,7 +68,7 @@ class State:
 
     @classmethod
     def of(cls, core: torch.nn.Module) -> State:
-        """Look at a module; parameters are known by their place, version and sum."""
+        """Record a module's state; parameters are identified by place, version and sum."""
         return cls(
             {name: _mark(parameter) for name, parameter in core.named_parameters()},
             {name: buffer.detach().clone() for name, buffer in core.named_buffers()},
@@ -76,7 +76,7 @@ class State:
         )
 
     def changed_parameters(self, later: State) -> list[str]:
-        """Return the names of the parameters that are others in `later`."""
+        """Return the names of the parameters that differ in `later`."""
         return [
             name
             for name, mark in self.parameters.items()
@@ -84,7 +84,7 @@ class State:
         ]
 
     def changed(self, later: State) -> list[str]:
-        """Return the names of the buffers and attributes whose values are others in `later`."""
+        """Return the names of the buffers and attributes whose values differ in `later`."""
         buffers = [
             name
             for name, value in self.buffers.items()
@@ -104,7 +104,7 @@ def _mark(parameter: torch.Tensor) -> object:
     if torch.nn.parameter.is_lazy(parameter) or not parameter.numel():
         return None
     values = parameter.detach()
-    # A write through `.data` raises no version.
+    # A write through `.data` does not raise the version.
     total = float(
         (torch.view_as_real(values) if values.is_complex() else values).sum(dtype=torch.float64)
     )

@@ -1,4 +1,4 @@
-"""Keeps what PyTorch prints of an export off the terminal, and hands it to the errors."""
+"""Keeps PyTorch's output during an export off the terminal, and passes it to the errors."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ class Heard:
 
 @contextlib.contextmanager
 def heard() -> Iterator[Heard]:
-    """Give an object that fills up with what PyTorch says while the block captures a module.
+    """Yield an object that records PyTorch's messages while the block captures a module.
 
     The TorchScript-based exporter of torch 2.13 prints its graph when it fails, whatever `verbose`
-    says, and no error tells the place in the module that stands in that graph. It warns of every
-    value of a tensor that it takes for a constant, most of which are lengths. torch.export prints
-    a graph to standard error. Nobody can act on any of it, unless the export fails.
+    says, and only that graph names the place in the module. It warns about every value of a
+    tensor that it takes for a constant, most of which are lengths. torch.export prints a graph to
+    standard error. Nobody can act on any of it, unless the export fails.
     """
     import torch
     from torch.jit._trace import TracerWarning

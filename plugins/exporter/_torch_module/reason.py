@@ -37,9 +37,9 @@ BRANCH = (
 RECORDS = (
     "or exporter=onnx, which records the branch that the example takes and checks it on others"
 )
-#: Runs whatever PyTorch runs, and needs no export.
+#: Advice: this runs whatever PyTorch runs, and needs no export.
 PLAY = "or play the module itself: exporter=none graph=[] precision=fp32 runtime=torch"
-#: Knows every operator of PyTorch's, and no branch on values.
+#: Advice: this knows every operator of PyTorch, and no branch on values.
 PROGRAM = (
     "or make a program of PyTorch's own operators: exporter=torch_export graph=[] runtime=torch"
 )
@@ -58,7 +58,7 @@ def failed(exporter: str, error: Exception) -> StageError:
 
 
 def one_length(info: ModelInfo) -> str:
-    """Return how a module is exported for one length only: in windows, where they can be joined."""
+    """Return how to export a module for one length only: in windows, where they can be joined."""
     signature = info.signature
     free = [axis for spec in signature.inputs for axis in spec.free]
     joined = [axis for axis in free if all(axis in spec.axes for spec in signature.outputs)]
@@ -84,7 +84,7 @@ def untraceable(exporter: str, info: ModelInfo, error: Exception, printed: str =
 
 
 def _kind(exporter: str, info: ModelInfo, error: BaseException, text: str) -> tuple[str, list[str]]:
-    """Return what is in the way in words, and what helps; no way leads back to this exporter."""
+    """Return the obstacle in words, and remedies; none of them leads back to this exporter."""
     operator = _operator(text)
     if "data-dependent" in text or "unbacked" in text.lower():
         return "its code depends on the values of a tensor", [BRANCH, RECORDS, PLAY]
@@ -113,12 +113,12 @@ def _innermost(error: BaseException) -> BaseException:
 
 
 def _reasons(error: BaseException, text: str) -> list[str]:
-    """Return PyTorch's own words, without what it tells its developers."""
+    """Return PyTorch's own reasons, without its advice to its developers."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     told = [line for line in lines if not NOISE.search(line)]
     first, *rest = told or lines or [type(error).__name__]
     first = first.partition(" (unhinted")[0]
-    # Of a list of reasons, the first two.
+    # The first two of a list of reasons.
     return [line[:WIDTH] for line in (first, *[r for r in rest if r.startswith("- ")][:2])]
 
 
@@ -132,7 +132,7 @@ def _at(place: Frame | None) -> list[str]:
 
 
 def _place(error: BaseException, printed: str, text: str) -> Frame | None:
-    """Return the line of the module that is in the way, from wherever PyTorch tells it."""
+    """Return the line of the module that fails, from any place where PyTorch reports it."""
     return (
         _of_node(error)
         or _of_print(printed, _operator(text))
@@ -142,7 +142,7 @@ def _place(error: BaseException, printed: str, text: str) -> Frame | None:
 
 
 def _of_node(error: BaseException) -> Frame | None:
-    """Return the place of the node that an exporter was at: it is in no message, but a local."""
+    """Return the place of the node that an exporter had reached; only a local variable has it."""
     link: BaseException | None = error
     while link is not None:
         for frame, _ in traceback.walk_tb(link.__traceback__):

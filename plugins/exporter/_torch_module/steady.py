@@ -1,7 +1,7 @@
 """Proves that a module gives the same outputs for the same inputs each time, as a graph does.
 
-A check that calls the very module that an export has moved along agrees with the export. So every
-call here begins with a copy of the module as it was opened.
+A module that an export has changed would agree with that export. So every call here begins with a
+copy of the module as it was opened.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ SHOWN = 4
 
 @dataclass(frozen=True)
 class Expected:
-    """What a graph must compute: `outputs` by name, of the core of `model`, which is to be traced.
+    """The `outputs` by name that a graph must compute: those of the core of `model`, to be traced.
 
-    `notices` are what a person must know of the module.
+    `notices` are the messages about the module.
     """
 
     outputs: dict[str, Array]
@@ -38,11 +38,11 @@ class Expected:
 def expected_of(
     exporter: str, model: TorchModel, feeds: Tensors, tolerance_db: float | None
 ) -> Expected:
-    """Call copies of `model.core` on `feeds`, and return what it gives when it is first called.
+    """Call copies of `model.core` on `feeds`, and return the outputs of the first call.
 
-    Raises StageError where it fails; and, unless `tolerance_db` is None, where it gives another
-    output when it is called again: it changes a buffer or a parameter, or draws random numbers.
-    The message names which. A buffer that changes and moves no output is a notice.
+    Raises StageError where a call fails; and, unless `tolerance_db` is None, where a second call
+    gives another output: the core changes a buffer or a parameter, or draws random numbers. The
+    message names which. A changed buffer that affects no output is a notice.
     """
     with fresh(model) as copied:
         before = State.of(copied.core)
@@ -140,7 +140,7 @@ def _harmless(names: Sequence[str]) -> tuple[Notice, ...]:
 
 @dataclass
 class _Draws:
-    """While it is entered, notes which operators draw random numbers and from where."""
+    """Records, while it is entered, which operators draw random numbers and from where."""
 
     def __post_init__(self) -> None:
         self.places: list[tuple[str, Frame | None]] = []

@@ -1,4 +1,4 @@
-"""Compares two ONNX graphs on random inputs, for plugins that may not change what one computes."""
+"""Compares two ONNX graphs on random inputs, for plugins that must not change the result."""
 
 from plugins.graph._same_result.compare import check_same
 from plugins.graph._same_result.feeds import NotPlayableError, free_axes

@@ -32,11 +32,11 @@ def check_same(
 ) -> float:
     """Return the lowest SNR in dB of any output of `after` against `before`, over `times` inputs.
 
-    A NaN or an infinity is the same as the same one. Where noise gives such (a root, a logarithm),
-    noise without a sign is played in its place. Raises StageError, naming the worst output, when
-    the SNR is below `tolerance_db`, and where only the rewritten graph cannot be played;
-    NotPlayableError where the graph as it was cannot. One graph is open at a time, so that a model
-    of several gigabytes is not in memory twice.
+    Equal NaNs and equal infinities count as the same. Where noise gives them (a root, a logarithm),
+    noise without a sign is played instead. Raises StageError, naming the worst output, when the
+    SNR is below `tolerance_db`, and where only the rewritten graph cannot be played;
+    NotPlayableError where the original graph cannot be played. One graph is open at a time, so
+    a model of several gigabytes is not in memory twice.
     """
     try:
         feeds, expected = _played_first(before, times, sizes, progress)
@@ -93,7 +93,7 @@ def _opened(path: Path) -> onnxruntime.InferenceSession:
     import onnxruntime
 
     options = session_options()
-    # The optimisers would fuse both graphs to the same and hide what the rewrite did.
+    # The optimisers would fuse both graphs into the same one and hide the rewrite's effect.
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     return onnxruntime.InferenceSession(
         str(path), sess_options=options, providers=["CPUExecutionProvider"]

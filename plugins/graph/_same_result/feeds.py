@@ -1,4 +1,4 @@
-"""Random inputs for a graph, from what it says of its inputs."""
+"""Random inputs for a graph, from its declared inputs."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ if TYPE_CHECKING:
 
 __all__ = ["NotPlayableError", "free_axes", "random_feeds"]
 
-#: What ONNX Runtime calls the floats that NumPy has, after NumPy's names.
+#: NumPy's name of each float type that NumPy has, by ONNX Runtime's name.
 FLOATS = {"float16": "float16", "float": "float32", "double": "float64"}
 
 
 class NotPlayableError(Exception):
-    """A graph that random inputs cannot be played through; says why, in one line."""
+    """Random inputs cannot be played through a graph; says why, in one line."""
 
 
 def free_axes(graph: onnx.GraphProto, sizes: Mapping[str, int]) -> list[str]:
@@ -39,9 +39,9 @@ def random_feeds(
     *,
     positive: bool = False,
 ) -> dict[str, Any]:
-    """Return unit-variance noise, or zeros and ones for an input of whole numbers or truths.
+    """Return unit-variance noise, or zeros and ones for an input of integers or booleans.
 
-    With `positive`, noise is not below zero. Raises NotPlayableError for an input of another sort.
+    With `positive`, noise is not below zero. Raises NotPlayableError for an input of another type.
     """
     import numpy as np
 

@@ -1,9 +1,9 @@
-"""What an HTDemucs may be built with: every argument of its constructor has a declared range.
+"""The arguments that an HTDemucs may be built with: each one has a declared range.
 
 A checkpoint says how large its network is, and demucs builds whatever it says: a million layers,
 or a window of a trillion samples. The ranges here are wide (the released models lie far within) and
-narrow enough that a network in them is described in seconds and megabytes. Whether the weights
-belong to it is asked next, before any memory is taken for them (`checkpoint.build`).
+narrow enough that a network in them is described in seconds and megabytes. `checkpoint.build` then
+checks that the weights belong to it, before any memory is taken for them.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 
 __all__ = ["RANGES", "checked", "fraction"]
 
-#: Digits of a numerator or denominator: what any length of music needs.
+#: Most digits of a numerator or denominator: enough for any length of music.
 _DIGITS = 12
 _RATIO = re.compile(rf"(-?\d{{1,{_DIGITS}}})(?:/(\d{{1,{_DIGITS}}})|\.(\d{{1,{_DIGITS}}}))?")
 
@@ -25,7 +25,7 @@ _RATIO = re.compile(rf"(-?\d{{1,{_DIGITS}}})(?:/(\d{{1,{_DIGITS}}})|\.(\d{{1,{_D
 def fraction(numerator: Any, denominator: Any = 1) -> Fraction:
     """Return a fraction of two short whole numbers, or of a text such as `39/5` or `7.8`.
 
-    Raises ValueError for anything else: `Fraction("1e999999999")` would be worked out for hours.
+    Raises ValueError for anything else: `Fraction("1e999999999")` would compute for hours.
     """
     if isinstance(numerator, str) and denominator == 1:
         found = _RATIO.fullmatch(numerator)
@@ -114,7 +114,7 @@ def _stems(value: Any) -> str:
 
 
 def _is_name(name: str) -> bool:
-    """Return whether a stem's name is plain: to file systems and terminals it is only a name."""
+    """Return whether a stem's name is plain: harmless to file systems and terminals."""
     marks = unicodedata.normalize("NFC", name)
     letters = bool(re.fullmatch(r"[\w ().&+-]+", marks)) and bool(re.search(r"\w", marks))
     return letters and marks.isprintable() and len(marks) <= _LONGEST_NAME and marks[0] != "."
@@ -192,10 +192,10 @@ RANGES: Mapping[str, Check] = {
 
 
 def checked(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the arguments, a segment that is told as a text as a number.
+    """Return the arguments; a segment that is given as text becomes a number.
 
     Raises ValueError that names the first argument out of its range, its value and the range. An
-    argument that no range is known of may be a number, a flag or nothing.
+    argument without a known range may be a number, a flag or nothing.
     """
     made: dict[str, Any] = {}
     for name, value in arguments.items():

@@ -15,7 +15,7 @@ from plugins.model._hybrid.hosts import RELEASE
 
 __all__ = ["CHECKPOINTS", "address", "cached", "checkpoints"]
 
-#: Where torch keeps what it downloads, as a person types it.
+#: Where torch keeps its downloads, as a person types it.
 CHECKPOINTS = "~/.cache/torch/hub/checkpoints"
 #: The repository and the files that `demucs.hf.get_hf_model("htdemucs")` asks for.
 REPOSITORY, BAG = "models--adefossez--HTDemucs", "htdemucs.yaml"

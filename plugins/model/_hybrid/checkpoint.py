@@ -4,8 +4,8 @@ Three formats are read: ours and that of demucs's hub models (safetensors, with 
 arguments as JSON in the metadata), and demucs's own `.th` (a pickle), which goes through torch's
 restricted unpickler: tensors, numbers, `Fraction` and the class name `HTDemucs`, nothing else.
 
-Every size that a file tells is held to a range before memory is taken for it. A file of a stranger
-is read in a process of its own all the same (`foreign.py`): its readers are other people's code.
+Every size in a file is checked against a range before memory is taken for it. A stranger's file is
+still read in a process of its own (`foreign.py`), because third-party code reads it.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ __all__ = ["Checkpoint", "build", "check_file", "read", "write"]
 FORMAT = "luthier-htdemucs"
 #: The one metadata entry of our format: a JSON object with sorted keys.
 ENTRY = "luthier"
-#: Bytes of a checkpoint: the released network takes 170 MB, one of a hundred times as much fits.
+#: Most bytes of a checkpoint: the released network takes 170 MB, one a hundred times larger fits.
 LARGEST = 16 * 2**30
 #: Bytes of a safetensors header, which names every tensor and holds the metadata; its own bound is
 #: 100 MB. Tensors of a network within the declared ranges.
@@ -71,7 +71,7 @@ def check_file(path: Path) -> None:
 
 
 def read(path: Path) -> Checkpoint:
-    """Read a checkpoint by its ending; raises InputError for what is damaged, foreign or unsafe."""
+    """Read a checkpoint by its extension; raises InputError if it is damaged, foreign or unsafe."""
     check_file(path)
     if path.stat().st_size == 0:
         raise InputError(f"checkpoint `{path}` is empty")
@@ -184,9 +184,9 @@ def _read_th(path: Path) -> Checkpoint:
 
 
 def _check_tensors(path: Path, state: dict[Any, Any]) -> None:
-    """Raise InputError for weights that are no plain tensors, or say more than there is.
+    """Raise InputError for weights that are no plain tensors, or that claim more than there is.
 
-    In a pickle a tensor is a view, and one number can be told to be a trillion.
+    In a pickle a tensor is a view, so that one number can claim to be a trillion.
     """
     import torch
 
@@ -209,7 +209,7 @@ def _check_tensors(path: Path, state: dict[Any, Any]) -> None:
 def _named(path: Path, args: list[Any], kwargs: dict[Any, Any]) -> dict[str, Any]:
     """Return every argument by its name, without those that this demucs no longer has.
 
-    Raises InputError for one that is out of its range.
+    Raises InputError for an argument that is out of its range.
     """
     from demucs.htdemucs import HTDemucs
 
@@ -229,7 +229,7 @@ def build(checkpoint: Checkpoint, path: Path) -> HTDemucs:
     """Make the network and fill it; raises InputError when the weights belong to another one.
 
     The network is described first, without memory for its weights, and then takes those of the
-    checkpoint as they are: one that says more than the file holds costs nothing.
+    checkpoint as they are: a description of more than the file holds costs nothing.
     """
     import torch
     from demucs.htdemucs import HTDemucs

@@ -2,8 +2,8 @@
 
 The HTP keeps a tensor in blocks of 8 rows, 4 columns and 32 channels. A waveform as `(1, channel,
 time, 1)` fills one column of four. Here sample `t` lies at row `t % rows` of column `t // rows`:
-`(1, channel, rows, columns)`. A convolution also
-reads what lies in the neighbouring columns, which `Joined` sees to.
+`(1, channel, rows, columns)`. A convolution also reads rows of the neighbouring columns, which
+`Joined` provides.
 
 Measured on the residual and the gated rewrite of the first time encoder (full size, QNN 2.51,
 finalisation mode 1): 11 s to compile at 11,025 steps unfolded, 0.5 s folded in 4 to 32 columns;
@@ -30,9 +30,9 @@ def columns_for(length: int, strides: Sequence[int]) -> int:
     """Return how many columns `length` samples are folded into; 1 for none.
 
     A column holds whole strides at every level, so that none of them needs padding of its own:
-    demucs pads a level's *end*, and a column has no end. Of what is possible the most columns are
+    demucs pads a level's *end*, and a column has no end. The largest possible number of columns is
     best, in whole blocks: 45,056 samples take 8, 90,112 take 16, 344,064 take 84, all a multiple
-    of 4,096. 44,100 are not whole strides, and take 1.
+    of 4,096. 44,100 samples are not whole strides, and take 1.
     """
     rows = length
     for stride in strides:
@@ -58,9 +58,9 @@ def unfold(x: Tensor) -> Tensor:
 class Joined(nn.Module):
     """A layer along folded time that computes the ends of every column with its neighbours' rows.
 
-    The ends are computed apart and put in place of those that saw zeros, a block of 8 rows at a
-    time. Without whole blocks everything between them would be moved by a part of one, for which
-    the HTP's compiler finds no memory above some 4 MB (QNN error 1002, at any number of columns).
+    The ends are computed apart and replace those that saw zeros, a block of 8 rows at a time.
+    Without whole blocks everything between them would shift by a part of one, for which the HTP's
+    compiler finds no memory above some 4 MB (QNN error 1002, at any number of columns).
     """
 
     def __init__(self, layer: nn.Module, unit: int) -> None:

@@ -1,7 +1,7 @@
-"""Opens a stranger's checkpoint in a process of its own, and hands on what it was found to hold.
+"""Opens a stranger's checkpoint in a process of its own, and returns its checked content.
 
-The process reads it, checks everything that it says, builds the network that it describes, and
-writes our format; only that is read here.
+The process reads the checkpoint, checks every value in it, builds the network that it describes,
+and writes our format; only that is read here.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ __all__ = ["opened"]
 
 
 def opened(path: Path, folder: Path, progress: Progress) -> Checkpoint:
-    """Return what a checkpoint holds, through a file in `folder`, which is removed again.
+    """Return a checkpoint's content, through a temporary file in `folder`.
 
-    Raises InputError for one that is damaged, foreign or unsafe, or that takes more time or memory
-    to open than its size explains.
+    Raises InputError for a file that is damaged, foreign or unsafe, or that takes more time or
+    memory to open than its size explains.
     """
     from plugins.model._hybrid import checkpoint
 

@@ -24,8 +24,8 @@ def apart(x: Tensor) -> Tensor:
     """Return `x`, kept apart from the convolution that made it.
 
     The HTP computes an activation that it fuses with a convolution coarsely: 47 dB for GELU and
-    sigmoid in FP16, whatever the finalisation mode, against 64 to 67 dB on their own. The bounds
-    are what it fuses instead (QNN 2.51, emulated).
+    sigmoid in FP16, whatever the finalisation mode, against 64 to 67 dB on their own. It fuses
+    these bounds with the convolution instead (QNN 2.51, emulated).
     """
     return x.clamp(-_BOUND, _BOUND)
 

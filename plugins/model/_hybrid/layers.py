@@ -2,7 +2,7 @@
 
 One class serves both branches. Frequency is the height and frames are the width of
 `(1, channel, frequency, frame)`; time is folded into `(1, channel, row, column)`, as `columns.py`
-says. What is typed `Any` is a layer of demucs, whose own types say no more than `Module`.
+says. `Any` marks a layer of demucs, whose own types say no more than `Module`.
 """
 
 from __future__ import annotations

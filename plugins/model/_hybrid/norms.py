@@ -30,7 +30,7 @@ def one_group(norm: nn.GroupNorm) -> nn.GroupNorm:
 class PlaneNorm(nn.Module):
     """Group norm over given axes, as one mean and one variance for the whole tensor.
 
-    For the time branch and for the transformer: two single numbers quantise well, where a layer
+    It serves the time branch and the transformer: two single numbers quantise well, where a layer
     norm would need a gain for every sample.
     """
 
@@ -58,7 +58,7 @@ class PlaneNorm(nn.Module):
         mean = self._mean(parts)
         centred = [part - mean for part in parts]
         deviation = torch.sqrt(self._mean([part * part for part in centred]) + self.eps)
-        # Gain and deviation meet while they are small: one pass over the large tensor less.
+        # Gain and deviation are combined while they are small: one pass less over the large tensor.
         terms = zip(centred, self.weights, self.biases, strict=True)
         return tuple(part * (weight / deviation) + bias for part, weight, bias in terms)
 
@@ -87,7 +87,7 @@ class FrequencyNorm(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Normalise `(1, channel, frequency, frame)` over channels and frames."""
         size = self.weight.numel()
-        # Channels last is how the NPU keeps the tensor, so there this moves nothing.
+        # The NPU keeps the tensor with channels last, so this moves nothing there.
         flat = x.permute(0, 2, 3, 1).reshape(-1, size)
         flat = functional.layer_norm(flat, (size,), self.weight, self.bias, self.eps)
         return flat.reshape(1, -1, *self.shape).permute(0, 3, 1, 2)

@@ -23,21 +23,21 @@ _LONGEST_PICKLE = 64 * 2**20
 
 
 def _klass(*_arguments: Any) -> NoReturn:
-    """Stand for the class `HTDemucs`, which a checkpoint names, and which no pickle may call.
+    """Stand in for the class `HTDemucs`, which a checkpoint names, and which no pickle may call.
 
-    torch 2.13 calls whatever name it is told to be safe: with the class itself, a file could have a
-    network of any size built while it is read.
+    torch 2.13 calls every name that it is told is safe: with the class itself, a file could build a
+    network of any size while it is read.
     """
     raise ValueError("it builds a network while it is read")
 
 
 def _fraction(*arguments: Any) -> Fraction:
-    """Stand for `fractions.Fraction`, and refuse numbers that would take hours."""
+    """Stand in for `fractions.Fraction`, and refuse numbers that would take hours."""
     return fraction(*arguments)
 
 
 def load(path: Path) -> dict[str, Any]:
-    """Return the dict of `klass`, `args`, `kwargs` and `state`; raises InputError for all else."""
+    """Return the dict of `klass`, `args`, `kwargs` and `state`; raises InputError for any other."""
     import pickle
 
     import torch
@@ -46,7 +46,7 @@ def load(path: Path) -> dict[str, Any]:
     try:
         _check_archive(path)
         with warnings.catch_warnings(), torch.serialization.safe_globals(safe):
-            # It warns of old pickle protocols, and then reads them or refuses them as it should.
+            # torch warns of old pickle protocols, and then reads them or refuses them as it should.
             warnings.simplefilter("ignore", UserWarning)
             package = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
@@ -56,7 +56,7 @@ def load(path: Path) -> dict[str, Any]:
             reason.strip()[:200] or "it is damaged, or runs code when it is read",
             "convert it to safetensors where you trust it, or give another file",
         ) from error
-    except Exception as error:  # what is no pickle fails in any way: KeyError, IndexError, ...
+    except Exception as error:  # a broken pickle fails in any way: KeyError, IndexError, ...
         raise InputError(
             f"checkpoint `{path}` is damaged or truncated, or of another format",
             f"{type(error).__name__}: {str(error).partition(chr(10))[0][:200]}",
@@ -76,7 +76,7 @@ def load(path: Path) -> dict[str, Any]:
 
 
 def _check_archive(path: Path) -> None:
-    """Raise ValueError for an archive that is not what torch writes; old files are none."""
+    """Raise ValueError for an archive that torch did not write; old files are no archives."""
     if not zipfile.is_zipfile(path):
         return
     with zipfile.ZipFile(path) as archive:

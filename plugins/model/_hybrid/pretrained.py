@@ -2,7 +2,7 @@
 
 The child asks whether the hub can be reached (3 s each), and says so, before it loads anything that
 takes long; then it reads its files from the hub or from the local cache. The parent gives up when
-it heard nothing after `PATIENCE_S`: demucs's own loader takes 25 s to fail without a network. Only
+it hears nothing for `PATIENCE_S`: demucs's own loader takes 25 s to fail without a network. Only
 safetensors come back.
 """
 
@@ -69,7 +69,7 @@ def fetch(name: str, target: Path, progress: Progress) -> None:
 
 
 def _reachable(url: str) -> bool:
-    """Say whether a server answers at all; any HTTP status will do."""
+    """Return whether a server answers at all; any HTTP status will do."""
     try:
         request = urllib.request.Request(url, method="HEAD")  # noqa: S310  # both are https
         with urllib.request.urlopen(request, timeout=PROBE_S):  # noqa: S310

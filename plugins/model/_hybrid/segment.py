@@ -13,14 +13,14 @@ __all__ = ["BLOCK", "RELEASED", "of_file"]
 RELEASED = 343_980
 #: The layout for NPUs folds time into columns where a window is a multiple of this (columns.py).
 BLOCK = 4096
-#: Bytes of a safetensors header that are looked at.
+#: Most bytes of a safetensors header that are read.
 LONGEST = 8 * 2**20
 
 
 def of_file(path: Path) -> int:
     """Return the samples of the training segment that a checkpoint states, in milliseconds.
 
-    `RELEASED` where it states none that is read without torch: what loads it says so later.
+    `RELEASED` where none can be read without torch; loading the checkpoint reports it later.
     """
     try:
         with path.open("rb") as file:

@@ -17,9 +17,9 @@ STEMS = ["drums", "bass", "other", "vocals"]
 
 @dataclass(frozen=True)
 class Found:
-    """Weights, their origin in words, what a person must know, and whether they may be kept.
+    """Weights, their origin in words, notices for the user, and whether the cache may keep them.
 
-    `fit_for` limits what they are good for, where that is not any input.
+    `fit_for` names the inputs that they suit; None for any input.
     """
 
     checkpoint: Checkpoint
@@ -50,14 +50,14 @@ def bundled(path: Path) -> Found:
 
 
 def file(path: Path, work: StageContext) -> Found:
-    """Return a local checkpoint, which may come from anywhere: it is opened apart first."""
+    """Return a local checkpoint, which may come from anywhere: a process of its own opens it."""
     return Found(foreign.opened(path, work.folder, work.progress), f"file {path.name}")
 
 
 def pretrained(name: str, fallback: Path | None, work: StageContext) -> Found:
-    """Return a released model, or `fallback` (said loudly, and never kept) when it cannot be had.
+    """Return a released model; without it `fallback`, with a danger notice, which is never kept.
 
-    Raises InputError when it cannot be had and there is no fallback.
+    Raises InputError when the model is not available and there is no fallback.
     """
     fetched = work.folder / "fetched.safetensors"
     try:
@@ -83,7 +83,7 @@ def random(seed: int) -> Found:
     import torch
     from demucs.htdemucs import HTDemucs
 
-    # What differs from the constructor's defaults in the released checkpoint (955717e8).
+    # The released checkpoint (955717e8) differs from the constructor's defaults in these.
     kwargs = {"sources": STEMS, "bottom_channels": 512, "dconv_mode": 3, "segment": 7.8}
     with torch.random.fork_rng():
         torch.manual_seed(seed)

@@ -33,7 +33,7 @@ def given(groups: Sequence[Group], entries: Mapping[str, Level]) -> dict[str, Le
     """Return the levels that a recipe gives, by the name of each group that an entry matches.
 
     An entry is the name of a group, or a pattern of names; where two match, the later one counts,
-    but a name goes before patterns. Raises StageError for one that matches nothing.
+    but a name goes before patterns. Raises StageError for an entry that matches nothing.
     """
     names = [group.name for group in groups]
     levels: dict[str, Level] = {}
@@ -53,17 +53,17 @@ def given(groups: Sequence[Group], entries: Mapping[str, Level]) -> dict[str, Le
 def moves(found: Sequence[Sensitivity], levels: Sequence[Level]) -> list[Move]:
     """Return every step from the most precise level to the cheapest, the best bargains first.
 
-    What a step saves is the group's size times the bits by which its activations shrink; what it
-    adds is noise. Noises of groups are independent, so their powers add, and taking steps by noise
-    per saving is the greedy solution of the knapsack problem. A group's steps keep their order: a
-    step that is a better bargain than the one before it is taken together with it.
+    A step saves the group's size times the bits by which its activations shrink, and it adds noise.
+    Noises of groups are independent, so their powers add, and taking steps by noise per
+    saving is the greedy solution of the knapsack problem. A group's steps keep their order: a step
+    that is a better bargain than the one before it is taken together with it.
     """
     ladder = sorted(set(levels), key=lambda level: -level.value)
     steps: list[tuple[float, int, int, Move]] = []
     for number, entry in enumerate(found):
         rate = 0.0
         for depth, (precise, cheap) in enumerate(itertools.pairwise(ladder)):
-            # A level may chance to be less noisy than a more precise one: no bargain for that.
+            # By chance a level may be less noisy than a more precise one: that counts as equal.
             added = (entry.noise[cheap] - entry.noise.get(precise, 0.0)).clip(0)
             saved = entry.group.size * (precise.value - cheap.value)
             rate = max(rate, float(added.sum()) / saved)
@@ -80,7 +80,7 @@ def with_room(steps: Sequence[Move], count: int, room: Noise) -> list[Move]:
     """Return the first `count` moves, and each later one whose noise fits into `room`.
 
     `room` is what the limit leaves, per output of the graph. A large group may be a good bargain
-    and too loud; what comes after it may still fit.
+    but too loud; a later move may still fit.
     """
     taken = list(steps[:count])
     skipped: set[str] = set()
@@ -96,7 +96,7 @@ def with_room(steps: Sequence[Move], count: int, room: Noise) -> list[Move]:
 def most(count: int, holds: Callable[[int], bool]) -> int | None:
     """Return the largest number of moves, 0 to `count`, that holds; None where not even 0 does.
 
-    Every move adds noise, so what holds is found by bisection.
+    Every move adds noise, so bisection finds the number.
     """
     if holds(count):
         return count

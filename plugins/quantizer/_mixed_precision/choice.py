@@ -26,12 +26,12 @@ if TYPE_CHECKING:
 
 __all__ = ["Choice", "Chooser"]
 
-#: Where the real graph falls short of its trial, this part of the moves is taken back each time.
+#: Where the real graph falls short of its trial, 1/`BACK` of the moves is taken back each time.
 BACK = 40
 #: Parts of the noise that the limit leaves to spend on further moves, tried one after the other:
 #: noises that are not quite independent add up to more than predicted.
 PARTS = (1.0, 0.75, 0.5, 0.25)
-#: Groups that a refusal names.
+#: Most groups that a refusal names.
 NAMED = 3
 
 
@@ -39,7 +39,7 @@ NAMED = 3
 class Choice:
     """A graph with a level for every group, and its SNR against the float graph in dB.
 
-    `predicted_db` is what the sum of the groups' own noises says, None without an analysis.
+    `predicted_db` is the SNR that the groups' own noises add up to, None without an analysis.
     """
 
     path: Path
@@ -52,7 +52,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class Chooser:
-    """What every choice for one graph shares; `windows` are what the SNR is measured on."""
+    """The data that all choices for one graph share; the SNR is measured on `windows`."""
 
     model: onnx.ModelProto
     ranges: Ranges
@@ -80,7 +80,7 @@ class Chooser:
     def cheapest(
         self, fixed: Mapping[str, Level], allowed: Sequence[Level], limit: float, target: Path
     ) -> Choice:
-        """Quantise, into `target`, as cheaply as an SNR of `limit` dB lets.
+        """Quantise, into `target`, as cheaply as an SNR of `limit` dB allows.
 
         Groups in `fixed` keep their level. Raises StageError where no assignment holds the limit.
         """
@@ -123,7 +123,7 @@ class Chooser:
     def _graph(self, config: Any) -> onnx.ModelProto:
         """Quantise a copy of the model.
 
-        Only graphs of 16 bits throughout are corrected for silence, so none that is to be mixed is.
+        Only graphs of 16 bits throughout are corrected for silence, so no graph to be mixed is.
         """
         ranges = replace(self.ranges, example={})
         return quantised(copy.deepcopy(self.model), config, ranges)
@@ -142,7 +142,7 @@ class Chooser:
 def _attempts(
     steps: Sequence[Move], noise: Callable[[Sequence[Move]], Noise], limit: float
 ) -> Iterator[Sequence[Move]]:
-    """Yield the moves to quantise with, the most first; none where not even trials hold.
+    """Yield the moves to quantise with, the most first; none where no trial holds the limit.
 
     `noise` tries some moves. The real graph computes in integers, and may fall a little short.
     """

@@ -15,7 +15,7 @@ __all__ = ["Group", "GroupBy", "groups_of"]
 
 
 class GroupBy(Enum):
-    """What shares a precision."""
+    """Which nodes share a precision."""
 
     layer = "layer"
     block = "block"
@@ -23,7 +23,7 @@ class GroupBy(Enum):
 
 @dataclass(frozen=True)
 class Group:
-    """Nodes that share a precision; named after the first of them that multiplies, or a block.
+    """Nodes that share a precision; named after the first of them that multiplies, or their block.
 
     `macs` are their multiply-accumulates for one window.
     """
@@ -34,7 +34,7 @@ class Group:
 
     @property
     def size(self) -> int:
-        """Return what the group computes: its multiply-accumulates, and one for every node.
+        """Return the group's work: its multiply-accumulates, and one for every node.
 
         The nodes count so that no group is free, even one that multiplies nothing.
         """
@@ -44,11 +44,11 @@ class Group:
 def groups_of(model: onnx.ModelProto, by: GroupBy) -> list[Group]:
     """Return the groups of a graph whose nodes are named and whose shapes are inferred, in order.
 
-    A layer is a node that multiplies (convolution, matrix product) with what follows it up to the
-    next one; where branches meet, the later one takes the nodes. What comes before any of them
-    belongs to the first that reads it. A block holds the layers whose names share a scope, up to
-    the first part with a number: `/encoder.0/conv/Conv` and `/encoder.0/rewrite/Conv`. A graph
-    that multiplies nothing is one group, `graph`.
+    A layer is a node that multiplies (convolution, matrix product) with the nodes behind it up to
+    the next such node; where branches meet, the later layer takes the nodes. Nodes before any
+    layer belong to the first one that reads them. A block holds the layers whose names share a
+    scope, up to the first part with a number: `/encoder.0/conv/Conv` and `/encoder.0/rewrite/Conv`.
+    A graph that multiplies nothing is one group, `graph`.
     """
     macs = macs_by_node(model)
     members: dict[str, list[str]] = {}

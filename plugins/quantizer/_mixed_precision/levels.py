@@ -29,9 +29,9 @@ class Level(Enum):
 def config_of(model: onnx.ModelProto, levels: Mapping[str, Level], *, per_channel: bool) -> Any:
     """Return ONNX Runtime's settings for a graph whose nodes have `levels`, by name.
 
-    What a node reads and gives has the bits of the node: where two levels meet, the tensor has
-    those of the node that makes it, and is converted for the others. An input of the graph has
-    the most that a reader wants. Nodes without a level stay in float.
+    The tensors that a node reads and writes have the bits of the node: where two levels meet, the
+    tensor has those of the node that writes it, and is converted for the others. An input of the
+    graph has the most bits that a reader wants. Nodes without a level stay in float.
     """
     from onnxruntime.quantization import QuantType
     from onnxruntime.quantization.execution_providers.qnn import get_qnn_qdq_config

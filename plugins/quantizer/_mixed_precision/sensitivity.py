@@ -1,4 +1,4 @@
-"""Measures what each group costs: it alone at a level, everything else in float."""
+"""Measures the cost of each group: the group alone at a level, everything else in float."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Sensitivity:
 
 
 def snr_of(noise: Noise) -> float:
-    """Return the SNR in dB of the output that is worst, clipped to ±200 dB."""
+    """Return the SNR in dB of the worst output, clipped to ±200 dB."""
     import numpy as np
 
     with np.errstate(divide="ignore"):

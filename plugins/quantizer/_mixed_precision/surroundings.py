@@ -1,4 +1,4 @@
-"""Reads what surrounds each node in a quantised graph: scales of tensors, and rounded weights."""
+"""Reads the surroundings of each node in a quantised graph: scales and rounded weights."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Pair:
 
 
 class Surroundings:
-    """What surrounds each node in a quantised graph, by the node's name and the tensor's place."""
+    """The surroundings of each node of a quantised graph, by the node's name and tensor's place."""
 
     def __init__(self, model: onnx.ModelProto) -> None:
         graph = model.graph
@@ -55,7 +55,7 @@ class Surroundings:
         self.quantised = {n.input[0]: n for n in graph.node if n.op_type == "QuantizeLinear"}
 
     def pair(self, node: onnx.NodeProto) -> Pair:
-        """Return what a QuantizeLinear or DequantizeLinear does."""
+        """Return the pair that a QuantizeLinear or DequantizeLinear belongs to."""
         return Pair(node.domain, self.constants[node.input[1]], self.constants[node.input[2]])
 
     def read(self, node: str, place: int) -> Pair | NDArray[Any] | None:
@@ -76,7 +76,7 @@ class Surroundings:
 
 
 def _weights(node: onnx.NodeProto, constants: Mapping[str, onnx.TensorProto]) -> NDArray[Any]:
-    """Return what a DequantizeLinear of constants gives, FP32."""
+    """Return the FP32 values that a DequantizeLinear of constants gives."""
     import numpy as np
     from onnx import numpy_helper
 

@@ -1,7 +1,7 @@
-"""Plays a float graph in which some nodes are as quantised graphs have them.
+"""Plays a float graph in which some nodes are quantised.
 
-A trial takes from a wholly quantised graph what surrounds a node there: the scale of each tensor
-that it reads or gives, and its weights with their rounding. Its integers are computed in float,
+A trial copies the surroundings of a node from a wholly quantised graph: the scale of each tensor
+that the node reads or writes, and its weights with their rounding. Integers are computed in float,
 which rounds the same values; so a trial costs a second, where quantising anew costs many.
 """
 
@@ -37,7 +37,7 @@ class Bench:
     """The float graph, the graphs that are quantised at one level each, and a few windows.
 
     The weights of the float graph are written once, into `folder`; every trial is a small file
-    beside them. `windows` are held in memory, with what the float graph gives for them.
+    beside them. `windows` are held in memory, with the outputs of the float graph.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class Bench:
         return self._relative(played(self.path, self.windows))
 
     def noise_of(self, path: Path) -> Noise:
-        """Return the same of a graph in a file."""
+        """Return the same noise for a graph in a file."""
         return self._relative(played(path, self.windows, optimised=True))
 
     def _relative(self, results: Any) -> Noise:
@@ -87,7 +87,7 @@ class Bench:
         return relative
 
     def _trial(self, levels: Mapping[str, Level]) -> onnx.ModelProto:
-        """Return the float graph with the nodes of `levels` as they are at their level."""
+        """Return the float graph with the nodes of `levels` quantised at their level."""
         from onnx import helper
 
         model = copy.deepcopy(self.base)
@@ -114,7 +114,7 @@ class _Surrounded:
         self._rounded: set[str] = set()
 
     def nodes(self, node: onnx.NodeProto, around: Surroundings, level: str) -> list[onnx.NodeProto]:
-        """Return the node, which is changed in place, between what rounds its tensors."""
+        """Return the node, changed in place, between the nodes that round its tensors."""
         from onnx import numpy_helper
 
         before: list[onnx.NodeProto] = []
@@ -140,7 +140,7 @@ class _Surrounded:
 def played(path: Path, windows: Sequence[Tensors], *, optimised: bool = False) -> Any:
     """Yield the outputs of a graph for every window, in the graph's order.
 
-    Unoptimised, a session opens soonest, and computes integers in float; optimised, it computes
+    An unoptimised session opens soonest, and computes integers in float; an optimised one computes
     as the runtime does, and adds exactly on processors without VNNI.
     """
     import onnxruntime

@@ -1,1 +1,1 @@
-"""ONNX graphs in PyTorch, with gradients: what quantizers that learn share."""
+"""ONNX graphs in PyTorch, with gradients: shared by the quantizers that learn."""

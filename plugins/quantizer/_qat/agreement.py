@@ -1,7 +1,7 @@
 """Proves on a window that PyTorch's reading of a graph computes what ONNX Runtime computes.
 
-A wrong number would be learned from as if it were right. So a graph that is read otherwise is
-refused, by the first node that differs.
+A wrong number would be learned from as if it were right. So a graph that PyTorch computes otherwise
+is refused, and the error names the first node that differs.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["check_agreement"]
 
-#: Two ways to compute the same in FP32 differ by less; the least exact norm of ONNX Runtime has 89.
+#: Two computations in FP32 agree to more dB than this; the least exact norm of ONNX Runtime has 89.
 AGREED_DB = 60.0
 
 
@@ -91,7 +91,7 @@ def _played(
 
 
 def _agreement_db(expected: np.ndarray, actual: np.ndarray) -> float:
-    """Return the SNR of the finite values in dB; the lowest where others or shapes differ."""
+    """Return the SNR of the finite values in dB; the lowest where shapes or other values differ."""
     if expected.shape != actual.shape:
         return -200.0
     if expected.dtype.kind != "f":
@@ -99,7 +99,7 @@ def _agreement_db(expected: np.ndarray, actual: np.ndarray) -> float:
     finite = np.isfinite(expected)
     if not np.array_equal(finite, np.isfinite(actual)):
         return -200.0
-    # Of what is not finite, the kind counts: an infinity of another sign is another number.
+    # Values that are not finite are compared by kind: another sign makes another number.
     if not np.array_equal(expected[~finite], actual[~finite], equal_nan=True):
         return -200.0
     return snr_db(expected[finite], actual[finite]) if finite.any() else 200.0

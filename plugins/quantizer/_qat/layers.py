@@ -1,4 +1,4 @@
-"""What ONNX's layers compute: convolutions, products of matrices, norms, pooling."""
+"""ONNX's layers in PyTorch: convolutions, products of matrices, norms, pooling."""
 
 from __future__ import annotations
 
@@ -149,7 +149,7 @@ def _instance_norm(attributes: Attributes, inputs: Inputs) -> tuple[Tensor, ...]
 
 
 def _group_norm(attributes: Attributes, inputs: Inputs) -> tuple[Tensor, ...]:
-    """Until opset 21 gain and bias were of a group, since then they are of a channel."""
+    """Compute a group norm; gain and bias are per group before opset 21, per channel since."""
     x, gain, bias = inputs
     groups = attributes["num_groups"]
     split = x.reshape(x.shape[0], groups, -1)
@@ -162,7 +162,7 @@ def _group_norm(attributes: Attributes, inputs: Inputs) -> tuple[Tensor, ...]:
 def _batch_norm(attributes: Attributes, inputs: Inputs) -> tuple[Tensor, ...]:
     x, gain, bias, mean, variance = inputs
     if attributes.get("training_mode", 0):
-        # A norm without statistics takes those of its batch, and passes on what they would become.
+        # A norm without statistics uses those of its batch, and returns the updated ones.
         axes = [axis for axis in range(x.dim()) if axis != 1]
         now = (x.mean(axes), x.var(axes, correction=0))
         keep = attributes.get("momentum", 0.9)

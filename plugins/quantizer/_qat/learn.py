@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
 __all__ = ["Learned", "learn"]
 
-#: How often the result is judged on the windows that were held back.
+#: How often the result is tested on the windows that were held back.
 CHECKS = 6
-#: The rate falls from all of it to this part, along a half cosine.
+#: The rate falls to this part of itself, along a half cosine.
 LAST_RATE = 0.02
-#: Rates of weights and biases, as parts of their largest value, beside that of ranges. Weights are
-#: rounded to within 1/127 of it: faster ones jump back and forth between two integers.
+#: Rates of weights and biases, as parts of their largest value, relative to the rate of ranges.
+#: Weights are rounded to within 1/127 of it: higher rates jump back and forth between two integers.
 OF_VALUES = 1 / 400
-#: Rate of the scales of weights beside that of ranges: weights of 8 bits lose little anyway.
+#: Rate of the scales of weights relative to that of ranges: weights of 8 bits lose little anyway.
 OF_SCALES = 1 / 10
 
 
@@ -42,7 +42,7 @@ class Learned:
     skipped: int = 0
 
     def notices(self) -> tuple[Notice, ...]:
-        """Return what learning brought, in words."""
+        """Return the result of learning, in words."""
         told = (self._brought(),)
         if not self.skipped:
             return told
@@ -64,7 +64,7 @@ class Learned:
 def learn(
     network: Network, lessons: Lessons, steps: int, rate: float, seed: int, progress: Progress
 ) -> Learned:
-    """Learn in place, and leave the best state seen on held-back windows: maybe the first one.
+    """Learn in place, and leave the best state seen on held-back windows: perhaps the first one.
 
     Adam; `rate` is the relative change of a range in one step, from which the other rates follow.
     The loss is the noise-to-signal ratio of the outputs, per channel: see `Lessons.error`.
@@ -107,7 +107,7 @@ def learn(
 
 
 def _rates(network: Network, rate: float) -> Iterator[tuple[Tensor, float]]:
-    """Yield what is learned, each with the rate that suits its size."""
+    """Yield the tensors that are learned, each with the rate that suits its size."""
     if network.ranges.index:
         yield network.ranges.factors, rate
     for weight in network.weights.values():

@@ -1,4 +1,4 @@
-"""What is learned from: windows of calibration data, and what the float graph makes of them."""
+"""The data to learn from: windows of calibration data, and the float graph's outputs for them."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Lessons", "energies"]
 
-#: What is so large that FP32 does not hold its square stands for "not this one".
+#: A score so large that FP32 does not hold its square means "not this one".
 MASKED = 2.0**64
 #: A channel this much weaker than the loudest one, in energy, is silent: 120 dB.
 SILENT = 1e-12
-#: Energies relative to the mean one from which on they count: 200 dB.
+#: The least energy that counts, relative to the mean: 200 dB down.
 LEAST = 1e-20
 
 
@@ -62,7 +62,7 @@ def _comparable(
         if tensor.is_floating_point():
             heard = tensor.abs() < MASKED
             zero = torch.zeros((), dtype=tensor.dtype)
-            # Chosen before they are subtracted: an infinity less itself has no gradient.
+            # Chosen before the subtraction: infinity minus infinity has no gradient.
             values[name] = torch.where(heard, tensor, zero)
             errors[name] = torch.where(heard, actual[name], zero) - values[name]
     return errors, values
@@ -106,14 +106,14 @@ class Lessons:
         self.learned = [i for i in range(count) if i not in self.held_back] or [0]
 
     def read(self, index: int) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """Return what goes into the graph and what should come out of it."""
+        """Return the inputs of a window and the outputs that the float graph gave for it."""
         return self._load(index, "in"), self._load(index, "out")
 
     def error(self, network: Network, index: int) -> Tensor:
         """Return the energy of the network's error per channel, over that of the mean window."""
         feeds, expected = self.read(index)
         difference, _ = _comparable(network.run(feeds), expected)
-        # Relative before it is squared: squares of 1e-20 are zeros in FP32.
+        # Divided before it is squared: squares of 1e-20 are zeros in FP32.
         size = self.energy.max().sqrt()
         scaled = {name: tensor / size for name, tensor in difference.items()}
         return energies(scaled) * (size.square() / self.energy)

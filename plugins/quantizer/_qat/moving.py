@@ -1,4 +1,4 @@
-"""What ONNX operators compute that move values: reshaping, slicing, joining, padding."""
+"""ONNX operators that move values, in PyTorch: reshaping, slicing, joining, padding."""
 
 from __future__ import annotations
 

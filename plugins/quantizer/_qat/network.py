@@ -1,7 +1,7 @@
-"""An ONNX graph as a PyTorch network: what it computes, with gradients and learnable rounding.
+"""An ONNX graph as a PyTorch network, with gradients and learnable rounding.
 
-QuantizeLinear followed by DequantizeLinear becomes one rounding in float (`rounding.py`), so what
-is learned is rounded exactly where the graph that ships is.
+QuantizeLinear followed by DequantizeLinear becomes one rounding in float (`rounding.py`), so the
+network rounds exactly where the graph that ships does.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ if TYPE_CHECKING:
 
 __all__ = ["Network"]
 
-#: What to do about an operator that is not known.
+#: The remedy for an operator that is not known.
 WITHOUT = "quantise without learning (quantizer=qdq), or add it to plugins/quantizer/_qat"
 #: Their outputs hold nothing but values of their first input: rounding twice changes nothing.
 MOVERS = frozenset(
     {"Reshape", "Transpose", "Slice", "Split", "Squeeze", "Unsqueeze", "Gather", "Identity"}
 )
-#: Their values lie between -1 and 1 by definition: nothing is to be learned of that range.
+#: Their values lie between -1 and 1 by definition: that range is not learned.
 BOUNDED = frozenset({"Sigmoid", "Softmax", "Tanh"})
 
 
 @dataclass(frozen=True)
 class _Step:
-    """One node: from which tensors to which, and what computes it."""
+    """One node: from which tensors to which, and the function that computes it."""
 
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
@@ -143,7 +143,7 @@ class Network:
         return _Step((name,), outputs, round_)
 
     def _constant(self, node: onnx.NodeProto) -> Callable[[list[Any]], tuple[Tensor]]:
-        """Return what gives a constant that the graph holds as integers."""
+        """Return a function that gives a constant which the graph holds as integers."""
         name, integers = node.input[0], self._arrays[node.input[0]]
         shape = [1] * integers.ndim
         if self._arrays[node.input[1]].size > 1:
@@ -179,13 +179,13 @@ class Network:
 
 
 def _known(node: onnx.NodeProto) -> set[tuple[str, str]]:
-    """Return the names under which an operator is what it is called."""
+    """Return the names that an operator is known by."""
     # ONNX Runtime's own Gelu, which it makes of Erf, is that of opset 20.
     return {("", node.op_type), ("ai.onnx", node.op_type), ("com.microsoft", "Gelu")}
 
 
 def _applied(step: _Step, given: list[Any]) -> tuple[Tensor, ...]:
-    """Return what a step gives; raises StageError, naming the node, where PyTorch cannot."""
+    """Return the outputs of a step; raises StageError, naming the node, where PyTorch fails."""
     try:
         result = step.apply(given)
     except Exception as error:  # PyTorch raises a class per reason
@@ -205,7 +205,7 @@ def _unknown_form(step: _Step, reason: str) -> StageError:
 
 
 def _value(attribute: onnx.AttributeProto) -> Any:
-    """Return what an attribute holds, in the types that the operators expect."""
+    """Return the value of an attribute, in the types that the operators expect."""
     value = helper.get_attribute_value(attribute)
     if isinstance(value, bytes):
         return value.decode()
@@ -215,7 +215,7 @@ def _value(attribute: onnx.AttributeProto) -> Any:
 
 
 def _constant_of(node: onnx.NodeProto) -> np.ndarray:
-    """Return what a node `Constant` gives, in its type: an attribute's floats are of 32 bits."""
+    """Return the value of a node `Constant`, in its type: an attribute's floats are of 32 bits."""
     (attribute,) = node.attribute
     value = _value(attribute)
     floats = attribute.name in ("value_float", "value_floats")

@@ -1,4 +1,4 @@
-"""What ONNX operators compute, in PyTorch and with gradients.
+"""ONNX operators in PyTorch, with gradients.
 
 Each takes the node's attributes and its inputs, None for an optional one that is left out, and
 returns its outputs. The operators are in the versions of opset 18 to 22; `network.py` refuses the
@@ -98,7 +98,7 @@ def _mod(attributes: Attributes, inputs: Inputs) -> tuple[Tensor, ...]:
 
 def _pow(_: Attributes, inputs: Inputs) -> tuple[Tensor, ...]:
     base, exponent = inputs
-    if exponent.numel() == 1:  # of a number, whose gradient at 0 PyTorch knows
+    if exponent.numel() == 1:  # PyTorch knows the gradient at 0 of a number
         return (torch.pow(base, exponent.item()).to(base.dtype),)
     return (torch.pow(base, exponent).to(base.dtype),)
 

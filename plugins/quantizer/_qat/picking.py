@@ -1,4 +1,4 @@
-"""What ONNX operators compute that pick values by their places, or put them there."""
+"""ONNX operators that pick values by their places, or put them there, in PyTorch."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from plugins.quantizer._qat.values import Attributes, Inputs, Operator, UnknownF
 
 __all__ = ["PICKING"]
 
-#: What becomes of several values at one place, in ONNX's words and in PyTorch's.
+#: How several values at one place are reduced, in ONNX's words and in PyTorch's.
 REDUCTIONS = {"add": "sum", "mul": "prod", "max": "amax", "min": "amin"}
 
 
@@ -69,7 +69,7 @@ def _counted(indices: Tensor, length: int) -> Tensor:
 def _top_k(attributes: Attributes, inputs: Inputs) -> tuple[Tensor, ...]:
     x, count = inputs[0], int(inputs[1])
     axis, largest = attributes.get("axis", -1), bool(attributes.get("largest", 1))
-    # Of equal values ONNX takes the first ones, as a stable sort does and `topk` does not.
+    # ONNX takes the first of equal values, as a stable sort does and `topk` does not.
     values, places = x.sort(stable=True, dim=axis, descending=largest)
     return values.narrow(axis, 0, count), places.narrow(axis, 0, count)
 
@@ -91,7 +91,7 @@ def _nonzero(_: Attributes, inputs: Inputs) -> tuple[Tensor, ...]:
 def _triangle(attributes: Attributes, inputs: Inputs) -> tuple[Tensor, ...]:
     x, diagonal = (*inputs, None)[:2]
     function = torch.triu if attributes.get("upper", 1) else torch.tril
-    # A product with a mask of ones would make NaN of a masked infinity.
+    # A product with a mask of ones would turn a masked infinity into NaN.
     kept = function(torch.ones(x.shape[-2:], dtype=torch.bool), int(diagonal or 0))
     return (torch.where(kept, x, torch.zeros((), dtype=x.dtype)),)
 

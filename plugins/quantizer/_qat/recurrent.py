@@ -1,4 +1,4 @@
-"""What ONNX's recurrent layers compute, step by step and with gradients.
+"""ONNX's recurrent layers in PyTorch, step by step and with gradients.
 
 Formulas and the order of gates as in ONNX's description of LSTM (i, o, f, c) and GRU (z, r, h).
 """

@@ -1,4 +1,4 @@
-"""What ONNX operators compute that take values between others, or deal them out anew in space.
+"""ONNX operators that interpolate values, or rearrange them in space, in PyTorch.
 
 Resize goes axis by axis: each is a product with a matrix of weights, or a choice of places.
 Formulas: the description of Resize in opset 19; with `antialias`, filters grow with the step.
@@ -53,7 +53,7 @@ def _resized(attributes: Attributes, x: Tensor, axis: int, factor: float, length
 
 
 def _places(attributes: Attributes, before: int, factor: float, after: int) -> np.ndarray:
-    """Return where each of `after` values lies among the `before` that there were."""
+    """Return the position of each of `after` values among the `before` old ones."""
     index = np.arange(after, dtype=np.float64)
     mode = attributes.get("coordinate_transformation_mode", "half_pixel")
     half = (index + 0.5) / factor - 0.5
@@ -83,7 +83,7 @@ def _rounded(attributes: Attributes, places: np.ndarray) -> np.ndarray:
 
 
 def _weights(attributes: Attributes, places: np.ndarray, before: int, factor: float) -> np.ndarray:
-    """Return the weight of each value that there was in each new one, shape (after, before)."""
+    """Return the weight of each old value in each new one, shape (after, before)."""
     cubic = attributes["mode"] == "cubic"
     if attributes["mode"] not in ("linear", "cubic"):
         raise UnknownFormError(f"its mode is `{attributes['mode']}`")

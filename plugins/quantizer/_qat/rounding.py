@@ -18,7 +18,7 @@ __all__ = ["Bias", "Ranges", "Weight", "rounded"]
 
 
 def rounded(x: Tensor, scale: Tensor, zero: Tensor, least: int, most: int) -> Tensor:
-    """Return `x` as integers from `least` to `most` give it.
+    """Return `x` rounded to integers from `least` to `most`, and back.
 
     Scale and zero point have one value, or the rank of `x` and one axis that is longer than 1.
     """
@@ -33,7 +33,7 @@ def rounded(x: Tensor, scale: Tensor, zero: Tensor, least: int, most: int) -> Te
 
 
 class Ranges:
-    """What activations are rounded to, by the name of their scale: levels from low to high.
+    """The ranges that activations are rounded to, by the name of their scale, from low to high.
 
     `factors`, of shape (ranges, 2), holds the logarithms by which the ends were moved. A range
     that follows from its operator (a sigmoid's) is `fixed`.
@@ -77,9 +77,9 @@ class Ranges:
 
 @dataclass
 class Weight:
-    """A constant that is rounded per channel of `axis`, or whole where `axis` is None.
+    """A constant that is rounded per channel of `axis`, or as a whole where `axis` is None.
 
-    `value` is learned, and the logarithm `factor` of what its scale was changed by. Scale, zero
+    `value` is learned, and so is the logarithm `factor` of the change of its scale. Scale, zero
     point and factor have the constant's rank, or none.
     """
 
@@ -95,11 +95,11 @@ class Weight:
         return self.scale * self.factor.exp()
 
     def __call__(self) -> Tensor:
-        """Return the weights as the integers give them."""
+        """Return the weights as the integers represent them."""
         return rounded(self.value, self.scales(), self.zero, self.least, self.most)
 
     def integers(self) -> Tensor:
-        """Return what is written to the graph."""
+        """Return the integers that are written to the graph."""
         with torch.no_grad():
             whole = (self.value / self.scales()).round() + self.zero
             return whole.clamp(self.least, self.most).to(torch.int64)

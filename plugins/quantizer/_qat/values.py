@@ -1,4 +1,4 @@
-"""What every operator here is made of: its types, and the error for a form that is not known."""
+"""The types of all operators here, and the error for an unknown form of an operator."""
 
 from __future__ import annotations
 
@@ -19,5 +19,5 @@ class UnknownFormError(Exception):
 
 
 def numbers(tensor: Tensor | None) -> list[int] | None:
-    """Return the whole numbers that a tensor holds: a shape, axes, amounts."""
+    """Return the integers that a tensor holds: a shape, axes, amounts."""
     return None if tensor is None else [int(n) for n in tensor.reshape(-1).tolist()]

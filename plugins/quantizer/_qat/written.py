@@ -1,4 +1,4 @@
-"""Puts what was learned back into the graph that it was read from; its structure stays."""
+"""Writes the learned values back into the graph that they were read from; its structure stays."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def written(network: Network, model: onnx.ModelProto) -> onnx.ModelProto:
     """Return `model`, the graph of `network`, with the learned scales, zero points and integers.
 
     Changed in place. Biases get the scale that operators on integers expect: that of their data
-    times that of their weights. One that has another scale, as a norm's bias has, keeps it.
+    times that of their weights. A bias with another scale, such as a norm's, keeps it.
     """
     tensors = {tensor.name: tensor for tensor in model.graph.initializer}
     arrays = {name: numpy_helper.to_array(tensor) for name, tensor in tensors.items()}

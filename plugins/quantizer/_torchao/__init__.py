@@ -1,4 +1,4 @@
-"""What the quantisers of torch programs share: where integers go, constants, feeds, counts."""
+"""Shared by the quantisers of torch programs: where integers go, constants, feeds, counts."""
 
 from plugins.quantizer._torchao.choices import Backend, Operator, matching
 from plugins.quantizer._torchao.feeding import windows

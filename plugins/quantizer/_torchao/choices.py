@@ -1,4 +1,4 @@
-"""What can be quantised, for whose kernels, and which nodes a person means."""
+"""Chooses what is quantised, for whose kernels, and which nodes an option names."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ X86 = ("x86_64", "AMD64")
 
 
 class Operator(Enum):
-    """What can be quantised."""
+    """Operators that can be quantised."""
 
     conv1d = "conv1d"
     conv2d = "conv2d"
@@ -48,7 +48,7 @@ def path_of(node: torch.fx.Node) -> str:
     """Return where in the module an operator comes from, such as `model.encoder.0.conv`."""
     stack = node.meta.get("nn_module_stack") or {"": ("", "")}
     path = str(list(stack.values())[-1][0])
-    # Below a method other than `forward`, the path names the call as well: `block@1`.
+    # Below a method other than `forward`, the path also names the call: `block@1`.
     return path.partition("@")[0] or node.name
 
 

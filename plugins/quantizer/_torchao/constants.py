@@ -1,4 +1,4 @@
-"""Computes what follows from the weights alone, once and for all windows."""
+"""Computes all values that depend on the weights alone, once for all windows."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ __all__ = ["fold_constants"]
 
 
 def fold_constants(module: torch.fx.GraphModule) -> int:
-    """Replace what is computed from weights alone by its value, in place; returns how many values.
+    """Replace nodes that depend on weights alone by their values, in place; returns how many.
 
     Parts of a weight (attention keeps three matrices in one) become weights of their own, which a
-    quantiser finds; weights that are cast are stored as cast. Of what makes tensors from nothing,
-    such as positions, the recipe is shorter than the value, so it stays.
+    quantiser finds; weights that are cast are stored as cast. A tensor that is made from nothing,
+    such as positions, has a recipe shorter than its value, so it stays.
     """
     import torch
 

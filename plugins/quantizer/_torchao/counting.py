@@ -1,4 +1,4 @@
-"""Counts what a program computes at which precision, from the written program itself."""
+"""Counts the work of a program per precision, from the written program itself."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["census", "multiplies", "quantised_of"]
 
 QUANTISE = ("quantize_per_tensor", "quantize_per_channel", "choose_qparams")
 DEQUANTISE = ("dequantize_per_tensor", "dequantize_per_channel")
-#: What converts types or only names a shape anew: it computes nothing.
+#: Operators that convert types or only rename a shape: they compute nothing.
 FREE = {
     *QUANTISE, *DEQUANTISE, "_assert_tensor_metadata", "_to_copy", "_unsafe_view", "alias",
     "contiguous", "clone", "dropout", "expand", "flatten", "getitem", "permute", "reshape",
@@ -58,7 +58,7 @@ def multiplies(node: torch.fx.Node) -> bool:
 
 
 def _precision(node: torch.fx.Node) -> str | None:
-    """Return what a node computes in: `w8a8` between quantised inputs, else the type it gives."""
+    """Return a node's precision: `w8a8` between quantised inputs, else the type it returns."""
     value: Any = node.meta.get("val")
     if node.op != "call_function" or operator(node) in FREE or not hasattr(value, "dtype"):
         return None
@@ -69,7 +69,7 @@ def _precision(node: torch.fx.Node) -> str | None:
 
 
 def _macs(node: torch.fx.Node) -> int:
-    """Return the multiply-accumulates of a node for one window; 0 for what is no product."""
+    """Return the multiply-accumulates of a node for one window; 0 where it is no product."""
     name = operator(node)
     if name not in PRODUCTS and not name.startswith("conv"):
         return 0

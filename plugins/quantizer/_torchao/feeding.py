@@ -25,6 +25,6 @@ def windows(
     import torch
 
     for index, feeds in enumerate(finite(calibration), 1):
-        # Copies: an array may lie backwards in memory, which PyTorch does not take.
+        # Copies: an array may have negative strides, which PyTorch rejects.
         yield tuple(torch.from_numpy(feeds[name].copy()) for name in info.core_inputs)
         progress(index, calibration.count, "calibrating: ranges of every quantised tensor")

@@ -1,4 +1,4 @@
-"""Decides what FP16 cannot serve in a program, from its weights and from calibration windows.
+"""Finds what FP16 cannot hold in a program, from its weights and from calibration windows.
 
 FP16 ends at 65,504, and below 6.1e-5 it has fewer than its 11 bits.
 """
@@ -21,13 +21,13 @@ __all__ = ["Reason", "likely", "weight_reasons", "window_reasons"]
 LARGEST, SMALLEST_NORMAL = 65504.0, 2.0**-14
 #: Rounding to 11 bits leaves some 73 dB. A tensor that keeps less lies below the normal range.
 WEAK_DB = 60.0
-#: A row of weights this much weaker than the whole is nothing in FP32 either: its 24 bits.
+#: A row of weights this much weaker than the whole is lost in FP32 too, which has 24 bits.
 RESIDUE = 2.0**-24
 #: Operators whose result explodes where FP16 rounds an argument to zero: which argument.
 SENSITIVE = {
     "div": 1, "div_": 1, "log": 0, "log10": 0, "log2": 0, "reciprocal": 0, "rsqrt": 0, "sqrt": 0,
 }  # fmt: skip
-#: What stays in FP32 where no data says what is needed: what sums, squares or divides by a sum.
+#: Operators that stay in FP32 where no data decides: those that sum, square or divide by a sum.
 LIKELY = frozenset({
     "batch_norm", "cumsum", "div", "exp", "group_norm", "instance_norm", "layer_norm",
     "linalg_vector_norm", "log", "logsumexp", "mean", "norm", "pow", "reciprocal", "rms_norm",
@@ -50,7 +50,7 @@ class Reason:
 
 @dataclass
 class _Seen:
-    """What windows showed of a tensor: its peak, its smallest value but zero, its energies."""
+    """The values of a tensor over all windows: peak, smallest value but zero, energies."""
 
     peak: float = 0.0
     least: float = math.inf
@@ -58,7 +58,7 @@ class _Seen:
     noise: float = 0.0
 
     def add(self, tensor: torch.Tensor) -> None:
-        """Take the finite values of a tensor into account; infinities are FP16's as well."""
+        """Record the finite values of a tensor; infinities are FP16's as well."""
         values = tensor[tensor.isfinite()].float().abs()
         values = values[values > 0]
         if not values.numel():
@@ -70,7 +70,7 @@ class _Seen:
         self.noise += float((held.half().float() - held).double().square().sum())
 
     def wrong(self, headroom: float, *, every_value: bool) -> str:
-        """Return what FP16 cannot hold of it, in words; empty where it holds all."""
+        """Return in words what FP16 cannot hold of the tensor; empty where it holds all."""
         if self.peak * headroom > LARGEST:
             return f"reaches {_amount(self.peak)}"
         if self.signal > 0 and self.noise * 10 ** (WEAK_DB / 10) > self.signal:
@@ -91,7 +91,7 @@ def likely(module: torch.fx.GraphModule) -> set[str]:
 
 
 def weight_reasons(module: torch.fx.GraphModule) -> list[Reason]:
-    """Return which weights FP16 does not hold."""
+    """Return the weights that FP16 does not hold."""
     import torch
 
     found = []
@@ -122,7 +122,7 @@ def _wrong_weight(weight: torch.Tensor) -> str:
 def window_reasons(
     module: torch.fx.GraphModule, windows: Iterable[tuple[torch.Tensor, ...]], headroom: float
 ) -> list[Reason]:
-    """Return which tensors of `module` FP16 does not hold on `windows`, and this much louder."""
+    """Return the tensors of `module` that FP16 does not hold on `windows`, and this much louder."""
     seen: dict[str, _Seen] = {}
     watcher = _watcher(module, seen)
     for arguments in windows:
@@ -145,7 +145,7 @@ def _sensitive(module: torch.fx.GraphModule) -> Iterator[str]:
 
 
 def _watcher(module: torch.fx.GraphModule, seen: dict[str, _Seen]) -> torch.fx.Interpreter:
-    """Return what runs `module` and notes what it sees of every tensor in FP32."""
+    """Return an interpreter that runs `module` and records every tensor in FP32."""
     import torch
 
     class Watcher(torch.fx.Interpreter):

@@ -17,7 +17,7 @@ __all__ = ["halved"]
 
 #: An operator that only checks the type of a tensor.
 GUARD = "_assert_tensor_metadata"
-#: Operators whose type the export foretells wrongly under autocast (torch 2.13.0), and then checks.
+#: Operators whose type the export predicts wrongly under autocast (torch 2.13.0), and then checks.
 MISTAKEN = frozenset({"rnn_relu", "rnn_tanh"})
 
 
@@ -27,11 +27,11 @@ def halved(
     dtype: torch.dtype,
     kept: Collection[str],
 ) -> tuple[torch.fx.GraphModule, list[str]]:
-    """Return `module`, the opened `program`, in `dtype`, and the nodes that would not take it.
+    """Return `module`, the opened `program`, in `dtype`, and the nodes that do not accept it.
 
     PyTorch decides per operator (`torch.autocast`): convolutions, products and attention take 16
-    bits, and what follows one of them goes on in the type that reaches it. The nodes `kept` stay
-    in FP32, and so do those that have no 16 bits: a mask beyond their numbers, an operator that
+    bits, and later operators compute in the type that reaches them. The nodes `kept` stay in FP32,
+    and so do those that cannot compute in 16 bits: a mask beyond their numbers, an operator that
     wants all of one type. Inputs and outputs keep their types. Raises StageError for a node that
     does not compute in FP32 either.
     """
@@ -42,7 +42,7 @@ def halved(
         unable = _unable(module, dtype, kept, given)
         core = _core(program, module, dtype, {*kept, *unable})
         cast = torch.export.export(core, given)
-        # Writes the casts out, operator by operator, and leaves all else as it is.
+        # Writes the casts out, operator by operator, and leaves everything else as it is.
         result = cast.run_decompositions({}).module(check_guards=False)
     assert isinstance(result, torch.fx.GraphModule)
     for node in list(result.graph.nodes):
@@ -84,7 +84,7 @@ def _unable(
 
 
 def _runner(dtype: torch.dtype, kept: Collection[str]) -> Any:
-    """Return the class of what runs a program in `dtype` under autocast, and `kept` in FP32."""
+    """Return the interpreter that runs a program in `dtype` under autocast, `kept` in FP32."""
     import torch
 
     class Runner(torch.fx.Interpreter):
@@ -92,7 +92,7 @@ def _runner(dtype: torch.dtype, kept: Collection[str]) -> Any:
             if n.op != "call_function":
                 return super().run_node(n)
             if operator(n) == GUARD:
-                return None  # it guards a type that is another one now
+                return None  # it guards a type that has changed
             if n.name in kept:
                 return self.in_float(n)
             with torch.autocast("cpu", dtype):
@@ -152,7 +152,7 @@ def _core(
 def _widened(value: Any) -> Any:
     """Return a tensor of 16-bit floats in FP32; anything else as it is.
 
-    While a program is captured, a tensor shows FP32 that will be of 16 bits: autocast acts later.
+    While a program is captured, a tensor that will have 16 bits shows FP32: autocast acts later.
     """
     import torch
 

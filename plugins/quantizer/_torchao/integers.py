@@ -1,4 +1,4 @@
-"""Quantises a program with torchao: which operators, with whose types, on what data."""
+"""Quantises a program with torchao: which operators, for whose kernels, on what data."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["TORCHAO", "Quantised", "quantised"]
 
 TORCHAO = Requirement("torchao", "pip install torchao")
-#: The key under which torchao reads what becomes of an operator.
+#: The key under which torchao reads how an operator is quantised.
 ANNOTATION = "quantization_annotation"
 #: How many names a message holds.
 NAMES = 8
@@ -29,7 +29,7 @@ NAMES = 8
 
 @dataclass(frozen=True)
 class Quantised:
-    """A program with integers in it, opened, and what a person must know of it."""
+    """A program with integers in it, opened, and the notices about it."""
 
     module: torch.fx.GraphModule
     facts: dict[str, Fact]
@@ -48,11 +48,11 @@ def quantised(
 ) -> Quantised:
     """Return `program` with its operators between quantisation and dequantisation, opened.
 
-    `config` is torchao's (see `types_for`), whose observers see `windows` one after the other;
-    `outputs` are the names of what the program gives.
-    The operators themselves stay float ones: a runtime that has integer kernels fuses them. One
-    whose input was zero in every window stays in float, and says so. Raises StageError where there
-    is nothing to quantise, for an `exclude` that fits nothing, and for a layer that computes NaN.
+    `config` is torchao's (see `types_for`); its observers see `windows` one after the other, and
+    `outputs` names the program's outputs. The operators themselves stay float ones: a runtime that
+    has integer kernels fuses them. An operator whose input was zero in every window stays in
+    float, with a notice. Raises StageError where there is nothing to quantise, for an `exclude`
+    that fits nothing, and for a layer that computes NaN.
     """
     import torch
 
@@ -148,7 +148,7 @@ def _named(module: torch.fx.GraphModule, names: Iterable[str]) -> list[Any]:
 
 
 def _placement(chosen: set[str], config: Any) -> Any:
-    """Return what tells torchao to quantise the nodes `chosen`, their inputs and weights.
+    """Return the quantizer that makes torchao quantise the nodes `chosen`, inputs and weights.
 
     Its own quantizers for the two back ends find neither one-dimensional convolutions nor the
     matrices of attention, so only their types are taken.
@@ -167,13 +167,13 @@ def _placement(chosen: set[str], config: Any) -> Any:
             return model
 
         def validate(self, model: torch.fx.GraphModule) -> None:
-            """Accept the placement: it was made for the very graph."""
+            """Accept the placement: it was made for this very graph."""
 
     return Placement()
 
 
 def _left_in_float(prepared: torch.fx.GraphModule, chosen: dict[str, str]) -> list[str]:
-    """Take nodes whose input was always zero out of `chosen`, and their observers away.
+    """Remove nodes whose input was always zero from `chosen`, and remove their observers.
 
     Returns their paths. Raises StageError for an input that was NaN, and where no node is left.
     """

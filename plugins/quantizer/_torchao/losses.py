@@ -1,7 +1,7 @@
-"""Measures what rounding to integers costs every layer, so that none is lost in silence.
+"""Measures the cost of rounding to integers for every layer, so that no loss stays unnoticed.
 
-A layer is compared with itself in float on the same input: what it lost is its own, not what came
-before it. The whole program is compared on the same windows.
+A layer is compared with itself in float on the same input: this counts only its own loss, not that
+of layers before it. The whole program is compared on the same windows.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
 __all__ = ["Found", "Loss", "Loudest", "check_outputs", "losses", "noise_losses", "notices_of"]
 
-#: How many of the loudest windows are looked at: what is quiet everywhere has no range to lose.
+#: How many of the loudest windows are tested: a quiet one has no range to lose.
 WINDOWS = 2
-#: Below this a layer, or the whole program, is told of: 8 bits that fit give 30 dB and more.
+#: A layer, or the whole program, below this is reported: 8 bits that fit give 30 dB and more.
 POOR_DB = 12.0
-#: A result that is off by more than this part of itself is lost.
+#: A value that is off by more than this part of itself is lost.
 LOST = 0.5
-#: Rows of noise that stand for windows where there are none.
+#: Rows of noise that replace windows where there are none.
 NOISE = 64
 #: Layers that a fact or a message names.
 NAMES = 3
@@ -34,7 +34,7 @@ NAMES = 3
 
 @dataclass
 class Loss:
-    """What a layer lost: energies of its float result and of the error, and how many values.
+    """The loss of a layer: energies of its float result and of the error, and how many values.
 
     `lost` of `count` values are off by more than half of themselves.
     """
@@ -46,7 +46,7 @@ class Loss:
     count: int = 0
 
     def add(self, expected: torch.Tensor, actual: torch.Tensor) -> None:
-        """Add a result and what it should have been."""
+        """Add a result and its expected value."""
         difference = (actual.double() - expected.double()).abs()
         size = expected.double().abs()
         self.signal += float(size.square().sum())
@@ -85,13 +85,13 @@ class Found:
 
 
 class Loudest:
-    """Keeps the windows of the most energy out of a stream, and no others."""
+    """Keeps the loudest windows of a stream, and no others."""
 
     def __init__(self) -> None:
         self._kept: list[tuple[float, tuple[torch.Tensor, ...]]] = []
 
     def add(self, arguments: tuple[torch.Tensor, ...]) -> None:
-        """Take a window into account."""
+        """Keep a window if it is among the loudest."""
         energy = sum(float(t.double().square().sum()) for t in arguments if t.is_floating_point())
         self._kept.append((energy, arguments))
         self._kept.sort(key=lambda pair: -pair[0])
@@ -110,10 +110,10 @@ def losses(
     windows: Loudest,
     names: Sequence[str],
 ) -> Found:
-    """Return what the layers and the outputs of `module` lost against the float `program`.
+    """Return the losses of the layers and outputs of `module` against the float `program`.
 
-    `chosen` are the paths of the quantised nodes by name, `weights` what they held in float,
-    `names` those of the outputs.
+    `chosen` are the paths of the quantised nodes by name, `weights` their weights in float, `names`
+    the names of the outputs.
     """
     layers = {name: Loss(path) for name, path in chosen.items()}
     outputs = {name: Loss(f"output `{name}`") for name in names}
@@ -132,9 +132,9 @@ def check_outputs(
     windows: Loudest,
     names: Sequence[str],
 ) -> tuple[Notice, ...]:
-    """Return what must be told of `module`, the float `program` in 16 bits, on `windows`.
+    """Return the notices about `module`, the float `program` in 16 bits, on `windows`.
 
-    Raises StageError where it gives values that are not finite and the program does.
+    Raises StageError where it gives values that are not finite and the program gives finite ones.
     """
     import torch
 
@@ -192,7 +192,7 @@ def _not_finite(
 def noise_losses(
     module: torch.fx.GraphModule, chosen: Mapping[str, str], weights: Mapping[str, torch.Tensor]
 ) -> Found:
-    """Return what the weights of the linear layers of `module` lost, on noise for windows."""
+    """Return the losses of the weights of `module`'s linear layers, on noise for windows."""
     import torch
 
     generator = torch.Generator().manual_seed(0)
@@ -208,7 +208,7 @@ def noise_losses(
 
 
 def _rounded(module: torch.fx.GraphModule, node: Any) -> torch.Tensor:
-    """Return the weights of a quantised node as its integers give them."""
+    """Return the weights of a quantised node as its integers represent them."""
     import torch
 
     dequantise = node.args[1]
@@ -224,7 +224,7 @@ def _rounded(module: torch.fx.GraphModule, node: Any) -> torch.Tensor:
 def _listener(
     module: torch.fx.GraphModule, layers: Mapping[str, Loss], weights: Mapping[str, torch.Tensor]
 ) -> torch.fx.Interpreter:
-    """Return what runs `module` and adds to `layers` what each lost on the input that it got."""
+    """Return an interpreter that runs `module` and adds each layer's loss to `layers`."""
     import torch
 
     class Listener(torch.fx.Interpreter):
@@ -261,7 +261,7 @@ def _rounds(node: Any) -> str:
 
 
 def notices_of(found: Found) -> tuple[Notice, ...]:
-    """Return what must be told: layers that lost most of their result, and a program that did."""
+    """Return the notices: layers that lost most of their result, and a program that did."""
     told = []
     poor = sorted((o for o in found.layers if o.snr_db < POOR_DB), key=lambda one: one.snr_db)
     if poor:

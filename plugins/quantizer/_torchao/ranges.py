@@ -1,8 +1,8 @@
-"""Which integers a back end takes, and how their ranges follow from values: relative ones only.
+"""Which integers a back end takes, and how their ranges follow from values, at any scale.
 
-torchao 0.18 never takes a step below 2^-12 (`eps`), whatever it rounds: weights and activations
-that are smaller become zeros. Its histogram looks for the range of the least squared error with
-cubes of the values, which leave the numbers of FP32 above 1e12 and below 1e-12. A network computes
+torchao 0.18 never takes a step below 2^-12 (`eps`), whatever it rounds: smaller weights and
+activations become zeros. Its histogram finds the range of the least squared error with cubes of
+the values, which exceed the numbers of FP32 above 1e12 and below 1e-12. A network computes
 the same with weights a million times smaller and a gain behind them, so here neither counts.
 """
 
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 __all__ = ["types_for"]
 
-#: The smallest step: the smallest number that FP32 holds with all its bits, so that one divided
-#: by it is still finite. What would need a smaller one is zero in FP32 as well.
+#: The smallest step: the smallest number that FP32 holds with all its bits, so that one divided by
+#: it is still finite. Values that need a smaller one are zero in FP32 as well.
 SMALLEST = 2.0**-126
 
 
@@ -47,8 +47,8 @@ def types_for(backend: Backend, *, dynamic: bool, reduce_range: bool = False) ->
 
 
 def _free(spec: Any, observer: Any = None) -> Any:
-    """Return torchao's `spec` of a tensor with no floor but `SMALLEST`, seen by `observer`."""
-    # What makes its observer: a `functools.partial` in a wrapper that prints well.
+    """Return torchao's `spec` of a tensor with no floor but `SMALLEST`, observed by `observer`."""
+    # This makes the observer: a `functools.partial` in a wrapper that prints well.
     made = spec.observer_or_fake_quant_ctr.p
     settings = {**made.keywords, "eps": SMALLEST}
     kind = observer or made.func
@@ -56,7 +56,7 @@ def _free(spec: Any, observer: Any = None) -> Any:
 
 
 def _histogram() -> Any:
-    """Return torchao's histogram, looked through in units of its own largest value."""
+    """Return torchao's histogram, in units of its own largest value."""
     import torch
     from torchao.quantization.pt2e.observer import HistogramObserver
 
@@ -64,7 +64,7 @@ def _histogram() -> Any:
         def forward(self, x_orig: torch.Tensor) -> torch.Tensor:
             if not torch.isnan(self.min_val) and not torch.isnan(x_orig).any():
                 return super().forward(x_orig)  # type: ignore[no-any-return]  # as above
-            self.min_val.fill_(math.nan)  # told to a person where the layer's name is known
+            self.min_val.fill_(math.nan)  # reported where the layer's name is known
             return x_orig
 
         def calculate_qparams(self) -> tuple[torch.Tensor, torch.Tensor]:

@@ -1,4 +1,4 @@
-"""Makes an opened program what torchao reads rightly, without changing what it computes."""
+"""Rewrites an opened program so that torchao reads it rightly, without changing its results."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ PRODUCTS = {"matmul": (0, 1, None), "mm": (0, 1, None), "addmm": (1, 2, 0)}
 def opened(program: torch.export.ExportedProgram) -> torch.fx.GraphModule:
     """Return `program` as a module whose nodes write into no tensor.
 
-    What follows from weights alone is a weight. Raises StageError for a program whose buffers
-    change, or in which a size depends on values.
+    Values that depend on weights alone become weights. Raises StageError for a program whose
+    buffers change, or in which a size depends on values.
     """
     import torch
 
@@ -62,11 +62,11 @@ def rewritten(module: torch.fx.GraphModule) -> torch.fx.GraphModule:
 
 
 def _as_arithmetic(graph: torch.fx.Graph, node: Any) -> None:
-    """Replace a batch norm by what it computes: the exporter has folded those that fold.
+    """Replace a batch norm by arithmetic: the exporter has folded those that can be folded.
 
-    torchao 0.18 folds every one that is left into the convolution or linear layer before it, even
-    where others read that one too; ends in a TypeError for one without statistics; and looks for
-    patterns of training around it for 45 s.
+    torchao 0.18 folds every batch norm that is left into the convolution or linear layer before it,
+    even where others read that one too; fails with a TypeError for one without statistics; and
+    searches patterns of training around it for 45 s.
     """
     import torch
 

@@ -1,4 +1,4 @@
-"""Writes a rewritten program, with what a person must know of it."""
+"""Writes a rewritten program, with the notices about it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def write(
 ) -> StageResult:
     """Write an opened program, which takes `arguments`, as an artifact of `precision`.
 
-    Raises StageError where PyTorch cannot write down what was made of it.
+    Raises StageError where PyTorch cannot write the program.
     """
     import torch
 
@@ -56,7 +56,7 @@ def write(
 
 
 def _mostly_wide(precision: str, counted: Census) -> Notice | None:
-    """Return what a person must know of a program that is called 16-bit and mostly is not."""
+    """Return the notice about a program that is called 16-bit and mostly is not."""
     total = sum(counted.macs.values())
     wide = counted.macs.get("fp32", 0)
     if precision not in ("bf16", "fp16") or 2 * wide <= total:

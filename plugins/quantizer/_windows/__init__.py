@@ -12,7 +12,7 @@ __all__ = ["finite"]
 def finite(calibration: Calibration) -> Iterator[Tensors]:
     """Yield the windows, one in memory at a time.
 
-    Raises InputError for the first that holds a NaN or an infinity, and where there are none.
+    Raises InputError for the first window that holds a NaN or an infinity, and where there is none.
     """
     import numpy as np
 

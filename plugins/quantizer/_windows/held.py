@@ -1,4 +1,4 @@
-"""Holds calibration data back, so that ranges do not see what a result is judged by."""
+"""Holds calibration data back, so that ranges do not see the data that a result is tested on."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ HELD_BACK = 6
 def held_windows(calibration: Calibration, count: int) -> list[int]:
     """Return the indices of about `count` windows to hold back, spread evenly over the stream.
 
-    Whole items are held back where there are several: windows of one song are alike, and to judge
-    by a song that was calibrated on is to judge by what is known. Of a stream of one item, single
-    windows are taken; of a stream too short to hold any back, none. The item that is loudest at an
-    input is calibrated on, and its neighbour held back: ranges without it are no ranges that ship,
-    and to judge by it would be to judge those.
+    Whole items are held back where there are several: windows of one song are alike, so a song
+    that was calibrated on tests nothing new. From a stream of one item, single windows are held
+    back; from a stream too short, none. The item that is loudest at an input is calibrated on, and
+    its neighbour held back: ranges without it do not ship, and a result tested on it would be
+    one of such ranges.
     """
     each = calibration.per_item
     if not 0 < each < calibration.count:
@@ -38,7 +38,7 @@ def held_windows(calibration: Calibration, count: int) -> list[int]:
 
 
 def _loudest(calibration: Calibration, each: int) -> set[int]:
-    """Return the items that reach farthest at some input, those of `each` windows."""
+    """Return the items, of `each` windows, that reach farthest at some input."""
     import numpy as np
 
     peaks: dict[str, tuple[float, int]] = {}
@@ -51,10 +51,10 @@ def _loudest(calibration: Calibration, each: int) -> set[int]:
 
 
 class HeldBack:
-    """Calibration data in two: the `windows` that are held back, and the `others`.
+    """Calibration data in two parts: the `windows` that are held back, and the `others`.
 
     The windows are collected while the others are read. `enough` is false for a stream too short
-    to hold any back: then it gives all to both.
+    to hold any back: then both parts hold all windows.
     """
 
     def __init__(self, calibration: Calibration, count: int) -> None:

@@ -1,4 +1,4 @@
-"""The error budget as a figure: how near every stage's result is to that of the row before it.
+"""The error budget as a figure: how near every stage's result is to the one of the row before.
 
 Positions are percentages of the width, so that a figure fits any screen without scaling its text.
 """
@@ -26,12 +26,12 @@ __all__ = ["ARROW", "budget"]
 
 STEP_DB = 20
 HIGHEST_DB = 140
-#: The numbers around it stay on its line.
+#: No-break spaces keep the numbers around it on its line.
 ARROW = "\N{NO-BREAK SPACE}→\N{NO-BREAK SPACE}"
 
 
 def budget(record: RunRecord) -> Html | None:
-    """Return a bar and a dot per label for every row: by itself, then together with all before."""
+    """Return a bar and a dot per label for every row: by itself, and with all rows before it."""
     if not record.budget:
         return None
     shown = [line for line in record.budget if line.step_db is not None]
@@ -78,7 +78,7 @@ def _row(
         if total is not None and line.total_db is not None
         else ""
     )
-    # A number never parts from its label or its unit.
+    # No-break spaces keep a number with its label and its unit.
     per_label = " · ".join(
         f"{label} {decibels(db)}".replace(" ", "\N{NO-BREAK SPACE}")
         for label, db in zip(line.labels, line.label_step_db, strict=False)

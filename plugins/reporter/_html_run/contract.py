@@ -1,4 +1,4 @@
-"""What the recipe promised: every limit of its contract, and every precision that was tried."""
+"""The contract of the recipe: all its limits, and every precision that was tried."""
 
 from __future__ import annotations
 

@@ -29,14 +29,14 @@ if TYPE_CHECKING:
 
 __all__ = ["origin", "quality", "recipe", "stages"]
 
-#: What an evaluator says of a number that no device computed.
+#: An evaluator's note on a number that no device computed.
 NO_DEVICE = "no device"
 ARROWS = {"higher": "↑", "lower": "↓", "neither": ""}
 SAID = {"higher": "higher is better", "lower": "lower is better", "neither": ""}
 
 
 def quality(record: RunRecord) -> Html | None:
-    """Return all metrics: the mean over the items, each item, and what concerns none."""
+    """Return all metrics: the mean over the items, each item, and those of no item."""
     of_items = tables(record.metrics)
     mean = average(record.metrics) if len(of_items) > 1 else None
     rest = others(record.metrics)
@@ -51,7 +51,7 @@ def quality(record: RunRecord) -> Html | None:
 
 
 def _legend(record: RunRecord) -> str:
-    """Return what the arrows mean and what the measures that are there compare with."""
+    """Return the meaning of the arrows, and what the shown measures compare with."""
     names = {metric.name for metric in record.metrics}
     said = "↑ higher is better, ↓ lower is better."
     if "parity_snr" in names:
@@ -102,7 +102,7 @@ def _heading(column: Column) -> Html:
 
 
 def _within(metrics: Sequence[Metric], one: Metric) -> str:
-    """Return between what a time lay, beside its median or its mean."""
+    """Return the range of a time, beside its median or its mean."""
     return spread(metrics, one.name) if one.statistic in ("median", "") else ""
 
 
@@ -138,7 +138,7 @@ def _others(metrics: Sequence[Metric]) -> Html:
 
 
 def stages(record: RunRecord) -> Html:
-    """Return every step: taken from the store or run, what it took, and with which options."""
+    """Return every step: taken from the store or run, its time, and its options."""
     heads = ("Stage", "By", "This run", "When made", "Peak memory", "Size")
     head = el("tr", *(el("th", t, scope="col") for t in heads))
     kept = sum(stage.status == "cached" for stage in record.stages)
@@ -199,7 +199,7 @@ def _stage(stage: StageRecord) -> Html:
 
 
 def recipe(record: RunRecord) -> Html:
-    """Return the resolved recipe, folded away."""
+    """Return the resolved recipe, collapsed."""
     return el(
         "details",
         el("summary", "The resolved recipe, with every option"),

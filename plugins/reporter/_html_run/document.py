@@ -1,4 +1,4 @@
-"""The whole page: one file that opens offline, with nothing in it that another address serves."""
+"""The whole page: one file that opens offline, and that loads nothing from another address."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every page shares: one file that opens offline, with nothing that another address serves."""
+"""The frame of every page: one file that opens offline, and that loads nothing from elsewhere."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["chapters", "frame", "part"]
 def frame(
     title: str, main: Html, *, styles: Sequence[str], scripts: Sequence[str], media: str = ""
 ) -> str:
-    """Return a whole page around `main`; `media` is the policy for sounds, none where empty."""
+    """Return a whole page around `main`; `media` is the policy for sounds, empty for none."""
     head = el(
         "head",
         el("meta", charset="utf-8"),

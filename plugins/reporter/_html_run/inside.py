@@ -1,4 +1,4 @@
-"""Inside the quantised graph: what each part costs at 8 bits, and which tensors lost most."""
+"""Inside the quantised graph: the cost of each part at 8 bits, and the tensors that lost most."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 __all__ = ["inside"]
 
-#: The most sensitive parts that stand open on the page; the rest folds away.
+#: The most sensitive parts that are always visible on the page; the others are collapsed.
 OPEN = 12
 TOP_DB = 100.0
 COLOURS = {"int8": "op0", "int16": "op3", "float": "op8"}

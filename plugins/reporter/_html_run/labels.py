@@ -1,4 +1,4 @@
-"""What computes at which precision, counted from the graph that ships, as a bar and a table."""
+"""The work per precision, counted from the graph that ships, as a bar and a table."""
 
 from __future__ import annotations
 

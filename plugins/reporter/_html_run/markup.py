@@ -1,6 +1,6 @@
-"""HTML that cannot be injected into: whatever is not `Html` already is escaped.
+"""HTML that nobody can inject into: all text that is not `Html` already is escaped.
 
-Control characters, marks that turn the direction of text, and bytes that are no text are spelt out.
+Control characters, marks that turn the direction of text, and invalid bytes are spelt out.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def join(*children: str | None) -> Html:
 
 
 def prose(text: str) -> Html:
-    """Return a sentence with what stands in backticks as code."""
+    """Return a sentence in which the text in backticks is code."""
     parts = re.split(r"`([^`]+)`", text)
     return join(*(el("code", part) if n % 2 else part for n, part in enumerate(parts)))
 
@@ -87,7 +87,7 @@ def link_to(path: str) -> str:
 
     The leading `./` keeps a name such as `javascript:x` from being read as a scheme.
     """
-    # A name that is no UTF-8 stands in the address byte by byte.
+    # A name that is not UTF-8 goes into the address byte by byte.
     return "./" + quote(path.replace("\\", "/"), errors="surrogateescape")
 
 

@@ -1,4 +1,4 @@
-"""Prepares what a run wrote for a person: sounds, images, and other files, item by item."""
+"""Prepares the files that a run wrote: sounds, images, and other files, item by item."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ class Track:
 
     @property
     def mixture(self) -> bool:
-        """Return whether this is what went in, not one of the parts that came out."""
+        """Return whether this sound is the input, not one of the parts that came out."""
         return self.saved.label.lower().startswith(MIXTURE)
 
 
 @dataclass(frozen=True)
 class Medium:
-    """Everything that was saved of one item; `start`, `seconds` and `whole` are of its preview."""
+    """All files of one item; `start`, `seconds` and `whole` are of its preview."""
 
     item: str
     start: float = 0.0
@@ -63,7 +63,7 @@ def media_of(
     codec: str,
     stereo: bool,
 ) -> list[Medium]:
-    """Prepare what was saved; after `limit` items the files are only linked."""
+    """Prepare the saved files; after `limit` items they are only linked."""
     items: dict[str, list[SavedFile]] = {}
     for file in saved:
         items.setdefault(file.item, []).append(file)
@@ -122,7 +122,7 @@ def _medium(
 def _clips(
     files: Sequence[SavedFile], folder: Path, seconds: float
 ) -> Iterator[tuple[SavedFile, Clip]]:
-    """Yield the sounds that can be read; a file that cannot is linked like any other."""
+    """Yield the sounds that can be read; any other file is only linked."""
     files = [file for file in files if Path(file.path).suffix.lower() in SOUNDS]
     if not files:
         return

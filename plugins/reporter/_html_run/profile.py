@@ -1,4 +1,4 @@
-"""What the device measured of itself: the share of every compute unit, and the slowest layers."""
+"""The device's own measurements: the share of every compute unit, and the slowest layers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ["profile"]
 
-#: Layers that stand in the open; the rest are folded away.
+#: Layers that are always visible; the others are collapsed.
 OPEN = 10
 
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = ["models", "sizes"]
 
-#: Formats of what the core keeps of its own measuring; the other artifacts are the model.
+#: Formats of the core's own measurements; the other artifacts are the model.
 MEASURED = frozenset({"tensors", "facts", "files"})
 
 
@@ -60,7 +60,7 @@ def sizes(record: RunRecord) -> Html | None:
 
 
 def _speed(record: RunRecord, line: BudgetLine, slowest: float) -> tuple[Html, Html]:
-    """Return the time per window and where; an emulator's is no bar beside true ones."""
+    """Return the time per window and where; an emulator's time gets no bar beside real ones."""
     seconds = line.seconds_per_window or 0.0
     if _stands_in(record, line):
         said = f"{line.device}; says nothing of the target's own speed"

@@ -1,4 +1,4 @@
-"""The top of a report: what was made, for what, the key numbers, and what ran where."""
+"""The top of a report: the result, its target, the key numbers, and which device ran what."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ MILLION = 1_000_000
 LEAST_DB = 0.005
 SEVERITIES = ("danger", "warning", "info")
 TITLES = {"danger": "Read this first", "warning": "Warning", "info": "For information"}
-#: The end of a first sentence: that of a grave notice stands out from what to do about it.
+#: The end of a first sentence: that of a grave notice is set apart from the remedy.
 SENTENCE = re.compile(r"(?<=\.) (?=[A-Z])")
 
 
@@ -80,7 +80,7 @@ def header(record: RunRecord) -> Html:
 
 
 def _breach(record: RunRecord) -> Html | None:
-    """Return a panel for a contract that was not held: nothing was shipped then."""
+    """Return a panel for a contract that was missed, in which case nothing was shipped."""
     broken = [one for one in record.contract if not one.held]
     if not broken:
         return None
@@ -110,7 +110,7 @@ def notices(record: RunRecord, severity: str) -> Html | None:
 
 
 def where(record: RunRecord) -> Html:
-    """Return the table of devices: what each computed, and which numbers come from it."""
+    """Return the table of devices: what each one computed, and which numbers come from it."""
     head = el("tr", *(el("th", t, scope="col") for t in ("Where", "What", "Numbers from there")))
     rows = [
         el(
@@ -125,7 +125,7 @@ def where(record: RunRecord) -> Html:
 
 
 def _tiles(record: RunRecord) -> Iterator[tuple[str, str, str]]:
-    """Yield up to four numbers: what it is, the number, and where it was measured."""
+    """Yield up to four numbers: the title, the number, and where it was measured."""
     best, nearest = headline(record.metrics), lowest_parity(record.metrics, record.budget)
     if best is not None:
         title = "Separation (SDR)" if best.name == "sdr" else title_of(best.name)
@@ -156,7 +156,7 @@ def _tiles(record: RunRecord) -> Iterator[tuple[str, str, str]]:
 
 
 def _below_fp32(record: RunRecord, best: Metric) -> str:
-    """Return how far a measure lies below that of FP32, in the windows it is compared in."""
+    """Return how far a measure lies below that of FP32, in the windows that are compared."""
     table = average(record.metrics)
     row = table.rows.get(OVERALL, ()) if table else ()
     reference = next((m for m in row if m and m.name == f"{best.name}_reference"), None)
@@ -167,7 +167,7 @@ def _below_fp32(record: RunRecord, best: Metric) -> str:
 
 
 def _worst_of(record: RunRecord, nearest: Metric) -> str:
-    """Return whose nearness that is: the worst label of the worst item, which decides."""
+    """Return the worst label of the worst item, which decides the nearness."""
     several = len(tables(record.metrics)) > 1
     named = [nearest.label] if nearest.label else []
     named += [f"of {nearest.item}"] if several and nearest.item else []

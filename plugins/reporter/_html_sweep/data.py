@@ -1,6 +1,6 @@
-"""What the scripts of the page draw from: one JSON text, embedded in it.
+"""The data that the scripts of the page draw: one JSON text, embedded in it.
 
-Numbers come with the text that stands for them, so that page and table never differ by a digit.
+Numbers come with their text, so that page and table never differ by a digit.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def embedded(record: SweepRecord) -> Html:
             {
                 "name": figure.name,
                 "title": figure.title,
-                # A scale in bytes has too many digits to be read.
+                # Numbers in bytes have too many digits for the scale of an axis.
                 "unit": "MB" if figure.unit in BYTES else figure.unit,
                 "better": figure.better,
                 "plotted": figure.objective or figure.plotted,
@@ -80,7 +80,7 @@ def _point(record: SweepRecord, point: Point) -> dict[str, Any]:
 
 
 def _text(figure: SweepMetric, point: Point) -> str:
-    """Return a figure, of a time with its spread and whether it was measured under load."""
+    """Return a figure; a time comes with its spread and whether the machine was under load."""
     text, ends = figure_text(figure, point.figures[figure.name]), spread_text(figure, point)
     if not ends:
         return text

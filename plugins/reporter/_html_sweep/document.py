@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ["document"]
 
-#: In this order: each uses names of those before it.
+#: In this order: each script uses names of those before it.
 SCRIPTS = ("state.js", "card.js", "plot.js", "lines.js", "table.js")
 LEADS = {
     "trade": "Each picture sets the quality against one cost. The line joins the points that no "
@@ -55,7 +55,7 @@ def document(record: SweepRecord) -> str:
 
 
 def _trade(record: SweepRecord) -> Html | None:
-    """Return the place of the plots; None where there are no two figures to set against."""
+    """Return the place of the plots; None where no two figures can be compared."""
     plotted = [figure.name for figure in record.figures if figure.objective or figure.plotted]
     measured = any(set(plotted[:1]) & point.figures.keys() for point in record.points)
     if len(plotted) < 2 or not measured:  # noqa: PLR2004  # a picture has two axes
@@ -71,6 +71,6 @@ def _lines(record: SweepRecord) -> Html | None:
 
 
 def _live(*places: Html) -> Html:
-    """Return places that a script fills, with a sentence for a browser that runs none."""
+    """Return places that a script fills, with a sentence for a browser without scripts."""
     said = "This picture needs JavaScript; the table below has every number of it."
     return el("div", el("p", said, class_="note without-script"), *places, class_="live")

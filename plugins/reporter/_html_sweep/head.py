@@ -1,4 +1,4 @@
-"""The top of a sweep's page: what was varied, what became of it, and which point is taken."""
+"""The top of a sweep's page: the axes, the outcome, and which point is taken."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LISTED = 12
 
 
 def header(record: SweepRecord) -> Html:
-    """Return title, what was swept, the winner with its command, and the notices."""
+    """Return the title, the axes, the winner with its command, and the notices."""
     asked = ", ".join(f"{name} {bound:g}" for name, bound in record.contract.items())
     facts = [
         ("Varied", join(*(_axis(axis.key, axis.values) for axis in record.axes))),
@@ -53,7 +53,7 @@ def origin(record: SweepRecord) -> Html:
 
 
 def command(line: str) -> Html:
-    """Return a command line with a button that copies it; a script wakes the button."""
+    """Return a command line with a button that copies it; a script enables the button."""
     return el(
         "div",
         el("code", line),
@@ -63,7 +63,7 @@ def command(line: str) -> Html:
 
 
 def _axis(key: str, values: tuple[str, ...]) -> Html:
-    """Return a key and its values; of many, the first ones and the last."""
+    """Return a key and its values; of many values, the first ones and the last."""
     said = ", ".join(values)
     if len(values) > LISTED:
         said = f"{', '.join(values[: LISTED - 1])} … {values[-1]} ({len(values)} values)"

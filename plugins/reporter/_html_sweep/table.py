@@ -35,9 +35,9 @@ NAMED = 6
 
 
 def table(record: SweepRecord) -> Html:
-    """Return every point with its values, status, figures and time; below, what measured them.
+    """Return every point with its values, status, figures and time; below, the devices.
 
-    Small beside a time stand its 5th and its 95th percentile.
+    Beside a time stand, in small print, its 5th and its 95th percentile.
     """
     names = short_names(record.axes)
     heads = [
@@ -67,7 +67,7 @@ def table(record: SweepRecord) -> Html:
 
 
 def _head(key: str, title: str) -> Html:
-    # The name of an axis is written as it stands in a recipe.
+    # The name of an axis is its key in a recipe.
     shown = title if key.startswith("axis:") else _capital(title)
     return el("th", shown, scope="col", data_key=key)
 

@@ -1,1 +1,1 @@
-"""What the reporter `mlflow` sends, and how it reaches the place that takes it."""
+"""What the reporter `mlflow` sends, and how it reaches the tracking store."""

@@ -1,4 +1,4 @@
-"""The address of a tracking store: where it is by default, and what its errors say."""
+"""The address of a tracking store: its default, and what its errors say."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from core.text.shown import without_credentials
 
 __all__ = ["artifacts_beside", "first_line", "resolved", "stray_query"]
 
-#: Longest part of somebody else's message that is passed on.
+#: Longest part of a third-party message that is passed on.
 LONGEST = 300
 
 
 def first_line(text: str) -> str:
-    """Return the first line of somebody else's message, without the credentials in it."""
+    """Return the first line of a third-party message, without the credentials in it."""
     first = next((line for line in text.splitlines() if line.strip()), "no reason given").strip()
     return without_credentials(first)[:LONGEST]
 
@@ -44,9 +44,9 @@ def _output(folder: Path, recipe: str) -> Path:
 
 
 def stray_query(uri: str) -> str:
-    """Return what follows the `?` of a SQLite address where it can be no options; empty if all is.
+    """Return the text after the `?` of a SQLite address if it is no list of options; else empty.
 
-    SQLAlchemy drops it in silence: of `sqlite:///is it?/runs.db` the file is `is it`.
+    SQLAlchemy drops it silently: the file of `sqlite:///is it?/runs.db` is `is it`.
     """
     _, _, query = uri.partition("?")
     whole = all("=" in option for option in query.split("&"))
@@ -54,9 +54,9 @@ def stray_query(uri: str) -> str:
 
 
 def artifacts_beside(uri: str) -> str | None:
-    """Return where files go for a SQLite store, whose folder is made; else the server says where.
+    """Return the folder of files for a SQLite store, and make it; None where the server decides.
 
-    MLflow's own default is a folder of wherever the command was started. Raises OSError or
+    MLflow's own default is a folder below the current one. Raises OSError or
     sqlite3.Error for a store that cannot be opened, which MLflow tries again for 102 s.
     """
     if not _is_file(uri):

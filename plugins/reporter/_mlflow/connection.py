@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["connected"]
 
-#: MLflow asks a dead server seven times, for minutes; a person who set these knows better.
+#: MLflow asks a dead server seven times, for minutes; settings of the user win over these.
 PATIENCE = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
@@ -27,10 +27,10 @@ PATIENCE = {
 
 @contextmanager
 def connected(uri: str, folder: str, recipe: str, experiment: str) -> Iterator[Tracker]:
-    """Give a tracker for the experiment, which is made where there is none.
+    """Yield a tracker for the experiment, which is created where there is none.
 
     `folder` is that of the run or the sweep of `recipe`.
-    Whatever MLflow raises becomes a StageError: what was computed is not lost by it.
+    Whatever MLflow raises becomes a StageError, and the results of the run are kept.
     """
     address = resolved(uri, folder, recipe)
     try:
@@ -49,7 +49,7 @@ def connected(uri: str, folder: str, recipe: str, experiment: str) -> Iterator[T
 
 
 def _reason(error: Exception) -> str:
-    """Return why in a few words; where nobody answers, MLflow's own words are about sockets."""
+    """Return the reason in a few words; where no server answers, MLflow's words name sockets."""
     import requests
 
     reason: BaseException | None = error

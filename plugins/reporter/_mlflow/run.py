@@ -1,4 +1,4 @@
-"""What is logged of one run: its options, everything measured with its device, its reports."""
+"""The data logged of one run: its options, everything measured with its device, its reports."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def _options(config: str) -> Iterator[tuple[str, str]]:
 
 
 def _measured(record: RunRecord) -> Iterator[tuple[str, float]]:
-    """Yield the metrics as `sdr/<song>: vocals`, the error budget, and what the contract asked."""
+    """Yield the metrics as `sdr/<song>: vocals`, the error budget, and the contract's limits."""
     for metric in record.metrics:
         of = _of(metric).replace("/", "_")
         yield f"{metric.name}/{of}" if of else metric.name, metric.value
@@ -70,12 +70,12 @@ def _measured(record: RunRecord) -> Iterator[tuple[str, float]]:
 
 
 def _of(metric: Metric) -> str:
-    """Return what a metric is of: `<song>: vocals`, `<song>: mean`, `p5`."""
+    """Return the subject of a metric: `<song>: vocals`, `<song>: mean`, `p5`."""
     return ": ".join(filter(None, (metric.item, metric.label, metric.statistic)))
 
 
 def _tags(record: RunRecord) -> dict[str, str]:
-    """Return what the run was, and a description that says where every number was measured."""
+    """Return the tags of the run, and a description that says where numbers were measured."""
     held = all(one.held for one in record.contract)
     tags = {
         "luthier.recipe": record.recipe,

@@ -1,6 +1,6 @@
-"""What is logged of a sweep: a run for it, and one child a point.
+"""The data logged of a sweep: a run for it, and one child per point.
 
-A sweep that is started again finds them by their tags, so that nothing is logged twice.
+A sweep that is started again finds these runs by their tags, so that nothing is logged twice.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ __all__ = ["log_sweep"]
 
 PARENT = "mlflow.parentRunId"
 PAGES = ("sweep.html", "sweep.json", "sweep.csv")
-#: MLflow has no word for what was refused or left out: nobody finished it, and nothing failed.
+#: MLflow has no status for refused or left out points: none finished, and none failed.
 STATUS = {"done": "FINISHED", "missed": "FINISHED", "failed": "FAILED"}
 
 
 def log_sweep(
     tracker: Tracker, record: SweepRecord, folder: str, *, artifacts: bool, bundle: bool
 ) -> None:
-    """Log a sweep and its points, or bring up to date what an earlier start of it logged."""
+    """Log a sweep and its points, or update what an earlier start of the sweep logged."""
     keys, record, place = [_key(p) for p in record.points], presentable(record), Path(folder)
     sweep = re.sub(r"[^\w.-]", "_", place.name)
     tags = {"luthier.sweep": sweep, "luthier.role": "sweep"}
@@ -93,9 +93,9 @@ def _fill_parent(tracker: Tracker, record: SweepRecord, parent: Run) -> None:
 
 
 def _key(point: Point) -> str:
-    """Return what tells a point from the others, in whatever order a sweep runs them.
+    """Return the key that tells a point from the others, in whatever order a sweep runs them.
 
-    It is taken before paths become names, which two of them may share.
+    It is taken before paths become names, because two paths may have the same name.
     """
     return hashlib.sha256(json.dumps(point.values, sort_keys=True).encode()).hexdigest()[:16]
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Tracker", "milliseconds", "plain"]
 
-#: What one request of MLflow's API takes, and how long its keys and values may be.
+#: The limits of one request of MLflow's API, and the longest keys and values.
 PARAMS, METRICS, PAGE = 100, 1000, 1000
 KEY, PARAM, TAG = 250, 6000, 8000
 
@@ -39,7 +39,7 @@ class Tracker:
         )
 
     def found(self, condition: str) -> Iterator[Run]:
-        """Yield the runs that a condition of MLflow's search holds for."""
+        """Yield the runs that match a condition of MLflow's search."""
         token: str | None = None
         while True:
             page = self.client.search_runs(
@@ -57,7 +57,7 @@ class Tracker:
         metrics: Mapping[str, float],
         tags: Mapping[str, str],
     ) -> None:
-        """Log what a run does not hold yet; a metric that is the same already gets no new entry."""
+        """Log what a run does not hold yet; an unchanged metric gets no new entry."""
         from mlflow.entities import Metric, Param, RunTag
 
         now = run.info.start_time
@@ -66,7 +66,7 @@ class Tracker:
             for key, value in metrics.items()
             if math.isfinite(value) and run.data.metrics.get(plain(key)) != value
         ]
-        # A parameter can never be changed: what stands there was logged by the same command.
+        # A parameter can never be changed: the stored one was logged by the same command.
         given = [
             Param(plain(key), value[:PARAM])
             for key, value in params.items()
@@ -82,7 +82,7 @@ class Tracker:
             self.client.log_batch(number, tags=marks[start : start + PARAMS])
 
     def attach(self, run: Run, folder: Path, names: tuple[str, ...]) -> None:
-        """Log the files and folders of `names` that there are."""
+        """Log those files and folders of `names` that exist."""
         for path in (folder / name for name in names):
             if path.is_dir():
                 self.client.log_artifacts(run.info.run_id, str(path), path.name)
@@ -90,7 +90,7 @@ class Tracker:
                 self.client.log_artifact(run.info.run_id, str(path))
 
     def end(self, run: Run, seconds: float, status: str = "FINISHED") -> None:
-        """Say that a run is over, `seconds` after it began."""
+        """Mark a run as over, `seconds` after it began."""
         end = run.info.start_time + round(1000 * seconds)
         self.client.set_terminated(run.info.run_id, status, end_time=end)
 
@@ -101,7 +101,7 @@ def milliseconds(moment: str) -> int:
 
 
 def plain(key: str) -> str:
-    """Return a key that MLflow takes: word characters, `-. :/`, and no path that leads upwards."""
+    """Return a key that MLflow accepts: word characters, `-. :/`, and no path upwards."""
     allowed = re.sub(r"[^\w\-. :/]", "_", key)
     parts = [part.strip() for part in posixpath.normpath(f"/{allowed}").split("/")]
     return "/".join(part for part in parts if part)[:KEY] or "_"

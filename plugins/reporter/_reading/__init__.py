@@ -1,4 +1,4 @@
-"""How a run's record reads to a person: sentences, tables, and what stays on this machine."""
+"""Turns a run's record into text for people: sentences, tables, without private paths."""
 
 from plugins.reporter._reading.precision import (
     Part,

@@ -1,4 +1,4 @@
-"""What a record says of precision: the contract in words, counts, sensitivities, worst tensors."""
+"""The precision in a record: the contract in words, counts, sensitivities, worst tensors."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Part:
-    """One part of a graph: its work, the SNR with it alone at 8 or 16 bits, and what it got."""
+    """One part of a graph: its work, the SNR with it alone at 8 or 16 bits, and its level."""
 
     name: str
     macs: int
@@ -49,7 +49,7 @@ class Tensor:
 
 
 def nearness(db: float, contract: Sequence[Judged]) -> str:
-    """Return an SNR to FP32 as a headline has it: one that misses its limit looks so.
+    """Return an SNR to FP32 for a headline; rounding never hides that it misses its limit.
 
     29.96 dB is not "30.0 dB" where at least 30 dB are asked for.
     """
@@ -60,7 +60,7 @@ def nearness(db: float, contract: Sequence[Judged]) -> str:
 
 
 def part_of(count: int, total: int) -> str:
-    """Return a part of a whole in per cent; what is there is never called 0 %."""
+    """Return a part of a whole in per cent; a part above zero is never called 0 %."""
     if not count or not total:
         return "0 %"
     share = 100 * count / total
@@ -68,13 +68,13 @@ def part_of(count: int, total: int) -> str:
 
 
 def counted(fact: object) -> dict[str, int]:
-    """Return a fact that counts, the number by its name; nothing where there is none."""
+    """Return a fact that counts, the number by its name; empty where there is none."""
     found = fact if isinstance(fact, dict) else {}
     return {name: count for name, count in found.items() if isinstance(count, int)}
 
 
 def rows_of(fact: object) -> list[Row]:
-    """Return the rows of a fact that is a table; nothing where there is none."""
+    """Return the rows of a fact that is a table; empty where there is none."""
     return [row for row in fact if isinstance(row, dict)] if isinstance(fact, list) else []
 
 

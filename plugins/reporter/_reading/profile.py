@@ -1,4 +1,4 @@
-"""What a device measured of itself: its compute units, its slowest layers, loading and memory."""
+"""A device's own measurements: its compute units, its slowest layers, loading and memory."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Layer", "Profile", "Unit", "profile_of", "unit_shares"]
 
-#: What is said of the device beside its layers: the fact, and its name for a person.
+#: Facts of the device beside its layers: the fact, and its name for a person.
 TIMES = {
     "profile_inference_ms": "one window",
     "profile_first_load_ms": "first load",
@@ -26,7 +26,7 @@ PEAKS = {
     "profile_inference_peak_mb": "peak memory",
     "profile_first_load_peak_mb": "peak memory of the first load",
 }
-#: What a service noted of its job: seconds in the queue, and the address of its page.
+#: A service's facts of its job: seconds in the queue, and the address of its page.
 QUEUE, PAGE = "queue_s", "job_page"
 
 
@@ -41,7 +41,7 @@ class Unit:
 
 @dataclass(frozen=True)
 class Layer:
-    """One layer: what it is, where it ran, and its cost in words."""
+    """One layer: its name and kind, where it ran, and its cost in words."""
 
     name: str
     type: str
@@ -52,7 +52,7 @@ class Layer:
 
 @dataclass(frozen=True)
 class Profile:
-    """A device's own profile; `said` are the numbers that concern no single layer."""
+    """A device's own profile; `said` are the numbers that belong to no single layer."""
 
     device: str
     layers_in_all: int
@@ -62,7 +62,7 @@ class Profile:
 
 
 def profile_of(record: RunRecord) -> Profile | None:
-    """Return the profile of the run: that of the whole input, before that of a few windows."""
+    """Return the profile of the run: that of the whole input, if any, else of a few windows."""
     found = [s for s in record.stages if "profile_layers" in s.artifact.facts]
     if not found:
         return None
@@ -102,7 +102,7 @@ def _cost_of(row: Row) -> float:
 
 
 def unit_shares(record: RunRecord) -> str:
-    """Return where the layers ran, in one line; empty where no device said."""
+    """Return where the layers ran, in one line; empty where no device reports it."""
     profile = profile_of(record)
     if profile is None:
         return ""

@@ -1,7 +1,7 @@
-"""Takes out of a record what says nothing about the run and much about a person's machine.
+"""Removes from a record what says nothing about the run and much about a person's machine.
 
-A report is made to be sent on: absolute paths become names, the values of keys that look like
-secrets are hidden, and so are passwords in URLs. What a terminal would obey is spelt out.
+Users send reports on: absolute paths become names, values of keys that look like secrets are
+hidden, and so are passwords in URLs. Characters that a terminal would obey are spelt out.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 __all__ = ["redacted", "redacted_option", "redacted_sweep"]
 
 QUOTES = "'\""
-# ONNX names nodes `/encoder.0/conv/Conv`; what tells a path of this machine from those is that
-# its first folder exists.
+# ONNX names nodes `/encoder.0/conv/Conv`; a path of this machine differs from those: its first
+# folder exists.
 POSIX = re.compile(r"(?<![\w./:~])/(?:[^\s/'\"]+/)+[^\s/'\",;:)\]]*")
 WINDOWS = re.compile(r"(?<!\w)(?:[A-Za-z]:\\|\\\\)[^\s'\"]+")
 NUMBER = re.compile(r"[-+]?[\d.]+(?:e[-+]?\d+)?", re.IGNORECASE)
@@ -44,7 +44,7 @@ def redacted(record: RunRecord) -> RunRecord:
 
 
 def redacted_sweep(record: SweepRecord) -> SweepRecord:
-    """Return `record` with no absolute path and no secret in it, in its commands either."""
+    """Return `record` with no absolute path and no secret in it or in its commands."""
     import msgspec
 
     from core.plugin.records import SweepRecord
@@ -80,7 +80,7 @@ def _command(command: str) -> str:
     command = shown(command)
     try:
         words = shlex.split(command)
-    except ValueError:  # an open quote: it is read as a sentence
+    except ValueError:  # an open quote: treated as a sentence
         return _text(command)
     split = (word.partition("=") for word in words)
     return shlex.join(

@@ -1,4 +1,4 @@
-"""What the rows of an error budget are, in words, and which of them cost the most."""
+"""The rows of an error budget in words, and which of them cost the most."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["base_in_words", "costliest", "furthest", "row_in_words", "stage_in_w
 
 
 def stage_in_words(record: RunRecord, line: BudgetLine) -> str:
-    """Return what happened at this row, for one who knows no stage name."""
+    """Return what happened at this row, for a reader who knows no stage name."""
     made = next((stage.artifact for stage in record.stages if stage.name == line.stage), None)
     if line.stage.startswith("graph."):
         return f"graph rewritten by {line.stage.removeprefix('graph.')}"
@@ -35,7 +35,7 @@ def stage_in_words(record: RunRecord, line: BudgetLine) -> str:
 
 
 def base_in_words(record: RunRecord) -> str:
-    """Return what every row is compared with, together with those before it."""
+    """Return the base of comparison of every row, together with the rows before it."""
     cut = any(line.stage == CUT for line in record.budget)
     return f"FP32 PyTorch in the windows of {'its training' if cut else 'the recipe'}"
 
@@ -43,13 +43,13 @@ def base_in_words(record: RunRecord) -> str:
 def row_in_words(overall: float, worst: Worst) -> str:
     """Return both figures of a row: `29.4 dB, drums 13.2 dB`."""
     both, lowest = decibels(overall), decibels(worst.db)
-    # Of what is the same nothing is the worst.
+    # Where nothing differs, no label is the worst.
     named = worst.label and lowest != decibels(SAME_DB)
     return f"{both}, {worst.label} {lowest}" if named else both
 
 
 def furthest(line: BudgetLine) -> tuple[Worst | None, Worst | None]:
-    """Return the worst label of a row by itself and together with the rows before, where known."""
+    """Return a row's worst label by itself and together with the rows before, where known."""
     return (
         None if line.step_db is None else worst_of(line.step_db, line.labels, line.label_step_db),
         None
@@ -59,14 +59,14 @@ def furthest(line: BudgetLine) -> tuple[Worst | None, Worst | None]:
 
 
 def costliest(record: RunRecord) -> str:
-    """Return which row of the budget lost the most, which is next, and what it did to the quality.
+    """Return the row of the budget that lost the most, the next one, and the loss of quality.
 
     "" where nothing was compared.
     """
     compared = [line for line in record.budget if line.step_db is not None]
     if not compared:
         return ""
-    # Equal losses stay in the order of the rows.
+    # Rows with equal losses keep their order.
     ranked = sorted(losses(record.budget), key=lambda loss: loss.worst.db)
     said = [_ranked(record, ranked), _together(compared), _fallen(record)]
     return " ".join(sentence for sentence in said if sentence)
@@ -78,7 +78,7 @@ def _ranked(record: RunRecord, ranked: list[Loss]) -> str:
     first, *rest = ranked
     words = stage_in_words(record, first.line)
     named = first.line.stage if words == first.line.stage else f"{first.line.stage} ({words})"
-    # Two cuts differ in more than in what the shorter windows lack.
+    # Two cuts also differ in other ways than by the shorter windows.
     did = "makes the largest difference" if first.line.stage == CUT else "cost the most"
     said = f"{named} {did}: it leaves an SNR of {_left(record, first)}"
     if rest:
@@ -87,7 +87,7 @@ def _ranked(record: RunRecord, ranked: list[Loss]) -> str:
 
 
 def _left(record: RunRecord, loss: Loss) -> str:
-    """Return what a row leaves, by its worst label first, for that decides the order."""
+    """Return the SNR that a row leaves, of its worst label first, since that decides the order."""
     line, worst = loss.line, loss.worst
     assert line.step_db is not None, "a row without a comparison loses nothing"
     said = f"{decibels(worst.db)} in {worst.label}, " if worst.label else ""
@@ -99,7 +99,7 @@ def _left(record: RunRecord, loss: Loss) -> str:
 
 
 def _together(compared: list[BudgetLine]) -> str:
-    """Return what all rows leave together, where more than one lost something."""
+    """Return the SNR that all rows leave together, where more than one lost something."""
     last = next((line for line in reversed(compared) if line.total_db is not None), None)
     if last is None or last.total_db is None or sum(1 for _ in losses(compared)) < 2:  # noqa: PLR2004  # one alone is all
         return ""
@@ -109,7 +109,7 @@ def _together(compared: list[BudgetLine]) -> str:
 
 
 def _fallen(record: RunRecord) -> str:
-    """Return how far the first measure that was taken of FP32 too fell, e.g. the mean SDR."""
+    """Return the loss of the first measure that FP32 has too, such as the mean SDR."""
     table = average(record.metrics)
     row = table.rows.get(OVERALL, ()) if table else ()
     found = {metric.name: metric for metric in row if metric is not None}

@@ -1,4 +1,4 @@
-"""How a sweep reads to a person: what was varied, what became of it, and where it was measured."""
+"""Turns a sweep into text for people: its axes, its outcome, and the devices that measured it."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ __all__ = [
     "winner_of",
 ]
 
-#: Milliseconds from which on a time is told in seconds.
+#: From so many milliseconds on a time is shown in seconds.
 SECOND = 1000
-#: What a status means, as the end of "3 points ...".
+#: The meaning of a status, as the end of "3 points ...".
 FATES: dict[Status, str] = {
     "done": "done",
     "missed": "missed the contract",
@@ -43,9 +43,9 @@ FATES: dict[Status, str] = {
 
 @dataclass(frozen=True)
 class Origin:
-    """One device, the titles of what was measured on it, and of which points.
+    """One device, the titles of the figures measured on it, and their points.
 
-    No `points` stand for every point that has the figure; no `device` was named for some figures.
+    Without `points`, every point that has the figure is meant; `device` may be empty.
     """
 
     device: str
@@ -54,9 +54,9 @@ class Origin:
 
 
 def finite(record: SweepRecord) -> SweepRecord:
-    """Return `record` without figures that are no number, and its figures with titles to read.
+    """Return `record` without figures that are not finite, and with readable titles.
 
-    What is infinite, or no number, was not measured.
+    An infinity or a NaN counts as not measured.
     """
     return dataclasses.replace(
         record,
@@ -73,23 +73,23 @@ def finite(record: SweepRecord) -> SweepRecord:
 
 
 def presentable(record: SweepRecord) -> SweepRecord:
-    """Return `record` as it may be sent on: finite figures, no path of this machine, no secret."""
+    """Return `record` in a form to send on: finite figures, no path of this machine, no secret."""
     return redacted_sweep(finite(record))
 
 
 def _title(figure: SweepMetric) -> str:
-    """Return a title; one that is only the name becomes what a person calls the measure."""
+    """Return a title; one that is only the name becomes the usual name of the measure."""
     plain = figure.title in ("", figure.name, figure.name.replace("_", " "))
     return title_of(figure.name) if plain else figure.title
 
 
 def winner_of(record: SweepRecord) -> Point | None:
-    """Return the point that is taken; None where none holds."""
+    """Return the point that is taken; None where no point holds the contract."""
     return next((point for point in record.points if point.number == record.winner), None)
 
 
 def short_names(axes: tuple[Axis, ...]) -> dict[str, str]:
-    """Return for every axis the end of its key that no other one has: `length`, `model.seed`."""
+    """Return for every axis the unique end of its key: `length`, `model.seed`."""
     names = {}
     for axis in axes:
         parts = axis.key.split(".")
@@ -123,7 +123,7 @@ def figure_text(figure: SweepMetric, number: float, *, unit: bool = True) -> str
 def spread_text(figure: SweepMetric, point: Point) -> str:
     """Return the 5th and the 95th percentile of a time, in the unit of its figure: `38 to 410 ms`.
 
-    "" for what has none.
+    "" where there is no spread.
     """
     if figure.name not in point.spreads or figure.name not in point.figures:
         return ""
@@ -137,7 +137,7 @@ def spread_text(figure: SweepMetric, point: Point) -> str:
 
 
 def varied(record: SweepRecord) -> str:
-    """Say which keys the sweep varies, and how many values each has."""
+    """Return which keys the sweep varies, and how many values each has."""
     parts = [
         f"`{axis.key}` over {len(axis.values)} value{'s' if len(axis.values) != 1 else ''}"
         for axis in record.axes
@@ -146,7 +146,7 @@ def varied(record: SweepRecord) -> str:
 
 
 def outcome(record: SweepRecord) -> str:
-    """Say how many points did what: `16 points: 12 done, 3 refused and 1 failed`."""
+    """Return how many points ended how: `16 points: 12 done, 3 refused and 1 failed`."""
     total = len(record.points)
     counts = Counter(point.status for point in record.points)
     parts = [f"{counts[status]} {fate}" for status, fate in FATES.items() if counts[status]]
@@ -155,7 +155,7 @@ def outcome(record: SweepRecord) -> str:
 
 
 def origins(record: SweepRecord) -> tuple[Origin, ...]:
-    """Return every device with what was measured on it, in the order of the figures."""
+    """Return every device with its figures, in the order of the figures."""
     found: dict[str, dict[str, set[int]]] = {}
     having: Counter[str] = Counter()
     for point in record.points:

@@ -1,7 +1,7 @@
 """Metrics as tables: one row per label (a stem), one column per measure, one table per item.
 
-What is measured of an item as a whole, be it over all its outputs or the mean of its labels, has
-the row `overall`.
+A measure of an item as a whole, be it over all its outputs or the mean of its labels, has the row
+`overall`.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ __all__ = [
 ]
 
 OVERALL = "overall"
-#: What the core measures of speed and memory; everything else is about quality.
+#: The core's measures of speed and memory; everything else is about quality.
 SPEED = frozenset({"latency", "real_time_factor", "time_per_input", "peak_memory"})
-#: What is measured beside the quality, and is no headline of it.
+#: Measures beside the quality, which are no headline of it.
 ASIDE = frozenset({"parity_snr", "seam_error"})
 TITLES = {
     "sdr": "SDR",
@@ -55,7 +55,7 @@ TITLES = {
 
 @dataclass(frozen=True)
 class Column:
-    """One measure: its name, its title for a person, its unit and what is better."""
+    """One measure: its name, its title, its unit and which direction is better."""
 
     name: str
     title: str
@@ -103,15 +103,15 @@ def average(metrics: Sequence[Metric]) -> Table | None:
 
 
 def headline(metrics: Sequence[Metric]) -> Metric | None:
-    """Return the first measure of the quality over all that is better one way, its mean over items.
+    """Return the first overall measure of the quality that has a better direction, over all items.
 
-    None where there is no such measure: how far a result is from FP32 says nothing of how good it
+    None where there is no such measure: the distance to FP32 says nothing of how good a result
     is, and neither does an error in a place.
     """
     table = average(metrics)
     if table is None:
         return None
-    # Where there is one label only, it stands for everything.
+    # A single label stands for everything.
     row = table.rows.get(OVERALL) or (
         next(iter(table.rows.values())) if len(table.rows) == 1 else ()
     )
@@ -120,7 +120,7 @@ def headline(metrics: Sequence[Metric]) -> Metric | None:
 
 
 def notes_of(table: Table) -> list[str]:
-    """Return what the measures of a table say of themselves: `SDR: MDX definition, whole song`."""
+    """Return the notes of a table's measures: `SDR: MDX definition, whole song`."""
     said: dict[str, None] = {}
     for row in table.rows.values():
         for column, metric in zip(table.columns, row, strict=True):
@@ -130,15 +130,15 @@ def notes_of(table: Table) -> list[str]:
 
 
 def others(metrics: Sequence[Metric]) -> list[Metric]:
-    """Return the metrics of speed and memory, which are not about an item; no ends of spreads."""
+    """Return the metrics of speed and memory, which belong to no item; no ends of spreads."""
     of_speed = (metric for metric in metrics if not _split(metric)[1])
     return [metric for metric in of_speed if metric.statistic not in (LOW, HIGH)]
 
 
 def spread(metrics: Sequence[Metric], name: str) -> str:
-    """Return what nine of ten measured times lay between: `90 % between 110 ms and 149 ms`.
+    """Return the range of nine of ten measured times: `90 % between 110 ms and 149 ms`.
 
-    "" where they all were the same, as far as that is shown, or where there was one.
+    "" where all look the same with the digits shown, or where there was one.
     """
     found = {m.statistic: m for m in metrics if m.name == name and m.statistic in (LOW, HIGH)}
     if len(found) < 2:  # noqa: PLR2004  # both ends

@@ -1,4 +1,4 @@
-"""Numbers with their units, and the sentences that say what ran where."""
+"""Numbers with their units, and the sentences on which device ran what."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ SAME_DB = 200.0
 MINUTE = 60
 KILO, MEGA, GIGA = 1e3, 1e6, 1e9
 SHORT = 10
-#: Endings of files that a person listens to.
+#: Extensions of files that a person listens to.
 SOUNDS = frozenset({".wav", ".flac", ".ogg", ".mp3", ".aiff", ".aif"})
-#: Below this two decimals would show a bare zero; below `NOTHING` more digits mean nothing.
+#: Below this, two decimals would show a bare zero; below `NOTHING` more digits mean nothing.
 TINY, NOTHING = 0.01, 1e-4
 
 
@@ -83,7 +83,7 @@ def megabytes(count: float) -> str:
 
 
 def figure(number: float, digits: int) -> str:
-    """Return a number with `digits` decimals, or more where it would read as a zero that it is not.
+    """Return a number with `digits` decimals, or more where it would look like zero.
 
     `0.004` for 0.0042 with two decimals, `≈ 0` below 0.0001.
     """
@@ -95,7 +95,7 @@ def figure(number: float, digits: int) -> str:
 
 
 def decibels(db: float) -> str:
-    """Return an SNR in dB; where nothing differs it says so instead of a made-up number."""
+    """Return an SNR in dB; where nothing differs, a text says so instead of a number."""
     if db <= -SAME_DB:
         return "nothing in common"
     return "no difference" if db >= SAME_DB else signed(f"{figure(db, 1)} dB")
@@ -108,7 +108,7 @@ def signed(text: str) -> str:
 
 
 def value(metric: Metric, *, unit: bool = True) -> str:
-    """Return a metric's number with as many digits as it deserves."""
+    """Return a metric's number with a suitable number of digits."""
     number = metric.value
     if metric.unit == "dB" and metric.name.endswith("snr") and number >= SAME_DB:
         return "same"
@@ -138,7 +138,7 @@ def factor(real_time: float) -> str:
 
 
 def measured(record: StageRecord) -> str:
-    """Return what a stage took: now when it ran, else when it was made."""
+    """Return the time of a stage: of now when it ran, else of when it was made."""
     if record.status == "ran":
         return duration(record.seconds)
     made = record.artifact.made_in_s
@@ -152,12 +152,12 @@ def listed(words: Iterable[str]) -> str:
 
 
 def heard(record: RunRecord) -> bool:
-    """Return whether the run saved sounds; other results are not spoken of as music."""
+    """Return whether the run saved sounds; other results are not described as music."""
     return any(PurePath(saved.path).suffix.lower() in SOUNDS for saved in record.saved)
 
 
 def took_part(record: RunRecord) -> str:
-    """Say in plain words whether the target itself computed anything in this run."""
+    """Return in plain words whether the target itself computed anything in this run."""
     title = record.target.title or record.target.name
     played = "played" if heard(record) else "run"
     if not title:
@@ -176,7 +176,7 @@ def took_part(record: RunRecord) -> str:
 
 
 def places(record: RunRecord) -> tuple[Place, ...]:
-    """Return every device of the run with what it did, the target last."""
+    """Return every device of the run with its work, the target last."""
     found = [
         Place(
             record.played_on,

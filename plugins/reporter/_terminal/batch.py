@@ -1,4 +1,4 @@
-"""The end of a batch, for a terminal: what was played, how fast, and what could not be."""
+"""The end of a batch, for a terminal: the items played, the speed, and the failed items."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["show_batch"]
 
 STYLES = {"danger": "bold red", "warning": "yellow", "info": "dim"}
-#: Items that failed and are named; a damaged disk must not scroll the summary away.
+#: Failed items that are named; a damaged disk must not scroll the summary away.
 NAMED = 20
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["promises"]
 
 STYLES = {"held": "green", "missed": "red", "refused": "yellow", "not tried": "dim"}
-#: Below this many columns the reasons go to the report, and below this the numbers too.
+#: Below the first number of columns only the report has the reasons; below the second, the numbers.
 WIDE, NARROW = 76, 50
 
 

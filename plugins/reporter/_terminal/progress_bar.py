@@ -1,4 +1,4 @@
-"""The line that moves while a stage runs, where a terminal can show one."""
+"""The line that moves while a stage runs, on a terminal that can show one."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["moving"]
 
 
 def moving(console: Console) -> Progress:
-    """Return a line that shows a stage, how far it is, and what it waits for."""
+    """Return a line that shows a stage, its progress, and what it waits for."""
     from rich.progress import (
         BarColumn,
         Progress,
@@ -25,7 +25,7 @@ def moving(console: Console) -> Progress:
     from rich.text import Text
 
     class Stage(ProgressColumn):
-        """The name of a stage, and dimmer what it does; a stranger's brackets are no markup."""
+        """The name of a stage, and dimmer its work; brackets in foreign text are no markup."""
 
         def render(self, task: Task) -> Text:
             """Return both as plain text."""

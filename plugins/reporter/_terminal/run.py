@@ -75,7 +75,7 @@ def show(record: RunRecord, console: Console) -> None:
 
 
 def _warn(record: RunRecord, console: Console) -> None:
-    """Print what a person must know before any figure, the gravest first and none cut short."""
+    """Print what a person must know before any figure, the gravest first and none shortened."""
     grave = [notice for notice in record.notices if notice.severity != "info"]
     for notice in sorted(grave, key=lambda n: list(COLOURS).index(n.severity)):
         colour = COLOURS[notice.severity]
@@ -89,7 +89,7 @@ def _warn(record: RunRecord, console: Console) -> None:
 
 
 def _budget(record: RunRecord) -> Table:
-    """Return a row per stage: what it is, what it changed by itself, and all up to it together."""
+    """Return a row per stage: its name, its own change, and that of all stages up to it."""
     windows = max((line.windows for line in record.budget), default=0)
     table = _table(f"Error budget on {windows} window{'s' if windows != 1 else ''}, SNR")
     table.caption = (
@@ -126,7 +126,7 @@ def _quality(record: RunRecord, width: int) -> Table | None:
         return None
     room = width - min(MEASURE_WIDTH, width // 2)
     labels: list[str] = []
-    # What holds for everything comes first into the room, and last into the table.
+    # `overall` gets its room first, and its place in the table last.
     for label in sorted(mean.rows, key=lambda label: label != OVERALL):
         room -= max(LABEL_WIDTH, len(label)) + GAP
         if room < 0 and labels:

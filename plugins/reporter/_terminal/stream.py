@@ -1,4 +1,4 @@
-"""Where the terminal's text goes: a stream that may end, fill up, or lack characters."""
+"""The stream of the terminal's text, which may end, fill up, or lack characters."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ if TYPE_CHECKING:
 
 __all__ = ["Outlet", "console"]
 
-#: What stands for a character that the stream cannot encode, one for one so that columns hold.
+#: Replaces a character that the stream cannot encode, one for one so that columns hold.
 PLAIN = str.maketrans({"−": "-", "\u2013": "-", "×": "x", "µ": "u", "→": ">", "…": "~", "≈": "~"})
 
 
 class Outlet(io.TextIOBase):
-    """Passes text on to a stream, and goes silent once the stream takes no more.
+    """Passes text on to a stream, and becomes silent once the stream rejects text.
 
-    `| head` closes the pipe and a full disk refuses the log, hours into a run: that may cost what
-    is shown, never the result. `stream` is `None` where there is no standard output at all.
+    `| head` closes the pipe and a full disk refuses the log, hours into a run: that may cost some
+    output, never the result. `stream` is `None` where there is no standard output at all.
     """
 
     def __init__(self, stream: TextIO | None) -> None:
@@ -36,7 +36,7 @@ class Outlet(io.TextIOBase):
         return getattr(self._stream, "encoding", None) or "utf-8"
 
     def writable(self) -> bool:
-        """Return True: what the stream does not take is dropped."""
+        """Return True: text that the stream rejects is dropped."""
         return True
 
     def isatty(self) -> bool:
@@ -69,7 +69,7 @@ class Outlet(io.TextIOBase):
                 self._give_up()
 
     def _give_up(self) -> None:
-        """Write nothing from now on, and let what is still buffered go nowhere.
+        """Write nothing from now on, and discard what is still buffered.
 
         Python flushes its standard output at exit, and would fail there with status 120.
         """
@@ -85,7 +85,7 @@ class Outlet(io.TextIOBase):
 
 def console(width: int | None) -> Console:
     """Return a console on today's standard output, `width` columns wide or as wide as that is."""
-    # To a type checker a text stream and `IO[str]` are strangers; rich needs what Outlet has.
+    # To a type checker a text stream is no `IO[str]`; rich needs only what Outlet has.
     file = cast("TextIO", Outlet(sys.stdout))
     return screen(file, width)
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["show"]
 
-#: What a sweep leaves, the best to open first.
+#: The files of a sweep, the best to open first.
 LEFT = (("sweep.html", "sweep"), ("sweep.csv", "table"))
 
 

@@ -20,13 +20,13 @@ __all__ = ["STYLES", "points_table"]
 
 STYLES = {"done": "green", "missed": "red", "refused": "yellow", "failed": "red"}
 GAP = 2
-#: A longer value is cut, for the page and the command have it whole.
+#: A longer value is cut; the page and the command show it whole.
 LONGEST = 18
-#: Rows that a person still reads; of a larger sweep those on the front come first.
+#: Rows that a person still reads; in a larger sweep those on the front come first.
 ROWS = 40
-#: The mark of a time that was measured beside other processes.
+#: The mark of a time that was measured while other processes ran.
 LOADED = "!"
-#: From this rank on a column is left out where the room ends.
+#: From this rank on a column is left out where there is no room.
 ALWAYS = 1
 
 
@@ -41,14 +41,14 @@ class _Column:
 
     @property
     def width(self) -> int:
-        """Return the columns of the terminal that it takes, with the gap behind it."""
+        """Return the width of the column on the terminal, with the gap behind it."""
         return max(map(len, (self.title, *self.cells))) + GAP
 
 
 def points_table(record: SweepRecord, width: int) -> Table:
-    """Return the points in their order; `*` is the front, and the winner is said to be taken.
+    """Return the points in their order; `*` marks the front, and a word marks the winner.
 
-    Times have their spread beside them, unless a column would find no room then.
+    Times have their spread beside them, unless that would push a column out.
     """
     shown = _shown(record)
     every = _columns(record, shown, spreads=True)
@@ -75,7 +75,7 @@ def points_table(record: SweepRecord, width: int) -> Table:
 
 
 def _fitting(columns: Sequence[_Column], width: int) -> set[str]:
-    """Return the titles of the columns that find room, those of the lowest rank first."""
+    """Return the titles of the columns that fit, those of the lowest rank first."""
     kept, room = set[str](), width
     for column in sorted(columns, key=lambda column: column.rank):
         if column.rank <= ALWAYS or column.width <= room:
@@ -85,7 +85,7 @@ def _fitting(columns: Sequence[_Column], width: int) -> set[str]:
 
 
 def _shown(record: SweepRecord) -> list[Point]:
-    """Return the points to list: of many the winner and the front, then those that ran."""
+    """Return the points to list: of many, the winner and the front, then those that ran."""
     if len(record.points) <= ROWS:
         return list(record.points)
     best = winner_of(record)
@@ -118,7 +118,7 @@ def _columns(record: SweepRecord, shown: Sequence[Point], *, spreads: bool) -> l
     taken = record.winner
     number = cells(lambda p: f"{p.number}{'*' if p.front else ''}")
     status = cells(lambda p: "taken" if p.number == taken else p.status)
-    # The quality comes before the axes, for a table of settings alone says nothing.
+    # The quality comes before the axes, because a table of settings alone says nothing.
     return [
         _Column("#", number, 0),
         *(of_axis(axis, rank) for rank, axis in enumerate(record.axes, ALWAYS + 2)),
@@ -131,14 +131,14 @@ def _columns(record: SweepRecord, shown: Sequence[Point], *, spreads: bool) -> l
 
 
 def _cut(text: str) -> str:
-    """Return text that fits a column; of a path the end tells more."""
+    """Return text that fits a column; a path keeps its end, which tells more."""
     if len(text) <= LONGEST:
         return text
     return f"…{text[1 - LONGEST :]}" if "/" in text else f"{text[: LONGEST - 1]}…"
 
 
 def _caption(record: SweepRecord, rows: int, without: Sequence[str]) -> str | None:
-    """Return what the marks mean, and what found no room."""
+    """Return the meaning of the marks, and the columns that did not fit."""
     said = []
     if any(point.front for point in record.points):
         said.append("* no other point beats it in every objective")

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ["reasons"]
 
-#: What a line of the terminal holds of a reason; the files have it whole.
+#: The part of a reason that fits a line of the terminal; the files have it whole.
 LENGTH, REASONS, NUMBERS = 150, 12, 8
 
 

@@ -1,1 +1,1 @@
-"""What the runtimes for the HTP share: a child process that may die."""
+"""Shared by the runtimes for the HTP: a child process that may die."""

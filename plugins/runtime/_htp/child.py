@@ -1,9 +1,8 @@
 """The child process in which Qualcomm's library compiles and emulates; it may crash there.
 
-Run with a request, as `plugins/runtime/_htp/process.py` does. The request names an action and the
-file that the answer is written to; progress goes to stderr, one line each, after `PROGRESS_MARK`.
-Nothing else should import this module, because the vendor's library, once loaded,
-can end the process.
+`plugins/runtime/_htp/process.py` runs it with a request. The request names an action and the file
+for the answer; progress goes to stderr, one line each, after `PROGRESS_MARK`. No other module
+should import this one, because the vendor's library, once loaded, can end the process.
 """
 
 from __future__ import annotations
@@ -55,7 +54,7 @@ def _session(
 
 
 def _compile(request: dict[str, Any]) -> dict[str, Any]:
-    """Write a context binary for `request["model"]` and report what became of its nodes."""
+    """Write a context binary for `request["model"]` and report where its nodes went."""
     import onnx
 
     target = Path(request["context"])
@@ -91,16 +90,16 @@ def _compile(request: dict[str, Any]) -> dict[str, Any]:
 
 
 def _is_end(node: onnx.NodeProto, graph: onnx.GraphProto) -> bool:
-    """Whether `node` only (de)quantises an input or output of the whole graph."""
+    """Return whether `node` only (de)quantises an input or output of the whole graph."""
     outer = {value.name for value in (*graph.input, *graph.output)}
     return node.op_type in _CONVERTERS and bool(outer & {*node.input, *node.output})
 
 
 def _explain(request: dict[str, Any]) -> dict[str, Any]:
-    """Return why the provider takes none of some nodes of `request["model"]`, by node name.
+    """Return why the provider rejects some nodes of `request["model"]`, by node name.
 
-    It says so in its verbose log alone. Compiling is switched off: the provider looks at every
-    node, and then the session ends with an error, which is expected here.
+    Only its verbose log says so. Compiling is switched off: the provider looks at every node, and
+    then the session ends with an error, which is expected here.
     """
     import onnxruntime
 
@@ -142,7 +141,7 @@ def _emulate(request: dict[str, Any]) -> dict[str, Any]:
 
 
 def _peak_rss_bytes() -> int:
-    """Return the peak resident memory of this process, or 0 where the system does not tell.
+    """Return the peak resident memory of this process, or 0 where the system does not report it.
 
     Not `ru_maxrss`: on Linux that is inherited from the parent across `fork` and `exec`.
     """
@@ -161,7 +160,7 @@ def main(path: str) -> int:
     try:
         answer = _ACTIONS[request["action"]](request)
         code = 0
-    except Exception as error:  # the vendor raises bare ones: pass all of them on
+    except Exception as error:  # the vendor raises bare ones: report them all
         answer = {"error": f"{type(error).__name__}: {error}"}
         code = 1
     target = Path(request["answer"])

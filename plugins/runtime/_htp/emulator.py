@@ -21,7 +21,7 @@ class Emulator(Session):
     def __init__(
         self, context: Path, work: StageContext, device: HtpDevice, limits: Limits
     ) -> None:
-        """Hold what a child process needs; none is started yet."""
+        """Store the arguments of a child process; none is started yet."""
         from importlib.metadata import version
 
         self.context, self.work, self.htp, self.limits = context, work, device, limits
@@ -64,5 +64,5 @@ class Emulator(Session):
 
 
 def told(progress: Progress, limit_s: float) -> Callable[[str, float], None]:
-    """Turn the child's words into progress; how long it takes is not known beforehand."""
+    """Turn the child's lines into progress; the total time is not known beforehand."""
     return lambda message, elapsed_s: progress(elapsed_s, 0, f"{message} (limit {limit_s:.0f} s)")

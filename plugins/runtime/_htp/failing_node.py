@@ -1,11 +1,11 @@
-"""Names the first node of a graph that a compiler finds no place for, by compiling parts of it.
+"""Names the first node of a graph that a compiler cannot place, by compiling parts of it.
 
-A part is all that leads up to a node. Short parts come before long ones, because a part that is
-twice as long takes more than twice as long to compile, and the whole graph has just been tried.
-The search takes it that what compiles up to a node compiles up to every earlier one. That is not
-always so: what a part ends with leaves the device, so a tensor that the compiler would have kept
-in pieces between two operators must be whole there (onnxruntime-qnn 2.7.0 refuses one convolution
-of 96 channels and takes it between two of 8).
+A part is everything that leads up to a node. Short parts come before long ones, because a part
+that is twice as long takes more than twice as long to compile, and the whole graph has just been
+tried. The search assumes that a graph that compiles up to a node compiles up to every earlier one.
+That is not always so: the result of a part leaves the device, so a tensor that the compiler would
+have kept in pieces between two operators must be whole there (onnxruntime-qnn 2.7.0 refuses one
+convolution of 96 channels and takes it between two of 8).
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ that was too short."""
 
 @dataclass(frozen=True)
 class FailingNode:
-    """The first node that finds no place.
+    """The first node that cannot be placed.
 
-    `after` is the last node up to which the graph is known to compile. `exact` says that nothing
+    `after` is the last node up to which the graph is known to compile. `exact` says that no node
     lies between the two, `alone` whether the node fails by itself, None where that is not known.
     """
 
@@ -45,7 +45,7 @@ class FailingNode:
     seconds: float
 
     def lines(self) -> list[str]:
-        """Return what a person is told: the node with its tensor, and how that was found out."""
+        """Return the lines for a person: the node with its tensor, and how that was found out."""
         place = self.place
         first = "first node without a place"
         what = f"the {first}" if self.exact else f"the {first} is this or an earlier one"
@@ -65,7 +65,7 @@ class FailingNode:
 
 
 class _Search:
-    """Compiles parts until the time is over, and remembers between which places it got."""
+    """Compiles parts until the time is over; keeps the places between which the failure lies."""
 
     def __init__(self, parts: Parts, fails: Fails, folder: Path, limit_s: float) -> None:
         self.parts, self.fails, self.folder = parts, fails, folder
@@ -90,7 +90,7 @@ class _Search:
         return self.verdict_of(self.parts.alone(place))
 
     def up_to(self, index: int) -> bool:
-        """Try the graph up to a place and move a bound; returns whether that was possible."""
+        """Try the graph up to a place and move a bound; returns whether it compiled."""
         verdict = self.verdict_of(self.parts.up_to(self.parts.places[index]))
         if verdict:
             self.high = index
@@ -114,7 +114,7 @@ def find_failing_node(
     search = _Search(parts, fails, folder, limit_s)
     stride, going = 1, True
     while going and search.high - search.low > 1:
-        # Twice as far each time until a part fails, and then halfway between the two bounds.
+        # Twice as far each time until a part fails, then halfway between the two bounds.
         reach, middle = search.low + stride, (search.low + search.high) // 2
         going = search.up_to(min(reach, middle))
         stride *= 2

@@ -1,4 +1,4 @@
-"""How the QNN child process fails, told as what happened, where, and what to do."""
+"""Explains how the QNN child process failed: what happened, where, and what to do."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ class QnnFailure(RuntimeError):  # noqa: N818  # it carries a verdict, not only 
 
     @property
     def last_lines(self) -> list[str]:
-        """Return the last lines that tell something, without colours, warnings and blank ones."""
+        """Return the last meaningful lines, without colours, warnings and blank ones."""
         plain = (_COLOUR.sub("", line).strip() for line in self.log_tail.splitlines())
         return [line[:_WIDTH] for line in plain if line and not _NOISE.search(line)][-3:]
 
 
 def failure_of(what: str, end: ChildEnd, limits: Limits, error: str) -> QnnFailure:
-    """Explain the `end` of a child that was `what` (as "compiling `x`").
+    """Explain the `end` of a child; `what` says what it did (as "compiling `x`").
 
     `error` is what the child itself reported, or empty when it had no time to.
     """

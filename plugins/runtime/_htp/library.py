@@ -1,4 +1,4 @@
-"""Whether Qualcomm's HTP compiler is on this machine, found out without loading it."""
+"""Finds out whether Qualcomm's HTP compiler is on this machine, without loading it."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ REINSTALL = "pip install --force-reinstall --no-deps onnxruntime-qnn"
 #: Machine numbers in the headers of ELF (`e_machine`) and PE files (`Machine`), by our name.
 _ELF = {62: "x86_64", 183: "aarch64", 164: "hexagon"}
 _PE = {0x8664: "x86_64", 0xAA64: "aarch64"}
-#: What `platform.machine()` calls them elsewhere.
+#: The names of these processors in `platform.machine()` elsewhere.
 _ALIASES = {"amd64": "x86_64", "arm64": "aarch64"}
 
 
 def available() -> str | None:
     """Return why QNN cannot be used here with what to do about it, or `None` when it can.
 
-    Imports nothing: it looks for the packages and at the header of the vendor's library.
+    Imports nothing: it looks for the packages and reads the header of the vendor's library.
     """
     for module in ("onnxruntime", "onnxruntime_qnn"):
         if importlib.util.find_spec(module) is None:
@@ -46,7 +46,7 @@ def available() -> str | None:
 
 
 def built_for(library: Path) -> str:
-    """Return the CPU that a shared library is for, as its header says, without loading it."""
+    """Return the CPU that a shared library is for, from its header, without loading it."""
     with library.open("rb") as file:
         head = file.read(64)
         if head[:4] == b"\x7fELF":

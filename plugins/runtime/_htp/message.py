@@ -1,4 +1,4 @@
-"""The error that a person sees when the compiler fails: with the node that is the matter."""
+"""The error that a person sees when the compiler fails, with the node that causes it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from plugins.runtime._htp.process import HtpDevice, Limits, compile_context, exp
 
 __all__ = ["Attempt", "reasons_of", "stage_error"]
 
-#: What ran out, by how the compiler failed; other failures say nothing about what fits.
+#: The exhausted resource, by how the compiler failed; other failures do not concern the size.
 RAN_OUT = {
     "device_memory": "device memory",
     "crash": "compiler crashed",
@@ -23,13 +23,13 @@ RAN_OUT = {
 }
 #: The failures that a part of the graph repeats, so that the first node with it can be found.
 REPEATED = ("device_memory", "crash")
-#: What says nothing of a part: the time for it was too short, or this machine too small.
+#: Failures that say nothing of a part: the time was too short, or this machine too small.
 UNDECIDED = ("timeout", "memory", "killed")
 
 
 @dataclass(frozen=True)
 class Attempt:
-    """What was compiled: the ONNX file `source`, for which device, within which limits, where."""
+    """One compilation: the ONNX file `source`, its device, its limits and its folder."""
 
     source: Path
     folder: Path
@@ -42,7 +42,7 @@ def stage_error(failure: QnnFailure, attempt: Attempt, blame_limit_s: float) -> 
     """Return the error for a failed attempt; looks for the node for up to `blame_limit_s`."""
     if failure.cause not in RAN_OUT:
         refused = reasons_of(attempt) if failure.cause == "refused" else {}
-        # One is enough: an operator, or a precision that the chip does not have.
+        # One reason is enough: an operator, or a precision that the chip does not have.
         why = [f"the NPU does not take `{n}`: {r}" for n, r in list(refused.items())[:1]]
         return StageError(failure.reason, *why, failure.hint, *failure.last_lines)
     blamed = failure.cause in REPEATED and blame_limit_s > 0
@@ -56,7 +56,7 @@ def stage_error(failure: QnnFailure, attempt: Attempt, blame_limit_s: float) -> 
 
 
 def _blamed(failure: QnnFailure, attempt: Attempt, limit_s: float) -> list[str]:
-    """Return which node finds no place, in words; whatever happens, the failure itself is told."""
+    """Return in words which node cannot be placed, or why it was not found; never raises."""
     with tempfile.TemporaryDirectory(dir=attempt.folder) as name:
         try:
             fails = _fails_alike(failure, attempt, Path(name))
@@ -68,7 +68,7 @@ def _blamed(failure: QnnFailure, attempt: Attempt, limit_s: float) -> list[str]:
 
 
 def reasons_of(attempt: Attempt) -> dict[str, str]:
-    """Return why the NPU takes some nodes not, by name; empty where it cannot be found out."""
+    """Return why the NPU rejects some nodes, by name; empty where that cannot be found out."""
     try:
         return explain(
             attempt.source, folder=attempt.folder, device=attempt.device, limits=attempt.limits

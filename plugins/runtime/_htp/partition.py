@@ -53,7 +53,7 @@ def partition_map(
 
 
 def why_split(context: CompiledContext, reasons: Mapping[str, str]) -> str:
-    """Return one sentence on what the NPU did not take, and why."""
+    """Return one sentence on which nodes the NPU rejected, and why."""
     text = (
         f"the NPU takes this graph in {context.partitions} pieces and leaves {len(context.left)} "
         "node(s) to the CPU"

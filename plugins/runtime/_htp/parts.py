@@ -1,4 +1,4 @@
-"""Cuts a graph into parts that compile by themselves: what leads up to a node, or the node alone.
+"""Cuts a graph into parts that compile by themselves: all up to a node, or the node alone.
 
 A quantised graph is cut only behind a QuantizeLinear of an activation: between an operator and
 its QuantizeLinear the tensor is a float, and the compiler would take another operator for it.
@@ -71,7 +71,7 @@ class Parts:
         ]
 
     def up_to(self, place: Place) -> onnx.ModelProto:
-        """Return the graph up to and with `place`; what later nodes would read is its output."""
+        """Return the graph up to and with `place`; the tensors for later nodes are its outputs."""
         inside, outside = self._nodes[: place.cut + 1], self._nodes[place.cut + 1 :]
         read = {name for node in outside for name in node.input}
         read |= {value.name for value in self._model.graph.output}
@@ -99,7 +99,7 @@ class Parts:
         return node.op_type == _QUANTISE and made is not None and made.op_type != _DEQUANTISE
 
     def _computing(self, cut: int) -> onnx.NodeProto:
-        """Return the node that computes what is cut off at `cut`."""
+        """Return the node that computes the tensor cut off at `cut`."""
         node = self._nodes[cut]
         return self._maker[node.input[0]] if node.op_type == _QUANTISE else node
 
@@ -117,7 +117,7 @@ class Parts:
         )
 
     def _described(self, name: str) -> tuple[tuple[int, ...], str, int]:
-        """Return the shape, the type and the bytes of a tensor; a length not known counts as 0."""
+        """Return the shape, the type and the bytes of a tensor; an unknown length counts as 0."""
         import onnx
 
         value = self._extractor.value_infos.get(name)
@@ -134,10 +134,10 @@ class Parts:
 
 
 def _sort(graph: onnx.GraphProto) -> None:
-    """Put the nodes behind those that they read, and otherwise leave them in their order.
+    """Put the nodes behind those that they read, and keep their order otherwise.
 
-    ONNX Runtime 1.31.1's quantiser leaves nodes that it renamed an output of in front of others
-    that they read.
+    ONNX Runtime 1.31.1's quantiser leaves a node with a renamed output before nodes that it
+    reads.
     """
     nodes = list(graph.node)
     maker = {name: index for index, node in enumerate(nodes) for name in node.output if name}

@@ -1,4 +1,4 @@
-"""Qualcomm's compiler and HTP emulator, run in a child process that may die without us.
+"""Runs Qualcomm's compiler and HTP emulator in a child process, which may crash.
 
 The vendor's library ends the process it lives in when it runs out of memory or meets a graph
 that it cannot take. `compile_context` and `emulate` start `child.py`, watch its time and
@@ -62,7 +62,7 @@ class HtpDevice:
 
 @dataclass(frozen=True)
 class CompiledContext:
-    """A context binary, and what became of the nodes of the graph it was made from."""
+    """A context binary, and where the nodes of its graph went."""
 
     path: Path
     """The ONNX file that names the binaries and holds whatever stayed on the CPU."""
@@ -86,7 +86,7 @@ class CompiledContext:
 
 @dataclass(frozen=True)
 class Emulation:
-    """What the emulator made of the chunks."""
+    """The emulator's result for the chunks."""
 
     outputs: Path
     """`.npz` with each output by name, `(chunk, *shape of the output)`."""
@@ -132,9 +132,9 @@ def explain(
     limits: Limits | None = None,
     progress: Progress | None = None,
 ) -> dict[str, str]:
-    """Return why the HTP takes some nodes of the ONNX file `model` not, by the name of the node.
+    """Return why the HTP rejects some nodes of the ONNX file `model`, by the name of the node.
 
-    Nothing is compiled, so this is a matter of seconds. Raises `QnnFailure`.
+    Nothing is compiled, so this takes seconds. Raises `QnnFailure`.
     """
     request = {"action": "explain", "model": str(model.resolve())}
     answer = _ask(request, f"explaining `{model.name}`", folder, device, limits, progress)
@@ -153,7 +153,7 @@ def emulate(
 ) -> Emulation:
     """Run the chunks of `inputs` through `model` on the HTP emulator and write `outputs`.
 
-    `model` is a compiled context, or an ONNX file that is compiled in passing. `inputs` is a
+    `model` is a compiled context, or an ONNX file that is compiled on the way. `inputs` is a
     `.npz` with each input by name, `(chunk, *shape of the input)`. Raises `QnnFailure`.
     """
     request = {

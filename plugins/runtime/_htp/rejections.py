@@ -1,4 +1,4 @@
-"""Reads why the QNN execution provider takes a node not, from its verbose log.
+"""Reads from the verbose log of the QNN execution provider why it rejects a node.
 
 ONNX Runtime 1.31.1 and onnxruntime-qnn 2.7.0 write, over several lines:
 
@@ -6,8 +6,8 @@ ONNX Runtime 1.31.1 and onnxruntime-qnn 2.7.0 write, over several lines:
         Operator type: Erf Node name: erf1 Node index: 1
         REASON : Operators of type `Erf` are not supported by QNN EP.Erf node `erf1` will not be ...
 
-Where the reason is `Failed to add node.`, it was Qualcomm's library that refused the node, which
-said why in lines of its own before:
+Where the reason is `Failed to add node.`, Qualcomm's library refused the node, and gave the reason
+in lines of its own before:
 
     [V:onnxruntime:Default, ... QnnLogging]  <E> The SocModel doesn't support FP16
 """
@@ -30,9 +30,9 @@ _AT_THE_ENDS = "is configured to not take"
 _VENDOR = re.compile(r"QnnLogging\]\s+<E> (.*)")
 _NODE = re.compile(r"Operator type: (\S+) Node name: (.*?) Node index: \d+")
 _REASON = re.compile(r"REASON : (.*)")
-#: What the provider adds to every reason, which tells nothing more.
+#: The text that the provider adds to every reason, which says nothing more.
 _EMPTY_WORDS = re.compile(r"\s*\w+ node `[^`]*` will not be assigned to QNN EP\.?\s*$")
-#: How it names its own source file and function in front of a reason.
+#: The source file and function that the provider puts in front of a reason.
 _SOURCE = re.compile(r"^\S+\.(?:cc|h):\d+ \S+ ")
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _LONGEST = 300
@@ -41,7 +41,7 @@ _LONGEST = 300
 def reasons(log: str) -> dict[str, str]:
     """Return the reason for every node of `log` that was rejected; the first one counts.
 
-    Those that are left to the CPU in every graph, its quantised ends, are none of them. A unit of
+    The quantised ends of a graph, which are always left to the CPU, are not included. A unit of
     several nodes (an operator with its QuantizeLinear) is rejected as one.
     """
     found: dict[str, str] = {}
@@ -58,7 +58,7 @@ def reasons(log: str) -> dict[str, str]:
             names.append(node[2])
         elif inside and reason:
             text = _SOURCE.sub("", _EMPTY_WORDS.sub("", reason[1]).strip())
-            # The first of the library's lines is the cause, those after it its consequences.
+            # The first of the library's lines is the cause, later ones are its consequences.
             text = vendor[0] if vendor and text == _ADDED_NOT else text
             for name in names if _AT_THE_ENDS not in text else ():
                 found.setdefault(name, text[:_LONGEST] or "no reason given")

@@ -2,7 +2,7 @@
 
 `any/` holds what every device shares: one window through the host graphs and the model. The
 folder of a runtime holds `device.*`, which opens the model. The files go into the bundle as they
-are; what they must know of it stands in its metadata, or in constants that the core writes.
+are; the facts of the bundle stand in its metadata, or in constants that the core writes.
 """
 
 from __future__ import annotations

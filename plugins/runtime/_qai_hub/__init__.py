@@ -1,1 +1,1 @@
-"""Sessions on devices that are elsewhere: windows go in by the job."""
+"""Sessions on devices that are elsewhere: one job takes many windows."""

@@ -1,4 +1,4 @@
-"""What lies beside a compiled model: the names, shapes and types of its inputs and outputs."""
+"""The interface file of a compiled model: names, shapes and types of its inputs and outputs."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def write(interface: Interface, folder: Path) -> None:
 
 
 def read(folder: Path) -> Interface:
-    """Read what `write` wrote."""
+    """Read the interface that `write` wrote."""
     return msgspec.json.decode((folder / FILE).read_bytes(), type=Interface)
 
 

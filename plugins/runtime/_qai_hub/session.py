@@ -31,7 +31,7 @@ TRIES = 2
 
 @dataclass(frozen=True)
 class Wanted:
-    """What a session is opened with: the device, how much goes into one job, how to wait for it."""
+    """The settings of a session: the device, how much goes into one job, how to wait for it."""
 
     device: str
     profile: bool
@@ -54,7 +54,7 @@ class CloudSession(Session):
         account = self.hub.account
         self.device = f"{self.phone.name} ({self.phone.os}, {account.where})"
         if account.loopback:
-            # What a server on this machine computes, no phone computes.
+            # A server on this machine is no phone: its results are not the target's.
             self.on_target = False
             self.device = f"stand-in for {self.phone.name} at {account.api_url}"
         self.jobs: list[str | float] = []
@@ -64,8 +64,8 @@ class CloudSession(Session):
         return next(self.run_many([feeds], self.work.progress))
 
     def run_many(self, feeds: Sequence[Tensors], progress: Progress) -> Iterator[Tensors]:
-        """Run every window in one job; outputs are read one at a time from what came back."""
-        # The core's own progress says which song this is; jobs are told through it.
+        """Run every window in one job; outputs are read one at a time from the downloaded file."""
+        # The core's own progress says which song this is; jobs report through it.
         self.hub.work = StageContext(self.work.folder, progress, self.work.state_dir)
         with tempfile.TemporaryDirectory(dir=self.work.folder, prefix="outputs-") as folder:
             file = self._results(feeds, Path(folder) / "outputs.h5")
@@ -128,7 +128,7 @@ class CloudSession(Session):
         return hub.call(doing, rest.get_job_results, hub.client.config, job.id).inference_job_result
 
     def _note(self, job: Job, result: Any, windows: int) -> None:
-        """Keep what the device measured: the time of one window, its memory, its profile."""
+        """Keep the device's measurements: the time of one window, its memory, its profile."""
         facts: dict[str, Fact] = dict(job.facts)
         self.jobs.append(job.id)
         facts["jobs"] = [*self.jobs]

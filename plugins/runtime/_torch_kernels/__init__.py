@@ -1,4 +1,4 @@
-"""What the runtime `torch` does with a program: integer kernels, a compiler, a session."""
+"""The parts of the runtime `torch` for programs: integer kernels, a compiler, a session."""
 
 from plugins.runtime._torch_kernels.compiling import compiled, compiler
 from plugins.runtime._torch_kernels.integers import Integers, fuse, quantised, why_not

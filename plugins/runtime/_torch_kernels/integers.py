@@ -1,8 +1,8 @@
-"""Puts PyTorch's integer kernels (oneDNN) in the place of simulated integers, in a program.
+"""Replaces simulated integers in a program by PyTorch's integer kernels (oneDNN).
 
-A quantised program quantises and dequantises around float operators: played as it is, it rounds
-like integers and computes in float. The kernels take the integers themselves. PyTorch's own way
-to them is its compiler; these are the same kernels, without one.
+A quantised program quantises and dequantises around float operators: as it is, it rounds like
+integers and computes in float. The kernels compute on the integers themselves. PyTorch's own way
+to them is its compiler; these are the same kernels, without a compiler.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ __all__ = ["Integers", "fuse", "quantised", "why_not"]
 
 #: The processors whose kernels take uint8 activations and int8 weights.
 X86 = ("x86_64", "AMD64")
-#: Activations up to this leave room in 16 bits for the sum of two products of 8 bits.
+#: Activations up to this keep the sum of two products of 8 bits within 16 bits.
 NARROW = 127
-#: A kernel and its operator that agree no better compute different things.
+#: A kernel and its operator with a lower SNR compute different things.
 NEAR_DB = 60.0
 CONVOLUTIONS = {"conv1d": 1, "conv2d": 2}
 
 
 @dataclass(frozen=True)
 class Integers:
-    """What a program's quantised operators run on: by operator, such as `conv1d 28`.
+    """The kernels of a program's quantised operators: by operator, such as `conv1d 28`.
 
-    `wrong` are kernels that this machine has and that compute something else; these operators are
+    `wrong` are kernels of this machine that compute something else; their operators are
     simulated.
     """
 
@@ -56,7 +56,7 @@ def quantised(module: torch.fx.GraphModule) -> list[torch.fx.Node]:
 
 
 def why_not(module: torch.fx.GraphModule) -> str:
-    """Return why this machine's kernels would not compute what the program says; empty if fine.
+    """Return why this machine's kernels would compute other results; empty if they would not.
 
     x86 without VNNI adds two products of 8 bits in 16, where they saturate: 13 dB were left of a
     convolution. Activations of 7 bits fit.
@@ -82,8 +82,8 @@ def why_not(module: torch.fx.GraphModule) -> str:
 def fuse(module: torch.fx.GraphModule) -> Integers:
     """Replace, in place, every quantised operator by a kernel on integers; weights are packed.
 
-    A ReLU that alone reads the operator goes into the kernel. Each kernel is tried on noise first,
-    and left out where it computes something else.
+    A ReLU that is the operator's only reader goes into the kernel. Each kernel is tried on noise
+    first, and left out where it computes something else.
     """
     kernels, wrong = Counter[str](), Counter[str]()
     nodes, with_relu = quantised(module), 0
@@ -112,7 +112,7 @@ def _tried(module: torch.fx.GraphModule, node: torch.fx.Node, last: torch.fx.Nod
         if _agrees(module, node, call, relu=last is not node):
             return call
     except RuntimeError:
-        # A shape that oneDNN has no kernel for, which it tells when it packs or computes.
+        # oneDNN has no kernel for this shape, which it reports when it packs or computes.
         pass
     if call is not None:
         module.graph.erase_node(call)
@@ -168,7 +168,7 @@ def _agrees(module: torch.fx.GraphModule, node: torch.fx.Node, call: Any, *, rel
 def _fits(node: torch.fx.Node) -> bool:
     """Return whether the kernels take the types: uint8 activations, int8 weights per channel.
 
-    Nor do they take an input without a batch axis, or of no elements.
+    The kernels also reject an input without a batch axis, or without elements.
     """
     import torch
 
@@ -195,14 +195,14 @@ def _largest(node: torch.fx.Node) -> int:
 
 
 def _call(module: torch.fx.GraphModule, node: torch.fx.Node, after: str) -> Any:
-    """Insert the kernel in the place of `node`, with `after` applied to its result."""
+    """Replace `node` by the kernel, with `after` applied to its result."""
     import torch
 
     onednn = torch.ops.onednn
     given: Any = node.args[0]
     weights: Any = node.args[1]
     integers, scale, zero = given.args[:3]
-    # A dynamic scale is known when the window comes; packing does not depend on it.
+    # A dynamic scale is known only at run time; packing does not depend on it.
     dynamic = isinstance(scale, torch.fx.Node)
     values, scales = constant(module, weights.args[0]), constant(module, weights.args[1])
     shape = list(integers.meta["val"].shape)

@@ -1,4 +1,4 @@
-"""Runs windows through whatever PyTorch can call: a module, a program, or what was compiled."""
+"""Runs windows through anything that PyTorch can call: a module, a program, a compiled one."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ NOTHING: Mapping[str, Fact] = MappingProxyType({})
 class TorchSession(Session):
     """The core of a model, opened.
 
-    `how` says in words what plays it; `takes` are tensors of the shapes and types of its inputs,
-    where it takes no others.
+    `how` says in words what runs it; `takes` are tensors of the shapes and types of its inputs,
+    where it accepts no others.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class TorchSession(Session):
         self.core, self.info, self.facts, self.takes = core, info, facts, takes
         version = torch.__version__.partition("+")[0]
         self.device = f"CPU ({', '.join((f'PyTorch {version}', platform.machine(), *how))})"
-        # The number of threads belongs to the process, so what was there is put back.
+        # The number of threads belongs to the process, so the former one is restored.
         self._before = torch.get_num_threads()
         if threads:
             torch.set_num_threads(threads)
@@ -48,8 +48,8 @@ class TorchSession(Session):
     def run(self, feeds: Tensors) -> Tensors:
         """Run the core on the inputs of its signature, each with its batch axis.
 
-        What comes out shares no memory with what went in. Raises StageError for an input that is
-        missing, or of another shape or type than the program takes.
+        The outputs share no memory with the inputs. Raises StageError for an input that is missing,
+        or of another shape or type than the program takes.
         """
         import torch
 
@@ -59,7 +59,7 @@ class TorchSession(Session):
                 f"the model's core needs the input `{missing[0]}`, which the dsp does not give",
                 f"the dsp gives: {', '.join(feeds) or 'nothing'}",
             )
-        # Copies: a module may write into its inputs, or give one of them back.
+        # Copies: a module may write into its inputs, or return one of them.
         given = [torch.from_numpy(feeds[name].copy()) for name in self.info.core_inputs]
         for name, tensor, taken in zip(self.info.core_inputs, given, self.takes, strict=False):
             if tensor.shape != taken.shape or tensor.dtype is not taken.dtype:
@@ -77,7 +77,7 @@ class TorchSession(Session):
         return {name: _array(tensor) for name, tensor in outputs.items()}
 
     def close(self) -> None:
-        """Give the process its number of threads back."""
+        """Restore the process's number of threads."""
         import torch
 
         torch.set_num_threads(self._before)

@@ -1,7 +1,7 @@
 """Qualcomm AI Hub for the kinds that use it: account, uploads, jobs, results, and their errors.
 
-`qai_hub` itself is imported inside functions only. Jobs and uploads go through its `Client`; what
-the client prints, hides or loops over by itself (downloads, the state of a job) goes through its
+`qai_hub` itself is imported inside functions only. Jobs and uploads go through its `Client`; calls
+in which the client prints, hides or loops by itself (downloads, the state of a job) go through its
 own REST module, `qai_hub.public_rest_api`.
 """
 

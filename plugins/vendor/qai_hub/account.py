@@ -19,7 +19,7 @@ __all__ = ["TOKEN", "URL", "Account", "find_account", "host"]
 TOKEN, URL, INI = "QAI_HUB_API_TOKEN", "QAI_HUB_API_URL", "QAIHUB_CLIENT_INI"
 DEFAULT_INI = "~/.qai_hub/client.ini"
 DEFAULT_URL = "https://workbench.aihub.qualcomm.com"
-#: What follows the address in a link to the storage is a signature that lets anybody read it.
+#: The text after the address in a link to the storage is a signature that lets anybody read it.
 _QUERY = re.compile(r"(https?://[^\s?'\"<>]+)\?[^\s'\"<>]+")
 
 
@@ -59,7 +59,7 @@ class Account:
 
         from qai_hub import Client, ClientConfig
 
-        # Its retries would be told on the terminal, in urllib3's words.
+        # The terminal would show its retries, in urllib3's words.
         logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
         return Client(
             config=ClientConfig(
@@ -72,7 +72,7 @@ class Account:
 
 
 def host() -> str:
-    """Return the host that the service is asked at, whether or not there is a token for it."""
+    """Return the host of the service, whether or not there is a token for it."""
     try:
         url = find_account().api_url
     except StageError:
@@ -96,7 +96,7 @@ def find_account() -> Account:
         token, url = section["api_token"].strip(), section["api_url"].strip()
         web = section.get("web_url", url).strip()
     except (configparser.Error, KeyError, UnicodeDecodeError):
-        # Not its own words: a parser's error shows the line, and the line may be the token's.
+        # Not the parser's own words: its error shows the line, and that may hold the token.
         raise _no_token(
             "the configuration of Qualcomm AI Hub's client cannot be read",
             f"at: {file}",
@@ -118,9 +118,9 @@ def _no_token(what: str, *where: str) -> StageError:
 
 
 def _checked(account: Account) -> Account:
-    """Refuse a token that no header takes, and an address that would carry it in the clear."""
+    """Refuse a token that no header accepts, and an address that would carry it unencrypted."""
     if not account.token.isascii() or not account.token.isprintable() or " " in account.token:
-        # Refused here, for the libraries would refuse it by showing it.
+        # Refused here, because the libraries would show it in their refusal.
         raise _no_token(
             "the token for Qualcomm AI Hub holds characters that no token has",
             f"from: {account.source}",

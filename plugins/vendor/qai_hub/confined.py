@@ -1,4 +1,4 @@
-"""Keeps in bounds what the client does beside its work: temporary files, printed lines."""
+"""Confines the client's side effects: temporary files and printed lines."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from typing import TextIO
 
 __all__ = ["confined"]
 
-# The client takes neither folder nor stream, and Python has one of each for the whole process.
+# The client takes neither folder nor stream; Python has one of each for the whole process.
 _ONE_AT_A_TIME = threading.Lock()
 
 
 @contextlib.contextmanager
 def confined(parent: Path) -> Iterator[Path]:
-    """Give a folder below `parent` in which the client's temporary files go, and are removed.
+    """Yield a folder below `parent` for the client's temporary files, which are then removed.
 
     The client leaves some behind when it fails. Where the process is killed, the store removes
-    the work folder, and these with it. An empty line that the client prints for every upload that
-    was cut is printed nowhere.
+    the work folder, and these with it. The empty line that the client prints for every interrupted
+    upload is not shown.
     """
     with (
         _ONE_AT_A_TIME,
@@ -38,9 +38,9 @@ def confined(parent: Path) -> Iterator[Path]:
 
 
 class _Muted(io.TextIOBase):
-    """Takes what is printed and shows none of it.
+    """Accepts printed text and shows none of it.
 
-    Rich draws its progress from a thread meanwhile: it looks for the true stream by this name.
+    Rich draws its progress from a thread meanwhile: it finds the true stream by this name.
     """
 
     def __init__(self, stream: TextIO) -> None:

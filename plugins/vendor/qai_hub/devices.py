@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Phone", "choose", "findings"]
 
-#: How long `mode=doctor` waits for an answer, and how alike a name must be to be suggested.
+#: How long `mode=doctor` waits for an answer, and how similar a suggested name must be.
 PATIENCE_S = 6
 ALIKE, NEAREST = 0.4, 5
 
@@ -30,10 +30,10 @@ class Phone:
 
 
 def choose(wanted: str, devices: Sequence[Any], account: Account) -> Phone:
-    """Return the newest system of the device named `wanted`; raises StageError with the nearest."""
+    """Return the newest system of the device `wanted`; raises StageError with similar names."""
     fitting = [d for d in devices if d.name.casefold() == wanted.strip().casefold()]
     if fitting:
-        # The service lists one entry for every version of Android that it has the device with.
+        # The service lists one entry for every version of Android on the device.
         newest = max(fitting, key=lambda d: _version(d.os))
         return Phone(newest.name, newest.os)
     names = list(dict.fromkeys(d.name for d in devices))

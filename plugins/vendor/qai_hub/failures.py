@@ -23,27 +23,27 @@ _TOO_MANY = re.compile(r"too many (\d{3}) error responses")
 
 
 def is_transient(error: BaseException) -> bool:
-    """Return whether asking again later may help, where asking again costs nothing."""
+    """Return whether a repeated request may help later, where repeating it costs nothing."""
     return cause_of(error) in ("slow_down", "unavailable", "cut", "silent", "unreachable")
 
 
 def is_gone(error: BaseException) -> bool:
-    """Return whether the service does not have what was asked for: deleted, or of another."""
+    """Return whether the service lacks the object: it is deleted, or another account's."""
     return cause_of(error) == "gone"
 
 
 def is_local(error: BaseException) -> bool:
-    """Return whether this machine's disk failed, of which the core speaks better.
+    """Return whether this machine's disk failed, which the core explains better.
 
-    The network's errors are OSErrors too.
+    Errors of the network are OSErrors too.
     """
     return isinstance(error, OSError) and cause_of(error) == "refused"
 
 
 def cause_of(error: BaseException) -> Cause:
-    """Return what kind of failure an error of the client stands for.
+    """Return the kind of failure that an error of the client stands for.
 
-    The client wraps most of what it catches; the truth is in the error's causes.
+    The client wraps most errors that it catches; the error's causes tell the true one.
     """
     for link in _chain(error):
         status = _status(link)
@@ -157,7 +157,7 @@ def _by_network(error: BaseException) -> Cause | None:
     text = str(error)
     if isinstance(error, http.ChunkedEncodingError | http.ContentDecodingError):
         return "cut"
-    # What timed out while it was tried again comes as a ConnectionError.
+    # A timeout during the retries comes as a ConnectionError.
     if isinstance(error, http.Timeout) or (
         isinstance(error, http.ConnectionError) and re.search(r"timed? ?out", text, re.IGNORECASE)
     ):

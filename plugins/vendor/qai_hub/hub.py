@@ -1,4 +1,4 @@
-"""One account in use: calls whose errors are told, and what this machine remembers of its jobs."""
+"""One account in use: calls with explained errors, and this machine's record of its jobs."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ PAGE = 100
 def hub_for(work: StageContext, patience: Waiting) -> Hub:
     """Return the account of this machine, in use; raises StageError when it cannot be used.
 
-    What it remembers lies in the state folder of `qai_hub`, one for every user of a service.
+    Its record lies in the state folder of `qai_hub`, one for every user of a service.
     """
     account = find_account()
     work.progress(0, 0, f"signing in to {account.where}")
@@ -37,7 +37,7 @@ class Hub:
     """Uploads, submits and waits; every failure comes out as a StageError without the token."""
 
     def __init__(self, account: Account, work: StageContext, patience: Waiting) -> None:
-        """Sign in; `work` is where temporary files go."""
+        """Sign in; `work` provides the folder for temporary files."""
         from qai_hub import public_rest_api as rest
 
         self.account, self.work, self.patience = account, work, patience
@@ -47,7 +47,7 @@ class Hub:
         self.ledger = Ledger(work.state("qai_hub") / owner)
 
     def call(self, doing: str, function: Callable[..., Any], *given: Any, **named: Any) -> Any:
-        """Call the client; its errors are told."""
+        """Call the client; its errors become a StageError."""
         try:
             return function(*given, **named)
         except LuthierError:
@@ -64,7 +64,7 @@ class Hub:
         return devices.choose(wanted, listed, self.account)
 
     def lock(self, name: str) -> contextlib.AbstractContextManager[None]:
-        """Let one run at a time upload or submit what goes by `name`; a wait is told."""
+        """Let one run at a time upload or submit under `name`; a wait is reported."""
         waits = "another run uploads or submits the same; waiting for it"
         return self.ledger.lock(name, lambda: self.work.progress(0, 0, waits))
 
@@ -74,7 +74,7 @@ class Hub:
         self.ledger.write(replace(entry, id="", attempt=entry.attempt + 1))
 
     def pages(self, doing: str, ask: Callable[..., Any], field: str, most: int) -> Iterator[Any]:
-        """Yield the objects of an account, newest first; at most so many answers are asked for."""
+        """Yield the objects of an account, newest first, from at most `most` answers."""
         for page in range(most):
             found = getattr(self.call(doing, ask, page * PAGE, PAGE), field)
             yield from found

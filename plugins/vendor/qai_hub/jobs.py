@@ -1,4 +1,4 @@
-"""Jobs of the service: each is submitted once, waited for, and told as facts."""
+"""Jobs of the service: each is submitted once, waited for, and described as facts."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Kind = Literal["compile", "quantize", "inference"]
 
 @dataclass(frozen=True)
 class Job:
-    """A finished job: its id and page, and what the service said of it (`detail`, a message)."""
+    """A finished job: its id and page, and the service's description (`detail`, a message)."""
 
     id: str
     page: str

@@ -1,9 +1,9 @@
-"""What was uploaded and submitted, on disk before and after it happens.
+"""Records uploads and submissions on disk, before and after they happen.
 
 A job costs a device's time. So its intent is written before it is submitted and its id after, each
-at once and whole. A run that was killed finds the id and goes on waiting, or finds an intent with
-no id and asks the service whether the job of that name exists. What cannot be verified counts as
-an intent, too: a wrong id would bring the results of another job.
+atomically. A run after a kill finds the id and goes on waiting, or finds an intent without an id
+and asks the service whether the job of that name exists. An entry that cannot be verified counts
+as an intent, too: a wrong id would bring the results of another job.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from core.store.sealed import DamagedError, read_sealed, write_sealed
 
 __all__ = ["Entry", "Ledger"]
 
-#: Seconds after which a wait for another run is worth a word.
+#: Seconds after which a wait for another run is reported.
 PATIENCE_S = 2
 
 
@@ -46,7 +46,7 @@ class Ledger:
         folder.mkdir(parents=True, exist_ok=True)
 
     def read(self, name: str) -> Entry:
-        """Return the entry; one that is new is an empty intent, and so is a damaged one, told."""
+        """Return the entry; a new one is an empty intent; so is a damaged one, with a warning."""
         file = self._file(name)
         try:
             entry = read_sealed(file, Entry)
@@ -67,7 +67,7 @@ class Ledger:
 
     @contextlib.contextmanager
     def lock(self, name: str, waits: Callable[[], None]) -> Iterator[None]:
-        """Hold a name, so that one run at a time uploads or submits it; `waits` says when not."""
+        """Hold a name, so that one run at a time uploads or submits it; `waits` reports a wait."""
         lock = FileLock(self.folder / f"{name}.lock")
         try:
             lock.acquire(timeout=PATIENCE_S)

@@ -1,4 +1,4 @@
-"""What a device measured of itself, as flat facts: times in ms, memory in MB, slowest layers."""
+"""A device's own measurements as flat facts: times in ms, memory in MB, slowest layers."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from core import Fact
 
 __all__ = ["facts_of"]
 
-#: Layers that are kept by name: what is fast is counted with its compute unit.
+#: Layers that are kept by name: fast ones are only counted with their compute unit.
 SLOWEST = 30
-#: The client's name of a time in µs, and ours.
+#: The client's name of a time in µs, and our name.
 TIMES = {
     "estimated_inference_time": "profile_inference_ms",
     "first_load_time": "profile_first_load_ms",
     "warm_load_time": "profile_warm_load_ms",
     "compile_time": "profile_compile_ms",
 }
-#: The client's names of a peak in bytes, an upper bound before an estimate, and ours.
+#: The client's names of a peak in bytes, an upper bound before an estimate, and our name.
 PEAKS = {
     "profile_inference_peak_mb": ("inference_memory_peak_range", "estimated_inference_peak_memory"),
     "profile_first_load_peak_mb": ("first_load_memory_peak_range", "first_load_peak_memory"),
@@ -40,7 +40,7 @@ def facts_of(profile: Mapping[str, Any]) -> dict[str, Fact]:
         peak = next((value for value in found if value), 0)
         if peak:
             facts[ours] = peak / 1e6
-    # A device reports the time of a layer, or its cycles; the share is over whichever is there.
+    # A device reports the time of a layer, or its cycles; the share uses the one that exists.
     measure = "execution_time" if any("execution_time" in one for one in layers) else (
         "execution_cycles"
     )  # fmt: skip
@@ -76,7 +76,7 @@ def _layers(layers: list[Mapping[str, Any]], measure: str) -> dict[str, Fact]:
 
 
 def _is_count(value: object) -> bool:
-    # The client writes None, and older services 0, for what was not measured.
+    # The client writes None, and older services 0, for values that were not measured.
     return isinstance(value, int) and value > 0
 
 

@@ -1,8 +1,8 @@
-"""What jobs leave behind: a model or a dataset, downloaded, checked, if need be asked for again.
+"""Downloads and checks the results of jobs, a model or a dataset, and retries where needed.
 
-The service gives no checksum. So everything is read as far as its format lets a cut be seen: an
-archive by its own checksums, ONNX by parsing it, a dataset by opening it. A bare context binary
-has no public format; only that it is not empty can be said of it.
+The service gives no checksum. So every format is checked as far as it shows a cut: an archive by
+its own checksums, ONNX by parsing it, a dataset by opening it. A bare context binary has no public
+format; the only check is that it is not empty.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ Fetched = TypeVar("Fetched")
 
 
 class _DamagedError(Exception):
-    """What arrived is not whole."""
+    """The downloaded file is not whole."""
 
 
 def fetch_model(hub: Hub, model_id: str, folder: Path) -> Path:
@@ -37,7 +37,7 @@ def fetch_model(hub: Hub, model_id: str, folder: Path) -> Path:
     from qai_hub import public_rest_api as rest
 
     def once(scratch: Path) -> Path:
-        # Given a file, not a folder: the service's own name for it is then only an ending.
+        # The target is a file, not a folder: then the service's own name gives only the extension.
         got = Path(
             rest.download_model(hub.client.config, model_id, str(scratch / "got"), verbose=False)
         )
@@ -83,7 +83,7 @@ def fetch_outputs(hub: Hub, dataset_id: str, target: Path) -> Path | None:
 
 
 def _downloaded(hub: Hub, doing: str, once: Callable[[Path], Fetched]) -> Fetched:
-    """Call `once` with an empty folder; a cut or a damaged file is asked for once more."""
+    """Call `once` with an empty folder; a cut or damaged file is downloaded once more."""
     import tempfile
 
     for left in reversed(range(TRIES)):

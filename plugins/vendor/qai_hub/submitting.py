@@ -1,4 +1,4 @@
-"""Submits a job once: an intent on disk before it, its id after; what is there is adopted."""
+"""Submits a job once: an intent on disk before it, its id after; an existing job is adopted."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Submit", "submitted"]
 
-#: Answers that are looked through for a job of a name, each of a hundred jobs.
+#: Answers that are searched for a job of a name, each of a hundred jobs.
 PAGES = 10
 
 #: Submits a job of the client under a name, and returns it.
@@ -31,11 +31,11 @@ class _Found:
 
 
 def submitted(hub: Hub, kind: str, entry: Entry, prepare: Callable[[], Submit]) -> Entry:
-    """Return the entry with the id of its job: the one that is there, or a new one.
+    """Return the entry with the id of its job: the existing one, or a new one.
 
     The caller holds the entry's lock. The intent is on disk before the job is submitted. The
-    client repeats a POST that failed without knowing whether it counted (0.56.0), so that one
-    submission may make two jobs: the first is taken, the other said.
+    client repeats a POST that failed without knowing whether it counted (0.56.0), so one
+    submission may make two jobs: the first is used, the other reported.
     """
     entry, there = _already(hub, kind, entry)
     there = [job for job in there if not job.failed]
@@ -52,7 +52,7 @@ def submitted(hub: Hub, kind: str, entry: Entry, prepare: Callable[[], Submit]) 
         except StageError as error:
             problem = error
         _, there = _already(hub, kind, entry, lately=True)
-        # A list may lag behind what it lists.
+        # The list of jobs may lag behind the jobs.
         there = there or ([_Found(answered, entry.name, 0, failed=False)] if answered else [])
         if not there:
             assert problem is not None, "a submission either gives an id or raises"
@@ -68,10 +68,10 @@ def submitted(hub: Hub, kind: str, entry: Entry, prepare: Callable[[], Submit]) 
 def _already(
     hub: Hub, kind: str, entry: Entry, *, lately: bool = False
 ) -> tuple[Entry, list[_Found]]:
-    """Return the jobs of this name, oldest first, in the attempt that the entry now is.
+    """Return the jobs of this name, oldest first, for the entry's present attempt.
 
-    After an attempt that failed comes another one. What was submitted `lately` is on the first
-    page, for the service lists the newest first, and may have failed already.
+    A failed attempt is followed by another one. A job submitted `lately` is on the first page,
+    because the service lists the newest first, and may have failed already.
     """
     from qai_hub import public_api_pb2 as pb
     from qai_hub import public_rest_api as rest

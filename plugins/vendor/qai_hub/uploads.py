@@ -1,4 +1,4 @@
-"""Uploads models and datasets once: named after their content, remembered, and looked for."""
+"""Uploads models and datasets once: each has a name from its content, which is looked up first."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 __all__ = ["dataset_name", "remember_model", "upload_dataset", "upload_model"]
 
-#: Answers that are looked through for an upload of a name, each of a hundred.
+#: Answers that are searched for an upload of a name, each of a hundred.
 PAGES = 10
 
 
 def upload_model(hub: Hub, path: Path) -> Any:
-    """Return the client's model with this content, uploaded now if it never was."""
+    """Return the client's model with this content; upload it if it is not there."""
     from qai_hub import public_rest_api as rest
 
     name, config, doing = _model_name(path), hub.client.config, "looking for the model"
@@ -59,14 +59,14 @@ def remember_model(hub: Hub, path: Path, model_id: str) -> None:
 
 
 def dataset_name(entries: Mapping[str, Sequence[Array]]) -> str:
-    """Return what a dataset of this content is called in the account."""
+    """Return the name of a dataset of this content in the account."""
     return f"luthier-{content.of_entries(entries)}"
 
 
 def upload_dataset(hub: Hub, entries: Mapping[str, Sequence[Array]]) -> Any:
-    """Return the client's dataset with this content, uploaded now if it is not there.
+    """Return the client's dataset with this content; upload it if it is not there.
 
-    The service keeps a dataset for 30 days, so that what is remembered may be gone.
+    The service keeps a dataset for 30 days, so a remembered one may be gone.
     """
     from qai_hub import public_rest_api as rest
 
@@ -101,7 +101,7 @@ def upload_dataset(hub: Hub, entries: Mapping[str, Sequence[Array]]) -> Any:
 def _once(
     hub: Hub, name: str, stored: Callable[[str], str], upload: Callable[[], str], doing: str
 ) -> str:
-    """Return the id of what goes by `name`: remembered, found in the account, or uploaded."""
+    """Return the id of the object `name`: remembered, found in the account, or uploaded."""
     with hub.lock(name):
         entry = hub.ledger.read(name)
         known = stored(entry.id) or str(hub.call(doing, upload))
@@ -111,7 +111,7 @@ def _once(
 
 
 def _there(hub: Hub, ask: Callable[[], Any], good: Callable[[Any], bool] = lambda _: True) -> bool:
-    """Return whether the service still has what it gave an id for."""
+    """Return whether the service still has the object that it gave an id for."""
     try:
         return good(ask())
     except Exception as error:
@@ -125,7 +125,7 @@ def _model_name(path: Path) -> str:
 
 
 def _whole(path: Path) -> Path:
-    """Return what to upload: the file, or a folder of the graph and its weights alone."""
+    """Return the path to upload: the file, or a folder of the graph and its weights alone."""
     parts = content.parts_of(path)
     if len(parts) == 1:
         return path

@@ -1,4 +1,4 @@
-"""Waits for a job: tells its state, and says why it failed or that it takes too long."""
+"""Waits for a job: reports its state, and explains why it failed or takes too long."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ NO_MEMORY = re.compile(
     r"out.of.memory|\boom\b|mem_?alloc|(?:error|code)\D{0,12}1002\b", re.IGNORECASE
 )
 MINUTE = 60
-#: How much of the service's own reason a message carries; what follows is a stack of frames.
+#: How much of the service's own reason a message carries; the rest is a stack of frames.
 REASON_WIDTH = 300
 
 
@@ -42,7 +42,7 @@ def known(hub: Hub, entry: Entry) -> bool:
     try:
         rest.get_job(hub.client.config, entry.id)
     except Exception as error:
-        # What fails otherwise is told where the job is waited for.
+        # Other failures are reported where the job is waited for.
         return not is_gone(error)
     return True
 
@@ -83,7 +83,7 @@ def finished(hub: Hub, entry: Entry) -> Any:
 
 
 def _asked(hub: Hub, entry: Entry) -> tuple[Any, StageError | None]:
-    """Ask for a job's state; an outage costs a question, not the run."""
+    """Ask for a job's state; an outage costs a request, not the run."""
     from qai_hub import public_rest_api as rest
 
     try:
@@ -96,7 +96,7 @@ def _asked(hub: Hub, entry: Entry) -> tuple[Any, StageError | None]:
 
 
 def _state(detail: Any) -> str:
-    """Return a job's state in words; a number that no name is known for stands for itself."""
+    """Return a job's state in words; a number without a known name stands for itself."""
     from qai_hub import public_api_pb2 as pb
 
     names = {number: name for name, number in pb.JobState.items()}
@@ -107,7 +107,7 @@ def _state(detail: Any) -> str:
 
 
 def times_of(entry: Entry, page: str, detail: Any) -> dict[str, Fact]:
-    """Return the job as facts: where its page is, how long it waited and how long it took."""
+    """Return the job as facts: the address of its page, its waiting time and its run time."""
     spans = {
         "queue_s": _seconds(detail.creation_time, detail.start_time),
         "run_s": _seconds(detail.start_time, detail.completion_time),
@@ -134,7 +134,7 @@ def _failed(hub: Hub, entry: Entry, answer: Any, detail: Any) -> StageError:
             hub.account.page(entry.id),
             "choose a shorter window, or 8-bit activations",
             cause="device memory",
-            cacheable=False,  # the service changes its compiler when it likes
+            cacheable=False,  # the service may change its compiler at any time
         )
     return StageError(
         f"job {entry.id} of {hub.account.where} failed: {reason}",

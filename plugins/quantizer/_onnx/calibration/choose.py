@@ -38,7 +38,7 @@ def by_percentile(histogram: Histogram, extremes: Range, percentile: float) -> R
 
 
 def by_entropy(histogram: Histogram, extremes: Range) -> Range:
-    """Return the range whose quantised values tell least from the distribution of all of them.
+    """Return the range whose quantised values are distributed most like all values.
 
     TensorRT's way (Migacz 2017, "8-bit inference with TensorRT"), as ONNX Runtime computes it.
     """
@@ -50,7 +50,7 @@ def by_entropy(histogram: Histogram, extremes: Range) -> Range:
     collector = HistogramCollector("entropy", False, ENTROPY_BINS, ENTROPY_LEVELS, 100.0, "same")
     bins = histogram.counts.size
     step = bins // ENTROPY_BINS
-    # What lies further out than any value is left away, in whole bins of the coarser histogram.
+    # Bins beyond every value are left out, in whole bins of the coarser histogram.
     reach = max(-extremes[0], extremes[1]) / histogram.edge * bins / 2
     each = max(1, min(step, -(-int(np.ceil(reach)) // (ENTROPY_BINS // 2))))
     margin = (bins - each * ENTROPY_BINS) // 2
@@ -64,11 +64,11 @@ def by_entropy(histogram: Histogram, extremes: Range) -> Range:
 def by_mse(histogram: Histogram, extremes: Range, steps: int, *, symmetric: bool) -> Range:
     """Return the range with the least mean squared error between values and quantised values.
 
-    `steps` lie between its ends, each Δ wide. What is clipped errs by its distance to the range.
-    What is not errs by Δ²/12 on average (Banner et al. 2019, "Post training 4-bit quantization of
+    `steps` lie between its ends, each Δ wide. A clipped value errs by its distance to the range.
+    Any other errs by Δ²/12 on average (Banner et al. 2019, "Post training 4-bit quantization of
     convolutional networks for rapid-deployment", eq. 4 to 6), except around zero, where all values
-    within Δ/2 become 0 and err by themselves: networks have most of their values there. The least
-    is searched for, as in Sung et al. 2015, "Resiliency of deep neural networks under
+    within Δ/2 become 0 and err by themselves: networks have most of their values there. The
+    minimum is searched for, as in Sung et al. 2015, "Resiliency of deep neural networks under
     quantization", over both ends at once.
     """
     import numpy as np

@@ -57,9 +57,9 @@ class Ranges:
     """The ranges of every activation, and how many windows they come from.
 
     `seen` are the extremes. `narrow` are for 8 bits, chosen by a method; `wide` are for 16, with
-    room for what is louder (`headroom.py`). `endless` are tensors that held an infinity. `means`
-    has the mean of every channel of what layers with a bias read, `moments` what the weights of
-    each layer are multiplied with, `example` the inputs of a window in the middle.
+    room for louder values (`headroom.py`). `endless` are tensors that held an infinity. `means`
+    has the mean of every channel that layers with a bias read, `moments` those of the rows that
+    each layer multiplies with its weights, `example` the inputs of a window in the middle.
     """
 
     seen: Mapping[str, Range]
@@ -77,7 +77,7 @@ class Ranges:
         return self.at({})
 
     def at(self, bits: Mapping[str, int]) -> TensorsData:
-        """Return the ranges of tensors that have `bits`, 8 where nothing is said."""
+        """Return the ranges of tensors that have `bits`; a tensor not listed has 8."""
         return _for_onnxruntime(
             {
                 name: self.wide[name] if bits.get(name) == WIDE else narrow
@@ -146,7 +146,7 @@ def _for_onnxruntime(ranges: Mapping[str, Range]) -> TensorsData:
     import numpy as np
     from onnxruntime.quantization import CalibrationMethod, TensorsData
 
-    # As if they were all extremes: it only reads the two ends, and wants more of other methods.
+    # Passed as extremes: ONNX Runtime reads only the two ends, and wants more of other methods.
     return TensorsData(
         CalibrationMethod.MinMax,
         {name: tuple(np.array([end], np.float32) for end in ends) for name, ends in ranges.items()},

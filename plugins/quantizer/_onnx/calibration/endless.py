@@ -1,4 +1,4 @@
-"""Tells where a graph begins to compute what is no number, and whether its model meant to."""
+"""Finds where a graph first computes NaN or infinity, and whether its model meant to."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["check_outputs"]
 def check_outputs(path: Path, feeds: Tensors) -> None:
     """Raise StageError where the graph at `path` gives no numbers for `feeds`, with the reason.
 
-    Infinities alone are let pass where a constant of the model brings them: a model may return the
+    Infinities alone are accepted where a constant of the model causes them: a model may return the
     scores that it masked. Runs the graph once more, with every tensor as an output.
     """
     model = inferred(path)
@@ -61,7 +61,7 @@ def _everything(model: onnx.ModelProto, path: Path, feeds: Tensors) -> dict[str,
 
 
 def _state(values: Any) -> str:
-    """Return `nan`, `inf`, or nothing for a tensor of numbers."""
+    """Return `nan`, `inf`, or an empty text for a tensor of finite numbers."""
     import numpy as np
 
     if not isinstance(values, np.ndarray) or values.dtype.kind != "f":
@@ -83,7 +83,7 @@ def _reached(model: onnx.ModelProto, names: list[str]) -> set[str]:
 def _error(
     model: onnx.ModelProto, output: str, found: Mapping[str, Any], constants: list[str]
 ) -> StageError:
-    """Return the error for an `output` that is no number."""
+    """Return the error for an `output` that holds NaN or infinity."""
     before = _before(model, output)
     nodes = [n for n in before if any(_state(found.get(name)) for name in n.output)]
     for node in nodes:

@@ -5,7 +5,7 @@ transient costs far more than a wider step: on real music the bundled model at `
 on a generator's songs, had 11.5 dB in the worst excerpt, and 33.6 dB with ends four times as far
 out; eight times, 29.8 dB, because a spectrogram is so much louder at its peaks than on average that
 there the step becomes the loss. So every tensor gets the room that its own step allows. With
-calibration data of many kinds less is needed: at least half as much again, where three times lost
+calibration data of many kinds less room is needed: at least half as much again; three times lost
 6 dB on a quiet cello, and a fifth lost 6 dB on a flute.
 """
 
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 
 __all__ = ["MOST", "MOST_OF_OPERAND", "with_headroom"]
 
-#: How many times as far out as the values seen a range ends, at least and at most.
+#: How far a range ends beyond the values seen, as a factor: at least and at most.
 LEAST, MOST = 1.5, 8.0
 #: The most for the second operand of a product of two activations. The HTP multiplies 16 bits by 8
 #: of it: attention whose keys and values had room of 8 times had 28 dB in its emulator, and 44
 #: without (onnxruntime-qnn 2.7.0); on a CPU 50 dB either way.
 MOST_OF_OPERAND = 1.25
-#: The SNR of rounding, in dB, that room beyond the least may not fall below.
+#: Room beyond the least may not lower the SNR of rounding below this, in dB.
 ROUNDING_DB = 62.0
 #: Steps of a 16-bit type.
 STEPS = 2**16 - 1
@@ -52,7 +52,7 @@ def with_headroom(
     factor = min(max(10 ** ((rounding_db - ROUNDING_DB) / 20), LEAST), most)
     other = max(factor / 2, 1.0) * peak
     low, high = min(factor * low, -other), max(factor * high, other)
-    # Values that were seen count before what is known of the operator: rounding passes it.
+    # Values that were seen count before the bounds of the operator: rounding may pass those.
     return (
         min(max(low, bounds[0]), extremes[0]),
         max(min(high, bounds[1]), extremes[1]),

@@ -1,6 +1,6 @@
-"""What reductions and norms sum inside, where no tensor of the graph shows it.
+"""Shows the sums inside reductions and norms, which no tensor of the graph holds.
 
-For each such node there are a few nodes more, in every opset the same, that compute its sum.
+A few more nodes, the same in every opset, compute the sum of each such node.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
 __all__ = ["OPAQUE", "SumProbe", "probe_of"]
 
-#: Operators with sums inside that nothing here looks into.
+#: Operators whose inner sums are not probed.
 OPAQUE = frozenset({"LpNormalization", "MeanVarianceNormalization", "RMSNormalization"})
-#: Operators that sum as they are told by their own axes: run again on magnitudes.
+#: Operators that sum along axes of their own: run again on magnitudes.
 MAGNITUDES = frozenset({"ReduceMean", "ReduceSum", "ReduceLogSum"})
 OTHERS = frozenset({"ReduceL1", "ReduceL2", "ReduceSumSquare", "ReduceLogSumExp"})
 #: The epsilon of a norm that names none, by the ONNX standard.
@@ -40,7 +40,7 @@ class SumProbe:
 
 
 def probe_of(node: onnx.NodeProto) -> SumProbe | None:
-    """Return what shows the sum inside `node`; None for one that sums nothing."""
+    """Return the probe of the sum inside `node`; None where it sums nothing."""
     if node.op_type in MAGNITUDES | OTHERS:
         return _reduction(node)
     if node.op_type in ("Softmax", "LogSoftmax"):
@@ -159,5 +159,5 @@ def _names(name: str) -> list[str]:
 
 
 def _terms(values: Sequence[Any]) -> int:
-    """Return how many values are summed to one, from the sizes of what is read and written."""
+    """Return how many values are summed to one, from the sizes of the tensors read and written."""
     return int(values[1]) // max(1, int(values[2]))

@@ -19,7 +19,7 @@ __all__ = ["Observer", "Seen", "Summed"]
 
 @dataclass
 class Seen:
-    """What all windows showed of one tensor.
+    """The values of one tensor over all windows.
 
     `peak` is the largest magnitude, infinite where the graph itself overflows. `weakest` is the
     smallest root mean square over one window, of the windows in which it was not 0. `least` is
@@ -33,7 +33,7 @@ class Seen:
 
 @dataclass
 class Summed:
-    """What all windows showed of the sum inside one node.
+    """The sum inside one node over all windows.
 
     `largest` is the largest sum of magnitudes (or squares) and `terms` how many are summed;
     `variance` is the smallest that a norm divided by, epsilon included.

@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 
 __all__ = ["Moments", "Patches"]
 
-#: Rows that are drawn for a layer from all windows together: at least, and for each of its K.
+#: Rows that are drawn for a layer from all windows together: at least, and per number of a row.
 ROWS, ROWS_PER_WEIGHT = 4096, 4
 #: The longest rows whose moments are kept, and the memory of all moments together, in bytes.
 LONGEST, MEMORY = 4096, 2**30
-#: Values whose squares FP32 holds, and sums of them, are less than this, and more than 1 by it.
+#: FP32 holds the squares, and sums of them, of values below this and above its inverse.
 ORDINARY = 1e12
-#: OutputPaths along the first axis that one window gives rows from.
+#: Places along the first axis that one window gives rows from.
 FIRST = 16
 
 
@@ -36,7 +36,7 @@ FIRST = 16
 class Moments:
     """The sum of the products of rows with themselves, (groups, K, K), and how many rows.
 
-    `rounded` keeps the weights that came of them, by what they were rounded to.
+    `rounded` caches the weights that were rounded with them, by the grid they were rounded to.
     """
 
     total: NDArray[Any] | float = 0.0
@@ -51,7 +51,7 @@ class Moments:
         return np.asarray(self.total, np.float64) / max(1, self.count)
 
     def add(self, rows: NDArray[Any]) -> None:
-        """Take rows of shape (groups, count, K)."""
+        """Add rows of shape (groups, count, K)."""
         import numpy as np
 
         peak = float(np.abs(rows).max(initial=0.0))
@@ -63,7 +63,7 @@ class Moments:
 
 @dataclass
 class Patches:
-    """Draws rows from the windows that a graph runs; `moments` has them by node, part by part."""
+    """Draws rows from the windows that a graph runs; `moments` has theirs by node, part by part."""
 
     products: Sequence[Product]
     windows: int
@@ -82,8 +82,8 @@ class Patches:
     def attach(self, model: onnx.ModelProto, shapes: Mapping[str, tuple[int, ...]]) -> None:
         """Add outputs with rows to `model`, in place; places are further inputs.
 
-        Layers of unknown shapes, of empty ones and of rows too long are left out, and those with
-        the longest rows where the moments of all would take too much memory.
+        Layers of unknown or empty shapes, or with too long rows, are left out, and those with the
+        longest rows where the moments of all would take too much memory.
         """
         from onnx import TensorProto, helper
 
@@ -126,8 +126,8 @@ class Patches:
     def draw(self, feeds: Tensors) -> dict[str, NDArray[np.int64]]:
         """Return the places of the next window, which the graph takes as inputs.
 
-        Only windows of the first one's lengths are drawn from: places for these may lie outside
-        others, which give their first rows, to no use.
+        Rows are drawn only from windows of the first one's lengths, because the places may lie
+        outside of others; those give their first rows, which are not used.
         """
         import numpy as np
 
@@ -163,7 +163,7 @@ class Patches:
         return found
 
     def take(self, found: Mapping[str, NDArray[Any]]) -> None:
-        """Add what the graph gave for the places drawn."""
+        """Add the rows that the graph gave for the drawn places."""
         import numpy as np
 
         if not self._alike:
@@ -202,7 +202,7 @@ def _constant(graph: onnx.GraphProto, name: str, values: Sequence[int]) -> str:
 
 
 def _insert(graph: onnx.GraphProto, extra: Mapping[str, Sequence[onnx.NodeProto]]) -> None:
-    """Put nodes right behind what makes the tensor that they read, to hold it no longer."""
+    """Insert nodes right behind the node whose tensor they read, so that it is freed early."""
     nodes = list(graph.node)
     del graph.node[:]
     for value in graph.input:

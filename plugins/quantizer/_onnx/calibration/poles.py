@@ -1,9 +1,10 @@
-"""Finds where rounding would end in the logarithm of zero, or nearly so.
+"""Finds where rounding would reach the logarithm of zero, or nearly so.
 
-A spectrum in decibels, log(sqrt(re² + im²) + 1e-3), takes the logarithm of something that is never
-0 in float. But a square is 60 dB smaller where the signal is 30 dB weaker, and every range holds 0:
-16 bits left 13 dB of such a spectrum, and 40 dB and more where these few nodes stay in float. What
-divides by such a value is let be: norms do, in nearly every network, and hardly ever lose by it.
+A spectrum in decibels, log(sqrt(re² + im²) + 1e-3), takes the logarithm of a value that is never 0
+in float. But a square is 60 dB smaller where the signal is 30 dB weaker, and every range holds 0:
+16 bits left 13 dB of such a spectrum, and 40 dB and more where these few nodes stay in float.
+Divisions by such a value stay as they are: norms divide, in nearly every network, and hardly ever
+lose by it.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ def near_poles(
 ) -> dict[str, str]:
     """Return the nodes to keep in float, by name, with the tensor that must not be rounded there.
 
-    They are the logarithms, and what leads there from a signal of both signs or from a layer;
+    They are the logarithms, and the nodes that lead there from a signal of both signs or a layer;
     `seen` are extremes, `steps` the distances between the values of an integer, by tensor.
     """
     made_by = {name: node for node in model.graph.node for name in node.output}
@@ -45,7 +46,7 @@ def near_poles(
         if node.op_type != "Log" or node.name not in included:
             continue
         chain = {node.name: node.input[0]}
-        # Of what is summed up, the smallest value does not matter by itself.
+        # In a sum, the smallest value of an operand does not matter by itself.
         waiting, alone = [node.input[0]], {node.input[0]}
         while waiting:
             name = waiting.pop()

@@ -1,4 +1,4 @@
-"""Adds outputs to a graph that tell the extremes of its tensors, and samples of their values."""
+"""Adds outputs to a graph that show the extremes of its tensors, and samples of their values."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ __all__ = [
     "shapes_of",
 ]
 
-#: What the added outputs are called, after the tensor that they tell about.
+#: Suffixes of the added outputs, after the name of the tensor that they show.
 LEAST, MOST, SAMPLE, MEAN = ":least", ":most", ":sample", ":mean"
 #: Values of a constant that may be a shape, a list of axes or the like.
 SHAPE = 1024
 #: The end of the longest axis.
 LAST = 2**63 - 1
-#: Operators that give the values they take, in another shape or order.
+#: Operators that return the values they read, in another shape or order.
 ARRANGING = frozenset({"Flatten", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze"})
-#: Operators that give some of the values they take: keys and values out of one product.
+#: Operators that return some of the values they read: keys and values out of one product.
 PICKING = frozenset({"Gather", "Slice", "Split"})
 
 
@@ -62,7 +62,7 @@ def around(model: onnx.ModelProto, operators: Collection[str]) -> list[str]:
 
 
 def same_values(model: onnx.ModelProto) -> dict[str, str]:
-    """Return for every tensor that only arranges the values of another which one that is."""
+    """Return, for every tensor that only rearranges another one's values, that other tensor."""
     weights = {tensor.name for tensor in model.graph.initializer}
     found: dict[str, str] = {}
     for node in model.graph.node:
@@ -92,7 +92,7 @@ def second_operands(model: onnx.ModelProto) -> set[str]:
 
 
 def shapes_of(model: onnx.ModelProto, feeds: Tensors) -> dict[str, tuple[int, ...]]:
-    """Return the shape of each tensor for inputs like `feeds`, where that can be told."""
+    """Return the shape of each tensor for inputs like `feeds`, where it can be inferred."""
     import onnx
 
     bare = _without_weights(model)
@@ -112,9 +112,9 @@ def shapes_of(model: onnx.ModelProto, feeds: Tensors) -> dict[str, tuple[int, ..
 
 
 def _without_weights(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Return a copy whose large constants lie elsewhere: shapes are inferred in one message.
+    """Return a copy whose large constants lie elsewhere: shape inference works on one message.
 
-    It has no shapes inside: those that were inferred for free axes would stand in the way.
+    It holds no shapes: those that were inferred for free axes would stand in the way.
     """
     import onnx
 
@@ -147,8 +147,8 @@ def probed(
 ) -> onnx.ModelProto:
     """Return `model`, changed in place, with probes of `tensors` as further outputs.
 
-    Each tells a tensor's extremes, arrays of shape (), and at most about `samples` of its values,
-    shape (values,). Those in `means` tell the mean along all axes but that one, too, where their
+    Each shows a tensor's extremes, arrays of shape (), and at most about `samples` of its values,
+    shape (values,). Those in `means` also show the mean along all axes but that one, where their
     shape is known. Every probe stands right behind the node whose result it reads:
     at the end of the graph, where ONNX Runtime's own calibrators put theirs, all activations
     would wait for them in memory.
@@ -156,7 +156,7 @@ def probed(
     graph = model.graph
     wanted = set(tensors)
     nodes = list(graph.node)
-    # Before opset 10 a Slice takes no step: there all values are told.
+    # Before opset 10 a Slice takes no step: all values are shown there.
     stepping = any(e.domain in ("", "ai.onnx") and e.version >= 10 for e in model.opset_import)  # noqa: PLR2004
 
     ranks = {v.name: len(v.type.tensor_type.shape.dim) for v in (*graph.input, *graph.value_info)}
@@ -191,7 +191,7 @@ def _stride(count: int | None, samples: int) -> int:
 
 
 def _probe(graph: onnx.GraphProto, tensor: str, stride: int, counted: bool) -> None:
-    """Append what tells about one tensor: its extremes, and every `stride`th of its values.
+    """Append the probe of one tensor: its extremes, and every `stride`th of its values.
 
     A tensor that is not `counted` may be empty, which has no extremes: 0 is added to its values, as
     quantisation adds it to every range.
@@ -218,7 +218,7 @@ def _probe(graph: onnx.GraphProto, tensor: str, stride: int, counted: bool) -> N
 
 
 def add_mean(model: onnx.ModelProto, tensor: str, axes: list[int]) -> None:
-    """Append what tells the mean of a tensor along `axes`, of shape (channels,)."""
+    """Append the probe of a tensor's mean along `axes`, of shape (channels,)."""
     import numpy as np
     from onnx import TensorProto, helper, numpy_helper
 
@@ -235,7 +235,7 @@ def add_mean(model: onnx.ModelProto, tensor: str, axes: list[int]) -> None:
 
 
 def _constant(graph: onnx.GraphProto, value: float) -> str:
-    """Return the name of a constant of one number, which is added where it is not there yet."""
+    """Return the name of a constant of one number; add the constant where it is missing."""
     import numpy as np
     from onnx import numpy_helper
 

@@ -1,4 +1,4 @@
-"""Runs a graph window by window and keeps what its tensors show: extremes and histograms."""
+"""Runs a graph window by window and keeps the extremes and histograms of its tensors."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ VALUES = 2**20
 
 
 class Stream:
-    """What is known of every tensor after the windows taken so far."""
+    """The extremes, histograms and means of every tensor over the windows taken so far."""
 
     def __init__(self, model: Path, operators: Sequence[str]) -> None:
         self._path, self._operators = model, operators
@@ -61,7 +61,7 @@ class Stream:
         self._patches = Patches((), 0)
 
     def take(self, feeds: Tensors, index: int, total: int) -> None:
-        """Run one window and widen what is known by it."""
+        """Run one window and update the extremes and histograms with it."""
         import numpy as np
 
         if self._session is None:
@@ -74,7 +74,7 @@ class Stream:
             found = dict(zip(names, results, strict=True))
         except failures() as error:
             raise refused(f"run the graph on calibration window {index}", error) from error
-        # Extremes tell an infinity, but a NaN only where it comes first (ONNX Runtime 1.31.1).
+        # The extremes show an infinity, but a NaN only where it comes first (ONNX Runtime 1.31.1).
         for name in self._outputs:
             values = found[name]
             floating = isinstance(values, np.ndarray) and values.dtype.kind == "f"
@@ -94,18 +94,18 @@ class Stream:
                 self._totals[name] = self._totals.get(name, 0.0) + mean
 
     def everywhere(self, ranges: dict[str, Range]) -> dict[str, Range]:
-        """Return `ranges` with those of the tensors that only arrange the values of others."""
+        """Return `ranges` with those of the tensors that only rearrange the values of others."""
         copies = {n: ranges[source] for n, source in self._copies.items() if source in ranges}
         return ranges | copies
 
     @property
     def means(self) -> dict[str, NDArray[np.float64]]:
-        """Return the mean of every channel of what layers read, of shape (channels,)."""
+        """Return the mean of every channel that layers read, of shape (channels,)."""
         return {name: total / self._windows for name, total in self._totals.items()}
 
     @property
     def moments(self) -> dict[str, list[Moments]]:
-        """Return what rows of weights are multiplied with, by node."""
+        """Return the moments of the rows that weights are multiplied with, by node."""
         return self._patches.moments
 
     @property
@@ -137,7 +137,7 @@ class Stream:
         shapes = shapes_of(model, feeds)
         counts = {name: math.prod(shape) for name, shape in shapes.items()}
         probes = dict.fromkeys(sources.get(name, name) for name in wanted)
-        # A tensor of no values, the past of a model that begins say, has no extremes.
+        # An empty tensor, say the past of a model that begins, has no extremes.
         self.extremes |= {name: (0.0, 0.0) for name in probes if counts.get(name) == 0}
         self._probes = [name for name in probes if counts.get(name) != 0]
         self._outputs = [value.name for value in model.graph.output]

@@ -1,4 +1,4 @@
-"""What the values of a graph's tensors can be at all, from the operators that make them."""
+"""Bounds on the values of a graph's tensors, whatever its inputs, from the operators."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ENDLESS", "value_bounds"]
 
-#: Of what nothing is known.
+#: The bounds of a tensor about which nothing is known.
 ENDLESS: Range = (-math.inf, math.inf)
 UNIT: Range = (0.0, 1.0)
 NEVER_NEGATIVE: Range = (0.0, math.inf)
@@ -32,7 +32,7 @@ ALWAYS: Mapping[str, Range] = {
     "Swish": (-0.279, math.inf),
     "HardSwish": (-0.375, math.inf),
 }
-#: Operators that give values that they take, or means of these.
+#: Operators that return values that they read, or means of these.
 KEEPING = frozenset({
     "AveragePool", "DepthToSpace", "Expand", "Flatten", "Gather", "GatherElements", "GatherND",
     "GlobalAveragePool", "GlobalMaxPool", "Identity", "MaxPool", "ReduceMax", "ReduceMean",
@@ -48,7 +48,7 @@ def value_bounds(model: onnx.ModelProto) -> dict[str, Range]:
     """
     known = _constants(model)
     for node in model.graph.node:
-        # An operand that is left out, a Clip's least say, is called by the empty name.
+        # An operand that is left out, such as a Clip's minimum, has the empty name.
         taken = [known.get(name, ENDLESS) for name in node.input]
         found = _given(node, taken)
         if found != ENDLESS:
@@ -73,7 +73,7 @@ def _constants(model: onnx.ModelProto) -> dict[str, Range]:
 
 
 def _given(node: onnx.NodeProto, taken: Sequence[Range]) -> Range:
-    """Return the bounds of what a node gives, from those of what it takes."""
+    """Return the bounds of a node's results, from those of its operands."""
     always = ALWAYS.get(node.op_type)
     if always is not None:
         return always
@@ -89,7 +89,7 @@ def _given(node: onnx.NodeProto, taken: Sequence[Range]) -> Range:
     if rule is None:
         return ENDLESS
     low, high = rule(taken)
-    # Infinity less infinity is no number: nothing is known of it.
+    # Infinity minus infinity is NaN: nothing is known of the result.
     return ENDLESS if math.isnan(low) or math.isnan(high) else (low, high)
 
 

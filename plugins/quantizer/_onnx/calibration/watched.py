@@ -1,7 +1,7 @@
 """Opens a float graph so that calibration windows show what happens inside it.
 
-It gets outputs of a few bytes each: how large every tensor is, how weak, and what the sums inside
-reductions and norms come to. Activations themselves never leave ONNX Runtime.
+The graph gets outputs of a few bytes each: how large every tensor is, how weak, and how large the
+sums inside reductions and norms are. Activations themselves never leave ONNX Runtime.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ SENSITIVE = {"Div": 1, "Reciprocal": 0, "Sqrt": 0, "Log": 0}
 
 
 def observer_of(model: onnx.ModelProto, scratch: Path) -> Observer:
-    """Open `model`, which is left alone, with an output for everything that is looked at.
+    """Open `model`, which stays unchanged, with an output for everything that is observed.
 
     Raises StageError for a graph that ONNX Runtime does not open.
     """
@@ -78,7 +78,7 @@ def _add(
     tensors: list[str],
     measures: Callable[[str, int], list[onnx.NodeProto]],
 ) -> None:
-    """Add what `measures` makes of every tensor, its last outputs being results."""
+    """Add the nodes of `measures` for every tensor; their last outputs are results."""
     for index, tensor in enumerate(tensors):
         nodes = measures(tensor, index)
         model.graph.node.extend(nodes)
@@ -99,7 +99,7 @@ def _measures(tensor: str, index: int) -> list[onnx.NodeProto]:
 
 
 def _least(tensor: str, index: int) -> list[onnx.NodeProto]:
-    """Return the smallest magnitude other than 0, infinite where all are 0."""
+    """Return the nodes that give the smallest magnitude other than 0, infinite where all are 0."""
     import numpy as np
     from onnx import helper, numpy_helper
 
@@ -116,7 +116,7 @@ def _least(tensor: str, index: int) -> list[onnx.NodeProto]:
 
 
 def _output(name: str) -> onnx.ValueInfoProto:
-    """Return an output whose type ONNX Runtime works out."""
+    """Return an output whose type ONNX Runtime infers."""
     import onnx
 
     return onnx.ValueInfoProto(name=name)

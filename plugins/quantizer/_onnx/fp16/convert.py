@@ -1,4 +1,4 @@
-"""Rewrites a graph in 16-bit floats with ONNX Runtime's converter, and mends what it makes."""
+"""Rewrites a graph in 16-bit floats with ONNX Runtime's converter, and repairs its result."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 
 __all__ = ["between", "single_only", "to_half"]
 
-#: Operators with operands that are FP32 in every graph, which ONNX Runtime's converter knows.
+#: Operators with operands that are FP32 in every graph; ONNX Runtime's converter knows them.
 KNOWN = frozenset({"Resize"})
 
 
 def to_half(model: onnx.ModelProto, kept: list[str]) -> onnx.ModelProto:
-    """Convert all but the nodes `kept`, and let values pass between those without leaving FP32.
+    """Convert all but the nodes `kept`; values that pass between those stay in FP32.
 
-    Nodes with graphs inside must be among those: what a graph inside computes is not looked into.
+    Nodes with graphs inside must be among those: this looks into no inner graph.
     """
     import sys
 
@@ -70,7 +70,7 @@ Kinds = dict[str, set[str]]
 
 
 def _typed(model: onnx.ModelProto) -> Iterator[tuple[onnx.NodeProto, tuple[Kinds, Kinds]]]:
-    """Yield the nodes of the standard with what types it allows each input, and each output."""
+    """Yield the nodes of the standard with the types that it allows each input, and each output."""
     import onnx
 
     opset = next((e.version for e in model.opset_import if e.domain in ("", "ai.onnx")), 1)
@@ -99,7 +99,7 @@ def _all_sequences(kinds: set[str]) -> bool:
 
 
 def _sequences(model: onnx.ModelProto) -> set[str]:
-    """Return the names of what can only be sequences of tensors."""
+    """Return the names of the tensors that can only be sequences of tensors."""
     return {
         name
         for _, (_, made) in _typed(model)
@@ -128,7 +128,7 @@ def _uncast(graph: onnx.GraphProto, sequences: set[str]) -> None:
 
 
 def between(model: onnx.ModelProto, kept: set[str]) -> list[str]:
-    """Return the nodes that read and serve nodes of `kept` alone.
+    """Return the nodes that read from and write to nodes of `kept` alone.
 
     In the variance `Sqrt(ReduceMean(x * x) + eps)` the sum with epsilon is one: in FP16 it would
     overflow, or lose the epsilon, between two nodes that do neither.
@@ -152,8 +152,8 @@ def between(model: onnx.ModelProto, kept: set[str]) -> list[str]:
 def _unite_casts(graph: onnx.GraphProto) -> None:
     """Keep one of equal casts.
 
-    The converter of ONNX Runtime 1.31.1 adds one per reader of a tensor, all of one name, where
-    nodes in FP32 share it or read it twice (`x * x`): such a graph cannot be opened.
+    The converter of ONNX Runtime 1.31.1 adds one per reader of a tensor, all with the same name,
+    where nodes in FP32 share it or read it twice (`x * x`): such a graph cannot be opened.
     """
     seen: set[str] = set()
     for node in list(graph.node):
@@ -166,7 +166,7 @@ def _unite_casts(graph: onnx.GraphProto) -> None:
 def _bypass(model: onnx.ModelProto, own: set[str]) -> None:
     """Take out every cast to FP16 and back: there a square would overflow before it is averaged.
 
-    The graph's own casts stay: what they read may be no float, or may itself be in FP16 by now.
+    The graph's own casts stay: they may read no float, or a tensor that itself is in FP16 by now.
     """
     from onnx import TensorProto
 
@@ -182,7 +182,7 @@ def _bypass(model: onnx.ModelProto, own: set[str]) -> None:
             instead[wide] = source
     for wide, narrow in widened.items():
         source = narrowed.get(narrow)
-        # An output of the graph keeps its name, so what computes it takes that name.
+        # An output of the graph keeps its name, so the node that computes it takes that name.
         if source is not None and wide in ends and source not in {*ends, *instead}:
             instead[source] = wide
 

@@ -1,4 +1,4 @@
-"""What a person learns about a graph in FP16: how much is FP16, what is not, and why."""
+"""Facts and notices of a graph in FP16: how much is FP16, which nodes are not, and why."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 __all__ = ["facts_of", "notices_of", "range_facts"]
 
-#: Nodes that a notice names, and that the facts list.
+#: Most nodes that a notice names, and that the facts list.
 NAMED, LISTED = 3, 40
 
 
 def notices_of(reasons: Sequence[Reason], seen: Observer | None) -> tuple[Notice, ...]:
-    """Return what a person must know: what FP16 could not hold, and where nobody looked."""
+    """Return the notices: values that FP16 could not hold, and nodes that no window checked."""
     notices = []
     if seen is None:
         text = (
@@ -54,7 +54,7 @@ def _named(reasons: Sequence[Reason]) -> str:
 
 
 def range_facts(reasons: Sequence[Reason], seen: Observer | None) -> dict[str, Fact]:
-    """Return how many windows were looked at, and the nodes that stay in FP32 for what they saw."""
+    """Return how many windows were observed, and the nodes that they keep in FP32."""
     counts = Counter(reason.cause for reason in reasons)
     return {
         "calibration_windows": 0 if seen is None else seen.windows,

@@ -1,7 +1,7 @@
 """Decides which nodes FP16 cannot serve, from what calibration windows showed of their values.
 
-FP16 ends at 65,504, counts in steps of less than its 11 bits below 6.1e-5, and a sum that is kept
-in it stands still once it is 2,048 times as large as a term.
+FP16 ends at 65,504, has steps coarser than its 11 bits below 6.1e-5, and a sum that is kept in it
+stops growing once it is 2,048 times as large as a term.
 """
 
 from __future__ import annotations
@@ -35,17 +35,17 @@ __all__ = [
 LARGEST, SMALLEST_NORMAL = 65504.0, 2.0**-14
 #: Terms after which a running sum of equal ones in FP16 no longer moves: 2 to its 11 bits.
 LONGEST_SUM = 2**11
-#: What is left of constants in FP16, in dB: where they are normal numbers, 70 and more.
+#: The SNR that constants in FP16 must keep, in dB: normal numbers keep 70 and more.
 ROUNDING_DB = 60.0
-#: The operands that are added to something else.
+#: The operands that the operator adds to something else.
 ADDED = {
     **dict.fromkeys(("Add", "Sub"), (0, 1)),
     **dict.fromkeys(("Conv", "ConvTranspose", "Gemm"), (2,)),
     **dict.fromkeys(("BatchNormalization", "GroupNormalization"), (2,)),
     **dict.fromkeys(("InstanceNormalization", "LayerNormalization"), (2,)),
 }
-#: What is this much weaker than the tensor's own peak is no signal but what FP32 leaves when it
-#: cancels, as a norm's centred silence does. 120 dB: more than 20 bits of audio.
+#: Values this much weaker than the tensor's own peak are no signal but the residue of FP32 when it
+#: cancels, as in a norm's centred silence. 120 dB: more than 20 bits of audio.
 RESIDUE = 1e-6
 
 
@@ -62,7 +62,7 @@ class Cause(Enum):
 
 @dataclass(frozen=True)
 class Reason:
-    """One node that stays in FP32, and the value seen that says so."""
+    """One node that stays in FP32, and the value seen that is the reason."""
 
     node: str
     operator: str
@@ -77,7 +77,7 @@ class Reason:
 
 
 def rank(reason: Reason) -> tuple[int, float]:
-    """Return what to sort reasons by, the worst first: by cause, then by how far off it is."""
+    """Return the sort key of reasons, the worst first: by cause, then by distance to the limit."""
     return list(Cause).index(reason.cause), -reason.severity
 
 
@@ -93,9 +93,9 @@ def window_reasons(model: onnx.ModelProto, seen: Observer, headroom: float) -> l
 
 
 def _tensor_reasons(node: onnx.NodeProto, seen: Observer, limit: float) -> Iterator[Reason]:
-    """Yield what is wrong with the tensors that the node reads and writes.
+    """Yield the faults of the tensors that the node reads and writes.
 
-    Both ends matter: a tensor stays in FP32 only when its maker and its readers do.
+    Both ends matter: a tensor stays in FP32 only when its writer and its readers do.
     """
     for tensor in (*node.input, *node.output):
         entry = seen.seen.get(tensor)
@@ -122,7 +122,7 @@ def _weakest(entry: Seen, every_value: bool) -> tuple[float, str]:
 
 
 def _sum_reasons(node: onnx.NodeProto, seen: Observer, limit: float) -> Iterator[Reason]:
-    """Yield what is wrong with the sum inside the node."""
+    """Yield the faults of the sum inside the node."""
     tensor = node.input[0] if node.input else ""
     if node.op_type in OPAQUE:
         yield _reason(node, tensor, Cause.opaque, "has a sum inside that is not looked into", 1.0)
@@ -143,10 +143,10 @@ def _sum_reasons(node: onnx.NodeProto, seen: Observer, limit: float) -> Iterator
 
 
 def weight_reasons(model: onnx.ModelProto) -> list[Reason]:
-    """Return which nodes stay in FP32 for their constants' sake, whatever the data.
+    """Return the nodes that stay in FP32 because of their constants, whatever the data.
 
     Constants beyond the largest number would be clipped, and those below the normal range rounded
-    to few steps or to nothing. What is added is let pass: an epsilon matters by the sum that it is
+    to few steps or to nothing. Addends are accepted: an epsilon matters only in the sum that it is
     part of.
     """
     import numpy as np
@@ -180,7 +180,7 @@ def weight_reasons(model: onnx.ModelProto) -> list[Reason]:
 
 
 def _rounding_db(values: NDArray[Any]) -> float:
-    """Return the SNR in dB that is left of finite FP32 values, at most 65,504, in FP16."""
+    """Return the SNR in dB that finite FP32 values, at most 65,504, keep in FP16."""
     import numpy as np
 
     # Of their peak, since the squares of small ones are too small for FP32.

@@ -1,7 +1,7 @@
-"""Shows what the graphs inside of nodes (bodies of If, Loop, Scan) read of the graph around them.
+"""Shows the tensors that graphs inside of nodes (bodies of If, Loop, Scan) read from around them.
 
-A body reads tensors of the outer graph by their names, which no list of inputs tells. A tool that
-renames, moves or removes tensors by the lists of inputs leaves a body with names that are gone.
+A body reads tensors of the outer graph by their names, which no list of inputs holds. A tool that
+renames, moves or removes tensors by the lists of inputs leaves stale names in a body.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def with_bodies(model: onnx.ModelProto) -> list[str]:
 
 
 def show_reads(model: onnx.ModelProto) -> dict[str, list[str]]:
-    """List, in place, what bodies read as further inputs of their nodes; returns that by node."""
+    """List, in place, the tensors that bodies read as further inputs; returns them by node."""
     shown: dict[str, list[str]] = {}
     for node in model.graph.node:
         read = sorted(read_inside(node))
@@ -33,7 +33,7 @@ def show_reads(model: onnx.ModelProto) -> dict[str, list[str]]:
 
 
 def hide_reads(model: onnx.ModelProto, shown: dict[str, list[str]]) -> None:
-    """Take the further inputs away, in place, after bodies were told what they are called now."""
+    """Remove the further inputs, in place, after writing their present names into the bodies."""
     for node in model.graph.node:
         read = shown.get(node.name)
         if read is None:

@@ -1,4 +1,4 @@
-"""Makes everything constant in a graph an initializer, which is where quantizers look for it."""
+"""Makes every constant of a graph an initializer, which is where quantizers look for it."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
 __all__ = ["constants_lifted", "failures", "folded", "inputs_freed"]
 
-#: Results that are computed once for all have at most so many values (4 MB in FP32): a mask of
-#: 1,024 × 1,024, but no table that was left to be computed because it is large.
+#: A result that is computed once for all has at most so many values (4 MB in FP32): a mask of
+#: 1,024 × 1,024, but no table that the model computes because it is large.
 MOST_VALUES = 2**20
-#: Operators that give something else every time, or no tensor; and the pair around integers, which
-#: is how a quantised graph holds its weights.
+#: Operators that return something else every time, or no tensor; and the pair around integers,
+#: with which a quantised graph holds its weights.
 LEFT = ("Bernoulli", "DequantizeLinear", "Multinomial", "QuantizeLinear")
 LEFT_KINDS = ("Optional", "Random", "Sequence", "SplitToSequence")
 
@@ -43,9 +43,9 @@ def constants_lifted(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def _given(graph: onnx.GraphProto, nodes: Sequence[onnx.NodeProto]) -> list[onnx.NodeProto]:
-    """Return nodes that give the outputs that are constants, which are renamed in place.
+    """Return nodes that write the outputs that are constants, which are renamed in place.
 
-    Tools rename what makes an output, or change the type of a constant that is one.
+    Tools rename the node that writes an output, or change the type of a constant that is one.
     """
     from onnx import helper
 
@@ -81,7 +81,7 @@ def _value_of(node: onnx.NodeProto) -> onnx.TensorProto | None:
 
 
 def inputs_freed(model: onnx.ModelProto) -> onnx.ModelProto:
-    """List no initializer among the inputs, in place; returns the model.
+    """Remove the initializers from the inputs, in place; returns the model.
 
     Graphs of IR version 3 list all of them, which says that a caller may replace any weight.
     """
@@ -98,9 +98,9 @@ def inputs_freed(model: onnx.ModelProto) -> onnx.ModelProto:
 def folded(model: onnx.ModelProto) -> onnx.ModelProto:
     """Compute what depends on constants alone, in place; returns the model.
 
-    A mask that a graph makes of a shape, or weights that it divides by their norm, are constants
-    of the network: left to be computed, they would be quantised as signal, step by step. Expects
-    lifted constants. What ONNX Runtime cannot compute stays as it is.
+    A mask that a graph makes from a shape, or weights that it divides by their norm, are constants
+    of the network: if they were computed, they would be quantised as signal, step by step. Expects
+    lifted constants. Nodes that ONNX Runtime cannot compute stay as they are.
     """
     graph = model.graph
     ends = {value.name for value in graph.output}
@@ -161,7 +161,7 @@ def _computed(model: onnx.ModelProto, nodes: Sequence[onnx.NodeProto]) -> dict[s
 
 
 def failures() -> tuple[type[Exception], ...]:
-    """Return what ONNX Runtime raises for a graph that it cannot open or run."""
+    """Return the errors that ONNX Runtime raises for a graph that it cannot open or run."""
     from onnxruntime.capi import onnxruntime_pybind11_state as states
 
     return (
@@ -177,7 +177,7 @@ def failures() -> tuple[type[Exception], ...]:
 def _replaced(
     model: onnx.ModelProto, nodes: Sequence[onnx.NodeProto], values: Mapping[str, Any]
 ) -> onnx.ModelProto:
-    """Put initializers in the place of nodes; one whose result is too large stays, with its own."""
+    """Replace nodes by initializers; a node whose result is too large stays."""
     import numpy as np
     from onnx import numpy_helper
 
@@ -194,12 +194,12 @@ def _replaced(
 
 
 def _with_nodes(model: onnx.ModelProto, nodes: Sequence[onnx.NodeProto]) -> onnx.ModelProto:
-    """Leave `nodes` alone in the graph, and what is described of them."""
+    """Keep only `nodes` in the graph, and the descriptions of their tensors."""
     graph = model.graph
     del graph.node[:]
     graph.node.extend(nodes)
-    # What is described as the result of a node would get casts of its own from the converter to
-    # FP16, though it is an initializer by now.
+    # The converter to FP16 would give a tensor that is described as a node's result casts of its
+    # own, though it is an initializer by now.
     made = {name for node in nodes for name in node.output}
     described = [value for value in graph.value_info if value.name in made]
     del graph.value_info[:]

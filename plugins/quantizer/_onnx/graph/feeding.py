@@ -1,4 +1,4 @@
-"""Gives calibration windows to an opened graph, and says which one does not fit it, and where."""
+"""Gives calibration windows to an opened graph, and reports which does not fit it, and where."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["fitting", "refused"]
 
 
 def fitting(inputs: Sequence[Any], feeds: Tensors, index: int) -> Tensors:
-    """Return what a graph takes of window number `index`; raises InputError where it does not fit.
+    """Return the inputs of window number `index`; raises InputError where it does not fit.
 
     `inputs` are the graph's, as ONNX Runtime lists them.
     """
@@ -38,7 +38,7 @@ def fitting(inputs: Sequence[Any], feeds: Tensors, index: int) -> Tensors:
 
 
 def refused(what: str, error: Exception) -> StageError:
-    """Return the error for a graph that ONNX Runtime takes not, with its own words on the node."""
+    """Return the error for a graph that ONNX Runtime rejects, with its own words on the node."""
     return StageError(
         f"ONNX Runtime cannot {what}",
         str(error).strip().splitlines()[0],

@@ -1,4 +1,4 @@
-"""Makes ONNX graphs what a quantizer needs: constants as initializers, every node named."""
+"""Prepares ONNX graphs for a quantizer: constants as initializers, every node named."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
 __all__ = ["cleaned"]
 
-#: The first opset with all that a graph of integers is made of, and the first with scales per
-#: channel, to which older ones are converted.
+#: The first opset with all that a graph of integers needs, and the first with scales per channel;
+#: older ones are converted to it.
 OLDEST, CONVERTED = 11, 13
 
 

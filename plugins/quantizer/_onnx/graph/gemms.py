@@ -1,8 +1,8 @@
 """Writes every Gemm in the form that quantises right: `A · B`, and a bias of one value a column.
 
-Of `alpha · A · B + beta · C` ONNX Runtime 1.31.1's quantiser fails on a `C` that is no vector where
-scales go by channel. It sets `beta` to 1 without multiplying, and its kernel on integers expects
-`alpha` in the scale of the bias, where it is not.
+For `alpha · A · B + beta · C` ONNX Runtime 1.31.1's quantiser fails on a `C` that is no vector
+where scales go by channel. It sets `beta` to 1 without multiplying, and its kernel on integers
+expects `alpha` in the scale of the bias, which lacks it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ def plain_gemms(model: onnx.ModelProto) -> onnx.ModelProto:
     """Rewrite the Gemms of `model`, in place, so that they compute the same; returns the model.
 
     Constant factors go into constant weights and biases. A bias that is computed, or has more than
-    one row, is added by an Add behind the Gemm, named after it. Expects names and types.
+    one row, is added by an Add after the Gemm, named after it. Expects names and types.
     """
     from onnx import TensorProto
 
@@ -44,7 +44,7 @@ def _steps(
     given: onnx.ValueInfoProto,
     tensors: dict[str, onnx.TensorProto],
 ) -> list[tuple[str, str]]:
-    """Make a Gemm plain; returns the operators and operands that do the rest behind it."""
+    """Make a Gemm plain; returns the operators and operands that compute the rest after it."""
     from onnx import helper, numpy_helper
 
     held = {a.name: helper.get_attribute_value(a) for a in node.attribute}
@@ -88,7 +88,7 @@ def _forget(node: onnx.NodeProto, *attributes: str) -> None:
 def _columns(
     node: onnx.NodeProto, given: onnx.ValueInfoProto, tensors: dict[str, onnx.TensorProto]
 ) -> int:
-    """Return how many columns the result of a Gemm has, 0 where nothing tells."""
+    """Return how many columns the result of a Gemm has, 0 where that is unknown."""
     weights = tensors.get(node.input[1])
     if weights is not None:
         by_row = any(a.name == "transB" and a.i for a in node.attribute)
@@ -113,7 +113,7 @@ def _vector(values: Any, columns: int) -> Any:
 
 
 def _added(graph: onnx.GraphProto, name: str, values: Any) -> str:
-    """Add an initializer in FP32; returns its name, which nothing else has."""
+    """Add an initializer in FP32; returns its name, which is unique."""
     import numpy as np
     from onnx import numpy_helper
 
@@ -130,7 +130,7 @@ def _chained(
     given: onnx.ValueInfoProto,
     behind: list[tuple[str, str]],
 ) -> list[onnx.NodeProto]:
-    """Return nodes for `behind`, from the result of `gemm` to what was its output."""
+    """Return nodes for `behind`, from the result of `gemm` to its former output."""
     from onnx import helper
 
     nodes: list[onnx.NodeProto] = []

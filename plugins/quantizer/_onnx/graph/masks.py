@@ -1,6 +1,6 @@
-"""Puts a moderate value in the place of one that a graph masks with, as far out as need be.
+"""Replaces a value that a graph masks with by a moderate one, as far out as needed.
 
-How far that is, the graph is asked: its outputs on calibration windows must stay as they are. On a
+The graph decides how far that is: its outputs on calibration windows must stay as they are. On a
 small attention with scores of ±5, 8 bits lose 27.1 dB with a mask of -16, as they do where scores
 and softmax stay in float; 20.6 dB with a mask of -128, and 12.0 dB with one of -10,000.
 """
@@ -28,25 +28,25 @@ if TYPE_CHECKING:
 
 __all__ = ["nearer_masks"]
 
-#: Windows that the graph is asked on, and the SNR in dB that counts as no change: beyond what
-#: integers of 8 bits, or of 16, leave of a network.
+#: Windows that the graph is tested on, and the SNR in dB that counts as no change: beyond the SNR
+#: that integers of 8 bits, or of 16, leave a network.
 WINDOWS, SAME_DB = 4, 70.0
-#: What may be tried for a distance: 4, and half an octave more each time, up to 16,384.
+#: Distances to try: 4, and half an octave more each time, up to 16,384.
 DISTANCES = tuple(2.0 ** (half / 2) for half in range(4, 29))
-#: How many times farther out than these windows need: others may be louder.
+#: How many times farther out than these windows need the value goes: others may be louder.
 MARGIN = 2.0**0.5
-#: How often constants are looked at for a further gap, and how many a notice names.
+#: How often constants are searched for a further gap, and how many a notice names.
 ROUNDS, NAMED = 3, 3
 
 
 def nearer_masks(
     model: onnx.ModelProto, windows: Iterable[Tensors], scratch: Path, *, beyond: float = 0.0
 ) -> tuple[Notice, ...]:
-    """Replace, in place, what `model` masks with; returns what a person must know of it.
+    """Replace, in place, the values that `model` masks with; returns the notices about them.
 
-    Expects lifted constants. Masks that lie not `beyond` a magnitude are left alone. A constant
-    whose size matters to an output stays as it is, as do all of a graph that computes something
-    other than numbers for these windows, or takes them not.
+    Expects lifted constants. Masks that do not lie `beyond` a magnitude stay as they are. So does a
+    constant whose size matters to an output, and every constant of a graph that rejects these
+    windows, or that computes NaN or infinity for them.
     """
     notices: list[Notice] = []
     held: list[Tensors] | None = None
@@ -57,7 +57,7 @@ def nearer_masks(
         held = list(islice(windows, WINDOWS)) if held is None else held
         far: list[Sentinel] = []
         distance = 0.0
-        # A window that the graph does not take is told by the calibration, with its input.
+        # The calibration reports a window that the graph rejects, with its input.
         with suppress(KeyError, *failures()):
             far, distance = _Trial(model, sentinels, held, scratch).chosen()
         if not far:
@@ -112,7 +112,7 @@ class _Trial:
         return bool(free)
 
     def _is_mask(self, sentinel: Sentinel) -> bool:
-        """Return whether all that a sentinel is multiplied with is 0 or 1."""
+        """Return whether all factors of a sentinel are 0 or 1."""
         import numpy as np
 
         given = {s.name: s.peak for s in self._sentinels}
@@ -134,7 +134,7 @@ class _Trial:
 
 
 def _agreement(expected: Any, got: Any) -> float:
-    """Return the SNR of one output in dB; whole numbers agree wholly or not at all."""
+    """Return the SNR of one output in dB; integers agree wholly or not at all."""
     import numpy as np
 
     if not isinstance(expected, np.ndarray):
@@ -201,7 +201,7 @@ def _opened(model: onnx.ModelProto, scratch: Path) -> Any:
     import onnxruntime
 
     copied = onnx.ModelProto()
-    copied.CopyFrom(model)  # writing weights beside a graph takes them out of it
+    copied.CopyFrom(model)  # saving a graph with external weights empties it
     path = scratch / "masks.onnx"
     save(copied, path)
     return onnxruntime.InferenceSession(
@@ -210,7 +210,7 @@ def _opened(model: onnx.ModelProto, scratch: Path) -> Any:
 
 
 def _replace(model: onnx.ModelProto, sentinel: Sentinel, distance: float) -> None:
-    """Put the sentinel's values at `distance`, in place."""
+    """Move the sentinel's values to `distance`, in place."""
     import numpy as np
     from onnx import numpy_helper
 
@@ -225,7 +225,7 @@ def _replace(model: onnx.ModelProto, sentinel: Sentinel, distance: float) -> Non
 
 
 def _told(replaced: Sequence[Sentinel], distance: float) -> Notice:
-    """Return what was done, as a notice."""
+    """Return the notice about the replaced values."""
     names = [f"`{s.name}` (up to {s.peak:.3g} from 0)" for s in replaced[:NAMED]]
     more = f", and {len(replaced) - NAMED} more" if len(replaced) > NAMED else ""
     text = (

@@ -1,4 +1,4 @@
-"""Which operands of an operator are signal, and may be rounded; all others are structure.
+"""Tells which operands of an operator are signal, and may be rounded; all others are structure.
 
 A structural operand says how to compute: a scale of Resize, an end of Range, a box, an exponent.
 Rounded to 8 bits, a scale of 1 becomes 0.996, and 8 channels times that are 7. The table below
@@ -33,9 +33,9 @@ def _places(*rows: tuple[str, frozenset[int]]) -> dict[str, frozenset[int]]:
     return {name: places for names, places in rows for name in names.split()}
 
 
-#: The operands that are signal. Not in it, and so in float: what cuts to whole numbers or compares
-#: for equality (a rounded value falls on the other side), what has a pole at the end of its domain
-#: (Acos of 1 and a rounding is no number), what makes numbers, finds boxes, or is control flow.
+#: The operands that are signal. Operators not listed stay in float: those that cut to integers or
+#: compare for equality (a rounded value falls on the other side), have a pole at the end of their
+#: domain (Acos of 1 and a rounding is NaN), make numbers, find boxes, or are control flow.
 SIGNAL = _places(
     ("Add Concat Div Einsum MatMul Max Mean Min Mul PRelu Sub Sum SwiGLU", ALL),
     ("Greater GreaterOrEqual Less LessOrEqual", ALL),
@@ -57,16 +57,16 @@ SIGNAL = _places(
     ("GridSample Identity Reshape Resize ReverseSequence Slice SpaceToDepth Split", FIRST),
     ("Squeeze Tile Transpose Trilu Unsqueeze Upsample", FIRST),
 )
-#: Operands of operators in float that are structure whatever becomes of the result.
+#: Operands of operators in float that are structure, whatever reads the result.
 STRUCTURE = _places(
     ("NonMaxSuppression OneHot Range", ALL),
     ("DeformConv MaxRoiPool", frozenset({1})),
     ("Dropout RoiAlign", frozenset({1, 2})),
 )
-#: Operands that are true or false. They choose between signals, and are no part of any.
+#: Operands that are true or false. They choose between signals, and are part of none.
 CONDITIONS = _places(("Where", FIRST), ("Compress", frozenset({1})), ("If", FIRST))
-#: Operators that a network is made of. The structure that one computes (a grid to sample at) is
-#: rounded as its other results are: else all before it would have to stay in float as well.
+#: Operators that a network consists of. If one computes structure (a grid to sample at), that is
+#: rounded like its other results: else all nodes before it would have to stay in float as well.
 LAYERS = frozenset({
     "Attention", "BatchNormalization", "Conv", "ConvTranspose", "Einsum", "GRU", "Gemm",
     "GroupNormalization", "InstanceNormalization", "LSTM", "LayerNormalization", "MatMul",
@@ -80,7 +80,7 @@ def is_signal(node: onnx.NodeProto, place: int) -> bool:
 
 
 def structural_nodes(model: onnx.ModelProto) -> set[str]:
-    """Return the names of the nodes whose results are nothing but structure of others.
+    """Return the names of the nodes whose results serve only as structure of others.
 
     They compute shapes, places and indices in float (`Cast` at the end), and must stay exact.
     """
@@ -105,7 +105,7 @@ def structural_nodes(model: onnx.ModelProto) -> set[str]:
 
 
 def _is_structure(node: onnx.NodeProto, place: int, found: set[str]) -> bool:
-    """Return whether what stands at `place` is structure; `found` are nodes that make only such."""
+    """Return whether the operand at `place` is structure; `found` are nodes that make only such."""
     if node.name in found:
         return True
     if place in CONDITIONS.get(node.op_type, ()):
@@ -145,7 +145,7 @@ def subgraphs(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
 
 
 def scatters_sums(node: onnx.NodeProto) -> bool:
-    """Return whether a node reduces what it scatters to one place."""
+    """Return whether a node reduces the values that it scatters to one place."""
     return node.op_type in ("ScatterElements", "ScatterND") and any(
         attribute.name == "reduction" and attribute.s != b"none" for attribute in node.attribute
     )

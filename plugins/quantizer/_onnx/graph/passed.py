@@ -1,7 +1,7 @@
-"""Takes outputs that are inputs out of a graph while a tool rewrites it, and puts them back.
+"""Removes outputs that are inputs from a graph while a tool rewrites it, and restores them.
 
 A model may return an input as it is. ONNX Runtime 1.31.1's quantiser and its converter to FP16
-rename what a node makes of an output, and here no node makes it.
+rename the node result behind an output, but no node makes this one.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def taken_out(model: onnx.ModelProto) -> list[tuple[int, onnx.ValueInfoProto]]:
 
 
 def put_back(model: onnx.ModelProto, taken: list[tuple[int, onnx.ValueInfoProto]]) -> None:
-    """Add outputs at the places that they had, in place."""
+    """Add outputs at their former places, in place."""
     outputs = list(model.graph.output)
     for place, value in taken:
         outputs.insert(place, value)

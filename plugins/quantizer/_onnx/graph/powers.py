@@ -1,4 +1,4 @@
-"""What is lost of one output of a graph, whatever the output is: signal and noise, in power."""
+"""Measures the loss at one output of a graph, of any type: signal and noise, in power."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ def powers(expected: Any, got: Any) -> tuple[float, float]:
     """Return the power of an output and that of its error, summed over all values.
 
     Infinities that a model means (masked scores) count as no signal, and must be the same. An
-    output that has another shape, or no numbers where there should be, is lost: its error is as
-    large as itself. So is a sequence of another length; each of its tensors counts.
+    output of another shape, or with NaN where numbers should be, is lost: its error is as large
+    as itself. So is a sequence of another length; each of its tensors counts.
     """
     import numpy as np
 

@@ -25,8 +25,8 @@ class Product:
     """A layer of a float graph with constant `weights`, which multiplies rows of its `tensor`.
 
     `kernel`, `strides`, `dilations` and `pads` are of the axes behind the channels, and empty for
-    matrices. A transposed convolution has one part for each place between its strides: what it
-    gives there is a product of weights of its own.
+    matrices. A transposed convolution has one part for each place between its strides: the result
+    there is a product of weights of its own.
     """
 
     node: str
@@ -58,7 +58,7 @@ class Product:
         return [len(range(*taps.indices(n))) for taps, n in zip(part, self.kernel, strict=True)]
 
     def rows(self, array: NDArray[Any], part: Sequence[slice]) -> NDArray[Any]:
-        """Return what belongs to a part of an `array` shaped as the weights.
+        """Return the rows of an `array`, shaped as the weights, that belong to a part.
 
         Its shape is (groups, output channels, K).
         """
@@ -72,7 +72,7 @@ class Product:
         return split.reshape(*split.shape[:2], -1)
 
     def put(self, rows: NDArray[Any], array: NDArray[Any], part: Sequence[slice]) -> None:
-        """Write `rows` of a part, as `rows` gave them, into `array`."""
+        """Write `rows` of a part, as the method `rows` returned them, into `array`."""
         import numpy as np
 
         if self.operator in ("Gemm", "MatMul"):
@@ -104,7 +104,7 @@ class Product:
 
         starts = [self._starts(part, axis, length) for axis, length in enumerate(shape)]
         total = math.prod(len(of_axis) for of_axis in starts)
-        if not total:  # all that this part gives is cropped away
+        if not total:  # all results of this part are cropped away
             return np.empty((0, math.prod(self.lengths(part))), np.int64)
         chosen = np.arange(total) if total <= count else random.integers(0, total, count)
         places = np.unravel_index(chosen, [len(of_axis) for of_axis in starts])
@@ -173,7 +173,7 @@ def products_of(model: onnx.ModelProto) -> list[Product]:
 
 
 def _cropped(given: Mapping[str, Any], axes: int) -> tuple[int, ...]:
-    """Return the pads; what a transposed convolution gives beyond its taps is cropped less."""
+    """Return the pads; the `output_padding` of a transposed convolution reduces the end ones."""
     pads = list(given.get("pads", (0,) * 2 * axes))
     for axis, more in enumerate(given.get("output_padding", ())):
         pads[axes + axis] -= more

@@ -1,4 +1,4 @@
-"""Finds nodes and tensors of a graph by what a recipe calls them: an operator, or a pattern."""
+"""Finds nodes and tensors of a graph by the entries of a recipe: an operator, or a pattern."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Finds constants that a graph masks with: values so far out that only their being far out counts.
+"""Finds constants that a graph masks with: values so far out that only their distance counts.
 
-A mask of attention adds -inf, the least float or -10,000 to scores, or puts it in their place, and
-a softmax makes nothing of it. No range holds -inf, and one that reaches -10,000 leaves a score of 5
-no step.
+A mask of attention adds -inf, the least float or -10,000 to scores, or replaces them by it, and a
+softmax maps it to 0. No range holds -inf, and one that reaches -10,000 leaves a score of 5 no
+step.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Sentinel", "endless_sources", "far_out", "sentinels_of"]
 
-#: What is not as far out as this is no sentinel: the steps of a range that holds it are small.
+#: A value closer than this is no sentinel: a range that holds it still has small steps.
 NEAREST = 32.0
 #: How many times larger than any other value of its tensor a sentinel is.
 GAP = 4.0
-#: Operators that give values they take, in another shape, order or number.
+#: Operators that return values they read, in another shape, order or number.
 MOVERS = frozenset({
     "DepthToSpace", "Expand", "Flatten", "Gather", "GatherElements", "GatherND", "Identity",
     "Reshape", "Slice", "SpaceToDepth", "Split", "Squeeze", "Tile", "Transpose", "Trilu",
@@ -40,7 +40,7 @@ MERGERS = {
     "Sum": tuple(range(64)),
     "Where": (1, 2),
 }
-#: Operators for which all that is far out is one: their results tend to an end, or choose.
+#: Operators that treat all far values alike: their results tend to an end, or choose.
 ABSORBERS = frozenset({
     "ArgMax", "ArgMin", "Clip", "Elu", "Exp", "GlobalMaxPool", "HardSigmoid", "Hardmax",
     "LogSoftmax", "Max", "MaxPool", "Min", "ReduceLogSumExp", "ReduceMax", "ReduceMin", "Relu",
@@ -64,9 +64,9 @@ class Sentinel:
 
 
 def far_out(values: NDArray[Any]) -> NDArray[Any]:
-    """Return which of FP32 `values` are sentinels: infinities, or what a wide gap parts off.
+    """Return which of FP32 `values` are sentinels: infinities, and values beyond a wide gap.
 
-    Only what lies beyond the outermost gap is; a tensor of one value has no other to be beside.
+    Only values beyond the outermost gap are; a tensor of one value has no other to compare with.
     """
     import numpy as np
 
@@ -84,7 +84,7 @@ def far_out(values: NDArray[Any]) -> NDArray[Any]:
 
 
 def sentinels_of(model: onnx.ModelProto) -> list[Sentinel]:
-    """Return the constants of `model` that enter a signal and then meet an operator that absorbs.
+    """Return the constants of `model` that enter a signal which an operator then absorbs.
 
     Expects lifted constants; a ConstantOfShape is one as well, since its shape may be free.
     """
@@ -105,7 +105,7 @@ def sentinels_of(model: onnx.ModelProto) -> list[Sentinel]:
 
 
 def endless_sources(model: onnx.ModelProto) -> list[str]:
-    """Return the constants of `model` that hold an infinity, or what is no number."""
+    """Return the constants of `model` that hold an infinity or a NaN."""
     import numpy as np
 
     return [name for name, values in _constants(model) if not np.isfinite(values).all()]

@@ -1,4 +1,4 @@
-"""Gives every reader of weights its own copy, where a tool takes them to have one reader."""
+"""Gives every reader of weights its own copy, where a tool assumes that they have one reader."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def unshare_matrices(model: onnx.ModelProto) -> onnx.ModelProto:
     graph = model.graph
     tensors = {tensor.name: tensor for tensor in graph.initializer}
     seen = dict.fromkeys(captured(model), 1)
-    # What is no Gemm comes first, so that it keeps the weights as they are.
+    # Operators other than Gemm come first, so that they keep the weights as they are.
     for node in sorted(graph.node, key=lambda node: node.op_type == "Gemm"):
         for index, name in enumerate(node.input):
             if name not in tensors:
@@ -69,7 +69,7 @@ def unshare_roles(model: onnx.ModelProto, included: Collection[str]) -> dict[str
 
 
 def _role(node: onnx.NodeProto, place: int) -> tuple[object, ...]:
-    """Return what a constant is to a node: weights along an axis, gain, bias, or signal."""
+    """Return the role of a constant in a node: weights along an axis, gain, bias, or signal."""
     if node.op_type.endswith("Normalization") and place:
         return ("bias",) if place > 1 else ("gain", node.op_type)
     if node.op_type not in CHANNELS or (place == 0 and node.op_type != "MatMul"):

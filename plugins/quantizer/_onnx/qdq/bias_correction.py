@@ -1,11 +1,11 @@
-"""Takes out of biases what the rounding of weights adds to them on average.
+"""Removes from biases the error that the rounding of weights adds to them on average.
 
 A layer whose weights W became Q gives y + (Q - W)·x. Where x has a mean, as it has behind every
 ReLU and GELU, that error has one too, the same at every place of a channel; a norm behind the
 layer may make it many times as large. Its expectation over the calibration data is known, and a
-bias takes it back: Nagel et al. 2019, "Data-free quantization through weight equalization and bias
-correction", section 4.2, with means that were measured. On 24 excerpts of real music the bundled
-model at `w8a16` had 32.2 dB in the worst and 40.2 dB on median without, 37.9 and 40.8 dB with it.
+bias cancels it: Nagel et al. 2019, "Data-free quantization through weight equalization and bias
+correction", section 4.2, with measured means. On 24 excerpts of real music the bundled model at
+`w8a16` had 32.2 dB in the worst and 40.2 dB on median without, 37.9 and 40.8 dB with it.
 """
 
 from __future__ import annotations
@@ -49,14 +49,14 @@ class Layer:
         """Return the mean error of every output channel for an `error` of the weights.
 
         `mean` is that of every input channel. A transposed convolution gives each place of its
-        output one of every `places` taps. Padding, which sees fewer taps, is left out of account.
+        output one of every `places` taps. Padding, which sees fewer taps, is ignored.
         """
         import numpy as np
 
         taps = error.reshape(*error.shape[:2], -1).sum(-1) / self.places
         if self.operator == "Gemm":
             return np.asarray(taps @ mean if self.transposed else mean @ taps, np.float64)
-        # Of a transposed convolution the first axis holds what goes in, of others what comes out.
+        # The first axis holds the inputs in a transposed convolution, the outputs in others.
         parts = zip(np.split(mean, self.groups), np.split(taps, self.groups), strict=True)
         if self.operator == "ConvTranspose":
             return np.concatenate([part @ own for part, own in parts])
@@ -64,7 +64,7 @@ class Layer:
 
 
 def layers_of(model: onnx.ModelProto) -> list[Layer]:
-    """Return the layers with constant weights and a bias, but for a Gemm that does more."""
+    """Return the layers with constant weights and a bias, except a Gemm that computes more."""
     from onnx import TensorProto, helper, numpy_helper
 
     constants = {t.name: t for t in model.graph.initializer if t.data_type == TensorProto.FLOAT}
@@ -94,8 +94,8 @@ def layers_of(model: onnx.ModelProto) -> list[Layer]:
 def correct(lowered: onnx.ModelProto, layers: list[Layer], means: Mapping[str, Array]) -> int:
     """Correct the biases of a quantised graph in place; returns how many.
 
-    `layers` are those of the float graph, `means` the mean of every channel of what they read. A
-    bias that others share, or that would pass 32 bits, is left.
+    `layers` are those of the float graph, `means` the mean of every channel that they read. A bias
+    that others share, or that would exceed 32 bits, stays.
     """
     import numpy as np
 

@@ -1,4 +1,4 @@
-"""Which nodes must stay in float whatever a recipe says, and what a person must know of them."""
+"""Finds the nodes that must stay in float whatever a recipe says, and the notices about them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["bits_of", "doubts", "included_nodes", "lost_in_rounding", "named"]
 
-#: Nodes that a notice names.
+#: Most nodes that a notice names.
 NAMED = 3
 
 
@@ -49,7 +49,7 @@ def included_nodes(
 
 
 def lost_in_rounding(model: onnx.ModelProto, config: Any, ranges: Ranges) -> dict[str, str]:
-    """Return the nodes in which rounding would come to a pole, with the tensors that it loses."""
+    """Return the nodes in which rounding would reach a pole, with the tensors that it loses."""
     if not any(node.op_type == "Log" for node in model.graph.node):
         return {}  # `mixed` asks for every graph that it tries
     bits = bits_of(config, model)
@@ -74,7 +74,7 @@ def _wanted(model: onnx.ModelProto, config: Any) -> dict[str, onnx.NodeProto]:
 
 
 def _without_range(model: onnx.ModelProto, ranges: Ranges) -> dict[str, str]:
-    """Return the nodes that read or give a signal without a range, by name, with its tensor.
+    """Return the nodes that read or write a signal without a range, by name, with its tensor.
 
     Such a tensor holds infinities in the float graph as well, or has 16 bits, or is never made in
     the windows of the calibration.
@@ -100,7 +100,7 @@ def _without_range(model: onnx.ModelProto, ranges: Ranges) -> dict[str, str]:
 
 
 def doubts(model: onnx.ModelProto, config: Any, ranges: Ranges) -> tuple[Notice, ...]:
-    """Return what a person must know before `model` is quantised as `config` says."""
+    """Return the notices that a person must read before `model` is quantised by `config`."""
     nodes = _wanted(model, config)
     endless = {
         name: tensor
@@ -125,7 +125,7 @@ def doubts(model: onnx.ModelProto, config: Any, ranges: Ranges) -> tuple[Notice,
 
 
 def _too_small(model: onnx.ModelProto, ranges: Ranges) -> tuple[Notice, ...]:
-    """Return what is lost because FP32 holds no scale for it."""
+    """Return the notices about values that are lost because FP32 holds no scale for them."""
     import numpy as np
     from onnx import TensorProto, numpy_helper
 

@@ -1,11 +1,11 @@
-"""Rounds weights so that the errors of a row's weights undo each other in the layer's result.
+"""Rounds weights so that the errors of a row's weights cancel each other in the layer's result.
 
-Rounding every weight to the nearest step is best for inputs that have nothing to do with each
-other. Neighbouring samples of music, and channels behind a ReLU, have much to do with each other:
-there the error of one weight can be made good by the next. GPTQ (Frantar et al. 2022, "GPTQ:
+Rounding every weight to the nearest step is best for inputs that are independent of each other.
+Neighbouring samples of music, and channels behind a ReLU, depend on each other: there the next
+weight can make up for the error of one. GPTQ (Frantar et al. 2022, "GPTQ:
 Accurate Post-Training Quantization for Generative Pre-trained Transformers", algorithm 1; the rule
 is that of Hassibi and Stork 1993, "Optimal Brain Surgeon") rounds one weight of all rows after the
-other, and moves what is not rounded yet so that E|ΔW·x|² stays least. It costs seconds, and the
+other, and moves the weights not yet rounded so that E|ΔW·x|² stays least. It costs seconds, and the
 graph computes as before.
 """
 
@@ -27,25 +27,25 @@ if TYPE_CHECKING:
 
 __all__ = ["round_weights", "rounded"]
 
-#: What is added to the diagonal of the moments, as a part of its mean: at least, and where there
-#: are `ENOUGH` rows for each weight in a row. The fewer rows, the less their moments say of others:
+#: Added to the diagonal of the moments, as a part of its mean: at least, and where there are
+#: `ENOUGH` rows for each weight in a row. The fewer rows, the less their moments hold for others:
 #: with 24 rows of 64 unrelated numbers 0.1 for K rows lost 1.8 dB to the nearest integers.
 DAMPING, DAMPING_OF_FEW, ENOUGH = 0.01, 0.025, 4
-#: Weights after which all that follow are moved at once, by a product of matrices.
+#: Weights after which all later ones are moved at once, by a product of matrices.
 BLOCK = 128
 #: Rows that are rounded at once, which bounds the memory for them.
 ROWS = 1024
-#: Roundings that are kept of a layer: `mixed` asks for the same few again and again.
+#: Roundings that are kept per layer: `mixed` asks for the same few again and again.
 REMEMBERED = 2
 
 
 def round_weights(
     lowered: onnx.ModelProto, products: Sequence[Product], moments: Mapping[str, list[Moments]]
 ) -> int:
-    """Round the weights of a quantised graph anew, in place; returns of how many layers.
+    """Round the weights of a quantised graph anew, in place; returns the number of layers.
 
-    `products` are the layers of the float graph. Weights that several nodes read are left, and
-    those of more than 8 bits.
+    `products` are the layers of the float graph. Weights that several nodes read, and weights of
+    more than 8 bits, stay.
     """
     import numpy as np
 
@@ -106,8 +106,8 @@ def rounded(
 ) -> Array:
     """Return the integers of `weights` (rows, K), given the `moments` (K, K) of `samples` inputs.
 
-    `scale` and `zero` have one number per row. A row keeps the nearest integers where they err
-    less.
+    `scale` and `zero` have one number per row. A row keeps the nearest integers where their error
+    is smaller.
     """
     import numpy as np
 

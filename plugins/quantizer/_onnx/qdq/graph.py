@@ -1,4 +1,4 @@
-"""Before and after the quantiser of ONNX Runtime: the graph it gets, and what it made of it."""
+"""Prepares a graph for ONNX Runtime's quantiser, and describes the quantised graph."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ ENOUGH = 8
 
 
 def nothing_in(artifact: Artifact, remedy: str) -> StageError:
-    """Return the error for a graph that has nothing to quantise; `remedy` is what else to do.
+    """Return the error for a graph that has nothing to quantise; `remedy` is what to do instead.
 
-    It has no operator in FP32, none that the settings quantise, or only such that follow others.
+    It has no operator in FP32, none that the settings quantise, or only some that follow others.
     """
     import onnx
 
@@ -55,16 +55,16 @@ def nothing_in(artifact: Artifact, remedy: str) -> StageError:
 
 
 def prepared(model: onnx.ModelProto, scratch: Path) -> onnx.ModelProto:
-    """Write the graph as quantisers want it, and leave it as `float.onnx`.
+    """Prepare the graph for quantisers, and write it as `float.onnx`.
 
-    What QNN has one operator for is fused (GELU from Erf), and every Gemm is plain.
+    Nodes that QNN has one operator for are fused (GELU from Erf), and every Gemm is plain.
     """
     from onnxruntime.quantization.execution_providers.qnn import qnn_preprocess_model
 
     target, fused = scratch / "float.onnx", scratch / "fused.onnx"
     save(model, target)
     changed = False
-    with suppress(*failures()):  # a graph that cannot be opened is told by the calibration
+    with suppress(*failures()):  # the calibration reports a graph that cannot be opened
         changed = qnn_preprocess_model(
             target,
             fused,
@@ -78,15 +78,15 @@ def prepared(model: onnx.ModelProto, scratch: Path) -> onnx.ModelProto:
 def masked(
     model: onnx.ModelProto, scratch: Path, calibration: Calibration
 ) -> tuple[onnx.ModelProto, tuple[Notice, ...]]:
-    """Replace what `model` masks with, in `float.onnx` too; returns it, and what to tell of it."""
+    """Replace the values that `model` masks with, in `float.onnx` too; returns it and notices."""
     notices = nearer_masks(model, calibration.feeds(), scratch)
     return (_kept(model, scratch / "float.onnx") if notices else model), notices
 
 
 def _kept(model: onnx.ModelProto, target: Path) -> onnx.ModelProto:
-    """Write the model, and return it as it was read again.
+    """Write the model, and return it as read from the file.
 
-    Writing weights beside a graph takes them out of the model in memory.
+    Saving a model with external weights empties the one in memory.
     """
     import onnx
 
@@ -160,7 +160,7 @@ def _sixteen_bit(model: onnx.ModelProto) -> set[str]:
 
 
 def mixed_widths(facts: dict[str, Fact]) -> tuple[Notice, ...]:
-    """Return what a person must know of a graph called 8-bit that is not so everywhere."""
+    """Return the notice about a graph called 8-bit that is not so everywhere."""
     wide, narrow = int(str(facts["activations_16_bit"])), int(str(facts["activations_8_bit"]))
     if not wide:
         return ()
@@ -169,7 +169,7 @@ def mixed_widths(facts: dict[str, Fact]) -> tuple[Notice, ...]:
 
 
 def too_few(windows: int, asked: int) -> tuple[Notice, ...]:
-    """Return what a person must know of ranges that come from fewer windows than are enough."""
+    """Return the notice about ranges that come from fewer windows than are enough."""
     short = f"only {windows} window(s) of the {asked} asked for were found in the calibration data"
     if windows >= ENOUGH:
         return (Notice("info", short),) if windows < asked else ()

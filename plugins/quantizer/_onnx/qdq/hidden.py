@@ -1,7 +1,7 @@
-"""Hides from ONNX Runtime's quantiser what it would round or remove, and puts it back.
+"""Hides operands and nodes from ONNX Runtime's quantiser that it would round or remove.
 
-It rounds a tensor for all that read it, and an operator that it has no rule for with all its
-operands. So the scales of Resize are rounded with a signal that they share a constant with.
+The quantiser rounds a tensor for all its readers, and an operator without a rule with all its
+operands. So it rounds the scales of Resize with a signal that they share a constant with.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 __all__ = ["KEPT", "Hidden"]
 
-#: What an operator that must not be removed is called meanwhile: one without a rule is kept.
+#: The name that hides an operator that must not be removed: one without a rule is kept.
 KEPT = {"Clip": "Clip, kept", "Relu": "Relu, kept"}
 
 
 class Hidden:
-    """The structural operands of a graph, and what only cuts a signal, out of sight."""
+    """Hides the structural operands of a graph, and the nodes that only cut a signal."""
 
     def __init__(
         self,
@@ -35,7 +35,7 @@ class Hidden:
     ) -> None:
         """Hide in place; nodes whose names are not `included` compute in float.
 
-        `exact` are tensors that those read as they are, though others read them rounded.
+        `exact` are tensors that those nodes read unrounded, though other nodes read them rounded.
         """
         self._graph = model.graph
         self._constants = {tensor.name: tensor for tensor in model.graph.initializer}
@@ -55,7 +55,7 @@ class Hidden:
                 node.op_type = KEPT[node.op_type]
 
     def restore(self) -> None:
-        """Put everything back into the graph, which is quantised by now."""
+        """Restore everything in the graph, which is quantised by now."""
         names = {kept: name for name, kept in KEPT.items()}
         held = {tensor.name for tensor in self._graph.initializer}
         for node in self._graph.node:

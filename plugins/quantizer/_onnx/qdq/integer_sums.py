@@ -1,4 +1,4 @@
-"""Finds products whose sums of 8-bit integers may pass the 32 bits that they are kept in."""
+"""Finds products whose sums of 8-bit integers may exceed the 32 bits that hold them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 __all__ = ["overflowing_sums"]
 
-#: The largest sum, and the most that an activation and a weight of 8 bits can be.
+#: The largest sum, and the largest activation and weight of 8 bits.
 LARGEST, LEVELS = 2**31 - 1, 255
 
 
@@ -29,7 +29,7 @@ def overflowing_sums(model: onnx.ModelProto, operators: Collection[str]) -> dict
     for node in model.graph.node:
         if node.op_type not in operators or node.input[1] not in tensors:
             continue
-        # As many terms as weights at most: a shortcut past the weights of nearly every network.
+        # No sum has more terms than there are weights: a shortcut for nearly every network.
         if np.prod(tensors[node.input[1]].dims) * LEVELS**2 <= LARGEST:
             continue
         terms = _terms(node, numpy_helper.to_array(tensors[node.input[1]]))
@@ -39,7 +39,7 @@ def overflowing_sums(model: onnx.ModelProto, operators: Collection[str]) -> dict
 
 
 def _terms(node: onnx.NodeProto, weights: NDArray[Any]) -> NDArray[Any]:
-    """Return weights with what is summed along the first axis, of shape (terms, sums)."""
+    """Return weights with the summed terms along the first axis, of shape (terms, sums)."""
     import numpy as np
 
     by_row = any(a.name == "transB" and a.i for a in node.attribute)

@@ -1,4 +1,4 @@
-"""What a person can ask of static quantisation, and what no runtime takes together."""
+"""The options of static quantisation, and the combinations that no runtime takes."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class QdqOptions:
     """What stays in float: operators or patterns of node names."""
 
     def __post_init__(self) -> None:
-        """Raise ValueError for a number that cannot be."""
+        """Raise ValueError for a value out of range, and for options that exclude each other."""
         check_within(self, "windows", 1, MOST_WINDOWS)
         if self.edges is not None and self.edges < 0:
             raise ValueError(f"`edges` cannot be {self.edges}; it counts layers, from 0")

@@ -1,4 +1,4 @@
-"""Which tensors a graph for QNN must not quantise to the type of all the others.
+"""Finds the tensors that a graph for QNN must not quantise to the type of all the others.
 
 Two facts, measured with onnxruntime-qnn 2.7.0 on a trained HTDemucs:
 
@@ -32,7 +32,7 @@ def edge_tensors(model: onnx.ModelProto, depth: int) -> list[str]:
     that of the graph; `depth` 0 gives the inputs, the outputs and what only reshapes them.
     """
     graph = model.graph
-    # An input may also be listed for an initializer, as graphs of IR version 3 do.
+    # An initializer may also be listed as an input, as in graphs of IR version 3.
     constants = {tensor.name for tensor in graph.initializer}
     inputs = [value.name for value in graph.input if value.name not in constants]
     after: dict[str, int] = dict.fromkeys(inputs, 0)
@@ -52,10 +52,10 @@ def edge_tensors(model: onnx.ModelProto, depth: int) -> list[str]:
 
 
 def carried(model: onnx.ModelProto, wide: Iterable[str]) -> list[str]:
-    """Return `wide` tensors, and what only arranges or picks their values on the way.
+    """Return `wide` tensors, and the tensors on the way that only rearrange or pick their values.
 
-    Not on the way to a layer, which is to read 8 bits. A norm in 16 bits, its result transposed in
-    8, and a gate that reads that in 16 again would have all the loss of 8.
+    Tensors on the way to a layer, which is to read 8 bits, are none. A norm in 16 bits, its result
+    transposed in 8, and a gate that reads that in 16 again would have all the loss of 8.
     """
     readers: dict[str, list[onnx.NodeProto]] = {}
     for node in model.graph.node:

@@ -1,17 +1,17 @@
 """ONNX Runtime's quantiser, with scales that follow from what they scale, whatever its size.
 
-Imported late, since it derives from a class of ONNX Runtime. That one (1.31.1) loses in silence:
+Imported late, since it derives from a class of ONNX Runtime, which (1.31.1) silently loses:
 
-* what is smaller than 1e-4, by the settings for QNN, which give every tensor at least that range.
+* values smaller than 1e-4, by the settings for QNN, which give every tensor at least that range.
   QNN needs none: with ranges down to 1e-13, onnxruntime-qnn 2.7.0 (QNN 2.51) compiles and emulates
   two convolutions with the same 38 dB in 8 bits and 47 in 16; with the floor 0 to 15 dB are left,
   or nothing compiles;
-* the weights of a softmax over many keys, whose range it takes to reach 1 (`softmaxes.py`);
+* the weights of a softmax over many keys, because it assumes a range up to 1 (`softmaxes.py`);
 * the bias of a norm whose input is loud. The bias gets the scale of the input times that of the
   gain, though a norm divides by that loudness: at 1e5, 4.3 dB are left in 8 bits, and 36.7 with a
   scale of its own, on the CPU and on the HTP. A batch norm is wrong on the HTP at any loudness:
   5.7 dB, and 39.6 with a scale of its own;
-* a bias that passes 32 bits, where weights are unsigned or have 4 bits, or are all zero;
+* a bias that exceeds 32 bits, where weights are unsigned or have 4 bits, or are all zero;
 * on the HTP, a channel whose weights are tiny beside the others, in a layer from 16 bits to 16
   bits. Its multiplier, the scale of the input times that of the weights by that of the output, must
   be more than 2^-25: below, the result is the end of the range. One such channel of 128, as a layer
@@ -38,13 +38,13 @@ if TYPE_CHECKING:
 
 __all__ = ["FLOOR", "SMALLEST", "Quantiser"]
 
-#: The range of a tensor that is zero throughout, or of which FP32 holds no scale.
+#: The range of a tensor that is zero throughout, or too small for a scale in FP32.
 FLOOR = 1e-4
-#: The smallest range of which FP32 holds the step, of 16 bits, with all its digits.
+#: The smallest range whose step of 16 bits FP32 holds with all its digits.
 SMALLEST = 2.0**-126 * 2**16
 NORMS = frozenset({"BatchNormalization", "InstanceNormalization", "LayerNormalization"})
-#: The largest that a bias may be in its steps; that of a norm, and beside weights that are zero,
-#: where it is free: as fine as FP32.
+#: The largest bias in its steps; and that of a norm, and beside weights that are zero, where it is
+#: free: as fine as FP32.
 MOST_STEPS, FREE_STEPS = 2.0**31 / 1.0001, 2.0**24
 #: The smallest multiplier of a layer from 16 bits to 16: twice the smallest that the HTP takes. The
 #: largest input, times the rounding of a weight, is then 1/256 of the output's step.
@@ -57,8 +57,8 @@ class Quantiser(QDQQuantizer):  # type: ignore[misc]  # onnxruntime has no types
     def adjust_tensor_ranges(self) -> None:
         """Change ranges before scales follow from them.
 
-        A softmax keeps its own, and so does what others than a Relu or Clip read as well: they
-        give that the range of their result.
+        A softmax keeps its own range, and so does a tensor that has readers beside a Relu or Clip:
+        ONNX Runtime gives it the range of their result.
         """
         kept = {node.output[0] for node in self.model.nodes() if node.op_type == "Softmax"}
         kept |= {value.name for value in self.model.graph().output} | captured(self.model.model)
@@ -72,7 +72,7 @@ class Quantiser(QDQQuantizer):  # type: ignore[misc]  # onnxruntime has no types
                 self.tensors_range[name] = _range(0.0, FLOOR)
 
     def _calc_initializer_quant_params(self) -> dict[str, Any]:
-        """Return the scales of constants; what is zero has the scale of what stands beside it."""
+        """Return the scales of constants; a zero constant has the scale of its neighbour."""
         found: dict[str, Any] = super()._calc_initializer_quant_params()
         for name, given in found.items():
             zero = self._zero(name, given)
@@ -84,7 +84,7 @@ class Quantiser(QDQQuantizer):  # type: ignore[misc]  # onnxruntime has no types
         return found
 
     def _zero(self, name: str, given: Any) -> NDArray[np.bool_]:
-        """Return, for every scale of a constant, whether all that it scales is too small for it."""
+        """Return, for every scale of a constant, whether all its values are too small for it."""
         sizes = np.abs(self._values(name))
         if given["scale"].ndim:
             sizes = np.moveaxis(sizes, given["axis"], 0).reshape(given["scale"].size, -1).max(1)
@@ -126,7 +126,7 @@ class Quantiser(QDQQuantizer):  # type: ignore[misc]  # onnxruntime has no types
                     yield self.initializer_quant_params[places[0]], least
 
     def _biases(self) -> Iterator[tuple[str, Any]]:
-        """Yield the biases of products with constant weights, and what is known of them."""
+        """Yield the biases of products with constant weights, and their quantisation parameters."""
         for name, info in self.bias_to_quantize.items():
             if (
                 info.input_name in self.quantization_params

@@ -1,8 +1,8 @@
-"""Takes out of biases what rounding to 16 bits adds where a signal is silent.
+"""Removes from biases the error that rounding to 16 bits adds where a signal is silent.
 
 In silence every channel of a network is a constant, and a constant is rounded the same way at every
-place: the errors of all places are one, and the layers behind add them up as no noise would. A solo
-is silent in nearly all bins of its spectrogram, so most of what it loses is this. Bias correction
+place: the errors of all places are equal, and later layers add them up as no noise would. A solo
+is silent in nearly all bins of its spectrogram, so this is most of its loss. Bias correction
 over calibration data (`bias_correction.py`) does not see it, since most of that is not silent. So
 the float graph and the quantised one run side by side on one silent window. In front of each layer
 the quantised one gets the float one's values, which keeps the errors of layers apart; each layer's
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 __all__ = ["settle", "silent"]
 
-#: What an example may lose by it, in dB.
+#: The most that an example may lose by it, in dB.
 MOST_LOSS_DB = 1.0
 QUANTISED = "quantised:"
 ERROR = ":error"

@@ -38,8 +38,8 @@ class Layout(Enum):
 
 #: The first opset whose own QuantizeLinear takes a scale per channel; before it, ONNX Runtime's do.
 OPSET = 13
-#: What the layouts for a part of the graph quantise; all of it gives its result in float. On a CPU
-#: without VNNI, convolutions of 8 bits made a window of the small HTDemucs 10 % slower.
+#: The operators that layouts for a part of the graph quantise; each gives its result in float. On a
+#: CPU without VNNI, convolutions of 8 bits made a window of the small HTDemucs 10 % slower.
 OPERATORS = {
     Layout.cpu: ("Gemm", "MatMul"),
     Layout.tensorrt: ("Conv", "ConvTranspose", "Gemm", "MatMul"),
@@ -166,11 +166,11 @@ def _options(
 
 
 def _of_one_scale(model: onnx.ModelProto, included: Collection[str]) -> Iterator[str]:
-    """Yield the weights that must not have a scale per channel, though others have.
+    """Yield the weights that must not have a scale per channel, though others have one.
 
-    Those of a transposed convolution of groups have the channels of one group, its bias those of
-    all: ONNX Runtime 1.31.1 multiplies their scales. Those of a product have columns as channels,
-    on the right and in two dimensions: by default their second axis is taken, whatever it is.
+    Weights of a transposed convolution of groups have the channels of one group, its bias those of
+    all groups: ONNX Runtime 1.31.1 multiplies their scales. Weights of a product have columns as
+    channels only on the right and in two dimensions: by default their second axis is taken.
     """
     shapes = {tensor.name: tensor.dims for tensor in model.graph.initializer}
     for node in model.graph.node:

@@ -18,7 +18,7 @@ __all__ = ["Stored"]
 
 
 class Stored:
-    """What `model` holds, to be looked at and changed in place."""
+    """The constants of `model`, to be read and changed in place."""
 
     def __init__(self, model: onnx.ModelProto) -> None:
         self._constants = {tensor.name: tensor for tensor in model.graph.initializer}
@@ -63,7 +63,7 @@ class Stored:
         return scale, zero
 
     def values(self, name: str) -> Array:
-        """Return what the integers behind the tensor `name` stand for."""
+        """Return the values that the integers behind the tensor `name` stand for."""
         import numpy as np
 
         scale, zero = self.grid(name)
@@ -84,7 +84,7 @@ class Stored:
         """Add `by`, in the units of the signal, to a bias; returns whether it could.
 
         It cannot where others read the bias as well, where it is no constant, and where an integer
-        would pass its type.
+        would exceed its type.
         """
         import numpy as np
 

@@ -10,8 +10,8 @@ Arrays = dict[str, np.ndarray]
 def play(inputs: Arrays, metadata: dict, run: Callable[[Arrays], Arrays]) -> Arrays:
     """Map whole inputs to whole outputs; `run` maps one window; all by name.
 
-    Of whole numbers and truth values there is no mean: each is that of the window in whose middle
-    it lies most.
+    Integers and booleans have no mean: each is taken from the window in whose middle it lies
+    most.
     """
     chunking, signature = metadata["chunking"], metadata["signature"]
     length = chunking["length"]

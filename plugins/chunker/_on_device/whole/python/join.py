@@ -8,6 +8,6 @@ Arrays = dict[str, np.ndarray]
 
 
 def play(inputs: Arrays, metadata: dict, run: Callable[[Arrays], Arrays]) -> Arrays:
-    """Map whole inputs to whole outputs; `run` does it."""
+    """Map whole inputs to whole outputs with one call of `run`."""
     del metadata  # nothing is cut
     return run(inputs)

@@ -74,9 +74,9 @@ def write(folder: Path, outputs: dict[str, np.ndarray], metadata: dict) -> None:
 
 
 def file_name(label: str, taken: set[str]) -> str:
-    """Return a label as a name that every system takes and no other label has.
+    """Return a file name for a label: valid on every system, and unique.
 
-    Labels come from whoever made the model: one may well be `../../x`.
+    Labels come from the model's author: one may well be `../../x`.
     """
     name = re.sub(r"[^\w.-]+", "_", label)[:60].strip("._") or "track"
     while name.casefold() in taken:

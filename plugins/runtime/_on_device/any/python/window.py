@@ -10,7 +10,7 @@ class Window:
     """The models of the bundle, opened once."""
 
     def __init__(self, folder: Path, metadata: dict) -> None:
-        """Open them; which device computes the model, `device.py` decides."""
+        """Open the models; `device.py` decides which device computes the model."""
         graphs = metadata["host_graphs"]
         self.tensors = metadata["tensors"]
         self.sessions = [device.open_model(folder, metadata)]
