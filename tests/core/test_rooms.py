@@ -16,13 +16,13 @@ PLUGINS = sorted(p for p in (ROOT / "plugins").glob("*/*.py") if p.name[0] != "_
 
 @pytest.mark.parametrize("file", sorted((ROOT / "core").rglob("*.py")), ids=lambda p: p.name)
 def test_a_core_file_is_read_in_one_sitting(file: Path) -> None:
-    """Under 400 lines: there one asks whether a second subject moved in."""
+    """A core file has under 400 lines: a longer one may hold a second subject."""
     assert len(file.read_text(encoding="utf-8").splitlines()) < 400
 
 
 @pytest.mark.parametrize("file", PLUGINS, ids=lambda p: f"{p.parent.name}-{p.stem}")
 def test_a_plugin_imports_no_other_plugin(file: Path) -> None:
-    """What two share lives in the core, in a package of their kind, or in one of their vendor."""
+    """Shared code lies in the core, in a package of the kind, or in one of the vendor."""
     kind = file.parent.name
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
         names = (
@@ -45,7 +45,7 @@ def _modules() -> dict[str, Path]:
 
 
 def test_no_import_runs_in_a_circle() -> None:
-    """Nor does one inside a function, or for type checkers only."""
+    """No import is circular, not even inside a function or for type checkers only."""
     modules = _modules()
     imports: dict[str, set[str]] = {}
     for module, file in modules.items():
@@ -79,7 +79,7 @@ def test_listing_loads_no_heavy_library() -> None:
 
 
 def test_no_module_hides_what_plugins_import() -> None:
-    """`import core.x` puts the module in the place of what `core` exports under that name."""
+    """`import core.x` never hides a name that `core` exports to plugins."""
     import core
 
     assert [n for n in core.__all__ if (ROOT / "core" / f"{n}.py").exists()] == []

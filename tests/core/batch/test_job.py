@@ -69,7 +69,7 @@ def instead(monkeypatch: pytest.MonkeyPatch, name: str, method: Any) -> None:
 
 
 def test_every_song_of_a_pattern_goes_through_one_model(play: Command, tmp_path: Path) -> None:
-    """Each at its own place, with a line in the manifest; nothing is measured."""
+    """Each song gets its own place and a line in the manifest; nothing is measured."""
     done = play()
     assert (done.code, done.err) == (0, "")
     assert "3 items: 3 played, 0 done before, 0 failed" in done.out
@@ -94,7 +94,7 @@ def test_every_song_of_a_pattern_goes_through_one_model(play: Command, tmp_path:
 def test_the_same_command_plays_only_what_is_not_done(
     play: Command, songs: Path, tmp_path: Path
 ) -> None:
-    """A song that changed, one whose files are gone, and one that is new."""
+    """A changed song, one whose files are gone, and a new one are played; no other is."""
     play()
     saved()
     assert "0 played, 3 done before" in play().out
@@ -108,7 +108,7 @@ def test_the_same_command_plays_only_what_is_not_done(
 
 
 def test_another_model_is_another_library(play: Command, tmp_path: Path) -> None:
-    """What would sound different lies in a folder of its own."""
+    """Songs of another model, which sound different, lie in a folder of their own."""
     play()
     play("model.gain=3")
     play("chunker.overlap=1")
@@ -116,7 +116,7 @@ def test_another_model_is_another_library(play: Command, tmp_path: Path) -> None
 
 
 def test_a_damaged_song_costs_no_other(play: Command, songs: Path, tmp_path: Path) -> None:
-    """It is told with its reason, exit code 1; once mended, it alone is played."""
+    """A damaged song is reported with its reason, exit code 1; once repaired, only it is played."""
     (songs / "b.line").write_text("one two")
     (songs / "c" / "nan.line").write_text("1 nan")
     done = play()
@@ -138,7 +138,7 @@ def test_a_damaged_song_costs_no_other(play: Command, songs: Path, tmp_path: Pat
 def test_a_song_is_tried_again_unless_it_is_damaged(
     play: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """A disk that answered late is no reason to leave a song out; one that never does is."""
+    """A song whose disk answered late is tried again; one that is damaged is left out."""
     read, tries = toy.Lines.items, dict[str, int]()
 
     def unsteady(self: toy.Lines, split: Any, signature: Any) -> Iterator[Item]:
@@ -159,7 +159,7 @@ def test_a_song_is_tried_again_unless_it_is_damaged(
 def test_an_interrupted_library_goes_on_where_it_was(
     play: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """What was finished counts; the song in flight leaves nothing."""
+    """Finished songs count; the song in flight leaves no files."""
     save = toy.Lines.save
 
     def interrupted(self: toy.Lines, item: Item, *more: Any) -> Any:
@@ -178,7 +178,7 @@ def test_an_interrupted_library_goes_on_where_it_was(
 
 
 def test_what_a_killed_run_left_in_flight_is_removed(play: Command, tmp_path: Path) -> None:
-    """And a line that it did not finish writing is no line."""
+    """Files of a song in flight, and an unfinished line, are removed after a kill."""
     play()
     folder = batch_folder(tmp_path)
     (folder / STAGING / "half a song").mkdir(parents=True)
@@ -189,7 +189,7 @@ def test_what_a_killed_run_left_in_flight_is_removed(play: Command, tmp_path: Pa
 
 
 def test_two_runs_over_one_library_are_one_too_many(play: Command, tmp_path: Path) -> None:
-    """The second is refused, and told what to do."""
+    """The second run over one library is refused, with what to do."""
     play()
     with FileLock(batch_folder(tmp_path) / ".lock"):
         done = play()
@@ -201,7 +201,7 @@ def test_two_runs_over_one_library_are_one_too_many(play: Command, tmp_path: Pat
 def test_nothing_of_a_song_is_held_when_the_next_begins(
     play: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Not even of one that failed: ten thousand songs take the memory of one."""
+    """No song stays in memory, not even a failed one: ten thousand songs need the memory of one."""
     read, given, alive = toy.Lines.items, list[weakref.ref[Any]](), list[int]()
 
     def watched(self: toy.Lines, split: Any, signature: Any) -> Iterator[Item]:
@@ -222,7 +222,7 @@ def test_nothing_of_a_song_is_held_when_the_next_begins(
 
 
 def test_the_plan_says_how_many_are_done(play: Command, tmp_path: Path) -> None:
-    """Nothing is executed, and nothing is made."""
+    """The plan counts the finished songs; it executes nothing and creates nothing."""
     assert "3 items; which are done is known once" in play("mode=plan").out
     assert toy.RAN == []
     assert not (tmp_path / "outputs").exists()
@@ -235,7 +235,7 @@ def test_the_plan_says_how_many_are_done(play: Command, tmp_path: Path) -> None:
 def test_a_scale_makes_a_library_of_a_folder(
     command: Command, recipe: Path, songs: Path, tmp_path: Path
 ) -> None:
-    """Without it, a folder is measured as ever."""
+    """A recipe with a scale makes a library of a folder; without it, the folder is measured."""
     assert command(f"recipe={recipe}", f"input={songs}", "scale=here").code == 0
     assert [line["source"] for line in lines(tmp_path)] == ["a.line", "b.line", "c/a.line"]
 
@@ -243,7 +243,7 @@ def test_a_scale_makes_a_library_of_a_folder(
 def test_the_lock_goes_on_with_the_same_library(
     play: Command, command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Wherever it is read, if the person names the songs again; none of them is played twice."""
+    """A lock file works from any folder if the songs are named again; none is played twice."""
     play("batch.retries=0")
     lock = batch_folder(tmp_path) / "recipe.lock.yaml"
     assert yaml.safe_load(lock.read_text())["scale"] == "here"
@@ -258,7 +258,7 @@ def test_the_lock_goes_on_with_the_same_library(
 
 
 def test_a_contract_is_not_judged_and_that_is_said(play: Command) -> None:
-    """A batch is played, not measured."""
+    """A batch is played, not measured, so its contract is not judged, and a message says so."""
     done = play("contract.max_largest=0.5")
     assert done.code == 0
     assert "the contract was not judged" in done.out
@@ -289,7 +289,7 @@ def test_a_song_that_kills_its_process_is_given_up(tmp_path: Path) -> None:
 def test_what_cannot_be_is_refused(
     command: Command, recipe: Path, arguments: list[str], said: list[str]
 ) -> None:
-    """Before anything runs, with what is possible."""
+    """Impossible options are refused before anything runs, with the possible ones."""
     done = command(f"recipe={recipe}", *arguments)
     assert done.code == 2, done.err
     for words in said:
@@ -300,7 +300,7 @@ def test_what_cannot_be_is_refused(
 def test_a_pattern_without_a_song_is_found_before_anything_runs(
     command: Command, recipe: Path, songs: Path
 ) -> None:
-    """Not after an hour of compiling."""
+    """A pattern without a song is refused at once, not after an hour of compiling."""
     done = command(f"recipe={recipe}", f"input={songs}/none/*.line")
     assert done.code == 1
     assert "has nothing to play" in done.err
@@ -310,7 +310,7 @@ def test_a_pattern_without_a_song_is_found_before_anything_runs(
 def test_ray_that_is_not_installed_is_named_with_its_command(
     play: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By the plan already."""
+    """The plan already names the install command of Ray where it is missing."""
     monkeypatch.setattr(on_ray, "find_spec", lambda _: None)
     done = play("scale=ray", "mode=plan")
     assert done.code == 2
@@ -347,7 +347,7 @@ def rewritten(tmp_path: Path, places: Iterable[str]) -> None:
 
 
 def test_a_place_outside_is_not_touched(play: Command, canary: Path, tmp_path: Path) -> None:
-    """The lines are passed over, and that is said once; the songs get places of their own."""
+    """Lines that lead outside are skipped with one message; the songs get places of their own."""
     play()
     before = contents(canary)
     rewritten(tmp_path, ["../../../../canary", str(canary), "a/../../../../../canary"])
@@ -373,7 +373,7 @@ def test_songs_that_say_they_have_one_place_get_their_own(play: Command, tmp_pat
 def test_a_part_of_a_library_that_is_a_link_is_refused(
     play: Command, canary: Path, tmp_path: Path
 ) -> None:
-    """What it leads to is neither written, nor replaced, nor removed."""
+    """The target of a link is neither written, nor replaced, nor removed."""
     play()
     folder, before = batch_folder(tmp_path), contents(canary)
     for part in ("items", ".staging", "manifest.jsonl", "recipe.lock.yaml", ".lock", ""):
@@ -393,7 +393,7 @@ def test_a_part_of_a_library_that_is_a_link_is_refused(
 def test_a_place_that_is_a_link_or_a_file_is_refused(
     play: Command, canary: Path, tmp_path: Path
 ) -> None:
-    """Those songs fail, the others are played; what lies there, or behind the link, stays."""
+    """Songs whose place is a link or a file fail, the others are played; the target stays."""
     play()
     songs, before = batch_folder(tmp_path) / "items", contents(canary)
     for name in ("a", "b", "c"):
@@ -413,7 +413,7 @@ def test_a_place_that_is_a_link_or_a_file_is_refused(
 def test_a_dataset_that_saves_elsewhere_is_refused(
     play: Command, canary: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its song fails, and what it named is not touched."""
+    """The song of a dataset that saves elsewhere fails, and its target is not touched."""
     before = contents(canary)
     save = toy.Lines.save
 
@@ -428,7 +428,7 @@ def test_a_dataset_that_saves_elsewhere_is_refused(
 
 
 def test_a_damaged_song_is_played_again_and_that_is_said(play: Command, tmp_path: Path) -> None:
-    """The plan counts it, whatever its size and time stamps say."""
+    """The plan counts a damaged song, whatever its size and time stamps say."""
     play()
     cut, flipped, gone = (
         batch_folder(tmp_path) / "items" / name / "y.txt" for name in ("a", "b", "c/a")
@@ -451,7 +451,7 @@ def test_a_damaged_song_is_played_again_and_that_is_said(play: Command, tmp_path
 def test_a_line_with_a_flipped_bit_is_said_and_its_song_played(
     play: Command, tmp_path: Path
 ) -> None:
-    """The others are kept."""
+    """A line with a flipped bit is reported and its song played; the other songs are kept."""
     play()
     file = batch_folder(tmp_path) / "manifest.jsonl"
     file.write_bytes(file.read_bytes().replace(b"items/b/y", b"items/b/x", 1))
@@ -464,7 +464,7 @@ def test_a_line_with_a_flipped_bit_is_said_and_its_song_played(
 
 
 def test_a_name_that_is_no_text_plays(play: Command, songs: Path, tmp_path: Path) -> None:
-    """The manifest spells it so that it is known again, apart from one that is spelt that way."""
+    """The manifest spells a name that is no text so that no other name has the same spelling."""
     names = ["caf\udce9.line", r"caf\xe9.line", "café.line"]
     for number, name in enumerate(names):
         (songs / name).write_text(str(number))
@@ -485,7 +485,7 @@ def test_a_name_that_is_no_text_plays(play: Command, songs: Path, tmp_path: Path
 def test_a_library_below_a_folder_that_is_no_text_plays(
     command: Command, recipe: Path, songs: Path, tmp_path: Path
 ) -> None:
-    """By its pattern, as a folder, and by its lock file."""
+    """A library below a folder that is no text plays by pattern, as a folder, and by lock file."""
     odd = songs.rename(songs.with_name("caf\udce9"))
     for more in ([f"input={odd}/**/*.line"], [f"input={odd}", "scale=here"]):
         assert command(f"recipe={recipe}", *more, "output=outputs").err == ""
@@ -500,7 +500,7 @@ def test_a_library_below_a_folder_that_is_no_text_plays(
 def test_a_run_with_a_name_that_is_no_text_plays(
     command: Command, recipe: Path, songs: Path, tmp_path: Path
 ) -> None:
-    """Its report and its lock file are text, and the lock file plays it again."""
+    """Report and lock file of such a run are text, and the lock file plays it again."""
     song = songs / "caf\udce9.line"
     song.write_text("1 2 3")
     done = command(f"recipe={recipe}", f"input={song}")

@@ -16,7 +16,7 @@ def entry(source: str, **more: object) -> Entry:
 
 
 def test_the_last_line_of_a_song_holds(tmp_path: Path) -> None:
-    """Lines are added; none is changed."""
+    """Lines are only added; the last line of a song counts."""
     file = tmp_path / "manifest.jsonl"
     for sha256 in ("1", "2"):
         with Manifest(file) as manifest:
@@ -26,7 +26,7 @@ def test_the_last_line_of_a_song_holds(tmp_path: Path) -> None:
 
 
 def test_a_line_that_was_cut_short_is_passed_over(tmp_path: Path) -> None:
-    """Wherever a crash cut it, the lines before and after are whole."""
+    """The lines before and after a line that a crash cut short are read."""
     file = tmp_path / "manifest.jsonl"
     with Manifest(file) as manifest:
         manifest.add(entry("a"))
@@ -41,7 +41,7 @@ def test_a_line_that_was_cut_short_is_passed_over(tmp_path: Path) -> None:
 
 
 def test_a_name_may_hold_any_character(tmp_path: Path) -> None:
-    """Line breaks among them."""
+    """Names with any character, line breaks among them, come back from the manifest."""
     file = tmp_path / "manifest.jsonl"
     with Manifest(file) as manifest:
         manifest.add(entry("a\nb\u2028c\x85d"))
@@ -49,7 +49,7 @@ def test_a_name_may_hold_any_character(tmp_path: Path) -> None:
 
 
 def test_a_manifest_that_cannot_be_written_is_one_message(tmp_path: Path) -> None:
-    """A folder in its place, say."""
+    """A manifest that cannot be written, as with a folder in its place, gives one message."""
     (tmp_path / "manifest").mkdir()
     with (
         pytest.raises(StoreError, match="manifest cannot be written"),
@@ -60,7 +60,7 @@ def test_a_manifest_that_cannot_be_written_is_one_message(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("source", ["a", "b"])
 def test_a_bit_that_flipped_is_never_believed(tmp_path: Path, source: str) -> None:
-    """The line is passed over and counted; `with` removes it, so that it is told once."""
+    """A damaged line is skipped and counted; `with` removes it, so it is reported once."""
     file = tmp_path / "manifest.jsonl"
     with Manifest(file) as manifest:
         for name in ("a", "b"):
@@ -91,7 +91,7 @@ def test_a_bit_that_flipped_is_never_believed(tmp_path: Path, source: str) -> No
 def test_a_line_that_names_what_is_elsewhere_does_not_count(
     tmp_path: Path, place: str, output: str
 ) -> None:
-    """Its digest may well be right: anybody can write one."""
+    """A line with a path outside does not count, even with a correct digest."""
     file = tmp_path / "manifest.jsonl"
     with Manifest(file) as manifest:
         manifest.add(entry("a", place=place, outputs={output: "1"}))

@@ -39,14 +39,14 @@ SOURCES = st.lists(
     ],
 )
 def test_a_place_is_the_path_without_its_ending(sources: list[str], expected: list[str]) -> None:
-    """What another song has, or no system takes, is told apart."""
+    """Places that another song has, or that no system accepts, get a distinct name."""
     places = OutputPaths()
     assert [places.of(source) for source in sources] == expected
 
 
 @given(SOURCES)
 def test_no_place_lies_in_another(sources: list[str]) -> None:
-    """Nor are two the same where upper and lower case are."""
+    """No place lies in another, and none differ only in upper and lower case."""
     places = OutputPaths()
     paths = [PurePosixPath(places.of(source).casefold()) for source in sources]
     for number, path in enumerate(paths):
@@ -59,7 +59,7 @@ def test_no_place_lies_in_another(sources: list[str]) -> None:
 
 @given(SOURCES, SOURCES)
 def test_a_song_keeps_its_place_when_others_come(first: list[str], more: list[str]) -> None:
-    """A later run reads the manifest, in any order."""
+    """A later run reads the places from the manifest, in any order."""
     before = OutputPaths()
     entries = [Entry(source, "done", place=before.of(source)) for source in first]
     after = OutputPaths(reversed(entries))

@@ -34,7 +34,7 @@ def done(song: Path) -> Entry:
 def test_a_song_is_done_while_it_and_what_it_gave_are_the_same(
     song: Path, done: Entry, tmp_path: Path
 ) -> None:
-    """A change of the song, or a failure, leaves it to be played."""
+    """A song is done until it or its result changes, or it failed."""
     assert state_of(done, song, tmp_path) == "done"
     assert state_of(None, song, tmp_path) == "left"
     assert state_of(Entry("a.wav", "failed", done.sha256), song, tmp_path) == "left"
@@ -47,7 +47,7 @@ def test_a_song_is_done_while_it_and_what_it_gave_are_the_same(
 def test_a_bit_that_flipped_is_found_at_any_time_and_size(
     song: Path, done: Entry, tmp_path: Path
 ) -> None:
-    """A disk changes neither the time stamps nor the size of a file whose content it spoils."""
+    """A flipped bit is found although a disk changes neither time stamps nor size."""
     file = tmp_path / OUTPUT
     stat, content = file.stat(), file.read_bytes()
     for place in range(len(content)):
@@ -61,7 +61,7 @@ def test_a_bit_that_flipped_is_found_at_any_time_and_size(
 def test_what_is_cut_gone_or_something_else_is_damaged(
     song: Path, done: Entry, tmp_path: Path
 ) -> None:
-    """A folder in its place, or a link to the very same content, too."""
+    """A cut or missing file, a folder in its place, and a link to the same content are damage."""
     file = tmp_path / OUTPUT
     content = file.read_bytes()
     for end in range(len(content)):
@@ -78,7 +78,7 @@ def test_what_is_cut_gone_or_something_else_is_damaged(
 
 
 def test_two_songs_at_one_place_are_one_too_many(song: Path, done: Entry, tmp_path: Path) -> None:
-    """The second has a place of its own, and is played."""
+    """The second song at one place gets a place of its own, and is played."""
     (tmp_path / "b.wav").write_text("la")
     with Manifest(tmp_path / "manifest.jsonl") as manifest:
         manifest.add(done)

@@ -20,7 +20,7 @@ HOSTILE = (
 
 @pytest.mark.skipif(not shutil.which("g++"), reason="needs g++")
 def test_a_hostile_name_stays_a_string_in_cpp(tmp_path: Path) -> None:
-    """The compiled program gives back the very bytes, whatever a model calls its tensors."""
+    """The compiled program returns the exact bytes, whatever a model calls its tensors."""
     file, binary = tmp_path / "main.cpp", tmp_path / "main"
     literal = program._cpp_text(HOSTILE)
     file.write_text(f"#include <cstdio>\nint main() {{ std::fputs({literal}, stdout); }}\n")
@@ -30,7 +30,7 @@ def test_a_hostile_name_stays_a_string_in_cpp(tmp_path: Path) -> None:
 
 
 def test_a_hostile_name_stays_a_string_in_kotlin() -> None:
-    """Its escapes are those of JSON, and one for the dollar that begins a template."""
+    """Kotlin strings use the escapes of JSON, and one for the dollar that begins a template."""
     literal = program._kotlin_text(HOSTILE)
     assert literal.isascii()
     assert literal.isprintable()
@@ -39,7 +39,7 @@ def test_a_hostile_name_stays_a_string_in_kotlin() -> None:
 
 
 def test_a_hostile_title_is_no_markup_in_a_readme() -> None:
-    """Neither HTML, nor a link, nor code, nor a cell of a table, nor a heading of its own."""
+    """A title adds neither HTML, a link, code, a table cell, nor a heading to a README."""
     told = inline("x\n# y <script> [a](javascript:b) `c` | *d* &lt;")
     assert told == r"x # y \<script\> \[a\](javascript:b) \`c\` \| \*d\* &amp;lt;"
     assert code("a`b|c\n") == r"`a'b\|c`"

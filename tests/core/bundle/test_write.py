@@ -32,7 +32,7 @@ def about(bundle: Path) -> dict[str, Any]:
 
 
 def test_it_describes_what_it_holds(bundle: Path) -> None:
-    """Format, signature, chunking, versions, and a hash for every other file."""
+    """Metadata holds format, signature, chunking, versions, and a hash for every other file."""
     metadata = about(bundle)
     assert metadata["format"] == 1
     assert metadata["signature"]["inputs"][0]["name"] == "x"
@@ -47,7 +47,7 @@ def test_it_describes_what_it_holds(bundle: Path) -> None:
 
 
 def test_what_was_compiled_is_there_as_a_fallback(bundle: Path) -> None:
-    """A device that cannot run the one runs the other."""
+    """A device that cannot run the compiled model runs the other one of the bundle."""
     metadata = about(bundle)
     assert metadata["model"]["format"] == "distant"
     assert (metadata["fallback"]["file"], metadata["fallback"]["format"]) == (
@@ -60,7 +60,7 @@ def test_what_was_compiled_is_there_as_a_fallback(bundle: Path) -> None:
 def test_two_runs_give_the_same_bundle(
     bundle: Path, command: Command, recipe: Path, tmp_path: Path
 ) -> None:
-    """Byte for byte: no time, no path, no chance."""
+    """Two bundles are equal byte for byte: no time, no path, no chance."""
     assert command(f"recipe={recipe}").code == 0
     other = next(b for b in (tmp_path / "outputs" / "toy").glob("*/bundle") if b != bundle)
     contents = [
@@ -71,20 +71,20 @@ def test_two_runs_give_the_same_bundle(
 
 
 def test_a_recipe_whose_plugins_ship_no_program_says_so(bundle: Path) -> None:
-    """The toys know nothing of devices: there is a description, and no promise."""
+    """Toy plugins ship no device code: the bundle has a description and promises no program."""
     assert not (bundle / "python").exists()
     assert "There is no program" in (bundle / "README.md").read_text(encoding="utf-8")
 
 
 def test_weights_without_a_licence_are_loud() -> None:
-    """Nobody ships such weights without having been told."""
+    """Weights without a licence give a loud notice."""
     assert "NO LICENCE IS STATED" in readme.licence(INFO)
     stated = ModelInfo(INFO.signature, ("x",), ("y",), weights="ours", licence="MIT")
     assert "Licence: MIT" in readme.licence(stated)
 
 
 def test_no_licence_stands_in_the_bundle(bundle: Path) -> None:
-    """The toy states none: note, README and metadata agree."""
+    """Note, README and metadata all say that the toy states no licence."""
     assert "NO LICENCE" in (bundle / "LICENCE-WEIGHTS.txt").read_text(encoding="utf-8")
     assert "none is stated" in (bundle / "README.md").read_text(encoding="utf-8")
     assert about(bundle)["weights"]["licence"] is None
@@ -115,7 +115,7 @@ def program(tmp_path: Path) -> BundlePart:
 
 
 def test_compiled_languages_get_constants(tmp_path: Path) -> None:
-    """Strings are quoted as each language wants it; every number of the chunker is there."""
+    """Strings are quoted for each language, and every number of the chunker is a constant."""
     target = tmp_path / "bundle"
     assert module.write(target, described(), [program(tmp_path)]) == [
         "python",
@@ -138,12 +138,12 @@ def test_compiled_languages_get_constants(tmp_path: Path) -> None:
 def test_only_python_takes_other_types_and_any_length(
     tmp_path: Path, metadata: dict[str, Any]
 ) -> None:
-    """The compiled programs are for floats of fixed shapes."""
+    """Compiled programs are for floats of fixed shapes; only Python handles other models."""
     assert module.write(tmp_path / "bundle", metadata, [program(tmp_path)]) == ["python"]
 
 
 def test_a_language_without_a_part_is_left_out(tmp_path: Path) -> None:
-    """Half a program is none: no file of it is written."""
+    """No file is written of a language that lacks a part of its program."""
     whole = program(tmp_path)
     sources = {place: file for place, file in whole.sources.items() if "Join" not in place}
     target = tmp_path / "bundle"

@@ -37,7 +37,7 @@ from tests.conftest import Command
 def test_a_typo_gets_one_clear_message(
     command: Command, recipe: Path, arguments: list[str], said: list[str]
 ) -> None:
-    """Exit code 2, what is wrong, what is possible, and no traceback."""
+    """A typo ends in exit code 2, with the fault, the possible values, and no traceback."""
     done = command(*[a.replace("recipe=toy", f"recipe={recipe}") for a in arguments])
     assert done.code == 2, done.err
     for words in said:
@@ -47,7 +47,7 @@ def test_a_typo_gets_one_clear_message(
 
 
 def test_verbose_shows_the_trace(command: Command, recipe: Path) -> None:
-    """`hydra.verbose=true` is how a developer asks for more."""
+    """`hydra.verbose=true` shows developers the traceback."""
     done = command(f"recipe={recipe}", "quantizer.fail=bug", "hydra.verbose=true")
     assert "Traceback" in done.err
 
@@ -75,14 +75,14 @@ def test_a_recipe_that_is_no_recipe_is_refused(command: Command, tmp_path: Path,
 
 
 def test_help_lists_every_recipe(command: Command) -> None:
-    """The page says what Luthier does, names the recipes, and gives examples."""
+    """The help page says what Luthier does, names the recipes, and gives examples."""
     page = command("--help").out
     for words in ("fits a PyTorch model", "s24_int8", "cpu_fp32", "examples", "mode=doctor"):
         assert words in page
 
 
 def test_list_names_plugins_with_their_distribution(command: Command) -> None:
-    """Plugins of others are told from those in the box."""
+    """The list distinguishes plugins of other distributions from those in the box."""
     listing = command("mode=list").out
     assert "Cuts places into windows" in listing
     assert "(toy)" in listing
@@ -100,7 +100,7 @@ def test_list_names_plugins_with_their_distribution(command: Command) -> None:
 def test_doctor_says_what_a_plugin_finds(
     command: Command, monkeypatch: pytest.MonkeyPatch, found: object, said: str
 ) -> None:
-    """A plugin may know devices or accounts; one that fails costs no other."""
+    """Doctor shows devices or accounts that plugins find; a failing plugin affects no other."""
 
     def findings(_: type) -> object:
         if isinstance(found, Exception):
@@ -116,7 +116,7 @@ def test_doctor_says_what_a_plugin_finds(
 
 
 def test_doctor_names_the_machine_and_what_is_missing(command: Command) -> None:
-    """Libraries with versions, and a count of what is ready."""
+    """Doctor lists libraries with versions, and counts the plugins that are ready."""
     page = command("mode=doctor").out
     assert "machine" in page
     assert "ok" in page
@@ -124,14 +124,14 @@ def test_doctor_names_the_machine_and_what_is_missing(command: Command) -> None:
 
 
 def test_version_is_luthiers(command: Command) -> None:
-    """Not that of Hydra."""
+    """`--version` prints Luthier's version, not Hydra's."""
     assert command("--version").out.startswith("luthier ")
 
 
 def test_a_place_that_cannot_be_written_is_found_before_anything_runs(
     command: Command, recipe: Path, tmp_path: Path
 ) -> None:
-    """Not after an hour of work."""
+    """An output folder that cannot be written is refused at once, not after an hour of work."""
     (tmp_path / "file").touch()
     done = command(f"recipe={recipe}", f"output={tmp_path / 'file'}")
     assert done.code == 1

@@ -12,7 +12,7 @@ from core.errors import ConfigError
 
 
 def test_a_command_is_told_as_a_person_types_it() -> None:
-    """Not with the names of Hydra's groups, which a command line refuses."""
+    """Messages show keys as a person types them, not Hydra's groups, which a command refuses."""
     typed = [
         "recipe=s24_int8",
         "runtime=onnxruntime",
@@ -38,7 +38,7 @@ def test_a_command_is_told_as_a_person_types_it() -> None:
     ],
 )
 def test_a_path_survives_the_grammar(value: str) -> None:
-    """Whatever a file is called, Hydra gets its very name."""
+    """Hydra gets the exact name of a file, whatever it is."""
     (argument,), _ = rewrite([f"input={value}"])
     (override,) = OverridesParser.create().parse_overrides([argument])
     assert override.value() == value or str(override.value()) == value
@@ -55,12 +55,12 @@ def test_a_path_survives_the_grammar(value: str) -> None:
     ],
 )
 def test_slots_are_chosen_from_their_groups(typed: str, meant: str) -> None:
-    """A person names the slot; Hydra is told the group."""
+    """A person names the slot; Hydra gets the group."""
     assert rewrite([typed]) == ([meant], [])
 
 
 def test_a_recipe_may_be_a_file(tmp_path: Path) -> None:
-    """With or without an ending, and several in a sweep."""
+    """Recipes may be files, with or without an extension, and several in a sweep."""
     bare = tmp_path / "bare-one"
     bare.touch()
     arguments, files = rewrite(["-m", f"recipe=a.yaml,{bare},cpu_fp32"])
@@ -69,13 +69,13 @@ def test_a_recipe_may_be_a_file(tmp_path: Path) -> None:
 
 
 def test_a_sweep_over_songs_keeps_the_comma_between_them() -> None:
-    """Each of them is quoted by itself."""
+    """Each song of a list is quoted by itself, so a sweep keeps the comma between them."""
     assert rewrite(["-m", "input=a b.wav,c.wav"])[0][1] == "input='a b.wav','c.wav'"
 
 
 @pytest.mark.parametrize("empty", ["input=", "recipe=", "recipe=null"])
 def test_an_empty_value_is_refused(empty: str) -> None:
-    """`input=$SONG` with no SONG must not mean the current folder."""
+    """An empty value such as `input=$SONG` without SONG never means the current folder."""
     with pytest.raises(ConfigError):
         rewrite([empty])
 
@@ -86,13 +86,13 @@ def test_an_empty_value_is_refused(empty: str) -> None:
      "+dataset@calibration=../x", "model=${oc.env:HOME}", "quantizer=a\\b"],
 )  # fmt: skip
 def test_a_choice_is_a_name_and_no_path(word: str) -> None:
-    """Hydra would take any file that it is told the way to for one of the box's."""
+    """A choice with a path is refused: Hydra would read any file as one of the box's."""
     with pytest.raises(ConfigError, match="no path"):
         rewrite([word])
 
 
 def test_recipes_of_one_name_are_told_apart(tmp_path: Path) -> None:
-    """Only one of them would run."""
+    """Two recipes of one name are both named in the error, because only one would run."""
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "x.yaml").touch()
@@ -104,7 +104,7 @@ def test_recipes_of_one_name_are_told_apart(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["café", "ünï", "²x", "null", "true", "5", "1e5", "inf", "_x"])
 def test_any_file_can_be_a_recipe(name: str) -> None:
-    """Hydra takes letters of ASCII for a name, and some words for something else."""
+    """A recipe file may have any name, though Hydra allows ASCII letters only, and not all words."""
     (argument,), _ = rewrite([f"recipe={name}.yaml"])
     (override,) = OverridesParser.create().parse_overrides([argument])
     assert isinstance(override.value(), str)

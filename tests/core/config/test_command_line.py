@@ -14,7 +14,7 @@ from tests.conftest import Command
 
 @pytest.mark.parametrize("flag", FLAGS)
 def test_flags_that_are_known_are_taken(flag: str) -> None:
-    """With a value beside them, or with one behind `=`."""
+    """Known flags are accepted with a value as the next word, or after `=`."""
     check([flag, "job"])
 
 
@@ -29,7 +29,7 @@ def test_flags_that_are_known_are_taken(flag: str) -> None:
     ],
 )  # fmt: skip
 def test_flags_that_let_files_in_are_refused(flag: str) -> None:
-    """Whole, cut short as argparse takes them, glued together, and with their value."""
+    """Flags that load files are refused in full, abbreviated, joined, and with their value."""
     with pytest.raises(ConfigError, match="there is no flag"):
         check(["recipe=x", flag, "folder"])
 
@@ -37,7 +37,7 @@ def test_flags_that_let_files_in_are_refused(flag: str) -> None:
 def test_a_file_that_runs_code_when_it_is_unpickled_is_not_opened(
     command: Command, tmp_path: Path
 ) -> None:
-    """Hydra's `--experimental-rerun` would."""
+    """`--experimental-rerun` is refused, since Hydra would unpickle a file and run its code."""
 
     class Evil:
         def __reduce__(self) -> tuple[object, tuple[str]]:
@@ -63,7 +63,7 @@ def test_a_file_that_runs_code_when_it_is_unpickled_is_not_opened(
     ],
 )  # fmt: skip
 def test_words_that_would_break_the_parser_are_refused(command: Command, word: str) -> None:
-    """Deep ones, long ones, and those without a key: one short message."""
+    """Deep words, long words, and words without a key give one short message."""
     done = command("recipe=x", word)
     assert done.code == 2
     assert len(done.err) < 600
@@ -94,7 +94,7 @@ def test_words_that_would_break_the_parser_are_refused(command: Command, word: s
 def test_no_error_of_a_library_reaches_a_person_bare(
     command: Command, recipe: Path, words: list[str]
 ) -> None:
-    """Whatever Hydra, OmegaConf or the parser say, it is a config that cannot be: exit code 2."""
+    """Any error of Hydra, OmegaConf or the parser becomes a config error: exit code 2."""
     done = command(f"recipe={recipe}", "mode=plan", *words)
     assert done.code == 2, done.err
     assert "Traceback" not in done.err

@@ -17,7 +17,7 @@ EVIL = {"defaults": ["/dataset/_evil@hydra.job_logging"], "title": "t"}
 
 @pytest.mark.parametrize("typed", [(), ("hydra.verbose=true",), ("hydra/launcher=basic",)])
 def test_nothing_runs_where_hydras_own_part_was_changed(typed: tuple[str, ...]) -> None:
-    """Whatever got past the grammar: a recipe that sets loggers or folders of Hydra's."""
+    """Recipes that change Hydra's loggers or folders are refused, even past the grammar."""
     register(main.discover(), {})
     store = ConfigStore.instance()
     store.store(group="dataset", name="_evil", node={"root": {"handlers": ["h"]}})
@@ -32,7 +32,7 @@ def test_nothing_runs_where_hydras_own_part_was_changed(typed: tuple[str, ...]) 
 
 
 def test_a_sweep_looks_before_hydra_acts(command: Command, tmp_path: Path) -> None:
-    """Hydra would set its loggers before it hands over to the sweeper."""
+    """A sweep is checked before Hydra sets its loggers and calls the sweeper."""
     ConfigStore.instance().store(group="recipe", name="_evil", node=EVIL, package="_global_")
     node = {"root": {"handlers": ["h"]}, "handlers": {"h": {"()": "os.mkdir", "path": "RAN"}}}
     ConfigStore.instance().store(group="dataset", name="_evil", node=node)
@@ -49,21 +49,21 @@ def test_a_sweep_looks_before_hydra_acts(command: Command, tmp_path: Path) -> No
 def test_what_does_nothing_in_a_single_run_is_said(
     command: Command, recipe: Path, word: str
 ) -> None:
-    """No logger is set and no folder made: then it must not look as if it were."""
+    """Options that set no logger and make no folder in a single run give a message."""
     done = command(f"recipe={recipe}", word)
     assert done.code == 2
     assert "does nothing in a single run" in done.err
 
 
 def test_to_ask_for_a_run_is_to_run(command: Command, recipe: Path) -> None:
-    """Hydra's own flag for it takes no other way."""
+    """Hydra's own flag for a run has the same result as no flag."""
     done = command(f"recipe={recipe}", "mode=plan", "--run")
     assert done.code == 0
     assert "would run" in done.out
 
 
 def test_what_hydra_prints_is_text(command: Command, recipe: Path) -> None:
-    """A title moves no cursor, whoever prints it."""
+    """A title in Hydra's output cannot move the cursor."""
     recipe.write_text(recipe.read_text().replace("a toy", '"a \\e[2J toy"'))
     out = command(f"recipe={recipe}", "--cfg", "job", "-p", "title").out
     assert "toy" in out

@@ -24,12 +24,12 @@ PRESETS = [CONF, ROOT / "tests" / "presets", *(ROOT / "examples").glob("*/*/conf
 
 @pytest.mark.parametrize("file", RECIPES, ids=lambda file: file.stem)
 def test_every_recipe_of_ours_is_allowed(file: Path) -> None:
-    """In the box and in the example."""
+    """Every recipe in the box and in the example is allowed."""
     check_recipe(read_mapping(file, "it"), "it", str(file))
 
 
 def test_every_preset_of_ours_is_allowed() -> None:
-    """They go through the same door as anybody's."""
+    """Our presets pass the same grammar as those of other distributions."""
     assert {preset.group for preset in read_presets(PRESETS)} == {
         "target", "precision", "model", "quantizer", "chunker",
     }  # fmt: skip
@@ -38,7 +38,7 @@ def test_every_preset_of_ours_is_allowed() -> None:
 def test_hostile_recipes_are_refused_and_nothing_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Out of the whole syntax of Hydra: by the grammar or, for names and types, by the config."""
+    """The grammar refuses hostile Hydra syntax; the config refuses bad names and types."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("LUTHIER_CANARY", "sings")
     registry = main.discover()
@@ -72,7 +72,7 @@ def test_hostile_recipes_are_refused_and_nothing_runs(
     ],
 )
 def test_what_is_composed_with_later_is_a_name(tmp_path: Path, text: str) -> None:
-    """Hydra would read any file that it can be told the way to, past the grammar."""
+    """Names to compose with are checked: Hydra would read any file that a path leads to."""
     (tmp_path / "mine.yaml").write_text(text)
     with pytest.raises(ConfigError, match="no name"):
         read_recipes((), [str(tmp_path / "mine.yaml")])
@@ -100,7 +100,7 @@ def test_what_is_composed_with_later_is_a_name(tmp_path: Path, text: str) -> Non
     ],
 )
 def test_a_text_refers_to_one_plain_value_of_its_own_or_to_nothing(text: str) -> None:
-    """No resolver, no other part of the config, nothing that grows when it is written out."""
+    """A text has no resolver, no reference to other parts, and nothing that grows when expanded."""
     content = {
         "target": {"name": "x"},
         "chunker": {"plugin": "whole"},
@@ -123,7 +123,7 @@ def test_a_text_refers_to_one_plain_value_of_its_own_or_to_nothing(text: str) ->
     ],
 )
 def test_what_recipes_need_is_allowed(content: dict[str, object]) -> None:
-    """References to facts, choices in Hydra's own way, and free keys inside options."""
+    """References to facts, Hydra's choices, and free keys inside options are allowed."""
     check_recipe(content, "recipe `x`", "x.yaml")
 
 
@@ -143,13 +143,13 @@ def test_what_recipes_need_is_allowed(content: dict[str, object]) -> None:
 def test_a_preset_reaches_no_further_than_its_options(
     content: dict[str, object], group: str
 ) -> None:
-    """The same grammar holds for presets of other distributions."""
+    """Presets of other distributions must obey the same grammar."""
     with pytest.raises(ConfigError, match="preset"):
         check_preset(content, group, "preset `x`", "x.yaml")
 
 
 def test_presets_of_others_never_reach_hydra_as_files(tmp_path: Path) -> None:
-    """A group of Hydra's own, a double name, a name that is none: each is refused by its file."""
+    """A group of Hydra's own, a duplicate name and an invalid name are each refused by file."""
     (tmp_path / "hydra" / "callbacks").mkdir(parents=True)
     with pytest.raises(ConfigError, match="unknown group `hydra`"):
         read_presets([tmp_path])

@@ -26,7 +26,7 @@ ROOT = Path(__file__).parent.parent.parent.parent
 def test_a_launcher_that_is_not_installed_comes_with_the_command(
     command: Command, recipe: Path, monkeypatch: pytest.MonkeyPatch, launcher: str, extra: str
 ) -> None:
-    """Before anything is planned."""
+    """A missing launcher is reported with its install command, before anything is planned."""
     Plugins.instance()  # finds those that are installed
     launchers = ConfigStore.instance().repo["hydra"]["launcher"]
     monkeypatch.delitem(launchers, f"{launcher}.yaml", raising=False)
@@ -37,7 +37,7 @@ def test_a_launcher_that_is_not_installed_comes_with_the_command(
 
 
 def test_every_extra_that_is_named_exists() -> None:
-    """A message must not send people to an extra that pip does not know."""
+    """Every extra that a message names is one that pip knows."""
     text = (ROOT / "pyproject.toml").read_text()
     for extra in EXTRAS.values():
         assert f"\n{extra} = [" in text
@@ -45,7 +45,7 @@ def test_every_extra_that_is_named_exists() -> None:
 
 @pytest.mark.parametrize("launcher", PRESETS)
 def test_a_preset_is_what_hydra_composes(command: Command, recipe: Path, launcher: str) -> None:
-    """And the command line still changes it."""
+    """Hydra composes the launcher's preset, and the command line can still change it."""
     pytest.importorskip(f"hydra_plugins.hydra_{launcher.partition('_')[0]}_launcher")
     key, value = next((k, v) for k, v in PRESETS[launcher].items() if isinstance(v, int))
     line = f"{key.rpartition('.')[2]}: "
@@ -58,7 +58,7 @@ def test_a_preset_is_what_hydra_composes(command: Command, recipe: Path, launche
 def test_without_slurm_the_launcher_says_so(
     command: Command, recipe: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Before a folder is made."""
+    """Without Slurm the launcher fails before a folder is made."""
     pytest.importorskip("hydra_plugins.hydra_submitit_launcher")
     monkeypatch.setenv("PATH", str(tmp_path))
     done = command("-m", f"recipe={recipe}", "chunker.length=4,8", "hydra/launcher=submitit_slurm")
@@ -68,7 +68,7 @@ def test_without_slurm_the_launcher_says_so(
 
 
 def test_points_are_jobs_of_one_array_of_slurm(recipe: Path, toys: Path, tmp_path: Path) -> None:
-    """With the preset's resources and what the command line adds; scripts lie with the sweep."""
+    """A Slurm array gets the resources of preset and command line; scripts lie with the sweep."""
     pytest.importorskip("hydra_plugins.hydra_submitit_launcher")
     path = f"{slurm.install(tmp_path / 'slurm')}{os.pathsep}{os.environ['PATH']}"
     command = [
@@ -98,7 +98,7 @@ def test_points_are_jobs_of_one_array_of_slurm(recipe: Path, toys: Path, tmp_pat
 def test_a_ray_of_this_machine_alone(
     command: Command, recipe: Path, toys: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """It is started, silent, used and ended."""
+    """A local Ray is started without output, used and stopped."""
     pytest.importorskip("hydra_plugins.hydra_ray_launcher")
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     # Its workers take over no path of this process.
@@ -113,7 +113,7 @@ def test_a_ray_of_this_machine_alone(
 def test_a_ray_that_does_not_answer_is_named(
     command: Command, recipe: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With its address."""
+    """A Ray cluster that does not answer is named with its address."""
     pytest.importorskip("hydra_plugins.hydra_ray_launcher")
     monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
     done = command("-m", f"recipe={recipe}", "chunker.length=4,8", "hydra/launcher=ray")
@@ -124,7 +124,7 @@ def test_a_ray_that_does_not_answer_is_named(
 
 @pytest.mark.long
 def test_a_job_that_is_killed_is_handed_in_again(recipe: Path, toys: Path, tmp_path: Path) -> None:
-    """Submitit's own jobs, without Slurm; their files lie in the folder of the sweep."""
+    """A killed submitit job is resubmitted, without Slurm; its files lie in the sweep's folder."""
     pytest.importorskip("hydra_plugins.hydra_submitit_launcher")
     command = [
         sys.executable, "-m", "core", "-m", f"recipe={recipe}", "quantizer.loss=0.0,0.1",
@@ -159,7 +159,7 @@ def test_a_job_that_is_killed_is_handed_in_again(recipe: Path, toys: Path, tmp_p
 def test_a_point_that_ran_elsewhere_is_made_here_from_the_store(
     command: Command, recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its worker did not see the folder: that is made again, and what ran is what ran there."""
+    """The run folder of a point that ran elsewhere is made from the store; no step runs again."""
     sees = iter([False, False, True, True])
     monkeypatch.setattr(Task, "_is_here", lambda _: next(sees))
     swept = ("-m", f"recipe={recipe}", "quantizer.loss=0.0,0.1")

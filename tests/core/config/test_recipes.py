@@ -37,7 +37,7 @@ def read(tmp_path: Path, text: str) -> None:
 def test_a_recipe_from_the_internet_reaches_no_further_than_its_stages(
     tmp_path: Path, text: str
 ) -> None:
-    """No environment, no loggers, no folders of Hydra's, no class paths."""
+    """A recipe sets no environment, no loggers, no folders of Hydra's, and no class paths."""
     with pytest.raises(ConfigError, match="recipe `mine`") as error:
         read(tmp_path, text)
     assert "mine.yaml" in str(error.value)
@@ -47,13 +47,13 @@ def test_a_recipe_from_the_internet_reaches_no_further_than_its_stages(
     "text", ["model: 5", "graph: 5", "defaults: 5", "1: 2", "title: {a: 1}", "target: [cpu]"]
 )
 def test_a_value_that_can_be_no_choice_is_refused(tmp_path: Path, text: str) -> None:
-    """One message with the file, whatever the value is."""
+    """An invalid value gives one message with the file."""
     with pytest.raises(ConfigError, match="mine"):
         read(tmp_path, text)
 
 
 def test_a_plugin_and_its_options_are_one_choice(tmp_path: Path) -> None:
-    """So that another plugin on the command line replaces both."""
+    """A plugin and its options form one choice, so that another plugin replaces both."""
     (tmp_path / "mine.yaml").write_text("chunker: {plugin: overlap_add, length: 7}\n")
     recipe = read_recipes([tmp_path])["mine"]
     ((group, name),) = recipe.choices

@@ -20,7 +20,7 @@ from tests.conftest import Command
 )  # fmt: skip
 @pytest.mark.parametrize("value", [-1, 10**12])
 def test_a_number_has_two_ends(kind: type, name: str, value: int) -> None:
-    """A billion windows would be compared for years."""
+    """Numbers have a lower and an upper limit: a billion windows would be compared for years."""
     with pytest.raises(ValueError, match=f"`{name}` cannot be {value}; give"):
         kind(**{name: value})
 
@@ -35,7 +35,7 @@ def test_a_number_has_two_ends(kind: type, name: str, value: int) -> None:
 def test_what_would_hold_anything_or_never_end_is_refused(
     command: Command, recipe: Path, word: str, said: str
 ) -> None:
-    """A bound that is no number is broken by nothing."""
+    """A bound that is not a finite number is refused, because nothing exceeds it."""
     done = command(f"recipe={recipe}", word)
     assert done.code == 2
     assert said in done.err

@@ -78,38 +78,38 @@ def assembled(folder: Path, *typed: str, **said: str) -> None:
     ],
 )
 def test_what_lies_outside_is_asked_for(home: Path, said: dict[str, str]) -> None:
-    """The error names the option and its value, and the command that says yes to it."""
+    """The error names the option, its value, and the command that allows it."""
     with pytest.raises(ConfigError, match="reaches out of its own folder") as error:
         assembled(home, **said)
     assert "if you want it, say so yourself: python -m core" in str(error.value)
 
 
 def test_its_own_folder_is_its_own(home: Path) -> None:
-    """A song beside it, and words that are no paths."""
+    """A song beside the recipe, and words that are no paths, need no permission."""
     assembled(home)
     assembled(home, more="exporter: {plugin: onnx}\nquantizer: {plugin: qdq, exclude: [/enc/Conv]}")
 
 
 def test_a_word_of_the_plugins_own_is_no_path(home: Path) -> None:
-    """Whatever lies in the folder that the person stands in: demucs makes folders of its names."""
+    """A plugin's own word is no path, even where a folder of that name exists, as demucs makes."""
     (home.parent / "bundled").mkdir()
     assembled(home, weights="bundled")
 
 
 def test_to_take_no_input_says_nothing_of_the_recipes(home: Path) -> None:
-    """`input=null` leaves the recipe's own path where it is."""
+    """`input=null` does not allow the recipe's own path."""
     with pytest.raises(ConfigError, match="reaches out of its own folder"):
         assembled(home, "input=null", path="secret.wav")
 
 
 def test_weights_of_others_are_named_as_such(home: Path) -> None:
-    """So that nobody's are fetched without being seen."""
+    """Third-party weights are named in the error, so that they are never fetched unnoticed."""
     with pytest.raises(ConfigError, match="hf://somebody/model"):
         assembled(home, more="ladder: []", weights="pretrained, name: somebody/model")
 
 
 def test_what_the_person_says_is_the_persons(home: Path) -> None:
-    """By the option itself, or by another choice in its place."""
+    """A value from the command line, or another choice in its place, needs no permission."""
     assembled(home, "dataset.path=secret.wav", path="secret.wav")
     assembled(home, "input=secret.wav", path="/etc")
     assembled(home, "model=htdemucs_small", weights="/etc/passwd")
@@ -117,7 +117,7 @@ def test_what_the_person_says_is_the_persons(home: Path) -> None:
 
 @pytest.mark.parametrize("key", ["store", "output", "batch"])
 def test_where_it_writes_and_whom_it_joins_no_recipe_says(home: Path, key: str) -> None:
-    """These are set on the command line, always."""
+    """Output folder and addresses can be set only on the command line."""
     value = "{address: 'ray://somewhere:1'}" if key == "batch" else "elsewhere"
     with pytest.raises(ConfigError, match="for you to say"):
         assembled(home, more=f"{key}: {value}")
@@ -126,7 +126,7 @@ def test_where_it_writes_and_whom_it_joins_no_recipe_says(home: Path, key: str) 
 def test_a_plan_says_all_that_a_run_would_touch(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Files, the hosts of pretrained weights and of a service, the store, the output."""
+    """A plan lists files, hosts of pretrained weights and services, the store, and the output."""
     monkeypatch.delenv("HF_ENDPOINT", raising=False)
     registry = main.discover()
     (home / "mine.yaml").write_text(
@@ -152,7 +152,7 @@ def test_a_plan_says_all_that_a_run_would_touch(
 
 
 def test_the_plan_of_a_command_shows_it(command: Command, recipe: Path, tmp_path: Path) -> None:
-    """Below the steps."""
+    """The plan shows all of this below the steps."""
     out = command(f"recipe={recipe}", "mode=plan").out
     assert f"writes {tmp_path / 'store'}" in out
     assert f"writes {tmp_path / 'outputs'}" in out

@@ -21,7 +21,7 @@ MODEL = ("chunker=overlap_add", "chunker.axis=place", "chunker.length=model")
 def test_lock_file_and_bundle_have_the_number(
     command: Command, recipe: Path, tmp_path: Path
 ) -> None:
-    """The model says 8: who reads the files needs no model to know it."""
+    """Lock file and bundle hold the number 8, so that their readers need no model to know it."""
     done = command(f"recipe={recipe}", *MODEL)
     assert (done.code, done.err) == (0, "")
     (folder,) = (tmp_path / "outputs" / "toy").glob("*")
@@ -33,7 +33,7 @@ def test_lock_file_and_bundle_have_the_number(
 
 
 def test_it_is_the_same_as_the_number(command: Command, recipe: Path) -> None:
-    """The store has one result for both, and the plan shows the number."""
+    """The store has one result for the word and the number, and the plan shows the number."""
     assert command(f"recipe={recipe}", *MODEL).code == 0
     toy.RAN.clear()
     done = command(f"recipe={recipe}", *MODEL[:2], "chunker.length=8")
@@ -44,7 +44,7 @@ def test_it_is_the_same_as_the_number(command: Command, recipe: Path) -> None:
 
 
 def test_a_sweep_has_it_beside_numbers(command: Command, recipe: Path, tmp_path: Path) -> None:
-    """As a point of its own, with the words that a person typed."""
+    """A sweep has the word as a point of its own, with the words that a person typed."""
     arguments = ["-m", f"recipe={recipe}", *MODEL[:2], "chunker.length=model,4", "dataset.places=9"]
     done = command(*arguments)
     assert done.code == 0, done.err
@@ -62,7 +62,7 @@ def test_a_sweep_has_it_beside_numbers(command: Command, recipe: Path, tmp_path:
 def test_a_model_that_does_not_say_is_told(
     command: Command, recipe: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With a number to give, for whoever uses it; and where it is said, for whoever wrote it."""
+    """The error gives users a number to set, and plugin authors the place to declare it."""
     spec = ModelSpec(("row", "place"), dsp="straight")
     monkeypatch.setattr(toy.Gain, "plan", lambda _: spec)
     monkeypatch.setattr(toy.Gain, "_guarded", {}, raising=False)
@@ -77,7 +77,7 @@ def test_a_model_that_does_not_say_is_told(
 
 @pytest.mark.parametrize("given", ["long", "2.5", "-3", ""])
 def test_another_word_is_refused(command: Command, recipe: Path, given: str) -> None:
-    """Samples are whole numbers."""
+    """Any word but `model` is refused, since samples are integers."""
     done = command(f"recipe={recipe}", *MODEL[:2], f"chunker.length={given or chr(39) * 2}")
     assert done.code == 2
     assert "length" in done.err
@@ -85,7 +85,7 @@ def test_another_word_is_refused(command: Command, recipe: Path, given: str) -> 
 
 
 def test_windows_as_long_as_planned_are_those_of_the_training() -> None:
-    """Whatever a layout rounded them up to; not where nothing is cut, or nothing is known."""
+    """Windows as long as planned match the training even where a layout rounded them up."""
     planned = ModelSpec(("channel", "time"), train_window={"time": 90112})
     assert are_trained(OverlapAdd(OverlapAddOptions(90112)), planned)
     assert not are_trained(OverlapAdd(OverlapAddOptions(88200)), planned)
@@ -94,7 +94,7 @@ def test_windows_as_long_as_planned_are_those_of_the_training() -> None:
 
 
 def test_weights_that_were_trained_otherwise_are_told() -> None:
-    """A fallback is smaller than the network that was planned; a layout only rounds up."""
+    """A smaller fallback network is reported; a layout that rounds up is not."""
     chunker = OverlapAdd(OverlapAddOptions(344064))
     planned = ModelSpec(("channel", "time"), train_window={"time": 344064})
 

@@ -23,7 +23,7 @@ def read(folder: Path, content: str | bytes) -> dict[str, object]:
 
 
 def test_plain_data_comes_out_as_written(tmp_path: Path) -> None:
-    """Numbers as YAML 1.2 has them, dates and times as text, anchors and merges written out."""
+    """YAML 1.2 numbers, dates and times as text, anchors and merges come out as written."""
     text = """\
 a: [1, -2, 0x1f, 1e-3, .5, .inf, 1_000, true, null, 2020-01-01, 12:30:45, '${x}']
 b: &b {c: é}
@@ -79,7 +79,7 @@ d: {<<: *b, e: "1"}
 def test_what_is_more_is_refused_before_it_is_built(
     tmp_path: Path, content: str | bytes, said: str
 ) -> None:
-    """One error that names the file and, where there is one, the line."""
+    """YAML beyond plain data gives one error with the file and, where known, the line."""
     with pytest.raises(ConfigError, match="recipe `x` cannot be read") as error:
         read(tmp_path, content)
     assert said in str(error.value)
@@ -87,7 +87,7 @@ def test_what_is_more_is_refused_before_it_is_built(
 
 
 def test_what_never_ends_is_not_read(tmp_path: Path) -> None:
-    """A pipe nobody writes to, a device, a folder."""
+    """A pipe without a writer, a device and a folder are not read."""
     os.mkfifo(tmp_path / "pipe")
     for path in (tmp_path / "pipe", Path("/dev/zero"), tmp_path):
         with pytest.raises(ConfigError, match="no regular file"):
@@ -95,7 +95,7 @@ def test_what_never_ends_is_not_read(tmp_path: Path) -> None:
 
 
 def test_nested_aliases_count_with_their_depth(tmp_path: Path) -> None:
-    """Each one is shallow, and the next stands inside of it."""
+    """Nested aliases count with their full depth, though each alias is shallow."""
     deep = "".join(f"a{n}: &a{n} [{f'*a{n - 1}' if n else ''}]\n" for n in range(DEPTH + 1))
     with pytest.raises(ConfigError, match="levels deep"):
         read(tmp_path, deep)

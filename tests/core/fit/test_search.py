@@ -35,7 +35,7 @@ def found(tmp_path: Path) -> dict[str, Any]:
 
 @given(low=st.integers(1, 40), span=st.integers(0, 60), border=st.integers(0, 120))
 def test_the_search_finds_the_border(low: int, span: int, border: int) -> None:
-    """For any border: the longest first, no number twice, and few numbers in all."""
+    """For any border, the longest comes first, no number comes twice, and few come in all."""
     high, asked = low + span, list[int]()
 
     def fits(number: int) -> bool:
@@ -49,7 +49,7 @@ def test_the_search_finds_the_border(low: int, span: int, border: int) -> None:
 
 
 def test_the_longest_that_fits_is_found_and_told(search: Any, tmp_path: Path) -> None:
-    """A table with a line per window, a sentence, the option to write, JSON and a page."""
+    """The result is a table with a line per window, a sentence, the option, JSON and a page."""
     done = search("runtime.room=5")
     assert (done.code, done.err) == (0, "")
     assert "int8: 5 along place fits, 6 does not: chunker.length=5" in done.out
@@ -69,7 +69,7 @@ def test_the_longest_that_fits_is_found_and_told(search: Any, tmp_path: Path) ->
 
 
 def test_where_the_longest_fits_nothing_else_is_tried(search: Any, tmp_path: Path) -> None:
-    """The longest is what the model was trained on, unless the recipe says otherwise."""
+    """The longest is the training window, unless the recipe says otherwise; if it fits, it ends."""
     done = search()
     assert "int8: 8 along place fits, the longest of interest" in done.out
     assert len(found(tmp_path)["precisions"][0]["rows"]) == 1
@@ -78,7 +78,7 @@ def test_where_the_longest_fits_nothing_else_is_tried(search: Any, tmp_path: Pat
 
 
 def test_where_nothing_fits_that_is_said(search: Any) -> None:
-    """The shortest is tried after the longest, and then the search is over."""
+    """Where the shortest also fails after the longest, the search ends with that result."""
     done = search("runtime.room=1", "fit.shortest=2")
     assert done.code == 0
     assert "int8: nothing that was tried fits, down to 2 along place" in done.out
@@ -86,7 +86,7 @@ def test_where_nothing_fits_that_is_said(search: Any) -> None:
 
 
 def test_asking_again_is_free(search: Any) -> None:
-    """Refusals are kept like what fits: the second search executes nothing."""
+    """Refusals are kept like successes: the second search executes nothing."""
     first = search("runtime.room=5").out
     toy.RAN.clear()
     again = search("runtime.room=5").out
@@ -97,13 +97,13 @@ def test_asking_again_is_free(search: Any) -> None:
 
 
 def test_a_limit_is_part_of_the_question(search: Any) -> None:
-    """More room asks anew."""
+    """A search with a higher limit compiles again."""
     search("runtime.room=5")
     assert "int8: 7 along place fits" in search("runtime.room=7").out
 
 
 def test_what_may_pass_next_time_is_not_kept(search: Any) -> None:
-    """A compiler that the system killed is asked again."""
+    """A window whose compiler the system killed is tried again."""
     search("runtime.room=1", "runtime.cacheable=false", "fit.shortest=2")
     toy.RAN.clear()
     search("runtime.room=1", "runtime.cacheable=false", "fit.shortest=2")
@@ -111,7 +111,7 @@ def test_what_may_pass_next_time_is_not_kept(search: Any) -> None:
 
 
 def test_a_stage_that_fails_is_no_verdict(search: Any) -> None:
-    """Some stages fail at some lengths: the table says so, and nothing of it is kept."""
+    """A stage that fails at some lengths is shown in the table, and its failure is not kept."""
     done = search("quantizer.fail=bug")
     assert "no: a stage failed" in done.out
     assert done.code == 1, "no attempt got as far as the compiler"
@@ -120,13 +120,13 @@ def test_a_stage_that_fails_is_no_verdict(search: Any) -> None:
 
 
 def test_every_precision_of_the_target_is_looked_at(search: Any, tmp_path: Path) -> None:
-    """Or those that the recipe names; each is composed with its own presets."""
+    """All precisions of the target, or of the recipe, are searched, each with its presets."""
     search("fit.precisions=[fp16,w8a16]")
     assert [t["precision"] for t in found(tmp_path)["precisions"]] == ["fp16", "w8a16"]
 
 
 def test_a_sweep_searches_once_for_each_of_its_jobs(search: Any) -> None:
-    """Each job composes its precisions with its own overrides."""
+    """Each job of a sweep composes its precisions with its own overrides."""
     done = search("-m", "runtime.room=5,7")
     assert (done.code, done.err) == (0, "")
     assert "int8: 5 along place fits" in done.out
@@ -134,7 +134,7 @@ def test_a_sweep_searches_once_for_each_of_its_jobs(search: Any) -> None:
 
 
 def test_quantizers_see_few_windows_and_that_is_said(search: Any, tmp_path: Path) -> None:
-    """The shape alone decides, so what a run would calibrate with is not needed."""
+    """Quantizers get few windows with a notice: only the shape decides whether a graph fits."""
     done = search("fit.calibration_windows=1")
     assert "Quantizers saw 1 calibration window(s) at most" in done.out
     search("fit.calibration_windows=null", "runtime.room=999")
@@ -146,7 +146,7 @@ def test_quantizers_see_few_windows_and_that_is_said(search: Any, tmp_path: Path
 def test_ctrl_c_keeps_what_was_found(
     search: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The table so far is shown, no folder is left, and the next search goes on from there."""
+    """After Ctrl-C the table so far is shown, no folder is left, and the next search goes on."""
     monkeypatch.setattr(toy, "INTERRUPTED_AT", 4)
     done = search("runtime.room=5")
     assert done.code == 130
@@ -160,7 +160,7 @@ def test_ctrl_c_keeps_what_was_found(
 
 
 def test_a_run_that_cannot_fit_says_what_would(search: Any, command: Command, recipe: Path) -> None:
-    """The next command; and a length, once the store knows one that fits."""
+    """A run that cannot fit shows the search command, and a fitting length from the store."""
     run = [f"recipe={recipe}", "precision=int8", "runtime.room=5"]
     done = command(*run, "chunker.length=7")
     assert done.code == 1
@@ -177,7 +177,7 @@ def test_a_run_that_cannot_fit_says_what_would(search: Any, command: Command, re
 def test_what_a_run_found_the_search_need_not_try(
     search: Any, command: Command, recipe: Path
 ) -> None:
-    """Both ways: what compiled, and what was refused."""
+    """The search reuses both what a run compiled and what was refused."""
     run = [f"recipe={recipe}", "precision=int8", "runtime.room=5"]
     command(*run, "chunker.length=8")
     command(*run, "chunker.length=1")
@@ -201,7 +201,7 @@ def test_what_a_run_found_the_search_need_not_try(
 def test_what_cannot_be_searched_is_refused_at_once(
     search: Any, arguments: list[str], said: list[str]
 ) -> None:
-    """One message with what is possible, and nothing was compiled."""
+    """An impossible search gives one message with the possible values, and compiles nothing."""
     done = search(*arguments)
     assert done.code == 2, done.err
     for words in said:

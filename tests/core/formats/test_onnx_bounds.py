@@ -97,7 +97,7 @@ LIES = {
 def test_weights_outside_their_folder_are_not_read(
     home: Path, location: str, read: Callable[[Path], object]
 ) -> None:
-    """No `..`, no link, no second name, no pipe, nothing beyond the end: by any reader."""
+    """No reader follows `..`, a link, a second name, a pipe, or an offset beyond the end."""
     path = written(home, model(outside(location, **LIES[location])))
     with pytest.raises(LuthierError) as refused:
         read(path)
@@ -105,7 +105,7 @@ def test_weights_outside_their_folder_are_not_read(
 
 
 def test_an_attribute_of_a_nested_graph_is_looked_at_too(home: Path) -> None:
-    """Weights lie in constants, in branches of an `If`, and in functions."""
+    """Weights in constants, in branches of an `If`, and in functions are checked."""
     made = model()
     branch = helper.make_graph(
         [helper.make_node("Constant", [], ["c"], value=outside("../secret"))], "branch", [], []
@@ -118,7 +118,7 @@ def test_an_attribute_of_a_nested_graph_is_looked_at_too(home: Path) -> None:
 
 
 def test_honest_weights_beside_a_graph_are_read(tmp_path: Path) -> None:
-    """As Luthier writes them, and in a folder below."""
+    """Weights that Luthier wrote, beside the graph or in a folder below, are read."""
     save(model(), tmp_path / "two.onnx", beside=True)
     checked(tmp_path / "two.onnx")
     assert numpy_helper.to_array(loaded(tmp_path / "two.onnx").graph.initializer[0])[5] == 5
@@ -128,7 +128,7 @@ def test_honest_weights_beside_a_graph_are_read(tmp_path: Path) -> None:
 
 
 def test_the_same_bytes_are_no_thousand_tensors(home: Path) -> None:
-    """A small file beside a graph does not become gigabytes."""
+    """Many tensors that share the bytes of a small file are refused before they take gigabytes."""
     with pytest.raises(InputError, match="overlap"):
         checked(written(home, model(*[outside("weights") for _ in range(5)])))
 
@@ -136,7 +136,7 @@ def test_the_same_bytes_are_no_thousand_tensors(home: Path) -> None:
 @pytest.mark.parametrize("kind", KINDS, ids=TensorProto.DataType.Name)
 @pytest.mark.parametrize("raw", [True, False])
 def test_a_tensor_of_any_type_is_as_large_as_it_says(tmp_path: Path, kind: int, raw: bool) -> None:
-    """What ONNX itself writes passes, and one element more or less does not."""
+    """Tensors that ONNX writes are accepted; one element more or less is refused."""
     zeros = np.zeros(8, helper.tensor_dtype_to_np_dtype(kind))
     right = numpy_helper.from_array(zeros) if raw else helper.make_tensor("t", kind, [8], [0] * 8)
     checked(written(tmp_path, model(right)))
@@ -160,7 +160,7 @@ def test_a_tensor_of_any_type_is_as_large_as_it_says(tmp_path: Path, kind: int, 
     ],
 )
 def test_a_tensor_that_lies_is_named(tmp_path: Path, made: TensorProto) -> None:
-    """The message says which one."""
+    """The message names the tensor whose size is false."""
     with pytest.raises(LuthierError, match="liar") as refused:
         checked(written(tmp_path, model(made)))
     assert "model.onnx" in str(refused.value)
@@ -199,7 +199,7 @@ def nested(depth: int) -> bytes:
 def test_sizes_are_counted_before_a_message_is_made(
     tmp_path: Path, content: bytes, said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Two bytes a node are a hundred times as much in memory, and a deep graph no end of stack."""
+    """Files whose nodes need a hundred times their size, and deep graphs, are refused unparsed."""
     path = tmp_path / "model.onnx"
     path.write_bytes(content)
     monkeypatch.setattr(onnx_bounds, "_MOST_FIELDS", 20_000)  # the real one takes seconds to reach
@@ -209,7 +209,7 @@ def test_sizes_are_counted_before_a_message_is_made(
 
 
 def test_too_many_nodes_notes_and_shapes_are_refused(tmp_path: Path) -> None:
-    """Each by its own bound."""
+    """Nodes, notes and shapes each have their own bound."""
     note = model()
     note.metadata_props.add(key="k", value="x" * 200_000)
     wide = model()
@@ -222,7 +222,7 @@ def test_too_many_nodes_notes_and_shapes_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_process_of_its_own_reads_it_first(tmp_path: Path) -> None:
-    """What is right comes back; what ONNX's checker refuses comes back in its words."""
+    """A child process returns valid graphs, and the words of ONNX's checker for others."""
     path = written(tmp_path, model())
     assert opened_in_child_first(path, tmp_path, silent()).graph.name == "small"
     broken = model()
@@ -236,7 +236,7 @@ def test_a_process_of_its_own_reads_it_first(tmp_path: Path) -> None:
 def test_a_process_that_takes_too_long_is_given_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The message says how long that is."""
+    """The message of a process that takes too long gives its time limit."""
     monkeypatch.setattr(opened_apart, "SECONDS", 0.0)
     started = time.monotonic()
     with pytest.raises(InputError, match="took more than 0 s"):
@@ -245,7 +245,7 @@ def test_a_process_that_takes_too_long_is_given_up(
 
 
 def test_a_graph_in_memory_is_held_to_the_same(home: Path) -> None:
-    """`check_external` is what readers call that open graphs in their own way."""
+    """Readers that open graphs in their own way call `check_external`, with the same bounds."""
     check_external(model(outside("weights")), home / "model.onnx")
     with pytest.raises(LuthierError):
         check_external(model(outside("../secret")), home / "model.onnx")

@@ -39,14 +39,14 @@ def _names(folder: Path) -> list[str]:
 
 
 def test_weights_up_to_the_limit_are_one_file(tmp_path: Path) -> None:
-    """The graph and its weights stay together, and come back as they were."""
+    """Below the limit, graph and weights are one file, and are read back unchanged."""
     save(_model(), tmp_path / "small.onnx", one_file_bytes=WEIGHTS)
     assert _names(tmp_path) == ["small.onnx"]
     assert onnx.load(tmp_path / "small.onnx") == _model()
 
 
 def test_a_model_too_large_for_one_file_is_split(tmp_path: Path) -> None:
-    """Protobuf's limit is a number of bytes of weights; a small one stands in for 2 GB."""
+    """A model above protobuf's limit is split; a small limit stands in for 2 GB."""
     save(_model(), tmp_path / "large.onnx", one_file_bytes=WEIGHTS - 1)
     assert _names(tmp_path) == ["large.onnx", "large.onnx.data"]
     onnx.checker.check_model(str(tmp_path / "large.onnx"))
@@ -62,14 +62,14 @@ def _loaded(path: Path) -> list[onnx.TensorProto]:
 
 
 def test_weights_can_lie_beside_a_small_graph(tmp_path: Path) -> None:
-    """Whoever asks for two files gets them."""
+    """A small graph is written as two files on request."""
     save(_model(), tmp_path / "small.onnx", beside=True)
     assert _names(tmp_path) == ["small.onnx", "small.onnx.data"]
     assert (tmp_path / "small.onnx").stat().st_size < 1_024
 
 
 def test_equal_models_give_equal_files(tmp_path: Path) -> None:
-    """What comes after is kept under the hash of the files, of both where there are two."""
+    """Equal models give equal files, because results are kept under the hash of all files."""
     for name in "ab":
         (tmp_path / name).mkdir()
         save(_model(), tmp_path / name / "one.onnx")
@@ -91,7 +91,7 @@ def _noted() -> onnx.ModelProto:
 
 
 def test_notes_are_removed_everywhere() -> None:
-    """Nothing else of the model changes, and doc strings only where that is asked for."""
+    """Notes are removed, nothing else changes, and doc strings go only on request."""
     model = _noted()
     clear_notes(model)
     assert "someone" not in str(model)
@@ -99,7 +99,7 @@ def test_notes_are_removed_everywhere() -> None:
 
 
 def test_doc_strings_are_emptied_on_request() -> None:
-    """Then the model says nothing of the machine that traced it."""
+    """Without doc strings, the model says nothing of the machine that traced it."""
     model = _noted()
     clear_notes(model, doc_strings=True)
     assert "someone" not in str(model)
@@ -108,7 +108,7 @@ def test_doc_strings_are_emptied_on_request() -> None:
 
 
 def test_operators_are_counted_most_frequent_first() -> None:
-    """Of the nodes that are given, which may be some of a graph."""
+    """The given nodes, perhaps some of a graph, are counted, most frequent first."""
     nodes = _model().graph.node
     assert operators(nodes) == {"Add": 2, "Mul": 1}
     assert operators(nodes[1:2]) == {"Add": 1}

@@ -54,7 +54,7 @@ def quantised(path: Path, activation: type, weight: type) -> Path:
 
 
 def test_a_float_graph_counts_as_float(tmp_path: Path) -> None:
-    """One convolution: its multiply-accumulates, and every tensor once at four bytes."""
+    """One float convolution counts its multiply-accumulates, and every tensor at four bytes."""
     weight = np.ones((OUT, IN, KERNEL, KERNEL), np.float32)
     counted = census(written(tmp_path / "m.onnx", [conv("x", "w", "y")], {"w": weight}))
     assert counted.macs == {"fp32": MACS}
@@ -63,7 +63,7 @@ def test_a_float_graph_counts_as_float(tmp_path: Path) -> None:
 
 
 def test_half_precision_is_seen_by_its_type(tmp_path: Path) -> None:
-    """The type that a node gives is its precision."""
+    """The precision of a node is the type that it returns."""
     weight = np.ones((OUT, IN, KERNEL, KERNEL), np.float16)
     file = written(tmp_path / "m.onnx", [conv("x", "w", "y")], {"w": weight}, TensorProto.FLOAT16)
     counted = census(file)
@@ -78,7 +78,7 @@ def test_half_precision_is_seen_by_its_type(tmp_path: Path) -> None:
 def test_integers_are_seen_by_what_surrounds_a_node(
     tmp_path: Path, activation: type, weight: type, name: str, width: int
 ) -> None:
-    """Quantised on both sides, a node has the widths of its weights and activations."""
+    """A node that is quantised on both sides has the widths of its weights and activations."""
     counted = census(quantised(tmp_path / "m.onnx", activation, weight))
     assert counted.macs == {name: MACS}
     assert counted.nodes == {name: 1}
@@ -99,7 +99,7 @@ def test_quantised_weights_alone_make_no_integer_node(tmp_path: Path) -> None:
 
 
 def test_facts_tell_the_share(tmp_path: Path) -> None:
-    """Facts count by precision, and a share can be read from the counts."""
+    """Facts count by precision, and the counts give a share."""
     counted = census(quantised(tmp_path / "m.onnx", np.uint8, np.int8))
     assert facts_of(counted)["macs_by_precision"] == {"w8a8": MACS}
     assert share(counted.macs, ["w8a8"]) == 1
@@ -109,7 +109,7 @@ def test_facts_tell_the_share(tmp_path: Path) -> None:
 
 
 def test_every_node_that_multiplies_has_its_own_count() -> None:
-    """By name; a length that is not known counts as 1, inside a product as well."""
+    """Multiplying nodes are counted by name; unknown lengths count as 1, also inside products."""
     values = {"x": (1, "time", "bins"), "h": (1, "time", 8), "y": (1, "time", 8)}
     infos = {n: helper.make_tensor_value_info(n, TensorProto.FLOAT, s) for n, s in values.items()}
     nodes = [

@@ -59,7 +59,7 @@ class Trap:
 
 
 def test_a_program_comes_back(program: torch.export.ExportedProgram, tmp_path: Path) -> None:
-    """It computes the same, and says the same of itself."""
+    """A program that is read back computes the same and has the same description."""
     given = torch.randn(1, 1, 8)
     expected, said = program.module()(given), describe(program)
     save(program, tmp_path / "model.pt2")
@@ -74,7 +74,7 @@ def test_a_program_comes_back(program: torch.export.ExportedProgram, tmp_path: P
 def test_equal_programs_are_equal_files_without_paths(
     program: torch.export.ExportedProgram, tmp_path: Path
 ) -> None:
-    """Neither the example inputs nor where the code lies gets into a file."""
+    """Neither the example inputs nor the code's path gets into a file."""
     torch.manual_seed(0)
     again = torch.export.export(Small().eval(), (torch.zeros(1, 1, 8),))
     for index, one in enumerate((program, again)):
@@ -86,7 +86,7 @@ def test_equal_programs_are_equal_files_without_paths(
 
 
 def test_what_reaches_no_output_is_taken_out(program: torch.export.ExportedProgram) -> None:
-    """An export holds every weight of the module."""
+    """Weights that reach no output are removed, though an export holds every weight."""
     module = program.module(check_guards=False)
     assert isinstance(module, torch.fx.GraphModule)
     assert {name for name, _ in pruned(module).named_parameters()} == {"conv.weight", "conv.bias"}
@@ -118,7 +118,7 @@ class Writing(torch.nn.Module):
 
 
 def test_a_program_that_writes_into_tensors_computes_without() -> None:
-    """The same result; neither the input nor a buffer that no output needs is written to."""
+    """The rewritten program gives the same result and writes to no input or unused buffer."""
     program = functional(torch.export.export(Writing("").eval(), (torch.ones(1, 1, 8),)))
     assert not [name for name in operators(program.graph.nodes) if str(name).endswith("_")]
     assert not program.graph_signature.user_inputs_to_mutate
@@ -129,13 +129,13 @@ def test_a_program_that_writes_into_tensors_computes_without() -> None:
 
 
 def test_a_program_that_writes_nowhere_stays(program: torch.export.ExportedProgram) -> None:
-    """It is not even looked through again."""
+    """A program that writes nowhere is returned as it is."""
     assert functional(program) is program
 
 
 @pytest.mark.parametrize("used", ["calls", "past"])
 def test_a_program_whose_outputs_remember_is_refused(used: str) -> None:
-    """By the name of the buffer, and not by that of one that no output depends on."""
+    """The error names the buffer that an output depends on, and no other."""
     program = torch.export.export(Writing(used).eval(), (torch.ones(1, 1, 8),))
     with pytest.raises(StageError, match=rf"it writes into `{used}`\n") as caught:
         functional(program)
@@ -146,7 +146,7 @@ def test_a_program_whose_outputs_remember_is_refused(used: str) -> None:
 def test_pickled_records_are_refused(
     record: str, program: torch.export.ExportedProgram, tmp_path: Path
 ) -> None:
-    """PyTorch would unpickle them, and run what they say."""
+    """Pickled records are refused, because PyTorch would unpickle them and run their code."""
     save(program, tmp_path / "model.pt2")
     trap = tmp_path / "sprung"
     buffer = io.BytesIO()
@@ -160,7 +160,7 @@ def test_pickled_records_are_refused(
 def test_a_weight_declared_as_pickled_is_refused(
     program: torch.export.ExportedProgram, tmp_path: Path
 ) -> None:
-    """The archive says of every weight how it is to be read."""
+    """A weight is refused where the archive says that it must be unpickled."""
     save(program, tmp_path / "model.pt2")
     trap = tmp_path / "sprung"
     with zipfile.ZipFile(tmp_path / "model.pt2") as archive:
@@ -214,7 +214,7 @@ def test_an_archive_that_lies_is_refused_before_it_is_unpacked(
     change: Callable[[Path], None],
     said: str,
 ) -> None:
-    """Its entries are stored as they are, each once, below its root."""
+    """Entries of an archive must be uncompressed, unique, and below its root."""
     save(program, tmp_path / "model.pt2")
     load(tmp_path / "model.pt2")
     change(tmp_path / "model.pt2")
@@ -225,7 +225,7 @@ def test_an_archive_that_lies_is_refused_before_it_is_unpacked(
 
 @pytest.mark.parametrize("content", [b"", b"no archive"])
 def test_a_file_that_is_no_program_ends_in_one_message(content: bytes, tmp_path: Path) -> None:
-    """With what to do about it."""
+    """A file that is no program gives one message with what to do."""
     file = tmp_path / "model.pt2"
     file.write_bytes(content)
     with pytest.raises(InputError, match="no archive of a torch program") as caught:
@@ -234,7 +234,7 @@ def test_a_file_that_is_no_program_ends_in_one_message(content: bytes, tmp_path:
 
 
 def test_an_archive_that_pytorch_does_not_read_ends_in_one_message(tmp_path: Path) -> None:
-    """Whatever PyTorch raises for it."""
+    """Any error that PyTorch raises for an archive becomes one message."""
     file = tmp_path / "model.pt2"
     with zipfile.ZipFile(file, "w") as archive:
         archive.writestr("model/nothing.txt", "nothing")

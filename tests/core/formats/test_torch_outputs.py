@@ -24,7 +24,7 @@ ONE, TWO = torch.zeros(1), torch.ones(2)
     ],
 )
 def test_a_mapping_goes_by_its_names_and_a_sequence_by_order(given: Any) -> None:
-    """A dict in another order swaps nothing, and may hold more."""
+    """A dict in another order swaps no outputs, and may hold more."""
     named = by_name(given, ["a", "b"])
     assert list(named) == ["a", "b"]
     assert named["a"] is ONE
@@ -32,7 +32,7 @@ def test_a_mapping_goes_by_its_names_and_a_sequence_by_order(given: Any) -> None
 
 
 def test_a_tensor_is_one_output() -> None:
-    """Not a sequence of rows."""
+    """A tensor is one output, not a sequence of rows."""
     assert by_name(TWO, ["a"]) == {"a": TWO}
 
 
@@ -48,6 +48,6 @@ def test_a_tensor_is_one_output() -> None:
     ],
 )
 def test_what_does_not_fit_the_names_is_refused(given: Any, said: str) -> None:
-    """With the names on both sides, or what it is in place of a tensor."""
+    """The error holds the names on both sides, or the type that came instead of a tensor."""
     with pytest.raises(StageError, match=said):
         by_name(given, ["a"])

@@ -20,7 +20,7 @@ TRANSFORM = Stft(StftOptions()).bind(INFO)
 
 
 def test_a_runtime_of_graphs_plays_the_dsp_too(tmp_path: Path) -> None:
-    """Both directions agree with NumPy's, and nothing is left in the work folder."""
+    """Both directions agree with NumPy's, and no file is left in the work folder."""
     mix = {"mix": noise(0, 2, 500)}
     runtime, work = OnnxRuntime(OnnxRuntime.Options()), StageContext(tmp_path, silent())
     with with_dsp_graphs(TRANSFORM, runtime, {"time": 500}, INFO, work) as transform:
@@ -36,7 +36,7 @@ def test_a_runtime_of_graphs_plays_the_dsp_too(tmp_path: Path) -> None:
 
 
 def test_others_keep_the_methods(tmp_path: Path) -> None:
-    """A runtime that opens no graphs, or an input without a window, takes NumPy's."""
+    """NumPy's methods serve runtimes that open no graphs, and inputs without a window."""
     graphs, torch = OnnxRuntime(OnnxRuntime.Options()), TorchRuntime(TorchRuntime.Options())
     work = StageContext(tmp_path, silent())
     with with_dsp_graphs(TRANSFORM, torch, {"time": 500}, INFO, work) as transform:

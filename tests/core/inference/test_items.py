@@ -73,7 +73,7 @@ def same(ones: list[Item], others: list[Item]) -> bool:
 
 
 def test_what_was_read_once_is_not_read_again(dataset: Numbers, tmp_path: Path) -> None:
-    """With its name, its true outputs and its notices."""
+    """Kept items come back with their names, true outputs and notices."""
     first = list(cached_items(dataset, "evaluation", SIGNATURE, tmp_path))
     assert dataset.made == 2
     again = list(cached_items(dataset, "evaluation", SIGNATURE, tmp_path))
@@ -83,14 +83,14 @@ def test_what_was_read_once_is_not_read_again(dataset: Numbers, tmp_path: Path) 
 
 
 def test_without_a_place_nothing_is_kept(dataset: Numbers) -> None:
-    """As outside of a run."""
+    """Outside of a run there is no place, and items are not kept."""
     for _ in range(2):
         list(cached_items(dataset, "evaluation", SIGNATURE, None))
     assert dataset.made == 4
 
 
 def test_what_is_calibrated_on_has_no_true_outputs(dataset: Numbers, tmp_path: Path) -> None:
-    """Neither when it is read nor when it was kept."""
+    """Calibration items have no true outputs, neither read nor kept ones."""
     for _ in range(2):
         found = list(cached_items(dataset, "calibration", SIGNATURE, tmp_path))
         assert [one.references for one in found] == [{}, {}]
@@ -98,7 +98,7 @@ def test_what_is_calibrated_on_has_no_true_outputs(dataset: Numbers, tmp_path: P
 
 
 def test_who_stops_at_the_last_item_keeps_all(dataset: Numbers, tmp_path: Path) -> None:
-    """A quantizer has enough windows then, and does not ask whether there is more."""
+    """All items are kept even if the reader stops at the last one, as a quantizer does."""
     asked = cached_items(dataset, "calibration", SIGNATURE, tmp_path)
     for _ in range(2):
         next(asked)
@@ -108,7 +108,7 @@ def test_who_stops_at_the_last_item_keeps_all(dataset: Numbers, tmp_path: Path) 
 
 
 def test_who_stops_before_keeps_nothing(dataset: Numbers, tmp_path: Path) -> None:
-    """And leaves nothing behind."""
+    """Nothing is kept, and no file is left, if the reader stops before the last item."""
     asked = cached_items(dataset, "evaluation", SIGNATURE, tmp_path)
     next(asked)
     asked.close()
@@ -127,7 +127,7 @@ def test_who_stops_before_keeps_nothing(dataset: Numbers, tmp_path: Path) -> Non
 def test_anything_else_is_read(
     dataset: Numbers, tmp_path: Path, options: Options, split: Split, axes: tuple[str, ...]
 ) -> None:
-    """Other options, other items, another split, another model."""
+    """Items are read again for other options, other items, another split or another model."""
     list(cached_items(dataset, "evaluation", SIGNATURE, tmp_path))
     signature = SIGNATURE
     if axes:
@@ -140,7 +140,7 @@ def test_anything_else_is_read(
 def test_what_is_large_is_not_kept(
     dataset: Numbers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Judged by the first item, before much was written for nothing."""
+    """Large items are not kept, as judged by the first one, before much is written in vain."""
     monkeypatch.setattr(items, "LARGEST", 2 * 2 * 5 * 4 - 1)
     for _ in range(2):
         assert len(list(cached_items(dataset, "evaluation", SIGNATURE, tmp_path))) == 2
@@ -152,7 +152,7 @@ def test_what_is_large_is_not_kept(
 def test_what_was_damaged_is_told_and_read_again(
     dataset: Numbers, tmp_path: Path, damage: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Nothing is made of a file that is not as it was written; afterwards it is whole again."""
+    """Damaged items are reported and read again; afterwards the kept copy is whole."""
     first = list(cached_items(dataset, "evaluation", SIGNATURE, tmp_path))
     (place,) = (tmp_path / "items").iterdir()
     file = place / ("items.json" if damage == "list" else "files/1.safetensors")
@@ -170,7 +170,7 @@ def test_what_was_damaged_is_told_and_read_again(
 def test_no_flip_reaches_an_item(
     dataset: Numbers, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Of the list or of a tensor, at any bit; nor do the whole files of other inputs."""
+    """No flip of any bit, in the list or a tensor, nor a file of another input, gives an item."""
     first = list(cached_items(dataset, "evaluation", SIGNATURE, tmp_path))
     (place,) = (tmp_path / "items").iterdir()
     other = Numbers(Options(start=5))
@@ -190,7 +190,7 @@ def test_no_flip_reaches_an_item(
 def test_a_place_that_cannot_be_written_costs_nothing_else(
     dataset: Numbers, tmp_path: Path
 ) -> None:
-    """The items are there all the same."""
+    """Items are read even where their place cannot be written."""
     (tmp_path / "items").write_text("a file")
     assert len(list(cached_items(dataset, "evaluation", SIGNATURE, tmp_path))) == 2
 
@@ -198,7 +198,7 @@ def test_a_place_that_cannot_be_written_costs_nothing_else(
 def test_a_full_disk_costs_nothing_else(
     dataset: Numbers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The items are there all the same, and nothing half-written is."""
+    """Items are read on a full disk, and no unfinished file is left."""
 
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
@@ -209,7 +209,7 @@ def test_a_full_disk_costs_nothing_else(
 
 
 def test_two_that_read_at_once_keep_it_once(dataset: Numbers, tmp_path: Path) -> None:
-    """Within one process or in two: the second finds the place taken, and goes on."""
+    """Of two readers, in one process or two, the second finds the place taken and goes on."""
     one, two = (cached_items(dataset, "evaluation", SIGNATURE, tmp_path) for _ in range(2))
     firsts = next(one), next(two)
     assert same([firsts[0], *one], [firsts[1], *two])
@@ -228,7 +228,7 @@ class Wrong(Numbers):
 
 
 def test_an_item_that_does_not_fit_is_refused_and_not_kept(tmp_path: Path) -> None:
-    """By what the model takes."""
+    """An item that does not fit the model's inputs is refused and not kept."""
     with pytest.raises(PluginError, match="gives nothing for the input `x`"):
         list(cached_items(Wrong(Options()), "evaluation", SIGNATURE, tmp_path))
     with pytest.raises(InputError, match="has no items"):

@@ -27,13 +27,13 @@ def _torn(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("_torn")
 def test_what_is_left_out_is_told_every_time(command: Command, recipe: Path) -> None:
-    """It is no result of a step, which the store would keep: the plan asks, and each run."""
+    """The plan and each run ask which files are left out: the store would keep a step's result."""
     for mode in ("plan", "run", "run"):
         done = command(f"recipe={recipe}", "reporter=[terminal]", f"mode={mode}")
         assert (done.code, done.out.count(TOLD)) == (0, 1), (mode, done.out, done.err)
 
 
 def test_nothing_is_told_where_nothing_is_left_out(command: Command, recipe: Path) -> None:
-    """A dataset that says nothing of it leaves nothing out."""
+    """A dataset that reports nothing leaves nothing out."""
     done = command(f"recipe={recipe}", "reporter=[terminal]")
     assert (done.code, "left out" in done.out) == (0, False)

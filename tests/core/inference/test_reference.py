@@ -37,7 +37,7 @@ def counting() -> Callable[[Mapping[str, Any]], Mapping[str, Any]]:
 
 
 def test_what_changes_is_told_and_begins_anew() -> None:
-    """The second call of the first window, which finds it out, counts for nothing."""
+    """A module that changes is reported, and its second call of the first window is discarded."""
     run, told = reference(counting)
     assert [float(run(WINDOW)["y"][0, 1]) for _ in range(3)] == [1, 2, 3]
     (notice,) = told
@@ -46,7 +46,7 @@ def test_what_changes_is_told_and_begins_anew() -> None:
 
 
 def test_what_does_not_change_is_called_once_a_window() -> None:
-    """But for the first, which is looked at twice."""
+    """An unchanging module is called once per window, except the first, which is called twice."""
     calls = 0
 
     def made() -> Callable[[Mapping[str, Any]], Mapping[str, Any]]:
@@ -64,7 +64,7 @@ def test_what_does_not_change_is_called_once_a_window() -> None:
 
 
 def test_nothing_is_shared() -> None:
-    """A module may write to its input, and give its own buffer."""
+    """Arrays are copied, since a module may write to its input or return its own buffer."""
     buffer = np.zeros((2, 4), np.float32)
 
     def overwriting(inputs: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -93,7 +93,7 @@ def test_nothing_is_shared() -> None:
 def test_outputs_that_are_not_those_of_the_signature_are_refused(
     output: Mapping[str, Any], said: str
 ) -> None:
-    """Name, axes, type and fixed lengths."""
+    """Outputs with another name, axes, type or fixed lengths are refused."""
     run, _ = reference(lambda: lambda _: output)
     with pytest.raises(PluginError, match=said) as caught:
         run(WINDOW)
@@ -101,7 +101,7 @@ def test_outputs_that_are_not_those_of_the_signature_are_refused(
 
 
 def test_a_window_of_another_length_is_refused() -> None:
-    """Before the module fails in its own words."""
+    """A window of another length is refused before the module fails in its own words."""
     run, _ = reference(counting)
     with pytest.raises(InputError, match="is 1 channel × 4 place, but the model takes 2 channel"):
         run({"x": WINDOW["x"][:1]})

@@ -78,7 +78,7 @@ def divided(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 def test_a_run_by_itself_times_every_window() -> None:
-    """And opens once."""
+    """A run by itself times every window and opens the model once."""
     shop = Workshop()
     with shop.timing() as player:
         for _ in range(2):
@@ -89,7 +89,7 @@ def test_a_run_by_itself_times_every_window() -> None:
 
 @pytest.mark.usefixtures("divided")
 def test_the_first_windows_are_timed_alone_and_the_others_are_not() -> None:
-    """Across items; what plays is opened anew, for the cores that it may use are others."""
+    """Only the first windows, across items, are timed alone; then the model opens anew."""
     shop = Workshop()
     with cores.shared(pytest.fail), shop.timing() as player:
         made = [player.play(line(10), silent()) for _ in range(3)]
@@ -104,7 +104,7 @@ def test_the_first_windows_are_timed_alone_and_the_others_are_not() -> None:
 
 @pytest.mark.usefixtures("divided")
 def test_a_few_windows_are_enough_when_they_take_long(monkeypatch: pytest.MonkeyPatch) -> None:
-    """All others wait meanwhile."""
+    """Few slow windows are timed, because all other jobs wait meanwhile."""
     monkeypatch.setattr(module, "SECONDS", 0.0)
     shop = Workshop()
     with cores.shared(pytest.fail), shop.timing() as player:
@@ -126,7 +126,7 @@ class Busy:
 
 @pytest.mark.usefixtures("divided")
 def test_the_load_is_that_of_the_windows_that_were_timed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is played beside other jobs later is no load: its time does not count."""
+    """The load is that of the timed windows; windows beside other jobs later do not count."""
     monkeypatch.setattr(module, "Watch", Busy)
     monkeypatch.setattr(Busy, "looked", 0)
     shop = Workshop()
@@ -140,7 +140,7 @@ def test_the_load_is_that_of_the_windows_that_were_timed(monkeypatch: pytest.Mon
 
 
 def test_this_machines_load_says_nothing_of_another(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A device elsewhere does not wait for what runs here."""
+    """The load of this machine is not reported for a device elsewhere."""
     monkeypatch.setattr(module, "Watch", Busy)
     with Workshop(here=False).timing() as player:
         player.play(line(1), silent())
@@ -150,7 +150,7 @@ def test_this_machines_load_says_nothing_of_another(monkeypatch: pytest.MonkeyPa
 
 @pytest.mark.usefixtures("divided")
 def test_what_another_machine_computes_holds_up_nobody() -> None:
-    """And is not handed in twice."""
+    """Windows for another machine hold no lock and are submitted once."""
     shop = Workshop(here=False)
     with cores.shared(pytest.fail), shop.timing() as player:
         player.play(line(20), silent())
@@ -159,7 +159,7 @@ def test_what_another_machine_computes_holds_up_nobody() -> None:
 
 @pytest.mark.usefixtures("divided")
 def test_a_play_that_fails_leaves_nothing_open() -> None:
-    """And the lock is free, without waiting for a turn that nobody needs."""
+    """A failed play leaves no session open, and the lock is free without a wait."""
     shop = Workshop()
 
     def fails() -> None:
@@ -176,7 +176,7 @@ def test_a_play_that_fails_leaves_nothing_open() -> None:
 
 @pytest.mark.usefixtures("divided")
 def test_what_cannot_be_opened_keeps_nobody_waiting() -> None:
-    """The lock is free, and this process has its share of the cores again."""
+    """After a failed open the lock is free, and the process has its share of the cores again."""
 
     @contextmanager
     def broken() -> Iterator[Player]:

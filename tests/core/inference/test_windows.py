@@ -51,7 +51,7 @@ def take(
     ("at_once", "groups"), [(1, [1, 1, 1, 1, 1]), (2, [2, 2, 1]), (5, [5]), (99, [5])]
 )
 def test_a_session_gets_as_many_windows_as_it_wants(at_once: int, groups: list[int]) -> None:
-    """Never more at a time, and the joined result is the same however they were grouped."""
+    """A session never gets more windows than it wants, and every grouping gives the same result."""
     session = Counting(at_once)
     outputs, seconds = take(session)
     assert session.groups == groups
@@ -60,7 +60,7 @@ def test_a_session_gets_as_many_windows_as_it_wants(at_once: int, groups: list[i
 
 
 def test_what_a_session_says_is_passed_on_with_how_far_the_item_is() -> None:
-    """A queue's words stand beside the number of windows that are done."""
+    """A queue's message is passed on with the number of windows that are done."""
     told: list[tuple[float, float, str]] = []
     take(Counting(2), told)
     assert told[0] == (0, 5, "in the queue")
@@ -69,7 +69,7 @@ def test_what_a_session_says_is_passed_on_with_how_far_the_item_is() -> None:
 
 
 def test_seconds_are_those_of_the_device() -> None:
-    """What a session timed itself comes first; this clock says nothing about another machine."""
+    """A session's own times are used first; the local clock does not time another machine."""
     session = Elsewhere(5)
     assert take(session)[1] == []
     session.seconds = [0.25] * 5

@@ -43,7 +43,7 @@ def test_the_memory_limit_counts_grandchildren(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="RLIMIT_DATA covers everything on Linux only")
 def test_a_hard_limit_leaves_no_time_to_break_it(tmp_path: Path) -> None:
-    """What asks for 20 GB at once is refused by the system, and says so by itself."""
+    """The system refuses 20 GB at once, and the child reports the refusal itself."""
     end = run_watched(
         python("kept = bytearray(20 * 2**30)"), limits=Limits(60, 2**30, hard=True), folder=tmp_path
     )
@@ -53,7 +53,7 @@ def test_a_hard_limit_leaves_no_time_to_break_it(tmp_path: Path) -> None:
 
 
 def test_progress_and_tail(tmp_path: Path) -> None:
-    """Marked lines reach the callback as they come; the others are kept for the log."""
+    """Marked lines reach the callback as they come; the other lines go to the log."""
     code = """
         import sys, time
         print("@progress half way", file=sys.stderr, flush=True)
@@ -70,7 +70,7 @@ def test_progress_and_tail(tmp_path: Path) -> None:
 
 
 def test_the_child_reads_nothing(tmp_path: Path) -> None:
-    """Its input is empty, not the pipe by which its guard lives."""
+    """The child's input is empty, and is not the pipe that keeps its guard alive."""
     code = "import sys; print(repr(sys.stdin.read()))"
     assert run_watched(python(code), limits=Limits(20), folder=tmp_path).tail == "''"
 
@@ -78,13 +78,13 @@ def test_the_child_reads_nothing(tmp_path: Path) -> None:
 @posix
 @pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGKILL, signal.SIGABRT, signal.SIGPIPE])
 def test_the_signal_that_ended_it_is_told(tmp_path: Path, number: signal.Signals) -> None:
-    """As if nothing stood between; and a program is not born with signals that Python ignores."""
+    """The signal is reported as if there were no guard; ignored signals are not inherited."""
     command = ["sh", "-c", f"kill -{int(number)} $$; sleep 5"]
     assert run_watched(command, limits=Limits(20), folder=tmp_path).code == -number
 
 
 def test_a_command_that_is_not_there(tmp_path: Path) -> None:
-    """It raises, as `subprocess` does."""
+    """A missing command raises, as in `subprocess`."""
     with pytest.raises(FileNotFoundError, match="no-such-program"):
         run_watched(["no-such-program"], limits=Limits(20), folder=tmp_path)
 
@@ -114,7 +114,7 @@ def test_an_interrupt_kills_the_child(tmp_path: Path) -> None:
 def test_an_interrupt_while_the_follower_starts_is_an_interrupt(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A thread that never began cannot be waited for, and that is not what the caller hears."""
+    """Ctrl-C while the follower thread starts raises KeyboardInterrupt, not the thread's error."""
 
     def start(_: threading.Thread) -> None:
         raise KeyboardInterrupt
@@ -158,7 +158,7 @@ DOING = {
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 @pytest.mark.parametrize("doing", DOING)
 def test_no_child_survives_its_parent(tmp_path: Path, doing: str, number: signal.Signals) -> None:
-    """However the parent ends, whatever the child does, and what the child has started neither."""
+    """Neither the child nor its own children survive any end of the parent."""
     file = tmp_path / "pid"
     say = f"def say(pid): print(pid, file=open({str(file)!r}, 'w'))"
     code = f"import os, subprocess, time\n{say}\n{textwrap.dedent(DOING[doing])}"
@@ -173,7 +173,7 @@ def test_no_child_survives_its_parent(tmp_path: Path, doing: str, number: signal
 
 @posix
 def test_nothing_survives_a_child_that_has_ended(tmp_path: Path) -> None:
-    """What it has started ends when `run_watched` returns."""
+    """Processes that the child started end when `run_watched` returns."""
     file = tmp_path / "pid"
     code = f"""
         import subprocess
@@ -185,7 +185,7 @@ def test_nothing_survives_a_child_that_has_ended(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="Linux tells a child of its parent's death")
 def test_the_child_does_not_survive_its_guard(tmp_path: Path) -> None:
-    """Whoever kills the guard alone kills the child too."""
+    """Killing only the guard also kills the child."""
     file = tmp_path / "pid"
     code = f"""
         import os, time
@@ -210,7 +210,7 @@ def test_the_child_does_not_survive_its_guard(tmp_path: Path) -> None:
 def test_nothing_foreign_is_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:
-    """Neither along PYTHONPATH nor from the folder that the child starts in."""
+    """No code runs from PYTHONPATH or from the folder that the child starts in."""
     hostile, folder = tmp_path / "hostile", tmp_path / "folder"
     hostile.mkdir()
     folder.mkdir()
@@ -231,7 +231,7 @@ def test_nothing_foreign_is_run(
 def test_libraries_that_only_the_parent_finds_are_found(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As where a cluster lends its packages through PYTHONPATH; arguments come as they are."""
+    """Libraries on the parent's PYTHONPATH, as on clusters, are found; arguments are unchanged."""
     lent, folder = tmp_path / "lent", tmp_path / "folder"
     lent.mkdir()
     folder.mkdir()
@@ -243,7 +243,7 @@ def test_libraries_that_only_the_parent_finds_are_found(
 
 
 def test_the_environment_steers_no_python(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What Python reads is gone, telemetry is off, and the rest is as it was."""
+    """Python's variables are removed, telemetry is off, and all others are unchanged."""
     monkeypatch.setenv("PYTHONSTARTUP", "x.py")
     monkeypatch.setenv("ORT_DISABLE_TELEMETRY", "0")
     monkeypatch.setenv("OMP_NUM_THREADS", "1")

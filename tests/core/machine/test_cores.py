@@ -129,7 +129,7 @@ def blocks(lock: Path, *kinds: str) -> list[Block]:
 
 
 def test_what_is_timed_runs_beside_nothing(tmp_path: Path) -> None:
-    """Of three processes that time, and do other work, as fast as they can."""
+    """Three processes time and do other work as fast as they can; timed work runs alone."""
     found = blocks(tmp_path / "lock", "btbbt", "bbtb", "tbtb")
     assert len(found) == 13
     for one in found:
@@ -139,7 +139,7 @@ def test_what_is_timed_runs_beside_nothing(tmp_path: Path) -> None:
 
 
 def test_what_is_not_timed_runs_side_by_side(tmp_path: Path) -> None:
-    """Two that hold the lock at once."""
+    """Two processes that are not timed hold the lock at once."""
     with contextlib.ExitStack() as stack:
         two = [stack.enter_context(started(HOLDS, tmp_path / "lock", "b")) for _ in range(2)]
         assert [line(process) for process in two] == ["holds", "holds"]
@@ -148,7 +148,7 @@ def test_what_is_not_timed_runs_side_by_side(tmp_path: Path) -> None:
 
 
 def test_a_newcomer_waits_behind_what_wants_to_be_alone(tmp_path: Path) -> None:
-    """Or a steady stream of others would keep it waiting for ever; all of them come to an end."""
+    """Newcomers wait behind a process that wants to be alone, and all processes finish."""
     with contextlib.ExitStack() as stack:
         first = stack.enter_context(started(HOLDS, tmp_path / "lock", "b"))
         assert line(first) == "holds"
@@ -165,7 +165,7 @@ def test_a_newcomer_waits_behind_what_wants_to_be_alone(tmp_path: Path) -> None:
 
 
 def test_who_gives_way_lets_in_what_is_timed_and_goes_on_afterwards(tmp_path: Path) -> None:
-    """In the middle of a long block: otherwise a core would idle until its end."""
+    """A long block lets timed work in at its middle, so that no core idles until its end."""
     with contextlib.ExitStack() as stack:
         first = stack.enter_context(started(GIVES_WAY, tmp_path / "lock", ""))
         assert line(first) == "holds"
@@ -181,7 +181,7 @@ def test_who_gives_way_lets_in_what_is_timed_and_goes_on_afterwards(tmp_path: Pa
 
 @pytest.mark.skipif(sys.platform == "win32", reason="SIGINT, as a terminal sends it")
 def test_who_waits_hears_ctrl_c(tmp_path: Path) -> None:
-    """And lets others in: nobody is left in the door."""
+    """Ctrl-C ends a wait for the lock, and other processes can then enter."""
     with contextlib.ExitStack() as stack:
         first = stack.enter_context(started(HOLDS, tmp_path / "lock", "b"))
         assert line(first) == "holds"
@@ -196,7 +196,7 @@ def test_who_waits_hears_ctrl_c(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["b", "t"])
 def test_a_process_that_is_killed_holds_nothing(tmp_path: Path, kind: str) -> None:
-    """The system lets go of what it held."""
+    """The system releases the locks of a killed process."""
     with started(HOLDS, tmp_path / "lock", kind) as killed:
         assert line(killed) == "holds"
         killed.kill()
@@ -219,7 +219,7 @@ def alone() -> contextlib.AbstractContextManager[None]:
 
 
 def test_a_process_that_shares_nothing_may_start_as_many_threads_as_it_likes() -> None:
-    """As a run by itself does, timed or not."""
+    """A process that shares nothing, as a run by itself, may start any number of threads."""
     assert cores.threads() == 0
     with alone():
         assert cores.threads() == 0
@@ -227,7 +227,7 @@ def test_a_process_that_shares_nothing_may_start_as_many_threads_as_it_likes() -
 
 @pytest.mark.usefixtures("own")
 def test_a_share_says_how_many_threads() -> None:
-    """To OpenMP, which torch reads when it is loaded, and to plugins that ask."""
+    """A share limits the threads of OpenMP, which torch reads when it is loaded, and of plugins."""
     assert os.environ["OMP_NUM_THREADS"] == "2"
     assert cores.threads() == 2
     with cores.shared(pytest.fail):
@@ -236,7 +236,7 @@ def test_a_share_says_how_many_threads() -> None:
 
 @pytest.mark.usefixtures("own")
 def test_what_is_timed_has_every_core() -> None:
-    """A process that is started there, or a library that is loaded there, sees no limit."""
+    """Processes started and libraries loaded in timed work see no limit of cores."""
     with alone():
         assert cores.threads() == 0
         assert "OMP_NUM_THREADS" not in os.environ
@@ -246,7 +246,7 @@ def test_what_is_timed_has_every_core() -> None:
 
 @pytest.mark.usefixtures("own")
 def test_the_share_is_back_after_what_was_timed_failed() -> None:
-    """And the lock is free."""
+    """After timed work fails, the share is restored and the lock is free."""
 
     def fails() -> None:
         with alone():
@@ -262,7 +262,7 @@ def test_the_share_is_back_after_what_was_timed_failed() -> None:
 
 @pytest.mark.usefixtures("own")
 def test_who_holds_nothing_has_no_way_to_give() -> None:
-    """Nor does what is alone, or another thread of what holds."""
+    """Giving way does nothing for non-holders, for exclusive holders, and for other threads."""
     cores.yield_to_exclusive(pytest.fail)
     with alone():
         cores.yield_to_exclusive(pytest.fail)
@@ -275,7 +275,7 @@ def test_who_holds_nothing_has_no_way_to_give() -> None:
 
 @pytest.mark.usefixtures("own")
 def test_torch_has_every_core_while_timed_and_its_share_again_afterwards() -> None:
-    """It was loaded before."""
+    """torch, loaded before, has every core in timed work and its share afterwards."""
     torch = pytest.importorskip("torch")
     before = torch.get_num_threads()
     try:

@@ -35,20 +35,20 @@ TEXTS = NAMES | st.text(max_size=20) | st.text(min_size=1, max_size=3).map(lambd
     ],
 )
 def test_a_name_is_told_as_text(name: str, text: str) -> None:
-    """Bytes that are no text are spelt, and what looks like that is told apart."""
+    """Bytes that are no text are spelt out, and a name that looks like it is kept distinct."""
     assert as_text(name) == text
 
 
 @given(NAMES, NAMES)
 def test_the_text_of_a_name_is_that_of_no_other(one: str, other: str) -> None:
-    """It is JSON, and two songs are never taken for one."""
+    """The text is valid JSON, and no two names have the same text."""
     json.dumps(as_text(one), ensure_ascii=False).encode()
     assert (as_text(one) == as_text(other)) == (one == other)
 
 
 @given(TEXTS)
 def test_every_system_takes_a_file_name(text: str) -> None:
-    """It is one part of a path, no device, of a length that leaves room, and stays as it is."""
+    """A file name is one part of a path, no device, short enough, and stable."""
     name = file_name(text)
     assert 0 < len(name.encode()) <= LONGEST + 1
     assert not DEVICES.fullmatch(name)
@@ -59,7 +59,7 @@ def test_every_system_takes_a_file_name(text: str) -> None:
 
 @given(TEXTS)
 def test_a_file_name_is_a_path_below(text: str) -> None:
-    """What `file_name` makes, `below` takes."""
+    """`below` accepts every name that `file_name` makes."""
     assert below(Path("/home"), file_name(text), "a test") == Path("/home").resolve() / file_name(
         text
     )

@@ -53,7 +53,7 @@ def finished(process: subprocess.Popen[str]) -> str:
 
 
 def test_a_folder_ends_with_its_block(tmp_path: Path) -> None:
-    """What was renamed is kept, and nothing else is left."""
+    """A renamed folder is kept, and nothing else is left after the block."""
     with owned_folder(tmp_path / "made", "work") as folder:
         assert list(folder.iterdir()) == []
         (folder / "x").touch()
@@ -67,7 +67,7 @@ def test_a_folder_ends_with_its_block(tmp_path: Path) -> None:
 
 
 def test_folders_of_the_dead_are_removed_and_those_of_the_living_stay(tmp_path: Path) -> None:
-    """Also those of other threads; and what is not ours is not touched."""
+    """Dead owners' folders are removed; other threads' folders and foreign files stay."""
     others = [".luthier.of.me", f".luthier.of.{NOBODY}.{NOBODY}", ".x.of.host.1", "results"]
     for name in others:
         (tmp_path / name).mkdir()
@@ -99,7 +99,7 @@ def namespaces() -> list[str]:
 
 
 def test_two_containers_of_one_host_name(tmp_path: Path) -> None:
-    """Both owners are process 1 there; no number of a process in one says anything in the other."""
+    """In two containers both owners are process 1, so a process id proves nothing across them."""
     contained = namespaces()
     with owner(tmp_path, *contained) as (first, number, kept):
         with owner(tmp_path, *contained) as (second, same, _):
@@ -144,7 +144,7 @@ print(folder.exists(), flush=True)
 
 
 def test_a_copy_that_ends_first_removes_nothing(tmp_path: Path) -> None:
-    """Its block ends too, but the folder is its parent's."""
+    """The block of a copy ends too, but the folder belongs to its parent."""
     if not hasattr(os, "fork"):
         pytest.skip("a system that copies processes")
     code = """
@@ -168,7 +168,7 @@ with owned_folder(Path(sys.argv[1]), "work") as folder:
 def test_what_cannot_be_proved_dead_stays_a_week(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, locks: bool, age_s: float, stays: bool
 ) -> None:
-    """Of another machine, whose locks may not reach here; or where there are no locks at all."""
+    """Folders of another machine, or without locks, are kept for a week, as locks prove nothing."""
     if not locks:
 
         def refuse(*_: object, **__: object) -> None:
@@ -185,7 +185,7 @@ def test_what_cannot_be_proved_dead_stays_a_week(
 
 
 def test_without_locks_work_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its folder is nobody's, so that even who can take its lock later lets it be."""
+    """A folder without a lock has no owner, and nobody removes it, even with a lock later."""
     with monkeypatch.context() as patch:
 
         def refuse(*_: object, **__: object) -> None:
@@ -201,7 +201,7 @@ def test_without_locks_work_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_a_sweeper_at_any_moment_takes_nothing(tmp_path: Path) -> None:
-    """Others sweep without a break while folders are made, filled and left: none is missed."""
+    """Sweepers that run all the time remove no folder while it is made, filled and left."""
     ended = threading.Event()
 
     def sweep() -> None:
@@ -228,7 +228,7 @@ def test_a_sweeper_at_any_moment_takes_nothing(tmp_path: Path) -> None:
 def test_a_sweeper_between_making_and_locking_takes_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, renames: bool
 ) -> None:
-    """The folder that was swept is not used; also where no folder with an open file is renamed."""
+    """A folder that a sweeper took is not used, even where open folders cannot be renamed."""
     made: list[Path] = []
     lock = folders._lock
 

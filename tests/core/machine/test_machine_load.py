@@ -32,21 +32,21 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     ("others", "heavy"), [(0.0, False), (3.9, False), (4.0, True), (4.1, True), (20.0, True)]
 )
 def test_a_tenth_of_the_cores_is_a_load(clock: SimpleNamespace, others: float, heavy: bool) -> None:
-    """In ten seconds four cores have forty: 3.9 of others are none yet, 4 are."""
+    """Four cores have 40 s in ten seconds: 3.9 s of other processes are no load, 4 s are."""
     watch = Watch()
     clock.seconds, clock.own, clock.busy = 10.0, 15.0, 15.0 + others
     assert watch.load() == Load(pytest.approx(others / 10), 4, heavy)  # type: ignore[arg-type]  # a number
 
 
 def test_what_this_process_does_is_no_load(clock: SimpleNamespace) -> None:
-    """Nor is what the system counts a hundredth too little."""
+    """Work of this process is no load, nor is a rounding of a hundredth by the system."""
     watch = Watch()
     clock.seconds, clock.own, clock.busy = 2.0, 8.0, 7.98
     assert watch.load() == Load(0.0, 4, heavy=False)
 
 
 def test_too_short_a_time_tells_nothing(clock: SimpleNamespace) -> None:
-    """The system counts in steps of a hundredth of a second."""
+    """Too short a time gives no load: the system counts in hundredths of a second."""
     watch = Watch()
     clock.seconds, clock.busy = 0.49, 2.0
     assert watch.load() is None
@@ -55,7 +55,7 @@ def test_too_short_a_time_tells_nothing(clock: SimpleNamespace) -> None:
 
 
 def test_a_system_that_does_not_count_has_no_load(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Silence is no proof that the machine was quiet."""
+    """A system without counters has no load value, which does not mean a quiet machine."""
 
     def refused(**_: bool) -> None:
         raise psutil.AccessDenied
@@ -69,21 +69,21 @@ def test_a_system_that_does_not_count_has_no_load(monkeypatch: pytest.MonkeyPatc
 
 
 def test_facts_hold_a_load() -> None:
-    """As they are kept beside what was timed."""
+    """Facts hold the load that is kept beside the timed result."""
     load = Load(0.25, 2, heavy=True)
     assert load_in(facts_of(load)) == load
     assert load.said == "other processes kept 0.2 of 2 cores busy"
 
 
 def test_a_system_that_counts_nothing_has_no_load(clock: SimpleNamespace) -> None:
-    """A sandbox that gives zeros is no quiet machine."""
+    """A sandbox whose counters are all zero has no load value."""
     watch = Watch()
     clock.seconds, clock.own = 2.0, 8.0
     assert watch.load() is None
 
 
 def test_a_child_is_this_process_and_a_stranger_is_not() -> None:
-    """Nor is a grandchild whose parent ended: the system gives it to another one."""
+    """Children count as this process; strangers and reparented grandchildren do not."""
     own = machine_load._own()
     subprocess.run([sys.executable, "-c", COUNT], check=True, timeout=10)
     assert machine_load._own() - own > 0.4

@@ -29,7 +29,7 @@ def songs(tmp_path: Path) -> Path:
     ],
 )
 def test_a_pattern_matches_files(songs: Path, pattern: str, expected: list[str]) -> None:
-    """In order of name, without folders and hidden files."""
+    """A pattern gives files in order of name, without folders and hidden files."""
     found = matching(f"{songs}/{pattern}")
     assert [file.relative_to(songs).as_posix() for file in found] == expected
 
@@ -37,7 +37,7 @@ def test_a_pattern_matches_files(songs: Path, pattern: str, expected: list[str])
 @pytest.mark.timeout(20)
 @pytest.mark.parametrize("pattern", ["**/*.wav", "./**/**/**/*.wav", "*/*/*/*/*/*/*/*/*/*/*.wav"])
 def test_links_in_a_circle_end(songs: Path, pattern: str) -> None:
-    """Each folder is looked into once, by the first of its names."""
+    """Links in a circle end: each folder is searched once, by the first of its names."""
     for name in ("l1", "l2", "l3", "b/l4"):
         (songs / name).symlink_to(songs)
     found = {
@@ -47,7 +47,7 @@ def test_links_in_a_circle_end(songs: Path, pattern: str) -> None:
 
 
 def test_a_pattern_follows_links(songs: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """A library may lie on several disks."""
+    """A pattern follows links, because a library may lie on several disks."""
     other = tmp_path_factory.mktemp("other")
     (other / "far.wav").touch()
     (songs / "b" / "there").symlink_to(other)
@@ -55,13 +55,13 @@ def test_a_pattern_follows_links(songs: Path, tmp_path_factory: pytest.TempPathF
 
 
 def test_a_name_that_exists_is_no_pattern(songs: Path) -> None:
-    """A song may well be called `live [1].wav`."""
+    """An existing file named like a pattern, as `live [1].wav`, is that file."""
     assert is_pattern(f"{songs}/*.wav")
     assert not is_pattern(f"{songs}/live [1].wav")
     assert not is_pattern(f"{songs}/none.wav")
 
 
 def test_names_are_told_from_the_part_without_wildcards(songs: Path) -> None:
-    """The folder above the first one."""
+    """Names are relative to the folder above the first wildcard."""
     assert top_of(f"{songs}/b/*/x/**/*.wav") == songs / "b"
     assert top_of("*.wav") == Path()

@@ -47,7 +47,7 @@ PARTS = st.sampled_from(
 @pytest.mark.parametrize("links", [True, False])
 @pytest.mark.parametrize("name", HOSTILE)
 def test_a_hostile_path_is_refused(tmp_path: Path, name: str, *, links: bool) -> None:
-    """With the path, the file that named it, and what is allowed."""
+    """The error holds the path, the file that named it, and what is allowed."""
     with pytest.raises(UnsafePathError) as refused:
         below(tmp_path / "root", name, "a test", links=links)
     assert "named by: a test" in refused.value.lines
@@ -55,7 +55,7 @@ def test_a_hostile_path_is_refused(tmp_path: Path, name: str, *, links: bool) ->
 
 
 def test_an_honest_path_is_resolved(tmp_path: Path) -> None:
-    """It need not exist."""
+    """A valid path is resolved even if it does not exist."""
     for name in (
         "a",
         "a/b.txt",
@@ -73,7 +73,7 @@ def test_an_honest_path_is_resolved(tmp_path: Path) -> None:
 @given(st.lists(PARTS, max_size=6).map("/".join))
 @example("in/../out/x")
 def test_nothing_is_outside(tmp_path_factory: pytest.TempPathFactory, name: str) -> None:
-    """Whatever its parts, links that lead out and in among them."""
+    """No combination of parts leads outside, with links out and in among them."""
     root = _linked(tmp_path_factory)
     for links in (True, False):
         try:
@@ -101,7 +101,7 @@ def _linked(factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_link_may_lead_inside_unless_something_is_replaced(tmp_path: Path) -> None:
-    """What is removed through a link is not what the file named."""
+    """A link inside is followed, except to replace: the file did not name the link's target."""
     root = tmp_path / "root"
     (root / "real").mkdir(parents=True)
     (root / "link").symlink_to(root / "real")
@@ -111,7 +111,7 @@ def test_a_link_may_lead_inside_unless_something_is_replaced(tmp_path: Path) -> 
 
 
 def test_a_link_that_leads_to_itself_is_refused(tmp_path: Path) -> None:
-    """As everything that cannot be resolved."""
+    """A link to itself is refused, like every path that cannot be resolved."""
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
     with pytest.raises(UnsafePathError):
         below(tmp_path, "loop/x", "a test")
@@ -121,7 +121,7 @@ def test_a_link_that_leads_to_itself_is_refused(tmp_path: Path) -> None:
 def test_windows_takes_some_names_for_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    """There they are refused; here they are names."""
+    """Names that Windows aliases are refused on Windows, and accepted elsewhere."""
     assert below(tmp_path, name, "a test")
     monkeypatch.setattr(paths, "_WINDOWS", True)
     with pytest.raises(UnsafePathError, match="on Windows"):

@@ -248,7 +248,7 @@ def _seen(folder: Path, but: Path) -> dict[str, bytes]:
 
 @pytest.mark.parametrize("reader", READERS, ids=lambda reader: reader.__name__)
 def test_nothing_outside_is_touched(reader: Reader, tmp_path: Path) -> None:
-    """Each hostile path ends in an error, or the thing reads as absent; no canary is harmed."""
+    """Each hostile path ends in an error or reads as absent; no canary is changed."""
     (tmp_path / "canary.wav").write_text(MARK)
     canary = tmp_path / "canary"
     for name in ("canary", "x", "y", "model.onnx", "x.wav"):

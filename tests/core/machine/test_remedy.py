@@ -21,7 +21,7 @@ OTHER = "store=/path/to/folder"
 
 @pytest.mark.parametrize("number", sorted(errno.errorcode))
 def test_only_a_full_disk_is_asked_for_room(number: int) -> None:
-    """Of every error that this system knows; each names another place."""
+    """Of all system errors, only a full disk asks for room; each error names another place."""
     said = remedy(OSError(number, os.strerror(number)), OTHER)
     assert ("free some room" in said) is (number in FULL)
     assert said.endswith(f"choose another place: {OTHER}")
@@ -41,7 +41,7 @@ def test_only_a_full_disk_is_asked_for_room(number: int) -> None:
     ],
 )
 def test_the_first_advice_is_what_helps(number: int, said: str) -> None:
-    """By the kind of refusal."""
+    """The first advice depends on the kind of refusal."""
     assert said in remedy(OSError(number, "x"), OTHER)
 
 
@@ -54,12 +54,12 @@ def test_the_first_advice_is_what_helps(number: int, said: str) -> None:
     ],
 )
 def test_a_full_disk_in_other_words_is_one(error: Exception) -> None:
-    """Libraries wrap what the system said."""
+    """A full disk is recognised in errors that libraries wrap."""
     assert "free some room" in remedy(error, OTHER)
 
 
 def test_of_many_files_the_first_is_told() -> None:
-    """`shutil` collects them; the path is told once."""
+    """For errors that `shutil` collects, the first is reported, with its path once."""
     error = shutil.Error([("a", "b", "[Errno 13] Permission denied: 'b'"), ("c", "d", "x")])
     said = unwritable("the run folder", error, Path("place"))
     assert said.what == "the run folder cannot be written: Permission denied"
@@ -92,7 +92,7 @@ def _as_hold(place: Path) -> None:
     ],
 )
 def test_every_place_tells_it(tmp_path: Path, use: object, where: str, said: str) -> None:
-    """The store, a run folder and a folder that one process holds, by what the system says."""
+    """The store, a run folder and a held folder give the advice for the system's error."""
     (tmp_path / "a file").touch()
     assert callable(use)
     with pytest.raises(StoreError) as refused:
@@ -102,7 +102,7 @@ def test_every_place_tells_it(tmp_path: Path, use: object, where: str, said: str
 
 
 def test_the_advice_is_written_once() -> None:
-    """Nobody else says `free some room`, which is wrong of most refusals."""
+    """Only one module says `free some room`, which is wrong for most refusals."""
     rooms = [ROOT / "core", ROOT / "plugins"]
     said = [p for room in rooms for p in room.rglob("*.py") if "free some room" in p.read_text()]
     assert [p.relative_to(ROOT).as_posix() for p in said] == ["core/machine/remedy.py"]

@@ -29,7 +29,7 @@ ROOMS = ("core", "plugins", "hydra_plugins", "tools")
     ],
 )
 def test_a_library_is_silent_whatever_was_set(library: str, says: str) -> None:
-    """Its own question whether it may report is answered no, even where a machine says yes."""
+    """A library's own check says that it may not report, even where a machine allows it."""
     pytest.importorskip(library)
     loud = dict.fromkeys(SILENT, "false") | {"RAY_USAGE_STATS_ENABLED": "1"}
     done = subprocess.run(
@@ -44,7 +44,7 @@ def test_a_library_is_silent_whatever_was_set(library: str, says: str) -> None:
 
 
 def test_onnxruntime_is_told_before_a_session(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who asks for the settings of a session has made the call that counts on Windows."""
+    """The settings of a session make the call that disables telemetry on Windows."""
     import onnxruntime
 
     told: list[str] = []
@@ -62,7 +62,7 @@ def called(file: Path) -> set[str]:
 
 
 def test_every_session_is_opened_in_silence() -> None:
-    """A module that opens one takes the settings of `onnx_session`, or makes the call itself."""
+    """Every module that opens a session uses `onnx_session`'s settings, or makes the call."""
     every = [p for room in ROOMS for p in (ROOT / room).rglob("*.py")]
     files = [p for p in every if not {"on_device", "_on_device"} & {*p.parts}]
     openers = [file for file in files if "InferenceSession" in called(file)]
@@ -81,7 +81,7 @@ def test_every_session_is_opened_in_silence() -> None:
     ],
 )
 def test_programs_in_bundles_are_silent(opens: str, silences: str) -> None:
-    """Whatever language a bundle is played in."""
+    """Bundle programs disable telemetry in every language."""
     files = [p for p in (ROOT / "plugins").rglob("*on_device/*/*/*") if p.is_file()]
     openers = [p for p in files if opens in p.read_text("utf-8") and p.name != "cpu.py"]
     if opens == "def open_on_cpu":
@@ -94,7 +94,7 @@ def test_programs_in_bundles_are_silent(opens: str, silences: str) -> None:
 @pytest.mark.usefixtures("unconnected_processes")
 @pytest.mark.parametrize("mode", ["list", "doctor"])
 def test_looking_connects_to_nobody(mode: str, tmp_path: Path) -> None:
-    """Nor does a run: see the tests from end to end."""
+    """`mode=list` and the like connect to no host; the end-to-end tests cover a run."""
     done = subprocess.run(
         [sys.executable, "-m", "core", f"mode={mode}", f"store={tmp_path / 'store'}"],
         cwd=ROOT,
@@ -106,7 +106,7 @@ def test_looking_connects_to_nobody(mode: str, tmp_path: Path) -> None:
 
 
 def test_the_guard_hears(tmp_path: Path) -> None:
-    """What these tests would see: an address asked for, and a connection."""
+    """The guard of these tests notices a look-up and a connection."""
     unconnected.write_guard(tmp_path)
     code = (
         "import socket\nsocket.getaddrinfo('localhost', 1)\n"

@@ -12,7 +12,7 @@ from core.machine.whole_file import write_whole
 
 @pytest.mark.parametrize("durable", [False, True])
 def test_a_file_is_replaced_by_a_whole_one(tmp_path: Path, durable: bool) -> None:
-    """And nothing else is left beside it."""
+    """A file is replaced by a complete one, and no other file is left beside it."""
     file = tmp_path / "a.json"
     for content in (b"one", b"another"):
         write_whole(file, content, durable=durable)
@@ -24,7 +24,7 @@ def test_a_file_is_replaced_by_a_whole_one(tmp_path: Path, durable: bool) -> Non
 def test_what_cannot_be_written_leaves_what_was_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
 ) -> None:
-    """A full disk and Ctrl-C cut no report short."""
+    """A full disk and Ctrl-C leave the old file complete."""
     file = tmp_path / "report.json"
     file.write_bytes(b"before")
 

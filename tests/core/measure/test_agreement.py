@@ -27,7 +27,7 @@ def _told(host: tuple[float, float], device: tuple[float, float]) -> str:
 
 
 def test_the_worst_label_is_named_with_both_figures() -> None:
-    """The other one may be as good as ever."""
+    """The worst label is named with both SNRs, even where other labels are as good as before."""
     text = _told((42, 42), (41, 11))
     assert "bass has 11." in text or "bass has 10.9" in text
     assert "on an NPU" in text
@@ -36,7 +36,7 @@ def test_the_worst_label_is_named_with_both_figures() -> None:
 
 
 def test_a_lost_label_is_not_hidden_by_one_that_fell_further() -> None:
-    """From 130 dB to 45 is rounding, from 40 to 0 is a loss."""
+    """A fall from 130 to 45 dB is rounding, one from 40 to 0 dB is a lost label."""
     text = _told((130, 40), (45, 0))
     assert "bass has " in text
     assert "drums" not in text
@@ -50,12 +50,12 @@ def test_a_lost_label_is_not_hidden_by_one_that_fell_further() -> None:
 def test_what_rounds_its_own_way_is_fine(
     host: tuple[float, float], device: tuple[float, float]
 ) -> None:
-    """A few dB less, or as much as nobody would miss."""
+    """A device may lose a few dB, or any number of dB above those that anybody would miss."""
     assert not _told(host, device)
 
 
 def test_the_agreement_is_that_of_the_worst_output() -> None:
-    """Host against device, whatever both lose to FP32."""
+    """The agreement compares host and device at the worst output, whatever both lose to FP32."""
     host = [{"a": REFERENCE, "b": REFERENCE}]
     device = [{"a": REFERENCE, "b": REFERENCE * np.float32(1.1)}]
     assert core_agreement_db(host, device) == pytest.approx(20, abs=0.1)

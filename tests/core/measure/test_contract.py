@@ -28,7 +28,7 @@ def folders(tmp_path: Path) -> list[Path]:
 def test_a_contract_that_holds_changes_nothing(
     command: Command, recipe: Path, tmp_path: Path
 ) -> None:
-    """Exit code 0, a bundle, and every limit in the report with what was measured."""
+    """A held contract gives exit code 0, a bundle, and every limit with its value in the report."""
     done = command(f"recipe={recipe}", "contract.min_snr_db=50", "contract.max_largest=100")
     assert (done.code, done.err) == (0, "")
     (folder,) = folders(tmp_path)
@@ -43,7 +43,7 @@ def test_a_contract_that_holds_changes_nothing(
 def test_a_breach_is_exit_code_3_and_ships_nothing(
     command: Command, recipe: Path, tmp_path: Path
 ) -> None:
-    """The number, by how much it is off, the stage that lost it; a report but no bundle."""
+    """A breach gives the value, its distance, the stage that lost it, a report and no bundle."""
     done = command(f"recipe={recipe}", "quantizer.loss=0.1", "contract.min_snr_db=30")
     assert done.code == 3
     said = "20 dB for second of 2 windows on a pocket calculator, 10 dB off"
@@ -56,7 +56,7 @@ def test_a_breach_is_exit_code_3_and_ships_nothing(
 
 
 def test_what_an_evaluator_measures_can_be_a_limit(command: Command, recipe: Path) -> None:
-    """The toy evaluator offers `max_largest`."""
+    """The limit `max_largest` of the toy evaluator is accepted and judged."""
     done = command(f"recipe={recipe}", "contract.max_largest=1")
     assert done.code == 3
     assert "`max_largest` asks for at most 1" in done.err
@@ -80,7 +80,7 @@ def test_what_an_evaluator_measures_can_be_a_limit(command: Command, recipe: Pat
 def test_a_limit_that_cannot_be_judged_is_refused_before_anything_runs(
     command: Command, recipe: Path, arguments: list[str], said: list[str]
 ) -> None:
-    """Exit code 2, and what would do."""
+    """A limit that nothing can judge ends in exit code 2, with what would be needed."""
     done = command(f"recipe={recipe}", *arguments)
     assert done.code == 2, done.err
     for words in said:
@@ -89,7 +89,7 @@ def test_a_limit_that_cannot_be_judged_is_refused_before_anything_runs(
 
 
 def test_time_is_judged_where_the_device_plays(command: Command, recipe: Path) -> None:
-    """A runtime that plays whole inputs answers for its speed and its memory."""
+    """A runtime that plays whole inputs is judged by its speed and its memory."""
     arguments = ["runtime=plain", "~runtime@host", "contract.max_memory_mb=1"]
     done = command(f"recipe={recipe}", *arguments)
     assert done.code == 3
@@ -99,7 +99,7 @@ def test_time_is_judged_where_the_device_plays(command: Command, recipe: Path) -
 def test_the_bound_itself_is_held_and_nothing_beyond_it(
     command: Command, recipe: Path, tmp_path: Path
 ) -> None:
-    """Of a whole run: what it measured is a bound that it holds, and a hair less is none."""
+    """A value equal to the bound holds, and the smallest step beyond it does not."""
     arguments = (f"recipe={recipe}", "quantizer.loss=0.1", "~runtime@host", "runtime=plain")
     open_bounds = ("contract.min_snr_db=-999", "contract.max_largest=999", "contract.max_size_mb=1")
     assert command(*arguments, *open_bounds).code == 0
@@ -163,7 +163,7 @@ def of_one(name: str, bound: float, value: float) -> Judged:
 
 @pytest.mark.parametrize("name", EVERY)
 def test_every_limit_is_held_up_to_its_bound(name: str) -> None:
-    """From both sides: on it, a hair within, a hair beyond, and a whole unit beyond."""
+    """Values on the bound, slightly within, slightly beyond and a unit beyond are judged right."""
     bound = 2.0
     hair = 1e-6 if name == "max_size_mb" else 1e-12
     within = 1 if name.startswith("min_") else -1
@@ -176,7 +176,7 @@ def test_every_limit_is_held_up_to_its_bound(name: str) -> None:
 
 @pytest.mark.parametrize("name", EVERY)
 def test_a_limit_that_nothing_answers_is_not_held(name: str) -> None:
-    """Silence is no proof, and a measure that is no number proves nothing either."""
+    """A limit without a value, or with a NaN, is not held."""
     if name != "max_size_mb":  # a file always has one
         one = judged(limit_of(name, 2.0))
         assert not one.held
@@ -187,7 +187,7 @@ def test_a_limit_that_nothing_answers_is_not_held(name: str) -> None:
 
 
 def test_every_limit_says_what_it_is_compared_with() -> None:
-    """Those of the core, and each evaluator's."""
+    """Every limit of the core and of each evaluator names the metric that it is compared with."""
     assert set(OWN) <= set(EVERY)
     assert set(EVERY) - set(OWN) == {name for cls in EVALUATORS for name in cls.limits}
 
@@ -207,7 +207,7 @@ def parity(value: float, subject: str) -> Metric:
 
 
 def test_the_worst_label_of_the_worst_item_decides() -> None:
-    """A loud stem hides no dead one, and a good song no bad one."""
+    """The worst label of the worst item counts: no loud stem or good song hides it."""
     metrics = [
         parity(40.0, "one: all"), parity(41.0, "one: drums"), parity(33.0, "one: bass"),
         parity(37.5, "two: all"), parity(38.0, "two: drums"), parity(0.0, "two: bass"),
@@ -221,7 +221,7 @@ def test_the_worst_label_of_the_worst_item_decides() -> None:
 
 
 def test_what_an_evaluator_measures_is_judged_by_its_worst_label() -> None:
-    """The mean over stems, and that over songs, would hide it; in both directions."""
+    """The worst label counts in both directions, because means over stems or songs hide it."""
     values = {"one: drums": 0.01, "one: bass": 0.02, "one: mean": 0.015, "two: drums": 0.4,
               "two: bass": -0.3, "two: mean": 0.05}  # fmt: skip
     drops = [of("sdr_drop", v, subject) for subject, v in values.items()]
@@ -233,13 +233,13 @@ def test_what_an_evaluator_measures_is_judged_by_its_worst_label() -> None:
 
 
 def test_between_equals_the_label_is_named() -> None:
-    """One label is its own mean."""
+    """Among equals the label is named, since one label is its own mean."""
     metrics = [of("sdr_drop", 0.2, f"a: {label}") for label in ("mean", "voice")]
     assert judged(limit_of("max_sdr_drop_db", 0.1), *metrics).where == "voice of a"
 
 
 def test_a_song_that_was_not_measured_is_named() -> None:
-    """The limit is judged on the others, and the sentence says of which not."""
+    """The limit is judged on the measured songs, and the sentence names the others."""
     songs = ("a", "b: live", "c", "d", "e")
     metrics = [parity(50.0, f"{song}: all") for song in songs]
     one = judged(limit_of("max_sdr_drop_db", 0.1), *metrics, of("sdr_drop", 0.1, "a: drums"))
@@ -249,7 +249,7 @@ def test_a_song_that_was_not_measured_is_named() -> None:
 
 
 def test_a_device_that_ran_a_few_windows_is_judged_by_its_worst_label_too() -> None:
-    """An emulator that loses one stem does not hold, however good the host's result is."""
+    """An emulator that loses one stem breaks the limit, however good the host's result is."""
     probe = BudgetLine("probe", 44.0, "an emulator", 2, ("drums", "bass"), (45.0, 12.0))
     other = BudgetLine("quantizer", 3.0, "CPU", 2, ("drums", "bass"), (3.0, 3.0))
     one = judged(limit_of("min_snr_db", 30.0), parity(40.0, "a: drums"), lines=(other, probe))
@@ -257,7 +257,7 @@ def test_a_device_that_ran_a_few_windows_is_judged_by_its_worst_label_too() -> N
 
 
 def test_a_number_that_is_none_is_the_worst() -> None:
-    """Not the first, nor the last, that sorting happens to leave in front."""
+    """A NaN is the worst value, wherever sorting leaves it."""
     for values in ((math.nan, 0.0, 9.0), (0.0, math.nan, 9.0), (0.0, 9.0, math.nan)):
         metrics = [of("sdr_drop", v, f"a: {i}") for i, v in enumerate(values)]
         assert math.isnan(judged(limit_of("max_sdr_drop_db", 0.1), *metrics).value or 0.0)
@@ -281,7 +281,7 @@ def test_a_number_that_is_none_is_the_worst() -> None:
     ],
 )
 def test_a_miss_looks_missed(name: str, bound: float, value: float, said: str) -> None:
-    """Whatever is rounded for a person stays on its side of the bound."""
+    """A rounded value in a message stays on its side of the bound."""
     limit = limit_of(name, bound)
     spec = limit.spec
     one = Judged(name, bound, value, spec.unit, "", limit.is_held_by(value), is_least=spec.is_least)
@@ -290,7 +290,7 @@ def test_a_miss_looks_missed(name: str, bound: float, value: float, said: str) -
 
 
 def test_a_fallen_limit_in_words() -> None:
-    """Silence is no proof: what nothing measured is not held."""
+    """A limit that nothing measured is described as not held."""
     silent = Judged("min_npu_coverage", 1.0, None, "", "", held=False)
     assert missed([silent]) == [silent]
     assert "nothing measured it" in story(silent)
@@ -301,7 +301,7 @@ def test_a_fallen_limit_in_words() -> None:
 
 
 def test_limits_without_a_bound_are_none() -> None:
-    """A limit is switched off by null."""
+    """A limit of null is no limit."""
     assert limits_of({"min_snr_db": None, "max_size_mb": 2.0}, REGISTRY) == (
         limit_of("max_size_mb", 2.0),
     )

@@ -140,7 +140,7 @@ def with_error(windows: Sequence[Tensors], seed: int, db: float) -> list[Tensors
 
 
 def test_every_row_is_what_its_errors_say(tmp_path: Path) -> None:
-    """By itself against the row before, together against the training's windows."""
+    """A row compares with the row before, and in total with the training's windows."""
     run, fp32 = run_of(tmp_path)
     exported = run.stage("budget.exporter", with_error(fp32, 40, -60))
     run.stage("budget.quantizer", with_error(exported, 50, -30))
@@ -160,7 +160,7 @@ def test_every_row_is_what_its_errors_say(tmp_path: Path) -> None:
 
 
 def test_the_rows_add_up(tmp_path: Path) -> None:
-    """The powers of all errors, each by itself, are that of the last row together."""
+    """The powers of the rows' own errors sum to that of the last row's total."""
     run, made = run_of(tmp_path)
     for number, db in enumerate((-35.0, -25.0, -22.0)):
         made = list(run.stage(f"budget.s{number}", with_error(made, 40 + 10 * number, db)))
@@ -171,7 +171,7 @@ def test_the_rows_add_up(tmp_path: Path) -> None:
 
 
 def test_a_cut_that_costs_most_is_the_largest_loss(tmp_path: Path) -> None:
-    """Of any kind; among the stages alone the quantizer is."""
+    """The cut is the largest loss of any kind; among the stages alone, the quantizer is."""
     run, fp32 = run_of(tmp_path)
     run.stage("budget.quantizer", with_error(fp32, 50, -30))
     lines = list(run.rows("quantizer").values())
@@ -186,7 +186,7 @@ def test_a_cut_that_costs_most_is_the_largest_loss(tmp_path: Path) -> None:
 def test_windows_no_shorter_than_those_of_the_training_are_no_cut(
     tmp_path: Path, window: Row
 ) -> None:
-    """Any two cuts differ: FP32 in the recipe's own windows is what all is compared with then."""
+    """Windows as long as the training's are no cut: FP32 in the recipe's windows is the base."""
     run = Run(tmp_path)
     other = plus(run.ideal, outputs(10, TOTAL, -10))
     run.whole("ideal", run.ideal, {"time": 8000})
@@ -203,7 +203,7 @@ def test_windows_no_shorter_than_those_of_the_training_are_no_cut(
 
 
 def test_a_dead_output_is_not_hidden_by_a_loud_one(tmp_path: Path) -> None:
-    """One output at 40 dB more power: the row is judged by the other, which is gone."""
+    """A dead output counts although another one has 40 dB more power."""
     run = Run(tmp_path)
     run.ideal = {**run.ideal, "stems": run.ideal["stems"] * 100}
     for name in ("ideal", "reference", "play"):
@@ -219,7 +219,7 @@ def test_a_dead_output_is_not_hidden_by_a_loud_one(tmp_path: Path) -> None:
 
 
 def test_a_dead_label_is_not_hidden_by_a_loud_one(tmp_path: Path) -> None:
-    """Of two stems the quieter one is gone: over all 10 dB are left, of it none."""
+    """A lost quiet stem has 0 dB in its row, although all stems together have 10 dB."""
     run = Run(tmp_path)
     loud = np.array([[10**0.5], [1.0]], np.float32)
     run.ideal = {**run.ideal, "stems": run.ideal["stems"] * loud}
@@ -234,7 +234,7 @@ def test_a_dead_label_is_not_hidden_by_a_loud_one(tmp_path: Path) -> None:
 
 
 def test_what_compiles_only_is_compared_on_the_windows_that_it_ran(tmp_path: Path) -> None:
-    """With the row before on just these; it has no place in the total, and says so."""
+    """A compiled row is compared with the row before on its own windows, and has no total."""
     run, fp32 = run_of(tmp_path)
     made = run.stage("budget.quantizer", with_error(fp32, 50, -30))
     run.stage("probe", [plus(made[1], outputs(60, LENGTH, -40))], numbers=[1.0])
@@ -245,7 +245,7 @@ def test_what_compiles_only_is_compared_on_the_windows_that_it_ran(tmp_path: Pat
 
 
 def test_a_probe_of_every_window_is_a_row_like_the_others(tmp_path: Path) -> None:
-    """One set of windows, so it has a total too."""
+    """A probe of every window has a total, because it shares one set of windows."""
     run, fp32 = run_of(tmp_path)
     run.stage("probe", with_error(fp32, 60, -40), numbers=[0.0, 1.0])
     line = run.rows()["probe"]
@@ -254,7 +254,7 @@ def test_a_probe_of_every_window_is_a_row_like_the_others(tmp_path: Path) -> Non
 
 
 def test_the_whole_input_is_told_apart(tmp_path: Path) -> None:
-    """It has no row before it: it was measured on all windows, not on these."""
+    """The whole input has no row before it, since it was measured on all windows."""
     run, _ = run_of(tmp_path)
     line = run.rows()["play"]
     assert (line.step_db, line.windows) == (None, 0)
@@ -263,7 +263,7 @@ def test_the_whole_input_is_told_apart(tmp_path: Path) -> None:
 
 
 def test_an_item_shorter_than_a_window_counts_without_its_padding(tmp_path: Path) -> None:
-    """What the model makes of the zeros around it is no part of the result."""
+    """Padding around a short item does not count: the result ends with the item."""
     run = Run(tmp_path, total=1200, starts=(0,))
     for name in ("ideal", "reference", "play"):
         run.whole(name, run.ideal, {"time": 4000})
@@ -289,7 +289,7 @@ def test_an_item_shorter_than_a_window_counts_without_its_padding(tmp_path: Path
 
 
 def test_what_plays_nowhere_is_named_in_the_next_row(tmp_path: Path) -> None:
-    """Its loss cannot be told from that of the stage after it."""
+    """A stage that nothing plays is named in the next row, which holds the loss of both."""
     run, fp32 = run_of(tmp_path)
     run.stage("budget.runtime", with_error(fp32, 40, -60))
     line = run.rows("runtime", runtime=["exporter", "quantizer"])["runtime"]
@@ -297,7 +297,7 @@ def test_what_plays_nowhere_is_named_in_the_next_row(tmp_path: Path) -> None:
 
 
 def test_of_several_items_the_furthest_off_is_the_whole(tmp_path: Path) -> None:
-    """A mean hides the song that fares worst."""
+    """The worst item stands for the whole, because a mean hides it."""
     run, _ = run_of(tmp_path)
     places = [
         Place(item, item.title(), run.windows[0], {"time": TOTAL}) for item in ("song", "bad")

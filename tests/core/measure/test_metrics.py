@@ -17,7 +17,7 @@ from tests import toy
 
 
 def test_snr_is_the_ratio_of_energies_in_db() -> None:
-    """A tenth of the amplitude as error is 20 dB."""
+    """An error of a tenth of the amplitude gives 20 dB."""
     signal = np.ones(1000, dtype=np.float32)
     assert snr_db(signal, signal * np.float32(1.1)) == pytest.approx(20, abs=1e-3)
 
@@ -29,13 +29,13 @@ def test_snr_is_the_ratio_of_energies_in_db() -> None:
 def test_snr_is_finite_for_silence_and_nonsense(
     reference: float, estimate: float, expected: float
 ) -> None:
-    """Equal silences are equal; an estimate that is not a number is as wrong as can be."""
+    """Equal silences have the highest SNR; a NaN in the estimate gives the lowest."""
     pair = (np.full(4, value, dtype=np.float32) for value in (reference, estimate))
     assert snr_db(*pair) == expected
 
 
 def test_shapes_must_agree() -> None:
-    """Broadcasting would hide a wrong length."""
+    """Arrays of different shapes are refused, since broadcasting would hide a wrong length."""
     with pytest.raises(ValueError, match="shapes differ"):
         snr_db(np.ones((2, 3), dtype=np.float32), np.ones(3, dtype=np.float32))
 
@@ -46,7 +46,7 @@ def stems(*levels: float) -> dict[str, Any]:
 
 
 def test_compare_gives_every_label_its_own_snr() -> None:
-    """An error in one row shows in that row only."""
+    """An error in one row lowers the SNR of that row only."""
     snr = compare([stems(1.0, 1.0)], [stems(1.0, 1.1)], toy.SIGNATURE)
     assert snr.labels == ("first", "second")
     assert snr.per_label == (200.0, pytest.approx(20, abs=1e-3))
@@ -66,21 +66,21 @@ def outputs(loud: float, quiet: float) -> dict[str, Any]:
 
 @pytest.mark.parametrize("level", [1e-3, 1e-9])
 def test_a_loud_output_hides_no_dead_one(level: float) -> None:
-    """However small the values of an output are: its unit is its own."""
+    """Every output is compared with its own level, however small its values are."""
     snr = compare([outputs(1.0, level)], [outputs(1.001, 0.0)], TWO)
     assert (snr.worst, snr.worst_label) == (pytest.approx(0, abs=1e-6), "quiet")
     assert snr.overall == pytest.approx(0, abs=1e-6)
 
 
 def test_a_loud_stem_hides_no_dead_one() -> None:
-    """A stem that is 20 dB below the loudest and lost has 0 dB; over all stems it is 20 dB."""
+    """A lost stem 20 dB below the loudest has 0 dB, although all stems together have 20 dB."""
     snr = compare([stems(1.0, 0.1)], [stems(1.0, 0.0)], toy.SIGNATURE)
     assert (snr.worst, snr.worst_label) == (pytest.approx(0, abs=1e-4), "second")
     assert snr.overall == pytest.approx(20, abs=0.1)
 
 
 def test_an_absent_stem_is_judged_as_if_it_were_a_quiet_one() -> None:
-    """Noise 40 dB below the loudest stem is 20 dB below a stem that is 20 dB quieter than that."""
+    """Noise 40 dB below the loudest stem counts as 20 dB below a stem that is quieter by 20 dB."""
     noise = compare([stems(1.0, 0.0)], [stems(1.0, 0.01)], toy.SIGNATURE)
     assert noise.per_label == (200.0, pytest.approx(20, abs=1e-4))
     loud = compare([stems(1.0, 0.0)], [stems(1.0, 1.0)], toy.SIGNATURE)
@@ -90,7 +90,7 @@ def test_an_absent_stem_is_judged_as_if_it_were_a_quiet_one() -> None:
 
 
 def test_the_border_of_a_quiet_stem_is_no_cliff() -> None:
-    """A hair above and below it the same noise gives the same SNR."""
+    """The same noise gives the same SNR slightly above and below the limit of a quiet stem."""
     found = [
         compare([stems(1.0, level)], [stems(1.0, level + 0.001)], toy.SIGNATURE).worst
         for level in (0.1001, 0.1, 0.0999)
@@ -99,7 +99,7 @@ def test_the_border_of_a_quiet_stem_is_no_cliff() -> None:
 
 
 def test_an_output_that_is_silent_as_a_whole_is_compared_with_the_loudest() -> None:
-    """Noise of a millionth of it breaks no contract, noise as loud as it breaks any."""
+    """In a silent output, noise a millionth of the loudest breaks no contract; equal noise does."""
     assert compare([outputs(1.0, 0.0)], [outputs(1.0, 1e-6)], TWO).worst == pytest.approx(100)
     assert compare([outputs(1.0, 0.0)], [outputs(1.0, 1.0)], TWO).worst == pytest.approx(-20)
     assert compare([outputs(0.0, 0.0)], [outputs(0.0, 1e-6)], TWO).worst == -200.0
@@ -107,14 +107,14 @@ def test_an_output_that_is_silent_as_a_whole_is_compared_with_the_loudest() -> N
 
 
 def test_an_estimate_that_is_no_number_is_the_worst() -> None:
-    """In one label of several windows."""
+    """A NaN in one label of several windows gives the lowest SNR."""
     broken = stems(1.0, math.nan)
     snr = compare([stems(1.0, 1.0)] * 2, [stems(1.0, 1.0), broken], toy.SIGNATURE)
     assert (snr.per_label, snr.overall) == ((200.0, -200.0), -200.0)
 
 
 def test_two_outputs_with_the_same_labels_are_told_apart() -> None:
-    """Each label has the name of its output in front."""
+    """Labels that two outputs share get the name of their output in front."""
     labels = {"stem": ("drums", "bass")}
     specs = [TensorSpec(n, ("stem", "t"), (2, "t"), labels=labels) for n in ("wave", "mask")]
     values = {n: np.ones((2, 4), np.float32) for n in ("wave", "mask")}
@@ -123,13 +123,13 @@ def test_two_outputs_with_the_same_labels_are_told_apart() -> None:
 
 
 def test_outputs_of_other_shapes_are_not_compared() -> None:
-    """Broadcasting would hide a wrong length."""
+    """Outputs of other shapes are not compared, as broadcasting would hide a wrong length."""
     with pytest.raises(ValueError, match="shapes differ"):
         compare([outputs(1, 1)], [outputs(1, 1) | {"quiet": np.ones(1, np.float32)}], TWO)
 
 
 def test_a_time_has_its_spread_beside_it() -> None:
-    """A hundred windows of 1 to 100 ms that cover twenty seconds; a twentieth is left out."""
+    """A hundred windows of 1 to 100 ms give their median and percentiles, without outliers."""
     taken = [number / 1000 for number in range(100, 0, -1)]
     metrics = {(m.name, m.statistic): m.value for m in latency(taken, 20.0, "here")}
     assert metrics == pytest.approx({
@@ -140,13 +140,13 @@ def test_a_time_has_its_spread_beside_it() -> None:
 
 
 def test_of_a_few_windows_the_ends_are_the_spread() -> None:
-    """A percentile is a time that was measured."""
+    """With few windows, the percentiles are times that were measured."""
     assert percentiles([0.3, 0.1, 0.2]) == (0.1, 0.2, 0.3)
     assert percentiles([0.1]) == (0.1, 0.1, 0.1)
 
 
 def test_what_does_not_last_has_a_time_per_input() -> None:
-    """Four windows of 0.1 s that make up two images."""
+    """Four windows of 0.1 s for two images give the time per image."""
     metrics = {(m.name, m.statistic): m.value for m in latency([0.1] * 4, None, "here", 2.0)}
     assert metrics["time_per_input", ""] == pytest.approx(200)
     assert metrics["time_per_input", "p95"] == pytest.approx(200)
@@ -155,7 +155,7 @@ def test_what_does_not_last_has_a_time_per_input() -> None:
 
 
 def test_peak_memory_sees_what_is_gone_again() -> None:
-    """An array that lived for a moment counts."""
+    """An array that lived for a moment counts for the peak of memory."""
     with peak_memory(0.005) as before:
         time.sleep(0.05)
     with peak_memory(0.005) as peak:
@@ -167,7 +167,7 @@ def test_peak_memory_sees_what_is_gone_again() -> None:
 
 @pytest.mark.parametrize("overlap", [0, 3])
 def test_windows_to_compare_on_do_not_depend_on_the_overlap(overlap: int) -> None:
-    """So that changing it keeps what was measured."""
+    """Windows to compare on stay the same when the overlap changes, so results are reused."""
     chunker = toy.Even(toy.EvenOptions(4, overlap))
     inputs = {"x": np.zeros((2, 18), dtype=np.float32)}
     windows = spread(2, inputs, chunker, toy.SIGNATURE)
@@ -175,7 +175,7 @@ def test_windows_to_compare_on_do_not_depend_on_the_overlap(overlap: int) -> Non
 
 
 def test_a_short_input_gives_one_window() -> None:
-    """Shorter than a window is still something to compare on."""
+    """An input shorter than a window gives one window to compare on."""
     chunker = toy.Even(toy.EvenOptions(8))
     windows = spread(3, {"x": np.zeros((2, 1), dtype=np.float32)}, chunker, toy.SIGNATURE)
     assert [(w.start["place"], w.stop["place"]) for w in windows] == [(0, 1)]

@@ -69,7 +69,7 @@ def _found(tmp_path: Path, *, fused: bool = False, count: int = 10) -> list[Lost
 
 
 def test_a_tensor_counts_as_it_is_after_rounding(tmp_path: Path) -> None:
-    """The SNR is that of the restored integers, over all windows; what lost nothing comes last."""
+    """The SNR is that of the dequantised integers over all windows; lossless tensors come last."""
     found = _found(tmp_path)
     assert [(lost.tensor, lost.operator) for lost in found] == [
         ("tanh", "Tanh"), ("y", "Add"), ("negated", "Neg"),
@@ -82,19 +82,19 @@ def test_a_tensor_counts_as_it_is_after_rounding(tmp_path: Path) -> None:
 
 
 def test_only_as_many_as_were_asked_for(tmp_path: Path) -> None:
-    """The worst of them."""
+    """Only the requested number of tensors is returned, the worst of all."""
     assert [lost.tensor for lost in _found(tmp_path, count=1)] == ["tanh"]
 
 
 def test_what_only_one_graph_has_is_left_out(tmp_path: Path) -> None:
-    """A tensor that was fused away has nothing to be compared with."""
+    """A tensor that was fused away has no counterpart and is left out."""
     assert {lost.tensor for lost in _found(tmp_path, fused=True)} == {"tanh", "y"}
 
 
 def test_a_few_tensors_at_a_time_give_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Graphs whose tensors do not fit memory at once are run again for the rest."""
+    """Graphs that are run again for the rest of the tensors give the same result."""
     (tmp_path / "all").mkdir()
     (tmp_path / "few").mkdir()
     at_once = _found(tmp_path / "all")

@@ -35,7 +35,7 @@ from tests.conftest import Command
 def test_a_misfit_is_refused_before_anything_runs(
     command: Command, recipe: Path, arguments: list[str], said: list[str]
 ) -> None:
-    """Exit code 2, the two stages that do not fit, and those that would; nothing ran."""
+    """A misfit gives exit code 2, the two stages, those that would fit, and no execution."""
     done = command(f"recipe={recipe}", *arguments)
     assert done.code == 2, done.out
     for words in said:
@@ -47,7 +47,7 @@ def test_a_misfit_is_refused_before_anything_runs(
 def test_a_quantizer_that_can_do_without_calibration_data_is_let_pass(
     command: Command, recipe: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where a recipe names none; where it names some, they are used and checked as any."""
+    """Such a quantizer passes without calibration data; data that a recipe names are checked."""
     monkeypatch.setattr(toy.Coarse, "calibration_needed", False)
     done = command(f"recipe={recipe}", "calibration=null", "mode=plan")
     assert done.code == 0, done.err

@@ -108,7 +108,7 @@ def artifact(tmp_path: Path) -> Artifact:
 def test_whatever_a_method_does_its_plugin_is_named(
     kind: str, method: str, artifact: Artifact
 ) -> None:
-    """Neither None nor a wrong type, nor an attempt to end the process, goes further than here."""
+    """None, a wrong type, and an attempt to end the process stop at the plugin's boundary."""
     for way, does in WAYS.items():
         if way in promised(method.rpartition(".")[2]):
             continue
@@ -140,7 +140,7 @@ def promised(name: str) -> tuple[str, ...]:
     ],
 )
 def test_nothing_that_ends_a_process_ends_this_one(leaves: str, code: int, said: str) -> None:
-    """It raises in the plugin; in a thread of the plugin's it ends with a message, not with 0."""
+    """An exit raises in the plugin; in a thread of a plugin it gives a message, not code 0."""
     program = f"""
 import os, subprocess, sys, threading
 from core.plugin.origin import Origin
@@ -168,7 +168,7 @@ os._exit(3)
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), Terminated(143), InputError("no file")])
 def test_what_is_no_fault_of_a_plugin_passes(error: BaseException) -> None:
-    """Ctrl-C, an end that the system asked for, and an error for a person are what they are."""
+    """Ctrl-C, a termination by the system, and an error for a person pass unchanged."""
 
     def does() -> None:
         raise error
@@ -182,7 +182,7 @@ def test_what_is_no_fault_of_a_plugin_passes(error: BaseException) -> None:
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), Terminated(143)])
 @pytest.mark.parametrize("how", ["in a finally", "from another"])
 def test_an_interruption_that_broke_a_library_is_still_one(error: BaseException, how: str) -> None:
-    """What a library raises while it cleans up after Ctrl-C is no failure of the plugin."""
+    """An error of a library that cleans up after Ctrl-C still counts as the interruption."""
 
     def does() -> None:
         try:
@@ -199,7 +199,7 @@ def test_an_interruption_that_broke_a_library_is_still_one(error: BaseException,
 
 
 def test_an_error_that_would_end_in_exit_code_0_is_none() -> None:
-    """A plugin's own class of error says with which code a run ends, but not with success."""
+    """A plugin's own error class chooses the exit code of a run, but never success."""
 
     class FineError(InputError):
         """Nothing went wrong, it says."""
@@ -214,7 +214,7 @@ def test_an_error_that_would_end_in_exit_code_0_is_none() -> None:
 
 
 def test_a_guarded_plugin_is_what_it_was() -> None:
-    """By class, module and options; pickled, made anew and resized it is still guarded."""
+    """Class, module and options stay; a pickled, rebuilt or resized plugin is still guarded."""
     plugin = made(toy.Even)
     assert isinstance(plugin, toy.Even)
     assert (type(plugin).__module__, type(plugin).__qualname__) == ("tests.toy", "Even")
@@ -233,7 +233,7 @@ def test_a_guarded_plugin_is_what_it_was() -> None:
 
 
 def test_what_may_be_refused_by_a_value_error_still_is() -> None:
-    """A chunker that cannot have such windows says so: that is an answer, and no fault."""
+    """A chunker's ValueError for impossible windows is an answer, not a fault."""
 
     def does() -> None:
         raise ValueError("too short")
@@ -243,7 +243,7 @@ def test_what_may_be_refused_by_a_value_error_still_is() -> None:
 
 
 def test_the_boundary_costs_a_window_microseconds(artifact: Artifact) -> None:
-    """Cut, forward, run, inverse and add of one window pass it together in under 0.1 ms."""
+    """Cut, forward, run, inverse and add of one window pass the boundary in under 0.1 ms."""
     guarded, plain = made(toy.Plain), toy.Plain(toy.Plain.Options())
     sessions = [one.open(artifact, Given, Given()) for one in (guarded, plain)]
     feeds = {"x": np.zeros((1, 2, 8), np.float32)}

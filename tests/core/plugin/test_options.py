@@ -45,7 +45,7 @@ def entry(options: type[Any] = FrozenOptions) -> Entry:
 
 
 def test_a_frozen_dataclass_can_still_be_overridden() -> None:
-    """OmegaConf makes its node read-only; a recipe must be able to write to it."""
+    """A recipe can override a frozen dataclass, though OmegaConf makes its node read-only."""
     node = schema(entry())
     node.count = 3
     node.fact = 1
@@ -59,7 +59,7 @@ def test_types_are_checked() -> None:
 
 
 def test_a_key_that_was_added_by_force_is_refused() -> None:
-    """`+graph.foo=1` passes composition; it must not end in a raw error of a dataclass."""
+    """`+graph.foo=1` passes composition, and ends in a config error, not a dataclass error."""
     node = schema(entry())
     OmegaConf.update(node, "coutn", 1, force_add=True)
     with pytest.raises(ConfigError, match="no option `coutn`") as error:
@@ -68,7 +68,7 @@ def test_a_key_that_was_added_by_force_is_refused() -> None:
 
 
 def test_a_required_option_is_asked_for() -> None:
-    """The message is what to type."""
+    """The message for a missing option is the text to type."""
     node = schema(entry())
     node.fact = 1
     with pytest.raises(ConfigError, match=r"graph\.count=\.\.\."):
@@ -76,7 +76,7 @@ def test_a_required_option_is_asked_for() -> None:
 
 
 def test_a_fact_that_the_target_lacks_is_named() -> None:
-    """An interpolation that leads nowhere says which fact is missing."""
+    """The error of a broken interpolation names the missing fact."""
     config = OmegaConf.create({"target": {"facts": {}}, "graph": schema(entry())})
     config.graph.count = 1
     with pytest.raises(ConfigError, match="needs a fact that the target does not give"):
@@ -84,7 +84,7 @@ def test_a_fact_that_the_target_lacks_is_named() -> None:
 
 
 def test_docs_come_from_the_string_under_each_field() -> None:
-    """With types, defaults, and where a value comes from."""
+    """Option docs hold the string, the type, the default, and the source of a value."""
     docs = {o.name: o for o in describe(FrozenOptions)}
     assert docs["colour"].text == "Which colour."
     assert docs["colour"].default == "red"
@@ -93,7 +93,7 @@ def test_docs_come_from_the_string_under_each_field() -> None:
 
 
 def test_a_value_that_the_plugin_refuses_names_the_slot() -> None:
-    """`__post_init__` may raise ValueError; it becomes a message with its place."""
+    """A ValueError of `__post_init__` becomes a message with the slot."""
 
     @dataclass
     class Picky:

@@ -36,6 +36,6 @@ class Options:
 def test_each_text_of_an_option_is_told_by_where_it_leads(
     place: object, found: list[tuple[str, str]]
 ) -> None:
-    """A host for a URL, else an absolute path; a word alone that is no file is neither."""
+    """A URL gives its host, a path its absolute form; a word that is no file gives nothing."""
     told = [(reach.how, reach.where) for reach in reaching_options(Options(place))]
     assert told == [(how, where.format(here=Path.cwd())) for how, where in found]

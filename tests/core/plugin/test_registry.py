@@ -58,7 +58,7 @@ def broken(found: registry.Registry) -> str:
 
 
 def test_of_two_with_one_name_neither_is_used() -> None:
-    """Nobody replaces a plugin silently; both are listed, and naming it says where they are."""
+    """Both plugins of one name are listed, and using the name reports where they are."""
     found = discovery.discover({"first": adding(Named), "second": adding(Named)})
     assert "named" not in found.entries["graph"]
     assert [one.distribution for one in found.broken] == ["first", "second"]
@@ -69,7 +69,7 @@ def test_of_two_with_one_name_neither_is_used() -> None:
 
 
 def test_nobody_takes_a_name_of_which_there_were_two() -> None:
-    """A third one would be chosen by the order in which distributions are found."""
+    """A third plugin of that name is refused too: only the order of distributions would pick it."""
     found = discovery.discover({str(n): adding(Named) for n in range(3)})
     assert "named" not in found.entries["graph"]
     assert len(found.broken) == 3
@@ -118,7 +118,7 @@ ODD = {"max-x": LimitSpec("x")}
     ],
 )
 def test_a_broken_class_is_listed_with_its_distribution(cls: object, said: str) -> None:
-    """It says which plugin of which distribution, and what is wrong; the others are found."""
+    """The list names the plugin, its distribution and the fault; other plugins are found."""
     found = discovery.discover({"visitor": adding(cls, Named)})
     assert said in broken(found)
     assert "distribution: visitor" in broken(found)
@@ -133,7 +133,7 @@ class ComplexOptions:
 
 
 def test_options_that_no_recipe_can_set_break_one_plugin() -> None:
-    """The others have their schemas; what is wrong with this one is told who names it."""
+    """Other plugins keep their schemas; naming the broken one reports its fault."""
     unset = type("Unset", (Named,), {"name": "unset", "Options": ComplexOptions})
     found = discovery.discover({"visitor": adding(unset, Named)})
     names = [entry.name for entry, _ in found.schemas()]
@@ -144,7 +144,7 @@ def test_options_that_no_recipe_can_set_break_one_plugin() -> None:
 
 
 def test_a_misspelt_hook_is_listed() -> None:
-    """Pluggy alone would ignore it."""
+    """A misspelt hook is listed as broken, though pluggy alone ignores it."""
 
     def adds_nothing() -> list[Any]:
         return []
@@ -166,7 +166,7 @@ def test_a_misspelt_hook_is_listed() -> None:
 def test_a_hook_that_fails_breaks_its_distribution_only(
     hook: str, does: Callable[[], Any], said: str
 ) -> None:
-    """It is listed with its file; a name that is not found may be one of its."""
+    """A failing hook is listed with its file, and an unknown name may be one of its plugins."""
     failing = module(**{hook: hookimpl(does, specname=hook)})
     found = discovery.discover({"visitor": failing, "toy": toy})
     assert said in broken(found)
@@ -177,7 +177,7 @@ def test_a_hook_that_fails_breaks_its_distribution_only(
 
 
 def test_a_missing_library_is_answered_with_its_install_command() -> None:
-    """The plugin is listed all the same, and says what it needs when it is made."""
+    """A plugin that lacks a library is listed, and its use reports the install command."""
 
     class Needy(Named):
         """Needs what is not there."""
@@ -192,7 +192,7 @@ def test_a_missing_library_is_answered_with_its_install_command() -> None:
 
 
 def test_an_unknown_name_is_answered_with_the_nearest() -> None:
-    """And with the whole list."""
+    """The error for an unknown name holds the nearest name and the whole list."""
     found = discovery.discover({"toy": toy})
     with pytest.raises(ConfigError, match="did you mean `overlap_add`") as error:
         found.find("chunker", "overlap_ad")
@@ -214,7 +214,7 @@ def test_an_unknown_name_is_answered_with_the_nearest() -> None:
 def test_a_file_of_the_box_that_fails_costs_no_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str, said: str
 ) -> None:
-    """The very file, the last line of its traceback, and what to do."""
+    """A failing file is listed with its path, the traceback's last line, and what to do."""
     kind = tmp_path / "kind_of_test"
     kind.mkdir()
     (kind / "__init__.py").touch()
@@ -250,7 +250,7 @@ def test_a_file_of_the_box_that_fails_costs_no_other(
 def test_a_bad_file_of_a_distribution_breaks_its_folder_only(
     tmp_path: Path, hook: str, file: str, text: str, said: str
 ) -> None:
-    """A recipe or preset that nobody asked for stops no command."""
+    """A broken recipe or preset stops no command that does not use it."""
     place = tmp_path / "brought" / file
     place.parent.mkdir(parents=True)
     place.write_text(text)
@@ -285,7 +285,7 @@ class EndingOptions:
     ],
 )
 def test_options_cannot_end_a_run(at: int, error: type[Exception], said: str) -> None:
-    """A value that cannot be is a ValueError; what else they do is the plugin's fault."""
+    """A ValueError of options is a refused value; any other error is the plugin's fault."""
     cls = type("Ending", (Named,), {"Options": EndingOptions})
     entry = discovery.discover({"visitor": adding(cls)}).find("graph", "named")
     node = options.schema(entry)
@@ -316,7 +316,7 @@ def third_party(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
 
 @pytest.mark.parametrize("source", ["import no_such_library", "import sys; sys.exit(0)", "def ("])
 def test_a_distribution_that_cannot_be_loaded_is_listed(third_party: Install, source: str) -> None:
-    """Whatever it raises: the others are found."""
+    """A distribution that raises anything is listed, and other plugins are found."""
     third_party(source)
     found = discovery.discover()
     assert [str(one).partition(":")[0] for one in found.broken] == [
@@ -328,7 +328,7 @@ def test_a_distribution_that_cannot_be_loaded_is_listed(third_party: Install, so
 def test_a_broken_distribution_takes_neither_list_nor_doctor_nor_a_run_down(
     command: Command, recipe: Path, third_party: Install, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """`list` shows it and ends well, `doctor` ends with an error, a run warns and goes on."""
+    """`list` shows the distribution and succeeds, `doctor` fails, and a run warns and goes on."""
     third_party("import sys; sys.exit(0)")
     listed = command("mode=list")
     assert (listed.code, "distribution `guest` is broken" in listed.out) == (0, True)
@@ -367,7 +367,7 @@ def luthier_plugins():
 def test_no_plugin_ends_a_run_with_exit_code_0(
     recipe: Path, toys: Path, tmp_path: Path, third_party: Install
 ) -> None:
-    """A run that ended so would have no result; its plugin and file are named instead."""
+    """An exit with code 0 in a plugin becomes an error with its plugin and file."""
     third_party(ENDING)
     paths = map(str, (toys, tmp_path / "site", Path(plugins.__file__).parent.parent))
     done = subprocess.run(

@@ -41,7 +41,7 @@ def statuses(tmp_path: Path) -> dict[str, str]:
 def test_a_recipe_without_a_runtime_gets_that_of_its_target(
     command: Command, ladder: Path, tmp_path: Path
 ) -> None:
-    """One line of YAML moves a recipe to another device."""
+    """One line of YAML moves a recipe to another device, with the runtime of that target."""
     assert command(f"recipe={ladder}").code == 0
     assert report(tmp_path)["played_on"] == "a pocket calculator"
 
@@ -49,7 +49,7 @@ def test_a_recipe_without_a_runtime_gets_that_of_its_target(
 def test_a_ladder_steps_down_to_the_first_that_holds(
     command: Command, ladder: Path, tmp_path: Path
 ) -> None:
-    """What was tried is in the report with its reason; what comes after was not run."""
+    """The report holds the precisions that were tried, with reasons; later ones were not run."""
     done = command(f"recipe={ladder}", "ladder=[rough,middling,fine]", "contract.min_snr_db=35")
     assert (done.code, done.err) == (0, "")
     assert statuses(tmp_path) == {"rough": "missed", "middling": "held", "fine": "not tried"}
@@ -65,7 +65,7 @@ def test_a_ladder_steps_down_to_the_first_that_holds(
 def test_a_stage_that_fails_is_a_rung_that_does_not_hold(
     command: Command, ladder: Path, tmp_path: Path
 ) -> None:
-    """The next precision is tried, and the failure is told."""
+    """A failed stage is reported, and the next precision is tried."""
     done = command(f"recipe={ladder}", "ladder=[broken,fine]")
     assert (done.code, done.err) == (0, "")
     assert statuses(tmp_path) == {"broken": "refused", "fine": "held"}
@@ -74,7 +74,7 @@ def test_a_stage_that_fails_is_a_rung_that_does_not_hold(
 def test_a_ladder_whose_last_rung_fails_leaves_what_ran(
     command: Command, ladder: Path, tmp_path: Path
 ) -> None:
-    """The report is that of the last precision that could be tried, and each says why not."""
+    """The report is that of the last precision that ran, with a reason for each one."""
     done = command(f"recipe={ladder}", "ladder=[rough,broken]", "contract.min_snr_db=35")
     assert done.code == 3
     assert "rough: `min_snr_db` asks for at least 35 dB: 20 dB" in done.err
@@ -84,7 +84,7 @@ def test_a_ladder_whose_last_rung_fails_leaves_what_ran(
 
 
 def test_a_ladder_of_which_nothing_can_be_tried_is_told(command: Command, ladder: Path) -> None:
-    """There is no result to look at, and no report of one."""
+    """A ladder without any runnable precision leaves no report."""
     done = command(f"recipe={ladder}", "ladder=[broken]")
     assert done.code == 3
     assert "no precision could be tried" in done.err
@@ -94,7 +94,7 @@ def test_a_ladder_of_which_nothing_can_be_tried_is_told(command: Command, ladder
 def test_a_ladder_that_nothing_holds_ships_nothing(
     command: Command, ladder: Path, tmp_path: Path
 ) -> None:
-    """Exit code 3 with one line per precision; the last one's report is left, without a bundle."""
+    """A missed ladder ends in exit code 3, a line per precision, and the last report, no bundle."""
     done = command(f"recipe={ladder}", "ladder=[rough,middling]", "contract.min_snr_db=90")
     assert done.code == 3
     assert "no precision holds the contract" in done.err
@@ -105,7 +105,7 @@ def test_a_ladder_that_nothing_holds_ships_nothing(
 
 
 def test_auto_chooses_among_what_holds(command: Command, ladder: Path, tmp_path: Path) -> None:
-    """Equally fast are both that hold, so the one nearest to FP32 wins; one was refused."""
+    """Of two equally fast precisions that hold, `auto` takes the one nearest to FP32."""
     done = command(
         f"recipe={ladder}", "auto=true", "contract.min_snr_db=35", "measure.budget_windows=1"
     )
@@ -125,7 +125,7 @@ def test_auto_chooses_among_what_holds(command: Command, ladder: Path, tmp_path:
 
 
 def test_auto_for_the_smallest(command: Command, ladder: Path, tmp_path: Path) -> None:
-    """A target may ask for the smallest instead of the fastest."""
+    """A target may make `auto` choose the smallest precision instead of the fastest."""
     arguments = ["auto=true", "target.objective=smallest", "contract.min_snr_db=35"]
     done = command(f"recipe={ladder}", *arguments)
     assert (done.code, done.err) == (0, "")
@@ -139,7 +139,7 @@ def test_auto_for_the_smallest(command: Command, ladder: Path, tmp_path: Path) -
 def test_a_plan_of_a_ladder_shows_every_rung_and_runs_nothing(
     command: Command, ladder: Path
 ) -> None:
-    """Each precision is planned."""
+    """A plan lists every precision of the ladder and executes nothing."""
     done = command(f"recipe={ladder}", "ladder=[rough,fine]", "mode=plan")
     assert done.code == 0
     assert "precision rough" in done.out
@@ -162,7 +162,7 @@ def test_a_plan_of_a_ladder_shows_every_rung_and_runs_nothing(
 def test_a_ladder_that_cannot_be_is_refused_before_anything_runs(
     command: Command, ladder: Path, arguments: list[str], said: str
 ) -> None:
-    """Exit code 2, and nothing ran."""
+    """An impossible ladder ends in exit code 2, and nothing ran."""
     done = command(f"recipe={ladder}", *arguments)
     assert done.code == 2, done.err
     assert said in done.err
@@ -172,7 +172,7 @@ def test_a_ladder_that_cannot_be_is_refused_before_anything_runs(
 def test_a_precision_on_the_command_line_is_the_only_rung(
     command: Command, ladder: Path, tmp_path: Path
 ) -> None:
-    """What a person types goes before what the recipe says."""
+    """A precision on the command line replaces the recipe's ladder."""
     assert command(f"recipe={ladder}", "ladder=[rough,middling]", "precision=fine").code == 0
     assert statuses(tmp_path) == {"fine": "held"}
 
@@ -183,14 +183,14 @@ def held(precision: str, rank: float, snr_db: float) -> CandidateRecord:
 
 
 def test_the_best_is_the_least_and_the_nearest_among_equals() -> None:
-    """Five per cent are no difference on a busy machine."""
+    """Speeds within five per cent are equal, and then the nearest to FP32 wins."""
     results = [held("int8", 100, 30), held("w8a16", 104, 50), held("fp32", 130, 200)]
     assert best(results).precision == "w8a16"
     assert best([results[0], results[2], CandidateRecord("fp16", "missed")]).precision == "int8"
 
 
 def test_the_reason_names_the_next_best() -> None:
-    """Not quantising is an answer, and says so."""
+    """The reason names the next best, which may be not quantising."""
     results = [held("fp32", 100, 200), held("int8", 180, 30)]
     assert why_best(results[0], results, "fastest") == (
         "do not quantise: fp32 is the fastest that holds the contract: 100 ms; int8, the next, "
@@ -201,7 +201,7 @@ def test_the_reason_names_the_next_best() -> None:
 
 
 def test_what_could_not_be_run_is_no_next_best() -> None:
-    """Neither a precision that missed, nor one whose stage failed once it was ranked."""
+    """A precision that missed, or whose stage failed after ranking, is no next best."""
     results = [
         held("int8", 100, 30),
         CandidateRecord("w4a16", "refused", rank=101),
@@ -211,7 +211,7 @@ def test_what_could_not_be_run_is_no_next_best() -> None:
 
 
 def test_between_equals_nothing_is_said_to_be_further_away() -> None:
-    """Two may be as fast and as near, and the first is taken."""
+    """Of two equally fast and equally near precisions the first is taken, and no gap is stated."""
     results = [held("fp16", 100, 60), held("fp32", 100, 60)]
     assert best(results) is results[0]
     said = "; fp32 is within 5% of it, and no nearer to FP32"
@@ -219,19 +219,19 @@ def test_between_equals_nothing_is_said_to_be_further_away() -> None:
 
 
 def test_something_that_weighs_nothing_can_be_the_best() -> None:
-    """A graph without weights moves no bytes."""
+    """A graph without weights moves no bytes, and can still be the best."""
     results = [held("fp32", 0, 200), held("fp16", 5, 60)]
     assert why_best(best(results), results, "smallest").endswith("; fp16 is the next")
 
 
 def test_a_precision_without_an_snr_is_nearer_than_none() -> None:
-    """A result that is worse than nothing still was measured."""
+    """A precision with a negative SNR is nearer than one without an SNR."""
     results = [CandidateRecord("a8w8", "missed", snr_db=-3.0), CandidateRecord("int8", "missed")]
     assert max(results, key=nearness) is results[0]
 
 
 def test_a_time_is_told_with_its_spread_and_its_load() -> None:
-    """Medians alone say nothing of how sure they are."""
+    """A time is shown with its spread and its load, because a median shows no uncertainty."""
     quiet = BenchmarkResult(0.0704, 0.0651, 0.0921, "CPU", Load(0.01, 2, heavy=False))
     assert quiet.said == "70 ms per window (65 to 92) on CPU, timed in turn"
     busy = BenchmarkResult(0.00123, 0.00119, 0.0031, "CPU", Load(1.3, 2, heavy=True))

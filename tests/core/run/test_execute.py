@@ -20,7 +20,7 @@ def folders(tmp_path: Path) -> list[Path]:
 def test_a_run_leaves_result_report_lock_and_bundle(
     command: Command, recipe: Path, tmp_path: Path
 ) -> None:
-    """The run folder holds what a person needs, under its final name."""
+    """The run folder holds result, report, lock file and bundle under its final name."""
     done = command(f"recipe={recipe}")
     assert (done.code, done.err) == (0, "")
     (folder,) = folders(tmp_path)
@@ -34,7 +34,7 @@ def test_a_run_leaves_result_report_lock_and_bundle(
 def test_the_same_recipe_again_executes_nothing(
     command: Command, recipe: Path, tmp_path: Path
 ) -> None:
-    """Everything comes from the store the second time, and a new run folder is written."""
+    """A second run takes every result from the store and writes a new run folder."""
     command(f"recipe={recipe}")
     toy.RAN.clear()
     assert command(f"recipe={recipe}").code == 0
@@ -45,7 +45,7 @@ def test_the_same_recipe_again_executes_nothing(
 def test_changing_the_overlap_runs_nothing_before_the_chunker(
     command: Command, recipe: Path
 ) -> None:
-    """The artifact does not depend on how windows overlap, nor does what was measured on it."""
+    """Neither the artifact nor its measurements depend on how windows overlap."""
     command(f"recipe={recipe}")
     toy.RAN.clear()
     assert command(f"recipe={recipe}", "chunker.overlap=2").code == 0
@@ -74,7 +74,7 @@ def test_changing_the_window_compiles_again_but_does_not_fetch(
 def test_a_failed_stage_leaves_nothing_half_written(
     command: Command, recipe: Path, tmp_path: Path, fail: str, code: int, said: str
 ) -> None:
-    """One message, no traceback, no run folder, and a store that still works."""
+    """A failed stage gives one message, no traceback, no run folder, and an intact store."""
     done = command(f"recipe={recipe}", f"quantizer.fail={fail}")
     assert done.code == code
     assert said in done.err
@@ -88,7 +88,7 @@ def test_a_failed_stage_leaves_nothing_half_written(
 
 
 def test_the_report_says_who_computed_what(command: Command, recipe: Path, tmp_path: Path) -> None:
-    """The budget names every stage with its device, and no target took part."""
+    """The budget names the device of every stage, and no target took part."""
     command(f"recipe={recipe}")
     (folder,) = folders(tmp_path)
     report = json.loads((folder / "report.json").read_text())
@@ -144,7 +144,7 @@ def test_plan_executes_nothing_and_says_why(command: Command, recipe: Path, tmp_
 
 
 def test_two_runs_that_end_at_once_get_two_folders(tmp_path: Path) -> None:
-    """The later one takes the next name that is free; neither costs the other its result."""
+    """Of two runs that end at once, the later one takes the next free folder name."""
     with new_folder(tmp_path, "toy") as place:
         wanted = place.final
         (place.partial / "mine").touch()

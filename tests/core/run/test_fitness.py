@@ -41,7 +41,7 @@ def notices(folder: Path) -> list[dict[str, str]]:
 def test_another_input_is_announced_with_the_command_that_takes_other_weights(
     command: Command, recipe: Path, tmp_path: Path
 ) -> None:
-    """The command is the run's own, without what has nothing to do with what is run."""
+    """The suggested command is the run's own, without options that do not affect the run."""
     own = ["calibration=ramp", "model.gain=4", "measure.budget_windows=1"]
     assert command(f"recipe={recipe}", *own).code == 0
     (notice,) = notices(tmp_path)
@@ -53,7 +53,7 @@ def test_another_input_is_announced_with_the_command_that_takes_other_weights(
 
 @pytest.mark.usefixtures("picky")
 def test_an_input_that_they_fit_is_not(command: Command, recipe: Path, tmp_path: Path) -> None:
-    """The dataset that they learned from."""
+    """No notice appears for the dataset that the weights were trained on."""
     file = tmp_path / "one.line"
     np_line = " ".join(str(n / 10) for n in range(20))
     file.write_text(f"{np_line}\n{np_line}\n")
@@ -64,6 +64,6 @@ def test_an_input_that_they_fit_is_not(command: Command, recipe: Path, tmp_path:
 def test_weights_fit_any_input_unless_they_say(
     command: Command, recipe: Path, tmp_path: Path
 ) -> None:
-    """A model that says nothing is announced nowhere."""
+    """A model that states no fit gives no notice for any input."""
     assert command(f"recipe={recipe}").code == 0
     assert notices(tmp_path) == []

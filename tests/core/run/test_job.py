@@ -32,7 +32,7 @@ def _sqlite() -> sqlite3.OperationalError:
     "problem", [FULL, OSError(errno.EROFS, "read-only"), _wrapped(FULL), _wrapped(_sqlite())]
 )
 def test_what_the_disk_refuses_is_no_breach_of_a_plugin(problem: Exception) -> None:
-    """Exit code 1, as wherever else a disk is full, and what is missing is said."""
+    """A refusal of the disk ends in exit code 1 and says what is missing, as anywhere else."""
     said = unreported(problem, Path("out"))
     assert isinstance(said, StoreError)
     assert said.exit_code == 1
@@ -49,7 +49,7 @@ def test_what_the_disk_refuses_is_no_breach_of_a_plugin(problem: Exception) -> N
     ],
 )
 def test_other_failures_are_the_reporters(problem: Exception) -> None:
-    """A bug, and a server that does not answer."""
+    """A bug and a server that does not answer are reported as the reporter's failures."""
     assert isinstance(unreported(problem, Path("out")), PluginError)
 
 
@@ -57,7 +57,7 @@ def test_other_failures_are_the_reporters(problem: Exception) -> None:
 def test_a_full_disk_under_a_reporter_keeps_the_result(
     command: Command, recipe: Path, monkeypatch: pytest.MonkeyPatch, sweep: bool
 ) -> None:
-    """The rest of the run folder is there; the exit code is that of a full disk."""
+    """The rest of the run folder is there, and the exit code is that of a full disk."""
 
     def full(*_: object) -> None:
         raise FULL

@@ -40,9 +40,9 @@ def after(monkeypatch: pytest.MonkeyPatch) -> Any:
 def test_a_folder_that_vanishes(
     command: Command, recipe: Path, tmp_path: Path, after: Any, stage: str, gone: str, what: str
 ) -> None:
-    """The run says which one, and that it was removed; no plugin is blamed, nothing is left half.
+    """The run names the removed folder; no plugin is blamed, and nothing stays half-written.
 
-    The next run makes it all again.
+    The next run makes everything again.
     """
     after(stage, lambda: shutil.rmtree(tmp_path / gone))
     done = command(f"recipe={recipe}", f"output={tmp_path / 'outputs'}")
@@ -61,7 +61,7 @@ def test_a_folder_that_vanishes(
 def test_a_disk_that_refuses_is_no_fault_of_a_plugin(
     command: Command, recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
-    """A disk that fails, fills up or is mounted for reading in the middle says what helps."""
+    """A disk that fails, fills up or becomes read-only during a run gives a remedy."""
 
     def refuse(work: StageContext, _: Any) -> None:
         raise OSError(number, os.strerror(number), str(work.folder / "x"))
@@ -77,7 +77,7 @@ def test_a_disk_that_refuses_is_no_fault_of_a_plugin(
 def test_a_library_that_vanishes(
     command: Command, recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Between two items: one error that names the place, and no folder that looks like a result."""
+    """A library that vanishes gives one error with its place, and no folder that looks finished."""
     for name in ("a", "b", "c"):
         (tmp_path / f"{name}.line").write_text("1 2 3")
     save, saved = toy.Lines.save, list[str]()

@@ -26,7 +26,7 @@ def _steps(*overrides: str) -> list[Step]:
 
 
 def test_the_worst_tensors_are_looked_for_on_demand() -> None:
-    """One step compares the graph before the quantizer with the one after it."""
+    """One step compares the graph before the quantizer with the quantised one, on request."""
     assert not any(step.name == "tensor_error" for step in _steps())
     (step,) = [s for s in _steps("measure.worst_tensors=5") if s.name == "tensor_error"]
     assert step.inputs[:2] == ("graph.onnxsim", "quantizer")
@@ -37,7 +37,7 @@ def test_the_worst_tensors_are_looked_for_on_demand() -> None:
 
 
 def test_the_budget_has_a_row_for_every_stage_that_plays_here() -> None:
-    """In the order of the recipe, the compiled model from its probe; nothing is left unnamed."""
+    """Rows follow the recipe's order, with the compiled model's probe; no stage lacks a name."""
     (step,) = [s for s in _steps() if s.name == "budget"]
     assert step.inputs[5:] == (
         "budget.exporter",
@@ -49,7 +49,7 @@ def test_the_budget_has_a_row_for_every_stage_that_plays_here() -> None:
 
 
 def test_a_stage_that_nothing_plays_is_counted_with_the_next_one() -> None:
-    """Without a host only the device can play, and only what was compiled for it."""
+    """Without a host, only the device can play, and only the compiled model."""
     (step,) = [s for s in _steps("runtime=qai_hub", "~runtime@host") if s.name == "budget"]
     assert step.inputs[5:] == ("budget.runtime",)
     skipped = ["exporter", "graph.onnxsim", "quantizer"]
@@ -57,6 +57,6 @@ def test_a_stage_that_nothing_plays_is_counted_with_the_next_one() -> None:
 
 
 def test_a_negative_number_of_tensors_is_refused() -> None:
-    """The config error names the option."""
+    """The config error for a negative number of tensors names the option."""
     with pytest.raises(ValueError, match="`worst_tensors` cannot be -1"):
         Measure(worst_tensors=-1)

@@ -43,12 +43,12 @@ def exporter() -> Callable[..., Any]:
 def test_how_the_model_is_written_down_decides_on_the_graph(
     exporter: Callable[..., Any],
 ) -> None:
-    """The weights are the same, the graph is not: one layout's may not stand for another's."""
+    """Two layouts of the same weights have different graphs, so their results differ."""
     assert exporter("model.layout=plain") == exporter("model.layout=plain")
     assert exporter("model.layout=plain") != exporter("model.layout=npu")
 
 
 def test_the_window_decides_on_the_graph(exporter: Callable[..., Any]) -> None:
-    """But how windows overlap does not."""
+    """The graph depends on the window's length, not on the overlap."""
     assert exporter("chunker.length=4096") != exporter("chunker.length=8192")
     assert exporter("chunker.overlap=0.1") == exporter("chunker.overlap=0.5")

@@ -15,7 +15,7 @@ def played(**facts: object) -> Artifact:
 
 
 def test_memory_is_measured_where_the_model_ran() -> None:
-    """This machine's memory says nothing about a device elsewhere: then there is no metric."""
+    """The memory of this machine is no metric for a device elsewhere."""
     metrics = _speed(played(peak_memory_mb=80.0), "CPU")
     here = {metric.name: metric.value for metric in metrics if metric.statistic not in (LOW, HIGH)}
     assert here == {"latency": 500.0, "real_time_factor": 0.5, "peak_memory": 80.0}
@@ -23,12 +23,12 @@ def test_memory_is_measured_where_the_model_ran() -> None:
 
 
 def test_a_device_that_keeps_no_time_has_no_latency() -> None:
-    """No clock of this machine stands in for it."""
+    """A device without times gets no latency from this machine's clock."""
     assert _speed(played(seconds=[]), "a phone") == []
 
 
 def test_a_time_under_load_says_so() -> None:
-    """A quiet machine, and one that cannot tell, say nothing."""
+    """Load is reported with a time; a quiet machine and an unknown load give no note."""
     (notice,) = _under_load(Load(0.9, 2, heavy=True))
     assert notice.severity == "warning"
     assert "measured under load: other processes kept 0.9 of 2 cores busy" in notice.text

@@ -69,7 +69,7 @@ def watch(tmp_path: Path) -> Watch:
 
 
 def test_a_graph_tells_what_its_tensors_can_be() -> None:
-    """By the float graph's names; what calibration saw of other tensors is not kept."""
+    """Ranges go by the float graph's names; calibration values of other tensors are not kept."""
     held = held_ranges(lowered_graph())
     assert held.keys() == {"x", "y"}
     assert held["y"].held == pytest.approx((-128 * STEP, 127 * STEP))
@@ -77,28 +77,28 @@ def test_a_graph_tells_what_its_tensors_can_be() -> None:
 
 
 def test_metadata_of_others_tells_nothing() -> None:
-    """A file may say anything there."""
+    """Metadata of other tools, which may hold anything, gives no ranges."""
     model = lowered_graph()
     model.metadata_props[0].value = '{"x": "wide"}'
     assert held_ranges(model)["x"].seen is None
 
 
 def test_what_stays_within_is_no_news(watch: Watch) -> None:
-    """Neither clipped nor beyond what was seen."""
+    """Values that are neither clipped nor beyond the calibration give no notice."""
     passed = watch.passed("quiet", feeds(0.5), watch.snrs(watch.play(feeds(0.5))))
     assert (passed.tensors, passed.unseen, passed.clipped) == (2, 0, 0)
     assert passed.notice() is None
 
 
 def test_what_was_not_seen_is_counted(watch: Watch) -> None:
-    """Within the range there is no cost, and so no word about it."""
+    """Unseen values within the range are counted without a notice, because they cost nothing."""
     passed = watch.passed("louder", feeds(0.9), watch.snrs(watch.play(feeds(0.5))))
     assert (passed.unseen, passed.clipped) == (2, 0)
     assert passed.notice() is None
 
 
 def test_what_is_clipped_is_a_warning_with_its_cost(watch: Watch) -> None:
-    """It names the item, the tensors, by how much, and the SNR beside the promised one."""
+    """The warning names the item, the tensors, the excess, and the SNR beside the promised one."""
     promise = watch.snrs(watch.play(feeds(0.5)))
     passed = watch.passed("a loud song", feeds(3.0), promise)
     assert passed.clipped == 2
@@ -115,7 +115,7 @@ def test_what_is_clipped_is_a_warning_with_its_cost(watch: Watch) -> None:
 
 
 def test_what_calibration_data_has_as_well_is_no_news(watch: Watch) -> None:
-    """A range may leave it out on purpose, as that of a masked score leaves out the mask."""
+    """Values that calibration clips too give no notice: a range may leave out a mask on purpose."""
     promise = watch.promised(feeds(3.0))
     assert watch.passed("a song", feeds(2.9), promise).clipped == 0
     louder = watch.passed("a song", feeds(3.1), promise)
@@ -123,7 +123,7 @@ def test_what_calibration_data_has_as_well_is_no_news(watch: Watch) -> None:
 
 
 def test_a_mask_of_infinity_hides_no_end(watch: Watch) -> None:
-    """It is known from the calibration; the other end of the same tensor is still looked at."""
+    """A mask of infinity is known from the calibration; the other end is still checked."""
 
     def masked(peak: float) -> Iterator[dict[str, np.ndarray]]:
         for window in feeds(peak):
@@ -136,7 +136,7 @@ def test_a_mask_of_infinity_hides_no_end(watch: Watch) -> None:
 
 
 def test_what_is_clipped_and_costs_nothing_is_told() -> None:
-    """A rare peak in one tensor, and the promise held."""
+    """A rare clipped peak is reported as harmless where the promise is held."""
     passed = Passed("song", 80, 3, 1, "h", 1.3, "y", 33.0, 35.0)
     notice = passed.notice()
     assert notice is not None
@@ -145,7 +145,7 @@ def test_what_is_clipped_and_costs_nothing_is_told() -> None:
 
 
 def test_an_item_that_fares_worse_without_clipping_is_told() -> None:
-    """One that is far quieter than all of the calibration loses to the step, not to the ends."""
+    """A far quieter item loses to the step size, not to clipping, and is reported."""
     passed = Passed("whisper", 80, 0, 0, "h", 0.1, "y", 12.0, 35.0)
     notice = passed.notice()
     assert notice is not None

@@ -13,7 +13,7 @@ from core.store.damage import listening, tell
 def test_a_line_is_said_once_and_heard_by_those_above(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The store of a run hears of what lies below its root, and of nothing else."""
+    """A damage is printed once, and the store of a run records those below its root only."""
     above, beside = listening(tmp_path / "store"), listening(tmp_path / "other")
     for _ in range(2):
         tell(tmp_path / "store" / "state" / "x", "a note is damaged \x1b[2J")
@@ -27,7 +27,7 @@ def test_a_line_is_said_once_and_heard_by_those_above(
 
 
 def test_the_next_run_hears_only_of_its_own(tmp_path: Path) -> None:
-    """It opens the store again."""
+    """The next run opens the store again and records only its own damages."""
     listening(tmp_path)
     tell(tmp_path, "a")
     later = listening(tmp_path)
@@ -38,6 +38,6 @@ def test_the_next_run_hears_only_of_its_own(tmp_path: Path) -> None:
 def test_a_line_that_nobody_listens_for_is_said(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A sweep's folder belongs to no store."""
+    """Damage in a sweep's folder, which belongs to no store, is printed."""
     tell(tmp_path / "points", "a record is damaged")
     assert capsys.readouterr().err == "warning: a record is damaged\n"

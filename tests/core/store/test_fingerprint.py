@@ -14,12 +14,12 @@ from core.store import fingerprint, hashing
 
 
 def test_the_digest_ignores_the_order_of_keys() -> None:
-    """Two equal fingerprints have one key."""
+    """Equal fingerprints have one digest, in any order of keys."""
     assert hashing.digest({"a": 1, "b": [2]}) == hashing.digest({"b": [2], "a": 1})
 
 
 def test_changes_name_the_line() -> None:
-    """Each difference is one line with its path; code is not shown as two hashes."""
+    """Each difference is one line with its path, and code is not shown as two hashes."""
     old = {"options": {"n": 1, "m": 2}, "source": "aaa", "code": {"core.inference.windows": "c"}}
     new = {"options": {"n": 1, "m": 3}, "source": "bbb", "code": {"core.inference.windows": "d"}}
     assert fingerprint.changes(old, new) == [
@@ -55,7 +55,7 @@ def bound(file: Path) -> None:
 def test_a_folder_of_anything_but_files_has_no_digest(
     tmp_path: Path, name: str, make: Callable[[Path], object]
 ) -> None:
-    """It may lead elsewhere, or never end: refused by its name, however deep it lies."""
+    """A link, a pipe or the like at any depth is refused by name: it may lead out or never end."""
     (tmp_path / "deep" / "er").mkdir(parents=True)
     (tmp_path / "a").write_text("a")
     make(tmp_path / "deep" / "er" / "b")
@@ -65,7 +65,7 @@ def test_a_folder_of_anything_but_files_has_no_digest(
 
 
 def test_a_link_to_a_folder_and_a_file_are_no_folders(tmp_path: Path) -> None:
-    """The folder itself is looked at, too."""
+    """The top folder itself must be a true folder, neither a link nor a file."""
     (tmp_path / "real").mkdir()
     (tmp_path / "link").symlink_to("real")
     (tmp_path / "file").touch()
@@ -75,7 +75,7 @@ def test_a_link_to_a_folder_and_a_file_are_no_folders(tmp_path: Path) -> None:
 
 
 def test_a_digest_is_of_names_and_contents(tmp_path: Path) -> None:
-    """Any other name, place, content or file is another; a second name of a file is a file."""
+    """Name, place, content and files change the digest; a hard link counts as a file."""
     (tmp_path / "a" / "b").mkdir(parents=True)
     (tmp_path / "a" / "b" / "c").write_text("c")
     (tmp_path / "a" / os.fsdecode(b"caf\xe9")).write_text("d")

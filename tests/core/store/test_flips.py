@@ -30,7 +30,7 @@ def figures(report: dict[str, Any]) -> dict[str, Any]:
 def test_every_flip_below_a_store_is_noticed(
     command: Command, recipe: Path, tmp_path: Path
 ) -> None:
-    """Entries, verdicts and kept inputs of a run: it ends as before, and its report says why."""
+    """A flip in entries, verdicts or kept inputs changes no result, and the report names it."""
     outputs = tmp_path / "outputs"
 
     def run() -> Told:
@@ -49,7 +49,7 @@ def test_every_flip_below_a_store_is_noticed(
 def test_every_flip_below_a_librarys_store_is_noticed(
     command: Command, recipe: Path, tmp_path: Path
 ) -> None:
-    """The model is made again before a song is played with it."""
+    """A damaged model of a library is made again before a song is played with it."""
     songs, outputs = tmp_path / "songs", tmp_path / "outputs"
     songs.mkdir()
     for name in "ab":
@@ -65,7 +65,7 @@ def test_every_flip_below_a_librarys_store_is_noticed(
 
 
 def test_every_flip_of_a_sweep_is_noticed(command: Command, recipe: Path, tmp_path: Path) -> None:
-    """Records of points that were done, too: such a point runs again, from what is kept."""
+    """A point whose record or result is flipped runs again from the store."""
     arguments = ("-m", f"recipe={recipe}", "chunker.length=4")
 
     def run() -> Told:
@@ -87,7 +87,7 @@ def test_every_flip_of_a_sweep_is_noticed(command: Command, recipe: Path, tmp_pa
 def test_a_plan_says_what_is_damaged_and_changes_nothing(
     command: Command, recipe: Path, tmp_path: Path
 ) -> None:
-    """Why the step would run, and a line; the run after it says the same."""
+    """A plan gives the damage as the reason of a step, with a line, as does the next run."""
     command(f"recipe={recipe}")
     (file,) = (tmp_path / "store" / "quantizer").glob("*/files/gain.txt")
     file.write_bytes(b"2.1")

@@ -153,7 +153,7 @@ WRONG: Mapping[str, tuple[Does, str]] = {
 def test_what_cannot_be_kept_is_refused_by_the_name_of_its_plugin(
     context: Bench, what: str
 ) -> None:
-    """A result is files below its folder, of the format planned, and facts of plain JSON."""
+    """A result must be files below its folder, in the planned format, with facts of plain JSON."""
     does, said = WRONG[what]
     with pytest.raises(PluginError) as error:
         context.run(graph(does))
@@ -168,7 +168,7 @@ def test_what_cannot_be_kept_is_refused_by_the_name_of_its_plugin(
 def test_who_writes_to_its_input_is_named_and_the_input_made_again(
     context: Bench, fails: bool
 ) -> None:
-    """The entry that was spoiled is gone, and the next run makes it; whatever the stage did."""
+    """The spoiled entry is removed, the next run makes it, and the writing plugin is named."""
 
     def spoil(artifact: Artifact, _work: StageContext, _made: StageResult) -> None:
         Path(artifact.path).write_text("3.0")
@@ -188,7 +188,7 @@ def test_who_writes_to_its_input_is_named_and_the_input_made_again(
 def test_a_file_that_changes_while_it_is_read_poisons_nothing(
     context: Bench, tmp_path: Path, at: str
 ) -> None:
-    """Neither results nor kept items are found under the hash of what the file was before."""
+    """A changed file's results and items are not kept under the hash of the old content."""
     song = tmp_path / "song.line"
     song.write_text("1 2 3 4 5 6 7 8")
 
@@ -232,7 +232,7 @@ def test_a_file_that_changes_while_it_is_read_poisons_nothing(
 
 
 def test_weights_that_change_while_they_are_read_poison_nothing(context: Bench) -> None:
-    """The identity of what was fetched is asked for again when it was."""
+    """The identity of weights is checked again after the fetch, so changed ones are not kept."""
     weights = ["1"]
 
     class Moving(toy.Gain):
@@ -270,7 +270,7 @@ def test_weights_that_change_while_they_are_read_poison_nothing(context: Bench) 
 def test_a_metric_that_is_no_number_is_refused_and_not_kept_as_null(
     context: Bench, metric: Any, said: str
 ) -> None:
-    """Kept as null it would end every later run; the evaluator is named, and the next run works."""
+    """The evaluator of a NaN is named; kept as null, the NaN would end every later run."""
 
     class Odd(toy.Largest):
         """Measures something odd."""
@@ -294,7 +294,7 @@ def test_a_metric_that_is_no_number_is_refused_and_not_kept_as_null(
     "path", ["../y.txt", "/etc/hostname", "nowhere.txt", "saved.json", "", "a\\b.txt"]
 )
 def test_what_was_saved_lies_in_its_folder(context: Bench, path: str) -> None:
-    """A dataset that names another file is refused, and no run folder is made of it."""
+    """A dataset that names a file outside its folder is refused, and no run folder is made."""
 
     class Elsewhere(toy.Ramp):
         """Says that it wrote somewhere else."""
@@ -313,7 +313,7 @@ def test_what_was_saved_lies_in_its_folder(context: Bench, path: str) -> None:
 
 
 def test_a_session_that_skips_a_window_is_refused(context: Bench) -> None:
-    """Its outputs would be joined to the wrong places."""
+    """A session that skips a window is refused, as outputs would be joined at wrong places."""
 
     class Skipping(toy.Distant):
         """Leaves out the last window of a group."""

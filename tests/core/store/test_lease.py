@@ -52,7 +52,7 @@ def said(process: subprocess.Popen[str]) -> list[str]:
 
 
 def test_two_machines_never_do_the_same_work(bucket: Bucket) -> None:
-    """One makes it, for longer than a lease; the other waits, says so, and finds it."""
+    """One machine makes a result for longer than a lease; the other waits, says so and finds it."""
     jobs = [job(bucket, machine, 6, 3) for machine in "ab"]
     told = sorted((said(process) for process in jobs), key=len)
     assert told == [["makes"], ["waits", "finds"]]
@@ -60,7 +60,7 @@ def test_two_machines_never_do_the_same_work(bucket: Bucket) -> None:
 
 
 def test_a_killed_maker_is_succeeded_after_its_lease(bucket: Bucket) -> None:
-    """Nobody frees what it held, and its object stops changing."""
+    """A killed maker's object stops changing, and its successor takes over after the lease."""
     first = job(bucket, "a", 600, 4)
     assert first.stdout is not None
     assert first.stdout.readline() == "makes\n"
@@ -72,7 +72,7 @@ def test_a_killed_maker_is_succeeded_after_its_lease(bucket: Bucket) -> None:
 
 
 def test_two_jobs_of_one_machine_take_turns(bucket: Bucket) -> None:
-    """They share the folder in front, and its lock."""
+    """Two jobs of one machine share the local folder and its lock."""
     store, waiting, seen = bucket.store("a"), threading.Event(), []
 
     def second() -> None:
@@ -90,7 +90,7 @@ def test_two_jobs_of_one_machine_take_turns(bucket: Bucket) -> None:
 
 
 def test_who_fails_frees_the_key_at_once(bucket: Bucket) -> None:
-    """The next one need not wait for the lease, which is an hour long here."""
+    """A failed maker frees the key at once, although the lease is an hour long here."""
     with (
         pytest.raises(ZeroDivisionError),
         bucket.store("a", 3600).lock("graph", FINGERPRINT, lambda: None),
@@ -103,7 +103,7 @@ def test_who_fails_frees_the_key_at_once(bucket: Bucket) -> None:
 
 
 def test_of_those_that_wait_for_a_dead_one_one_holds_it(bucket: Bucket) -> None:
-    """Several find it dead at the same time, and are never inside together."""
+    """Several that find a maker dead at the same time never hold the key together."""
     remote = opened(bucket.url)
     assert remote.create("locks/x/1", b'{"holder": "dead", "beat": 3, "released": false}')
     inside, most, turns = 0, 0, 0
@@ -130,7 +130,7 @@ def test_of_those_that_wait_for_a_dead_one_one_holds_it(bucket: Bucket) -> None:
 
 
 def test_who_was_taken_for_dead_does_not_free_the_other(bucket: Bucket) -> None:
-    """A laptop that slept wakes up and ends; the one that took over holds the key still."""
+    """A maker that slept and wakes does not free the key that its successor holds."""
     remote = opened(bucket.url)
     asleep = Lease(remote, "x", 3600)
     asleep.acquire(lambda: None)

@@ -41,7 +41,7 @@ def put(
 
 
 def test_what_is_kept_is_found_at_its_new_place(tmp_path: Path) -> None:
-    """The files are in the store, and nothing is left where they were made."""
+    """Kept files move into the store, and none is left in the work folder."""
     store = Store(tmp_path)
     kept = put(store)
     found = store.find("graph", FINGERPRINT)
@@ -51,7 +51,7 @@ def test_what_is_kept_is_found_at_its_new_place(tmp_path: Path) -> None:
 
 
 def test_other_material_is_another_result(tmp_path: Path) -> None:
-    """One changed option is enough, and it is named."""
+    """One changed option makes another result, and the option is named."""
     store = Store(tmp_path)
     put(store)
     changed = {**FINGERPRINT, "options": {"n": 2}}
@@ -99,7 +99,7 @@ DAMAGES: dict[str, tuple[str, Callable[[Path], object], str]] = {
 def test_a_damaged_result_is_told_and_made_again(
     tmp_path: Path, damage: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Whatever was changed: looking changes nothing, and one that is kept takes its place."""
+    """Looking at a damaged result changes nothing, and a newly kept one replaces it."""
     name, change, reason = DAMAGES[damage]
     entry = Path(put(Store(tmp_path)).folder).parent
     change(entry / name if name != "." else entry)
@@ -121,7 +121,7 @@ def test_a_damaged_result_is_told_and_made_again(
 
 
 def test_another_format_is_left_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """What an earlier or a later version kept is neither read nor touched, and no damage."""
+    """Results of an earlier or later format are neither read, nor touched, nor damage."""
     older = tmp_path / "graph" / ("0" * 32)
     older.mkdir(parents=True)
     (older / "artifact.json").write_text("{}")
@@ -137,7 +137,7 @@ def test_another_format_is_left_alone(tmp_path: Path, capsys: pytest.CaptureFixt
 
 
 def test_two_entries_that_were_swapped_are_damaged(tmp_path: Path) -> None:
-    """Each file is whole, and lies where another belongs: the folders, or one description."""
+    """Whole files at each other's places, folders or descriptions, are damage."""
     store = Store(tmp_path)
     one, two = (Path(put(store, fingerprint={**FINGERPRINT, "n": n}).folder).parent for n in (1, 2))
     shutil.copyfile(one / "artifact.json", two / "artifact.json")
@@ -154,7 +154,7 @@ def test_two_entries_that_were_swapped_are_damaged(tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_verified_does_not_count(tmp_path: Path) -> None:
-    """A damaged entry is left out of what is known of its step, with one line for all of them."""
+    """Damaged entries of a step are ignored, with one line for all of them."""
     store = Store(tmp_path)
     entries = [
         Path(put(store, fingerprint={**FINGERPRINT, "n": n}).folder).parent for n in range(3)
@@ -169,7 +169,7 @@ def test_what_cannot_be_verified_does_not_count(tmp_path: Path) -> None:
 
 
 def test_other_files_in_an_entry_are_never_read(tmp_path: Path) -> None:
-    """Beside the files of a result anything may lie: it changes nothing."""
+    """Other files in an entry are never read and change nothing."""
     store = Store(tmp_path)
     entry = Path(put(store).folder).parent
     (entry / ".DS_Store").write_bytes(b"\0")
@@ -182,7 +182,7 @@ def test_other_files_in_an_entry_are_never_read(tmp_path: Path) -> None:
 
 
 def test_a_store_that_was_moved_is_still_one(tmp_path: Path) -> None:
-    """No path of where it was made is in it."""
+    """A moved store works, since it holds no path of its former place."""
     put(Store(tmp_path / "a"))
     (tmp_path / "a").rename(tmp_path / "b")
     found = Store(tmp_path / "b").find("graph", FINGERPRINT)
@@ -202,7 +202,7 @@ def test_a_store_that_was_moved_is_still_one(tmp_path: Path) -> None:
 def test_facts_that_would_be_read_back_otherwise_are_refused(
     tmp_path: Path, facts: dict[str, Any], said: str
 ) -> None:
-    """By the plugin that says them; nothing is kept of the result."""
+    """Facts that JSON would change are refused by plugin, and the result is not kept."""
     store = Store(tmp_path)
     with pytest.raises(PluginError, match=said) as error:
         put(store, facts=facts)
@@ -211,7 +211,7 @@ def test_facts_that_would_be_read_back_otherwise_are_refused(
 
 
 def test_a_name_that_is_no_text_is_kept(tmp_path: Path) -> None:
-    """A fact may hold one, and a run says what the next one will read."""
+    """A fact may hold a name that is no text; the run shows what the next one will read."""
     store = Store(tmp_path)
     kept = put(store, facts={"item": os.fsdecode(b"caf\xe9.wav")})
     assert store.find("graph", FINGERPRINT) == kept
@@ -221,7 +221,7 @@ def test_a_name_that_is_no_text_is_kept(tmp_path: Path) -> None:
 def test_a_result_that_is_replaced_while_it_is_read_is_no_damage(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Another run puts a whole one in the place of a damaged one."""
+    """A damaged result that another run replaces during the read is not reported as damage."""
     store = Store(tmp_path)
     entry = Path(put(store).folder).parent
     verified = entry_of.verified
@@ -243,7 +243,7 @@ def test_a_result_that_is_replaced_while_it_is_read_is_no_damage(
 
 
 def test_a_stand_in_never_answers(tmp_path: Path) -> None:
-    """What took another's place (a fallback) serves the run that made it, and no other."""
+    """A stand-in (a fallback) serves only the run that made it."""
     store = Store(tmp_path)
     kept = put(store, answers=False)
     assert Path(kept.path).is_file()
@@ -252,7 +252,7 @@ def test_a_stand_in_never_answers(tmp_path: Path) -> None:
 
 
 def test_a_stand_in_is_not_replaced_under_a_run_that_plays_it(tmp_path: Path) -> None:
-    """Another run that comes to the same one leaves its files where they are."""
+    """The files of a stand-in stay when another run makes the same one."""
     store = Store(tmp_path)
     first = put(store, answers=False)
     before = Path(first.path).stat().st_ino
@@ -263,7 +263,7 @@ def test_a_stand_in_is_not_replaced_under_a_run_that_plays_it(tmp_path: Path) ->
 
 
 def test_two_jobs_take_turns(tmp_path: Path) -> None:
-    """The second waits, says so, and then finds what the first made."""
+    """The second job waits, says so, and then finds the result of the first."""
     store, said, seen = Store(tmp_path), threading.Event(), []
 
     def second() -> None:
@@ -280,7 +280,7 @@ def test_two_jobs_take_turns(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_ends_in_one_message_and_keeps_the_store_whole(tmp_path: Path) -> None:
-    """A process whose files may not grow stands for a disk that is full."""
+    """A full disk, here a limit on file size, gives one message and leaves the store intact."""
     code = (
         "import resource, sys; from pathlib import Path; from core.errors import StoreError\n"
         "from core.store.local import Store; from tests.core.store.test_local import put\n"
@@ -304,7 +304,7 @@ def test_a_full_disk_ends_in_one_message_and_keeps_the_store_whole(tmp_path: Pat
 
 
 def test_a_folder_needs_nothing_that_speaks_to_a_network(tmp_path: Path) -> None:
-    """What a store at a URL loads is not loaded for one in a folder."""
+    """A store in a folder loads no library that a store at a URL needs."""
     code = (
         "import sys; from core.store.locate import open_store\n"
         f"open_store({str(tmp_path)!r}).find('graph', {{}})\n"
@@ -319,7 +319,7 @@ def test_a_folder_needs_nothing_that_speaks_to_a_network(tmp_path: Path) -> None
 
 
 def test_what_a_plugin_must_find_again_lies_beside_the_results(tmp_path: Path) -> None:
-    """A state folder per name, made on first use, below the store's root."""
+    """Each plugin name gets a state folder below the store's root, made on first use."""
     store = Store(tmp_path / "store")
     work = StageContext(tmp_path / "work", silent(), store.state_dir)
     folder = work.state("cloud")

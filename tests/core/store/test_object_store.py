@@ -36,7 +36,7 @@ def failing(call: Callable[[], object]) -> str:
 
 
 def test_an_object_is_created_once(bucket: Bucket) -> None:
-    """The second is told so, and what is there stays."""
+    """A second creation of an object is refused, and the first object stays."""
     remote = opened(bucket.url)
     assert remote.create("x", b"first")
     assert not remote.create("x", b"second")
@@ -46,7 +46,7 @@ def test_an_object_is_created_once(bucket: Bucket) -> None:
 def test_a_creation_whose_answer_was_lost_is_the_creators_own(
     bucket: Bucket, network: s3.Network
 ) -> None:
-    """The library repeats the request and is told that an object is there: its own."""
+    """A repeated request after a lost answer finds the creator's own object."""
     remote = opened(bucket.url)
     network.lose = 1
     assert remote.create("x", b"mine")
@@ -54,7 +54,7 @@ def test_a_creation_whose_answer_was_lost_is_the_creators_own(
 
 
 def test_a_busy_server_is_asked_again(bucket: Bucket, network: s3.Network) -> None:
-    """What passes by itself is no error."""
+    """Temporary errors of a busy server are retried and raise nothing."""
     put(bucket.store("a"))
     network.busy = 2
     assert bucket.store("b").find("graph", FINGERPRINT) is not None
@@ -62,7 +62,7 @@ def test_a_busy_server_is_asked_again(bucket: Bucket, network: s3.Network) -> No
 
 
 def test_a_server_that_overwrites_is_refused(bucket: Bucket, network: s3.Network) -> None:
-    """Before anything is made: two jobs would overwrite each other's results there."""
+    """A server that overwrites is refused at once: two jobs would replace each other's results."""
     network.forgetful = True
     store = bucket.store("a")
     with (
@@ -73,7 +73,7 @@ def test_a_server_that_overwrites_is_refused(bucket: Bucket, network: s3.Network
 
 
 def test_who_may_only_read_takes_what_others_made(bucket: Bucket, network: s3.Network) -> None:
-    """A damaged result reads as absent, though it cannot be dropped; making one is denied."""
+    """With read-only rights, a damaged result reads as absent, and making one is denied."""
     put(bucket.store("a"))
     network.read_only = True
     store = bucket.store("b")
@@ -91,7 +91,7 @@ def test_who_may_only_read_takes_what_others_made(bucket: Bucket, network: s3.Ne
 
 @pytest.mark.usefixtures("bucket")
 def test_a_bucket_that_is_not_there_is_named() -> None:
-    """A missing bucket is not an empty store."""
+    """A missing bucket is an error with its name, not an empty store."""
     store = open_store("s3://no-such-bucket/x")
     message = failing(lambda: store.find("graph", FINGERPRINT))
     assert message.startswith("the store's bucket does not exist\n  at: s3://no-such-bucket/x\n")
@@ -99,7 +99,7 @@ def test_a_bucket_that_is_not_there_is_named() -> None:
 
 
 def test_an_account_without_rights_is_told_what_it_needs(bucket: Bucket) -> None:
-    """The server denies; what a run needs there is said."""
+    """When the server denies access, the error names the rights that a run needs."""
     import requests
 
     requests.post(f"{bucket.endpoint}/moto-api/reset-auth", data=b"0", timeout=20)
@@ -114,7 +114,7 @@ def test_an_account_without_rights_is_told_what_it_needs(bucket: Bucket) -> None
 def test_without_an_account_it_is_said_where_one_is_read(
     bucket: Bucket, through: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """No credentials are found at all."""
+    """Without any credentials, the error names the places where they are read."""
     for name in s3.ACCOUNT:
         monkeypatch.delenv(name)
     through(bucket.endpoint)
@@ -126,7 +126,7 @@ def test_without_an_account_it_is_said_where_one_is_read(
 def test_a_server_that_is_not_there_is_named(
     bucket: Bucket, through: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With the endpoint that the environment names."""
+    """The error for an unreachable server names the endpoint from the environment."""
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     through("http://127.0.0.1:9")
     message = failing(lambda: bucket.store("a").find("graph", FINGERPRINT))
@@ -146,21 +146,21 @@ def test_a_server_that_is_not_there_is_named(
     ],
 )
 def test_a_url_with_credentials_is_refused_and_not_repeated(url: str) -> None:
-    """It would stand in logs and in lists of processes."""
+    """A URL with credentials is refused without repeating it, since logs would hold it."""
     message = failing(lambda: open_store(url))
     assert "secret" not in message
     assert f"store={url.partition('://')[0]}://bucket/prefix" in message
 
 
 def test_a_filesystem_that_cannot_create_exclusively_is_refused() -> None:
-    """With those that can."""
+    """The error names the filesystems that can create a file exclusively."""
     with pytest.raises(ConfigError, match="cannot be at `sftp://host/x`") as caught:
         open_store("sftp://host/x")
     assert "s3://" in str(caught.value)
 
 
 def test_a_mistyped_protocol_gets_the_nearest() -> None:
-    """As any mistyped name."""
+    """A mistyped protocol gives the nearest name, as for any other name."""
     with pytest.raises(ConfigError, match="did you mean `s3"):
         open_store("s3b://bucket/x")
 
@@ -168,14 +168,14 @@ def test_a_mistyped_protocol_gets_the_nearest() -> None:
 def test_a_package_that_is_missing_comes_with_its_command(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The name is that of fsspec's registry."""
+    """A missing package of fsspec's registry is reported with its install command."""
     monkeypatch.setitem(sys.modules, "gcsfs", None)
     with pytest.raises(MissingLibraryError, match="pip install 'gcsfs'"):
         open_store("gs://bucket/x")
 
 
 def test_a_file_url_is_a_folder(tmp_path: object, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its disk has renames and locks: nothing lies in front of it; the variable takes it, too."""
+    """A file URL, also from the variable, is a folder with renames and locks, without a cache."""
     assert type(open_store(f"file://{tmp_path}")) is Store
     assert open_store(f"file://{tmp_path}").address == str(tmp_path)
     monkeypatch.setenv("LUTHIER_STORE", f"file://{tmp_path}")
@@ -183,7 +183,7 @@ def test_a_file_url_is_a_folder(tmp_path: object, monkeypatch: pytest.MonkeyPatc
 
 
 def test_the_variable_takes_a_url(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where the command names no store."""
+    """The environment variable gives the URL where the command names no store."""
     monkeypatch.setenv("LUTHIER_STORE", bucket.url)
     store = open_store(None)
     assert isinstance(store, RemoteStore)
@@ -193,7 +193,7 @@ def test_the_variable_takes_a_url(bucket: Bucket, monkeypatch: pytest.MonkeyPatc
 def test_a_servers_words_are_repeated_without_credentials(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Neither those of a URL, nor those of the environment."""
+    """Neither credentials of a URL nor those of the environment appear in messages."""
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "a-long-secret")
     text = "GET https://me:pass@host/x?X-Amz-Signature=abc with a-long-secret\nsecond line"
     assert repeated(text) == "GET https://host/x with ..."

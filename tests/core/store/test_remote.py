@@ -54,7 +54,7 @@ def record(bucket: Bucket) -> Entry:
 
 
 def test_what_one_machine_kept_another_finds(bucket: Bucket) -> None:
-    """The files are fetched to the folder of the machine that asks, and no path travels."""
+    """Files are fetched to the folder of the machine that asks, and no path is transferred."""
     kept = put(bucket.store("a"))
     found = bucket.store("b").find("graph", FINGERPRINT)
     assert found is not None
@@ -67,7 +67,7 @@ def test_what_one_machine_kept_another_finds(bucket: Bucket) -> None:
 
 
 def test_folders_inside_a_result_travel(bucket: Bucket) -> None:
-    """An artifact may hold files below its folder, empty ones included."""
+    """Files in folders below an artifact are transferred, empty ones included."""
     store = bucket.store("a")
     with store.staging() as folder:
         (folder / "deep" / "er").mkdir(parents=True)
@@ -85,7 +85,7 @@ def test_folders_inside_a_result_travel(bucket: Bucket) -> None:
 
 
 def test_what_this_machine_has_is_not_fetched_again(bucket: Bucket) -> None:
-    """The folder in front answers, whatever became of the files at the URL."""
+    """The local folder answers, whatever happened to the files at the URL."""
     put(bucket.store("a"))
     assert bucket.store("b").find("graph", FINGERPRINT) is not None
     spoil(bucket, "a.txt", None)
@@ -95,7 +95,7 @@ def test_what_this_machine_has_is_not_fetched_again(bucket: Bucket) -> None:
 def test_jobs_of_one_machine_fetch_a_result_once(
     bucket: Bucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The points of a sweep plan at the same time, before any of them holds the key."""
+    """Points that plan at once, before any holds the key, fetch a result only once."""
     put(bucket.store("a"))
     fetched, found = [], []
     fetch = Entries.fetch
@@ -131,9 +131,9 @@ def test_jobs_of_one_machine_fetch_a_result_once(
 def test_a_damaged_result_is_told_and_can_be_made_again(
     bucket: Bucket, ending: str, content: bytes | None, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """It is verified by its hash; looking for it removes nothing, and the next that is kept counts.
+    """Looking for a damaged result removes nothing, and the next one that is kept counts.
 
-    So it is for a record that is there and whose files are gone.
+    The same holds for a record whose files are gone.
     """
     put(bucket.store("a"))
     spoil(bucket, ending, content)
@@ -155,7 +155,7 @@ def test_a_damaged_result_is_told_and_can_be_made_again(
 
 @pytest.mark.parametrize("name", ["../../../escaped", "/tmp/escaped", "a/../../escaped", "c:x"])  # noqa: S108  # a name that must be refused
 def test_a_name_that_leaves_the_folder_is_refused(bucket: Bucket, name: str) -> None:
-    """Who may write to the store does not choose where files land on other machines."""
+    """A writer of the store cannot choose where files land on other machines."""
     put(bucket.store("a"))
     entry = record(bucket)
     path = replace(entry.artifact, path=name)
@@ -171,7 +171,7 @@ def test_a_name_that_leaves_the_folder_is_refused(bucket: Bucket, name: str) -> 
 
 
 def test_a_record_of_another_entry_is_damaged(bucket: Bucket) -> None:
-    """It is whole, and lies at a name that is not its own; or its fingerprint is not its key's."""
+    """A whole record at another's name, or with another key's fingerprint, is damaged."""
     put(bucket.store("a"), fingerprint={**FINGERPRINT, "n": 1})
     other = record(bucket)
     remote = opened(bucket.url)
@@ -191,7 +191,7 @@ def test_a_record_of_another_entry_is_damaged(bucket: Bucket) -> None:
 
 
 def test_a_damaged_copy_of_this_machine_is_fetched_again(bucket: Bucket) -> None:
-    """The URL has it still; the line says so."""
+    """A damaged local copy is fetched again from the URL, and the message says so."""
     put(bucket.store("a"))
     copy = bucket.store("b").find("graph", FINGERPRINT)
     assert copy is not None
@@ -205,7 +205,7 @@ def test_a_damaged_copy_of_this_machine_is_fetched_again(bucket: Bucket) -> None
 
 
 def test_what_a_machine_noted_of_the_url_is_verified(bucket: Bucket) -> None:
-    """Marks and copies of records that have a flip are asked for again, and never believed."""
+    """Local marks and copies of records with a flip are fetched again, and never believed."""
     kept = put(bucket.store("a"))
     put(bucket.store("a"), fingerprint={**FINGERPRINT, "n": 1})
     store = bucket.store("a")
@@ -229,7 +229,7 @@ def test_what_a_machine_noted_of_the_url_is_verified(bucket: Bucket) -> None:
 
 
 def test_a_damaged_mark_of_the_store_is_an_error(bucket: Bucket) -> None:
-    """Whose store it is cannot be told, so nothing is read or written; removed, it is made anew."""
+    """With a damaged mark nothing is read or written; after its removal it is made anew."""
     put(bucket.store("a"))
     remote = opened(bucket.url)
     mark = remote.read("luthier.json")
@@ -244,14 +244,14 @@ def test_a_damaged_mark_of_the_store_is_an_error(bucket: Bucket) -> None:
 
 
 def test_a_stand_in_stays_on_the_machine_that_made_it(bucket: Bucket) -> None:
-    """What serves one run only is nobody else's."""
+    """A stand-in, which serves one run only, is not uploaded."""
     kept = put(bucket.store("a"), answers=False)
     assert Path(kept.path).is_file()
     assert objects(bucket, "") == []
 
 
 def test_of_two_that_keep_at_once_one_counts_for_both(bucket: Bucket) -> None:
-    """The first whole upload is the result; the other maker takes it, and removes its own."""
+    """The first whole upload is the result; the other maker takes it and removes its own."""
     machines = [bucket.store(name) for name in "ab"]
     both, kept = threading.Barrier(2), dict[str, Artifact]()
     for store in machines:
@@ -293,7 +293,7 @@ put(RemoteStore(opened(sys.argv[1]), Path(sys.argv[2])))
 
 
 def test_an_upload_that_was_killed_is_not_read_and_is_done_again(bucket: Bucket) -> None:
-    """The files are there but no result; the machine that made it uploads it when it next asks."""
+    """A killed upload leaves files but no result; its machine uploads it at the next request."""
     place = str(bucket.machines / "a")
     command = [sys.executable, "-c", KILLED, bucket.url, place]
     assert subprocess.run(command, cwd=ROOT, check=False).returncode == -signal.SIGKILL
@@ -306,7 +306,7 @@ def test_an_upload_that_was_killed_is_not_read_and_is_done_again(bucket: Bucket)
 
 
 def test_a_store_that_was_emptied_is_filled_again(bucket: Bucket) -> None:
-    """Another store begins where one was; what machines still have of the old one is shared."""
+    """A store that was emptied counts as new, and machines upload their copies of the old one."""
     put(bucket.store("a"))
     remote = opened(bucket.url)
     remote.remove(remote.below(""))
@@ -316,7 +316,7 @@ def test_a_store_that_was_emptied_is_filled_again(bucket: Bucket) -> None:
 
 
 def test_a_killed_attempt_is_swept_up_after_a_week(bucket: Bucket) -> None:
-    """Where no whole one came after it; a young one may still be under way."""
+    """A killed attempt is removed after a week if no whole one followed; a young one stays."""
     put(bucket.store("a"))
     remote = opened(bucket.url)
     remote.write(f"graph/{FORMAT}-1/20200101T000000-dead/files/a.txt", b"x")
@@ -327,7 +327,7 @@ def test_a_killed_attempt_is_swept_up_after_a_week(bucket: Bucket) -> None:
 
 
 def test_a_new_machine_knows_what_others_made(bucket: Bucket) -> None:
-    """It says what differs from the newest entry, and how long that took, having made nothing."""
+    """A new machine reads the differences to the newest entry and its time from the store."""
     put(bucket.store("a"))
     store = bucket.store("b")
     changed = {**FINGERPRINT, "options": {"n": 2}}
@@ -337,7 +337,7 @@ def test_a_new_machine_knows_what_others_made(bucket: Bucket) -> None:
 
 
 def test_an_entry_that_is_gone_is_forgotten(bucket: Bucket) -> None:
-    """What others removed is not told any more."""
+    """An entry that another machine removed is no longer reported."""
     put(bucket.store("a"))
     assert bucket.store("b").fingerprints("graph") == [FINGERPRINT]
     remote = opened(bucket.url)
@@ -349,13 +349,13 @@ def test_an_entry_that_is_gone_is_forgotten(bucket: Bucket) -> None:
 
 
 def test_what_plugins_find_again_stays_on_the_machine(bucket: Bucket) -> None:
-    """The state folder is one of this machine."""
+    """The state folder of a plugin stays on this machine."""
     store = bucket.store("a")
     assert store.state_dir.is_relative_to(bucket.machines / "a")
 
 
 def test_a_layout_of_another_version_is_refused(bucket: Bucket) -> None:
-    """Nothing is read or written where the names may mean something else."""
+    """A store with another layout version is refused: its names may mean something else."""
     opened(bucket.url).write("luthier.json", sealed({"layout": 2, "id": "x"}))
     with pytest.raises(StoreError, match="a layout that this version cannot read: 2"):
         bucket.store("a").find("graph", FINGERPRINT)
@@ -364,7 +364,7 @@ def test_a_layout_of_another_version_is_refused(bucket: Bucket) -> None:
 def test_a_result_that_cannot_be_shared_is_kept_here(
     bucket: Bucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A failed upload ends in an error; the work is not lost, and the next run uploads it."""
+    """A failed upload is an error; the result is kept here, and the next run uploads it."""
 
     def fails(*_: object) -> None:
         raise StoreError("the store failed")
@@ -380,7 +380,7 @@ def test_a_result_that_cannot_be_shared_is_kept_here(
 
 
 def test_no_flip_at_a_url_reaches_a_result(tmp_path: Path) -> None:
-    """Of any object, at any bit: others find what was kept, or nothing and a line; or an error."""
+    """A flip at any bit of any object gives the kept result, a miss with a line, or an error."""
     url = f"memory://{tmp_path.name}/flips"
     kept = put(RemoteStore(opened(url), tmp_path / "a"), facts={"rate": 44100})
     remote = opened(url)
@@ -405,7 +405,7 @@ def test_no_flip_at_a_url_reaches_a_result(tmp_path: Path) -> None:
 
 
 def test_threads_share_a_store_in_memory(tmp_path: Path) -> None:
-    """The memory of fsspec is one of the filesystems that a store may be at."""
+    """Threads can share a store in fsspec's memory filesystem."""
     url = f"memory://{tmp_path.name}/store"
     put(RemoteStore(opened(url), tmp_path / "a"))
     found = RemoteStore(opened(url), tmp_path / "b").find("graph", FINGERPRINT)
@@ -416,7 +416,7 @@ def test_threads_share_a_store_in_memory(tmp_path: Path) -> None:
 def test_a_whole_run_is_shared(
     bucket: Bucket, command: Command, recipe: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """A second run executes nothing, nor does one of a machine that has nothing; no key is held."""
+    """A second run, also on a new machine, executes nothing, and no key stays locked."""
     done = command(f"recipe={recipe}", f"store={bucket.url}")
     assert (done.code, done.err) == (0, "")
     assert "model" in toy.RAN
@@ -437,7 +437,7 @@ def test_a_whole_run_is_shared(
 def test_a_run_that_cannot_reach_its_store_ends_in_one_message(
     command: Command, recipe: Path
 ) -> None:
-    """Before anything is made."""
+    """An unreachable store ends a run in one message before any work."""
     done = command(f"recipe={recipe}", "store=s3://no-such-bucket/x")
     assert done.code == 1
     assert "the store's bucket does not exist" in done.err
@@ -446,7 +446,7 @@ def test_a_run_that_cannot_reach_its_store_ends_in_one_message(
 
 
 def test_a_failed_stage_leaves_the_key_free(bucket: Bucket, command: Command, recipe: Path) -> None:
-    """Nothing half-made is shared, and the next run need not wait for a lease to run out."""
+    """After a failed stage nothing is shared, and the next run need not wait for a lease."""
     done = command(f"recipe={recipe}", f"store={bucket.url}", "quantizer.fail=bug")
     assert done.code == 1
     assert objects(bucket, "quantizer") == []

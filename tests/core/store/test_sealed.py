@@ -21,12 +21,12 @@ values = st.recursive(
 
 @given(st.dictionaries(st.text("abc", max_size=4), values, max_size=4))
 def test_what_is_sealed_is_read_back(value: dict[str, object]) -> None:
-    """Whatever it holds."""
+    """Any sealed value is read back unchanged."""
     assert unsealed(sealed(value), dict) == value
 
 
 def test_every_flip_is_noticed() -> None:
-    """Of every single bit: of the digest, of what is under it, and of what stands around both."""
+    """A flip of any bit is noticed, in the digest, the content, and the text around both."""
     whole = sealed(Notice("warning", "a rate of 44100 Hz"))
     for bit in range(len(whole) * 8):
         spoilt = bytearray(whole)
@@ -37,7 +37,7 @@ def test_every_flip_is_noticed() -> None:
 
 @given(st.binary(max_size=80))
 def test_nothing_else_is_sealed(data: bytes) -> None:
-    """Any other bytes, and any cut."""
+    """Other bytes, and a seal cut at any place, are not accepted."""
     with pytest.raises(DamagedError):
         unsealed(data, dict)
     with pytest.raises(DamagedError):
@@ -45,14 +45,14 @@ def test_nothing_else_is_sealed(data: bytes) -> None:
 
 
 def test_what_is_deep_is_no_crash() -> None:
-    """Nor is a whole one of another kind."""
+    """Deeply nested data gives no crash, and neither does valid data of another kind."""
     for data in (b"[" * 100_000, b'{"sha256":"x","content":' + b"[" * 100_000, sealed([1])):
         with pytest.raises(DamagedError):
             unsealed(data, dict)
 
 
 def test_names_that_are_no_text_are_spelt_out() -> None:
-    """Of keys and values; the rest stays as it is."""
+    """Keys and values that are no text are spelt out; others stay unchanged."""
     (key, value), *_ = unsealed(sealed({os.fsdecode(b"caf\xe9"): ["é", 1]}), dict).items()
     assert key.isprintable()
     assert key.startswith("caf")
@@ -62,7 +62,7 @@ def test_names_that_are_no_text_are_spelt_out() -> None:
 def test_a_write_that_fails_leaves_the_old_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """And nothing else, however far it came."""
+    """A failed write leaves the old file and no other one, wherever it fails."""
     file = tmp_path / "a.json"
     write_sealed(file, {"n": 1}, durable=True)
 
@@ -79,7 +79,7 @@ def test_a_write_that_fails_leaves_the_old_file(
 
 
 def test_only_files_are_read(tmp_path: Path) -> None:
-    """No link, no folder, and no pipe, which never ends."""
+    """Links, folders and pipes, which may never end, are not read."""
     file = tmp_path / "a.json"
     with pytest.raises(FileNotFoundError):
         read_sealed(file, dict)

@@ -58,7 +58,7 @@ def of_visitor() -> str:
 
 
 def test_what_a_plugin_imports_from_its_own_package_is_its_code(package: Path) -> None:
-    """Even inside a function; not a module that it never imports."""
+    """A plugin's code includes modules imported inside functions, but not unused modules."""
     before = of_visitor()
     (package / "other.py").write_text("y = 2\n")
     assert of_visitor() == before
@@ -75,7 +75,7 @@ def test_what_a_plugin_imports_from_its_own_package_is_its_code(package: Path) -
     ids=["a comment", "a docstring and another layout"],
 )
 def test_comments_docstrings_and_layout_do_not_count(package: Path, text: str) -> None:
-    """Only the syntax tree does."""
+    """Only the syntax tree counts, not comments, docstrings and layout."""
     before = of_visitor()
     (package / ("plugin.py" if "def" in text else "helper.py")).write_text(text)
     assert of_visitor() == before
@@ -97,12 +97,12 @@ def test_a_core_module_that_a_plugin_computes_with_belongs_to_it(
 
 
 def test_a_kind_counts_with_the_plugin() -> None:
-    """What the class of the core does by default is done by the plugin, too."""
+    """A plugin's code includes the defaults of its kind's class in the core."""
     assert source_code.tree_digest(kinds.Chunker) != source_code.tree_digest(kinds.Exporter)
 
 
 def test_a_function_is_known_by_all_that_it_names() -> None:
-    """Functions, constants, those of other modules; a method by its class, what it raises not."""
+    """A function's code covers functions, constants and classes that it names, but no errors."""
     from core.inference.context import RunContext
     from core.measure.metrics import compare
 
@@ -123,7 +123,7 @@ def test_a_function_is_known_by_all_that_it_names() -> None:
 
 
 def test_code_that_is_not_of_the_core_is_known_by_its_plugin() -> None:
-    """A function of a test, say, has no part in it."""
+    """Code outside of the core, such as a test's function, is not in a function's code."""
     assert source_code.parts(forget) == []
 
 
@@ -210,7 +210,7 @@ AGAIN: dict[str, set[str]] = {
 
 
 def test_a_changed_module_runs_exactly_its_steps_again(command: Command, steps: list[Step]) -> None:
-    """A module that computes nothing (it waits, tells, or keeps) has part in none."""
+    """A change of a module that only waits, reports or keeps runs no step again."""
     assert command("recipe=s24_int8", "measure.worst_tensors=2", "mode=plan").code == 0
     before = codes(steps)
     modules = {module for code in before.values() for module in code}
@@ -302,7 +302,7 @@ def test_no_code_that_ran_is_forgotten(
     recipe_words: list[str], command: Command, recipe: Path, steps: list[Step],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    """Whatever of the core ran in a step is in its key, counts with a plugin, or stands apart."""
+    """All core code that ran in a step is in its key, is a plugin's, or is listed as exempt."""
     traced = Traced(monkeypatch)
     done = command(*(recipe_words or [f"recipe={recipe}"]))
     assert done.code == 0, done.err

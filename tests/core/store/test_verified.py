@@ -42,14 +42,14 @@ def hashed(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
 
 
 def test_an_unchanged_folder_is_hashed_once(folder: Path, hashed: list[Path]) -> None:
-    """The second answer is the same, and comes from memory."""
+    """The second digest of an unchanged folder is equal and comes from memory."""
     assert verified_digest(folder) == verified_digest(folder) == folder_digest(folder)
     assert hashed == [folder]
 
 
 @pytest.mark.parametrize("change", ["content", "same size and age", "another file", "fewer files"])
 def test_a_change_is_noticed(folder: Path, change: str) -> None:
-    """Of the size, of the time, of the names; and of a time that was set back."""
+    """Changes of size, time and names are noticed, and so is a time that was set back."""
     before = verified_digest(folder)
     if change == "content":
         (folder / "a").write_text("longer")
@@ -65,7 +65,7 @@ def test_a_change_is_noticed(folder: Path, change: str) -> None:
 
 
 def test_a_young_file_is_hashed_each_time(folder: Path, hashed: list[Path]) -> None:
-    """It may change once more without a change of its time."""
+    """A young file is hashed each time, as it may change again within the same time stamp."""
     later = time.time() + 3600
     os.utime(folder / "a", (later, later))
     verified_digest(folder)
@@ -76,7 +76,7 @@ def test_a_young_file_is_hashed_each_time(folder: Path, hashed: list[Path]) -> N
 def test_a_young_copy_of_an_old_file_is_young(
     folder: Path, hashed: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It keeps the time of its content, so that a change right after it may change no stamp."""
+    """A young copy with an old time stamp is hashed each time: a change may keep its stamp."""
     monkeypatch.undo()
     monkeypatch.setattr(hashing, "folder_digest", lambda f: hashed.append(f) or folder_digest(f))
     old = time.time() - 3600

@@ -24,9 +24,9 @@ pytestmark = [
 def test_a_node_dies_and_the_sweep_is_whole(
     bucket: Bucket, recipe: Path, toys: Path, tmp_path: Path
 ) -> None:
-    """Two nodes with a store at S3; the folder of the sweep is the driver's own.
+    """A sweep on two nodes with a store at S3 is complete after one of them dies.
 
-    The node that is left waits half a minute for the lease of the one that died.
+    The remaining node waits half a minute for the lease of the dead one.
     """
     pytest.importorskip("hydra_plugins.hydra_ray_launcher")
     env = {"PYTHONPATH": f"{ROOT}{os.pathsep}{toys}", "AWS_ENDPOINT_URL_S3": bucket.endpoint}

@@ -20,7 +20,7 @@ SWEPT = ["recipe=toy", "a=1,2", "b=x,y"]
 
 @given(st.permutations(SWEPT))
 def test_a_sweep_is_the_same_in_whatever_order_it_is_typed(arguments: list[str]) -> None:
-    """So that it goes on where it was."""
+    """The order of arguments does not change a sweep, so that it goes on where it was."""
     assert identity(arguments) == identity(SWEPT)
 
 
@@ -36,24 +36,24 @@ def test_a_sweep_is_the_same_in_whatever_order_it_is_typed(arguments: list[str])
     ],
 )
 def test_a_sweep_is_the_same_however_it_is_run(elsewhere: str) -> None:
-    """Where it is kept, and by how many jobs, changes no figure."""
+    """Another store or another number of jobs does not change a sweep, since figures stay."""
     assert identity([elsewhere, *SWEPT]) == identity(SWEPT)
 
 
 @pytest.mark.parametrize("more", ["c=1", "storey=1", "reporter=[json]"])
 def test_another_key_is_another_sweep(more: str) -> None:
-    """Even one that begins like one that does not count."""
+    """Another key changes a sweep, even with the prefix of a key that does not count."""
     assert identity([*SWEPT, more]) != identity(SWEPT)
     assert identity(SWEPT) != identity(["recipe=toy", "a=1,2,3", "b=x,y"])
 
 
 def test_the_folder_lies_under_the_recipe() -> None:
-    """Absolute, for a point may run elsewhere."""
+    """The sweep's folder is absolute, because a point may run elsewhere."""
     assert place_of("outputs", "toy", "1234") == Path.cwd() / "outputs" / "toy" / "sweep-1234"
 
 
 def test_a_name_says_the_values_as_they_are() -> None:
-    """Without what stands before the last dot of a key."""
+    """A point's name holds the values, and of each key only the part after the last dot."""
     values = {"chunker.length": "22050", "precision": "torch_int8", "x": "-0.5"}
     assert name_of(values) == "length-22050_precision-torch_int8_x--0.5"
     assert name_of({}) == "point"
@@ -65,7 +65,7 @@ keys = st.lists(st.from_regex(r"[a-z]{1,3}(\.[a-b]{1,2})?", fullmatch=True), min
 
 @given(keys.map(lambda found: list(dict.fromkeys(found))), st.data())
 def test_two_points_have_two_names(axes: list[str], data: st.DataObject) -> None:
-    """Whatever the values are: quotes, slashes, spaces, or what looks like the next key."""
+    """Names differ for any values: quotes, slashes, spaces, or text like the next key."""
     alike = st.one_of(texts, st.from_regex(r"(1|_[ab]-1){0,3}", fullmatch=True))
     one = {key: data.draw(alike) for key in axes}
     two = {key: data.draw(alike) for key in axes}
@@ -74,13 +74,13 @@ def test_two_points_have_two_names(axes: list[str], data: st.DataObject) -> None
 
 
 def test_a_value_that_looks_like_the_next_key_is_told_apart() -> None:
-    """`1_b-2` and `3` is not `1` and `2_b-3`."""
+    """A value like `1_b-2` never gives another point's name, such as that of `1` and `2_b-3`."""
     assert name_of({"a": "1_b-2", "b": "3"}) != name_of({"a": "1", "b": "2_b-3"})
 
 
 @given(st.dictionaries(st.text(min_size=1, max_size=8), texts, max_size=4))
 def test_a_name_is_one_folder_on_any_system(values: dict[str, str]) -> None:
-    """No separator, no `..`, no ending in a dot or a space, and short enough."""
+    """A name has no separator, no `..`, no final dot or space, and is short enough."""
     name = name_of(values)
     assert re.fullmatch(r"[A-Za-z0-9._-]+", name)
     assert not name.startswith(".")
@@ -101,28 +101,28 @@ def result(tmp_path: Path, said: PointResult, *, folder: bool = True) -> PointRe
 
 @pytest.mark.parametrize("status", ["done", "missed"])
 def test_a_point_that_ran_is_found(tmp_path: Path, status: str) -> None:
-    """With its figures and their devices."""
+    """A finished point is found with its figures and their devices."""
     said = PointResult(status, figures={"sdr": (8.0, "a CPU")}, ran=("play",), placed=True)  # type: ignore[arg-type]  # one of the two
     assert result(tmp_path, said) == said
 
 
 def test_a_point_whose_run_folder_is_gone_runs_again(tmp_path: Path) -> None:
-    """A person may have deleted it to have it made anew."""
+    """A point runs again if its run folder is gone: a person may have deleted it for that."""
     assert result(tmp_path, PointResult("done", placed=True), folder=False) is None
 
 
 def test_a_point_that_ran_elsewhere_is_made_here(tmp_path: Path) -> None:
-    """Its figures are known, but there is no run folder."""
+    """The figures of a point that ran elsewhere are known, and only its run folder is made."""
     assert result(tmp_path, PointResult("done", placed=False)) is None
 
 
 def test_a_point_that_failed_runs_again(tmp_path: Path) -> None:
-    """It may have been the disk."""
+    """A failed point runs again, because the disk may have been the cause."""
     assert result(tmp_path, PointResult("failed", "x", exit_code=1)) is None
 
 
 def test_a_point_that_was_refused_is_not_asked_again(tmp_path: Path) -> None:
-    """It has no run folder to look for."""
+    """A refused point counts without a run folder."""
     said = PointResult("refused", "8 places do not fit", ("take fewer",))
     assert result(tmp_path, said, folder=False) == said
 
@@ -130,7 +130,7 @@ def test_a_point_that_was_refused_is_not_asked_again(tmp_path: Path) -> None:
 def test_a_damaged_record_is_told_and_the_point_runs_again(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Half a file, one of another version, a flip at any bit, or that of another point."""
+    """Half a file, another version, a flip at any bit, or another point's record is damage."""
     assert found(tmp_path, "key", "a-1") is None
     said = PointResult("done", figures={"sdr": (8.0, "a CPU")}, placed=True)
     assert result(tmp_path, said) == said
@@ -146,13 +146,13 @@ def test_a_damaged_record_is_told_and_the_point_runs_again(
 
 
 def test_what_was_damaged_in_one_run_is_not_told_of_the_next(tmp_path: Path) -> None:
-    """It was made again by then."""
+    """Damage that one run repaired is not reported by the next."""
     again = result(tmp_path, PointResult("done", placed=True, damaged=("what was kept",)))
     assert again == PointResult("done", placed=True)
 
 
 def test_a_folder_knows_its_sweep(tmp_path: Path) -> None:
-    """A mark that is not whole is none: the point is then written elsewhere."""
+    """A damaged mark counts as none: the point is then written elsewhere."""
     assert not is_of(tmp_path, "1234")
     with owned(tmp_path, "1234"):
         assert is_of(tmp_path, "1234")
@@ -162,7 +162,7 @@ def test_a_folder_knows_its_sweep(tmp_path: Path) -> None:
 
 
 def test_a_folder_is_held_by_one_sweep(tmp_path: Path) -> None:
-    """And free once that one ended, however it did."""
+    """A folder has one sweep at a time, and is free after any end of it."""
 
     def start(*, stopped: bool = False) -> None:
         with owned(tmp_path, "1234"):
@@ -179,7 +179,7 @@ def test_a_folder_is_held_by_one_sweep(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="a file in place of a folder, as POSIX says it")
 def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
-    """With its path, and another place to name."""
+    """The error for an unwritable folder holds its path and suggests another place."""
     (tmp_path / "file").touch()
     with pytest.raises(StoreError) as refused, owned(tmp_path / "file" / "sweep", "1234"):
         pass
@@ -189,7 +189,7 @@ def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["points", "logs", "points/lock"])
 def test_a_folder_with_a_link_in_the_place_of_its_own_is_refused(tmp_path: Path, name: str) -> None:
-    """Logs and points would be written wherever it leads."""
+    """A link in place of an own folder is refused, because logs and points would follow it."""
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     (tmp_path / "sweep" / name).parent.mkdir(parents=True)

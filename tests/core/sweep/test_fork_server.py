@@ -40,7 +40,7 @@ def until(log: Path, text: str) -> None:
 @posix
 @pytest.mark.parametrize("who", ["the worker", "the fork server"])
 def test_no_process_of_a_point_lives_on(tmp_path: Path, toys: Path, who: str) -> None:
-    """All are gone within 2 s, whichever of the processes before it SIGKILL strikes."""
+    """All processes end within 2 s, whichever of their ancestors SIGKILL strikes."""
     log, store = tmp_path / "log", tmp_path / "store"
     overrides = ("recipe=toy", "reporter=[terminal]", "quantizer.seconds=600", f"store='{store}'")
     task = PointTask(

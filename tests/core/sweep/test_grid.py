@@ -23,7 +23,7 @@ def lines(*arguments: str) -> list[tuple[str, ...]]:
 
 
 def test_the_last_axis_is_the_fastest() -> None:
-    """Points that share the first axes, and so their first stages, stand side by side."""
+    """Points that share the first axes, and so their first stages, are neighbours."""
     grid = expand(["a=1,2", "b=x,y"], confirmed=False)
     assert grid.axes == (Axis("a", ("1", "2")), Axis("b", ("x", "y")))
     assert [point.values for point in grid.points] == [
@@ -36,7 +36,7 @@ def test_the_last_axis_is_the_fastest() -> None:
 
 
 def test_what_is_not_swept_is_on_every_line_and_no_axis() -> None:
-    """A point's own line says all that the sweep's line said."""
+    """Options that are not swept are on the line of every point, and are no axis."""
     grid = expand(["recipe=toy", "a=1,2"], confirmed=False)
     assert [axis.key for axis in grid.axes] == ["a"]
     assert [point.values for point in grid.points] == [{"a": "1"}, {"a": "2"}]
@@ -44,19 +44,19 @@ def test_what_is_not_swept_is_on_every_line_and_no_axis() -> None:
 
 
 def test_nothing_swept_is_one_point() -> None:
-    """`-m` without a comma runs what it would run without `-m`."""
+    """`-m` without a comma runs the same as without `-m`."""
     assert lines("recipe=toy") == [("recipe=toy",)]
     assert lines() == [()]
 
 
 @pytest.mark.parametrize("deleted", ["~host", "~runtime@host", "~host=plain"])
 def test_a_deletion_stands_as_it_was_typed(deleted: str) -> None:
-    """`~host=` would delete only a host of the name ""."""
+    """A deletion keeps its form: `~host=` would delete only a host of the name ""."""
     assert lines(deleted, "a=1,2") == [(deleted, "a=1"), (deleted, "a=2")]
 
 
 def test_an_empty_slot_is_a_deletion_of_its_choice() -> None:
-    """Hydra knows no other word for it; an option can be null as it is."""
+    """An empty slot becomes a deletion, as Hydra demands; an empty option stays null."""
     assert lines("runtime@host=null,plain") == [("~runtime@host",), ("runtime@host=plain",)]
     assert lines("chunker.length=null,4") == [("chunker.length=null",), ("chunker.length=4",)]
 
@@ -81,9 +81,9 @@ def test_an_empty_slot_is_a_deletion_of_its_choice() -> None:
     ],
 )
 def test_every_value_is_one_that_a_command_line_takes(argument: str, values: list[str]) -> None:
-    """Quotes, brackets and the group's slot come through; a line that is typed again is one point.
+    """Quotes, brackets and slots are kept, and a line that is typed again is one point.
 
-    The commands of a report are made of these.
+    Reports build their commands from these values.
     """
     (axis,) = expand([argument], confirmed=False).axes
     assert list(axis.values) == values
@@ -96,12 +96,12 @@ def test_every_value_is_one_that_a_command_line_takes(argument: str, values: lis
     [("a=1,1,2", ("1", "2")), ("a=1e-3,0.001", ("0.001",)), ("a=b,c,b", ("b", "c"))],
 )
 def test_a_value_that_is_given_twice_is_one_point(argument: str, values: Sequence[str]) -> None:
-    """In the order in which they came first; whatever the spelling of a number is."""
+    """Equal values, in any spelling of a number, give one point, at their first place."""
     assert expand([argument], confirmed=False).axes[0].values == values
 
 
 def test_a_key_that_is_given_twice_is_refused_with_both() -> None:
-    """Hydra would let the last one win."""
+    """Both occurrences of a key are in the error, since Hydra would use only the last."""
     with pytest.raises(ConfigError, match="`a` is given twice") as refused:
         expand(["a=1,2", "b=1", "a=3"], confirmed=False)
     assert "at: a=1,2" in refused.value.lines
@@ -109,7 +109,7 @@ def test_a_key_that_is_given_twice_is_refused_with_both() -> None:
 
 
 def test_two_slots_of_one_group_are_two_keys() -> None:
-    """`dataset` and `dataset@calibration` are chosen apart."""
+    """`dataset` and `dataset@calibration` are two keys with separate choices."""
     assert len(lines("dataset=x,y", "dataset@calibration=x,y")) == 4
 
 
@@ -122,7 +122,7 @@ def test_two_slots_of_one_group_are_two_keys() -> None:
     ],
 )
 def test_an_axis_that_no_grid_can_run_through_is_refused(argument: str, said: str) -> None:
-    """With what to write in its place."""
+    """The error for an impossible axis says what to write instead."""
     with pytest.raises(ConfigError) as refused:
         expand([argument], confirmed=False)
     assert said in refused.value.what
@@ -130,7 +130,7 @@ def test_an_axis_that_no_grid_can_run_through_is_refused(argument: str, said: st
 
 
 def test_many_points_are_counted_by_axis_before_one_is_made() -> None:
-    """Ten thousand million points would fill the memory first."""
+    """Axes are counted first, because ten thousand million points would fill the memory."""
     with pytest.raises(ConfigError) as refused:
         expand(["a=range(0,100000)", "b=range(0,100000)", "c=1"], confirmed=False)
     assert refused.value.what == "the sweep has 10,000,000,000 points"
@@ -138,7 +138,7 @@ def test_many_points_are_counted_by_axis_before_one_is_made() -> None:
 
 
 def test_many_points_run_when_confirmed() -> None:
-    """One above the limit."""
+    """One point above the limit runs when confirmed."""
     assert len(expand(["a=range(0,1001)"], confirmed=True).points) == 1001
     assert len(expand(["a=range(0,1000)"], confirmed=False).points) == 1000
 
@@ -169,7 +169,7 @@ def test_many_points_run_when_confirmed() -> None:
 def test_a_range_that_nobody_could_list_is_counted_and_not_listed(
     argument: str, said: str, read: Callable[[Sequence[str]], object]
 ) -> None:
-    """Confirmed or not, for a grid and for a search: a billion values fill the memory first."""
+    """A range of a billion values is never listed, confirmed or not, in grid or search."""
     with pytest.raises(ConfigError) as refused:
         read([argument])
     assert said in refused.value.what
@@ -178,7 +178,7 @@ def test_a_range_that_nobody_could_list_is_counted_and_not_listed(
 
 @pytest.mark.parametrize("axes", [31, 310])
 def test_many_axes_of_few_values_are_counted_and_not_listed(axes: int) -> None:
-    """Their product is a number of any length; a search has no trouble with it."""
+    """Many axes have a huge product, which a grid refuses and a search accepts."""
     arguments = [f"a{index}=0,1,2,3,4,5,6,7,8,9" for index in range(axes)]
     with pytest.raises(ConfigError) as refused:
         expand(arguments, confirmed=True)
@@ -194,7 +194,7 @@ def test_many_axes_of_few_values_are_counted_and_not_listed(axes: int) -> None:
     step=st.sampled_from([1, 2, 3, 0.5, 0.25, -1, -0.5]),
 )
 def test_values_are_counted_as_they_are_listed(start: float, span: int, step: float) -> None:
-    """No range is refused, or let through, because its values were counted wrongly."""
+    """The count of a range always equals the number of its listed values."""
     argument = f"a=range({start},{start + span * step},{step})"
     try:
         listed = len(expand([argument], confirmed=True).points)
@@ -206,7 +206,7 @@ def test_values_are_counted_as_they_are_listed(start: float, span: int, step: fl
 
 @pytest.mark.parametrize("sweeper", ["grid", "optuna"])
 def test_a_glob_is_the_choices_of_a_group(command: Command, recipe: Path, sweeper: str) -> None:
-    """But not what recipes keep there for themselves, under names that nobody types."""
+    """A glob gives the choices of a group, without those that recipes keep for internal use."""
     swept = ("chunker=glob([even,_*])", f"hydra/sweeper={sweeper}")
     done = command("-m", f"recipe={recipe}", *swept, "mode=plan")
     assert done.code == 0, done.err
@@ -217,7 +217,7 @@ def test_a_glob_is_the_choices_of_a_group(command: Command, recipe: Path, sweepe
 def test_a_glob_that_matches_nothing_is_an_empty_sweep(
     command: Command, recipe: Path, argument: str
 ) -> None:
-    """A group's schema is no choice; an option has none."""
+    """A glob matches no schema of a group, and an option has no choices."""
     done = command("-m", f"recipe={recipe}", argument, "mode=plan")
     assert done.code == 2
     assert f"the sweep is empty: `{argument}`" in done.err

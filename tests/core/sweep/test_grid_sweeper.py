@@ -32,7 +32,7 @@ def record(tmp_path: Path) -> dict[str, Any]:
 
 
 def test_what_points_share_runs_once(command: Command, recipe: Path, tmp_path: Path) -> None:
-    """Two windows at two losses: each step runs once for all that its result depends on."""
+    """With two windows and two losses, each step runs once for every distinct result."""
     done = command("-m", f"recipe={recipe}", "chunker.length=4,8", "quantizer.loss=0.0,0.1")
     assert (done.code, done.err) == (0, "")
     ran = Counter(name for point in results(tmp_path) for name in point["ran"])
@@ -45,7 +45,7 @@ def test_what_points_share_runs_once(command: Command, recipe: Path, tmp_path: P
 
 
 def test_the_same_sweep_again_runs_no_point(command: Command, recipe: Path, tmp_path: Path) -> None:
-    """In whatever order it is typed."""
+    """The same sweep in any order runs no point again."""
     command("-m", f"recipe={recipe}", "chunker.length=4,8", "quantizer.loss=0.0")
     before = record(tmp_path)["points"]
     done = command("-m", f"recipe={recipe}", "quantizer.loss=0.0", "chunker.length=4,8")
@@ -58,7 +58,7 @@ def test_the_same_sweep_again_runs_no_point(command: Command, recipe: Path, tmp_
 def test_a_failed_point_is_recorded_and_tried_again(
     command: Command, recipe: Path, tmp_path: Path
 ) -> None:
-    """The others run on; the exit code is 1; the next start runs only what failed."""
+    """Other points run on after a failure, exit code 1; the next start runs only the failed one."""
     arguments = ("-m", f"recipe={recipe}", "chunker.length=4,8", "quantizer.fail='',bug")
     done = command(*arguments)
     assert done.code == 1
@@ -73,7 +73,7 @@ def test_a_failed_point_is_recorded_and_tried_again(
 def test_a_device_without_room_refuses_a_point_and_is_not_asked_again(
     command: Command, recipe: Path, tmp_path: Path
 ) -> None:
-    """The verdict of a compiler is kept, so that the plan of another sweep knows it."""
+    """A compiler's refusal is kept, and the plan of another sweep knows it."""
     done = command("-m", f"recipe={recipe}", "chunker.length=4,8", "runtime.room=5")
     assert done.code == 0
     assert [p["status"] for p in record(tmp_path)["points"]] == ["done", "refused"]
@@ -84,7 +84,7 @@ def test_a_device_without_room_refuses_a_point_and_is_not_asked_again(
 def test_a_bad_value_fails_before_the_first_point(
     command: Command, recipe: Path, tmp_path: Path
 ) -> None:
-    """With the point's own message, and how many are wrong."""
+    """The error is the point's own message, with the number of bad points."""
     done = command("-m", f"recipe={recipe}", "chunker.length=4,abc,8")
     assert done.code == 2
     assert "`chunker.length` cannot be `abc`" in done.err
@@ -121,7 +121,7 @@ def test_a_bad_value_fails_before_the_first_point(
 def test_a_sweep_that_cannot_be_says_why(
     command: Command, recipe: Path, tmp_path: Path, swept: list[str], said: str
 ) -> None:
-    """Exit code 2, one message, nothing written."""
+    """An impossible sweep ends in exit code 2 with one message, and writes nothing."""
     done = command("-m", f"recipe={recipe}", *swept)
     assert done.code == 2, done.err
     assert said in done.err
@@ -132,7 +132,7 @@ def test_a_sweep_that_cannot_be_says_why(
 def test_more_points_than_it_asks_for_run_when_confirmed(
     command: Command, recipe: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Here the question comes above four, and they are only planned."""
+    """The limit is four points here; more are planned when confirmed."""
     monkeypatch.setattr("core.sweep.grid.MANY", 4)
     swept = ("-m", f"recipe={recipe}", "chunker.length=range(1,6)", "mode=plan")
     assert command(*swept).code == 2
@@ -144,7 +144,7 @@ def test_more_points_than_it_asks_for_run_when_confirmed(
 def test_the_plan_says_what_is_shared_and_runs_nothing(
     command: Command, recipe: Path, tmp_path: Path
 ) -> None:
-    """A table by step, with what the store has."""
+    """The plan shows a table by step, with the results that the store has."""
     done = command(
         "-m", f"recipe={recipe}", "chunker.length=4,8", "quantizer.loss=0.0,0.1", "mode=plan"
     )
@@ -159,7 +159,7 @@ def test_the_plan_says_what_is_shared_and_runs_nothing(
 def test_a_store_that_cannot_be_written_is_found_before_the_first_point(
     command: Command, recipe: Path, tmp_path: Path
 ) -> None:
-    """One message, not one for every point."""
+    """An unwritable store gives one message, not one per point."""
     (tmp_path / "store").touch()
     done = command("-m", f"recipe={recipe}", "chunker.length=4,8")
     assert done.code == 1
@@ -169,7 +169,7 @@ def test_a_store_that_cannot_be_written_is_found_before_the_first_point(
 
 @pytest.mark.long
 def test_a_contract_decides_on_the_winner(command: Command, recipe: Path, tmp_path: Path) -> None:
-    """What does not hold it has no place on the front; where nothing does, the exit code is 3."""
+    """Points that miss the contract are off the front; if all miss it, the exit code is 3."""
     arguments = ("-m", f"recipe={recipe}", "quantizer.loss=0.0,0.5", "chunker.length=4")
     done = command(*arguments, "contract.min_snr_db=30")
     assert done.code == 0
@@ -183,7 +183,7 @@ def test_a_contract_decides_on_the_winner(command: Command, recipe: Path, tmp_pa
 
 
 def test_a_point_whose_process_is_killed_is_run_again(command: Command, recipe: Path) -> None:
-    """Once more is enough here; one that always dies is recorded as failed."""
+    """A killed point is tried again; one that always dies is recorded as failed."""
     done = command("-m", f"recipe={recipe}", "quantizer.fail='kill once',''")
     assert (done.code, done.err) == (0, "")
     done = command("-m", f"recipe={recipe}", "quantizer.fail=kill,''", "sweep.retries=1")
@@ -192,7 +192,7 @@ def test_a_point_whose_process_is_killed_is_run_again(command: Command, recipe: 
 
 
 def test_two_starts_of_one_sweep_do_not_meet(command: Command, recipe: Path) -> None:
-    """The second is told that the first runs."""
+    """The second start of a sweep is refused while the first runs."""
     from core.sweep.folder import identity, owned, place_of
 
     arguments = [f"recipe={recipe.stem}", "chunker.length=4,8"]
@@ -206,7 +206,7 @@ def test_two_starts_of_one_sweep_do_not_meet(command: Command, recipe: Path) -> 
 def test_points_side_by_side_give_what_points_in_turn_give(
     command: Command, recipe: Path, tmp_path: Path
 ) -> None:
-    """Joblib's launcher: no step runs twice for what it depends on."""
+    """Joblib's launcher gives the same results, and no step runs twice."""
     pytest.importorskip("joblib")
     swept = ("-m", f"recipe={recipe}", "chunker.length=4,8", "quantizer.loss=0.0,0.1")
     done = command(*swept, "hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
@@ -222,7 +222,7 @@ def test_points_side_by_side_give_what_points_in_turn_give(
 def test_killed_at_any_moment_it_goes_on_where_it_was(
     recipe: Path, toys: Path, tmp_path: Path
 ) -> None:
-    """SIGKILL three times: what ran is not run again, and no process is left behind."""
+    """After each of three SIGKILLs, finished work is kept and no process is left."""
     swept = [f"recipe={recipe}", "chunker.length=4,6,8", "quantizer.loss=0.0,0.1"]
     run = [sys.executable, "-m", "core", "-m", *swept, f"store={tmp_path / 'store'}"]
     env = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{toys}"}

@@ -95,7 +95,7 @@ def launch(place: Path, retries: int = 2) -> Launch:
 
 
 def test_points_are_told_in_the_order_of_the_plan(worker: Worker, tmp_path: Path) -> None:
-    """In one launch, so that a cluster sees all of them."""
+    """Points are reported in order after one launch, so that a cluster sees all of them."""
     result = launch(tmp_path).all([point(2), point(1), point(3)], tmp_path)
     assert [one.number for one, _ in result] == [2, 1, 3]
     assert [answer for _, answer in result] == [DONE] * 3
@@ -103,7 +103,7 @@ def test_points_are_told_in_the_order_of_the_plan(worker: Worker, tmp_path: Path
 
 
 def test_what_ran_before_is_not_launched(worker: Worker, tmp_path: Path) -> None:
-    """Nor what the plan refuses."""
+    """Points that ran before, or that the plan refuses, are not launched."""
     worker.left(Job(1, "a=1", name_of({"a": "1"}), "key1"), DONE)
     refused = MisfitError("no room", "take less")
     result = launch(tmp_path).all([point(1), point(2, refused), point(3)], tmp_path)
@@ -116,7 +116,7 @@ def test_what_ran_before_is_not_launched(worker: Worker, tmp_path: Path) -> None
 
 
 def test_nothing_to_run_starts_no_launcher(worker: Worker, tmp_path: Path) -> None:
-    """For a cluster's may take minutes."""
+    """With no point to run, no launcher starts, because a cluster's may take minutes."""
     worker.left(Job(1, "a=1", name_of({"a": "1"}), "key1"), DONE)
     launch(tmp_path).all([point(1)], tmp_path)
     assert worker.launched == []
@@ -136,7 +136,7 @@ class NodeDiedError(RayError):
 def test_points_of_a_worker_that_died_are_launched_again(
     worker: Worker, tmp_path: Path, death: Exception
 ) -> None:
-    """Those that had answered are not."""
+    """Only the points of a dead worker that had not answered are launched again."""
     worker.deaths, worker.before = [death], 1
     result = launch(tmp_path).all([point(1), point(2), point(3)], tmp_path)
     assert worker.launched == [["a=1", "a=2", "a=3"], ["a=2", "a=3"]]
@@ -144,7 +144,7 @@ def test_points_of_a_worker_that_died_are_launched_again(
 
 
 def test_a_worker_that_always_dies_fails_its_points(worker: Worker, tmp_path: Path) -> None:
-    """After as many tries as the sweep allows, with the reason."""
+    """Points fail with a reason after as many tries as the sweep allows."""
     worker.deaths = [BrokenProcessPool(f"death {n}\nand its trace") for n in (1, 2, 3)]
     result = launch(tmp_path, retries=1).all([point(1)], tmp_path)
     assert len(worker.launched) == 2
@@ -154,7 +154,7 @@ def test_a_worker_that_always_dies_fails_its_points(worker: Worker, tmp_path: Pa
 
 
 def test_a_launcher_that_cannot_work_is_an_error_at_once(worker: Worker, tmp_path: Path) -> None:
-    """Trying again would not help it."""
+    """A broken launcher is an error at once, without further tries."""
     worker.deaths = [RuntimeError("no such partition\nof the cluster")]
     with pytest.raises(StageError) as failed:
         launch(tmp_path).all([point(1)], tmp_path)
@@ -163,7 +163,7 @@ def test_a_launcher_that_cannot_work_is_an_error_at_once(worker: Worker, tmp_pat
 
 
 def test_a_job_that_raises_fails_its_point_alone(worker: Worker, tmp_path: Path) -> None:
-    """A full disk, say: Hydra hands back the error in place of an answer."""
+    """An error that Hydra returns instead of an answer, as of a full disk, fails one point."""
     worker.raises = {2: OSError(28, "No space left on device")}
     result = launch(tmp_path).all([point(1), point(2)], tmp_path)
     assert len(worker.launched) == 1
@@ -176,7 +176,7 @@ def test_a_job_that_raises_fails_its_point_alone(worker: Worker, tmp_path: Path)
 
 
 def test_what_joblib_runs_side_by_side_divides_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
-    """At least one each; -1 means as many jobs as there are cores."""
+    """Jobs side by side get at least one core each; -1 means one job per core."""
     monkeypatch.setattr(os, "cpu_count", lambda: 8)
     joblib = "hydra_plugins.hydra_joblib_launcher.joblib_launcher.JoblibLauncher"
     assert divided({"_target_": joblib, "n_jobs": 2}) == (4, 2)
@@ -186,13 +186,13 @@ def test_what_joblib_runs_side_by_side_divides_the_cores(monkeypatch: pytest.Mon
 
 
 def test_one_point_at_a_time_has_every_core() -> None:
-    """As in a run by itself."""
+    """A single job has every core, as in a run by itself."""
     basic = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
     assert divided({"_target_": basic}) == (None, 1)
 
 
 def test_a_launcher_writes_into_the_folder_of_the_sweep(tmp_path: Path) -> None:
-    """And the config that it is made of stays as it is."""
+    """The launcher's files go into the sweep's folder, and its config stays unchanged."""
     config = OmegaConf.create({"hydra": {"sweep": {"dir": "multirun", "subdir": "0"}}})
     OmegaConf.set_readonly(config, True)
     copied = at(config, tmp_path)

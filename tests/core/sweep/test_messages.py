@@ -38,7 +38,7 @@ answers = st.builds(
 
 @given(tasks)
 def test_an_errand_arrives_as_it_was_sent(task: PointTask) -> None:
-    """On one line, for it is read by the line: a recipe's text has many."""
+    """A task is sent on one line, though its recipe has many, and is read back equal."""
     sent = msgspec.json.encode(task)
     assert b"\n" not in sent
     assert msgspec.json.decode(sent, type=PointTask) == task
@@ -46,13 +46,13 @@ def test_an_errand_arrives_as_it_was_sent(task: PointTask) -> None:
 
 @given(answers)
 def test_an_answer_arrives_as_it_was_given(result: PointResult) -> None:
-    """Through the file of a process, and as the plain data that a launcher carries."""
+    """A result is read back equal from a process's file and from a launcher's plain data."""
     assert msgspec.json.decode(msgspec.json.encode(result), type=PointResult) == result
     assert msgspec.convert(msgspec.to_builtins(result), PointResult) == result
 
 
 def test_a_path_of_any_system_arrives(tmp_path: Path) -> None:
-    """With backslashes, quotes and letters of any alphabet."""
+    """Paths with backslashes, quotes and letters of any alphabet are read back equal."""
     path = rf"C:\runs\{tmp_path.name} ünï 'x' "
     task = PointTask((), {}, "", path, path, None, "", path, path)
     assert msgspec.json.decode(msgspec.json.encode(task), type=PointTask) == task

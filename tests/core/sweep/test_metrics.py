@@ -65,7 +65,7 @@ def parity(value: float, subject: str) -> Metric:
 
 
 def test_every_figure_names_the_device_that_it_was_measured_on() -> None:
-    """Size and coverage are counted, of the file and for the target."""
+    """Every figure names its device; size and coverage belong to the file and the target."""
     metrics = (
         Metric("latency", 12.0, "ms", PHONE, statistic="median", better="lower"),
         Metric("latency", 19.0, "ms", PHONE, statistic="p90", better="lower"),
@@ -82,12 +82,12 @@ def test_every_figure_names_the_device_that_it_was_measured_on() -> None:
 
 
 def test_what_was_not_measured_is_not_there() -> None:
-    """No zero stands for it."""
+    """A figure that was not measured is absent, not zero."""
     assert measured(record(), 1_000_000, None) == {"size": (1.0, "the file")}
 
 
 def test_the_snr_of_a_run_is_that_of_its_worst_label() -> None:
-    """As its contract has it: of whatever item, and on whatever device."""
+    """The SNR of a run is its worst label's, as in the contract, of any item and device."""
     metrics = (parity(40.0, "a: all"), parity(31.0, "b: all"), parity(9.0, "b: drums"))
     run = record(*metrics)
     assert measured(run, 0, None)["snr"] == (9.0, CPU)
@@ -96,7 +96,7 @@ def test_the_snr_of_a_run_is_that_of_its_worst_label() -> None:
 
 
 def test_of_a_loss_the_worst_counts() -> None:
-    """As a contract judges it; a mean over songs would hide it."""
+    """The worst loss counts, as in a contract, because a mean over songs would hide it."""
     drops = {"a: drums": 0.1, "a: bass": 0.4, "a: mean": 0.25, "b: drums": -0.2, "b: mean": -0.2}
     metrics = [of("sdr_drop", v, s, "lower") for s, v in drops.items()]
     assert measured(record(*metrics), 0, None)["sdr_drop"] == (0.4, CPU)
@@ -107,7 +107,7 @@ def test_of_a_loss_the_worst_counts() -> None:
 
 
 def test_times_have_their_spread_beside_them() -> None:
-    """Those that are compared, of every window and every second."""
+    """The compared times, per window and per second, have their spread."""
     metrics = latency([0.1, 0.2, 0.3], 3.0, CPU)
     found = spreads_of(metrics)
     assert found["latency"] == pytest.approx((100, 300))
@@ -118,7 +118,7 @@ def test_times_have_their_spread_beside_them() -> None:
 
 
 def test_where_windows_differ_time_is_that_of_a_second_of_input() -> None:
-    """A window says nothing then; of what does not last, an input does."""
+    """Different windows are compared per second of input, or per input without seconds."""
     known = {"snr", "latency", "real_time_factor", "memory"}
     figures = catalogue([[]], known, windows=True)
     assert [f.name for f in figures if f.objective] == ["snr", "real_time_factor", "memory"]
@@ -131,7 +131,7 @@ def test_where_windows_differ_time_is_that_of_a_second_of_input() -> None:
 
 
 def test_a_metric_of_an_evaluator_is_its_mean_over_items() -> None:
-    """Where it has means over labels, those alone count."""
+    """An evaluator's figure is the mean over items, of the means over labels where they exist."""
     plain = record(sdr(4.0, "a"), sdr(8.0, "b"))
     assert measured(plain, 0, None)["sdr"] == (6.0, CPU)
     labelled = record(
@@ -141,12 +141,12 @@ def test_a_metric_of_an_evaluator_is_its_mean_over_items() -> None:
 
 
 def test_a_metric_that_is_neither_good_nor_bad_is_no_figure() -> None:
-    """Nothing could be compared by it."""
+    """A metric without a better direction is no figure, because it compares nothing."""
     assert "largest" not in measured(record(Metric("largest", 3.0, "1", CPU)), 0, None)
 
 
 def test_the_first_metric_of_which_more_is_better_is_the_quality() -> None:
-    """It comes first, and with the costs it is what the front is drawn over."""
+    """The first metric that should be high is the quality, and the front uses it with the costs."""
     drop = of("sdr_drop", 0.1, "a", "lower")
     metrics = [drop, sdr(8.0, "a"), sdr(20.0, "a", "sir")]
     figures = catalogue([metrics], {"snr", "latency", "memory", "size", "sdr", "sir", "sdr_drop"})
@@ -157,14 +157,14 @@ def test_the_first_metric_of_which_more_is_better_is_the_quality() -> None:
 
 
 def test_without_such_a_metric_the_snr_is_the_quality() -> None:
-    """As for a recipe without an evaluator."""
+    """The SNR is the quality of a recipe without an evaluator."""
     figures = catalogue([[]], {"snr", "latency", "size"})
     assert [figure.name for figure in figures if figure.objective] == ["snr", "latency"]
     assert figures[0].name == "snr"
 
 
 def test_a_figure_that_no_run_measured_is_not_listed() -> None:
-    """Not even as an empty column."""
+    """A figure that no run measured has no column."""
     assert [figure.name for figure in catalogue([[sdr(1.0, "a")]], {"sdr", "size"})] == [
         *("sdr", "size"),
     ]
@@ -172,7 +172,7 @@ def test_a_figure_that_no_run_measured_is_not_listed() -> None:
 
 
 def test_a_figure_that_some_run_measured_is_listed_once() -> None:
-    """Whichever point measured it first."""
+    """A figure is listed once, whichever point measured it first."""
     runs = [[], [sdr(8.0, "a")], [sdr(7.0, "a"), sdr(3.0, "a", "sir")]]
     figures = catalogue(runs, {"sdr", "sir"})
     assert [(figure.name, figure.better) for figure in figures] == [
@@ -185,7 +185,7 @@ def test_a_figure_that_some_run_measured_is_listed_once() -> None:
     [("sdr", "SDR"), ("sdr_drop", "SDR drop"), ("psnr", "PSNR"), ("edge_error", "edge error")],
 )
 def test_a_title_is_a_name_as_a_person_writes_it(name: str, title: str) -> None:
-    """Abbreviations in capitals, an underscore as a space; of several values which it is."""
+    """Titles have capital abbreviations and spaces, and say which of several values they mean."""
     figures = catalogue([[sdr(1.0, "a", name)]], {name})
     assert [figure.title for figure in figures] == [title]
     figures = catalogue([[sdr(1.0, "a: x", name), sdr(1.0, "a: mean", name)]], {name})

@@ -42,13 +42,13 @@ def states(study: optuna.Study) -> list[str]:
 
 
 def test_a_new_study_has_begun_nothing(tmp_path: Path) -> None:
-    """Its folder is made with it."""
+    """A new study has no trials, and creates its folder."""
     with study_file(tmp_path / "new") as found:
         assert found.begun() == []
 
 
 def test_its_folder_may_have_any_name(tmp_path: Path) -> None:
-    """A `?` does not end the name of the file, and nothing is written beside it."""
+    """A `?` in the folder's name stays in the file's path, and nothing is written beside it."""
     folder = tmp_path / "is it? 50%25 {of} #1"
     with study_file(folder) as found:
         found.ask(found.study(SearchOptions(sampler="random"), BOTH))
@@ -59,7 +59,7 @@ def test_its_folder_may_have_any_name(tmp_path: Path) -> None:
 
 
 def test_what_is_asked_is_a_point_of_the_space(tmp_path: Path) -> None:
-    """In the words of a command line, ready to be composed."""
+    """A drawn point is in command-line form, ready to be composed."""
     with study_file(tmp_path) as found:
         _, values = found.ask(found.study(SearchOptions(sampler="random"), BOTH))
     assert values["length"] in ("4", "8")
@@ -69,7 +69,7 @@ def test_what_is_asked_is_a_point_of_the_space(tmp_path: Path) -> None:
 
 
 def test_what_is_enqueued_is_asked_next(tmp_path: Path) -> None:
-    """In the order in which it was enqueued."""
+    """Enqueued points are drawn first, in their order."""
     with study_file(tmp_path) as found:
         study = found.study(SearchOptions(sampler="random"), BOTH)
         found.enqueue(study, POINT)
@@ -78,7 +78,7 @@ def test_what_is_enqueued_is_asked_next(tmp_path: Path) -> None:
 
 
 def test_what_became_of_a_trial_is_kept(tmp_path: Path) -> None:
-    """Failed ones apart from those that were refused, or asked for in vain."""
+    """Failed trials are kept apart from refused ones and from those without a point."""
     with study_file(tmp_path) as found:
         study = found.study(SearchOptions(sampler="random"), BOTH)
         for result in (
@@ -95,7 +95,7 @@ def test_what_became_of_a_trial_is_kept(tmp_path: Path) -> None:
 
 
 def test_a_point_without_one_of_the_objectives_teaches_nothing(tmp_path: Path) -> None:
-    """A device that tells no time, say: no number stands for it."""
+    """A trial that lacks an objective, such as a latency, teaches nothing: no number replaces it."""
     silent = PointResult("done", figures={"sdr": (8.0, "a CPU")})
     with study_file(tmp_path) as found:
         study = found.study(SearchOptions(sampler="random"), BOTH)
@@ -106,7 +106,7 @@ def test_a_point_without_one_of_the_objectives_teaches_nothing(tmp_path: Path) -
 
 
 def test_a_point_that_ran_outside_of_the_study_is_added_once(tmp_path: Path) -> None:
-    """With what Optuna would have drawn for it."""
+    """A point from outside is added once, with the values that Optuna would have drawn."""
     with study_file(tmp_path) as found:
         study = found.study(SearchOptions(sampler="random"), BOTH)
         for _ in range(2):
@@ -117,7 +117,7 @@ def test_a_point_that_ran_outside_of_the_study_is_added_once(tmp_path: Path) -> 
 
 
 def test_the_next_start_knows_what_ended_and_then_what_did_not(tmp_path: Path) -> None:
-    """Each point once; what was cut off comes last, for it may cut off this start too."""
+    """Each point comes once; an interrupted one comes last, since it may interrupt again."""
     with study_file(tmp_path) as found:
         study = found.study(SearchOptions(sampler="random"), BOTH)
         for values in (OTHER, POINT):
@@ -131,7 +131,7 @@ def test_the_next_start_knows_what_ended_and_then_what_did_not(tmp_path: Path) -
 
 
 def test_what_was_cut_off_is_failed_by_the_next_start(tmp_path: Path) -> None:
-    """Or it would be pending for ever, and the sampler keep away from it."""
+    """The next start fails an interrupted trial, because samplers avoid pending ones."""
     with study_file(tmp_path) as found:
         found.ask(found.study(SearchOptions(sampler="random"), BOTH))
     with study_file(tmp_path) as found:
@@ -139,7 +139,7 @@ def test_what_was_cut_off_is_failed_by_the_next_start(tmp_path: Path) -> None:
 
 
 def test_other_objectives_know_the_same_points(tmp_path: Path) -> None:
-    """Optuna's studies have one set of them, so they are two in the file."""
+    """Studies with other objectives share the points in one file, as two Optuna studies."""
     with study_file(tmp_path) as found:
         found.add(found.study(SearchOptions(), BOTH), POINT, done(8.0), BOTH)
     with study_file(tmp_path) as found:
@@ -149,7 +149,7 @@ def test_other_objectives_know_the_same_points(tmp_path: Path) -> None:
 
 
 def test_two_sweeps_in_one_file_know_nothing_of_each_other(tmp_path: Path) -> None:
-    """Their axes differ; one name may begin like the other."""
+    """Two sweeps with different axes stay apart, even if one name begins like the other."""
     with study_file(tmp_path, "sweep-11") as found:
         found.add(found.study(SearchOptions(), BOTH), POINT, done(8.0), BOTH)
     with study_file(tmp_path, "sweep-1") as found:
@@ -159,7 +159,7 @@ def test_two_sweeps_in_one_file_know_nothing_of_each_other(tmp_path: Path) -> No
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_every_sampler_draws_after_what_it_has_seen(tmp_path: Path, sampler: str) -> None:
-    """Past its start-up, over two objectives."""
+    """Every sampler draws after its start-up phase, over two objectives."""
     with study_file(tmp_path) as found:
         study = found.study(SearchOptions(sampler=sampler, startup=1, seed=0), BOTH)
         found.add(study, POINT, done(8.0, 20.0), BOTH)
@@ -170,7 +170,7 @@ def test_every_sampler_draws_after_what_it_has_seen(tmp_path: Path, sampler: str
 
 @pytest.mark.parametrize("sampler", ["tpe", "random"])
 def test_a_seed_makes_the_same_draws(tmp_path: Path, sampler: str) -> None:
-    """In a file of their own each."""
+    """The same seed makes the same draws in two files."""
 
     def drawn(folder: str) -> list[dict[str, str]]:
         with study_file(tmp_path / folder) as found:
@@ -181,7 +181,7 @@ def test_a_seed_makes_the_same_draws(tmp_path: Path, sampler: str) -> None:
 
 
 def test_one_search_at_a_time_writes_to_a_file(tmp_path: Path) -> None:
-    """The next may once it has ended."""
+    """A second search in one file is refused until the first ends."""
     with (
         study_file(tmp_path),
         pytest.raises(StoreError, match="another search is writing to this study"),
@@ -194,7 +194,7 @@ def test_one_search_at_a_time_writes_to_a_file(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", ["no database", "SQLite format 3\0and nothing more"])
 def test_a_file_that_is_no_study_is_said_to_be_none(tmp_path: Path, text: str) -> None:
-    """And may be tried again at once: nobody holds it."""
+    """A file that is no study gives an error, and is not locked afterwards."""
     (tmp_path / "study.db").write_text(text)
     for _ in range(2):
         with (
@@ -206,7 +206,7 @@ def test_a_file_that_is_no_study_is_said_to_be_none(tmp_path: Path, text: str) -
 
 
 def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
-    """A file stands in its place."""
+    """A file in the folder's place gives an error."""
     (tmp_path / "file").touch()
     with (
         pytest.raises(StoreError, match="the study cannot be written"),

@@ -33,7 +33,7 @@ def trials(tmp_path: Path) -> list[optuna.trial.FrozenTrial]:
 def test_a_search_runs_as_many_points_as_it_may_and_goes_on(
     command: Command, recipe: Path, tmp_path: Path
 ) -> None:
-    """Two, then one more of the same study, and no point twice."""
+    """A search runs two points, then one more of the same study, and none twice."""
     arguments = ("-m", f"recipe={recipe}", *SWEPT, *SEARCH)
     done = command(*arguments, "hydra.sweeper.n_trials=2")
     assert (done.code, done.err) == (0, "")
@@ -54,7 +54,7 @@ def test_a_search_runs_as_many_points_as_it_may_and_goes_on(
 def test_what_the_compiler_refused_before_is_pruned(
     command: Command, recipe: Path, tmp_path: Path
 ) -> None:
-    """The second search never starts the point: its plan knows the verdict."""
+    """The plan of a second search knows the refusal, so the point never starts."""
     swept = ("chunker.length=8,4", "runtime.room=5")
     command("-m", f"recipe={recipe}", *swept)
     done = command("-m", f"recipe={recipe}", *swept, *SEARCH, "quantizer.levels=5")
@@ -69,7 +69,7 @@ def test_what_the_compiler_refused_before_is_pruned(
 def test_a_space_that_is_used_up_ends_the_search(
     command: Command, recipe: Path, tmp_path: Path
 ) -> None:
-    """Eight points are all there are, however many were asked for; no sampler repeats one."""
+    """The search ends after all eight points, and no sampler repeats one."""
     swept = ("chunker.length=4,8", "quantizer.loss=0.0,0.1")
     command("-m", f"recipe={recipe}", *swept, *SEARCH, "hydra.sweeper.sampler=tpe")
     assert len(record(tmp_path)["points"]) == 4
@@ -77,7 +77,7 @@ def test_a_space_that_is_used_up_ends_the_search(
 
 @pytest.mark.long
 def test_a_search_between_two_ends(command: Command, recipe: Path, tmp_path: Path) -> None:
-    """Intervals, which no grid runs through."""
+    """A search draws from intervals, which no grid can list."""
     swept = ("quantizer.loss=interval(0.0,0.5)", "chunker.length=4")
     options = ("hydra.sweeper.n_trials=2", "hydra.sweeper.objectives=[snr,size]")
     done = command("-m", f"recipe={recipe}", *swept, *SEARCH, *options)
@@ -91,7 +91,7 @@ def test_a_search_between_two_ends(command: Command, recipe: Path, tmp_path: Pat
 
 @pytest.mark.long
 def test_an_objective_that_nothing_measures_is_named(command: Command, recipe: Path) -> None:
-    """With those that there are."""
+    """The error for an unknown objective lists the measured ones."""
     done = command("-m", f"recipe={recipe}", *SWEPT, *SEARCH, "hydra.sweeper.objectives=[sdrr]")
     assert done.code == 2
     assert "no figure is named `sdrr`" in done.err
@@ -102,7 +102,7 @@ def test_an_objective_that_nothing_measures_is_named(command: Command, recipe: P
 def test_other_objectives_take_up_the_points_that_ran(
     command: Command, recipe: Path, tmp_path: Path
 ) -> None:
-    """A study of their own in the same file, which knows every point."""
+    """A study with other objectives in the same file knows every point that ran."""
     arguments = ("-m", f"recipe={recipe}", *SWEPT, *SEARCH, "hydra.sweeper.n_trials=2")
     assert command(*arguments).code == 0
     done = command(*arguments, "hydra.sweeper.objectives=[snr,size]")
@@ -115,7 +115,7 @@ def test_other_objectives_take_up_the_points_that_ran(
 def test_two_searches_in_one_study_do_not_meet(
     command: Command, recipe: Path, tmp_path: Path
 ) -> None:
-    """The second is told that the first is writing."""
+    """The second search is refused while the first writes."""
     from core.sweep.optuna_study import opened
     from core.sweep.space import space_of
 
@@ -128,7 +128,7 @@ def test_two_searches_in_one_study_do_not_meet(
 
 @pytest.mark.long
 def test_a_damaged_study_is_said_to_be(command: Command, recipe: Path, tmp_path: Path) -> None:
-    """And what to do: what ran is known without it."""
+    """A damaged study gives the remedy: the points that ran are known without it."""
     (tmp_path / "mine.db").write_bytes(b"no database at all, but long enough to be read as one" * 9)
     study = f"hydra.sweeper.study={tmp_path / 'mine.db'}"
     done = command("-m", f"recipe={recipe}", *SWEPT, *SEARCH, study)

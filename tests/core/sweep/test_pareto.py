@@ -57,13 +57,13 @@ done = sweeps("done")
 
 @given(done)
 def test_the_front_of_points_that_ran_is_never_empty(points: list[Point]) -> None:
-    """Something is beaten by nothing."""
+    """The front is never empty, because some point is beaten by none."""
     assert front(points)
 
 
 @given(every)
 def test_only_points_that_hold_are_on_the_front(points: list[Point]) -> None:
-    """What broke its contract, or never ran, has no place there."""
+    """Points that missed the contract, or never ran, are off the front."""
     held = {one.number for one in points if one.status == "done"}
     assert set(front(points)) <= held
     assert bool(front(points)) == bool(held)
@@ -71,7 +71,7 @@ def test_only_points_that_hold_are_on_the_front(points: list[Point]) -> None:
 
 @given(every)
 def test_a_point_is_off_the_front_exactly_where_a_member_beats_it(points: list[Point]) -> None:
-    """No member beats another, and every other that ran is beaten by one of them."""
+    """No member beats another, and every other point that ran is beaten by a member."""
     objectives = [SDR, LATENCY, MEMORY]
     members = [one for one in marked(points, FIGURES) if one.front]
     for one in marked(points, FIGURES):
@@ -84,7 +84,7 @@ def test_a_point_is_off_the_front_exactly_where_a_member_beats_it(points: list[P
 def test_beating_is_a_strict_order(
     one: Mapping[str, float], two: Mapping[str, float], three: Mapping[str, float]
 ) -> None:
-    """Nothing beats itself, or what beats it; and who beats the better beats the worse."""
+    """Beating is irreflexive, asymmetric and transitive."""
     objectives = [SDR, LATENCY, MEMORY]
     assert not beats(one, one, objectives)
     assert not (beats(one, two, objectives) and beats(two, one, objectives))
@@ -94,7 +94,7 @@ def test_beating_is_a_strict_order(
 
 @given(every)
 def test_marking_changes_nothing_else(points: list[Point]) -> None:
-    """The order, the figures and the numbers stay, and marking twice is marking once."""
+    """Marking keeps order, figures and numbers, and marking twice equals marking once."""
     once = marked(points, FIGURES)
     assert [one.number for one in once] == [one.number for one in points]
     assert marked(once, FIGURES) == once
@@ -102,14 +102,14 @@ def test_marking_changes_nothing_else(points: list[Point]) -> None:
 
 @given(every, st.booleans())
 def test_the_winner_is_on_the_front(points: list[Point], contract: bool) -> None:
-    """With a contract and without; there is one exactly where a point holds."""
+    """The winner is on the front, and exists exactly where a point holds."""
     taken, why = winner(points, FIGURES, contract=contract)
     assert why
     assert (taken in front(points)) if front(points) else taken is None
 
 
 def test_worse_in_one_objective_is_on_the_front_where_it_is_better_in_another() -> None:
-    """Slow and good stands beside fast and bad; slow and bad does not."""
+    """Slow and good stands beside fast and bad on the front; slow and bad does not."""
     points = [
         point(1, sdr=8.0, latency=20.0, memory=5.0),
         point(2, sdr=6.0, latency=10.0, memory=5.0),
@@ -119,25 +119,25 @@ def test_worse_in_one_objective_is_on_the_front_where_it_is_better_in_another() 
 
 
 def test_what_is_no_objective_does_not_count() -> None:
-    """The smaller of two that are otherwise the same is on the front beside it."""
+    """Two points that differ only outside the objectives are both on the front."""
     points = [point(1, sdr=8.0, latency=1.0, size=9.0), point(2, sdr=8.0, latency=1.0, size=1.0)]
     assert front(points) == [1, 2]
 
 
 def test_what_was_not_measured_is_lost() -> None:
-    """A point without a latency is beaten by one that is as good and has one."""
+    """A point without a latency is beaten by an equally good one that has it."""
     points = [point(1, sdr=8.0), point(2, sdr=8.0, latency=1e6)]
     assert front(points) == [2]
 
 
 def test_a_broken_contract_pushes_nothing_off_the_front() -> None:
-    """However good it is otherwise."""
+    """A point that breaks the contract beats no other, however good it is otherwise."""
     points = [point(1, "missed", sdr=9.0, latency=1.0), point(2, sdr=8.0, latency=2.0)]
     assert front(points) == [2]
 
 
 def test_without_a_contract_the_best_quality_wins() -> None:
-    """Between equals, the fastest."""
+    """Without a contract the best quality wins, and the fastest among equals."""
     points = [
         point(1, sdr=8.0, latency=30.0),
         point(2, sdr=8.0, latency=20.0),
@@ -147,7 +147,7 @@ def test_without_a_contract_the_best_quality_wins() -> None:
 
 
 def test_with_a_contract_the_fastest_that_holds_wins() -> None:
-    """For then the quality is settled."""
+    """With a contract the fastest point that holds wins, because the quality is settled."""
     points = [
         point(1, sdr=8.0, latency=30.0),
         point(2, sdr=6.0, latency=10.0),
@@ -159,7 +159,7 @@ def test_with_a_contract_the_fastest_that_holds_wins() -> None:
 
 
 def test_the_time_that_decides_is_told_with_its_spread() -> None:
-    """And that it was measured under load, where it was."""
+    """The deciding time is shown with its spread, and with a note if it was under load."""
     spread = {"latency": (9.5, 12.25)}
     one = replace(point(1, sdr=8.0, latency=10.0), spreads=spread, load=Load(1.0, 2, heavy=True))
     _, why = winner([one], FIGURES, contract=True)
@@ -170,7 +170,7 @@ def test_the_time_that_decides_is_told_with_its_spread() -> None:
 
 
 def test_where_nothing_holds_nobody_wins() -> None:
-    """And the reason says whether it is the contract's."""
+    """Without a point that holds there is no winner, and the reason names a missed contract."""
     points = [point(1, "missed", sdr=8.0), point(2, "failed")]
     assert winner(points, FIGURES, contract=True) == (None, "no point holds the contract")
     assert winner(points, FIGURES, contract=False) == (None, "no point ran to its end")

@@ -37,7 +37,7 @@ def front(points: Sequence[tuple[float, float]]) -> set[int]:
 @settings(max_examples=25)
 @given(st.sets(st.integers(0, len(POINTS) - 1), min_size=1), st.integers(0, 2**31))
 def test_a_guess_is_a_point_that_did_not_run(ran: set[int], seed: int) -> None:
-    """None where all did."""
+    """A guess is a point that did not run; None where all ran."""
     seen = {index: costs(POINTS[index]) for index in sorted(ran)}
     found = likeliest(SPACE.dimensions, POINTS, seen, sorted(ran), seed)
     if len(ran) == len(POINTS):
@@ -48,26 +48,26 @@ def test_a_guess_is_a_point_that_did_not_run(ran: set[int], seed: int) -> None:
 
 
 def test_a_point_that_measured_nothing_is_not_guessed_again() -> None:
-    """It failed, or is running just now: it is out, and nothing is known of it."""
+    """A failed or running point is not guessed again, and its result counts as unknown."""
     out = list(range(1, len(POINTS)))
     assert likeliest(SPACE.dimensions, POINTS, {1: (0.0, 0.0)}, out, 0) == 0
 
 
 def test_the_same_seed_guesses_the_same() -> None:
-    """A search that goes on draws what it would have drawn."""
+    """The same seed gives the same guesses, so that a resumed search draws the same."""
     seen = {index: costs(POINTS[index]) for index in (0, 6, 11)}
     guesses = {likeliest(SPACE.dimensions, POINTS, seen, list(seen), 7) for _ in range(3)}
     assert len(guesses) == 1
 
 
 def test_equal_figures_are_no_division_by_zero() -> None:
-    """Three points that cost the same leave all others open."""
+    """Points with equal figures cause no division by zero and exclude no others."""
     seen = {0: (5.0, 5.0), 1: (5.0, 5.0), 2: (5.0, 5.0)}
     assert likeliest(SPACE.dimensions, POINTS, seen, [0, 1, 2], 0) not in (None, 0, 1, 2)
 
 
 def test_ten_of_sixteen_points_have_most_of_the_front() -> None:
-    """Where figures mostly add up; five eighths of it is what points at random would have."""
+    """Ten of sixteen points find more of the front than random points, which find five eighths."""
     every = [costs(point) for point in POINTS]
     best = front(every)
     assert len(best) == 5

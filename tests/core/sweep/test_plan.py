@@ -41,7 +41,7 @@ def by_name(plan: SweepPlan, name: str) -> list[Shared]:
 def test_a_step_is_shared_by_the_points_that_its_result_does_not_tell_apart(
     plan_of: Planner,
 ) -> None:
-    """Also where its inputs are not made yet."""
+    """Points with the same result of a step share it, even before its inputs are made."""
     plan = plan_of("chunker.length=4,8", "quantizer.loss=0.0,0.1")
     assert [shared.points for shared in by_name(plan, "model")] == [(1, 2, 3, 4)]
     assert [shared.points for shared in by_name(plan, "reference")] == [(1, 2), (3, 4)]
@@ -50,13 +50,13 @@ def test_a_step_is_shared_by_the_points_that_its_result_does_not_tell_apart(
 
 
 def test_a_step_is_not_shared_where_only_what_goes_in_differs(plan_of: Planner) -> None:
-    """The compiler knows nothing of the quantizer's options; its input will be another file."""
+    """Steps with different inputs are not shared, even where their own options are equal."""
     plan = plan_of("chunker.length=4", "quantizer.loss=0.0,0.1")
     assert [shared.points for shared in by_name(plan, "runtime")] == [(1,), (2,)]
 
 
 def test_what_the_store_has_is_kept(plan_of: Planner, command: Command, recipe: Path) -> None:
-    """With the time that it took, which what is left is guessed by."""
+    """Results in the store are kept, with their time, which serves to estimate the rest."""
     assert command(f"recipe={recipe}", "chunker.length=4").code == 0
     plan = plan_of("chunker.length=4,8")
     (model,) = by_name(plan, "model")
@@ -69,7 +69,7 @@ def test_what_the_store_has_is_kept(plan_of: Planner, command: Command, recipe: 
 
 
 def test_the_key_of_a_point_is_of_all_that_its_result_depends_on(plan_of: Planner) -> None:
-    """Not of its number, nor of the other points; a contract and the reporters count."""
+    """A point's key covers contract and reporters, but not its number or other points."""
 
     def keys(*swept: str) -> dict[str, str]:
         plan = plan_of(*swept)
@@ -84,14 +84,14 @@ def test_the_key_of_a_point_is_of_all_that_its_result_depends_on(plan_of: Planne
 
 
 def test_what_does_not_fit_is_refused_and_the_others_are_planned(plan_of: Planner) -> None:
-    """A target that does not run the precision is no mistake in a sweep over targets."""
+    """A precision that a target does not run is refused, and the other points are planned."""
     plan = plan_of("target=cpu,s24")
     assert [one.refused is None for one in plan.points] == [True, False]
     assert plan.first is plan.points[0].plans[0]
 
 
 def test_wrong_values_are_told_together(command: Command, recipe: Path) -> None:
-    """The first whole, the others by kind, and how many."""
+    """The first wrong value is shown in full, the others by kind and number."""
     wrong = [f"length{n}" for n in range(3)]
     done = command(
         "-m", f"recipe={recipe}", f"chunker.length=4,{','.join(wrong)}", "dataset=ramp,rump"
@@ -125,24 +125,24 @@ sweeps = st.lists(st.sets(st.sampled_from("abcdefg")), max_size=9).map(
 def test_spreading_leaves_no_point_out_and_doubles_none(
     points: list[PlannedPoint], lanes: int
 ) -> None:
-    """However they share."""
+    """Every point comes exactly once, whatever the points share."""
     order = spread(points, lanes)
     assert sorted(one.point.number for one in order) == [one.point.number for one in points]
 
 
 @given(sweeps)
 def test_points_in_turn_stay_in_turn(points: list[PlannedPoint]) -> None:
-    """What one makes, the next finds in the store."""
+    """Points in turn keep their order, since each finds the results of the one before."""
     assert spread(points, 1) == points
 
 
 def test_points_side_by_side_are_those_that_share_least() -> None:
-    """Two that ask for the same would wait for each other."""
+    """Points that share least run side by side, because equal steps wait for each other."""
     points = [point(1, "a"), point(2, "a"), point(3, "b"), point(4, "b")]
     assert [one.point.number for one in spread(points, 2)] == [1, 3, 2, 4]
 
 
 def test_what_the_store_has_keeps_no_points_apart() -> None:
-    """Nobody waits for it."""
+    """Results in the store keep no points apart, because nobody waits for them."""
     points = [point(1, "a", kept=True), point(2, "a", kept=True), point(3, "b")]
     assert [one.point.number for one in spread(points, 2)] == [1, 2, 3]

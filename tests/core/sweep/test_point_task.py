@@ -76,7 +76,7 @@ def run(task: Task) -> Run:
 
 
 def test_a_point_answers_with_its_figures(run: Run, tmp_path: Path) -> None:
-    """Its run folder, its log, and word of it are in the folder of the sweep."""
+    """The point's run folder, its log and its record are in the sweep's folder."""
     result = run("chunker.length=4")
     assert (result.status, result.why, result.placed) == ("done", "", True)
     assert result.figures["snr"][1] == "a pocket calculator"
@@ -90,7 +90,7 @@ def test_a_point_answers_with_its_figures(run: Run, tmp_path: Path) -> None:
 
 
 def test_a_point_takes_from_the_store_what_another_made(run: Run) -> None:
-    """And says so."""
+    """A point takes shared results from the store and reports it."""
     run("chunker.length=4")
     result = run("chunker.length=4", "quantizer.loss=0.1")
     assert {"model", "reference"} <= set(result.cached)
@@ -98,7 +98,7 @@ def test_a_point_takes_from_the_store_what_another_made(run: Run) -> None:
 
 
 def test_a_point_that_breaks_its_contract_has_figures_too(run: Run) -> None:
-    """With what it missed, and the exit code of a run by itself."""
+    """A missed contract keeps its figures, with the misses and the exit code of a run."""
     result = run("quantizer.loss=0.5", "contract.min_snr_db=30")
     assert (result.status, result.exit_code) == ("missed", 3)
     assert result.figures["snr"][0] < 30
@@ -119,7 +119,7 @@ def test_a_point_that_breaks_its_contract_has_figures_too(run: Run) -> None:
 def test_what_goes_wrong_is_told_in_the_words_of_a_run(
     task: Task, override: str, status: str, said: str
 ) -> None:
-    """Nothing is raised, and nothing has to be read out of a trace."""
+    """Errors are answered in the words of a run, without an exception or a traceback."""
     own = () if override.startswith("recipe") else ("recipe=toy",)
     result = task.run(JOB, (*own, override, *task.fixed))
     assert result.status == status
@@ -129,7 +129,7 @@ def test_what_goes_wrong_is_told_in_the_words_of_a_run(
 
 
 def test_a_point_whose_process_is_killed_has_as_many_tries_as_are_left(run: Run) -> None:
-    """The signal is named; the next point runs as if nothing had happened."""
+    """A killed point has the remaining tries, its signal is named, and the next point runs."""
     result = run("quantizer.fail=kill")
     assert result.status == "failed"
     assert result.why == "its process ended 2 times without an answer (signal 9)"
@@ -137,13 +137,13 @@ def test_a_point_whose_process_is_killed_has_as_many_tries_as_are_left(run: Run)
 
 
 def test_an_interrupt_in_a_point_is_one_of_the_sweep(run: Run) -> None:
-    """Ctrl-C ends all of it, and is no failure of a point."""
+    """Ctrl-C in a point ends the whole sweep, and is no failure of the point."""
     with pytest.raises(KeyboardInterrupt):
         run("quantizer.fail=interrupt")
 
 
 def test_a_worker_elsewhere_writes_nothing_but_its_answer(run: Run, tmp_path: Path) -> None:
-    """A folder of the same path may be another sweep's."""
+    """A worker elsewhere writes no files, as a folder of that path may be another sweep's."""
     write_sealed(tmp_path / "sweep" / "points" / "sweep", "another")
     result = run()
     assert (result.status, result.placed) == ("done", False)
@@ -169,7 +169,7 @@ def printed(log: Path, text: str) -> None:
 
 
 def test_the_process_of_a_point_ends_with_its_worker(task: Task, tmp_path: Path) -> None:
-    """Killed as by a cluster that takes the machine away: no process stays, and no half result."""
+    """A kill of the worker, as by a cluster, leaves no process and no unfinished result."""
     given = msgspec.json.encode(task).decode()
     overrides = ["recipe=toy", "reporter=[terminal]", "quantizer.seconds=600", *task.fixed]
     worker = subprocess.Popen(
@@ -191,7 +191,7 @@ def test_the_process_of_a_point_ends_with_its_worker(task: Task, tmp_path: Path)
 
 
 def test_a_point_runs_again_where_what_started_it_was_killed(task: Task, tmp_path: Path) -> None:
-    """The process that it is a copy of, for instance by a system out of memory."""
+    """A point runs again if its parent process is killed, as by a system out of memory."""
     task.beside = True
     answers: list[PointResult] = []
     overrides = ("recipe=toy", "reporter=[terminal]", *task.fixed)
@@ -221,5 +221,5 @@ def test_a_point_runs_again_where_what_started_it_was_killed(task: Task, tmp_pat
     ],
 )
 def test_a_point_is_summed_up_in_a_line(result: PointResult, said: str) -> None:
-    """With what it has to say."""
+    """The line of a point also holds its message."""
     assert summary(result) == said

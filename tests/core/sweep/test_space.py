@@ -34,12 +34,12 @@ def dimension(argument: str) -> Dimension:
 def test_numbers_stand_in_their_order_and_words_as_typed(
     argument: str, values: tuple[str, ...]
 ) -> None:
-    """Neighbours in the list are neighbours in what they do, for numbers alone."""
+    """Numbers are sorted, so that neighbours are alike; words stay in their typed order."""
     assert dimension(argument).values == values
 
 
 def test_numbers_are_drawn_by_place_and_words_by_name() -> None:
-    """So a sampler knows that 22050 lies between 11025 and 44100, and int8 between nothing."""
+    """Numbers are ordered for a sampler (22050 lies between 11025 and 44100); names are not."""
     pytest.importorskip("optuna")
     from optuna.distributions import CategoricalDistribution, IntDistribution
 
@@ -48,7 +48,7 @@ def test_numbers_are_drawn_by_place_and_words_by_name() -> None:
 
 
 def test_an_interval_is_drawn_between_its_ends() -> None:
-    """Whole numbers where `int` says so, evenly over the logarithm where it is tagged."""
+    """An interval gives integers with `int`, and is even over the logarithm where tagged."""
     pytest.importorskip("optuna")
     from optuna.distributions import FloatDistribution, IntDistribution
 
@@ -76,7 +76,7 @@ def test_an_interval_is_drawn_between_its_ends() -> None:
     ],
 )
 def test_an_axis_without_an_inside_is_refused(argument: str, said: str) -> None:
-    """Before a sampler stumbles over it."""
+    """An axis without an inside is refused before a sampler fails on it."""
     with pytest.raises(ConfigError) as refused:
         space_of([argument])
     assert said in refused.value.what
@@ -98,7 +98,7 @@ AXES = [
 
 @given(st.sampled_from(AXES), st.randoms(use_true_random=False))
 def test_drawn_is_the_inverse_of_spoken(argument: str, source: random.Random) -> None:
-    """A point that ran before is told to the study as what it would have drawn."""
+    """A point that ran before enters the study with the values it would have drawn."""
     axis = dimension(argument)
     value = axis.at_random(source)
     assert axis.spoken(axis.drawn(value)) == value
@@ -106,7 +106,7 @@ def test_drawn_is_the_inverse_of_spoken(argument: str, source: random.Random) ->
 
 @given(st.sampled_from(AXES), st.randoms(use_true_random=False))
 def test_a_value_at_random_lies_on_its_axis(argument: str, source: random.Random) -> None:
-    """The study refuses what its distribution does not hold."""
+    """Random values lie on their axis, because the study refuses all others."""
     pytest.importorskip("optuna")
     axis = dimension(argument)
     drawn = axis.drawn(axis.at_random(source))
@@ -116,26 +116,26 @@ def test_a_value_at_random_lies_on_its_axis(argument: str, source: random.Random
 
 @given(st.integers(min_value=0, max_value=17))
 def test_spoken_is_the_inverse_of_drawn(place: int) -> None:
-    """For every place of a list."""
+    """Every place of a list is spoken and drawn back to the same place."""
     axis = dimension("a=range(8192,81920,4096)")
     assert axis.drawn(axis.spoken(place)) == place
 
 
 def test_the_size_is_the_product_of_the_axes() -> None:
-    """Infinite with a continuous one, so that its points are never listed."""
+    """The size is infinite with a continuous axis, so its points are never listed."""
     assert space_of(["a=1,2,3", "b=x,y", "c=1"]).size == 6
     assert math.isinf(space_of(["a=1,2,3", "b=interval(0,1)"]).size)
     assert not space_of(["a=1,2,3", "b=interval(0,1)"]).listed
 
 
 def test_points_are_listed_up_to_many() -> None:
-    """One more, and they are planned when they are drawn."""
+    """Spaces up to the limit are listed; points of larger ones are planned when drawn."""
     assert space_of([f"a=range(0,{MANY})"]).listed
     assert not space_of([f"a=range(0,{MANY + 1})"]).listed
 
 
 def test_points_are_all_combinations() -> None:
-    """Each once."""
+    """All combinations are listed, each once."""
     points = list(space_of(["a=2,1", "b=x,y"]).points())
     assert len(points) == 4
     assert {tuple(point.items()) for point in points} == {
@@ -144,7 +144,7 @@ def test_points_are_all_combinations() -> None:
 
 
 def test_the_corner_is_a_point_of_the_space() -> None:
-    """What stands for a space that cannot be listed is composed and planned like a point."""
+    """The corner, which represents a space too large to list, is composed like a point."""
     space = space_of(
         ["a=range(0,5000)", "b=int(interval(2,8))", "c=interval(0.5,1)", "d=int8,fp16"]
     )
@@ -152,32 +152,32 @@ def test_the_corner_is_a_point_of_the_space() -> None:
 
 
 def test_a_line_has_the_values_of_a_point_and_what_all_share() -> None:
-    """In the order in which the sweep was typed, deletions among them."""
+    """A line holds a point's and the shared values in typed order, with deletions."""
     space = space_of(["recipe=toy", "a=1,2", "~host", "b=interval(0,1)"])
     assert space.line({"a": "2", "b": "0.25"}) == ("recipe=toy", "a=2", "~host", "b=0.25")
 
 
 def test_a_value_that_is_always_refused_leaves_its_axis() -> None:
-    """The others stay, though some of their points are refused too."""
+    """A value that is always refused leaves its axis; one that is refused sometimes stays."""
     space = space_of(["a=1,2,3", "b=x,y"])
     left = space.without([{"a": "3", "b": "x"}, {"a": "3", "b": "y"}, {"a": "2", "b": "y"}])
     assert [axis.values for axis in left.dimensions] == [("1", "2"), ("x", "y")]
 
 
 def test_a_space_of_which_nothing_is_refused_stays_whole() -> None:
-    """The same axes, in the same order."""
+    """A space without refusals keeps the same axes in the same order."""
     space = space_of(["a=1,2,3", "b=x,y"])
     assert space.without([]).axes == space.axes
 
 
 def test_a_line_without_a_refused_value_still_has_the_key() -> None:
-    """An axis that shrank to one value is still said."""
+    """An axis that shrank to one value is still on the line."""
     space = space_of(["a=1,2", "b=x,y"]).without([{"a": "2", "b": "x"}, {"a": "2", "b": "y"}])
     assert [space.line(point) for point in space.points()] == [("a=1", "b=x"), ("a=1", "b=y")]
 
 
 def test_the_axes_of_the_record_say_what_was_searched() -> None:
-    """An interval by its ends."""
+    """The record holds the axes of the search, an interval by its ends."""
     axes = space_of(["a=8,4", "b=interval(0,0.5)"]).axes
     assert [(axis.key, axis.values) for axis in axes] == [
         ("a", ("4", "8")),

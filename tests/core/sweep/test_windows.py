@@ -40,7 +40,7 @@ def record(tmp_path: Path) -> dict[str, Any]:
 def test_a_window_that_costs_more_than_the_limit_does_not_hold(
     command: Command, recipe: Path, tmp_path: Path
 ) -> None:
-    """Though it loses nothing against FP32 in the same windows: the best of them is compared."""
+    """A window misses the limit against the best windows, even without loss in its own."""
     swept = ("chunker.length=4,10", "quantizer.loss=0.0,0.0001")
     done = command("-m", f"recipe={recipe}", *EDGE, *swept, LIMIT)
     assert (done.code, done.err) == (0, "")
@@ -67,7 +67,7 @@ def test_a_window_that_costs_more_than_the_limit_does_not_hold(
 
 @pytest.mark.long
 def test_a_ladder_in_a_sweep_over_windows_is_judged_alike(command: Command, tmp_path: Path) -> None:
-    """No precision makes up for a window that is too short."""
+    """A short window misses the limit with every precision of a ladder."""
     left_out = ("quantizer", "runtime", "host")
     lines = [line for line in RECIPE.splitlines() if line.partition(":")[0] not in left_out]
     recipe = tmp_path / "toy.yaml"
@@ -84,7 +84,7 @@ def test_a_ladder_in_a_sweep_over_windows_is_judged_alike(command: Command, tmp_
 def test_where_all_points_have_the_same_windows_nothing_is_played_before(
     command: Command, recipe: Path, tmp_path: Path
 ) -> None:
-    """Each is compared with FP32 in its own, as a run by itself is."""
+    """With equal windows, each point is compared with FP32 in its own, as in a run by itself."""
     done = command("-m", f"recipe={recipe}", *EDGE, "quantizer.loss=0.0,0.01", LIMIT)
     assert (done.code, done.err) == (0, "")
     assert "FP32 in" not in done.out
@@ -98,7 +98,7 @@ def test_where_all_points_have_the_same_windows_nothing_is_played_before(
 def test_times_of_different_windows_are_counted_per_input(
     command: Command, recipe: Path, tmp_path: Path
 ) -> None:
-    """A line does not last: no second of it can be counted. The sweep again plays nothing."""
+    """Items without a duration are timed per input; the repeated sweep plays nothing."""
     arguments = ("-m", f"recipe={recipe}", "chunker.length=4,10")
     done = command(*arguments)
     assert (done.code, done.err) == (0, "")
@@ -113,7 +113,7 @@ def test_times_of_different_windows_are_counted_per_input(
 
 
 def test_the_plan_says_what_points_will_be_compared_with(command: Command, recipe: Path) -> None:
-    """Only where windows differ."""
+    """The plan names the windows of the comparison only where windows differ."""
     done = command("-m", f"recipe={recipe}", "chunker.length=4,10", "mode=plan")
     assert "windows differ: FP32 PyTorch is played in each of them first" in done.out
     done = command("-m", f"recipe={recipe}", "quantizer.loss=0.0,0.1", "mode=plan")
@@ -124,7 +124,7 @@ def test_the_plan_says_what_points_will_be_compared_with(command: Command, recip
 def test_a_search_compares_with_a_few_of_its_windows(
     command: Command, recipe: Path, tmp_path: Path
 ) -> None:
-    """Among these the longest; between two ends, too."""
+    """A search compares with a few windows, the longest among them, also between two ends."""
     pytest.importorskip("optuna")
     search = ("hydra/sweeper=optuna", "hydra.sweeper.n_trials=1", "hydra.sweeper.seed=3")
     swept = "chunker.length=int(interval(4,10))"
@@ -138,7 +138,7 @@ def test_a_search_compares_with_a_few_of_its_windows(
 def test_a_point_may_say_itself_what_it_is_compared_with(
     command: Command, recipe: Path, tmp_path: Path
 ) -> None:
-    """Then nothing else is looked for."""
+    """A point that sets its own comparison starts no search for windows."""
     named = "measure.against={plugin:even,length:20}"
     done = command("-m", f"recipe={recipe}", *EDGE, "chunker.length=4,10", named)
     assert (done.code, done.err) == (0, "")
@@ -159,7 +159,7 @@ def test_a_point_may_say_itself_what_it_is_compared_with(
 def test_what_cannot_be_compared_with_is_refused(
     command: Command, recipe: Path, given: str, said: list[str]
 ) -> None:
-    """Exit code 2, with what there is."""
+    """An impossible comparison ends in exit code 2 with the possible values."""
     done = command(f"recipe={recipe}", f"measure.against={given}")
     assert done.code == 2, done.err
     for words in said:
@@ -198,14 +198,14 @@ def rated(near: float | None, snr: float) -> PointResult:
 def test_the_best_windows_are_those_of_the_highest_quality(
     found: list[tuple[int, PointResult]], best: int
 ) -> None:
-    """Then those nearest to the training's, then the longest."""
+    """Windows rank by quality, then by nearness to the training's, then by length."""
     points = [(planned(length), result) for length, result in found]
     taken = _best(points).plans[0].pipeline.chunker
     assert taken.window() == {"place": best}
 
 
 def test_windows_of_different_models_have_no_best_but_other_times() -> None:
-    """Each model is compared with itself; a second of input is the same for both."""
+    """Each model is compared with itself, and times are per second of input for both."""
     points = [planned(8, "one"), planned(16, "other")]
     assert (differ(points), compares(points)) == (True, False)
     assert (differ(points[:1] * 2), compares(points[:1] * 2)) == (False, False)
@@ -216,7 +216,7 @@ def test_windows_of_different_models_have_no_best_but_other_times() -> None:
 
 
 def test_a_few_windows_are_evenly_apart_with_the_last_among_them() -> None:
-    """All of them, where they are few."""
+    """The chosen windows are evenly spaced with the last among them; few are all taken."""
     points = [planned(length) for length in range(1, 12)]
     lengths = [p.plans[0].pipeline.chunker.options.length for p in _apart(points, 4)]
     assert lengths[-1] == 11
@@ -225,7 +225,7 @@ def test_a_few_windows_are_evenly_apart_with_the_last_among_them() -> None:
 
 
 def test_a_point_of_one_window_stays_as_it_is() -> None:
-    """So does one that was refused."""
+    """A point of one window and a refused point stay as they are."""
     refused = cast("PlannedPoint", SimpleNamespace(plans=()))
     assert Comparison({"a": "x"}).of(refused) is refused
 
@@ -238,7 +238,7 @@ def test_a_point_of_one_window_stays_as_it_is() -> None:
     ],
 )  # fmt: skip
 def test_an_option_of_any_sort_comes_back_through_hydras_grammar(value: object) -> None:
-    """As the command line of a point is read."""
+    """Options of any type come back from Hydra's grammar, which reads a point's command."""
     word = f"measure.against={_written({'plugin': 'x', 'value': value})}"
     (override,) = OverridesParser.create().parse_overrides([word])
     read = cast("dict[str, Any]", override.value())
@@ -246,6 +246,6 @@ def test_an_option_of_any_sort_comes_back_through_hydras_grammar(value: object) 
 
 
 def test_an_override_names_the_plugin_and_its_options() -> None:
-    """Those of a chunker, whatever they are."""
+    """The override names the chunker and all its options."""
     plan = cast("Plan", planned(6).plans[0])
     assert _option(plan) == "measure.against={plugin:even,length:6,overlap:0}"

@@ -46,7 +46,7 @@ def _table() -> Table:
     "given", [EVIL + WITH_USER, Text(EVIL + WITH_USER), Panel(Text(EVIL), title="x"), _table()]
 )
 def test_whatever_is_printed_is_plain(given: object) -> None:
-    """As text, as styled text, in panels and in tables."""
+    """Text, styled text, panels and tables are printed without escape sequences of others."""
     told = _shown(given)
     assert not set(told) & set("\x1b\x07\r\u202e\udce9")
     assert "[bold]" in told
@@ -65,14 +65,14 @@ def test_colours_of_ours_are_left(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_lines_go_where_they_should(capsys: pytest.CaptureFixture[str]) -> None:
-    """To standard output or standard error, plain."""
+    """Lines go to standard output or standard error as plain text."""
     say("a\x1b[2J")
     say("b\r", err=True)
     assert capsys.readouterr() == ("a\\x1b[2J\n", "b\\r\n")
 
 
 def test_nobody_else_prints() -> None:
-    """A `print`, a console of rich's or markup elsewhere would go past it."""
+    """No other module prints: a `print`, a rich console or markup would bypass the screen."""
     found = []
     for file in [*ROOT.glob("core/**/*.py"), *ROOT.glob("plugins/**/*.py")]:
         name = file.relative_to(ROOT).as_posix()

@@ -17,7 +17,7 @@ ANY = st.text(st.characters(codec=None), max_size=60)
 
 @given(ANY)
 def test_nothing_that_a_terminal_obeys_is_left(text: str) -> None:
-    """No control or format character, no surrogate; it encodes everywhere and is stable."""
+    """The text has no control or format character and no surrogate, encodes, and is stable."""
     told = plain(text)
     told.encode("utf-8")
     for character in told:
@@ -33,7 +33,7 @@ def test_a_persons_own_words_stay(text: str) -> None:
 
 
 def test_a_name_that_is_no_utf_8_is_spelt_byte_by_byte() -> None:
-    """As the system has it, not as Python keeps it."""
+    """A name that is not UTF-8 is spelt in the system's bytes, not in Python's surrogates."""
     assert plain(b"caf\xe9.wav".decode("utf-8", "surrogateescape")) == r"caf\xe9.wav"
 
 
@@ -63,7 +63,7 @@ SECRETS = [
 @pytest.mark.parametrize("before", ["", "cannot reach ", "dataset.path=", "('"])
 @pytest.mark.parametrize("secret", SECRETS)
 def test_no_credential_is_repeated(secret: str, before: str) -> None:
-    """In a URL, a query, a setting, a header; with whatever stands before it."""
+    """Credentials in a URL, a query, a setting or a header are hidden, whatever precedes them."""
     assert "hunter2" not in without_credentials(f"{before}{secret} and so on")
 
 
@@ -78,12 +78,12 @@ def test_no_credential_is_repeated(secret: str, before: str) -> None:
     ],
 )
 def test_a_token_is_known_by_its_shape(token: str) -> None:
-    """Wherever it stands."""
+    """A token is recognised by its shape at any place."""
     assert token not in without_credentials(f"weights of {token}: no")
 
 
 def test_values_of_secret_variables_are_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Those that are long enough to be one."""
+    """Values of secret variables are hidden if they are long enough to be a secret."""
     monkeypatch.setenv("MY_SERVICE_TOKEN", "swordfish!")
     monkeypatch.setenv("SHORT_KEY", "on")
     assert without_credentials("it said swordfish! on line 1") == "it said ... on line 1"
@@ -105,26 +105,26 @@ def test_values_of_secret_variables_are_hidden(monkeypatch: pytest.MonkeyPatch) 
     ],
 )
 def test_what_is_no_secret_stays(text: str) -> None:
-    """Ports, containers, mail addresses, numbers and prose."""
+    """Ports, containers, mail addresses, numbers and prose are not hidden."""
     assert without_credentials(text) == text
     assert not holds_credentials(text)
 
 
 @pytest.mark.parametrize("url", [one for one in SECRETS if "://" in one])
 def test_a_url_with_a_secret_is_told_from_one_without(url: str) -> None:
-    """So that it can be refused where options are read."""
+    """A URL with a secret is recognised, so that options can refuse it."""
     assert holds_credentials(f"reporter.mlflow.uri={url}")
 
 
 @given(ANY)
 def test_hiding_is_stable(text: str) -> None:
-    """What was cleaned once is clean."""
+    """Hiding twice gives the same text as hiding once."""
     told = shown(text)
     assert shown(told) == told
 
 
 def test_nested_data_is_cleaned_with_its_keys() -> None:
-    """Lists, tuples and mappings keep their shape."""
+    """Secrets are hidden in lists, tuples and mappings, keys included, which keep their shape."""
     assert shown_below({"a\x1b": ["\r", ("x", 1.5, None)]}) == {
         "a\\x1b": ["\\r", ("x", 1.5, None)],
     }
@@ -134,7 +134,7 @@ def test_nested_data_is_cleaned_with_its_keys() -> None:
     "text", ["://a:" * 20_000, "a.token-" * 10_000, "?key" * 20_000, "bearer " * 10_000]
 )
 def test_a_long_text_made_to_be_slow_is_not(text: str) -> None:
-    """No pattern looks at the rest of the text from every place in it."""
+    """A long text takes no quadratic time: no pattern scans the rest from every place."""
     started = time.process_time()
     shown(text + "@")
     assert time.process_time() - started < 2
