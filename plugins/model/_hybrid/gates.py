@@ -25,7 +25,7 @@ def apart(x: Tensor) -> Tensor:
 
     The HTP computes an activation that it fuses with a convolution coarsely: 47 dB for GELU and
     sigmoid in FP16, whatever the finalisation mode, against 64 to 67 dB on their own. It fuses
-    these bounds with the convolution instead (QNN 2.51, emulated).
+    this clamp with the convolution instead (QNN 2.51, emulated).
     """
     return x.clamp(-_BOUND, _BOUND)
 

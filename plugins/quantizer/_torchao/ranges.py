@@ -2,7 +2,7 @@
 
 torchao 0.18 never takes a step below 2^-12 (`eps`), whatever it rounds: smaller weights and
 activations become zeros. Its histogram finds the range of the least squared error with cubes of
-the values, which exceed the numbers of FP32 above 1e12 and below 1e-12. A network computes
+the values, which leave the numbers of FP32 above 1e12 and below 1e-12. A network computes
 the same with weights a million times smaller and a gain behind them, so here neither counts.
 """
 

@@ -18,8 +18,8 @@ def held_windows(calibration: Calibration, count: int) -> list[int]:
     Whole items are held back where there are several: windows of one song are alike, so a song
     that was calibrated on tests nothing new. From a stream of one item, single windows are held
     back; from a stream too short, none. The item that is loudest at an input is calibrated on, and
-    its neighbour held back: ranges without it do not ship, and a result tested on it would be
-    one of such ranges.
+    its neighbour held back: ranges without it do not ship, so a test on it would not judge the
+    ranges that do.
     """
     each = calibration.per_item
     if not 0 < each < calibration.count:

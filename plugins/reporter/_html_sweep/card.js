@@ -35,7 +35,7 @@ const placeCard = () => {
 };
 const hideCard = () => { card.hidden = true; carded = undefined; };
 document.addEventListener("keydown", (event) => { if (event.key === "Escape") hideCard(); });
-// Focus may scroll its point into view: there the card goes along.
+// Focus may scroll its point into view: then the card moves with it.
 document.addEventListener("scroll", () => {
   if (carded && carded === document.activeElement) placeCard();
   else hideCard();

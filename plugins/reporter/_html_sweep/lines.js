@@ -104,7 +104,7 @@ const axisOfLines = (dimension, x, yOf, room, last) => {
   watchers.push(show);
   show();
   const unit = dimension.figure?.unit;
-  // A value may reach to the next axis; behind the last one there is the margin only.
+  // A value may reach to the next axis; after the last axis there is only the margin.
   const beside = Math.min(room - 12, last ? LINES.side - 4 : 3 * LINES.side);
   return draw("g", { class: "dimension" },
     draw("line", { x1: x, x2: x, y1: top, y2: bottom }),

@@ -1,4 +1,4 @@
-// What the pictures and the table share: the points, which of them are shown, and how they look.
+// The state of the pictures and the table: the points, which of them are shown, and their looks.
 "use strict";
 document.documentElement.classList.add("js");
 const sweep = JSON.parse(document.getElementById("sweep-data").textContent);
@@ -13,7 +13,7 @@ const make = (tag, attributes = {}, ...children) => fill(document.createElement(
 const draw = (tag, attributes = {}, ...children) =>
   fill(document.createElementNS("http://www.w3.org/2000/svg", tag), attributes, children);
 
-// So many points are drawn finer.
+// From so many points on, each is drawn finer.
 const MANY = sweep.points.length > 80;
 const collator = new Intl.Collator("en", { numeric: true });
 for (const axis of sweep.axes)
@@ -21,7 +21,7 @@ for (const axis of sweep.axes)
 const plotted = sweep.figures.filter((figure) => figure.plotted);
 const named = (figure) => figure.title + (figure.unit ? ` (${figure.unit})` : "");
 
-// A dimension tells of a point where it stands between 0 and 1, undefined where it has no value.
+// A dimension gives a point's place between 0 and 1, undefined where it has no value.
 const ofAxis = (axis) => ({
   key: `axis:${axis.key}`, title: axis.name, axis,
   at: (point) => {

@@ -17,7 +17,7 @@ const sort = (key, descending) => {
   Object.assign(sorting, { key, descending });
   const compare = (a, b) => {
     const [left, right] = [sortValue(a, key), sortValue(b, key)];
-    // What was not measured stays below, whichever way the rest is sorted.
+    // Points without a value stay below, whichever way the others are sorted.
     if (left === undefined || right === undefined) return (left === undefined) - (right === undefined) || a.number - b.number;
     const order = typeof left === "number" ? left - right : collator.compare(left, right);
     return (descending ? -order : order) || a.number - b.number;

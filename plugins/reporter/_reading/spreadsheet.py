@@ -15,13 +15,13 @@ __all__ = ["spreadsheet"]
 
 #: The ends of a spread: 90 % of the times lie between them.
 ENDS = ("5th percentile", "95th percentile")
-#: A spreadsheet reads a cell that begins with one of these as a formula; some also read their wide
+#: A spreadsheet reads a cell that begins with one of these as a formula; some read their wide
 #: forms, too.
 FORMULA = (*"=+-@\t\r\n", *"\uff1d\uff0b\uff0d\uff20")
 
 
 def spreadsheet(record: SweepRecord) -> str:
-    """Return the points as CSV (RFC 4180, lines end in CRLF); numbers have no unit.
+    """Return the points as CSV (RFC 4180, lines end in CRLF); numbers have a point and no unit.
 
     Text that a spreadsheet would evaluate gets a leading apostrophe.
     """

@@ -47,7 +47,7 @@ def test_it_describes_what_it_holds(bundle: Path) -> None:
 
 
 def test_what_was_compiled_is_there_as_a_fallback(bundle: Path) -> None:
-    """A device that cannot run the compiled model runs the other one of the bundle."""
+    """The bundle holds the graph as a fallback for devices that cannot run the compiled model."""
     metadata = about(bundle)
     assert metadata["model"]["format"] == "distant"
     assert (metadata["fallback"]["file"], metadata["fallback"]["format"]) == (

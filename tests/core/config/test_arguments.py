@@ -104,7 +104,7 @@ def test_recipes_of_one_name_are_told_apart(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["café", "ünï", "²x", "null", "true", "5", "1e5", "inf", "_x"])
 def test_any_file_can_be_a_recipe(name: str) -> None:
-    """A recipe file may have any name, though Hydra allows ASCII letters only, and not all words."""
+    """A recipe file may have any name, though Hydra takes ASCII letters only and reserves words."""
     (argument,), _ = rewrite([f"recipe={name}.yaml"])
     (override,) = OverridesParser.create().parse_overrides([argument])
     assert isinstance(override.value(), str)

@@ -49,7 +49,7 @@ def test_a_sweep_looks_before_hydra_acts(command: Command, tmp_path: Path) -> No
 def test_what_does_nothing_in_a_single_run_is_said(
     command: Command, recipe: Path, word: str
 ) -> None:
-    """Options that set no logger and make no folder in a single run give a message."""
+    """Options of Hydra that have no effect in a single run end in exit code 2."""
     done = command(f"recipe={recipe}", word)
     assert done.code == 2
     assert "does nothing in a single run" in done.err

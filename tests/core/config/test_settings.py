@@ -35,7 +35,7 @@ def test_a_number_has_two_ends(kind: type, name: str, value: int) -> None:
 def test_what_would_hold_anything_or_never_end_is_refused(
     command: Command, recipe: Path, word: str, said: str
 ) -> None:
-    """A bound that is not a finite number is refused, because nothing exceeds it."""
+    """A NaN bound, which nothing would exceed, and a ladder with a precision twice are refused."""
     done = command(f"recipe={recipe}", word)
     assert done.code == 2
     assert said in done.err

@@ -117,7 +117,7 @@ def test_what_the_person_says_is_the_persons(home: Path) -> None:
 
 @pytest.mark.parametrize("key", ["store", "output", "batch"])
 def test_where_it_writes_and_whom_it_joins_no_recipe_says(home: Path, key: str) -> None:
-    """Output folder and addresses can be set only on the command line."""
+    """A recipe cannot set the store, the output folder, or the address of a cluster."""
     value = "{address: 'ray://somewhere:1'}" if key == "batch" else "elsewhere"
     with pytest.raises(ConfigError, match="for you to say"):
         assembled(home, more=f"{key}: {value}")

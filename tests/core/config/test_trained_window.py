@@ -77,7 +77,7 @@ def test_a_model_that_does_not_say_is_told(
 
 @pytest.mark.parametrize("given", ["long", "2.5", "-3", ""])
 def test_another_word_is_refused(command: Command, recipe: Path, given: str) -> None:
-    """Any word but `model` is refused, since samples are integers."""
+    """A length is `model` or a positive integer; any other value is refused."""
     done = command(f"recipe={recipe}", *MODEL[:2], f"chunker.length={given or chr(39) * 2}")
     assert done.code == 2
     assert "length" in done.err

@@ -69,7 +69,7 @@ def test_the_longest_that_fits_is_found_and_told(search: Any, tmp_path: Path) ->
 
 
 def test_where_the_longest_fits_nothing_else_is_tried(search: Any, tmp_path: Path) -> None:
-    """The longest is the training window, unless the recipe says otherwise; if it fits, it ends."""
+    """Where the longest fits, only it is tried: the training window, or `fit.longest` if given."""
     done = search()
     assert "int8: 8 along place fits, the longest of interest" in done.out
     assert len(found(tmp_path)["precisions"][0]["rows"]) == 1
@@ -120,7 +120,7 @@ def test_a_stage_that_fails_is_no_verdict(search: Any) -> None:
 
 
 def test_every_precision_of_the_target_is_looked_at(search: Any, tmp_path: Path) -> None:
-    """All precisions of the target, or of the recipe, are searched, each with its presets."""
+    """The target's precisions, or those the recipe names, are searched with their presets."""
     search("fit.precisions=[fp16,w8a16]")
     assert [t["precision"] for t in found(tmp_path)["precisions"]] == ["fp16", "w8a16"]
 

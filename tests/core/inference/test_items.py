@@ -170,7 +170,7 @@ def test_what_was_damaged_is_told_and_read_again(
 def test_no_flip_reaches_an_item(
     dataset: Numbers, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """No flip of any bit, in the list or a tensor, nor a file of another input, gives an item."""
+    """No flipped bit, in the list or a tensor, and no other input's files change an item."""
     first = list(cached_items(dataset, "evaluation", SIGNATURE, tmp_path))
     (place,) = (tmp_path / "items").iterdir()
     other = Numbers(Options(start=5))

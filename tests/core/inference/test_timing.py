@@ -104,7 +104,7 @@ def test_the_first_windows_are_timed_alone_and_the_others_are_not() -> None:
 
 @pytest.mark.usefixtures("divided")
 def test_a_few_windows_are_enough_when_they_take_long(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Few slow windows are timed, because all other jobs wait meanwhile."""
+    """Fewer windows are timed where they are slow, because all other jobs wait meanwhile."""
     monkeypatch.setattr(module, "SECONDS", 0.0)
     shop = Workshop()
     with cores.shared(pytest.fail), shop.timing() as player:
@@ -150,7 +150,7 @@ def test_this_machines_load_says_nothing_of_another(monkeypatch: pytest.MonkeyPa
 
 @pytest.mark.usefixtures("divided")
 def test_what_another_machine_computes_holds_up_nobody() -> None:
-    """Windows for another machine hold no lock and are submitted once."""
+    """Windows for another machine take no exclusive lock and are submitted once."""
     shop = Workshop(here=False)
     with cores.shared(pytest.fail), shop.timing() as player:
         player.play(line(20), silent())

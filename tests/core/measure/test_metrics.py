@@ -129,7 +129,7 @@ def test_outputs_of_other_shapes_are_not_compared() -> None:
 
 
 def test_a_time_has_its_spread_beside_it() -> None:
-    """A hundred windows of 1 to 100 ms give their median and percentiles, without outliers."""
+    """A hundred windows of 1 to 100 ms give the median, and the 5th and 95th percentile."""
     taken = [number / 1000 for number in range(100, 0, -1)]
     metrics = {(m.name, m.statistic): m.value for m in latency(taken, 20.0, "here")}
     assert metrics == pytest.approx({

@@ -47,7 +47,7 @@ def test_a_misfit_is_refused_before_anything_runs(
 def test_a_quantizer_that_can_do_without_calibration_data_is_let_pass(
     command: Command, recipe: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Such a quantizer passes without calibration data; data that a recipe names are checked."""
+    """A quantizer that needs no calibration data passes without it; named data are checked."""
     monkeypatch.setattr(toy.Coarse, "calibration_needed", False)
     done = command(f"recipe={recipe}", "calibration=null", "mode=plan")
     assert done.code == 0, done.err

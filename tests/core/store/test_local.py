@@ -211,7 +211,7 @@ def test_facts_that_would_be_read_back_otherwise_are_refused(
 
 
 def test_a_name_that_is_no_text_is_kept(tmp_path: Path) -> None:
-    """A fact may hold a name that is no text; the run shows what the next one will read."""
+    """A fact with a name that is no text is read back equal to what this run returned."""
     store = Store(tmp_path)
     kept = put(store, facts={"item": os.fsdecode(b"caf\xe9.wav")})
     assert store.find("graph", FINGERPRINT) == kept

@@ -327,7 +327,7 @@ def test_a_killed_attempt_is_swept_up_after_a_week(bucket: Bucket) -> None:
 
 
 def test_a_new_machine_knows_what_others_made(bucket: Bucket) -> None:
-    """A new machine reads the differences to the newest entry and its time from the store."""
+    """A new machine knows the difference to the newest entry, and its time, without its files."""
     put(bucket.store("a"))
     store = bucket.store("b")
     changed = {**FINGERPRINT, "options": {"n": 2}}

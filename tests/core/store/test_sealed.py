@@ -45,7 +45,7 @@ def test_nothing_else_is_sealed(data: bytes) -> None:
 
 
 def test_what_is_deep_is_no_crash() -> None:
-    """Deeply nested data gives no crash, and neither does valid data of another kind."""
+    """Deeply nested data, and sealed data of another type, count as damaged without a crash."""
     for data in (b"[" * 100_000, b'{"sha256":"x","content":' + b"[" * 100_000, sealed([1])):
         with pytest.raises(DamagedError):
             unsealed(data, dict)

@@ -210,7 +210,7 @@ AGAIN: dict[str, set[str]] = {
 
 
 def test_a_changed_module_runs_exactly_its_steps_again(command: Command, steps: list[Step]) -> None:
-    """A change of a module that only waits, reports or keeps runs no step again."""
+    """A changed module reruns only its own steps; one that waits, reports or keeps, none."""
     assert command("recipe=s24_int8", "measure.worst_tensors=2", "mode=plan").code == 0
     before = codes(steps)
     modules = {module for code in before.values() for module in code}

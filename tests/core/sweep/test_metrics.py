@@ -118,7 +118,7 @@ def test_times_have_their_spread_beside_them() -> None:
 
 
 def test_where_windows_differ_time_is_that_of_a_second_of_input() -> None:
-    """Different windows are compared per second of input, or per input without seconds."""
+    """Points with different windows are timed per second of input, or per input."""
     known = {"snr", "latency", "real_time_factor", "memory"}
     figures = catalogue([[]], known, windows=True)
     assert [f.name for f in figures if f.objective] == ["snr", "real_time_factor", "memory"]

@@ -78,7 +78,7 @@ def test_what_is_enqueued_is_asked_next(tmp_path: Path) -> None:
 
 
 def test_what_became_of_a_trial_is_kept(tmp_path: Path) -> None:
-    """Failed trials are kept apart from refused ones and from those without a point."""
+    """Failed trials are kept apart from refused ones and from those without a result."""
     with study_file(tmp_path) as found:
         study = found.study(SearchOptions(sampler="random"), BOTH)
         for result in (
@@ -95,7 +95,7 @@ def test_what_became_of_a_trial_is_kept(tmp_path: Path) -> None:
 
 
 def test_a_point_without_one_of_the_objectives_teaches_nothing(tmp_path: Path) -> None:
-    """A trial that lacks an objective, such as a latency, teaches nothing: no number replaces it."""
+    """A trial without an objective, say a latency, teaches nothing: no number replaces it."""
     silent = PointResult("done", figures={"sdr": (8.0, "a CPU")})
     with study_file(tmp_path) as found:
         study = found.study(SearchOptions(sampler="random"), BOTH)

@@ -138,7 +138,7 @@ def test_a_search_compares_with_a_few_of_its_windows(
 def test_a_point_may_say_itself_what_it_is_compared_with(
     command: Command, recipe: Path, tmp_path: Path
 ) -> None:
-    """A point that sets its own comparison starts no search for windows."""
+    """A point is compared with its own `measure.against`, and no other windows are played."""
     named = "measure.against={plugin:even,length:20}"
     done = command("-m", f"recipe={recipe}", *EDGE, "chunker.length=4,10", named)
     assert (done.code, done.err) == (0, "")

@@ -67,7 +67,7 @@ def by_mse(histogram: Histogram, extremes: Range, steps: int, *, symmetric: bool
     `steps` lie between its ends, each Δ wide. A clipped value errs by its distance to the range.
     Any other errs by Δ²/12 on average (Banner et al. 2019, "Post training 4-bit quantization of
     convolutional networks for rapid-deployment", eq. 4 to 6), except around zero, where all values
-    within Δ/2 become 0 and err by themselves: networks have most of their values there. The
+    within Δ/2 become 0 and err by their own size: networks have most of their values there. The
     minimum is searched for, as in Sung et al. 2015, "Resiliency of deep neural networks under
     quantization", over both ends at once.
     """

@@ -1,6 +1,6 @@
 """Draws the rows that layers multiply with their weights, and keeps the rows' second moments.
 
-The moments tell what an error of the weights does to the result (`gptq.py`). Rows are drawn from
+The moments tell what a weight's error does to the result (`qdq/gptq.py`). Rows are drawn from
 random places of every calibration window, inside the graph, so that no whole activation leaves it.
 """
 

@@ -6,7 +6,7 @@ Imported late, since it derives from a class of ONNX Runtime, which (1.31.1) sil
   QNN needs none: with ranges down to 1e-13, onnxruntime-qnn 2.7.0 (QNN 2.51) compiles and emulates
   two convolutions with the same 38 dB in 8 bits and 47 in 16; with the floor 0 to 15 dB are left,
   or nothing compiles;
-* the weights of a softmax over many keys, because it assumes a range up to 1 (`softmaxes.py`);
+* the weights of a softmax over many keys, as it assumes a range to 1 (`calibration/softmaxes.py`);
 * the bias of a norm whose input is loud. The bias gets the scale of the input times that of the
   gain, though a norm divides by that loudness: at 1e5, 4.3 dB are left in 8 bits, and 36.7 with a
   scale of its own, on the CPU and on the HTP. A batch norm is wrong on the HTP at any loudness:

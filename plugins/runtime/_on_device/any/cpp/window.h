@@ -39,7 +39,7 @@ class Window {
   }
 
  private:
-  // Takes what a model needs from `values`, by name, and adds what it gives.
+  // Reads a model's inputs from `values`, by name, and adds its outputs.
   static void step(Ort::Session& session, std::map<std::string, Ort::Value>& values) {
     const auto inputs = session.GetInputNames(), outputs = session.GetOutputNames();
     std::vector<const char*> in, out;
