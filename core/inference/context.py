@@ -22,9 +22,9 @@ __all__ = ["Read", "RunContext"]
 
 @dataclass(frozen=True)
 class Read:
-    """Files of a person's that a plugin reads, and their identity when the step was planned.
+    """User files that a plugin reads, and their identity when the step was planned.
 
-    A dataset is asked for that of a split, a model for that of its weights.
+    A dataset gives the identity of a split, a model that of its weights.
     """
 
     plugin: Model[Any] | Dataset[Any]
@@ -32,8 +32,8 @@ class Read:
     split: Split | None = None
 
     def changed(self) -> str:
-        """Return what is no longer as it was; nothing if all is."""
-        # A new instance is asked, because this one may remember what it has looked up.
+        """Return what has changed since then, in words; empty if nothing has."""
+        # Ask a new instance, because this one may remember what it has looked up.
         fresh = anew(self.plugin)
         if isinstance(fresh, Dataset):
             now: str | tuple[str, ...] = fresh.identity(self.split or "evaluation")
@@ -52,8 +52,8 @@ class RunContext:
     """What the steps of one run share: the opened model, the bound dsp, the items.
 
     Everything is opened on first use, so that a run whose results are all kept imports no torch.
-    `calibration_windows` is the most that a quantizer is given, where its result is only looked
-    at for its shape.
+    `calibration_windows` limits the windows that a quantizer gets, if only the shape of its
+    result matters.
     """
 
     def __init__(self, pipeline: Pipeline, calibration_windows: int | None = None) -> None:
@@ -63,7 +63,7 @@ class RunContext:
         self._unsteady: dict[str, Notice] = {}
 
     def open(self, model: Artifact) -> TorchModel:
-        """Open the torch module once per run; anew each time where its calls change it.
+        """Open the torch module once per run, or each time anew if its calls change it.
 
         So no step's result depends on which steps ran before it.
         """
@@ -88,7 +88,7 @@ class RunContext:
         return opened
 
     def unsteady(self, model: Artifact) -> tuple[Notice, ...]:
-        """Return what must be known of a model that gave two answers to one window."""
+        """Return the notice about a model that gave two answers to one window, if it did."""
         return tuple(self._unsteady[key] for key in (model.sha256,) if key in self._unsteady)
 
     @functools.cached_property
@@ -101,7 +101,7 @@ class RunContext:
 
     @functools.cached_property
     def reads_items(self) -> tuple[Read]:
-        """Return what is read outside of the store where evaluation items are."""
+        """Return what a step reads outside of the store if it uses evaluation items."""
         dataset = self.pipeline.dataset
         return (Read(dataset, dataset.identity("evaluation"), "evaluation"),)
 

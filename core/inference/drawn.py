@@ -16,8 +16,8 @@ __all__ = ["drawn"]
 def drawn(spec: TensorSpec, lengths: Mapping[str, int], seed: int = 0, scale: float = 1.0) -> Array:
     """Return noise of standard deviation `scale` for a float tensor; else zeros and ones.
 
-    `lengths` are those of its free axes. Zeros and ones are indices of every table of two rows,
-    and masks.
+    `lengths` are those of its free axes. Zeros and ones are valid as masks, and as indices of any
+    table with at least two rows.
     """
     import numpy as np
 
@@ -27,7 +27,7 @@ def drawn(spec: TensorSpec, lengths: Mapping[str, int], seed: int = 0, scale: fl
     ]
     random = np.random.default_rng(seed)
     if spec.is_float:
-        # The noise of a float32 tensor is the same, whatever the type.
+        # Every float type gets the noise of float32.
         return (random.standard_normal(shape).astype(np.float32) * np.float32(scale)).astype(
             spec.dtype
         )

@@ -1,8 +1,8 @@
 """The dsp through the graphs that ship, so that what is played is what the device will play.
 
-A quantised model rounds, and a last digit that differs in its input turns some values by a whole
-step: the outputs then agree no better than quantised ones do. Computing with the very graphs of
-the bundle leaves no digit to differ.
+A quantised model rounds: if its input differs in a last digit, some values move by a whole
+quantisation step, and the outputs agree no better than quantised ones do. With the graphs of the
+bundle itself no digit differs.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def with_dsp_graphs(
     info: ModelInfo,
     work: StageContext,
 ) -> Iterator[Transform]:
-    """Give `transform` as its graphs, opened by `runtime`; as it is where either cannot."""
+    """Give `transform` as graphs that `runtime` opens, or unchanged if either cannot do that."""
     with ExitStack() as opened:
         graphs: Mapping[str, Path] | None = None
         if "onnx" in runtime.accepts and not runtime.compiles and window:
@@ -56,7 +56,7 @@ class _Hosted(Transform):
         self._forward, self._inverse, self._info = forward, inverse, info
 
     def forward(self, window: Tensors) -> tuple[Tensors, Tensors]:
-        """Run the forward graph; what is no input of the core is for the inverse."""
+        """Run the forward graph; outputs that are no inputs of the core go to the inverse."""
         made = self._forward.run({outside(name): array for name, array in window.items()})
         core = self._info.core_inputs
         rest = {name: array for name, array in made.items() if name not in core}

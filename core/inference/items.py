@@ -1,7 +1,7 @@
-"""Items of a dataset: checked against the model, and kept where they need not be read again.
+"""Items of a dataset: checked against the model, and kept so that they are not read again.
 
-A run looks at its input in six steps, and a sweep does so for every point. Decoding, resampling and
-making generated items took a tenth of a run's time before what came out was kept.
+Six steps of a run read its input, and a sweep repeats them for every point. Decoding, resampling
+and generating items took a tenth of a run's time before the items were kept.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = ["cached_items", "checked_items", "passed_over"]
 
-#: More bytes than this are not kept: what is so large is read anew each time.
+#: Items of more bytes than this, all together, are not kept but read again each time.
 LARGEST = 2**30
 LIST, FILES = "items.json", "files"
 SIDES = ("inputs", "references")
@@ -84,8 +84,8 @@ def cached_items(
 ) -> Iterator[Item]:
     """Yield the items of a dataset as `checked_items` does, from `state_dir` if they are there.
 
-    `state_dir` is a folder that outlives the run; without one nothing is kept. What is calibrated
-    on comes without its true outputs: nobody compares them.
+    `state_dir` is a folder that outlives the run; without one nothing is kept. Calibration items
+    come without their true outputs: nobody compares them.
     """
     if state_dir is None:
         yield from checked_items(dataset, split, signature)
@@ -103,8 +103,8 @@ def cached_items(
         yield from (_read(place, number, one) for number, one in enumerate(cached))
         return
     shutil.rmtree(place, ignore_errors=True)
-    # Items that changed after they were hashed must not be kept under that hash. A new instance
-    # is asked, because this one may remember what it has looked up.
+    # Items that changed after they were hashed must not be kept under that hash. Ask a new
+    # instance, because this one may remember what it has looked up.
     keeper = _Keeper(place, len(ids), lambda: anew(dataset).identity(split) == ids)
     try:
         for item in checked_items(dataset, split, signature):
@@ -135,7 +135,7 @@ class _Described(msgspec.Struct):
 class _List(msgspec.Struct):
     """What is kept of all items, and the digest of the folder that has their tensors.
 
-    `key` is the name of the folder that it was written to, so that no two can be swapped.
+    `key` is the name of the folder that it was written to, so that swapped folders are noticed.
     """
 
     key: str
@@ -144,7 +144,7 @@ class _List(msgspec.Struct):
 
 
 def _listed(place: Path) -> list[_Described] | None:
-    """Return what is kept, None where nothing is; raises DamagedError."""
+    """Return the kept items, None if there are none; raises DamagedError."""
     if not place.exists():
         return None
     try:
@@ -173,11 +173,10 @@ def _file(place: Path, number: int) -> Path:
 
 
 class _Keeper:
-    """Keeps the items of a dataset, `count` in all, while they are used; or none of them.
+    """Keeps all `count` items of a dataset while they are used, or none of them.
 
-    They are kept if they are `unchanged` at the end.
-
-    That something cannot be kept costs nothing but the time of reading it again.
+    They are kept if they are `unchanged` at the end. If they cannot be kept, the only cost is the
+    time to read them again.
     """
 
     def __init__(self, place: Path, count: int, unchanged: Callable[[], bool]) -> None:
@@ -193,7 +192,7 @@ class _Keeper:
             self.close()
 
     def add(self, item: Item) -> None:
-        """Keep one more; the last one makes them whole, for nobody may ask for more."""
+        """Keep one more item; the last one completes the set, for nobody may ask for more."""
         if self._partial is None:
             return
         from safetensors import SafetensorError
@@ -216,6 +215,6 @@ class _Keeper:
             self.close()
 
     def close(self) -> None:
-        """Remove what is not whole."""
+        """Remove an incomplete set."""
         self._partial = None
         self._owned.close()

@@ -1,4 +1,4 @@
-"""What plays whole inputs: a session with the dsp around it, opened once for many items."""
+"""Plays whole inputs: a session with the dsp around it, opened once for many items."""
 
 from __future__ import annotations
 
@@ -62,15 +62,15 @@ def opened(
         yield Player(Opened(session, graphs), chunker, model.info.signature)
 
 
-#: So many windows are timed while all others wait, or fewer once these took so many seconds.
+#: Windows that are timed while all other jobs wait: `WINDOWS`, or `FEWEST` if they take `SECONDS`.
 WINDOWS, FEWEST, SECONDS = 16, 5, 2.0
 
 
 class Timing:
-    """A player that is opened alone and on all cores, and anew on its share of them afterwards.
+    """A player that is first opened alone on all cores, and then again on its share of them.
 
-    What another machine computes holds up nobody, and is opened once. `seconds` is what each window
-    took that was timed, and `load` what else this machine did meanwhile, once that is over.
+    A session that computes on another machine holds up no job, and is opened once. `seconds` has
+    the time of each timed window; `load`, set after the timing, is what else this machine did.
     """
 
     load: Load | None = None
@@ -86,7 +86,7 @@ class Timing:
             alone.enter_context(cores.exclusive(self._waits))
             self._watch: Watch | None = Watch()
             self._player = self._opened.enter_context(self._new())
-            # Not before it is open: what cannot be opened must not keep the others waiting.
+            # Only once it is open: a player that cannot be opened must not keep the others waiting.
             self._alone = alone.pop_all()
         self.seconds, self._others_wait = self._player.opened.seconds, cores.divided()
         return self
@@ -94,7 +94,7 @@ class Timing:
     def timed(self) -> None:
         """Note that no more windows will be timed."""
         watch, self._watch = self._watch, None
-        # What this machine does beside says nothing of another one.
+        # The load of this machine says nothing about another one.
         if watch is not None and self.opened.session.here:
             self.load = watch.load()
 
@@ -104,7 +104,7 @@ class Timing:
 
     @property
     def opened(self) -> Opened:
-        """Return what plays just now."""
+        """Return the opened model that plays now."""
         return self._player.opened
 
     def play(self, item: Item, progress: Progress) -> Tensors:

@@ -1,8 +1,8 @@
-"""The model's own forward pass as the yardstick: held to its signature, and to one answer.
+"""The model's own forward pass as the reference: checked for its signature, and for one answer.
 
-What is compared with it is worth what it is worth. So it gets copies of its inputs, which a module
-may write to, and gives copies of its outputs, which may be the module's own buffers; and the first
-window that it is given goes through it twice.
+A comparison is only as good as its reference. So the module gets copies of its inputs, which it
+may write to. Its outputs are copied, because they may be its own buffers. And the first window goes
+through it twice.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ if TYPE_CHECKING:
 
 __all__ = ["Reference"]
 
-#: The outputs of two calls that are further apart are not the same: what two orders of summing up
-#: may differ by is below it.
+#: Outputs of two calls that agree less than this are not the same. Two orders of summation agree
+#: better.
 SAME_DB = 80.0
 
 
 class Reference:
     """Maps one window to the outputs of the signature, by the model's own forward pass.
 
-    `origin` names the model's plugin. Where a second call with the same window gives something
-    else, `told` is called with what a person must know, and `anew` for the model as it was before.
+    `origin` names the model's plugin. If a second call with the same window gives another result,
+    `told` is called with a notice, and `anew` to open the model again.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class Reference:
         self._origin, self._anew, self._told = origin, anew, told
 
     def __call__(self, window: Tensors) -> Mapping[str, Array]:
-        """Run one window; raises PluginError where the outputs are not those of the signature.
+        """Run one window; raises PluginError if the outputs do not fit the signature.
 
         Raises InputError for a window of other lengths than the model takes.
         """

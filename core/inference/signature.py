@@ -13,7 +13,7 @@ __all__ = ["check_free", "check_windows"]
 
 
 def check_windows(pipeline: Pipeline, info: ModelInfo) -> None:
-    """Raise MisfitError where the chunker's windows are none that the model takes."""
+    """Raise MisfitError if the model does not take the chunker's windows."""
     free: set[str] = set()
     for spec in info.signature.inputs:
         free |= set(spec.free)

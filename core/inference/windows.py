@@ -72,8 +72,8 @@ def spread(
 ) -> list[Window]:
     """Return up to `count` windows, evenly spaced, that do not depend on the overlap.
 
-    They start at whole multiples of the window, so that changing only the overlap keeps what was
-    measured on them.
+    They start at whole multiples of the window, so that measurements on them stay valid when only
+    the overlap changes.
     """
     lengths = lengths_of(inputs, signature)
     sizes = chunker.window()
@@ -106,8 +106,8 @@ def play(
 ) -> Tensors:
     """Run one whole item through a session and join its windows.
 
-    A session gets as many windows in one call as it asks for; no more are held at a time. What
-    plays them is asked for before each such call.
+    A session gets as many windows per call as it asks for; no more are in memory at a time.
+    `opened` is called before each such call.
     """
     lengths = lengths_of(item.inputs, signature)
     windows = chunker.split(lengths)
@@ -130,10 +130,10 @@ def play(
 def run_group(
     session: Session, feeds: Sequence[Tensors], progress: Progress, seconds: list[float]
 ) -> Iterator[Tensors]:
-    """Run one group of windows and add to `seconds` what each took, once all were taken.
+    """Run one group of windows; after the last one, add the time of each to `seconds`.
 
-    What a session timed itself counts before this machine's clock, which says nothing about a
-    device elsewhere.
+    Times that the session measured itself replace those of this machine's clock, which says nothing
+    about a device elsewhere.
     """
     measured: list[float] = []
     started = time.perf_counter()
@@ -145,7 +145,7 @@ def run_group(
 
 
 def _within(progress: Progress, done: int, total: int) -> Progress:
-    """Pass on what a session says while it runs a group; how far the item is, the caller knows."""
+    """Pass on a session's messages, with the progress of the item, which only the caller knows."""
 
     def emit(_done: float, _total: float, message: str) -> None:
         if message:

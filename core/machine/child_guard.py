@@ -1,13 +1,13 @@
 """Stands between a process and its child: runs a command, and kills it when the process is gone.
 
-Run as a script, with nothing of ours and no package loaded, by the command that `guarded` returns.
-Its standard input is a pipe that only the process holds the other end of. However the process ends,
-SIGKILL included, the system closes that end, and the guard kills its whole session: the command and
-what that has started. What the command leaves running when it ends by itself is killed too.
+The command that `guarded` returns runs this file as a script; it imports only the standard library.
+Its standard input is a pipe, and only the process holds the other end. However the process ends,
+SIGKILL included, the system closes that end, and the guard kills its own session: the command and
+all that it started. If the command ends by itself, the guard kills what it leaves running.
 
-A guard and no thread of the child, because a library that holds Python's lock stops all threads.
-And no death signal of Linux alone: that one comes when the starting *thread* ends, it reaches no
-grandchild, and other systems have none. Here it only covers the death of the guard itself.
+A thread in the child would not do: a library that holds Python's lock stops all threads. Nor would
+the death signal of Linux alone: it comes when the starting *thread* ends, it reaches no grandchild,
+and other systems have none. Here it only covers the death of the guard itself.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ def guarded(
 ) -> list[str]:
     """Return the command that runs `command` behind a guard.
 
-    Whoever starts it gives it a pipe as its standard input, never writes to that, and opens a new
-    session. `command` may have `data_bytes` of data (0 is no limit), reads from the open file
-    descriptor `reads` (from nothing without one), and has `grace_s` seconds to end by itself.
+    The caller starts it in a new session, with a pipe as its standard input, and never writes to
+    that. `command` may have `data_bytes` of data (0 is no limit) and reads from the open file
+    descriptor `reads` (-1 is none). After the caller's death it has `grace_s` seconds to end.
     """
     given = (str(data_bytes), str(reads), str(grace_s))
     return [sys.executable, "-I", "-S", os.path.abspath(__file__), *given, *command]  # noqa: PTH100  # light
@@ -94,7 +94,7 @@ def _outlive_the_parent(grace_s: float) -> None:
 
 
 def _kill_the_others() -> None:
-    """Kill every process of this session but this one; where there is no /proc, nobody."""
+    """Kill every process of this session but this one; without /proc, none."""
     here = os.getpid()
     for name in os.listdir("/proc") if os.path.isdir("/proc") else ():  # noqa: PTH112, PTH208  # light
         try:
@@ -109,7 +109,7 @@ def _end_as(code: int) -> NoReturn:
     if code < 0:
         import resource
 
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # the command has left its own
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # the command has left its own core file
         if -code not in (signal.SIGKILL, signal.SIGSTOP):
             signal.signal(-code, signal.SIG_DFL)
         os.kill(os.getpid(), -code)

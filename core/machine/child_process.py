@@ -1,24 +1,24 @@
 """A child process with limits on its time and memory, that dies with this one, followed live.
 
     end = run_watched(
-        python_child("plugins.dataset._audio.opened", str(item)),   # or any command, as a list
+        python_child("plugins.runtime._htp.child", str(question)),  # or any command, as a list
         limits=Limits(seconds=60, memory_bytes=2 * 2**30, hard=True),
         environment=child_environment(),
         folder=work.folder,
     )
-    if end.cause == "memory": ...        # or "timeout"; "exit" is an end of its own
+    if end.cause == "memory": ...        # or "timeout"; "exit" if the child ended by itself
     elif end.code: ... end.tail ...      # exit status, or minus a signal; the last lines it wrote
 
-The child has no standard input. What it answers goes to a file whose path it is given: both of its
-output streams are mixed into `tail`, where a line that starts with `PROGRESS_MARK` goes to
-`progress` instead. It and all that it starts (but for what opens a session of its own) are dead
-when `run_watched` returns, and soon after this process has ended in any way, SIGKILL included:
-core/machine/child_guard.py stands between and sees to that.
+The child has no standard input. It writes its answer to a file whose path it is given: both of its
+output streams are mixed into `tail`, but a line that starts with `PROGRESS_MARK` goes to
+`progress`. The child and all its descendants (except those that open a session of their own) are
+dead when `run_watched` returns, and soon after this process has ended in any way, SIGKILL included:
+core/machine/child_guard.py ensures that.
 
-`python_child` is how to start Python: by the libraries of this process, and nothing else. Python
+`python_child` starts Python with the libraries of this process, and nothing else. By default Python
 runs a `sitecustomize.py` that it finds along PYTHONPATH, and imports from the folder it is started
-in. Here it runs in isolated mode (`-I`), which does neither, and is told on its command line where
-this process's libraries lie.
+in. In isolated mode (`-I`) it does neither; its command line says where the libraries of this
+process lie.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ _TAIL_LINES = 60
 #: The folder that holds `core`: a checkout, or where packages are installed.
 _ROOT = str(Path(__file__).resolve().parents[2])
 # The child's own folders come before those that only the parent had, so that nothing along
-# PYTHONPATH stands in for the standard library or an installed package.
+# PYTHONPATH shadows the standard library or an installed package.
 _START = """\
 import json, runpy, sys
 module, root, *others = json.loads(sys.argv.pop())
@@ -115,22 +115,22 @@ def python_child(module: str, *arguments: str) -> list[str]:
     with contextlib.suppress(FileNotFoundError):  # somebody has removed the folder
         here.add(str(Path.cwd()))
     folders = [_ROOT, *(folder for folder in sys.path if folder not in here)]
-    # `-I` also leaves PYTHONDONTWRITEBYTECODE unread, so the parent's wish is passed on.
+    # `-I` also ignores PYTHONDONTWRITEBYTECODE, so the parent's setting is passed on.
     flags = ["-I", *(["-B"] if sys.dont_write_bytecode else [])]
     return [sys.executable, *flags, "-c", _START, *arguments, json.dumps([module, *folders])]
 
 
 def child_environment() -> dict[str, str]:
-    """Return this process's environment without what steers Python, and without telemetry."""
+    """Return this process's environment without Python's variables, and with telemetry off."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
     return {**kept, **SILENT}
 
 
 def session_rss_bytes(leader: int) -> int:
-    """Return the resident memory of every process in the session of `leader`, but for itself.
+    """Return the resident memory of all processes in the session of `leader`, without its own.
 
-    A session, unlike a tree of parents, still holds grandchildren whose parent has died. Where
-    there are no sessions (Windows) it is the tree.
+    A session, unlike a tree of parents, still holds grandchildren whose parent has died. Without
+    sessions (Windows) the tree is measured.
     """
     if not hasattr(os, "getsid"):
         try:
@@ -148,7 +148,7 @@ def session_rss_bytes(leader: int) -> int:
 def _session(leader: int) -> list[int]:
     found = []
     for pid in psutil.pids():
-        # A process may end between the listing and the look at it.
+        # A process may end after it was listed.
         with contextlib.suppress(OSError):
             if os.getsid(pid) == leader:
                 found.append(pid)
@@ -203,7 +203,7 @@ def run_watched(
         guarded(command, data_bytes=data),
         cwd=folder,
         env=None if environment is None else dict(environment),
-        stdin=subprocess.PIPE,  # never written to: that it closes tells the guard of our end
+        stdin=subprocess.PIPE,  # never written to: the guard sees it close when we end
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -249,11 +249,11 @@ def _kill(process: subprocess.Popen[str]) -> None:
     if hasattr(os, "killpg"):
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, signal.SIGKILL)
-        for pid in _session(process.pid):  # what has made a process group of its own
+        for pid in _session(process.pid):  # those that made a process group of their own
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGKILL)
     elif process.stdin is not None:
-        process.stdin.close()  # the guard kills the tree, which it alone can still tell
+        process.stdin.close()  # the guard kills the tree, which only it still knows
     process.wait()
     if process.stdin is not None:
         process.stdin.close()

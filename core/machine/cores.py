@@ -1,7 +1,7 @@
 """The part of the machine that this process may use, and the times when it has all of it.
 
-Points of a sweep that run side by side divide the cores, so that they do not fight. What is timed
-is timed alone and on all cores: a latency measured beside another job is no measurement.
+Points of a sweep that run side by side divide the cores among them. A job that is timed runs alone
+and on all cores: a latency measured beside another job is no measurement.
 """
 
 from __future__ import annotations
@@ -26,23 +26,23 @@ __all__ = [
     "yield_to_exclusive",
 ]
 
-#: Seconds of waiting after which a person is told what for.
+#: Seconds of waiting after which the reason is reported.
 PATIENCE_S = 2.0
-#: Seconds between two looks whether somebody wants to be alone.
+#: Seconds between two checks whether another job wants to be alone.
 LOOK_S = 0.1
 
 
 class CoreShare:
-    """So many `cores` of the machine, and the lock that all who share it hold; None for all of it.
+    """A number of `cores`, None for all, and the lock that all jobs on this machine share.
 
-    `lock` is a folder; the shares of one sweep on one machine name the same.
+    `lock` is a folder, the same one for all shares of one sweep on one machine.
     """
 
     def __init__(self, cores: int | None = None, lock: Path | None = None) -> None:
         self.cores = cores
         self._lock = self._door = None
         self._inside = False
-        # The thread that holds the lock beside others, and when it next looks who waits.
+        # The thread that holds the lock beside others, and when it next checks for waiting jobs.
         self._thread: int | None = None
         self._next_look = 0.0
         if lock is not None:
@@ -50,7 +50,7 @@ class CoreShare:
 
             lock.mkdir(parents=True, exist_ok=True)
             self._lock = ReadWriteLock(lock / "alone.db")
-            # Whoever wants to be alone waits in the door, so that no newcomer gets in before.
+            # A job that wants to be alone holds the door while it waits, so that no other enters.
             self._door = FileLock(lock / "door.lock")
 
     @property
@@ -68,10 +68,10 @@ class CoreShare:
             self._leave()
 
     def yield_to_exclusive(self, waits: Callable[[str], None]) -> None:
-        """Let one that wants to be alone go first, in the middle of a block that is `shared`.
+        """Let a job that wants to be alone go first, in the middle of a `shared` block.
 
-        Costs next to nothing, however often it is called; elsewhere than in such a block, and in
-        threads that it started, it does nothing.
+        It costs next to nothing, however often it is called. Outside of such a block, and in
+        threads that the block started, it does nothing.
         """
         from filelock import Timeout
 
@@ -89,7 +89,7 @@ class CoreShare:
 
     @contextmanager
     def exclusive(self, waits: Callable[[str], None]) -> Iterator[None]:
-        """Run the block alone and on all cores, whether within a block that is `shared` or not."""
+        """Run the block alone and on all cores, inside a `shared` block or outside of one."""
         inside = self._leave()
         self._enter(timed=True, waits=waits)
         try:
@@ -97,7 +97,7 @@ class CoreShare:
                 yield
         finally:
             self._leave()
-        # What failed, or was interrupted, does not wait for its share once more.
+        # A block that failed, or was interrupted, does not wait for its share again.
         if inside:
             self._enter(timed=False, waits=waits)
 
@@ -116,7 +116,7 @@ class CoreShare:
         self._thread = None if timed else get_ident()
 
     def _leave(self) -> bool:
-        """Let go of the lock; returns whether it was held."""
+        """Release the lock; returns whether it was held."""
         was, self._inside, self._thread = self._inside, False, None
         if was and self._lock is not None:
             self._lock.release()
@@ -132,14 +132,14 @@ def take(share: CoreShare) -> None:
     global _share  # noqa: PLW0603  # a process has one share, as it has one number of threads
     _share = share
     if share.cores:
-        # Read by OpenMP when torch is loaded, which may be long after this, or was before.
+        # OpenMP reads this when torch is loaded, which may be long after this, or was before.
         os.environ["OMP_NUM_THREADS"] = str(share.cores)
         if (torch := sys.modules.get("torch")) is not None:
             torch.set_num_threads(share.cores)
 
 
 def shared(waits: Callable[[str], None]) -> contextlib.AbstractContextManager[None]:
-    """Run a block beside others, on this process's share; `waits` is told what is waited for."""
+    """Run a block beside others, on this process's share; `waits` gets the reason of a wait."""
     return _share.shared(waits)
 
 
@@ -157,7 +157,7 @@ def divided() -> bool:
 
 
 def yield_to_exclusive(waits: Callable[[str], None]) -> None:
-    """Let a job that wants to be alone go first, in the middle of a block that is `shared`."""
+    """Let a job that wants to be alone go first, in the middle of a `shared` block."""
     _share.yield_to_exclusive(waits)
 
 
@@ -169,7 +169,7 @@ def beside() -> bool:
 def threads() -> int:
     """Return how many threads a library may start now; 0 for as many as it likes.
 
-    What a plugin opens for itself takes this: `options.intra_op_num_threads = threads()`.
+    A session that a plugin opens takes this: `options.intra_op_num_threads = threads()`.
     """
     return 0 if _on_all else _share.cores or 0
 
@@ -182,7 +182,7 @@ def _cores() -> int:
 
 
 def _patiently(acquire: Callable[[float], object], waits: Callable[[str], None], why: str) -> None:
-    """Wait in rounds, for a wait inside of SQLite hears no Ctrl-C; say `why` once it takes long."""
+    """Wait in rounds, because a wait inside SQLite ignores Ctrl-C; report `why` after a round."""
     from filelock import Timeout
 
     said = False

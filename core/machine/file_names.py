@@ -1,7 +1,7 @@
-"""Names of files: told as text where they hold bytes that are no text, and fit for every system.
+"""Names of files: as text even if they hold bytes that are no text, and valid on every system.
 
-A file's name on Linux is bytes. Python stands a lone surrogate in for each that is no UTF-8, and
-neither JSON nor a terminal takes those.
+A file's name on Linux is bytes. Python replaces each byte that is not UTF-8 by a lone surrogate,
+and neither JSON nor a terminal accepts those.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ from core.text.shown import spelt
 
 __all__ = ["as_text", "file_name"]
 
-#: Bytes. Most file systems end at 255, and a number or an ending may follow.
+#: Bytes. Most file systems allow 255, and a number or an ending may follow.
 LONGEST = 200
 _SURROGATE = re.compile("[\ud800-\udfff]")
-#: What `as_text` writes; a name that holds such text itself must be told apart from it.
+#: The escapes that `as_text` writes; a name that holds such text itself must stay distinct.
 _WRITTEN = re.compile(r"\\(\\|x[89a-f][0-9a-f]|ud[89a-f][0-9a-f]{2})")
-#: Characters that some system does not take in a name, or reads as something else.
+#: Characters that some system forbids in a name, or reads as something else.
 _NO_LETTERS = re.compile('[<>:"/\\\\|?*\x00-\x1f\x7f\ud800-\udfff]+')
 
 
 def as_text(name: str) -> str:
     r"""Return a name as text that stands for this name alone: `caf\xe9.wav` for those bytes.
 
-    A name that is text stays as it is, unless it looks like one that is not.
+    A name that is text stays as it is, unless it looks like an escaped one.
     """
     if not _SURROGATE.search(name) and not _WRITTEN.search(name):
         return name

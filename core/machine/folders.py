@@ -1,23 +1,23 @@
-"""Temporary folders that are removed with their process, or by the next one where it was killed.
+"""Temporary folders that their process removes, or the next process if theirs was killed.
 
     <parent>/.luthier.of.<system>.<random>/lock       held as long as the folder is in use
     <parent>/.luthier.of.<system>.<random>/<name>/    what `owned_folder` gives
 
-The system drops a lock with the process that holds it: that alone proves that nobody uses a folder.
-Process numbers are used again, and two containers may have the same ones and one host name.
+The system releases a lock when its process ends: only that proves that nobody uses a folder.
+Process numbers are used again, and two containers may share numbers and a host name.
 
 Why no folder in use is ever removed:
 
-- Whoever makes a folder puts nothing in it before its lock is held. It cannot be held by two, and
-  where a sweeper is faster its maker takes another folder. A name is drawn at random and made once.
-- A sweeper holds the lock until the folder is gone, and first gives it a name that nobody knows: so
-  its maker, if it comes late, locks another file in another folder.
-- A forked process lets go of its parent's locks (filelock does this), and no program inherits one:
+- The maker of a folder puts nothing in it before it holds the lock. Only one process can hold it;
+  if a clean-up is faster, the maker takes another folder. A name is random and made once.
+- A clean-up holds the lock until the folder is gone, and first renames the folder to a name that
+  nobody knows: so a maker that comes late locks another file in another folder.
+- A forked process releases its parent's locks (filelock does this), and no program inherits one:
   a lock is never held longer than its owner lives.
-- A lock that can be taken proves nothing where locks do not reach: between machines that share a
-  folder while each keeps its locks to itself (NFS with `local_lock`), or where there are none. So
-  each folder names the running system that it is of, `NOBODY` without locks. Those of others are
-  removed only when nothing in them has changed for a week; after a start of the machine, too.
+- A free lock proves nothing where locks do not reach: on machines that share a folder but not its
+  locks (NFS with `local_lock`), or where there are no locks. So each folder names the running
+  system that made it, or `NOBODY` without locks. A folder of another system, or from before a
+  restart of this one, is removed only when nothing in it has changed for a week.
 """
 
 from __future__ import annotations
@@ -44,10 +44,10 @@ __all__ = ["check_there", "clean_up", "locked", "owned_folder", "unwritable"]
 
 LOCK = "lock"
 NOBODY = "0" * 12
-#: Seconds that a folder is left alone whose owner cannot be proved dead.
+#: Seconds that a folder stays if its owner cannot be proved dead.
 WEEK_S = 7 * 24 * 3600.0
 _OURS = re.compile(r"\.luthier\.of\.([0-9a-f]{12})\.[0-9a-f]{12}")
-#: How often another folder is tried where sweepers are faster.
+#: How often another folder is tried if clean-ups are faster.
 _TRIES = 100
 
 
@@ -55,8 +55,8 @@ _TRIES = 100
 def owned_folder(parent: Path, name: str) -> Iterator[Path]:
     """Give an empty folder of this name somewhere below `parent`, which is made if it is not there.
 
-    What is left of it at the end is removed; to keep it, rename it to another place on that disk.
-    What killed processes left below `parent` is removed first. Raises OSError.
+    The folder is removed at the end; to keep it, rename it to another place on that disk. Folders
+    that killed processes left below `parent` are removed first. Raises OSError.
     """
     parent.mkdir(parents=True, exist_ok=True)
     clean_up(parent)
@@ -66,14 +66,14 @@ def owned_folder(parent: Path, name: str) -> Iterator[Path]:
         (folder / name).mkdir()
         yield folder / name
     finally:
-        if os.getpid() == owner:  # and no copy of it
+        if os.getpid() == owner:  # not in a forked copy
             _remove(folder, lock)
 
 
 def check_there(folder: Path) -> None:
-    """Raise FileNotFoundError where what `owned_folder` gave was removed while it was in use.
+    """Raise FileNotFoundError if a folder of `owned_folder` was removed while it was in use.
 
-    A writer that makes its folders would bring back the name, without what it held before.
+    A writer that makes missing folders would make it again, without its earlier files.
     """
     if not (folder.parent / LOCK).exists() or not folder.is_dir():
         raise FileNotFoundError(errno.ENOENT, "removed while it was in use", str(folder))
@@ -96,7 +96,7 @@ def _sweep(folder: Path, *, here: bool) -> None:
         lock.acquire(timeout=0)
     except Timeout:
         return
-    except OSError:  # there are no locks, it is another person's, or another sweeper's
+    except OSError:  # no locks, another user's folder, or another clean-up
         if here or not folder.is_dir():
             return
     unknown = folder.with_name(_new_name(NOBODY))
@@ -118,7 +118,7 @@ def _taken(parent: Path) -> tuple[Path, FileLock]:
         try:
             lock.acquire(timeout=0)
         except (Timeout, FileNotFoundError, FileExistsError):
-            parent.stat()  # raises where it was not a sweeper, and all is gone
+            parent.stat()  # raises if no clean-up did it, but `parent` is gone
         except OSError as error:
             shutil.rmtree(folder, ignore_errors=True)
             if error.errno not in NO_LOCKS:
@@ -132,7 +132,7 @@ def _taken(parent: Path) -> tuple[Path, FileLock]:
 def _remove(folder: Path, lock: FileLock) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     lock.release()
-    # Windows removes no open file. Not the whole tree: without the lock it may be another's.
+    # Windows removes no open file. Not the whole tree: without the lock it may be in use again.
     with contextlib.suppress(OSError):
         (folder / LOCK).unlink(missing_ok=True)
         folder.rmdir()
@@ -185,8 +185,8 @@ def locked(
 ) -> Iterator[None]:
     """Hold the file `lock` while the block runs; its folder is made if it is not there.
 
-    Raises StoreError with the lines of `busy` where another process holds it, and one that says
-    that `what` cannot be written where the system says so; `other` names another place.
+    Raises StoreError: with the lines of `busy` if another process holds it, or saying that `what`
+    cannot be written if the system refuses. `other` names another place.
     """
     try:
         lock.parent.mkdir(parents=True, exist_ok=True)

@@ -1,7 +1,7 @@
-"""What other processes keep of the machine's cores while something is timed.
+"""How many of the machine's cores other processes keep busy while something is timed.
 
 A time that was measured beside a browser, a build or another tenant says little about the model. So
-whatever is timed here is watched, and says so where it was measured under load.
+every timing here watches the load, and says if it was measured under load.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ __all__ = ["HEAVY", "Load", "Watch", "facts_of", "load_in"]
 
 #: The part of the cores that may be busy with other things before a time counts as under load.
 HEAVY = 0.1
-#: Seconds that are needed to tell: the system counts in steps of a hundredth, for every core.
+#: Shortest useful watch in seconds: the system counts in steps of a hundredth, for every core.
 LEAST_S = 0.5
 #: Seconds by which two such counts may differ.
 STEPS_S = 0.1
-#: What a core does that somebody waits for. `user` holds `guest`, and waiting for a disk is idle.
+#: Kinds of time that count as busy. `user` includes `guest`, and waiting for a disk is idle.
 BUSY = ("user", "nice", "system", "irq", "softirq", "steal")
 
 
 @dataclass(frozen=True)
 class Load:
-    """How many of the `cores` that this process may use `others` kept busy, on average.
+    """The average number of cores that `others` kept busy, of the `cores` this process may use.
 
     `heavy` says that this was a tenth of them or more: then a time is measured under load.
     """
@@ -44,21 +44,21 @@ class Load:
 
 
 class Watch:
-    """Watches from when it is made until `load` is asked for."""
+    """Watches the cores from its creation until `load` is called."""
 
     def __init__(self) -> None:
         self._cores = _cores()
         self._started, self._busy, self._own = time.monotonic(), _busy(self._cores), _own()
 
     def load(self) -> Load | None:
-        """Return the load until now; None where it cannot be told, or was not watched for long."""
+        """Return the load until now; None if it is unknown, or was watched too shortly."""
         seconds = time.monotonic() - self._started
         busy, own = _busy(self._cores), _own()
         if seconds < LEAST_S or busy is None or self._busy is None:
             return None
         busy, own = busy - self._busy, own - self._own
-        # Both are counted in steps, so that a quiet machine may come to a little less than nothing.
-        # Much less is a system that does not count what its cores do: some sandboxes give zeros.
+        # Both are counted in steps, so that a quiet machine may come out slightly below zero.
+        # Far below zero, the system does not count what its cores do: some sandboxes give zeros.
         if busy < own - max(STEPS_S, own * HEAVY):
             return None
         others = max(0.0, busy - own) / seconds
@@ -86,7 +86,7 @@ def _cores() -> list[int]:
 
 
 def _busy(cores: list[int]) -> float | None:
-    """Return the seconds that these cores were busy since the start; None where nobody counts."""
+    """Return the seconds that these cores were busy since the start; None if not counted."""
     try:
         each = psutil.cpu_times(percpu=True)
         return sum(getattr(each[core], kind, 0.0) for core in cores for kind in BUSY)
@@ -99,7 +99,7 @@ def _busy(cores: list[int]) -> float | None:
 
 
 def _own() -> float:
-    """Return the seconds of a core that this process and its children took, ended ones too."""
+    """Return the core seconds that this process and its children used, ended ones too."""
     me = psutil.Process()
     times = me.cpu_times()
     total = times.user + times.system + times.children_user + times.children_system

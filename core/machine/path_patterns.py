@@ -17,19 +17,19 @@ MOST = 1_000_000
 
 
 def is_pattern(text: str) -> bool:
-    """Return whether `text` stands for several files; what exists under that very name does not."""
+    """Return whether `text` is a pattern; the exact name of an existing file is none."""
     return glob.has_magic(text) and not Path(text).expanduser().exists()
 
 
 def top_of(pattern: str) -> Path:
-    """Return the folder that a pattern looks below: all of it that holds no wildcard."""
+    """Return the folder that a pattern searches: its first parts, up to a wildcard."""
     return Path(*takewhile(lambda part: not glob.has_magic(part), Path(pattern).expanduser().parts))
 
 
 def matching(pattern: str) -> list[Path]:
     """Return the files that a pattern matches, in order of name, hidden ones left out.
 
-    Links are followed, and each folder is looked into once for each part of the pattern, so that
+    Links are followed, and each folder is visited once for each part of the pattern, so that
     links in a circle end. Raises InputError for more than `MOST` files.
     """
     # Path.glob follows no links below `**` and takes no absolute pattern; glob.iglob, which does

@@ -1,8 +1,8 @@
-"""Paths that come out of files: resolved below the folder that they belong to, or refused.
+"""Paths that are read from files: resolved below the folder that they belong to, or refused.
 
-A manifest, a record, a ledger or an archive may have been written by anybody. What it names is
-looked at only through `below`, so that `../../x`, `/etc/x`, a drive letter or a link that leads
-outside ends in one error, before anything is read, written or removed there.
+Anybody may have written a manifest, a record, a ledger or an archive. Its paths are used only
+through `below`, so that `../../x`, `/etc/x`, a drive letter or a link that leads outside ends in
+one error, before anything is read, written or removed there.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ _WINDOWS = os.name == "nt"
 
 
 def below(root: Path, name: str, said_by: str, *, links: bool = True) -> Path:
-    """Return the path that `name`, relative and with forward slashes, stands for below `root`.
+    """Return the path below `root` that `name` stands for: relative, with forward slashes.
 
-    Neither `root` nor the path need exist; links on the way are followed before it is judged.
-    With `links=False` there may be none on the way: so it must be where something is removed or
-    replaced, which would otherwise hit what the link leads to. `said_by` says in words where the
-    name was read: `the manifest /a/manifest.jsonl`. The answer holds at this moment: ask right
-    before a path is used. Raises UnsafePathError for a name that is empty, absolute, of another
-    system, or leads out of `root`.
+    Neither `root` nor the path need exist; links on the way are followed before the check. With
+    `links=False` no link is allowed: use it before something is removed or replaced, which would
+    otherwise hit the target of the link. `said_by` says in words where the name was read: `the
+    manifest /a/manifest.jsonl`. The answer holds only at this moment: ask right before a path is
+    used. Raises UnsafePathError for a name that is empty, absolute, of another system, or leads
+    out of `root`.
     """
     reason = wrong_name(name)
     if not reason:
@@ -47,7 +47,7 @@ def below(root: Path, name: str, said_by: str, *, links: bool = True) -> Path:
             # Windows resolves a name to the case that it has on the disk.
             if not links and str(path).casefold() != str(straight).casefold():
                 reason = "leads through a link"
-            # Of `root` itself nothing may be made or removed: it is no path below it.
+            # `root` itself must not be made or removed: it is no path below it.
             elif path == home or not path.is_relative_to(home):
                 reason = "leads out of its folder"
             else:
@@ -62,7 +62,7 @@ def below(root: Path, name: str, said_by: str, *, links: bool = True) -> Path:
 
 
 def wrong_name(name: str) -> str:
-    """Return what is wrong with a name whatever the folder; empty if nothing is."""
+    """Return what is wrong with a name in any folder; empty if nothing is."""
     if len(name) > LONGEST or any(ord(c) < ord(" ") or ord(c) == 0x7F for c in name):  # noqa: PLR2004  # DEL
         return "cannot be a path"
     path = PurePosixPath(name)
@@ -86,9 +86,9 @@ def _refused_by_windows(part: str) -> bool:
 
 
 def check_no_links(places: Iterable[Path], what: str) -> None:
-    """Raise UnsafePathError where one of a folder's own parts is a link; `what` names the folder.
+    """Raise UnsafePathError if one of a folder's own parts is a link; `what` names the folder.
 
-    What is written or removed by a fixed name would be written or removed where the link leads.
+    A file that is written or removed by a fixed name would be the one that the link leads to.
     """
     for own in places:
         # Windows has links of other kinds, too.

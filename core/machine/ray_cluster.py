@@ -1,4 +1,4 @@
-"""Joins a Ray cluster, or starts one of this machine alone, without a word."""
+"""Joins a Ray cluster, or starts one of this machine alone, with no output on the terminal."""
 
 from __future__ import annotations
 
@@ -15,40 +15,40 @@ from core.errors import StageError
 
 __all__ = ["joined", "quiet"]
 
-#: Bytes. What passes through Ray's memory are paths and lines of text; this is its least.
+#: Bytes. This is Ray's least; only paths and lines of text pass through its memory.
 _MEMORY = 80 * 2**20
-#: What Ray calls this machine alone.
+#: Ray's address of this machine alone.
 LOCAL = "local"
 #: Seconds that a cluster has to accept a connection.
 PATIENCE_S = 10.0
 #: Read when Ray is imported.
 _ENVIRONMENT = {
-    # Otherwise it warns of a later version's way with accelerators, which nobody here asked for.
+    # Otherwise Ray warns how a later version treats accelerators, which nobody here asked for.
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-    # Lines of several workers that are alike are told one by one, and without colours.
+    # Equal lines of several workers are shown one by one, and without colours.
     "RAY_DEDUP_LOGS": "0",
     "RAY_COLOR_PREFIX": "0",
 }
 
 
 def quiet() -> None:
-    """Set what Ray reads when it is imported: nothing on the terminal."""
+    """Set the variables that Ray reads when it is imported, so that it prints nothing."""
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
 
 
 @contextmanager
 def joined(init: Mapping[str, Any], instead: str) -> Iterator[None]:
-    """Join the cluster at `address` of `init`, which are arguments of `ray.init`.
+    """Join the cluster at `address` of `init`, the arguments of `ray.init`.
 
-    Without one it is that of the variable `RAY_ADDRESS` and, without that, a Ray of this machine
-    alone, which ends with the block. Raises StageError, which says what can be done `instead`,
-    where it cannot be reached or started.
+    Without one the variable `RAY_ADDRESS` gives it; without that, Ray starts on this machine alone
+    and ends with the block. Raises StageError, which says what can be done `instead`, if Ray cannot
+    be reached or started.
     """
     quiet()
     if not init.get("log_to_driver", True):
-        # Its C++ half writes to the driver's terminal, past every logger: only what ends it may.
-        # Where workers are heard, each would begin by saying so.
+        # Ray's C++ half writes to the driver's terminal, past every logger: only fatal errors may.
+        # If the output of workers is shown, each would begin by reporting this setting.
         os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     import ray
 
@@ -58,7 +58,7 @@ def joined(init: Mapping[str, Any], instead: str) -> Iterator[None]:
     given = {name: value for name, value in init.items() if value is not None}
     # Without an address Ray would join whatever cluster somebody left running on this machine.
     address = given.pop("address", None) or os.environ.get("RAY_ADDRESS") or LOCAL
-    # What a cluster was started with is not for those who join it to say: Ray refuses it.
+    # Ray refuses these options from those who join a cluster: they belong to its start.
     alone = {"include_dashboard": False, "object_store_memory": _MEMORY}
     ours = alone if address == LOCAL else {}
     try:
@@ -88,7 +88,7 @@ def _knock(address: str) -> None:
 
 @contextmanager
 def _own_signals() -> Iterator[None]:
-    """Keep what this process does when it is told to end; Ray would print addresses and abort."""
+    """Keep this process's handler of SIGTERM; that of Ray would print addresses and abort."""
     before = signal.getsignal(signal.SIGTERM)
     yield
     if before is not None and threading.current_thread() is threading.main_thread():
@@ -97,9 +97,9 @@ def _own_signals() -> Iterator[None]:
 
 @contextmanager
 def _nothing_on_stderr() -> Iterator[None]:
-    """Take standard error from this process and from those that it starts, for a while.
+    """Silence standard error of this process, and of those that it starts, during the block.
 
-    Ray's C++ half says there that it was told to be silent.
+    Ray's C++ half reports there that it was set to be silent.
     """
     with ExitStack() as restored:
         with suppress(OSError):  # there may be no standard error at all

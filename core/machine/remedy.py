@@ -7,9 +7,9 @@ import re
 
 __all__ = ["FULL", "NO_LOCKS", "is_full", "is_of_the_place", "remedy"]
 
-#: Errors of a disk, or of a person's share of it, that has no room left.
+#: Errors of a full disk, or of a user's full share of it.
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
-#: Errors of a file system that lacks locks, or something else that is asked of it.
+#: Errors of a file system that lacks locks, or another feature.
 NO_LOCKS = frozenset({errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP})
 _ADVICE = {
     "free some room": FULL,
@@ -37,14 +37,14 @@ _ADVICE = {
     },
     "its file system lacks what is needed, locks for instance": NO_LOCKS,
 }
-# As Python writes it, and Rust (safetensors).
+# As Python writes the number, and Rust (safetensors).
 _NUMBER = re.compile(r"\[Errno (\d+)\]|\(os error (\d+)\)")
 
 
 def remedy(error: BaseException, other: str, *, instead: str = "choose another place") -> str:
     """Return a line that says what helps against `error`, or else `instead`: `other`.
 
-    Where a library told the system's error in its own words, its number is read out of them.
+    If a library reports the system's error in its own words, the number is read from them.
     """
     number = _number(error)
     first = next((advice for advice, numbers in _ADVICE.items() if number in numbers), None)
@@ -52,12 +52,12 @@ def remedy(error: BaseException, other: str, *, instead: str = "choose another p
 
 
 def is_full(error: BaseException) -> bool:
-    """Return whether `error` says that there is no room, be it in a library's own words."""
+    """Return whether `error` says that there is no room, even in a library's own words."""
     return _number(error) in FULL
 
 
 def is_of_the_place(error: BaseException) -> bool:
-    """Return whether `error` says that a disk is full, broken, gone or only for reading."""
+    """Return whether `error` says that a disk is full, broken, gone or read-only."""
     return _number(error) in FULL | {errno.EROFS, errno.EIO, errno.ESTALE, errno.ENODEV}
 
 

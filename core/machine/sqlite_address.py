@@ -8,16 +8,16 @@ from core.errors import StoreError
 
 __all__ = ["SQLITE", "address_of"]
 
-#: With its driver's name MLflow 3.17 makes no folder of the address as it is written, which is a
-#: second one beside the real one wherever a character is escaped.
+#: With the driver's name. Without it MLflow 3.17 makes a folder that is named as the address is
+#: written: a second one beside the real one wherever a character is escaped.
 SQLITE = "sqlite+pysqlite"
 
 
 def address_of(file: Path, what: str, other: str) -> str:
     """Return the address that SQLAlchemy opens `file` by.
 
-    Raises StoreError for a name that no address can hold, where another file would be opened in
-    silence; `what` says in words what the file is, and `other` what to give for another place.
+    Raises StoreError for a name that no address can hold: another file would be opened silently.
+    `what` says in words what the file is, and `other` how to give another place.
     """
     from sqlalchemy.engine import URL, make_url
 

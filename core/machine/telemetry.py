@@ -1,4 +1,4 @@
-"""Luthier sends nothing anywhere: what libraries read before they are imported to keep as silent.
+"""Luthier sends nothing anywhere: variables, set before import, that silence its libraries.
 
 Every library of the base and of the extras was searched for what it sends of its own accord
 (`docs/licences.md` names them). These four do; Hydra, Optuna, Demucs and the client of Qualcomm AI
@@ -20,8 +20,8 @@ SILENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     # Ray: a report of the cluster each hour (ray/_common/usage/usage_lib.py, 2.60.0).
     "RAY_USAGE_STATS_ENABLED": "0",
-    # What is asked for by convention, for what a later version brings (donottrack.sh); MLflow and
-    # huggingface_hub read it too.
+    # The convention of donottrack.sh, for later versions of any library; MLflow and huggingface_hub
+    # read it already.
     "DO_NOT_TRACK": "true",
 }
 """Variables of the environment, which `import core` sets over what was set; children have them."""

@@ -1,4 +1,4 @@
-"""Writes files that are there whole or not at all, on a full disk or under a kill, too."""
+"""Writes files that are there whole or not at all, even on a full disk or after a kill."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def write_whole(file: Path, content: bytes, *, durable: bool = False) -> None:
 
 
 def _flush_names(folder: Path) -> None:
-    """Have a folder's list of names on the disk, where the system knows how."""
+    """Flush a folder's list of names to the disk, if the system can."""
     # Windows opens no folders; a disk that cannot do it says so here.
     with contextlib.suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)

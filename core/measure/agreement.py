@@ -1,7 +1,7 @@
 """Whether a compiled model computes what its graph computes: host against device, window by window.
 
-A device that rounds its own way leaves a few dB less. One whose compiler gets an operator wrong
-leaves nothing of a label, and nobody hears it here, since what is heard is what the host plays.
+A device that rounds in another way loses a few dB. A device whose compiler gets an operator wrong
+loses a whole label, and nobody hears it here, because the host plays the whole inputs.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["core_agreement_db", "strayed"]
 
-#: A device may leave this much less than the host, in dB, or as much as nobody would miss.
+#: The SNR of a device may be this much below that of the host, in dB, or must be at least this.
 LESS_DB, ENOUGH_DB = 6.0, 40.0
 
 
@@ -34,9 +34,9 @@ def strayed(
     signature: Signature,
     names: tuple[str, str],
 ) -> tuple[Notice, ...]:
-    """Return a warning where the device loses far more to FP32 than the host does, by the label.
+    """Return a warning if on some label the device is much further from FP32 than the host is.
 
-    `names` are what host and device are called.
+    `names` are the names of host and device.
     """
     here, there = (compare(reference, outputs, signature) for outputs in (host, device))
     of_host = dict(zip(here.labels, here.per_label, strict=True))

@@ -3,9 +3,8 @@
     contract: {min_snr_db: 30, max_sdr_drop_db: 0.3, max_chunk_ms: 150}
 
 Some limits are about any model and stand here; evaluators add their own (`Evaluator.limits`). The
-worst item decides, and of it the worst label (a stem, an output): a mean would hide it. The bound
-itself is held, and nothing beyond it. A limit that no measurement answers is not held: silence is
-no proof.
+worst label (a stem, an output) of the worst item decides: a mean would hide it. A value that equals
+the bound holds it. A limit that nothing measured is not held.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ __all__ = ["asked", "found", "judge", "lowest_parity", "missed", "story"]
 
 #: The metric of the core that says how near a result is to FP32 PyTorch: one per label and item.
 PARITY = "parity_snr"
-#: Items that a sentence names; of more it says how many.
+#: Items that a sentence names; it only counts the others.
 NAMED = 3
 
 
@@ -43,9 +42,9 @@ def judge(
 ) -> tuple[Judged, ...]:
     """Return every limit of the contract with what a run measured of it.
 
-    `lines` are its error budget. Of what an evaluator measured the worst counts, whatever item and
-    label it is of. `against` says in words which windows FP32 PyTorch had that metrics, as their
-    notes say, compare with.
+    `lines` are its error budget. Of an evaluator's metrics the worst counts, on whatever item and
+    label. `against` says in words which windows FP32 PyTorch had; a metric was compared with it if
+    its note says so.
     """
     own, other = pipeline.chunker, pipeline.against
     same = other is None or (type(own), own.options) == (type(other), other.options)
@@ -58,8 +57,8 @@ def judge(
 def lowest_parity(metrics: Sequence[Metric], lines: Sequence[BudgetLine] = ()) -> Metric | None:
     """Return the SNR of the label, of any item, that is furthest from FP32 PyTorch.
 
-    It is what `min_snr_db` is judged by, and so what a headline says of the nearness to FP32. Of
-    the error budget (`lines`) what a device ran that is too slow for whole inputs counts too.
+    `min_snr_db` is judged by it, so headlines use it, too, for the nearness to FP32. Of the error
+    budget (`lines`), the row of a device that is too slow for whole inputs counts too.
     """
     probes = [metric for line in lines if line.stage == PROBE for metric in _of_probe(line)]
     return _worst([*(m for m in metrics if m.name == PARITY), *probes], is_least=True)
@@ -93,10 +92,10 @@ def asked(one: Judged) -> str:
 
 
 def found(one: Judged) -> str:
-    """Return what was measured of a limit, with the digits that mean something to a person.
+    """Return the measured value of a limit, with as many digits as a person needs.
 
-    There are more of them where fewer would put it on the other side of the bound: 29.9996 is not
-    "30 dB" where at least 30 dB are asked for.
+    There are more digits if fewer would put the value on the other side of the bound: 29.9996 is
+    not "30 dB" if at least 30 dB are asked for.
     """
     if one.value is None:
         return "nothing"
@@ -183,9 +182,9 @@ def _measured(
 
 
 def _worst(metrics: Sequence[Metric], *, is_least: bool) -> Metric | None:
-    """Return the metric on the bad side of all others; one that is no number is beyond them.
+    """Return the worst metric; one that is no number is worse than all others.
 
-    Between equals it is the one of a label, and not the mean or the whole that only repeats it.
+    Of equal ones, return that of a label, and not the mean or the whole that only repeats it.
     """
 
     def rank(metric: Metric) -> tuple[float, bool]:
@@ -198,14 +197,14 @@ def _worst(metrics: Sequence[Metric], *, is_least: bool) -> Metric | None:
 def _of(
     metric: Metric, metrics: Sequence[Metric], lines: Sequence[BudgetLine], against: str
 ) -> _Measured:
-    """Return what a metric says, that is about an item, or one of its labels."""
+    """Return what a metric about an item, or about one of its labels, says."""
     item, label = metric.item, metric.label
     items = {m.item for m in metrics if m.name == metric.name}
-    # Every item has a parity, so that it tells which there are.
+    # Every item has a parity, so these metrics name all items.
     every = dict.fromkeys(m.item for m in metrics if m.name == PARITY)
     unanswered = tuple(one for one in every if one not in items) if item in every else ()
     where = f"{label} of {item}" if item and label else item or label
-    # What is compared with other windows than its own loses by its windows, too.
+    # A result that is compared with other windows than its own loses by its windows, too.
     compared = bool(against) and against in metric.note
     guilty = _loser(lines, cutting=compared)
     return _Measured(
@@ -222,7 +221,7 @@ def _of_probe(line: BudgetLine) -> Iterator[Metric]:
 
 
 def _loser(lines: Sequence[BudgetLine], *, cutting: bool) -> str:
-    """Return which stage lost the most, as the error budget has it, or the windows did."""
+    """Return which stage, or whether the cut into windows, lost the most in the error budget."""
     loss = error_budget.worst(lines, cutting=cutting)
     if loss is None:
         return "no stage lost anything that the error budget shows"

@@ -7,8 +7,8 @@ differences, and since the errors of different stages are hardly correlated, the
 
     |y_n - y_0|² ≈ Σ |y_k - y_(k-1)|²        so  total_db ≈ -10·log10 Σ 10^(-step_db / 10)
 
-What a stage lost is therefore `step_db`, the lower the more, whatever the stages around it did. The
-sum holds label by label; over several outputs `step_db` is that of the worst
+The loss of a stage is therefore `step_db`, the lower the worse, whatever the stages around it did.
+The sum holds label by label; over several outputs `step_db` is that of the worst
 (core/measure/metrics.py). The rows are measured in core/measure/error_budget_rows.py.
 """
 
@@ -38,18 +38,18 @@ __all__ = [
     "worst_of",
 ]
 
-#: The rows that are no stage of the recipe: the cut into windows, the compiled model on a few
-#: windows, and the whole input.
+#: The first and the last row, which are no stage of the recipe: the cut into windows, and the
+#: whole input.
 CUT, WHOLE = "chunk", PLAY
 #: Above this SNR two FP32 computations differ by rounding alone, which is no loss.
 ROUNDING_DB = 80.0
-#: A smaller loss of quality is not worth a word.
+#: A smaller loss of quality is not mentioned.
 LEAST_DB = 0.1
 
 
 @dataclass(frozen=True)
 class Worst:
-    """The label that a row is furthest off in, in dB; no label where there is only one."""
+    """The label with the largest error of a row, in dB; no label where there is only one."""
 
     label: str
     db: float
@@ -71,7 +71,7 @@ def budget_of(artifacts: Mapping[str, Artifact]) -> list[BudgetLine]:
 
 
 def worst_of(overall: float, labels: Sequence[str], values: Sequence[float]) -> Worst:
-    """Return the lowest of the labels; `overall`, of none, where it is lower or there is one."""
+    """Return the lowest label; `overall`, without label, if that is lower or there is only one."""
     pairs = zip(labels, values, strict=True)
     label, lowest = min(pairs, key=lambda pair: pair[1], default=("", overall))
     if len(values) < 2 or lowest > overall:  # noqa: PLR2004  # one label is everything
@@ -82,7 +82,7 @@ def worst_of(overall: float, labels: Sequence[str], values: Sequence[float]) -> 
 def losses(budget: Sequence[BudgetLine], *, cutting: bool = True) -> Iterator[Loss]:
     """Yield every row that lost more than rounding, by its worst label.
 
-    `cutting` is the loss of the windows: what is compared with FP32 in the same windows has none.
+    `cutting` includes the loss by the cut; a comparison with FP32 in the same windows has none.
     """
     before: BudgetLine | None = None
     for line in budget:

@@ -4,14 +4,14 @@
     reference  FP32 PyTorch, the whole input in the windows of the recipe       y_1
     stages     a few of those windows, alone                                    y_2 ...
 
-Where the recipe's windows are no shorter than those of the training nothing is lost to the cut (any
+If the recipe's windows are no shorter than those of the training, nothing is lost to the cut (any
 two cuts differ; on an item by as much as 13 dB). Then all is compared with FP32 PyTorch in the
-sampled windows, alone: `total_db` is the SNR that a stage is said to have anywhere else.
+sampled windows, alone: `total_db` is the SNR that is reported for a stage anywhere else.
 
-The cut is compared where the sampled windows lie in both whole results, so that it counts as it is
-heard: faded from window to window. A stage is compared with the one before it window by window,
-before they are joined; what it differs from FP32 PyTorch by, added to y_1, is its distance from
-y_0. Everything is related to the power of y_0: core/measure/error_budget.py tells why.
+The cut is measured at the places of the sampled windows in both whole results, so that it counts
+as it is heard: faded from window to window. A stage is compared with the stage before it, window by
+window, before the windows are joined; its difference from FP32 PyTorch, added to y_1, gives its
+distance from y_0. All is relative to the power of y_0: core/measure/error_budget.py explains why.
 """
 
 from __future__ import annotations
@@ -40,14 +40,14 @@ if TYPE_CHECKING:
 
 __all__ = ["OUTPUTS", "Place", "read_places", "rows", "write_places"]
 
-#: What lies beside the facts of a comparison: the outputs of its windows; and beside the sampled
-#: windows: where they lie in their items.
+#: The file beside the facts of a comparison: the outputs of its windows. The file beside the
+#: sampled windows: where they lie in their items.
 OUTPUTS, PLACES = "outputs.safetensors", "places.json"
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where a sampled window lies: in which item, and how long that is along every axis."""
+    """Where a sampled window lies: its item, and the length of that item along every axis."""
 
     item: str
     name: str
@@ -74,8 +74,8 @@ def rows(
 ) -> list[BudgetLine]:
     """Return the error budget of a run, from what its steps made.
 
-    `stages` are those that were compared, in their order. `unmeasured` names what stands before a
-    stage and plays nowhere here: its loss is in that row.
+    `stages` are those that were compared, in their order. `unmeasured` names, for a stage, those
+    before it that no runtime plays here: their loss is in its row.
     """
     table = _Table(chunker, inputs)
     lines = table.cut()
@@ -96,7 +96,7 @@ class _Powers:
         self._sums: list[tuple[float, float]] = []
 
     def add(self, signal: Tensors, plus: Sequence[Tensors], minus: Sequence[Tensors]) -> None:
-        """Add one window: its signal, and an error that is a sum of some outputs less others."""
+        """Add one window: its signal, and its error, the sum of `plus` less the sum of `minus`."""
         import numpy as np
 
         found = []
@@ -116,7 +116,7 @@ class _Powers:
         return snr_of_labels(self._signature, self._sums)
 
     def _labels(self) -> Iterator[Callable[[Tensors], Array]]:
-        """Yield what takes the part of one label from the outputs of a window."""
+        """Yield a function for each label, which takes its part of the outputs of a window."""
         for spec in self._signature.outputs:
             axis = next((i for i, axis in enumerate(spec.axes) if axis in spec.labels), None)
             for index in range(len(labels_of(spec))):
@@ -140,7 +140,7 @@ class _Table:
         self.before = inputs[SAMPLE]
 
     def cut(self) -> list[BudgetLine]:
-        """Return the row of the windows; none where they are as long as those of the training."""
+        """Return the row of the cut; none if windows are no shorter than those of the training."""
         if self.base == REFERENCE:
             return []
         here, trained = _windows(self.inputs)
@@ -158,7 +158,7 @@ class _Table:
         ]  # fmt: skip
 
     def stage(self, name: str, artifact: Artifact, unmeasured: Sequence[str]) -> BudgetLine:
-        """Return the row of one stage, which is the row before the next one."""
+        """Return the row of one stage; the next row is compared with this stage."""
         line = self._row(name, artifact, range(len(self.places)))
         self.before = artifact
         if not unmeasured:
@@ -167,7 +167,7 @@ class _Table:
         return replace(line, note=note)
 
     def probe(self, artifact: Artifact) -> BudgetLine:
-        """Return the row of the compiled model; fewer windows have no place in the total."""
+        """Return the row of the compiled model; without a total if it ran fewer windows."""
         numbers = [int(number) for number in artifact.numbers("numbers")]
         line = self._row(PROBE, artifact, numbers)
         whole = len(self.places)
@@ -199,7 +199,7 @@ class _Table:
             len(numbers),
             alone.labels,
             snr.per_label,
-            # The first window warms the machine up; where there is no other, it has to do.
+            # The least, because the first window warms the machine up, and may be the only one.
             min(seconds) if seconds else None,
             alone.overall,
             alone.per_label,
@@ -208,7 +208,7 @@ class _Table:
         )
 
     def _fp32(self, number: int) -> tuple[Tensors, Tensors, Tensors]:
-        """Return FP32 PyTorch at one window: what all is compared with, as joined, and alone."""
+        """Return FP32 PyTorch at one window: y_0 and y_1, as joined, and the window alone."""
         place = self.places[number]
         with _read(self.inputs[SAMPLE], "") as sample:
             alone = self._piece(sample.of(f"{number}/out/"), number)
@@ -234,7 +234,7 @@ class _Table:
             yield read
 
     def _piece(self, outputs: Tensors, number: int) -> Tensors:
-        """Return what counts of a window's outputs; one longer than its item is padded around."""
+        """Return the part of a window's outputs that counts, without padding around its item."""
         window, sizes = self.places[number].window, self.chunker.window()
         lengths = {a: window.stop[a] - window.start[a] for a in window.start}
         if all(lengths[a] == sizes.get(a) for a in lengths):
@@ -273,7 +273,7 @@ def _lengths(window: Fact) -> dict[str, int]:
 
 
 def _whole(inputs: Mapping[str, Artifact]) -> BudgetLine:
-    """Return the row of the whole input as it was played: of the item that is furthest off."""
+    """Return the row of the whole input as it was played: of the item with the largest error."""
     signature, played = inputs[MODEL].info.signature, inputs[PLAY]
     items = {place.item: place.name for place in read_places(inputs[SAMPLE])}
     found: list[tuple[float, str, Snr, Snr]] = []
@@ -316,7 +316,7 @@ class _Read:
         self._file, self._names = file, list(file.keys())
 
     def of(self, head: str) -> Tensors:
-        """Return the tensors whose names begin with `head`, by what follows it."""
+        """Return the tensors whose names begin with `head`, by the rest of the name."""
         names = [name for name in self._names if name.startswith(head)]
         return {name[len(head) :]: self._file.get_tensor(name) for name in names}
 

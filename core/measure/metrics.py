@@ -27,9 +27,9 @@ __all__ = [
 
 #: Reported where the error is zero or the signal silent: a finite number survives JSON and plots.
 LIMIT_DB = 200.0
-#: What a label is at most taken to lie below the loudest label of its output.
+#: A label counts as at most this far below the loudest label of its output, in dB.
 QUIET_DB = 20.0
-#: The subjects of the two ends of a spread, beside the metric that they belong to.
+#: The names of the two ends of a spread, as the `statistic` of a metric.
 LOW, HIGH = "p5", "p95"
 
 
@@ -49,7 +49,7 @@ def snr_db(reference: Array, estimate: Array) -> float:
 
 
 def snr_of_powers(signal: float, noise: float) -> float:
-    """Return the same for powers that were summed elsewhere, over several windows say."""
+    """Return the SNR of powers that were summed elsewhere, for example over several windows."""
     import numpy as np
 
     if noise == 0.0:
@@ -63,8 +63,8 @@ def snr_of_powers(signal: float, noise: float) -> float:
 class Snr:
     """How near an estimate is to its reference, in dB: per label (a stem), and over all of them.
 
-    `overall` takes the labels of an output together, for they are heard together, and of several
-    outputs, which may have units of their own, the lowest: a loud one never hides a dead one.
+    `overall` takes the labels of an output together, because they are heard together. Of several
+    outputs, which may have different units, it is the lowest: a loud one never hides a dead one.
     An output without labels is its own label.
     """
 
@@ -79,7 +79,7 @@ class Snr:
 
     @property
     def worst_label(self) -> str:
-        """Return the label that has it; "" where it is no single one."""
+        """Return the label with the worst SNR; "" if it is no single label."""
         pairs = zip(self.per_label, self.labels, strict=True)
         return next((label for value, label in pairs if value == self.worst), "")
 
@@ -97,11 +97,11 @@ def compare(reference: Sequence[Tensors], estimate: Sequence[Tensors], signature
 def snr_of_labels(signature: Signature, powers: Sequence[tuple[float, float]]) -> Snr:
     """Return the SNRs for the power of the signal and of the error of every label, in order.
 
-    The SNR of a label is 10·log10(Σ reference² / Σ (reference - estimate)²). Where the reference is
-    silent that says nothing: a voice that is absent from an item would break every contract. So a
-    label counts as at most `QUIET_DB` below the loudest label of its output; an output that is
-    silent as a whole is compared with the loudest output, and one of several that is only small
-    with itself. A label that was lost has 0 dB, unless it is so quiet that its loss is not heard.
+    The SNR of a label is 10·log10(Σ reference² / Σ (reference - estimate)²). It says nothing if the
+    reference is silent: a voice that is absent from an item would break every contract. So a label
+    counts as at most `QUIET_DB` below the loudest label of its output. An output that is silent as
+    a whole is compared with the loudest output; an output that is only quiet, with itself. A label
+    that was lost has 0 dB, unless it is so quiet that its loss is not heard.
     """
     loudest = max((signal for signal, _ in powers), default=0.0)
     values: list[float] = []
@@ -125,7 +125,7 @@ def labels_of(spec: TensorSpec) -> tuple[str, ...]:
 
 
 def _unique(signature: Signature) -> tuple[str, ...]:
-    """Return the names of all labels, with that of the output where two outputs share one."""
+    """Return the names of all labels, with the name of the output if two outputs share one."""
     found = [(spec.name, label) for spec in signature.outputs for label in labels_of(spec)]
     names = [name for _, name in found]
     return tuple(name if names.count(name) == 1 else f"{output}.{name}" for output, name in found)
@@ -160,12 +160,12 @@ def _labelled(spec: TensorSpec) -> int | None:
 def latency(
     seconds: Sequence[float], covered_s: float | None, device: str, inputs: float | None = None
 ) -> list[Metric]:
-    """Return what a window takes, and what an input takes, whose windows may have any length.
+    """Return the time of a window, and that of an input, whatever the length of its windows.
 
     Each is a median or a mean with its 5th and 95th percentile beside it. `covered_s` is how long
     the inputs last: the real-time factor is compute time over that, so below 1 is faster than real
-    time. Where nothing lasts (an image), `inputs` says how many the timed windows make up, and the
-    time of one input takes its place.
+    time. For inputs without a duration (images) it is replaced by the time of one input: `inputs`
+    says how many inputs the timed windows make up.
     """
     if not seconds:
         return []
@@ -191,7 +191,7 @@ def latency(
 def percentiles(values: Sequence[float]) -> tuple[float, float, float]:
     """Return the 5th percentile, the median and the 95th percentile of some values.
 
-    Percentiles are values that were measured: of few, the lowest and the highest.
+    Percentiles are values that were measured: the lowest and the highest if there are few.
     """
     ordered = sorted(values)
     last = len(ordered) - 1

@@ -1,8 +1,8 @@
-"""Finds the tensors inside a quantised graph that lost most: the same graph before and after.
+"""Finds the tensors inside a quantised graph that lost most against the graph before.
 
-Both graphs are opened by a runtime of the recipe with some of their inner tensors as additional
-outputs, a few at a time, so that memory does not grow with the size of the graph; and window by
-window, so that it does not grow with their number.
+A runtime of the recipe opens both graphs with some of their inner tensors as the outputs, a few at
+a time, so that memory does not grow with the size of the graph. It runs window by window, so that
+memory does not grow with their number.
 """
 
 from __future__ import annotations
@@ -51,10 +51,10 @@ def worst(
 ) -> list[Lost]:
     """Return the `count` tensors with the lowest SNR over all of `feeds`, the worst first.
 
-    A tensor is found in both graphs by its name. Where it is rounded to integers after it was
-    computed, it counts as it is after that. Tensors that only the graph before has (their operator
-    was fused with another) are left out. Both artifacts are ONNX; `folder` takes the graphs that
-    are opened.
+    A tensor is found in both graphs by its name. If it is rounded to integers after it was
+    computed, its rounded values count. Tensors that only the graph before has (their operator was
+    fused with another) are left out. Both artifacts are ONNX; `folder` takes the graphs that are
+    opened.
     """
     first, second = inferred(Path(before.path)), loaded(Path(after.path))
     operators = {name: n.op_type for n in first.graph.node for name in n.output if name}
@@ -75,7 +75,7 @@ def worst(
 def _pairs(
     before: onnx.ModelProto, after: onnx.ModelProto, operators: Mapping[str, str]
 ) -> dict[str, str]:
-    """Return the tensors to compare: what each is called before, and after."""
+    """Return the tensors to compare: the name of each before, and after."""
     from onnx import TensorProto
 
     floats = {v.name for v in (*before.graph.value_info, *before.graph.output)

@@ -3,8 +3,8 @@
     ladder: [int8, mixed, w8a16, fp16]    tried in this order; the first that holds is shipped
     auto: true                            all that the target runs; the best that holds is shipped
 
-Every candidate is the same recipe, composed again with another `precision=`. What they share is
-made once, because the store has it.
+Every candidate is the same recipe, composed again with another `precision=`. Steps that they share
+run once, because the store keeps the results.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from core.store.local import Store
 __all__ = ["Candidate", "at_each_precision", "candidates", "several", "with_runtime"]
 
 OBJECTIVES = ("fastest", "smallest")
-#: The most precisions that a ladder may have; there are a dozen.
+#: The most precisions that a ladder may have; about a dozen exist.
 MOST_RUNGS = 100
 
 
@@ -55,10 +55,10 @@ def candidates(
     recipes: Mapping[str, Recipe],
     store: Store,
 ) -> list[Candidate]:
-    """Plan the job at every precision that it asks for; one that names none is planned as it is.
+    """Plan the job at every precision that it asks for; a job that names none is planned as it is.
 
-    Raises MisfitError for a precision of a ladder that cannot be, and ConfigError for a config that
-    cannot. With `auto`, what does not fit is left out, with its reason, unless nothing fits.
+    Raises MisfitError for a precision of a ladder that does not fit, and ConfigError for a wrong
+    config. With `auto`, those that do not fit are left out, with a reason, unless none fits.
     """
     if is_batch(cfg):
         raise ConfigError(
@@ -100,7 +100,7 @@ def candidates(
 def at_each_precision(cfg: DictConfig, names: Sequence[str]) -> dict[str, DictConfig]:
     """Compose the job again for every precision: its preset decides on the quantizer.
 
-    A precision on the command line goes before `names`.
+    A precision on the command line replaces `names`.
     """
     if any(word.startswith("precision=") for word in HydraConfig.get().overrides.task):
         names = [cfg.precision.get("name", "fp32")]
@@ -108,7 +108,7 @@ def at_each_precision(cfg: DictConfig, names: Sequence[str]) -> dict[str, DictCo
 
 
 def _named(name: object) -> str:
-    """Return a name that Hydra is told; raises ConfigError for what is more, a path above all."""
+    """Return a name for Hydra; raises ConfigError for anything else, above all a path."""
     if isinstance(name, str) and is_name(name):
         return name
     raise ConfigError(

@@ -23,7 +23,7 @@ WHOLE = "whole"
 def check(pipeline: Pipeline, registry: Registry, *, measured: bool = True) -> None:
     """Raise MisfitError for the first two stages that do not fit.
 
-    With `measured=False` nothing is said of quality, so what is played may have been calibrated on.
+    With `measured=False` no quality is measured, so calibration data may be played.
     """
     spec = pipeline.model.plan()
     _check_target(pipeline)
@@ -125,7 +125,7 @@ def _check_model(pipeline: Pipeline, spec: ModelSpec, registry: Registry) -> Non
 
 
 def _another_axis(pipeline: Pipeline, spec: ModelSpec) -> list[str]:
-    """Return how a chunker that cuts any axis is told which, where it is one."""
+    """Return how to give the chunker another axis, if it can cut any."""
     if not hasattr(pipeline.chunker.options, "axis"):
         return []
     named = " or ".join(f"chunker.axis={axis}" for axis in spec.free or spec.axes)
@@ -143,7 +143,7 @@ def _check_target(pipeline: Pipeline) -> None:
 
 
 def _check_windows(pipeline: Pipeline, registry: Registry) -> None:
-    """Refuse what the model's plan already shows; the rest is known when it is loaded."""
+    """Refuse windows that the model's plan excludes; the rest is known when it is loaded."""
     free = pipeline.model.plan().free
     if free is not None:
         cutting = [n for n in registry.names("chunker") if n != pipeline.chunker.name]

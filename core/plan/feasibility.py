@@ -1,8 +1,8 @@
 """Verdicts on windows: whether a chain of stages compiles for a device at one window length.
 
-Kept in the store as the step `fit`, under all that decides on the answer but the data that a
-quantizer calibrates on, which decides on ranges and not on what fits. A runtime's limits are
-options of it, and so belong to the question. Failures of other sorts are no verdicts.
+The store keeps them as the step `fit`. The fingerprint holds all that decides on the answer, but
+not the calibration data, which decides on ranges and not on what fits. A runtime's limits are
+options of it, and so belong to the fingerprint. Failures of other sorts are no verdicts.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Verdict:
 
     `window` gives samples per axis. `why` holds the lines of the refusal, `cause` what ran out in
     a word or two. `facts` are those of the compiled artifact that its runtime puts into tables.
-    `cacheable` is false for what the store must not answer with: the attempt failed for a reason
+    `cacheable` is false if the store must not keep the verdict: the attempt failed for a reason
     that may be gone next time.
     """
 
@@ -51,7 +51,7 @@ class Verdict:
 
 
 def compiled(pipeline: Pipeline, artifact: Artifact) -> Verdict:
-    """Return the verdict that a compiled artifact is."""
+    """Return the verdict for a compiled artifact."""
     return Verdict(
         pipeline.precision,
         dict(pipeline.chunker.window()),
@@ -64,7 +64,7 @@ def compiled(pipeline: Pipeline, artifact: Artifact) -> Verdict:
 
 
 def refused(pipeline: Pipeline, error: DoesNotFitError) -> Verdict:
-    """Return the verdict that a refusal is."""
+    """Return the verdict for a refusal."""
     return Verdict(
         pipeline.precision,
         dict(pipeline.chunker.window()),
@@ -79,7 +79,7 @@ def refused(pipeline: Pipeline, error: DoesNotFitError) -> Verdict:
 
 
 def find(store: Store, pipeline: Pipeline) -> Verdict | None:
-    """Return what the store knows of the pipeline's window."""
+    """Return the stored verdict on the pipeline's window, if there is one."""
     return _read(store.find(STEP, _material(pipeline)))
 
 
@@ -125,7 +125,7 @@ def option_for(pipeline: Pipeline, window: dict[str, int]) -> str:
 
 
 def _known(store: Store, pipeline: Pipeline) -> Iterator[Verdict]:
-    """Yield what the store knows of other windows of the same pipeline."""
+    """Yield the stored verdicts on all windows of the same pipeline."""
     question = {k: v for k, v in _material(pipeline).items() if k != "window"}
     for about in store.fingerprints(STEP):
         if {k: v for k, v in about.items() if k != "window"} == question:
@@ -135,7 +135,7 @@ def _known(store: Store, pipeline: Pipeline) -> Iterator[Verdict]:
 
 
 def _read(artifact: Artifact | None) -> Verdict | None:
-    """Return the verdict in a file that the store verified; one of another version is told."""
+    """Return the verdict in a file that the store verified; an unreadable one is reported."""
     if artifact is None:
         return None
     try:

@@ -22,7 +22,7 @@ __all__ = ["Plan", "Planned", "looked_up", "make_plan"]
 
 @dataclass(frozen=True)
 class Planned:
-    """One step with what the store already has of it, or `why` it would run."""
+    """One step with its artifact from the store, or `why` it would run."""
 
     step: Step
     artifact: Artifact | None
@@ -59,7 +59,7 @@ class Plan:
 
     @property
     def record(self) -> PlanRecord:
-        """Return what reporters are told of the plan."""
+        """Return the record of the plan, for reporters."""
         pipeline, names = self.pipeline, tuple(planned.step.name for planned in self.steps)
         return PlanRecord(
             pipeline.recipe,

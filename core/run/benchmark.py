@@ -1,4 +1,4 @@
-"""Times several artifacts in turn, so that what else the machine does hits all of them alike."""
+"""Times several artifacts in turn, so that other load on the machine affects all of them alike."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ HERE = "here"
 
 @dataclass(frozen=True)
 class Runner:
-    """One artifact with all that plays it."""
+    """One artifact with everything that it takes to play it."""
 
     name: str
     context: RunContext
@@ -50,9 +50,9 @@ class Runner:
 
 @dataclass(frozen=True)
 class BenchmarkResult:
-    """What a window of one runner took: the median in seconds, with its 5th and 95th percentile.
+    """The time of a window of one runner: the median in seconds, with its 5th and 95th percentile.
 
-    `load` is what else this machine did during the benchmark; None where it cannot be told.
+    `load` is what else this machine did during the benchmark; None if it is unknown.
     """
 
     seconds: float
@@ -74,7 +74,7 @@ class BenchmarkResult:
 def benchmark(
     runners: Sequence[Runner], store: Store, hook: pluggy.HookRelay
 ) -> dict[str, BenchmarkResult]:
-    """Return what a window of every runner took, by its name.
+    """Return the time of a window of every runner, by the name of the runner.
 
     The store keeps the answer, as it keeps every other measurement.
     """
@@ -83,7 +83,7 @@ def benchmark(
         with cores.exclusive(lambda why: work.progress(0, 0, why)):
             watch = Watch()
             facts = _timed(runners, work)
-            # Where others compute, this machine's load says nothing of the times.
+            # If another machine computes, this machine's load says nothing about the times.
             facts |= facts_of(watch.load()) if facts.pop(HERE) else {}
         file = work.folder / "facts.json"
         file.write_bytes(msgspec.json.encode(facts))

@@ -1,8 +1,8 @@
 """Chooses among several precisions: the first that holds the contract, or the best of all.
 
-The best is what the target's objective says. The fastest is timed in turn with the others where
-they play on the device itself; where only an emulator is at hand, whose clock says nothing about
-the device, the bytes that a window moves stand for its time.
+The target's objective says what the best is. For the fastest, the candidates are timed in turn if
+they play on the device itself. If only an emulator is at hand, whose clock says nothing about the
+device, the bytes that a window moves stand for its time.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Choice", "Trial", "Tried", "best", "best_of", "first_that_holds", "why_best"]
 
-#: What is at most this much worse than the best counts as equal to it, and the nearest to FP32 of
-#: those is taken: clocks of busy machines differ by as much from one run to the next.
+#: A candidate that is at most this much worse than the best counts as equal to it, and the nearest
+#: to FP32 of the equal ones is taken: times on busy machines differ by as much between runs.
 EQUAL = 0.05
 NO_CLOCK = "; bytes stand for time, for no clock here says anything about the device"
 
@@ -49,7 +49,7 @@ class Tried:
 
 @dataclass(frozen=True)
 class Choice:
-    """What was chosen (`tried`; None where nothing ran), what stood beside it, and why."""
+    """The chosen candidate (`tried`; None if nothing ran), all candidates, and the reason."""
 
     tried: Tried | None
     candidates: tuple[CandidateRecord, ...] = ()
@@ -71,7 +71,7 @@ class Trial:
 
 
 def first_that_holds(found: Sequence[Candidate], run: Callable[[Candidate], Tried]) -> Choice:
-    """Run one candidate after the other until one holds; without one, the last that ran is left."""
+    """Run one candidate after the other until one holds; if none does, take the last that ran."""
     results: list[CandidateRecord] = []
     last: Tried | None = None
     for number, candidate in enumerate(found):
@@ -86,11 +86,11 @@ def first_that_holds(found: Sequence[Candidate], run: Callable[[Candidate], Trie
 
 
 def best_of(found: Sequence[Candidate], trial: Trial) -> Choice:
-    """Choose the best that holds; without one, the nearest to FP32 of those that ran is left.
+    """Choose the best that holds; if none does, the nearest to FP32 of those that ran.
 
     Where a clock decides, every candidate runs and those that hold are timed in turn. Otherwise
     the order is known once the graphs are made: the best is tried first, and the first that holds
-    ends it.
+    is taken.
     """
     plans = [candidate.plan for candidate in found if candidate.plan is not None]
     target = plans[0].pipeline.target
@@ -127,7 +127,7 @@ def _all_timed(
 def _in_order(
     found: Sequence[Candidate], trial: Trial, tries: dict[str, Tried]
 ) -> list[CandidateRecord]:
-    """Make every graph, then try the best first; once one holds, all that rank below it rest."""
+    """Make every graph, then try the best first; once one holds, those below it are not tried."""
     ranks: dict[str, tuple[float, str]] = {}
     results: dict[str, CandidateRecord] = {}
     for candidate in found:
@@ -154,8 +154,8 @@ def _in_order(
 
 
 def _rank(plan: Plan, artifacts: dict[str, Artifact]) -> tuple[float, str]:
-    """Return what a candidate is ranked by where no clock decides: the number, and in words."""
-    # Only a graph says what it moves; of anything else the size is known.
+    """Return what ranks a candidate where no clock decides: as a number, and in words."""
+    # Only a graph says how many bytes it moves; of other artifacts the size is known.
     if plan.pipeline.target.objective == "smallest" or PRECISION_CENSUS not in artifacts:
         size = next(a.bytes for name, a in reversed(artifacts.items()) if name != PRECISION_CENSUS)
         return size, f"{size / 1e6:.1f} MB"
@@ -180,7 +180,7 @@ def best(results: Sequence[CandidateRecord]) -> CandidateRecord:
 
 
 def nearness(result: CandidateRecord) -> float:
-    """Return the SNR to FP32 that a candidate has at its worst; one without is as far as can be."""
+    """Return the lowest SNR to FP32 of a candidate; minus infinity if it has none."""
     return -math.inf if result.snr_db is None else result.snr_db
 
 
@@ -202,7 +202,7 @@ def why_best(chosen: CandidateRecord, results: Sequence[CandidateRecord], object
 
 
 def _result_of(candidate: Candidate, trial: Trial, tries: dict[str, Tried]) -> CandidateRecord:
-    """Return what became of a candidate, and note what ran in `tries`."""
+    """Return the record of a candidate; if it ran, add it to `tries`."""
     if candidate.misfit is not None:
         return CandidateRecord(candidate.precision, "refused", candidate.misfit.what)
     tried, result = _attempt(candidate, trial.run)
@@ -214,7 +214,7 @@ def _result_of(candidate: Candidate, trial: Trial, tries: dict[str, Tried]) -> C
 def _attempt(
     candidate: Candidate, run: Callable[[Candidate], Tried]
 ) -> tuple[Tried | None, CandidateRecord]:
-    """Run a candidate; a stage that cannot do it is an answer, not the end."""
+    """Run a candidate; if a stage cannot do it, its record says so, and the choice goes on."""
     try:
         tried = run(candidate)
     except StageError as error:

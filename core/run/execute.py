@@ -1,4 +1,4 @@
-"""Runs a plan: takes from the store what is kept, makes the rest, and tells the reporters."""
+"""Runs a plan: takes kept artifacts from the store, makes the rest, and informs the reporters."""
 
 from __future__ import annotations
 
@@ -49,9 +49,9 @@ class Outcome:
 
 
 def execute(plan: Plan, store: Store, hook: pluggy.HookRelay) -> Outcome:
-    """Run every step of `plan`; raises a LuthierError when one fails, with nothing of it kept.
+    """Run every step of `plan`; raises a LuthierError when one fails, and keeps nothing of it.
 
-    So it does where a plugin broke its contract, or an input is not what it was when planned.
+    A step fails, too, if a plugin broke its contract, or if an input changed after it was planned.
     """
     store.clean_up()
     made: dict[str, Artifact] = {}
@@ -59,7 +59,7 @@ def execute(plan: Plan, store: Store, hook: pluggy.HookRelay) -> Outcome:
     for planned in plan.steps:
         step = planned.step
         started = time.perf_counter()
-        # The plan has read and verified what is kept; reading it again would hash it twice.
+        # The plan has read and verified kept artifacts; reading them again would hash them twice.
         ran, artifact = False, planned.artifact
         if artifact is None:
             artifact, ran = _step(step, made, store, hook)
@@ -113,7 +113,7 @@ def _step(step: Step, made: Inputs, store: Store, hook: pluggy.HookRelay) -> tup
                 _check_place(folder, store)
             if isinstance(error, DoesNotFitError):
                 error.seconds, error.peak_memory_mb = time.perf_counter() - started, peak.mb
-            # It may have spoiled its inputs before it failed.
+            # The step may have spoiled its inputs before it failed.
             for name in _spoiled(step, made):
                 store.drop(made[name])
             raise
@@ -134,8 +134,8 @@ def _run(step: Step, made: Inputs, work: StageContext) -> StageResult:
     except LuthierError:
         raise
     except Exception as error:
-        # What a plugin raises is a LuthierError by now (core/plugin/boundary.py): this is of the
-        # core.
+        # An error of a plugin is a LuthierError by now (core/plugin/boundary.py): this one comes
+        # from the core.
         raise failure(error, f"stage `{step.name}`", *_by(step)) from error
 
 
@@ -156,7 +156,7 @@ def _by(step: Step) -> list[str]:
 
 
 def _spoiled(step: Step, made: Inputs) -> list[str]:
-    """Return the inputs of a step whose files are no longer those that were kept."""
+    """Return the inputs of a step whose files have changed since they were kept."""
 
     def whole(artifact: Artifact) -> bool:
         try:
@@ -168,10 +168,10 @@ def _spoiled(step: Step, made: Inputs) -> list[str]:
 
 
 def _check_inputs(step: Step, made: Inputs, store: Store) -> None:
-    """Raise, with nothing kept, where what a step was given is not what it depends on.
+    """Raise, and keep nothing, if an input of a step is not what its fingerprint says.
 
-    PluginError for an artifact that was written to, which is dropped; InputError for a file of a
-    person's that changed after the plan had read it.
+    PluginError for an artifact that was written to, which is dropped; InputError for a user's file
+    that changed after the plan had read it.
     """
     spoiled = _spoiled(step, made)
     for name in spoiled:
@@ -196,7 +196,7 @@ def _check_inputs(step: Step, made: Inputs, store: Store) -> None:
 
 
 def _artifact(step: Step, made: Inputs, result: StageResult, folder: Path) -> Artifact:
-    """Describe what a stage made; the model's own words travel on with every artifact."""
+    """Describe what a stage made; every artifact hands on the `ModelInfo` of the model."""
     files = _files(step, result, folder)
     origin: Any = next((made[n] for n in step.inputs if n in made), None)
     return Artifact(

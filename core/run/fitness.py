@@ -1,4 +1,4 @@
-"""Whether weights are fit for the input of a run: what a model says of itself, put to a person."""
+"""Whether weights are fit for the input of a run: a model's own warning, shown to the user."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from core.plugin.values import ModelInfo, Notice
 
 __all__ = ["unfit"]
 
-#: What is not repeated of a command, so that the same is run with other weights: the model with its
-#: options, and what has nothing to do with what is run.
+#: Arguments that the command for other weights does not repeat: the model with its options, and
+#: those that do not change what is run.
 OTHERS = frozenset({"model", "measure", "reporter", "store", "output", "hydra"})
 
 

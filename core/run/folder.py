@@ -29,14 +29,14 @@ class RunFolder:
 
 
 def new_folder(root: Path, recipe: str) -> AbstractContextManager[RunFolder]:
-    """Give a temporary folder, and its final name, the time, when the block ended well."""
+    """Give a temporary folder; if the block ends well, it is renamed to the time."""
     parent = root.expanduser().resolve() / recipe
     name = datetime.now().astimezone().strftime("%Y-%m-%d_%H-%M-%S")
     return _folder(parent, name, replaces=False)
 
 
 def named_folder(path: Path) -> AbstractContextManager[RunFolder]:
-    """Give a temporary folder that takes the place of `path` when the block ended well."""
+    """Give a temporary folder; if the block ends well, it takes the place of `path`."""
     return _folder(path.parent, path.name, replaces=True)
 
 

@@ -50,7 +50,7 @@ from core.text.screen import say
 
 __all__ = ["Ended", "perform", "prepare", "run", "unreported"]
 
-#: SQLite's own code for a disk without room.
+#: SQLite's own code for a full disk.
 SQLITE_FULL = 13
 
 
@@ -123,7 +123,7 @@ def _watched(found: Sequence[Candidate], registry: Registry) -> Iterator[None]:
 
 
 class _Job:
-    """One job: what runs, what is chosen of it, and what is left of that in the run folder."""
+    """One job: runs candidates, chooses one of them, and writes its run folder."""
 
     def __init__(
         self, registry: Registry, store: Store, recipes: Mapping[str, Recipe], sweep: str
@@ -133,16 +133,16 @@ class _Job:
         self.started, self.clock = datetime.now(UTC), time.perf_counter()
 
     def run(self, found: Sequence[Candidate], where: AbstractContextManager[RunFolder]) -> Ended:
-        """Run the candidates, and leave a run folder; raises where nothing could be tried."""
+        """Run the candidates, and leave a run folder; raises if no candidate could be tried."""
         first = next(c for c in found if c.plan is not None)
         choose = candidates.several(first.cfg)
-        # Made before the first step, so that a place that cannot be written is found out at once.
+        # Made before the first step, so that a place that cannot be written is found at once.
         with where as place:
             choice = self._choice(found) if choose else Choice(self._tried(first))
             tried = choice.tried
             if tried is None:
                 raise ContractError("no precision could be tried", *choice.lines())
-            # Like a step, not beside what another job of a sweep times.
+            # Like a step, this does not run while another job of a sweep is timed.
             with cores.shared(say):
                 record, problem = self._left(place.partial, choice, tried)
         self.hook.luthier_run_placed(folder=str(place.final))
@@ -152,7 +152,7 @@ class _Job:
         return Ended(record, tried.outcome.shipped, breach)
 
     def _tried(self, candidate: Candidate) -> Tried:
-        """Run every step of a candidate, and judge what came out."""
+        """Run every step of a candidate, and judge the result."""
         assert candidate.plan is not None
         pipeline, outcome = candidate.plan.pipeline, self.executed(candidate.plan)
         metrics = tuple(read_metrics(outcome.artifacts[EVALUATE]))
@@ -162,7 +162,7 @@ class _Job:
         return Tried(candidate, candidate.plan, outcome, metrics, budget, judged)
 
     def executed(self, plan: Plan) -> Outcome:
-        """Execute a plan, and keep what the compiler, if it came to one, said of the window."""
+        """Execute a plan, and keep the verdict of the compiler on the window, if it ran."""
         pipeline = plan.pipeline
         self.hook.luthier_run_started(plan=plan.record)
         try:
@@ -181,7 +181,7 @@ class _Job:
     def _made(self, plan: Plan) -> dict[str, Artifact]:
         """Make and count the artifact of a plan, without playing it.
 
-        What a window moves is read from the graph; only a size must be that of what is compiled.
+        The bytes that a window moves are read from the graph; only the size needs the compiled one.
         """
         self.hook.luthier_run_started(plan=plan.record)
         compiled = plan.pipeline.target.objective == "smallest"
@@ -196,7 +196,7 @@ class _Job:
     def _left(
         self, partial: Path, choice: Choice, tried: Tried
     ) -> tuple[RunRecord, Exception | None]:
-        """Write the run folder: stems, lock, report, and the bundle if the contract is held."""
+        """Write the run folder: saved files, lock, report, and the bundle if the contract holds."""
         plan, outcome = tried.plan, tried.outcome
         saved = place_saved(outcome.artifacts[SAVE], partial)
         config = cast(
@@ -234,7 +234,7 @@ def _breach(choice: Choice, record: RunRecord, place: Path) -> ContractError:
 def unreported(problem: Exception, place: Path) -> LuthierError:
     """Return the error for a reporter that failed; the results are there without it.
 
-    What the system refuses is no breach of a plugin's contract: a full disk is a full disk.
+    A refusal of the system, such as a full disk, is no breach of a plugin's contract.
     """
     missing = f"what it did not write is missing from {place}; the rest is there"
     refused = _refusal(problem)
@@ -251,7 +251,7 @@ def unreported(problem: Exception, place: Path) -> LuthierError:
 
 
 def _refusal(problem: BaseException) -> OSError | None:
-    """Return what the disk refused a reporter, however a library wrapped it; None for the rest."""
+    """Return the system's refusal behind a reporter's error, however wrapped; else None."""
     if isinstance(problem, OSError) and not isinstance(problem, ConnectionError | TimeoutError):
         return problem if problem.errno else None
     link: BaseException | None = problem
@@ -263,7 +263,7 @@ def _refusal(problem: BaseException) -> OSError | None:
 
 
 def _report(hook: pluggy.HookRelay, record: RunRecord, partial: Path) -> Exception | None:
-    """Let the reporters write; returns what one raised, for a report must not cost the result."""
+    """Let the reporters write; returns an error of theirs: a report must not cost the result."""
     try:
         hook.luthier_run_finished(record=record, folder=str(partial))
     except Exception as error:
@@ -325,7 +325,7 @@ def _record(
 
 
 def _against(artifacts: Mapping[str, Artifact]) -> str:
-    """Return in words which windows FP32 PyTorch had that quality was compared with."""
+    """Return in words the windows of FP32 PyTorch that quality was compared with."""
     return str(artifacts[EVALUATE].facts.get("against", EvaluatedItem.against))
 
 

@@ -47,7 +47,7 @@ def lock(
     ]
     body: str = yaml.safe_dump(recipe, sort_keys=False, allow_unicode=True)
     if plain(body) != body:
-        # Escaped, a title stays what it is, and no terminal that shows the file obeys it.
+        # Escaped, a title keeps its value, and no terminal that shows the file executes it.
         body = yaml.safe_dump(recipe, sort_keys=False)
     return "\n".join([*head, body])
 

@@ -1,6 +1,6 @@
-"""The steps that say what every stage cost: a few windows, stage by stage, and what they add up to.
+"""The steps that measure the loss of every stage, on a few windows, and add it up.
 
-On demand (`measure.worst_tensors`) one more looks inside the quantised graph:
+On demand (`measure.worst_tensors`) one more step compares tensors inside the quantised graph:
 core/measure/tensor_error.py.
 """
 
@@ -52,9 +52,9 @@ __all__ = ["budget", "comparison", "sampled"]
 
 
 def comparison(context: RunContext, steps: list[Step]) -> list[Step]:
-    """Return `sample`, a `budget.<stage>` per artifact that plays here, and what looks closer.
+    """Return `sample`, a `budget.<stage>` per artifact that plays here, and closer measurements.
 
-    That is `saturation` for a quantizer that calibrates, `tensor_error` on demand,
+    These are `saturation` for a quantizer that calibrates, `tensor_error` on demand,
     `precision_census` for a graph that is played, and `probe` for one that is not.
     """
     pipeline = context.pipeline
@@ -111,7 +111,7 @@ def _runtime_for(context: RunContext, step: Step) -> Runtime[Any] | None:
     own = context.pipeline.runtime
     for runtime in (context.pipeline.host, own):
         if runtime is not None and runtime.plays and step.gives is not None:
-            # What the recipe's own runtime compiles, it opens compiled only.
+            # A runtime that compiles opens only what it compiled.
             compiles = runtime is own and own.compiles
             plays = step.name == RUNTIME if compiles else step.gives.format in runtime.accepts
             if plays:
@@ -191,8 +191,8 @@ def _budget(context: RunContext, step: Step, runtime: Runtime[Any]) -> Step:
                 for (_, remembered), outputs in zip(pairs, results, strict=True):
                     estimates.append(transform.inverse(outputs, remembered))
                     work.progress(len(estimates), len(pieces), session.device)
-            # A time beside another job is no measurement, and waiting to be alone for these few
-            # windows would take longer than they do: what is played whole is timed.
+            # A time beside another job is no measurement, and waiting to be alone would take longer
+            # than these few windows: the step `play` is timed instead.
             timed = [] if session.here and cores.beside() else seconds
             facts = {
                 **session.facts,
@@ -337,7 +337,7 @@ def _probe(context: RunContext, compiled: str, source: str) -> Step:
 
 
 def _apart(count: int, total: int) -> list[int]:
-    """Return up to `count` of `total` numbers, evenly apart, so that every item has its turn."""
+    """Return up to `count` of `total` numbers, evenly apart, so that every item is sampled."""
     count = min(count, total)
     return [int((k + 0.5) * total / count) for k in range(count)]
 

@@ -39,7 +39,7 @@ def final(steps: list[Step]) -> str:
 def source(context: RunContext, steps: list[Step]) -> str:
     """Return the name of the step whose artifact is played whole.
 
-    That is the one before the compiler, where what it compiles only runs on a slow device.
+    That is the one before the compiler if the compiled one only runs on a slow device.
     """
     runtime = context.pipeline.runtime
     return steps[-2].name if runtime.compiles and not runtime.plays else steps[-1].name
@@ -77,7 +77,7 @@ def _convert(context: RunContext, link: Link, before: Step) -> Step:
     if isinstance(plugin, Exporter):
         title = "export"
         depends |= context.depends_on_windows
-        # The weights do not tell how the module is written down, nor by which code it is opened.
+        # The hash of the weights covers neither the module's code nor the code that opens it.
         depends["model"] = fingerprint.of_plugin(context.pipeline.model)
 
         def run(inputs: Inputs, work: StageContext) -> StageResult:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["evaluation", "rated", "read_metrics", "read_outputs"]
 
-#: What the peak memory is of.
+#: What the peak memory belongs to.
 WHOLE = "whole process"
 
 
@@ -78,9 +78,9 @@ def evaluation(context: RunContext) -> Step:
 
 
 def rated(context: RunContext) -> Step:
-    """Return the step that measures FP32 PyTorch itself: what a sweep compares windows by.
+    """Return the step that measures FP32 PyTorch itself, so that a sweep can compare windows.
 
-    In place of what it is compared with stands FP32 PyTorch in the windows of the training.
+    It is compared with FP32 PyTorch in the windows of the training.
     """
     pipeline, device = context.pipeline, "CPU (PyTorch)"
 
@@ -119,7 +119,7 @@ def rated(context: RunContext) -> Step:
 
 
 def read_metrics(artifact: Artifact) -> list[Metric]:
-    """Return the metrics that `evaluate` kept."""
+    """Return the metrics that `evaluate` or `rate` kept."""
     return msgspec.json.decode(Path(artifact.path).read_bytes(), type=list[Metric])
 
 
@@ -137,13 +137,13 @@ def _speed(played: Artifact, device: str) -> list[Metric]:
         inputs if isinstance(inputs, float) else None,
     )
     if played.facts.get("peak_memory_mb") is None:
-        return metrics  # another machine computed, and did not say
+        return metrics  # another machine computed, and did not report it
     peak = played.number("peak_memory_mb")
     return [*metrics, Metric("peak_memory", peak, "MB", device, better="lower", note=WHOLE)]
 
 
 def _parity(played: EvaluatedItem, signature: Signature) -> list[Metric]:
-    """Return how near the shipped graph is to FP32 PyTorch, with the windows it is compared in."""
+    """Return how near the played result is to FP32 PyTorch, with the windows of the latter."""
     snr = compare([played.reference], [played.outputs], signature)
     note = f"against FP32 PyTorch with {played.against}"
     return [

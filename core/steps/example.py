@@ -20,11 +20,11 @@ __all__ = ["example"]
 def example(context: RunContext, model: Artifact, work: StageContext) -> Tensors:
     """Return the core's inputs for one window, which fix their names, types and shapes.
 
-    Noise where all inputs are floats: then no data of a person's decides on the graph. Of inputs
-    that are whole numbers or truth values only real ones are sure to be valid (an index into a
-    table, a length, a mask), so all are taken from the middle of the first item of the recipe's
-    calibration data, or else of what it plays. That is no part of the result's key: an exporter
-    proves that a graph is right for other values than these.
+    They are noise if all inputs are floats: then no user data decides on the graph. Integers and
+    truth values are only sure to be valid if they are real (an index into a table, a length, a
+    mask). So all inputs are then taken from the middle of the first item of the recipe's
+    calibration data, or else of the data that it plays. That is no part of the result's key: an
+    exporter proves that a graph is right for other values than these.
     """
     signature = model.info.signature
     window = dict(context.pipeline.chunker.window()) or model.info.train_window
@@ -58,9 +58,9 @@ def _real(context: RunContext, model: Artifact, work: StageContext) -> Tensors:
 
 
 def _shortened(inputs: Tensors, signature: Signature, window: dict[str, int]) -> Tensors:
-    """Cut what is longer than the windows that the model was trained on: an example needs no more.
+    """Cut inputs to the windows that the model was trained on: an example needs no more.
 
-    Only where the chunker cuts nothing; what it cut has its windows' length.
+    This changes inputs only if the chunker cuts nothing; else they have its windows' length.
     """
     shorter = {}
     for spec in signature.inputs:

@@ -35,9 +35,9 @@ if TYPE_CHECKING:
 __all__ = ["against_steps", "ideal_step", "place_saved", "play_step", "reference_step", "save_step"]
 
 SAVED = "saved.json"
-#: How a time is measured anew, which the store has.
+#: How to measure a time again that the store has.
 AGAIN = "measure again when the machine is quiet, with another store: store=..."
-#: A window of any length, where only that it has one matters.
+#: Stands for any length of a window, where the length itself does not matter.
 ANY_LENGTH = 1 << 20
 
 
@@ -73,7 +73,7 @@ def play_step(context: RunContext, source: str) -> Step:
                 **facts_of(timing.load),
                 "device": session.device,
                 "seconds": [*seconds],
-                # Of what was timed: in a sweep those are the first windows.
+                # Of the timed windows only: in a sweep those are the first.
                 "covered_s": covered * len(seconds) / windows,
                 "inputs": len(items) * len(seconds) / windows,
                 "source": source,
@@ -104,7 +104,7 @@ def play_step(context: RunContext, source: str) -> Step:
 
 
 def _under_load(load: Load | None) -> list[Notice]:
-    """Return a warning where other processes took of the cores while the windows were timed."""
+    """Return a warning if other processes kept cores busy while the windows were timed."""
     if load is None or not load.heavy:
         return []
     said = f"measured under load: {load.said} while the windows were timed, so that the times are"
@@ -121,14 +121,14 @@ def reference_step(context: RunContext) -> Step:
 def ideal_step(context: RunContext) -> Step:
     """Return the step that plays FP32 PyTorch with the window that the model was trained on.
 
-    It does not depend on the run's own window, unless that is the one of the training, as long as
-    the model's layout takes it; so a sweep over windows makes it once or twice.
+    It does not depend on the run's own window, unless that is the one of the training, or the
+    chunker takes no other length. So a sweep over windows makes it once or twice.
     """
     chunker, spec = context.pipeline.chunker, context.pipeline.model.plan()
     alike = chunker
     if not are_trained(chunker, spec):
         with contextlib.suppress(ValueError, LuthierError):
-            # The model, an input, says how long it is; in the key any length stands for it.
+            # The model, an input of the step, gives the length; in the key any length will do.
             alike = chunker.resized(dict.fromkeys(chunker.window(), ANY_LENGTH))
 
     def chosen(model: Artifact) -> Chunker[Any]:
@@ -160,7 +160,7 @@ def _in_pytorch(
 ) -> Step:
     """Return a step that plays the torch module in `chosen` windows, by default those of `key`.
 
-    The result's key in the store has `key`.
+    The key of the result in the store depends on `key`.
     """
     pipeline = context.pipeline
 
@@ -208,7 +208,7 @@ def _outputs(
     notices: tuple[Notice, ...],
 ) -> StageResult:
     file = work.folder / "outputs.safetensors"
-    # What was timed belongs to the result: what is measured from it must notice when it changes.
+    # Times belong to the result: a step that measures from them must notice when they change.
     (work.folder / "facts.json").write_bytes(msgspec.json.encode(facts))
     save(
         {

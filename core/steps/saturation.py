@@ -1,9 +1,9 @@
-"""Where a run's activations pass the ranges of a quantised graph, on which item, at what cost.
+"""Where a run's activations leave the ranges of a quantised graph, on which item, at what cost.
 
-A range comes from calibration data. What passes it is clipped, and an item that is clipped inside
-the graph may fare far worse than calibration promised. So the float graph is played once more on
-the windows that are looked at anyway, and the extremes of every quantised tensor are held against
-its range. What calibration promises is measured the same way, on a few of its own windows.
+A range comes from calibration data. Values beyond it are clipped, and an item that is clipped
+inside the graph may lose far more than calibration promised. So the float graph is played once more
+on the sampled windows, and the extremes of every quantised tensor are compared with its range. The
+promise of calibration is measured the same way, on a few of its own windows.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ __all__ = ["Passed", "Watch", "saturation"]
 PROMISING = 4
 #: How much worse than promised, in dB, an item may fare without a warning.
 WORSE_DB = 6.0
-#: Beyond this part of the range an extreme is outside of it, and not at its end by rounding.
+#: Beyond this multiple of the range an extreme is outside of it, not just at its end by rounding.
 OUTSIDE = 1.01
 LEAST, MOST = ":least", ":most"
 Range = tuple[float, float]
@@ -51,9 +51,9 @@ Range = tuple[float, float]
 class Passed:
     """What one item did to the ranges: tensors that it pushed past them, and its worst output.
 
-    `worst` is the tensor that passed what its integers hold by the largest `factor`. `snr_db` is
-    that of the quantised graph against the float one at the output that lost most against
-    `promised_db`, what it has on calibration data.
+    `worst` is the tensor that exceeded the range of its integers by the largest `factor`. `snr_db`
+    is that of the quantised graph against the float one, at the output that lost most against
+    `promised_db`, its SNR on calibration data.
     """
 
     item: str
@@ -72,7 +72,7 @@ class Passed:
         return self.promised_db is not None and self.promised_db - self.snr_db > WORSE_DB
 
     def notice(self) -> Notice | None:
-        """Return what a person must know; None where everything stayed where it was seen."""
+        """Return a notice for the user; None if all tensors stayed in the ranges of calibration."""
         where = ""
         if self.clipped:
             where = (
@@ -170,7 +170,7 @@ def _facts(found: Sequence[Passed]) -> dict[str, Fact]:
 
 
 class Watch:
-    """The float graph, with the extremes of its quantised tensors, and the quantised one."""
+    """The float graph, with the extremes of quantised tensors as outputs, and the quantised one."""
 
     def __init__(
         self, before: Path, lowered: onnx.ModelProto, held: Mapping[str, Held], scratch: Path
@@ -213,9 +213,9 @@ class Watch:
         return {name: snr_of_powers(*power) for name, power in played[1].items() if power[0]}
 
     def promised(self, windows: Any) -> dict[str, float]:
-        """Return the SNR in dB of every output on calibration data, whose extremes are no news.
+        """Return the SNR in dB of every output on calibration data, and remember its extremes.
 
-        A range may leave them out on purpose: the masks of an attention, or a rare peak.
+        A range may leave some out on purpose: the masks of an attention, or a rare peak.
         """
         played = self.play(windows)
         self.known = played[0]
@@ -243,7 +243,7 @@ class Watch:
         )
 
     def _new(self, name: str, extremes: Range) -> Range:
-        """Return extremes, with those that calibration data has as well drawn into the range."""
+        """Return extremes; those that calibration data has as well are clipped to the range."""
         low, high = self.known.get(name, (0.0, 0.0))
         ends = self.held[name].held
         return (
@@ -253,10 +253,9 @@ class Watch:
 
 
 def _beyond(extremes: Range, ends: Range) -> float:
-    """Return how many times as far out as the nearer end of a range a tensor reached.
+    """Return how far out a tensor reached, as a multiple of the end of the range that it passed.
 
-    An end that lies at zero, or nearly, is measured by the other one: how far past a tensor went
-    is a part of its width.
+    If that end lies at zero, or nearly, the excess is related to the width of the range instead.
     """
     width = max(ends[1] - ends[0], 1e-300)
     past = max(ends[0] - extremes[0], extremes[1] - ends[1])
@@ -292,7 +291,7 @@ def _session(path: Path) -> Any:
     import onnxruntime
 
     settings = session_options()
-    # As listed, so that no activation waits in memory for its extremes; integers add exactly.
+    # In listed order, so that no activation waits in memory for its extremes; integers add exactly.
     settings.execution_order = onnxruntime.ExecutionOrder.PRIORITY_BASED
     settings.add_session_config_entry("session.x64quantprecision", "1")
     return onnxruntime.InferenceSession(str(path), settings, providers=["CPUExecutionProvider"])

@@ -1,4 +1,4 @@
-"""Lays a recipe out as steps, each with what its result depends on and how to make it.
+"""A step of a run, with what its result depends on and how to make it.
 
 model ─ exporter ─ graph… ─ quantizer ─ runtime          the artifact (core/steps/convert.py)
   └─ sample ─ budget…, probe ──┐                         a few windows (core/steps/compare.py)
@@ -27,11 +27,11 @@ class Step:
     """One unit of work whose result the store keeps.
 
     `inputs` name earlier steps. `depends` is the part of the store's key that is not an input:
-    plain JSON. `plugin` names who does it, for a person, and `by` are those plugins. `gives` is
-    what must come out. `reads` is what it reads outside of the store. `like` names the step whose
-    result in the store serves as well: the same work, done for another purpose. `calls` are methods
-    of the core that `run` calls of what it is given; which code of the core the result depends on
-    follows from these and from `run` itself (core/store/source_code.py).
+    plain JSON. `plugin` names in words the plugins that do it, and `by` are those plugins. `gives`
+    is what must come out. `reads` is what it reads outside of the store. `like` names the step
+    whose result in the store serves as well: the same work, done for another purpose. `calls` are
+    methods of the core that `run` calls on its arguments; these and `run` itself determine which
+    code of the core the result depends on (core/store/source_code.py).
     """
 
     name: str
@@ -54,7 +54,7 @@ class Step:
         return self.like or self.name
 
     def fingerprint(self, inputs: Inputs) -> dict[str, Any]:
-        """Return what the result depends on, given what its inputs turned out to be."""
+        """Return what the result depends on, given its inputs."""
         hashes = {name: inputs[name].sha256 for name in self.inputs}
         code = source_code.of_functions(self.run, *self.calls)
         return {"plugin": self.plugin, **self.depends, "code": code, "inputs": hashes}

@@ -1,7 +1,7 @@
-"""Damage to what is kept: said at once on the terminal, and remembered for the report of a run.
+"""Damage to kept files: reported at once on the terminal, and remembered for the report of a run.
 
-What cannot be verified is made again, so a run ends well all the same. But a person should know why
-it took so long, and that a disk may be failing.
+Damaged results are made again, so a run ends well all the same. But a person should know why it
+took so long, and that a disk may be failing.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ _listeners: dict[Path, list[Notice]] = {}
 
 
 def listening(root: Path) -> list[Notice]:
-    """Return a list that grows by all that is told from now on of what lies below `root`.
+    """Return a list that collects all damage below `root` that is reported from now on.
 
-    One list a folder: it takes the place of an earlier one, whose run is over.
+    There is one list per folder: it replaces an earlier one, whose run is over.
     """
     _listeners[root] = []
     return _listeners[root]
 
 
 def tell(place: Path, text: str) -> None:
-    """Say a line of damage at `place`, in this process once for everybody who listens."""
+    """Report damage at `place` on the terminal and to all lists, once in this process."""
     notice = Notice("warning", plain(text))
     heard = [told for root, told in list(_listeners.items()) if place.is_relative_to(root)]
     if heard and all(notice in told for told in heard):

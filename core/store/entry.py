@@ -1,8 +1,8 @@
 """An entry of a store on a disk: how it is written, and how it is verified when it is read.
 
-<step>/<key>/artifact.json     what it is and which entry it belongs to, under a digest
-<step>/<key>/fingerprint.json     what it was made of: the key is the digest of this text
-<step>/<key>/files/...         the files of the artifact; it has their digest
+<step>/<key>/artifact.json       what it is and which entry it belongs to, under a digest
+<step>/<key>/fingerprint.json    what it was made from: the key is the digest of this text
+<step>/<key>/files/...           the files of the artifact; it has their digest
 """
 
 from __future__ import annotations
@@ -44,21 +44,21 @@ FORMAT = 2
 
 
 def key_of(fingerprint: bytes) -> str:
-    """Return the key of what was made from `fingerprint`, in its canonical text."""
+    """Return the key of the artifact made from `fingerprint`, given as its canonical text."""
     return f"{FORMAT}-{hashlib.sha256(fingerprint).hexdigest()[:32]}"
 
 
 def is_of_this_format(key: str) -> bool:
-    """Return whether an entry of that key can be read; what reads others is another version."""
+    """Return whether this version reads an entry of that key."""
     return key.startswith(f"{FORMAT}-")
 
 
 @dataclass(frozen=True)
 class Description:
-    """What `artifact.json` holds: `entry` is `<step>/<key>`, so that no two can be swapped.
+    """What `artifact.json` holds: `entry` is `<step>/<key>`, so that swapped files are noticed.
 
-    The artifact's `folder` is empty and its `path` a name in the folder of files: a store that was
-    moved is still one.
+    The artifact's `folder` is empty and its `path` a name in the folder of files, so that a store
+    can be moved.
     """
 
     entry: str
@@ -73,12 +73,12 @@ def whole(root: Path, name: str) -> Artifact | None:
     except DamagedError:
         if _seen(root, name) == seen:
             raise
-    # Another process put a whole one in its place meanwhile.
+    # Another process has put a whole entry in its place meanwhile.
     return verified(root, name) if _seen(root, name) is not None else None
 
 
 def _seen(root: Path, name: str) -> int | None:
-    """Return the inode of an entry's folder, which a later folder has not; None without one."""
+    """Return the inode of an entry's folder, which a later folder has not; None if absent."""
     try:
         return (root / name).lstat().st_ino
     except (FileNotFoundError, NotADirectoryError):
@@ -105,7 +105,7 @@ def verified(root: Path, name: str) -> Artifact:
 
 
 def described(root: Path, name: str) -> tuple[Artifact, dict[str, Any]]:
-    """Return what an entry says of itself, and what it was made from; raises DamagedError."""
+    """Return the artifact and the fingerprint that an entry holds; raises DamagedError."""
     entry = root / name
     if entry.is_symlink() or not entry.is_dir():
         raise DamagedError("it is no folder")
@@ -124,7 +124,7 @@ def described(root: Path, name: str) -> tuple[Artifact, dict[str, Any]]:
 
 
 def description_of(description: Description, step: str, fingerprint: dict[str, Any]) -> bytes:
-    """Return what `artifact.json` holds; raises PluginError where that could not be read back."""
+    """Return the text of `artifact.json`; raises PluginError if it could not be read back."""
     by = f"by: {fingerprint.get('plugin', step)}"
     artifact = description.artifact
     for name, value in (*artifact.facts.items(), *artifact.chosen_options.items()):

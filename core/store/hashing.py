@@ -1,4 +1,4 @@
-"""SHA-256 of values, files and folders; that of a folder that stays as it is, once a process."""
+"""SHA-256 of values, files and folders; an unchanged folder is hashed once per process."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 
 __all__ = ["canonical", "digest", "file_digest", "files_below", "folder_digest", "verified_digest"]
 
-#: What may not lie in a folder of results, in words; what else there may be is a `special file`.
+#: Names of what may not lie in a folder of results; anything else is a `special file`.
 KINDS = {
     stat.S_IFLNK: "symbolic link",
     stat.S_IFIFO: "pipe",
@@ -40,11 +40,11 @@ def file_digest(path: Path) -> str:
 
 
 def files_below(folder: Path) -> list[Path]:
-    """Return every file below `folder`, sorted; raises OSError for what is no file and no folder.
+    """Return every file below `folder`, sorted; raises OSError for all but files and folders.
 
-    A link may lead to what others change or delete, a pipe never ends. A second name of a file (a
-    hard link) is a file like any other: backups and tools that save room make them, and the digest
-    shows a change that was made through another name.
+    A link may lead to files that others change or delete; a pipe never ends. A second name of a
+    file (a hard link) is a file like any other: backups and tools that save space make them, and
+    the digest shows a change that was made through another name.
     """
     found: list[Path] = []
     pending = [_plain_kind(folder, stat.S_IFDIR)]
@@ -77,10 +77,10 @@ def folder_digest(folder: Path) -> str:
     return digest([[p.relative_to(folder).as_posix(), file_digest(p)] for p in files])
 
 
-#: Files younger than this may change once more without a change of their time stamps, whose steps
-#: are coarse on some disks (2 s on FAT, 1 s on HFS+ and NFSv2): they are hashed each time.
+#: A file younger than this may change again and keep its time stamps, whose steps are coarse on
+#: some disks (2 s on FAT, 1 s on HFS+ and NFSv2). So it is hashed each time.
 SETTLED_S = 2.0
-#: What a file is known by: its name, size, times of its content and of its inode, and the inode.
+#: What identifies a file: its name, size, times of its content and of its inode, and the inode.
 _Stamp = tuple[str, int, int, int, int]
 _known: dict[Path, tuple[tuple[_Stamp, ...], str]] = {}
 
@@ -88,15 +88,15 @@ _known: dict[Path, tuple[tuple[_Stamp, ...], str]] = {}
 def verified_digest(folder: Path) -> str:
     """Return `folder_digest`, from memory where no file has changed since; raises OSError.
 
-    A change by a program is seen in the stamps, whatever it does to the time of the content. What a
-    disk itself loses below the system changes no stamp: that is seen by the next process.
+    The stamps show a change by a program, whatever it does to the time of the content. Damage by
+    the disk itself changes no stamp: the next process sees it.
     """
     before = _stamps(folder)
     known = _known.get(folder)
     if known is not None and known[0] == before:
         return known[1]
     digest = folder_digest(folder)
-    # A copy keeps the time of its content from long ago: only its inode tells that it is young.
+    # A copy keeps the old time of its content: only the time of its inode shows that it is young.
     newest = max((max(modified, changed) for _, _, modified, changed, _ in before), default=0)
     if time.time_ns() - newest > SETTLED_S * 1e9 and _stamps(folder) == before:
         _known[folder] = (before, digest)

@@ -2,12 +2,12 @@
 
     locks/<name>/<n>    who holds the lock for the n-th time; created once, then renewed
 
-Whoever creates the next number holds the lock. Clocks are never compared: who waits takes a holder
-for dead when its object did not change for the length of a lease on the waiter's own clock. Two
-that take over at once create the same number, which one of them can.
+The process that creates the next number holds the lock. Clocks are never compared: a waiter takes a
+holder for dead if its object did not change for the length of a lease on the waiter's own clock.
+Two that take over at once try to create the same number, and only one of them can.
 
 A holder that is not dead but was stopped for longer (a laptop that slept) goes on beside the one
-that took over. That costs the work twice and no more: the store keeps the first result.
+that took over. That only costs the work twice: the store keeps the first result.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from core.store.sealed import DamagedError, sealed, unsealed
 
 __all__ = ["LEASE_S", "Lease"]
 
-#: How long a holder's object may stay as it is before others take it for dead, in seconds: longer
-#: than a library's code keeps Python from running the thread that renews it.
+#: Seconds without a renewal before others take a holder for dead: longer than a library's code
+#: keeps Python from running the thread that renews.
 LEASE_S = 30.0
 #: Renewals in the length of a lease: some may fail.
 RENEWALS = 6
-#: How long a wait may be before it is told, in seconds.
+#: Seconds of waiting after which it is reported.
 TOLD_S = 2.0
 
 
@@ -44,7 +44,7 @@ class _Held:
 
 
 class Lease:
-    """The lock `name` of the store at `remote`; one object per try to hold it."""
+    """The lock `name` of the store at `remote`; one instance for each attempt to hold it."""
 
     def __init__(self, remote: Remote, name: str, seconds: float = LEASE_S) -> None:
         self._remote, self._folder, self._seconds = remote, f"locks/{name}", seconds
@@ -53,7 +53,7 @@ class Lease:
         self._renewing = threading.Thread(target=self._renew, name=f"lease {name}", daemon=True)
 
     def acquire(self, waits: Callable[[], None]) -> None:
-        """Return once this is the holder; calls `waits` when that takes long."""
+        """Wait until this is the holder; calls `waits` if that takes long."""
         started, told, seen, since = time.monotonic(), False, (0, b""), time.monotonic()
         while True:
             number, content = self._newest()
@@ -68,18 +68,18 @@ class Lease:
             time.sleep(min(1.0, self._seconds / RENEWALS))
 
     def release(self, *, done: bool) -> None:
-        """Let the next one hold it; where the result is there (`done`), nobody needs to any more.
+        """Release the lock; if the result is there (`done`), remove it: nobody needs it any more.
 
-        A failure is let pass: the lease runs out by itself, and what was made is kept.
+        A failure is ignored: the lease runs out by itself, and the result is kept.
         """
         self._over.set()
-        # A renewal that is under way must not follow what is written here.
+        # A renewal that is under way must not overwrite what is written here.
         self._renewing.join()
         with contextlib.suppress(StoreError):
             if not done:
                 self._remote.write(self._path(self._number), self._content(released=True))
                 return
-            # Not what is above: somebody else holds that.
+            # No higher number: another process holds that.
             ours = [self._path(n) for n in self._numbers() if n <= self._number]
             self._remote.remove(ours)
 
@@ -117,4 +117,4 @@ def _released(content: bytes) -> bool:
     try:
         return unsealed(content, _Held).released
     except DamagedError:
-        return False  # its holder writes it anew, or is dead
+        return False  # its holder writes it again, or is dead

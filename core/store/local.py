@@ -7,7 +7,7 @@ An entry is made beside its final name and renamed, under a lock per key, so tha
 do the same work twice and an interrupted one leaves nothing behind. Failures are never kept.
 
 An entry is whole, or it is damaged and reads as absent, with a line that says so. Looking for one
-changes nothing: what is damaged lies there until the same result is kept again in its place. Other
+changes nothing: a damaged entry stays until the same result is kept again in its place. Other
 files in an entry's folder are never read.
 
 A store at a URL has such a folder in front of it: core/store/remote.py.
@@ -55,7 +55,7 @@ __all__ = ["Kept", "Store"]
 class Kept:
     """What an entry says of its making.
 
-    `when` is when it was kept, in seconds since 1970, and `seconds` what making it took.
+    `when` is when it was kept, in seconds since 1970, and `seconds` how long making it took.
     """
 
     when: float
@@ -66,10 +66,10 @@ class Kept:
 class Store:
     """Keeps artifacts by key, below `root`.
 
-    `notices` grows by what was found damaged since the store was opened, for the report of a run.
+    `notices` collects the damage found since the store was opened, for the report of a run.
     """
 
-    #: What becomes of a damaged entry that is asked for, in the words of a line.
+    #: What happens to a damaged entry that is asked for, in the words of a message.
     anew = "it is made again"
 
     def __init__(self, root: Path) -> None:
@@ -84,7 +84,7 @@ class Store:
         return str(self.root)
 
     def find(self, step: str, fingerprint: dict[str, Any]) -> Artifact | None:
-        """Return what was made from `fingerprint`; a damaged entry is told, and reads as absent."""
+        """Return the artifact of `fingerprint`; a damaged one is reported, and reads as absent."""
         name = self._name(step, fingerprint)
         try:
             found = whole(self.root, name)
@@ -96,7 +96,7 @@ class Store:
         return found
 
     def _tell(self, name: str, error: DamagedError) -> None:
-        """Say that an entry is damaged."""
+        """Report that an entry is damaged."""
         self._damaged[name] = str(error)
         step = name.partition("/")[0]
         text = f"what was kept of `{step}` is damaged, and {self.anew}: {error} ({name})"
@@ -115,7 +115,7 @@ class Store:
         name, staged = self._name(step, fingerprint), Path(artifact.folder).parent
         placed = replace(artifact, folder="", path=Path(artifact.path).name)
         content = description_of(Description(name, placed), step, fingerprint)
-        # As the next run will read it: both must say the same of it.
+        # Decoded as the next run will read it: both must see the same artifact.
         placed = moved_to(self.root / name / FILES, unsealed(content, Description).artifact)
         try:
             if not answers and self._stands(name):
@@ -191,24 +191,24 @@ class Store:
             yield folder / "files"
 
     def clean_up(self) -> None:
-        """Remove what processes that were killed left behind, here and in what plugins keep."""
+        """Remove folders that killed processes left, here and among the kept items of datasets."""
         for parent in (self.root / "staging", self.state_dir / "items"):
             clean_up(parent)
 
     def fingerprints(self, step: str) -> list[dict[str, Any]]:
-        """Return what each entry of a step was made from, the newest first."""
+        """Return the fingerprint of each entry of a step, the newest first."""
         found = sorted(self._cached(step).values(), key=lambda cached: -cached.when)
         return [cached.fingerprint for cached in found]
 
     def history(self, step: str) -> dict[str, float]:
-        """Return the median seconds that each plugin took for a step, in what is kept."""
+        """Return the median seconds that each plugin took for a step, over all kept entries."""
         taken: dict[str, list[float]] = {}
         for cached in self._cached(step).values():
             taken.setdefault(cached.fingerprint.get("plugin", ""), []).append(cached.seconds)
         return {plugin: statistics.median(seconds) for plugin, seconds in taken.items()}
 
     def _cached(self, step: str) -> dict[str, Kept]:
-        """Return what made each entry of a step, by its key; damaged ones are told and left out."""
+        """Return the making of each entry of a step, by key; report damaged ones, and omit them."""
         found: dict[str, Kept] = {}
         damaged: list[str] = []
         for file in sorted((self.root / step).glob(f"{FORMAT}-*/{DESCRIPTION}")):
@@ -222,14 +222,14 @@ class Store:
                 found[file.parent.name] = Kept(when, fingerprint, artifact.made_in_s)
         unknown = [name for name in damaged if name not in self._damaged]
         if unknown:
-            # A damaged entry is told when it is asked for; here it is only left out.
+            # A damaged entry that was asked for has been reported already.
             left_out = f"damaged, and left out of what is known of `{step}`"
             more = f" and {len(unknown) - 1} more" if len(unknown) > 1 else ""
             damage.tell(self.root / step, f"{left_out}: {unknown[0]}{more}")
         return found
 
     def why_absent(self, step: str, fingerprint: dict[str, Any]) -> str:
-        """Say that the entry is damaged, or what differs from the newest of its step and plugin."""
+        """Return that the entry is damaged, or its differences from the plugin's newest one."""
         reason = self._damaged.get(self._name(step, fingerprint))
         if reason is not None:
             return f"damaged: {reason}"

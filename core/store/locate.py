@@ -14,8 +14,8 @@ __all__ = ["open_store"]
 def open_store(root: str | None) -> Store:
     """Return the store at a folder or at a URL that fsspec knows; else where `LUTHIER_STORE` says.
 
-    `s3://bucket/prefix` is one; `file:///a/folder` is that folder. Raises ConfigError for a URL
-    that cannot be, and MissingLibraryError where its package is not installed.
+    `s3://bucket/prefix` is a URL; `file:///a/folder` is that folder. Raises ConfigError for an
+    invalid URL, and MissingLibraryError where its package is not installed.
     """
     place = root or os.environ.get("LUTHIER_STORE") or str(_cache() / "luthier")
     protocol, separator, path = place.partition("://")
@@ -23,7 +23,7 @@ def open_store(root: str | None) -> Store:
         if not path and separator:
             raise ConfigError(f"the store `{place}` names no folder", "give one: store=/a/folder")
         return Store(Path(path or place))
-    # Only here is fsspec loaded, and with it what speaks to a network.
+    # fsspec, and with it all that uses a network, is loaded only here.
     from core.store.object_store import opened
     from core.store.remote import RemoteStore
 
@@ -31,6 +31,6 @@ def open_store(root: str | None) -> Store:
 
 
 def _cache() -> Path:
-    """Return the folder of a person's caches."""
+    """Return the user's folder of caches."""
     given = os.environ.get("XDG_CACHE_HOME")
     return Path(given) if given else Path.home() / ".cache"

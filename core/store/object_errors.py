@@ -1,7 +1,7 @@
 """What goes wrong between this machine and a store at a URL, in words for a person.
 
-Libraries for object stores share no exceptions: those of the system are told by their class, the
-others by their name and by the server's code. No message holds a credential.
+Libraries for object stores share no exceptions: system errors are recognised by their class, others
+by their name and by the server's code. No message holds a credential.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ CREDENTIALS = {
 }
 ELSEWHERE = "or keep results on this machine: store=/path/to/folder"
 DENIED = ("AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "403")
-#: A bucket that another region has, and a signature made for the wrong one.
+#: Codes for a bucket in another region, and for a signature made for the wrong one.
 REGION = ("PermanentRedirect", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException")
 
 
 def _is_here(error: OSError) -> bool:
-    """Return whether the system says it of a file of this machine: servers' paths are relative."""
+    """Return whether an error is about a file of this machine: servers' paths are relative."""
     return is_full(error) or (isinstance(error.filename, str) and os.path.isabs(error.filename))  # noqa: PTH117
 
 
@@ -121,7 +121,7 @@ def repeated(text: str) -> str:
 
 
 def _endpoint(package: str) -> str:
-    """Return which server was asked where a variable of the environment says so."""
+    """Return which server was asked, if an environment variable names it."""
     names = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL") if package == "s3fs" else ()
     given = next((os.environ[name] for name in names if os.environ.get(name)), "")
     return f", through {repeated(given)}" if given else ""

@@ -1,8 +1,8 @@
 """The objects below a URL, through fsspec: read, listed, removed, and created once.
 
-Object stores have no rename and no locks. What they have is a write that fails where an object is
-already (`If-None-Match: *` on S3 and Azure, `ifGenerationMatch=0` on Google's): of several makers
-exactly one creates it, whatever their clocks say.
+Object stores have no rename and no locks. But they have a write that fails if the object exists
+(`If-None-Match: *` on S3 and Azure, `ifGenerationMatch=0` on Google's): of several makers exactly
+one creates it, whatever their clocks say.
 """
 
 from __future__ import annotations
@@ -21,25 +21,25 @@ from core.store.object_errors import code_of, store_error
 __all__ = ["Remote", "opened"]
 
 #: Filesystems of fsspec whose `pipe_file(..., mode="create")` is atomic, by their protocols. Others
-#: look first and write then (fsspec 2026.9, `AbstractFileSystem.pipe_file`).
+#: check first and then write (fsspec 2026.9, `AbstractFileSystem.pipe_file`).
 CREATE = ("s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "memory")
 #: Seconds that S3 is given to accept a connection: botocore waits 60, five times.
 CONNECT_S = 10
-#: Pauses before a creation that met another one of the same name is tried again, in seconds.
+#: Pauses in seconds before a creation is tried again that met another one of the same name.
 CONFLICT_S = (0.1, 0.5, 2.0)
-#: What S3 answers where an object is there, and where another write of it is under way. s3fs makes
-#: the first a FileExistsError only if the answer names the condition, which not all servers do.
+#: What S3 answers if an object exists, and if another write of it is under way. s3fs makes the
+#: first a FileExistsError only if the answer names the condition, which not all servers do.
 EXISTS = ("PreconditionFailed", "412")
 CONFLICT = ("ConditionalRequestConflict", "409")
-#: fsspec's memory looks first and writes then, but only threads of one process share it.
+#: fsspec's memory checks first and then writes, but only threads of one process share it.
 _MEMORY = threading.Lock()
 
 
 def opened(url: str) -> Remote:
-    """Return the objects below `url`; nothing is asked of the network yet.
+    """Return the objects below `url`, without any access to the network yet.
 
-    Raises ConfigError for a URL that no store can be at, MissingLibraryError where the package of
-    its protocol is not installed, and StoreError where that finds no account.
+    Raises ConfigError for a URL that no store can have, MissingLibraryError where the package of
+    its protocol is not installed, and StoreError if that package finds no account.
     """
     import fsspec
     from fsspec.registry import known_implementations
@@ -67,7 +67,7 @@ def opened(url: str) -> Remote:
 def _checked(url: str) -> tuple[str, str]:
     """Return the protocol of a URL and how it is shown; raises ConfigError."""
     parts = urlsplit(url)
-    # In Azure's own form (`abfs://container@account.dfs.core.windows.net`) that is no user's name.
+    # Azure's own form (`abfs://container@account.dfs.core.windows.net`) has no user before `@`.
     user = ":" in parts.netloc or ("@" in parts.netloc and not parts.scheme.startswith("abfs"))
     if user or "?" in url or "#" in url:
         # Not shown, not even in part: who knows which part is the secret.
@@ -120,10 +120,10 @@ class Remote:
         return {paths[path]: content for path, content in found.items()}
 
     def create(self, name: str, content: bytes) -> bool:
-        """Write an object unless there is one; returns whether it is `content` that lies there.
+        """Write an object unless there is one; returns whether the object there is `content`.
 
-        `content` must be the caller's alone (hold a random name): where the answer to a request
-        was lost, a library repeats it and is told that an object is there, its own.
+        `content` must be the caller's alone (hold a random name): if the answer to a request was
+        lost, a library repeats the request and learns that an object is there, its own.
         """
         memory = _MEMORY if self._package == "fsspec" else contextlib.nullcontext()
         pauses = iter(CONFLICT_S)
@@ -145,11 +145,11 @@ class Remote:
                 return True
 
     def write(self, name: str, content: bytes) -> None:
-        """Write an object, over one that is there."""
+        """Write an object, in place of one that is there."""
         self._put("pipe_file", self._path(name), content)
 
     def send(self, files: Mapping[str, Path]) -> None:
-        """Upload files, to the names that they are given by."""
+        """Upload files, by the names of the objects."""
         self._put("put", [str(f) for f in files.values()], [self._path(n) for n in files])
 
     def fetch(self, files: Mapping[str, Path]) -> bool:
@@ -165,7 +165,7 @@ class Remote:
         return self._listed("find", name)
 
     def folders(self, name: str) -> list[str]:
-        """Return the last part of every name directly below a name, that of a folder."""
+        """Return the last part of every name directly below the folder `name`."""
         return [path.rpartition("/")[2] for path in self._listed("ls", name, detail=False)]
 
     def remove(self, names: Iterable[str]) -> None:
@@ -180,7 +180,7 @@ class Remote:
         return f"{self._root}/{name}"
 
     def _listed(self, method: str, name: str, **options: Any) -> list[str]:
-        # Not every filesystem asks anew because it was told to cache no listings.
+        # Some filesystems reuse listings although they were told to cache none.
         self._files.invalidate_cache()
         try:
             found = self._call(method, self._path(name), **options)
@@ -191,7 +191,7 @@ class Remote:
         return [one for one in names if one != name]
 
     def _put(self, method: str, *arguments: Any, **options: Any) -> None:
-        """Call what writes: there absence can only be that of the bucket."""
+        """Call a method that writes: only the bucket can be absent then."""
         try:
             self._call(method, *arguments, **options)
         except FileNotFoundError as error:

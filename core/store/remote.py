@@ -1,8 +1,8 @@
 """A store at a URL, which many machines share, with a folder of this machine in front of it.
 
-Everything is looked for in the folder first: an ordinary store (core/store/local.py) that holds
-what this machine made or fetched. What is at the URL: core/store/remote_entries.py and
-core/store/lease.py. What serves one run only (`answers=False`) and what plugins find again
+Every lookup begins in the folder: an ordinary store (core/store/local.py) that holds what this
+machine made or fetched. The objects at the URL: core/store/remote_entries.py and
+core/store/lease.py. Entries that serve one run only (`answers=False`) and the state of plugins
 (`state_dir`) stay on this machine.
 
     <root>/<step>/<key>/shared    the identity of the store at the URL that has this entry, too
@@ -32,13 +32,13 @@ from core.text.screen import screen
 
 __all__ = ["RemoteStore"]
 
-#: The names of what this machine knows of the URL.
+#: Names of the folder and of the mark that hold what this machine knows of the URL.
 KNOWN, SHARED = "known", "shared"
-#: The most entries of a step that are asked, once by each store object, what they were made from.
+#: The most entries of a step whose fingerprints each store object reads from the URL, once.
 ASKED = 256
-#: Transfers of more bytes than this are told: they may take two seconds.
+#: Transfers of more bytes than this are reported: they may take two seconds.
 TOLD_BYTES = 10_000_000
-#: How often an attempt is offered where damaged ones were found in its place.
+#: How often an attempt is offered if damaged ones are found in its place.
 OFFERS = 3
 
 
@@ -51,7 +51,7 @@ class _Shared:
 
 
 class RemoteStore(Store):
-    """Keeps artifacts by key below a URL; `caches` is where the folders in front of such lie.
+    """Keeps artifacts by key below a URL; `caches` holds the folders in front of such stores.
 
     `lease_s` is how long a maker may be silent before others take its work over, in seconds.
     """
@@ -63,7 +63,7 @@ class RemoteStore(Store):
         self._remote, self._entries, self._lease_s = remote, Entries(remote), lease_s
         self._done: set[str] = set()
         self._asked: set[str] = set()
-        # Attempts that were fetched and found damaged: not fetched once more to find it out again.
+        # Attempts that were fetched and found damaged: they are not fetched again.
         self._refused: set[tuple[str, str]] = set()
 
     @property
@@ -72,10 +72,10 @@ class RemoteStore(Store):
         return self._remote.url
 
     def find(self, step: str, fingerprint: dict[str, Any]) -> Artifact | None:
-        """Return what was made from `fingerprint`, fetched if need be; raises StoreError.
+        """Return the artifact of `fingerprint`, fetched if need be; raises StoreError.
 
-        What this machine has and the URL has not, because an upload was interrupted or somebody
-        emptied it, is uploaded.
+        An entry that this machine has but the URL has not, because an upload was interrupted or
+        somebody emptied it, is uploaded.
         """
         found = super().find(step, fingerprint)
         if found is None:
@@ -95,8 +95,8 @@ class RemoteStore(Store):
     ) -> Artifact:
         """Move the files into the folder of this machine, and upload them.
 
-        Returns the artifact at its new place: another's, where that was kept first. A failed
-        upload raises StoreError, and the next run does it again.
+        Returns the artifact at its new place: that of another machine if it was kept first. A
+        failed upload raises StoreError, and the next run uploads again.
         """
         if not answers:
             return super().keep(step, fingerprint, artifact, answers=False)
@@ -121,7 +121,7 @@ class RemoteStore(Store):
                 lease.release(done=self._name(step, fingerprint) in self._done)
 
     def _cached(self, step: str) -> dict[str, Kept]:
-        """Return what made each entry of a step, here or on any other machine."""
+        """Return the making of each entry of a step, here or on any other machine."""
         found = super()._cached(step)
         if step not in self._asked:
             self._asked.add(step)
@@ -134,14 +134,14 @@ class RemoteStore(Store):
         return found
 
     def _noted(self, step: str, key: str) -> Entry | None:
-        """Return what this machine noted of an entry at the URL, if it did and it is whole."""
+        """Return this machine's note of an entry at the URL, if there is a whole one."""
         try:
             return decoded(read_plain(self.root / KNOWN / step / key), f"{step}/{key}")
         except (FileNotFoundError, DamagedError):
             return None
 
     def _ask(self, step: str) -> None:
-        """Ask those entries of a step that are new to this machine what they were made from."""
+        """Read the fingerprints of those entries of a step that are new to this machine."""
         known = self.root / KNOWN / step
         listed = self._remote.folders(step) if self._entries.identity else []
         keys = [key for key in listed if is_of_this_format(key)]
@@ -176,9 +176,9 @@ class RemoteStore(Store):
     def _fetch(
         self, step: str, fingerprint: dict[str, Any], *, drop: bool = False
     ) -> Artifact | None:
-        """Download an entry to this machine; a damaged one is told, and reads as absent.
+        """Download an entry to this machine; a damaged one is reported, and reads as absent.
 
-        With `drop` it makes room at the URL for the one that is offered in its place.
+        With `drop` a damaged one is removed at the URL, for the one that is offered in its place.
         """
         name, attempt = self._name(step, fingerprint), ""
         try:
@@ -238,7 +238,7 @@ class RemoteStore(Store):
         try:
             noted = read_sealed(self.root / name / SHARED, _Shared)
         except (FileNotFoundError, DamagedError):
-            return False  # it is offered to the URL once more, which costs a look
+            return False  # it is offered to the URL again, which costs a lookup
         return noted == _Shared(name, self._entries.identity)
 
     def _note_shared(self, step: str, fingerprint: dict[str, Any]) -> None:
@@ -250,6 +250,6 @@ class RemoteStore(Store):
 
 
 def _tell(doing: str, step: str, size: int, url: str) -> None:
-    """Say on the terminal that a transfer begins which may take a while."""
+    """Report on the terminal that a transfer begins, if it may take a while."""
     if size > TOLD_BYTES:
         screen(err=True).print(f"{doing} {step}, {size / 1e6:.0f} MB: {url}", style="dim")

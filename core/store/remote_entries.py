@@ -1,15 +1,15 @@
-"""The entries of a store at a URL: which attempt is the result, and how one comes to count.
+"""The entries of a store at a URL: which attempt is the result, and how it becomes the result.
 
-    <url>/luthier.json                        marks a store, and tells it from an earlier one there
+    <url>/luthier.json                        marks a store, and differs from that of an earlier one
     <url>/<step>/<key>/artifact.json          what the result is, and which attempt made it
     <url>/<step>/<key>/<attempt>/files/...    the files of an attempt
 
 The first two are sealed (core/store/sealed.py), and each record says whose it is. Looking for an
-entry removes nothing: a damaged one lies there until the same result is kept again.
+entry removes nothing: a damaged one stays until the same result is kept again.
 
 The files of an attempt are uploaded under a name of their own; `artifact.json`, which names the
-attempt, is created last and once. So the first whole attempt counts, and what an interrupted upload
-left is never read.
+attempt, is created last and once. So the first whole attempt counts, and files of an interrupted
+upload are never read.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ __all__ = ["Attempt", "Entries", "Entry", "decoded"]
 
 MARK = "luthier.json"
 LAYOUT = 1
-#: How old an attempt without a result must be to be taken for one that was killed. Only here are
-#: the clocks of two machines compared.
+#: An attempt without a result that is older than this counts as killed. Only here are the clocks
+#: of two machines compared.
 ABANDONED = timedelta(days=7)
 #: The parts of the name of an attempt's file: <step>/<key>/<attempt>/files/...
 PARTS = 5
-#: What an attempt may be called: it becomes a part of the names of objects.
+#: Valid names of an attempt: a name becomes a part of the names of objects.
 ATTEMPT = re.compile(r"[0-9A-Za-z-]{1,64}")
 
 
@@ -50,8 +50,7 @@ class Entry:
     """What `artifact.json` holds: `files` are names below those of the attempt.
 
     `name` is `<step>/<key>`, and `fingerprint` the text that the key is the digest of. The
-    artifact's `folder` is empty and its `path` one of `files`: where it was made is nobody's
-    business.
+    artifact's `folder` is empty and its `path` one of `files`: neither says where it was made.
     """
 
     name: str
@@ -88,13 +87,13 @@ class Entries:
 
     @property
     def identity(self) -> str:
-        """Return what tells this store from another that had its URL; empty where none is yet."""
+        """Return what distinguishes this store from an earlier one at its URL; empty if unmade."""
         if not self._identity:
             self._identity = _identity(self.remote.read(MARK), self.url)
         return self._identity
 
     def make_ready(self) -> None:
-        """Make the URL a store, and prove once in a process that it can create exclusively."""
+        """Make the URL a store, and prove once per process that it can create exclusively."""
         if self._ready:
             return
         known = self.identity
@@ -104,7 +103,7 @@ class Entries:
         self._ready = bool(self.identity)
 
     def read(self, key: str) -> Entry | None:
-        """Return what the entry is, None where there is none; raises DamagedError."""
+        """Return the record of an entry, None where there is none; raises DamagedError."""
         content = self.remote.read(f"{key}/artifact.json") if self.identity else None
         return None if content is None else decoded(content, key)
 
@@ -125,7 +124,7 @@ class Entries:
         return replace(entry.artifact, folder=str(folder), path=str(folder / entry.artifact.path))
 
     def send(self, key: str, artifact: Artifact, fingerprint: dict[str, Any]) -> Attempt:
-        """Upload the files of `artifact`, which makes them nobody's result yet."""
+        """Upload the files of `artifact`; they are no result before `commit`."""
         folder, now = Path(artifact.folder), datetime.now(UTC)
         name = f"{_stamp(now)}-{uuid.uuid4().hex[:12]}"
         files = tuple(sorted(p.relative_to(folder).as_posix() for p in files_below(folder)))
@@ -154,11 +153,11 @@ class Entries:
     def drop(self, key: str, attempt: str) -> None:
         """Remove an entry, if it is still the attempt that was found damaged.
 
-        `attempt` is empty where the record itself was. Other attempts stay: one of them may be
+        `attempt` is empty if the record itself was damaged. Other attempts stay: one of them may be
         about to become the result.
         """
         name = f"{key}/artifact.json"
-        with suppress(StoreError):  # who may only read takes it for absent all the same
+        with suppress(StoreError):  # an account that may only read treats it as absent
             content = self.remote.read(name)
             if content is not None and _attempt(content, key) == attempt:
                 files = self.remote.below(f"{key}/{attempt}") if attempt else []
@@ -167,7 +166,7 @@ class Entries:
     def clean_up(self, key: str) -> None:
         """Remove attempts that were killed long ago, where no whole one came after them."""
         before = _stamp(datetime.now(UTC) - ABANDONED)
-        with suppress(StoreError):  # who may only read leaves it to others
+        with suppress(StoreError):  # an account that may only read leaves it to others
             parts = {name: name.split("/") for name in self.remote.below(key)}
             self.remote.remove(n for n, p in parts.items() if len(p) >= PARTS and p[2] < before)
 
@@ -196,7 +195,7 @@ def _attempt(content: bytes, name: str) -> str:
 
 @dataclass(frozen=True)
 class _Mark:
-    """What tells a store from an earlier one at its URL, and the layout that it has."""
+    """What distinguishes a store from an earlier one at its URL, and its layout."""
 
     layout: int
     id: str

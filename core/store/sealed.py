@@ -1,4 +1,4 @@
-"""Files under a digest: JSON that is written down with its own SHA-256 and read only if it holds.
+"""Files under a digest: JSON that is written with its own SHA-256 and read only if that matches.
 
     {"sha256":"9f86…","content":{…}}
 
@@ -36,7 +36,7 @@ class _Sealed(msgspec.Struct, forbid_unknown_fields=True):
 def sealed(value: Any) -> bytes:
     """Return `value`, anything that msgspec encodes, as one line of JSON under its digest.
 
-    Bytes of a file's name that are no text are spelt out: JSON has no place for them.
+    Bytes of a file's name that are no text are spelt out: JSON cannot hold them.
     """
     try:
         content = msgspec.json.encode(value)
@@ -52,7 +52,7 @@ def unsealed(data: bytes, kind: type[T]) -> T:
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise DamagedError(f"no sealed file: {error}") from error
     content = bytes(found.content)
-    # The digest covers the content alone: all around it must be exactly as it is written.
+    # The digest covers the content alone: everything around it must be exactly as written.
     if data != b'{"sha256":"%s","content":%s}' % (found.sha256.encode(), content):
         raise DamagedError("it is not written as sealed files are")
     if hashlib.sha256(content).hexdigest() != found.sha256:
@@ -79,7 +79,7 @@ def read_sealed(file: Path, kind: type[T]) -> T:
 def read_plain(file: Path) -> bytes:
     """Return what a file holds; raises FileNotFoundError, and DamagedError for what is no file.
 
-    A link leads elsewhere, and whoever opens a pipe waits for ever.
+    A link leads elsewhere, and opening a pipe waits for ever.
     """
     try:
         if not stat.S_ISREG(file.lstat().st_mode):

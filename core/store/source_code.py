@@ -1,10 +1,10 @@
 """Which code a result comes from, as syntax trees: comments, docstrings and layout do not count.
 
-Of a plugin it is its module with all that this imports from its own package (`of_module`). Of the
+For a plugin it is its module with all that this imports from its own package (`of_module`). For the
 core it is single functions (`of_functions`): the one that makes the result, every function, class
-and constant of the core that it names, those that they name, and so on. What stands behind `raise`
-is a message, and an annotation computes nothing: neither is followed. Which method of which class
-`context.open` is, its name does not tell: such methods are given beside the function.
+and constant of the core that it names, those that they name, and so on. The expression of a `raise`
+is a message, and an annotation computes nothing: neither is followed. The name `context.open` does
+not say which class has the method: such methods are given beside the function.
 
 Everything is read as text: nothing is imported.
 """
@@ -25,8 +25,8 @@ __all__ = ["of_functions", "of_module", "parts", "tree_digest"]
 
 #: The package whose functions are followed.
 CORE = "core"
-#: Modules that are not followed. They describe, keep, guard, wait, refuse and tell: no number is
-#: other for what they do. A plugin's own kind counts with the plugin (core/store/fingerprint.py).
+#: Modules that are not followed. They describe, keep, guard, wait, refuse and report: they change
+#: no number. A plugin's own kind counts with the plugin (core/store/fingerprint.py).
 ROOMS = {
     "config": "bounds pipeline",
     "formats": "onnx_bounds",
@@ -48,8 +48,8 @@ def of_module(module: str) -> str:
     """Return the SHA-256 of a module's code and of all that it imports from its own package.
 
     Of the core only those modules count that are imported by their own name (`from
-    core.formats.onnx_graph import save`): they are what a plugin computes with, where `from core
-    import ...` gives it the kinds and the values.
+    core.formats.onnx_graph import save`): a plugin computes with them, while `from core import ...`
+    gives it the kinds and the values.
     """
     package = module.partition(".")[0]
     seen: dict[str, str] = {}
@@ -58,7 +58,7 @@ def of_module(module: str) -> str:
         name = pending.pop()
         if name in seen or _file(name) is None:
             continue
-        # Read and let go: with the trees of a hundred plugins in memory, everything else is slower.
+        # Read and released: with the trees of a hundred plugins in memory, everything is slower.
         read = _loaded(name)
         seen[name] = _digest(read.tree)
         if name.partition(".")[0] == package:
@@ -137,7 +137,7 @@ def _first(given: Callable[..., Any]) -> tuple[str, ast.AST]:
 
 
 def _method(module: str, owner: str, name: str) -> Iterator[tuple[str, ast.AST]]:
-    """Yield a method that a class has of its own."""
+    """Yield a method that a class itself defines."""
     for statement in getattr(_read(module).defined[owner], "body", ()):
         if isinstance(statement, Defined) and statement.name == name:
             yield f"{module}:{owner}.{name}", statement
@@ -194,15 +194,15 @@ def _names(tree: ast.AST) -> set[str]:
 
 @functools.cache
 def _read(module: str) -> _Module:
-    """Return a module that functions are looked up in, which is read once."""
+    """Return a module to look functions up in; it is read once."""
     return _loaded(module)
 
 
 def _loaded(module: str) -> _Module:
     """Return a module as it is read now.
 
-    Meanwhile nothing is collected: a tree has no cycles, and to look for some among all its nodes,
-    again and again while it grows, takes longer than to read it.
+    The garbage collector is off meanwhile: a tree has no cycles, and to search all its nodes for
+    some, again and again while it grows, takes longer than to read it.
     """
     collects = gc.isenabled()
     gc.disable()
@@ -257,7 +257,7 @@ def _bound(statement: ast.stmt) -> list[str]:
 
 
 def _base(node: ast.ImportFrom, here: str) -> str:
-    """Return the module that names are imported from, of a module whose package is `here`."""
+    """Return the module that an import takes names from, in a module whose package is `here`."""
     base = node.module or ""
     if not node.level:
         return base
@@ -295,7 +295,7 @@ def _digest(tree: ast.AST) -> str:
     return hashlib.sha256(ast.dump(tree).encode()).hexdigest()
 
 
-#: A tree is read once and lives as long as the process, so that it stands for itself.
+#: A tree is read once and lives as long as the process, so that it can be the key of a cache.
 _part_digest = functools.cache(_digest)
 
 

@@ -3,7 +3,7 @@
 outputs/<recipe>/sweep-<id>/
     <values of a point>/    a run folder each
     sweep.json, …           written by the reporters
-    points/<key>.json       what became of a point, so that a sweep that was killed goes on from it
+    points/<key>.json       the result of a point, so that a sweep that was killed goes on from it
     logs/<point>.log        what a point printed
 """
 
@@ -24,9 +24,9 @@ from core.sweep.messages import PointResult
 
 __all__ = ["found", "identity", "is_of", "keep", "name_of", "owned", "place_of"]
 
-#: What a sweep is the same without: where it is kept, and how it is run.
+#: Arguments that do not change the identity of a sweep: where it is kept, and how it is run.
 ELSEWHERE = ("output=", "store=", "hydra.", "hydra/launcher=", "sweep.")
-#: A worker that finds this knows that it writes into the folder of the sweep itself.
+#: A worker that finds this file knows that it writes into the folder of the sweep itself.
 MARK = Path("points", "sweep")
 #: Longest name of a point's folder.
 LONGEST = 100
@@ -34,7 +34,7 @@ LONGEST = 100
 
 @dataclass(frozen=True)
 class _Record:
-    """What is noted of a point: `key` is its own, so that no two can be swapped."""
+    """The record of a point, with its own `key`, so that swapped records are noticed."""
 
     key: str
     result: PointResult
@@ -56,11 +56,11 @@ def name_of(values: Mapping[str, str]) -> str:
     pairs = zip(keys, values.values(), strict=True)
     said = "_".join(f"{key}-{value}" for key, value in pairs) or "point"
     plain = re.sub(r"[^A-Za-z0-9._-]+", "-", said)
-    # What looks like the next key: `a-1_b-2_b-3` could be said of two points.
+    # A value may look like the next key: `a-1_b-2_b-3` could be two points.
     clear = not any(f"_{key}-" in value for key in keys for value in values.values())
     if plain == said and clear and len(plain) <= LONGEST:
         return plain
-    # Two values may differ only in what was left out.
+    # Two values may differ only in the characters that were left out.
     return f"{plain[:LONGEST]}.{digest(list(values.items()))[:8]}"
 
 
@@ -79,10 +79,10 @@ def owned(place: Path, sweep: str) -> Iterator[None]:
 
 
 def found(place: Path, key: str, folder: str | None = None) -> PointResult | None:
-    """Return what became of a point when it ran before; None where it must run.
+    """Return the result of a point that ran before; None if it must run.
 
-    A stage that failed is given another chance, and a run folder that is gone is made again; what
-    leaves none has no `folder`. A record that is damaged is told, and the point runs again.
+    A failed stage is tried again, and a run folder that is gone is made again; a job that leaves
+    none has no `folder`. A damaged record is reported, and the point runs again.
     """
     file = _file(place, key)
     try:
@@ -104,9 +104,9 @@ def found(place: Path, key: str, folder: str | None = None) -> PointResult | Non
 
 
 def keep(place: Path, key: str, result: PointResult) -> None:
-    """Note what became of a point, so that a sweep that is started again finds it.
+    """Keep the result of a point, so that a sweep that is started again finds it.
 
-    What was damaged is over by then.
+    Its notices of damage are left out: the damage is repaired by then.
     """
     try:
         write_sealed(_file(place, key), _Record(key, replace(result, damaged=())))

@@ -1,8 +1,8 @@
 """A process with everything loaded that starts the processes of points: each is a copy of it.
 
 Loading takes as long as many a step: hydra, torch, ONNX Runtime, every plugin. Here it happens once
-for each worker of a sweep. What is copied has computed nothing yet and has no threads of its own.
-Where a system cannot copy processes (Windows), each point loads everything itself.
+for each worker of a sweep. The process that is copied has computed nothing yet and has no threads
+of its own. Where a system cannot copy processes (Windows), each point loads everything itself.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ __all__ = ["ForkServer", "serve"]
 
 #: The folder that holds `core`: a process of a point must find the same one.
 ROOT = Path(__file__).parent.parent.parent
-#: Libraries of plugins that take long to load, and of each a module that loads what is used of it.
-#: None computes anything when it is loaded; what else a plugin needs, each copy loads for itself.
+#: Libraries of plugins that take long to load, each with the module to import. None computes
+#: anything when it is loaded; other libraries of a plugin, each copy loads for itself.
 HEAVY = {
     "numpy": "numpy",
     "onnx": "onnx",
@@ -35,20 +35,20 @@ HEAVY = {
     "scipy": "scipy.signal",
     "torch": "torch",
 }
-#: Seconds between two looks at a process, and those that it has to clean up: where the worker lives
-#: on, and where it was killed.
+#: Seconds between two checks of a process, and seconds that it has to clean up: if the worker lives
+#: on, and if the worker was killed.
 POLL_S, LAST_S, ORPHAN_S = 0.05, 12.0, 1.5
 
 
 class ForkServer:
-    """The worker's end: starts the fork server when it is first needed, and again when it died."""
+    """The worker's end: starts the fork server when it is first needed, and again if it died."""
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
         self._tasks: IO[bytes] | None = None
 
     def run(self, task: PointTask) -> int:
-        """Have one task done; returns the exit status of its process, negative for a signal."""
+        """Run one task; returns the exit status of its process, negative for a signal."""
         process, tasks = self._started()
         assert process.stdout is not None
         try:
@@ -67,7 +67,7 @@ class ForkServer:
         return code
 
     def close(self) -> None:
-        """End the server, and with it what it started: it lives as long as its end of the pipe."""
+        """End the server and what it started, by closing the pipe that it reads from."""
         process, self._process = self._process, None
         if process is None:
             return
@@ -77,7 +77,7 @@ class ForkServer:
                 pipe.close()
         process.wait()
         if process.stdin is not None and not process.stdin.closed:
-            process.stdin.close()  # not before the end: its guard lives by it
+            process.stdin.close()  # not before its end: this would make the guard kill it
 
     def _started(self) -> tuple[subprocess.Popen[bytes], IO[bytes]]:
         if self._process is None or self._tasks is None or self._process.poll() is not None:
@@ -120,7 +120,7 @@ def _begun(
 def serve(do: Callable[[PointTask], None], ready: Callable[[PointTask], None]) -> None:
     """Do tasks from standard input, each in a copy of this process, until the pipe closes.
 
-    `ready` is called before the first, in this process, for what every copy would do again.
+    `ready` is called in this process before the first task, for work that every copy would repeat.
     """
     # Ctrl-C is for the copies; this process ends after them.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -139,7 +139,7 @@ def serve(do: Callable[[PointTask], None], ready: Callable[[PointTask], None]) -
             die_with(here)
             _be_born(task, do)
         code = _outcome(pid)
-        # Nobody may be left to hear it.
+        # The worker may be gone.
         with contextlib.suppress(BrokenPipeError):
             os.write(answers, f"{code}\n".encode())
 
@@ -160,7 +160,7 @@ def _be_born(task: PointTask, do: Callable[[PointTask], None]) -> None:
 
 
 def _outcome(pid: int) -> int:
-    """Return how a copy ended; it is asked to end when whoever wants it is gone."""
+    """Return the exit status of a copy; it is interrupted if the worker is gone."""
     asked = 0.0
     while True:
         done, status = os.waitpid(pid, os.WNOHANG)
@@ -168,7 +168,7 @@ def _outcome(pid: int) -> int:
             return os.waitstatus_to_exitcode(status)
         if asked and time.monotonic() - asked > LAST_S:
             os.kill(pid, signal.SIGKILL)
-        # Nothing is sent while a task is done, so what can be read is the end of the pipe.
+        # Nothing is sent while a task runs, so if there is something to read, the pipe was closed.
         if not asked and select.select([0], [], [], POLL_S)[0]:
             os.kill(pid, signal.SIGINT)
             asked = time.monotonic()

@@ -86,7 +86,7 @@ def parsed(arguments: Sequence[str], loader: ConfigLoader | None = None) -> list
     """Return Hydra's own reading of overrides; a key that is given twice is an error."""
     try:
         overrides: list[Override] = OverridesParser.create(loader).parse_overrides(list(arguments))
-    except (RecursionError, ValueError) as error:  # of more than 4,300 digits no number is made
+    except (RecursionError, ValueError) as error:  # Python reads no more than 4,300 digits
         raise ConfigError(
             "an override is nested too deeply, or holds too long a number, to be read",
             f"at: {max(arguments, key=len)[:80]}...",
@@ -116,7 +116,7 @@ def choices(override: Override) -> list[str]:
     _check_count(override)
     values = list(dict.fromkeys(override.sweep_string_iterator()))
     if isinstance(override.value(), Glob):
-        # Of a group's files these are no choices: its schema, and what recipes keep for themselves.
+        # These files of a group are no choices: its schema, and those that belong to recipes.
         values = [name for name in values if name != "schema" and not name.startswith(OWN)]
     if not values:
         raise ConfigError(
@@ -127,7 +127,7 @@ def choices(override: Override) -> list[str]:
 
 
 def _check_count(override: Override) -> None:
-    """Raise ConfigError for a range that does not end, or that nobody could list."""
+    """Raise ConfigError for a range that does not end, or is too long to list."""
     value = override.value()
     if not isinstance(value, RangeSweep):
         return  # every value of a choice stands on the command line
@@ -150,7 +150,7 @@ def _check_count(override: Override) -> None:
 
 
 def _longest(overrides: Sequence[Override], values_of: Sequence[Sequence[str]]) -> list[str]:
-    """Return a line for each of the swept axes, the first ten of them."""
+    """Return a line for each of the first ten swept axes."""
     lines = [
         f"{override.get_key_element()}: {len(values)} values"
         for override, values in zip(overrides, values_of, strict=True)

@@ -34,11 +34,11 @@ class GridSweeper(LuthierSweeper):
     def run_points(
         self, plan: SweepPlan, place: Path, launch: Launch
     ) -> list[tuple[Combination, PointResult]]:
-        """Run what is missing, and take the rest from where an earlier start of the sweep left it.
+        """Run the points that are missing, and take the rest from an earlier start of the sweep.
 
-        Points that share work come one after the other, as the grid has them, so that what they
-        share is in the store once the second of them begins. Where windows differ, it is found out
-        before which of them are the best.
+        If one point runs at a time, the order is that of the grid: points that share work are
+        neighbours. Else core/sweep/plan.py orders them, so that they wait for each other least. If
+        windows differ, the best of them are found first.
         """
         self.comparison = comparison(plan.points, place, launch)
         points = [self.comparison.of(planned) for planned in plan.points]

@@ -32,9 +32,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Launch", "at", "divided"]
 
-#: What launchers raise for a worker that died: joblib's, Ray's for processes and nodes, submitit's.
+#: Errors of launchers for a worker that died: joblib's, Ray's for processes and nodes, submitit's.
 DIED = frozenset({"BrokenProcessPool", "RayError", "UncompletedJobError"})
-#: Kinds of those that say that what ran raised something, and would again.
+#: Those of them that say that the job itself raised an error, and would again.
 RAISED = frozenset({"RayTaskError", "FailedJobError"})
 
 
@@ -49,11 +49,10 @@ class Launch:
     def all(
         self, planned: Sequence[PlannedPoint], place: Path, total: int = 0
     ) -> list[tuple[Combination, PointResult]]:
-        """Run the points that did not run before; returns all of them, as they are planned.
+        """Run the points that did not run before; returns the results of all, in planned order.
 
-        `total` is how many the sweep has, where that is known.
-
-        Raises StageError for a launcher that cannot work at all.
+        `total` is the number of points of the sweep, if it is known. Raises StageError for a
+        launcher that cannot work at all.
         """
         self._task.total = total
         results: dict[int, PointResult] = {}
@@ -79,7 +78,7 @@ class Launch:
         return [(one.point, results[one.point.number]) for one in planned]
 
     def rated(self, planned: Sequence[PlannedPoint], place: Path) -> list[PointResult]:
-        """Ask how good FP32 PyTorch is in the windows of points, unless that is known from before.
+        """Measure how good FP32 PyTorch is in the windows of points, unless it is known already.
 
         Raises StageError for a launcher that cannot work at all.
         """
@@ -118,10 +117,10 @@ class Launch:
     def _once(
         self, left: Sequence[tuple[Combination, Job]], results: dict[int, PointResult]
     ) -> str:
-        """Launch what is left, note what it told, and return what went wrong with a worker."""
+        """Launch the jobs in `left`, add their results, and return what went wrong, if it did."""
         self._task.jobs = tuple(job for _, job in left)
         if "submitit_folder" in self._config.hydra.launcher:
-            # What these jobs print does not come back while they run.
+            # The output of these jobs does not come back while they run.
             logs = Path(self._task.place, "logs")
             say(f"{len(left)} jobs handed in; waiting for them. They print to {logs}")
         try:
@@ -137,7 +136,7 @@ class Launch:
                     "see those that are installed: python -m core --info plugins",
                     TRACE,
                 ) from error
-            # What finished before the worker died was noted in the sweep's folder.
+            # The sweep's folder has the results of jobs that finished before the worker died.
             for _, job in left:
                 folder = None if job.rates else job.folder
                 before = found(Path(self._task.place), job.key, folder)
@@ -151,14 +150,14 @@ class Launch:
     def _placed(
         self, points: Sequence[tuple[Combination, Job]], number: int, result: PointResult
     ) -> PointResult:
-        """Make the run folder here where the point ran on a machine without this folder."""
+        """Make the run folder here if the point ran on a machine without the sweep's folder."""
         if result.placed or result.status not in ("done", "missed"):
             return result
         point, job = next((p, j) for p, j in points if j.number == number)
         say(f"{job.label}: ran on another machine; taking it from the store")
         again = self._task.run(job, (*point.overrides, *self._task.fixed))
         placed = replace(result, placed=again.placed)
-        # What ran is what ran there: here all of it was in the store.
+        # `ran` stays that of the other machine: here everything was in the store.
         keep(Path(self._task.place), job.key, placed)
         return placed
 
@@ -166,7 +165,7 @@ class Launch:
 def divided(launcher: Mapping[str, Any]) -> tuple[int | None, int]:
     """Return the cores that each point may use, None for all, and how many points run at a time.
 
-    How many a cluster runs at a time only it knows: this machine's cores stand for it.
+    Only a cluster knows how many points it runs at a time: this machine's cores stand for it.
     """
     cores = os.cpu_count() or 1
     if "n_jobs" in launcher:
@@ -182,7 +181,7 @@ def divided(launcher: Mapping[str, Any]) -> tuple[int | None, int]:
 
 
 def at(config: DictConfig, place: Path) -> DictConfig:
-    """Return a copy of a sweep's config whose launcher keeps what it must write at `place`."""
+    """Return a copy of a sweep's config whose launcher writes its own files at `place`."""
     copied = OmegaConf.create(config)
     OmegaConf.set_readonly(copied, None)
     with open_dict(copied):
@@ -192,7 +191,7 @@ def at(config: DictConfig, place: Path) -> DictConfig:
 
 
 def _answer(returned: JobReturn) -> PointResult:
-    """Return what a job told; what it raised is its worker's: a disk that is full, say."""
+    """Return the result of a job; an error that it raised is its worker's, a full disk say."""
     try:
         return msgspec.convert(returned.return_value, PointResult)
     except Exception as error:

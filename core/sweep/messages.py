@@ -1,4 +1,4 @@
-"""What is said between a sweep and the process of one point: plain data, sent as JSON."""
+"""What a sweep and the process of one point send each other: plain data, as JSON."""
 
 from __future__ import annotations
 
@@ -18,14 +18,13 @@ __all__ = ["PointResult", "PointTask", "read_task", "written"]
 class PointTask:
     """What the process of one point is to do.
 
-    `recipes` holds the text of recipes that were given as files, by path, for another machine may
-    not have them. `folder` is where the run folder goes, "" where that is on another machine.
-    `cores` and `lock` are its share of the machine (core/machine/cores.py), `answer` is the file
-    that `PointResult` is written to; what the process prints goes to `log`. `made` names the steps
-    that an earlier process of the same point ran; None before there was one. `plugins` and
-    `libraries` are the modules of the sweep's plugins and those that these need: what takes long
-    with them is done once for all points. `rates` asks for how good FP32 PyTorch is in the windows
-    of the point, and for nothing else.
+    `recipes` holds the text of recipes that were given as files, by path, because another machine
+    may not have them. `folder` is where the run folder goes, "" if that is on another machine.
+    `cores` and `lock` are its share of the machine (core/machine/cores.py). The process writes its
+    `PointResult` to the file `answer`, and prints to the file `log`. `made` names the steps that an
+    earlier process of the same point ran; None before there was one. `plugins` are the modules of
+    the sweep's plugins and `libraries` those that they need: slow work with them is done once for
+    all points. `rates` asks only how good FP32 PyTorch is in the windows of the point.
     """
 
     overrides: tuple[str, ...]
@@ -46,15 +45,15 @@ class PointTask:
 
 @dataclass(frozen=True)
 class PointResult:
-    """What became of a point; `figures` are values with their devices.
+    """The result of a point; `figures` are values with their devices.
 
     `spreads` holds the 5th and the 95th percentile of those that are times, and `load` what other
-    processes did while they were taken.
+    processes did while they were measured.
 
     `ran` and `cached` name the steps that were computed and those that the store had; `placed` says
-    that the run folder was written where the sweep wants it. `again` asks for another process: what
-    comes before the playing is made, and the peak memory of the playing is to be its own.
-    `damaged` has a line for everything that was kept and had to be made again.
+    that the run folder was written where the sweep wants it. `again` asks for another process: the
+    steps before the playing are made, and the peak memory of the playing must be its own.
+    `damaged` has a line for every damaged file that had to be made again.
     """
 
     status: Literal["done", "missed", "refused", "failed"]
@@ -80,5 +79,5 @@ def written(task: PointTask) -> bytes:
 
 
 def read_task(line: bytes) -> PointTask:
-    """Return the task in a line; msgspec's own reader takes no half of a surrogate pair."""
+    """Return the task in a line; msgspec's own reader rejects half of a surrogate pair."""
     return msgspec.convert(json.loads(line), PointTask)

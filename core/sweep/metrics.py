@@ -1,9 +1,9 @@
 """The figures of a run that a sweep compares its points by.
 
-Quality comes from the first evaluator that measures something of which more is better (SDR, PSNR),
-as its mean over items and labels; where none does, the SNR to FP32 PyTorch stands for it. Of a loss
-the worst counts, as in a contract. Time is that of a window, or where windows differ, that of a
-second of input, or of an input that does not last.
+Quality is the first metric of an evaluator of which more is better (SDR, PSNR), as its mean over
+items and labels; without one, the SNR to FP32 PyTorch stands for it. Of a loss the worst counts, as
+in a contract. Time is that of a window; if windows differ, that of a second of input, or of an
+input without a duration.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ _METRICS = {
     ("real_time_factor", ""): "real_time_factor",
     ("time_per_input", ""): "time_per_input",
 }
-#: The time that points are compared by, the first that was measured: where all have the same
-#: windows, and where they have not, so that a window says nothing.
+#: The time that points are compared by, the first of these that was measured: if all have the same
+#: windows, and if windows differ, so that the time of a window says nothing.
 _SAME, _OTHER = ("latency",), ("real_time_factor", "time_per_input")
 _TIMES = frozenset({*_SAME, *_OTHER})
 _OF_CORE = _TIMES | {"peak_memory", "parity_snr"}
@@ -49,7 +49,7 @@ class Measured(dict[str, tuple[float, str]]):
 
 
 def measured(record: RunRecord, shipped_bytes: int, coverage: float | None) -> Measured:
-    """Return what one run measured; of an evaluator's metrics the mean, and of losses the worst."""
+    """Return the figures of one run: of an evaluator's metrics the mean, of losses the worst."""
     found = Measured()
     for metric in record.metrics:
         figure = _METRICS.get((metric.name, metric.statistic))
@@ -63,7 +63,7 @@ def measured(record: RunRecord, shipped_bytes: int, coverage: float | None) -> M
         found["npu_coverage"] = (coverage, record.target.title)
     for name, metrics in _by_name(record.metrics).items():
         found[name] = (_together(metrics), metrics[0].device)
-    # A figure that is no number compares with nothing, and has no place in JSON.
+    # A figure that is no finite number cannot be compared, and JSON cannot hold it.
     return Measured({name: pair for name, pair in found.items() if math.isfinite(pair[0])})
 
 
@@ -104,7 +104,7 @@ def catalogue(
     time = next((name for name in (_OTHER if windows else _SAME) if name in known), "")
     quality = next((f for f in of_evaluators.values() if f.better == "higher"), OWN[0])
     rest = [f for f in (*OWN, *of_evaluators.values()) if f.name != quality.name]
-    # A time that is compared stands before what else there is.
+    # Times that are not compared come last.
     rest.sort(key=lambda figure: figure.name != time and figure.name in _TIMES)
     ordered = [
         replace(quality, objective=True),
@@ -114,7 +114,7 @@ def catalogue(
 
 
 def _by_name(metrics: Sequence[Metric]) -> dict[str, list[Metric]]:
-    """Return what evaluators measured, by name: of labels, of which there may be a mean, too."""
+    """Return the metrics of evaluators by name: those of labels, and a mean if there is one."""
     named: dict[str, list[Metric]] = {}
     for metric in metrics:
         if metric.name not in _OF_CORE and metric.better != "neither":
@@ -129,7 +129,7 @@ def _together(metrics: Sequence[Metric]) -> float:
     """
     if metrics[0].better == "lower":
         values = [metric.value for metric in metrics]
-        # One that is no number hides behind no other.
+        # A value that is no number must not be hidden by others.
         return math.nan if any(map(math.isnan, values)) else max(values)
     means = [m.value for m in metrics if not m.label]
     values = means or [metric.value for metric in metrics]
@@ -137,7 +137,7 @@ def _together(metrics: Sequence[Metric]) -> float:
 
 
 def _merged(metrics: Sequence[Metric]) -> str:
-    """Return what became of several values; "" for one."""
+    """Return how several values were merged; "" for one."""
     if len(metrics) == 1:
         return ""
     return "worst" if metrics[0].better == "lower" else "mean"

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["SAMPLERS", "SearchOptions", "StudyFile", "opened"]
 
 OTHER = "hydra.sweeper.study=/path/to/study.db"
-#: Under this a trial carries its values as they stand on a command line.
+#: The attribute of a trial that has its values as they stand on a command line.
 VALUES = "values"
 
 
@@ -60,7 +60,7 @@ def opened(file: Path, name: str, space: Space) -> Iterator[StudyFile]:
 
 
 class StudyFile:
-    """The file of a study, in the words of a search."""
+    """The file of a study, with the operations that a search needs."""
 
     def __init__(self, file: Path, name: str, space: Space) -> None:
         import optuna
@@ -140,7 +140,7 @@ class StudyFile:
         return trial, values
 
     def enqueue(self, study: optuna.Study, values: Mapping[str, str]) -> None:
-        """Make `values` what is asked next."""
+        """Make `values` the next trial."""
         study.enqueue_trial({d.key: d.drawn(values[d.key]) for d in self.space.dimensions})
 
     def tell(
@@ -150,7 +150,7 @@ class StudyFile:
         result: PointResult | None,
         objectives: Sequence[SweepMetric],
     ) -> None:
-        """Tell the study what became of a trial; a refused one, or one in vain, is pruned."""
+        """Give the study the result of a trial; a refused or a repeated one is pruned."""
         import optuna
 
         found = None if result is None else _values(result, objectives)

@@ -1,8 +1,8 @@
 """Hydra's sweeper that lets Optuna choose the points: `hydra/sweeper=optuna`.
 
 The study lies in a SQLite file in the sweep's folder, so that a search that was stopped goes on,
-and `optuna-dashboard` can open it. What the plan refuses is pruned before anything runs, as is what
-the device's compiler refused before; a point that ran already is not run twice.
+and `optuna-dashboard` can open it. Points that the plan refuses, or that the device's compiler
+refused before, are pruned before anything runs; no point runs twice.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ if TYPE_CHECKING:
 
 __all__ = ["SearchSweeper"]
 
-#: Windows that a search looks at to find what it compares with.
+#: Windows that a search tries, to find those that it compares points with.
 WINDOWS = 4
-#: Draws in a row of what ran before, after which a point that did not is taken at random.
+#: After so many draws in a row of points that ran before, a new point is taken at random.
 STUCK = 10
 
 
@@ -48,7 +48,7 @@ class SearchSweeper(LuthierSweeper):
         self._between: list[PlannedPoint] | None = None
 
     def points(self, arguments: Sequence[str]) -> tuple[tuple[Axis, ...], Sequence[Combination]]:
-        """Return every point of a space that can be listed; of another one, a corner."""
+        """Return every point of a space that can be listed; else one corner of the space."""
         _check(self.options)
         self.space = space_of(arguments, self.hydra_context.config_loader)
         if self.options.sampler == "front" and not self.space.listed:
@@ -65,8 +65,8 @@ class SearchSweeper(LuthierSweeper):
     ) -> list[tuple[Combination, PointResult]]:
         """Ask Optuna for points and run them until there are `n_trials`.
 
-        Where windows differ, a few of them, the longest among these, say before what the points are
-        compared with: who would look at all of them needs no search.
+        If windows differ, FP32 PyTorch is first played in a few of them, the longest included, to
+        find what points are compared with. To try all of them would need no search.
         """
         points = self._with_windows(plan)
         self.comparison = comparison(points, place, launch, WINDOWS)
@@ -127,7 +127,7 @@ class _Search:
         return sorted(self.results.values(), key=lambda pair: pair[0].number)
 
     def _objectives(self) -> list[SweepMetric]:
-        """Return what is searched over, which is known once one point has been measured."""
+        """Return the objectives, which are known once one point has been measured."""
         while self.ran < self.options.n_trials:
             measured = [result for _, result in self.results.values() if result.metrics]
             if measured:
@@ -168,7 +168,7 @@ class _Search:
                 study_file.tell(study, trial, self.results[_key(values)][1], objectives)
 
     def _evaluate(self, batch: Sequence[Mapping[str, str]]) -> None:
-        """Run points, and note what became of them."""
+        """Run points, and note their results."""
         planned = [self._plan(values) for values in batch]
         for one, (_, result) in zip(planned, self.launch.all(planned, self.place), strict=True):
             self._note(one, result)

@@ -1,4 +1,4 @@
-"""What no other point of a sweep beats, and which of them is taken."""
+"""The points of a sweep that no other point beats, and which of them is taken."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ __all__ = ["beats", "cost", "marked", "winner"]
 
 Figures = Mapping[str, float]
 
-#: What two figures must differ by to count as different: decibels, and parts of any other.
+#: The least difference between two figures that counts: in decibels, and as a part of any other.
 LEAST_DB, LEAST_PART = 0.01, 0.02
 
 
 def beats(one: Figures, other: Figures, objectives: Sequence[SweepMetric]) -> bool:
     """Return whether `one` is at least as good in every objective, and better in one.
 
-    This is Pareto dominance, on figures rounded to what can be told apart: without, a point that
-    is better by a millionth of a decibel has a place on the front. What a point did not measure,
-    it loses.
+    This is Pareto dominance, on figures rounded to the least difference that counts. Otherwise a
+    point that is better by a millionth of a decibel would be on the front. A point loses in a
+    figure that it did not measure.
     """
     pairs = [(cost(one, o), cost(other, o)) for o in objectives]
     return all(a <= b for a, b in pairs) and any(a < b for a, b in pairs)
@@ -72,7 +72,7 @@ def winner(
 
 
 def cost(figures: Figures, objective: SweepMetric) -> float:
-    """Return a figure in steps that can be told apart, the fewer the better; inf if not measured.
+    """Return a figure as a number of steps, the fewer the better; inf if not measured.
 
     A step is `LEAST_DB` of decibels, and `LEAST_PART` of anything else that is above zero.
     """

@@ -1,11 +1,11 @@
 """Guesses which point that did not run is most likely on the front.
 
-For a space that can be listed. What a window's length does to a figure, and what a precision does,
-mostly add up (times multiply, so their logarithms add up): a few points tell much about the rest.
-The guess is Thompson sampling (Thompson 1933) from a Gaussian process whose kernel is a sum over
-the axes (Duvenaud et al. 2011, "Additive Gaussian Processes"): in each of many draws of all figures
-the front is looked up, and the point that is on it most often is taken. Optuna's own samplers know
-no such kernel, and need more points for the same front.
+It works for a space that can be listed. The effects of a window's length and of a precision on a
+figure mostly add up (times multiply, so their logarithms add up): a few points say much about the
+rest. The guess is Thompson sampling (Thompson 1933) from a Gaussian process whose kernel is a sum
+over the axes (Duvenaud et al. 2011, "Additive Gaussian Processes"): many draws of all figures each
+have a front, and the point that is on it most often is taken. Optuna's own samplers have no such
+kernel, and need more points for the same front.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ __all__ = ["likeliest"]
 
 #: Draws of all figures.
 DRAWS = 256
-#: The variance of what does not add up, where that of an axis is about 1, and of measuring.
+#: Variances, if that of an axis is about 1: of effects that do not add up, and of measuring.
 TOGETHER, NOISE = 0.02, 1e-4
 
 
@@ -36,8 +36,9 @@ def likeliest(
 ) -> int | None:
     """Return the index in `points` that is most likely on the front; None where all ran.
 
-    `seen` holds the costs of the points that ran, by index: the lower the better, in steps that can
-    be told apart. `out` are those that are no answer: they ran, are about to, or measured nothing.
+    `seen` holds the costs of the points that ran, by index: the lower the better, in steps as
+    `core.sweep.pareto.cost` counts them. `out` are those that are no answer: they ran, measured or
+    not, or are about to.
     """
     import numpy as np
 
@@ -50,7 +51,7 @@ def likeliest(
     middle, scale = costs.mean(axis=0), costs.std(axis=0) + 1e-9
     gain = kernel[:, rows] @ np.linalg.inv(kernel[np.ix_(rows, rows)] + NOISE * np.eye(len(rows)))
     spread = kernel - gain @ kernel[rows, :]
-    # Rounding makes it a hair asymmetric, and its smallest eigenvalues negative.
+    # Rounding makes it slightly asymmetric, and its smallest eigenvalues negative.
     root = np.linalg.cholesky((spread + spread.T) / 2 + 1e-6 * np.eye(len(points)))
     source = np.random.default_rng([seed, len(rows)])
     noise = source.standard_normal((costs.shape[1], len(points), DRAWS))
@@ -86,7 +87,7 @@ def _kernel(
         apart = at[:, None] - at[None, :]
         near = np.exp(-(apart**2) / 2) if dimension.ordered else (apart == 0).astype(float)
         if dimension.ordered:
-            # Of numbers the one end mostly has more of a figure than the other.
+            # Along an axis of numbers a figure mostly rises or falls from one end to the other.
             along = (at - at.mean()) / (at.std() + 1e-9)
             total += 0.7 * along[:, None] * along[None, :] + 0.5 * near
         else:

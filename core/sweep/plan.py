@@ -1,8 +1,8 @@
 """The plan of a sweep: every point composed and checked before the first one runs.
 
 Two steps of two points are one piece of work when all that their results depend on is the same.
-That can be told before anything ran: where an input is not made yet, what it will be made from
-stands for it.
+That is known before anything runs: if an input is not made yet, what it will be made from stands
+for it.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ NAMED = 5
 class Shared:
     """One piece of work: which points ask for it, and whether the store has it.
 
-    `seconds` is what it took when it was made or, not made yet, what the same step of the same
-    plugin took before on this machine; None where it never ran.
+    `seconds` is how long it took when it was made or, if it is not made yet, how long the same step
+    of the same plugin took before, by the store; None if it never ran.
     """
 
     name: str
@@ -52,7 +52,7 @@ class Shared:
 
 @dataclass(frozen=True)
 class PlannedPoint:
-    """One point with its plans, several where it tries several precisions, or why it cannot be.
+    """One point with its plans, several if it tries several precisions, or why it is refused.
 
     `key` is the digest of all that its result depends on; `steps` are those of its plans, by key.
     """
@@ -95,7 +95,7 @@ def plan_points(
     recipes: Mapping[str, Recipe],
     store: Store,
 ) -> SweepPlan:
-    """Plan every point; raises ConfigError, before anything runs, for values that cannot be."""
+    """Plan every point; raises ConfigError, before anything runs, for values that are wrong."""
     planned: list[PlannedPoint] = []
     wrong: list[tuple[Combination, LuthierError]] = []
     for point in points:
@@ -115,7 +115,7 @@ def plan_point(
     recipes: Mapping[str, Recipe],
     store: Store,
 ) -> PlannedPoint:
-    """Plan one point, for which Hydra's own config must be set."""
+    """Plan one point; Hydra's own config must be set for it."""
     recipe = recipe_of_job()
     try:
         found = candidates.candidates(cfg, registry, recipe, recipes, store)
@@ -175,7 +175,7 @@ def _shared(points: Sequence[PlannedPoint], store: Store) -> tuple[Shared, ...]:
 def spread(points: Sequence[PlannedPoint], lanes: int) -> list[PlannedPoint]:
     """Order points so that those that run side by side in `lanes` wait for each other least.
 
-    Greedy: the next is the one that asks for the least that the last few are making just now.
+    Greedy: the next is the one that shares the least work with those that are running just now.
     """
     order: list[PlannedPoint] = []
     left = list(points)
@@ -192,7 +192,7 @@ def spread(points: Sequence[PlannedPoint], lanes: int) -> list[PlannedPoint]:
 
 
 def _refusal(wrong: Sequence[tuple[Combination, LuthierError]], total: int) -> LuthierError:
-    """Return one error for all points that cannot be; the first stands whole."""
+    """Return one error for all points that are wrong; it shows that of the first in full."""
     first = wrong[0][1]
     if total == 1:
         return first

@@ -1,7 +1,7 @@
-"""The process of one point: composes its config, runs it, and leaves word of how it went.
+"""The process of one point: composes its config, runs it, and writes its result.
 
-Every point has a process of its own, so that its peak memory is its own, and what ends it (a crash
-of a vendor's library, a system out of memory) ends nothing else. It ends when its parent does.
+Every point has a process of its own, so that its peak memory is its own, and a crash (of a vendor's
+library, of a system out of memory) ends nothing else. It ends when its parent does.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ __all__ = ["do", "main", "perform"]
 
 #: Seconds that an orphan has to clean up.
 LAST_SECONDS = 10.0
-#: Seconds between two looks for the parent.
+#: Seconds between two checks whether the parent lives.
 POLL_S = 0.5
 
 
@@ -58,16 +58,16 @@ def main() -> None:
         serve(do, _ready)
         return
     for line in iter(sys.stdin.buffer.readline, b""):
-        # One process cannot be copied, so it does one task, and its worker starts the next.
+        # Without fork a process does one task, and its worker starts the next process.
         do(read_task(line))
         return
 
 
 def do(task: PointTask) -> None:
-    """Do one task, and write the answer to the file it names; ends with the process's parent."""
+    """Do one task, and write the answer to the file it names; end when the parent ends."""
     threading.Thread(target=_watch, args=(os.getppid(),), daemon=True).start()
     first = os.O_TRUNC if task.made is None else os.O_APPEND
-    # A link in the place of a log would have another file overwritten.
+    # A link in the place of a log would overwrite another file.
     own = getattr(os, "O_NOFOLLOW", 0)
     log = os.open(task.log, os.O_WRONLY | os.O_CREAT | own | first, 0o644)
     for stream in (sys.stdout, sys.stderr):
@@ -80,7 +80,7 @@ def do(task: PointTask) -> None:
         sys.exit(process.INTERRUPTED)
     answer = Path(task.answer)
     partial = answer.with_name(f"{answer.name}.partial")
-    # Names of a plugin's own may be no text at all, which JSON has no place for.
+    # Names from a plugin may be no text at all, which JSON cannot hold.
     partial.write_bytes(msgspec.json.encode(shown_below(msgspec.to_builtins(result))))
     partial.replace(answer)
 
@@ -95,7 +95,7 @@ def _watch(parent: int) -> None:
 
 
 def perform(task: PointTask) -> PointResult:
-    """Run one point; whatever goes wrong is told, and nothing is raised."""
+    """Run one point; an error becomes its result, and nothing is raised."""
     registry: Registry | None = None
     started = time.perf_counter()
     try:
@@ -109,14 +109,14 @@ def perform(task: PointTask) -> PointResult:
 
 @functools.cache
 def _known(given: tuple[tuple[str, str], ...]) -> tuple[Registry, Mapping[str, Recipe]]:
-    """Find plugins and recipes, with those of a path and a text that are `given`; tell Hydra."""
+    """Find plugins and recipes, add those `given` as path and text, and register all in Hydra."""
     registry = discovery.discover()
     recipes: dict[str, Recipe] = dict(read_recipes(registry.recipes))
     with tempfile.TemporaryDirectory() as scratch:
         for path, text in given:
             copy = Path(scratch, Path(path).name)
             copy.write_text(text, encoding="utf-8")
-            # Its own folder is where it was given, not the scratch folder.
+            # Its own folder is that of its path, not the scratch folder.
             recipes |= {
                 name: replace(one, file=Path(path))
                 for name, one in read_recipes((), [str(copy)]).items()
@@ -126,8 +126,8 @@ def _known(given: tuple[tuple[str, str], ...]) -> tuple[Registry, Mapping[str, R
 
 
 def _ready(task: PointTask) -> None:
-    """Learn, in the process that is copied for every point, what each copy would learn anew."""
-    # What is wrong with a plugin or a recipe, each copy tells.
+    """Prepare, in the process that is copied for every point, what each copy would repeat."""
+    # Each copy reports what is wrong with a plugin or a recipe.
     with contextlib.suppress(Exception):
         _known(tuple(task.recipes.items()))
         with composing(task.overrides):
@@ -159,7 +159,7 @@ def _run(task: PointTask, registry: Registry, recipes: Mapping[str, Recipe]) -> 
                 "done", ran=ran, seconds=seconds, again=True, damaged=_damaged(store)
             )
     with contextlib.ExitStack() as scratch:
-        # Where the folder is on another machine, that one makes it, from what the store has.
+        # If the folder is on another machine, that machine makes it later, from the store.
         here = task.folder or str(Path(scratch.enter_context(tempfile.TemporaryDirectory()), "r"))
         place = named_folder(Path(here))
         ended = job.perform(found, registry, store, recipes, place, task.sweep)

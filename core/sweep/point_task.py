@@ -30,7 +30,7 @@ __all__ = ["Job", "Task"]
 class Job:
     """One point as a launcher runs it; `key` is what its result depends on.
 
-    One that `rates` only says how good FP32 PyTorch is in the windows of the point.
+    A job that `rates` only measures how good FP32 PyTorch is in the windows of the point.
     """
 
     number: int
@@ -44,7 +44,7 @@ class Job:
 class Task:
     """Runs points in processes of their own; a launcher may take it to another machine.
 
-    `jobs` are those of the launch, in its order, of `total` where that is known. `sweep` names the
+    `jobs` are those of the launch, in its order, of `total` if that is known. `sweep` names the
     sweep and `place` is its folder.
     A point whose process was killed is run again up to `retries` times.
     """
@@ -75,7 +75,7 @@ class Task:
         return msgspec.to_builtins(result)
 
     def run(self, job: Job, overrides: tuple[str, ...]) -> PointResult:
-        """Run one point, and note what became of it if the sweep's folder is on this machine."""
+        """Run one point, and keep its result if the sweep's folder is on this machine."""
         here = self._is_here()
         result = self._run(job, overrides, here=here)
         if here:
@@ -143,12 +143,12 @@ class Task:
 
 
 _INTERRUPTED = 130
-#: The one of this process, for all the points that it runs.
+#: The fork server of this process, for all the points that it runs.
 _fork_server = ForkServer()
 
 
 def _answered(task: PointTask) -> tuple[PointResult | None, int]:
-    """Have a task done; returns the answer, if there is one, and the exit status."""
+    """Run a task; returns the answer, if there is one, and the exit status."""
     answer = Path(task.answer)
     answer.unlink(missing_ok=True)
     code = _fork_server.run(task)
@@ -169,7 +169,7 @@ def _spoken(code: int) -> str:
 
 
 def summary(result: PointResult) -> str:
-    """Return one line: what became of a point, and its first figures."""
+    """Return one line: the status of a point, how many steps ran, and how long it took."""
     if result.status in ("refused", "failed"):
         return f"{result.status}: {result.why}"
     broken = f" {result.why};" if result.status == "missed" else ""

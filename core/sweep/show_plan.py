@@ -26,9 +26,9 @@ MINUTE = 60.0
 
 
 def show(plan: SweepPlan, store: str, output: str) -> None:
-    """Print the steps of all points by name, the points that cannot be, and the cost.
+    """Print the steps of all points by name, the refused points, and the cost.
 
-    Then what the points would touch, the store at `store` and the folder `output` among it.
+    Then print what the points would touch, the store at `store` and the folder `output` included.
     """
     console = screen()
     console.print(Text.assemble(("sweep", "bold"), f" of {len(plan.points)} points\n"))
@@ -63,7 +63,7 @@ def show(plan: SweepPlan, store: str, output: str) -> None:
 
 
 def sentence(plan: SweepPlan) -> str:
-    """Return what a sweep comes to: its steps, what is spared, and the time that it would take."""
+    """Return the totals of a sweep: its steps, those that are spared, and how long it takes."""
     asked = sum(len(shared.points) for shared in plan.shared)
     runs = [shared for shared in plan.shared if not shared.cached]
     refused = sum(planned.refused is not None for planned in plan.points)
@@ -77,7 +77,7 @@ def sentence(plan: SweepPlan) -> str:
 
 
 def cost(runs: Sequence[Shared]) -> str:
-    """Return what work would take, from what it took before on this machine."""
+    """Return how long work would take, from how long it took before."""
     known = [shared.seconds for shared in runs if shared.seconds is not None]
     unknown = len(runs) - len(known)
     if not known:

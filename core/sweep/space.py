@@ -1,4 +1,4 @@
-"""What a search chooses from: an axis per swept key, in the words of Hydra's own sweep syntax.
+"""What a search chooses from: an axis per swept key, in Hydra's own sweep syntax.
 
 precision=fp16,int8                        one of these
 chunker.length=22050,44100,88200           one of these, which have an order
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Dimension", "Space", "space_of"]
 
-#: How far from 0 an interval may reach: between larger ends even their distance is no number, and
-#: larger whole numbers are not told apart by those that draw.
+#: How far from 0 an interval may reach: the distance of larger ends may be no number, and samplers
+#: cannot distinguish larger whole numbers.
 _LARGEST, _WHOLE = 1e100, 2**53
 
 
@@ -83,7 +83,7 @@ class Dimension:
         drawn = self.low + part * (self.high - self.low)
         if self.log:
             drawn = self.low * (self.high / self.low) ** part
-        # Not beyond an end that is no float.
+        # An end may be no exact float: do not pass it.
         drawn = min(max(drawn, self.low), self.high)
         return str(round(drawn) if self.whole else drawn)
 
@@ -114,7 +114,7 @@ class Space:
     @property
     def size(self) -> float:
         """Return how many points there are, infinite where a dimension is continuous."""
-        # Not one product with infinity in it: of many axes it is too large for a float.
+        # Infinity is no factor here: the product of many axes is too large for a float.
         if not all(d.values for d in self.dimensions):
             return math.inf
         return math.prod(len(d.values) for d in self.dimensions)
@@ -170,7 +170,7 @@ class Space:
 def space_of(arguments: Sequence[str], loader: ConfigLoader | None = None) -> Space:
     """Return the space that a command line spans; `loader` knows what a glob may match.
 
-    Raises ConfigError where nothing is swept, and for an interval that has no inside.
+    Raises ConfigError where nothing is swept, and for an empty interval.
     """
     overrides = parsed(arguments, loader)
     dimensions = tuple(_dimension(o) for o in overrides if o.is_sweep_override())

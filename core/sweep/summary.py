@@ -1,4 +1,4 @@
-"""Turns what became of every point into the record of the sweep."""
+"""Turns the results of all points into the record of the sweep."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ __all__ = ["recorded"]
 
 #: Arguments that say how a sweep runs, and not what a point is.
 HOW = ("hydra.", "hydra/", "sweep.")
-#: What is said of a sweep over windows, before which of them are the best.
+#: How the notice of a sweep over windows begins; the best windows follow.
 COMPARED = "quality is compared with FP32 PyTorch in"
 #: Points that a line names.
 NAMED = 10

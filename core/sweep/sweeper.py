@@ -1,4 +1,4 @@
-"""Hydra's sweepers of Luthier: what the one over a grid and the one that searches share."""
+"""What Luthier's two sweepers for Hydra share: the one over a grid and the one that searches."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ if TYPE_CHECKING:
 
 __all__ = ["LuthierSweeper", "Start"]
 
-#: Above so many points the plan takes long enough to say what is waited for.
+#: With more points than this, planning takes long enough to be announced.
 MANY_TO_PLAN = 20
 
 
-#: What does what `mode` says, with a config, the plugins, the recipes and the name of its own.
+#: Runs what `mode` says, given a config, the plugins, the recipes and the name of its recipe.
 RunMode = Callable[[DictConfig, Registry, Mapping[str, Recipe], str], None]
 
 
@@ -65,7 +65,7 @@ class Start:
 
 
 class LuthierSweeper(Sweeper):
-    """Plans all points, runs them through Hydra's launcher, and leaves one picture of them."""
+    """Plans all points, runs them through Hydra's launcher, and reports one record of them."""
 
     config: DictConfig
     hydra_context: HydraContext
@@ -88,7 +88,7 @@ class LuthierSweeper(Sweeper):
     def run_points(
         self, plan: SweepPlan, place: Path, launch: Launch
     ) -> list[tuple[Combination, PointResult]]:
-        """Run points; returns each with what became of it."""
+        """Run points; returns each with its result."""
 
     #: The figures that the front is drawn over; empty for the usual ones.
     objectives: Sequence[str] = ()
@@ -102,10 +102,10 @@ class LuthierSweeper(Sweeper):
         return differ(plan.points)
 
     def sweep(self, arguments: list[str]) -> Any:
-        """Run the sweep that the command line asks for; raises when no point ended well."""
+        """Run the sweep that the command line asks for; raises if one failed or none ended well."""
         arguments = [*(f"{key}={value}" for key, value in self.params.items()), *arguments]
         self.arguments = arguments
-        # What came from presets, too; the command line was looked at before.
+        # This includes values from presets; the command line was checked before.
         content = cast("dict[str, Any]", OmegaConf.to_container(self.config))
         refuse_credentials(content, "the composed config")
         self.settings = cast("SweepSettings", checked(self.config, "sweep"))
@@ -146,12 +146,12 @@ class LuthierSweeper(Sweeper):
         return open_store(self.config.store)
 
     def _composed(self, point: Combination) -> DictConfig:
-        """Compose the config of a point, and make it what Hydra and the plan look at."""
+        """Compose the config of a point, and make it the current one of Hydra and the plan."""
         cfg = self.hydra_context.config_loader.load_sweep_config(self.config, list(point.overrides))
         return entered(cfg)
 
     def _one_by_one(self, points: Sequence[Combination]) -> None:
-        """Run points in this process, job after job; the others run on after one that fails."""
+        """Run points in this process, job after job; if one fails, the others still run."""
         from core.config.hydra_errors import as_luthier_error
 
         failed: list[LuthierError] = []
@@ -197,7 +197,7 @@ class LuthierSweeper(Sweeper):
         )
         launchers.check(self.config.hydra.runtime.choices["hydra/launcher"])
         with owned(place, sweep), launchers.ready(launcher):
-            # A store that cannot be written is found out before the first point.
+            # This fails before the first point if the store cannot be written.
             with self._store.staging():
                 pass
             results = self.run_points(
@@ -221,7 +221,7 @@ class LuthierSweeper(Sweeper):
             raise problem
 
     def _reported(self, first: Plan, record: SweepRecord, place: Path) -> LuthierError | None:
-        """Let the reporters write; returns what one raised, which must not cost the result."""
+        """Let the reporters write; returns an error of theirs, which must not cost the result."""
         from core.plugin.hooks import reporting
         from core.run.job import unreported
 
@@ -243,7 +243,7 @@ class LuthierSweeper(Sweeper):
 
 
 def _judge(record: SweepRecord, place: Path) -> None:
-    """Raise for a sweep of which something failed, or none holds the contract."""
+    """Raise if a point of the sweep failed, none holds the contract, or all were refused."""
     failed = [point for point in record.points if point.status == "failed"]
     if failed:
         raise StageError(

@@ -1,11 +1,10 @@
 """What the points of a sweep over windows are compared with: FP32 PyTorch in the best of them.
 
-A single run compares its result with FP32 PyTorch in the same windows: what is lost then, the
-precision lost. In a sweep over windows that would hide what a short window costs by itself. So FP32
-PyTorch is first played in each of the windows, which every point needs anyway, and the best of the
-results is what all points are compared with: the one of the highest quality, or where nothing
-measures one (no true outputs are known), the one nearest to FP32 PyTorch in the windows of the
-training.
+A single run compares its result with FP32 PyTorch in the same windows, so that any loss is that of
+the precision. In a sweep over windows this would hide the loss by a short window. So FP32 PyTorch
+is first played in each of the windows, which every point needs anyway, and all points are compared
+with the best of the results: the one of the highest quality or, if no quality is measured (no true
+outputs are known), the one nearest to FP32 PyTorch in the windows of the training.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Comparison", "compares", "comparison", "differ"]
 
-#: The option that a point is given.
+#: The option that names the windows which a point is compared with.
 OPTION = "measure.against"
 #: The SNR to FP32, here in the windows of the training.
 SNR = OWN[0]
@@ -44,7 +43,7 @@ class Comparison:
     """What the points of a sweep are compared with.
 
     `best` holds, for every model and data of the sweep whose points have several windows, the
-    override that names the best of these; `said` says which that are, in words.
+    override that names the best of these; `said` names them in words.
     """
 
     best: Mapping[str, str] = field(default_factory=dict)
@@ -74,9 +73,9 @@ def comparison(
 ) -> Comparison:
     """Play FP32 PyTorch in the windows of `points`, and return what to compare them with.
 
-    At most `most` windows of each model and data are looked at, evenly apart by their size, the
-    longest among them. Where nothing differs nothing is played, nor where a point says itself what
-    it is compared with. Windows that the model cannot run in are left out: their points say so.
+    At most `most` windows of each model and data are played, evenly apart by their size, the
+    longest included. Nothing is played if windows do not differ, or if a point itself says what it
+    is compared with. Windows that the model cannot run in are left out: their points say so.
     """
     best: dict[str, str] = {}
     said: list[str] = []
@@ -94,7 +93,7 @@ def comparison(
 
 
 def _several(points: Sequence[PlannedPoint]) -> bool:
-    """Return whether there is a best to be found: of several, none names what it compares with."""
+    """Return whether to find the best: there are several, and none names what it compares with."""
     return len(points) > 1 and all(p.plans[0].pipeline.against is None for p in points)
 
 
@@ -109,13 +108,13 @@ def _windows(points: Iterable[PlannedPoint]) -> dict[str, list[PlannedPoint]]:
 
 
 def _subject(plan: Plan) -> str:
-    """Return what tells points apart that cannot be compared with each other's FP32 PyTorch."""
+    """Return the digest of model and data: points that share it can share FP32 PyTorch."""
     model = plan.pipeline.model
     return digest([of_plugin(model), model.identity(), plan.context.depends_on_items])
 
 
 def _cut(planned: PlannedPoint) -> str:
-    """Return what tells the windows of two points apart."""
+    """Return the digest of how a point cuts windows."""
     return digest(of_plugin(_chunker(planned)))
 
 
@@ -135,10 +134,10 @@ def _apart(points: Sequence[PlannedPoint], most: int) -> list[PlannedPoint]:
 
 
 def _best(rated: Sequence[tuple[PlannedPoint, PointResult]]) -> PlannedPoint:
-    """Return the point whose windows FP32 PyTorch is best in: between equals, the longest ones."""
+    """Return the point in whose windows FP32 PyTorch is best; of equal ones, the longest."""
     qualities = [quality_of(result.metrics) for _, result in rated]
     names = {quality[0].name for quality in qualities if quality is not None}
-    # A quality that was not measured of all of them compares nothing.
+    # A quality that was not measured for all of them cannot be compared.
     comparable = len(names) == 1 and None not in qualities
 
     def rank(index: int) -> tuple[float, float, float]:
