@@ -1,16 +1,16 @@
-"""Every error that Luthier raises on purpose, and the exit code that each ends in.
+"""Every error that Luthier raises on purpose, with its exit code.
 
     LuthierError                 exit 1   what, where, what is possible, what to do next
-    ├── ConfigError              exit 2   a recipe, option, group or value that cannot be
+    ├── ConfigError              exit 2   an invalid recipe, option, group or value
     ├── MisfitError              exit 2   two stages whose formats, axes or precision differ
-    ├── PluginError              exit 2   a plugin that breaks its contract, or two of one name
+    ├── PluginError              exit 2   a plugin that breaks its contract, or two with one name
     ├── MissingLibraryError      exit 2   a plugin whose library is not installed
     ├── InputError               exit 1   audio, images or checkpoints that cannot be read
     ├── StageError               exit 1   a stage that failed while it ran
-    │   └── DoesNotFitError      exit 1   a graph that a device, or a limit, has no room for
-    ├── StoreError               exit 1   the store or the run folder cannot be written
+    │   └── DoesNotFitError      exit 1   a graph that does not fit a device or a limit
+    ├── StoreError               exit 1   the store or the run folder cannot be read or written
     ├── UnsafePathError          exit 1   a path in a file that leads out of its folder
-    └── ContractError            exit 3   a run that ended well, but not as its recipe demands
+    └── ContractError            exit 3   a run that finished, but broke its recipe's contract
 
 Messages follow one shape: a first line in lower case with names in backticks, then indented
 lines that say where it happened, what is possible and what to do next.
@@ -39,14 +39,14 @@ __all__ = [
     "did_you_mean",
 ]
 
-#: The last line of an error that nobody raised for a person.
+#: The last line of the message for an unexpected error.
 TRACE = "see the whole trace: hydra.verbose=true"
 
 
 class LuthierError(Exception):
-    """An error meant for a person: `what`, then `lines` of where, what is possible, what next.
+    """An error for a person to read: `what`, then `lines`: where, what is possible, what next.
 
-    Both may repeat a stranger's words: control characters are spelt out, credentials hidden.
+    Both may quote untrusted text: control characters are escaped, credentials hidden.
     """
 
     exit_code = 1
@@ -58,7 +58,7 @@ class LuthierError(Exception):
 
 
 class ConfigError(LuthierError):
-    """A recipe, option, group or value that cannot be."""
+    """An invalid recipe, option, group or value."""
 
     exit_code = 2
 
@@ -90,11 +90,11 @@ class StageError(LuthierError):
 
 
 class DoesNotFitError(StageError):
-    """A graph that a device, or a limit set for its compiler, has no room for.
+    """A graph that does not fit a device, or a limit set for its compiler.
 
     Unlike other failures this is a verdict, which the store may keep (`core/plan/feasibility.py`).
     `cause` names in a word or two what ran out. `cacheable` is false where the same compiler with
-    the same limits may well say otherwise next time: the system killed it, say. `seconds` and
+    the same limits may succeed next time, for example because the system killed it. `seconds` and
     `peak_memory_mb` are what the attempt took; the run fills them in.
     """
 
@@ -115,7 +115,7 @@ class UnsafePathError(LuthierError):
 
 
 class ContractError(LuthierError):
-    """A result that does not hold what the recipe's contract demands; nothing of it is shipped."""
+    """A result that breaks the recipe's contract; no part of it is shipped."""
 
     exit_code = 3
 

@@ -1,1 +1,1 @@
-"""Many items through one compiled model: one at a time, to be continued, on many processes."""
+"""Many items through one compiled model: resumable, in one process or in many."""

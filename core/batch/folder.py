@@ -1,7 +1,7 @@
-"""The folder of a batch: held by one run, and nothing in it that leads elsewhere.
+"""The folder of a batch: one run locks it, and no part of it may be a link.
 
-A run writes, replaces and removes below this folder, which may have been copied from anybody. A
-link in place of `items`, say, would have it do so wherever that leads.
+A run writes, replaces and removes files below this folder, which may come from anybody. If `items`
+were a link, for example, the run would change files wherever the link leads.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from core.machine.paths import check_no_links
 
 __all__ = ["LOCK_FILE", "MANIFEST", "STAGING", "check_own", "held_alone"]
 
-#: In the batch's folder: items in flight, its lines, and the recipe that it was made by.
+#: In the batch's folder: items in flight, the manifest, and the recipe with every option.
 STAGING, MANIFEST, LOCK_FILE = ".staging", "manifest.jsonl", "recipe.lock.yaml"
 HELD = ".lock"
 
@@ -30,7 +30,7 @@ def check_own(place: Path) -> None:
 
 @contextmanager
 def held_alone(place: Path) -> Iterator[None]:
-    """Hold a batch's folder for this run alone; what earlier ones left in flight is removed."""
+    """Lock a batch's folder for this run; remove the unfinished items of earlier runs."""
     busy = (
         "another run is playing this batch",
         f"at: {place}",

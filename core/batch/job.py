@@ -1,11 +1,11 @@
-"""One run over a batch: the model made once, then every item that is not done yet.
+"""One run over a batch: make the model once, then play every item that is not done yet.
 
 outputs/<recipe>/batch-<id>/
     items/<path of the item>/…   written by the dataset, whole or not at all
     manifest.jsonl               a line for each item: its hash, its files, or why there are none
     recipe.lock.yaml             the recipe, with every option
 
-The id stands for all that decides what comes out, so that the same command goes on where it was.
+The id is a hash of everything that decides the results, so the same command resumes the batch.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ from core.store.locate import open_store
 
 __all__ = ["run"]
 
-#: The name under which the reporters hear of the items, beside the steps of the plan.
+#: The stage name that reporters get for the items, beside the steps of the plan.
 STAGE = "items"
 
 
@@ -67,7 +67,7 @@ def run(cfg: DictConfig, registry: Registry, recipe: str, recipes: Mapping[str, 
 
 
 class _Batch:
-    """One run: what is made, what is played of it, and what is said at the end."""
+    """One run: makes the model, plays the items, and reports the result."""
 
     def __init__(
         self,
@@ -78,11 +78,11 @@ class _Batch:
     ) -> None:
         self.plan, self.store, self.hook, self.recipes = plan, store, hook, recipes
         self.pipeline: Pipeline = plan.steps.pipeline
-        #: What was found to be wrong with what earlier runs left.
+        #: Notices about damage in the files of earlier runs.
         self.found: list[Notice] = []
 
     def run(self) -> None:
-        """Make what plays, play every item that is not done, and say what came of it."""
+        """Make the model, play every item that is not done, and report the result."""
         self.hook.luthier_run_started(plan=self.plan.steps.record)
         started = datetime.now(UTC)
         artifacts = execute(self.plan.steps, self.store, self.hook).artifacts
@@ -195,7 +195,7 @@ class _Batch:
             OmegaConf.to_container(self.plan.cfg, resolve=True, enum_to_str=True),
         )
         config["scale"] = self.plan.scale.name
-        # Whoever runs the lock file says which cluster plays; the file does not.
+        # The person who runs the lock file chooses the cluster; the file does not.
         config["batch"].pop("address", None)
         text = lockfile.lock(config, artifacts, versions())
         partial = place / STAGING / LOCK_FILE

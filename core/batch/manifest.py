@@ -1,9 +1,9 @@
-"""The manifest of a batch: one line of JSON for each item that was played, or could not be.
+"""The manifest of a batch: one line of JSON for each item that was played or failed.
 
-Lines are only ever added, each in one write that is on the disk before the next item counts, and
-each under its own digest (core/store/sealed.py). The last line of an item is the one that holds. A
-line that a crash cut short is passed over; so is one that is not as it was written, or that names a
-place outside the batch, and how many there are is told.
+A run only appends lines, each with its own digest (core/store/sealed.py), and each line is on the
+disk before the next item counts. If an item has several lines, the last one counts. The reader
+skips a line that a crash cut short. It also skips damaged lines and lines that name a place outside
+the batch, and counts these for a warning.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ __all__ = ["ITEMS", "Entry", "Manifest"]
 #: In the batch's folder: where finished items are.
 ITEMS = "items"
 _BINARY = getattr(os, "O_BINARY", 0)
-#: A manifest that is a link would lead elsewhere. Windows has no such flag, and seldom links.
+#: Refuses a manifest that is a link. Windows has no such flag, and rarely links.
 _NO_LINK = getattr(os, "O_NOFOLLOW", 0)
 
 
 @dataclass(frozen=True)
 class Entry:
-    """What became of one item.
+    """The result of one item.
 
-    `source` is its path below the batch's root, as `Source.name` has it, and `sha256` that of the
-    file that was read, empty where there was none to read. `place` is its folder below
-    `items/`, and `outputs` are its files by their path in the batch's folder, with the SHA-256 of
-    each. `seconds` is how long it lasts, 0 where inputs have no rate; `took_s` how long playing
-    took `worker`, a process of a machine, on `device`. `notes` are what was done to make it fit.
+    `source` is its path below the batch's root (`Source.name`). `sha256` is the hash of the file
+    that was read, empty where no file could be read. `place` is its folder below `items/`;
+    `outputs` maps the path of each of its files, in the batch's folder, to the file's SHA-256.
+    `seconds` is the item's duration, 0 where inputs have no rate. `took_s` is how long `worker`, a
+    process of a machine, played it on `device`. `notes` say what was done to make the item fit.
     """
 
     source: str
@@ -55,7 +55,8 @@ class Entry:
 class Manifest:
     """The lines of one batch, by source; `with` opens the file for adding to it.
 
-    `damaged` is how many whole lines do not count. `with` removes them, so that they are told once.
+    `damaged` is the number of complete lines that were skipped. `with` removes them from the file,
+    so that they are reported only once.
     """
 
     def __init__(self, file: Path) -> None:
@@ -83,7 +84,7 @@ class Manifest:
             os.close(self._descriptor)
 
     def add(self, entry: Entry) -> None:
-        """Add a line, and return once it is on the disk; raises StoreError where it cannot be."""
+        """Add a line, and return once it is on the disk; raises StoreError if that fails."""
         assert self._descriptor is not None, "a manifest is opened by `with`"
         try:
             _write(self._descriptor, sealed(entry) + b"\n")
@@ -121,7 +122,7 @@ class Manifest:
         self.entries[entry.source] = entry
 
     def _rewrite(self) -> None:
-        """Put a file with the good lines alone in the place of this one, at once."""
+        """Replace the file, in one step, by one with the good lines alone."""
         partial = self.file.with_name(f"{self.file.name}.partial")
         partial.unlink(missing_ok=True)
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _BINARY | _NO_LINK

@@ -1,7 +1,7 @@
 """Plays a batch on Ray Data: workers with one opened model each, on one machine or on many.
 
-Ray Data streams: a worker is given an item when it has room for one, and what comes back is a line
-of the manifest. A worker that is killed is started again, and its items with it.
+Ray Data streams: a worker gets an item when it has room for one, and returns a line of the
+manifest. Ray restarts a worker that is killed, and its item with it.
 """
 
 from __future__ import annotations
@@ -42,20 +42,20 @@ def check() -> None:
 def play_on_ray(
     job: Job, tasks: Sequence[Task], settings: Batch, progress: Progress
 ) -> Iterator[Entry]:
-    """Yield what became of each item, in the order in which they are finished.
+    """Yield the result of each item, in the order in which items finish.
 
-    Raises StageError where Ray gives up, or what a worker raised when it opened the model.
+    Raises StageError where Ray gives up, or where a worker cannot open the model.
     """
     progress(0, len(tasks), "starting Ray")
     with _cluster(settings) as total:
         import ray
 
         workers = min(settings.workers or max(1, int(total)), len(tasks))
-        # Ray divides one CPU, but gives several only whole.
+        # Ray assigns fractions of one CPU, but only whole numbers above one.
         each = total / workers if workers > total else float(total // workers)
         played = (
-            # A block for each item: what was finished is known at once, and never played again
-            # because of another one.
+            # One block per item: a finished item is known at once, and never played again because
+            # of another one.
             ray.data.from_items([{"task": pickle.dumps(t)} for t in tasks],
                                 override_num_blocks=len(tasks))
             .map(
@@ -64,8 +64,8 @@ def play_on_ray(
                     "job": pickle.dumps(_packed(job)), "own": max(1, int(each))},
                 compute=ray.data.ActorPoolStrategy(size=workers),
                 num_cpus=each,
-                # A worker is started again however often it dies, and its item with it: Ray Data's
-                # own default. How often an item may kill one is counted by item, in `Worker`.
+                # Ray Data's default: a worker is restarted however often it dies, and its item
+                # with it. `Worker` counts how often each item has killed a worker.
             )
         )  # fmt: skip
         progress(0, len(tasks), f"starting {workers} workers")
@@ -93,7 +93,7 @@ class _Seat:
         self._worker = Worker(pickle.loads(job))  # noqa: S301  # from the process that started it
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
-        """Play one item; what no item can be played with is told, for Ray would try it again."""
+        """Play one item; return an error that stops every item: Ray would retry a raised one."""
         task = pickle.loads(row["task"])  # noqa: S301  # as above
         try:
             entry = self._worker.play(task, silent())
@@ -106,7 +106,7 @@ class _Seat:
 
 
 def _packed(job: Job) -> Job:
-    """Return a job as plain data: plugins that were never used, and nothing that is not played."""
+    """Return a job as plain data: new instances of the plugins that play, and no others."""
     pipeline = job.pipeline
     packed = replace(
         pipeline,
@@ -128,7 +128,7 @@ def _packed(job: Job) -> Job:
 
 @contextmanager
 def _cluster(settings: Batch) -> Iterator[float]:
-    """Join the cluster, or start one of this machine alone; gives the number of its CPUs."""
+    """Join the cluster, or start one of this machine alone; yield the number of its CPUs."""
     init = {"address": settings.address, "log_to_driver": False}
     with joined(init, "play the items in this process: scale=here"):
         import ray
@@ -139,7 +139,7 @@ def _cluster(settings: Batch) -> Iterator[float]:
 
 
 def _hush() -> None:
-    """Leave the terminal to the reporters: what Ray Data has to say goes to its log file."""
+    """Leave the terminal to the reporters: Ray Data writes its messages to its log file."""
     from ray.data import DataContext
 
     context = DataContext.get_current()

@@ -1,7 +1,7 @@
-"""Where in a batch's folder the files of each item go: names that every system takes.
+"""Chooses where the files of each item go in a batch's folder: names valid on every system.
 
-An item's place is its path without the ending. Where another item has that place, or one above or
-below it, the ending stays, and where that does not help either, the first folder gets a number.
+An item's place is its path without the ending. If another item has that place, or one above or
+below it, the ending stays. If that does not help either, the first folder gets a number.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class OutputPaths:
         self._taken: set[PurePosixPath] = set()
         self._above: set[PurePosixPath] = set()
         for entry in entries:
-            # Of two items that say they have one place, only one can.
+            # If two items claim one place, the first one gets it.
             if entry.place and self._free(entry.place):
                 self._of[entry.source] = entry.place
                 self._take(entry.place)
@@ -48,7 +48,7 @@ class OutputPaths:
 
 
 def _folded(place: str) -> PurePosixPath:
-    """Return a place as file systems see it that take upper and lower case for the same."""
+    """Return a place as file systems that ignore upper and lower case see it."""
     return PurePosixPath(place.casefold())
 
 

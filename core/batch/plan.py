@@ -1,4 +1,4 @@
-"""The plan of a batch: the steps that make what plays, and the folder that its items are in."""
+"""The plan of a batch: the steps that make the artifact to play, and the folder of its items."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ __all__ = ["BatchPlan", "make_plan"]
 
 @dataclass(frozen=True)
 class BatchPlan:
-    """What a run over a batch is going to do; `source` names the step whose artifact plays."""
+    """What a run over a batch will do; `source` names the step whose artifact plays the items."""
 
     cfg: DictConfig
     steps: Plan
@@ -51,14 +51,14 @@ class BatchPlan:
 
     @property
     def notices(self) -> tuple[Notice, ...]:
-        """Return what a person must know who expects of a batch what a measured run does."""
+        """Return a warning if the recipe has a contract: a batch does not judge it."""
         if not self.steps.pipeline.contract:
             return ()
         text = "the contract was not judged: a batch is played and not measured"
         return (Notice("warning", text),)
 
     def folder(self, artifacts: Mapping[str, Artifact]) -> Path:
-        """Return where the items go, named after all that decides what they hold."""
+        """Return the folder of the items, named by a hash of all that decides the results."""
         pipeline, context = self.steps.pipeline, self.steps.context
         decides = {
             "model": artifacts[MODEL].sha256,
@@ -78,7 +78,7 @@ def make_plan(
 ) -> BatchPlan:
     """Prove that the stages fit and that the items can be listed; look the steps up in the store.
 
-    Nothing is measured over a batch, so that neither its items nor a reference are played here.
+    A batch is not measured, so no step of the plan plays its items or a reference.
     """
     if several(cfg):
         raise ConfigError(
@@ -93,14 +93,14 @@ def make_plan(
     cfg = with_runtime(cfg, [])
     pipeline = _rooted(make_pipeline(cfg, registry, recipe, recipes))
     _check_listed(pipeline, registry)
-    # The lock file is read anywhere, too.
+    # A lock file may be read from any folder, too.
     if "path" in (cfg.dataset or {}):
         cfg.dataset.path = literal(pipeline.dataset.options.path)
     check(pipeline, registry, measured=False)
     context = RunContext(pipeline)
     steps = convert.conversion(context)
     source = convert.source(context, steps)
-    # What is compiled for a device that plays nothing here has no part in this.
+    # Steps that compile for a device that plays nothing here are left out.
     needed = steps[: [step.name for step in steps].index(source) + 1]
     return BatchPlan(cfg, looked_up(context, needed, store), source, scale, settings)
 

@@ -1,4 +1,4 @@
-"""`mode=plan` for a batch: the steps that make what plays, and how many items are done."""
+"""`mode=plan` for a batch: the steps that make the artifact to play, and the state of the items."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["show"]
 
 
 def show(plan: BatchPlan, store: str) -> None:
-    """Print the steps, then where the items would go and what is left to play; plays nothing."""
+    """Print the steps, how many items are done, and the folder of the items; play nothing."""
     steps = plan.steps
     reaches = touched(steps.pipeline.plugins, store, plan.cfg.output)
     if plan.scale is Scale.ray:

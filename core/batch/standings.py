@@ -1,9 +1,9 @@
-"""What a batch has of each item already: all of it, nothing that counts, or damaged files.
+"""The state of each item of a batch: done, left to play, or damaged.
 
 An item is done when its line in the manifest says so, its file has the hash that was played, and
-every file it gave has the hash that it was written with. Times and sizes would be cheaper to
-compare and do not show what a disk flips or a copy cuts: hashing what an item gave takes less than
-a hundredth of the time that playing it took.
+every output file has the hash that it was written with. Comparing times and sizes would be cheaper,
+but misses flipped bits and cut copies. Hashing the outputs of an item takes less than a hundredth
+of the time that playing it took.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ from core.store.hashing import file_digest
 
 __all__ = ["Standing", "State", "standings", "state_of"]
 
-#: done: nothing is left to do; left: it is new, changed or failed; damaged: it was played, and what
-#: it gave is not as it was written, not there any more, or lies in the place of another item.
+#: done: nothing is left to do; left: it is new, changed or failed; damaged: it was played, but its
+#: output files are changed, missing, or in the place of another item.
 State = Literal["done", "left", "damaged"]
-#: Files that are read at a time, at most: a disk serves no more at once.
+#: The most files that are read at a time: a disk serves no more at once.
 READERS = 8
 
 
 @dataclass(frozen=True)
 class Standing:
-    """An item, its place below `items/`, and what there is of it."""
+    """An item, its place below `items/`, and its state."""
 
     source: Source
     place: str
@@ -56,12 +56,12 @@ def standings(sources: Iterable[Source], manifest: Manifest) -> Iterator[Standin
             elsewhere = state == "done" and entry is not None and entry.place != place
             yield Standing(source, place, "damaged" if elsewhere else state)
     finally:
-        # Whoever stops looking must not wait for the rest.
+        # A caller that stops early must not wait for the rest.
         pool.shutdown(cancel_futures=True)
 
 
 def state_of(entry: Entry | None, file: Path, folder: Path) -> State:
-    """Return what a batch at `folder` has of the item `file`, whose line is `entry`."""
+    """Return the state of the item `file`, whose line is `entry`, in the batch at `folder`."""
     if entry is None or entry.status != "done":
         return "left"
     try:

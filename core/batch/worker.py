@@ -1,7 +1,7 @@
-"""Plays items, each whole or not at all: read, window, dsp, session, join, save, and gone.
+"""Plays items, each whole or not at all: read, window, dsp, session, join, save, free.
 
-An item's files are written to a folder of its own below `.staging` and renamed, so that whoever is
-killed at any time leaves a place empty, as it was, or finished.
+The worker writes an item's files to a folder of their own below `.staging`, then renames it. So a
+process that is killed at any time leaves the item's place empty, as it was, or finished.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Job:
 
 
 class Worker:
-    """Plays the items of a job, one at a time; the model is opened for the first and kept."""
+    """Plays the items of a job, one at a time; opens the model for the first and keeps it open."""
 
     def __init__(self, job: Job) -> None:
         self.job = job
@@ -65,15 +65,15 @@ class Worker:
         self._player: Player | None = None
 
     def play(self, task: Task, progress: Progress) -> Entry:
-        """Play one item and return what became of it, whatever is wrong with the item.
+        """Play one item and return its result, whatever is wrong with the item.
 
-        Raises only what no other item would fare better with: the model cannot be opened.
+        Raises only an error that stops every item: the model cannot be opened.
         """
         started = time.perf_counter()
         attempts = self.job.folder / STAGING / f"{_key(task)}.attempts"
         reason = "the process that played it died each time: it may need more memory than there is"
         while True:
-            # Counted in a file before anything can go wrong: a killed process counts no more.
+            # Count the attempt in a file first: a process that is killed counts nothing.
             with attempts.open("ab") as file:
                 file.write(b".")
             retries = attempts.stat().st_size - 1
@@ -110,9 +110,9 @@ class Worker:
     def _item(
         self, player: Player, task: Task, progress: Progress, retries: int, started: float
     ) -> Entry:
-        """Play one item; everything that was held of it is let go on return."""
+        """Play one item; release everything that belongs to it on return."""
         self._free_place(task)  # before time is spent on the item
-        # Hashed before it is read: what changes in between is noticed by the next run.
+        # Hash the file before reading it: the next run notices a change in between.
         sha256 = _hashed(task.source)
         listed = self.job.pipeline.dataset
         assert isinstance(listed, ListableDataset), "the plan refuses any other"
@@ -121,7 +121,7 @@ class Worker:
         outputs = player.play(item, progress)
         staged = Path(tempfile.mkdtemp(prefix=_key(task), dir=self.job.folder / STAGING))
         try:
-            folder = staged / "item"  # with the permissions of any folder, which `staged` has not
+            folder = staged / "item"  # unlike `staged`, with the usual permissions
             folder.mkdir()
             saved = dataset.save(item, outputs, player.signature, folder)
             files = self._placed(_top(folder, saved), task)
@@ -142,9 +142,10 @@ class Worker:
         )
 
     def _free_place(self, task: Task) -> Path:
-        """Return the folder of an item, which may hold what was played before; raises InputError.
+        """Return the folder of an item, which may hold the files of an earlier run.
 
-        Raises UnsafePathError where it would be elsewhere. No person's file is taken for an item.
+        Raises InputError where a person's file lies in its place, and UnsafePathError where the
+        folder would lie elsewhere.
         """
         items = self.job.folder / ITEMS
         final = below(items, task.place, "the manifest of the batch", links=False)
@@ -159,7 +160,7 @@ class Worker:
         return final
 
     def _placed(self, made: Path, task: Task) -> dict[str, str]:
-        """Give what was saved its final name at once; returns the files with their hashes."""
+        """Move the saved files to their place in one step; return them with their hashes."""
         hashes = {}
         for file in _files(made):
             name = PurePosixPath(ITEMS, task.place, file.relative_to(made).as_posix())
@@ -168,7 +169,7 @@ class Worker:
         final = self._free_place(task)
         final.parent.mkdir(parents=True, exist_ok=True)
         if final.exists():
-            # A folder that holds something cannot be renamed over.
+            # A rename cannot replace a folder that is not empty.
             before = Path(tempfile.mkdtemp(dir=self.job.folder / STAGING))
             final.rename(before / "before")
             shutil.rmtree(before, ignore_errors=True)
@@ -177,20 +178,20 @@ class Worker:
 
 
 def play_here(job: Job, tasks: Sequence[Task], progress: Progress) -> Iterator[Entry]:
-    """Yield what became of each item, played one after the other by this process."""
+    """Yield the result of each item; this process plays them one after the other."""
     with closing(Worker(job)) as worker:
         for task in tasks:
             yield worker.play(task, progress)
 
 
 def _top(folder: Path, saved: Sequence[SavedFile]) -> Path:
-    """Return the folder below which everything was saved: `stems` of `stems/bass.wav`, say."""
+    """Return the common folder of all saved files: `stems` for `stems/bass.wav`."""
     files = [below(folder, one.path, "the dataset, of what it saved") for one in saved]
     return Path(os.path.commonpath([file.parent for file in files] or [folder.resolve()]))
 
 
 def _files(made: Path) -> list[Path]:
-    """Return the files of an item; raises StageError where one cannot be told in the manifest."""
+    """Return the files of an item; raises StageError for a name that the manifest cannot hold."""
     found = files_below(made)
     for file in found:
         if as_text(file.name) != file.name:
@@ -213,7 +214,7 @@ def _hashed(source: Source) -> str:
 
 
 def _flush(file: Path) -> None:
-    """Have a file on the disk before the manifest says that it is there."""
+    """Write a file through to the disk before the manifest lists it."""
     with file.open("rb+") as opened_file:
         os.fsync(opened_file.fileno())
 
@@ -229,7 +230,7 @@ def _failed(task: Task, reason: str, retries: int) -> Entry:
     except OSError:
         sha256 = ""
     reason = plain(reason)  # a path may hold bytes that are no text, and JSON takes none
-    # The place stays the item's own: what an earlier version of it gave may still be there.
+    # The item keeps its place: outputs of an earlier version may still be there.
     return Entry(task.source.name, "failed", sha256, task.place, reason=reason, retries=retries)
 
 

@@ -1,1 +1,1 @@
-"""The bundle: what goes to the device."""
+"""The bundle: the files that go to the device."""

@@ -12,7 +12,7 @@ from core.plugin.stages import BundlePart
 __all__ = ["write"]
 
 HERE = Path(__file__).parent / "on_device"
-#: The parts without which a language is left out, as `core/bundle/write.py` explains.
+#: The parts that a language needs, or it is left out: see `core/bundle/write.py`.
 NEEDED = {
     "python": {"python/window.py", "python/join.py"},
     "cpp": {"cpp/window.h", "cpp/join.h"},
@@ -22,7 +22,7 @@ OWN = {"python": ["python/run.py"], "cpp": ["cpp/run.cpp"], "kotlin": []}
 
 
 def write(bundle: Path, about: dict[str, Any], parts: Sequence[BundlePart]) -> list[str]:
-    """Write the program in every language that is whole; returns the languages."""
+    """Write the program in every language that has all its parts; return the languages."""
     sources = {place: file for part in parts for place, file in part.sources.items()}
     constants = _constants(about) if about["tensors"] is not None else None
     whole = []
@@ -45,9 +45,9 @@ def write(bundle: Path, about: dict[str, Any], parts: Sequence[BundlePart]) -> l
 
 
 def _constants(about: dict[str, Any]) -> dict[str, Any] | None:
-    """Return what a program in a compiled language must know; None where its shapes are not fixed.
+    """Return the constants for programs in compiled languages; None where shapes are not fixed.
 
-    Strings, numbers and shapes, by the name of the constant; every number of the chunker is there.
+    Strings, numbers and shapes by the name of the constant, every number of the chunker included.
     """
     graphs, tensors = about["host_graphs"], about["tensors"]
     first = graphs["forward"] if graphs else about["model"]
@@ -103,7 +103,7 @@ def _cpp(constants: dict[str, Any]) -> str:
 
 
 def _cpp_text(text: str) -> str:
-    """Return a string literal: bytes of UTF-8, in octal where they are more than a plain letter.
+    """Return a string literal in UTF-8; bytes other than printable ASCII become octal escapes.
 
     Octal escapes end after three digits; C++ has no escape for half of a surrogate pair.
     """
@@ -112,14 +112,14 @@ def _cpp_text(text: str) -> str:
 
 
 def _kotlin_text(text: str) -> str:
-    """Return a string literal: UTF-16, escaped where it is more than a plain letter."""
+    """Return a string literal in UTF-16; units other than printable ASCII are escaped."""
     raw = text.encode("utf-16-be", "surrogatepass")
     units = (int.from_bytes(raw[at : at + 2], "big") for at in range(0, len(raw), 2))
     return f'"{"".join(_escaped(unit, f"{chr(92)}u{unit:04x}", "$") for unit in units)}"'
 
 
 def _escaped(code: int, escape: str, special: str) -> str:
-    """Return what stands for a code in quotes; `special` means something to the language there."""
+    """Return a code as a string literal holds it; `special` has a meaning in the language."""
     letter = chr(code) if 32 <= code < 127 else ""  # noqa: PLR2004  # printable ASCII
     return f"\\{letter}" if letter and letter in f'"\\{special}' else letter or escape
 

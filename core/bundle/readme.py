@@ -1,4 +1,4 @@
-"""What a bundle says to a person: its README, and the licence of the weights."""
+"""The texts of a bundle for people: its README, and the licence of the weights."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _USE = {
     "cpp": ("C++ 17", "cpp", _CPP),
     "kotlin": ("Kotlin", "kotlin", _KOTLIN),
 }
-#: What follows the lines of a language.
+#: The text after the lines of a language.
 _MORE = {
     "python": "INPUT is an `.npz` with an array for every input, or a file that `python/medium.py` "
     "reads, where there is one.",
@@ -55,7 +55,7 @@ _MORE = {
 
 
 def licence(info: ModelInfo) -> str:
-    """Return the licence note of the weights, loud where the model states none."""
+    """Return the licence note of the weights: a warning in capitals where the model states none."""
     stated = f"Licence: {shown(info.licence)}\n" if info.licence else _UNSTATED
     return f"Weights: {shown(info.weights) or 'of unknown origin'}\n{stated}"
 
@@ -108,7 +108,7 @@ def _table(about: dict[str, Any], languages: Sequence[str]) -> str:
 
 
 def _programs(about: dict[str, Any], languages: Sequence[str]) -> list[str]:
-    """Return a section for every language, and what is missing where there is none."""
+    """Return a section for every language, or the reason why there is none."""
     if not languages:
         return [_NO_PROGRAM]
     given, made = (

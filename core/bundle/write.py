@@ -1,17 +1,18 @@
-"""The bundle: what is shipped to the device, and all that a program there must know.
+"""Writes the bundle: the files for the device, and all that a program there must know.
 
-    model.onnx, …                  what the device runs, as the runtime made it
-    fallback/…                     what that was compiled from, for a device that cannot run it
+    model.onnx, …                  the model for the device, as the runtime made it
+    fallback/…                     the model it was compiled from, for a device that cannot run it
     pre.onnx, post.onnx            the dsp as graphs, where it has any (`Transform.graphs`)
     metadata.json                  signature, tensors, chunking, dsp, versions, hashes
     LICENCE-WEIGHTS.txt, README.md
     python/, cpp/, kotlin/         a program that runs it (`Plugin.ships`)
 
-In every language the program has three parts, which plugins ship where they can; a language that
-lacks one is left out. `window` (from the runtime) maps one window to its outputs, `join` (from the
-chunker) has `play`, which maps a whole input to a whole output with it, and in Python `medium`
-(from the dataset) reads and writes files. Python reads `metadata.json`; for the others the core
-writes what they need as constants (core/bundle/program.py). Equal artifacts give equal bundles.
+In every language the program needs two parts, which plugins ship where they can; a language that
+lacks one is left out. `window` (from the runtime) maps one window to its outputs. `join` (from the
+chunker) has `play`, which uses `window` to map a whole input to a whole output. In Python `medium`
+(from the dataset), if there is one, reads and writes files. Python reads `metadata.json`; for the
+other languages the core writes constants (core/bundle/program.py). Equal artifacts give equal
+bundles.
 """
 
 from __future__ import annotations
@@ -33,14 +34,14 @@ from core.text.shown import plain, shown_below, without_credentials
 
 __all__ = ["FORMAT", "write_bundle"]
 
-#: Raised when a reader of an older `metadata.json` would misread it.
+#: Increased when a program for the older format would misread `metadata.json`.
 FORMAT = 1
 
 
 def write_bundle(
     bundle: Path, pipeline: Pipeline, shipped: Artifact, source: Artifact | None
 ) -> None:
-    """Write the bundle of `shipped`, with what it was compiled from (`source`) as its fallback."""
+    """Write the bundle of `shipped`; `source`, which it was compiled from, is the fallback."""
     shutil.copytree(shipped.folder, bundle)
     if source is not None:
         shutil.copytree(source.folder, bundle / "fallback")
@@ -70,7 +71,7 @@ def write_bundle(
     about = shown_below(about, without_credentials)
     text = json.dumps(about, indent=1, ensure_ascii=False)
     if plain(text) != text:
-        # Names must stay what they are; escaped, no terminal obeys them.
+        # Names must not change; escaped, they cannot control a terminal.
         text = json.dumps(about, indent=1)
     (bundle / "metadata.json").write_text(f"{text}\n", encoding="utf-8")
 
@@ -118,7 +119,7 @@ def _about(
 
 
 def _model(bundle: Path, artifact: Artifact, below: str) -> dict[str, Any]:
-    """Return what a model file of the bundle is, with its tensors where it is a graph."""
+    """Describe a model file of the bundle, with its tensors if it is a graph."""
     name = f"{below}{Path(artifact.path).relative_to(artifact.folder).as_posix()}"
     return {
         "file": name,
@@ -141,7 +142,7 @@ def _graph(file: Path) -> dict[str, Any]:
 def _host_graphs(
     bundle: Path, pipeline: Pipeline, info: ModelInfo
 ) -> dict[str, dict[str, Any]] | None:
-    """Write the dsp's graphs and describe them; empty for a batch axis, None without."""
+    """Write the dsp's graphs and describe them; empty for a batch axis alone, None for none."""
     transform = pipeline.dsp.bind(info)
     written = transform.graphs(pipeline.chunker.window(), bundle)
     if written is None:
@@ -155,7 +156,7 @@ def _host_graphs(
 def _tensors(
     info: ModelInfo, graphs: dict[str, dict[str, Any]] | None
 ) -> dict[str, dict[str, str]] | None:
-    """Return what a program calls the signature's inputs and outputs; None without the dsp."""
+    """Return a program's names for the signature's inputs and outputs; None without dsp graphs."""
     if graphs is None:
         return None
     named = {}

@@ -1,4 +1,4 @@
-"""`mode=doctor`: what works on this machine, and the command that mends what does not."""
+"""`mode=doctor`: reports what works on this machine, and how to mend the rest."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def examine(registry: Registry) -> None:
 
 
 def _show_store(console: Console) -> None:
-    """Print where the store is, with the room there; one that cannot be says why."""
+    """Print where the store is and the free space there, or why it cannot be opened."""
     try:
         store = open_store(None)
     except LuthierError as error:

@@ -1,4 +1,4 @@
-"""`mode=list`: every recipe, target, precision and plugin, with what a missing one needs."""
+"""`mode=list`: every recipe, target, precision and plugin, and the libraries that are missing."""
 
 from __future__ import annotations
 

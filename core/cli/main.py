@@ -24,7 +24,7 @@ __all__ = ["discover", "main"]
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Run the command line and exit: 0 done, 1 failed, 2 a config that cannot be, 130 Ctrl-C."""
+    """Run the command line and exit: 0 done, 130 Ctrl-C, else the code of core/errors.py."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     prepare()
     try:

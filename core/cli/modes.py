@@ -1,4 +1,4 @@
-"""What every `mode` of a command does, each imported only where it is asked for."""
+"""Runs the `mode` of a command; imports each mode only where it is asked for."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def run_mode(
     recipes: Mapping[str, Recipe],
     recipe: str,
 ) -> None:
-    """Do what `mode` says, with the heavy half of the core imported only where it is needed."""
-    # What came from presets, too.
+    """Run the mode; import the heavy half of the core only where it is needed."""
+    # Presets may hold credentials, too.
     refuse_credentials(cast("dict[str, Any]", OmegaConf.to_container(cfg)), "the composed config")
     if cfg.mode is Mode.list:
         from core.cli.listing import show

@@ -1,1 +1,1 @@
-"""From YAML and words to a typed pipeline."""
+"""From YAML and the command line to a typed pipeline."""

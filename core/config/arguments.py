@@ -1,4 +1,4 @@
-"""The words of a command line, rewritten to what Hydra's grammar takes.
+"""Rewrites the words of a command line for Hydra's grammar.
 
 calibration=files           ->  dataset@calibration=files
 host=null                   ->  ~runtime@host
@@ -24,7 +24,7 @@ __all__ = ["command", "is_sweep", "key_of", "rewrite"]
 SWEEP = ("-m", "--multirun")
 #: The keys whose values name a choice, as a person writes them and as Hydra does.
 GROUPS = frozenset({"recipe", "target", "precision", *SLOTS, *(group_of(slot) for slot in SLOTS)})
-#: What a person types for the groups that Hydra chooses from.
+#: The key that a person types, by the group that Hydra chooses from.
 TYPED = {group_of(slot): slot for slot in SLOTS}
 #: The keys whose values are paths, which may hold any character.
 PATHS = ("input", "output", "store")
@@ -43,7 +43,7 @@ def key_of(word: str) -> str:
 def rewrite(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     """Return the arguments for Hydra, and the recipe files that they name by path."""
     sweep, files = is_sweep(arguments), list[str]()
-    # Hydra's parser takes no overrides on both sides of a flag.
+    # Hydra's parser rejects overrides on both sides of a flag.
     ordered = sorted(arguments, key=lambda argument: argument not in SWEEP)
     return [_rewritten(argument, files, sweep=sweep) for argument in ordered], files
 
@@ -90,9 +90,9 @@ def _several(value: str, *, sweep: bool) -> list[str]:
 
 
 def _check_chosen(key: str, value: str) -> None:
-    """Refuse a path where a choice is named: Hydra would read any file as one of the box's.
+    """Refuse a path where a choice is named: Hydra would read any file as a choice of the box.
 
-    A reference is none either: what it stands for would be shown as the name that is not known.
+    Refuse a reference, too: the error for an unknown name would show the value behind it.
     """
     if key in GROUPS and any(mark in value for mark in ("/", "\\", "..", "${")):
         raise ConfigError(
@@ -126,13 +126,13 @@ def _recipe(value: str, files: list[str]) -> str:
 
 
 def _bare(value: str) -> str:
-    """Return what `_quoted` quoted, one value; anything else as it is."""
+    """Return the value that `_quoted` quoted; return anything else unchanged."""
     bare = value[1:-1].replace("\\'", "'").replace("\\${", "${").replace("\\\\", "\\")
     return bare if value == _quoted(bare) else value
 
 
 def _quoted(value: str) -> str:
-    """Quote a value: only a quote, and backslashes before one, mean anything inside quotes."""
+    """Quote a value: inside quotes, only a quote and backslashes before one are special."""
     escaped = re.sub(r"(\\*)'", lambda m: m[1] * 2 + "\\'", value)
     escaped = re.sub(r"(\\+)$", lambda m: m[1] * 2, escaped)
     return "'" + escaped.replace("${", "\\${") + "'"

@@ -1,7 +1,8 @@
-"""The most that numbers in recipes and options may be: beyond is a mistake, or worse.
+"""Upper bounds of numbers in recipes and options: a larger number is a mistake, or worse.
 
-A module of its own, because the source of what plugins import is part of the key of their results:
-those that bound a number must not run again for a new line in `core/config/settings.py`.
+This is a module of its own because the source of a plugin's imports is part of the key of its
+results: a plugin that bounds a number must not run again for a new line in
+`core/config/settings.py`.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ MOST_THREADS = 1_024
 
 
 def check_within(options: object, name: str, least: int, most: int) -> None:
-    """Raise ValueError where the number `name` is not between two others; null is none."""
+    """Raise ValueError if the option `name` is below `least` or above `most`; null passes."""
     value = getattr(options, name)
     if value is not None and value < least:
         raise ValueError(f"`{name}` cannot be {value}; give {least} or more")

@@ -1,7 +1,7 @@
-"""What a command line must hold to before Hydra reads it: its flags, its size, its secrets.
+"""Checks a command line before Hydra reads it: its flags, its size, its credentials.
 
-Hydra's parser is recursive, and some of its flags load any folder or unpickle any file. Whatever is
-not known here is refused, in one message.
+Hydra's parser is recursive, and some of its flags load any folder or unpickle any file. A flag that
+is not known here is refused, in one message.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from core.text.shown import HIDDEN, holds_credentials
 
 __all__ = ["check", "refuse_credentials"]
 
-#: The flags that are passed on to Hydra; argparse would take their beginnings for them, too.
+#: The flags that are passed on to Hydra; argparse would accept abbreviations of them, too.
 FLAGS = (
     "--cfg", "-c", "--help", "-h", "--hydra-help", "--info", "-i", "--multirun", "-m",
     "--package", "-p", "--resolve", "--run", "-r", "--version",
 )  # fmt: skip
-#: Those that only show something.
+#: The flags that an error lists.
 SHOWN = "--cfg job, --info, --multirun (-m), --resolve, --help, --version"
 #: Hydra's flags that load a folder or a file unchecked, and what to use instead.
 REFUSED = {
@@ -32,7 +32,7 @@ REFUSED = {
     "-cn": "a recipe is given by its name or its path: recipe=...",
     "--experimental-rerun": "run it again from its lock file: recipe=.../recipe.lock.yaml",
 }
-#: Characters of one word, and brackets in brackets: far more than anybody types.
+#: The most characters of one word, and levels of brackets: far more than anybody types.
 LONGEST, DEEPEST = 20_000, 40
 
 
@@ -57,7 +57,7 @@ def check(arguments: Sequence[str]) -> None:
 
 
 def refuse_credentials(content: Mapping[str, Any], said_by: str) -> None:
-    """Raise ConfigError for a URL with a password or a token in it; it is not repeated.
+    """Raise ConfigError for a URL that holds a password or a token; the error does not show it.
 
     Options go into lock files, reports and logs, and the command line into the list of processes.
     """
@@ -77,7 +77,7 @@ def refuse_credentials(content: Mapping[str, Any], said_by: str) -> None:
 def _check_flag(flag: str) -> None:
     if flag in FLAGS:
         return
-    # Hydra would take a beginning such as `--config-d` for the whole.
+    # Hydra would accept an abbreviation such as `--config-d`.
     whole = next((known for known in REFUSED if len(flag) > 3 and known.startswith(flag)), flag)  # noqa: PLR2004  # two dashes and a letter say nothing yet
     raise ConfigError(
         f"there is no flag `{flag}`",

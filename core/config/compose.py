@@ -1,7 +1,7 @@
-"""Tells Hydra of every schema, preset and recipe, and composes configs that leave Hydra alone.
+"""Registers every schema, preset and recipe with Hydra, and composes configs.
 
-Hydra's own part of a config names classes that it makes, loggers, folders and variables. It is the
-box's, with what the command line says of it: where anything else had a hand in it, nothing runs.
+Hydra's own part of a config names classes that it makes, loggers, folders and variables. Only the
+box and the command line may set it: if anything else changed it, nothing runs.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ CONF = Path(__file__).parents[2] / "conf"
 
 def composed(arguments: Sequence[str], job: Callable[[DictConfig], None]) -> None:
     """Compose a config from `arguments`, and call `job` with it; `-m` starts a sweep of Hydra's."""
-    # A single run is what comes without a flag, too.
+    # A command without a flag is a single run, too.
     arguments = [word for word in arguments if word not in ("--run", "-r")]
     if is_sweep(arguments):
         _check_recipes([a for a in arguments if a not in SWEEP])
@@ -66,7 +66,7 @@ def composed(arguments: Sequence[str], job: Callable[[DictConfig], None]) -> Non
     if is_sweep(arguments):
         run()
         return
-    # The other flags of Hydra's only show something, and Hydra prints it as it is.
+    # Hydra's other flags only show something, and Hydra prints it uncleaned.
     printed = io.StringIO()
     try:
         with contextlib.redirect_stdout(printed):
@@ -77,10 +77,10 @@ def composed(arguments: Sequence[str], job: Callable[[DictConfig], None]) -> Non
 
 @contextmanager
 def composing(overrides: Sequence[str]) -> Iterator[DictConfig]:
-    """Give the config of one job; more can be composed inside the block.
+    """Yield the config of one job; more can be composed inside the block.
 
-    Nothing of Hydra's own part of it takes effect: no logger is set, no folder or variable made.
-    Raises ConfigError where that part is not the box's own.
+    Hydra's own part of it takes no effect: no logger, folder or variable is set. Raises ConfigError
+    if something but the box and the command line set that part.
     """
     with initialize_config_dir(str(CONF), version_base="1.3"):
         cfg = compose("config", list(overrides), return_hydra_config=True)
@@ -89,7 +89,7 @@ def composing(overrides: Sequence[str]) -> Iterator[DictConfig]:
 
 
 def composed_again(overrides: Sequence[str]) -> DictConfig:
-    """Return the config of the same job with other words, inside a block of `composing`."""
+    """Return the config of the same job with other overrides, inside a block of `composing`."""
     cfg = compose("config", list(overrides), return_hydra_config=True)
     _check_own(cfg, overrides)
     with open_dict(cfg):
@@ -98,7 +98,7 @@ def composed_again(overrides: Sequence[str]) -> DictConfig:
 
 
 def _check_own(cfg: DictConfig, overrides: Sequence[str]) -> None:
-    """Raise ConfigError unless Hydra's part of `cfg` is the box's, as the command line has it."""
+    """Raise ConfigError unless the box and the command line alone set Hydra's part of `cfg`."""
     typed = tuple(word for word in overrides if "hydra" in word.partition("=")[0])
     if _of_hydra(cfg) != _own(typed):
         raise ConfigError(
@@ -110,12 +110,12 @@ def _check_own(cfg: DictConfig, overrides: Sequence[str]) -> None:
 
 @functools.lru_cache(maxsize=8)
 def _own(typed: tuple[str, ...]) -> dict[str, Any]:
-    """Return Hydra's part as the box has it, changed by these words of the command line alone."""
+    """Return Hydra's part as the box and these words of the command line alone set it."""
     return _of_hydra(compose("config", list(typed), return_hydra_config=True))
 
 
 def _of_hydra(cfg: DictConfig) -> dict[str, Any]:
-    """Return Hydra's part of a config without what tells one job from another."""
+    """Return Hydra's part of a config without the values that differ between jobs."""
     part = cast("dict[str, Any]", OmegaConf.to_container(cfg.hydra, resolve=False))
     chosen = part.pop("runtime")["choices"]
     del part["overrides"]
@@ -127,7 +127,7 @@ def _of_hydra(cfg: DictConfig) -> dict[str, Any]:
 def _check_recipes(arguments: Sequence[str]) -> None:
     """Check Hydra's part for every recipe of a sweep, before Hydra acts on it.
 
-    What cannot be composed is left to the sweep, which says of which points that is.
+    A recipe that cannot be composed is left to the sweep, which reports its points.
     """
     overrides = OverridesParser.create().parse_overrides(list(arguments))
     fixed = [str(o.input_line) for o in overrides if not o.is_sweep_override()]
@@ -142,7 +142,7 @@ def _check_recipes(arguments: Sequence[str]) -> None:
 
 
 def _check_heard(arguments: Sequence[str]) -> None:
-    """Refuse what only a sweep, or Hydra's own way of running a job, would take notice of."""
+    """Refuse a word that only a sweep, or Hydra's own way of running a job, would read."""
     for word in arguments:
         key = key_of(word)
         if key.startswith("hydra") and key != "hydra.verbose":
@@ -156,7 +156,7 @@ def _check_heard(arguments: Sequence[str]) -> None:
 
 
 def entered(cfg: DictConfig) -> DictConfig:
-    """Make `cfg` what Hydra looks at; returns a copy of it without Hydra's own part."""
+    """Make `cfg` Hydra's current config; return a copy of it without Hydra's own part."""
     HydraConfig.instance().set_config(cfg)
     own = copy.deepcopy(cfg)
     OmegaConf.set_readonly(own, None)
@@ -171,14 +171,14 @@ def recipe_of_job() -> str:
 
 
 def register(registry: Registry, recipes: Mapping[str, Recipe]) -> None:
-    """Store every schema, recipe and preset of other distributions where Hydra looks."""
+    """Store every schema and recipe, and the presets of other distributions, for Hydra."""
     store = ConfigStore.instance()
     settings, target = OmegaConf.structured(Settings), OmegaConf.structured(Target)
     # A frozen dataclass makes its node read-only, and then no preset could fill it in.
     for node in (settings.target, target):
         OmegaConf.set_readonly(node, None)
     settings.contract = OmegaConf.structured(limits.schema(registry))
-    # The options are those of whatever chunker it names.
+    # Its options depend on the chunker that it names.
     OmegaConf.set_struct(settings.measure.against, False)
     store.store(name="settings", node=settings, provider="luthier")
     store.store(group="target", name="schema", node=target, provider="luthier")
@@ -208,7 +208,7 @@ def register(registry: Registry, recipes: Mapping[str, Recipe]) -> None:
 
 
 def _store_presets(store: ConfigStore, registry: Registry) -> None:
-    """Store the presets of other distributions; one named like a plugin would hide it."""
+    """Store the presets of other distributions, except one that would hide a plugin or preset."""
     for preset in read_presets(registry.presets):
         own = CONF / preset.group / f"{preset.name}.yaml"
         if preset.name in registry.entries.get(preset.group, {}) or own.is_file():

@@ -31,7 +31,7 @@ __all__ = ["discover"]
 def discover(extra: Mapping[str, ModuleType] | None = None) -> Registry:
     """Load every module of the entry-point group `luthier`, and the modules of `extra` (tests).
 
-    Raises nothing for a distribution: what is wrong with one is in `Registry.broken`.
+    Raises nothing for a broken distribution: `Registry.broken` lists it.
     """
     manager = pluggy.PluginManager(hooks.PROJECT)
     manager.add_hookspecs(hooks)
@@ -56,7 +56,7 @@ def discover(extra: Mapping[str, ModuleType] | None = None) -> Registry:
 
 @contextlib.contextmanager
 def _noted(registry: Registry, file: str, distribution: str) -> Iterator[None]:
-    """Note what the block raises as a distribution that is broken, and go on."""
+    """Record an error of the block as a broken distribution, and go on."""
     try:
         yield
     except (KeyboardInterrupt, Terminated):
@@ -79,7 +79,7 @@ def _register(manager: pluggy.PluginManager, module: object, key: str) -> None:
 
 
 def _note_misspelt(registry: Registry, origins: Mapping[str, str]) -> None:
-    """Note a hook that does not exist: pluggy would never call it, and say nothing."""
+    """Record a hook that does not exist: pluggy would silently never call it."""
     known = ", ".join(n for n in dir(hooks) if n.startswith("luthier_"))
     callers = {name: hook for name, hook in vars(registry.manager.hook).items() if name[0] != "_"}
     for name, hook in callers.items():
@@ -93,7 +93,7 @@ def _note_misspelt(registry: Registry, origins: Mapping[str, str]) -> None:
 
 
 def _collect(registry: Registry, origins: Mapping[str, str]) -> None:
-    """Call the hooks of every distribution, and take what they return one by one."""
+    """Call the hooks of every distribution, and accept the values that they return one by one."""
     hook = registry.manager.hook
     accepts: tuple[tuple[pluggy.HookCaller, Callable[[Any, str], None]], ...] = (
         (hook.luthier_plugins, functools.partial(_accept, registry)),
@@ -115,10 +115,10 @@ def _collect(registry: Registry, origins: Mapping[str, str]) -> None:
 def _add_folder(
     folders: list[Path], read: Callable[[list[Path]], object], path: Any, distribution: str
 ) -> None:
-    """Add a folder of presets or recipes; raises what `read` does of a file in it."""
+    """Add a folder of presets or recipes; raises what `read` raises for a file in it."""
     folder = Path(path)
     if distribution != hooks.PROJECT:
-        # One that cannot be read, or that has the name of another, would stop every command.
+        # A file that cannot be read, or that repeats a name, would stop every command.
         read([*folders, folder])
     folders.append(folder)
 
@@ -150,7 +150,7 @@ def _accept(registry: Registry, found: Any, distribution: str) -> None:
 
 
 def _returned(implementation: pluggy.HookImpl) -> list[Any]:
-    """Call one plugin module's hook; what it raises is the module's fault and said so."""
+    """Call one plugin module's hook; turn its errors into a PluginError that names the hook."""
     name = implementation.function.__name__
     try:
         returned: Any = implementation.function()

@@ -1,7 +1,7 @@
-"""What a recipe and a preset may say. All that this page does not allow is refused.
+"""The grammar of recipes and presets: everything that it does not allow is refused.
 
 A recipe:
-    title: text                                what is no stage: the keys of `SETTINGS`
+    title: text                                a key that is no slot: one of `SETTINGS`
     target: name                               also a mapping of the target's own keys
     model: name                                a plugin or preset of the slot
     chunker: {plugin: name, option: value}     with its options
@@ -12,10 +12,10 @@ A preset, `<group>/<name>.yaml`:
     defaults: [name]                           the plugin, preset or schema that it configures
     option: value
 
-A *name* is letters, digits and underscores and begins with a letter: so it holds no path and no
-package of Hydra's. A *value* is plain data; text in it is text, but for one form, `${target.name}`,
-which stands alone and names a plain value of the same recipe or of its presets. So no resolver is
-ever called, no class is named, and Hydra's own part of the config cannot be reached.
+A *name* consists of letters, digits and underscores and begins with a letter, so it holds no path
+and no package of Hydra's. A *value* is plain data. Text in it is literal, with one exception:
+`${target.name}`, alone, refers to a plain value of the same recipe or of its presets. So a recipe
+calls no resolver, names no class, and cannot reach Hydra's own part of the config.
 """
 
 from __future__ import annotations
@@ -30,21 +30,21 @@ from core.plugin.options import PLUGIN_KEY
 
 __all__ = ["OWN", "check_preset", "check_recipe", "is_name", "slot_of"]
 
-#: What the name of a choice starts with that belongs to one recipe; no name in a recipe does.
+#: The first character of a choice that belongs to one recipe; no name in a recipe has it.
 OWN = "_"
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
-#: Where a value comes from that another one stands for: names with dots between them, no more.
+#: A reference to another value: names with dots between them, nothing else.
 _REFERENCE = re.compile(r"\$\{([a-z][A-Za-z0-9_]*(?:\.[A-Za-z0-9_]+)*)\}")
-#: What only the person may set who starts the run: where it writes, and whom it asks.
+#: The keys that only the person who starts the run may set: where it writes, whom it asks.
 PERSONAL = frozenset({"store", "output"})
 #: The keys of a recipe that are no slots; `title` is the only one that must be text.
 SETTINGS = frozenset(Settings.__dataclass_fields__) - set(SLOTS) - PERSONAL
-#: What a reference may begin with.
+#: The keys that a reference may begin with.
 REFERABLE = frozenset({*SLOTS, "target", "precision", "measure", "fit", "contract"})
-#: Keys that mean something to what composes configs, wherever they stand.
+#: Keys that have a meaning when configs are composed, wherever they stand.
 _MEANT = re.compile(r"_[a-z]+_|defaults|hydra")
 CHOICES = frozenset({"target", "precision", *SLOTS})
-#: What a recipe may say of a precision that it describes itself.
+#: The keys of a precision that a recipe describes itself.
 PRECISION = frozenset({"name", "title"})
 
 
@@ -93,13 +93,13 @@ def check_preset(content: Mapping[str, Any], group: str, where: str, file: str) 
 
 
 class _Page:
-    """One file that is checked, with the words of its errors."""
+    """One file that is checked, with its name in errors."""
 
     def __init__(self, where: str, file: str, content: Mapping[str, Any]) -> None:
         self._where, self._file, self._content = where, file, content
 
     def refuse(self, what: str, *lines: str) -> NoReturn:
-        """Raise the error that the file says `what`."""
+        """Raise ConfigError for the file; `what` says what it does wrong."""
         raise ConfigError(f"{self._where} {what}", f"file: {self._file}", *lines)
 
     def name(self, name: object, at: str) -> None:
@@ -113,7 +113,7 @@ class _Page:
             )
 
     def names(self, value: object, at: str) -> None:
-        """Check a list of names: each is composed with later, as if it stood on a command line."""
+        """Check a list of names: each becomes an override later, as if it were typed."""
         if value is not None and not isinstance(value, list):
             self.refuse(f"has a `{at}` that is no list: {_short(value)}", "write: [name, name]")
         for name in value or ():
@@ -127,7 +127,7 @@ class _Page:
                 self.name(target[key], f"target.{key}")
 
     def defaults(self, value: object) -> None:
-        """Check a defaults list: one choice of a known group each."""
+        """Check a defaults list: each entry is one choice of a known group."""
         if not isinstance(value, list):
             self.refuse("has `defaults` that are no list", "write: defaults: [{target: cpu}]")
         chosen = {key for key in self._content if key in CHOICES}
@@ -155,7 +155,7 @@ class _Page:
                     self.name(name, f"defaults.{slot}")
 
     def slot(self, slot: str, value: object) -> None:
-        """Check what a recipe says of one slot."""
+        """Check a recipe's value for one slot."""
         if value is None:
             return
         if slot in PLURAL and isinstance(value, list):
@@ -178,7 +178,7 @@ class _Page:
             )
 
     def setting(self, key: str, value: object) -> None:
-        """Check what a recipe says beside its slots."""
+        """Check a recipe's value for a key that is no slot."""
         said = value if isinstance(value, Mapping) else {}
         if key == "title" and not isinstance(value, str):
             self.refuse(f"has a title that is no text: {_short(value)}", "write: title: some words")
@@ -196,7 +196,7 @@ class _Page:
         self.value(value, key)
 
     def _device(self, key: str, value: object) -> None:
-        """Check a target or a precision: a name, or what one says of itself."""
+        """Check a target or a precision: a name, or a description."""
         if isinstance(value, str):
             self.name(value, key)
         elif not isinstance(value, Mapping | None):
@@ -258,7 +258,7 @@ class _Page:
         meant: object = self._content
         for key in path:
             if not isinstance(meant, Mapping) or key not in meant:
-                return  # of a preset: the config says whether it is there
+                return  # in a preset: composing shows whether it is there
             meant = meant[key]
         if isinstance(meant, Mapping | list) or (isinstance(meant, str) and "${" in meant):
             self.refuse(

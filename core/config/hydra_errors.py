@@ -28,10 +28,10 @@ from core.plugin.registry import Registry
 
 __all__ = ["FOREIGN", "as_luthier_error", "is_foreign", "translate"]
 
-#: What Hydra and OmegaConf raise for a config that cannot be.
+#: The errors that Hydra and OmegaConf raise for an invalid config.
 FOREIGN = (HydraException, OmegaConfBaseException)
-#: Python's own errors, which they let through for a config that they did not foresee; the packages
-#: that compose configs, and ours.
+#: Python's own errors, which both let through for a config that they did not foresee; then the
+#: packages that compose configs, and ours.
 LET_THROUGH = (ValueError, KeyError, TypeError, AttributeError, IndexError, AssertionError)
 COMPOSERS, OURS = ("hydra", "omegaconf", "antlr4"), ("core", "plugins")
 
@@ -82,7 +82,7 @@ def _causes(error: BaseException) -> Iterable[BaseException]:
 
 
 def _missing(error: MissingConfigException, registry: Registry | None) -> LuthierError:
-    """`recipe=typo`, or any other choice of a group that does not exist."""
+    """Return the error for `recipe=typo`, or another choice that its group does not have."""
     wanted = error.missing_cfg_file or ""
     group, _, name = wanted.rpartition("/")
     if group == "hydra/launcher" and name in launchers.EXTRAS:
@@ -104,7 +104,7 @@ def _missing(error: MissingConfigException, registry: Registry | None) -> Luthie
 
 
 def _invalid(error: ValidationError) -> ConfigError:
-    """A value of the wrong type."""
+    """Return the error for a value of the wrong type."""
     first = str(error.msg or error).splitlines()[0]
     kind = getattr(error.ref_type, "__name__", None)
     enum = re.search(r"expected one of \[(.*)\]", first)
@@ -122,7 +122,7 @@ def _invalid(error: ValidationError) -> ConfigError:
 
 
 def _unknown_key(error: Exception, link: BaseException) -> ConfigError:
-    """An option that the plugin does not have, or a key that the config does not have."""
+    """Return the error for an option that its plugin lacks, or a key that the config lacks."""
     full = str(getattr(link, "full_key", "") or "")
     written = re.match(r"Could not override '([^']+)'", str(error))
     full = full or (written[1] if written else str(link).splitlines()[0])
@@ -158,7 +158,7 @@ def _unknown_fact(error: InterpolationKeyError) -> ConfigError:
     )
 
 
-#: Where results go, on a command line.
+#: The words that say where results go.
 PLACES = "store=/path/to/folder output=/path/to/folder"
 
 

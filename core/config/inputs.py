@@ -1,4 +1,4 @@
-"""What `input=...` stands for: one item or a batch of them, and the dataset that opens it."""
+"""Reads `input=...`: whether it is one item or a batch, and which dataset opens it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def take_input(cfg: DictConfig, registry: Registry) -> None:
     current = cfg.dataset.get(options.PLUGIN_KEY) if cfg.dataset else None
     fitting = [n for n, endings in readers.items() if several or path.suffix.lower() in endings]
     if current in datasets and several:
-        # A folder has no ending: whether sounds or images are meant, the recipe's dataset says.
+        # A folder has no ending: the recipe's dataset tells whether sounds or images are meant.
         axes = set(datasets[current].axes)
         fitting = [n for n in fitting if set(datasets[n].axes) == axes] or fitting
     if not fitting:

@@ -1,4 +1,4 @@
-"""Hydra's launchers that Luthier knows: how they come set, what they need and what they run on."""
+"""Hydra's launchers that Luthier knows: their presets, their packages and their clusters."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ __all__ = ["EXTRAS", "check", "not_installed", "preset", "ready"]
 
 #: The extra that installs a launcher, by the launcher's name.
 EXTRAS = {"joblib": "joblib", "ray": "ray", "submitit_local": "slurm", "submitit_slurm": "slurm"}
-#: How launchers come set where that is not as their packages have it.
+#: The options of launchers that differ from the defaults of their packages.
 PRESETS: Mapping[str, Mapping[str, Any]] = {
     "ray": {
-        # What workers print, which is how far they are.
+        # Show what workers print: their progress.
         "ray.init.log_to_driver": True,
-        # What a point asks for, and how often it is started again when its machine died.
+        # The CPUs that a point asks for, and its restarts after its machine died.
         "ray.remote.num_cpus": 1,
         "ray.remote.max_retries": 3,
     },
@@ -32,14 +32,14 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
         "mem_gb": 16,
         "timeout_min": 240,
         "stderr_to_stdout": True,
-        # A job that ran into `timeout_min` goes on from the store.
+        # A job that exceeded `timeout_min` resumes from the store.
         "max_num_timeout": 2,
     },
 }
 
 
 def preset() -> None:
-    """Set the launchers that are installed, once Hydra has found them, as Luthier has them."""
+    """Apply `PRESETS` to the installed launchers, once Hydra has found them."""
     store = ConfigStore.instance()
     installed = store.list("hydra/launcher")
     for name, changes in PRESETS.items():
@@ -73,7 +73,7 @@ def not_installed(name: str) -> MissingLibraryError:
 
 @contextmanager
 def ready(launcher: Mapping[str, Any]) -> Iterator[None]:
-    """Hold what a launcher runs on while the block lasts: for Ray, its cluster."""
+    """Keep a launcher's cluster open while the block runs: only Ray has one."""
     if "ray" not in launcher:
         yield
         return

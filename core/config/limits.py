@@ -27,11 +27,11 @@ class Limit:
     spec: LimitSpec
 
     def is_held_by(self, value: float) -> bool:
-        """Return whether a measure keeps to the bound, which it may reach; no NaN does."""
+        """Return whether `value` holds the bound, which it may equal; NaN never does."""
         return self.spec.is_held(self.bound, value)
 
 
-#: The limits that are about any model.
+#: The limits that apply to any model.
 OWN: Mapping[str, LimitSpec] = {
     "min_snr_db": LimitSpec(
         "parity_snr",
@@ -57,7 +57,7 @@ OWN: Mapping[str, LimitSpec] = {
         about="part of the graph's nodes that the accelerator took, 0 to 1",
     ),
 }
-#: What only a device that plays whole inputs can answer.
+#: The limits that only a device that plays whole inputs can answer.
 TIMED = frozenset({"max_chunk_ms", "max_real_time_factor", "max_memory_mb"})
 
 
@@ -78,7 +78,7 @@ def schema(registry: Registry) -> type[Any]:
 
 
 def limits_of(node: Mapping[str, float | None], registry: Registry) -> tuple[Limit, ...]:
-    """Return the limits that a recipe sets; raises ConfigError for what is no mapping of them."""
+    """Return the limits that a recipe sets; raises ConfigError for no mapping, or for NaN."""
     if not isinstance(node, Mapping):
         raise ConfigError(
             f"`contract` cannot be `{node}`", "it takes limits by name: contract.<limit>=..."
@@ -90,7 +90,7 @@ def limits_of(node: Mapping[str, float | None], registry: Registry) -> tuple[Lim
         if bound is not None
     )
     for limit in limits:
-        # Nothing is above or below what is no number: any result would hold.
+        # No value is above, below or equal to NaN: no result would hold.
         if math.isnan(limit.bound):
             raise ConfigError(f"`contract.{limit.name}` is no number", "give a bound, or null")
     return limits

@@ -1,4 +1,4 @@
-"""Turns a composed config into plugins, one per slot, and says which slot is empty."""
+"""Makes the plugins of a composed config, slot by slot, and refuses an empty slot."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ def _plugin(node: Any, registry: Registry, slot: str, path: str) -> kinds.Plugin
 
 
 def _against(cfg: DictConfig, registry: Registry) -> kinds.Chunker[Any] | None:
-    """Return the chunker of what quality is compared with; None for that of the recipe."""
+    """Return the chunker of the reference for quality; None if it is the recipe's own."""
     given, path = cfg.measure.against, "measure.against"
     if not given:
         return None

@@ -1,9 +1,9 @@
 """Presets: named options of a plugin, a target or a precision, `<folder>/<group>/<name>.yaml`.
 
-Those in the box lie in `conf/`, where Hydra finds them. Those of other distributions never reach
-Hydra as files: a comment in them (`# @package hydra.job_logging`) or a folder (`hydra/callbacks`)
-would say where in the config they go. They are read here, checked against `core/config/grammar.py`,
-and handed on as plain nodes.
+Presets in the box lie in `conf/`, where Hydra finds them. Presets of other distributions never
+reach Hydra as files: a comment in one (`# @package hydra.job_logging`) or a folder
+(`hydra/callbacks`) could place it anywhere in the config. They are read here, checked against
+`core/config/grammar.py`, and passed on as plain nodes.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ GROUPS = ("target", "precision", *KINDS)
 
 @dataclass(frozen=True)
 class Preset:
-    """One preset: `node` is what its file says."""
+    """One preset; `node` is the content of its file."""
 
     group: str
     name: str
@@ -35,7 +35,7 @@ class Preset:
 
     @property
     def title(self) -> str:
-        """Return its one line, empty where it has none."""
+        """Return its title, a single line; empty if it has none."""
         return str(self.node.get("title", ""))
 
 
@@ -58,7 +58,7 @@ def read_presets(folders: Iterable[Path]) -> list[Preset]:
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    """Yield the files of a folder of presets; what is no group of presets is refused."""
+    """Yield the files of a folder of presets; raises ConfigError for an unknown group."""
     for inside in sorted(folder.iterdir() if folder.is_dir() else ()):
         if inside.name.startswith((".", "_")) or not inside.is_dir():
             continue

@@ -6,9 +6,9 @@
                                                          a choice that holds plugin and options
 
 A slot's plugin and options are one choice, so that `chunker=whole` on the command line replaces
-both, and options of a plugin that is no longer there cannot linger.
+both, and no options of the replaced plugin remain.
 
-What a recipe may say at all is in `core/config/grammar.py`: what comes here was checked against it.
+Every recipe is checked against `core/config/grammar.py`, which says what it may hold.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ __all__ = ["OWN", "Recipe", "name_of", "read_recipes"]
 
 @dataclass(frozen=True)
 class Recipe:
-    """A recipe file: its name, its one line, its content as Hydra takes it, and its own choices.
+    """A recipe file: its name, its title, its content for Hydra (`node`), and its own choices.
 
-    `choices` are keyed by group and name. `given` marks one that was named by its path, `content`
-    is what its file says.
+    `choices` are keyed by group and name. `given` marks a recipe that was named by its path.
+    `content` is the content of its file.
     """
 
     name: str
@@ -45,10 +45,10 @@ class Recipe:
 
 
 def name_of(file: Path) -> str:
-    """Return the name of a recipe: that of its file, without what Hydra's grammar cannot take."""
+    """Return the name of a recipe: that of its file, without characters that Hydra rejects."""
     stem = file.name.removesuffix(file.suffix)
     name = "".join(c if c.isascii() and (c.isalnum() or c == "_") else "_" for c in stem)
-    # A number, a truth or nothing is what Hydra would take these for.
+    # Hydra would read these as a number, a boolean or null.
     if not name[:1].isalpha() or name.lower() in ("null", "true", "false", "inf", "nan"):
         return f"recipe_{name}"
     return name
@@ -57,7 +57,7 @@ def name_of(file: Path) -> str:
 def read_recipes(folders: Iterable[Path], given: Iterable[str] = ()) -> dict[str, Recipe]:
     """Read every recipe of `folders`, and the files that `given` names by their path.
 
-    A given file may carry the name of a recipe in the box: the person meant the file.
+    A given file replaces a recipe of the same name: the person meant the file.
     """
     recipes: dict[str, Recipe] = {}
     for file in (file for folder in folders for file in sorted(folder.glob("*.yaml"))):

@@ -68,7 +68,7 @@ class Mode(Enum):
 
 
 class Scale(Enum):
-    """Where the items of a batch are played: in this process, or by workers that Ray keeps."""
+    """Where the items of a batch are played: in this process, or by workers on Ray."""
 
     here = "here"
     ray = "ray"
@@ -87,7 +87,7 @@ class Batch:
     """The Ray cluster to join; null for that of the variable `RAY_ADDRESS`, or this machine."""
 
     def __post_init__(self) -> None:
-        """Refuse what would play nothing."""
+        """Refuse numbers out of bounds."""
         check_within(self, "workers", 1, MOST_WORKERS)
         check_within(self, "retries", 0, MOST_RETRIES)
 
@@ -107,7 +107,7 @@ class Measure:
     compared with; empty for that of the recipe. A sweep over windows sets it."""
 
     def __post_init__(self) -> None:
-        """Refuse to compare on nothing."""
+        """Refuse numbers out of bounds."""
         check_within(self, "worst_tensors", 0, MOST_TENSORS)
         for name in ("budget_windows", "probe_windows"):
             check_within(self, name, 1, MOST_WINDOWS)
@@ -132,7 +132,7 @@ class Fit:
     in a run, so that the two share what they made."""
 
     def __post_init__(self) -> None:
-        """Refuse what leaves nothing to look for."""
+        """Refuse numbers out of bounds, and a search without a window."""
         for name in ("shortest", "longest", "step"):
             check_within(self, name, 1, LONGEST_WINDOW)
         check_within(self, "calibration_windows", 1, MOST_WINDOWS)
@@ -150,13 +150,13 @@ class Sweep:
     """How often a point is run again whose process or machine died."""
 
     def __post_init__(self) -> None:
-        """Refuse a negative number."""
+        """Refuse a number out of bounds."""
         check_within(self, "retries", 0, MOST_RETRIES)
 
 
 @dataclass
 class Settings:
-    """The top level of the config: what is no plugin."""
+    """The top level of the config: the keys that are no plugin, then the slots."""
 
     mode: Mode = Mode.run
     title: str = ""
@@ -205,7 +205,7 @@ def group_of(slot: str) -> str:
 
 
 def target_of(cfg: DictConfig) -> Target:
-    """Return the target that the config describes; raises ConfigError for one that cannot be."""
+    """Return the target that the config describes; raises ConfigError for an invalid one."""
     target = cast("Target", OmegaConf.to_object(cfg.target))
     # OmegaConf lets a list pass as an item of a list of texts.
     if not all(isinstance(name, str) for name in target.precisions):
@@ -214,7 +214,7 @@ def target_of(cfg: DictConfig) -> Target:
 
 
 def literal(text: str) -> str:
-    """Return a text as a config holds it, so that `${` in the name of a file stays what it is."""
+    """Return a text escaped for a config, so that `${` in a file name stays literal."""
     return re.sub(r"(\\*)\$\{", lambda found: found[1] * 2 + "\\${", text)
 
 

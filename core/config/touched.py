@@ -1,8 +1,8 @@
-"""What a run touches outside of itself, and what of it a stranger's recipe may not ask for alone.
+"""Lists what a run touches outside of itself, and refuses a recipe that reaches out unasked.
 
-A recipe that is given by its path may be anybody's. What it names in its own folder it may have; a
-file elsewhere, a folder above, a host: the person who starts the run must say it again on the
-command line, where it is theirs.
+A recipe that is given by its path may be anybody's. It may name files in its own folder. If it
+names a file elsewhere, a folder above or a host, the person who starts the run must repeat that on
+the command line.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = ["check_asked", "touched"]
 
-#: How many files and folders of a recipe's own are looked at for links that lead out.
+#: How many files and folders of a recipe are searched for links that lead out.
 LOOKED_AT = 100_000
 #: `input=...` is declared as the option of a plugin would be.
 INPUT: dataclasses.Field[Any] = reaching()
@@ -45,7 +45,7 @@ def check_asked(
 ) -> None:
     """Raise ConfigError where a given recipe reaches out of its folder and nobody asked for it.
 
-    `typed` are the overrides of the command line: what stands there is the person's own.
+    `typed` are the overrides of the command line: the person chose these values.
     """
     source = recipes.get(recipe)
     if source is None or not source.given:
@@ -58,7 +58,7 @@ def check_asked(
         if path in keys or (path == "dataset.path" and "input" in keys and cfg.input is not None):
             continue
         if _written(_at(composed, path)) == _written(value):  # nothing else took its place
-            # A reference is judged by what it stands for.
+            # A reference is judged by its value.
             meant = OmegaConf.select(cfg, path)
             option = _declared(cfg, registry, path)
             if any(_leads_out(text, folder, option) for text in _texts(meant)):
@@ -91,7 +91,7 @@ def _values(value: object, path: str) -> Iterator[tuple[str, object]]:
     """Yield every value and list of a recipe but its title, under the key of an override."""
     if isinstance(value, Mapping):
         for key, inside in value.items():
-            # `plugin` and the names of stages are held to the grammar.
+            # The grammar has checked `plugin` and the names of stages.
             if key not in ("title", PLUGIN_KEY, "defaults"):
                 yield from _values(inside, f"{path}.{key}" if path else key)
     elif value is not None and ("." in path or path == "input"):
@@ -99,7 +99,7 @@ def _values(value: object, path: str) -> Iterator[tuple[str, object]]:
 
 
 def _at(node: Any, path: str) -> object:
-    """Return what stands under a key of nested mappings; None where nothing does."""
+    """Return the value at a dotted key of nested mappings; None where there is none."""
     for key in path.split("."):
         node = node.get(key) if isinstance(node, Mapping) else None
     return node
@@ -124,7 +124,7 @@ def _written(value: object) -> str:
 
 
 def _declared(cfg: DictConfig, registry: Registry, path: str) -> dataclasses.Field[Any] | None:
-    """Return the option at `path`, if it says of itself that it names files, folders or hosts."""
+    """Return the option at `path`, if it is declared to name files, folders or hosts."""
     if path == "input":
         return INPUT
     slot, *keys = path.split(".")
@@ -141,10 +141,10 @@ def _declared(cfg: DictConfig, registry: Registry, path: str) -> dataclasses.Fie
 
 
 def _leads_out(value: str, folder: Path, option: dataclasses.Field[Any] | None) -> bool:
-    """Return whether a text names what lies outside of `folder`: a URL, a file or a folder.
+    """Return whether a text names a URL, or a file or folder outside of `folder`.
 
-    What stands in no declared `option` is only taken for a path where it can be nothing else: the
-    name of a node in a graph (`/encoder.0/Conv`) begins with a slash, too.
+    Without a declared `option`, a text counts as a path only if it can be nothing else: the name of
+    a node in a graph (`/encoder.0/Conv`) begins with a slash, too.
     """
     if option is not None and is_address(option):
         return bool(value)
@@ -163,7 +163,7 @@ def _leads_out(value: str, folder: Path, option: dataclasses.Field[Any] | None) 
 def _holds_other(top: Path, folder: Path) -> bool:
     """Return whether a file or folder is not below `folder`, or holds a link that leads out of it.
 
-    Archives bring links along. What is too large to look through is asked about, too.
+    An archive may contain links. For a folder that is too large to search, return True.
     """
     if not top.resolve().is_relative_to(folder):
         return True

@@ -1,4 +1,4 @@
-"""Window lengths that a recipe leaves to the model: those of the windows that it was trained on."""
+"""Window lengths that a recipe leaves to the model: those that it was trained on."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from core.plugin.values import ModelInfo, ModelSpec, Notice
 
 __all__ = ["are_trained", "other_training", "with_lengths"]
 
-#: Training windows that differ by more are others: a layout rounds up to whole blocks.
+#: The share by which lengths of one window may differ: a layout rounds up to whole blocks.
 NEAR = 0.1
 
 
@@ -22,9 +22,8 @@ def with_lengths(
 ) -> Chunker[Any]:
     """Return the chunker with the lengths that its options leave to the model.
 
-    The numbers go into `node`, its part of the config, which stands at `path`: a lock file and
-    whoever reads it must not need the model to know them. Raises ConfigError where the model does
-    not say.
+    The lengths also go into `node`, the chunker's part of the config at `path`, so that a reader of
+    the lock file does not need the model. Raises ConfigError if the model does not give them.
     """
     try:
         found = chunker.with_training_window(model.plan().train_window)
@@ -42,19 +41,19 @@ def with_lengths(
 
 
 def are_trained(chunker: Chunker[Any], spec: ModelSpec) -> bool:
-    """Return whether the windows are as long as the plan says that those of the training were.
+    """Return whether the windows have the length that the plan gives for the training.
 
-    A layout takes them in whole blocks: 90,112 samples for 88,200. That is no other window.
+    A layout rounds up to whole blocks, 90,112 samples for 88,200: that is the same window.
     """
     window = chunker.window()
     return bool(window) and all(spec.train_window.get(axis) == n for axis, n in window.items())
 
 
 def other_training(chunker: Chunker[Any], spec: ModelSpec, info: ModelInfo) -> tuple[Notice, ...]:
-    """Return a warning where windows follow a plan that the weights turned out not to keep.
+    """Return a warning if windows follow the plan, but the weights were trained on others.
 
-    A plan names training windows before the weights are there: those of an architecture, say. A
-    fallback, or somebody's own checkpoint, may have been trained on others.
+    A plan names training windows before the weights are there, for example those of an
+    architecture. A fallback, or a person's own checkpoint, may have been trained on others.
     """
     notices = []
     for axis, size in chunker.window().items():

@@ -1,8 +1,7 @@
-"""Reads YAML that others wrote: plain data only, and bounded before anything of it is expanded.
+"""Reads untrusted YAML: plain data only, with bounds that are checked before aliases expand.
 
-Recipes, presets and lock files are read here. What comes out is made of mappings with text as
-keys, lists, text, numbers, booleans and null: no tag makes an object, no date appears, nothing is
-said twice.
+Recipes, presets and lock files are read here. The result holds mappings with text as keys, lists,
+text, numbers, booleans and null: no objects, no dates, no repeated keys.
 """
 
 from __future__ import annotations
@@ -34,9 +33,9 @@ __all__ = ["LARGEST", "read_mapping"]
 LARGEST, NODES = 2**20, 20_000
 #: Lists and mappings inside each other, aliases in a file, and characters of one value or key.
 DEPTH, ALIASES, LONGEST = 24, 100, 20_000
-#: Whole numbers reach so far; Python writes none of thousands of digits.
+#: Integers stay below this; Python refuses to write one of thousands of digits.
 BIGGEST = 2**64
-#: The types that a value may be said to have; what is left out makes objects, dates or bytes.
+#: The tags that a value may have; other tags make objects, dates or bytes.
 TAGS = frozenset(f"tag:yaml.org,2002:{kind}" for kind in ("str", "int", "float", "bool", "null"))
 TREES = frozenset(f"tag:yaml.org,2002:{kind}" for kind in ("map", "seq"))
 
@@ -69,7 +68,7 @@ _Plain.add_implicit_resolver(
 
 
 class _RefusedError(ValueError):
-    """What is wrong with a file, and the line where it begins; 0 for all of it."""
+    """A fault of a file, and the line where it begins; 0 for the whole file."""
 
     def __init__(self, reason: str, line: int = 0) -> None:
         super().__init__(f"{reason}, in line {line}" if line else reason)
@@ -78,8 +77,8 @@ class _RefusedError(ValueError):
 def read_mapping(file: Path, what: str) -> dict[str, Any]:
     """Return the mapping in a YAML file; `what` names it in errors: "recipe `mine`".
 
-    Raises ConfigError for what is no YAML, no mapping, larger than the bounds of this module, or
-    more than plain data; OSError, FileNotFoundError too, is the caller's.
+    Raises ConfigError for a file that is no YAML, no mapping, beyond the bounds of this module, or
+    more than plain data. The caller handles OSError, FileNotFoundError included.
     """
     try:
         with _refusals():
@@ -99,7 +98,7 @@ def read_mapping(file: Path, what: str) -> dict[str, Any]:
 
 @contextmanager
 def _refusals() -> Iterator[None]:
-    """Turn what PyYAML raises, and what it lets through from Python, into a refusal."""
+    """Turn the errors of PyYAML, and those of Python that it lets through, into a refusal."""
     try:
         yield
     except yaml.MarkedYAMLError as error:
@@ -110,7 +109,7 @@ def _refusals() -> Iterator[None]:
     except RecursionError as error:
         raise _RefusedError("it is nested too deeply") from error
     except (ValueError, OverflowError, LookupError) as error:
-        # A number of thousands of digits, or what its own tag does not allow: `!!int ""`.
+        # A number of thousands of digits, or a value that its tag does not allow: `!!int ""`.
         if isinstance(error, _RefusedError):
             raise
         raise _RefusedError(f"a value cannot be: {error}"[:200]) from error
@@ -118,7 +117,7 @@ def _refusals() -> Iterator[None]:
 
 def _text(file: Path) -> str:
     if file.exists() and not file.is_file():
-        # A pipe would be waited for, and a device never ends.
+        # Reading a pipe would block, and a device never ends.
         raise _RefusedError("it is no regular file")
     with file.open("rb") as opened:
         raw = opened.read(LARGEST + 1)
@@ -131,7 +130,7 @@ def _text(file: Path) -> str:
 
 
 def _loaded(text: str) -> dict[str, Any]:
-    """Build what a text that was walked through holds."""
+    """Build the content of a text that was walked through."""
     content = yaml.load(text, Loader=_Plain)  # noqa: S506  # a safe loader without dates
     if content is None:
         return {}
@@ -142,7 +141,7 @@ def _loaded(text: str) -> dict[str, Any]:
 
 
 def _check_values(value: object) -> None:
-    """Refuse a key that YAML takes for a number or a truth (`1:`, `on:`), and endless numbers."""
+    """Refuse a key that YAML reads as a number or a boolean (`1:`, `on:`), and huge integers."""
     if isinstance(value, int) and abs(value) >= BIGGEST:
         raise _RefusedError("a whole number has more than 64 bits")
     if isinstance(value, dict):
@@ -156,7 +155,7 @@ def _check_values(value: object) -> None:
 
 @dataclass
 class _Open:
-    """A list or mapping that is being read: its nodes and depth so far, as written out."""
+    """A list or mapping that is being read: its nodes and depth so far, aliases written out."""
 
     anchor: str | None
     keys: set[str] | None
@@ -174,7 +173,7 @@ class _Walk:
         self._documents = self._aliases = 0
 
     def take(self, event: Event) -> None:
-        """Take the next event; raises _RefusedError for one that is not to be."""
+        """Take the next event; raises _RefusedError for one that is not allowed."""
         line = event.start_mark.line + 1
         if isinstance(event, DocumentStartEvent):
             self._documents += 1
@@ -222,7 +221,7 @@ class _Walk:
             self._known[event.anchor] = (1, 0)
 
     def _place(self, text: str | None, line: int) -> None:
-        """Note the next node of the innermost list or mapping; a key is text, and there once."""
+        """Record the next node of the innermost list or mapping; a key must be text, and unique."""
         keys = self._open[-1].keys if self._open else None
         if keys is None:
             return

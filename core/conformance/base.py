@@ -1,4 +1,4 @@
-"""What every plugin must keep, whatever its kind."""
+"""The contract of every plugin, whatever its kind."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ class PluginSuite:
     options: ClassVar[Any] = None
 
     def make(self) -> Any:
-        """Return the plugin with the suite's options; Any, for each kind has methods of its own."""
+        """Return the plugin with the suite's options; Any, since each kind has its own methods."""
         return self.plugin(self.options if self.options is not None else self.plugin.Options())
 
     @pytest.fixture
     def work(self, tmp_path: Path) -> StageContext:
-        """Return an empty work folder that tells its progress to nobody."""
+        """Return an empty work folder whose progress goes to nobody."""
         folder = tmp_path / "work"
         folder.mkdir()
         return StageContext(folder, silent())

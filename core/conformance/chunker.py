@@ -1,4 +1,4 @@
-"""What every chunker must keep: windows cover the input, and joining undoes cutting."""
+"""The contract of every chunker: windows cover the input, and joining undoes cutting."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class ChunkerSuite(PluginSuite):
         return lengths_of(inputs, self.signature)
 
     def through(self, window: Tensors) -> Tensors:
-        """Return what a model that repeats every sample `scale` times gives for a window."""
+        """Return the output for a window from a model that repeats every sample `scale` times."""
         import numpy as np
 
         source, target = self.signature.inputs[0], self.signature.outputs[0]
@@ -92,7 +92,7 @@ class ChunkerSuite(PluginSuite):
             np.testing.assert_allclose(joined[name], array, rtol=0, atol=1e-5)
 
     def test_the_program_that_it_ships_joins_alike(self, case: dict[str, int]) -> None:
-        """What runs on a device gives what the chunker gives, to the last bit."""
+        """The program for the device gives the same result as the chunker, to the last bit."""
         import numpy as np
 
         chunker, inputs = self.make(), self.inputs(case)

@@ -1,4 +1,4 @@
-"""What exporters, graph rewriters, quantizers and runtimes must keep, on a small convolution."""
+"""The contracts of exporters, graph rewriters, quantizers and runtimes, on a small convolution."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def artifact(folder: Path, path: Path, format_: str, precision: str) -> Artifact
 
 
 def of(made: StageResult, work: StageContext) -> Artifact:
-    """Describe what a stage made as the run would."""
+    """Describe the result of a stage as the run would."""
     return artifact(work.folder, made.path, made.format, made.precision)
 
 
@@ -132,7 +132,7 @@ def run_onnx(path: str, inputs: Tensors) -> Array:
     from core.formats.onnx_session import session_options
 
     settings = session_options()
-    # x86 processors without VNNI would saturate sums of 8-bit products; this has them add exactly.
+    # x86 processors without VNNI would saturate sums of 8-bit products; this makes sums exact.
     settings.add_session_config_entry("session.x64quantprecision", "1")
     session = onnxruntime.InferenceSession(
         path, sess_options=settings, providers=["CPUExecutionProvider"]
@@ -147,11 +147,11 @@ class ExporterSuite(PluginSuite):
     agreement_db: ClassVar[float] = 90.0
 
     def run_exported(self, exported: Artifact, inputs: Tensors) -> Array:
-        """Run what was exported."""
+        """Run the exported model."""
         return run(exported, inputs)
 
     def test_the_export_computes_the_same(self, work: StageContext) -> None:
-        """The exported graph gives what the module gives."""
+        """The exported graph gives the same output as the module."""
         model, exporter = torch_model(), self.make()
         made = exporter.run(model, feeds(), work)
         expected = model.reference({"x": feeds(1)["x"][0]})["y"]
@@ -159,7 +159,7 @@ class ExporterSuite(PluginSuite):
         assert snr_db(expected, got) > self.agreement_db
 
     def test_plan_says_what_is_made(self, work: StageContext) -> None:
-        """`plan` maps the module's spec to the spec of what `run` makes."""
+        """`plan` maps the module's spec to the spec of the artifact that `run` makes."""
         made = self.make().run(torch_model(), feeds(), work)
         assert self.make().plan(ArtifactSpec("torch")) == of(made, work).spec
 
@@ -179,7 +179,7 @@ class GraphSuite(PluginSuite):
         )
 
     def test_its_input_is_left_alone(self, work: StageContext, tmp_path: Path) -> None:
-        """The artifact that came in is not written to: the store owns it."""
+        """The input artifact is not written to: the store owns it."""
         before = onnx_artifact(tmp_path / "before")
         self.make().run(before, work)
         assert folder_digest(Path(before.folder)) == before.sha256
@@ -188,14 +188,14 @@ class GraphSuite(PluginSuite):
 class QuantizerSuite(PluginSuite):
     """A quantizer of ONNX graphs or torch programs.
 
-    `min_snr_db` is what it must keep on two small convolutions; one that quantises no convolutions
-    overrides `given`.
+    `min_snr_db` is the SNR that it must exceed on two small convolutions; a quantizer that leaves
+    convolutions alone overrides `given`.
     """
 
     min_snr_db: ClassVar[float] = 25.0
 
     def given(self, folder: Path) -> Artifact:
-        """Write what the quantizer is given, in a format that it accepts."""
+        """Write the quantizer's input, in a format that it accepts."""
         accepts = self.make().accepts
         return onnx_artifact(folder) if "onnx" in accepts else program_artifact(folder)
 
@@ -223,7 +223,7 @@ class QuantizerSuite(PluginSuite):
     def test_its_input_is_left_alone_and_its_ends_stay_float(
         self, work: StageContext, tmp_path: Path
     ) -> None:
-        """The store owns what came in; whoever feeds and reads the model needs not know of it."""
+        """The store owns the input artifact; the model's inputs and outputs keep type and shape."""
         before = self.given(tmp_path / "before")
         after = of(self.make().run(before, self.calibration(), work), work)
         assert folder_digest(Path(before.folder)) == before.sha256
@@ -233,7 +233,7 @@ class QuantizerSuite(PluginSuite):
     def test_values_that_are_not_numbers_are_refused(
         self, work: StageContext, tmp_path: Path
     ) -> None:
-        """Calibration data with a NaN in it would ruin every range without a word."""
+        """Calibration data with a NaN would silently ruin every range."""
         import numpy as np
 
         plugin = self.make()

@@ -1,4 +1,4 @@
-"""What every dataset must keep: honest ids, items that fit, and files that stay in their folder."""
+"""The contract of every dataset: true ids, items that fit, and files that stay in their folder."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class DatasetSuite(PluginSuite):
             assert len(set(ids)) == len(ids) > 0
 
     def test_the_splits_share_nothing(self) -> None:
-        """What is calibrated on is never evaluated on."""
+        """No item is used for both calibration and evaluation."""
         if self.disjoint and len(self.splits) > 1:
             first, second = (set(self.make().identity(split)) for split in self.splits)
             assert first & second == set()
@@ -63,7 +63,7 @@ class DatasetSuite(PluginSuite):
                     assert (array == second.inputs[name]).all()
 
     def test_its_sources_are_its_items(self) -> None:
-        """A `ListableDataset` names what it would give, and each can be read by itself."""
+        """A `ListableDataset` names its items, and each can be read by itself."""
         dataset = self.make()
         if not isinstance(dataset, ListableDataset):
             return
@@ -79,14 +79,14 @@ class DatasetSuite(PluginSuite):
             for item in dataset.only(source).items("evaluation", self.signature)
         ]
         assert len(alone) == len(sources)
-        # Of two files with one content a dataset may give the first.
+        # Of two files with the same content, a dataset may give only the first.
         assert {item.id for item in alone} == set(whole)
         for item in alone:
             for name, array in item.inputs.items():
                 assert (array == whole[item.id].inputs[name]).all()
 
     def test_save_stays_in_its_folder(self, tmp_path: Path) -> None:
-        """What `save` says that it wrote is there, below the folder that it was given."""
+        """Every file that `save` returns exists, below the folder that it was given."""
         import numpy as np
 
         dataset = self.make()

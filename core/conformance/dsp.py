@@ -1,4 +1,4 @@
-"""What every dsp must keep: the types of the signature, and the length of the window."""
+"""The contract of every dsp: the types of the signature, and the length of the window."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["DspSuite", "assert_near", "run_graph"]
 
-#: How near a graph must come to the method that it stands for.
+#: The least SNR of a graph against the method that it replaces.
 EXACT_DB = 120.0
 
 
@@ -68,7 +68,7 @@ class DspSuite(PluginSuite):
     def test_forward_names_the_inputs_of_the_core(self) -> None:
         """The feeds are the core's inputs in order, with a batch axis of 1 in front.
 
-        They are of the signature's types; what it does not name (a spectrogram) is float32.
+        They have the signature's types; a feed that it does not name (a spectrogram) is float32.
         """
         feeds, _ = self.make().bind(self.info).forward(self.piece())
         types = {spec.name: spec.dtype for spec in self.info.signature.inputs}
@@ -100,7 +100,7 @@ class DspSuite(PluginSuite):
     def test_its_graphs_equal_the_transform(self, graphs: Mapping[str, Path]) -> None:
         """Both directions agree with the methods to 120 dB or more, names and shapes included.
 
-        What is remembered is the dsp's own business: it is judged by what the inverse makes of it.
+        The remembered tensors are internal to the dsp: only the inverse's outputs are compared.
         """
         transform, piece = self.make().bind(self.info), self.piece()
         feeds, remembered = transform.forward(piece)
@@ -126,7 +126,7 @@ class DspSuite(PluginSuite):
             assert file.read_bytes() == written[name].read_bytes()
 
     def test_forward_leaves_its_input_alone(self) -> None:
-        """The arrays of a window are not written to."""
+        """`forward` does not write to the arrays of a window."""
         piece = self.piece()
         before = {name: array.copy() for name, array in piece.items()}
         self.make().bind(self.info).forward(piece)

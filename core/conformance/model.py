@@ -1,4 +1,4 @@
-"""What every model must keep: safe files, an honest signature, and a core that adds up."""
+"""The contract of every model: safe files, a true signature, and a core that matches the whole."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class ModelSuite(PluginSuite):
     agreement_db: ClassVar[float] = 100.0
 
     def fetched(self, work: StageContext) -> Artifact:
-        """Return what `fetch` made, as the run would hold it."""
+        """Return the artifact of `fetch`, as the run would hold it."""
         made = self.make().fetch(work)
         return Artifact(
             str(work.folder),
@@ -49,9 +49,9 @@ class ModelSuite(PluginSuite):
         return {spec.name: drawn(spec, self.window, seed=5, scale=0.1) for spec in specs}
 
     def test_plan_agrees_with_what_is_fetched(self, work: StageContext) -> None:
-        """The plan says format, dsp and axes as the fetched model turns out to have them.
+        """The plan gives the format, dsp and axes of the fetched model.
 
-        So it says of the training windows, which a layout may round up, and of the free axes.
+        It also gives the training windows, which a layout may round up, and the free axes.
         """
         plan, artifact = self.make().plan(), self.fetched(work)
         info = artifact.info
@@ -96,7 +96,7 @@ class ModelSuite(PluginSuite):
             assert snr_db(array, second[name]) > self.agreement_db
 
     def test_core_and_dsp_make_the_whole(self, work: StageContext) -> None:
-        """dsp, core and inverse dsp give what the model's own forward gives."""
+        """dsp, core and inverse dsp give the same output as the model's own forward."""
         import torch
 
         artifact = self.fetched(work)

@@ -1,4 +1,4 @@
-"""What evaluators and reporters must keep: finite numbers with a device, files in their folder."""
+"""The contracts of evaluators and reporters: finite numbers with a device, files in the folder."""
 
 from __future__ import annotations
 

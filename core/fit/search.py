@@ -1,7 +1,7 @@
 """`mode=fit`: the longest window that compiles for the target, at each precision.
 
-The longest window of interest is tried first: where it fits, the search is over. Otherwise the
-border is found by bisection, which takes it that a window fits wherever a longer one does.
+The longest window of interest is tried first: if it fits, the search is over. Otherwise bisection
+finds the border; it assumes that a window fits wherever a longer one does.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from core.text.screen import say, screen
 
 __all__ = ["longest_fitting", "run"]
 
-#: What stands in the table where no compiler said no.
+#: The cause in the table where a stage failed and no compiler refused the window.
 FAILED = "a stage failed"
 
 
@@ -61,7 +61,7 @@ def run(cfg: DictConfig, registry: Registry, recipe: str, recipes: Mapping[str, 
     for reporter in reporters:
         registry.manager.register(reporter, name=f"reporter:{reporter.name}")
     try:
-        # Made first, so that a place that cannot be written is found out at once.
+        # The folder is made first, so that a place that cannot be written shows at once.
         with folder.new_folder(Path(cfg.output), pipelines[0].recipe) as place:
             for pipeline in pipelines:
                 search = _Search(pipeline, wanted, store, registry)
@@ -103,7 +103,7 @@ def _check_compiles(pipeline: Pipeline, registry: Registry) -> None:
 
 
 def longest_fitting(low: int, high: int, fits: Callable[[int], bool]) -> int | None:
-    """Return the largest number from `low` to `high` that fits, or None; the largest goes first."""
+    """Return the largest number from `low` to `high` that fits, or None; `high` is tried first."""
     if fits(high):
         return high
     if low == high or not fits(low):
@@ -132,7 +132,7 @@ class _Search:
         )
 
     def run(self) -> None:
-        """Fill the table; what is found is kept at once, so that Ctrl-C costs one attempt."""
+        """Fill the table; keep each verdict at once, so that Ctrl-C costs one attempt."""
         step = self.wanted.step
         low, high = (-(-length // step) for length in self._ends())
         found = longest_fitting(low, high, lambda number: self._fits(number * step))
@@ -174,7 +174,7 @@ class _Search:
         except DoesNotFitError as error:
             return feasibility.refused(pipeline, error)
         except StageError as error:
-            # Some exporters and models fail at some lengths only: the others are of interest.
+            # Some exporters and models fail only at some lengths, so the search goes on.
             failed = DoesNotFitError(error.what, *error.lines, cause=FAILED, cacheable=False)
             return feasibility.refused(pipeline, failed)
         finally:

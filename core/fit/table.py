@@ -1,4 +1,4 @@
-"""What `mode=fit` found, as a table on the terminal, as JSON and as a page in Markdown."""
+"""The results of `mode=fit`: a table on the terminal, JSON, and a page in Markdown."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ TEXTS = ("precision", "fits")
 
 @dataclass(frozen=True)
 class Row:
-    """One window: its length along the axis, the verdict on it, and whether that was kept."""
+    """One window: its length along the axis, the verdict on it, and whether the store had it."""
 
     length: int
     verdict: Verdict
@@ -38,7 +38,7 @@ class Row:
 
 @dataclass
 class Table:
-    """What was found at one precision.
+    """The results at one precision.
 
     `rate` is in samples per second where the axis has a rate. `longest` is the longest window
     that fits, `option` the override that asks for it.
@@ -82,14 +82,14 @@ def said(verdict: Verdict, *, cached: bool) -> str:
 
 
 def show(tables: Sequence[Table], wanted: Fit) -> None:
-    """Print the table, a sentence per precision, and what one must know to read them."""
+    """Print the table, a sentence per precision, and notes on how to read them."""
     console = screen()
     if not any(table.rows for table in tables):
         return
     head, *lines = _lines(tables)
     shown = RichTable(box=None, padding=(0, 1, 0, 0), header_style="bold")
     for name in head:
-        # A word of a heading is never torn apart, so that 80 columns are enough.
+        # Headings break only between words, and so 80 columns are enough.
         narrowest = max(map(len, name.split()))
         side: Literal["left", "right"] = "left" if name in TEXTS else "right"
         shown.add_column(name, justify=side, min_width=narrowest, no_wrap=name == "window")
@@ -112,7 +112,7 @@ def write(
     started: datetime,
     command: str,
 ) -> None:
-    """Write `fit.json` and `fit.md` below `folder`; `command` is what asks for them again."""
+    """Write `fit.json` and `fit.md` below `folder`; `command` repeats the search."""
     about = {
         "recipe": pipeline.recipe,
         "command": command,
@@ -174,7 +174,7 @@ def _lines(tables: Sequence[Table]) -> Iterator[list[str]]:
 
 
 def _shown(name: str, fact: Fact) -> str:
-    """Return a fact in its unit, which the end of its name tells."""
+    """Return a fact in its unit, which is the suffix of its name."""
     if fact is None:
         return "-"
     if isinstance(fact, int | float) and name.endswith("_bytes"):
@@ -183,7 +183,7 @@ def _shown(name: str, fact: Fact) -> str:
 
 
 def _notes(tables: Sequence[Table], wanted: Fit) -> list[str]:
-    """Return what one must know to read the table."""
+    """Return the notes on how to read the table."""
     here = "Compiled on this machine; no device took part. Host memory is that of the whole process"
     taken = f"Windows are multiples of {wanted.step:,}; one is taken to fit wherever a longer one"
     notes = [f"{here}, compiler included.", f"{taken} does."]

@@ -1,7 +1,7 @@
-"""The ranges that a quantised ONNX graph holds: what a tensor can be, and what it was seen to be.
+"""The ranges in a quantised ONNX graph: the range that a tensor can hold, and the one seen.
 
-What it can be follows from the scale and the zero point of its `QuantizeLinear`. What calibration
-saw of it stands in the file's metadata, where a quantizer leaves it.
+The first follows from the scale and the zero point of the tensor's `QuantizeLinear`. The second is
+the range that calibration saw; a quantizer writes it to the file's metadata.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ __all__ = ["Held", "held_ranges", "write_seen"]
 
 #: The key of the metadata: a JSON object of [least, most] by the float graph's names of tensors.
 KEY = "luthier.calibrated_ranges"
-#: What ONNX Runtime's quantiser appends to the name of an output of the graph, before it rounds it.
+#: The suffix that ONNX Runtime's quantiser gives an output of the graph before it rounds it.
 SUFFIX = "_QuantizeLinear_Input"
 Range = tuple[float, float]
 
@@ -32,7 +32,7 @@ class Held:
 
 
 def write_seen(model: onnx.ModelProto, seen: Mapping[str, Range]) -> None:
-    """Leave in `model` what calibration saw of the tensors that it quantises."""
+    """Write into `model` the ranges that calibration saw of the tensors that it quantises."""
     names = _quantized(model)
     known = {name: [float(f"{end:.6g}") for end in seen[name]] for name in names if name in seen}
     entry = model.metadata_props.add()
@@ -77,7 +77,7 @@ def _ends(kind: str, size: int) -> Range:
 
 
 def _parsed(told: str) -> dict[str, Range]:
-    """Return what the metadata says; of a file that somebody wrote otherwise, nothing."""
+    """Return the ranges in the metadata; none if it has another form."""
     import msgspec
 
     try:

@@ -1,9 +1,9 @@
-"""What an ONNX file may declare: every size in it, and every file beside it, is held to a bound.
+"""Checks ONNX files: every size in a file, and every file beside it, is held to a bound.
 
-A graph of a stranger can count a hundred million nodes in as many bytes, tell a tensor of a
-terabyte, nest graphs without end, or have `/etc/passwd` read as its weights. `checked` is asked of
-files from anywhere, and `opened_in_child_first` beforehand, as the readers of ONNX are other
-people's code; `check_external` of every graph whose weights lie beside it.
+A stranger's graph can hold a hundred million nodes in as many bytes, declare a tensor of a
+terabyte, nest graphs without end, or name `/etc/passwd` as its weights. `checked` is for the graphs
+that stages make. `opened_in_child_first` is for files from anywhere, because the readers of ONNX
+are other people's code. `check_external` is for every graph with weights beside it.
 """
 
 from __future__ import annotations
@@ -43,10 +43,10 @@ _KEYS = {"location", "offset", "length", "checksum", "basepath"}
 
 
 def opened_in_child_first(path: Path, folder: Path, progress: Progress) -> onnx.ModelProto:
-    """Return what `checked` does, after a process of its own has read and checked the same file.
+    """Return what `checked` does, after a child process has read and checked the same file.
 
-    That process also runs ONNX's own checker and its shape inference, with limits on time and
-    memory. `folder` takes what it says, and is left as it was. Raises InputError.
+    The child also runs ONNX's own checker and its shape inference, with limits on time and memory.
+    It writes its answer to `folder`, which is left as it was. Raises InputError.
     """
     _check_file(path)
     opened_apart(__name__, path, noun="graph", folder=folder, progress=progress)
@@ -60,14 +60,14 @@ def _read(path: str) -> None:
     try:
         onnx.checker.check_model(path)
         onnx.shape_inference.infer_shapes(model)
-    except Exception as error:  # each of its parts raises of its own
+    except Exception as error:  # each of its parts raises its own errors
         raise _refused(Path(path), str(error).partition("\n")[0][:300]) from error
 
 
 def checked(path: Path) -> onnx.ModelProto:
     """Return the graph of a file without the weights beside it; raises InputError.
 
-    Sizes are counted along the file before it is parsed, so that what is refused costs nothing.
+    Sizes are counted along the file before it is parsed, so that a refusal costs nothing.
     """
     import onnx
     from google.protobuf.message import DecodeError
@@ -91,8 +91,8 @@ def checked(path: Path) -> onnx.ModelProto:
 def check_external(model: onnx.ModelProto, path: Path) -> None:
     """Raise InputError, or UnsafePathError, where weights beside a graph lie outside its folder.
 
-    `model` was read from `path`, without its external data. They may lie in plain files below its
-    folder only: no link, no second name of another file, nothing beyond a file's end.
+    `model` was read from `path`, without its external data. Its weights may lie only in plain files
+    below its folder: no symbolic link, no hard link, no data beyond a file's end.
     """
     for tensor in _tensors(model):
         if tensor.data_location == tensor.EXTERNAL:
@@ -118,12 +118,12 @@ def _check_file(path: Path) -> None:
 
 
 def _check_fields(path: Path) -> None:
-    """Count the fields of a file and the depth of its messages, without making any."""
+    """Count the fields of a file and the depth of its messages, without building any message."""
     import onnx
 
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         fields = 0
-        # Where a message ends, and what it is: the file itself is the outermost one.
+        # The end and the type of each open message: the file itself is the outermost one.
         open_: list[tuple[int, Any]] = [(len(data), onnx.ModelProto.DESCRIPTOR)]
         at = 0
         try:
@@ -217,7 +217,7 @@ def _shape(sizes: list[int]) -> str:
 
 
 def _messages(message: Any) -> Iterator[Any]:
-    """Yield every message below one; `_check_fields` has bounded how many, and how deep."""
+    """Yield a message and all messages in it; `_check_fields` bounds their number and depth."""
     waiting = [message]
     while waiting:
         message = waiting.pop()
@@ -236,7 +236,7 @@ def _tensors(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
 
 
 def _check_tensor(tensor: onnx.TensorProto, path: Path) -> dict[Path, int]:
-    """Check one tensor; return the bytes that it takes of a file beside the graph, if any."""
+    """Check one tensor; return the bytes that it takes in a file beside the graph, if any."""
     import onnx
 
     elements = math.prod(tensor.dims) if min(tensor.dims, default=0) >= 0 else -1
@@ -290,14 +290,14 @@ def _typed(tensor: onnx.TensorProto, elements: int) -> tuple[int, int]:
     if tensor.data_type in (kinds.COMPLEX64, kinds.COMPLEX128):
         return there, 2 * elements
     bits = _bits(tensor.data_type)
-    # Types of 2 and 4 bits share the whole numbers that they are written as; those of 6 do not.
+    # Values of 2 and 4 bits share the integers that they are written as; those of 6 do not.
     return there, -(-elements * bits // 8) if bits in (2, 4) else elements
 
 
 def _external(tensor: onnx.TensorProto, path: Path) -> tuple[Path, int]:
     """Return the file that holds a tensor, and its bytes there."""
     entries = {entry.key: entry.value for entry in tensor.external_data}
-    # Where a place is told twice, one reader takes the first and another the last.
+    # If a place is given twice, one reader takes the first and another the last.
     if len(entries) < len(tensor.external_data) or not set(entries) <= _KEYS:
         raise _refused(path, "where it lies is told twice, or in unknown words", tensor.name)
     file = below(path.parent, entries.get("location", ""), f"the graph {path}", links=False)
@@ -311,12 +311,12 @@ def _external(tensor: onnx.TensorProto, path: Path) -> tuple[Path, int]:
 
 
 def _place(text: str) -> int:
-    """Return a place in a file; -1 for what is none."""
+    """Return an offset or a length as a number; -1 for an invalid one."""
     return int(text) if text.isascii() and text.isdigit() and len(text) < 20 else -1  # noqa: PLR2004
 
 
 def _plain_size(file: Path, path: Path, tensor: str) -> int:
-    """Return the bytes of a plain file beside a graph, which has one name."""
+    """Return the size of a file beside a graph, which must be plain and have no second name."""
     try:
         found = file.lstat()
     except OSError as error:

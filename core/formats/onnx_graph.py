@@ -1,4 +1,4 @@
-"""The exchange format's files: what several kinds do with an ONNX graph."""
+"""Reads, writes and describes ONNX graphs, for plugins of several kinds."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def save(
     beside: bool = False,
     one_file_bytes: int = ONE_FILE_BYTES,
 ) -> None:
-    """Write `model` to `path`, its weights in `<path>.data` where they pass `one_file_bytes`.
+    """Write `model` to `path`, its weights to `<path>.data` if they exceed `one_file_bytes`.
 
     With `beside` they go there whatever their size. Tensors are written to the one data file in
     the order of the graph, so that equal models give equal files. Writing weights beside a graph
@@ -62,9 +62,9 @@ def save(
 def inferred(path: Path) -> onnx.ModelProto:
     """Return the model with its weights and with the type and shape of every tensor.
 
-    Shapes are inferred before the weights are read: `infer_shapes` goes through one protobuf
-    message, which weights over 2 GB do not fit, and it needs none that lie outside. Raises as
-    `loaded` does.
+    Shapes are inferred before the weights are read: `infer_shapes` puts the model into one
+    protobuf message, which cannot hold weights over 2 GB, and it needs no external weights. Raises
+    as `loaded` does.
     """
     import onnx
 
@@ -91,8 +91,8 @@ def loaded(path: Path) -> onnx.ModelProto:
 def check_weights(path: Path) -> None:
     """Raise as `loaded` does, without reading weights that lie beside the graph.
 
-    ONNX Runtime 1.31.1 refuses paths and links that lead out of the folder; not a second name of a
-    file that lies elsewhere. What is no graph is left to the one who reads it.
+    ONNX Runtime 1.31.1 refuses paths and links that lead out of the folder, but not a hard link to
+    a file elsewhere. A file that is no graph is left to its reader.
     """
     import onnx
     from google.protobuf.message import DecodeError
@@ -108,9 +108,9 @@ def clear_notes(model: onnx.ModelProto, *, doc_strings: bool = False) -> None:
     """Remove the `metadata_props` that tools leave about their own work, in place.
 
     Dynamo notes stack traces and class names on the model, the graph, every node and value, and
-    onnxsim itself on the model: they make files differ between machines, and ONNX Runtime
-    1.31.1's `qnn_preprocess_model` crashes on them (`TypeError: cannot convert dictionary update
-    sequence`). With `doc_strings`, where tracers put source lines, these are emptied too.
+    onnxsim notes itself on the model. These notes make files differ between machines, and ONNX
+    Runtime 1.31.1's `qnn_preprocess_model` crashes on them (`TypeError: cannot convert dictionary
+    update sequence`). With `doc_strings`, where tracers put source lines, these are emptied too.
     """
     del model.metadata_props[:]
     del model.graph.metadata_props[:]

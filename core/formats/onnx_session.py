@@ -1,4 +1,4 @@
-"""ONNX Runtime on this machine's CPU: the settings that all who open a graph there begin with."""
+"""ONNX Runtime on this machine's CPU: the settings that every session there begins with."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ __all__ = ["session_options", "silent_onnxruntime"]
 
 
 def silent_onnxruntime() -> None:
-    """Tell ONNX Runtime, once imported, to record no events: a call before the first session.
+    """Import ONNX Runtime and make it record no events; call this before the first session.
 
-    The variable of `core.machine.telemetry` reaches the builds for Linux and macOS. The official
-    builds for Windows hand events to the system's own tracing until they are told otherwise by this
-    call (its docs/Privacy.md); elsewhere it changes nothing.
+    The variable in `core.machine.telemetry` silences the builds for Linux and macOS. The official
+    builds for Windows send events to the system's own tracing until this call (ONNX Runtime's
+    docs/Privacy.md); elsewhere it changes nothing.
     """
     import onnxruntime
 
@@ -29,10 +29,10 @@ def session_options() -> onnxruntime.SessionOptions:
 
     ONNX Runtime sends nothing from then on.
 
-    By default a thread of ONNX Runtime that has nothing to do keeps its core busy for a while,
-    lest it must be woken. That spares 5 % while one graph runs and nothing else. Where the graphs
-    of a dsp run in turn with the model's, each with threads of its own, a window of the bundled
-    HTDemucs took 66 to 88 ms that way and 40 ms this way, on two cores (ONNX Runtime 1.31.1).
+    By default a thread of ONNX Runtime that has nothing to do keeps its core busy for a while, to
+    avoid being woken. That saves 5 % while one graph runs alone. Where the graphs of a dsp
+    alternate with the model's, each with its own threads, a window of the bundled HTDemucs took 66
+    to 88 ms that way and 40 ms this way, on two cores (ONNX Runtime 1.31.1).
     """
     import onnxruntime
 

@@ -1,14 +1,14 @@
 """Opens a stranger's file in a process of its own, with limits on its time and memory.
 
-Readers of checkpoints and graphs are other people's code, and the file is made by anybody. A module
-that reads such files is run as a program: it checks the file, and writes what is safe to read.
+Readers of checkpoints and graphs are other people's code, and anybody may have made the file. A
+module that reads such files runs as a program: it checks the file, and writes safe data from it.
 
     opened_apart(__name__, path, str(safe), noun="checkpoint", folder=work.folder, progress=...)
 
     if __name__ == "__main__":
         sys.exit(refusing(lambda path, safe: ...))     # called with the texts that were given
 
-What the reader refuses by a LuthierError comes back as InputError, in its words.
+A LuthierError of the reader comes back as InputError, in the same words.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
 __all__ = ["limits_for", "opened_apart", "refusing"]
 
-#: What a process takes to start (it loads the libraries that read), and what it may take for each
-#: of the file's bytes: the file, what is made of it, and what is written.
+#: The limits for starting the process, which loads the reading libraries, and for each byte of the
+#: file: the file, the data made from it, and the data written.
 SECONDS, SECONDS_PER_BYTE = 120.0, 1e-7
 MEMORY, MEMORY_PER_BYTE = 3 * 2**30, 8
 #: The exit status of a process that has refused the file, and said why.
@@ -43,7 +43,7 @@ class _Refusal(msgspec.Struct):
 
 
 def limits_for(size: int) -> Limits:
-    """Return what may be used to open a file of `size` bytes."""
+    """Return the limits for opening a file of `size` bytes."""
     return Limits(SECONDS + size * SECONDS_PER_BYTE, MEMORY + size * MEMORY_PER_BYTE, hard=True)
 
 
@@ -59,10 +59,10 @@ def opened_apart(
     """Run `module` on the file at `path`; `noun` says in messages what the file is meant to be.
 
     Raises InputError for a file that the reader refuses, and for one that takes more time or
-    memory to open than `limits`, which are those that its size explains where none are given.
+    memory to open than `limits`; without `limits`, the file's size decides them.
     """
     limits = limits or limits_for(path.stat().st_size)
-    said = folder / "refused.json"  # not named after the file, whose name may be as long as can be
+    said = folder / "refused.json"  # not named after the file, whose name may be of full length
     try:
         end = run_watched(
             python_child(module, str(said.absolute()), str(path.absolute()), *arguments),
@@ -96,7 +96,7 @@ def refusing(read: Callable[..., Any]) -> int:
 
 
 def _reason(end: ChildEnd, limits: Limits) -> str:
-    """Return in words how a process ended that opened nothing."""
+    """Return in words how a process that opened nothing has ended."""
     if end.cause == "timeout":
         return f"it took more than {limits.seconds:.0f} s"
     if end.cause == "memory":

@@ -1,10 +1,10 @@
-"""Counts what an ONNX graph computes at which precision, from the file itself.
+"""Counts the operations of an ONNX graph by precision, from the file itself.
 
-A graph may be called INT8 and yet multiply in float: what counts is what surrounds each node. A
+A graph may be called INT8 and yet multiply in float, so each node is judged by its neighbours. A
 node whose inputs come from `DequantizeLinear` runs on integers where the runtime fuses the two, so
 its precision is named after their types: `w8a8`, `w8a16` (weights of 8 bits, activations of 16),
-`w4a16`; nodes without weights count as their activations, `a8` or `a16`. Everything else is
-`fp32`, `fp16` or `bf16`, by the type that it gives.
+`w4a16`; nodes without weights are named after their activations, `a8` or `a16`. All other nodes
+are `fp32`, `fp16` or `bf16`, by the type of their output.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ INTEGER = frozenset(
         "QLinearConv", "QLinearMatMul",
     }
 )  # fmt: skip
-#: What converts types or only names a shape anew: it computes nothing and moves nothing.
+#: Operators that convert types or only change a shape: they compute nothing and move nothing.
 FREE = frozenset(
     {
         "Cast", "Constant", "DequantizeLinear", "DynamicQuantizeLinear", "Flatten", "Identity",
@@ -60,8 +60,8 @@ FREE = frozenset(
 class Census:
     """What a graph computes: nodes and multiply-accumulates per precision, and bytes that move.
 
-    `moved_bytes` are those of all weights, read once, and of all activations, each written once
-    and read by every node that takes it, for one window, at the widths of the graph.
+    `moved_bytes` counts all weights, read once, and all activations, each written once and read by
+    every node that takes it, for one window, at the widths of the graph.
     """
 
     nodes: dict[str, int]
@@ -87,7 +87,7 @@ def macs_by_node(model: onnx.ModelProto) -> dict[str, int]:
 
 
 def facts_of(counted: Census) -> dict[str, Fact]:
-    """Return a census as facts, what has most first."""
+    """Return a census as facts, the largest counts first."""
     return {
         "nodes_by_precision": _ordered(counted.nodes),
         "macs_by_precision": _ordered(counted.macs),
@@ -97,7 +97,7 @@ def facts_of(counted: Census) -> dict[str, Fact]:
 
 
 def misnomer(precision: str, counted: Census) -> Notice | None:
-    """Return what a person must know of a graph that is called integer and mostly is not."""
+    """Return a warning for a graph that is called integer but computes mostly in float."""
     total = sum(counted.macs.values())
     if precision in FLOATS or not total:
         return None
@@ -109,7 +109,7 @@ def misnomer(precision: str, counted: Census) -> Notice | None:
 
 
 def share(counts: Mapping[str, int], precisions: Sequence[str]) -> float:
-    """Return which part of what is counted by precision has one of `precisions`, 0 to 1."""
+    """Return the share of `counts` that has one of `precisions`, 0 to 1."""
     total = sum(counts.values())
     return sum(counts.get(name, 0) for name in precisions) / total if total else 0.0
 
@@ -119,7 +119,7 @@ def _ordered(counts: dict[str, int]) -> Row:
 
 
 class _Counting:
-    """One graph with what must be looked up in it."""
+    """One graph, with its tensors and nodes by name."""
 
     def __init__(self, model: onnx.ModelProto) -> None:
         self.graph = model.graph
@@ -166,7 +166,7 @@ class _Counting:
         signals = [name for name in node.input if name and not self._constant(name)]
         widths = [self._activation_bits(name) for name in signals]
         multiplies = node.op_type in MULTIPLYING
-        # Products of integers are integers even where what they add up to is given in float.
+        # Products of integers are integers even where their sum is given in float.
         after = multiplies or all(self._quantised_after(n) for n in node.output if n)
         if signals and all(widths) and after:
             activation = max(widths)
@@ -251,7 +251,7 @@ class _Counting:
         return given * math.prod(weight[1:])  # (out, in / groups, kernel…)
 
     def _bytes(self, name: str) -> int:
-        """Return the bytes of a tensor at the width at which it lies in memory."""
+        """Return the bytes of a tensor at its width in memory."""
         count = math.prod(d or 1 for d in self._shape(name))
         node = self.made_by.get(name)
         if node is not None and node.op_type == "DequantizeLinear":

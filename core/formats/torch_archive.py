@@ -1,4 +1,4 @@
-"""Archives of strangers, in the form that PyTorch writes: nothing in them is packed."""
+"""Checks a stranger's archive, in the form that PyTorch writes: nothing in it is compressed."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ __all__ = ["check_stored"]
 def check_stored(archive: zipfile.ZipFile, file: Path, most: int) -> None:
     """Raise ValueError for an archive of more than `most` entries, or one that is not what it says.
 
-    An entry takes as many bytes of `file` as it says, has a name of its own, and lies in no folder
-    outside: so what is read of it costs no more than the file has.
+    Every entry must take as many bytes of `file` as it declares, have a unique name, and lie in no
+    folder outside. So reading the entries takes no more bytes than the file has.
     """
     entries = archive.infolist()
     if len(entries) > most:

@@ -1,4 +1,4 @@
-"""PyTorch's own exchange format: what several kinds do with a `torch.export` program (`.pt2`)."""
+"""Reads, writes and edits `torch.export` programs (`.pt2`), for plugins of several kinds."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ _MOST_ENTRIES, _LONGEST_GRAPH, _LONGEST_DESCRIPTION = 50_000, 256 * 2**20, 16 * 
 def save(program: torch.export.ExportedProgram, path: Path) -> None:
     """Write `program` without its example inputs, and without the paths of the code it came from.
 
-    So equal programs give equal files, and no file tells where somebody's sources lie. The names
-    of the modules that an operator belongs to stay.
+    So equal programs give equal files, and no file reveals where somebody's sources lie. Operators
+    keep the names of the modules that they belong to.
     """
     import torch
 
@@ -141,7 +141,7 @@ def _pickled(archive: zipfile.ZipFile) -> Iterator[str]:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keep what PyTorch warns its developers of off the terminal: nobody here can act on it."""
+    """Keep PyTorch's warnings to its developers off the terminal: nobody here can act on them."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
@@ -166,9 +166,9 @@ def constant(module: torch.fx.GraphModule, node: torch.fx.Node) -> torch.Tensor:
 def functional(program: torch.export.ExportedProgram) -> torch.export.ExportedProgram:
     """Return `program` without operators that write into a tensor (`mul_`, `copy_`).
 
-    Whoever puts an operator into a graph, as a quantiser does, takes values to stay as they were
-    computed: torchao 0.18 reads a tensor before a later `mul_` has changed it. Inputs are left as
-    they are, too. Raises StageError where an output depends on a buffer that changes while the
+    Code that puts operators into a graph, as a quantizer does, assumes that values stay as
+    computed: torchao 0.18 reads a tensor before a later `mul_` has changed it. Inputs are not
+    written to, either. Raises StageError where an output depends on a buffer that changes while the
     program runs: every window would get another result.
     """
     import torch
@@ -225,9 +225,9 @@ def _writes(node: torch.fx.Node) -> bool:
 
 
 def pruned(module: torch.fx.GraphModule) -> torch.fx.GraphModule:
-    """Take operators and weights that reach no output out of an opened program, in place.
+    """Remove operators and weights that reach no output from an opened program, in place.
 
-    An export writes down every weight that the module has, whether it is read or not.
+    An export stores every weight that the module has, whether it is read or not.
     """
     module.graph.eliminate_dead_code()
     read = {str(node.target) for node in module.graph.nodes if node.op == "get_attr"}
@@ -253,7 +253,7 @@ def operator(node: torch.fx.Node) -> str:
 
 
 def describe(program: torch.export.ExportedProgram) -> dict[str, Fact]:
-    """Return what a person wants to know of a program: nodes, parameters, operators, tensors."""
+    """Return the facts of a program for a person: nodes, parameters, operators, inputs."""
     return {
         "nodes": sum(node.op == "call_function" for node in program.graph.nodes),
         "parameters": sum(t.numel() for t in program.state_dict.values() if t.is_floating_point()),

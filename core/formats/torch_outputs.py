@@ -16,9 +16,9 @@ __all__ = ["by_name"]
 def by_name(given: object, names: Sequence[str]) -> dict[str, torch.Tensor]:
     """Return the tensors that a module gave, by the names of the model's signature.
 
-    A mapping (a dict, or an output class of the library transformers) goes by its own names, and
-    may hold more than is asked for; a tensor or a sequence goes by order. Raises StageError for
-    another number of outputs, for a name that a mapping lacks, and for what is no tensor.
+    A mapping (a dict, or an output class of the library transformers) is read by its own names,
+    and may hold more than is asked for; a tensor or a sequence is read in order. Raises StageError
+    for a wrong number of outputs, a name that a mapping lacks, and an output that is no tensor.
     """
     import torch
 
@@ -54,5 +54,5 @@ def _sequence(given: object) -> Sequence[object]:
 
 
 def _kind(given: object) -> str:
-    """Return what something is, in words: `a list`, `nothing`."""
+    """Return the type of an output in words: `a list`, `nothing`."""
     return "nothing" if given is None else f"a {type(given).__name__}"

@@ -1,1 +1,1 @@
-"""What a plugin author meets: values, stages, kinds, records, hooks, registry, options."""
+"""The interface for plugin authors: values, stages, kinds, records, hooks, registry, options."""

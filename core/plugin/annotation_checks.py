@@ -1,9 +1,8 @@
-"""What an annotation promises, checked: None, a wrong type or NaN is found where it comes in.
+"""Checks values against annotations: finds None, a wrong type or NaN where it comes in.
 
-The kinds of plugin say in annotations what their methods return (`core/plugin/kinds.py`,
-`core/plugin/stages.py`); a check is derived from them, so that a new method is checked as well.
-What is kept as JSON must be exactly of a type that JSON gives back: neither NaN nor a number of
-numpy's.
+The kinds of plugin declare in annotations what their methods return (`core/plugin/kinds.py`,
+`core/plugin/stages.py`). The checks are derived from these, so that a new method is checked, too.
+A value that is kept as JSON must have exactly a type that JSON returns: no NaN, no numpy number.
 """
 
 from __future__ import annotations
@@ -22,12 +21,12 @@ from typing import Any
 
 __all__ = ["Check", "attributes", "check_of", "inside", "json_problem", "returned"]
 
-#: Says what is wrong with a value, in words that follow its name; nothing if it is as promised.
+#: Returns what is wrong with a value, in words that follow its name; empty if nothing is.
 Check = Callable[[Any], str]
 
-#: Bits of the largest whole number that is kept.
+#: Integers of so many bits or more are not kept.
 BITS = 64
-#: Kinds of dtype that an array may have: floating, whole, unsigned, truth and complex numbers.
+#: Kinds of dtype that an array may have: float, integer, unsigned, boolean and complex.
 NUMERIC = "fiubc"
 
 
@@ -42,7 +41,7 @@ class _Unlike(str):
 
 
 class _Names(dict[str, Any]):
-    """What annotations name that is imported for type checkers only."""
+    """Resolves the names in annotations that are imported for type checkers only."""
 
     def __missing__(self, name: str) -> Any:
         if name == "Array":
@@ -72,7 +71,7 @@ def _array() -> Any:
 
 
 def returned(function: Callable[..., Any]) -> Any:
-    """Return the hint of what a function of the core's abstract classes returns."""
+    """Return the type hint of the result of a function in the core's abstract classes."""
     hints = typing.get_type_hints(function, vars(sys.modules[function.__module__]), _names())
     return hints.get("return", Any)
 
@@ -96,7 +95,7 @@ def attributes(cls: Any) -> dict[str, Check]:
 
 @functools.cache
 def check_of(hint: Any) -> Check:
-    """Return the check of a hint; a hint that says nothing of the value allows all."""
+    """Return the check for a type hint; a hint without a constraint allows every value."""
     if hint in _LEAVES:
         return _LEAVES[hint]
     origin, args = typing.get_origin(hint), typing.get_args(hint)
@@ -116,7 +115,7 @@ def check_of(hint: Any) -> Check:
 
 
 def json_problem(value: Any) -> str:
-    """Return what keeps `value` from being the same once it was JSON; nothing if it is."""
+    """Return why `value` would not survive JSON unchanged; empty if it would."""
     if isinstance(value, dict | list | tuple):
         for key, one in value.items() if isinstance(value, dict) else enumerate(value):
             if isinstance(value, dict) and type(key) is not str:
@@ -130,7 +129,7 @@ def json_problem(value: Any) -> str:
 
 
 def inside(place: str, wrong: str) -> str:
-    """Return a problem of a part, so that it reads on: `.facts['x'] is nan, ...`."""
+    """Return a problem of a part, with its place in front: `.facts['x'] is nan, ...`."""
     return f"{place}{wrong}" if wrong.startswith((".", "[")) else f"{place} {wrong}"
 
 

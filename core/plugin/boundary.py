@@ -1,10 +1,10 @@
-"""The boundary to plugins: what they give is checked, and what they raise bears their name.
+"""The boundary to plugins: checks what they return, and names the plugin in their errors.
 
-`guarded` returns a subclass of a plugin's class whose methods, those that its kind declares, go
-through the boundary; what a method gives that has methods of its own (a session, a transform, a
-joiner, another plugin) becomes such a subclass's, too. Whatever a method does, one of three things
-comes out: a value of the type that the kind's annotation promises, a LuthierError that names the
-plugin, its distribution and its file, or Ctrl-C.
+`guarded` returns a subclass of a plugin's class; the methods that its kind declares go through the
+boundary. A returned object with methods of its own (a session, a transform, a joiner, another
+plugin) gets such a subclass, too. Every method has one of three results: a value of the type that
+the kind's annotation promises; a LuthierError, the plugin's own or one that names the plugin, its
+distribution and its file; or an interruption (Ctrl-C, SIGTERM).
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ __all__ = ["GUARDS", "HOOK", "called", "guarded"]
 
 T = TypeVar("T")
 
-#: The mark that pluggy looks for at a method, and so the attribute of every hook of a reporter.
+#: The attribute that pluggy looks for on a method; every hook of a reporter has it.
 HOOK = "luthier_impl"
 #: Stands for an attribute that a class does not have.
 _MISSING = object()
 
 
 def called(origin: Origin, call: str, function: Callable[..., T], *args: Any) -> T:
-    """Return what a function of a plugin gives; whatever else it does is a LuthierError."""
+    """Return the result of a plugin's function; turn any error into a LuthierError."""
     try:
         return function(*args)
     except BaseException as error:
@@ -40,13 +40,13 @@ def called(origin: Origin, call: str, function: Callable[..., T], *args: Any) ->
 
 @dataclass(frozen=True)
 class _Contract:
-    """What one method promises: the check of what it returns, and what becomes of that."""
+    """The contract of one method: how its result is checked, and then wrapped."""
 
     check: annotation_checks.Check
     finish: Callable[[Any, Origin, str], Any] | None = None
 
 
-#: What must hold of a method's result beyond its type, by class and method.
+#: Checks of a method's result beyond its type, by class and method.
 _LAWS: dict[str, Callable[[Any], str]] = {
     "Chunker.window": lambda value: next(
         (f"[{axis!r}] is {size}, not 1 or more" for axis, size in value.items() if size < 1), ""
@@ -100,7 +100,7 @@ def _opened(model: TorchModel, origin: Origin, _: str) -> TorchModel:
 def _yielded(
     values: Iterable[Any], origin: Origin, call: str, check: annotation_checks.Check
 ) -> Iterator[Any]:
-    """Yield what a plugin yields, each looked at; the caller may stop in between."""
+    """Yield what a plugin yields, each value checked; the caller may stop in between."""
     stream = called(origin, call, iter, values)
     end = object()
     try:
@@ -116,7 +116,7 @@ def _yielded(
 
 
 def _adopted(value: Any, origin: Origin, call: str, base: Any) -> Any:
-    """Let the methods of what a plugin gave go through the boundary, too."""
+    """Let the methods of an object that a plugin returned go through the boundary, too."""
     cls = type(value)
     if "_origin" in vars(cls):
         return value
@@ -135,9 +135,9 @@ def _adopted(value: Any, origin: Origin, call: str, base: Any) -> Any:
 
 
 def guarded(cls: type[T], origin: Origin) -> type[T]:
-    """Return the subclass of a plugin's class, or of what a plugin gave, that is checked.
+    """Return the checked subclass of `cls`: a plugin's class, or that of an object it returned.
 
-    It goes by the same name, is made from the same options, and is pickled as what it derives from.
+    It has the same name, takes the same options, and is pickled as the class it derives from.
     """
     cache: dict[Origin, type[T]] = vars(cls).get("_guarded", {})
     if origin not in cache:
@@ -254,7 +254,7 @@ def _hook(function: Callable[..., Any], origin: Origin, name: str) -> Callable[.
 
 
 def _reduced(self: Any, protocol: Any) -> Any:
-    """Pickle as the class that a guarded one derives from, with its origin."""
+    """Pickle a guarded object as one of its unguarded class, with its origin."""
     cls = type(self)
     plain = cls.__mro__[1]
     made = super(cls, self).__reduce_ex__(protocol)

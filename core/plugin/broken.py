@@ -1,4 +1,4 @@
-"""What is installed and cannot be used: a plugin, a file of plugins, or a distribution."""
+"""Installed code that cannot be used: a plugin, a file of plugins, or a distribution."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ __all__ = ["Broken", "in_one_line", "last_line"]
 
 @dataclass(frozen=True)
 class Broken:
-    """What cannot be used, and `why`: a plugin by kind and name, a file, or a distribution.
+    """A plugin (by kind and name), a file or a distribution that cannot be used, and `why`.
 
-    `kind` and `name` are empty where they are not known. A distribution whose hook finds that one
-    of its files cannot be loaded returns one of these in the place of its classes.
+    `kind` and `name` are empty where they are not known. If a distribution's hook cannot load one
+    of its files, it returns one of these in place of the file's classes.
     """
 
     why: str
@@ -61,6 +61,6 @@ def last_line(error: BaseException) -> str:
 
 
 def in_one_line(error: LuthierError) -> str:
-    """Return an error as one line, without what `Broken` says itself."""
+    """Return an error as one line, without the lines that `Broken` adds itself."""
     own = ("distribution: ", "file: ", "plugin: ")
     return "; ".join((error.what, *(line for line in error.lines if not line.startswith(own))))

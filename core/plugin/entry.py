@@ -34,7 +34,7 @@ class Entry:
 
     @property
     def origin(self) -> Origin:
-        """Return whose it is, for errors."""
+        """Return the plugin's origin, for errors."""
         return Origin(self.kind, self.name, self.distribution, self.file)
 
     @property
@@ -48,7 +48,7 @@ class Entry:
         return tuple(lib for lib in self.cls.libraries if not _installed(lib.module))
 
     def problem(self) -> str:
-        """Return why the plugin cannot run on this machine, with what mends it; empty if it can."""
+        """Return why the plugin cannot run on this machine, and what mends it; empty if it can."""
         if self.missing:
             return "; ".join(
                 f"{lib.module} is not installed: {lib.install}" for lib in self.missing
@@ -59,11 +59,11 @@ class Entry:
             return "; ".join((error.what, *error.lines))
 
     def findings(self) -> Sequence[Notice]:
-        """Return what `mode=doctor` says beside; one that fails says so."""
+        """Return further notices for `mode=doctor`; if the plugin fails, a warning that says so."""
         try:
             return called(self.origin, "findings", _class(self).findings)
         except LuthierError as error:
-            # The line that it stands in names the plugin already.
+            # The printed line names the plugin already.
             said = error.what.removeprefix(f"{self.origin} failed: ")
             return [Notice("warning", f"cannot say: {said}")]
 

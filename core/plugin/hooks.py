@@ -68,7 +68,7 @@ def luthier_stage_started(stage: str, title: str) -> None:
 
 @hookspec
 def luthier_stage_progress(stage: str, done: float, total: float, message: str) -> None:
-    """A stage got further; `total` is 0 when its end is not known."""
+    """A stage made progress; `total` is 0 when its end is not known."""
 
 
 @hookspec
@@ -83,19 +83,19 @@ def luthier_run_finished(record: RunRecord, folder: str) -> None:
 
 @hookspec
 def luthier_run_placed(folder: str) -> None:
-    """The run folder got its final name, `folder`: the last thing that a run says."""
+    """The run folder got its final name, `folder`: the last message of a run."""
 
 
 @hookspec
 def luthier_run_ended() -> None:
-    """A run is over, well or not: give back what the terminal was lent."""
+    """A run is over, successful or not: restore the terminal."""
 
 
 @hookspec
 def luthier_batch_finished(record: BatchRecord, folder: str) -> None:
-    """The items of a batch are played, or are known not to be; `folder` is where they lie."""
+    """Every item of a batch was played or has failed; `folder` is the batch's folder."""
 
 
 @hookspec
 def luthier_sweep_finished(record: SweepRecord, folder: str) -> None:
-    """A sweep is over; `folder` is where its points' run folders lie, and what is written of it."""
+    """A sweep is over; `folder` holds the run folders of its points, and its reports."""

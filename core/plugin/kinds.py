@@ -103,7 +103,7 @@ class Plugin(ABC, Generic[OptionsT]):
     name: ClassVar[str]
     Options: ClassVar[type[Any]] = NoOptions
     libraries: ClassVar[tuple[Requirement, ...]] = ()
-    version: ClassVar[str] = "1"  # raised when results change for a reason that the source hides
+    version: ClassVar[str] = "1"  # increased when results change but the source does not
 
     def __init__(self, options: OptionsT) -> None:
         self.options = options
@@ -115,23 +115,23 @@ class Plugin(ABC, Generic[OptionsT]):
 
     @classmethod
     def findings(cls) -> Sequence[Notice]:
-        """Return, within seconds, what `mode=doctor` says beside: an account, devices it sees."""
+        """Return, within seconds, more notices for `mode=doctor`: an account, visible devices."""
         return ()
 
     def reaches(self) -> Sequence[Reach]:
-        """Return the files, folders and hosts that it touches beside the run; no network.
+        """Return the files, folders and hosts that it touches outside the run; no network.
 
-        By itself it names those of the options that were declared with `reaching`.
+        By default these are the values of the options that were declared with `reaching`.
         """
         return tuple(reaching_options(self.options))
 
     def ships(self, info: ModelInfo) -> BundlePart:
-        """Return what the bundle for the device needs of this plugin, for the model of `info`."""
+        """Return the plugin's part of the bundle for the device, for the model of `info`."""
         return BundlePart()
 
 
 def anew(plugin: PluginT) -> PluginT:
-    """Return a plugin as its options make it, without what it holds open or remembers."""
+    """Return a new instance with the plugin's options, without its open resources and state."""
     return type(plugin)(plugin.options)
 
 
@@ -146,7 +146,7 @@ class Model(Plugin[OptionsT]):
 
     @abstractmethod
     def identity(self) -> str:
-        """Return what changes when `fetch` gives other weights; no torch, no network."""
+        """Return a text that changes when `fetch` gives other weights; no torch, no network."""
 
     @abstractmethod
     def fetch(self, work: StageContext) -> StageResult:
@@ -160,9 +160,9 @@ class Model(Plugin[OptionsT]):
 class Dataset(Plugin[OptionsT]):
     """Gives calibration samples and evaluation items, and writes results in their own medium.
 
-    `axes` are those of its inputs. What reads files lists their endings in `opens`, and takes the
-    file, folder or pattern as the option `path`, from `input=/path/to/file`. It may also be
-    `ListableDataset`.
+    `axes` are those of its inputs. A dataset that reads files lists their endings in `opens`, and
+    takes the file, folder or pattern of `input=/path/to/file` as its option `path`. It may also be
+    a `ListableDataset`.
     """
 
     kind = "dataset"
@@ -174,7 +174,7 @@ class Dataset(Plugin[OptionsT]):
         """Return the ids of the items of `split`, in order, without decoding them."""
 
     def passed_over(self, split: Split) -> Sequence[Notice]:
-        """Return what is left out of `split` and why: every run with it says so."""
+        """Return notices of what `split` leaves out and why; every run with it shows them."""
         return ()
 
     @abstractmethod
@@ -191,19 +191,19 @@ class Dataset(Plugin[OptionsT]):
 class Converter(Plugin[OptionsT]):
     """A stage that turns one artifact into another: its two faces are `plan` and `run`.
 
-    `passes=True` marks a stage that gives its input on untouched; it is never run.
+    `passes=True` marks a stage that passes its input on unchanged; it is never run.
     """
 
     accepts: ClassVar[frozenset[str]]
     passes: ClassVar[bool] = False
 
     def plan(self, spec: ArtifactSpec) -> ArtifactSpec:
-        """Map what comes in to what goes out; `spec.format` is one of `accepts`."""
+        """Map the input's spec to the output's; `spec.format` is one of `accepts`."""
         return spec
 
 
 class Exporter(Converter[OptionsT]):
-    """Torch to an exchange format: ONNX, TorchScript, torch.export.
+    """Torch to an exchange format: ONNX, torch.export.
 
     `dynamic` says that the export serves inputs of any length, so that no window is needed.
     """
@@ -233,7 +233,7 @@ class Graph(Converter[OptionsT]):
 
 
 class Quantizer(Converter[OptionsT]):
-    """Lowers the precision of a graph or a module; calibration data may be needed, or welcome."""
+    """Lowers the precision of a graph or a module; calibration data may be required or optional."""
 
     kind = "quantizer"
     accepts = frozenset({"onnx"})
@@ -250,7 +250,7 @@ class Quantizer(Converter[OptionsT]):
 
 
 class Dsp(Plugin[OptionsT]):
-    """Maps what a person gives to the core's inputs and back: STFT and iSTFT, or nothing."""
+    """Maps the signature's inputs to the core's inputs, and back: STFT and iSTFT, or nothing."""
 
     kind = "dsp"
 
@@ -260,15 +260,15 @@ class Dsp(Plugin[OptionsT]):
 
 
 class Chunker(Plugin[OptionsT]):
-    """Cuts named axes into windows and joins the results. Output axes may be scaled (×2, say)."""
+    """Cuts named axes into windows and joins the results. Output axes may be scaled (×2)."""
 
     kind = "chunker"
 
     def with_training_window(self, window: Mapping[str, int]) -> Chunker[Any]:
         """Return a chunker with the lengths that its options leave to the model filled in.
 
-        `window` is the length per axis that the model was trained on, as its plan says. Itself
-        where nothing is left open; InputError where the model does not say what is asked for.
+        `window` is the length per axis that the model was trained on, as its plan says. Return the
+        chunker itself if no length is left open; raise InputError if the model does not give one.
         """
         return self
 
@@ -299,8 +299,8 @@ class Runtime(Converter[OptionsT]):
     `compiles` says that `compile` makes a new artifact. `plays` says that a session is fast enough
     for whole inputs; where it is not (an emulator, a queue), the run probes a few windows with it
     and plays the whole with the recipe's `host` runtime. An empty `precisions` means any.
-    `columns` heads the facts that a table of compiled artifacts shows (`_bytes`, `_s`: units). A
-    contract reads the fact `npu_coverage` of what was compiled, 0 to 1.
+    `columns` gives the headings of facts in a table of compiled artifacts (`_bytes`, `_s`: units).
+    A contract reads the fact `npu_coverage` of the compiled artifact, 0 to 1.
     """
 
     kind = "runtime"
@@ -310,21 +310,21 @@ class Runtime(Converter[OptionsT]):
     columns: ClassVar[Mapping[str, str]] = {}
 
     def compile(self, artifact: Artifact, work: StageContext) -> StageResult:
-        """Compile for the device, where the class says that it `compiles`; or DoesNotFitError."""
+        """Compile for the device, if the class `compiles`; raises DoesNotFitError."""
         raise TypeError(f"runtime `{self.name}` does not compile")
 
     @abstractmethod
     def open(
         self, artifact: Artifact, model: Callable[[], TorchModel], work: StageContext
     ) -> Session:
-        """Open what `compile` made (or what came in); `model` opens the torch module on demand."""
+        """Open the compiled artifact (or the input); `model` opens the torch module on demand."""
 
 
 class Evaluator(Plugin[OptionsT]):
     """Measures the outputs of one item in the terms of its field.
 
-    `limits` are what a contract may set on its metrics, by their names in a recipe. The
-    worst metric of that name decides; its item and label are named if it broke.
+    `limits` are the limits that a contract may set on its metrics, by their names in a recipe. The
+    worst metric of that name decides; if it breaks the limit, its item and label are named.
     """
 
     kind = "evaluator"
@@ -332,7 +332,7 @@ class Evaluator(Plugin[OptionsT]):
 
     @abstractmethod
     def evaluate(self, played: EvaluatedItem, signature: Signature) -> Sequence[Metric]:
-        """Return what was measured; every metric names its device."""
+        """Return the measured metrics; each names its device."""
 
 
 class Reporter(Plugin[OptionsT]):
@@ -354,8 +354,8 @@ KINDS: Mapping[str, type[Plugin[Any]]] = {kind.kind: kind for kind in _ORDER}
 class Source:
     """An item before it is read: its path below the dataset's root as `name`, and its file.
 
-    `name` has forward slashes, and is the same wherever the root lies. It is text: of a path whose
-    bytes are none, what `core.machine.file_names.as_text` makes of it.
+    `name` has forward slashes, and is the same wherever the root lies. It is text:
+    `core.machine.file_names.as_text` converts a path whose bytes are no text.
     """
 
     name: str
@@ -364,10 +364,10 @@ class Source:
 
 @runtime_checkable
 class ListableDataset(Protocol):
-    """What a dataset adds whose items can be named without reading them, and read one at a time."""
+    """A dataset whose items can be named without reading them, and read one at a time."""
 
     def sources(self) -> Iterator[Source]:
-        """Yield what there is to play, in order and each name once, without opening any of it."""
+        """Yield the items to play, in order and each name once, without opening any of them."""
 
     def only(self, source: Source) -> Dataset[Any]:
         """Return a dataset of the same sort whose one item is that of `source`."""

@@ -1,4 +1,4 @@
-"""Options of plugins: one dataclass feeds Hydra's schema, the docs, and what a plugin gets."""
+"""Options of plugins: one dataclass feeds Hydra's schema, the docs, and the plugin itself."""
 
 from __future__ import annotations
 

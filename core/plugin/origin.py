@@ -1,4 +1,4 @@
-"""Whose fault an error is: the plugin that it comes out of, with its distribution and file."""
+"""Traces an error to the plugin that it comes from, with its distribution and file."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ STORE = "store=/path/to/folder"
 
 
 class Terminated(SystemExit):
-    """The system asked this process to end (SIGTERM, say): nothing that a plugin did."""
+    """The system asked this process to end, by SIGTERM or SIGHUP: no plugin did."""
 
 
 class Left(BaseException):
-    """A plugin called what would have ended the process at once."""
+    """A plugin called a function that would have ended the process at once."""
 
 
 @dataclass(frozen=True)
 class Origin:
-    """Whose code runs: a plugin by kind and name, with its distribution and file."""
+    """The plugin whose code runs: its kind and name, its distribution and file."""
 
     kind: str
     name: str
@@ -48,12 +48,12 @@ class Origin:
 
     @property
     def lines(self) -> tuple[str, str]:
-        """Return where a person finds it."""
+        """Return the lines that say where it is."""
         return (f"distribution: {self.distribution}", f"file: {self.file}")
 
 
 def origin_of(plugin: Plugin[Any]) -> Origin:
-    """Return whose a plugin is; one that the registry does not know is known by its file."""
+    """Return the origin of a plugin; if the registry does not know it, from its module's file."""
     known: Origin | None = getattr(type(plugin), "_origin", None)
     if known is not None:
         return known
@@ -63,9 +63,9 @@ def origin_of(plugin: Plugin[Any]) -> Origin:
 
 
 def failure(error: BaseException, what: str, *where: str) -> LuthierError:
-    """Return the message for an error that nobody raised for a person; `what` failed, and `where`.
+    """Return the LuthierError for an unexpected error; `what` failed, and `where`.
 
-    What failed stands first (`quantizer `qdq``), the lines of where it is come after.
+    `what` stands first (`quantizer `qdq``), and the lines of `where` come after.
     """
     if isinstance(error, MemoryError):
         return StageError(
@@ -74,7 +74,7 @@ def failure(error: BaseException, what: str, *where: str) -> LuthierError:
     if isinstance(error, RecursionError):
         return StageError(f"{what} called itself without end: {error}", *where, TRACE)
     if type(error).__module__.partition(".")[0] == "safetensors":
-        # It wraps the system's error, a full disk most often, in words of its own.
+        # It wraps the system's error, most often a full disk, in its own words.
         return StageError(
             f"{what} could not read or write tensors: {error}",
             *where,
@@ -91,7 +91,7 @@ def failure(error: BaseException, what: str, *where: str) -> LuthierError:
 
 
 def blamed(error: BaseException, origin: Origin, call: str) -> LuthierError:
-    """Return the error for what came out of a plugin's method instead of a value."""
+    """Return the error for a plugin's method that raised `error` instead of returning a value."""
     where = (f"in: `{call}`", *origin.lines)
     if isinstance(error, SystemExit | Left):
         how = f"sys.exit({error.code!r})" if isinstance(error, SystemExit) else str(error)
@@ -104,10 +104,10 @@ def blamed(error: BaseException, origin: Origin, call: str) -> LuthierError:
 
 
 def interruption(error: BaseException) -> BaseException | None:
-    """Return the Ctrl-C, or the end that the system asked for, behind an error; None without one.
+    """Return the Ctrl-C, or the system's `Terminated`, behind an error; None without one.
 
-    It comes at any line, and a library that cleans up after itself there may fail in doing so:
-    what it raises then has the interruption as its context.
+    It comes at any line. A library that cleans up there may fail, and its error then has the
+    interruption as its context.
     """
     waiting: list[BaseException | None] = [error]
     seen: set[int] = set()
@@ -122,7 +122,7 @@ def interruption(error: BaseException) -> BaseException | None:
 
 
 def raised(error: BaseException, origin: Origin, call: str) -> NoReturn:
-    """Raise what came out of a plugin's method: as it is if a person can read it, else blamed."""
+    """Raise a plugin's error: unchanged if it is a LuthierError, else as `blamed` returns it."""
     stopped = interruption(error)
     if stopped is not None:
         raise stopped

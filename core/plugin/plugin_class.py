@@ -1,4 +1,4 @@
-"""Checks a plugin's class before anybody makes one: that it keeps the contract of its kind."""
+"""Checks that a plugin's class keeps the contract of its kind, before a plugin is made."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def _check_attributes(cls: type[Plugin[Any]], origin: Origin) -> None:
 
 
 def _check_hooks(cls: type[Plugin[Any]], origin: Origin) -> None:
-    """Refuse a hook that does not exist: pluggy alone would never call it, without a word."""
+    """Refuse a hook that does not exist: pluggy alone would silently never call it."""
     known = [n for n in vars(hooks) if n.startswith(f"{hooks.PROJECT}_")]
     for name in dir(cls):
         marked = getattr(inspect.getattr_static(cls, name), HOOK, None)

@@ -1,4 +1,4 @@
-"""Keeps plugins from ending the process, with an exit status of theirs and without a result."""
+"""Keeps plugins from ending the process with their own exit status and without a result."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ _foreign = threading.Event()
 def hold_the_process() -> None:
     """Let no plugin end this process by `os._exit`, or put another program in its place.
 
-    Called inside of a plugin they raise instead; elsewhere, and in what a plugin forks, they do
-    what they always do. A library in C that ends the process itself is out of reach.
+    Called inside a plugin, these functions raise `Left` instead; elsewhere, and in a process that a
+    plugin forks, they work as usual. A C library that ends the process itself cannot be stopped.
     """
     if _held.is_set():
         return
@@ -60,7 +60,7 @@ def _frame_of(thread: threading.Thread) -> FrameType | None:
 
 
 def _inside(frame: FrameType | None) -> Origin | None:
-    """Return the plugin whose code runs at `frame`, if it is one's."""
+    """Return the plugin whose code runs at `frame`, if any."""
     while frame is not None:
         if frame.f_code in GUARDS:
             found: Origin = frame.f_locals["origin"]
@@ -78,7 +78,7 @@ INTERRUPTED = 130
 
 
 def prepare() -> None:
-    """Set what must stand before anything heavy is loaded or anything is printed."""
+    """Set up the process before anything heavy is loaded or anything is printed."""
     # Read by GNU OpenMP when torch is loaded. With its default, threads spin for so long at every
     # barrier that two jobs at once on two cores took 4.9 s per window instead of 0.13 s.
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")

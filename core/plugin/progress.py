@@ -1,4 +1,4 @@
-"""How a plugin says what it is doing: one small interface, observed by the reporters."""
+"""How a plugin reports its progress: one small interface, observed by the reporters."""
 
 from __future__ import annotations
 
@@ -23,5 +23,5 @@ class Progress:
 
 
 def silent() -> Progress:
-    """Return a progress that tells nobody, for tests and for use as a library."""
+    """Return a progress that reports to nobody, for tests and for use as a library."""
     return Progress(lambda _done, _total, _message: None)

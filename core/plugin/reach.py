@@ -1,6 +1,6 @@
-"""What a plugin touches beyond the run: files and folders that it reads or writes, hosts it asks.
+"""What a plugin touches outside the run: files and folders it reads or writes, hosts it asks.
 
-An option that names one is declared with `reaching`, so that a plan can say it before anything
+An option that names one is declared with `reaching`, so that a plan can show it before anything
 runs, and so that a recipe from a stranger cannot set it unnoticed:
 
     path: str = reaching()
@@ -31,7 +31,7 @@ _MARK, _WORDS, _ADDRESS = "luthier.reaching", "luthier.words", "luthier.address"
 
 @dataclasses.dataclass(frozen=True)
 class Reach:
-    """A file, folder or host (`where`), what is done with it, and `why`: what asks for it."""
+    """A file, folder or host (`where`), `how` it is used, and `why`: what asks for it."""
 
     how: Literal["reads", "writes", "asks"]
     where: str
@@ -43,10 +43,10 @@ def reaching(
 ) -> Any:
     """Return the field of an option that names a file, a folder, a pattern or a URL.
 
-    A recipe that is given by its path may set it to what lies in the recipe's own folder; for all
-    else the person who starts the run is asked. `words` are values that the plugin takes for
-    something else, whatever lies in the folder. An `address` is a library's own: whatever it says,
-    the person is asked. The type is Any, as that of `dataclasses.field`.
+    A recipe that is given by its path may set it to files in the recipe's own folder; for any
+    other value the person who starts the run is asked. `words` are values that have another meaning
+    for the plugin, whatever lies in the folder. An `address` has a library's own form: the person
+    is always asked. The type is Any, as that of `dataclasses.field`.
     """
     marks = {_MARK: True, _WORDS: tuple(words), _ADDRESS: address}
     return dataclasses.field(default=default, metadata=marks)
@@ -58,25 +58,25 @@ def is_reaching(option: dataclasses.Field[Any]) -> bool:
 
 
 def words_of(option: dataclasses.Field[Any]) -> Sequence[str]:
-    """Return the values of an option that name nothing outside."""
+    """Return the values of an option that name no file, folder or host."""
     words: Sequence[str] = option.metadata.get(_WORDS, ())
     return words
 
 
 def is_address(option: dataclasses.Field[Any]) -> bool:
-    """Return whether an option holds an address, of which nothing is known but its text."""
+    """Return whether an option holds an address, whose form only a library knows."""
     return bool(option.metadata.get(_ADDRESS))
 
 
 def names_something(text: str) -> bool:
-    """Return whether a text is a path or a pattern: a word alone is one where such a file is."""
+    """Return whether a text is a path or a pattern; a single word is one if such a file exists."""
     return "/" in text or "\\" in text or has_magic(text) or Path(text).expanduser().exists()
 
 
 def reaching_options(options: Any) -> Iterator[Reach]:
     """Yield what the declared options of a plugin name: a host for a URL, else a file or folder.
 
-    A word alone that is no file here stands for something else (`pretrained`, say).
+    A single word that is no file here has another meaning (for example `pretrained`).
     """
     for option in dataclasses.fields(options):
         value = getattr(options, option.name)
@@ -95,10 +95,10 @@ def _reaches(text: str, why: str) -> Iterator[Reach]:
     if host:
         yield Reach("asks", host.rpartition("@")[2], why)
     elif separator:
-        # `sqlite:///` stands before a path as it is; of `file:///path` the third slash is its own.
+        # The path follows `sqlite:///`, but in `file:///path` it begins with the third slash.
         sqlite = protocol.startswith("sqlite")
         path = unquote(rest[1:].partition("?")[0]) if sqlite else rest
         yield Reach("writes", str(Path(path).absolute()), why)
     elif names_something(text):
-        # Where a link leads, and not its name.
+        # The file that a link leads to, not the link.
         yield Reach("reads", str(Path(text).expanduser().resolve()), why)

@@ -32,7 +32,7 @@ __all__ = [
 
 @dataclass(frozen=True)
 class PlanRecord:
-    """What a run is going to do: its `steps` by name, of which `to_run` are not in the store."""
+    """The plan of a run: its `steps` by name, of which the store lacks `to_run`."""
 
     recipe: str
     title: str
@@ -44,7 +44,7 @@ class PlanRecord:
 
 @dataclass(frozen=True)
 class StageRecord:
-    """What one step did, this time or when it was made; `seconds` is what this run spent on it.
+    """One step, run now or taken from the store; `seconds` is the time that this run spent on it.
 
     An option may be any JSON value, hence Any.
     """
@@ -62,11 +62,11 @@ class StageRecord:
 class BudgetLine:
     """One row of the error budget: SNRs in dB, over all outputs and per label.
 
-    `snr_db` compares with FP32 PyTorch in the same windows. `step_db` is what this stage did by
-    itself: its result against that of the row before it. `total_db` is the result against FP32
-    PyTorch in the windows of the training, or of the recipe where they are no shorter. None where
-    nothing was measured on the same windows, and `note` says why. core/measure/error_budget.py
-    tells how the rows add up.
+    `snr_db` compares with FP32 PyTorch in the same windows. `step_db` is the loss of this
+    stage alone: its result against that of the row before it. `total_db` is the result against FP32
+    PyTorch in the windows of the training, or of the recipe where they are no shorter. Either is
+    None where nothing was measured on the same windows; `note` says why.
+    core/measure/error_budget.py explains how the rows add up.
 
     `windows` is 0 where the whole input was compared.
     """
@@ -87,13 +87,13 @@ class BudgetLine:
 
 @dataclass(frozen=True)
 class Judged:
-    """One limit of a contract and what was measured of it; no `value` where nothing answered it.
+    """One limit of a contract and its measured `value`; None where nothing measured it.
 
-    `value` is that of the item and the label (a stem, an output) that is furthest from the bound's
-    good side: `where` names them in words. `unanswered` are the items that it was not measured of.
-    `against` are the windows that FP32 PyTorch had, in words, where these are not those of the run.
-    `guilty` says in words which stage lost it, where it was not held. `is_least` tells a bound that
-    must be reached from one that must not be passed.
+    `value` is that of the worst item and label (a stem, an output); `where` names them in words.
+    `unanswered` are the items that it was not measured on. `against` describes the windows of FP32
+    PyTorch where they differ from those of the run. `guilty` says in words which stage lost most,
+    where the limit was not held. `is_least` marks a bound that must be reached; other bounds must
+    not be exceeded.
     """
 
     name: str
@@ -113,9 +113,9 @@ class Judged:
 class CandidateRecord:
     """One precision that was tried: whether the contract held there, and if not, why.
 
-    `ranked_by` says in words what `rank` counts, the lower the better; there is none for what
-    did not hold. Where it is a time, `spread` is its 5th and its 95th percentile. `refused` ones
-    were never run: the plan, or a stage, said no. `snr_db` is that of the worst label of any item.
+    `ranked_by` says in words what `rank` measures, the lower the better; a precision that did not
+    hold has none. If `rank` is a time, `spread` holds its 5th and its 95th percentile. The plan or
+    a stage rejected a `refused` one. `snr_db` is that of the worst label of any item.
     """
 
     precision: str
@@ -134,11 +134,11 @@ class RunRecord:
     """One whole run.
 
     `contract` is judged in the order of the recipe. `candidates` are the precisions that a ladder
-    or the choice of the best tried, this one among them, and `chosen` says why it was taken.
-    `sweep` names the sweep that the run is a point of. `against` says in words which windows FP32
-    PyTorch had that quality is compared with: in a sweep over windows those of the best point.
-    `load` is what other processes did while the whole input was timed; None where that cannot be
-    told, or another machine played.
+    or the choice of the best tried, this one included; `chosen` says why this one was taken.
+    `sweep` names the sweep that the run is a point of. `against` describes the windows of FP32
+    PyTorch that quality is compared with: in a sweep over windows, those of the best point. `load`
+    is the load from other processes while the whole input was timed; None where it is unknown, or
+    where another machine played.
 
     `target_took_part` is true only when the target itself computed something: an emulator of it,
     or the same graph on another machine, does not count.
@@ -190,10 +190,9 @@ class Failed:
 class BatchRecord:
     """One run over a batch.
 
-    Of `items` in all, `played` were played by this run and `done_before` by earlier ones.
-    `covered_s` are the seconds that those play which were played, 0 where inputs have no rate;
-    `seconds` is what playing took, opening the model included, in `processes`, those that died
-    among them.
+    Of `items` in all, this run played `played` and earlier runs `done_before`. `covered_s` is the
+    total duration of the items that this run played, 0 where inputs have no rate. `seconds` is how
+    long playing took, opening the model included. `processes` counts those that died, too.
     """
 
     recipe: str
@@ -222,7 +221,7 @@ def named(sources: Sequence[str]) -> str:
 
 
 def passed_over(lines: int) -> str:
-    """Return what to say of lines of a manifest that do not count."""
+    """Return the warning about lines of a manifest that were skipped."""
     return (
         f"passed over in the manifest: {lines} lines that are not as they were written, or that "
         "name a place outside the batch; items that only they tell of are played again"
@@ -230,7 +229,7 @@ def passed_over(lines: int) -> str:
 
 
 #: done: ran, and held its contract, if there is one; missed: ran, and did not hold it;
-#: refused: the plan, or a device's compiler, has no room for it; failed: a stage failed.
+#: refused: the plan, or a device's compiler, rejected it; failed: a stage failed.
 Status = Literal["done", "missed", "refused", "failed"]
 
 
@@ -246,8 +245,8 @@ class Axis:
 class SweepMetric:
     """One measure that points are compared by.
 
-    `objective` says that the front is drawn over it; the first objective is the quality. `plotted`
-    figures are worth a picture against it all the same.
+    `objective` marks a measure that the front is drawn over; the first objective is the quality.
+    `plotted` marks another measure that gets a picture against the quality.
     """
 
     name: str
@@ -260,13 +259,13 @@ class SweepMetric:
 
 @dataclass(frozen=True)
 class Point:
-    """One combination of values, and what became of it.
+    """One combination of values, and its result.
 
-    `figures` holds what was measured, by the figure's name, and `devices` on what. Of times,
-    `spreads` holds the 5th and the 95th percentile, and `load` what other processes did meanwhile;
-    None where that cannot be told. `folder` is its run folder, relative to that of the sweep, empty
-    where it left none; `command` makes it again.
-    `ran` names the steps that this point computed; what it took from the store is in `cached`.
+    `figures` holds the measured values by the figure's name, and `devices` the device of each. For
+    times, `spreads` holds the 5th and the 95th percentile, and `load` the load from other
+    processes; None where it is unknown. `folder` is its run folder, relative to that of the sweep,
+    empty where it left none; `command` runs it again.
+    `ran` names the steps that this point computed, `cached` those that it took from the store.
     `front` says that no other point beats it in every objective.
     """
 
@@ -301,7 +300,7 @@ class SweepRecord:
     """One whole sweep.
 
     `winner` is the number of the point that is taken, None where none holds; `why` says why.
-    `notices` are what a person must know, `command` is the sweep itself.
+    `notices` are what a person must know; `command` repeats the sweep.
     """
 
     recipe: str

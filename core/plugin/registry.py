@@ -1,7 +1,7 @@
-"""Finds plugins through the entry-point group `luthier` and looks them up by kind and name.
+"""Holds the plugins that `core/config/discovery.py` finds, and looks them up by kind and name.
 
-What cannot be loaded takes nothing else down: it is listed as broken, and an error for the recipe
-that names it.
+A plugin that cannot be loaded stops no other: it is listed as broken, and only a recipe that names
+it fails.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ KindT = TypeVar("KindT", bound=Plugin[Any])
 class Registry:
     """The mapping kind → name → plugin class, and the folders with presets and recipes.
 
-    `broken` has what was found and cannot be used.
+    `broken` lists what was found and cannot be used.
     """
 
     def __init__(self, manager: pluggy.PluginManager) -> None:
@@ -74,18 +74,18 @@ class Registry:
             ) from None
 
     def absent(self, kind: str, name: str) -> PluginError | None:
-        """Return why a plugin that was found cannot be used; None where there is none such."""
+        """Return the error for a plugin that was found broken; None if it was not found."""
         found = (one for one in self.broken if (one.kind, one.name) == (kind, name))
         return next((one.error() for one in found), None)
 
     def doubts(self) -> tuple[str, ...]:
-        """Return a line for each broken distribution: what is missing may be one of its plugins."""
+        """Return a line for each broken distribution: a missing plugin may be one of its own."""
         return tuple(f"{one}: it may be one of its" for one in self.broken if not one.ours)
 
     def add(self, cls: type[Plugin[Any]], distribution: str) -> None:
         """Add a class after checking that it keeps the contract of its kind.
 
-        Raises PluginError; of two with one name neither can be used from then on.
+        Raises PluginError. If two plugins have one name, neither can be used from then on.
         """
         entry = Entry(*checked(cls, distribution))
         known = self.entries[entry.kind].get(entry.name)
@@ -101,7 +101,7 @@ class Registry:
         self.entries[entry.kind][entry.name] = entry
 
     def schemas(self) -> Iterator[tuple[Entry, DictConfig]]:
-        """Yield every plugin with the node of its options; one that has none is broken."""
+        """Yield every plugin with the node of its options; record one without a node as broken."""
         from core.plugin.options import schema
 
         for entry in list(self):

@@ -1,4 +1,4 @@
-"""What the stages hand to plugins and get back from them: work folders, windows, sessions.
+"""The objects that stages give to plugins and get from them: work folders, windows, sessions.
 
 The frozen dataclasses carry data; the small abstract classes (`Transform`, `Joiner`, `Session`)
 are what a plugin returns when it was bound to a model, an input or an artifact.
@@ -53,10 +53,10 @@ class Requirement:
 
 @dataclass(frozen=True)
 class StageContext:
-    """Where a stage may write (`folder`, empty and its own), and how it says how far it is.
+    """Where a stage may write (`folder`, empty and its own), and how it reports its progress.
 
-    `state_dir` is where plugins keep what must outlive an interrupted run; without one, outside a
-    run, that is below `folder`.
+    `state_dir` is where plugins keep data that must survive an interrupted run. Outside a run there
+    is none, and the data goes below `folder`.
     """
 
     folder: Path
@@ -71,9 +71,9 @@ class StageContext:
     def state(self, name: str) -> Path:
         """Return the state folder of the plugin `name`, made on first use.
 
-        What lies there is no result (the store keeps those): it is what a run that was killed
-        needs to go on, such as the ids of jobs in a cloud. Runs side by side share it, so write
-        files under a temporary name and rename them.
+        It holds no results (the store keeps those), but data that a killed run needs to go on,
+        such as the ids of jobs in a cloud. Runs side by side share it, so write files under a
+        temporary name and rename them.
         """
         folder = (self.state_dir or self.folder / "state") / name
         folder.mkdir(parents=True, exist_ok=True)
@@ -82,12 +82,12 @@ class StageContext:
 
 @dataclass(frozen=True)
 class StageResult:
-    """What a stage made: the main file inside its work folder, and what it is.
+    """The result of a stage: the main file inside its work folder, and its description.
 
-    `keep=False` says that the result stands for something else (a fallback, say), so that the
-    store must not answer with it next time. `chosen_options` are options of the stage that it chose
-    a value for: they go into the lock file, so that a run of it need not choose again. An option
-    may be any JSON value, hence Any.
+    `keep=False` marks a substitute (for example a fallback), which the store must not answer with
+    next time. `chosen_options` are options of the stage that it chose a value for: they go into the
+    lock file, so that a run of it need not choose again. An option may be any JSON value, hence
+    Any.
     """
 
     path: Path
@@ -139,9 +139,9 @@ class BundlePart:
 
 @dataclass(frozen=True)
 class Calibration:
-    """A stream of calibration feeds that can be read again: `count` windows, made on the way.
+    """A stream of calibration feeds that can be read again: `count` windows, made on demand.
 
-    Windows of one item follow each other, `per_item` of each; 0 where nobody knows.
+    Windows of one item follow each other, `per_item` of each; 0 where this is unknown.
     """
 
     count: int
@@ -150,7 +150,7 @@ class Calibration:
 
 
 def outside(name: str) -> str:
-    """Return what a host graph calls a tensor of the signature, apart from one of the core's."""
+    """Return the name of a signature's tensor in a host graph, distinct from names of the core."""
     return f"{name}.window"
 
 
@@ -159,7 +159,7 @@ class Transform(ABC):
 
     @abstractmethod
     def forward(self, window: Tensors) -> tuple[Tensors, Tensors]:
-        """Map one window to the core's inputs, and to what `inverse` must remember of it."""
+        """Map one window to the core's inputs, and to the `remembered` tensors for `inverse`."""
 
     @abstractmethod
     def inverse(self, outputs: Tensors, remembered: Tensors) -> Tensors:
@@ -169,10 +169,10 @@ class Transform(ABC):
         """Write `forward` and `inverse` as ONNX models into `folder`, for windows of these lengths.
 
         With them a device needs no code for the transform. `forward` takes the inputs of the
-        signature, each called `outside(name)`; it gives the core's inputs and what is remembered.
-        `inverse` takes the core's outputs and what is remembered, and gives the outputs of the
-        signature, called in the same way. Batch axes are as in the methods. Empty where there is
-        nothing to compute but the batch axis, None where there are no such models.
+        signature, each called `outside(name)`; it gives the core's inputs and the remembered
+        tensors. `inverse` takes the core's outputs and the remembered tensors, and gives the
+        outputs of the signature, called in the same way. Batch axes are as in the methods. Return
+        an empty mapping if only the batch axis is to be computed, None if there are no such models.
         """
         return None
 
@@ -187,7 +187,7 @@ class Window:
 
 
 class Joiner(ABC):
-    """Puts the outputs of windows together, in a stream."""
+    """Joins the outputs of windows, in a stream."""
 
     @abstractmethod
     def add(self, window: Window, outputs: Tensors) -> None:
@@ -202,10 +202,10 @@ class Session(ABC):
     """An opened artifact on a device.
 
     `device` says in words what computes, never what might. `on_target` is false for an emulator.
-    `here` is false where another machine computes: then neither the clock nor the memory of this
-    one says anything about it. `at_once` is how many windows it wants in one call of `run_many`.
-    `seconds` is filled in by a session that runs several windows at once and times each itself:
-    those of the last call. `facts` is what the device said of itself, for the report.
+    `here` is false where another machine computes: then this machine's clock and memory say nothing
+    about it. `at_once` is how many windows the session wants in one call of `run_many`. A session
+    that runs several windows at once and times each sets `seconds` to the times of the last call.
+    `facts` are what the device reports of itself, for the report.
     """
 
     device: str
@@ -226,7 +226,7 @@ class Session(ABC):
             progress(index + 1, len(feeds))
 
     def close(self) -> None:  # noqa: B027  # optional: most sessions hold nothing
-        """Give back what the session holds."""
+        """Release everything that the session holds."""
 
     def __enter__(self) -> Self:
         return self

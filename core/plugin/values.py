@@ -14,12 +14,12 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    #: Mostly so; at run time of the type that the tensor's `TensorSpec` declares.
+    #: Usually float32; at run time the type that the tensor's `TensorSpec` declares.
     Array = NDArray[np.float32]
     #: Arrays by the names of the signature.
     Tensors = Mapping[str, Array]
 else:
-    # Names for annotations: numpy would make every command wait for it.
+    # Names for annotations: every command would wait for the import of numpy.
     Array = Any
     Tensors = Mapping[str, Any]
 
@@ -45,8 +45,8 @@ __all__ = [
 
 #: One row of a table by its columns, or counts by what is counted.
 Row = dict[str, str | int | float | None]
-#: What a plugin may note about an artifact, a target or a stage beside the typed fields. What is a
-#: table is a list of rows: nobody has to take a text apart again.
+#: A value that a plugin may note about an artifact, a target or a stage beside the typed fields. A
+#: table is a list of rows, so that nobody has to parse a text.
 Fact = str | int | float | bool | list[str | float | Row] | Row | None
 
 
@@ -60,16 +60,16 @@ DTYPES = (
 class TensorSpec:
     """One named tensor: a length per named axis, where a string stands for "any length".
 
-    `dtype` is one of `DTYPES`. Datasets give inputs of it, and outputs come back in it. A model
-    whose inputs are all floats is exported with noise; one that takes whole numbers or truth
-    values, with a window of the recipe's data: of what they mean (indices of a table, lengths, a
-    mask) only real values are sure to be valid. Windows at the ends of an input are filled up with
-    zeros, so that index 0 must be one that the model takes.
+    `dtype` is one of `DTYPES`. Datasets give inputs of this type, and outputs have it. A model
+    whose inputs are all floats is exported with noise. A model that takes integers or booleans is
+    exported with a window of the recipe's data: they may be indices of a table, lengths or a mask,
+    for which only real values are sure to be valid. Windows at the ends of an input are padded with
+    zeros, so the model must accept index 0.
 
     `rates` gives the samples per second along an axis (a sample rate), `labels` the name of every
     index along an axis (the stems), both keyed by axis.
 
-    Raises ValueError for another `dtype`, or for as many lengths as there are no axes.
+    Raises ValueError for another `dtype`, or if lengths, rates or labels do not fit the axes.
     """
 
     name: str
@@ -80,7 +80,7 @@ class TensorSpec:
     labels: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Refuse what no stage could honour."""
+        """Refuse a tensor that no stage could honour."""
         if self.dtype not in DTYPES:
             known = ", ".join(DTYPES)
             raise ValueError(f"tensor `{self.name}` is of `{self.dtype}`; possible: {known}")
@@ -94,7 +94,7 @@ class TensorSpec:
 
     @property
     def is_float(self) -> bool:
-        """Return whether it holds a signal, of which noise is an example."""
+        """Return whether it holds a signal, for which noise is a valid example."""
         return self.dtype.startswith("float")
 
     @property
@@ -131,10 +131,10 @@ class ModelSpec:
     `axes` are the axes of the inputs as a person gives them, `dsp` the name of the dsp plugin
     that the core's inputs need (`none` when the core takes them as they are).
 
-    What a plan cannot know without the weights is left out. `train_window` is the length per axis
-    that the model was trained on, as in `ModelInfo`: what `chunker.length=model` asks for. `free`
-    are the axes of any length: where it is known, windows that cannot be are refused at once, else
-    when the model is loaded.
+    A value that needs the weights is left out. `train_window` is the length per axis that the model
+    was trained on, as in `ModelInfo`; `chunker.length=model` asks for it. `free` are the axes of
+    any length: if it is known, impossible windows are refused at once, else when the model is
+    loaded.
     """
 
     axes: tuple[str, ...]
@@ -146,11 +146,11 @@ class ModelSpec:
 
 @dataclass(frozen=True)
 class FitFor:
-    """The inputs that weights are fit for, where those are not any.
+    """The inputs that weights are fit for, if these are not all inputs.
 
-    `datasets` names the plugins whose items are like what the weights learned from. With any other
-    `warning` stands at the top of the report, with the run's own command as it takes other weights:
-    the arguments `instead`. `offline` says how to bring those to a machine without a network.
+    `datasets` names the plugins whose items are like the training data. With any other dataset,
+    `warning` stands at the top of the report, with the run's command and the arguments `instead`,
+    which take other weights. `offline` says how to bring these to a machine without a network.
     """
 
     datasets: tuple[str, ...]
@@ -166,7 +166,7 @@ class ModelInfo:
     `signature` is what a person gives and gets (mixture to stems); `core_inputs` and
     `core_outputs` name the tensors of the part that is exported. `train_window` is the length per
     axis that the model was trained on, `dsp_facts` what the dsp plugin needs to know. `fit_for`
-    limits what the weights are good for; without it that is any input.
+    limits the inputs that the weights are fit for; without it they fit any input.
     """
 
     signature: Signature
@@ -183,7 +183,7 @@ class ModelInfo:
 
 @dataclass(frozen=True)
 class ArtifactSpec:
-    """The shape of an artifact before it exists: what `plan` maps to what."""
+    """The format and precision of an artifact before it exists, which `plan` maps."""
 
     format: str
     precision: str = "fp32"
@@ -217,7 +217,7 @@ class Artifact:
 
     @property
     def spec(self) -> ArtifactSpec:
-        """Return what a plan would have said about this artifact."""
+        """Return the spec that a plan would give for this artifact."""
         return ArtifactSpec(self.format, self.precision)
 
     def number(self, fact: str) -> float:
@@ -278,7 +278,7 @@ class Item:
 
 @dataclass(frozen=True)
 class LimitSpec:
-    """What a limit of a contract bounds: a metric by its name, in a unit ("" for a part of one).
+    """The metric that a limit of a contract bounds, by its name, and its unit ("" for a ratio).
 
     The metric must reach the bound if `is_least`, and stay at or under it otherwise. `about` says
     what is compared with it, where the metric's name does not.
@@ -290,7 +290,7 @@ class LimitSpec:
     about: str = ""
 
     def is_held(self, bound: float, value: float) -> bool:
-        """Return whether a value keeps to a bound, which it may reach; no NaN does."""
+        """Return whether `value` holds `bound`, which it may equal; NaN never does."""
         return value >= bound if self.is_least else value <= bound
 
 

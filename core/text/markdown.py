@@ -1,4 +1,4 @@
-"""Text of others in Markdown: shown as it stands, on one line, and never read as markup."""
+"""Escapes untrusted text for Markdown: shown literally, on one line, never read as markup."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from core.text.shown import shown
 
 __all__ = ["code", "inline"]
 
-#: What begins a link, a tag, code, emphasis or a cell. A `_` within a word is none of these.
+#: The start of a link, a tag, code, emphasis or a cell. A `_` within a word is none of these.
 _SPECIAL = re.compile(r"[\\`*\[\]<>|~]|(?<!\w)_|_(?!\w)")
 
 

@@ -1,7 +1,7 @@
-"""The one way to the terminal: whatever is printed is made visible and free of secrets first.
+"""The one way to the terminal: all output is first cleaned of control characters and secrets.
 
-Every title, name and message may be a stranger's. `say` prints lines, `screen` gives a console of
-rich's on which text is text: markup must be asked for with styles, never with brackets.
+Every title, name and message may be a stranger's. `say` prints lines; `screen` returns a rich
+console that shows text literally: markup comes from styles, never from brackets.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ def say(text: str, *, err: bool = False, end: str = "\n") -> None:
 
 
 def screen(file: IO[str] | None = None, width: int | None = None, *, err: bool = False) -> Console:
-    """Return a console on `file`, or on today's standard output or error.
+    """Return a console on `file`, or on the current standard output or error.
 
-    Nothing in brackets or colons is read as markup or as an emoji, and whatever reaches it, by
-    text, table or panel, is free of control characters and secrets.
+    It reads nothing in brackets or colons as markup or as an emoji, and cleans every text, table
+    and panel of control characters and secrets.
     """
     from rich.console import Console
     from rich.segment import Segment
     from rich.text import Text
 
     class Screen(Console):
-        """A console that no text can command."""
+        """A console that no text can control."""
 
         def render_str(self, text: str, **options: Any) -> Text:
             """Clean text before its width is measured, so that columns stay in their places."""
@@ -44,7 +44,7 @@ def screen(file: IO[str] | None = None, width: int | None = None, *, err: bool =
         def render(
             self, renderable: RenderableType, options: ConsoleOptions | None = None
         ) -> Iterable[Segment]:
-            """Clean whole texts, before a line break tears a secret apart."""
+            """Clean whole texts, before a line break splits a secret."""
             if isinstance(renderable, Text):
                 hidden = without_credentials(renderable.plain)
                 if hidden != renderable.plain:
@@ -52,8 +52,8 @@ def screen(file: IO[str] | None = None, width: int | None = None, *, err: bool =
             return super().render(renderable, options)
 
         def _render_buffer(self, buffer: Iterable[Segment]) -> str:
-            # Whatever came by another way (titles of panels) ends here. The console's own commands
-            # are marked as such, and links only come from styles.
+            # Text from elsewhere (titles of panels) is cleaned here. The console's own commands are
+            # marked as such, and links only come from styles.
             return super()._render_buffer(
                 segment if segment.control else Segment(plain(segment.text), segment.style)
                 for segment in buffer

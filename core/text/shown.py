@@ -1,4 +1,4 @@
-"""Text of others as it may be shown: no escape sequence, no byte that is no text, no credential."""
+"""Makes untrusted text safe to show: no escape sequence, no undecoded byte, no credential."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ __all__ = [
     "without_credentials",
 ]
 
-#: What stands where a credential was.
+#: The text that replaces a credential.
 HIDDEN = "(hidden)"
 #: Bytes of a file name that are no text: Python reads the byte 0xe9 as this plus 0xe9.
 SURROGATE_BYTES = 0xDC00
-#: Shorter values of variables are no secrets, and would tear words apart.
+#: Shorter values of variables are no secrets; replacing them would break words.
 SHORTEST = 8
 
-#: A name whose value is nobody's business, in a URL's query and elsewhere.
+#: A name whose value is secret, in a URL's query and elsewhere.
 _PRIVATE = r"(?:token|secret|passw(?:or)?d|passphrase|api[_-]?key|access[_-]?key|credential)"
 _PART = r"[\w.-]{0,60}"
 _QUERY = (
     rf"(?:{_PART}(?:{_PRIVATE}|signature|auth){_PART}|sig|pass|pwd|code|pat|jwt|session|{_PART}key)"
 )
-#: In Azure's own form a container stands there: abfs://container@account.dfs.core.windows.net.
+#: In Azure's form a container stands before the `@`: abfs://container@account.dfs.core.windows.net.
 _AZURE = r"(?<!abfs:)(?<!abfss:)(?<!wasb:)(?<!wasbs:)"
 #: `user:password@` of a URL. A password may hold `/` and `@`; a port is no password.
 _USER = re.compile(
@@ -60,17 +60,17 @@ _SHAPES = re.compile(
     r"|github_pat_\w{20,}|glpat-[\w-]{20,}|xox[abprs]-[\w-]{10,}|AIza[\w-]{30,}"
     r"|eyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*)"
 )
-#: The name of an option whose value is nobody's business.
+#: The name of an option whose value is secret.
 SECRET = re.compile(_PRIVATE, re.IGNORECASE)
 _VARIABLE = re.compile(r"KEY|TOKEN|SECRET|PASSW|CREDENTIAL", re.IGNORECASE)
 
 
 def plain(text: str) -> str:
-    r"""Return `text` with everything visible that would move, colour or hide: `\x1b[2J`, say.
+    r"""Return `text` with characters that move, colour or hide text spelt out, as `\x1b[2J`.
 
     Newlines and tabs stay. Control characters (C0, C1, DEL), marks that turn the direction of
-    text, and surrogates become what Python writes for them; bytes of a file name that are no text
-    become those bytes: `caf\xe9.wav`.
+    text, and surrogates become Python's escapes; bytes of a file name that are no text become
+    escapes of those bytes: `caf\xe9.wav`.
     """
     if text.isprintable():
         return text
@@ -79,10 +79,10 @@ def plain(text: str) -> str:
 
 
 def without_credentials(text: str) -> str:
-    """Return `text` without passwords and tokens, as far as they can be told.
+    """Return `text` without passwords and tokens, as far as they can be recognised.
 
-    Those in URLs, in settings and headers, those of a known shape, and the values of this
-    process's variables that are named as secrets.
+    That is those in URLs, in settings and headers, those of a known shape, and the values of
+    environment variables that are named as secrets.
     """
     for name, value in os.environ.items():
         if len(value) >= SHORTEST and value in text and _VARIABLE.search(name):
@@ -107,7 +107,7 @@ def shown(text: str) -> str:
 
 
 def shown_below(node: Any, clean: Callable[[str], str] = shown) -> Any:
-    """Return plain data (dicts, lists, scalars) with every text in it, keys too, made `clean`."""
+    """Return plain data (dicts, lists, scalars) with `clean` applied to every text, keys too."""
     if isinstance(node, str):
         return clean(node)
     if isinstance(node, Mapping):
@@ -124,7 +124,7 @@ def _harmless(character: str) -> bool:
 
 
 def spelt(character: str) -> str:
-    r"""Return what stands for a character that is not shown as it is: `\x1b`, `\xe9`, `\u202e`."""
+    r"""Return the escape of a character that is not shown as it is: `\x1b`, `\xe9`, `\u202e`."""
     byte = ord(character) - SURROGATE_BYTES
     if 0x80 <= byte <= 0xFF:  # noqa: PLR2004
         return f"\\x{byte:02x}"

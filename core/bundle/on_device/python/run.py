@@ -12,12 +12,12 @@ import join
 import numpy as np
 import window
 
-#: What `core/bundle/write.py` writes; another one would be misread.
+#: The format that `core/bundle/write.py` writes; this program would misread another one.
 FORMAT = 1
 
 
 def main(source: Path, target: Path) -> None:
-    """Read `source`, play it, and write what came out below `target`."""
+    """Read `source`, play it, and write the outputs below `target`."""
     bundle = Path(__file__).resolve().parent.parent
     metadata = read(bundle / "metadata.json")
     target.mkdir(parents=True, exist_ok=True)
@@ -47,7 +47,7 @@ def typed(inputs: dict, specs: list) -> dict:
 
 
 def read(file: Path) -> dict:
-    """Return what `metadata.json` says; raises SystemExit where it cannot be read."""
+    """Return the content of `metadata.json`; raises SystemExit where it cannot be read."""
     try:
         metadata = json.loads(file.read_text(encoding="utf-8"))
         known = metadata["format"]
