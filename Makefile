@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: demo test test-long torture lint docs bench-sweep bench-cluster bench-songs bench-calibration bench-qualcomm bench-precision bench-coverage lock sbom clean
+.PHONY: demo test test-long torture mutate lint docs bench-sweep bench-cluster bench-songs bench-calibration bench-qualcomm bench-precision bench-coverage lock sbom clean
 
 # The environment is made once for each state of the lock files. PyTorch comes by itself, in the build
 # that this machine's package index has; all else must be, byte for byte, what was locked. Last comes
@@ -29,6 +29,10 @@ test-long: .venv/installed
 # Half an hour: kills, full disks, hostile files. Its figures are committed and shown in docs/security.md.
 torture: .venv/installed
 	$(BIN)/python -m tests.torture
+
+# An hour: changes the code that judges and keeps, one place at a time, and sees whether a test notices.
+mutate: .venv/installed
+	$(BIN)/python -m tools.mutate
 
 lint: .venv/installed
 	$(BIN)/ruff check .
