@@ -4,10 +4,10 @@
     python -m tools.mutate contract store    some of them
     python -m tools.mutate --most 0          every change, not only the drawn ones
 
-cosmic-ray makes the changes, in a copy of the working tree, and runs the tests beside the module for
-each. Changes that no test noticed must stand in `docs/results/mutation.json` with a reason: either
-the program means the same, or the difference is none that anybody could see. A new survivor, or
-fewer than `LEAST` of the changes noticed, ends with exit code 1.
+cosmic-ray makes the changes in a copy of the working tree, and runs the tests beside the module for
+each. A change that no test noticed must stand in `docs/results/mutation.json` with a reason: the
+program means the same, or nobody could see the difference. A survivor without a reason, or fewer
+than `LEAST` of the changes noticed, ends with exit code 1.
 """
 
 from __future__ import annotations
@@ -42,20 +42,37 @@ LIMIT_S = 120.0
 #: Kinds of changes. Of an operator only its nearest neighbours: a sum with a shift in the place of
 #: an addition fails everywhere. `|` stands in annotations alone, which nobody evaluates.
 OPERATORS = frozenset(
-    f"core/{name}"
-    for name in """
-    AddNot NumberReplacer ReplaceAndWithOr ReplaceOrWithAnd ReplaceTrueWithFalse
-    ReplaceFalseWithTrue ReplaceUnaryOperator_Delete_Not ReplaceUnaryOperator_Delete_USub
-    ReplaceComparisonOperator_Eq_NotEq ReplaceComparisonOperator_NotEq_Eq
-    ReplaceComparisonOperator_Lt_LtE ReplaceComparisonOperator_LtE_Lt
-    ReplaceComparisonOperator_Gt_GtE ReplaceComparisonOperator_GtE_Gt
-    ReplaceComparisonOperator_Lt_Gt ReplaceComparisonOperator_Gt_Lt
-    ReplaceComparisonOperator_Is_IsNot ReplaceComparisonOperator_IsNot_Is
-    ReplaceBinaryOperator_Add_Sub ReplaceBinaryOperator_Sub_Add ReplaceBinaryOperator_Mul_Div
-    ReplaceBinaryOperator_Div_Mul ReplaceBinaryOperator_Pow_Mul ReplaceBinaryOperator_Mod_Mul
-    ReplaceBinaryOperator_FloorDiv_Mul ReplaceBreakWithContinue ReplaceContinueWithBreak
-    ZeroIterationForLoop ExceptionReplacer
-    """.split()
+    {
+        "core/AddNot",
+        "core/NumberReplacer",
+        "core/ReplaceAndWithOr",
+        "core/ReplaceOrWithAnd",
+        "core/ReplaceTrueWithFalse",
+        "core/ReplaceFalseWithTrue",
+        "core/ReplaceUnaryOperator_Delete_Not",
+        "core/ReplaceUnaryOperator_Delete_USub",
+        "core/ReplaceComparisonOperator_Eq_NotEq",
+        "core/ReplaceComparisonOperator_NotEq_Eq",
+        "core/ReplaceComparisonOperator_Lt_LtE",
+        "core/ReplaceComparisonOperator_LtE_Lt",
+        "core/ReplaceComparisonOperator_Gt_GtE",
+        "core/ReplaceComparisonOperator_GtE_Gt",
+        "core/ReplaceComparisonOperator_Lt_Gt",
+        "core/ReplaceComparisonOperator_Gt_Lt",
+        "core/ReplaceComparisonOperator_Is_IsNot",
+        "core/ReplaceComparisonOperator_IsNot_Is",
+        "core/ReplaceBinaryOperator_Add_Sub",
+        "core/ReplaceBinaryOperator_Sub_Add",
+        "core/ReplaceBinaryOperator_Mul_Div",
+        "core/ReplaceBinaryOperator_Div_Mul",
+        "core/ReplaceBinaryOperator_Pow_Mul",
+        "core/ReplaceBinaryOperator_Mod_Mul",
+        "core/ReplaceBinaryOperator_FloorDiv_Mul",
+        "core/ReplaceBreakWithContinue",
+        "core/ReplaceContinueWithBreak",
+        "core/ZeroIterationForLoop",
+        "core/ExceptionReplacer",
+    }
 )
 
 
@@ -97,7 +114,7 @@ SUBJECTS = {
 def copied(folder: Path) -> Path:
     """Copy the files of the working tree that git knows, so that no change touches them."""
     git = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-    listed = subprocess.run(git, cwd=ROOT, capture_output=True, check=True)  # noqa: S607  # the system's own
+    listed = subprocess.run(git, cwd=ROOT, capture_output=True, check=True)  # noqa: S603  # git
     for name in filter(None, listed.stdout.decode().split("\0")):
         file = folder / name
         if (ROOT / name).is_file():
@@ -124,9 +141,8 @@ def run(name: str, most: int) -> list[dict[str, Any]]:
         )
 
         def cosmic_ray(*words: object) -> None:
-            subprocess.run(
-                [sys.executable, "-m", "cosmic_ray.cli", *map(str, words)], cwd=tree, check=True
-            )
+            command = [sys.executable, "-m", "cosmic_ray.cli", *map(str, words)]
+            subprocess.run(command, cwd=tree, check=True)  # noqa: S603  # our own words
 
         cosmic_ray("init", config, session)
         with use_db(session, WorkDB.Mode.open) as work:
@@ -146,7 +162,7 @@ def run(name: str, most: int) -> list[dict[str, Any]]:
 
 def _draw(work: WorkDB, most: int) -> None:
     """Skip what is not drawn; `most` of 0 draws every change."""
-    items = sorted(work.work_items, key=lambda item: _place(item))
+    items = sorted(work.work_items, key=_place)
     wanted = [item for item in items if item.mutations[0].operator_name in OPERATORS]
     if most and len(wanted) > most:
         wanted = random.Random(SEED).sample(wanted, most)  # noqa: S311  # a draw of places
