@@ -19,10 +19,6 @@ from core.plugin.stages import StageContext
 from core.plugin.values import Artifact, Item, Signature
 
 if TYPE_CHECKING:
-    from core.plugin.progress import Progress
-    from core.plugin.values import Item, Tensors
-
-if TYPE_CHECKING:
     from core.plugin.values import Tensors
 
 __all__ = ["Player", "Timing", "opened", "that_plays"]

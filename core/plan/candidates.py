@@ -30,7 +30,7 @@ __all__ = ["Candidate", "at_each_precision", "candidates", "several", "with_runt
 
 OBJECTIVES = ("fastest", "smallest")
 #: The most precisions that a ladder may have; about a dozen exist.
-MOST_RUNGS = 100
+MOST_PRECISIONS = 100
 
 
 @dataclass(frozen=True)
@@ -69,9 +69,10 @@ def candidates(
         raise ConfigError(
             "`ladder` and `auto` both choose the precision", "give one: ladder=[] or auto=false"
         )
-    if len(cfg.ladder) > MOST_RUNGS:
+    if len(cfg.ladder) > MOST_PRECISIONS:
         raise ConfigError(
-            f"`ladder` names {len(cfg.ladder)} precisions", f"name each once, {MOST_RUNGS} at most"
+            f"`ladder` names {len(cfg.ladder)} precisions",
+            f"name each once, {MOST_PRECISIONS} at most",
         )
     check_once("ladder", cfg.ladder)
     target = target_of(cfg)

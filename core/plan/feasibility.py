@@ -80,14 +80,14 @@ def refused(pipeline: Pipeline, error: DoesNotFitError) -> Verdict:
 
 def find(store: Store, pipeline: Pipeline) -> Verdict | None:
     """Return the stored verdict on the pipeline's window, if there is one."""
-    return _read(store.find(STEP, _material(pipeline)))
+    return _read(store.find(STEP, _fingerprint(pipeline)))
 
 
 def keep(store: Store, pipeline: Pipeline, verdict: Verdict) -> None:
     """Keep a verdict, unless it is not `cacheable` or one is kept already."""
     if not verdict.cacheable or find(store, pipeline) is not None:
         return
-    about = _material(pipeline)
+    about = _fingerprint(pipeline)
     with store.lock(STEP, about, lambda: None), store.staging() as folder:
         file = folder / "verdict.json"
         file.write_bytes(msgspec.json.encode(verdict))
@@ -126,7 +126,7 @@ def option_for(pipeline: Pipeline, window: dict[str, int]) -> str:
 
 def _known(store: Store, pipeline: Pipeline) -> Iterator[Verdict]:
     """Yield the stored verdicts on all windows of the same pipeline."""
-    question = {k: v for k, v in _material(pipeline).items() if k != "window"}
+    question = {k: v for k, v in _fingerprint(pipeline).items() if k != "window"}
     for about in store.fingerprints(STEP):
         if {k: v for k, v in about.items() if k != "window"} == question:
             verdict = _read(store.find(STEP, about))
@@ -146,7 +146,7 @@ def _read(artifact: Artifact | None) -> Verdict | None:
         return None
 
 
-def _material(pipeline: Pipeline) -> dict[str, Any]:
+def _fingerprint(pipeline: Pipeline) -> dict[str, Any]:
     stages = [fingerprint.of_plugin(s.plugin) for s in chain(pipeline) if not s.plugin.passes]
     return {
         "plugin": f"runtime `{pipeline.runtime.name}`",

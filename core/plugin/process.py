@@ -16,6 +16,8 @@ from core.plugin.origin import Left, Origin, Terminated, blamed
 
 __all__ = ["INTERRUPTED", "hold_the_process", "prepare"]
 
+#: The exit status after Ctrl-C, as shells have it.
+INTERRUPTED = 130
 _held = threading.Event()
 #: Set in a process that a plugin forked: it is the plugin's own, and may end as it likes.
 _foreign = threading.Event()
@@ -72,9 +74,6 @@ def _inside(frame: FrameType | None) -> Origin | None:
 def _forked() -> None:
     if _inside(_frame_of(threading.current_thread())) is not None:
         _foreign.set()
-
-
-INTERRUPTED = 130
 
 
 def prepare() -> None:

@@ -12,13 +12,6 @@ from typing import TYPE_CHECKING
 from core.errors import MissingLibraryError, StoreError
 from core.machine.folders import locked
 from core.machine.sqlite_address import address_of
-from core.sweep.messages import PointResult
-
-if TYPE_CHECKING:
-    import optuna
-
-    from core.plugin.records import SweepMetric
-
 
 if TYPE_CHECKING:
     import optuna
