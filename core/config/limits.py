@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -61,11 +61,18 @@ OWN: Mapping[str, LimitSpec] = {
 TIMED = frozenset({"max_chunk_ms", "max_real_time_factor", "max_memory_mb"})
 
 
-def known_limits(registry: Registry) -> dict[str, LimitSpec]:
-    """Return every limit that the core or an evaluator knows."""
+def known_limits(
+    registry: Registry, evaluators: Sequence[Evaluator[Any]] = ()
+) -> dict[str, LimitSpec]:
+    """Return every limit that the core or an evaluator knows.
+
+    Where several evaluators have one of a name it is that of the first of `evaluators`, which are
+    those of a recipe: only what they measure can answer it.
+    """
     known = dict(OWN)
-    for cls in registry.classes(Evaluator).values():
-        for name, spec in cls.limits.items():
+    of_recipe = [evaluator.limits for evaluator in evaluators]
+    for limits in (*of_recipe, *(cls.limits for cls in registry.classes(Evaluator).values())):
+        for name, spec in limits.items():
             known.setdefault(name, spec)
     return known
 
@@ -77,13 +84,18 @@ def schema(registry: Registry) -> type[Any]:
     return dataclasses.make_dataclass("Contract", fields)
 
 
-def limits_of(node: Mapping[str, float | None], registry: Registry) -> tuple[Limit, ...]:
-    """Return the limits that a recipe sets; raises ConfigError for no mapping, or for NaN."""
+def limits_of(
+    node: Mapping[str, float | None], registry: Registry, evaluators: Sequence[Evaluator[Any]] = ()
+) -> tuple[Limit, ...]:
+    """Return the limits that a recipe with `evaluators` sets.
+
+    Raises ConfigError for what is no mapping of limits, and for a bound that is no number.
+    """
     if not isinstance(node, Mapping):
         raise ConfigError(
             f"`contract` cannot be `{node}`", "it takes limits by name: contract.<limit>=..."
         )
-    known = known_limits(registry)
+    known = known_limits(registry, evaluators)
     limits = tuple(
         Limit(str(name), bound, known[str(name)])
         for name, bound in node.items()

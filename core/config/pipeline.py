@@ -83,7 +83,7 @@ def make_pipeline(
         target=target_of(cfg),
         precision=precision,
         measure=cast("Measure", checked(cfg, "measure")),
-        contract=limits_of(cfg.contract, registry),
+        contract=limits_of(cfg.contract, registry, made["evaluator"]),
         **made,
         against=against and with_lengths(against, model, None, "measure.against"),
     )

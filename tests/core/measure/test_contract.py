@@ -11,12 +11,13 @@ from typing import Any, cast
 
 import pytest
 
-from core import Artifact, Evaluator, Metric, Target
+from core import Artifact, Evaluator, LimitSpec, Metric, Target
 from core.config.discovery import discover
 from core.config.limits import OWN, Limit, known_limits, limits_of, schema
 from core.config.pipeline import Pipeline
 from core.measure.contract import found, judge, lowest_parity, missed, story
 from core.plugin.records import BudgetLine, Judged
+from core.plugin.registry import Registry
 from tests import toy
 from tests.conftest import Command
 
@@ -298,6 +299,16 @@ def test_a_fallen_limit_in_words() -> None:
     assert story(over) == (
         "`max_size_mb` asks for at most 2 MB: 2.5 MB on the file, 0.5 MB off; made by runtime"
     )
+
+
+def test_a_limit_bounds_what_the_evaluator_of_the_recipe_measures() -> None:
+    """Another one that is installed may have a limit of the same name for another metric."""
+    registry = Registry(REGISTRY.manager)
+    ours, theirs = LimitSpec("ours", "dB", is_least=True), LimitSpec("theirs", "%")
+    for name, spec in (("a", theirs), ("b", ours)):
+        registry.add(type(name, (toy.Largest,), {"name": name, "limits": {"max_x": spec}}), "some")
+    evaluator = cast("Evaluator[Any]", registry.find("evaluator", "b").cls)
+    assert limits_of({"max_x": 2.0}, registry, [evaluator]) == (Limit("max_x", 2.0, ours),)
 
 
 def test_limits_without_a_bound_are_none() -> None:
