@@ -7,7 +7,6 @@ for it.
 
 from __future__ import annotations
 
-import dataclasses
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,9 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 from core.config import hydra_errors
 from core.config.compose import recipe_of_job
+from core.config.limits import Limit
 from core.errors import ConfigError, LuthierError, MisfitError
 from core.plan import candidates, feasibility
 from core.plan.plan import Plan, Planned
+from core.store.entry import FORMAT
 from core.store.hashing import digest
 
 if TYPE_CHECKING:
@@ -130,12 +131,20 @@ def plan_point(
     for plan in plans:
         steps |= _keyed(plan)
     decided = [
+        # What is noted of a point has records of the store's.
+        FORMAT,
         sorted(steps),
-        [dataclasses.asdict(limit) for limit in plans[0].pipeline.contract],
+        [_judged_by(limit) for limit in plans[0].pipeline.contract],
         [list(cfg.ladder), bool(cfg.auto)],
         [reporter.name for reporter in plans[0].pipeline.reporter],
     ]
     return PlannedPoint(point, recipe, plans, None, digest(decided)[:16], steps)
+
+
+def _judged_by(limit: Limit) -> list[Any]:
+    """Return what decides on whether a limit holds; what it says of itself does not."""
+    spec = limit.spec
+    return [limit.name, limit.bound, spec.metric, spec.is_least]
 
 
 def _keyed(plan: Plan) -> dict[str, Planned]:

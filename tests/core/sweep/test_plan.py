@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core import Artifact, StageContext, StageResult
+from core.config import limits
 from core.plan.plan import Planned
 from core.steps.step import Inputs, Step
 from core.sweep.grid import Combination
@@ -53,6 +55,22 @@ def test_a_step_is_not_shared_where_only_what_goes_in_differs(plan_of: Planner) 
     """Steps with different inputs are not shared, even where their own options are equal."""
     plan = plan_of("chunker.length=4", "quantizer.loss=0.0,0.1")
     assert [shared.points for shared in by_name(plan, "runtime")] == [(1,), (2,)]
+
+
+def test_a_point_is_another_where_it_is_judged_otherwise(
+    plan_of: Planner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By another bound, say; not where a limit is told in other words."""
+
+    def keys(bound: str) -> list[str]:
+        plan = plan_of("quantizer.loss=0.0,0.1", f"contract.min_snr_db={bound}")
+        return [point.key for point in plan.points]
+
+    before = keys("1")
+    assert keys("2") != before
+    told = replace(limits.OWN["min_snr_db"], about="other words")
+    monkeypatch.setattr(limits, "OWN", {**limits.OWN, "min_snr_db": told})
+    assert keys("1") == before
 
 
 def test_what_the_store_has_is_kept(plan_of: Planner, command: Command, recipe: Path) -> None:
