@@ -110,7 +110,10 @@ def _limits(registry: Registry) -> list[tuple[str, ...]]:
     for evaluator, cls in registry.classes(Evaluator).items():
         limits = cls.limits
         judged = f"of evaluator `{evaluator}`: its worst, of all items and labels"
-        rows += [(f"`{name}`", f"`{spec.metric}` {judged}") for name, spec in limits.items()]
+        rows += [
+            (f"`{name}`", spec.about or f"`{spec.metric}` {judged}")
+            for name, spec in limits.items()
+        ]
     return [*rows]
 
 
