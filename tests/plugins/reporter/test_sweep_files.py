@@ -9,6 +9,7 @@ import json
 import math
 from pathlib import Path
 
+import jsonschema
 import msgspec
 import pytest
 
@@ -37,6 +38,16 @@ def test_the_json_reads_back_as_a_record(tmp_path: Path) -> None:
     text = written(sweeps.sweep(), tmp_path, "sweep.json")
     assert next(iter(json.loads(text).items())) == ("schema", SWEEP_SCHEMA)
     assert msgspec.json.decode(text, type=SweepRecord) == presentable(sweeps.sweep())
+
+
+@pytest.mark.parametrize("record", [sweeps.sweep(), sweeps.hostile()], ids=["usual", "hostile"])
+def test_the_json_holds_to_its_schema(record: SweepRecord, tmp_path: Path) -> None:
+    """The schema that is published, which refuses a record of another number."""
+    file = Path(__file__).parents[3] / "docs" / "schemas" / "sweep.schema.json"
+    check = jsonschema.Draft202012Validator(json.loads(file.read_text(encoding="utf-8")))
+    content = json.loads(written(record, tmp_path, "sweep.json"))
+    check.validate(content)
+    assert not check.is_valid({**content, "schema": "luthier.sweep/1"})
 
 
 def test_what_is_no_number_was_not_measured(tmp_path: Path) -> None:
