@@ -1,8 +1,8 @@
 """An entry of a store on a disk: how it is written, and how it is verified when it is read.
 
-<step>/<key>/artifact.json       what it is and which entry it belongs to, under a digest
-<step>/<key>/fingerprint.json    what it was made from: the key is the digest of this text
-<step>/<key>/files/...           the files of the artifact; it has their digest
+<step>/<key>/artifact.json     what it is and which entry it belongs to, under a digest
+<step>/<key>/fingerprint.json  what it was made of: the key is `FORMAT` and the digest of this text
+<step>/<key>/files/...         the files of the artifact; it has their digest
 """
 
 from __future__ import annotations
@@ -133,7 +133,7 @@ def description_of(description: Description, step: str, fingerprint: dict[str, A
             raise PluginError(
                 f"step `{step}` says of its result what is no number: {name}={value}",
                 by,
-                "facts and chosen options are texts and finite numbers, or lists of such",
+                "facts and chosen options are texts and finite numbers, or made of such",
             )
     try:
         content = sealed(description)

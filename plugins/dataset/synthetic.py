@@ -23,8 +23,8 @@ LONGEST = 3600
 MOST = 10_000
 #: Hertz.
 RATE = 44100
-#: Kinds of pieces, each a subject of its own (`_generator/pieces.py`). The order makes the first
-#: few, however many are taken, differ as far as they can.
+#: Kinds of pieces, each a subject of its own (`_generator/pieces.py`). However few of the first are
+#: taken, they differ as far as they can.
 KINDS = (
     "song", "hits", "master", "speech", "steps", "bright", "whistles", "gaps",
     "guitars", "telephone", "clicks", "chip", "voice", "noise", "hall", "drums",

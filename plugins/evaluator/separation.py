@@ -57,7 +57,7 @@ class SeparationOptions:
 class Separation(Evaluator[SeparationOptions]):
     """Compares stems with the true ones where they are known, and listens for the seams.
 
-    The metrics, in dB, with the subjects `<item>: <stem>` and `<item>: mean`: `sdr`, `si_sdr`,
+    The metrics, in dB, of each stem (the label) and their mean (the statistic): `sdr`, `si_sdr`,
     `sdr_mixture` and `sdr_improvement`, `sdr_reference` and `sdr_drop`, `seam_error`. A stem that
     is silent in a song has no SDR there. Without true stems: `residual` and `residual_reference` of
     each item, and `level` of each stem in dBFS.

@@ -12,7 +12,7 @@ import numpy as np
 if TYPE_CHECKING:
     from torch import nn
 
-    StageResult = Callable[[np.random.Generator], Any]
+    Made = Callable[[np.random.Generator], Any]
 
 __all__ = ["Case", "integers", "noise", "registered", "tokens"]
 
@@ -28,7 +28,7 @@ class Case:
 
     name: str
     make: Callable[[], nn.Module]
-    inputs: Mapping[str, StageResult]
+    inputs: Mapping[str, Made]
     outputs: tuple[str, ...] = ("y",)
     free: Mapping[str, Mapping[int, str]] = field(default_factory=dict)
 
@@ -64,7 +64,7 @@ def registered(
     *,
     outputs: tuple[str, ...] = ("y",),
     free: Mapping[str, Mapping[int, str]] | None = None,
-    **inputs: StageResult,
+    **inputs: Made,
 ) -> Callable[[type[nn.Module]], type[nn.Module]]:
     """Return a decorator that adds a module's class to `cases`, named as the class is."""
 
@@ -82,16 +82,16 @@ def registered(
     return add
 
 
-def noise(*shape: int, scale: float = 1.0) -> StageResult:
+def noise(*shape: int, scale: float = 1.0) -> Made:
     """Return what gives normally distributed floats of `shape`."""
     return lambda source: (scale * source.standard_normal(shape)).astype(np.float32)
 
 
-def tokens(below: int, *shape: int) -> StageResult:
+def tokens(below: int, *shape: int) -> Made:
     """Return what gives whole numbers from 0 to `below`, as int64."""
     return lambda source: source.integers(0, below, shape)
 
 
-def integers(*values: int) -> StageResult:
+def integers(*values: int) -> Made:
     """Return what always gives the same whole numbers, as int64, with a batch axis."""
     return lambda _: np.array([values], np.int64)

@@ -136,7 +136,7 @@ class _Worker:
 
 
 def _work(pipe: Connection, log: Path) -> None:
-    """StageContext through chains until the pipe closes."""
+    """Work through chains until the pipe closes."""
     with log.open("ab") as file:
         for stream in (1, 2):
             os.dup2(file.fileno(), stream)

@@ -193,7 +193,7 @@ def test_huge_and_tiny_inputs_are_rounded_as_well(tmp_path: Path) -> None:
 
 
 def test_the_same_windows_give_the_same_integers(tmp_path: Path) -> None:
-    """OutputPaths are drawn by one seed."""
+    """Places are drawn by one seed."""
     model, shape = layer("conv"), FORMS["conv"][1]
     given = related(shape, 8)
     found = []
@@ -205,7 +205,7 @@ def test_the_same_windows_give_the_same_integers(tmp_path: Path) -> None:
 
 
 def test_windows_of_several_lengths_are_calibrated_on(tmp_path: Path) -> None:
-    """OutputPaths are drawn for the lengths of the first; the others have fewer, or more."""
+    """Places are drawn for the lengths of the first; the others have fewer, or more."""
     node = helper.make_node("Conv", ["x", "w"], ["y"], name="layer", pads=[1, 1])
     weights = np.random.default_rng(1).standard_normal((6, 8, 3))
     free = {"x": [1, 8, "time"]}
