@@ -8,6 +8,7 @@ grid_sweeper.py    Hydra's sweeper over all points
 optuna_sweeper.py  Hydra's sweeper that lets Optuna choose the points
 space.py           what a search chooses from
 optuna_study.py    Optuna's study of a search, a SQLite file
+search_options.py  the options of a search
 pareto_sampler.py  which point is most likely on the front
 launch.py          points through Hydra's launcher, and again those whose worker died
 point_task.py      what a launcher runs, on this machine or another

@@ -5,7 +5,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,9 +18,10 @@ if TYPE_CHECKING:
 
     from core.plugin.records import SweepMetric
     from core.sweep.messages import PointResult
+    from core.sweep.search_options import SearchOptions
     from core.sweep.space import Space
 
-__all__ = ["SAMPLERS", "SearchOptions", "StudyFile", "opened"]
+__all__ = ["StudyFile", "opened"]
 
 OTHER = "hydra.sweeper.study=/path/to/study.db"
 #: The attribute of a trial that has its values as they stand on a command line.
@@ -178,29 +178,3 @@ def _sampler(options: SearchOptions) -> BaseSampler:
         "random": lambda: samplers.RandomSampler(seed=options.seed),
     }
     return made.get(options.sampler or "gp", made["gp"])()
-
-
-#: What chooses the next point: our own guess (core/sweep/pareto_sampler.py), or a sampler of
-#: Optuna's.
-SAMPLERS = ("front", "gp", "tpe", "nsgaii", "random")
-
-
-@dataclass
-class SearchOptions:
-    """The options of `hydra/sweeper=optuna`."""
-
-    n_trials: int = 20
-    """Points to run, those of earlier starts included; what the plan refuses does not count."""
-    sampler: str | None = None
-    """What chooses: front (where points can be listed), gp, tpe, nsgaii or random; null for front
-    or gp."""
-    startup: int = 4
-    """Points that Optuna's samplers draw at random before they have seen enough."""
-    seed: int | None = None
-    """Makes the draws the same each time."""
-    objectives: list[str] = field(default_factory=list)
-    """Figures to search over, such as [sdr,latency,size]; empty for quality, time, memory."""
-    study: str | None = None
-    """The SQLite file of the study; null for study.db in the sweep's folder."""
-    at_once: int = 1
-    """Points that are drawn, and launched, together."""

@@ -16,8 +16,8 @@ from core.errors import ConfigError
 from core.sweep.grid import Combination
 from core.sweep.messages import PointResult
 from core.sweep.metrics import catalogue
-from core.sweep.optuna_study import SAMPLERS, SearchOptions
 from core.sweep.pareto import cost
+from core.sweep.search_options import SAMPLERS, SearchOptions
 from core.sweep.space import space_of
 from core.sweep.sweeper import LuthierSweeper
 from core.sweep.windows import comparison, differ

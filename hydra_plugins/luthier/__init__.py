@@ -9,8 +9,8 @@ from typing import Any
 from hydra.core.config_store import ConfigStore
 
 from core.sweep.grid_sweeper import GridSweeper
-from core.sweep.optuna_study import SearchOptions
 from core.sweep.optuna_sweeper import SearchSweeper
+from core.sweep.search_options import SearchOptions
 
 __all__ = ["Grid", "Search"]
 

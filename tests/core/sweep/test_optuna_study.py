@@ -11,7 +11,8 @@ import pytest
 from core.errors import StoreError
 from core.plugin.records import SweepMetric
 from core.sweep.messages import PointResult
-from core.sweep.optuna_study import SAMPLERS, SearchOptions, StudyFile, opened
+from core.sweep.optuna_study import StudyFile, opened
+from core.sweep.search_options import SAMPLERS, SearchOptions
 from core.sweep.space import space_of
 
 optuna = pytest.importorskip("optuna")
