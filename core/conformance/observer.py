@@ -83,7 +83,7 @@ class ReporterSuite(PluginSuite):
         assert [p.name for p in tmp_path.iterdir()] == ["runs"]
         assert [p.name for p in folder.parent.iterdir()] == ["sweep-0"]
 
-    def test_it_reports_a_library_into_its_folder(self, tmp_path: Path) -> None:
+    def test_it_reports_a_batch_into_its_folder(self, tmp_path: Path) -> None:
         """An item that failed has a reason, and nothing else."""
         folder = tmp_path / "runs" / "batch-0"
         folder.mkdir(parents=True)

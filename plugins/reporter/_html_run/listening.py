@@ -79,7 +79,7 @@ def _player(medium: Medium) -> Html:
             "scale for all tracks.",
             class_="note",
         ),
-        class_="deck",
+        class_="medium",
         data_seconds=f"{medium.seconds:.3f}",
         data_start=f"{medium.start:.3f}",
     )

@@ -5,19 +5,19 @@ document.documentElement.classList.add("js");
 const clock = (s) => `${Math.floor(s / 60)}:${String(Math.floor(s % 60)).padStart(2, "0")}`;
 let sounding = null;
 
-for (const deck of document.querySelectorAll(".deck")) {
-  const pick = (name) => deck.querySelector(name);
-  const tracks = [...deck.querySelectorAll(".track")];
+for (const medium of document.querySelectorAll(".medium")) {
+  const pick = (name) => medium.querySelector(name);
+  const tracks = [...medium.querySelectorAll(".track")];
   const mixture = tracks.filter((t) => "mixture" in t.dataset);
   const heard = new Set(mixture.length ? mixture.slice(0, 1) : tracks);
-  const length = Number(deck.dataset.seconds);
+  const length = Number(medium.dataset.seconds);
   const [play, seek, time] = [pick(".play"), pick(".seek"), pick(".time")];
   let context, gains, buffers, sources = [], from = 0, began = 0, playing = false;
 
   const now = () => (playing ? Math.min(length, from + context.currentTime - began) : from);
   const draw = () => {
     const at = now();
-    deck.style.setProperty("--at", length ? at / length : 0);
+    medium.style.setProperty("--at", length ? at / length : 0);
     seek.value = length ? (1000 * at) / length : 0;
     seek.setAttribute("aria-valuetext", clock(at));
     time.textContent = `${clock(at)} / ${clock(length)}`;
@@ -48,12 +48,12 @@ for (const deck of document.querySelectorAll(".deck")) {
     context.resume();
     play.disabled = true;
     try { buffers ??= await Promise.all(tracks.map(decode)); }
-    catch { deck.classList.add("plain"); return; }
+    catch { medium.classList.add("plain"); return; }
     finally { play.disabled = false; }
     gains ??= tracks.map(() => { const g = context.createGain(); g.connect(context.destination); return g; });
     if (sounding) sounding();
     sounding = stop;
-    deck.classList.add("started");
+    medium.classList.add("started");
     began = context.currentTime;
     playing = true;
     play.textContent = "Pause";
@@ -73,7 +73,7 @@ for (const deck of document.querySelectorAll(".deck")) {
     from = Math.max(0, Math.min(1, share)) * length;
     draw();
     if (again) start();
-    deck.classList.add("started");
+    medium.classList.add("started");
   };
   // The stems add up to the mixture: hearing both would only double it.
   const apart = (track) => heard.forEach((t) => {
@@ -86,12 +86,12 @@ for (const deck of document.querySelectorAll(".deck")) {
     const picture = track.querySelector(".spectrogram");
     picture.onclick = (e) => jump(e.offsetX / picture.clientWidth);
     track.querySelector(".on").onclick = () => {
-      deck.classList.add("started");
+      medium.classList.add("started");
       heard.has(track) ? heard.delete(track) : (apart(track), heard.add(track));
       mix();
     };
     track.querySelector(".solo").onclick = () => {
-      deck.classList.add("started");
+      medium.classList.add("started");
       const alone = heard.size === 1 && heard.has(track);
       heard.clear();
       (alone ? (mixture.length ? mixture.slice(0, 1) : tracks) : [track]).forEach((t) => heard.add(t));

@@ -189,7 +189,7 @@ def test_what_a_killed_run_left_in_flight_is_removed(play: Command, tmp_path: Pa
 
 
 def test_two_runs_over_one_library_are_one_too_many(play: Command, tmp_path: Path) -> None:
-    """The second run over one library is refused, with what to do."""
+    """The second run over one batch is refused, with what to do."""
     play()
     with FileLock(batch_folder(tmp_path) / ".lock"):
         done = play()
@@ -485,7 +485,7 @@ def test_a_name_that_is_no_text_plays(play: Command, songs: Path, tmp_path: Path
 def test_a_library_below_a_folder_that_is_no_text_plays(
     command: Command, recipe: Path, songs: Path, tmp_path: Path
 ) -> None:
-    """A library below a folder that is no text plays by pattern, as a folder, and by lock file."""
+    """A batch below a folder that is no text plays by pattern, as a folder, and by lock file."""
     odd = songs.rename(songs.with_name("caf\udce9"))
     for more in ([f"input={odd}/**/*.line"], [f"input={odd}", "scale=here"]):
         assert command(f"recipe={recipe}", *more, "output=outputs").err == ""

@@ -15,6 +15,7 @@ from core import Artifact, Evaluator, LimitSpec, Metric, Target
 from core.config.discovery import discover
 from core.config.limits import OWN, Limit, known_limits, limits_of, schema
 from core.config.pipeline import Pipeline
+from core.errors import ConfigError
 from core.measure.contract import found, judge, lowest_parity, missed, story
 from core.plugin.records import BudgetLine, Judged
 from core.plugin.registry import Registry
@@ -247,6 +248,30 @@ def test_a_song_that_was_not_measured_is_named() -> None:
     assert (one.held, one.unanswered) == (True, ("b: live", "c", "d", "e"))
     assert story(one).endswith("; not measured of b: live, c, d, 1 more")
     assert judged(limit_of("min_snr_db", 30.0), *metrics).unanswered == ()
+
+
+def test_a_limit_of_size_names_the_last_stage() -> None:
+    """The size is that of what goes to the device, which the last step made."""
+    assert judged(limit_of("max_size_mb", 1.0), bytes=2_000_000).guilty == "made by quantizer"
+
+
+def test_up_to_three_unmeasured_items_are_all_named() -> None:
+    """A sentence names three items, and counts only those that are left."""
+    metrics = [parity(50.0, f"{song}: all") for song in "abcd"]
+    one = judged(limit_of("max_sdr_drop_db", 0.1), *metrics, of("sdr_drop", 0.1, "a: drums"))
+    assert story(one).endswith("; not measured of b, c, d")
+
+
+def test_an_item_without_labels_is_named_alone() -> None:
+    """The item that decides is named, with its label only where it has one."""
+    assert judged(limit_of("min_snr_db", 30.0), parity(20.0, "a: all")).where == "a"
+    assert judged(limit_of("min_snr_db", 30.0), parity(20.0, "a: drums")).where == "drums of a"
+
+
+def test_a_bound_that_is_no_number_is_refused() -> None:
+    """NaN as a bound is an error that names the limit."""
+    with pytest.raises(ConfigError, match=r"`contract\.min_snr_db` is no number"):
+        limits_of({"min_snr_db": math.nan}, REGISTRY)
 
 
 def test_a_device_that_ran_a_few_windows_is_judged_by_its_worst_label_too() -> None:

@@ -143,6 +143,8 @@ def test_of_a_few_windows_the_ends_are_the_spread() -> None:
     """With few windows, the percentiles are times that were measured."""
     assert percentiles([0.3, 0.1, 0.2]) == (0.1, 0.2, 0.3)
     assert percentiles([0.1]) == (0.1, 0.1, 0.1)
+    assert percentiles([n / 1 for n in range(21)]) == (1, 10, 19)
+    assert percentiles([n / 1 for n in range(41)]) == (2, 20, 38)
 
 
 def test_what_does_not_last_has_a_time_per_input() -> None:

@@ -53,3 +53,28 @@ def test_a_quantizer_that_can_do_without_calibration_data_is_let_pass(
     assert done.code == 0, done.err
     both = ["dataset.calibrate_on_evaluation=true", "calibration.calibrate_on_evaluation=true"]
     assert "calibration and evaluation share" in command(f"recipe={recipe}", *both).err
+
+
+@pytest.mark.parametrize("words", [["quantizer=null"], ["calibration=ramp", "quantizer=none"]])
+def test_without_a_quantizer_that_calibrates_no_data_are_asked_for(
+    command: Command, recipe: Path, words: list[str]
+) -> None:
+    """No quantizer, or one that passes the graph on, needs no calibration data."""
+    done = command(f"recipe={recipe}", *words, "calibration=null", "mode=plan")
+    assert done.code == 0, done.err
+
+
+def test_a_quantizer_of_no_windows_needs_no_data(
+    command: Command, recipe: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A quantizer that takes no window passes without calibration data; one that takes one not."""
+    monkeypatch.setattr(toy.Coarse, "calibration_windows", property(lambda _: 0))
+    assert command(f"recipe={recipe}", "calibration=null", "mode=plan").code == 0
+    monkeypatch.setattr(toy.Coarse, "calibration_windows", property(lambda _: 1))
+    refused = command(f"recipe={recipe}", "calibration=null", "mode=plan")
+    assert "names no calibration data" in refused.err
+
+
+def test_a_target_without_a_player_names_its_runtime(command: Command, recipe: Path) -> None:
+    """Without a host the runtime that cannot play is named; with a slow host, the host."""
+    assert "runtime `distant` cannot play" in command(f"recipe={recipe}", "host=null").err

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import os
 import shutil
 import socket
 from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
 
 import pytest
 
-from core.store import fingerprint, hashing
+from core import Graph, NoOptions, Requirement
+from core.plugin.kinds import Chunker, Converter, Plugin
+from core.store import fingerprint, hashing, source_code
+from tests import toy
 
 
 def test_the_digest_ignores_the_order_of_keys() -> None:
@@ -27,6 +33,65 @@ def test_changes_name_the_line() -> None:
         "options.m: 2 -> 3",
         "source: the plugin's code changed",
     ]
+
+
+class Colour(Enum):
+    """An option with names of its own."""
+
+    red = 1
+
+
+@dataclass
+class PaintOptions:
+    """Options of several types, none of them in the order of the alphabet."""
+
+    width: int = 2
+    colour: Colour = Colour.red
+    folder: Path = Path("a/b")
+
+
+class Paint(toy.Copied):
+    """A rewriter with libraries, one of which is not installed."""
+
+    name = "paint"
+    version = "7"
+    Options = PaintOptions  # type: ignore[assignment]  # of another type than the toy's
+    libraries = (
+        Requirement("yaml", "pip install pyyaml", "PyYAML"),
+        Requirement("onnx", "pip install onnx"),
+        Requirement("nowhere", "pip install nowhere"),
+    )
+
+
+def test_a_plugin_is_known_by_all_that_its_results_depend_on() -> None:
+    """Kind, name, version, code, options by name, and the libraries that it names."""
+    found = fingerprint.of_plugin(Paint(PaintOptions()))  # type: ignore[arg-type]  # as above
+    assert (found["kind"], found["plugin"], found["version"]) == ("graph", "paint", "7")
+    assert found["source"] == source_code.of_module(__name__)
+    kinds = [source_code.tree_digest(cls) for cls in (Graph, Converter, Plugin)]
+    assert found["kind_source"] == kinds
+    assert source_code.tree_digest(Chunker) not in kinds
+    # In the order of the alphabet: the order of the fields changes no result.
+    assert list(found["options"].items()) == [("colour", "red"), ("folder", "a/b"), ("width", 2)]
+    assert found["libraries"] == {
+        "PyYAML": importlib.metadata.version("PyYAML"),
+        "onnx": importlib.metadata.version("onnx"),
+        "nowhere": "absent",
+    }
+    plain = fingerprint.of_plugin(toy.Copied(NoOptions()))
+    assert plain["options"] == {}
+
+
+def test_changes_show_long_values_by_their_beginning() -> None:
+    """A value of up to 40 characters is shown whole, and a longer one by its first 12."""
+    whole, long = "x" * 40, "abcdefghijklmnop" + "x" * 25
+    assert fingerprint.changes({"n": whole}, {"n": long}) == [f"n: {whole} -> abcdefghijkl…"]
+
+
+def test_a_mapping_that_becomes_something_else_is_one_change() -> None:
+    """A mapping is compared key by key only with another mapping."""
+    assert fingerprint.changes({"n": {"a": 1}}, {"n": 2}) == ["n: {'a': 1} -> 2"]
+    assert fingerprint.changes({"n": 2}, {"n": {"a": 1}}) == ["n: 2 -> {'a': 1}"]
 
 
 def bound(file: Path) -> None:

@@ -49,7 +49,7 @@ def test_every_flip_below_a_store_is_noticed(
 def test_every_flip_below_a_librarys_store_is_noticed(
     command: Command, recipe: Path, tmp_path: Path
 ) -> None:
-    """A damaged model of a library is made again before a song is played with it."""
+    """A damaged model of a batch is made again before a song is played with it."""
     songs, outputs = tmp_path / "songs", tmp_path / "outputs"
     songs.mkdir()
     for name in "ab":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from core.machine.machine_load import Load
 from core.plugin.records import Point, Status, SweepMetric
-from core.sweep.pareto import beats, marked, winner
+from core.sweep.pareto import beats, cost, marked, winner
 
 SDR = SweepMetric("sdr", "SDR", "dB", "higher", objective=True)
 LATENCY = SweepMetric("latency", "time per window", "ms", "lower", objective=True)
@@ -174,3 +175,14 @@ def test_where_nothing_holds_nobody_wins() -> None:
     points = [point(1, "missed", sdr=8.0), point(2, "failed")]
     assert winner(points, FIGURES, contract=True) == (None, "no point holds the contract")
     assert winner(points, FIGURES, contract=False) == (None, "no point ran to its end")
+
+
+def test_figures_that_can_hardly_be_told_apart_cost_the_same() -> None:
+    """A step is a hundredth of a decibel, and two per cent of anything else."""
+    assert cost({"sdr": 8.001}, SDR) == cost({"sdr": 8.0}, SDR) == -800
+    assert cost({"sdr": 8.02}, SDR) == -802
+    assert cost({"latency": 100.0}, LATENCY) == cost({"latency": 100.9}, LATENCY)
+    assert cost({"latency": 102.0}, LATENCY) == cost({"latency": 100.0}, LATENCY) + 1
+    assert cost({"latency": 0.5}, LATENCY) == -35
+    assert cost({"latency": 0.0}, LATENCY) == -math.inf
+    assert cost({}, LATENCY) == cost({}, SDR) == math.inf

@@ -41,7 +41,7 @@ def test_every_track_decodes_and_the_mixer_switches(browser: Browser, page: Path
         if browser.evaluate(label) == "Pause":
             break
     assert browser.evaluate("document.querySelector('.play').textContent") == "Pause"
-    medium = "document.querySelector('.deck')"
+    medium = "document.querySelector('.medium')"
     browser.evaluate(f"{medium}.querySelectorAll('.solo')[2].click()")
     heard = f"[...{medium}.querySelectorAll('.track')].map(t => !t.classList.contains('silent'))"
     assert browser.evaluate(heard) == [False, False, True, False, False]
