@@ -141,8 +141,8 @@ def run(name: str, most: int) -> list[dict[str, Any]]:
         )
 
         def cosmic_ray(*words: object) -> None:
-            command = [sys.executable, "-m", "cosmic_ray.cli", *map(str, words)]
-            subprocess.run(command, cwd=tree, check=True)  # noqa: S603  # our own words
+            line = [sys.executable, "-m", "cosmic_ray.cli", *map(str, words)]
+            subprocess.run(line, cwd=tree, check=True)  # noqa: S603  # our own words
 
         cosmic_ray("init", config, session)
         with use_db(session, WorkDB.Mode.open) as work:

@@ -15,7 +15,12 @@ from core.plugin.values import LimitSpec
 if TYPE_CHECKING:
     from core.plugin.registry import Registry
 
-__all__ = ["OWN", "TIMED", "Limit", "known_limits", "limits_of", "schema"]
+__all__ = ["OWN", "TIMED", "Limit", "is_held", "known_limits", "limits_of", "schema"]
+
+
+def is_held(value: float, bound: float, *, is_least: bool) -> bool:
+    """Return whether `value` holds `bound`, which it may equal; NaN never does."""
+    return value >= bound if is_least else value <= bound
 
 
 @dataclass(frozen=True)
@@ -28,7 +33,7 @@ class Limit:
 
     def is_held_by(self, value: float) -> bool:
         """Return whether `value` holds the bound, which it may equal; NaN never does."""
-        return self.spec.is_held(self.bound, value)
+        return is_held(value, self.bound, is_least=self.spec.is_least)
 
 
 #: The limits that apply to any model.

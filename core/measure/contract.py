@@ -14,12 +14,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from core.config.limits import TIMED, Limit
+from core.config.limits import TIMED, Limit, is_held
 from core.measure import error_budget
 from core.plugin.records import BudgetLine, Judged
 from core.plugin.stages import EvaluatedItem
 from core.plugin.step_names import PROBE
-from core.plugin.values import Artifact, LimitSpec, Metric
+from core.plugin.values import Artifact, Metric
 
 if TYPE_CHECKING:
     from core.config.pipeline import Pipeline
@@ -102,8 +102,9 @@ def found(one: Judged) -> str:
     if math.isnan(one.value):
         return "no number"
     texts = (_rounded(one.value, digits) for digits in (5, 7, 9, 12, 15))
-    spec = LimitSpec(one.name, one.unit, one.is_least)
-    same = (t for t in texts if spec.is_held(one.bound, float(t)) == one.held)
+    same = (
+        text for text in texts if is_held(float(text), one.bound, is_least=one.is_least) == one.held
+    )
     said = next(same, repr(one.value))
     return f"{said} {one.unit}".rstrip()
 

@@ -16,6 +16,7 @@ __all__ = [
     "PRECISION_CENSUS",
     "PROBE",
     "QUANTIZER",
+    "RATE",
     "REFERENCE",
     "RUNTIME",
     "SAMPLE",
@@ -39,4 +40,5 @@ AGAINST = "against"
 PLAY = "play"
 BUDGET = "budget"
 EVALUATE = "evaluate"
+RATE = "rate"
 SAVE = "save"

@@ -289,10 +289,6 @@ class LimitSpec:
     is_least: bool = False
     about: str = ""
 
-    def is_held(self, bound: float, value: float) -> bool:
-        """Return whether `value` holds `bound`, which it may equal; NaN never does."""
-        return value >= bound if self.is_least else value <= bound
-
 
 @dataclass(frozen=True)
 class Metric:

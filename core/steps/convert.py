@@ -70,7 +70,7 @@ def _convert(context: RunContext, link: Link, before: Step) -> Step:
     plugin = link.plugin
     of = fingerprint.of_plugin(plugin)
     depends: dict[str, Any] = {"stage": of}
-    inputs = ("model",) if before.name == MODEL else (before.name, "model")
+    inputs = (MODEL,) if before.name == MODEL else (before.name, MODEL)
     name, title, reads = link.slot, "", tuple[Read, ...]()
     calls: tuple[Callable[..., Any], ...] = ()
 

@@ -12,7 +12,7 @@ from core.inference.context import RunContext
 from core.inference.windows import lengths_of, windows_in_words
 from core.measure.metrics import compare, latency
 from core.plugin.stages import EvaluatedItem, StageContext, StageResult
-from core.plugin.step_names import AGAINST, EVALUATE, IDEAL, MODEL, PLAY, REFERENCE
+from core.plugin.step_names import AGAINST, EVALUATE, IDEAL, MODEL, PLAY, RATE, REFERENCE
 from core.plugin.values import Artifact, Metric, Signature
 from core.steps.step import Inputs, Step
 from core.store import fingerprint
@@ -102,7 +102,7 @@ def rated(context: RunContext) -> Step:
         return StageResult(file, "facts", "fp32")
 
     return Step(
-        "rate",
+        RATE,
         "measure FP32 PyTorch in these windows",
         ", ".join(f"evaluator `{e.name}`" for e in pipeline.evaluator) or "core",
         (MODEL, REFERENCE, IDEAL),
