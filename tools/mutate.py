@@ -1,7 +1,7 @@
 """Changes the code that judges and keeps, one place at a time, and sees whether a test notices.
 
     python -m tools.mutate                   every subject (make mutate)
-    python -m tools.mutate contract store    some of them
+    python -m tools.mutate contract store    some of them; the figures of the others stay
     python -m tools.mutate --most 0          every change, not only the drawn ones
 
 cosmic-ray makes the changes in a copy of the working tree, and runs the tests beside the module for
@@ -20,7 +20,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -195,34 +195,44 @@ def _key(row: dict[str, Any]) -> tuple[str, str, str]:
     return row["subject"], row["line"], row["becomes"]
 
 
-def _known() -> dict[tuple[str, str, str], str]:
-    """Return the reason of every survivor that is known."""
+def _before() -> dict[str, Any]:
+    """Return what is committed."""
     if not RESULTS.is_file():
-        return {}
-    survivors = json.loads(RESULTS.read_text(encoding="utf-8"))["survivors"]
-    return {_key(row): row["reason"] for row in survivors}
+        return {"subjects": {}, "survivors": []}
+    return dict(json.loads(RESULTS.read_text(encoding="utf-8")))
 
 
-def summed_up(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return what is committed: counts for each subject, and the survivors with their reasons."""
-    known = _known()
-    by_subject: dict[str, dict[str, int]] = {}
+def with_rows(before: dict[str, Any], rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return `before` with the subjects of `rows` measured anew.
+
+    There are counts for each subject, and the survivors; a survivor that was known keeps its
+    reason.
+    """
+    reasons = {_key(one): one["reason"] for one in before["survivors"]}
+    anew = {row["subject"] for row in rows}
+    subjects = {name: counts for name, counts in before["subjects"].items() if name not in anew}
     for row in rows:
-        counts = by_subject.setdefault(row["subject"], {"changes": 0, "noticed": 0})
+        counts = subjects.setdefault(row["subject"], {"changes": 0, "noticed": 0})
         counts["changes"] += 1
         counts["noticed"] += row["noticed"]
-    survivors = [
-        {**{k: row[k] for k in ("subject", "line", "becomes")}, "reason": known.get(_key(row), "")}
-        for row in sorted(rows, key=_key)
+    survivors = [one for one in before["survivors"] if one["subject"] not in anew]
+    survivors += [
+        {
+            **{k: row[k] for k in ("subject", "line", "becomes")},
+            "reason": reasons.get(_key(row), ""),
+        }
+        for row in rows
         if not row["noticed"]
     ]
-    noticed = sum(row["noticed"] for row in rows)
+    changes, noticed = (
+        sum(one[key] for one in subjects.values()) for key in ("changes", "noticed")
+    )
     return {
         **about(COMMAND),
-        "changes": len(rows),
+        "changes": changes,
         "noticed": noticed,
-        "subjects": by_subject,
-        "survivors": survivors,
+        "subjects": {name: subjects[name] for name in SUBJECTS if name in subjects},
+        "survivors": sorted(survivors, key=_key),
     }
 
 
@@ -235,17 +245,19 @@ def _faults(found: dict[str, Any]) -> Iterator[str]:
 
 
 def main() -> int:
-    """Run the subjects side by side, write the result, and return the exit code."""
+    """Run the subjects side by side, write the result of each, and return the exit code."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("subjects", nargs="*", choices=[*SUBJECTS, []], default=[])
     parser.add_argument("--most", type=int, default=MOST, help="changes of one module; 0 for all")
     given = parser.parse_args()
     names = given.subjects or list(SUBJECTS)
+    found = _before()
     with ThreadPoolExecutor(max_workers=2) as pool:
-        rows = [row for found in pool.map(lambda n: run(n, given.most), names) for row in found]
-    found = summed_up(rows)
-    if not given.subjects:
-        RESULTS.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        for done in as_completed([pool.submit(run, name, given.most) for name in names]):
+            found = with_rows(found, done.result())
+            if given.most == MOST:
+                text = json.dumps(found, indent=1, ensure_ascii=False)
+                RESULTS.write_text(text + "\n", encoding="utf-8")
     print(f"{found['noticed']} of {found['changes']} changes noticed")
     faults = list(_faults(found))
     print("\n".join(faults))

@@ -19,6 +19,7 @@ from core.errors import ConfigError
 from core.measure.contract import found, judge, lowest_parity, missed, story
 from core.plugin.records import BudgetLine, Judged
 from core.plugin.registry import Registry
+from plugins.chunker.overlap_add import OverlapAdd, OverlapAddOptions
 from tests import toy
 from tests.conftest import Command
 
@@ -140,15 +141,17 @@ def judged(
     *metrics: Metric,
     lines: tuple[BudgetLine, ...] = (),
     bytes: int = 0,  # noqa: A002  # as of an artifact
+    chunkers: tuple[OverlapAdd | None, OverlapAdd | None] = (None, None),
     **facts: float,
 ) -> Judged:
-    """Return the judgement on one limit of what was measured."""
+    """Return the judgement on one limit; `chunkers` are those of the recipe and of FP32 PyTorch."""
     pipeline = SimpleNamespace(
         contract=(limit,), evaluator=EVALUATORS, target=Target(title="a phone"),
-        chunker=None, against=None,
+        chunker=chunkers[0], against=chunkers[1],
     )  # fmt: skip
-    shipped = Artifact("", "", "onnx", "int8", "", bytes, ("model", "quantizer"), facts=dict(facts))
-    (one,) = judge(cast("Pipeline", pipeline), shipped, metrics, lines)
+    steps = ("model", "exporter", "quantizer")
+    shipped = Artifact("", "", "onnx", "int8", "", bytes, steps, facts=dict(facts))
+    (one,) = judge(cast("Pipeline", pipeline), shipped, metrics, lines, "windows of 2 s")
     return one
 
 
@@ -280,6 +283,33 @@ def test_a_device_that_ran_a_few_windows_is_judged_by_its_worst_label_too() -> N
     other = BudgetLine("quantizer", 3.0, "CPU", 2, ("drums", "bass"), (3.0, 3.0))
     one = judged(limit_of("min_snr_db", 30.0), parity(40.0, "a: drums"), lines=(other, probe))
     assert (one.value, one.device, one.where) == (12.0, "an emulator", "bass of 2 windows")
+    probe = dataclasses.replace(probe, windows=1)
+    one = judged(limit_of("min_snr_db", 30.0), lines=(probe,))
+    assert one.where == "bass of 1 window"
+
+
+def test_a_comparison_with_other_windows_is_named() -> None:
+    """The sentence names the windows of FP32 PyTorch, and the cut may be the largest loss."""
+    short, long = (OverlapAdd(OverlapAddOptions(length)) for length in (4000, 8000))
+    cut = BudgetLine("chunk", 9.0, "CPU", 2, ("drums",), (9.0,), step_db=9.0, label_step_db=(9.0,))
+    lost = BudgetLine("quantizer", 30.0, "CPU", 2, ("drums",), (30.0,), step_db=30.0,
+                      label_step_db=(30.0,))  # fmt: skip
+    metric = dataclasses.replace(parity(9.0, "a: drums"), note="against windows of 2 s")
+    limit = limit_of("min_snr_db", 30.0)
+    one = judged(limit, metric, lines=(cut, lost), chunkers=(short, long))
+    assert one.against == "windows of 2 s"
+    assert one.guilty.startswith("lost by chunk")
+    assert "on CPU against FP32 PyTorch with windows of 2 s, 21 dB off" in story(one)
+    # The same windows, no other windows at all, or a metric that was not compared with them.
+    other = dataclasses.replace(metric, note="")
+    for chunkers, told in (
+        ((short, OverlapAdd(OverlapAddOptions(4000))), metric),
+        ((short, None), metric),
+        ((short, long), other),
+    ):
+        one = judged(limit, told, lines=(cut, lost), chunkers=chunkers)
+        assert one.against == ""
+        assert one.guilty.startswith("lost by quantizer")
 
 
 def test_a_number_that_is_none_is_the_worst() -> None:
@@ -304,6 +334,10 @@ def test_a_number_that_is_none_is_the_worst() -> None:
         ("max_sdr_drop_db", 0.1, -0.0000001, "0 dB"),
         ("max_size_mb", 1_000_000.0, 1_234_567.0, "1234567 MB"),
         ("max_sdr_drop_db", 0.1, math.inf, "inf dB"),
+        ("max_size_mb", 20_000.0, 12_345.678, "12346 MB"),
+        ("min_snr_db", 30 + 5e-7, 30 + 5.6789e-7, "30.0000006 dB"),
+        ("min_snr_db", 30 + 5e-10, 30 + 5.6789e-10, "30.0000000006 dB"),
+        ("min_snr_db", 30 + 5e-13, 30 + 5.6e-13, "30.0000000000006 dB"),
     ],
 )
 def test_a_miss_looks_missed(name: str, bound: float, value: float, said: str) -> None:

@@ -13,7 +13,7 @@ from core import Array, Artifact, Fact, ModelInfo, Signature, Tensors, TensorSpe
 from core.formats.tensors import save
 from core.measure.error_budget import losses, worst
 from core.measure.error_budget_rows import OUTPUTS, Place, rows, write_places
-from core.plugin.progress import silent
+from core.plugin.progress import Progress, silent
 from core.plugin.values import Row
 from plugins.chunker.overlap_add import OverlapAdd, OverlapAddOptions
 
@@ -260,6 +260,39 @@ def test_the_whole_input_is_told_apart(tmp_path: Path) -> None:
     assert (line.step_db, line.windows) == (None, 0)
     assert line.total_db == pytest.approx(19.59, abs=0.2)
     assert line.snr_db == pytest.approx(30, abs=0.2)
+    assert line.note == "all of its windows, so it is not compared with the rows above"
+
+
+def test_only_the_places_of_the_sampled_windows_count(tmp_path: Path) -> None:
+    """The cut is measured exactly where the windows lie, on outputs of any rate."""
+    run = Run(tmp_path, starts=(4001, 9003))
+    error = outputs(10, TOTAL, -20)
+    for name, array in run.ideal.items():
+        outside = np.ones(array.shape[-1], bool)
+        for w in run.windows:
+            first, last = (round(w.start["time"] * array.shape[-1] / TOTAL),
+                           round(w.stop["time"] * array.shape[-1] / TOTAL))  # fmt: skip
+            outside[first:last] = False
+        array[..., outside] *= 1e4
+        error[name][..., outside] *= 1e6
+    cut = plus(run.ideal, error)
+    run.whole("ideal", run.ideal, {"time": 8000})
+    run.whole("reference", cut, {"time": 4000})
+    run.whole("play", cut, "")
+    run.sample(cut)
+    line = run.rows()["chunk"]
+    assert line.labels == ("voice", "rest", "beat")
+    assert line.label_step_db == pytest.approx((20, 20, 20), abs=0.5)
+
+
+def test_progress_counts_the_rows(tmp_path: Path) -> None:
+    """Each compared stage reports how many rows there are, with no number of all of them."""
+    run, fp32 = run_of(tmp_path)
+    run.stage("budget.exporter", with_error(fp32, 40, -60))
+    told: list[tuple[float, float, str]] = []
+    progress = Progress(lambda *one: told.append(one))
+    rows(run.chunker, run.artifacts, ["exporter"], {}, progress)
+    assert told == [(2, 0, "exporter")]
 
 
 def test_an_item_shorter_than_a_window_counts_without_its_padding(tmp_path: Path) -> None:
@@ -300,18 +333,18 @@ def test_of_several_items_the_furthest_off_is_the_whole(tmp_path: Path) -> None:
     """The worst item stands for the whole, because a mean hides it."""
     run, _ = run_of(tmp_path)
     places = [
-        Place(item, item.title(), run.windows[0], {"time": TOTAL}) for item in ("song", "bad")
+        Place(item, item.title(), run.windows[0], {"time": TOTAL}) for item in ("song", "worst")
     ]
     for name in ("ideal", "reference", "play"):
         file = Path(run.artifacts[name].path)
         song = _loaded(file)
         lost = 0.5 if name == "play" else 1.0
-        save(song | {k.replace("song", "bad"): lost * v for k, v in song.items()}, file)
+        save(song | {k.replace("song", "worst"): lost * v for k, v in song.items()}, file)
     file = Path(run.artifacts["sample"].path)
     save(_loaded(file), file)
     write_places(places, file.parent)
     line = run.rows()["play"]
-    assert line.note.startswith("Bad, the furthest off of 2;")
+    assert line.note.startswith("Worst, the furthest off of 2;")
     assert line.total_db == pytest.approx(6, abs=0.3)
 
 
