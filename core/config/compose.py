@@ -48,6 +48,8 @@ __all__ = [
 ]
 
 CONF = Path(__file__).parents[2] / "conf"
+#: The node that Hydra's store has by group and name.
+_STORED: dict[tuple[str | None, str], Any] = {}
 
 
 def composed(arguments: Sequence[str], job: Callable[[DictConfig], None]) -> None:
@@ -172,7 +174,9 @@ def recipe_of_job() -> str:
 
 def register(registry: Registry, recipes: Mapping[str, Recipe]) -> None:
     """Store every schema and recipe, and the presets of other distributions, for Hydra."""
-    store = ConfigStore.instance()
+    # Hydra 1.3 copies its sources for every config that it composes, and the whole store with them:
+    # a fifth of the time. The store itself copies what it hands out, so it need not be copied.
+    setattr(ConfigStore, "__deepcopy__", lambda self, _: self)  # noqa: B010  # not ours to type
     settings, target = OmegaConf.structured(Settings), OmegaConf.structured(Target)
     # A frozen dataclass makes its node read-only, and then no preset could fill it in.
     for node in (settings.target, target):
@@ -180,11 +184,11 @@ def register(registry: Registry, recipes: Mapping[str, Recipe]) -> None:
     settings.contract = OmegaConf.structured(limits.schema(registry))
     # Its options depend on the chunker that it names.
     OmegaConf.set_struct(settings.measure.against, False)
-    store.store(name="settings", node=settings, provider="luthier")
-    store.store(group="target", name="schema", node=target, provider="luthier")
+    _store(name="settings", node=settings, provider="luthier")
+    _store(group="target", name="schema", node=target, provider="luthier")
     for entry, node in registry.schemas():
         plural = entry.kind in PLURAL
-        store.store(
+        _store(
             group=entry.kind,
             name=entry.name,
             node=node,
@@ -193,8 +197,8 @@ def register(registry: Registry, recipes: Mapping[str, Recipe]) -> None:
         )
     for recipe in recipes.values():
         for (group, name), node in recipe.choices.items():
-            store.store(group=group, name=name, node=node, provider=str(recipe.file))
-        store.store(
+            _store(group=group, name=name, node=node, provider=str(recipe.file))
+        _store(
             group="recipe",
             name=recipe.name,
             node=recipe.node,
@@ -202,12 +206,22 @@ def register(registry: Registry, recipes: Mapping[str, Recipe]) -> None:
             provider=str(recipe.file),
         )
 
-    _store_presets(store, registry)
+    _store_presets(registry)
     Plugins.instance()  # loads Hydra's plugins, the launchers among them
     launchers.preset()
 
 
-def _store_presets(store: ConfigStore, registry: Registry) -> None:
+def _store(  # as Hydra's own
+    *, name: str, node: Any, group: str | None = None, package: str | None = None, provider: str
+) -> None:
+    """Store a node, unless this very one is there: a process may run many commands."""
+    if _STORED.get((group, name)) is node:
+        return
+    ConfigStore.instance().store(name, node, group, package, provider)
+    _STORED[group, name] = node
+
+
+def _store_presets(registry: Registry) -> None:
     """Store the presets of other distributions, except one that would hide a plugin or preset."""
     for preset in read_presets(registry.presets):
         own = CONF / preset.group / f"{preset.name}.yaml"
@@ -215,6 +229,4 @@ def _store_presets(store: ConfigStore, registry: Registry) -> None:
             why = f"its preset has the name of another {preset.group}: rename it"
             registry.broken.append(Broken(why, str(preset.file), name=preset.name))
             continue
-        store.store(
-            group=preset.group, name=preset.name, node=preset.node, provider=str(preset.file)
-        )
+        _store(group=preset.group, name=preset.name, node=preset.node, provider=str(preset.file))

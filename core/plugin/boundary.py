@@ -20,12 +20,14 @@ from core.plugin.kinds import KINDS, ListableDataset, Plugin
 from core.plugin.origin import Origin, raised, refuse
 from core.plugin.stages import Joiner, Session, TorchModel, Transform
 
-__all__ = ["GUARDS", "HOOK", "called", "guarded"]
+__all__ = ["GUARDS", "HOOK", "called", "guarded", "read_contracts"]
 
 T = TypeVar("T")
 
 #: The attribute that pluggy looks for on a method; every hook of a reporter has it.
 HOOK = "luthier_impl"
+#: The classes of the core whose methods go through the boundary, in whatever derives from them.
+_WITH_CONTRACT: tuple[Any, ...] = (*KINDS.values(), Session, Transform, Joiner)
 #: Stands for an attribute that a class does not have.
 _MISSING = object()
 
@@ -134,6 +136,12 @@ def _adopted(value: Any, origin: Origin, call: str, base: Any) -> Any:
     return value
 
 
+def read_contracts() -> None:
+    """Find out now what each method of every kind may return; else its first use finds it out."""
+    for base in (*_WITH_CONTRACT, ListableDataset):
+        _contracts(base)
+
+
 def guarded(cls: type[T], origin: Origin) -> type[T]:
     """Return the checked subclass of `cls`: a plugin's class, or that of an object it returned.
 
@@ -171,10 +179,13 @@ def _subclass(cls: type[T], origin: Origin) -> type[T]:
 
 
 def _bases(cls: type[Any]) -> Iterator[Any]:
-    """Yield the classes of the core whose contract `cls` keeps."""
-    every: tuple[Any, ...] = (*KINDS.values(), Session, Transform, Joiner)
-    yield from (base for base in every if issubclass(cls, base))
-    if issubclass(cls, Plugin) and issubclass(cls, ListableDataset):
+    """Yield the classes of the core whose contract `cls` keeps.
+
+    `issubclass` would ask every other plugin of the kind, too: that takes longer than to make it.
+    """
+    ancestors = cls.__mro__
+    yield from (base for base in _WITH_CONTRACT if base in ancestors)
+    if Plugin in ancestors and issubclass(cls, ListableDataset):
         yield ListableDataset
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import dataclasses
 import enum
+import functools
 import inspect
 import textwrap
 from typing import Any
@@ -32,8 +33,12 @@ def from_target(fact: str, default: str | float | None = None) -> Any:
     return f"${{{path}}}" if default is None else f"${{oc.select:{path},{default}}}"
 
 
+@functools.cache
 def schema(entry: Entry) -> DictConfig:
-    """Return the typed node of a plugin's options, with the plugin's name in it."""
+    """Return the typed node of a plugin's options, with the plugin's name in it.
+
+    It is made once for a process that runs many commands; Hydra copies what it is given.
+    """
     options = entry.cls.Options
     typed = dataclasses.make_dataclass(
         options.__name__,

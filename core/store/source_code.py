@@ -165,7 +165,8 @@ def _defined(module: str, name: str) -> Iterator[tuple[str, ast.AST]]:
         yield from _defined(source, wanted)
 
 
-def _names(tree: ast.AST) -> set[str]:
+@functools.cache
+def _names(tree: ast.AST) -> frozenset[str]:
     """Return the names in a tree that are read, with the first attribute that is taken of them.
 
     Names that a function binds itself are left out: they hide those of the module.
@@ -189,7 +190,7 @@ def _names(tree: ast.AST) -> set[str]:
             values = value if isinstance(value, list) else [value]
             pending.extend(one for one in values if isinstance(one, ast.AST))
     hidden = bound - {"self"} if isinstance(tree, ast.FunctionDef | ast.AsyncFunctionDef) else set()
-    return {name for name in found if name.partition(".")[0] not in hidden}
+    return frozenset(name for name in found if name.partition(".")[0] not in hidden)
 
 
 @functools.cache

@@ -71,10 +71,7 @@ class Launch:
                         Job(point.number, label_of(point.values) or "one point", folder, one.key),
                     )
                 )
-        try:
-            results |= self._run(left)
-        finally:
-            self._task.close()
+        results |= self._run(left)
         return [(one.point, results[one.point.number]) for one in planned]
 
     def rated(self, planned: Sequence[PlannedPoint], place: Path) -> list[PointResult]:
@@ -95,10 +92,7 @@ class Launch:
             label = f"FP32 in {windows_in_words(sizes, Signature((), ()))}"
             job = Job(number, label, f"fp32-{key}", key, rates=True)
             left.append((replace(one.point, number=number), job))
-        try:
-            results |= self._run(left)
-        finally:
-            self._task.close()
+        results |= self._run(left)
         return [results[number] for number in range(1, len(planned) + 1)]
 
     def _run(self, points: Sequence[tuple[Combination, Job]]) -> dict[int, PointResult]:

@@ -19,6 +19,7 @@ from _thread import interrupt_main
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import FunctionType
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -29,10 +30,11 @@ from core.config.recipes import Recipe, read_recipes
 from core.errors import DoesNotFitError, MisfitError
 from core.machine import cores
 from core.plugin import process
+from core.plugin.boundary import read_contracts
 from core.plugin.registry import Registry
 from core.plugin.step_names import PLAY
 from core.run.folder import named_folder
-from core.store.source_code import of_module
+from core.store.source_code import of_functions, of_module
 from core.sweep.fork_server import serve
 from core.sweep.messages import PointResult, PointTask, read_task
 from core.text.screen import say
@@ -132,8 +134,13 @@ def _ready(task: PointTask) -> None:
         _known(tuple(task.recipes.items()))
         with composing(task.overrides):
             pass
+        read_contracts()
         for module in task.plugins:
             of_module(module)
+        from core.steps import compare, convert, evaluate, play, saturation
+
+        steps = (vars(one).items() for one in (compare, convert, evaluate, play, saturation))
+        of_functions(*(f for items in steps for _, f in items if isinstance(f, FunctionType)))
 
 
 def _run(task: PointTask, registry: Registry, recipes: Mapping[str, Recipe]) -> PointResult:

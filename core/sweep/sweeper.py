@@ -200,9 +200,11 @@ class LuthierSweeper(Sweeper):
             # This fails before the first point if the store cannot be written.
             with self._store.staging():
                 pass
-            results = self.run_points(
-                plan, place, Launch(at(self.config, place), self.hydra_context, task, lanes)
-            )
+            launch = Launch(at(self.config, place), self.hydra_context, task, lanes)
+            try:
+                results = self.run_points(plan, place, launch)
+            finally:
+                task.close()
             record = recorded(
                 first,
                 self.axes,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import unicodedata
@@ -84,9 +85,11 @@ def without_credentials(text: str) -> str:
     That is those in URLs, in settings and headers, those of a known shape, and the values of
     environment variables that are named as secrets.
     """
-    for name, value in os.environ.items():
-        if len(value) >= SHORTEST and value in text and _VARIABLE.search(name):
-            text = text.replace(value, "...")
+    for name in os.environ:
+        if _is_secret(name):
+            value = os.environ.get(name, "")
+            if len(value) >= SHORTEST:
+                text = text.replace(value, "...")
     if "://" in text and "@" in text:
         text = _USER.sub("//", text)
     if "=" in text or ":" in text:
@@ -94,6 +97,12 @@ def without_credentials(text: str) -> str:
         text = _SETTING.sub(rf"\1{HIDDEN}", text)
     text = _HEADER.sub(lambda found: f"{found[1] or found[2]}{HIDDEN}", text)
     return _SHAPES.sub(HIDDEN, text)
+
+
+@functools.cache
+def _is_secret(name: str) -> bool:
+    """Return whether an environment variable of this name holds a secret."""
+    return bool(_VARIABLE.search(name))
 
 
 def holds_credentials(text: str) -> bool:
