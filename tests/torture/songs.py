@@ -53,12 +53,12 @@ def _played(batch: list[tuple[str, bytes]]) -> list[tuple[str, str]]:
     """Play a batch of hostile songs and a true one by a whole command."""
     with tempfile.TemporaryDirectory(prefix="luthier-torture-") as folder:
         scene = Scene(Path(folder)).prepare()
-        batch = scene.folder / "batch"
-        batch.mkdir()
+        songs = scene.folder / "batch"
+        songs.mkdir()
         for name, data in batch:
-            (batch / name).write_bytes(data)
-        _silence(batch / "true.wav")
-        return [*_faults(scene, batch)]
+            (songs / name).write_bytes(data)
+        _silence(songs / "true.wav")
+        return [*_faults(scene, songs)]
 
 
 def _silence(file: Path) -> None:
