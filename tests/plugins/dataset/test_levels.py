@@ -1,4 +1,4 @@
-"""Samples that no sound has are told, with their place, and not played."""
+"""Impossible sample values are reported with their place and are not played."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def written(file: Path, samples: Array, subtype: str = "FLOAT") -> Path:
 def test_values_that_are_no_samples_are_refused_with_their_place(
     tmp_path: Path, value: float, place: int, subtype: str
 ) -> None:
-    """Wherever in the file they lie, by the plan already: one would silence every stem."""
+    """NaN, infinite or huge samples are refused by the plan, with their place in the file."""
     samples = noise()
     samples[place, 1] = value
     file = written(tmp_path / "song.wav", samples, subtype)
@@ -48,7 +48,7 @@ def test_values_that_are_no_samples_are_refused_with_their_place(
 
 
 def test_numbers_beyond_those_of_float32_are_refused(tmp_path: Path) -> None:
-    """A file of doubles can hold 1e300."""
+    """A file of doubles with a value beyond float32, such as 1e300, is refused."""
     samples = noise(100).astype(np.float64)
     samples[3, 0] = 1e300
     with pytest.raises(InputError, match="holds values that are no samples"):
@@ -59,7 +59,7 @@ def test_numbers_beyond_those_of_float32_are_refused(tmp_path: Path) -> None:
 def test_a_mix_above_full_scale_is_played_as_it_is_and_told(
     tmp_path: Path, peak: float, severity: str
 ) -> None:
-    """Floats may go there; a person should know, for other players clip."""
+    """Floats above full scale are played unchanged, and a notice names the peak and its place."""
     samples = noise()
     samples[RATE, 0] = -peak
     sound = read(written(tmp_path / "song.wav", samples))
@@ -72,7 +72,7 @@ def test_a_mix_above_full_scale_is_played_as_it_is_and_told(
 
 @pytest.mark.parametrize("bits", [16, 24, 32])
 def test_integers_in_floats_are_brought_to_full_scale(tmp_path: Path, bits: int) -> None:
-    """A conversion that forgot to divide: what every person means by such a file."""
+    """Floats in the range of integers are divided to full scale, and a notice says so."""
     scale = 2.0 ** (bits - 1)
     samples = np.clip(3 * noise(), -0.9, 0.9)
     file = written(tmp_path / "song.wav", samples * np.float32(scale))
@@ -84,7 +84,7 @@ def test_integers_in_floats_are_brought_to_full_scale(tmp_path: Path, bits: int)
 
 
 def test_single_samples_that_no_sound_has_are_clipped(tmp_path: Path) -> None:
-    """As every player does; the rest of the song is what it was."""
+    """A single sample far above full scale is clipped, and the other samples stay unchanged."""
     samples = noise()
     samples[RATE // 2, 1] = -1e6
     sound = read(written(tmp_path / "song.wav", samples))
@@ -96,7 +96,7 @@ def test_single_samples_that_no_sound_has_are_clipped(tmp_path: Path) -> None:
 
 
 def test_numbers_too_small_are_silence(tmp_path: Path) -> None:
-    """Denormals take a processor a hundred times longer, and nobody hears them."""
+    """Denormal samples, which are slow to compute and inaudible, become zero."""
     samples = noise()
     samples[10:20, 0] = 1e-42
     sound = read(written(tmp_path / "song.wav", samples))
@@ -107,14 +107,14 @@ def test_numbers_too_small_are_silence(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("subtype", ["PCM_16", "FLOAT"])
 def test_a_silent_file_says_so(tmp_path: Path, subtype: str) -> None:
-    """It is played; that every stem of it is silent is no surprise then."""
+    """A file of silence is played, and a notice says that it is silent."""
     sound = read(written(tmp_path / "song.wav", np.zeros((100, 2), np.float32), subtype))
     assert "is silent from its beginning to its end" in sound.notices[0].text
 
 
 @pytest.mark.parametrize("subtype", ["PCM_U8", "PCM_16", "PCM_24", "FLOAT"])
 def test_a_usual_song_is_left_alone(tmp_path: Path, subtype: str) -> None:
-    """Up to full scale, nothing is said and nothing changed."""
+    """Samples up to full scale stay unchanged and cause no notice."""
     samples = np.clip(8 * noise(), -1, 1)
     sound = read(written(tmp_path / "song.wav", samples, subtype))
     assert sound.notices == ()
@@ -122,7 +122,7 @@ def test_a_usual_song_is_left_alone(tmp_path: Path, subtype: str) -> None:
 
 
 def test_what_a_lossy_decoder_makes_of_damage_is_no_reason_to_refuse() -> None:
-    """Others play it: what is no number is silent, what is too loud is clipped."""
+    """In a lossy file, NaN becomes silence and too loud samples are clipped, with warnings."""
     samples = noise(1000)
     samples[7, 0], samples[8, 0], samples[9, 1] = np.nan, 1e20, -40.0
     levels = Levels(RATE, floats=False)
@@ -136,7 +136,7 @@ def test_what_a_lossy_decoder_makes_of_damage_is_no_reason_to_refuse() -> None:
 
 
 def test_blocks_are_judged_as_one_sound() -> None:
-    """However a sound is cut into blocks, the counts and the place are those of the whole."""
+    """Counts and places in notices do not depend on the blocks that a sound is cut into."""
     samples = noise(5000)
     samples[4321, 1] = 3.0
     told = []
