@@ -61,7 +61,7 @@ def fifo(folder: Path) -> Iterator[tuple[str, Callable[[], object]]]:
             while True:
                 try:
                     held.callback(os.close, os.open(path, os.O_WRONLY | os.O_NONBLOCK))
-                except OSError:  # nobody reads yet
+                except OSError:  # no process reads yet
                     assert time.monotonic() < deadline, "the child never read its input"
                     time.sleep(0.02)
                 else:

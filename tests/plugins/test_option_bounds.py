@@ -10,8 +10,8 @@ import pytest
 
 from core.config.discovery import discover
 
-#: Numbers whose size costs nothing: what a generator starts from, an upper bound of the user's own
-#: that is only compared with, a version.
+#: Numbers whose size costs nothing: a generator's seed, an upper bound that is only compared, a
+#: version.
 FREE = {"seed", "calibration_seed", "limit", "calibration_limit", "edges", "opset", "job_mb"}
 FREE |= {"soc_model", "htp_arch", "memory_limit_mb", "preview_items"}
 

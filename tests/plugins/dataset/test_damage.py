@@ -153,7 +153,7 @@ def test_sound_on_the_page_of_the_headers_is_read(tmp_path: Path, shared: int) -
     file = tmp_path / "song.ogg"
     pages = ogg_pages(written(file, music(3)))
     whole = read(file)
-    # The last segments of the headers go to the first page of sound.
+    # Move the last segments of the headers to the first page of sound.
     (head, lengths, body), (sound, more, rest) = (_taken_apart(p) for p in pages[1:3])
     moved = sum(lengths[-shared:])
     kept = vorbis.page(head, lengths[:-shared], body[:-moved])

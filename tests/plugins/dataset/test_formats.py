@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 RATE = 48000
-#: File, codec and container of FFmpeg, and what the file is called in a diagnosis.
+#: File, FFmpeg's codec and container, and the file's format in a diagnosis.
 OF_FFMPEG = [
     ("song.m4a", "aac", "ipod", "AAC in MP4"),
     ("lossless.m4a", "alac", "ipod", "ALAC in MP4"),

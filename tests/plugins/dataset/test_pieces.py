@@ -152,7 +152,7 @@ def test_sides_are_the_same_opposite_or_wide() -> None:
     np.testing.assert_array_equal(_piece("opposite")[0], -_piece("opposite")[1])
     left, right = _piece("noise")
     assert abs(np.corrcoef(left, right)[0, 1]) < 0.1
-    # An Amiga's channels are on one side each.
+    # Each of an Amiga's channels is on one side.
     left, right = _piece("tracker")
     assert abs(np.corrcoef(left, right)[0, 1]) < 0.3
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 RATE = 44100
-#: How libsndfile writes a file of each ending that it reads.
+#: libsndfile's options to write a file of each ending that it reads.
 FORMATS = {
     ".wav": {},
     ".flac": {},

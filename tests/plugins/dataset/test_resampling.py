@@ -13,7 +13,7 @@ from core.measure.metrics import snr_db
 from plugins.dataset._audio.limits import RATES
 from plugins.dataset._audio.resampling import resample
 
-#: Rates whose ratio to 44,100 is none that a filter of bounded length has, primes among them.
+#: Rates, primes among them, whose ratio to 44,100 no filter of bounded length has.
 ODD = [1009, 7919, 44101, 48017, 191_999, 499_979, 767_999]
 
 
@@ -28,7 +28,7 @@ def tone(rate: int, hertz: float, seconds: float = 0.5) -> np.ndarray:
 def test_a_tone_keeps_its_pitch_and_level(old: int, hertz: float) -> None:
     """A resampled tone equals a tone made at the new rate within 90 dB, away from the ends."""
     if hertz > 0.46 * old:
-        return  # above what the old rate can hold
+        return  # above the limit of the old rate
     resampled, made = resample(tone(old, hertz), old, 44100), tone(44100, hertz)
     assert resampled.dtype == np.float32
     assert abs(resampled.shape[-1] - made.shape[-1]) <= 44100 // old + 1

@@ -47,7 +47,7 @@ def assert_graphs_equal(transform: Transform, mix: Tensors, stems: int = 2, seed
 @FEW
 @given(
     nfft=st.sampled_from([8, 16, 24, 64, 120, 512]),
-    # In fewer samples the two halves that are summed may cancel, and rounding is all that is left.
+    # With fewer samples the two summed halves may cancel, and only rounding is left.
     length=st.integers(16, 3000),
     channels=st.integers(1, 3),
     stems=st.integers(1, 3),

@@ -58,7 +58,7 @@ def test_batch_norms_are_folded_into_convolutions(tmp_path: Path) -> None:
     np.testing.assert_allclose(
         played_by_torch(folded, given)["stems"], outputs(model, given)["stems"], atol=1e-4
     )
-    # A scale and a shift in place of nothing, but no statistics any more.
+    # A convolution may gain a bias, but the statistics are gone.
     assert folded.number("parameters") < plain.number("parameters")
 
 

@@ -245,7 +245,7 @@ def test_a_checkpoint_that_cannot_be_is_refused(
     tmp_path: Path, make: object, name: str, said: str
 ) -> None:
     """A broken checkpoint is refused with its name and the reason, and none of its code runs."""
-    trace = Path("/tmp/luthier-test-bomb")  # noqa: S108  # what the bomb would leave
+    trace = Path("/tmp/luthier-test-bomb")  # noqa: S108  # the file that the bomb would create
     trace.unlink(missing_ok=True)
     file = make(tmp_path / name)  # type: ignore[operator]  # one of the makers above
     with pytest.raises(InputError, match=said) as error:

@@ -111,9 +111,9 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     model = small()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
-        # torch's own form of a `Pad`, which onnxsim then folds.
+        # torch writes a `Pad` in its own form; onnxsim then folds this form.
         warnings.filterwarnings("ignore", message="Constant folding - Only steps=1")
-        # A branch on a traced shape would freeze silently: this form has none.
+        # A branch on a traced shape would be frozen silently; this form has no such branch.
         warnings.simplefilter("error", torch.jit.TracerWarning)
         torch.onnx.export(
             NpuCore(model, LENGTH).eval(),

@@ -16,7 +16,7 @@ from core.plugin.progress import silent
 from plugins.quantizer._onnx.calibration.collect import Method, Ranges, collect
 
 SHAPE = (1, 4, 64)
-#: Collects ranges over as many windows as it is told, and prints the peak of its memory in MB.
+#: Collects ranges over a given number of windows, and prints its peak memory in MB.
 MEMORY = """
 import resource, sys
 from pathlib import Path
@@ -139,7 +139,7 @@ def test_memory_does_not_grow_with_the_windows(method: Method, tmp_path: Path) -
     path = chain(tmp_path / "m.onnx", ["Neg", "Relu"] * 6, (1, 4, 100_000))
     few, many = (
         float(
-            subprocess.run(  # this Python, and a program of ours
+            subprocess.run(  # this Python, with our own program
                 [sys.executable, "-c", MEMORY, str(path), str(count), method.name],
                 check=True,
                 capture_output=True,

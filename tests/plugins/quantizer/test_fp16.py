@@ -295,7 +295,7 @@ def test_windows_stream_and_are_told(tmp_path: Path) -> None:
     )
     Fp16(Fp16.Options()).run(source, Calibration(WINDOWS, stream), work)
     assert len(most) == WINDOWS
-    # The one that was looked at, and the next one while the loop takes it.
+    # The window that was just played, and the next one while the loop takes it.
     assert max(most) <= 2
     total = 2 * WINDOWS + 1
     steps = [(d, t) for d, t, message in told if message.startswith("looking at")]
@@ -413,12 +413,12 @@ def test_weights_beyond_fp16_stay_and_are_named(windows: int, tmp_path: Path) ->
     )
     (warning,) = (n.text for n in made.notices if n.severity == "warning")
     assert "(ConvTranspose): " in warning
-    if windows:  # without data nobody knows that what follows is as large
+    if windows:  # without data, the size of later tensors is unknown
         expected = outputs(model, feeds(model))["stems"]
         actual = played_in_half(made.path, feeds(model))["stems"]
         assert (
             snr_db(expected - 1_000_000, actual - 1_000_000) > 15
-        )  # FP32 itself has 1/16 at a million
+        )  # FP32 itself has steps of 1/16 at a million
 
 
 def test_weights_beside_the_graph_are_converted(tmp_path: Path) -> None:

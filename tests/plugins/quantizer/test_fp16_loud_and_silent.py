@@ -28,7 +28,7 @@ from tests.plugins.networks import artifact, played, work_in
 
 SAMPLES = 45056
 ENOUGH_DB = 60.0
-#: Of one output by itself on a device that rounds every tensor, which no recipe promises.
+#: The SNR of one output alone on a device that rounds every tensor; no recipe promises it.
 STRICT_DB = 55.0
 
 
@@ -93,7 +93,7 @@ def _wave(kind: str) -> Array:
 def test_fp16_keeps_60_db(kind: str, case: Case) -> None:
     """Each output of the core has over 60 dB SNR in FP16 against FP32, on this CPU."""
     for name, value in case.expected[kind].items():
-        assert np.square(value).mean() > 1e-4  # an answer is there to be compared
+        assert np.square(value).mean() > 1e-4  # there is a signal to compare
         assert snr_db(value, case.actual[kind][name]) > ENOUGH_DB
 
 

@@ -15,7 +15,7 @@ from plugins.quantizer.qdq import Activation, Layout, Method, Qdq
 from tests.plugins.graphs import computed, graph, lowered, windows, worst_db
 
 ROWS, DEPTH, COLUMNS = 3, 32, 10
-#: Shapes of what a Gemm adds: all that ONNX broadcasts to (rows, columns).
+#: Shapes of a Gemm's bias: all that ONNX broadcasts to (rows, columns).
 SHAPES = [(), (1,), (1, 1), (COLUMNS,), (1, COLUMNS), (ROWS, 1), (ROWS, COLUMNS)]
 
 

@@ -18,7 +18,7 @@ from plugins.quantizer._onnx.qdq.gptq import round_weights, rounded
 from plugins.quantizer.qdq import Activation, Method, Qdq, Weight
 from tests.plugins.graphs import computed, graph, lowered, windows, worst_db
 
-#: Operator, shape of its input, of its weights, its attributes.
+#: Operator, shape of its input, shape of its weights, attributes.
 FORMS = {
     "conv": ("Conv", [1, 8, 64], [6, 8, 3], {"pads": [1, 1]}),
     "strided": ("Conv", [3, 8, 65], [6, 8, 4], {"strides": [2], "pads": [3, 0]}),
@@ -93,7 +93,7 @@ def test_rows_are_what_the_layer_multiplies(form: str) -> None:
     for part, own in zip(product.parts, patches.moments["layer"], strict=True):
         rows = product.rows(product.weights, part)
         squares.append(np.einsum("goi,gij,goj->go", rows, own.moments, rows).mean())
-    # A kernel shorter than its strides leaves places that nothing is added to.
+    # With a kernel shorter than its strides, some places get no sum.
     steps = int(np.prod(product.strides)) if product.operator == "ConvTranspose" else 1
     expected = np.mean(results.astype(np.float64) ** 2)
     assert np.sum(squares) / steps == pytest.approx(expected, rel=0.1)

@@ -55,7 +55,7 @@ def test_a_reduction_sums_over_its_own_axes(
 
     It sums magnitudes, because signs could cancel, or squares or exponentials as the operator does.
     """
-    as_input = opset >= 18 or operator == "ReduceSum"  # since when axes are inputs
+    as_input = opset >= 18 or operator == "ReduceSum"  # in these cases, axes are inputs
     axes = np.array([-1], np.int64)
     weights, named = ({"axes": axes}, {}) if as_input else ({}, {"axes": [-1]})
     seen = _seen(operator, opset, weights, tmp_path, **named)

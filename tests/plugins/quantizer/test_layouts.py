@@ -58,7 +58,7 @@ def test_only_products_are_quantised_for_a_cpu_and_for_tensorrt(
     """
     made = _quantised(source, tmp_path, **options)
     found = _quantised_inputs(onnx.load(made.path).graph)
-    del found["Transpose"]  # it reads what a product reads too
+    del found["Transpose"]  # it reads a product's operand too
     assert found == expected
     assert made.facts["quantised_nodes"] == sum(expected.values())
     assert made.facts["float_nodes"] > 0

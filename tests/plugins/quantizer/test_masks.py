@@ -36,7 +36,7 @@ from tests.plugins.networks import artifact, outputs, played, separator, work_in
 TOKENS, WIDTH = 16, 8
 LATER = np.triu(np.ones((TOKENS, TOKENS)), 1)
 LEAST = float(np.finfo(np.float32).min)
-#: How a mask comes to the scores, and what it holds.
+#: How a mask is applied to the scores, and its value.
 WAYS = [
     *(("where", value) for value in (-np.inf, LEAST, -1e9, -1e4)),
     ("add", -np.inf),

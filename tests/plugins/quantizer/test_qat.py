@@ -28,7 +28,7 @@ from plugins.quantizer.qat import Activation, Qat, QatOptions
 from tests.plugins.networks import artifact, exported, feeds, hybrid, outputs, played, work_in
 
 WINDOWS = 12
-#: From extremes there is something to learn; the least squared error is near the best already.
+#: Ranges of extremes leave room to learn; those of least squared error are near the best.
 START = {"windows": WINDOWS, "steps": 60, "method": Method.minmax}
 
 

@@ -47,7 +47,7 @@ def _whole(*numbers: int) -> np.ndarray:
     return np.array(numbers, np.int64)
 
 
-#: Operator, its input of shape (1, 4, 6), further inputs that are constants, its attributes.
+#: Operator of an input of shape (1, 4, 6), its further constant inputs, its attributes.
 CASES: list[tuple[str, list[np.ndarray | None], dict[str, Any]]] = [
     ("Conv", [_values(8, 2, 3), _values(8)], {"group": 2, "strides": [2], "pads": [2, 1]}),
     ("Conv", [_values(8, 4, 3)], {"dilations": [2], "pads": [2, 2]}),
@@ -148,7 +148,7 @@ CASES: list[tuple[str, list[np.ndarray | None], dict[str, Any]]] = [
     ("TopK", [_whole(3)], {"axis": 1, "largest": 0}),
     ("Einsum", [_values(6, 3)], {"equation": "b c t, t f -> f b c"}),
 ]
-#: How Resize places values, takes the nearest or weighs them, and what it is given.
+#: Attributes of Resize: its mode, its coordinates, and its rounding or weights.
 RESIZES: list[dict[str, Any]] = [
     {"mode": "nearest", "nearest_mode": "floor", "coordinate_transformation_mode": "asymmetric"},
     {"mode": "nearest", "nearest_mode": "round_prefer_ceil"},
@@ -175,7 +175,7 @@ def _model(operator: str, constants: list[np.ndarray | None], attributes: dict[s
         [node],
         "test",
         [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 4, 6])],
-        # The places that TopK gives are no floats.
+        # TopK's indices are no floats.
         [
             helper.make_tensor_value_info(name, TensorProto.FLOAT, None)
             for name in outputs[: 1 if operator == "TopK" else None]

@@ -42,7 +42,7 @@ from tests.plugins.networks import (
 )
 
 WINDOWS = 6
-#: What the ONNX Runtime at hand reads, which is not always what the newest onnx writes.
+#: Versions that the installed ONNX Runtime reads; the newest onnx may write newer ones.
 VERSIONS = {"opset_imports": [helper.make_opsetid("", 20)], "ir_version": 10}
 
 
@@ -121,7 +121,7 @@ def test_facts_count_what_became_of_the_nodes(tmp_path: Path) -> None:
     assert made.facts["bytes"] == made.bytes
     assert made.facts["operators"]["Conv"] == 2
     part = _quantised(separator(), tmp_path / "part", exclude=["Conv"])
-    assert part.facts["quantised_nodes"] == 10  # the Reshape behind the first moves floats
+    assert part.facts["quantised_nodes"] == 10  # the Reshape after the first Conv moves floats
     assert part.facts["float_nodes"] == 3
 
 
@@ -183,7 +183,7 @@ def test_windows_are_read_in_a_stream(method: Method, tmp_path: Path) -> None:
     )
     Qdq(Qdq.Options(method=method)).run(source, Calibration(WINDOWS, stream), work)
     assert len(most) == WINDOWS
-    # The one that runs, and the next one while the loop takes it.
+    # The window that runs, and the next one while the loop takes it.
     assert max(most) <= 2
     steps = [(d, t) for d, t, message in told if message.endswith(("every tensor",))]
     assert steps == [(n + 1, WINDOWS) for n in range(WINDOWS)]

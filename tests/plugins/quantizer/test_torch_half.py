@@ -25,7 +25,7 @@ from tests.plugins.networks import (
 )
 
 NONE = Calibration(0, lambda: ())
-#: Between how many dB the result of each type lies: 8 and 11 bits of mantissa.
+#: Lower and upper SNR in dB of each type's result: 8 and 11 bits of mantissa.
 BITS = {Half.bf16: (38, 60), Half.fp16: (56, 80)}
 
 
@@ -68,7 +68,7 @@ def test_weights_are_stored_in_16_bits(dtype: Half, tmp_path: Path) -> None:
     held = load(Path(made.path)).state_dict
     kinds = {name.rpartition(".")[2]: tensor.dtype for name, tensor in held.items()}
     assert sum(kind is getattr(torch, dtype.value) for kind in kinds.values()) >= 5
-    # What is left to convert comes from outside: the input, and the output.
+    # Only the input and the output are still converted.
     assert made.facts["operators"]["_to_copy"] == 2
 
 

@@ -328,7 +328,7 @@ def _half(dtype: Half, **options: Any) -> TorchHalf:
     return TorchHalf(TorchHalf.Options(dtype=dtype, windows=WINDOWS, **options))
 
 
-#: What is left of a network in 16 bits, in dB: 8 and 11 bits of mantissa.
+#: The least SNR in dB of a network in 16 bits: 8 and 11 bits of mantissa.
 LEFT = {Half.bf16: 38, Half.fp16: 55}
 both = pytest.mark.parametrize("dtype", Half)
 

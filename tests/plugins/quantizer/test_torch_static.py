@@ -64,8 +64,8 @@ def test_it_says_what_is_quantised_and_what_is_not(tmp_path: Path) -> None:
     assert made.number("quantised_nodes") == 2
     assert made.number("float_nodes") == 1
     assert made.facts["nodes_by_precision"] == {"fp32": 4, "w8a8": 2}
-    # Two convolutions, of 2×8 and 16 inputs for each of 16 and 32 outputs of 128 steps; then one
-    # that takes 16 inputs of 128 steps to 4 outputs, 8 taps wide.
+    # Two convolutions with 2×8 and 16 inputs, for 16 and 32 outputs of 128 steps each. Then a
+    # transposed one with 16 inputs of 128 steps, 4 outputs and 8 taps.
     assert made.facts["macs_by_precision"] == {
         "w8a8": 128 * 16 * 2 * 8 + 128 * 32 * 16,
         "fp32": 128 * 16 * 4 * 8,

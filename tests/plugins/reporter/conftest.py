@@ -1,4 +1,4 @@
-"""A realistic run to report on: the recipe `s24_int8`, kept in part, with short sounds."""
+"""A realistic run to report on: the recipe `s24_int8`, shortened, with short sounds."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ NPU_FACTS: dict[str, Fact] = {
 
 
 def part(name: str, macs: int, low: float | None, high: float | None, level: str) -> Row:
-    """Return a row of the chart of `mixed`."""
+    """Return a row of the sensitivity chart of `mixed`."""
     return {"name": name, "macs": macs, "snr_8_db": low, "snr_16_db": high, "level": level}
 
 
@@ -181,7 +181,7 @@ def write_sounds(folder: Path, seconds: float, rate: int = 44100) -> tuple[Saved
 
 
 def stages(folder: Path) -> tuple[StageRecord, ...]:
-    """Return every step of the recipe, with the artifacts where a store would have them."""
+    """Return every step of the recipe, with its artifact in a store's place."""
     return tuple(
         StageRecord(
             name, title, plugin, "ran" if ran else "cached", took if ran else 0.02,
@@ -227,7 +227,7 @@ def metrics() -> tuple[Metric, ...]:
 
 
 def make_record(folder: Path, seconds: float) -> RunRecord:
-    """Return the record of a whole run whose sounds lie in `folder`."""
+    """Return the record of a whole run, whose sounds are in `folder`."""
 
     def line(
         stage: str,
@@ -308,14 +308,14 @@ def record(run_folder: Path) -> RunRecord:
 
 @pytest.fixture
 def on_target(record: RunRecord) -> RunRecord:
-    """Return a run that its target played itself."""
+    """Return a run that the target itself played."""
     target = Target("cpu", "this machine's CPU")
     return dataclasses.replace(record, target=target, target_took_part=True, probed_on="")
 
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    """Give one browser to all tests of a file."""
+    """Give one browser to all tests of a module."""
     if not chromium.PATH:
         pytest.skip(f"needs a browser, one of: {', '.join(chromium.NAMES)}")
     opened = Browser(tmp_path_factory.mktemp("profile"))
