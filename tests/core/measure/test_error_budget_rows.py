@@ -311,7 +311,7 @@ def test_of_several_items_the_furthest_off_is_the_whole(tmp_path: Path) -> None:
     save(_loaded(file), file)
     write_places(places, file.parent)
     line = run.rows()["play"]
-    assert line.note.startswith("Bad, the furthest off of 2;")
+    assert line.note.startswith("Bad, the worst of 2 items;")
     assert line.total_db == pytest.approx(6, abs=0.3)
 
 

@@ -1,4 +1,4 @@
-"""A realistic run to report on: the recipe `s24_int8`, shortened, with short sounds."""
+"""A realistic run to report on: the recipe `s24_int8`, partly from a store, with short sounds."""
 
 from __future__ import annotations
 
