@@ -211,7 +211,10 @@ def test_sound_between_pages_of_something_else_is_read(tmp_path: Path) -> None:
 
 
 def test_damage_in_a_flac_is_silence_in_its_place(tmp_path: Path) -> None:
-    """Damage in a FLAC file becomes silence of the same length, and later samples do not move."""
+    """Damage in a FLAC file becomes silence of the same length, and later samples do not move.
+
+    Other players also continue after the damage.
+    """
     file = tmp_path / "song.flac"
     data = bytearray(written(file, music(4)))
     whole = read(file).samples

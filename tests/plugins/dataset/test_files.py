@@ -176,7 +176,10 @@ def test_a_folder_without_one_readable_song_is_refused(tmp_path: Path) -> None:
 
 
 def test_many_songs_left_out_are_told_in_a_few_lines(tmp_path: Path, write: Write) -> None:
-    """Of many songs left out, five get a notice each, and the last notice counts the others."""
+    """Of many songs left out, five get a notice each.
+
+    A last notice counts the others and says how to list them.
+    """
     write(tmp_path / "a.wav", 1)
     for number in range(9):
         (tmp_path / f"{number}.wav").write_bytes(b"no audio at all")

@@ -268,7 +268,7 @@ def test_ffmpeg_is_given_nothing_but_the_file(tmp_path: Path) -> None:
 
 
 def test_ffmpeg_decodes_no_more_than_is_read(tmp_path: Path) -> None:
-    """A file that states more minutes than `max_minutes` is refused before FFmpeg decodes it."""
+    """`max_minutes` bounds a file's stated length before decoding and its sound during decoding."""
     file = tmp_path / "song.m4a"
     encoded(file, "aac", "ipod", tone(3))
     for look in (check, read):

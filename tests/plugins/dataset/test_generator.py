@@ -47,7 +47,7 @@ def test_mixture_is_the_sum_of_the_stems(song: Song) -> None:
 
 
 def test_peak_is_below_one_and_samples_are_finite(song: Song) -> None:
-    """Mixture and stems are finite and below full scale."""
+    """Mixture and stems are finite and below full scale, so a sound file can hold them."""
     for track in (song.mixture, *song.stems.values()):
         assert np.isfinite(track).all()
         assert np.abs(track).max() < 1.0
@@ -61,7 +61,10 @@ def test_every_stem_is_audible(song: Song) -> None:
 
 
 def test_bass_is_lowest_and_drums_are_brightest(song: Song) -> None:
-    """The bass has the lowest spectral centroid of the stems, and the drums have the highest."""
+    """The bass has the lowest spectral centroid of the stems, and the drums have the highest.
+
+    A small network can learn to split stems by their spectrum.
+    """
     centroids = {}
     for name, stem in song.stems.items():
         power = np.abs(np.fft.rfft(stem.mean(axis=0))) ** 2
@@ -81,7 +84,7 @@ def test_any_length_from_one_sample(samples: int) -> None:
 
 @pytest.mark.parametrize("samplerate", [16_000, 48_000])
 def test_other_sample_rates(samplerate: int) -> None:
-    """Songs at 16 and 48 kHz have the right length and finite samples."""
+    """Songs at 16 and 48 kHz are finite: filters and partials stay below half the rate."""
     other = make_song(4, 2.0, samplerate)
     assert other.mixture.shape == (2, 2 * samplerate)
     assert np.isfinite(other.mixture).all()

@@ -36,7 +36,10 @@ def written(file: Path, samples: Array, subtype: str = "FLOAT") -> Path:
 def test_values_that_are_no_samples_are_refused_with_their_place(
     tmp_path: Path, value: float, place: int, subtype: str
 ) -> None:
-    """NaN, infinite or huge samples are refused by the plan, with their place in the file."""
+    """NaN, infinite or huge samples are refused by the plan, with their place in the file.
+
+    One such value would silence every stem.
+    """
     samples = noise()
     samples[place, 1] = value
     file = written(tmp_path / "song.wav", samples, subtype)
@@ -59,7 +62,10 @@ def test_numbers_beyond_those_of_float32_are_refused(tmp_path: Path) -> None:
 def test_a_mix_above_full_scale_is_played_as_it_is_and_told(
     tmp_path: Path, peak: float, severity: str
 ) -> None:
-    """Floats above full scale are played unchanged, and a notice names the peak and its place."""
+    """Floats above full scale are played unchanged, and a notice names the peak and its place.
+
+    Other players clip such a file.
+    """
     samples = noise()
     samples[RATE, 0] = -peak
     sound = read(written(tmp_path / "song.wav", samples))
@@ -72,7 +78,10 @@ def test_a_mix_above_full_scale_is_played_as_it_is_and_told(
 
 @pytest.mark.parametrize("bits", [16, 24, 32])
 def test_integers_in_floats_are_brought_to_full_scale(tmp_path: Path, bits: int) -> None:
-    """Floats in the range of integers are divided to full scale, and a notice says so."""
+    """Floats in the range of integers are divided to full scale, and a notice says so.
+
+    Such a file comes from a conversion without the division.
+    """
     scale = 2.0 ** (bits - 1)
     samples = np.clip(3 * noise(), -0.9, 0.9)
     file = written(tmp_path / "song.wav", samples * np.float32(scale))
@@ -84,7 +93,7 @@ def test_integers_in_floats_are_brought_to_full_scale(tmp_path: Path, bits: int)
 
 
 def test_single_samples_that_no_sound_has_are_clipped(tmp_path: Path) -> None:
-    """A single sample far above full scale is clipped, and the other samples stay unchanged."""
+    """Samples far above full scale are clipped, as in every player; others stay unchanged."""
     samples = noise()
     samples[RATE // 2, 1] = -1e6
     sound = read(written(tmp_path / "song.wav", samples))
@@ -96,7 +105,7 @@ def test_single_samples_that_no_sound_has_are_clipped(tmp_path: Path) -> None:
 
 
 def test_numbers_too_small_are_silence(tmp_path: Path) -> None:
-    """Denormal samples, which are slow to compute and inaudible, become zero."""
+    """Denormal samples become zero: they are inaudible and a hundred times slower to compute."""
     samples = noise()
     samples[10:20, 0] = 1e-42
     sound = read(written(tmp_path / "song.wav", samples))

@@ -91,7 +91,10 @@ def test_equal_seeds_give_equal_pieces_and_others_do_not(kind: str) -> None:
 
 
 def test_lone_hits_peak_at_full_scale_after_digital_silence() -> None:
-    """Single drum hits peak at full scale and have digital silence between them."""
+    """Single drum hits peak at full scale and have near silence between them.
+
+    A hit after silence is the hardest case for a range.
+    """
     piece = _piece("hits")
     assert np.abs(piece).max() == pytest.approx(1.0, abs=1e-3)
     assert _crest(piece) > 15

@@ -94,7 +94,10 @@ def test_a_header_without_a_length_is_no_cut(tmp_path: Path) -> None:
 
 
 def test_a_flac_of_unknown_length_is_read_to_its_end(tmp_path: Path) -> None:
-    """A streamed FLAC (`ffmpeg ... -f flac pipe:`), whose header has no length, is read whole."""
+    """A streamed FLAC (`ffmpeg ... -f flac pipe:`), whose header has no length, is read whole.
+
+    libsndfile gives no length for such a file.
+    """
     file = tmp_path / "piped.flac"
     soundfile.write(file, noise(70_000), RATE)
     whole = read(file)

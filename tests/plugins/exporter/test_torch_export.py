@@ -26,7 +26,7 @@ from tests.plugins.networks import (
 
 
 class TestConformance(ExporterSuite):
-    """The exporter keeps what every exporter must."""
+    """`torch_export` keeps every exporter's contract."""
 
     plugin = TorchExport
 

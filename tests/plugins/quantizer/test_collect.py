@@ -123,7 +123,10 @@ def test_an_input_that_the_graph_lacks_is_left_out(tmp_path: Path) -> None:
 
 
 def test_a_nan_in_the_middle_of_a_tensor_is_found(tmp_path: Path) -> None:
-    """A NaN inside a tensor is found, although ONNX Runtime's extremes skip it."""
+    """A NaN inside a tensor is found, although ONNX Runtime's extremes skip it.
+
+    Here it is the logarithm of a negative value.
+    """
     given = [{"x": np.linspace(1, -1, 256, dtype=np.float32).reshape(SHAPE)}]
     given[0]["x"][given[0]["x"] == 0] = 0.5
     with pytest.raises(StageError, match="overflows on calibration data, first in the tensor `t1`"):

@@ -90,7 +90,7 @@ def test_result_is_that_of_16_bits(network: type, windows: int, tmp_path: Path) 
 
 
 def test_inputs_and_outputs_stay_fp32(tmp_path: Path) -> None:
-    """Inputs and outputs stay FP32, and the weights are stored in FP16."""
+    """Inputs and outputs stay FP32 for the host, and the weights take half the space."""
     model = separator()
     made = _ranged(exported(model, tmp_path / "export"), tmp_path / "fp16", _windows(model))
     graph = onnx.load(made.path)
@@ -314,7 +314,10 @@ def test_windows_stream_and_are_told(tmp_path: Path) -> None:
 def test_calibration_data_that_cannot_be_used_is_refused(
     bad: dict[str, np.ndarray], said: str, tmp_path: Path
 ) -> None:
-    """A window with NaN, without an input or of a wrong shape is refused with its number."""
+    """A window with NaN, without an input or of a wrong shape is refused with its number.
+
+    One NaN would be in the range of every tensor.
+    """
     model = separator()
     source = exported(model, tmp_path / "export")
     with pytest.raises(InputError, match=f"calibration window {said}"):

@@ -1,11 +1,10 @@
 """The bundled model in FP16 at the recipes' window: music, clipped music, silence.
 
-|P| Every window goes through the real STFT, which divides the window by its own deviation. So a
-loud window reaches the core as loud as any other, and only its shape shows the clipping. A silent
-window reaches the core as zeros. The core's outputs are then the answer of its biases alone, 15 to
-20 dB weaker than for music, and the SNR is that of this answer. A person hears this answer times
-the deviation of the silence, which is 0: both precisions give silence, and no SNR is claimed for
-it.
+Every window goes through the real STFT, which divides the window by its own deviation. So a loud
+window reaches the core as loud as any other, and only its shape shows the clipping. A silent window
+reaches the core as zeros. The core's outputs are then the answer of its biases alone, 15 to 20 dB
+weaker than for music, and the SNR is that of this answer. A person hears this answer times the
+deviation of the silence, which is 0: both precisions give silence, and no SNR is claimed for it.
 """
 
 from __future__ import annotations

@@ -151,7 +151,7 @@ def test_a_wide_pattern_that_matches_nothing_is_refused(tmp_path: Path) -> None:
 
 
 def test_gelu_from_erf_is_fused(tmp_path: Path) -> None:
-    """A GELU written with Erf becomes one Gelu operator, which an NPU has."""
+    """A GELU written with Erf becomes one Gelu operator: an NPU has Gelu and no Erf."""
     model = separator()
     source = exported(model, tmp_path / "export", opset=17)
     made = Qdq(Qdq.Options()).run(source, _calibration(model), work_in(tmp_path / "qdq"))
@@ -210,7 +210,10 @@ def test_a_quiet_window_first_makes_no_giant_histogram(tmp_path: Path) -> None:
 
 
 def test_calibration_data_that_is_not_finite_is_refused(tmp_path: Path) -> None:
-    """A NaN in the calibration data is refused with its window and its tensor."""
+    """A NaN in the calibration data is refused with its window and its tensor.
+
+    One NaN would become the range of every tensor.
+    """
     model = separator()
     bad = feeds(model)
     bad["mix"][0, 1, 7] = np.nan

@@ -62,7 +62,7 @@ def test_ranges_come_with_the_data(tmp_path: Path) -> None:
 
 
 def test_only_linear_layers_are_quantised(tmp_path: Path) -> None:
-    """Only linear layers are quantised, and convolutions stay unchanged."""
+    """Only linear layers get integer weights in the file, and convolutions stay unchanged."""
     made = _quantised(program(hybrid(), tmp_path / "export"), tmp_path / "int8")
     assert made.facts["nodes_by_precision"]["w8a8"] == 1
     assert made.number("quantised_nodes") == 1

@@ -167,7 +167,10 @@ def test_operators_are_counted_at_their_precision(page: Page) -> None:
 
 
 def test_sensitivities_and_worst_tensors_are_shown(page: Page) -> None:
-    """The page lists the most sensitive parts first, and the worst tensors."""
+    """The page lists the most sensitive parts first, and the worst tensors.
+
+    A part without a measurement has no number.
+    """
     text = page.text[page.text.index("Where 8 bits cost most") :]
     assert text.index("/encoder.0/conv") < text.index("/encoder.1/conv")
     assert "24.1 dB" in text

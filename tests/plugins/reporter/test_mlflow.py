@@ -258,7 +258,10 @@ def test_telemetry_is_off_before_mlflow_is_there() -> None:
 def test_a_server_that_is_not_there_is_said_to_be(
     record: RunRecord, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An absent server is an error with its address and a remedy, without the token."""
+    """An absent server is an error with its address, and without the token.
+
+    The message says which results are kept, and how to continue.
+    """
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", "tok_AbCdEf")
     reporter = Mlflow(MlflowOptions(uri="http://127.0.0.1:9"))

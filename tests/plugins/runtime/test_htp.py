@@ -90,7 +90,7 @@ def test_compiling_twice_replaces(tmp_path: Path) -> None:
 
 @needs_qnn
 def test_a_model_that_cannot_be_read(tmp_path: Path) -> None:
-    """The error for an unreadable model names the model and is a refusal."""
+    """The error for an unreadable model has the library's message and the model's name."""
     (tmp_path / "broken.onnx").write_bytes(b"not a graph")
     with pytest.raises(QnnFailure, match=r"compiling `broken.onnx`") as failure:
         compile_context(tmp_path / "broken.onnx", tmp_path / "ctx.onnx", folder=tmp_path)

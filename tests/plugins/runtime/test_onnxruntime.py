@@ -140,7 +140,7 @@ def test_another_length_is_an_error(tmp_path: Path) -> None:
 
 
 def test_a_missing_input_is_named(tmp_path: Path) -> None:
-    """A missing input is an error that names the input."""
+    """A missing input, as from another model's dsp, is an error that names the input."""
     model = hybrid()
     with (
         _opened(exported(model, tmp_path / "export"), tmp_path / "work") as session,

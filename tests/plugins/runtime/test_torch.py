@@ -54,7 +54,7 @@ def test_the_number_of_threads_is_put_back(tmp_path: Path) -> None:
 
 
 def test_a_missing_input_is_named(tmp_path: Path) -> None:
-    """A missing input is an error that names the input."""
+    """A missing input, as from another model's dsp, is an error that names the input."""
     model = hybrid()
     made = torch_artifact(model, tmp_path / "model")
     runtime = TorchRuntime(TorchRuntime.Options())
@@ -109,7 +109,10 @@ def _table(folder: Path) -> Artifact:
 def test_an_input_of_another_type_or_shape_is_refused(
     given: Any, said: str, tmp_path: Path
 ) -> None:
-    """An input of another type or shape is refused with the expected and the given one."""
+    """An input of another type or shape is refused with the expected and the given one.
+
+    PyTorch's own message names neither.
+    """
     runtime = TorchRuntime(TorchRuntime.Options())
     made = _table(tmp_path / "made")
     with runtime.open(made, hybrid, work_in(tmp_path / "work")) as session:

@@ -252,7 +252,10 @@ def test_a_compiled_program_computes_the_same(tmp_path: Path) -> None:
 def test_a_missing_compiler_ends_in_one_message(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without a C++ compiler, `compile` is an error that says how to play without it."""
+    """Without a C++ compiler, `compile` is one error.
+
+    The message says what to install, and how to play without a compiler.
+    """
     monkeypatch.setattr("plugins.runtime._torch_kernels.compiling.compiler", lambda: "")
     made = program(hybrid(), tmp_path / "export")
     with pytest.raises(StageError, match="this machine has none") as caught:

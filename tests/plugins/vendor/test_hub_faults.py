@@ -194,7 +194,10 @@ def test_a_job_that_stalls_is_told_and_taken_up_again(
 
 
 def test_an_outage_while_a_job_is_waited_for_costs_nothing(cloud: Cloud, user: User) -> None:
-    """An outage during the wait for a job causes new requests and no second job."""
+    """An outage during the wait for a job causes new requests and no second job.
+
+    The outage uses up the client's own retries twice.
+    """
     cloud.faults.answers["GET", r"^jobs/\w+$"] = (503, 16)
     user.compiled()
     assert any("asking again" in message for message in user.said)
@@ -204,7 +207,10 @@ def test_an_outage_while_a_job_is_waited_for_costs_nothing(cloud: Cloud, user: U
 def test_what_the_client_prints_stays_off_the_terminal(
     cloud: Cloud, user: User, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The client's prints are hidden, and the progress display still reaches the terminal."""
+    """The client's prints are hidden, and the progress display still reaches the terminal.
+
+    The client prints an empty line for every upload that is cut.
+    """
     import sys
 
     from rich.console import Console
@@ -243,7 +249,10 @@ def test_a_submission_without_an_answer_is_found_by_its_name(cloud: Cloud, user:
 def test_a_full_disk_here_is_not_blamed_on_the_service(
     user: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A full local disk during an upload is an OSError and not blamed on the service."""
+    """A full local disk during an upload is an OSError and not blamed on the service.
+
+    The client writes an upload to a file first; the core explains a full disk.
+    """
     import errno
 
     from qai_hub import Client
