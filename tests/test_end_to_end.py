@@ -182,7 +182,7 @@ def test_what_is_there_of_a_cut_song_is_separated_and_told(separate: Any, tmp_pa
     file.write_bytes(file.read_bytes()[: 44 + 44100 * 4])
     done, output = separate(file)
     assert done.code == 0
-    told = "is cut short or damaged: 1.0 s of 2.0 s can be decoded, and are played"
+    told = "is cut short or damaged: 1.0 s of 2.0 s can be decoded and are played"
     assert any(told in notice["text"] for notice in newest(output)["notices"])
     (stem,) = output.rglob("stems/vocals.wav")
     assert soundfile.info(stem).frames == 44100

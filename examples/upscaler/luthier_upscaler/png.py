@@ -54,7 +54,7 @@ def read(file: Path) -> Array:
     _check_size(file)
     data = file.read_bytes()
     if not data.startswith(MAGIC):
-        raise InputError(f"`{file.name}` is no PNG file", f"at: {file}", "convert it to PNG")
+        raise InputError(f"`{file.name}` is not a PNG file", f"at: {file}", "convert it to PNG")
     try:
         parts: dict[bytes, list[bytes]] = {}
         for kind, content in _chunks(data):
@@ -105,7 +105,9 @@ def _inflated(data: bytes, size: int) -> bytes:
     # A kilobyte can hold a megabyte of zeros: without the bound, a file could fill the memory.
     rows = packed.decompress(data, size + 1)
     if len(rows) != size:
-        raise ValueError(f"it holds {'more' if len(rows) > size else 'fewer'} pixels than it says")
+        raise ValueError(
+            f"it holds {'more' if len(rows) > size else 'fewer'} pixels than it declares"
+        )
     return rows
 
 

@@ -116,7 +116,7 @@ class Shapes(Dataset[ShapesOptions]):
         files = [found] if found.is_file() else files
         if not files:
             raise InputError(
-                f"`{path}` is no PNG file and no folder that holds any",
+                f"`{path}` is neither a PNG file nor a folder with PNG files",
                 f"at: {found.resolve()}",
                 "give one: input=photo.png",
             )

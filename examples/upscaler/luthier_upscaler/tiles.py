@@ -149,9 +149,9 @@ class _Blend(Joiner):
                 scale, rest = divmod(tile.shape[at], size)
                 if rest or not scale:
                     raise StageError(
-                        f"chunker `tiles` cannot join `{name}`: {tile.shape[at]} pixels of "
-                        f"{axis} come out for {size}",
-                        "it joins outputs of the tile's size, or a whole multiple of it",
+                        f"chunker `tiles` cannot join `{name}`: along {axis}, a tile of {size} "
+                        f"pixels becomes {tile.shape[at]}",
+                        "it joins outputs that have the tile's size or a multiple of it",
                     )
                 start, stop = scale * window.start[axis], scale * window.stop[axis]
                 place[at], valid[at] = slice(start, stop), slice(stop - start)

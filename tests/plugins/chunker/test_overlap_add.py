@@ -253,20 +253,20 @@ def test_more_windows_than_a_device_gets_through_are_counted_before_they_are_mad
 def test_a_length_can_be_left_to_the_model() -> None:
     """`length=model` takes the model's training window; without that window it is an error."""
     left = OverlapAdd(OverlapAddOptions(length="model", overlap=0.5))
-    with pytest.raises(ValueError, match="no model has said"):
+    with pytest.raises(ValueError, match="no model gave its length"):
         left.window()
     chunker = left.with_training_window({"time": 12})
     assert dict(chunker.window()) == {"time": 12}
     assert chunker.options.stride == 6
     assert chunker.with_training_window({"time": 99}) is chunker
-    with pytest.raises(InputError, match="does not say how long they were along `time`"):
+    with pytest.raises(InputError, match="gives no length along `time`"):
         left.with_training_window({"height": 12})
 
 
 def test_a_number_in_quotes_is_one() -> None:
     """A length in quotes, as from a shell or a YAML file, is a number; a word is refused."""
     assert OverlapAddOptions(length="12") == OverlapAddOptions(length=12)
-    with pytest.raises(ValueError, match="give samples, or model"):
+    with pytest.raises(ValueError, match="give a number of samples, or model"):
         OverlapAddOptions(length="a dozen")
 
 

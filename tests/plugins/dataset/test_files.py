@@ -232,7 +232,7 @@ def test_a_video_is_taken_where_it_is_meant(tmp_path: Path, write: Write) -> Non
     assert names["clip.MP4"] == names["*.MP4"] == ["clip.MP4"]
     (notice,) = dataset(tmp_path).passed_over("evaluation")
     assert notice.severity == "info"
-    assert notice.text == "left out: 1 videos; a pattern takes them: input='**/*.MP4'"
+    assert notice.text == "left out: 1 videos; a pattern includes them: input='**/*.MP4'"
     assert not dataset(tmp_path / "clip.MP4").passed_over("evaluation")
     assert ".mp4" in Files.opens
 

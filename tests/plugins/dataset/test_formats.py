@@ -133,14 +133,14 @@ def _zipped() -> bytes:
     [
         (b"", "`song.wav` is an empty file"),
         (b"Dear customer,\n\n" * 40, "it is text"),
-        (b"<!DOCTYPE html><html>Not found</html>", "it is a page of HTML: a download that failed"),
+        (b"<!DOCTYPE html><html>Not found</html>", "it is an HTML page, perhaps"),
         (b"#EXTM3U\nfile:///etc/passwd\n", "it is text"),
         (_zipped(), "it is a ZIP archive"),
         (gzip.compress(wav()), "it is compressed with gzip"),
-        (b"MThd\0\0\0\6\0\1\0\1\0\x60MTrk", "it is MIDI: notes, and not the sound of them"),
+        (b"MThd\0\0\0\6\0\1\0\1\0\x60MTrk", "it is MIDI: notes, not sound"),
         (b"\x89PNG\r\n\x1a\n" + bytes(60), "it is a picture (PNG)"),
-        (b"version https://git-lfs.github.com/spec/v1\n", "it is a pointer of Git LFS"),
-        (bytes(5000), "it is in no format that is known"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "it is a Git LFS pointer"),
+        (bytes(5000), "it is of an unknown format"),
     ],
 )
 def test_what_is_no_sound_is_named_for_what_it_is(

@@ -88,7 +88,7 @@ def test_integers_in_floats_are_brought_to_full_scale(tmp_path: Path, bits: int)
     sound = read(file)
     np.testing.assert_allclose(sound.samples, samples.T, rtol=1e-6)
     (notice,) = sound.notices
-    assert f"taken for integers of {bits} bits, and divided by {scale:,.0f}" in notice.text
+    assert f"read as integers of {bits} bits and divided by {scale:,.0f}" in notice.text
     assert check(file) == len(samples)
 
 
@@ -141,7 +141,7 @@ def test_what_a_lossy_decoder_makes_of_damage_is_no_reason_to_refuse() -> None:
     assert (played[0, 7], played[0, 8], played[1, 9]) == (0.0, 1.0, -1.0)
     assert np.abs(played).max() <= 1.0
     assert [notice.severity for notice in notices] == ["warning", "warning"]
-    assert "2 samples decode to no numbers, the first at 0:00.000, channel 1" in notices[0].text
+    assert "2 decoded samples are not valid, the first at 0:00.000, channel 1" in notices[0].text
 
 
 def test_blocks_are_judged_as_one_sound() -> None:

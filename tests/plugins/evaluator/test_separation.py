@@ -207,7 +207,7 @@ def test_what_is_compared_says_with_which_windows() -> None:
     """The drop and the reference name the windows that they compare with."""
     of = replace(played(), against="windows of 9 along time")
     notes = {m.name: m.note for m in Separation(SeparationOptions()).evaluate(of, SIGNATURE)}
-    assert notes["sdr_drop"] == "SDR below that of FP32 PyTorch with windows of 9 along time"
+    assert notes["sdr_drop"] == "loss of SDR against FP32 PyTorch with windows of 9 along time"
     assert notes["sdr_reference"] == "windows of 9 along time"
 
 

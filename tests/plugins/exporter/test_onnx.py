@@ -166,7 +166,7 @@ def test_a_branch_that_was_recorded_is_found(tmp_path: Path) -> None:
     The message names the output and the line of the branch.
     """
     model = _opened(Branching(), "same", "either")
-    with pytest.raises(StageError, match="for other values") as caught:
+    with pytest.raises(StageError, match="for values other than") as caught:
         exported(model, tmp_path / "export")
     assert "output `either` has " in caught.value.what
     told = str(caught.value)

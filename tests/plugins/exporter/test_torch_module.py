@@ -75,7 +75,7 @@ def test_random_numbers_of_others_are_found(exporter: type[Exporter], tmp_path: 
     """Outputs that change without a change in the module are refused, with likely causes."""
     error = refusal(exporter, modules.Rolling(), tmp_path)
     assert "its outputs change between calls" in error.what
-    assert any("those of Python, a clock" in line for line in error.lines)
+    assert any("Python's random numbers, a clock" in line for line in error.lines)
 
 
 @every

@@ -195,7 +195,7 @@ def test_a_saturating_node_is_named(tmp_path: Path) -> None:
     (square,) = (n for n in nodes if n.op_type == "Mul" and n.input[0] == n.input[1])
     (warning,) = (n.text for n in made.notices if n.severity == "warning")
     assert f"{square.name} ({square.op_type}): `{square.output[0]}` reaches " in warning
-    assert warning.startswith(f"{made.facts['kept_overflow']} node(s) pass the 65,504 of FP16")
+    assert warning.startswith(f"{made.facts['kept_overflow']} node(s) exceed FP16's 65,504")
     listed = made.facts["kept_because"]
     assert isinstance(listed, list)
     assert any(str(line).startswith(f"{square.name} ({square.op_type}): ") for line in listed)

@@ -147,7 +147,7 @@ def test_a_mask_costs_no_precision(way: str, value: float, tmp_path: Path) -> No
     given = fed(model)
     made = lowered(_qdq(), model, given[:12], tmp_path / "8")
     assert worst_db(model, made, given[12:]) > 24
-    assert "mask with values too far out" in made.notices[0].text
+    assert "mask with values too large" in made.notices[0].text
     wide = lowered(_qdq(Activation.uint16), model, given[:12], tmp_path / "16")
     assert worst_db(model, wide, given[12:]) > 35
 

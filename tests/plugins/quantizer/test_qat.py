@@ -133,7 +133,7 @@ def test_what_learning_made_worse_is_thrown_away(
     assert wild.facts["best_step"] == 0
     assert wild.path.read_bytes() == static.path.read_bytes()
     assert wild.notices[-1].severity == "warning"
-    assert "learning brought nothing" in wild.notices[-1].text
+    assert "learning did not improve" in wild.notices[-1].text
 
 
 @pytest.mark.parametrize(

@@ -145,7 +145,7 @@ def test_wide_activations_get_16_bits_and_the_rest_8(tmp_path: Path) -> None:
 def test_a_wide_pattern_that_matches_nothing_is_refused(tmp_path: Path) -> None:
     """A typo in `wide` is refused; an operator that the model lacks is accepted."""
     _quantised(separator(), tmp_path / "fine", wide=["LayerNormalization"])
-    with pytest.raises(StageError, match="`wide` has `Geluu`, which is no operator") as caught:
+    with pytest.raises(StageError, match="`wide` has `Geluu`, which is neither") as caught:
         _quantised(separator(), tmp_path / "typo", wide=["Geluu"])
     assert "did you mean `Gelu`" in str(caught.value)
 
@@ -320,9 +320,9 @@ def test_a_graph_that_is_8_bit_everywhere_needs_no_word(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("given", "asked", "severity", "text"),
     [
-        (3, 24, "warning", "only 3 window(s) of the 24 asked for were found in the calibration"),
+        (3, 24, "warning", "the calibration data has only 3 of the 24 requested window(s)"),
         (3, 3, "warning", f"ranges come from 3 window(s) only; {ENOUGH} are enough"),
-        (ENOUGH, 64, "info", f"only {ENOUGH} window(s) of the 64 asked for"),
+        (ENOUGH, 64, "info", f"the calibration data has only {ENOUGH} of the 64 requested"),
     ],
 )
 def test_too_few_windows_are_told(

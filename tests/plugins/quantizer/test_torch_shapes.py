@@ -171,7 +171,7 @@ def test_a_layer_that_8_bits_do_not_hold_is_named(tmp_path: Path) -> None:
     assert not _made(quantizer, core, tmp_path / "dynamic", 1.0, 1, 8, 16).notices
     made = _made(_static(), core, tmp_path / "static", 1.0, 1, 8, 16)
     assert made.notices[0].severity == "warning"
-    assert made.notices[0].text.startswith("INT8 does not hold a: ")
+    assert made.notices[0].text.startswith("8 bits are too few for a: ")
     assert str(made.facts["weakest_layers"]).startswith("['a: ")
 
 
@@ -252,7 +252,7 @@ def test_a_product_of_two_windows_stays(tmp_path: Path) -> None:
     core.register_buffer("matrix", torch.from_numpy(_window((4, 4))))
     with pytest.raises(StageError, match="nothing to quantise") as caught:
         _made(_static(), core, tmp_path)
-    assert "it multiplies in: `matmul` (matmul), `matmul_1` (matmul)" in caught.value.lines
+    assert "its multiplications: `matmul` (matmul), `matmul_1` (matmul)" in caught.value.lines
 
 
 def test_what_has_no_elements_stays_in_float(tmp_path: Path) -> None:
@@ -319,7 +319,7 @@ def test_a_mask_takes_no_range(fill: float, tmp_path: Path) -> None:
 def test_a_size_that_depends_on_values_is_refused(tmp_path: Path) -> None:
     """A size that depends on values is refused with its node and a replacement."""
     core = Network(lambda net, x: net.a(x)[x > 0], a=_conv())
-    with pytest.raises(StageError, match="the size of what `index` gives") as caught:
+    with pytest.raises(StageError, match="the size of the output of `index`") as caught:
         _made(_static(), core, tmp_path)
     assert any("torch.where" in line for line in caught.value.lines)
 

@@ -266,7 +266,7 @@ def test_a_server_that_is_not_there_is_said_to_be(
     monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", "tok_AbCdEf")
     reporter = Mlflow(MlflowOptions(uri="http://127.0.0.1:9"))
     with pytest.raises(
-        StageError, match="MLflow did not take the results: the server does not answer"
+        StageError, match="MLflow did not accept the results: the server does not answer"
     ) as caught:
         reporter.luthier_run_finished(record=record, folder=str(tmp_path))
     told = str(caught.value)

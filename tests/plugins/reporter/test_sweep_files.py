@@ -182,8 +182,8 @@ def test_the_spread_of_times_is_in_every_file(tmp_path: Path) -> None:
     page = written(record, tmp_path, "sweep.html")
     assert page.count(" under load</small>") == 1
     assert "5 to 95 %: 43 to 57 ms, under load" in page
-    assert "Below a time stand its 5th and its 95th percentile." in page
-    assert "Below a time" not in written(sweeps.sweep(), tmp_path, "sweep.html")
+    assert "Below each time are its 5th and its 95th percentile." in page
+    assert "Below each time" not in written(sweeps.sweep(), tmp_path, "sweep.html")
 
 
 @pytest.mark.parametrize(

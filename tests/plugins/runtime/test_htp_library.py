@@ -95,8 +95,8 @@ def test_a_missing_package_is_named_with_its_command(monkeypatch: pytest.MonkeyP
         (elf(8), "ELF machine 8"),
         (pe(0x8664), "x86_64"),
         (pe(0xAA64), "aarch64"),
-        (b"version https://git-lfs", "nothing that is known: it is no library"),
-        (b"", "nothing that is known: it is no library"),
+        (b"version https://git-lfs", "unknown: it is not a library"),
+        (b"", "unknown: it is not a library"),
     ],
 )
 def test_the_header_tells_the_cpu(tmp_path: Path, head: bytes, said: str) -> None:

@@ -117,7 +117,7 @@ def test_an_input_of_another_type_or_shape_is_refused(
     made = _table(tmp_path / "made")
     with runtime.open(made, hybrid, work_in(tmp_path / "work")) as session:
         assert session.run({"ids": np.full((1, 4), 2)})["rows"].shape == (1, 4, 3)
-        with pytest.raises(StageError, match="takes other windows than it is given") as caught:
+        with pytest.raises(StageError, match="the given windows do not fit the program") as caught:
             session.run({"ids": given})
     assert caught.value.lines[:2] == ("it takes: 1×4 int64", f"given: {said}")
 

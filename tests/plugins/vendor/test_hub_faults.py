@@ -58,7 +58,7 @@ MANY = 10**9
         pytest.param(answer("GET", "devices", 503), ["not available", AGAIN], id="503"),
         pytest.param(answer("POST", "models", 500), ["not available", "uploading"], id="500"),
         pytest.param(answer("POST", "datasets", 413), ["too large", "runtime.job_mb"], id="413"),
-        pytest.param(answer("GET", "devices", 426), ["no longer serves", "upgrade"], id="426"),
+        pytest.param(answer("GET", "devices", 426), ["no longer supports", "upgrade"], id="426"),
         pytest.param(answer("GET", "devices", 403), ["refused", "told to fail"], id="403"),
         pytest.param(put("html", value=True), ["is not Qualcomm AI Hub", "proxy"], id="html"),
         pytest.param(put("cut_uploads", MANY), ["was cut", "uploading the model"], id="upload"),
@@ -232,7 +232,7 @@ def test_a_job_that_the_client_made_twice_is_used_once(cloud: Cloud, user: User)
     user.compiled()
     first, second = cloud.jobs
     assert len(set(cloud.names())) == 1
-    message = f"job {first} is taken; its repetition {second} is not used"
+    message = f"job {first} is used; its repetition {second} is not"
     assert message in user.said
     user.compiled()
     assert list(cloud.jobs) == [first, second], "nothing is submitted for it ever again"

@@ -59,7 +59,7 @@ def test_a_ledger_from_before_the_kill_finds_its_job(cloud: Cloud, user: User) -
     user.said.clear()
     user.compiled()
     assert len(cloud.jobs) == 1
-    assert "takes up job j2, submitted before" in user.said
+    assert "continues with job j2, submitted before" in user.said
 
 
 def test_a_failed_job_is_submitted_again_when_asked(cloud: Cloud, user: User) -> None:
@@ -206,7 +206,7 @@ def test_a_damaged_note_counts_as_an_intent(
     for damaged in (b"", whole[:-1], other, *flipped(whole, 40)):
         file.write_bytes(damaged)
         assert ledger.read("a") == Entry("a")
-        assert "the note of `a` at the service is damaged" in capsys.readouterr().err
+        assert "the note on `a` is damaged" in capsys.readouterr().err
     file.write_bytes(whole)
     assert ledger.read("a") == Entry("a", "j1", 2)
     assert capsys.readouterr().err == ""
