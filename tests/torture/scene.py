@@ -38,7 +38,7 @@ OTHERS = frozenset({"staging", "locks", "state", "known"})
 #: Names of files that no command may leave.
 STRAY = re.compile(r"\.of\.|\.partial$|^\.staging$|^tmp[a-z0-9_]{8}$|\.tmp$|^luthier-")
 TRACEBACK = re.compile(
-    r"Traceback \(most recent call last\)|something unexpected|Fatal Python error|Segmentation "
+    r"Traceback \(most recent call last\)|unexpected error: |Fatal Python error|Segmentation "
     "fault"
 )
 

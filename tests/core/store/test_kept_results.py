@@ -249,7 +249,7 @@ def test_weights_that_change_while_they_are_read_poison_nothing(context: Bench) 
             weights.append("2")
             return super().fetch(work)
 
-    with pytest.raises(InputError, match="what model `moving` reads changed while it was read"):
+    with pytest.raises(InputError, match="the data of model `moving` changed while it was read"):
         context.run(Moving)
     assert context.cached("model") == 0
 
