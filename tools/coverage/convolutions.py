@@ -207,7 +207,7 @@ class _ResizeTrilinear(_Resizing):
 
 @registered(CASES, x=noise(1, 8, 64))
 class _BatchNorm(nn.Module):
-    """A batch norm before the convolution, which cannot be folded into it, and one behind."""
+    """A batch norm before the convolution, which cannot be folded into it, and one after it."""
 
     def __init__(self) -> None:
         super().__init__()
