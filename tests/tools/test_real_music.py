@@ -136,7 +136,7 @@ def test_the_table_names_each_piece_once_and_every_kind_of_music() -> None:
     reason="fluidsynth and timgm6mb-soundfont are not installed",
 )
 def test_fluidsynth_plays_one_channel(tmp_path: Path) -> None:
-    """fluidsynth plays a note of one channel, and is silent without this channel."""
+    """Fluidsynth plays a note of one channel, and is silent without this channel."""
     note = b"\x00\x90\x45\x7f\x60\x80\x45\x00\x00\xff\x2f\x00"
     file = tmp_path / "note.mid"
     header = b"MThd\x00\x00\x00\x06\x00\x00\x00\x01\x00\x60"
