@@ -38,7 +38,7 @@ WORDS = (
 
 
 def words(before: str = "") -> str:
-    """Return the hostile words; `before` tells their place, and a formula comes first."""
+    """Return the hostile words after a formula and `before`, which gives the place of the words."""
     return f"=1+1 {before}{WORDS}"
 
 

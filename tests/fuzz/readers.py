@@ -2,7 +2,7 @@
 
     for reader in READERS:
             true = reader.true(folder)          # the bytes of a valid file, made once
-        reader.read(file, content)          # raises what it raises
+            reader.read(file, content)          # reads a file; may raise
 
 A reader may succeed, or raise one of `reader.allowed`: a message for a person.
 """
@@ -104,7 +104,7 @@ def _read_manifest(file: Path, content: bytes) -> None:
 
     file.write_bytes(content)
     for entry in Manifest(file).entries.values():
-        # A line that the manifest accepts is one of the two that were written.
+        # A line that the manifest accepts is one of the two written lines.
         assert entry.place in ("a", "b/c"), entry
 
 
@@ -209,7 +209,7 @@ def _read_entry(file: Path, content: bytes) -> None:
     try:
         described.write_bytes(content)
         found = Store(root).find("graph", FINGERPRINT)
-        # An entry that the store accepts is the one that was kept.
+        # An entry that the store accepts is the entry that was kept.
         assert found is None or content.strip() == whole.strip() or found.sha256 in whole.decode()
     finally:
         described.write_bytes(whole)

@@ -49,7 +49,7 @@ def test_what_pyproject_asks_for_is_locked(line: str) -> None:
 
 
 def test_the_lock_says_who_asks() -> None:
-    """The lock's notes tell the packages of the base (as `lameenc`) and those of each extra."""
+    """The lock's notes give the packages of the base (as `lameenc`) and those of each extra."""
     brought = parts(LOCKED)
     assert LOCKED["lameenc"].via == ["demucs"]
     assert {"lameenc", "torch", "numpy"} <= brought[BASE]

@@ -138,7 +138,7 @@ class _ConvDynamic(nn.Module):
 
 
 class _Resizing(nn.Module):
-    """A convolution, another size, a convolution; a subclass says how the size changes."""
+    """A convolution, a change of size, a convolution; a subclass changes the size."""
 
     def __init__(self, conv: type[nn.Module] = nn.Conv2d) -> None:
         super().__init__()
