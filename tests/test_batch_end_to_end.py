@@ -25,7 +25,7 @@ COUNT = 10
 
 @pytest.fixture(scope="module")
 def songs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder of short songs, in two folders and two formats, with a file that is no song."""
+    """Return a folder of short songs, in two folders and two formats, and one bad file."""
     folder = tmp_path_factory.mktemp("songs")
     for number in range(COUNT):
         file = folder / "ab"[number % 2] / f"song {number // 2}.{('wav', 'flac')[number % 2]}"
