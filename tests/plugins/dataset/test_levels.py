@@ -54,7 +54,7 @@ def test_numbers_beyond_those_of_float32_are_refused(tmp_path: Path) -> None:
     """A file of doubles with a value beyond float32, such as 1e300, is refused."""
     samples = noise(100).astype(np.float64)
     samples[3, 0] = 1e300
-    with pytest.raises(InputError, match="holds values that are no samples"):
+    with pytest.raises(InputError, match="holds values that are not samples"):
         read(written(tmp_path / "song.wav", samples, "DOUBLE"))
 
 
