@@ -1,7 +1,7 @@
 """Writes the pages and tables that come from the code; `--check` fails when one is stale.
 
 python -m tools.docs            write
-python -m tools.docs --check    say what is stale, exit 1
+python -m tools.docs --check    print the stale pages, exit 1
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ def renewed(page: Path, start: str, end: str, inner: str) -> str:
 
 
 def _limits(registry: Registry) -> list[tuple[str, ...]]:
-    """Return every limit of a contract with what it is compared with."""
+    """Return every limit of a contract, with the figure that is compared with it."""
     rows = [(f"`{name}`", spec.about) for name, spec in OWN.items()]
     for evaluator, cls in registry.classes(Evaluator).items():
         limits = cls.limits

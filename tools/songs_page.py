@@ -1,4 +1,4 @@
-"""The table of `docs/songs.md`, from what `tools.bench_songs` measured."""
+"""The table of `docs/songs.md`, from the results of `tools.bench_songs`."""
 
 from __future__ import annotations
 
