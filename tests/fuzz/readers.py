@@ -1,8 +1,8 @@
 """Every reader of a file that a stranger may have made, with a valid file to begin from.
 
     for reader in READERS:
-            true = reader.true(folder)          # the bytes of a valid file, made once
-            reader.read(file, content)          # reads a file; may raise
+        true = reader.true(folder)          # the bytes of a valid file, made once
+        reader.read(file, content)          # reads a file; may raise
 
 A reader may succeed, or raise one of `reader.allowed`: a message for a person.
 """
