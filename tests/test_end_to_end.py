@@ -231,7 +231,7 @@ def not_numbers(path: Path) -> None:
         (empty, "empty"),
         (no_audio, "audio"),
         (six_channels, "6 channels"),
-        (not_numbers, "values that are no samples"),
+        (not_numbers, "values that are not samples"),
     ],
 )
 def test_a_file_that_is_no_song_ends_in_one_message(
