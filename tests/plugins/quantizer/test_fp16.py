@@ -298,7 +298,7 @@ def test_windows_stream_and_are_told(tmp_path: Path) -> None:
     # The window that was just played, and the next one while the loop takes it.
     assert max(most) <= 2
     total = 2 * WINDOWS + 1
-    steps = [(d, t) for d, t, message in told if message.startswith("looking at")]
+    steps = [(d, t) for d, t, message in told if message.startswith("observing")]
     assert steps == [(n + 1, total) for n in range(total)]
 
 

@@ -242,7 +242,7 @@ def test_a_submission_without_an_answer_is_found_by_its_name(cloud: Cloud, user:
     """A submission whose answers are all lost is found by its name, and its first job is used."""
     cloud.faults.doubled = 7
     user.compiled()
-    assert any(f"job {next(iter(cloud.jobs))} is taken" in message for message in user.said)
+    assert any(f"job {next(iter(cloud.jobs))} is used" in message for message in user.said)
 
 
 @pytest.mark.usefixtures("cloud")
