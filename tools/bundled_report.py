@@ -93,8 +93,8 @@ README = """\
 `{weights}` is a small `demucs.htdemucs.HTDemucs`
 ({parameters:,} parameters, {bytes:,} bytes in float16) that splits the project's own generated
 songs into drums, bass, other and vocals. The demo and the tests use it to run a trained model of
-the real architecture without a download. It has heard no recorded music: for real songs use the
-weights that demucs publishes. Licence: Apache-2.0.
+the real architecture without a download. It was not trained on recorded music: for real songs use
+the weights that demucs publishes. Licence: Apache-2.0.
 
 The file's metadata holds the constructor's arguments (`kwargs`, JSON; `segment` is a fraction
 written as a string). Give it chunks of 44,100 samples at 44.1 kHz.

@@ -55,7 +55,7 @@ HEAD = f"""# Licences
 
 Luthier is under Apache-2.0. It contains no code of the packages below: pip installs them beside it,
 each under its own licence. This page is written by `make docs`: names and versions are those of the
-lock, and a licence is what the package says of itself. `make sbom` writes the same for what is
+lock, and a licence is the one that the package declares. `make sbom` writes the same for what is
 installed on a machine, with hashes, as CycloneDX.
 
 Not in the lock, and {UNSEEN}: the extra `tensorrt`, and the libraries that the public build of
@@ -65,8 +65,9 @@ COPYLEFT_SAYS = """\
 The licence of these packages, or of a library inside their wheels, asks that changes to it are
 passed on under the same licence."""
 PARTS_SAY = f"""\
-A part is `{BASE}`, which every installation has, or an extra. It is read from the lock's notes of
-who asks for what, which do not tell extras of a package apart: a part may have one too many."""
+A part is `{BASE}`, which every installation has, or an extra. The parts come from the lock's
+notes on which package needs which. These notes do not separate the extras of a package, so a part
+may list a package too many."""
 Table = Callable[[tuple[str, ...], list[tuple[str, ...]]], str]
 
 
@@ -86,7 +87,7 @@ def page(table: Table) -> str:
         HEAD,
         "## Copyleft",
         COPYLEFT_SAYS,
-        table(("package", "its licence", "inside its wheels", "asked for by", "part"), copyleft),
+        table(("package", "its licence", "inside its wheels", "needed by", "part"), copyleft),
         "## All packages",
         PARTS_SAY,
         table(("package", "version", "licence", "part"), [*rows.values(), *rest]),

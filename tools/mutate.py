@@ -231,7 +231,7 @@ def _faults(found: dict[str, Any]) -> Iterator[str]:
         yield f"{found['noticed']} of {found['changes']} changes noticed: less than {LEAST:.0%}"
     for one in found["survivors"]:
         if not one["reason"]:
-            yield f"{one['subject']}: nobody notices `{one['line']}` as `{one['becomes']}`"
+            yield f"{one['subject']}: no test notices `{one['line']}` as `{one['becomes']}`"
 
 
 def main() -> int:

@@ -138,7 +138,7 @@ def _taken(row: dict[str, Any] | None) -> str:
 def _origin(found: dict[str, Any]) -> str:
     return (
         f"{_made(found)} Three generated songs that neither training nor calibration has seen (6 s "
-        "of one for PyTorch's 16-bit floats); times were taken in turn."
+        "of one for PyTorch's 16-bit floats); the times were measured in turn."
     )
 
 

@@ -49,7 +49,7 @@ def tables(table: Table) -> str:
     loads = [row["load_average"] for row in parts.values()]
     origin = (
         f"`make torture`, {ran}. Other work ran beside it (load average {min(loads):.1f} to "
-        f"{max(loads):.1f}), to which the seconds owe as much as to the cases."
+        f"{max(loads):.1f}). The seconds depend on that work as much as on the cases."
     )
     details = table(
         ("part", "of which"),

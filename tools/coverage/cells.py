@@ -163,7 +163,7 @@ def _cell(chain: Chain, found: Prepared, precision: str, folder: Path) -> Cell:
         if precision == FLOAT:
             return failed
         # Any error counts: a quantizer must make a playable graph of a playable graph.
-        return crashed(chain, precision, f"it made what cannot be played: {failed.reason}")
+        return crashed(chain, precision, f"its artifact cannot be played: {failed.reason}")
     cell = Cell(chain.subject.name, chain.exporter, precision, "near", at_home)
     if precision in ON_NPU:
         try:

@@ -126,7 +126,7 @@ class _Worker:
         if self.step == "reference":
             task.alone.append(self.precision)
             return task
-        reason = f"{why}, while it was to {self.step}"
+        reason = f"{why} in the step `{self.step}`"
         told(replace(crashed(task.chain, self.precision, reason), verdict=verdict))
         task.left.remove(self.precision)
         if self.step == "export":
