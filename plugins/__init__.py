@@ -57,10 +57,10 @@ def _never_looked_at() -> Iterator[Broken]:
         if file.name.startswith((".", "_")):
             continue
         if "." in name:
-            why = "its name is no module's: letters, digits and underscores before `.py`"
+            why = "its name is not a module's: use letters, digits and underscores before `.py`"
             yield Broken(why, str(file), kind, name)
         elif not (file.parent / "__init__.py").is_file():
-            why = f"its folder `{kind}` is no kind: there is no `__init__.py` in it"
+            why = f"its folder `{kind}` is not a kind: it has no `__init__.py`"
             yield Broken(why, str(file), kind, name)
 
 

@@ -1,4 +1,4 @@
-"""A Ray cluster on this machine whose nodes share nothing but a network, and how one dies."""
+"""A Ray cluster on this machine whose nodes share only a network, and the death of a node."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from filelock import FileLock, Timeout
 
 __all__ = ["Cluster", "Struck", "cluster", "hidden", "kept", "paths", "private", "uploads"]
 
-#: A node that does not answer is dead after two seconds; Ray's own patience is a quarter minute.
+#: A node that does not answer is dead after two seconds; Ray's default is 15 seconds.
 IMPATIENT = {"health_check_period_ms": 500, "health_check_failure_threshold": 4}
-#: Mounts an empty folder over the first argument, runs the others, and copies what they left there.
+#: Mounts an empty folder over the first argument, runs the rest, and copies the folder at the end.
 _HIDING = 'mount -t tmpfs none "$0" && "$@"; code=$?; cp -a "$0/." "$0.copy"; exit $code'
 
 
 @dataclass(frozen=True)
 class Struck:
-    """How a sweep ended, what it said, how many processes were killed, when, and what it took."""
+    """The end of a sweep: exit code, output, killed processes, time of the kill, and seconds."""
 
     code: int
     said: str
@@ -37,20 +37,20 @@ class Struck:
 
 
 class Cluster:
-    """A head without a CPU for points, and nodes of one CPU with a cache folder each."""
+    """A head node without CPUs, and nodes with one CPU and one cache folder each."""
 
     def __init__(self, ray_cluster: Any, nodes: Mapping[Path, Any]) -> None:
         self._cluster, self._nodes = ray_cluster, dict(nodes)
 
     @property
     def address(self) -> str:
-        """Return what RAY_ADDRESS takes."""
+        """Return the value of RAY_ADDRESS."""
         return str(self._cluster.address)
 
     def strike(self, command: Sequence[str], step: str, env: Mapping[str, str]) -> Struck:
-        """Run a sweep, and kill the first node that is in the middle of a step of this name.
+        """Run a sweep, and kill the first node that is in the middle of the step `step`.
 
-        All of its processes die at once, as in a power cut.
+        All processes of the node die at once, as in a power cut.
         """
         started = time.perf_counter()
         driver = subprocess.Popen(
@@ -66,7 +66,7 @@ class Cluster:
             while found is None and driver.poll() is None:
                 time.sleep(0.1)
                 found = next((cache for cache in self._nodes if _is_making(cache, step)), None)
-            time.sleep(1)  # until it has the lease too
+            time.sleep(1)  # until the node has the lease, too
             struck_s, killed = time.perf_counter() - started, self._kill(found) if found else 0
             said, _ = driver.communicate()
         finally:
@@ -87,7 +87,7 @@ class Cluster:
 
 @contextmanager
 def cluster(folder: Path, nodes: int, env: Mapping[str, str]) -> Iterator[Cluster]:
-    """Start a cluster; each node has its cache below `folder`, and `env`."""
+    """Start a cluster; each node has a cache folder below `folder`, and the variables `env`."""
     from core.machine import ray_cluster
 
     ray_cluster.quiet()
@@ -109,7 +109,7 @@ def cluster(folder: Path, nodes: int, env: Mapping[str, str]) -> Iterator[Cluste
 
 
 def hidden() -> bool:
-    """Return whether this system lets a process have a folder that no other sees."""
+    """Return whether a process on this system can have a folder that no other process sees."""
     unshare = shutil.which("unshare")
     if unshare is None:
         return False
@@ -118,9 +118,9 @@ def hidden() -> bool:
 
 
 def private(folder: Path, command: Sequence[str]) -> list[str]:
-    """Return a command that runs another one with `folder` empty and seen by nobody else.
+    """Return a command that runs `command` with an empty `folder` that nobody else sees.
 
-    What is in it at the end is copied to a folder beside it, `<folder>.copy`.
+    At its end the content of the folder is copied to a folder beside it, `<folder>.copy`.
     """
     folder.mkdir(parents=True)
     folder.with_name(f"{folder.name}.copy").mkdir()

@@ -1,4 +1,4 @@
-"""Toys whose every word is a stranger's: what a terminal obeys, markup, scripts and formulas."""
+"""Toys with hostile texts: terminal controls, markup, scripts and formulas of a stranger."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ from core import (
 )
 from tests import toy
 
-#: The kinds of trouble: escape sequences, direction, markup of rich's, HTML, Markdown, a formula,
-#: the ends of a script and of a string, a secret.
+#: The kinds of hostile text: escape sequences, marks of direction, rich's markup, HTML, Markdown, a
+#: formula, the ends of a script and of a string, a secret.
 WORDS = (
     "\x1b]0;evil\x07\x1b[2J\x9b31m\r\u202e\u2066[bold red]x[/] [link=http://h]l[/link] "
     '</script><script>alert(1)</script><!-- [m](javascript:x) `c` | =1+1 "; system("rm")// $x '
@@ -38,7 +38,7 @@ WORDS = (
 
 
 def words(before: str = "") -> str:
-    """Return the words, after some that tell where they stand; a formula comes first."""
+    """Return the hostile words after a formula and `before`, which gives the place of the words."""
     return f"=1+1 {before}{WORDS}"
 
 
@@ -51,14 +51,14 @@ class EvilGainOptions(toy.GainOptions):
 
 
 class EvilGain(toy.Gain):
-    """Says of itself what a checkpoint of a stranger's might."""
+    """Describes itself with hostile words, as a stranger's checkpoint might."""
 
     name = "evil_gain"
     Options = EvilGainOptions
     options: EvilGainOptions
 
     def fetch(self, work: StageContext) -> StageResult:
-        """Name everything badly."""
+        """Give everything a hostile name."""
         work.progress(1, 2, words("progress"))
         if self.options.broken:
             raise StageError(words("what caf\udce9 "), words("line"))
@@ -82,45 +82,45 @@ class EvilGain(toy.Gain):
 
 
 class EvilRamp(toy.Ramp):
-    """Gives a line of a bad name."""
+    """Gives a line with a hostile name."""
 
     name = "evil_ramp"
 
     def items(self, split: Split, signature: Signature) -> Iterator[Item]:
-        """Yield it."""
+        """Yield the line with a hostile name."""
         for item in super().items(split, signature):
             yield replace(item, name=words("song"), notices=(Notice("info", words("item")),))
 
     def save(
         self, item: Item, outputs: Mapping[str, Any], signature: Signature, folder: Path
     ) -> Sequence[SavedFile]:
-        """Write the numbers to a file of a bad name."""
+        """Write the numbers to a file with a hostile name."""
         name = "=1 [bold]<b> `x` caf\u00e9.txt"
         np.savetxt(folder / name, outputs["y"])
         return [SavedFile(name, words("label"), words("saved"))]
 
 
 class EvilPlain(toy.Plain):
-    """Runs on a device of a bad name."""
+    """Runs on a device with a hostile name."""
 
     name = "evil_plain"
 
     def open(
         self, artifact: Artifact, model: Callable[[], TorchModel], work: StageContext
     ) -> Session:
-        """Name it."""
+        """Open a session with a hostile name of its device."""
         session = super().open(artifact, model, work)
         session.device = words("device")
         return session
 
 
 class EvilLargest(Evaluator[Any]):
-    """Measures what has a bad name."""
+    """Measures a metric with a hostile name."""
 
     name = "evil_largest"
 
     def evaluate(self, played: EvaluatedItem, signature: Signature) -> Sequence[Metric]:
-        """Return two numbers."""
+        """Return two metrics."""
         return [
             Metric(
                 words("metric"),
@@ -138,5 +138,5 @@ class EvilLargest(Evaluator[Any]):
 
 @hookimpl
 def luthier_plugins() -> list[type[Any]]:
-    """Add the toys."""
+    """Add the hostile toys."""
     return [EvilGain, EvilRamp, EvilPlain, EvilLargest]

@@ -1,11 +1,11 @@
-"""Flips of single bits in what is kept, and whether a run notices each of them.
+"""Flips single bits in stored files, and checks that a run notices each flip.
 
     unnoticed([store], run, run(), count=500, at_once=10)      # [] where every flip was noticed
 
-`run` does the whole job, again and again, in this process or another, and returns `Told`. Several
-files are flipped before each run, one bit in each and no two in one entry, so that hundreds of
-flips take tens of runs: entries are verified one by one, and each must have a line of its own. Each
-round begins with the store as it was before the first.
+`run` does the whole job in this process or in another, and returns `Told`; it is called many times.
+Several files are flipped before each run: one bit in each file, and no two files in one entry. So
+hundreds of flips take tens of runs. Entries are verified one by one, and each damaged entry must
+have a line of its own. Each round begins with the store as it was before the first round.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ __all__ = ["Told", "flipped", "unnoticed"]
 
 @dataclass(frozen=True)
 class Told:
-    """How a run ended: its exit code, what it said, and its `figures`, anything that compares.
+    """How a run ended: its exit code, its output, and its `figures`, any comparable value.
 
-    The figures are all that must be the same whether or not something was made again: bytes of the
-    results, measures that are no times.
+    The figures must be the same whether or not something was made again: bytes of the results, and
+    measures other than times.
     """
 
     code: int
@@ -54,10 +54,10 @@ def unnoticed(
 ) -> list[str]:
     """Flip `count` bits below `roots`, `at_once` between two runs; returns a line for each fault.
 
-    `first` is how the run ended that left what is below the roots. A fault is a run that ends
-    otherwise (code or figures), something that was made again without a line that names it, and an
-    entry of a store that has a flip after the run and is taken for whole: the run may not have
-    asked for it, because one that it depends on was made again.
+    `first` is the end of the run that made the files below the roots. A fault is a run that ends
+    with another code or other figures, or a flipped file that was made again without a line that
+    names it. An entry that still has its flip after the run is a fault if the store takes it as
+    whole. The run may not have read this entry, because an entry that it depends on was made again.
     """
     chance = random.Random(seed)  # noqa: S311  # a test that can be repeated
     faults, done = list[str](), 0
@@ -95,7 +95,7 @@ def _faults(
 
 
 def _some(roots: Sequence[Path], count: int, chance: random.Random) -> dict[Path, bytes]:
-    """Choose files of different entries; returns what they hold, with a bit flipped."""
+    """Choose files of different entries; returns their content, with one bit flipped in each."""
     entries: dict[str, list[Path]] = {}
     for root in roots:
         for file in sorted(root.rglob("*")):
@@ -109,7 +109,7 @@ def _some(roots: Sequence[Path], count: int, chance: random.Random) -> dict[Path
 
 
 def _entry(file: Path, roots: Sequence[Path]) -> str:
-    """Return what a line names where `file` is damaged: a key or a name; "" for what is no data."""
+    """Return the key or name in a line about damage of `file`; "" for a file that is no data."""
     (root,) = (root for root in roots if file.is_relative_to(root))
     first, *others = file.relative_to(root).parts
     if first in ("locks", "staging", "lock", "sweep"):
@@ -120,11 +120,11 @@ def _entry(file: Path, roots: Sequence[Path]) -> str:
 
 
 def _is_whole(file: Path, roots: Sequence[Path]) -> bool:
-    """Return whether a store takes the entry of this file for whole."""
+    """Return whether a store takes the entry of this file as whole."""
     (root,) = (root for root in roots if file.is_relative_to(root))
     step, key, *_ = (*file.relative_to(root).parts, "")
     if step == "state" or not (root / step / key / "artifact.json").is_file():
-        return False  # notes: what a run does not look at is verified by the next that does
+        return False  # notes: the next run that reads them verifies them
     try:
         return entry.whole(root, f"{step}/{key}") is not None
     except DamagedError:

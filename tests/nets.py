@@ -36,10 +36,10 @@ Draw = Callable[[np.random.Generator, tuple[int, ...]], Any]
 
 @dataclass(frozen=True)
 class Net:
-    """A network: `make` gives the torch module, `draw` an input of a shape, by name.
+    """A network: `make` gives the torch module, `draw` gives an input of a shape, by its name.
 
-    `lengths` are those of the data along the free axes. `trained` are the windows of its training,
-    `planned` how long a layout of it takes them, where that is another length.
+    `lengths` are the lengths of the data along the free axes. `trained` holds the windows of the
+    training; `planned` holds the lengths that a layout makes of them, where these lengths differ.
     """
 
     make: Callable[[], nn.Module]
@@ -52,7 +52,7 @@ class Net:
 
 
 def noise(random: np.random.Generator, shape: tuple[int, ...]) -> Any:
-    """Return a signal."""
+    """Return normally distributed noise of `shape`."""
     return random.standard_normal(shape)
 
 
@@ -61,7 +61,7 @@ def rows(count: int) -> Draw:
     return lambda random, shape: random.integers(0, count, shape)
 
 
-#: What a test gave a name to.
+#: The networks, by the names that tests gave them.
 NETS: dict[str, Net] = {}
 
 
@@ -82,17 +82,17 @@ class NetModel(Model[NetOptions]):
     Options = NetOptions
 
     def plan(self) -> ModelSpec:
-        """Say its axes, and no more than a plugin's author must."""
+        """Return the axes and the windows of the training, the least that an author must give."""
         net = NETS[self.options.net]
         axes = tuple(dict.fromkeys(axis for spec in net.inputs for axis in spec.axes))
         return ModelSpec(axes, train_window={**net.trained, **net.planned})
 
     def identity(self) -> str:
-        """Return its name and seed."""
+        """Return the network's name and seed."""
         return f"{self.options.net}:{self.options.seed}"
 
     def fetch(self, work: StageContext) -> StageResult:
-        """Write nothing of note: the weights come from the seed."""
+        """Write the name and the seed: the weights come from the seed."""
         net, file = NETS[self.options.net], work.folder / "seed.txt"
         file.write_text(self.identity())
         names = (tuple(s.name for s in specs) for specs in (net.inputs, net.outputs))
@@ -100,7 +100,7 @@ class NetModel(Model[NetOptions]):
         return StageResult(file, "torch", "fp32", model=info)
 
     def open(self, artifact: Artifact, window: Mapping[str, int]) -> TorchModel:
-        """Make the module, as a plugin does that does not think of training mode."""
+        """Make the module in training mode, as a careless plugin does."""
         import torch
 
         net = NETS[self.options.net]
@@ -140,12 +140,12 @@ class Drawn(Dataset[DrawnOptions]):
         self.axes = tuple(dict.fromkeys(axis for spec in specs for axis in spec.axes))  # type: ignore[misc]  # those of its network
 
     def identity(self, split: Split) -> tuple[str, ...]:
-        """Name the seeds."""
+        """Return one id per seed."""
         count = {"calibration": 8, "evaluation": 2}[split]
         return tuple(f"{self.options}:{split}:{number}" for number in range(count))
 
     def items(self, split: Split, signature: Signature) -> Iterator[Item]:
-        """Draw one after the other."""
+        """Draw one item after the other."""
         net = NETS[self.options.net]
         for number, name in enumerate(self.identity(split)):
             random = np.random.default_rng([split == "evaluation", number])
@@ -161,7 +161,7 @@ class Drawn(Dataset[DrawnOptions]):
     def save(
         self, item: Item, outputs: Tensors, signature: Signature, folder: Path
     ) -> Sequence[SavedFile]:
-        """Write every output as a file of numpy's."""
+        """Write every output as a file of NumPy."""
         saved = []
         for spec in signature.outputs:
             file = f"{item.name.replace(' ', '-')}-{spec.name}.npy"
@@ -172,5 +172,5 @@ class Drawn(Dataset[DrawnOptions]):
 
 @hookimpl
 def luthier_plugins() -> list[type[Any]]:
-    """Add both."""
+    """Add both plugins."""
     return [NetModel, Drawn]

@@ -1,4 +1,4 @@
-"""Whether processes have ended, for tests that kill some."""
+"""Checks whether processes have ended, for tests that kill processes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["gone", "written"]
 
 
 def gone(pid: int, seconds: float = 2.0) -> bool:
-    """Return whether a process ends within `seconds`; one that nobody has waited for has ended."""
+    """Return whether a process ends within `seconds`; a zombie counts as ended."""
     deadline = time.monotonic() + seconds
     while True:
         try:
@@ -25,7 +25,7 @@ def gone(pid: int, seconds: float = 2.0) -> bool:
 
 
 def written(file: Path, seconds: float = 20.0) -> int:
-    """Return the process number that somebody writes to `file` within `seconds`, in a line."""
+    """Return the process number that some process writes to `file` in a line in `seconds`."""
     deadline = time.monotonic() + seconds
     while not (file.exists() and file.read_text().endswith("\n")):
         assert time.monotonic() < deadline, f"{file} was never written"

@@ -1,4 +1,4 @@
-"""A server of S3's protocol on this machine, and a network in front of it that can fail."""
+"""A server of the S3 protocol on this machine, and a network in front of it that can fail."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ACCOUNT = {
 
 @contextmanager
 def server() -> Iterator[str]:
-    """Run moto's server on a free port; gives its URL."""
+    """Run moto's server on a free port; yields its URL."""
     from moto.server import ThreadedMotoServer
 
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
@@ -35,12 +35,12 @@ def server() -> Iterator[str]:
 
 @dataclass
 class Network:
-    """What happens to requests on their way to the server; a test sets it.
+    """The treatment of requests on their way to the server; a test sets it.
 
-    `busy` answers so many requests with 503; `lose` hands so many PUTs on and drops the answer;
-    `read_only` denies what writes, as to an account without the right; `forgetful` takes the
-    condition `If-None-Match` out, as a server does that does not know it. `step` is called before
-    a request is handed on and again before its answer is.
+    `busy` is the number of requests to answer with 503. `lose` is the number of PUTs to pass on
+    without an answer. `read_only` denies writing requests, as for an account without this right.
+    `forgetful` removes the condition `If-None-Match`, like a server that does not know it. `step`
+    is called before a request is passed on and again before its answer is passed back.
     """
 
     url: str = ""
@@ -54,7 +54,7 @@ class Network:
 
 class _Silent(ThreadingHTTPServer):
     def handle_error(self, request: object, client_address: object) -> None:
-        """Stay silent about clients that are gone: some are killed."""
+        """Ignore clients that are gone: some clients are killed."""
 
 
 @contextmanager
@@ -104,7 +104,7 @@ def network(to: str) -> Iterator[Network]:
         do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = answer  # noqa: N815  # http.server's names
 
         def log_message(self, *_: object) -> None:
-            """Stay silent."""
+            """Log nothing."""
 
     proxy = _Silent(("127.0.0.1", 0), Handler)
     proxy.daemon_threads = True

@@ -1,7 +1,7 @@
-"""A stand-in for Slurm's programs: it runs what is handed in at once, on this machine.
+"""A stand-in for Slurm's programs: it runs a submitted job at once, on this machine.
 
-It reads what `sbatch` reads (the array's size, the script) and sets what jobs of Slurm find in
-their environment. `sacct` knows of no job, as for the first seconds after one was handed in.
+It reads the same input as `sbatch` (the array's size, the script) and sets the variables that jobs
+of Slurm have. `sacct` knows no job, as in the first seconds after a submission.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ echo "JobID|State|NodeList"
 
 
 def install(folder: Path) -> Path:
-    """Write the programs to `folder`, which goes in front of PATH."""
+    """Write the programs to `folder`, which must come first in PATH."""
     folder.mkdir()
     for name, text in (("sbatch", SBATCH), ("srun", SRUN), ("sacct", SACCT)):
         (folder / name).write_text(text)

@@ -1,4 +1,4 @@
-"""A batch of real songs, real model: the same files, whoever plays and who is killed."""
+"""A batch of songs with the real model: the same files in one process, on Ray and after kills."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ COUNT = 10
 
 @pytest.fixture(scope="module")
 def songs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder with short songs, in two folders and two formats, and one that is none."""
+    """Return a folder of short songs, in two folders and two formats, and one bad file."""
     folder = tmp_path_factory.mktemp("songs")
     for number in range(COUNT):
         file = folder / "ab"[number % 2] / f"song {number // 2}.{('wav', 'flac')[number % 2]}"
@@ -38,7 +38,7 @@ def songs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def run(store: Path, songs: Path) -> Callable[..., subprocess.Popen[str]]:
-    """Return a function that starts playing the songs in a process of its own."""
+    """Return a function that starts a process to play the songs."""
 
     def start(*more: str) -> subprocess.Popen[str]:
         command = [sys.executable, "-m", "core", "recipe=cpu_fp32", f"store={store}"]
@@ -55,7 +55,7 @@ def run(store: Path, songs: Path) -> Callable[..., subprocess.Popen[str]]:
 
 @pytest.fixture(scope="module")
 def here(run: Callable[..., subprocess.Popen[str]], tmp_path_factory: Any) -> Path:
-    """Return the folder of the batch as one process plays it, undisturbed."""
+    """Return the folder of a batch that one undisturbed process played."""
     output: Path = tmp_path_factory.mktemp("here")
     process = run(f"output={output}")
     _, said = process.communicate(timeout=250)
@@ -70,20 +70,20 @@ def batch_folder(output: Path) -> Path:
 
 
 def lines(folder: Path) -> dict[str, dict[str, Any]]:
-    """Return the last line of every song."""
+    """Return the last manifest line of every song."""
     text = (folder / "manifest.jsonl").read_text()
     found = (json.loads(line)["content"] for line in text.splitlines())
     return {line["source"]: line for line in found}
 
 
 def digests(folder: Path) -> dict[str, str]:
-    """Return the hash of every file that the songs gave."""
+    """Return the hash of every file that belongs to a song's result."""
     files = [file for file in (folder / "items").rglob("*") if file.is_file()]
     return {file.relative_to(folder).as_posix(): file_digest(file) for file in files}
 
 
 def after(process: subprocess.Popen[str], output: Path, count: int) -> None:
-    """Wait until the manifest has `count` lines, or the process is over."""
+    """Wait until the manifest has `count` lines, or the process has ended."""
     while process.poll() is None:
         if any(m.read_bytes().count(b"\n") >= count for m in output.rglob("manifest.jsonl")):
             return
@@ -91,7 +91,7 @@ def after(process: subprocess.Popen[str], output: Path, count: int) -> None:
 
 
 def test_the_manifest_names_every_file(here: Path) -> None:
-    """With its hash, five files for each song, and a reason for the one that has none."""
+    """The manifest has the hash of every file, five files per song, and a reason for a bad song."""
     found = lines(here)
     assert len(found) == COUNT + 1
     named = {path: digest for line in found.values() for path, digest in line["outputs"].items()}
@@ -105,7 +105,7 @@ def test_the_manifest_names_every_file(here: Path) -> None:
 def test_the_stems_are_those_of_a_measured_run(
     here: Path, songs: Path, store: Path, tmp_path: Path
 ) -> None:
-    """Bit for bit: what was measured of one song holds for all."""
+    """A batch gives the same stems of a song as a measured run of this song, bit for bit."""
     command = ["recipe=cpu_fp32", f"store={store}", f"input={songs / 'b' / 'song 1.flac'}"]
     subprocess.run(
         [sys.executable, "-m", "core", *command, f"output={tmp_path}"],
@@ -122,7 +122,7 @@ def test_the_stems_are_those_of_a_measured_run(
 def test_a_run_that_is_killed_loses_at_most_the_song_in_flight(
     run: Callable[..., subprocess.Popen[str]], here: Path, tmp_path: Path
 ) -> None:
-    """The same command goes on, and gives the same files."""
+    """After a kill, the same command keeps the finished songs and gives the same files."""
     process = run(f"output={tmp_path}")
     after(process, tmp_path, 3)
     process.kill()
@@ -142,7 +142,7 @@ def test_a_run_that_is_killed_loses_at_most_the_song_in_flight(
 def test_ray_gives_the_same_files_though_a_worker_is_killed(
     run: Callable[..., subprocess.Popen[str]], here: Path, tmp_path: Path
 ) -> None:
-    """Its songs are done again, and no line is missing or there twice."""
+    """After the kill of a Ray worker, every song has its files and exactly one manifest line."""
     pytest.importorskip("ray.data", reason="pip install 'luthier[ray]'")
     process = run(f"output={tmp_path}", "scale=ray", "batch.workers=2")
     after(process, tmp_path, 2)
@@ -160,7 +160,7 @@ def test_ray_gives_the_same_files_though_a_worker_is_killed(
 
 
 def kill_a_worker(pid: int) -> bool:
-    """Kill a process that Ray started for songs; returns False where there is none."""
+    """Kill a process that Ray started for songs; returns False if there is none."""
     for child in psutil.Process(pid).children(recursive=True):
         if "_Seat" in " ".join(child.cmdline()):
             child.send_signal(signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""The bundle alone, with ONNX Runtime and NumPy and nothing else, separates as Luthier does."""
+"""The bundle alone, with only ONNX Runtime and NumPy, separates as Luthier does."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from plugins.dataset._generator import make_song
 from plugins.dataset.synthetic import Synthetic
 from tests.test_end_to_end import S24, SHORT, core
 
-#: Runs `python/run.py` of a bundle in a process that can import nothing else.
+#: Runs `python/run.py` of a bundle in a process that can import only NumPy and ONNX Runtime.
 ALONE = """\
 import importlib.abc, runpy, sys
 
@@ -50,7 +50,7 @@ STEMS = ("drums", "bass", "other", "vocals")
 
 @pytest.fixture(scope="module")
 def fp32(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder with a run of `cpu_fp32` on `song.wav`, its bundle as `alone/`."""
+    """Return a folder with a run of `cpu_fp32` on `song.wav`, and its bundle as `alone/`."""
     folder = tmp_path_factory.mktemp("fp32")
     made = make_song(7, 2.6)
     soundfile.write(folder / "song.wav", made.mixture.T, made.samplerate, "PCM_16")
@@ -60,7 +60,7 @@ def fp32(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def int8(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder with a run of `s24_int8` on `song.npz`, its bundle as `alone/`."""
+    """Return a folder with a run of `s24_int8` on `song.npz`, and its bundle as `alone/`."""
     folder = tmp_path_factory.mktemp("int8")
     run(folder, "recipe=s24_int8", f"store={store}", *SHORT)
     metadata = json.loads((folder / "alone" / "metadata.json").read_text(encoding="utf-8"))
@@ -71,7 +71,7 @@ def int8(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(folder: Path, *arguments: str) -> None:
-    """Run a recipe into `folder / "out"`, and take its bundle away from there."""
+    """Run a recipe into `folder / "out"`, and move its bundle to `folder / "alone"`."""
     done = core(*arguments, f"output={folder / 'out'}")
     assert done.returncode == 0, done.stderr
     (bundle,) = folder.glob("out/*/*/bundle")
@@ -100,23 +100,24 @@ def read(folder: Path) -> dict[str, Array]:
 
 
 def agreement_db(folder: Path, stems: dict[str, Array]) -> float:
-    """Return the worst agreement of a stem with that of Luthier's own run."""
+    """Return the worst SNR of a stem, in dB, against the same stem of Luthier's own run."""
     (own,) = folder.glob("out/*/*/stems")
     return min(snr_db(expected, stems[name]) for name, expected in read(own).items())
 
 
 def test_the_bundle_of_cpu_fp32_separates_as_luthier_does(fp32: Path) -> None:
-    """Up to the 24 bits in which Luthier writes its stems."""
+    """The bundle of `cpu_fp32` agrees with Luthier's 24-bit stems to more than 100 dB."""
     assert agreement_db(fp32, played_alone(fp32, "song.wav")) > 100
 
 
 @pytest.mark.long
 @S24
 def test_the_bundle_of_s24_int8_separates_as_luthier_does(int8: Path) -> None:
-    """The fallback plays, for there is no NPU here; what lies before it gives the same digits.
+    """The bundle of `s24_int8` plays its fallback on a CPU, and agrees to more than 60 dB.
 
-    With other digits (NumPy's transform, say, which agrees to 133 dB) a quantised graph rounds
-    otherwise here and there, and the stems agree to less than 50 dB.
+    The steps before the fallback give the same digits as Luthier's. With other digits (for example
+    NumPy's transform, which agrees to 133 dB), a quantised graph rounds differently in places, and
+    the stems agree to less than 50 dB.
     """
     assert agreement_db(int8, played_alone(int8, "song.npz")) > 60
 
@@ -124,7 +125,7 @@ def test_the_bundle_of_s24_int8_separates_as_luthier_does(int8: Path) -> None:
 @pytest.mark.long
 @S24
 def test_the_bundle_of_the_phone_holds_what_a_phone_needs(int8: Path) -> None:
-    """Context binary, fallback, small graphs, licence, and how to run it in three languages."""
+    """The phone's bundle has a context binary, fallback, small graphs, licence and examples."""
     bundle = int8 / "alone"
     metadata = json.loads((bundle / "metadata.json").read_text(encoding="utf-8"))
     assert metadata["model"]["format"] == "qnn_context"
@@ -145,7 +146,7 @@ def test_the_bundle_of_the_phone_holds_what_a_phone_needs(int8: Path) -> None:
 @pytest.mark.long
 @S24
 def test_the_cpp_of_the_bundle_separates_as_luthier_does(int8: Path, tmp_path: Path) -> None:
-    """The same program in C++, against ONNX Runtime's own headers and library."""
+    """The bundle's C++ program, built with ONNX Runtime's headers, agrees to more than 60 dB."""
     headers = os.environ.get("ONNXRUNTIME_INCLUDE", "")
     if shutil.which("g++") is None or not Path(headers, "onnxruntime_cxx_api.h").is_file():
         pytest.skip("needs g++, and ONNXRUNTIME_INCLUDE: a folder with onnxruntime_cxx_api.h")
@@ -171,7 +172,7 @@ def test_the_cpp_of_the_bundle_separates_as_luthier_does(int8: Path, tmp_path: P
 
 
 def library_of_onnxruntime(folder: Path) -> Path:
-    """Return a folder where the installed library has the names that linkers want."""
+    """Return a folder with the installed library under the names that linkers need."""
     package = importlib.util.find_spec("onnxruntime")
     assert package is not None
     assert package.origin is not None

@@ -1,4 +1,4 @@
-"""A network that loses one of its two outputs at 8 bits: every judgement sees it."""
+"""A network that loses one of two outputs at 8 bits: contract, ladder and `auto` see the loss."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ reporter: [json]
 def parted(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    command: Command,  # noqa: ARG001  # it names its own plugins, before this one does
+    command: Command,  # noqa: ARG001  # sets its own plugins, before this fixture does
 ) -> Path:
     """Return a recipe for the network, whose plugins are the only ones beside the box's own."""
     monkeypatch.setattr(main, "discover", lambda: discovery.discover({"two": two_outputs}))
@@ -50,7 +50,7 @@ def report(tmp_path: Path) -> dict[str, Any]:
 
 
 def test_a_loud_output_hides_no_dead_one(command: Command, parted: Path, tmp_path: Path) -> None:
-    """The first output has some 38 dB, the second is one constant: the contract is broken."""
+    """A contract of 30 dB breaks if one output holds it and the other output is lost."""
     done = command(f"recipe={parted}", "precision=a8w8", "contract.min_snr_db=30")
     assert done.code == 3, done.err
     assert "dB for y1 of noise " in done.err
@@ -73,7 +73,7 @@ def test_a_loud_output_hides_no_dead_one(command: Command, parted: Path, tmp_pat
 def test_a_ladder_goes_on_until_every_output_holds(
     command: Command, parted: Path, tmp_path: Path
 ) -> None:
-    """Neither 8-bit activations nor one 16-bit range for both outputs holds; 16-bit floats do."""
+    """A ladder passes 8-bit activations, which lose one output, and stops at 16-bit floats."""
     done = command(f"recipe={parted}", "ladder=[a8w8,fp16]", "contract.min_snr_db=30")
     assert (done.code, done.err) == (0, "")
     found = report(tmp_path)
@@ -85,7 +85,7 @@ def test_a_ladder_goes_on_until_every_output_holds(
 def test_auto_takes_nothing_that_lost_an_output(
     command: Command, parted: Path, tmp_path: Path
 ) -> None:
-    """The smallest of those that hold, not of those that do not."""
+    """`auto` takes the smallest of the precisions that keep both outputs."""
     done = command(
         f"recipe={parted}", "auto=true", "target.precisions=[a8w8,fp16]", "contract.min_snr_db=30",
         "target.objective=smallest",

@@ -1,4 +1,4 @@
-"""The recipes as a person runs them: real audio, the real model, the S24's real compiler."""
+"""The recipes as a person runs them, with real audio, the real model and the S24's compiler."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def core(*arguments: str) -> subprocess.CompletedProcess[str]:
 def test_s24_int8_separates_a_song_with_the_model_that_the_phone_will_run(
     store: Path, tmp_path: Path
 ) -> None:
-    """One partition on the NPU, an emulator that agrees with the CPU, good stems, all said."""
+    """`s24_int8` compiles to one NPU partition, agrees with its emulator and gives good stems."""
     arguments = ["recipe=s24_int8", f"store={store}", f"output={tmp_path}", *SHORT]
     done = core(*arguments)
     assert done.returncode == 0, done.stderr
@@ -84,7 +84,7 @@ def test_s24_int8_separates_a_song_with_the_model_that_the_phone_will_run(
 def test_a_chunk_that_the_compiler_may_not_have_memory_for_says_so(
     store: Path, tmp_path: Path
 ) -> None:
-    """The child is stopped at its limit; one message says which, and what to do."""
+    """The compiler is stopped at its memory limit, and one message names the limit and a remedy."""
     done = core(
         "recipe=s24_int8", f"store={store}", f"output={tmp_path}", *SHORT,
         "runtime.memory_limit_mb=50",
@@ -97,7 +97,7 @@ def test_a_chunk_that_the_compiler_may_not_have_memory_for_says_so(
 
 
 def test_ctrl_c_in_the_middle_leaves_nothing_half_written(tmp_path: Path) -> None:
-    """Exit code 130, one line, no child left, and the next run goes on from what was finished."""
+    """Ctrl-C ends a run with code 130 and no half-written file; finished steps stay usable."""
     arguments = ["recipe=cpu_fp32", f"store={tmp_path / 's'}", f"output={tmp_path / 'o'}"]
     with subprocess.Popen(
         [sys.executable, "-m", "core", *arguments], cwd=ROOT, start_new_session=True,
@@ -143,7 +143,7 @@ def separate(command: Command, store: Path, tmp_path: Path) -> Any:
 def test_songs_in_every_common_format_are_separated(
     separate: Any, tmp_path: Path, ending: str
 ) -> None:
-    """The stems have the length of the song, whatever it came in."""
+    """Songs as WAV, FLAC, Ogg and MP3 give stems of the same length as the song."""
     file = tmp_path / f"a song (live) = 1.{ending}"
     soundfile.write(file, tone(1.7, 44100), 44100)
     done, output = separate(file)
@@ -166,7 +166,7 @@ def test_songs_in_every_common_format_are_separated(
 def test_unusual_songs_simply_work(
     separate: Any, tmp_path: Path, name: str, audio: Any, rate: int
 ) -> None:
-    """Mono, other rates, a single sample and silence end in stems without a word."""
+    """Mono, other sample rates, one sample and silence give finite stems without a message."""
     file = tmp_path / name
     soundfile.write(file, audio, rate, subtype="FLOAT")
     done, output = separate(file)
@@ -176,20 +176,20 @@ def test_unusual_songs_simply_work(
 
 
 def test_what_is_there_of_a_cut_song_is_separated_and_told(separate: Any, tmp_path: Path) -> None:
-    """With how much is missing of it."""
+    """A truncated song gives stems of its readable part, and a notice states the missing part."""
     file = tmp_path / "song.wav"
     soundfile.write(file, tone(2, 44100), 44100)
     file.write_bytes(file.read_bytes()[: 44 + 44100 * 4])
     done, output = separate(file)
     assert done.code == 0
-    told = "is cut short or damaged: 1.0 s of 2.0 s can be decoded, and are played"
+    told = "is cut short or damaged: 1.0 s of 2.0 s can be decoded and are played"
     assert any(told in notice["text"] for notice in newest(output)["notices"])
     (stem,) = output.rglob("stems/vocals.wav")
     assert soundfile.info(stem).frames == 44100
 
 
 def test_one_bad_file_of_a_folder_costs_no_other(separate: Any, tmp_path: Path) -> None:
-    """It is told, also by a run that finds everything else kept, and no more once it is gone."""
+    """A bad file in a folder is reported by each run until it is removed; all songs are played."""
     songs = tmp_path / "songs"
     songs.mkdir()
     soundfile.write(songs / "song.wav", tone(1, 44100), 44100)
@@ -231,13 +231,13 @@ def not_numbers(path: Path) -> None:
         (empty, "empty"),
         (no_audio, "audio"),
         (six_channels, "6 channels"),
-        (not_numbers, "values that are no samples"),
+        (not_numbers, "values that are not samples"),
     ],
 )
 def test_a_file_that_is_no_song_ends_in_one_message(
     separate: Any, tmp_path: Path, make: Any, said: str
 ) -> None:
-    """The message names the file and what is wrong with it; no run folder is left."""
+    """A file that is no song gives one message with the file and its fault, and no stem."""
     file = tmp_path / "song.wav"
     make(file)
     done, output = separate(file)

@@ -30,7 +30,7 @@ from tests.hub.cloud import TOKEN
 ROOT = Path(__file__).parent.parent
 #: A short song in two windows, so that a run takes seconds.
 SHORT = ["dataset.seconds=2", "measure.budget_windows=1", "evaluator=[]", "runtime.poll_s=0.05"]
-#: What depends on the service; everything else of a run is kept between the tests.
+#: The steps that depend on the service; the test keeps all other steps of its first run.
 CLOUDY = ("runtime", "budget.runtime", "play", "evaluate", "save", "state")
 
 
@@ -50,7 +50,7 @@ def finish(process: subprocess.Popen[str]) -> tuple[str, str]:
 
 
 def kill_when(process: subprocess.Popen[str], happened: Callable[[], bool]) -> None:
-    """Kill a run and its children, with no chance to clean up, as soon as something happened."""
+    """Kill a run and its children, with no chance to clean up, as soon as `happened` is true."""
     deadline = time.monotonic() + 120
     while not happened():
         assert time.monotonic() < deadline, "it never happened"
@@ -71,7 +71,7 @@ def outputs(store: Path) -> dict[str, Any]:
 def test_a_run_killed_at_any_point_pays_once_and_gives_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Uploading, submitting, polling, downloading: each time killed, then taken up again."""
+    """A run that is killed at upload, submission, polling and download pays each job only once."""
     whole = tmp_path / "whole"
     with account(tmp_path / "first cloud", monkeypatch) as cloud:
         out, _ = finish(start(whole, tmp_path / "out"))
@@ -123,7 +123,7 @@ def test_a_run_killed_at_any_point_pays_once_and_gives_the_same(
 def test_a_song_of_three_minutes_takes_three_jobs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """240 windows of a second at 44.1 kHz: one job compiles, one compares, one plays."""
+    """A song of 240 windows takes three jobs: one to compile, one to compare and one to play."""
     monkeypatch.setattr(main, "discover", lambda: discovery.discover({"song": song_model}))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", sys.argv)

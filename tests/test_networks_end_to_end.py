@@ -1,4 +1,4 @@
-"""Small networks from their export to the files of a run: any type, fixed shapes, changing ones."""
+"""Small networks from export to the files of a run: any type, fixed shapes and free shapes."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def saved(folder: Path) -> dict[str, Any]:
 
 
 def expected(name: str, longer: int = 0) -> dict[str, Any]:
-    """Return what a fresh module gives for the items that are evaluated."""
+    """Return the outputs of a fresh module for the evaluation items."""
     net, found = NETS[name], {}
     data = nets.Drawn(nets.DrawnOptions(name, longer))
     for item in data.items("evaluation", Signature(net.inputs, net.outputs)):
@@ -97,19 +97,19 @@ class Words(nn.Module):
         self.table, self.layer = nn.Embedding(40, 16), nn.Linear(16, 8)
 
     def forward(self, ids: torch.Tensor) -> torch.Tensor:
-        """Look them up."""
+        """Look the words up."""
         return self.layer(self.table(ids))
 
 
 class Types(nn.Module):
-    """Takes and gives every type: words, their number, a mask, and signals of three widths."""
+    """Has inputs and outputs of every type: words, a count, a mask, and signals of three widths."""
 
     def __init__(self) -> None:
         super().__init__()
         self.table, self.layer = nn.Embedding(7, 8), nn.Linear(8, 5)
 
     def forward(self, ids: Any, count: Any, mask: Any, half: Any, wide: Any) -> tuple[Any, ...]:
-        """Mix them."""
+        """Mix the inputs."""
         places = torch.arange(ids.shape[-1])
         hidden = self.table(ids) * (mask & (places < count)).unsqueeze(-1)
         scores = self.layer(hidden) + half.float().unsqueeze(-1)
@@ -170,7 +170,7 @@ EXPORTERS = {
 
 
 def test_an_index_is_fed_as_an_index(runs: Runs, tmp_path: Path) -> None:
-    """Its example comes from the recipe's data: noise is no row of a table."""
+    """An index input is exported with the recipe's data, because noise is no row of a table."""
     done = runs("words")
     assert (done.code, done.err) == (0, "")
     assert_right(tmp_path, "words")
@@ -184,20 +184,20 @@ def test_an_index_is_fed_as_an_index(runs: Runs, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("exporter", EXPORTERS)
 def test_every_type_goes_in_and_comes_out(runs: Runs, tmp_path: Path, exporter: str) -> None:
-    """int64, int32, bool, float16, float64: as declared, from the data to the files."""
+    """int64, int32, bool, float16 and float64 keep their type from the data to the files."""
     done = runs("types", *EXPORTERS[exporter])
     assert (done.code, done.err) == (0, "")
     assert_right(tmp_path, "types", 55)
 
 
 def test_the_program_of_a_bundle_takes_every_type(runs: Runs, tmp_path: Path) -> None:
-    """It casts what a file has to what the model takes, and refuses what does not fit."""
+    """A bundle's program casts arrays to the model's types, and refuses one that cannot fit."""
     assert runs("types").code == 0
     (item, *_) = nets.Drawn(nets.DrawnOptions("types")).items(
         "evaluation", Signature(NETS["types"].inputs, ())
     )
     given = tmp_path / "given.npz"
-    # As a person's script leaves them: whatever NumPy made of them.
+    # A person's script leaves the types that NumPy chose.
     np.savez(given, **{**item.inputs, "count": item.inputs["count"].astype(np.int64)})
     program = [sys.executable, str(last(tmp_path) / "bundle" / "python" / "run.py")]
     subprocess.run([*program, str(given), str(tmp_path / "made")], check=True)
@@ -215,14 +215,14 @@ def test_the_program_of_a_bundle_takes_every_type(runs: Runs, tmp_path: Path) ->
 
 
 class Classes(nn.Module):
-    """Gives scores to 10 classes, of 256 numbers and no other."""
+    """Gives scores to 10 classes, from exactly 256 numbers."""
 
     def __init__(self) -> None:
         super().__init__()
         self.layer = nn.Linear(256, 10)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Score."""
+        """Return the scores."""
         return self.layer(x)
 
 
@@ -234,23 +234,23 @@ class Filter(nn.Module):
         self.layer = nn.Conv1d(2, 2, 5, padding=2)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Filter."""
+        """Filter the line."""
         return self.layer(x)
 
 
 class Level(Filter):
-    """Gives two numbers for a line of any length: outputs without the axis that one might cut."""
+    """Gives two numbers for a line of any length: outputs without the axis to cut."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Filter, and average."""
+        """Filter the line, and average."""
         return self.layer(x).square().mean(-1)
 
 
 class Stubborn(Filter):
-    """Gives two numbers, by a ramp whose length a tracer takes for a constant."""
+    """Gives two numbers by a ramp; a tracer takes the length of the ramp as a constant."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Weigh, and average."""
+        """Weight the filtered line, and average."""
         return (self.layer(x) * torch.linspace(0, 1, int(x.shape[-1]))).mean(-1)
 
 
@@ -258,7 +258,7 @@ class Fixed(Filter):
     """Filters a line of one length."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Filter."""
+        """Filter the line."""
         return self.layer(x.reshape(1, 2, 64))
 
 
@@ -270,7 +270,7 @@ class Counting(Filter):
         self.register_buffer("calls", torch.zeros(()))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Count."""
+        """Count the call, and multiply."""
         self.calls += 1
         return self.layer(x) * self.calls
 
@@ -299,14 +299,14 @@ CUT = ("chunker=overlap_add", "chunker.axis=place")
 def test_a_network_of_fixed_shape_just_runs(
     runs: Runs, tmp_path: Path, arguments: tuple[str, ...]
 ) -> None:
-    """There is nothing to cut, and nothing to leave free."""
+    """A network of fixed shape runs without any change, also with `exporter.dynamic=true`."""
     done = runs("classes", *arguments)
     assert (done.code, done.err) == (0, "")
     assert_right(tmp_path, "classes")
 
 
 def advised(done: Done) -> list[dict[str, str]]:
-    """Return the overrides that each line of a refusal names, as they stand in it."""
+    """Return the overrides in each line of a refusal, exactly as the line has them."""
     found = []
     for line in done.err.splitlines()[1:]:
         words = re.findall(r"(?<![\w.])([a-z_]+(?:\.\w+)*)=([^\s,;()]+)", line)
@@ -330,7 +330,7 @@ def advised(done: Done) -> list[dict[str, str]]:
     ],
 )
 def test_the_advice_of_a_refusal_leads_on(runs: Runs, net: str, arguments: tuple[str, ...]) -> None:
-    """Whoever does what a refusal says gets there, and never back to the refusal."""
+    """The overrides that a refusal names lead to a finished run, and never back to the refusal."""
     ended = 0
 
     def follow(given: dict[str, str], path: tuple[str, ...]) -> None:
@@ -345,7 +345,7 @@ def test_the_advice_of_a_refusal_leads_on(runs: Runs, net: str, arguments: tuple
         ways = advised(done)
         assert ways, done.err
         for way in ways:
-            # Another plugin in a slot has options of its own.
+            # Another plugin in a slot has its own options.
             kept = {k: v for k, v in given.items() if k.partition(".")[0] not in way}
             follow({**kept, **way}, (*path, what))
 
@@ -356,7 +356,7 @@ def test_the_advice_of_a_refusal_leads_on(runs: Runs, net: str, arguments: tuple
 def test_a_module_that_changes_is_refused_and_played_with_a_warning(
     runs: Runs, tmp_path: Path
 ) -> None:
-    """A graph cannot hold it; the module itself plays, and its figures say little."""
+    """A module that changes at each call is not exported; it plays itself, with a warning."""
     done = runs("counting")
     assert done.code == 1
     assert "changes `calls` each time it runs" in done.err
@@ -374,7 +374,7 @@ def test_a_module_that_changes_is_refused_and_played_with_a_warning(
 def test_windows_that_a_layout_rounds_up_are_those_of_the_training(
     runs: Runs, tmp_path: Path
 ) -> None:
-    """Nothing was cut then; windows of another length were, and the budget says so."""
+    """The budget has no line for cutting at the layout's training length, and one at another."""
     rows = {}
     for length in ("model", "40"):
         done = runs("blocks", *EXPORTERS["none"], *CUT, f"chunker.length={length}")

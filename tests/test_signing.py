@@ -1,4 +1,4 @@
-"""A bundle can be signed and verified as docs/bundle.md says: with a local key, offline."""
+"""The commands of docs/bundle.md sign and verify a bundle with a local key, offline."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ PAGE = Path(__file__).parent.parent / "docs" / "bundle.md"
 
 @pytest.fixture(autouse=True)
 def offline(unconnected_processes: None) -> None:
-    """Nothing that is started here may connect."""
+    """Block the connections of every process that a test starts."""
 
 
 def typed(word: str, key: str = "key") -> list[str]:
-    """Return the command of the page that has `word` in it, for this Python and a key's name."""
+    """Return the page's command with `word` in it, for this Python and the key's name."""
     (line,) = re.findall(
         rf"^(?:python|openssl) .*\b{word}\b.*$", PAGE.read_text("utf-8"), re.MULTILINE
     )
@@ -33,7 +33,7 @@ def typed(word: str, key: str = "key") -> list[str]:
 
 
 def test_a_signed_bundle_is_what_was_signed(command: Command, recipe: Path, tmp_path: Path) -> None:
-    """The page's commands sign and verify; a bit, a file more or less, another key are refused."""
+    """A signed bundle verifies; a changed bit, a missing or extra file or another key does not."""
     from model_signing import verifying
 
     assert command(f"recipe={recipe}", f"output={tmp_path}/outputs").code == 0

@@ -1,4 +1,4 @@
-"""Words of strangers reach a terminal and every file as text, and no secret reaches them at all."""
+"""Texts of strangers reach a terminal and every file as plain text, and no secret reaches them."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from tests import evil, toy
 from tests.conftest import Command, Done
 
 ROOT = Path(__file__).parent.parent
-#: What no byte of a text file or a stream may spell: C0 and C1 but tab and newline, DEL, and the
-#: marks of direction, all in UTF-8.
+#: The bytes that no text file or stream may hold: C0 and C1 except tab, newline and carriage
+#: return, DEL, and the marks of direction, all in UTF-8.
 FORBIDDEN = (
     [bytes([code]) for code in (*range(9), 11, 12, *range(14, 32), 127)]
     + [chr(code).encode() for code in (*range(0x80, 0xA0), *range(0x202A, 0x202F))]
@@ -48,7 +48,7 @@ RECIPE = {
 def evil_command(
     command: Command, tmp_path: Path, toys: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Command:
-    """Return the command line with the toys and the evil ones, for the points of a sweep too."""
+    """Return the command line with the toys and the hostile toys, also for points of a sweep."""
     about = tmp_path / "site" / "evil-1.dist-info"
     about.mkdir(parents=True)
     (about / "METADATA").write_text("Metadata-Version: 2.1\nName: evil\nVersion: 1\n")
@@ -60,14 +60,14 @@ def evil_command(
 
 @pytest.fixture
 def evil_recipe(tmp_path: Path) -> Path:
-    """Return a recipe whose title is as bad as YAML lets it be."""
+    """Return a recipe whose title is as hostile as YAML allows."""
     file = tmp_path / "evil.yaml"
     file.write_text(yaml.safe_dump(RECIPE))
     return file
 
 
 def _files(folder: Path) -> Iterator[tuple[str, bytes]]:
-    """Yield what a person may open, with the names as they are shown."""
+    """Yield the files that a person may open, with their names as they are shown."""
     for file in sorted(folder.rglob("*")):
         if file.is_file() and file.suffix != ".txt":
             yield file.name, file.read_bytes()
@@ -88,7 +88,7 @@ def _check_streams(done: Done) -> None:
 
 
 class _Page(html.parser.HTMLParser):
-    """The elements of a page, and where its links go."""
+    """The elements of a page, and the targets of its links."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -96,7 +96,7 @@ class _Page(html.parser.HTMLParser):
         self.links: list[str] = []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Note it."""
+        """Note the element and its links."""
         self.tags.append(tag)
         self.links += [value or "" for key, value in attrs if key in ("href", "src")]
         assert not any(key.startswith("on") for key, _ in attrs)
@@ -111,7 +111,7 @@ def _check_page(text: str, scripts: int) -> None:
 
 
 def test_a_run_shows_words_as_text(evil_command: Command, evil_recipe: Path) -> None:
-    """In the plan, while it runs, in the summary, in every report and in the bundle."""
+    """A run shows hostile words as text in its plan, output, summary, reports and bundle."""
     for mode in ("plan", "run"):
         done = evil_command(f"recipe={evil_recipe}", f"mode={mode}", "output=out")
         assert done.code == 0, done.err
@@ -130,7 +130,7 @@ def test_a_run_shows_words_as_text(evil_command: Command, evil_recipe: Path) -> 
 
 
 def test_a_failed_run_says_so_in_plain_words(evil_command: Command, evil_recipe: Path) -> None:
-    """The error of a plugin is a stranger's, too."""
+    """A failed run shows the hostile words in a plugin's error as text."""
     done = evil_command(f"recipe={evil_recipe}", "model.broken=true")
     assert done.code == 1
     _check_streams(done)
@@ -138,9 +138,10 @@ def test_a_failed_run_says_so_in_plain_words(evil_command: Command, evil_recipe:
 
 
 def test_a_sweep_shows_words_as_text(evil_command: Command, evil_recipe: Path) -> None:
-    """In its table, its page, its spreadsheet, its logs and the notes of its points.
+    """A sweep shows hostile words as text in its table, page, spreadsheet, logs and notes.
 
-    A secret that is no URL (a launcher's, say) is taken, and hidden wherever the command is told.
+    A secret that is no URL (for example a launcher's) is accepted, and hidden wherever the command
+    is shown.
     """
     done = evil_command(
         "-m", f"recipe={evil_recipe}", "model.broken=false,true", "output=out",
@@ -161,7 +162,7 @@ def test_a_sweep_shows_words_as_text(evil_command: Command, evil_recipe: Path) -
 
 
 def test_lists_show_words_as_text(evil_command: Command, tmp_path: Path) -> None:
-    """What a recipe in a plugin's folder says of itself."""
+    """The refusal of a recipe whose name has an escape code shows the name as text."""
     done = evil_command(f"recipe={tmp_path / chr(27)}[2J.yaml")
     assert done.code == 2
     _check_streams(done)
@@ -189,7 +190,7 @@ SECRET_PLACES = [
 def test_a_password_on_the_command_line_is_refused_and_not_repeated(
     command: Command, recipe: Path, word: str, sweep: bool
 ) -> None:
-    """Before anything is made of it, in a run and in a sweep."""
+    """A run and a sweep refuse a password on the command line, and do not repeat it."""
     asked = word if word.startswith("recipe=") else f"recipe={recipe}"
     done = command(*(["-m"] if sweep else []), asked, word, "output=out")
     assert done.code == 2, done.err
@@ -202,7 +203,7 @@ def test_a_password_on_the_command_line_is_refused_and_not_repeated(
 def test_a_password_in_a_recipe_is_refused_and_not_repeated(
     command: Command, recipe: Path, slot: str
 ) -> None:
-    """Options go into lock files and reports."""
+    """A password in a recipe's options, which reach lock files, is refused and not repeated."""
     content = yaml.safe_load(recipe.read_text())
     content[slot] = {"plugin": content[slot], "path": "https://ana:hunter2@host/x"}
     recipe.write_text(yaml.safe_dump(content))
@@ -213,7 +214,7 @@ def test_a_password_in_a_recipe_is_refused_and_not_repeated(
 
 
 def test_a_process_shows_bytes_that_are_no_text(tmp_path: Path, toys: Path) -> None:
-    """A real process, whose streams are those of a terminal that knows ASCII only."""
+    """A process on a terminal of ASCII only shows bytes that are no text as escapes."""
     environment = {
         **os.environ,
         "PYTHONPATH": os.pathsep.join((str(toys), str(ROOT))),

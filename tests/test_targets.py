@@ -1,4 +1,4 @@
-"""Every Snapdragon that a YAML file describes compiles the bundled model, at a short window."""
+"""Every Snapdragon with a YAML file compiles the bundled model, at a short window."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ TARGETS = {
     if "soc_model" in (content := yaml.safe_load(file.read_text())).get("facts", {})
 }
 PRECISIONS = {file.stem for file in (CONF / "precision").glob("*.yaml")}
-#: Four STFT frames: long enough for every layer, short enough for many targets.
+#: Four STFT frames: enough for every layer, and short enough for many targets.
 SAMPLES = 4096
 
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a store that the targets share: what they compile is made once."""
+    """Return a store for all targets, so that each compiled artifact is made once."""
     return tmp_path_factory.mktemp("store")
 
 
 @pytest.mark.parametrize("name", TARGETS)
 def test_a_target_describes_itself(name: str) -> None:
-    """Its name is that of its file, and its precisions and its chip are known."""
+    """A target has the name of its file, known precisions, and all facts of its chip."""
     content: dict[str, Any] = TARGETS[name]
     assert content["name"] == name
     assert set(content["precisions"]) <= PRECISIONS
@@ -46,7 +46,7 @@ def test_a_target_describes_itself(name: str) -> None:
 def test_the_bundled_model_compiles(
     name: str, command: Command, store: Path, tmp_path: Path
 ) -> None:
-    """In one partition with nothing left to the CPU: in 8 bits, and in FP16 where the chip can."""
+    """The bundled model compiles to one NPU partition, in INT8 and where possible in FP16."""
     wanted = [p for p in ("fp16", "int8") if p in TARGETS[name]["precisions"]]
     assert "int8" in wanted
     done = command(

@@ -14,13 +14,13 @@ from tests.conftest import Command
 RECIPE = "recipe=cpu_torch_int8"
 
 
-# On an idle machine it takes a fifth of that.
+# On an idle machine the test takes a fifth of this limit.
 @pytest.mark.long
 @pytest.mark.timeout(600)
 @pytest.mark.skipif(find_spec("torchao") is None, reason="PyTorch's own quantiser is torchao")
 def test_the_bundled_model_plays_in_int8_without_onnx(command: Command, tmp_path: Path) -> None:
-    """Every convolution and linear layer is quantised, and the label says what computed."""
-    # 7 bits: so integer kernels run on any x86.
+    """Without ONNX the bundled model plays in INT8; its convolutions and linear layers do."""
+    # 7 bits, so that integer kernels run on any x86 processor.
     done = command(
         RECIPE, f"store={tmp_path / 'store'}", f"output={tmp_path / 'out'}", "dataset.seconds=2",
         "quantizer.windows=4", "quantizer.backend=x86", "quantizer.reduce_range=true",
@@ -31,8 +31,8 @@ def test_the_bundled_model_plays_in_int8_without_onnx(command: Command, tmp_path
     report: dict[str, Any] = json.loads(file.read_text())
     made = {stage["name"]: stage["artifact"] for stage in report["stages"]}
     facts = made["quantizer"]["facts"]
-    # 28 + 12 convolutions and 26 linear layers, attention's split matrices among them; 8
-    # transposed convolutions and 6 attentions are products in float.
+    # Quantised: 28 + 12 convolutions and 26 linear layers, with the split matrices of attention.
+    # In float: 8 transposed convolutions, and the products of 6 attentions.
     assert (facts["quantised_nodes"], facts["float_nodes"]) == (66, 14)
     assert made["quantizer"]["bytes"] < made["exporter"]["bytes"] / 2
     budget = {line["stage"]: line for line in report["budget"]}
@@ -57,7 +57,7 @@ def test_the_bundled_model_plays_in_int8_without_onnx(command: Command, tmp_path
 def test_what_does_not_fit_is_refused_before_any_work(
     overrides: list[str], said: str, command: Command
 ) -> None:
-    """A torch program goes to PyTorch, and only a torch program to its quantiser."""
+    """A plan refuses a stage that cannot take the artifact of the stage before it."""
     done = command(RECIPE, "mode=plan", *overrides)
     assert done.code == 2
     assert said in done.err
@@ -65,5 +65,5 @@ def test_what_does_not_fit_is_refused_before_any_work(
 
 @pytest.mark.parametrize("precision", ["bf16", "torch_fp16", "torch_dynamic", "torch_int8"])
 def test_every_precision_of_pytorch_can_be_named(precision: str, command: Command) -> None:
-    """For the runtime that has it."""
+    """PyTorch's recipe accepts each precision of PyTorch by its name."""
     assert command(RECIPE, "mode=plan", f"precision={precision}").code == 0

@@ -1,4 +1,4 @@
-"""A whole set of small plugins that know nothing of audio, for testing the core by itself."""
+"""A whole set of small plugins without audio, to test the core by itself."""
 
 from __future__ import annotations
 
@@ -54,9 +54,9 @@ SIGNATURE = Signature(
     (TensorSpec("x", ("row", "place"), (2, "place")),),
     (TensorSpec("y", ("row", "place"), (2, "place"), labels={"row": ("first", "second")}),),
 )
-#: What ran, by stage: the tests read it to see that nothing ran twice.
+#: The stages that ran, in order: tests check that nothing ran twice.
 RAN: list[str] = []
-#: The length of the window that `distant` is interrupted at, as by Ctrl-C; a test sets it.
+#: The length of the window at which `distant` is interrupted, as by Ctrl-C; a test sets it.
 INTERRUPTED_AT: int | None = None
 
 
@@ -77,7 +77,7 @@ class Gain(Model[GainOptions]):
     Options = GainOptions
 
     def plan(self) -> ModelSpec:
-        """Take rows of places."""
+        """Return the axes: rows of places."""
         return ModelSpec(
             ("row", "place"), dsp="straight", train_window={"place": 8}, free=("place",)
         )
@@ -97,7 +97,7 @@ class Gain(Model[GainOptions]):
         return StageResult(file, "torch", "fp32", model=info)
 
     def open(self, artifact: Artifact, window: Mapping[str, int]) -> TorchModel:
-        """Return the multiplication; no torch is needed for it."""
+        """Return the multiplication, which needs no torch."""
         gain = float(Path(artifact.path).read_text())
 
         def reference(inputs: Mapping[str, Any]) -> dict[str, Any]:
@@ -107,7 +107,7 @@ class Gain(Model[GainOptions]):
 
 
 def multiplied(array: Any, gain: float, info: ModelInfo) -> Any:
-    """Return what the model makes of a window, whose places are the last axis."""
+    """Return the model's output for a window, whose places are the last axis."""
     result = array * np.float32(gain)
     result[..., 0] *= 1 + np.float32(info.dsp_facts.get("edge", 0.0))
     return result
@@ -167,7 +167,7 @@ class Lines(Dataset[LinesOptions]):
     Options = LinesOptions
 
     def identity(self, split: Split) -> tuple[str, ...]:
-        """Return what is in every file."""
+        """Return the content of every file."""
         return tuple(source.file.read_text() for source in self.sources())
 
     def items(self, split: Split, signature: Signature) -> Iterator[Item]:
@@ -190,7 +190,7 @@ class Lines(Dataset[LinesOptions]):
         return [SavedFile("lines/y.txt", "y", item.name)]
 
     def sources(self) -> Iterator[Source]:
-        """Name the files."""
+        """Yield the files."""
         path = Path(self.options.path)
         if path.is_file():
             yield Source(as_text(path.name), path)
@@ -215,17 +215,17 @@ class Straight(Dsp[Any]):
     name = "straight"
 
     def bind(self, info: ModelInfo) -> Transform:
-        """Return the same for every model."""
+        """Return the same transform for every model."""
 
         class Batch(Transform):
             """The batch axis."""
 
             def forward(self, window: Mapping[str, Any]) -> tuple[Any, Any]:
-                """Add it."""
+                """Add the batch axis."""
                 return {"x": window["x"][None]}, {}
 
             def inverse(self, outputs: Mapping[str, Any], remembered: Mapping[str, Any]) -> Any:
-                """Drop it."""
+                """Drop the batch axis."""
                 return {"y": outputs["y"][0]}
 
         return Batch()
@@ -248,7 +248,7 @@ class Even(Chunker[EvenOptions]):
     Options = EvenOptions
 
     def window(self) -> Mapping[str, int]:
-        """Return the one length."""
+        """Return the length of a window."""
         return {"place": self.options.length}
 
     def split(self, lengths: Mapping[str, int]) -> Sequence[Window]:
@@ -266,23 +266,23 @@ class Even(Chunker[EvenOptions]):
         return {"x": np.pad(piece, ((0, 0), (0, self.options.length - piece.shape[1])))}
 
     def resized(self, window: Mapping[str, int]) -> Even:
-        """Return one of another length."""
+        """Return a chunker with windows of another length."""
         return Even(EvenOptions(window["place"]))
 
     def joiner(self, lengths: Mapping[str, int], signature: Signature) -> Joiner:
-        """Return a joiner that writes side by side."""
+        """Return a joiner that puts windows side by side."""
         whole = np.zeros((2, lengths["place"]), dtype=np.float32)
 
         class Side(Joiner):
             """Writes windows to their places."""
 
             def add(self, window: Window, outputs: Mapping[str, Any]) -> None:
-                """Write one."""
+                """Write one window."""
                 start, stop = window.start["place"], window.stop["place"]
                 whole[:, start:stop] = outputs["y"][:, : stop - start]
 
             def result(self) -> Any:
-                """Return them all."""
+                """Return all windows, joined."""
                 return {"y": whole}
 
         return Side()
@@ -295,7 +295,7 @@ class Copied(Graph[Any]):
     accepts = frozenset({"torch"})
 
     def run(self, artifact: Artifact, work: StageContext) -> StageResult:
-        """Copy."""
+        """Copy the weights."""
         RAN.append("graph")
         return StageResult(work.copy(artifact), "torch", "fp32")
 
@@ -324,15 +324,15 @@ class Coarse(Quantizer[CoarseOptions]):
 
     @property
     def calibration_windows(self) -> int:
-        """Ask for two."""
+        """Return the number of windows: two."""
         return 2
 
     def plan(self, spec: ArtifactSpec) -> ArtifactSpec:
-        """Say that it gets coarser."""
+        """Return the same format with precision int8."""
         return ArtifactSpec(spec.format, "int8")
 
     def run(self, artifact: Artifact, calibration: Calibration, work: StageContext) -> StageResult:
-        """Copy, after what `fail` asks for."""
+        """Copy the weights, after the error that `fail` requests."""
         RAN.append("quantizer")
         feeds = list(calibration.feeds())
         time.sleep(self.options.seconds)
@@ -374,7 +374,7 @@ class Plain(Runtime[Any]):
         gain = float(Path(artifact.path).read_text())
 
         class Multiply(Session):
-            """One multiplication."""
+            """A session with one multiplication."""
 
             device = "a pocket calculator"
 
@@ -406,11 +406,11 @@ class Distant(Plain):
     columns: ClassVar[Mapping[str, str]] = {"room_left_bytes": "room left"}
 
     def plan(self, spec: ArtifactSpec) -> ArtifactSpec:
-        """Say that it is compiled."""
+        """Return the format of the compiled artifact."""
         return ArtifactSpec("distant", spec.precision)
 
     def compile(self, artifact: Artifact, work: StageContext) -> StageResult:
-        """Copy."""
+        """Copy the artifact, if its window fits."""
         RAN.append("runtime")
         length = int((Path(artifact.folder) / "length.txt").read_text())
         if length == INTERRUPTED_AT:
@@ -431,19 +431,19 @@ class Largest(Evaluator[Any]):
     limits: ClassVar[Mapping[str, LimitSpec]] = {"max_largest": LimitSpec("largest")}
 
     def evaluate(self, played: EvaluatedItem, signature: Signature) -> Sequence[Metric]:
-        """Return one number."""
+        """Return one metric."""
         RAN.append("evaluate")
         return [Metric("largest", float(played.outputs["y"].max()), "1", played.device)]
 
 
 class Near(Evaluator[Any]):
-    """Measures how near the result is to the truth, and how much nearer the reference is."""
+    """Measures the SNR to the truth, and its drop from the reference's SNR."""
 
     name = "near"
     limits: ClassVar[Mapping[str, LimitSpec]] = {"max_near_drop_db": LimitSpec("near_drop", "dB")}
 
     def evaluate(self, played: EvaluatedItem, signature: Signature) -> Sequence[Metric]:
-        """Return both in dB, per row."""
+        """Return both metrics in dB, for each row."""
         truth, metrics = played.item.references["y"], list[Metric]()
         for index, row in enumerate(("first", "second")):
             here, before = (

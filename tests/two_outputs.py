@@ -42,21 +42,21 @@ SIGNATURE = Signature((_spec("x", CHANNELS),), (_spec("y0", CHANNELS // 2), _spe
 class Parted(Model[NoOptions]):
     """One convolution whose channels are two outputs; the second is a thousandth of the first.
 
-    One range for the whole tensor, with 8 bits, leaves the second no step at all.
+    With 8 bits, one range for the whole tensor leaves no step for the second output.
     """
 
     name = "parted"
 
     def plan(self) -> ModelSpec:
-        """Take channels of places."""
+        """Return the axes: channels of places."""
         return ModelSpec(("channel", "place"))
 
     def identity(self) -> str:
-        """Return what is always the same."""
+        """Return a constant."""
         return "parted"
 
     def fetch(self, work: StageContext) -> StageResult:
-        """Write nothing of interest: the weights come from a seed."""
+        """Write a file without weights: the weights come from a seed."""
         file = work.folder / "seed.txt"
         file.write_text("0")
         info = ModelInfo(SIGNATURE, ("x",), ("y0", "y1"), weights="from a seed")
@@ -81,7 +81,7 @@ def _network() -> nn.Module:
     from torch import nn
 
     class Network(nn.Module):
-        """The convolution."""
+        """A convolution with two outputs."""
 
         def __init__(self) -> None:
             super().__init__()
@@ -126,5 +126,5 @@ class Noise(Dataset[NoOptions]):
 
 @hookimpl
 def luthier_plugins() -> list[type[Any]]:
-    """Add the two."""
+    """Add the two plugins."""
     return [Parted, Noise]

@@ -1,4 +1,4 @@
-"""A guard over processes that a test starts: whom they ask for an address, and connect to."""
+"""A guard over processes that a test starts: it records address look-ups and connections."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 __all__ = ["heard", "write_guard"]
 
-#: Python reads it first, along PYTHONPATH. Children in isolated mode (`python -I`) do not.
+#: Python runs it first, along PYTHONPATH. Children in isolated mode (`python -I`) do not run it.
 GUARD = '''
 import atexit, sys
 
@@ -27,12 +27,12 @@ atexit.register(left)
 
 
 def write_guard(folder: Path) -> None:
-    """Write the guard to `folder`, which belongs first into PYTHONPATH."""
+    """Write the guard to `folder`, which must come first in PYTHONPATH."""
     guard = GUARD.format(log=str(folder / "heard"))
     (folder / "sitecustomize.py").write_text(guard, encoding="utf-8")
 
 
 def heard(folder: Path) -> list[str]:
-    """Return what the processes did that were guarded from `folder`, one line each."""
+    """Return the records of the processes that were guarded from `folder`, one line each."""
     log = folder / "heard"
     return log.read_text(encoding="utf-8").splitlines() if log.exists() else []

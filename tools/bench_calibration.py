@@ -1,11 +1,11 @@
 """Measures calibration of the full-size HTDemucs against ONNX Runtime's own loop, on this machine.
 
 python -m tools.bench_calibration                         make bench-calibration
-python -m tools.bench_calibration 64 graph/model.onnx     with a graph that it wrote before
+python -m tools.bench_calibration 64 graph/model.onnx     with a graph of an earlier run
 
-Both sides read the same graph and the same windows of noise, each in a process of its own, one
-after the other. Writes `docs/results/calibration.json`. Weights are random: neither times nor
-memory depend on them.
+Both sides read the same graph and the same windows of noise. Each side runs in its own process, one
+after the other. The figures go to `docs/results/calibration.json`. Weights are random: neither
+times nor memory depend on them.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ from tools.results import about
 RESULTS = Path(__file__).parent.parent / "docs" / "results" / "calibration.json"
 COMMAND = "make bench-calibration"
 LENGTH, WINDOWS = 45_056, 64
-#: Ours before and after, so that a machine that gets busier, or less, favours neither side.
+#: Luthier runs before and after ONNX Runtime, so that a change of load favours neither side.
 SIDES = ("minmax", "onnxruntime", "mse")
 
 
 def noise(seed: int) -> dict[str, Any]:
-    """Return inputs of unit variance, which is what the normalisation on the host gives."""
+    """Return inputs of unit variance, as the normalisation on the host gives them."""
     random = np.random.default_rng(seed)
     shapes = {"mix": (1, 2, LENGTH), "mag": (1, 4, 2048, -(-LENGTH // 1024))}
     return {n: random.standard_normal(s).astype(np.float32) for n, s in shapes.items()}
@@ -67,7 +67,7 @@ def export(folder: Path) -> None:
 
 
 def ours(graph: Path, method: str, operators: list[str], windows: int) -> int:
-    """Calibrate with what Luthier ships; returns the number of tensors that got a range."""
+    """Calibrate with Luthier's own code; returns the number of tensors that got a range."""
     from plugins.quantizer._onnx.calibration.collect import Method, collect
 
     stream = Calibration(windows, lambda: map(noise, range(windows)))
@@ -99,7 +99,7 @@ def theirs(graph: Path, operators: list[str], windows: int) -> int:
 
 
 def side(graph: Path, name: str, windows: int) -> dict[str, Any]:
-    """Calibrate in this process and say what it took, from the graph's file to the ranges."""
+    """Calibrate in this process; returns time and memory, from the graph's file to the ranges."""
     import onnx
 
     nodes = onnx.load(graph, load_external_data=False).graph.node
@@ -122,19 +122,19 @@ def side(graph: Path, name: str, windows: int) -> dict[str, Any]:
 
 
 def child(*arguments: str) -> str:
-    """Run a part of this script in a process of its own; returns its last line."""
+    """Run a part of this script in its own process; returns the last line of its output."""
     command = [sys.executable, "-m", "tools.bench_calibration", *arguments]
     done = subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603  # our own
     return (done.stdout.splitlines() or [""])[-1]
 
 
 def main(windows: int, graph: Path | None) -> None:
-    """Run every side in turn and write down what each took, and the ratios."""
+    """Run every side in turn, and write the time and memory of each, and the ratios."""
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as name:
         if graph is None:
             child("--export", name)
-        path = Path(name) / "copy.onnx"  # both sides write beside the graph that they read
+        path = Path(name) / "copy.onnx"  # both sides write files beside the graph
         path.write_bytes((graph or Path(name) / "graph" / "model.onnx").read_bytes())
         for one in SIDES:
             rows.append(json.loads(child("--side", str(path), one, str(windows))))

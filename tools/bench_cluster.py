@@ -1,11 +1,12 @@
-"""Sweeps over machines that share nothing but a store at S3, and kills one of them in the middle.
+"""Sweeps over machines that share only a store at S3, and kills one machine in the middle.
 
 python -m tools.bench_cluster            make bench-cluster
 
-A Ray cluster of three nodes with one CPU and a cache folder each; a server of S3's protocol on this
-machine; HTDemucs at two windows and two precisions. The first node that is in the middle of a
-quantizer loses all its processes at once. The folder of the sweep is the driver's own: no other
-process can see it. Writes `docs/results/cluster.json`. Needs Linux and `unshare`.
+A Ray cluster has three nodes, each with one CPU and its own cache folder. A server of the S3
+protocol runs on this machine. The sweep runs HTDemucs at two windows and two precisions. The first
+node that is in the middle of a quantizer loses all its processes at once. The folder of the sweep
+belongs to the driver: no other process can see it. The figures go to `docs/results/cluster.json`.
+Needs Linux and `unshare`.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ SWEEP = ("recipe=cpu_fp32", "calibration=synthetic", "chunker.length=22050,44100
 
 
 def killed() -> Iterator[dict[str, Any]]:
-    """Yield what became of the sweep, and whether anything was made twice."""
+    """Yield the outcome of the sweep, and whether any result was made twice."""
     with tempfile.TemporaryDirectory() as name, s3.server() as endpoint:
         folder = Path(name)
         url, env = bucket(endpoint)
@@ -60,7 +61,7 @@ def killed() -> Iterator[dict[str, Any]]:
         "points": Counter(point["status"] for point in points),
         "run_folders": sum(bool(point["folder"]) for point in points),
         "results_in_the_store": sum(entries.values()),
-        # Of the points that ended; what the killed node had finished is in the store, and not here.
+        # Only of finished points; results that the killed node finished are in the store alone.
         "steps_that_ran": sum(ran.values()),
         "finished_by_the_killed_node": {
             step: count - ran[step] for step, count in entries.items() if count > ran[step]
@@ -74,7 +75,7 @@ def killed() -> Iterator[dict[str, Any]]:
 
 
 def bucket(endpoint: str) -> tuple[str, dict[str, str]]:
-    """Make a bucket; returns the URL of a store in it, and the variables that lead there."""
+    """Make a bucket; returns the URL of a store in it, and the variables to reach it."""
     import boto3
 
     env = {

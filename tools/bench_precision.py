@@ -1,14 +1,14 @@
-"""Measures every precision of the bundled model: size, SNR, SDR lost, latency, who takes it.
+"""Measures every precision of the bundled model: size, SNR, lost SDR, latency, acceptance.
 
-On two worlds: three generated songs, and the pieces of `tools.real_music`, where the packages that
-they come from are installed.
+There are two sets of songs: three generated songs, and the pieces of `tools.real_music` where their
+packages are installed.
 
 python -m tools.bench_precision                   everything (make bench-precision)
-python -m tools.bench_precision onnx accepted     only these parts; the others stay as they are
+python -m tools.bench_precision onnx accepted     only these parts; other parts stay unchanged
 
 Writes `docs/results/precision.json`, from which `make docs` writes the tables of
-`docs/precision.md`. What is measured is what a person gets: every part is a command that they
-could type, with a contract that nothing breaks, so that `auto` tries and times every precision.
+`docs/precision.md`. Every part is a command that a person could type, so it measures a person's
+results. No precision breaks its contract, so that `auto` tries and times every precision.
 """
 
 from __future__ import annotations
@@ -27,21 +27,21 @@ from tools.results import measure
 
 RESULTS = Path(__file__).parent.parent / "docs" / "results" / "precision.json"
 COMMAND = "make bench-precision"
-#: Songs with seeds that neither training nor calibration has seen, for how long.
+#: Seeds of songs that neither training nor calibration has used, and the length of the songs.
 SONGS = ("dataset.seed=0", "dataset.count=3", "dataset.seconds=24")
-#: For 16-bit floats on PyTorch: a processor without them takes twenty times as long.
+#: For 16-bit floats on PyTorch: a processor without such floats takes twenty times as long.
 SHORT = ("dataset.seed=0", "dataset.count=1", "dataset.seconds=6")
-#: What ONNX Runtime plays, and what PyTorch plays beside it in a bearable time.
+#: The precisions that ONNX Runtime plays, and those that PyTorch plays in a bearable time.
 ONNX = ("fp16", "int8", "a8w8", "qat", "mixed", "w8a16", "w4a16", "dynamic")
 TORCH = ("torch_int8", "torch_dynamic")
 OPEN = ("auto=true", "contract.min_snr_db=-200", "contract.max_sdr_drop_db=200")
 UNBOUND = ("contract.min_snr_db=null", "contract.max_sdr_drop_db=null")
-#: What the S24's recipes cut by themselves.
+#: The length of a window in the S24's recipes.
 LENGTH = 90_112
 
 
 def run(store: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run Luthier on `arguments`; returns how it ended, with what it said."""
+    """Run Luthier with `arguments`; returns the finished process with its messages."""
     command = [sys.executable, "-m", "core", *arguments, f"store={store}"]
     return subprocess.run(command, check=False, text=True, stderr=subprocess.PIPE)  # noqa: S603  # our own
 
@@ -67,32 +67,32 @@ def tried(store: Path, songs: tuple[str, ...], *arguments: str) -> list[dict[str
 
 
 def on_onnx(store: Path) -> Iterator[dict[str, Any]]:
-    """Play every precision with ONNX Runtime, and time them in turn."""
+    """Play every precision with ONNX Runtime, and time the precisions in turn."""
     yield from tried(store, SONGS, "recipe=auto", "target=cpu")
 
 
 def on_torch(store: Path) -> Iterator[dict[str, Any]]:
-    """Play what PyTorch quantises itself, and time it in turn with the exported program."""
+    """Play the programs that PyTorch quantises, and time them in turn with the exported program."""
     integers = "target.precisions=[fp32,torch_int8,torch_dynamic]"
     yield from tried(store, SONGS, "recipe=cpu_torch_int8", integers)
     halves = tried(
         store, SHORT, "recipe=cpu_torch_int8", "target.precisions=[fp32,bf16,torch_fp16]"
     )
-    # Each is told beside the FP32 that it was timed in turn with.
+    # Each row keeps the time of the FP32 program from the same series.
     (base,) = (row["seconds"] for row in halves if row["precision"] == "fp32")
     yield from (row | {"base_seconds": base} for row in halves if row["precision"] != "fp32")
 
 
 def on_generated(store: Path) -> Iterator[dict[str, Any]]:
-    """Return what every precision loses on each of the generated songs."""
+    """Yield the losses of every precision on each of the generated songs."""
     for precision in (*ONNX, *TORCH):
         yield {"precision": precision, **lost(store, precision, *SONGS)}
 
 
 def on_real(store: Path) -> Iterator[dict[str, Any]]:
-    """Return what every precision loses on each real piece.
+    """Yield the losses of every precision on each real piece.
 
-    Nothing where packages are missing: what was measured before stays then.
+    Yields nothing if packages are missing: earlier figures then stay.
     """
     if packages := real_music.missing():
         install = f"apt-get install --no-install-recommends {' '.join(packages)}"
@@ -109,10 +109,10 @@ def on_real(store: Path) -> Iterator[dict[str, Any]]:
 
 
 def lost(store: Path, precision: str, *songs: str) -> dict[str, Any]:
-    """Play songs at a precision and return what they lose to FP32, each by its name, in dB.
+    """Play songs at a precision, and return their losses to FP32 by name of song, in dB.
 
-    `snr_db` is that of all stems together, `stem_snr_db` that of the worst stem, and `sdr_drop_db`
-    the mean over the stems, where the true ones are known.
+    `snr_db` is the SNR of all stems together, `stem_snr_db` the SNR of the worst stem, and
+    `sdr_drop_db` the mean loss over the stems, where the true stems are known.
     """
     recipe = ("recipe=cpu_torch_int8",) if precision in TORCH else ("recipe=auto", "auto=false")
     with tempfile.TemporaryDirectory() as output:
@@ -127,7 +127,7 @@ def lost(store: Path, precision: str, *songs: str) -> dict[str, Any]:
 
 
 def by_song(metrics: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return SNR and SDR lost of every song from the metrics of a report."""
+    """Return SNR and lost SDR of every song, from the metrics of a report."""
     snr: dict[str, float] = {}
     stems: dict[str, float] = {}
     drop: dict[str, float] = {}
@@ -143,7 +143,7 @@ def by_song(metrics: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def accepted(store: Path) -> Iterator[dict[str, Any]]:
-    """Ask the S24's compiler for every precision of the CPU, one after the other."""
+    """Ask the S24's compiler for every precision, one after the other."""
     from core.cli.listing import presets
     from core.config.discovery import discover
 
@@ -180,7 +180,7 @@ PARTS: dict[str, Callable[[Path], Iterator[dict[str, Any]]]] = {
 
 
 def main(wanted: list[str]) -> None:
-    """Measure the parts that are wanted, with one store for all of them."""
+    """Measure the wanted parts, with one store for all parts."""
     with tempfile.TemporaryDirectory() as store:
         parts = {name: functools.partial(part, Path(store)) for name, part in PARTS.items()}
         measure(RESULTS, COMMAND, parts, wanted)

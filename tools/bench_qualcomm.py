@@ -1,11 +1,11 @@
-"""Measures what the S24's compiler and emulator make of the full-size HTDemucs, on this machine.
+"""Measures the S24's compiler and emulator with the full-size HTDemucs, on this machine.
 
 python -m tools.bench_qualcomm                 everything (make bench-qualcomm)
-python -m tools.bench_qualcomm compile modes   only these parts; the others stay as they are
+python -m tools.bench_qualcomm compile modes   only these parts; other parts stay unchanged
 
 Writes `docs/results/qualcomm.json`, from which `make docs` writes the tables of
-`docs/qualcomm.md`. Weights are random but for the bundled model: times and sizes do not depend on
-them.
+`docs/qualcomm.md`. Except for the bundled model, weights are random: times and sizes do not depend
+on them.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ PRECISIONS = ("fp16", "w8a16", "a8w8")
 #: About 1 s, 2 s, and the training segment of 7.8 s, each the next multiple of 4,096 samples.
 LENGTHS = (45_056, 90_112, 344_064)
 LIMITS = Limits(seconds=1800.0, memory_bytes=20_000_000_000)
-#: The mode that the recipes ship comes first: it is what the rest is compared with.
+#: The mode of the recipes comes first: the other modes are compared with it.
 MODES = (1, 0, 2, 3)
 
 
@@ -64,8 +64,8 @@ def fit(
 
 
 def compiled() -> Iterator[dict[str, Any]]:
-    """Compile the plain export, and the NPU's form of it at every length and precision."""
-    # The floats first: they are what the others are compared with.
+    """Compile the plain export, and the NPU layout at every length and precision."""
+    # FP16 comes first: the other precisions are compared with it.
     cases = [("npu", n, ("fp16",)) for n in LENGTHS]
     cases += [("plain", LENGTHS[0], ("fp16",)), *(("npu", n, PRECISIONS[1:]) for n in LENGTHS)]
     for layout, length, precisions in cases:
@@ -74,20 +74,20 @@ def compiled() -> Iterator[dict[str, Any]]:
 
 
 def bundled() -> Iterator[dict[str, Any]]:
-    """Compile the bundled model in the windows of its training, at every precision of a recipe."""
+    """Compile the bundled model with its training window, at every precision of a recipe."""
     with tempfile.TemporaryDirectory() as store:
         yield from fit(Path(store), "npu", LENGTHS[1], ("fp16", "w8a16", "int8", "a8w8"), "bundled")
 
 
 def noise(length: int) -> dict[str, Any]:
-    """Return inputs of unit variance, which is what the normalisation on the host gives."""
+    """Return inputs of unit variance, as the normalisation on the host gives them."""
     random = np.random.default_rng(0)
     shapes = {"mix": (1, 2, length), "mag": (1, 4, 2048, -(-length // 1024))}
     return {n: random.standard_normal(shape).astype(np.float32) for n, shape in shapes.items()}
 
 
 def exactness() -> Iterator[dict[str, Any]]:
-    """Compare the NPU's form with demucs's own layers, both in FP32 PyTorch."""
+    """Compare the NPU layout with demucs's own layers, both in FP32 PyTorch."""
     import torch
 
     from plugins.model._hybrid import checkpoint, weights
@@ -105,7 +105,7 @@ def exactness() -> Iterator[dict[str, Any]]:
 
 
 def modes() -> Iterator[dict[str, Any]]:
-    """Compile and emulate 1 s in FP16, in every finalisation mode, against FP32."""
+    """Compile and emulate 1 s in FP16, in every finalisation mode, and compare with FP32."""
     import onnxruntime
 
     length = LENGTHS[0]

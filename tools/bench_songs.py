@@ -1,12 +1,12 @@
-"""Plays 200 short songs in one process and on Ray, kills what plays them, and compares every file.
+"""Plays 200 short songs in one process and on Ray, kills processes, and compares every file.
 
 python -m tools.bench_songs              everything (make bench-songs)
-python -m tools.bench_songs ray          only these parts; the others stay as they are
+python -m tools.bench_songs ray          only these parts; other parts stay unchanged
 
-Each part plays the same songs into a folder of its own: `here` in one process, `here_killed` with
-that process killed in the middle and started again, `ray` on a worker per core, `ray_killed` with
-one of its workers killed in the middle. Writes `docs/results/songs.json`. The model is made before
-and in the store, so that what is timed is playing.
+Each part plays the same songs into its own folder: `here` in one process, `here_killed` with that
+process killed in the middle and started again, `ray` on one worker per core, `ray_killed` with one
+worker killed in the middle. Writes `docs/results/songs.json`. The model is made and stored before,
+so that only playing is timed.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def write(folder: Path) -> None:
 
 
 def start(songs: Path, output: Path, *more: str) -> subprocess.Popen[bytes]:
-    """Start playing a song, or those of a folder, into `output`."""
+    """Start playing a song, or the songs of a folder, into `output`."""
     command = [
         sys.executable, "-m", "core", "recipe=cpu_fp32", "reporter=[]", f"output={output}",
         f"store={output.parent / 'store'}", f"input={songs}", *more,
@@ -56,25 +56,25 @@ def start(songs: Path, output: Path, *more: str) -> subprocess.Popen[bytes]:
 
 
 def finished(output: Path) -> int:
-    """Return how many songs have a line in the manifest."""
+    """Return the number of songs with a line in the manifest."""
     return sum(file.read_bytes().count(b"\n") for file in output.rglob("manifest.jsonl"))
 
 
 def wait(process: subprocess.Popen[bytes], output: Path, count: int) -> float:
-    """Wait until `count` songs are finished, or the process is; returns the time."""
+    """Wait until `count` songs are finished or the process has ended; returns the time."""
     while process.poll() is None and finished(output) < count:
         time.sleep(0.05)
     return time.perf_counter()
 
 
 def workers(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
-    """Return the processes that Ray keeps for songs."""
+    """Return the processes of Ray that play songs."""
     children = psutil.Process(process.pid).children(recursive=True)
     return [child for child in children if "_Seat" in " ".join(child.cmdline())]
 
 
 def kill_worker(process: subprocess.Popen[bytes]) -> int:
-    """Kill one worker of Ray; returns how many were killed."""
+    """Kill one worker of Ray; returns the number of killed processes."""
     found = workers(process)[:1]
     for one in found:
         one.kill()
@@ -82,7 +82,7 @@ def kill_worker(process: subprocess.Popen[bytes]) -> int:
 
 
 def kill_all(process: subprocess.Popen[bytes]) -> int:
-    """Kill the process that plays; returns how many were killed."""
+    """Kill the process that plays; returns the number of killed processes."""
     process.kill()
     process.wait()
     return 1
@@ -94,7 +94,7 @@ def play(
     more: tuple[str, ...] = (),
     kill: Callable[[subprocess.Popen[bytes]], int] | None = None,
 ) -> Iterator[dict[str, Any]]:
-    """Play all songs, with something killed in the middle, and yield what came of it."""
+    """Play all songs, kill a process in the middle if `kill` is given, and yield the outcome."""
     output = folder.parent / how
     started, killed = time.perf_counter(), 0
     process = start(folder / "**" / "*", output, *more)
@@ -129,20 +129,20 @@ def play(
 
 
 def digests(output: Path) -> dict[str, str]:
-    """Return the hash of every file below `songs`."""
+    """Return the hash of every file below the batch's folder `items`."""
     (songs,) = output.glob("*/batch-*/items")
     files = [file for file in songs.rglob("*") if file.is_file()]
     return {file.relative_to(songs).as_posix(): file_digest(file) for file in files}
 
 
 def compared(expected: Mapping[str, str], found: Mapping[str, str]) -> dict[str, int]:
-    """Return how many files there are, and how many are those of one undisturbed process."""
+    """Return the number of files, and how many of them equal those of one undisturbed process."""
     same = sum(found.get(name) == digest for name, digest in expected.items())
     return {"files": len(found), "files_expected": len(expected), "files_identical": same}
 
 
 def main(wanted: list[str]) -> None:
-    """Make the model and the songs, then play them in every way that is wanted."""
+    """Make the model and the songs, then play the songs in every wanted way."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name) / "songs"
         write(folder)
@@ -155,7 +155,7 @@ def main(wanted: list[str]) -> None:
             "ray": partial(play, folder, "ray", ray),
             "ray_killed": partial(play, folder, "ray_killed", ray, kill_worker),
         }
-        # All are compared with what one process gives.
+        # All parts are compared with the files of one process.
         chosen = ["here", *(part for part in wanted or parts if part != "here")]
         measure(RESULTS, COMMAND, parts, chosen)
 

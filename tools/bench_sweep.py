@@ -1,14 +1,14 @@
-"""Measures what a sweep spares, whether it survives being killed, and how soon a search is done.
+"""Measures the time that a sweep saves, its result after kills, and the speed of a search.
 
 python -m tools.bench_sweep                       make bench-sweep
 python -m tools.bench_sweep grid                  one part of it
-    apart    every point by itself with an empty store, as many starts as there are points
-    grid     the same points as one sweep, two at a time; what it took over what `apart` took
-    kills    the sweep again in a new store, killed with SIGKILL three times, and what was run twice
-    windows  what each length costs by itself: FP32 at every length, against the best of them
-    search   Optuna on the grid's store: how much of the grid's front it has after half the points
+    apart    every point alone with an empty store, one start per point
+    grid     the same points as one sweep, two at a time; its time over the time of `apart`
+    kills    the sweep again in a new store, killed with SIGKILL three times, compared with `grid`
+    windows  the loss at each length: FP32 at every length, against the best length
+    search   Optuna on the grid's store: the found part of the grid's front after half the points
 
-Writes `docs/results/sweep.json`. `search` reads what `grid` left in the folder of the benchmark.
+Writes `docs/results/sweep.json`. `search` reads the files of `grid` in the benchmark's folder.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def luthier(*arguments: str) -> list[str]:
 
 
 def run(*arguments: str) -> float:
-    """Run one command to its end; returns the seconds it took."""
+    """Run one command to its end; returns its time in seconds."""
     started = time.perf_counter()
     subprocess.run(luthier(*arguments), check=True, stdout=subprocess.DEVNULL)  # noqa: S603  # our own
     return time.perf_counter() - started
@@ -61,12 +61,12 @@ def fresh(name: str) -> Path:
 
 
 def at(folder: Path) -> tuple[str, str]:
-    """Return the arguments that keep everything of a start in `folder`."""
+    """Return the arguments that keep all files of a start in `folder`."""
     return f"store={folder / 'store'}", f"output={folder / 'out'}"
 
 
 def apart() -> Iterator[dict[str, Any]]:
-    """Run every point by itself; nothing is kept from one to the next."""
+    """Run every point alone; no point uses a result of another point."""
     for length, precision in itertools.product(LENGTHS, PRECISIONS):
         folder = fresh("apart")
         point = (f"chunker.length={length}", f"precision={precision}")
@@ -78,7 +78,7 @@ def apart() -> Iterator[dict[str, Any]]:
 
 
 def grid() -> Iterator[dict[str, Any]]:
-    """Run all points as one sweep, and say how often every step ran."""
+    """Run all points as one sweep, and count the runs of every step."""
     folder = fresh("grid")
     seconds = run("-m", *RECIPE, *SWEPT, *BESIDE, *at(folder))
     alone = [row["seconds"] for row in json.loads(RESULTS.read_text())["apart"]["rows"]]
@@ -91,7 +91,7 @@ def grid() -> Iterator[dict[str, Any]]:
 
 
 def steps(folder: Path) -> dict[str, Any]:
-    """Return how often every step ran, and for how many different keys."""
+    """Return how often every step ran, and the steps that ran twice for a key."""
     points = record(folder)["points"]
     ran = Counter(name for point in points for name in point["ran"])
     keys = Counter(p.parent.parent.name for p in (folder / "store").glob("*/*/artifact.json"))
@@ -109,7 +109,7 @@ def record(folder: Path) -> dict[str, Any]:
 
 
 def kills() -> Iterator[dict[str, Any]]:
-    """Kill the sweep three times at random moments, and let the fourth start end."""
+    """Kill the sweep three times at random moments, and let the fourth start finish."""
     folder, source = fresh("kills"), random.Random(5)  # noqa: S311  # moments, not secrets
     moments = []
     for _ in range(3):
@@ -136,7 +136,7 @@ def kills() -> Iterator[dict[str, Any]]:
 
 
 def table(points: Sequence[dict[str, Any]], *, timed: bool = False) -> list[Any]:
-    """Return what a table shows of points; two sweeps measure times and memory anew, if `timed`."""
+    """Return the table of points; `timed` includes times and memory, which every sweep measures."""
     measured = {"latency", "real_time_factor", "time_per_input", "memory"}
     return [
         [
@@ -153,7 +153,7 @@ def table(points: Sequence[dict[str, Any]], *, timed: bool = False) -> list[Any]
 
 
 def windows() -> Iterator[dict[str, Any]]:
-    """Say of every length what FP32 loses there: the mean SDR, and the worst stem's loss."""
+    """Yield the figures of FP32 at every length: the mean SDR, and the worst stem's loss."""
     folder = fresh("windows")
     run("-m", *RECIPE, SWEPT[0], "contract.max_sdr_drop_db=0.1", *at(folder))
     found = record(folder)
@@ -172,7 +172,7 @@ def windows() -> Iterator[dict[str, Any]]:
 
 
 def search() -> Iterator[dict[str, Any]]:
-    """Search the grid with half its points, with three seeds, by our sampler and by Optuna's."""
+    """Search half of the grid's points, with three seeds, by Luthier's sampler and by Optuna's."""
     points = record(PLACE / "grid")["points"]
     front = {tuple(p["values"].values()) for p in points if p["front"]}
     half = len(points) // 2

@@ -1,4 +1,4 @@
-"""Scores the bundled HTDemucs on songs that it never heard, and writes the page beside it."""
+"""Scores the bundled HTDemucs on songs outside its training, and writes the page beside it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from safetensors import safe_open
 from plugins.dataset._generator import STEMS, make_song
 
 RATE = 44100
-HELD_OUT = range(10)  # the seeds of the songs that no training meets
+HELD_OUT = range(10)  # seeds of the songs that no training uses
 WEIGHTS = "htdemucs_small.safetensors"
 
 
@@ -35,7 +35,7 @@ def load(path: Path) -> HTDemucs:
 
 
 def sdr_of(reference: NDArray[np.float32], estimate: NDArray[np.float32]) -> float:
-    """Signal-to-distortion ratio in dB of (2, time), as in the Music Demixing Challenge 2021."""
+    """Return the signal-to-distortion ratio in dB of (2, time), as in the MDX Challenge 2021."""
     signal = np.sum(reference.astype(np.float64) ** 2)
     noise = np.sum((reference.astype(np.float64) - estimate) ** 2)
     return float(10.0 * np.log10((signal + 1e-7) / (noise + 1e-7)))
@@ -45,9 +45,9 @@ Scores = dict[int, dict[str, dict[str, float]]]
 
 
 def score(model: HTDemucs, seeds: Iterable[int], seconds: float) -> Scores:
-    """SDR in dB by song and stem: the `model`'s, and that of the untouched `mixture`.
+    """Return the SDR in dB by song and stem: of the `model`, and of the untouched `mixture`.
 
-    The model runs as a device runs it, in chunks of 44,100 samples that overlap by a quarter.
+    The model runs as on a device, in chunks of 44,100 samples that overlap by a quarter.
     """
     songs: Scores = {}
     for seed in seeds:
@@ -62,14 +62,14 @@ def score(model: HTDemucs, seeds: Iterable[int], seconds: float) -> Scores:
 
 
 def mean_sdr(songs: Scores, stems: Iterable[str] = STEMS) -> dict[str, float]:
-    """Means over songs and stems, in dB, and how far the model is above the mixture."""
+    """Return means over songs and stems, in dB, and the model's gain over the mixture."""
     picked = [song[name] for song in songs.values() for name in stems]
     means = {kind: float(np.mean([p[kind] for p in picked])) for kind in ("model", "mixture")}
     return {**means, "improvement": means["model"] - means["mixture"]}
 
 
 def evaluate(path: Path, seconds: float) -> dict[str, Any]:
-    """Measure the weights as they are stored, on `seconds` of every held-out song."""
+    """Measure the stored weights on `seconds` of every held-out song."""
     model = load(path)
     songs = score(model, HELD_OUT, seconds)
     cpus = [x for x in Path("/proc/cpuinfo").read_text().splitlines() if x.startswith("model name")]
@@ -93,8 +93,8 @@ README = """\
 `{weights}` is a small `demucs.htdemucs.HTDemucs`
 ({parameters:,} parameters, {bytes:,} bytes in float16) that splits the project's own generated
 songs into drums, bass, other and vocals. The demo and the tests use it to run a trained model of
-the real architecture without a download. It has heard no recorded music: for real songs use the
-weights that demucs publishes. Licence: Apache-2.0.
+the real architecture without a download. It was not trained on recorded music: for real songs use
+the weights that demucs publishes. Licence: Apache-2.0.
 
 The file's metadata holds the constructor's arguments (`kwargs`, JSON; `segment` is a fraction
 written as a string). Give it chunks of 44,100 samples at 44.1 kHz.
@@ -144,7 +144,7 @@ The model by song:
 
 
 def readme(report: dict[str, Any], curve: list[dict[str, str]]) -> str:
-    """Say what the model is, how it was trained and what it scores, in Markdown."""
+    """Return the page in Markdown: the model, its training and its scores."""
 
     def table(rows: Iterable[Iterable[str | float]]) -> str:
         cells = ([c if isinstance(c, str) else f"{c:.2f}" for c in row] for row in rows)

@@ -29,20 +29,20 @@ from plugins.dataset._audio.reading import ENDINGS, OF_VIDEO, Sound, check, read
 from plugins.dataset._audio.resampling import resample
 
 FFMPEG, PROBE = "ffmpeg", "ffprobe"
-#: Seconds by which two decoders may differ, and decibels that they must agree by: MP3 decoders
-#: differ by their rounding, those of ADPCM by their tables.
+#: The seconds by which two decoders may differ, and the decibels to which they must agree. MP3
+#: decoders differ by their rounding, decoders of ADPCM by their tables.
 APART_S, ALIKE_DB = 0.1, 25.0
-#: The share of seconds that agree in a file that is damaged: after it, decoders go on as they can.
+#: The share of seconds that agree in a damaged file: after the damage, decoders may differ.
 MOSTLY = 0.7
-#: Samples by which the decoders may be shifted against each other: encoders' delays.
+#: The samples by which the decoders may be shifted against each other: the delays of encoders.
 SHIFT = 4096
-#: What FFmpeg's own decoder of a codec reads otherwise than the codec's reference decoder.
+#: Codecs that FFmpeg's own decoder reads differently from the codec's reference decoder.
 DECODERS = {"opus": ["-c:a", "libopus"]}
 
 
 @dataclass(frozen=True)
 class Row:
-    """One file: what both made of it."""
+    """One file, and the results of both decoders."""
 
     file: str
     codec: str
@@ -148,9 +148,9 @@ def _by_ffmpeg(file: Path) -> tuple[str, int, Array | None]:
 
 
 def _alike(sound: Sound, theirs: Array, rate: int) -> tuple[int, float, float]:
-    """Return how both agree: the best shift, decibels, and the share of seconds that are alike.
+    """Return the agreement of both: the best shift, decibels, and the share of equal seconds.
 
-    The second that a damage lies in is another, and what comes after it may be shifted.
+    The second with the damage differs, and the seconds after it may be shifted.
     """
     ours = sound.samples
     if sound.rate != rate:

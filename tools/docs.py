@@ -1,7 +1,7 @@
 """Writes the pages and tables that come from the code; `--check` fails when one is stale.
 
 python -m tools.docs            write
-python -m tools.docs --check    say what is stale, exit 1
+python -m tools.docs --check    print the stale pages, exit 1
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ from tools.coverage import page as coverage_page
 ROOT = Path(__file__).parent.parent
 MARK = "<!-- recipes: written by `make docs` -->"
 WRITTEN = (
-    "Written by `make docs` from the code. What others install beside Luthier is shown by "
-    "`python -m core mode=list`."
+    "Written by `make docs` from the code. `python -m core mode=list` also shows the "
+    "additions of other installed packages."
 )
 END = "<!-- end of recipes -->"
 ROOMS = "<!-- rooms: written by `make docs` -->", "<!-- end of rooms -->"
@@ -65,13 +65,13 @@ def reference(registry: Registry) -> str:
                 parts.append(_options(describe(entry.cls.Options)))
     parts += [
         "## Measuring",
-        "Options of `measure`, beside the plugins.",
+        "Options of `measure`, in addition to the plugins' options.",
         _options(describe(Measure)),
         "## Many songs",
         "Options of `batch`: see [many songs](songs.md).",
         _options(describe(Batch)),
         "## Contracts",
-        "What a recipe's `contract` can hold, each a number or null. Evaluators add their own.",
+        "Limits of a recipe's `contract`, each a number or null. Evaluators add some.",
         _table(("limit", "what is compared with it"), _limits(registry)),
         "## What fits",
         "Options of `fit`, for `mode=fit`.",
@@ -105,11 +105,11 @@ def renewed(page: Path, start: str, end: str, inner: str) -> str:
 
 
 def _limits(registry: Registry) -> list[tuple[str, ...]]:
-    """Return every limit of a contract with what it is compared with."""
+    """Return every limit of a contract, with the figure that is compared with it."""
     rows = [(f"`{name}`", spec.about) for name, spec in OWN.items()]
     for evaluator, cls in registry.classes(Evaluator).items():
         limits = cls.limits
-        judged = f"of evaluator `{evaluator}`: its worst, of all items and labels"
+        judged = f"of evaluator `{evaluator}`: the worst value over all items and labels"
         rows += [
             (f"`{name}`", spec.about or f"`{spec.metric}` {judged}")
             for name, spec in limits.items()

@@ -1,4 +1,4 @@
-"""Times the dsp's graphs against the NumPy transform that they stand for, side by side.
+"""Times the graphs of the dsp against the NumPy transform that they replace, side by side.
 
 python -m tools.dsp_speed                 44,100 samples, as the recipes cut them
 python -m tools.dsp_speed 343980          another length of window
@@ -34,7 +34,7 @@ def htdemucs() -> ModelInfo:
 
 
 def report(name: str, method: Callable[[], object], graph: Callable[[], object]) -> None:
-    """Print both medians and their ratio; the two take turns, so that both meet the same load."""
+    """Print both medians and their ratio; the two run in turn, so that both meet the same load."""
     seconds: tuple[list[float], list[float]] = ([], [])
     for _ in range(ROUNDS):
         for function, taken in zip((method, graph), seconds, strict=True):
@@ -57,7 +57,7 @@ def main(length: int) -> None:
         name: rng.standard_normal((1, STEMS, *shape)).astype(np.float32)
         for name, shape in shapes.items()
     }
-    import onnxruntime  # after `core`, which tells it to send nothing
+    import onnxruntime  # after `core`, which stops it from sending data
 
     silent_onnxruntime()
     with tempfile.TemporaryDirectory() as folder:

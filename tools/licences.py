@@ -1,8 +1,8 @@
 """The page `docs/licences.md`: the licence of every package that the base and each extra bring.
 
-Names and versions come from the lock; a licence comes from what the package says of itself where it
-is installed. A package of another platform keeps the row that was written there, so the page is the
-same wherever it is checked.
+Names and versions come from the lock. A licence comes from the statement of the package where it is
+installed. A package of another platform keeps the row that was written on that platform, so the
+page is the same wherever it is checked.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ COPYLEFT = re.compile(
     r"\b[AL]?GPL[\w.+-]*|\bMPL[\w.-]*|\bE[PU]+L[\w.-]*|\bCDDL[\w.-]*", re.IGNORECASE
 )
 GCC = "GCC's runtime: GPL-3.0-or-later with its exception for runtimes"
-#: What wheels hold that is not their own, as licence files in them say. Read, not computed.
+#: Foreign parts of wheels, by the licence files in the wheels. Read by a person, not computed.
 INSIDE = {
     "av": "FFmpeg: LGPL-3.0-or-later; libx264 and libx265: GPL-2.0-or-later; LAME, libgmp, GnuTLS, "
     "Nettle, libunistring: LGPL",
@@ -45,7 +45,7 @@ SPDX = {
     "Python Software Foundation License": "PSF-2.0",
     "The Unlicense (Unlicense)": "Unlicense",
 }
-#: What a licence's own text says that no other says.
+#: Phrases that only one licence's text contains.
 TEXTS = {
     "Apache License": "Apache-2.0",
     "Permission is hereby granted, free of charge": "MIT",
@@ -55,7 +55,7 @@ HEAD = f"""# Licences
 
 Luthier is under Apache-2.0. It contains no code of the packages below: pip installs them beside it,
 each under its own licence. This page is written by `make docs`: names and versions are those of the
-lock, and a licence is what the package says of itself. `make sbom` writes the same for what is
+lock, and a licence is the one that the package declares. `make sbom` writes the same for what is
 installed on a machine, with hashes, as CycloneDX.
 
 Not in the lock, and {UNSEEN}: the extra `tensorrt`, and the libraries that the public build of
@@ -65,8 +65,9 @@ COPYLEFT_SAYS = """\
 The licence of these packages, or of a library inside their wheels, asks that changes to it are
 passed on under the same licence."""
 PARTS_SAY = f"""\
-A part is `{BASE}`, which every installation has, or an extra. It is read from the lock's notes of
-who asks for what, which do not tell extras of a package apart: a part may have one too many."""
+A part is `{BASE}`, which every installation has, or an extra. The parts come from the lock's
+notes on which package needs which. These notes do not separate the extras of a package, so a part
+may list a package too many."""
 Table = Callable[[tuple[str, ...], list[tuple[str, ...]]], str]
 
 
@@ -86,7 +87,7 @@ def page(table: Table) -> str:
         HEAD,
         "## Copyleft",
         COPYLEFT_SAYS,
-        table(("package", "its licence", "inside its wheels", "asked for by", "part"), copyleft),
+        table(("package", "its licence", "inside its wheels", "needed by", "part"), copyleft),
         "## All packages",
         PARTS_SAY,
         table(("package", "version", "licence", "part"), [*rows.values(), *rest]),
@@ -110,14 +111,14 @@ def _through(package: Locked) -> str:
 
 
 def _rows_before() -> dict[str, str]:
-    """Return the licences of the page as it is, by name and version."""
+    """Return the licences of the existing page, by name and version."""
     text = PAGE.read_text(encoding="utf-8") if PAGE.exists() else ""
     rows = re.findall(r"^\| `([\w.-]+)` \| (\S+) \| (.+?) \| `", text, re.MULTILINE)
     return {f"{name} {version}": said for name, version, said in rows}
 
 
 def _said(package: Locked) -> str:
-    """Return the licence that the installed package states; empty where another one is here."""
+    """Return the licence that the installed package states; empty for another or no version."""
     try:
         found = metadata.distribution(package.name)
     except metadata.PackageNotFoundError:
@@ -135,7 +136,7 @@ def _said(package: Locked) -> str:
 
 
 def _read(found: metadata.Distribution) -> str:
-    """Return the licence whose text a package ships without naming it."""
+    """Return the licence by the text that a package ships without naming the licence."""
     for file in found.files or []:
         if file.name.upper().startswith(("LICENSE", "LICENCE", "COPYING")):
             text = " ".join(file.read_text(encoding="utf-8").split())

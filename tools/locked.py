@@ -1,6 +1,6 @@
-"""The packages of the lock files: versions, hashes, and which part of Luthier asks for each.
+"""The packages of the lock files: versions, hashes, and the part of Luthier that needs each.
 
-All of it is read from files of the checkout, so that it is the same on every machine.
+All data come from files of the checkout, so they are the same on every machine.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ NAME = re.compile(r"[A-Za-z0-9][\w.-]*")
 
 @dataclass
 class Locked:
-    """One package as it is pinned."""
+    """One pinned package."""
 
     name: str
     version: str
@@ -37,7 +37,7 @@ class Locked:
 
 
 def normal(name: str) -> str:
-    """Return the name of a package as an index compares it."""
+    """Return the name of a package in the form that an index compares."""
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
@@ -60,10 +60,10 @@ def locked() -> dict[str, Locked]:
 
 
 def parts(packages: dict[str, Locked]) -> dict[str, set[str]]:
-    """Return the packages that the base and each extra bring, by the lock's own notes of who asks.
+    """Return the packages that the base and each extra bring, by the notes in the lock.
 
-    A note names a package, not its extra, so a part may be given a package too many, none too few.
-    An extra that is not in the lock has no packages.
+    A note names the package that asks, but not its extra. So a part may get a package too many, but
+    none too few. An extra that is not in the lock has no packages.
     """
     about = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     asked = {BASE: about["dependencies"], **about["optional-dependencies"]}

@@ -1,4 +1,4 @@
-"""Plays a MIDI file as stems: every group of its channels alone, through fluidsynth."""
+"""Plays a MIDI file as stems: each group of its channels alone, through fluidsynth."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _META, _SYSEX = 0xFF, (0xF0, 0xF7)
 def render(
     file: Path, soundfont: Path, channels: Collection[int], samplerate: int
 ) -> NDArray[np.float32]:
-    """Return what `channels` (1 to 16) of a MIDI file sound like, (2, time), by fluidsynth.
+    """Return the sound of `channels` (1 to 16) of a MIDI file, (2, time), by fluidsynth.
 
     Raises ValueError for a file that is no MIDI file, CalledProcessError where fluidsynth fails.
     """
@@ -63,7 +63,7 @@ def only_channels(midi: bytes, channels: Collection[int]) -> bytes:
 
 
 def _kept(track: bytes, channels: Collection[int]) -> bytes:
-    """Return a track with the events that stay, each as late as it was."""
+    """Return a track with the kept events, each at its original time."""
     kept, waited = b"", 0
     for delay, event in _events(track):
         waited += delay
@@ -76,7 +76,7 @@ def _kept(track: bytes, channels: Collection[int]) -> bytes:
 
 
 def _events(track: bytes) -> Iterator[tuple[int, bytes]]:
-    """Yield ticks since the event before, and each event with its status byte."""
+    """Yield the ticks since the previous event, and each event with its status byte."""
     at, running = 0, 0
     while at < len(track):
         delay, at = _read_number(track, at)
@@ -93,7 +93,7 @@ def _events(track: bytes) -> Iterator[tuple[int, bytes]]:
 
 
 def _read_number(data: bytes, at: int) -> tuple[int, int]:
-    """Return a number of 7 bits a byte, the highest first, and where it ends."""
+    """Return a number of 7 bits per byte, the highest first, and the place after it."""
     value = 0
     while True:
         value = value << 7 | data[at] & 0x7F
@@ -103,7 +103,7 @@ def _read_number(data: bytes, at: int) -> tuple[int, int]:
 
 
 def _number(value: int) -> bytes:
-    """Write a number as 7 bits a byte, the highest first, a set top bit where more follow."""
+    """Write a number as 7 bits per byte, the highest first; more bytes follow a set top bit."""
     parts = [value & 0x7F]
     while value := value >> 7:
         parts.append(value & 0x7F | 0x80)

@@ -4,10 +4,10 @@
     python -m tools.mutate contract store    some of them; the figures of the others stay
     python -m tools.mutate --most 0          every change, not only the drawn ones
 
-cosmic-ray makes the changes in a copy of the working tree, and runs the tests beside the module for
-each. A change that no test noticed must stand in `docs/results/mutation.json` with a reason: the
-program means the same, or nobody could see the difference. A survivor without a reason, or fewer
-than `LEAST` of the changes noticed, ends with exit code 1.
+cosmic-ray makes the changes in a copy of the working tree, and for each change runs the tests of
+the module. A change that no test noticed must be in `docs/results/mutation.json` with a reason: the
+program means the same, or nobody could see the difference. The exit code is 1 if a survivor has no
+reason, or if tests notice less than `LEAST` of the changes.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ from tools.results import about
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "docs" / "results" / "mutation.json"
 COMMAND = "make mutate"
-#: The part of the changes that tests must notice.
+#: The share of the changes that tests must notice.
 LEAST = 0.85
-#: How many changes of one module are drawn, and by which seed: all of them would take a day.
+#: The number of drawn changes of one module, and the seed: all changes would take a day.
 MOST, SEED = 40, 0
-#: Seconds after which a change has made a loop without an end, which a test would notice, too.
+#: Seconds after which a change has made an endless loop; a test would notice this loop, too.
 LIMIT_S = 120.0
-#: Kinds of changes. Of an operator only its nearest neighbours: a sum with a shift in the place of
-#: an addition fails everywhere. `|` stands in annotations alone, which nobody evaluates.
+#: Kinds of changes. Each operator is replaced only by its nearest neighbours: a shift in place of
+#: an addition, for example, fails everywhere. `|` occurs only in annotations, which are not run.
 OPERATORS = frozenset(
     {
         "core/AddNot",
@@ -78,7 +78,7 @@ OPERATORS = frozenset(
 
 @dataclass(frozen=True)
 class Subject:
-    """What is changed, and the tests that should notice."""
+    """A module to change, and the tests that should notice the changes."""
 
     module: str
     tests: tuple[str, ...]
@@ -112,7 +112,7 @@ SUBJECTS = {
 
 
 def copied(folder: Path) -> Path:
-    """Copy the files of the working tree that git knows, so that no change touches them."""
+    """Copy the files of the working tree that git knows; all changes are made in the copy."""
     git = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     listed = subprocess.run(git, cwd=ROOT, capture_output=True, check=True)  # noqa: S603  # git
     for name in filter(None, listed.stdout.decode().split("\0")):
@@ -161,7 +161,7 @@ def run(name: str, most: int) -> list[dict[str, Any]]:
 
 
 def _draw(work: WorkDB, most: int) -> None:
-    """Skip what is not drawn; `most` of 0 draws every change."""
+    """Skip the changes that are not drawn; `most` of 0 draws every change."""
     items = sorted(work.work_items, key=_place)
     wanted = [item for item in items if item.mutations[0].operator_name in OPERATORS]
     if most and len(wanted) > most:
@@ -241,7 +241,7 @@ def _faults(found: dict[str, Any]) -> Iterator[str]:
         yield f"{found['noticed']} of {found['changes']} changes noticed: less than {LEAST:.0%}"
     for one in found["survivors"]:
         if not one["reason"]:
-            yield f"{one['subject']}: nobody notices `{one['line']}` as `{one['becomes']}`"
+            yield f"{one['subject']}: no test notices `{one['line']}` as `{one['becomes']}`"
 
 
 def main() -> int:

@@ -1,4 +1,4 @@
-"""The tables of `docs/precision.md`, from what the benchmarks of precision measured."""
+"""The tables of `docs/precision.md`, from the results of the precision benchmarks."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Table = Callable[[tuple[str, ...], list[tuple[str, ...]]], str]
 
 
 def tables(table: Table) -> str:
-    """Return a table of every precision and one of calibrating; `table` writes Markdown."""
+    """Return a table of all precisions and a table of calibration; `table` writes Markdown."""
     return "\n\n".join([_precisions(table), *_worlds(table), *_calibration(table)])
 
 
@@ -37,7 +37,7 @@ def _precisions(table: Table) -> str:
 
 
 def _worlds(table: Table) -> list[str]:
-    """Return what is lost on generated songs beside what is lost on real pieces."""
+    """Return the losses on generated songs beside the losses on real pieces."""
     if not RESULTS.exists():
         return []
     results = json.loads(RESULTS.read_text(encoding="utf-8"))
@@ -79,7 +79,7 @@ def _mean_and_worst(of_songs: dict[str, float]) -> tuple[str, str]:
 
 
 def _calibration(table: Table) -> list[str]:
-    """Return what calibrating the full-size network takes, beside ONNX Runtime's own loop."""
+    """Return the time and memory of calibrating the full-size network, beside ONNX Runtime's."""
     if not CALIBRATION.exists():
         return []
     found = json.loads(CALIBRATION.read_text(encoding="utf-8"))
@@ -138,7 +138,7 @@ def _taken(row: dict[str, Any] | None) -> str:
 def _origin(found: dict[str, Any]) -> str:
     return (
         f"{_made(found)} Three generated songs that neither training nor calibration has seen (6 s "
-        "of one for PyTorch's 16-bit floats); times were taken in turn."
+        "of one for PyTorch's 16-bit floats); the times were measured in turn."
     )
 
 

@@ -1,4 +1,4 @@
-"""The tables of `docs/qualcomm.md`, from what `tools/bench_qualcomm.py` measured."""
+"""The tables of `docs/qualcomm.md`, from the results of `tools/bench_qualcomm.py`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ RATE = 44_100
 
 
 def tables(table: Any) -> str:
-    """Return every part that was measured; `table` writes a head and rows as Markdown."""
+    """Return every measured part; `table` writes a head and rows as Markdown."""
     results = json.loads(RESULTS.read_text(encoding="utf-8"))
     parts = {
         "exactness": _exactness,

@@ -2,14 +2,14 @@
 
 python -m tools.real_music FOLDER
 
-Writes into FOLDER, 44.1 kHz stereo in 32-bit floats (a decoder's peaks may pass full scale):
+Writes into FOLDER, 44.1 kHz stereo in 32-bit floats (a decoder's peaks may exceed full scale):
 
     pieces/<name>.wav                  every piece; Luthier plays them with input=FOLDER/pieces
     stems/test/<name>/<stem>.wav       pieces with true stems, laid out as MUSDB18-HQ, for
                                        dataset=musdb dataset.path=FOLDER/stems
     manifest.json                      package, version, file, licence, second and SHA-256 of each
 
-The same versions of the packages give the same bytes. Nothing is downloaded: where packages are
+The same versions of the packages give the same bytes. Nothing is downloaded: if packages are
 missing, the command that installs them is printed. `tools/real_music_pieces.py` lists the pieces.
 """
 
@@ -39,12 +39,12 @@ __all__ = ["make", "missing"]
 RATE = 44100
 #: In the order of HTDemucs' sources.
 STEMS = ("drums", "bass", "other", "vocals")
-#: Programs that play what libsndfile does not read, by their packages.
+#: Programs that play the formats that libsndfile does not read, and their packages.
 PLAYERS = {"fluidsynth": "fluidsynth", "openmpt123": "openmpt123"}
 TRACKER = {".it", ".mod", ".s3m", ".xm"}
 #: Seconds of silence between two files of a speaker.
 PAUSE = 0.3
-#: Seconds read beyond an excerpt, so that resampling sees what follows it.
+#: Seconds read beyond an excerpt, so that the resampler has the samples after it.
 MARGIN = 1.0
 
 
@@ -84,7 +84,7 @@ def make(folder: Path) -> list[dict[str, Any]]:
 
 
 def _played(piece: Recording | Rendering) -> tuple[Audio, dict[str, Audio]]:
-    """Return an excerpt, (2, time), and its stems where they are known."""
+    """Return an excerpt, (2, time), and its stems if they are known."""
     import numpy as np
 
     if isinstance(piece, Recording):
@@ -98,7 +98,7 @@ def _played(piece: Recording | Rendering) -> tuple[Audio, dict[str, Audio]]:
     }
     if piece.voice is not None:
         voice = _cut(_decoded(piece.voice, SECONDS), 0.0)
-        # As loud as all that it stands before, as a singer is.
+        # The voice is as loud as the whole band, as a singer is.
         band = np.sum(list(stems.values()), axis=0)
         stems["vocals"] = voice * np.float32(np.sqrt(np.mean(band**2) / np.mean(voice**2)))
     silence = np.zeros((2, round(SECONDS * RATE)), np.float32)
@@ -109,7 +109,7 @@ def _played(piece: Recording | Rendering) -> tuple[Audio, dict[str, Audio]]:
 
 
 def _decoded(source: Source, seconds: float) -> Audio:
-    """Return what the files of a source hold, (2, time), at 44.1 kHz, for `seconds` at least."""
+    """Return the content of a source's files, (2, time), at 44.1 kHz, cut after `seconds`."""
     import numpy as np
 
     from plugins.dataset._audio.resampling import resample
@@ -144,7 +144,7 @@ def _read(file: Path, seconds: float) -> tuple[Audio, int]:
 
 
 def _cut(sound: Audio, second: float) -> Audio:
-    """Return `SECONDS` of a sound from `second`, with silence where it ends before."""
+    """Return `SECONDS` of a sound from `second`, with silence after its end."""
     import numpy as np
 
     begin, length = round(second * RATE), round(SECONDS * RATE)
@@ -153,7 +153,7 @@ def _cut(sound: Audio, second: float) -> Audio:
 
 
 def _write(file: Path, sound: Audio) -> Path:
-    """Write (channel, time) as WAV; libsndfile's would hold the time of day."""
+    """Write (channel, time) as WAV; libsndfile's WAV would contain the time of day."""
     import numpy as np
     from scipy.io import wavfile
 
@@ -202,7 +202,7 @@ def _digest(file: Path) -> str:
 
 
 def main(arguments: list[str]) -> None:
-    """Write the set into the folder that is given, and print what it holds."""
+    """Write the set into the given folder, and print its content."""
     if len(arguments) != 1 or arguments[0].startswith("-"):
         raise SystemExit("usage: python -m tools.real_music FOLDER")
     folder = Path(arguments[0])

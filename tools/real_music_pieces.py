@@ -1,9 +1,9 @@
 """The pieces of the real-music set: which file of which Debian package, from which second.
 
-All are in Debian's free archive, so that every user may install them; the licences are those of
-the packages' copyright files. Among them are an orchestra, a cello, rock, electronic music, chip
-and tracker music, a record of 1936, telephone sound and speech; dense masters whose peaks lie
-beyond full scale, and quiet ones.
+All packages are in Debian's free archive, so that every user may install them. The licences are
+those of the packages' copyright files. The pieces include an orchestra, a cello, rock, electronic
+music, chip and tracker music, a record of 1936, telephone sound and speech. Some are dense masters
+with peaks beyond full scale, and some are quiet.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ SECONDS = 12.0
 
 @dataclass(frozen=True)
 class Source:
-    """A file of a package, or several that sort by name and are played one after the other."""
+    """A file of a package, or several files that are played one after the other, by name."""
 
     package: str
     path: str
@@ -29,7 +29,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Piece:
-    """Twelve seconds of something that a person may play."""
+    """Twelve seconds of a sound that a person may play."""
 
     name: str
     style: str

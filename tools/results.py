@@ -1,4 +1,4 @@
-"""Writes what a benchmark measured, part by part, beside the machine and versions it ran on."""
+"""Writes the figures of a benchmark, part by part, with the machine and versions it ran on."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ Part = Callable[[], Iterator[dict[str, Any]]]
 
 
 def about(command: str) -> dict[str, Any]:
-    """Return what stands beside every measurement."""
+    """Return the machine, the versions and the command of a measurement."""
     return {"machine": machine(), "versions": versions(), "command": command}
 
 
 def measure(file: Path, command: str, parts: Mapping[str, Part], wanted: Sequence[str]) -> None:
-    """Measure the parts that are wanted, all without a word, and write every row down at once.
+    """Measure the wanted parts, or all parts if none is wanted, and write every row at once.
 
-    Parts that are not wanted stay in `file` as they were.
+    Parts that are not measured stay unchanged in `file`.
     """
     results = json.loads(file.read_text()) if file.exists() else {}
     file.parent.mkdir(parents=True, exist_ok=True)

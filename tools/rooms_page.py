@@ -1,7 +1,7 @@
 """The drawing of `docs/architecture.md`: the rooms of the core, from the contract that holds them.
 
-The floors are those of import-linter's contract in `pyproject.toml`, and what a room uses is read
-from its imports: a drawing by hand would be wrong with the next change.
+The floors are those of import-linter's contract in `pyproject.toml`. The rooms that a room uses are
+read from its imports: a drawing by hand would be wrong after the next change.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Table = Callable[[tuple[str, ...], list[tuple[str, ...]]], str]
 
 
 def drawing(table: Table) -> str:
-    """Return the floors from the roof to the ground, then each room with those that it uses."""
+    """Return the floors from the roof to the ground, then each room with the rooms it uses."""
     floors = [[room.strip() for room in floor.split("|")] for floor in _floors()]
     width = max(len(" | ".join(floor)) for floor in floors) + 2
     edge = f"+{'-' * width}+"

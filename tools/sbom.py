@@ -1,4 +1,4 @@
-"""Writes a CycloneDX bill of materials: what is installed here, its licences, the lock's hashes.
+"""Writes a CycloneDX bill of materials: installed packages, licences, and the lock's hashes.
 
 python -m tools.sbom FILE
 
@@ -25,13 +25,13 @@ SPECIFICATION = "1.6"
 def bill() -> dict[str, Any]:
     """Return the bill of this environment as CycloneDX's own tool writes it, with hashes.
 
-    A package that is not in the lock, or not at the locked version, gets none.
+    A package that is not in the lock, or not at the locked version, gets no hashes.
     """
     made = subprocess.run(  # noqa: S603 - this Python, and words of ours
         [
             *(sys.executable, "-m", "cyclonedx_py", "environment", "--spec-version", SPECIFICATION),
             *("--pyproject", str(ROOT / "pyproject.toml"), "--output-reproducible"),
-            *("--no-validate", sys.executable),  # it is validated once, when the hashes are in it
+            *("--no-validate", sys.executable),  # `main` validates the bill, with its hashes
         ],
         check=True,
         capture_output=True,
@@ -48,7 +48,7 @@ def bill() -> dict[str, Any]:
 
 
 def _files(component: dict[str, Any], sha256: list[str]) -> dict[str, Any]:
-    """Return the files that an index has of a package: as CycloneDX's tool puts hashes of pip's."""
+    """Return the files of a package in an index, in the form of CycloneDX's tool for hashes."""
     return {
         "type": "distribution",
         "url": component["purl"],
@@ -58,7 +58,7 @@ def _files(component: dict[str, Any], sha256: list[str]) -> dict[str, Any]:
 
 
 def fault(text: str) -> str:
-    """Return what breaks CycloneDX's schema, empty for a valid bill; slow for a whole one."""
+    """Return the fault against CycloneDX's schema, empty for a valid bill; slow for a whole one."""
     from cyclonedx.schema import SchemaVersion
     from cyclonedx.validation.json import JsonStrictValidator
 
@@ -68,7 +68,7 @@ def fault(text: str) -> str:
 
 
 def main() -> int:
-    """Write the bill to the file that is named; returns the exit code."""
+    """Write the bill to the given file; returns the exit code."""
     if len(sys.argv) != 2:
         print("say where to write: python -m tools.sbom sbom.cdx.json", file=sys.stderr)
         return 2

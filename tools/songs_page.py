@@ -1,4 +1,4 @@
-"""The table of `docs/songs.md`, from what `tools.bench_songs` measured."""
+"""The table of `docs/songs.md`, from the results of `tools.bench_songs`."""
 
 from __future__ import annotations
 
@@ -44,12 +44,12 @@ def tables(table: Table) -> str:
         f"{first['rows'][0]['songs']} songs of one to two seconds, {audio:.0f} s in all, with "
         "recipe `cpu_fp32` and the model already made. Files are compared with those of one "
         "undisturbed process. Ray takes its time to start, which matters for songs as short as "
-        "these. After half of the songs the process that plays was killed, or one of Ray's workers."
+        "these. After half of the songs the playing process or one of Ray's workers was killed."
     )
     loads = [row["load_average"] for row in rows.values()]
     origin = (
         f"{first['machine']}; `{first['command']}`. Other work ran beside it (load average "
-        f"{min(loads):.1f} to {max(loads):.1f}), to which the times owe as much as to Ray; the "
-        "files owe it nothing."
+        f"{min(loads):.1f} to {max(loads):.1f}). The times depend on that work as much as on "
+        "Ray; the files do not depend on it."
     )
     return "\n\n".join([about, table(HEAD, lines), origin])

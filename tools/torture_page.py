@@ -1,4 +1,4 @@
-"""The tables of `docs/security.md`, from what `python -m tests.torture` counted."""
+"""The tables of `docs/security.md`, from the counts of `python -m tests.torture`."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def tables(table: Table) -> str:
     loads = [row["load_average"] for row in parts.values()]
     origin = (
         f"`make torture`, {ran}. Other work ran beside it (load average {min(loads):.1f} to "
-        f"{max(loads):.1f}), to which the seconds owe as much as to the cases."
+        f"{max(loads):.1f}). The seconds depend on that work as much as on the cases."
     )
     details = table(
         ("part", "of which"),
@@ -59,7 +59,7 @@ def tables(table: Table) -> str:
 
 
 def _details(about: dict[str, Any]) -> str:
-    """Return what a part did beside its counts, in words."""
+    """Return the other figures of a part, in words."""
     return ", ".join(
         f"{name.replace('_', ' ')}: {value:,}" if isinstance(value, int) else f"{name}: {value}"
         for name, value in about.items()

@@ -28,14 +28,14 @@ from plugins.dataset._generator import STEMS, make_song
 from tools.bundled_report import HELD_OUT, RATE, WEIGHTS, evaluate, load, readme, score
 
 ROOT = Path(__file__).resolve().parents[1]
-FIRST_SEED = 10_000  # training songs; HELD_OUT never meets them
+FIRST_SEED = 10_000  # the first seed of the training songs; `HELD_OUT` has other seeds
 SONG_SECONDS = 20
 
 Weights = dict[str, torch.Tensor]
 
 
 def constructor(options: argparse.Namespace) -> dict[str, Any]:
-    """Arguments of `HTDemucs`, ready for JSON except that `segment` is stored as a string."""
+    """Return the arguments of `HTDemucs`, ready for JSON except for `segment`."""
     return {
         "sources": list(STEMS),
         "channels": options.channels,
@@ -61,7 +61,7 @@ def _render(seed: int) -> NDArray[np.int16]:
 
 
 def training_songs(path: Path, count: int) -> NDArray[np.int16]:
-    """Songs as one memory map, (song, stem, channel, time) in 16 bits; made once."""
+    """Return songs as one memory map, (song, stem, channel, time) in 16 bits; made once."""
     shape = (count, len(STEMS), 2, SONG_SECONDS * RATE)
     if not path.exists():
         part = path.with_suffix(".part")
@@ -78,10 +78,10 @@ def training_songs(path: Path, count: int) -> NDArray[np.int16]:
 
 
 def draw_batch(rng: np.random.Generator, songs: NDArray[np.int16], size: int) -> torch.Tensor:
-    """Stems of `size` seconds in all, (batch, stem, channel, time); one batch in ten is of 2 s.
+    """Return stems of `size` seconds in all, (batch, stem, channel, time), in items of 1 or 2 s.
 
-    Half of the items mix stems of different songs. Every stem gets its own gain (-8 to +3.5 dB)
-    and polarity; left and right are swapped in half of the items.
+    One batch in ten has items of 2 s. Half of the items mix stems of different songs. Every stem
+    gets its own gain (-8 to +3.5 dB) and polarity; left and right are swapped in half of the items.
     """
     seconds = 2 if rng.random() < 0.1 else 1
     length = seconds * RATE
@@ -103,7 +103,7 @@ def draw_batch(rng: np.random.Generator, songs: NDArray[np.int16], size: int) ->
 
 @dataclass
 class Progress:
-    """What a resumed run needs besides the weights."""
+    """The state of a training run, besides the weights in training and the optimizer."""
 
     average: Weights
     """Exponential moving average of the weights; this is what gets stored."""
@@ -112,10 +112,10 @@ class Progress:
 
 
 def loss_of(estimate: torch.Tensor, stems: torch.Tensor) -> torch.Tensor:
-    """L1 relative to the mix's level, plus a twentieth of the error's level in dB.
+    """Return L1 relative to the mix's level, plus a twentieth of the error's level in dB.
 
-    Both are (batch, stem, channel, time). The second term asks as much of a quiet stem as of
-    a loud one; it stops at 30 dB below the mix, so that a silent stem does not take over.
+    Both are (batch, stem, channel, time). The second term has the same weight for a quiet stem as
+    for a loud stem. It stops at 30 dB below the mix, so that a silent stem does not dominate.
     """
     mix = stems.sum(1)
     l1 = (estimate - stems).abs().mean() / (mix.abs().mean() + 1e-4)
@@ -132,7 +132,7 @@ def learning_rate(peak: float, done: float) -> float:
 
 
 def save_weights(weights: Weights, options: argparse.Namespace) -> Path:
-    """Store float16 weights with what is needed to build the model again; replaces at once."""
+    """Store float16 weights with the data to build the model again; replaces the file at once."""
     kwargs = constructor(options)
     metadata = {
         "format": "luthier-htdemucs",
@@ -152,7 +152,7 @@ def save_weights(weights: Weights, options: argparse.Namespace) -> Path:
 def train(options: argparse.Namespace) -> Progress:
     """Train until --minutes have passed, over all resumed runs."""
     torch.manual_seed(options.seed)
-    torch.set_flush_denormal(True)  # activations that fade to nothing are slow otherwise
+    torch.set_flush_denormal(True)  # otherwise activations near zero are slow
     model = HTDemucs(**constructor(options))
     optimizer = torch.optim.AdamW(
         model.parameters(), options.lr, betas=(0.9, 0.99), weight_decay=0.02, fused=True
@@ -166,7 +166,7 @@ def train(options: argparse.Namespace) -> Progress:
         progress = Progress(saved["average"], saved["step"], saved["seconds"])
     else:
         (options.out / "training_curve.csv").write_text("step,seconds,loss,held_out_sdr_db\n")
-    save_weights(progress.average, options)  # at once, so that others can load the architecture
+    save_weights(progress.average, options)  # at once, so that other programs can load the model
     budget = 60.0 * options.minutes
     if progress.seconds < budget:
         songs = training_songs(options.work / "songs.npy", options.songs)
@@ -209,7 +209,7 @@ def note_curve(out: Path, progress: Progress, loss: float, model: HTDemucs) -> N
 
 
 def described(options: argparse.Namespace, progress: Progress) -> dict[str, Any]:
-    """Return what was measured of the stored weights, with how they came about."""
+    """Return the measured figures of the stored weights, and their training."""
     return {
         "command": " ".join(["python -m tools.train_bundled", *sys.argv[1:]]),
         "seed": options.seed,

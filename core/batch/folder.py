@@ -34,7 +34,7 @@ def held_alone(place: Path) -> Iterator[None]:
     busy = (
         "another run is playing this batch",
         f"at: {place}",
-        "wait for it: what it finishes is not played again",
+        "wait for it: items that it finishes are not played again",
         "or play into another folder: output=/path/to/folder",
     )
     staging = place / STAGING

@@ -133,7 +133,7 @@ class _Batch:
                 tasks.append(Task(standing.source, standing.place))
             if standing.state == "damaged":
                 damaged.append(standing.source.name)
-            self._tell(0, 0, f"looking for what is done: {done} of {done + len(tasks)} items")
+            self._tell(0, 0, f"looking for finished items: {done} of {done + len(tasks)}")
         if manifest.damaged:
             self.found.append(Notice("warning", passed_over(manifest.damaged)))
         if damaged:
@@ -168,7 +168,7 @@ class _Batch:
         ]
         again = sum(entry.retries > 0 for entry in made)
         if again:
-            text = f"played again because a worker died, or they failed at first: {again} items"
+            text = f"played again, because a worker died or the first try failed: {again} items"
             notices.append(Notice("warning", text))
         notices += [notice for artifact in artifacts.values() for notice in artifact.notices]
         return BatchRecord(
@@ -216,6 +216,7 @@ def _incomplete(record: BatchRecord, place: Path) -> InputError:
         f"{len(record.failed)} of {record.items} items failed",
         *told,
         f"and {more} more" if more else "",
-        f"the reasons in full: {place / MANIFEST}",
-        "mend or remove them, and run the same command again: the rest is not played twice",
+        f"all reasons: {place / MANIFEST}",
+        "repair or remove these items, and run the same command again: no other item is played "
+        "again",
     )

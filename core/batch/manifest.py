@@ -145,7 +145,7 @@ def _check(entry: Entry, file: Path) -> None:
         below(file.parent, output, said_by)
         if place not in PurePosixPath(output).parents:
             raise UnsafePathError(
-                "a manifest names a file outside the place of its item",
+                "a manifest names a file outside the folder of its item",
                 f"file: {output[:200]!r}",
                 f"named by: {said_by}",
             )

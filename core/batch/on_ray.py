@@ -78,8 +78,8 @@ def play_on_ray(
                     yield msgspec.json.decode(line, type=Entry)
         except ray.exceptions.RayError as error:
             raise StageError(
-                f"Ray gave up: {type(error).__name__}: {str(error).strip().splitlines()[0]}",
-                "what was finished is kept; run the same command again",
+                f"Ray failed: {type(error).__name__}: {str(error).strip().splitlines()[0]}",
+                "finished items are kept; run the same command again",
                 "or play the rest in this process: scale=here",
             ) from error
 

@@ -84,7 +84,7 @@ def make_plan(
         raise ConfigError(
             "a batch is played at one precision, and `ladder` or `auto` chooses among several",
             "choose with one item first: input=/path/to/file",
-            "then play the batch with what was chosen: recipe=outputs/.../recipe.lock.yaml",
+            "then play the batch with its lock file: recipe=outputs/.../recipe.lock.yaml",
         )
     scale = cfg.scale or Scale.here
     if scale is Scale.ray:

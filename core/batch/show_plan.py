@@ -37,7 +37,7 @@ def show(plan: BatchPlan, store: str) -> None:
     made = {planned.step.name: planned.artifact for planned in steps.steps}
     known = {name: artifact for name, artifact in made.items() if artifact is not None}
     if len(known) < len(made):
-        console.print(f"{len(sources)} items; which are done is known once the steps have run")
+        console.print(f"{len(sources)} items; the finished ones are known after the steps have run")
         return
     folder = plan.folder(known)
     check_own(folder)

@@ -71,7 +71,7 @@ class Worker:
         """
         started = time.perf_counter()
         attempts = self.job.folder / STAGING / f"{_key(task)}.attempts"
-        reason = "the process that played it died each time: it may need more memory than there is"
+        reason = "its process died each time: the item may need more memory than there is"
         while True:
             # Count the attempt in a file first: a process that is killed counts nothing.
             with attempts.open("ab") as file:
@@ -95,9 +95,9 @@ class Worker:
         job = self.job
         if not Path(job.played.path).exists():
             raise StageError(
-                "the model is not where this worker looks for it",
+                "this worker does not find the model",
                 f"at: {job.played.path}",
-                "machines of a cluster need the store on a disk that all of them have",
+                "all machines of a cluster need the same store, on a shared disk",
                 "name one: store=/shared/folder",
             )
         folder = Path(tempfile.mkdtemp(dir=job.folder / STAGING))
@@ -152,7 +152,7 @@ class Worker:
         for taken in (final, *final.parents[: len(PurePosixPath(task.place).parts) - 1]):
             if taken.exists() and not taken.is_dir():
                 raise InputError(
-                    "a file lies where the folder of an item belongs",
+                    "a file is in the place of an item's folder",
                     f"item: {task.source.name}",
                     f"at: {taken}",
                     "move it away, and run the same command again",
@@ -186,7 +186,7 @@ def play_here(job: Job, tasks: Sequence[Task], progress: Progress) -> Iterator[E
 
 def _top(folder: Path, saved: Sequence[SavedFile]) -> Path:
     """Return the common folder of all saved files: `stems` for `stems/bass.wav`."""
-    files = [below(folder, one.path, "the dataset, of what it saved") for one in saved]
+    files = [below(folder, one.path, "the dataset, in its list of saved files") for one in saved]
     return Path(os.path.commonpath([file.parent for file in files] or [folder.resolve()]))
 
 
@@ -198,7 +198,7 @@ def _files(made: Path) -> list[Path]:
             raise StageError(
                 "the dataset saved a file whose name is no text",
                 f"at: {file}",
-                "name it after what it holds: the manifest of a batch is JSON",
+                "give it a name that is text: the manifest of a batch is JSON",
             )
     return found
 

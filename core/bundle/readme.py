@@ -14,7 +14,7 @@ __all__ = ["licence", "readme"]
 
 _UNSTATED = (
     "NO LICENCE IS STATED FOR THESE WEIGHTS.\n\n"
-    "Without one you may not pass them on, nor ship them in an app. Ask whoever made them.\n"
+    "Without a licence you may not pass the weights on or ship them in an app. Ask their author.\n"
 )
 _CPP = """\
 #include "join.h"
@@ -29,8 +29,8 @@ Window(File(folder)).use { window ->  // of this bundle; keep it, opening takes 
 }
 """
 _NO_PROGRAM = (
-    "There is no program for the device here: the runtime, the dsp or the chunker of this recipe "
-    "ships none. `metadata.json` says what one must do."
+    "This bundle has no program for the device: the runtime, the dsp or the chunker of this recipe "
+    "ships none. `metadata.json` says what such a program must do."
 )
 #: A language's title, and the fence and lines that show how its program is called.
 _USE = {
@@ -50,7 +50,7 @@ _MORE = {
     "g++ -std=c++17 -O2 -I cpp -I $ONNXRUNTIME/include cpp/run.cpp "
     "-L $ONNXRUNTIME/lib -lonnxruntime -o run\n./run . input.f32 output.f32\n```",
     "kotlin": "`input` and `result` lie in memory as in C++. Models are opened by path: copy the "
-    "bundle out of the assets first, to `filesDir` say.",
+    "bundle out of the assets first, for example to `filesDir`.",
 }
 
 
@@ -89,7 +89,7 @@ def _table(about: dict[str, Any], languages: Sequence[str]) -> str:
     if fallback:
         rows.append((
             fallback["file"],
-            f"what it was compiled from: {fallback['format']}, {fallback['precision']}",
+            f"the same model before it was compiled: {fallback['format']}, {fallback['precision']}",
         ))  # fmt: skip
     if graphs:
         rows += [
@@ -117,7 +117,7 @@ def _programs(about: dict[str, Any], languages: Sequence[str]) -> list[str]:
     words = "It cuts windows, runs each through the graphs above, and joins them."
     if about["fallback"]:
         words += f" Where the device cannot run {code(about['model']['file'])}, it says so and "
-        words += f"takes {code(about['fallback']['file'])} on the CPU."
+        words += f"runs {code(about['fallback']['file'])} on the CPU."
     tensors = [*about["signature"]["inputs"], *about["signature"]["outputs"]]
     floats = all(spec["dtype"] == "float32" for spec in tensors)
     types = ", all 32-bit floats" if floats else ""

@@ -45,7 +45,7 @@ def examine(registry: Registry) -> None:
     console.print(f"\n{ready} plugins ready, {broken} not")
     if registry.broken:
         raise PluginError(
-            f"{len(registry.broken)} of what is installed cannot be used: see above, marked !!"
+            f"{len(registry.broken)} installed part(s) cannot be used: see the lines marked !!"
         )
 
 

@@ -13,8 +13,8 @@ TEXT = """\
 Luthier fits a PyTorch model to the device that will play it.
 
 A recipe names one plugin per stage: model, dataset, exporter, graph, quantizer, dsp, chunker,
-runtime, evaluator, reporter. Luthier proves that they fit, runs them, keeps what they made,
-measures what every step cost, and writes a report that opens in a browser.
+runtime, evaluator, reporter. Luthier proves that they fit, runs them, keeps their results,
+measures the cost of every step, and writes a report that opens in a browser.
 
 usage: python -m core recipe=NAME [option=value ...]
 
@@ -22,13 +22,13 @@ recipes
 {recipes}
 
 examples
-  python -m core recipe=s24_int8                          play the input in the box
-  python -m core recipe=s24_int8 input=/path/to/file      play yours
+  python -m core recipe=s24_int8                          play the built-in input
+  python -m core recipe=s24_int8 input=/path/to/file      play your file
   python -m core recipe=cpu_fp32 input='all/**/*.flac'    a batch, one item after another
   python -m core recipe=s24_int8 mode=plan                what would run, and why
   python -m core recipe=s24_int8 chunker.length=88200     change an option of a stage
   python -m core -m recipe=s24_int8 precision=int8,w8a16  try several, one run each
-  python -m core recipe=s24_fit target=s25                what fits another phone
+  python -m core recipe=s24_fit target=s25                the longest window for another phone
 
 modes
   mode=run      the default: run the recipe, write stems, bundle and report

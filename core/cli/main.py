@@ -41,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def _interrupted() -> NoReturn:
-    say("interrupted; what was finished is kept, run the same command again", err=True)
+    say("interrupted; finished results are kept, run the same command again", err=True)
     sys.exit(INTERRUPTED)
 
 

@@ -69,7 +69,7 @@ def _rewritten(argument: str, files: list[str], *, sweep: bool) -> str:
         return argument
     if key == "recipe":
         if value in ("", "null"):
-            raise ConfigError("`recipe` names none", "give one: recipe=<name>, or leave it out")
+            raise ConfigError("`recipe` is empty", "give one: recipe=<name>, or leave it out")
         return f"recipe={','.join(_recipes(_several(value, sweep=sweep), files))}"
     _check_chosen(key.lstrip("+/"), value)
     if key in PLURAL and not sweep:
@@ -97,7 +97,7 @@ def _check_chosen(key: str, value: str) -> None:
     if key in GROUPS and any(mark in value for mark in ("/", "\\", "..", "${")):
         raise ConfigError(
             f"`{key}` cannot be `{value}`",
-            "a choice is a name, and no path or reference",
+            "a choice is a name, not a path or a reference",
             "see them all: python -m core mode=list",
         )
 
@@ -110,7 +110,7 @@ def _recipes(values: Sequence[str], files: list[str]) -> list[str]:
             raise ConfigError(
                 f"two of the recipes are named `{name}`",
                 f"at: recipe={','.join(values)}",
-                "a recipe is known by the name of its file: give each once, or rename one",
+                "a recipe is named after its file: give each once, or rename one",
             )
     return names
 

@@ -67,10 +67,10 @@ def refuse_credentials(content: Mapping[str, Any], said_by: str) -> None:
             raise ConfigError(
                 f"`{named}` holds a password or a token in a URL",
                 f"in: {said_by}",
-                "options are kept in lock files and reports, and others see them in lists of "
+                "options appear in lock files and reports, and other users see them in the list of "
                 "processes",
-                "give the URL without, and the credentials as the service's own tools read them: "
-                "in its variables or its file",
+                "give the URL without it, and the credentials in the variables or the file that "
+                "the service's own tools read",
             )
 
 

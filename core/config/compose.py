@@ -104,7 +104,7 @@ def _check_own(cfg: DictConfig, overrides: Sequence[str]) -> None:
     typed = tuple(word for word in overrides if "hydra" in word.partition("=")[0])
     if _of_hydra(cfg) != _own(typed):
         raise ConfigError(
-            "something but the command line changed how Hydra itself is set",
+            "something other than the command line changed Hydra's own settings",
             "a recipe or a preset may name plugins and options, and nothing else",
             "nothing was run; see what was composed: --cfg hydra",
         )

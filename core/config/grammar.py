@@ -54,7 +54,7 @@ def check_recipe(content: Mapping[str, Any], where: str, file: str) -> None:
     for key, value in content.items():
         if key in PERSONAL:
             page.refuse(
-                f"sets `{key}`, which is for you to say and not for a recipe",
+                f"sets `{key}`, which only the command line may set",
                 f"set it on the command line: {key}=...",
             )
         elif key == "defaults":
@@ -137,7 +137,7 @@ class _Page:
             if not isinstance(entry, Mapping) or len(entry) != 1:
                 self.refuse(
                     f"has an entry in `defaults` that is no choice: {_short(entry)}",
-                    "write one choice an entry: {target: cpu}",
+                    "write one choice per entry: {target: cpu}",
                 )
             ((key, choice),) = entry.items()
             slot = slot_of(key)
@@ -147,7 +147,7 @@ class _Page:
                     f"groups: {', '.join(sorted(CHOICES))}",
                 )
             if slot in chosen:
-                self.refuse(f"chooses `{slot}` twice", "say it once: as a key, or in `defaults`")
+                self.refuse(f"chooses `{slot}` twice", "choose it once: as a key, or in `defaults`")
             chosen.add(slot)
             several = choice if slot in PLURAL and isinstance(choice, list) else [choice]
             for name in several:
@@ -173,7 +173,7 @@ class _Page:
             self.name(value, slot)
         else:
             self.refuse(
-                f"has a `{slot}` that cannot be: {_short(value)}",
+                f"has a `{slot}` that is not possible: {_short(value)}",
                 "a stage is a plugin's name, or a mapping with `plugin` and its options",
             )
 
@@ -190,7 +190,7 @@ class _Page:
             self.names(said.get("precisions"), "fit.precisions")
         elif key == "batch" and "address" in said:
             self.refuse(
-                "names a Ray cluster, which is for you to say and not for a recipe",
+                "names a Ray cluster, which only the command line may name",
                 "set it on the command line: batch.address=...",
             )
         self.value(value, key)
@@ -200,7 +200,7 @@ class _Page:
         if isinstance(value, str):
             self.name(value, key)
         elif not isinstance(value, Mapping | None):
-            self.refuse(f"has a `{key}` that cannot be: {_short(value)}", "write its name")
+            self.refuse(f"has a `{key}` that is not possible: {_short(value)}", "write its name")
         elif key == "target":
             self.names_in_target(value or {})
         else:
@@ -227,7 +227,7 @@ class _Page:
         if not _NAME.fullmatch(key) or _MEANT.fullmatch(key):
             self.refuse(
                 f"has a key that is no option at `{at[:80]}`",
-                "options are named as `mode=list` and the reference have them",
+                "write its name as in `mode=list` and in the reference",
             )
         self.value(value, at)
 
@@ -236,7 +236,7 @@ class _Page:
         if isinstance(value, Mapping):
             for key, inside in value.items():
                 if "${" in key or _MEANT.fullmatch(key):
-                    self.refuse(f"has a key that means something else at `{at}`: {_short(key)}")
+                    self.refuse(f"has a key with a special meaning at `{at}`: {_short(key)}")
                 self.value(inside, f"{at}.{key}")
         elif isinstance(value, list):
             for number, inside in enumerate(value):
@@ -250,9 +250,9 @@ class _Page:
         path = found[1].split(".") if found else []
         if not path or path[0] not in REFERABLE:
             self.refuse(
-                f"reaches for what is not its own at `{at[:80]}`: {_short(text)}",
+                f"refers to a value outside the recipe at `{at[:80]}`: {_short(text)}",
                 "allowed: a key of the same recipe, alone: ${target.facts.layout}",
-                "a recipe reads no variable of the environment and calls nothing; "
+                "a recipe may not read environment variables or call functions; "
                 "set such a value on the command line",
             )
         meant: object = self._content
@@ -262,8 +262,8 @@ class _Page:
             meant = meant[key]
         if isinstance(meant, Mapping | list) or (isinstance(meant, str) and "${" in meant):
             self.refuse(
-                f"refers at `{at[:80]}` to what is no plain value: {_short(text)}",
-                "name the value itself",
+                f"refers at `{at[:80]}` to a value that is not plain: {_short(text)}",
+                "write the value itself",
             )
 
 

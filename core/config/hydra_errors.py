@@ -177,18 +177,18 @@ def as_luthier_error(error: Exception, registry: Registry | None) -> LuthierErro
     elif isinstance(error, RecursionError):
         said = ConfigError(
             "something is nested too deeply to be read",
-            "a recipe, a value on the command line, a graph or a file that a stage reads",
+            "it is a recipe, a value on the command line, a graph or a file that a stage reads",
             "give it fewer levels; see where: hydra.verbose=true",
         )
     elif isinstance(error, MemoryError):
         said = LuthierError(
             "the system has no memory left",
-            "close other programs, take shorter windows, or a smaller model",
+            "close other programs, or take shorter windows or a smaller model",
         )
     else:
         said = LuthierError(
-            f"something unexpected: {type(error).__name__}: {error}",
-            "this is a mistake of Luthier's or of a plugin's",
+            f"unexpected error: {type(error).__name__}: {error}",
+            "this is a bug in Luthier or in a plugin",
             TRACE,
         )
     said.__cause__ = error

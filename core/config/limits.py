@@ -42,9 +42,9 @@ OWN: Mapping[str, LimitSpec] = {
         "parity_snr",
         "dB",
         is_least=True,
-        about="the lowest SNR of any output or label (stem) of any item, against FP32 PyTorch "
-        "with the same windows (in a sweep over windows: with the best of them), and of the "
-        "windows on a device that is too slow for whole inputs",
+        about="the lowest SNR of all items, outputs and labels (stems), against FP32 PyTorch "
+        "with the same windows (in a sweep over windows: with the best windows); the windows on "
+        "a device that is too slow for whole inputs count too",
     ),
     "max_chunk_ms": LimitSpec(
         "latency",
@@ -59,7 +59,7 @@ OWN: Mapping[str, LimitSpec] = {
     "min_npu_coverage": LimitSpec(
         "npu_coverage",
         is_least=True,
-        about="part of the graph's nodes that the accelerator took, 0 to 1",
+        about="fraction of the graph's nodes that run on the accelerator, 0 to 1",
     ),
 }
 #: The limits that only a device that plays whole inputs can answer.

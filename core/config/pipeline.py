@@ -149,7 +149,7 @@ def _against(cfg: DictConfig, registry: Registry) -> kinds.Chunker[Any] | None:
         node = cast("DictConfig", OmegaConf.merge(node, given))
     except OmegaConfBaseException as error:
         first = str(error).partition("\n")[0]
-        raise ConfigError(f"`{path}` cannot be: {first}", f"at: {path}") from error
+        raise ConfigError(f"`{path}` is not valid: {first}", f"at: {path}") from error
     return cast("kinds.Chunker[Any]", entry.create(options.build(entry, node, path)))
 
 

@@ -82,7 +82,7 @@ def _read(group: str, name: str, file: Path) -> Preset:
         ) from error
     if not name.isidentifier() or name.startswith("_"):
         raise ConfigError(
-            f"{where} has a name that no recipe can say", f"file: {file}",
+            f"{where} has a name that no recipe can use", f"file: {file}",
             "name it by letters, digits and underscores",
         )  # fmt: skip
     check_preset(node, group, where, str(file))

@@ -114,7 +114,7 @@ def _content(name: str, file: Path) -> dict[str, Any]:
         return read_mapping(file, f"recipe `{name}`")
     except FileNotFoundError:
         raise ConfigError(
-            f"recipe `{file}` does not exist", "see those in the box: python -m core mode=list"
+            f"recipe `{file}` does not exist", "see the built-in recipes: python -m core mode=list"
         ) from None
     except OSError as error:
         raise ConfigError(

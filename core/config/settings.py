@@ -209,7 +209,7 @@ def target_of(cfg: DictConfig) -> Target:
     target = cast("Target", OmegaConf.to_object(cfg.target))
     # OmegaConf lets a list pass as an item of a list of texts.
     if not all(isinstance(name, str) for name in target.precisions):
-        raise ConfigError("`target.precisions` holds more than names", "give: [fp16, int8]")
+        raise ConfigError("`target.precisions` has a value that is no name", "give: [fp16, int8]")
     return target
 
 

@@ -66,11 +66,11 @@ def check_asked(
     if found:
         words = [f"{path}={value}" for path, value in found.items()]
         raise ConfigError(
-            f"recipe `{recipe}` reaches out of its own folder",
+            f"recipe `{recipe}` names a place outside its own folder",
             f"file: {source.file}",
             *(f"{path}: {value}" for path, value in found.items()),
-            "whoever wrote a recipe could have it read, or send, what is yours",
-            f"if you want it, say so yourself: {command([*typed, *words], recipes)}",
+            "the author of a recipe could use such a place to read or send your data",
+            f"if you want this, set it on the command line: {command([*typed, *words], recipes)}",
         )
 
 

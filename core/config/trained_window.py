@@ -62,8 +62,8 @@ def other_training(chunker: Chunker[Any], spec: ModelSpec, info: ModelInfo) -> t
             continue
         if abs(planned - true) > NEAR * true:
             text = (
-                f"windows of {size:,} along `{axis}` are what was planned for these weights, but "
-                f"they were trained on {true:,}: chunker.length={true}"
+                f"the plan has windows of {size:,} along `{axis}`, but these weights were "
+                f"trained on {true:,}: chunker.length={true}"
             )
             notices.append(Notice("warning", text))
     return tuple(notices)

@@ -91,7 +91,7 @@ def read_mapping(file: Path, what: str) -> dict[str, Any]:
         raise ConfigError(
             f"{what} cannot be read: {error}",
             f"file: {file}",
-            "write keys and values as the recipes in the box do: text, numbers, lists, mappings",
+            "write keys and values as the built-in recipes do: text, numbers, lists, mappings",
         ) from error
     return content
 
@@ -112,7 +112,7 @@ def _refusals() -> Iterator[None]:
         # A number of thousands of digits, or a value that its tag does not allow: `!!int ""`.
         if isinstance(error, _RefusedError):
             raise
-        raise _RefusedError(f"a value cannot be: {error}"[:200]) from error
+        raise _RefusedError(f"a value is not valid: {error}"[:200]) from error
 
 
 def _text(file: Path) -> str:
@@ -230,7 +230,7 @@ class _Walk:
             if text is None:
                 raise _RefusedError("a key is no text", line)
             if text in keys:
-                raise _RefusedError(f"the key `{text[:80]}` stands there twice", line)
+                raise _RefusedError(f"the key `{text[:80]}` is there twice", line)
             keys.add(text)
         inside.key = not inside.key
 
@@ -242,7 +242,7 @@ class _Walk:
         inside.nodes += nodes
         inside.depth = max(inside.depth, depth + 1)
         if inside.nodes > NODES:
-            raise _RefusedError(f"it holds more than {NODES:,} values, aliases written out", line)
+            raise _RefusedError(f"it holds more than {NODES:,} values, aliases included", line)
         if len(self._open) + depth > DEPTH:
             raise _RefusedError(f"it is nested more than {DEPTH} levels deep", line)
 

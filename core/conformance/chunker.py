@@ -54,7 +54,7 @@ class ChunkerSuite(PluginSuite):
         """Return one of `lengths`."""
         number: int = request.param
         if number >= len(self.lengths):
-            pytest.skip("fewer cases than the suite has room for")
+            pytest.skip("`lengths` has fewer cases")
         return self.lengths[number]
 
     def test_windows_cover_the_input(self, case: dict[str, int]) -> None:

@@ -145,9 +145,9 @@ class _Search:
         longest = self.wanted.longest or self.model.info.train_window.get(self.axis)
         if longest is None:
             raise ConfigError(
-                f"model `{self.pipeline.model.name}` does not say how long the windows along "
-                f"`{self.axis}` were that it was trained on",
-                "say how far to look: fit.longest=...",
+                f"model `{self.pipeline.model.name}` does not say the length of its training "
+                f"windows along `{self.axis}`",
+                "give the longest window to try: fit.longest=...",
             )
         shortest = min(self.wanted.shortest or self.wanted.step, longest)
         return shortest, longest
@@ -200,7 +200,7 @@ def _axis(pipeline: Pipeline, wanted: Fit) -> str:
         )
     raise ConfigError(
         f"chunker `{name}` cuts {', '.join(f'`{axis}`' for axis in axes)}"
-        + (f", not `{wanted.axis}`" if wanted.axis else ": say which one grows"),
+        + (f", not `{wanted.axis}`" if wanted.axis else ", and the search needs one of them"),
         f"give one: fit.axis={axes[0]}",
     )
 
@@ -213,7 +213,7 @@ def _resized(pipeline: Pipeline, axis: str, length: int) -> Pipeline:
     except ValueError as error:
         raise ConfigError(
             f"chunker `{pipeline.chunker.name}` cannot have windows of {length}: {error}",
-            "look at longer ones: fit.shortest=...",
+            "try longer windows only: fit.shortest=...",
         ) from error
     if dict(chunker.window()) != window:
         raise ConfigError(

@@ -66,10 +66,10 @@ class Table:
         """Return the result in a sentence."""
         if self.longest is None:
             tried = f", down to {self.size(self.rows[0].length)}" if self.rows else ""
-            return f"{self.precision}: nothing that was tried fits{tried}"
+            return f"{self.precision}: no window that was tried fits{tried}"
         above = next((row for row in self.rows if row.length > self.longest), None)
         text = f"{self.precision}: {self.size(self.longest)} fits"
-        text += f", {above.length:,} does not" if above else ", the longest of interest"
+        text += f", {above.length:,} does not" if above else ", the upper end of the search"
         return f"{text}: {self.option}" if self.option else text
 
 
@@ -185,14 +185,14 @@ def _shown(name: str, fact: Fact) -> str:
 def _notes(tables: Sequence[Table], wanted: Fit) -> list[str]:
     """Return the notes on how to read the table."""
     here = "Compiled on this machine; no device took part. Host memory is that of the whole process"
-    taken = f"Windows are multiples of {wanted.step:,}; one is taken to fit wherever a longer one"
-    notes = [f"{here}, compiler included.", f"{taken} does."]
+    taken = f"Windows are multiples of {wanted.step:,}; a window counts as one that fits"
+    notes = [f"{here}, compiler included.", f"{taken} if a longer one fits."]
     if wanted.calibration_windows is not None:
         notes.append(
-            f"Quantizers saw {wanted.calibration_windows} calibration window(s) at most, which "
-            "decide on ranges and not on what fits: what was compiled here is not for use."
+            f"Quantizers saw {wanted.calibration_windows} calibration window(s) at most. They "
+            "decide the ranges, not whether a window fits: do not use the models compiled here."
         )
     causes = {row.verdict.cause for table in tables for row in table.rows}
     if "time limit" in causes:
-        notes.append("What ran into the time limit may fit in it on a faster machine.")
+        notes.append("A window that reached the time limit may fit on a faster machine.")
     return notes

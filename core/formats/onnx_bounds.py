@@ -141,7 +141,7 @@ def _check_fields(path: Path) -> None:
                 _check_inside(at + size, end)
                 if tag & 7 == _SIZED and field is not None and field.message_type is not None:
                     if len(open_) == _DEEPEST:
-                        raise _refused(path, f"its parts lie {_DEEPEST} deep within each other")
+                        raise _refused(path, f"its parts are nested more than {_DEEPEST} deep")
                     open_.append((at + size, field.message_type))
                 else:
                     at += size
@@ -151,7 +151,7 @@ def _check_fields(path: Path) -> None:
 
 def _check_inside(stop: int, end: int) -> None:
     if stop > end:
-        raise ValueError("a value reaches over the end of what holds it")
+        raise ValueError("a value extends past the end of the value around it")
 
 
 def _varint(data: mmap.mmap, at: int) -> tuple[int, int]:
@@ -183,7 +183,7 @@ def _check_graphs(model: onnx.ModelProto, path: Path) -> None:
     import onnx
 
     if not model.opset_import or any(not 0 < o.version < 1000 for o in model.opset_import):  # noqa: PLR2004
-        raise _refused(path, "it names no opset, or one that cannot be")
+        raise _refused(path, "it names no opset, or an impossible one")
     nodes = 0
     for message in _messages(model):
         if isinstance(message, onnx.NodeProto | onnx.GraphProto):
@@ -299,7 +299,7 @@ def _external(tensor: onnx.TensorProto, path: Path) -> tuple[Path, int]:
     entries = {entry.key: entry.value for entry in tensor.external_data}
     # If a place is given twice, one reader takes the first and another the last.
     if len(entries) < len(tensor.external_data) or not set(entries) <= _KEYS:
-        raise _refused(path, "where it lies is told twice, or in unknown words", tensor.name)
+        raise _refused(path, "its place is given twice, or with unknown keys", tensor.name)
     file = below(path.parent, entries.get("location", ""), f"the graph {path}", links=False)
     size = _plain_size(file, path, tensor.name)
     offset = _place(entries.get("offset", "0"))
@@ -322,7 +322,7 @@ def _plain_size(file: Path, path: Path, tensor: str) -> int:
     except OSError as error:
         raise _refused(path, f"`{file.name}` cannot be read: {error.strerror}", tensor) from error
     if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
-        raise _refused(path, f"`{file.name}` is no plain file, or another name of one", tensor)
+        raise _refused(path, f"`{file.name}` is no plain file, or has a second name", tensor)
     return found.st_size
 
 

@@ -78,7 +78,7 @@ def opened_apart(
             raise InputError(
                 f"{noun} `{path}` cannot be opened",
                 _reason(end, limits),
-                "it is damaged, or made to do harm: fetch it again, or give another file",
+                "it is damaged or malicious: fetch it again, or give another file",
             )
     finally:
         said.unlink(missing_ok=True)

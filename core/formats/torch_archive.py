@@ -28,6 +28,6 @@ def check_stored(archive: zipfile.ZipFile, file: Path, most: int) -> None:
         if wrong_name(name):
             raise ValueError(f"its entry `{name[:100]}` leads out of it, or is no path")
         if entry.compress_type != zipfile.ZIP_STORED or entry.file_size != entry.compress_size:
-            raise ValueError(f"its entry `{name[:100]}` is packed; PyTorch packs none")
+            raise ValueError(f"its entry `{name[:100]}` is compressed; PyTorch compresses none")
     if sum(entry.file_size for entry in entries) > file.stat().st_size:
         raise ValueError("its entries take more bytes than the file has")

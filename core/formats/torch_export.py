@@ -182,9 +182,9 @@ def functional(program: torch.export.ExportedProgram) -> torch.export.ExportedPr
             raise StageError(
                 "the model changes while it runs, so every window would get another result: "
                 f"it writes into {', '.join(f'`{name}`' for name in changed)}",
-                "a graph computes its outputs from its inputs and from weights that stay",
-                "make what it remembers an input and an output of the module, "
-                "or compute it anew in every call",
+                "a graph computes its outputs from its inputs and from constant weights",
+                "make the changed values an input and an output of the module, "
+                "or compute them again in every call",
             )
         module = rewritten.module(check_guards=False)
         assert isinstance(module, torch.fx.GraphModule)

@@ -42,7 +42,7 @@ def by_name(given: object, names: Sequence[str]) -> dict[str, torch.Tensor]:
     for name, tensor in zip(names, tensors, strict=True):
         if not isinstance(tensor, torch.Tensor):
             raise StageError(
-                f"the model's core gives {_kind(tensor)} as output `{name}`, and no tensor",
+                f"the model's core gives {_kind(tensor)} as output `{name}`, not a tensor",
                 "a graph gives a flat list of tensors",
                 "wrap the module in one whose forward returns a tuple, or a dict, of its tensors",
             )

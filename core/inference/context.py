@@ -45,7 +45,7 @@ class Read:
         if len(names) == len(now) == len(self.identity):
             of = zip(names, self.identity, now, strict=True)
             return f"`{next(name for name, before, after in of if before != after)}`"
-        return f"what {self.plugin.kind} `{self.plugin.name}` reads"
+        return f"the data of {self.plugin.kind} `{self.plugin.name}`"
 
 
 class RunContext:

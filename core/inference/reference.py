@@ -92,7 +92,7 @@ def _check(outputs: Tensors, signature: Signature, origin: str) -> None:
             raise PluginError(
                 f"{origin} gives {got} for its output `{spec.name}`",
                 f"its signature says: {spec.dtype}, {_lengths(spec, spec.shape)}",
-                "`TorchModel.reference` gives what the signature says, without a batch axis",
+                "`TorchModel.reference` gives the outputs of the signature, without a batch axis",
             )
 
 
@@ -118,6 +118,6 @@ def _unsteady(origin: str, same_db: float) -> Notice:
     return Notice(
         "danger",
         f"{origin} gave another output when it was called again with the same window "
-        f"({same_db:.1f} dB SNR): it keeps something from one call to the next, or draws random "
-        "numbers. What is compared with it here says little",
+        f"({same_db:.1f} dB SNR): it keeps values from one call to the next, or draws random "
+        "numbers. A comparison with it says little",
     )

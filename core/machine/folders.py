@@ -126,7 +126,7 @@ def _taken(parent: Path) -> tuple[Path, FileLock]:
             system = NOBODY
         else:
             return folder, lock
-    raise OSError(errno.EBUSY, "whatever is made there is removed at once", str(parent))
+    raise OSError(errno.EBUSY, "folders made there are removed at once", str(parent))
 
 
 def _remove(folder: Path, lock: FileLock) -> None:

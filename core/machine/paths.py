@@ -56,7 +56,7 @@ def below(root: Path, name: str, said_by: str, *, links: bool = True) -> Path:
         f"a path that was read from a file {reason}",
         f"path: {name[:200]!r}",
         f"named by: {said_by}",
-        f"allowed: what lies below {root}",
+        f"allowed: paths below {root}",
         "nothing was read, written or removed there; the file is damaged, or not yours",
     )
 

@@ -15,8 +15,8 @@ _ADVICE = {
     "free some room": FULL,
     "get the right to write there": {errno.EACCES, errno.EPERM},
     "mount it for writing": {errno.EROFS},
-    "look who removes it meanwhile, and start again": {errno.ENOENT, errno.ESTALE},
-    "move away what lies there": {
+    "find the program that removes it, and start again": {errno.ENOENT, errno.ESTALE},
+    "move away the file or folder there": {
         errno.ENOTDIR,
         errno.EISDIR,
         errno.EEXIST,
@@ -24,7 +24,7 @@ _ADVICE = {
         errno.ELOOP,
     },
     "give it a shorter name": {errno.ENAMETOOLONG},
-    "give it a plainer name": {errno.EILSEQ, errno.EINVAL},
+    "give it a name without special characters": {errno.EILSEQ, errno.EINVAL},
     "close some files, or raise the limit (ulimit -n)": {errno.EMFILE, errno.ENFILE},
     "end the program that uses it": {errno.EBUSY, errno.ETXTBSY},
     "check the disk, or the network that it is on": {
@@ -35,7 +35,7 @@ _ADVICE = {
         errno.EHOSTDOWN,
         errno.ETIMEDOUT,
     },
-    "its file system lacks what is needed, locks for instance": NO_LOCKS,
+    "its file system lacks a needed feature, such as locks": NO_LOCKS,
 }
 # As Python writes the number, and Rust (safetensors).
 _NUMBER = re.compile(r"\[Errno (\d+)\]|\(os error (\d+)\)")

@@ -33,6 +33,6 @@ def address_of(file: Path, what: str, other: str) -> str:
             f"no address can name the file of {what}",
             f"at: {str(file).encode(errors='backslashreplace').decode()}",
             f"take a folder without unusual characters: {other}",
-            "SQLAlchemy 2.1 takes all but bytes that are no text: pip install -U sqlalchemy",
+            "SQLAlchemy 2.1 takes every name that is text: pip install -U sqlalchemy",
         )
     return address

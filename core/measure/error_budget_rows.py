@@ -173,7 +173,7 @@ class _Table:
         whole = len(self.places)
         if len(numbers) == whole:
             return line
-        note = f"{len(numbers)} of the {whole} windows; on just these, with the row before"
+        note = f"{len(numbers)} of the {whole} windows; compared with the row before on these only"
         return replace(line, total_db=None, label_total_db=(), note=note)
 
     def _row(self, name: str, artifact: Artifact, numbers: Sequence[int]) -> BudgetLine:
@@ -295,7 +295,7 @@ def _whole(inputs: Mapping[str, Artifact]) -> BudgetLine:
     _, name, same_windows, total_snr = min(found, key=lambda one: one[0])
     note = "all of its windows, so it is not compared with the rows above"
     if len(items) > 1:
-        note = f"{name}, the furthest off of {len(items)}; {note}"
+        note = f"{name}, the worst of {len(items)} items; {note}"
     return BudgetLine(
         WHOLE,
         same_windows.overall,

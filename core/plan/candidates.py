@@ -83,7 +83,7 @@ def candidates(
         )
     if cfg.auto and not target.name:
         raise ConfigError(
-            "`auto` chooses among what the target runs, but the recipe names no target",
+            "`auto` chooses among the precisions of the target, but the recipe names no target",
             "give one: target=<name>",
         )
     composed = (

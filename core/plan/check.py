@@ -49,7 +49,7 @@ def _check_formats(pipeline: Pipeline, registry: Registry) -> None:
             raise MisfitError(
                 f"runtime `{slow.name}` cannot play whole inputs here",
                 _where(pipeline),
-                "name the runtime that does: host=<runtime>",
+                "name a runtime that can: host=<runtime>",
                 f"runtimes that play: {', '.join(_playing(registry))}",
             )
         _accepts(pipeline, registry, "host", pipeline.host, before_runtime, made_by)
@@ -171,7 +171,7 @@ def _check_calibration(pipeline: Pipeline, *, measured: bool) -> None:
             f"calibration and evaluation share {len(shared)} item(s), first `{shared[0]}`",
             _where(pipeline),
             f"both come from: {pipeline.calibration.options}",
-            "what is measured on data that was calibrated on looks better than it is",
+            "a result on calibration data looks better than a result on new data",
             "give the two different data: calibration=<dataset>, dataset=<dataset>",
         )
 
@@ -187,10 +187,10 @@ def _check_contract(pipeline: Pipeline, registry: Registry) -> None:
     for limit in pipeline.contract:
         if limit.name in TIMED and not pipeline.runtime.plays:
             raise MisfitError(
-                f"`contract.{limit.name}` cannot be judged: runtime `{pipeline.runtime.name}` is "
-                "no measure of the device's speed or memory",
+                f"`contract.{limit.name}` cannot be judged: runtime `{pipeline.runtime.name}` "
+                "does not measure the device's speed or memory",
                 where,
-                "choose a runtime that plays on the device, or drop it: "
+                "choose a runtime that plays on the device, or remove the limit: "
                 f"contract.{limit.name}=null",
             )
         if limit.name not in OWN and limit.name not in answered:

@@ -141,7 +141,7 @@ def _read(artifact: Artifact | None) -> Verdict | None:
     try:
         return msgspec.json.decode(Path(artifact.path).read_bytes(), type=Verdict)
     except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
-        what = "a verdict on a window cannot be read, and is asked for again"
+        what = "a verdict on a window cannot be read, and is ignored"
         damage.tell(Path(artifact.folder), f"{what}: {error}")
         return None
 

@@ -54,7 +54,7 @@ def _row(planned: Planned) -> tuple[str, str, str, Text, str]:
 def show_touched(reaches: Sequence[Reach]) -> None:
     """Print every file, folder and host that a run would touch; paths can be copied."""
     console = screen()
-    console.print("\nwould touch, beside what is installed", style="bold")
+    console.print("\nwould touch, besides the installed files", style="bold")
     for reach in reaches:
         why = f"  ({reach.why})" if reach.why else ""
         console.print(f"  {reach.how:<7}{reach.where}{why}", soft_wrap=True)

@@ -40,7 +40,7 @@ class Broken:
             f"{what} is broken: {self.why}",
             f"distribution: {self.distribution}" if self.distribution else "",
             f"file: {self.file}",
-            "mend it, or remove it" + ("" if self.ours else f": pip uninstall {self.distribution}"),
+            "repair or remove it" + ("" if self.ours else f": pip uninstall {self.distribution}"),
         )
 
     @property

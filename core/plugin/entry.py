@@ -65,7 +65,7 @@ class Entry:
         except LuthierError as error:
             # The printed line names the plugin already.
             said = error.what.removeprefix(f"{self.origin} failed: ")
-            return [Notice("warning", f"cannot say: {said}")]
+            return [Notice("warning", f"its check failed: {said}")]
 
     def create(self, options: object) -> Plugin[Any]:
         """Make the plugin; raises MissingLibraryError with the exact install command.

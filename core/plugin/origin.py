@@ -134,7 +134,7 @@ def raised(error: BaseException, origin: Origin, call: str) -> NoReturn:
 def refuse(origin: Origin, call: str, wrong: str) -> NoReturn:
     """Raise the error for a value that the kind does not allow; `wrong` says why, after `call`."""
     raise PluginError(
-        f"{origin} gave what it may not: {inside(f'`{call}`', wrong)}",
+        f"{origin} gave a value that is not allowed: {inside(f'`{call}`', wrong)}",
         *origin.lines,
-        "see what its kind promises: core/plugin/kinds.py, core/plugin/stages.py",
+        "see the rules of its kind: core/plugin/kinds.py, core/plugin/stages.py",
     )

@@ -223,8 +223,8 @@ def named(sources: Sequence[str]) -> str:
 def passed_over(lines: int) -> str:
     """Return the warning about lines of a manifest that were skipped."""
     return (
-        f"passed over in the manifest: {lines} lines that are not as they were written, or that "
-        "name a place outside the batch; items that only they tell of are played again"
+        f"{lines} lines of the manifest are ignored: they are damaged, or name a place outside the "
+        "batch; items that no other line names are played again"
     )
 
 

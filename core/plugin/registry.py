@@ -80,7 +80,7 @@ class Registry:
 
     def doubts(self) -> tuple[str, ...]:
         """Return a line for each broken distribution: a missing plugin may be one of its own."""
-        return tuple(f"{one}: it may be one of its" for one in self.broken if not one.ours)
+        return tuple(f"{one}: the plugin may be part of it" for one in self.broken if not one.ours)
 
     def add(self, cls: type[Plugin[Any]], distribution: str) -> None:
         """Add a class after checking that it keeps the contract of its kind.

@@ -32,7 +32,7 @@ __all__ = ["Choice", "Trial", "Tried", "best", "best_of", "first_that_holds", "w
 #: A candidate that is at most this much worse than the best counts as equal to it, and the nearest
 #: to FP32 of the equal ones is taken: times on busy machines differ by as much between runs.
 EQUAL = 0.05
-NO_CLOCK = "; bytes stand for time, for no clock here says anything about the device"
+NO_CLOCK = "; bytes replace time, because no clock here measures the device"
 
 
 @dataclass(frozen=True)
@@ -190,7 +190,7 @@ def why_best(chosen: CandidateRecord, results: Sequence[CandidateRecord], object
     stands = ("held", "not tried")
     others = [r for r in results if r.rank is not None and r is not chosen and r.status in stands]
     if not others:
-        return f"{said}; nothing else holds it"
+        return f"{said}; no other candidate holds it"
     second = min(others, key=lambda result: result.rank or 0.0)
     if not chosen.rank:
         return f"{said}; {second.precision} is the next"

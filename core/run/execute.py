@@ -181,7 +181,7 @@ def _check_inputs(step: Step, made: Inputs, store: Store) -> None:
             f"stage `{step.name}` wrote to its input `{spoiled[0]}`, which belongs to the store",
             *_by(step),
             f"at: {made[spoiled[0]].folder}",
-            "what was spoiled is dropped and what came of it not kept: the next run makes it again",
+            "the changed input and the stage's result are not kept: the next run makes both again",
             "a plugin writes to `work.folder` only; `work.copy(artifact)` brings its input there",
         )
     for read in step.reads:
@@ -191,7 +191,7 @@ def _check_inputs(step: Step, made: Inputs, store: Store) -> None:
                 f"{changed} changed while it was read",
                 f"stage: {step.name}",
                 f"by: {origin_of(read.plugin)}",
-                "nothing of it is kept; run the same command again",
+                "the result is not kept; run the same command again",
             )
 
 
@@ -220,7 +220,9 @@ def _files(step: Step, result: StageResult, folder: Path) -> list[Path]:
         result.chosen_options
     )
     if wrong:
-        raise PluginError(f"stage `{step.name}` made what cannot be kept: {wrong}", *_by(step))
+        raise PluginError(
+            f"stage `{step.name}` made a result that cannot be kept: {wrong}", *_by(step)
+        )
     if step.gives is not None and (result.format, result.precision) != (
         step.gives.format,
         step.gives.precision,
@@ -240,15 +242,15 @@ def _files(step: Step, result: StageResult, folder: Path) -> list[Path]:
         ) from error
     if links:
         raise PluginError(
-            f"stage `{step.name}` made a second name of a file that may lie outside (a hard link)",
+            f"stage `{step.name}` made a hard link to a file that may lie outside its folder",
             *_by(step),
             f"at: {links[0]}",
             "copy the file instead",
         )
     if result.path.parent != folder or result.path not in files:
         raise PluginError(
-            f"stage `{step.name}` says that it made `{result.path}`, which is no file of its "
-            "folder",
+            f"stage `{step.name}` says that it made `{result.path}`, which is not a file "
+            "in its folder",
             *_by(step),
         )
     for file in files:

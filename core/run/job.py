@@ -236,7 +236,7 @@ def unreported(problem: Exception, place: Path) -> LuthierError:
 
     A refusal of the system, such as a full disk, is no breach of a plugin's contract.
     """
-    missing = f"what it did not write is missing from {place}; the rest is there"
+    missing = f"a file that it did not write is missing from {place}; all others are there"
     refused = _refusal(problem)
     if refused is not None:
         said = folders.unwritable("a report", refused, place)

@@ -95,7 +95,7 @@ def budget(context: RunContext, steps: list[Step]) -> Step:
     compared = [f"budget.{stage}" for stage in stages]
     return Step(
         BUDGET,
-        "say what every stage cost",
+        "measure the cost of every stage",
         "core",
         (MODEL, SAMPLE, REFERENCE, IDEAL, PLAY, *compared, *[PROBE] * probed),
         {
@@ -278,7 +278,7 @@ def _census(of: Step) -> Step:
 
     return Step(
         PRECISION_CENSUS,
-        "count what computes at which precision",
+        "count the operations at each precision",
         "core",
         (of.name,),
         {},

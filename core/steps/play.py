@@ -258,7 +258,7 @@ def _check_saved(written: Sequence[SavedFile], dataset: Dataset[Any], folder: Pa
         file = below(folder, one.path, str(origin))
         if not file.is_file() or one.path == SAVED:
             raise PluginError(
-                f"{origin} says that it saved `{one.path}`, which is no file of its folder",
+                f"{origin} says that it saved `{one.path}`, which is not a file in its folder",
                 *origin.lines,
             )
 

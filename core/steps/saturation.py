@@ -76,11 +76,14 @@ class Passed:
         where = ""
         if self.clipped:
             where = (
-                f"{self.clipped} of {self.tensors} quantised activations pass their ranges, "
+                f"{self.clipped} of {self.tensors} quantised activations exceed their ranges, "
                 f"`{self.worst}` by {self.factor:.1f} times"
             )
         elif self.unseen:
-            where = f"{self.unseen} of {self.tensors} activations pass what calibration saw"
+            where = (
+                f"{self.unseen} of {self.tensors} activations exceed the ranges that "
+                "calibration saw"
+            )
         if self.promised_db is None:
             cost = f"`{self.output}` has {self.snr_db:.1f} dB"
         else:
@@ -136,7 +139,7 @@ def saturation(context: RunContext, step: Step) -> list[Step]:
     return [
         Step(
             SATURATION,
-            "hold activations against the ranges of the calibration",
+            "compare activations with the ranges of the calibration",
             "core",
             tuple(dict.fromkeys((before, step.name, SAMPLE, MODEL))),
             {

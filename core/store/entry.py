@@ -119,7 +119,7 @@ def described(root: Path, name: str) -> tuple[Artifact, dict[str, Any]]:
     if description.entry != name:
         raise DamagedError(f"its description is that of {description.entry}")
     if key_of(fingerprint) != name.rpartition("/")[2]:
-        raise DamagedError("what it was made from does not give its key")
+        raise DamagedError("its fingerprint does not give its key")
     return description.artifact, json.loads(fingerprint)
 
 
@@ -131,18 +131,18 @@ def description_of(description: Description, step: str, fingerprint: dict[str, A
         if not _is_finite(value):
             # JSON has no such numbers: `null` would be read back.
             raise PluginError(
-                f"step `{step}` says of its result what is no number: {name}={value}",
+                f"step `{step}` returned a number that is not finite: {name}={value}",
                 by,
-                "facts and chosen options are texts and finite numbers, or made of such",
+                "facts and chosen options are texts, finite numbers, or lists and mappings of them",
             )
     try:
         content = sealed(description)
         unsealed(content, Description)
     except (TypeError, ValueError, OverflowError) as error:
         raise PluginError(
-            f"step `{step}` says of its result what cannot be kept: {error}",
+            f"step `{step}` returned a value that cannot be kept: {error}",
             by,
-            "facts, notices and chosen options are plain values: what JSON holds",
+            "facts, notices and chosen options must be plain JSON values",
         ) from error
     return content
 

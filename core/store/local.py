@@ -99,7 +99,7 @@ class Store:
         """Report that an entry is damaged."""
         self._damaged[name] = str(error)
         step = name.partition("/")[0]
-        text = f"what was kept of `{step}` is damaged, and {self.anew}: {error} ({name})"
+        text = f"the kept result of `{step}` is damaged, and {self.anew}: {error} ({name})"
         damage.tell(self.root / name, text)
 
     def keep(
@@ -223,7 +223,7 @@ class Store:
         unknown = [name for name in damaged if name not in self._damaged]
         if unknown:
             # A damaged entry that was asked for has been reported already.
-            left_out = f"damaged, and left out of what is known of `{step}`"
+            left_out = f"damaged results of `{step}` are ignored"
             more = f" and {len(unknown) - 1} more" if len(unknown) > 1 else ""
             damage.tell(self.root / step, f"{left_out}: {unknown[0]}{more}")
         return found

@@ -45,13 +45,13 @@ def store_error(error: Exception, url: str, package: str) -> StoreError:
         return StoreError(
             f"the store's copies on this machine cannot be written: {os.strerror(error.errno)}",
             f"at: {error.filename}" if error.filename else f"of: {url}",
-            remedy(error, "XDG_CACHE_HOME=/path/to/folder", instead="let them lie elsewhere"),
+            remedy(error, "XDG_CACHE_HOME=/path/to/folder", instead="keep the copies elsewhere"),
         )
     if code in ("NoSuchBucket", "ContainerNotFound") or isinstance(error, FileNotFoundError):
         return StoreError(
             "the store's bucket does not exist",
             f"at: {url}",
-            f"make the bucket, mend the URL, {ELSEWHERE}",
+            f"make the bucket, correct the URL, {ELSEWHERE}",
         )
     if isinstance(error, PermissionError) or code in DENIED:
         reason = f" ({code})" if code and not code.isdigit() else ""
@@ -79,7 +79,7 @@ def store_error(error: Exception, url: str, package: str) -> StoreError:
             f"the store cannot be reached: {name}",
             f"at: {url}{_endpoint(package)}",
             f"check the network and the endpoint, and run again, {ELSEWHERE}",
-            "what was finished is kept on this machine",
+            "finished results are kept on this machine",
         )
     return StoreError(
         f"the store failed: {name}: {repeated(str(error))}",

@@ -74,8 +74,8 @@ def _checked(url: str) -> tuple[str, str]:
         raise ConfigError(
             "the store's URL holds more than a bucket and a prefix",
             "a user name, a password or a query would be seen in logs and in lists of processes",
-            "give credentials as the cloud's own tools read them (docs/store.md), "
-            f"and the URL without: store={parts.scheme}://bucket/prefix",
+            "give credentials where the cloud's own tools read them (docs/store.md), "
+            f"and the URL without them: store={parts.scheme}://bucket/prefix",
         )
     if "::" in url or parts.scheme not in CREATE:
         raise ConfigError(

@@ -148,7 +148,7 @@ class RemoteStore(Store):
         new = [key for key in keys if self._noted(step, key) is None]
         spoilt = [key for key in new if (known / key).is_file()]
         if spoilt:
-            damage.tell(known, f"what was noted of `{step}` is damaged, and asked for again")
+            damage.tell(known, f"the notes on `{step}` are damaged, and fetched again")
         contents = self._remote.read_many(f"{step}/{key}/artifact.json" for key in new[:ASKED])
         damaged: list[str] = []
         try:
@@ -170,7 +170,7 @@ class RemoteStore(Store):
         except OSError as error:
             raise self.unwritable(error) from error
         if damaged:
-            left_out = f"damaged, and left out of what is known of `{step}`"
+            left_out = f"damaged results of `{step}` are ignored"
             damage.tell(known, f"{left_out}: {len(damaged)} at {self._remote.url}/{step}")
 
     def _fetch(
@@ -196,7 +196,9 @@ class RemoteStore(Store):
             self._refused.add((name, attempt))
             self._damaged[name] = str(error)
             where = f"{self._remote.url}/{name}"
-            text = f"what was kept of `{step}` is damaged, and it is made again: {error} ({where})"
+            text = (
+                f"the kept result of `{step}` is damaged, and it is made again: {error} ({where})"
+            )
             damage.tell(self.root / name, text)
             if drop:
                 self._entries.drop(name, attempt)

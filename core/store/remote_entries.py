@@ -177,9 +177,9 @@ def decoded(content: bytes, name: str) -> Entry:
     if entry.name != name:
         raise DamagedError(f"its record is that of {entry.name}")
     if key_of(entry.fingerprint.encode()) != name.rpartition("/")[2]:
-        raise DamagedError("what it was made from does not give its key")
+        raise DamagedError("its fingerprint does not give its key")
     if not ATTEMPT.fullmatch(entry.attempt):
-        raise DamagedError(f"an attempt that cannot be: {entry.attempt[:80]!r}")
+        raise DamagedError(f"its attempt has an impossible name: {entry.attempt[:80]!r}")
     if entry.artifact.path not in entry.files:
         raise DamagedError("its main file is not among its files")
     return entry

@@ -54,7 +54,7 @@ def unsealed(data: bytes, kind: type[T]) -> T:
     content = bytes(found.content)
     # The digest covers the content alone: everything around it must be exactly as written.
     if data != b'{"sha256":"%s","content":%s}' % (found.sha256.encode(), content):
-        raise DamagedError("it is not written as sealed files are")
+        raise DamagedError("it does not have the form of a sealed file")
     if hashlib.sha256(content).hexdigest() != found.sha256:
         raise DamagedError("its content does not have the digest that it was written with")
     try:

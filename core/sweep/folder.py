@@ -127,5 +127,5 @@ def _file(place: Path, key: str) -> Path:
 
 
 def _tell(file: Path, folder: str, reason: str) -> None:
-    what = f"the record of point {folder} is damaged, and it runs again"
+    what = f"the record of point {folder} is damaged, and the point runs again"
     damage.tell(file, f"{what}: {reason} (points/{file.name})")

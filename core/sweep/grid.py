@@ -65,7 +65,7 @@ def expand(
         raise ConfigError(
             f"the sweep has {_in_words(count)} points",
             *_longest(overrides, values_of),
-            f"above {MANY:,} it asks first: sweep.confirm=true"
+            f"more than {MANY:,} points need sweep.confirm=true"
             if count <= MOST
             else f"possible: up to {MOST:,}, with sweep.confirm=true",
             "or let a search choose among them: hydra/sweeper=optuna",
@@ -88,7 +88,7 @@ def parsed(arguments: Sequence[str], loader: ConfigLoader | None = None) -> list
         overrides: list[Override] = OverridesParser.create(loader).parse_overrides(list(arguments))
     except (RecursionError, ValueError) as error:  # Python reads no more than 4,300 digits
         raise ConfigError(
-            "an override is nested too deeply, or holds too long a number, to be read",
+            "an override cannot be read: it is nested too deeply, or holds too long a number",
             f"at: {max(arguments, key=len)[:80]}...",
             "give a plain value, or a list of plain values",
         ) from error
@@ -143,7 +143,7 @@ def _check_count(override: Override) -> None:
         raise ConfigError(
             f"the sweep has {_in_words(count)} points along `{override.get_key_element()}` alone",
             f"at: {override.input_line}",
-            f"possible: up to {MOST:,}; above {MANY:,} it asks first",
+            f"possible: up to {MOST:,}; more than {MANY:,} need sweep.confirm=true",
             "take larger steps, or let a search choose between two ends: hydra/sweeper=optuna "
             f"'{override.get_key_element()}=interval(low,high)'",
         )

@@ -116,7 +116,7 @@ class Launch:
         if "submitit_folder" in self._config.hydra.launcher:
             # The output of these jobs does not come back while they run.
             logs = Path(self._task.place, "logs")
-            say(f"{len(left)} jobs handed in; waiting for them. They print to {logs}")
+            say(f"{len(left)} jobs submitted; waiting for them. Their output goes to {logs}")
         try:
             launcher = Plugins.instance().instantiate_launcher(
                 hydra_context=self._context, task_function=self._task, config=self._config

@@ -66,7 +66,7 @@ class StudyFile:
             raise StoreError(
                 f"the study cannot be read: {next(iter(str(error).splitlines()), 'damaged')}",
                 f"at: {file}",
-                "move the file away: the points that ran are known without it",
+                "move the file away: finished points are kept without it",
             ) from error
         self._earlier = [
             optuna.load_study(study_name=one, storage=self._url)

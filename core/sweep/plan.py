@@ -125,7 +125,7 @@ def plan_point(
     plans = tuple(c.plan for c in found if c.plan is not None)
     known = feasibility.find(store, plans[0].pipeline) if len(plans) == 1 else None
     if known is not None and not known.fits:
-        refused = MisfitError(*known.why, "that is what its compiler said before")
+        refused = MisfitError(*known.why, "an earlier run of the compiler said this")
         return PlannedPoint(point, recipe, (), refused, digest([list(point.overrides), known.why]))
     steps: dict[str, Planned] = {}
     for plan in plans:
@@ -214,7 +214,7 @@ def _refusal(wrong: Sequence[tuple[Combination, LuthierError]], total: int) -> L
         *first.lines,
         *others[:NAMED],
         *more,
-        f"{len(wrong)} of {total} points cannot be; none was run",
+        f"{len(wrong)} of {total} points are not possible; no point was run",
     )
     error.__cause__ = first
     return error

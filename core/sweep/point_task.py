@@ -99,7 +99,7 @@ class Task:
         return PointResult(
             "failed",
             f"its process ended {1 + self.retries} times without an answer ({_spoken(code)})",
-            ("a device or a system out of memory ends a process so; so does a vendor's crash",),
+            ("the device or the system had no memory left, or a vendor's library crashed",),
             1,
         )
 

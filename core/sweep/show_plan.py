@@ -18,8 +18,8 @@ __all__ = ["cost", "show"]
 
 #: What is said of a sweep over windows.
 COMPARED = (
-    "windows differ: FP32 PyTorch is played in each of them first, and the best of the results is "
-    "what all points are compared with"
+    "windows differ: FP32 PyTorch plays with each of them first, and all points are compared with "
+    "the best of these results"
 )
 
 MINUTE = 60.0
@@ -33,7 +33,7 @@ def show(plan: SweepPlan, store: str, output: str) -> None:
     console = screen()
     console.print(Text.assemble(("sweep", "bold"), f" of {len(plan.points)} points\n"))
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-    for heading in ("step", "asked for", "distinct", "cached", "would run", "about"):
+    for heading in ("step", "requested", "distinct", "cached", "would run", "about"):
         table.add_column(heading, justify="left" if heading == "step" else "right")
     names = list(dict.fromkeys(shared.name for shared in plan.shared))
     for name in names:

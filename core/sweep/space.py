@@ -191,7 +191,7 @@ def _dimension(override: Override) -> Dimension:
         largest = _WHOLE if whole else _LARGEST
         if not (abs(value.start) <= largest and abs(value.end) <= largest):
             raise ConfigError(
-                f"`{override.input_line}` has an end that nothing is drawn up to",
+                f"`{override.input_line}` has an end out of range",
                 f"possible: two numbers from {-largest:g} to {largest:g}",
                 "write: interval(low,high)",
             )

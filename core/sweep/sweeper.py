@@ -249,10 +249,10 @@ def _judge(record: SweepRecord, place: Path) -> None:
     failed = [point for point in record.points if point.status == "failed"]
     if failed:
         raise StageError(
-            f"{len(failed)} of {len(record.points)} points failed; the others are there",
+            f"{len(failed)} of {len(record.points)} points failed; the other results are kept",
             *(f"{point.label}: {point.why}" for point in failed[:5]),
-            f"what they printed: {place / 'logs'}",
-            "mend it and start the sweep again: it runs only what is missing",
+            f"their output: {place / 'logs'}",
+            "repair the cause and start the sweep again: only missing points run",
         )
     if any(point.status == "done" for point in record.points):
         return

@@ -2,10 +2,10 @@
 
     python train.py
 
-A few minutes on one CPU core: with two, the threads wait for each other longer than they compute
-on images this small. The same command gives the same weights. Run it in an environment where
-Luthier and this package are installed. `results.json` tells the figures, the machine and the
-command.
+It takes a few minutes on one CPU core. It uses one core only: on images this small, two threads
+wait for each other longer than they compute. The same command gives the same weights. Run it in an
+environment where Luthier and this package are installed. `results.json` holds the figures, the
+machine and the command.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ SIZE, PATCH, BATCH, IMAGES = 160, 64, 16, 500
 
 
 def main() -> None:
-    """Train, write the weights, and write what they reach on images that were not trained on."""
+    """Train, write the weights, and write their figures on images outside the training set."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--steps", type=int, default=10000)
     steps = parser.parse_args().steps
@@ -60,7 +60,7 @@ def main() -> None:
 def _train(
     network: Upscaler, images: list[np.ndarray], random: np.random.Generator, steps: int
 ) -> None:
-    """Train on what is measured, the mean of -PSNR, with a learning rate that falls to 0."""
+    """Train on the measured figure, the mean of -PSNR, with a learning rate that falls to 0."""
     optimiser = torch.optim.Adam(network.parameters(), lr=2e-3)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
     for step in range(1, steps + 1):
@@ -77,7 +77,7 @@ def _train(
 
 
 def _patch(images: list[np.ndarray], random: np.random.Generator) -> np.ndarray:
-    """Return a piece of one image, turned and mirrored."""
+    """Return a piece of one image, rotated and mirrored at random."""
     image = images[random.integers(len(images))]
     top, left = SCALE * random.integers((SIZE - PATCH) // SCALE, size=2)
     piece = np.rot90(image[:, top : top + PATCH, left : left + PATCH], random.integers(4), (1, 2))
@@ -85,7 +85,7 @@ def _patch(images: list[np.ndarray], random: np.random.Generator) -> np.ndarray:
 
 
 def _measured(network: Upscaler) -> dict[str, float]:
-    """Return the mean PSNR over 20 evaluation images, beside that of bicubic and of nearest."""
+    """Return the mean PSNR over 20 evaluation images, also for bicubic and nearest neighbour."""
     found: dict[str, list[float]] = {"upscaler": [], "bicubic": [], "nearest": []}
     for index in range(20):
         large = draw(SIZE, generator("evaluation", 0, index))

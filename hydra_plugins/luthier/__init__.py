@@ -1,6 +1,6 @@
-"""Luthier's sweepers, where Hydra looks for such: it makes them of no class of another package.
+"""Luthier's sweepers: Hydra accepts classes of sweepers from the package `hydra_plugins` only.
 
-What they do is in `core/sweep`.
+Their code is in `core/sweep`.
 """
 
 from dataclasses import dataclass
@@ -16,16 +16,16 @@ __all__ = ["Grid", "Search"]
 
 
 class Grid(GridSweeper):
-    """Every combination: `hydra/sweeper=grid`, the default."""
+    """Runs every combination: `hydra/sweeper=grid`, the default."""
 
 
 class Search(SearchSweeper):
-    """The points that Optuna chooses: `hydra/sweeper=optuna`."""
+    """Runs the points that Optuna chooses: `hydra/sweeper=optuna`."""
 
 
 @dataclass
 class GridConf:
-    """The options of `hydra/sweeper=grid`; `params` are values as on the command line."""
+    """The options of `hydra/sweeper=grid`; `params` holds values as on the command line."""
 
     _target_: str = f"{__name__}.Grid"
     params: dict[str, Any] | None = None

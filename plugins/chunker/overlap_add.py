@@ -55,7 +55,9 @@ class OverlapAddOptions:
         """Raise ValueError for windows that cannot cover an input."""
         if isinstance(self.length, str) and self.length != MODEL:
             if not self.length.isdecimal():
-                raise ValueError(f"`length` is `{self.length}`: give samples, or {MODEL}")
+                raise ValueError(
+                    f"`length` is `{self.length}`: give a number of samples, or {MODEL}"
+                )
             self.length = int(self.length)
         if self.length != MODEL and not 1 <= self.samples <= LONGEST:
             raise ValueError(f"`length` is {self.length}: a window holds 1 to {LONGEST:,} samples")
@@ -72,7 +74,7 @@ class OverlapAddOptions:
     def samples(self) -> int:
         """Return the length of a window; raises ValueError while it is still left to the model."""
         if isinstance(self.length, str):
-            raise ValueError(f"`length` is `{self.length}`, and no model has said what that is")  # noqa: TRY004  # not a wrong type
+            raise ValueError(f"`length` is `{self.length}`, but no model gave its length")  # noqa: TRY004  # not a wrong type
         return self.length
 
     @property
@@ -97,10 +99,10 @@ class OverlapAdd(Chunker[OverlapAddOptions]):
             return self
         if options.axis not in window:
             raise InputError(
-                "`chunker.length=model` asks for windows as long as those that the model was "
-                f"trained on, but it does not say how long they were along `{options.axis}`",
+                "`chunker.length=model` takes the length of the windows that the model was "
+                f"trained on, but the model gives no length along `{options.axis}`",
                 "give a number of samples: chunker.length=44100",
-                "(a model's plugin says it in `plan`: "
+                "(a model's plugin gives this length in `plan`: "
                 f'ModelSpec(..., train_window={{"{options.axis}": 44100}}))',
             )
         return OverlapAdd(replace(options, length=window[options.axis]))
@@ -119,7 +121,7 @@ class OverlapAdd(Chunker[OverlapAddOptions]):
         if len(starts) > MOST:
             raise StageError(
                 f"chunker `overlap_add` would cut {total:,} samples into {len(starts):,} windows",
-                f"possible: up to {MOST:,}; the next one begins {self.options.stride:,} samples on",
+                f"possible: up to {MOST:,}; a window starts every {self.options.stride:,} samples",
                 "take longer windows, or less overlap: chunker.length=44100 chunker.overlap=0.25",
             )
         return [

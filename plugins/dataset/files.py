@@ -80,7 +80,7 @@ class Files(AudioDataset[FilesOptions]):
             text = f"left out: {len(found) - len(told)} more files; scale=here lists each of them"
             told.append(Notice("warning", text))
         if self._videos:
-            text = f"left out: {len(self._videos)} videos; a pattern takes them:"
+            text = f"left out: {len(self._videos)} videos; a pattern includes them:"
             told.append(Notice("info", f"{text} input='**/*{self._videos[0].suffix}'"))
         return told
 
@@ -127,7 +127,7 @@ class Files(AudioDataset[FilesOptions]):
             raise InputError(
                 f"none of {len(unread)} audio files in `{self.options.path}` can be read",
                 *(f"{file.name}: {_in_short(error)}" for file, error in unread[:_NAMED]),
-                "each by itself says more: input=<file>",
+                "for the full reason of one file: input=<file>",
             )
         return found, unread
 
@@ -191,7 +191,7 @@ def _found(given: str) -> tuple[Path, list[Path]]:
     if not pattern and not path.is_dir():
         raise InputError(
             f"`{path}` is neither a file nor a folder",
-            "a pipe or a device is not read: a song is hashed first, and then read",
+            "a pipe or a device cannot be used: a song is read twice, first for its hash",
             give,
         )
     candidates = matching(given) if pattern else sorted(f for f in path.rglob("*") if f.is_file())

@@ -63,7 +63,9 @@ class SyntheticOptions:
                 raise ValueError(f"`{name}` is {getattr(self, name)}: give 1 to {MOST:,}")
         for name in ("seconds", "calibration_seconds"):
             if not 1 / 44100 <= getattr(self, name) <= LONGEST:
-                raise ValueError(f"`{name}` is {getattr(self, name)}: give a sample to an hour")
+                raise ValueError(
+                    f"`{name}` is {getattr(self, name)}: give a duration from 1 sample to 1 hour"
+                )
         if not self.calibration_kinds:
             raise ValueError("`calibration_kinds` is empty: name one kind or more")
         for kind in self.calibration_kinds:

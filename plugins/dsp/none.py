@@ -24,8 +24,8 @@ class Nothing(Dsp[NoOptions]):
         for core, own in ((info.core_inputs, given), (info.core_outputs, wanted)):
             if len(core) != len(own):
                 raise StageError(
-                    f"dsp `none` gives tensors on as they are, but the model has {len(own)} "
-                    f"({', '.join(own)}) where its core has {len(core)} ({', '.join(core)})",
+                    f"dsp `none` passes tensors on unchanged, but the model has {len(own)} "
+                    f"({', '.join(own)}) and its core has {len(core)} ({', '.join(core)})",
                     "choose the dsp that the model was made for: dsp=...",
                 )
         return _BoundNothing(

@@ -66,10 +66,10 @@ class Stft(Dsp[StftOptions]):
                 "nfft": facts.nfft,
                 "hop": facts.hop,
                 "window_function": "hann, periodic: 0.5 - 0.5 cos(2 pi n / nfft)",
-                "scale": "the FFT is divided by sqrt(nfft), its inverse multiplied by it",
+                "scale": "the FFT is divided by sqrt(nfft), the inverse multiplied by sqrt(nfft)",
                 "padding": "by reflection: 3/2 hop on both sides, then up to whole hops",
                 "complex": "channels: real and imaginary part of channel 0, then of channel 1",
-                "nyquist": "kept" if keeps else "dropped, and zero on the way back",
+                "nyquist": "kept" if keeps else "dropped, and zero in the inverse",
                 "edges": self.options.edges.name,
                 "normalisation": normalisation if facts.normalise else "none",
             }

@@ -87,7 +87,7 @@ class Separation(Evaluator[SeparationOptions]):
         spec = signature.outputs[0]
         mixture = played.item.inputs[signature.inputs[0].name]
         if self._adds_up(spec, mixture, played.outputs[spec.name]):
-            note = f"what the stems leave of the mixture, in relation to it; {NO_TRUTH}"
+            note = f"mixture minus the sum of the stems, relative to the mixture; {NO_TRUTH}"
             for name, outputs, device in (
                 ("residual", played.outputs, played.device),
                 ("residual_reference", played.reference, "PyTorch FP32"),
@@ -110,7 +110,7 @@ class Separation(Evaluator[SeparationOptions]):
             raise StageError(
                 f"the stems cannot add up to the input: `{spec.name}` has the shape {stems.shape}, "
                 f"the input {mixture.shape}",
-                "leave it to the signature: evaluator.separation.add_up=null",
+                "let the signature decide: evaluator.separation.add_up=null",
             )
         return fits and (said if said is not None else axis == STEM and len(_stems(spec)) > 1)
 
@@ -181,13 +181,13 @@ def _of_stem(
     yield Metric(
         "sdr_reference", before, "dB", "PyTorch FP32", item, stem, better="higher", note=against
     )
-    note = f"SDR below that of FP32 PyTorch with {against}"
+    note = f"loss of SDR against FP32 PyTorch with {against}"
     yield Metric("sdr_drop", before - here, "dB", device, item, stem, better="lower", note=note)
 
 
 def _over_mixture(played: EvaluatedItem, stem: str, mixed: float, here: float) -> Iterator[Metric]:
     device, item = played.device, played.item.name
-    note = "the untouched mixture, taken for the stem"
+    note = "the untouched mixture, used as the stem"
     yield Metric("sdr_mixture", mixed, "dB", "no device", item, stem, note=note)
     note, gain = "SDR above that of the untouched mixture", here - mixed
     yield Metric("sdr_improvement", gain, "dB", device, item, stem, better="higher", note=note)
@@ -216,8 +216,8 @@ def _seams(played: EvaluatedItem, signature: Signature) -> Iterator[Metric]:
                 played.item.name,
                 stem,
                 better="lower",
-                note="error where windows meet over error between, against FP32 PyTorch "
-                "with the training window",
+                note="error where windows meet, relative to the error between, against "
+                "FP32 PyTorch with the training window",
             )
 
 

@@ -67,7 +67,7 @@ class HTDemucsOptions:
         # Without the prefix a recipe could name anybody's weights without showing that it does.
         if "/" in self.name and not self.name.startswith("hf://"):
             raise ValueError(
-                f"`name` is `{self.name}`; a model of somebody else's is hf://{self.name}"
+                f"`name` is `{self.name}`; a model from another owner is hf://{self.name}"
             )
 
 

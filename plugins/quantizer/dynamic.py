@@ -167,7 +167,7 @@ def _notices(facts: dict[str, Fact]) -> tuple[Notice, ...]:
 def _told(long: dict[str, int]) -> tuple[Notice, ...]:
     """Return the notice about products that integers cannot sum up."""
     told = named(f"{name} ({terms:,} terms)" for name, terms in long.items())
-    text = f"sums of 8-bit integers may pass 32 bits, so these products stay in FP32: {told}"
+    text = f"sums of 8-bit integers may exceed 32 bits, so these products stay in FP32: {told}"
     return (Notice("info", text),) if long else ()
 
 

@@ -143,14 +143,14 @@ class Fp16(Quantizer[Fp16Options]):
             work.progress(0, total, "opening the graph")
             seen = observer_of(model, Path(scratch))
             for done in seen.stream(calibration.feeds(), LOUD):
-                work.progress(done, total, "looking at the range of every tensor")
+                work.progress(done, total, "observing the range of every tensor")
         return seen if seen.windows else None
 
 
 def _told(model: onnx.ModelProto) -> tuple[Notice, ...]:
     """Return the notice about nodes with graphs inside."""
     inside, nodes = with_bodies(model), {node.name: node for node in model.graph.node}
-    text = f"what is inside of {named(inside, nodes)} stays in FP32: ranges are not looked at there"
+    text = f"the inside of {named(inside, nodes)} stays in FP32: ranges are not observed there"
     return (Notice("info", text),) if inside else ()
 
 

@@ -31,7 +31,7 @@ from plugins.quantizer._onnx.qdq import graph
 from plugins.quantizer._onnx.qdq.exclusions import doubts
 from plugins.quantizer._windows.held import HeldBack
 
-REMEDY = "give fewer groups to float"
+REMEDY = "put fewer groups at float"
 
 
 @dataclass
@@ -160,7 +160,7 @@ class Mixed(Quantizer[MixedOptions]):
         if choice.snr_db < self.options.min_snr_db:
             # Given as a whole by hand, or by another machine's lock file: nothing left to choose.
             text = (
-                f"the assignment that was given holds {choice.snr_db:.1f} dB, less than the "
+                f"the given assignment reaches {choice.snr_db:.1f} dB, less than the "
                 f"{self.options.min_snr_db:g} dB of `min_snr_db`"
             )
             found.append(Notice("warning", text))
@@ -181,8 +181,8 @@ def _facts(choice: Choice, groups: list[Group], windows: int) -> dict[str, Fact]
 
 
 def _too_few(count: int, enough: int) -> Notice:
-    text = f"{count} calibration window(s) are too few to choose levels by: {enough} are enough"
-    return Notice("warning", f"{text}; until then every group has the most bits")
+    text = f"{count} calibration window(s) are too few to choose levels: {enough} are enough"
+    return Notice("warning", f"{text}; with fewer, every group has the most bits")
 
 
 @hookimpl

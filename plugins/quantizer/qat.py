@@ -85,7 +85,7 @@ class QatOptions:
             if (getattr(self, name) or 0) < 0:
                 raise ValueError(f"`{name}` cannot be {getattr(self, name)}; give 0 or more")
         if self.weight is Weight.int4:
-            raise ValueError("`weight` cannot be int4: nothing here runs 4-bit weights so")
+            raise ValueError("`weight` cannot be int4: no runtime here runs such 4-bit weights")
         if not 0 < self.learning_rate < 1:
             raise ValueError(f"`learning_rate` cannot be {self.learning_rate}; give 0.001 to 0.1")
 

@@ -127,7 +127,7 @@ class TorchHalf(Quantizer[TorchHalfOptions]):
             "kept_float32": len(kept) + len(unable),
             "kept_because": [
                 *map(str, reasons[:LISTED]),
-                *(f"{name}: takes no 16 bits here" for name in unable[:LISTED]),
+                *(f"{name}: does not run in 16 bits here" for name in unable[:LISTED]),
             ],
         }
         work.progress(0, 0, "writing the program")
@@ -157,7 +157,7 @@ def _around(module: torch.fx.GraphModule, reasons: list[Reason]) -> set[str]:
 def _unseen() -> Notice:
     text = (
         "no calibration data: every operator that sums or squares stays in FP32, and other "
-        "overflow would not be seen; name data with calibration=<dataset>"
+        "overflow is not noticed; name data with calibration=<dataset>"
     )
     return Notice("info", text)
 

@@ -41,7 +41,7 @@ class MlflowOptions:
         stray = stray_query(self.uri)
         if stray:
             raise ValueError(
-                f"`uri` names options, `{stray}`, that are no key=value: a `?` in the name of a "
+                f"`uri` names options, `{stray}`, that are not key=value: a `?` in the name of a "
                 "file is %3F in an address, and a % is %25"
             )
         if not self.experiment.strip():

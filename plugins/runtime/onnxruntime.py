@@ -83,7 +83,7 @@ class OnnxRuntimeSession(Session):
                 f"ONNX Runtime {onnxruntime.__version__} cannot open `{path.name}` on the CPU",
                 f"at: {path}",
                 *_reason(error),
-                "an operator that it lacks needs another opset (exporter.opset=20) or runtime",
+                "if it lacks an operator, try another opset (exporter.opset=20) or another runtime",
             ) from error
         self._inputs = {i.name: i.type for i in self._session.get_inputs()}
         self._outputs = [o.name for o in self._session.get_outputs()]

@@ -146,9 +146,9 @@ class TorchRuntime(Runtime[TorchOptions]):
             reason = "`kernels` says so"
         if reason and wanted is Kernels.int8:
             raise StageError(
-                f"PyTorch's integer kernels would not compute this program: {reason}",
-                "make one for them: quantizer.reduce_range=true",
-                "or play it with floats that round like integers: runtime.kernels=simulated",
+                f"PyTorch's integer kernels cannot be used for this program: {reason}",
+                "make a program for these kernels: quantizer.reduce_range=true",
+                "or run it with floats that round like integers: runtime.kernels=simulated",
             )
         if reason:
             return [SIMULATED], {

@@ -1,4 +1,4 @@
-"""Bytes that are nearly a true file: hypothesis's edits of one, by bits, bytes, blocks and words.
+"""Bytes that are nearly a valid file: hypothesis edits its bits, bytes, blocks and words.
 
 @given(damaged(content, words=(b'"depth":1000000', b"../../x")))
 """
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 __all__ = ["WORDS", "damaged"]
 
-#: What readers stumble over: numbers at the ends of their ranges, ends of texts, ways out, escapes.
+#: Words that break readers: extreme numbers, ends of texts, paths out of a folder, escapes.
 WORDS = (
     b"\x00", b"\xff\xff\xff\xff", b"\x7f\xff\xff\xff", b"\x80\x00\x00\x00", b"\x00\x00\x00\x00",
     b"\xff" * 8, b"-1", b"0", b"1e999", b"NaN", b"Infinity", b"-Infinity", b"9" * 400, b"null",
@@ -24,7 +24,7 @@ Edit = tuple[str, float, int, bytes]
 
 
 def damaged(content: bytes, words: Sequence[bytes] = ()) -> st.SearchStrategy[bytes]:
-    """Return a strategy of bytes that `content` becomes by one to four edits."""
+    """Return a strategy of the bytes that `content` becomes by one to four edits."""
     edit = st.tuples(
         st.sampled_from(("flip", "cut", "insert", "overwrite", "repeat", "drop")),
         st.floats(0, 1, exclude_max=True),

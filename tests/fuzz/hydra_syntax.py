@@ -1,14 +1,14 @@
-"""Hostile recipes out of the whole syntax of Hydra, OmegaConf and YAML, the same for one seed.
+"""Hostile recipes from the whole syntax of Hydra, OmegaConf and YAML, the same for one seed.
 
     for recipe in hostile(1000, seed=1):
         recipe.construct    # "package", "resolver", "tag", …: a key of CONSTRUCTS
         recipe.why          # the text that is outside the grammar
         recipe.data         # the bytes of the file
 
-A recipe of the box is taken, written in one of the ways that YAML has for the same thing, and given
-one thing that no recipe may hold. So each of them must be refused, whatever else is in it. Payloads
-are live: where one gets through, it makes a file `RAN` in the working folder, or shows the value of
-the variable `LUTHIER_CANARY`.
+Each one begins as a recipe of the box, in one of the ways that YAML has for the same content. It
+gets one construct that no recipe may hold, so it must be refused, whatever else it holds. The
+payloads are live: a payload that is not refused makes a file `RAN` in the working folder, or shows
+the value of the variable `LUTHIER_CANARY`.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ BOX: Mapping[str, str] = {
     "evaluator": "[separation]",
 }
 GROUPS = ("dataset", "model", "runtime", "chunker", "exporter", "dsp", "target", "quantizer")
-#: Where a text may stand: a key of the recipe, and its value around the text.
+#: The places for a text: a key of the recipe, and its value around the text.
 TEXTS = (
     ("title", "{}"), ("model", "{{plugin: htdemucs, weights: {}}}"), ("precision", "{}"),
     ("chunker", "{{plugin: overlap_add, length: {}, overlap: 0.25}}"), ("graph", "[{}]"),
@@ -44,7 +44,7 @@ TEXTS = (
     ("dataset", "{{plugin: files, path: {}}}"), ("measure", "{{probe_windows: {}}}"),
     ("reporter", "{{mlflow: {{experiment: {}}}}}"), ("evaluator", "[separation, {}]"),
 )  # fmt: skip
-#: Where one more key may stand beside others, at any depth.
+#: The places for one more key beside other keys, at any depth.
 PAIRS = (
     ("chunker", "{{plugin: overlap_add, {}}}"), ("model", "{{{}, plugin: htdemucs}}"),
     ("calibration", "{{plugin: synthetic, {}}}"), ("graph", "{{onnxsim: {{{}}}}}"),
@@ -53,13 +53,13 @@ PAIRS = (
     ("contract", "{{{}}}"), ("fit", "{{{}}}"), ("reporter", "{{html: {{{}}}}}"),
     ("sweep", "{{retries: 1, {}}}"), ("dsp", "{{plugin: stft, {}}}"), ("precision", "{{{}}}"),
 )  # fmt: skip
-#: Where any key is taken: only what is hostile wherever it stands is put there.
+#: The place that takes any key: it gets only keys that are hostile everywhere.
 FREE = ("target", "{{facts: {{soc: {{{}}}}}}}")
 
 
 @dataclass(frozen=True)
 class Hostile:
-    """A recipe that must be refused, with the construct and the text that are its reason."""
+    """A recipe that must be refused, with its construct and the hostile text as the reason."""
 
     construct: str
     why: str
@@ -68,7 +68,7 @@ class Hostile:
 
 @dataclass
 class Draft:
-    """A recipe that is being written: flow values by key, and what stands around and after them."""
+    """An unfinished recipe: flow values by key, and the texts before, between and after them."""
 
     keys: dict[str, str] = field(default_factory=lambda: dict(BOX))
     first: str = ""
@@ -77,7 +77,7 @@ class Draft:
     last: bytes = b""
 
     def text(self, draw: Random, value: str) -> str:
-        """Put a flow value where a text may stand."""
+        """Put a flow value at a place for a text."""
         key, around = draw.choice(TEXTS)
         self.keys[key] = around.format(value)
         return value
@@ -96,7 +96,7 @@ Payload = Callable[[Random, Draft], str]
 
 
 def hostile(count: int, seed: int) -> Iterator[Hostile]:
-    """Yield so many hostile recipes; every construct has its turn, in an order of the seed's."""
+    """Yield `count` hostile recipes; every construct has its turn, in an order by the seed."""
     draw = Random(seed)  # noqa: S311  # chooses cases, guards nothing
     turns: list[str] = []
     for _ in range(count):
@@ -112,7 +112,7 @@ def made(construct: str, draw: Random) -> Hostile:
 
 
 def written(draw: Random, draft: Draft) -> bytes:
-    """Return the bytes of a recipe, in one of the many ways to write the same."""
+    """Return the bytes of a recipe, in one of the many ways to write the same content."""
     keys = list(draft.keys.items())
     draw.shuffle(keys)
     lines = [f"{_quoted(draw, key)}: {value}" for key, value in keys]
@@ -132,13 +132,13 @@ def written(draw: Random, draft: Draft) -> bytes:
 
 
 def _quoted(draw: Random, key: str) -> str:
-    """Write a key plainly, in quotes, or with one letter as YAML's escape."""
+    """Write a key plainly, in quotes, or with one letter as an escape of YAML."""
     ways = (key, key, key, key, f'"{key}"', f"'{key}'", f'"\\x{ord(key[0]):02x}{key[1:]}"')
     return draw.choice(ways) if key.isidentifier() else key
 
 
 def _one_of(*values: str) -> Payload:
-    """Return a payload that puts one of several values where a text may stand."""
+    """Return a payload that puts one of several values at a place for a text."""
     return lambda draw, draft: draft.text(draw, draw.choice(values))
 
 
@@ -148,7 +148,7 @@ def _pair_of(*pairs: str, anywhere: bool = False) -> Payload:
 
 
 def _at(keys: Sequence[str], around: str, *values: str) -> Payload:
-    """Return a payload that gives one of `keys` one of several values, with `around` about it."""
+    """Return a payload that gives one of `keys` one of several values, inside `around`."""
 
     def put(draw: Random, draft: Draft) -> str:
         value = around.format(draw.choice(values))
@@ -185,7 +185,7 @@ def _first_of(*texts: str) -> Payload:
 
 
 def _defaults(draw: Random, draft: Draft, entry: str) -> str:
-    """Put an entry into `defaults`, among entries that may stand there."""
+    """Put an entry into `defaults`, among entries that are allowed there."""
     entries = ["{override /target: s24}", "_self_"][: draw.randrange(3)]
     entries.insert(draw.randrange(len(entries) + 1), entry)
     draft.keys["defaults"] = f"[{', '.join(entries)}]"
@@ -193,7 +193,7 @@ def _defaults(draw: Random, draft: Draft, entry: str) -> str:
 
 
 def _package(draw: Random, draft: Draft) -> str:
-    """Send a group's content elsewhere; with the issue's own example, into Hydra's loggers."""
+    """Send a group's content to another package, for example into Hydra's loggers."""
     to = draw.choice(
         ("hydra.job_logging", "hydra.hydra_logging", "hydra.run", "hydra.job.env_set", "_global_",
          "hydra.launcher", "hydra", "_here_", "_group_", "_name_", "_global_.hydra.job_logging",
@@ -213,7 +213,7 @@ def _package(draw: Random, draft: Draft) -> str:
 
 
 def _hydra_group(draw: Random, draft: Draft) -> str:
-    """Choose one of Hydra's own parts."""
+    """Choose one of Hydra's own parts in `defaults`."""
     group, choice = draw.choice(
         (("job_logging", "default"), ("hydra_logging", "colorlog"), ("launcher", "joblib"),
          ("sweeper", "optuna"), ("launcher", "submitit_local"), ("env", "default"),
@@ -229,7 +229,7 @@ def _hydra_group(draw: Random, draft: Draft) -> str:
 
 
 def _defaults_elsewhere(draw: Random, draft: Draft) -> str:
-    """Give a stage, or a list of options, `defaults` of its own."""
+    """Give a stage, or a list of options, its own `defaults`."""
     entries = draw.choice(
         ("[_self_]", '["/dataset/synthetic@hydra.job_logging"]', "[/hydra/launcher/joblib]",
          "[{override /hydra/job_logging: default}]", "[../target/cpu]", "[]", "null")
@@ -240,7 +240,7 @@ def _defaults_elsewhere(draw: Random, draft: Draft) -> str:
 
 
 def _duplicate(draw: Random, draft: Draft) -> str:
-    """Say a key twice, at the top or deeper, in two ways of writing it."""
+    """Write a key twice, at the top or deeper, in two spellings."""
     line = draw.choice(
         ("model: htdemucs", "'model': whole", '"mod\\x65l": null', "? model\n: htdemucs")
     )
@@ -252,7 +252,7 @@ def _duplicate(draw: Random, draft: Draft) -> str:
 
 
 def _nested(draw: Random, draft: Draft) -> str:
-    """Nest far deeper than any recipe, in flow or in block."""
+    """Nest far deeper than any recipe, in flow or in block style."""
     depth = draw.choice((100, 1_000, 10_000))
     kind = draw.randrange(3)
     if kind == 0:
@@ -269,7 +269,7 @@ def _nested(draw: Random, draft: Draft) -> str:
 def _many(draw: Random, draft: Draft) -> str:
     """Hold far more than any recipe: keys, entries, aliases, or one long text."""
     count = draw.choice((25_000, 100_000))
-    # Long texts and aliases are seen at once; of keys and entries each has to be read.
+    # Long texts and aliases are noticed at once; keys and entries must be read one by one.
     kind = draw.choice((0, 1, 2, 3, 3, 3, 4, 4, 4))
     if kind == 0:
         draft.more.append("\n".join(f"k{n}: {n}" for n in range(count)))
@@ -288,7 +288,7 @@ def _many(draw: Random, draft: Draft) -> str:
 
 
 def _bomb(draw: Random, draft: Draft) -> str:
-    """Refer to what refers to what …: a few lines that stand for billions of entries."""
+    """Refer to references of references: a few lines that stand for billions of entries."""
     if draw.random() < 0.3:
         return draft.text(draw, draw.choice(("&a [*a]", "&a {x: *a}", "&a [1, {b: *a}]")))
     levels, width = draw.choice(((9, 9), (30, 2), (6, 50)))
@@ -303,7 +303,7 @@ def _bomb(draw: Random, draft: Draft) -> str:
 
 
 def _encoded(draw: Random, draft: Draft) -> str:
-    """Write the file in another encoding than UTF-8, or with bytes that no text has."""
+    """Write the file in an encoding other than UTF-8, or with bytes that no text has."""
     if draw.random() < 0.5:
         draft.encoding = draw.choice(("utf-16", "utf-32", "utf-16-le", "utf-16-be", "utf-32-be"))
         return draft.encoding
@@ -315,7 +315,7 @@ def _encoded(draw: Random, draft: Draft) -> str:
 
 
 def _look_alike(draw: Random, draft: Draft) -> str:
-    """Write a key, a colon or a name in letters that only look like it."""
+    """Write a key in letters that only look like it, or with invisible characters."""
     key = draw.choice(list(BOX))
     value = draft.keys.pop(key)
     wrong = draw.choice(
@@ -333,7 +333,7 @@ WIDE = {ord(c): ord(c) + 0xFEE0 for c in "abcdefghijklmnopqrstuvwxyz"}
 
 
 def _full_width(draw: Random, draft: Draft) -> str:
-    """Write YAML's own marks in their full-width or typographic forms."""
+    """Write marks of YAML, a space or a name in full-width, typographic or look-alike forms."""
     line = draw.choice(
         ("model\uff1a htdemucs", "model\uff1ahtdemucs", "chunker: \uff5bplugin: whole\uff5d",
          "graph: \uff3bonnxsim\uff3d", "model: \u201chtdemucs\u201d", "model\u2028: x",
@@ -351,7 +351,7 @@ def _full_width(draw: Random, draft: Draft) -> str:
 
 
 def _two_documents(draw: Random, draft: Draft) -> str:
-    """Let a second document follow the first, or a first one go before it."""
+    """Put a second document after the recipe, or one before it."""
     text = draw.choice(
         (f"---\n{TARGET.replace(', ', chr(10))}\n", "---\nhydra: {run: {dir: /tmp}}\n",
          "...\n---\nstore: /tmp/elsewhere\n", "--- {a: b}\n", "---\n---\n")

@@ -1,8 +1,8 @@
-"""Every reader of a file that a stranger may have made, with a true file to begin from.
+"""Every reader of a file that a stranger may have made, with a valid file to begin from.
 
     for reader in READERS:
-        true = reader.true(folder)          # the bytes of a true file, made once
-        reader.read(file, content)          # raises what it raises
+        true = reader.true(folder)          # the bytes of a valid file, made once
+        reader.read(file, content)          # reads a file; may raise
 
 A reader may succeed, or raise one of `reader.allowed`: a message for a person.
 """
@@ -24,9 +24,9 @@ ROOT = Path(__file__).parents[2]
 
 @dataclass(frozen=True)
 class Reader:
-    """One reader: its subject, the name of its file, a true one, and how it is read.
+    """One reader: its subject, the name of its file, a valid file, and the reading function.
 
-    `words` are what damage to this kind of file is made of, beside that of all.
+    `words` are the words for damage to this kind of file, beside the words for all kinds.
     """
 
     name: str
@@ -38,7 +38,7 @@ class Reader:
 
 
 def judged(reader: Reader, folder: Path, content: bytes) -> str:
-    """Read `content` in `folder`; returns what is wrong with how that ended, or nothing."""
+    """Read `content` in `folder`; returns the fault of the reading, or an empty text."""
     file = folder / reader.file
     before = {path.name for path in folder.parent.iterdir()}
     try:
@@ -104,7 +104,7 @@ def _read_manifest(file: Path, content: bytes) -> None:
 
     file.write_bytes(content)
     for entry in Manifest(file).entries.values():
-        # A line that is believed is one of the two that were written.
+        # A line that the manifest accepts is one of the two written lines.
         assert entry.place in ("a", "b/c"), entry
 
 
@@ -126,7 +126,7 @@ def _read_song(file: Path, content: bytes) -> None:
     from plugins.dataset._audio.reading import check, read
 
     file.write_bytes(content)
-    # FFmpeg's libraries would be asked in a process of their own, for each file: hostile songs are.
+    # FFmpeg's libraries would take a process for each file; the hostile songs are for them.
     with mock.patch.object(libav, "installed", return_value=False):
         check(file, 1.0)
         read(file, 1.0)
@@ -172,7 +172,7 @@ def _read_graph(file: Path, content: bytes) -> None:
 
 
 def _entry(folder: Path) -> bytes:
-    """Return what an entry of a store says of itself."""
+    """Return the bytes of the description of a store's entry."""
     from core.store.entry import DESCRIPTION
 
     (file,) = _kept(folder).rglob(DESCRIPTION)
@@ -180,7 +180,7 @@ def _entry(folder: Path) -> bytes:
 
 
 def _kept(folder: Path) -> Path:
-    """Return a store with one entry; made once in a folder."""
+    """Return a store with one entry, which is made once in a folder."""
     from core import Artifact
     from core.store.hashing import folder_digest
     from core.store.local import Store
@@ -209,7 +209,7 @@ def _read_entry(file: Path, content: bytes) -> None:
     try:
         described.write_bytes(content)
         found = Store(root).find("graph", FINGERPRINT)
-        # What is believed is what was kept.
+        # An entry that the store accepts is the entry that was kept.
         assert found is None or content.strip() == whole.strip() or found.sha256 in whole.decode()
     finally:
         described.write_bytes(whole)

@@ -1,4 +1,4 @@
-"""Hostile recipes out of the whole syntax of Hydra and YAML: one message refuses each."""
+"""Hostile recipes from the whole syntax of Hydra and YAML: each is refused with one message."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SEED, COUNT, WHOLE = 1, 1000, 4
 
 
 def refused(recipe: Hostile, file: Path) -> bool:
-    """Return whether reading alone refuses a recipe; what only composing can know, it lets pass."""
+    """Return whether reading alone refuses a recipe; composing finds the remaining faults."""
     file.write_bytes(recipe.data)
     try:
         read_recipes([], [str(file)])
@@ -27,7 +27,7 @@ def refused(recipe: Hostile, file: Path) -> bool:
 def test_a_thousand_hostile_recipes_are_refused(
     command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Most when they are read; those that name what is not there, when they are composed."""
+    """Reading refuses most of 1,000 hostile recipes, and composing refuses a sample of the rest."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("LUTHIER_CANARY", "a-value-that-nobody-may-see")
     file = tmp_path / "toy.yaml"

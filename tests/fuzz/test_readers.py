@@ -1,6 +1,6 @@
 """Damaged files of every kind: each reader ends in a result or in one message, and nothing else.
 
-The same few cases in every run; `make torture` draws thousands (tests/torture/fuzz.py).
+Every run reads the same few cases; `make torture` draws thousands (tests/torture/fuzz.py).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ EXAMPLES = 25
 
 @pytest.mark.parametrize("reader", READERS, ids=lambda reader: reader.name)
 def test_a_damaged_file_ends_in_a_result_or_a_message(reader: Reader, tmp_path: Path) -> None:
-    """No traceback, no code of the file's, nothing written, whatever was damaged."""
+    """A damaged file ends in a result or a message, runs none of its code, and writes nothing."""
     folder = tmp_path / "work"
     folder.mkdir()
 
@@ -40,7 +40,7 @@ def test_a_damaged_file_ends_in_a_result_or_a_message(reader: Reader, tmp_path: 
 
 @pytest.mark.parametrize("reader", READERS, ids=lambda reader: reader.name)
 def test_the_true_file_is_read(reader: Reader, tmp_path: Path) -> None:
-    """What the damage begins from is no damage."""
+    """Every reader reads its valid file, the start of all damage, without an error."""
     folder = tmp_path / "work"
     folder.mkdir()
     reader.read(folder / reader.file, reader.true(folder))
@@ -60,7 +60,7 @@ WORDS = st.one_of(
 def test_any_command_line_is_taken_or_refused_by_a_message(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Words that Hydra never sees are looked at first: none of them is a mistake of ours."""
+    """The checks before Hydra accept any command line, or refuse it with a Luthier error."""
     from core.config import arguments, command_line
     from core.errors import LuthierError
 

@@ -1,9 +1,9 @@
 """Files that a stranger could send: songs and checkpoints made to lie, to explode or to run code.
 
-`songs` and `checkpoints` yield a file name and its bytes. Every kind comes once before any comes
-again; the numbers inside are drawn from the seed, so equal arguments give equal files. No file is
-larger than some megabytes: each costs more to read wrongly than to make. Names of kinds are part of
-the file names, so that a failure says what it failed on.
+`songs` and `checkpoints` yield a file name and its bytes. Every kind comes once before any kind
+comes again. The numbers inside are drawn from the seed, so equal arguments give equal files. No
+file is larger than some megabytes: it costs more to read wrongly than to make. The kind is a part
+of the file name, so that a failure names the kind.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from tests.hostile.plain_sound import PLAIN
 
 __all__ = ["TRACE", "checkpoints", "songs"]
 
-#: The file that code inside a checkpoint would leave in the folder that it ran in.
+#: The file that code inside a checkpoint would leave in its working folder.
 TRACE = "luthier-hostile-ran"
 
 
 def songs(count: int, seed: int) -> Iterator[tuple[str, bytes]]:
-    """Yield `count` hostile songs: their names end in what they claim to be."""
+    """Yield `count` hostile songs; each name has the ending of the format that it claims."""
     return _drawn({**PLAIN, **PACKED}, count, seed)
 
 

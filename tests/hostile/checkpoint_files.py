@@ -37,7 +37,7 @@ def safetensors_file(
     data: bytes = bytes(8),
     more: dict[str, Any] | None = None,
 ) -> bytes:
-    """Return a checkpoint in demucs's hub's own format; `kwargs` may be no JSON."""
+    """Return a checkpoint in the own format of demucs's hub; `kwargs` may be invalid JSON."""
     text = kwargs if isinstance(kwargs, str) else json.dumps(kwargs)
     metadata = {"klass": "demucs.htdemucs.HTDemucs", "args": "[]", "kwargs": text, **(more or {})}
     return _headed({"__metadata__": metadata, **(_TENSOR if tensors is None else tensors)}, data)
@@ -71,7 +71,7 @@ _WRONG: tuple[Any, ...] = (
     {},
     0.5,
 )
-#: Arguments that decide how large or how deep the network is, or what it costs to play.
+#: Arguments that set the size, the depth or the playing cost of the network.
 _SIZES: dict[str, tuple[Any, ...]] = {
     "depth": (1_000_000, 40, 9),
     "channels": (10**9, 65_536, 4096),
@@ -310,11 +310,11 @@ def _bundled_deeper(source: random.Random) -> bytes:
 
 
 def _zipped(program: bytes, more: dict[str, bytes] | None = None) -> bytes:
-    """Return the archive that torch reads, around the pickle `program`."""
+    """Return an archive in the format of torch, around the pickle `program`."""
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
         for name, content in {"data.pkl": program, "version": b"3\n", **(more or {})}.items():
-            # A date of its own: equal seeds give equal files.
+            # ZipInfo has a fixed date: equal seeds give equal files.
             archive.writestr(zipfile.ZipInfo(f"archive/{name}"), content)
     return file.getvalue()
 
@@ -337,7 +337,7 @@ def _package(state: Any, kwargs: Any = None) -> dict[str, Any]:
 
 
 class _Runs:
-    """Runs a program when it is unpickled: leaves a file that a test can look for."""
+    """Calls a function when it is unpickled; most calls leave a file that a test looks for."""
 
     def __init__(self, call: Any, *given: Any) -> None:
         self.call, self.given = call, given
@@ -379,7 +379,7 @@ def _nested_pickle(source: random.Random) -> bytes:
 
 @collected(CHECKPOINTS, "doubling_pickle.th")
 def _doubling(source: random.Random) -> bytes:
-    # Every step is a pair of the step before: 2 to the power of n values in n steps.
+    # Every step is a pair of the step before: n steps make 2 to the power of n values.
     program = b"\x80\x02K\x01q\x00"
     for step in range(source.choice([30, 200])):
         program += b"h" + bytes([step]) + b"\x86q" + bytes([step + 1])
@@ -407,7 +407,7 @@ def _memo(source: random.Random) -> bytes:
 def _stretched(source: random.Random) -> bytes:
     import torch
 
-    # One number in memory, 10^12 of them in its shape.
+    # One number is in memory; the shape claims 10^12 numbers.
     return _saved(_package({"w": torch.zeros(1).expand(10**6, 10**6)}))
 
 
@@ -508,7 +508,7 @@ def _other_class(source: random.Random) -> bytes:
 def _class_called(source: random.Random) -> bytes:
     from demucs.htdemucs import HTDemucs
 
-    # What is allowed by name may not be built by the file itself: a network of any size.
+    # The name of the class is allowed, but the file may not build it: any size would be possible.
     return _zipped(pickle.dumps({"state": _Runs(HTDemucs, ["a"])}, protocol=2))
 
 

@@ -1,4 +1,4 @@
-"""What makes a hostile file of one kind, and how makers are collected under their names."""
+"""Makers of hostile files of one kind, and their collection under the names of the files."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def collected(makers: dict[str, Maker], name: str) -> Callable[[Maker], Maker]:
 
 
 def flipped(data: bytes, source: random.Random, first: int = 0, last: int | None = None) -> bytes:
-    """Return the data with 1 to 8 of its bits turned over."""
+    """Return the data with 1 to 8 of its bits flipped."""
     changed = bytearray(data)
     for _ in range(source.randint(1, 8)):
         place = source.randrange(first, min(len(data), last or len(data)))
@@ -29,7 +29,7 @@ def flipped(data: bytes, source: random.Random, first: int = 0, last: int | None
 
 @functools.cache
 def true_sound(ending: str) -> bytes:
-    """Return a right file of a format: a short sine, as libsndfile writes it."""
+    """Return a valid file of a format: a short sine, as libsndfile writes it."""
     import numpy as np
     import soundfile
 
@@ -46,7 +46,7 @@ def true_sound(ending: str) -> bytes:
 
 @functools.cache
 def true_by_ffmpeg(container: str, codec: str) -> bytes:
-    """Return a right file of a format that libsndfile does not have, as FFmpeg writes it."""
+    """Return a valid file of a format that libsndfile does not have, as FFmpeg writes it."""
     import av
     import numpy as np
 

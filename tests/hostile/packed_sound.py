@@ -1,4 +1,4 @@
-"""Hostile songs in compressed formats: FLAC, Ogg Vorbis, Opus, MP3; and what is none of them."""
+"""Hostile songs in compressed formats: FLAC, Ogg Vorbis, Opus, MP3; and files of no format."""
 
 # ruff: noqa: ARG001  # every maker takes the source of its numbers; some need none
 
@@ -19,7 +19,7 @@ PACKED: dict[str, Maker] = {}
 
 
 def flac(rate: int, total: int, frames: bytes, *, channels: int = 1, blocks: bytes = b"") -> bytes:
-    """Return a FLAC of 16 bits whose first block says `rate` and `total` samples."""
+    """Return a FLAC of 16 bits whose first block states `rate` and `total` samples."""
     told = rate << 44 | (channels - 1) << 41 | 15 << 36 | total
     info = struct.pack(">HH", 65_535, 65_535) + bytes(6) + told.to_bytes(8, "big") + bytes(16)
     last = 0x00 if blocks else 0x80
@@ -28,12 +28,12 @@ def flac(rate: int, total: int, frames: bytes, *, channels: int = 1, blocks: byt
 
 @functools.cache
 def silent_frames(number: int) -> bytes:
-    """Return FLAC frames of 65,535 equal samples each, in some 14 bytes."""
+    """Return FLAC frames of 65,535 equal samples in some 14 bytes each."""
     return b"".join(_silent_frame(index) for index in range(number))
 
 
 def _silent_frame(index: int) -> bytes:
-    # Fixed block size told in 16 bits, rate from the header, mono, 16 bits.
+    # Fixed block size stored in 16 bits, rate from the header, mono, 16 bits.
     head = b"\xff\xf8\x70\x08" + _utf8(index) + struct.pack(">H", 65_534)
     head += bytes([_crc(head, 0x07, 8)])
     body = head + b"\x00\x00\x00"  # a constant subframe of the value 0
@@ -131,7 +131,7 @@ def ogg_pages(data: bytes) -> list[bytes]:
 
 
 def ogg_page(page: bytes, changes: dict[int, bytes]) -> bytes:
-    """Return an Ogg page with other bytes at these places, under a right checksum."""
+    """Return an Ogg page with other bytes at the given places, and a correct checksum."""
     changed = bytearray(page)
     for place, content in changes.items():
         changed[place : place + len(content)] = content

@@ -15,7 +15,7 @@ __all__ = ["PLAIN", "wav"]
 
 PLAIN: dict[str, Maker] = {}
 
-#: A sound that is right: what lies behind a header that is not.
+#: Valid samples, to follow a header that is not valid.
 _PCM = bytes(range(256)) * 16
 
 
@@ -32,7 +32,7 @@ def wav(
     before: bytes = b"",
     magic: bytes = b"RIFF",
 ) -> bytes:
-    """Return a WAV of these numbers, true or not; sizes are those of the data where not given."""
+    """Return a WAV with these numbers, true or false; sizes come from the data if not given."""
     align = channels * bits // 8 if align is None else align
     speed = min(rate * align, 2**32 - 1)
     form = struct.pack("<HHIIHH", tag, channels, rate, speed, align & 0xFFFF, bits)

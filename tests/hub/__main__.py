@@ -1,4 +1,4 @@
-"""`python -m tests.hub [port]`: the stand-in by itself, until it is interrupted or terminated."""
+"""`python -m tests.hub [port]` runs the stand-in alone, until it is interrupted or terminated."""
 
 from __future__ import annotations
 

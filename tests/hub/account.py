@@ -1,4 +1,4 @@
-"""Puts a test into an account of the stand-in, and out of reach of every other network."""
+"""Gives a test an account of the stand-in, and blocks every other network."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.hub.server import serving
 
 @contextlib.contextmanager
 def account(folder: Path, patch: pytest.MonkeyPatch) -> Iterator[Cloud]:
-    """Serve a new cloud whose files lie in `folder`; this process and its children use it."""
+    """Serve a new cloud with its files in `folder`; this process and its children use the cloud."""
     folder.mkdir(parents=True, exist_ok=True)
     cloud = Cloud(folder)
     with serving(cloud) as url:
@@ -32,7 +32,7 @@ def account(folder: Path, patch: pytest.MonkeyPatch) -> Iterator[Cloud]:
 
 
 def loopback_only(patch: pytest.MonkeyPatch) -> None:
-    """Make every connection of this process to another machine an error."""
+    """Make every connection of this process to another machine fail."""
     connect: Callable[..., Any] = socket.socket.connect
 
     def guarded(self: socket.socket, address: Any) -> Any:
@@ -44,6 +44,6 @@ def loopback_only(patch: pytest.MonkeyPatch) -> None:
 
 
 def hurried(patch: pytest.MonkeyPatch) -> None:
-    """Shorten every wait between two tries; the client itself stays as it is."""
+    """Shorten every wait between two tries; the client itself stays unchanged."""
     sleep = time.sleep
     patch.setattr(time, "sleep", lambda seconds: sleep(min(seconds, 0.01)))

@@ -1,4 +1,4 @@
-"""What the stand-in holds: models, datasets and jobs, as files in a folder and messages."""
+"""The content of the stand-in: models, datasets and jobs, as files in a folder and as messages."""
 
 from __future__ import annotations
 
@@ -26,34 +26,34 @@ FRAMEWORKS = ("framework:onnx", "framework:qnn", "framework:tflite", "os:android
 
 @dataclass
 class Faults:
-    """What goes wrong, and how often; 0 and empty mean that all is well."""
+    """The faults, and how often each occurs; 0 and empty mean no fault."""
 
-    #: (method, part of the path) to (HTTP status, how many times).
+    #: (method, part of the path) to (HTTP status, number of times).
     answers: dict[tuple[str, str], tuple[int, int]] = field(default_factory=dict)
     #: Requests to the storage that are cut in the middle.
     cut_uploads: int = 0
     cut_downloads: int = 0
-    #: Downloads whose end is missing, with a length that agrees.
+    #: Downloads that lack their end, with a length that agrees.
     truncated: int = 0
     #: Downloads that stop halfway and wait for `resume`.
     held_downloads: int = 0
-    #: Submissions that are answered 502 although the job was made.
+    #: Submissions that get the answer 502 although the job was made.
     doubled: int = 0
-    #: Submissions that are not answered before `resume`, although the job was made.
+    #: Submissions that get no answer before `resume`, although the job was made.
     held_submits: int = 0
-    #: The state in which jobs stay until `resume`; None for none.
+    #: The state that jobs keep until `resume`; None for no such state.
     held_state: int | None = None
-    #: Kind of job to (reason, failure type), for as many jobs of it as `failures` says.
+    #: Kind of job to (reason, failure type); `failures` is the number of such jobs that fail.
     failing: dict[str, tuple[str, int]] = field(default_factory=dict)
     failures: int = 10**9
     #: Whether transfers use S3 credentials instead of signed links.
     credentials: bool = False
-    #: Whether what is answered is no protobuf.
+    #: Whether answers are HTML instead of protobufs.
     html: bool = False
     resume: threading.Event = field(default_factory=threading.Event)
 
     def take(self, name: str) -> bool:
-        """Return whether the fault `name` strikes now, and count it down."""
+        """Return whether the fault `name` occurs now, and count it down."""
         left = int(getattr(self, name))
         if left:
             setattr(self, name, left - 1)
@@ -80,7 +80,7 @@ class Cloud:
         self.datasets: dict[str, Blob] = {}
         self.jobs: dict[str, pb.Job] = {}
         self.results: dict[str, pb.JobResult] = {}
-        #: What was asked, as "POST jobs/", in order.
+        #: The requests in order, such as "POST jobs/".
         self.log: list[str] = []
         self._numbers = itertools.count(1)
         self._lock = threading.Lock()
@@ -110,7 +110,7 @@ class Cloud:
         return blob
 
     def add_job(self, job: pb.Job) -> str:
-        """Take a job in; returns its id."""
+        """Add a job; returns its id."""
         job_id = self.new_id("j")
         kind = kind_of(job)
         detail = getattr(job, f"{kind}_job")
@@ -133,14 +133,14 @@ class Cloud:
         return [getattr(job, f"{of}_job").name for of, job in jobs if kind in ("", of)]
 
     def uploads(self, of: str) -> list[str]:
-        """Return the names of whole models or datasets that a client uploaded."""
+        """Return the names of the models or datasets that a client uploaded completely."""
         blobs: dict[str, Blob] = getattr(self, of)
         whole = [blob.about for blob in blobs.values() if blob.about.file_upload_complete]
         sent = [about for about in whole if not getattr(about, "producer_id", "")]
         return [about.name for about in sent if not about.name.endswith("-outputs")]
 
     def summaries(self, wanted: str) -> list[pb.JobSummary]:
-        """Return the summary of every job, newest first, or of those of one kind."""
+        """Return the summary of every job, or of the jobs of one kind, newest first."""
         found = []
         for job_id, job in reversed(self.jobs.items()):
             kind = kind_of(job)

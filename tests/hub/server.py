@@ -18,26 +18,26 @@ from tests.hub import work
 from tests.hub.cloud import DEVICES, FRAMEWORKS, Blob, Cloud, kind_of
 
 PROTOBUF = "application/x-protobuf"
-#: Small enough that a model of a few MB goes up in several parts.
+#: So small that a model of a few MB is uploaded in several parts.
 PART = 2 * 2**20
 BUCKET = "loopback-bucket"
 
 
 class CutError(Exception):
-    """The connection is to be dropped without an answer."""
+    """The connection must be closed without an answer."""
 
 
 class Handler(BaseHTTPRequestHandler):
-    """One request."""
+    """Handles one request."""
 
     protocol_version = "HTTP/1.1"
     cloud: ClassVar[Cloud]
 
     def log_message(self, *_: object) -> None:
-        """Keep quiet."""
+        """Log nothing."""
 
     def do_GET(self) -> None:
-        """Answer."""
+        """Answer the request."""
         self._handle()
 
     do_POST = do_PUT = do_PATCH = do_HEAD = do_GET
@@ -95,7 +95,7 @@ class Handler(BaseHTTPRequestHandler):
         return self.rfile.read(int(self.headers.get("Content-Length") or 0))
 
     def _uploaded(self) -> bytes:
-        """Return what is uploaded, unless the connection is to be cut in the middle of it."""
+        """Return the uploaded bytes, unless a fault cuts the connection in the middle."""
         if self.cloud.faults.take("cut_uploads"):
             self.rfile.read(int(self.headers.get("Content-Length") or 0) // 2)
             raise CutError
@@ -112,7 +112,7 @@ class Handler(BaseHTTPRequestHandler):
             self.wfile.write(content)
 
     def _send_file(self, file: Path) -> None:
-        """Send a file, whole or as the faults say."""
+        """Send a file, whole or as the faults require."""
         faults, size = self.cloud.faults, file.stat().st_size
         truncated = self.command == "GET" and faults.take("truncated")
         length = size // 2 if truncated else size
@@ -139,7 +139,7 @@ class Handler(BaseHTTPRequestHandler):
                 left -= len(chunk)
 
     def _storage(self, key: str) -> None:
-        """Serve what a signed link points to: a part of a model, a form with a dataset, a file."""
+        """Serve the target of a signed link: a part of a model, a form with a dataset, a file."""
         name, _, part = key.partition("/")
         blob = self.cloud.models.get(name) or self.cloud.datasets[name]
         if self.command == "GET":
@@ -154,7 +154,7 @@ class Handler(BaseHTTPRequestHandler):
             self._send(204, b"", "text/plain")
 
     def _form(self, target: Path) -> None:
-        """Write the file of a form to `target` while it arrives: the client waits 4 s, no more."""
+        """Write the file of a form to `target` while it arrives: the client waits at most 4 s."""
         left = int(self.headers["Content-Length"])
         if self.cloud.faults.take("cut_uploads"):
             self.rfile.read(left // 2)
@@ -162,7 +162,7 @@ class Handler(BaseHTTPRequestHandler):
         boundary = self.headers["Content-Type"].partition("boundary=")[2]
         with target.open("wb") as file:
             seen = 0
-            while seen < 2:  # the end of the file's own head, after its name was seen
+            while seen < 2:  # up to the empty line behind the file's name, where its content begins
                 line = self.rfile.readline()
                 left -= len(line)
                 seen += b'name="file"' in line if seen == 0 else line == b"\r\n"
@@ -173,7 +173,7 @@ class Handler(BaseHTTPRequestHandler):
             file.truncate(file.tell() - len(f"\r\n--{boundary}--\r\n"))
 
     def _bucket(self, name: str) -> None:
-        """Serve S3's own way: one object by its name, with credentials."""
+        """Serve one object by its name with credentials, as S3 does."""
         blob = self.cloud.models.get(name) or self.cloud.datasets[name]
         if self.command == "PUT":
             content = self._uploaded()
@@ -184,7 +184,7 @@ class Handler(BaseHTTPRequestHandler):
 
     @property
     def root(self) -> str:
-        """Return the server's own address."""
+        """Return the address of the server."""
         return f"http://{self.headers['Host']}"
 
 
@@ -346,7 +346,7 @@ ROUTES: tuple[tuple[str, str, Callable[..., Any]], ...] = (
 
 @contextlib.contextmanager
 def serving(cloud: Cloud, port: int = 0) -> Iterator[str]:
-    """Serve `cloud` on loopback while the block runs; gives the address."""
+    """Serve `cloud` on loopback while the block runs; yields the address."""
     handler = type("Bound", (Handler,), {"cloud": cloud})
     server = ThreadingHTTPServer(("127.0.0.1", port), handler)
     server.daemon_threads = True

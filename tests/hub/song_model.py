@@ -1,4 +1,4 @@
-"""A model of waveforms that is as cheap as can be, so that a song of three minutes is quick."""
+"""A very cheap model of waveforms, so that a song of three minutes is played quickly."""
 
 from __future__ import annotations
 
@@ -37,25 +37,25 @@ class Swap(torch.nn.Module):
     """`mix (1, 2, time)` to `stems (1, 1, 2, time)`: the two channels change places."""
 
     def forward(self, mix: torch.Tensor) -> torch.Tensor:
-        """Swap."""
+        """Swap the channels."""
         return mix.flip(1).unsqueeze(1)
 
 
 class Swapped(Model[NoOptions]):
-    """Gives each channel to the other side."""
+    """Swaps the two channels."""
 
     name = "swapped"
 
     def plan(self) -> ModelSpec:
-        """Take sound."""
+        """Return the axes of sound."""
         return ModelSpec(("channel", "time"))
 
     def identity(self) -> str:
-        """Return what never changes."""
+        """Return a constant."""
         return "swapped"
 
     def fetch(self, work: StageContext) -> StageResult:
-        """Write a file, since a model has one."""
+        """Write a file, because a model must have one."""
         file = work.folder / "weights.txt"
         file.write_text("none")
         info = ModelInfo(SIGNATURE, ("mix",), ("stems",), train_window={"time": 44100})

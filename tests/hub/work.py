@@ -1,4 +1,4 @@
-"""How the stand-in does its jobs: for real, with ONNX Runtime on this machine's CPU."""
+"""The jobs of the stand-in: ONNX Runtime does them on this machine's CPU."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Entries = dict[str, list[Any]]
 
 
 def do(cloud: Cloud, job_id: str) -> None:
-    """Do one job, through the states that the service shows, to its end."""
+    """Do one job to its end, through the states that the service shows."""
     job = cloud.jobs[job_id]
     kind = kind_of(job)
     detail = getattr(job, f"{kind}_job")
@@ -52,7 +52,7 @@ def _end(detail: Any, state: int) -> None:
 
 
 def _compile(cloud: Cloud, detail: pb.CompileJob) -> None:
-    """Give the graph back: in an archive as a precompiled graph, bare as `onnx`."""
+    """Return the graph unchanged: in an archive as a precompiled graph, bare as `onnx`."""
     detail.job_state = STATES.JOB_STATE_OPTIMIZING_MODEL
     source, target = cloud.models[detail.model.model_id], cloud.models[detail.target_model.model_id]
     graph = _graph(source)
@@ -73,7 +73,7 @@ def _compile(cloud: Cloud, detail: pb.CompileJob) -> None:
 
 
 def _quantize(cloud: Cloud, detail: pb.QuantizeJob) -> None:
-    """Quantise with ONNX Runtime's static quantiser, on the windows that were sent."""
+    """Quantise with ONNX Runtime's static quantizer, on the uploaded windows."""
     from onnxruntime import quantization
 
     detail.job_state = STATES.JOB_STATE_QUANTIZING_MODEL
@@ -105,7 +105,7 @@ def _quantize(cloud: Cloud, detail: pb.QuantizeJob) -> None:
 
 
 def _infer(cloud: Cloud, detail: pb.InferenceJob) -> None:
-    """Run every window, and say what a window took, measured here."""
+    """Run every window, and report the time per window as measured here."""
     import onnxruntime
 
     detail.job_state = STATES.JOB_STATE_RUNNING_INFERENCE
@@ -145,7 +145,7 @@ def _infer(cloud: Cloud, detail: pb.InferenceJob) -> None:
 
 
 def _profile(graph: Path, feeds: Entries, times: list[int], load_s: float) -> pb.ProfileDetail:
-    """Return what ONNX Runtime's own profiler measures of one window, node by node."""
+    """Return the measurements of ONNX Runtime's profiler for one window, node by node."""
     import onnxruntime
 
     with tempfile.TemporaryDirectory() as folder:
@@ -185,7 +185,7 @@ def _entries(dataset: Blob) -> Entries:
 
 
 def _graph(model: Blob) -> Path:
-    """Return the graph of a model as a file that ONNX Runtime opens, unpacked if it must be."""
+    """Return the graph of a model as a file that ONNX Runtime opens, unpacked if necessary."""
     if not zipfile.is_zipfile(model.file):
         named = model.file.with_name(f"{model.file.name}.onnx")
         if not named.exists():

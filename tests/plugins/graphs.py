@@ -1,4 +1,4 @@
-"""Small ONNX graphs made by hand, taken through a quantizer and played, for tests."""
+"""Small ONNX graphs made by hand, quantised and played, for tests."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def graph(
     constants: Mapping[str, Any],
     opset: int = 20,
 ) -> onnx.ModelProto:
-    """Return a checked model with shapes inferred; constants are FP32 unless they are whole."""
+    """Return a checked model with inferred shapes; constants are FP32 or whole numbers."""
     arrays = {name: np.asarray(value) for name, value in constants.items()}
     arrays = {n: a.astype(np.float32) if a.dtype.kind == "f" else a for n, a in arrays.items()}
     made = helper.make_graph(
@@ -58,7 +58,7 @@ def graph(
 def windows(
     make: Callable[[np.random.Generator], Mapping[str, Any]], count: int = 8, seed: int = 0
 ) -> list[dict[str, np.ndarray]]:
-    """Return windows of what `make` draws, in FP32 unless it is whole."""
+    """Return windows of `make`'s arrays, in FP32 or in whole numbers."""
     random = np.random.default_rng(seed)
     drawn = [make(random) for _ in range(count)]
     return [
@@ -68,7 +68,7 @@ def windows(
 
 
 def computed(model: onnx.ModelProto | Path, window: Mapping[str, np.ndarray]) -> list[np.ndarray]:
-    """Return what ONNX Runtime computes, with exact sums on processors without VNNI."""
+    """Return ONNX Runtime's outputs, with exact sums on processors without VNNI."""
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     options.add_session_config_entry("session.x64quantprecision", "1")
@@ -83,7 +83,7 @@ def computed(model: onnx.ModelProto | Path, window: Mapping[str, np.ndarray]) ->
 def lowered(
     quantizer: Quantizer[Any], model: onnx.ModelProto, given: Windows, folder: Path
 ) -> StageResult:
-    """Take a graph through a quantizer."""
+    """Quantise a graph."""
     source = folder / "source" / "model.onnx"
     source.parent.mkdir(parents=True)
     onnx.save(model, source)

@@ -1,7 +1,8 @@
 """A device that stores every value of a graph in FP16, played by ONNX Runtime in FP32.
 
-ONNX Runtime's CPU has few FP16 kernels: it runs their neighbours in FP32 without rounding between
-them, so nothing overflows there that would on a real device. Here every FP16 tensor is rounded.
+ONNX Runtime's CPU has few FP16 kernels. It runs the neighbours of an FP16 node in FP32 and does not
+round between them, so an overflow of a real device does not occur there. Here every FP16 tensor is
+rounded.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ __all__ = ["half_device", "played_in_half"]
 
 
 def half_device(path: str | Path) -> Callable[[Tensors], Tensors]:
-    """Open an FP16 graph; every one of its FP16 tensors is rounded to FP16, sums are FP32."""
+    """Open an FP16 graph; every FP16 tensor is rounded to FP16, and sums are in FP32."""
     settings = onnxruntime.SessionOptions()
     settings.intra_op_num_threads = 1
     settings.log_severity_level = 4
@@ -38,12 +39,12 @@ def half_device(path: str | Path) -> Callable[[Tensors], Tensors]:
 
 
 def played_in_half(path: str | Path, given: Tensors) -> Tensors:
-    """Play an FP16 graph once on such a device."""
+    """Play an FP16 graph once on this device."""
     return half_device(path)(given)
 
 
 def _rounded(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Compute every FP16 node in FP32, and round what it puts out to FP16 and back."""
+    """Compute every FP16 node in FP32, and round its outputs to FP16 and back."""
     graph = model.graph
     for tensor in graph.initializer:
         if tensor.data_type == TensorProto.FLOAT16:

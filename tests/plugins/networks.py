@@ -1,4 +1,4 @@
-"""Small networks with the awkward parts of real ones, and artifacts made by hand, for tests."""
+"""Small networks with the difficult parts of real ones, and handmade artifacts, for tests."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Separator(nn.Module):
 
 
 class Normed(nn.Module):
-    """Convolutions with a batch norm and a ReLU behind, and a linear layer: all that fuses."""
+    """Convolutions, each before a batch norm and a ReLU, and a linear layer: all of them fuse."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -68,7 +68,7 @@ class Normed(nn.Module):
 
 
 class Hybrid(nn.Module):
-    """Two inputs, two outputs: a waveform and a spectrogram that attends to itself."""
+    """Two inputs, two outputs: a waveform, and a spectrogram with self-attention."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -94,7 +94,7 @@ def separator() -> TorchModel:
 
 
 def normed() -> TorchModel:
-    """Open a separator with batch norms, of fixed random weights and statistics."""
+    """Open a separator with batch norms, with fixed random weights and statistics."""
     torch.manual_seed(2)
     return _opened(Normed(), separator().info)
 
@@ -127,7 +127,7 @@ def feeds(model: TorchModel, seed: int = 0, samples: int = SAMPLES) -> Tensors:
 
 
 def outputs(model: TorchModel, given: Tensors) -> Tensors:
-    """Return what PyTorch computes."""
+    """Return PyTorch's outputs."""
     with torch.no_grad():
         out = model.core(*(torch.from_numpy(given[name]) for name in model.info.core_inputs))
     tensors = (out,) if isinstance(out, torch.Tensor) else out
@@ -141,7 +141,7 @@ def work_in(folder: Path) -> StageContext:
 
 
 def artifact(made: StageResult, info: ModelInfo) -> Artifact:
-    """Describe what a stage made, as the core does."""
+    """Describe a stage's result, as the core does."""
     folder = made.path.parent
     files = [file for file in folder.rglob("*") if file.is_file()]
     return Artifact(
@@ -186,7 +186,7 @@ def played_by_torch(made: Artifact, given: Tensors, **options: object) -> Tensor
 
 
 def torch_artifact(model: TorchModel, folder: Path) -> Artifact:
-    """Stand in for what `Model.fetch` makes; the runtime `torch` reads none of it."""
+    """Return a stand-in for the result of `Model.fetch`; the runtime `torch` reads none of it."""
     work = work_in(folder)
     file = work.folder / "weights.safetensors"
     file.write_bytes(b"")

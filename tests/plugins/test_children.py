@@ -1,6 +1,6 @@
-"""What plugins start in processes of their own ends with the run, also where that alone is killed.
+"""Processes that plugins start end with the run, even if only the run's process is killed.
 
-Each child here is the real one, and waits for something that never comes.
+Each child here is the real one, and waits for an input or an answer that never comes.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ fetch("htdemucs", Path(sys.argv[2], "w.safetensors"), silent())
 
 @contextlib.contextmanager
 def fifo(folder: Path) -> Iterator[tuple[str, Callable[[], object]]]:
-    """Give a file whose reading never ends, and a function that waits until somebody reads."""
+    """Give a file that never ends, and a function that waits until a process reads it."""
     path = folder / "in"
     os.mkfifo(path)
     with contextlib.ExitStack() as held:
@@ -61,7 +61,7 @@ def fifo(folder: Path) -> Iterator[tuple[str, Callable[[], object]]]:
             while True:
                 try:
                     held.callback(os.close, os.open(path, os.O_WRONLY | os.O_NONBLOCK))
-                except OSError:  # nobody reads yet
+                except OSError:  # no process reads yet
                     assert time.monotonic() < deadline, "the child never read its input"
                     time.sleep(0.02)
                 else:
@@ -95,7 +95,7 @@ def test_no_child_of_a_plugin_survives_the_run(
     source: Callable[[Path], contextlib.AbstractContextManager[tuple[str, Callable[[], object]]]],
     needs: str,
 ) -> None:
-    """SIGKILL for the run's process alone: the child is gone within 2 s."""
+    """After SIGKILL of the run's process alone, the plugin's child is gone within 2 s."""
     reason = available() if needs == "onnxruntime_qnn" else None
     if reason or importlib.util.find_spec(needs) is None:
         pytest.skip(reason or f"{needs} is not installed")

@@ -1,4 +1,4 @@
-"""An option is a declared size: no number in a recipe asks for more than any machine has."""
+"""Every number among the options has a bound, so no recipe asks for more than a machine has."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import pytest
 
 from core.config.discovery import discover
 
-#: Numbers whose size costs nothing: what a generator starts from, an upper bound of the user's own
-#: that is only compared with, a version.
+#: Numbers whose size costs nothing: a generator's seed, an upper bound that is only compared, a
+#: version.
 FREE = {"seed", "calibration_seed", "limit", "calibration_limit", "edges", "opset", "job_mb"}
 FREE |= {"soc_model", "htp_arch", "memory_limit_mb", "preview_items"}
 
 
 def _numbers() -> list[Any]:
-    """Return every whole number among the options of every plugin in the box."""
+    """Return every whole-number option of every plugin in the box."""
     found = []
     for plugin in (entry.cls for entry in discover()):
         kinds = typing.get_type_hints(plugin.Options)
@@ -30,7 +30,7 @@ def _numbers() -> list[Any]:
 
 @pytest.mark.parametrize(("plugin", "name"), _numbers())
 def test_a_number_that_nothing_can_hold_is_refused_by_its_option(plugin: Any, name: str) -> None:
-    """By a ValueError that names it, before anything runs."""
+    """A number of 10^15 is refused by a ValueError that names the option, before anything runs."""
     given = {
         field.name: "x"
         for field in dataclasses.fields(plugin.Options)

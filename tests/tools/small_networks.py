@@ -1,4 +1,4 @@
-"""The small modules of the sweep as plugins: a model for each, and windows of random inputs."""
+"""The small modules of the sweep as plugins: a model per module, and windows of random inputs."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ from tools.coverage.modules import MODULES
 from tools.coverage.prepare import info_of
 from tools.coverage.torch_reference import computed
 
-#: Axes that an input of any of them may have.
+#: The axes that an input of a module may have.
 AXES = ("axis1", "axis2", "axis3", "axis4", "time")
 
 
 @dataclass
 class NetworkOptions:
-    """Which of them."""
+    """The options of both plugins."""
 
     network: str
     """Its name in the sweep."""
 
     @property
     def case(self) -> Case:
-        """Return it."""
+        """Return the case of the network."""
         return next(case for case in MODULES if case.name == self.network)
 
 
@@ -52,15 +52,15 @@ class SmallNetwork(Model[NetworkOptions]):
     Options = NetworkOptions
 
     def plan(self) -> ModelSpec:
-        """Take any axes."""
+        """Return all possible axes."""
         return ModelSpec(AXES)
 
     def identity(self) -> str:
-        """Return its name."""
+        """Return the name of the network."""
         return self.options.network
 
     def fetch(self, work: StageContext) -> StageResult:
-        """Write the name down; the seed gives the weights."""
+        """Write the name to a file; the seed gives the weights."""
         file = work.folder / "name.txt"
         file.write_text(self.options.network)
         case = self.options.case
@@ -79,19 +79,19 @@ class SmallNetwork(Model[NetworkOptions]):
 
 
 class SmallWindows(Dataset[NetworkOptions]):
-    """Random inputs to calibrate on, two others to evaluate on."""
+    """Random inputs: 44 windows to calibrate on, two others to evaluate on."""
 
     name = "small_windows"
     axes = AXES
     Options = NetworkOptions
 
     def identity(self, split: Split) -> tuple[str, ...]:
-        """Return the seeds."""
+        """Return one id per seed."""
         seeds = range(44) if split == "calibration" else range(1000, 1002)
         return tuple(f"{self.options.network} {seed}" for seed in seeds)
 
     def items(self, split: Split, signature: Signature) -> Iterator[Item]:
-        """Draw them."""
+        """Draw the inputs."""
         for name in self.identity(split):
             feeds = self.options.case.feeds(int(name.rpartition(" ")[2]))
             yield Item(name, name, {key: array[0] for key, array in feeds.items()})
@@ -99,7 +99,7 @@ class SmallWindows(Dataset[NetworkOptions]):
     def save(
         self, item: Item, outputs: Mapping[str, Any], signature: Signature, folder: Path
     ) -> Sequence[SavedFile]:
-        """Write every output as it is."""
+        """Write every output unchanged."""
         saved = []
         for name, array in outputs.items():
             file = f"{item.name.replace(' ', '_')}_{name}.npy"
@@ -110,5 +110,5 @@ class SmallWindows(Dataset[NetworkOptions]):
 
 @hookimpl
 def luthier_plugins() -> list[type[SmallNetwork | SmallWindows]]:
-    """Add both."""
+    """Add both plugins."""
     return [SmallNetwork, SmallWindows]

@@ -1,4 +1,4 @@
-"""The sweep over small networks: its verdicts, its processes, and the page that it fills."""
+"""The sweep over small networks: its verdicts, its processes, and the page of its results."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def _swept(chain: Chain, *precisions: str) -> dict[str, Cell]:
 
 @pytest.mark.parametrize("name", ["residual", "attention", "conv_dynamic", "split_and_joined"])
 def test_small_modules_come_near_what_others_reach(name: str) -> None:
-    """At 8 and 16 bits, of integers and floats, beside ONNX Runtime's own tools."""
+    """Small modules come near ONNX Runtime's own tools, at 8 and 16 bits, integers and floats."""
     found = _swept(Chain(CASES[name], "onnx"), "fp32", "a8w8", "w8a16", "fp16")
     assert [cell.verdict for cell in found.values()] == ["near"] * 4, found
     assert found["fp32"].snr_db > 100
@@ -38,13 +38,13 @@ def test_small_modules_come_near_what_others_reach(name: str) -> None:
 
 
 def test_a_recurrent_module_keeps_its_type_in_16_bits() -> None:
-    """Under autocast the export foretells 16 bits of an operator that gives 32."""
+    """A recurrent module plays in BF16 and FP16, although its export states wrong 16-bit types."""
     found = _swept(Chain(CASES["rnn"], "torch_export"), "bf16", "torch_fp16")
     assert [cell.verdict for cell in found.values()] == ["near"] * 2, found
 
 
 def test_a_model_file_is_taken_with_its_own_data() -> None:
-    """One whose operators ONNX Runtime lacks at its opset is refused by name, then raised."""
+    """A model with operators of a too old opset is refused by name, but plays at a newer one."""
     found = _swept(Chain(MODELS["Linear"]), "fp32", "w8a16")
     assert found["fp32"].verdict == "refused"
     assert "Gemm(6)" in found["fp32"].reason
@@ -53,7 +53,7 @@ def test_a_model_file_is_taken_with_its_own_data() -> None:
 
 
 def test_what_has_nothing_to_quantise_is_refused() -> None:
-    """A sequence of tensors in, its length out."""
+    """A model from a sequence of tensors to its length is refused: it has nothing to quantise."""
     assert _swept(Chain(MODELS["sequence_model6"]), "a8w8")["a8w8"].verdict == "refused"
 
 
@@ -73,13 +73,13 @@ def test_what_has_nothing_to_quantise_is_refused() -> None:
 def test_a_loss_is_what_the_reference_does_not_lose(
     snr: float, reference: float | None, products: float | None, verdict: str
 ) -> None:
-    """Six decibels below it, or fifteen below what the products alone lose; no further than 36."""
+    """A loss is 6 dB below the reference, or 15 dB below the products alone, each capped at 36."""
     cell = Cell("a", "onnx", "a8w8", "near", snr, reference, products)
     assert judged(cell).verdict == verdict
 
 
 def test_a_loss_that_a_run_warns_of_is_not_silent() -> None:
-    """The same figure, with the warning as its reason; one that is near loses the warning."""
+    """A loss with a warning is `told`, with the warning as its reason; a near cell has none."""
     lost = Cell("a", "onnx", "s24_int8", "near", 10.0, 40.0, reason="the compiled model does not")
     assert judged(lost).verdict == "told"
     near = judged(replace(lost, snr_db=39.0))
@@ -88,7 +88,7 @@ def test_a_loss_that_a_run_warns_of_is_not_silent() -> None:
 
 @pytest.mark.long
 def test_a_process_that_dies_takes_nothing_else_down(tmp_path: Path) -> None:
-    """Its cell is a crash; the precisions behind and the next network come out whole."""
+    """When a process dies, its cell is a crash, and all other precisions and networks complete."""
     found: list[Cell] = []
 
     def told(cell: Cell) -> None:
@@ -105,7 +105,7 @@ def test_a_process_that_dies_takes_nothing_else_down(tmp_path: Path) -> None:
 
 
 def test_a_cell_that_takes_too_long_is_said_to_be_late(tmp_path: Path) -> None:
-    """Whatever it was at."""
+    """A cell over its time limit gets the verdict `late`, and its reason states the limit."""
     found: list[Cell] = []
     sweep([Chain(MODELS["ReLU"], limit_s=0.01)], 1, found.append, tmp_path / "log")
     assert found[0].verdict == "late"
@@ -113,7 +113,7 @@ def test_a_cell_that_takes_too_long_is_said_to_be_late(tmp_path: Path) -> None:
 
 
 def test_results_survive_the_file(tmp_path: Path) -> None:
-    """And a network that is swept anew replaces its old cells only."""
+    """Results survive the file, and a network that is swept anew replaces only its old cells."""
     old = [
         Cell("a", "onnx", "a8w8", "refused", reason="x", names=False),
         Cell("b", "file", "fp32", "near", 99.0),
@@ -124,7 +124,7 @@ def test_results_survive_the_file(tmp_path: Path) -> None:
 
 
 def test_the_page_is_what_the_results_give() -> None:
-    """And no network is on it that the sweep does not know."""
+    """The page equals the tables of the results, and the sweep knows every network on it."""
     page = ROOT / "docs" / "coverage.md"
     assert page.read_text(encoding="utf-8") == renewed(page, *MEASURED, tables(_table))
     swept = {(cell.model, cell.exporter) for cell in read(RESULTS)}
@@ -134,7 +134,7 @@ def test_the_page_is_what_the_results_give() -> None:
 def test_a_page_shows_figures_losses_and_reasons(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Ours before the other tool's, a loss in bold, a refusal by the number of its reason."""
+    """A row shows Luthier's figure before the reference, losses in bold, and reasons by number."""
     cells = [
         Cell("net", "onnx", "fp32", "near", 140.0),
         Cell("net", "onnx", "a8w8", "near", 38.4, 36.6),

@@ -1,4 +1,4 @@
-"""Some networks of the sweep through the command line: the harness hides nothing of a run."""
+"""Some networks of the sweep through the command line: a run and the sweep give one figure."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ CASES = {case.name: case for case in MODULES}
 
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
-    """Return a function that runs a network and returns the run's folder."""
+    """Return a function that runs a network and returns its run folder."""
     found = {"small networks": small_networks}
     monkeypatch.setattr(main, "discover", lambda: discovery.discover(found))
     monkeypatch.chdir(tmp_path)
@@ -56,7 +56,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
 
 @pytest.mark.parametrize("name", ["embedded_tokens", "gru", "dict_outputs"])
 def test_a_run_ends_in_the_figure_of_the_sweep(name: str, run: Callable[..., Path]) -> None:
-    """One of whole numbers, one of two outputs in order, one of two by name."""
+    """A run of the command line gives the sweep's SNR: for whole numbers, and for two outputs."""
     case = CASES[name]
     folder = run(name)
     tests = [case.feeds(seed) for seed in (1000, 1001)]

@@ -1,4 +1,4 @@
-"""The table of licences is the same wherever it is written, and marks what is copyleft."""
+"""The table of licences is the same on every machine, and marks copyleft licences."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tools.locked import Locked, locked
 
 
 def test_every_package_of_the_lock_is_in_the_table() -> None:
-    """With its version, and copyleft marked: lameenc, which comes through demucs, is LGPL."""
+    """The page has every locked package with its version, and marks copyleft, such as `lameenc`."""
     text = PAGE.read_text(encoding="utf-8")
     for package in locked().values():
         assert f"| `{package.name}` | {package.version} | " in text
@@ -26,7 +26,7 @@ def test_every_package_of_the_lock_is_in_the_table() -> None:
 
 
 def test_the_page_is_the_same_where_nothing_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A package that is not here keeps the row that a machine which had it wrote."""
+    """The page stays the same where no package is installed: every package keeps its row."""
 
     def absent(name: str) -> metadata.Distribution:
         raise metadata.PackageNotFoundError(name)
@@ -36,7 +36,7 @@ def test_the_page_is_the_same_where_nothing_is_installed(monkeypatch: pytest.Mon
 
 
 def test_another_version_is_not_taken_for_the_locked_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What nobody has looked at is said to be that."""
+    """A locked version that is not installed here is marked as not looked at."""
     unseen = Locked("numpy", "999.0", via=["luthier"])
     monkeypatch.setattr(licences, "locked", lambda: {"numpy": unseen})
     assert f"| `numpy` | 999.0 | {UNSEEN} | `base` |" in page(_table)
@@ -44,7 +44,7 @@ def test_another_version_is_not_taken_for_the_locked_one(monkeypatch: pytest.Mon
 
 @pytest.mark.parametrize("name", sorted(INSIDE))
 def test_what_is_said_of_a_wheel_stands_in_its_files(name: str) -> None:
-    """The licence that the page names is named by a licence file of the package."""
+    """The copyleft licences that the page names inside a wheel are named by files of the wheel."""
     if name not in locked():
         pytest.fail(f"`{name}` is no longer locked: take it out of tools/licences.py")
     try:
@@ -54,14 +54,14 @@ def test_what_is_said_of_a_wheel_stands_in_its_files(name: str) -> None:
     texts = [
         Path(str(file.locate())).read_text(encoding="utf-8", errors="replace")
         for file in files
-        # FFmpeg's libraries say it themselves.
+        # FFmpeg's libraries state their licence themselves.
         if re.match(r"(?i)(licen[sc]e|copying|thirdparty|libavdevice)", file.name)
         and file.suffix != ".py"
     ]
     texts.append(" ".join(file.name for file in files))
     kinds = re.findall(r"\b(GPL|LGPL|MPL)-", INSIDE[name])
     said = {
-        # x264 and x265 come without a text; by their names they are known to be under it.
+        # x264 and x265 come without a licence text; their names show that they are under the GPL.
         "GPL": r"GNU GENERAL PUBLIC LICENSE|GPL-3|libx264",
         "LGPL": r"GNU LESSER GENERAL PUBLIC|LGPL",
         "MPL": r"Mozilla Public License|MPL",

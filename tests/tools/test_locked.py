@@ -14,13 +14,13 @@ from tools.locked import BASE, locked, normal, parts
 ROOT = Path(__file__).parents[2]
 LOCKED = locked()
 ABOUT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-#: What the lock is made of; `tensorrt` needs a GPU.
+#: The parts of the lock; `tensorrt` needs a GPU, so it is not in the lock.
 PARTS = {p: lines for p, lines in ABOUT["optional-dependencies"].items() if p != "tensorrt"}
 ASKED = sorted({line for lines in (ABOUT["dependencies"], *PARTS.values()) for line in lines})
 
 
 def test_every_package_has_hashes() -> None:
-    """But PyTorch, whose build is the machine's choice, and which has a file of its own."""
+    """Every locked package has hashes except PyTorch, which has a lock file of its own."""
     assert len(LOCKED) > 200
     assert [name for name, package in LOCKED.items() if not package.sha256] == ["torch"]
     (line,) = (
@@ -33,7 +33,7 @@ def test_every_package_has_hashes() -> None:
 
 @pytest.mark.parametrize("name", ["requirements.lock", "requirements-torch.lock"])
 def test_no_machine_is_named(name: str) -> None:
-    """No index, no folder, no build of one machine: nothing but names, versions, hashes, notes."""
+    """The lock files hold names, versions, hashes and notes, but no index, folder or own build."""
     for line in (ROOT / name).read_text(encoding="utf-8").splitlines():
         assert re.match(
             r"[a-z0-9][\w.-]*==[\w.]+( ; [^/]*)?( \\)?$|$|    --hash=sha256:|\s*#", line
@@ -43,13 +43,13 @@ def test_no_machine_is_named(name: str) -> None:
 
 @pytest.mark.parametrize("line", ASKED)
 def test_what_pyproject_asks_for_is_locked(line: str) -> None:
-    """At a version that it allows: a bound that was raised without `make lock` is found here."""
+    """Every requirement of pyproject.toml allows the version that is locked for it."""
     asked = Requirement(line)
     assert asked.specifier.contains(LOCKED[normal(asked.name)].version, prereleases=True)
 
 
 def test_the_lock_says_who_asks() -> None:
-    """The base brings lameenc through demucs; each part brings what it names."""
+    """The lock's notes give the packages of the base (as `lameenc`) and those of each extra."""
     brought = parts(LOCKED)
     assert LOCKED["lameenc"].via == ["demucs"]
     assert {"lameenc", "torch", "numpy"} <= brought[BASE]
@@ -60,7 +60,7 @@ def test_the_lock_says_who_asks() -> None:
 
 
 def test_the_environment_is_made_by_hash() -> None:
-    """PyTorch first and by itself, then all else with its hashes, nothing beside the lock."""
+    """The Makefile installs PyTorch alone first, then the other locked packages by their hashes."""
     text = (ROOT / "Makefile").read_text(encoding="utf-8")
     rule = text.partition(".venv/installed: ")[2].partition("\n\n")[0]
     installs = [

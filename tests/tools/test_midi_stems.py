@@ -18,7 +18,7 @@ def _file(*tracks: bytes) -> bytes:
 
 
 def test_other_channels_go_and_what_stays_keeps_its_time() -> None:
-    """The delay before an event that goes is added to the one after it, over 127 ticks too."""
+    """The delay of a removed event is added to the next kept event, also above 127 ticks."""
     drums, bass = b"\x99\x24\x64", b"\x91\x28\x64"
     song = _file(_TEMPO + b"\x60" + drums + b"\x60" + bass + b"\x10" + drums + _END)
     assert only_channels(song, (10,)) == _file(_TEMPO + b"\x60" + drums + b"\x70" + drums + _END)
@@ -26,14 +26,14 @@ def test_other_channels_go_and_what_stays_keeps_its_time() -> None:
 
 
 def test_a_status_byte_that_is_left_out_is_written() -> None:
-    """A running status may come from an event that is no longer there."""
+    """A kept event gets its status byte, because the event that had it may be removed."""
     song = _file(b"\x00\x99\x24\x64\x05\x26\x64" + b"\x00\xc1\x21" + _END)
     assert only_channels(song, (10,)) == _file(b"\x00\x99\x24\x64\x05\x99\x26\x64" + _END)
     assert only_channels(song, (2,)) == _file(b"\x05\xc1\x21" + _END)
 
 
 def test_what_belongs_to_no_channel_stays() -> None:
-    """Resets of the synthesizer, names and tempo; chunks of other kinds."""
+    """Resets of the synthesizer, the tempo and chunks of other kinds are kept."""
     reset = b"\x00\xf0\x05\x7e\x7f\x09\x01\xf7"
     other = b"XFIH" + struct.pack(">I", 2) + b"ab"
     song = _file(reset + _TEMPO + _END)
@@ -41,6 +41,6 @@ def test_what_belongs_to_no_channel_stays() -> None:
 
 
 def test_another_file_is_refused() -> None:
-    """A renamed OGG file says what it is."""
+    """A file that is not MIDI is refused, and the message quotes its first bytes."""
     with pytest.raises(ValueError, match="no MIDI file: it begins with b'OggS'"):
         only_channels(b"OggS0000", (1,))

@@ -1,4 +1,4 @@
-"""What `make bench-precision` measured per song, and its table in `docs/precision.md`."""
+"""The figures of `make bench-precision` per song, and their table in `docs/precision.md`."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def _metric(name: str, subject: str, value: float) -> dict[str, object]:
 
 
 def test_every_song_has_its_whole_its_worst_stem_and_its_mean_drop() -> None:
-    """A song's name may hold a colon itself; other metrics do not count."""
+    """Every song, even with a colon in its name, gets its SNR, worst stem SNR and mean SDR drop."""
     metrics = [
         _metric("parity_snr", "live: choir: all", 30.0),
         _metric("parity_snr", "live: choir: drums", 28.0),
@@ -47,7 +47,7 @@ def test_every_song_has_its_whole_its_worst_stem_and_its_mean_drop() -> None:
 def test_the_table_shows_both_worlds_with_the_worst_by_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Mean and worst of generated songs, then median, mean, worst and worst stem of real ones."""
+    """The table shows mean and worst of generated songs, and median and worst stem of real ones."""
     row = {
         "precision": "int8",
         "snr_db": {"punk": 20.0, "choir": 32.0, "cello": 41.0},
@@ -72,7 +72,7 @@ def test_the_table_shows_both_worlds_with_the_worst_by_name(
 def test_without_the_packages_nothing_is_measured_anew(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The command that installs them is printed; what was measured on another machine stays."""
+    """Without the Debian packages nothing is measured, and their install command is printed."""
     monkeypatch.setattr(real_music, "missing", lambda: ["some-music"])
     assert list(bench_precision.on_real(tmp_path)) == []
     assert "apt-get install --no-install-recommends some-music" in capsys.readouterr().out

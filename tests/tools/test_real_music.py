@@ -1,4 +1,4 @@
-"""`tools.real_music`: the evaluation set that Debian packages give."""
+"""`tools.real_music`: the evaluation set from Debian packages."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ RATE = real_music.RATE
 
 @pytest.fixture
 def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Replace the packages by one sound of 22.05 kHz, and fluidsynth by a tone per channel."""
+    """Replace the packages by one sound of 22.05 kHz, and fluidsynth by one tone per channel."""
     rng = np.random.default_rng(0)
     sound = tmp_path / "music-1.16.wav"
     soundfile.write(sound, rng.uniform(-0.5, 0.5, (5 * 22050, 1)), 22050, subtype="FLOAT")
@@ -56,7 +56,7 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_the_set_lies_as_the_datasets_read_it(small: Path) -> None:
-    """Every piece for `files`; those with stems for `musdb`, which sum up to the mixture."""
+    """`files` reads every piece, and `musdb` the pieces with stems, which add up to the mixture."""
     real_music.make(small)
     files = Files(FilesOptions(str(small / "pieces")))
     assert [source.name for source in files.sources()] == ["band.wav", "song.wav"]
@@ -74,18 +74,18 @@ def test_the_set_lies_as_the_datasets_read_it(small: Path) -> None:
 
 
 def test_an_excerpt_begins_where_the_table_says(small: Path) -> None:
-    """Second 2 of the recording, at 44.1 kHz and on both sides."""
+    """An excerpt begins at the second of its table, at 44.1 kHz and equal on both channels."""
     real_music.make(small)
     excerpt, rate = soundfile.read(small / "pieces" / "song.wav")
     whole, old = soundfile.read(small.parent / "music-1.16.wav")
     assert (rate, old) == (RATE, 22050)
     np.testing.assert_array_equal(excerpt[:, 0], excerpt[:, 1])
-    inside = slice(100, 8000)  # away from the cut, whose other side the resampler sees
+    inside = slice(100, 8000)  # away from the cut: the resampler sees the samples beyond it
     np.testing.assert_allclose(excerpt[::2][inside, 0], whole[2 * old :][inside], atol=0.2)
 
 
 def test_the_same_packages_give_the_same_bytes(small: Path) -> None:
-    """The manifest has the SHA-256 of every file, and where it came from."""
+    """The same packages give the same manifest, with the version and the files of every piece."""
     first = real_music.make(small)
     again = real_music.make(small)
     assert again == first == json.loads((small / "manifest.json").read_text())
@@ -100,7 +100,7 @@ def test_the_same_packages_give_the_same_bytes(small: Path) -> None:
 def test_missing_packages_are_told_with_the_command(
     small: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """All at once, programs too; nothing is written."""
+    """All missing packages and programs are in one install command, and nothing is written."""
     monkeypatch.setattr(real_music, "PLAYERS", {"some-player": "a-program-that-nobody-has"})
     (small.parent / "song.mid").unlink()
     with pytest.raises(SystemExit, match=r"apt-get install .* some-midi some-player$"):
@@ -109,7 +109,7 @@ def test_missing_packages_are_told_with_the_command(
 
 
 def test_a_folder_of_other_files_is_left_alone(small: Path) -> None:
-    """A person's own songs are not mixed with the set, let alone removed."""
+    """A folder with a person's own files is refused, and the files stay unchanged."""
     own = small / "pieces" / "mine.wav"
     own.parent.mkdir(parents=True)
     own.write_bytes(b"mine")
@@ -119,7 +119,7 @@ def test_a_folder_of_other_files_is_left_alone(small: Path) -> None:
 
 
 def test_the_table_names_each_piece_once_and_every_kind_of_music() -> None:
-    """Ten pieces at least, five with true stems, voices alone and over music."""
+    """The table has ten different names or more, three pieces with true stems, and a voice."""
     names = [piece.name for piece in PIECES]
     assert len(set(names)) == len(names) >= 10
     rendered = [piece for piece in PIECES if isinstance(piece, Rendering)]
@@ -136,7 +136,7 @@ def test_the_table_names_each_piece_once_and_every_kind_of_music() -> None:
     reason="fluidsynth and timgm6mb-soundfont are not installed",
 )
 def test_fluidsynth_plays_one_channel(tmp_path: Path) -> None:
-    """Half a second of a note, and silence without its channel."""
+    """Fluidsynth plays a note of one channel, and is silent without this channel."""
     note = b"\x00\x90\x45\x7f\x60\x80\x45\x00\x00\xff\x2f\x00"
     file = tmp_path / "note.mid"
     header = b"MThd\x00\x00\x00\x06\x00\x00\x00\x01\x00\x60"

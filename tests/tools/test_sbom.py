@@ -21,7 +21,7 @@ def bill() -> dict[str, Any]:
 
 @pytest.mark.usefixtures("unconnected_processes")
 def test_a_bill_has_the_hashes_of_the_lock(bill: dict[str, Any]) -> None:
-    """Of each package at its locked version; a licence for nearly all; the same text each time."""
+    """A bill has the lock's hashes, licences of over 90 % of packages, and always equal text."""
     assert json.dumps(sbom.bill()) == json.dumps(bill)
     assert bill["metadata"]["component"]["name"] == "luthier"
     components = {normal(c["name"]): c for c in bill["components"]}
@@ -42,7 +42,7 @@ def test_a_bill_has_the_hashes_of_the_lock(bill: dict[str, Any]) -> None:
 
 
 def test_a_bill_is_valid(bill: dict[str, Any]) -> None:
-    """By CycloneDX's own schema, which finds what is wrong; a few components stand for all."""
+    """A bill of a few components is valid by CycloneDX's schema, which finds a wrong component."""
     few = {**bill, "components": bill["components"][:3], "dependencies": []}
     assert sbom.fault(json.dumps(few)) == ""
     few["components"] = [{"type": "no such type", "name": "x"}]

@@ -21,7 +21,7 @@ from typing import Any
 from tests.torture.forks import ROOT
 from tests.torture.tally import WRONG, Tally
 
-#: Every part with the number of its cases.
+#: Every part with its number of cases.
 PARTS: Mapping[str, int] = {
     "kills": 200,
     "disks": 50,
@@ -35,7 +35,7 @@ RESULTS = ROOT / "docs" / "results" / "torture.json"
 
 
 def main() -> int:
-    """Run the parts that are asked for; returns the exit code."""
+    """Run the requested parts; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m tests.torture", description=__doc__)
     parser.add_argument("parts", nargs="*", metavar="part", help=", ".join(PARTS))
     parser.add_argument("--seed", type=int, default=1)
@@ -56,14 +56,14 @@ def main() -> int:
         print(part, row["cases"], {w: row[w] for w in WRONG}, f"{row['seconds']} s", flush=True)
         for example in row["examples"]:
             print("   ", example, flush=True)
-        if given.count is None:  # smaller counts are tries
+        if given.count is None:  # only results of full counts are kept
             _keep(part, row)
     _show(rows)
     return int(any(row[column] for row in rows for column in WRONG))
 
 
 def _keep(part: str, row: dict[str, Any]) -> None:
-    """Write one part down beside what it ran on; the others stay as they were."""
+    """Write one part with its machine to the results; the other parts stay unchanged."""
     from tools.results import about
 
     results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
@@ -74,7 +74,7 @@ def _keep(part: str, row: dict[str, Any]) -> None:
 
 
 def _processor() -> str:
-    """Return the name of the processor, as far as the system says it."""
+    """Return the name of the processor, if the system gives it."""
     about = Path("/proc/cpuinfo")
     names = about.read_text().splitlines() if about.exists() else []
     return next(

@@ -1,6 +1,6 @@
-"""A server of S3's protocol in a process of its own, which kills a command at one of its requests.
+"""A server of the S3 protocol in its own process; it kills a command at one of its requests.
 
-A request has two places: when it comes, and when it was done and the answer is on its way.
+A request has two places for a kill: at its arrival, and after its work, before the answer is sent.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from tests import s3
 __all__ = ["Bucket"]
 
 NAME = "torture"
-#: The numbers that the server shares: places that were passed, the one that kills, and whom.
+#: The places of the shared numbers: passed places, the place of the kill, the process to kill.
 PASSED, AT, VICTIM = 0, 1, 2
 NAMES = "{http://s3.amazonaws.com/doc/2006-03-01/}Key"
 
@@ -44,7 +44,7 @@ class Bucket:
 
     @property
     def environment(self) -> dict[str, str]:
-        """Return the variables with which a command finds the server."""
+        """Return the variables by which a command finds the server."""
         return {
             **s3.ACCOUNT,
             "AWS_DEFAULT_REGION": "us-east-1",
@@ -55,16 +55,16 @@ class Bucket:
         }
 
     def kill_at(self, place: int) -> None:
-        """Have the process that is watched killed at a place, counted from 1."""
+        """Set the place of the kill, counted from 1."""
         _write(self._shared, PASSED, 0)
         _write(self._shared, AT, place)
 
     def watch(self, pid: int) -> None:
-        """Say which process is killed, with its group."""
+        """Set the process to kill, together with its group."""
         _write(self._shared, VICTIM, pid)
 
     def requests(self) -> int:
-        """Return how many places were passed."""
+        """Return the number of passed places."""
         return _read(self._shared, PASSED)
 
     def objects(self) -> list[str]:
@@ -74,7 +74,7 @@ class Bucket:
         return sorted(found.text or "" for found in tree.iter(NAMES))
 
     def leftovers(self) -> list[str]:
-        """Return attempts that are not the result, and results that have two."""
+        """Return the results that have more than one attempt, one line each."""
         attempts: dict[tuple[str, str], set[str]] = {}
         for name in self.objects():
             parts = name.removeprefix("luthier/").split("/")
@@ -93,7 +93,7 @@ class Bucket:
 
 
 def _serve(shared: mmap.mmap, tell: int) -> NoReturn:
-    """Be the server; never returns."""
+    """Run as the server; never returns."""
     try:
         with s3.server() as url, s3.network(url) as network:
 

@@ -1,8 +1,8 @@
-"""Compares what commands gave with what undisturbed ones did: nothing lost, nothing twice.
+"""Compares the results of commands with undisturbed ones: nothing lost, nothing doubled.
 
 An undisturbed command is described by its `results` (tests/torture/scene.py), the `entries` of its
-store with the hashes of their files, and after `same` by the `stable` ones among them: files that
-hold what was timed differ from run to run, and so do the keys of what is made of them.
+store with the hashes of their files, and after `same` by its `stable` entries. Files that hold
+times differ from run to run, and so do the keys of everything that is made of these files.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ __all__ = ["differences", "same", "unlike"]
 
 
 def same(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
-    """Return what two undisturbed commands have in common: what was timed differs, and its keys."""
+    """Return the common part of two undisturbed commands: files with times differ, and keys too."""
     shared = {n: f for n, f in one["entries"].items() if other["entries"].get(n, f) == f}
     stable = {name: files for name, files in shared.items() if name in other["entries"]}
     return {**one, "stable": stable}
@@ -24,7 +24,7 @@ def same(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
 def unlike(
     whole: dict[str, Any], found: dict[str, tuple[str, dict[str, str]]]
 ) -> Iterator[tuple[str, str]]:
-    """Yield what a store has less or more than that of an undisturbed command."""
+    """Yield missing and extra entries of a store, against that of an undisturbed command."""
     for name, files in whole["stable"].items():
         if name not in found:
             yield "lost", f"not in the store: {name}"
@@ -45,9 +45,9 @@ def unlike(
 def differences(
     whole: dict[str, Any], found: Sequence[tuple[str, dict[str, str]]], *, twice: bool = False
 ) -> Iterator[tuple[str, str]]:
-    """Yield what differs from the results of an undisturbed command.
+    """Yield the differences from the results of an undisturbed command.
 
-    With `twice`, a run may have given its result before already.
+    With `twice`, a run may have given its result once before.
     """
     wanted = [(kind, dict(files)) for kind, files in whole["results"]]
     left = list(found)

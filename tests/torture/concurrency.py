@@ -1,8 +1,8 @@
-"""Starts many commands at once on one store and one folder of outputs, half of them apart.
+"""Starts many commands at once on one store and one output folder, half of them in namespaces.
 
-They are runs of one recipe, runs of others, libraries and sweeps. Half of the processes live in
-namespaces of their own, where numbers of processes begin anew and the name of the machine is the
-same: as in containers that share a disk. Every step must run once in all of them together.
+They are runs of one recipe, runs of other recipes, batches and sweeps. Half of the processes live
+in their own namespaces, where process numbers begin at 1 and the name of the machine is the same:
+as in containers that share a disk. Every step must run only once in all commands together.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ from tests.torture.tally import Tally
 __all__ = ["torture"]
 
 LIMIT_S = 300
-#: How long a step takes, in seconds, so that others meet it under way.
+#: Makes the quantizer take a second, so that other commands meet it while it runs.
 SLOW = "quantizer.seconds=1"
-#: How the one is told that a folder is another's just now.
+#: The messages to a command whose folder is in use by another command.
 BUSY = ("another run is playing this batch", "this sweep is running already")
 
 
 @dataclass(frozen=True)
 class Started:
-    """One of the commands: what it runs, which loss its recipe has, and whether it lives apart."""
+    """One command: its kind, the loss in its recipe, and whether it has its own namespace."""
 
     number: int
     kind: str
@@ -42,7 +42,7 @@ class Started:
 
 
 def torture(count: int, seed: int) -> Tally:
-    """Start so many commands at once."""
+    """Start `count` commands at once."""
     warm("numpy", "safetensors.numpy")
     tally = Tally("concurrency")
     reason = why_not()
@@ -72,7 +72,7 @@ def torture(count: int, seed: int) -> Tally:
 
 
 def _started(count: int, seed: int, *, apart: bool) -> Iterator[Started]:
-    """Yield commands: of five, two runs of one recipe, one of another, a batch and a sweep."""
+    """Yield commands: of every five, two run one recipe, one another, one a batch, one a sweep."""
     draw = random.Random(seed)  # noqa: S311  # chooses cases, guards nothing
     kinds = ("run", "run", "other", "batch", "sweep")
     for number in range(count):
@@ -102,7 +102,7 @@ def _run(case: Started, scene: Scene) -> dict[str, Any]:
 
 
 def _together(scene: Scene, started: Sequence[Started]) -> Iterator[tuple[str, str]]:
-    """Yield what is wrong with all that they left."""
+    """Yield the faults in the files of all commands together."""
     reports = [json.loads(f.read_text()) for f in scene.work.glob("outputs/toy/*/report.json")]
     points = [
         json.loads(f.read_text()) for f in scene.work.glob("outputs/toy/sweep-*/*/report.json")
@@ -136,7 +136,7 @@ def _options(report: dict[str, Any]) -> Any:
 
 
 def _once(reports: Sequence[dict[str, Any]]) -> Iterator[tuple[str, str]]:
-    """Yield what ran more than once: by what it was made of, which the loss of the recipe tells."""
+    """Yield the steps that ran more than once; its name and the recipe's loss identify a step."""
     ran: Counter[tuple[str, Any]] = Counter()
     made: dict[tuple[str, Any], set[str]] = defaultdict(set)
     for report in reports:

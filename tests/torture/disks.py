@@ -1,8 +1,8 @@
-"""Fills disks: store, outputs or temporary files on one of 4 kB to 60 MB that is too small.
+"""Fills disks: store, outputs or temporary files on a disk of 4 kB to 60 MB that is too small.
 
-A command on a full disk ends with a code of its own and one message that says so, or with its whole
-result. Then the disk grows, the same command runs again, and its result must equal that of an
-undisturbed one: nothing that was half written is believed, nothing is there twice.
+A command on a full disk ends with its own exit code and one message that says so, or with its whole
+result. Then the disk grows and the same command runs again. Its result must equal the result of an
+undisturbed command: no half-written file is used, and nothing is there twice.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ __all__ = ["torture"]
 LIMIT_S = 300
 SMALLEST, LARGEST = 4096, 60_000_000
 ROOM = 400_000_000
-#: What is on the small disk, of the folders that a command writes to.
+#: The folders of a command that are on the small disk.
 PLACES = (("store",), ("outputs",), ("tmp",), ("store", "outputs", "tmp"))
-#: The command whose results fill a disk of megabytes: the small HTDemucs on a second of music.
+#: The command that fills a disk of megabytes: the small HTDemucs on two seconds of music.
 REAL = ("recipe=cpu_fp32", "dataset.seconds=2", "measure.budget_windows=1")
-#: Every so many cases is the real one.
+#: One case in so many is the real command.
 REAL_EACH = 12
 FULL = re.compile(r"no space left|disk is full|no room|quota", re.IGNORECASE)
 
@@ -50,7 +50,7 @@ class Disk:
 
 
 def torture(count: int, seed: int) -> Tally:
-    """Run on so many full disks."""
+    """Run commands on `count` full disks."""
     tally = Tally("disks")
     reason = why_not()
     if reason:
@@ -76,7 +76,7 @@ def torture(count: int, seed: int) -> Tally:
 
 
 def _disks(count: int, seed: int, wholes: dict[str, Any]) -> Iterator[Disk]:
-    """Yield disks of all sizes up to what a command needs there."""
+    """Yield disks of all sizes up to the need of the command."""
     draw = random.Random(seed)  # noqa: S311  # chooses cases, guards nothing
     for number in range(count):
         kind = (
@@ -89,7 +89,7 @@ def _disks(count: int, seed: int, wholes: dict[str, Any]) -> Iterator[Disk]:
 
 
 def _undisturbed(kind: str) -> dict[str, Any]:
-    """Return what a command gives, and the bytes that it needs at each place."""
+    """Return the results of a command, and the bytes that it needs at each place."""
     own_mounts()
     with ExitStack() as until:
         folder = until.enter_context(tempfile.TemporaryDirectory(prefix="luthier-torture-"))
@@ -118,7 +118,7 @@ def _run(kind: str, scene: Scene) -> Ended:
 
 
 def _filled(case: tuple[Disk, dict[str, Any]]) -> dict[str, Any]:
-    """Run on a small disk, let it grow, run again, and return what is wrong."""
+    """Run on a small disk, let the disk grow, run again, and return the faults."""
     disk, whole = case
     own_mounts()
     with ExitStack() as until:
@@ -141,18 +141,18 @@ def _filled(case: tuple[Disk, dict[str, Any]]) -> dict[str, Any]:
 
 
 def _first(disk: Disk, whole: dict[str, Any], scene: Scene) -> tuple[list[tuple[str, str]], bool]:
-    """Run on the small disk; returns what is wrong, and whether it was too small."""
+    """Run on the small disk; returns the faults, and whether the disk was too small."""
     ended = _run(disk.kind, scene)
     faults = [("tracebacks", seen) for seen in tracebacks(ended.said)]
     if ended.code is None:
         faults.append(("hanging", "on the full disk"))
     elif ended.code == 0:
-        # It had room enough, or what failed was none of the result.
+        # The disk was large enough, or the failed part is no part of the result.
         faults += differences(whole, results(scene.work / "outputs"))
     elif not FULL.search(ended.said):
         faults.append(("tracebacks", f"does not say that the disk is full: {ended.said[-300:]}"))
     elif "is missing from" in ended.said:
-        # The result is there, and only a report was left out, as the command says.
+        # The result is complete, and only a report is missing, as the command says.
         wanted = {"results": _unreported(whole["results"])}
         faults += differences(wanted, _unreported(results(scene.work / "outputs")))
         for folder in (scene.work / "outputs").iterdir():
@@ -162,7 +162,7 @@ def _first(disk: Disk, whole: dict[str, Any], scene: Scene) -> tuple[list[tuple[
 
 
 def _unreported(results_of: Iterable[tuple[str, dict[str, str]]]) -> list[Any]:
-    """Return results without what a report tells."""
+    """Return results without the metrics of a report."""
     return [
         (kind, {name: of for name, of in files.items() if name != "metrics"})
         for kind, files in results_of
@@ -172,7 +172,7 @@ def _unreported(results_of: Iterable[tuple[str, dict[str, str]]]) -> list[Any]:
 def _second(
     disk: Disk, whole: dict[str, Any], scene: Scene, *, twice: bool
 ) -> Iterator[tuple[str, str]]:
-    """Run with room again, and yield what is wrong."""
+    """Run again with enough room, and yield the faults."""
     ended = _run(disk.kind, scene)
     yield from (("tracebacks", seen) for seen in tracebacks(ended.said))
     if ended.code != 0:

@@ -1,6 +1,6 @@
-"""Flips single bits at random places of everything below a store, and of a sweep's records.
+"""Flips single bits at random places in all files below a store, and in a sweep's records.
 
-Each flip must be told, and what it hit made again: no result and no report may differ.
+Each flip must be reported, and its entry made again: no result and no report may differ.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from tests.torture.tally import Tally
 
 __all__ = ["torture"]
 
-#: Which part of the flips falls on the store of which command, and how many are there at once.
+#: For the store of each command: its share of the flips, and the number of flips at once.
 SHARES = {"run": (0.7, 12), "sweep": (0.12, 12), "batch": (0.12, 4), "real": (0.06, 10)}
-#: Flips of one case: it takes about as long as so many runs as there are times at once in it.
+#: The flips of one case. A case takes about one run for each group of flips at once.
 BATCH = 48
 LIMIT_S = 600
 
@@ -39,7 +39,7 @@ class Flips:
 
 
 def torture(count: int, seed: int) -> Tally:
-    """Flip so many bits."""
+    """Flip `count` bits."""
     warm("numpy", "safetensors.numpy", "onnxruntime", "torch", "soundfile", "scipy.signal", "onnx")
     tally = Tally("flips")
     cases = []
@@ -62,7 +62,7 @@ def torture(count: int, seed: int) -> Tally:
 
 
 def _flipped(case: Flips) -> dict[str, list[str]]:
-    """Flip below the store of one command, and return what went unnoticed."""
+    """Flip below the store of one command; returns the unnoticed flips and the tracebacks."""
     with tempfile.TemporaryDirectory(prefix="luthier-torture-") as folder:
         scene = Scene(Path(folder)).prepare()
         seen: list[str] = []
@@ -85,7 +85,7 @@ def _flipped(case: Flips) -> dict[str, list[str]]:
 
 
 def _figures(outputs: Path) -> Any:
-    """Return what every report says but for times, and every stem."""
+    """Return every report without times, and the hashes of all stems."""
     reports = sorted(outputs.rglob("report.json"))
     stems = [sorted(digests(outputs / top).items()) for top in ("toy", "cpu_fp32")]
     wanted = (".wav", "y.txt")

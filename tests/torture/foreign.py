@@ -1,7 +1,7 @@
-"""Reads hostile files by the real readers: each in a process with little time and memory.
+"""Reads hostile files with the real readers, each in a process with little time and memory.
 
-Each ends as a reading or as one clear error. What takes longer than it may is counted as hanging,
-and so is what takes more memory; another error, or a signal, counts as a traceback.
+Each must end as a reading or as one clear error. A reader over its time counts as hanging. Any
+other error, also for lack of memory, and any signal count as a traceback.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from tests.torture.trespass import listen
 __all__ = ["LIMIT_S", "read_all"]
 
 LIMIT_S = 20
-#: How much more memory than at its start a reader may take, in bytes.
+#: The most memory that a reader may take beyond its memory at the start, in bytes.
 MEMORY = 2 * 2**30
 
 Read = Callable[[Path], None]
@@ -39,7 +39,7 @@ def read_all(
     programs: bool = False,
     limit_s: float = LIMIT_S,
 ) -> None:
-    """Read every file, and count how each ended. With `programs`, a reader may start processes."""
+    """Read every file, and count the endings. With `programs`, a reader may start processes."""
 
     def one(case: tuple[str, bytes]) -> dict[str, Any]:
         with tempfile.TemporaryDirectory(prefix="luthier-torture-") as folder:

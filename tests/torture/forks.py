@@ -1,7 +1,7 @@
-"""Copies of one warm process, in which everything is loaded: for thousands of commands and cases.
+"""Copies of one warm process with all modules loaded, for thousands of commands and cases.
 
-A case runs in a copy of its own and hands its answer back as JSON; what does not end in time is
-killed with all that it started. Loading takes longer than most cases, and happens once.
+A case runs in its own copy and returns its answer as JSON. A case that does not end in time is
+killed with all processes that it started. Loading takes longer than most cases, and happens once.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ __all__ = ["ROOT", "Ended", "command", "each", "left_of", "warm"]
 
 ROOT = Path(__file__).parents[2]
 HOOK = Path(__file__).parent / "hook"
-#: The variable by which all that a command started is found again.
+#: The variable that marks all processes that a command started.
 MARK = "LUTHIER_TORTURE_CASE"
 POLL_S = 0.005
 #: The sessions of the commands that this process started.
@@ -45,7 +45,7 @@ class Ended:
 
 
 def warm(*modules: str) -> None:
-    """Load what every copy would load anew; none of it computes anything or starts a thread."""
+    """Load the modules that every copy would load; loading computes nothing, starts no thread."""
     for module in (
         "core.cli.main",
         "core.run.job",
@@ -64,10 +64,10 @@ def each(
     limit_s: float = 120,
     memory: int | None = None,
 ) -> Iterator[tuple[Case, Any]]:
-    """Yield every case with what `do` returned in a copy of this process, as JSON knows it.
+    """Yield every case with the result of `do` in a copy of this process, passed as JSON.
 
-    `memory` bounds how much the address space of a case may grow, in bytes. A case without an
-    answer yields an `Ended`.
+    `memory` bounds the growth of a case's address space, in bytes. A case without an answer yields
+    an `Ended`.
     """
     waiting = iter(cases)
     running: dict[int, tuple[Case, int, float]] = {}
@@ -99,7 +99,7 @@ def each(
 def _started(
     do: Callable[[Case], Any], case: Case, memory: int | None
 ) -> tuple[int, tuple[Case, int, float]]:
-    """Start a case in a copy; returns its process and what there is to know of it."""
+    """Start a case in a copy; returns its process number, and the case, its pipe and its start."""
     answer = os.memfd_create("answer")
     pid = os.fork()
     if not pid:
@@ -137,10 +137,10 @@ def command(
     started: Callable[[int], None] | None = None,
     says: Path | None = None,
 ) -> Ended:
-    """Run `python -m core ...` in `folder` to its end; with `trap` it may be killed on the way.
+    """Run `python -m core ...` in `folder` to its end; with `trap` it may be killed before its end.
 
-    In a copy of this process, or with `fresh` in a new Python. It has a session of its own;
-    `started` is told its process; what it says goes to the file `says`.
+    The command runs in a copy of this process, or with `fresh` in a new Python. It has its own
+    session. `started` is called with its process number; its output goes to the file `says`.
     """
     said = says or folder / f"said-{time.monotonic_ns()}"
     log = os.open(said, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
@@ -181,7 +181,7 @@ def command(
 def _become(
     arguments: Sequence[str], folder: Path, given: Mapping[str, str], log: int, *, trap: bool
 ) -> NoReturn:
-    """Be the command, in a copy of this process."""
+    """Run the command in this process, which is a copy."""
     code = 1
     try:
         os.setsid()
@@ -209,7 +209,7 @@ def _become(
 
 
 def left_of(folder: Path, *, wait_s: float = 15) -> list[str]:
-    """Return what still runs of the commands that ran in `folder` after a while, and end it."""
+    """Return the processes that commands in `folder` left after a while, and end them."""
     until = time.monotonic() + wait_s
     while (found := _marked(folder)) and time.monotonic() < until:
         time.sleep(0.1)
@@ -231,7 +231,7 @@ def _marked(folder: Path) -> list[psutil.Process]:
         try:
             if process.status() == psutil.STATUS_ZOMBIE:
                 continue
-            # A copy shows the variables of the process that it is a copy of.
+            # A copy shows the variables of its original process.
             if os.getsid(process.pid) in SESSIONS or process.environ().get(MARK) == str(folder):
                 found.append(process)
         except (psutil.Error, OSError):

@@ -1,8 +1,8 @@
-"""Fuzzes everything that reads what a stranger may have written, by thousands of cases.
+"""Fuzzes all readers of texts and files that a stranger may have written, with thousands of cases.
 
 Hostile recipes and hostile words go through whole commands. Damaged files of every kind go through
-their readers, in processes with little time and memory; hypothesis draws them and names the
-smallest one that goes wrong.
+their readers, in processes with little time and memory. hypothesis draws the damage; a fault quotes
+the first bytes of its file.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ from tests.torture.trespass import listen
 __all__ = ["torture"]
 
 CANARY = "a-value-that-nobody-may-see"
-#: Seconds that a case may take: a recipe that is refused, a command line, a thousand damaged files.
+#: Seconds for a case: a refused recipe or a command line, and all damaged files of one kind.
 RECIPE_S, READER_S = 60, 400
 MEMORY = 2 * 2**30
-#: For each damaged file of each kind, how many recipes and command lines whole commands take.
+#: Recipes and command lines for whole commands, for each damaged file of each kind.
 RECIPES, LINES = 0.3, 0.06
-#: The folder that hypothesis keeps things for itself in.
+#: The folder for hypothesis's own files.
 OWN: list[str] = []
 #: Words of hostile command lines.
 KEYS = ("recipe", "input", "store", "output", "model", "graph", "chunker", "hydra.run.dir", "title")
@@ -46,7 +46,7 @@ FLAGS = ("-m", "--cfg=all", "--config-dir=/", "--experimental-rerun=x", "-cn=x",
 
 
 def torture(count: int, seed_: int) -> Tally:
-    """Fuzz with so many damaged files of each kind, and some recipes and command lines."""
+    """Fuzz with `count` damaged files of each kind, and some recipes and command lines."""
     warm("soundfile", "numpy", "torch", "onnx", "safetensors.torch", "core.batch.manifest",
          "plugins.dataset.files", "plugins.model._hybrid.checkpoint", "hypothesis")  # fmt: skip
     tally = Tally("fuzz")
@@ -71,7 +71,7 @@ def torture(count: int, seed_: int) -> Tally:
 
 
 def _refused(recipe: Hostile) -> list[tuple[str, str]]:
-    """Plan with a hostile recipe: it must be refused, and nothing may happen."""
+    """Plan with a hostile recipe: it must be refused, and may change no file."""
     with tempfile.TemporaryDirectory(prefix="luthier-torture-") as folder:
         scene = Scene(Path(folder)).prepare()
         file = scene.folder / "hostile.yaml"
@@ -80,7 +80,7 @@ def _refused(recipe: Hostile) -> list[tuple[str, str]]:
 
 
 def _typed(line: tuple[str, ...]) -> list[tuple[str, str]]:
-    """Type a hostile command line."""
+    """Plan with a hostile command line."""
     with tempfile.TemporaryDirectory(prefix="luthier-torture-") as folder:
         return [*_faults(Scene(Path(folder)).prepare(), [*line, "mode=plan"], must_fail=False)]
 
@@ -115,7 +115,7 @@ def _lines(count: int, seed_: int) -> Iterator[tuple[str, ...]]:
 
 
 def _damaged(case: tuple[Reader, int, int]) -> list[tuple[str, str]]:
-    """Read damaged files of one kind until one goes wrong, or all were read."""
+    """Read damaged files of one kind, and return the faults."""
     reader, times, seed_ = case
     with tempfile.TemporaryDirectory(prefix="luthier-torture-") as top:
         folder = Path(top) / "work"
@@ -140,7 +140,7 @@ def _damaged(case: tuple[Reader, int, int]) -> list[tuple[str, str]]:
         read()
         (folder / reader.file).unlink(missing_ok=True)
         faults: list[tuple[str, str]] = [("tracebacks", seen) for seen in wrong]
-        # What hypothesis keeps for itself is no reader's.
+        # hypothesis's own files do not come from a reader.
         own = OWN[0]
         faults += [("outside", what) for what in dict.fromkeys(heard) if own not in what]
         if digests(folder) != outside:
@@ -149,7 +149,7 @@ def _damaged(case: tuple[Reader, int, int]) -> list[tuple[str, str]]:
 
 
 def _silent() -> None:
-    """Let libraries in C say what they have to say to nobody."""
+    """Discard the messages of C libraries."""
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, 2)
     os.close(null)

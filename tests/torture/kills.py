@@ -1,8 +1,8 @@
 """Kills commands at their file operations, and at their requests to a store at a URL.
 
-After each kill the same command runs to its end. What it gives must be byte for byte what an
-undisturbed one gives, each result once, nothing staged may be left, what was finished before the
-kill may not be made again, no process may outlive the command, and no other file may change.
+After each kill the same command runs to its end. Its results must be byte for byte those of an
+undisturbed command, each result once. No staged file may be left, no step that finished before the
+kill may be made again, no process may outlive the command, and no other file may change.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ __all__ = ["torture"]
 
 KINDS = (*COMMANDS, "url")
 LIMIT_S = 180
-#: Which part of the kills falls on which command, at its operations on files or at its requests. A
+#: The share of the kills for each command, at its file operations (False) or requests (True). A
 #: sweep takes as long as three runs, and after a kill at a URL the lease of the dead must run out.
 SHARES = {
     ("run", False): 0.3,
@@ -36,13 +36,13 @@ SHARES = {
     ("url", True): 0.2,
 }
 LANES = 4
-#: Every so many cases is run by new Pythons instead of copies of a warm one.
+#: One case in so many runs in new Pythons instead of copies of a warm one.
 FRESH = 10
 
 
 @dataclass(frozen=True)
 class Kill:
-    """One kill: of which command, at which operation, and whether of all its processes at once."""
+    """One kill: the command, the operation, and whether all its processes die at once."""
 
     kind: str
     at: int
@@ -69,7 +69,7 @@ def torture(count: int, seed: int) -> Tally:
         if kind == "url":
             tally.about["requests of url"] = whole["requests"]
     cases = list(_kills(count, seed, wholes))
-    # Those that wait for leases are spread among those that compute.
+    # Cases that wait for leases are spread among cases that compute.
     random.Random(seed).shuffle(cases)  # noqa: S311  # chooses an order, guards nothing
     for (kill, _), answer in each(
         _killed, [(k, wholes[k.kind]) for k in cases], limit_s=LIMIT_S * 3, lanes=LANES
@@ -83,7 +83,7 @@ def torture(count: int, seed: int) -> Tally:
 
 
 def _kills(count: int, seed: int, wholes: dict[str, Any]) -> Iterator[Kill]:
-    """Yield kills whose operations are spread evenly, with a shift that is the seed's."""
+    """Yield kills at evenly spread operations, each shifted at random by the seed."""
     draw = random.Random(seed)  # noqa: S311  # chooses cases, guards nothing
     number = 0
     for (kind, request), part in SHARES.items():
@@ -96,7 +96,7 @@ def _kills(count: int, seed: int, wholes: dict[str, Any]) -> Iterator[Kill]:
 
 
 def _undisturbed(kind: str) -> dict[str, Any]:
-    """Return what a command gives, how many operations it has, and what it leaves in the store."""
+    """Return a command's results, its number of operations, and its entries in the store."""
     folder = Path(tempfile.mkdtemp(prefix="luthier-torture-"))
     try:
         scene = Scene(folder).prepare()
@@ -115,7 +115,7 @@ def _undisturbed(kind: str) -> dict[str, Any]:
 
 
 def _killed(case: tuple[Kill, dict[str, Any]]) -> dict[str, Any]:
-    """Kill once, run again, and return what is wrong."""
+    """Kill once, run again, and return the faults."""
     kill, whole = case
     folder = Path(tempfile.mkdtemp(prefix="luthier-torture-"))
     try:
@@ -158,7 +158,7 @@ def _compared(kill: Kill, whole: dict[str, Any], scene: Scene, place: _Place) ->
 
 
 class _Place:
-    """Where a command of one kind writes, and how it is killed there."""
+    """The folders of a command of one kind, and its kill."""
 
     def __init__(self, kind: str, scene: Scene, bucket: Bucket | None) -> None:
         self._scene, self._bucket = scene, bucket
@@ -168,7 +168,7 @@ class _Place:
         self.environment = scene.environment(**(bucket.environment if bucket else {}))
 
     def trapped(self, kill: Kill | None = None) -> dict[str, str]:
-        """Return the variables with which operations are counted, and one of them kills."""
+        """Return the variables that count operations and set the operation of the kill."""
         return {
             **self.environment,
             "LUTHIER_KILL_ROOTS": str(self._scene.work),
@@ -178,7 +178,7 @@ class _Place:
         }
 
     def killed(self, kill: Kill) -> Ended:
-        """Run the command up to where it is killed."""
+        """Run the command up to its kill."""
         if kill.request:
             assert self._bucket is not None
             self._bucket.kill_at(kill.at)
@@ -192,7 +192,7 @@ class _Place:
         )  # fmt: skip
 
     def requests(self) -> int:
-        """Return how many requests came to the store at a URL."""
+        """Return the number of requests to the store at a URL."""
         return self._bucket.requests() if self._bucket else 0
 
     def entries(self) -> dict[str, tuple[str, dict[str, str]]]:
@@ -205,7 +205,7 @@ class _Place:
         return sorted((self._scene.work / "cache" / "luthier" / "remotes").glob("*"))
 
     def leftovers(self) -> list[str]:
-        """Return what was left by what was killed, on the disk and at the URL."""
+        """Return the remains of the killed command, on the disk and at the URL."""
         here = leftovers(*self._stores(), self._scene.work / "outputs")
         return here + (self._bucket.leftovers() if self._bucket else [])
 

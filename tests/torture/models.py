@@ -1,4 +1,4 @@
-"""Hostile checkpoints, through model `htdemucs` as it opens a person's file; some by commands."""
+"""Hostile checkpoints, opened by model `htdemucs` as a person's file; some by commands."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from tests.torture.tally import Tally
 
 __all__ = ["torture"]
 
-#: Checkpoints that whole commands open.
+#: The number of checkpoints that whole commands open.
 WHOLE = 10
-#: A file that a stranger made is opened in a new Python, which loads torch.
+#: Seconds for a checkpoint: a stranger's file is opened in a new Python, which loads torch.
 LIMIT_S = 60
 
 
 def torture(count: int, seed: int) -> Tally:
-    """Open so many checkpoints, and name some on the command line."""
+    """Open `count` checkpoints, and name some of them on the command line."""
     warm("torch", "demucs.htdemucs", "plugins.model.htdemucs", "safetensors.torch")
     tally = Tally("models")
     read_all(tally, checkpoints(count, seed), _opened, programs=True, limit_s=LIMIT_S)
@@ -36,7 +36,7 @@ def torture(count: int, seed: int) -> Tally:
 
 
 def _opened(file: Path) -> None:
-    """Do with a checkpoint what the first stage of a run does."""
+    """Do the work of the first stage of a run with a checkpoint."""
     from plugins.model.htdemucs import HTDemucs, HTDemucsOptions
 
     model = HTDemucs(HTDemucsOptions(weights=str(file)))
@@ -47,7 +47,7 @@ def _opened(file: Path) -> None:
 
 
 def _named(case: tuple[str, bytes]) -> list[tuple[str, str]]:
-    """Run with a checkpoint on the command line, up to what needs its weights."""
+    """Run with a checkpoint on the command line, up to the step that needs its weights."""
     name, data = case
     with tempfile.TemporaryDirectory(prefix="luthier-torture-") as folder:
         scene = Scene(Path(folder)).prepare()

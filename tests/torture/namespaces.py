@@ -1,6 +1,6 @@
-"""Mounts and processes that only one case sees: Linux's namespaces, as root or as anybody.
+"""Mounts and processes that only one case sees: Linux's namespaces, for root and other users.
 
-`why_not` says what is missing where there are none; nothing of it changes the machine.
+`why_not` says what is missing if there are no namespaces. No function changes the machine.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ NEWNS, NEWUSER, NEWPID = 0x00020000, 0x10000000, 0x20000000
 
 
 def why_not() -> str:
-    """Return why no namespace can be made here; empty where one can."""
+    """Return the reason why no namespace can be made here; empty if one can be made."""
     if sys.platform != "linux":
         return "only Linux has them"
     pid = os.fork()
@@ -38,15 +38,15 @@ def why_not() -> str:
 
 
 def own_mounts() -> None:
-    """Give this process mounts of its own: what is mounted from now on goes with it."""
+    """Give this process its own mounts: a later mount ends with the process."""
     _unshare(NEWNS)
     _run("mount", "--make-rprivate", "/")
 
 
 def own_processes() -> None:
-    """Become the child of a process in a new namespace of processes, where numbers begin at 1.
+    """Continue as a child in a new namespace of processes, where numbers begin at 1.
 
-    This process stays where it is, waits, and ends as its child did.
+    The original process stays outside, waits, and ends as its child ended.
     """
     _unshare(NEWPID)
     pid = os.fork()
@@ -66,19 +66,19 @@ def mounted(folder: Path, size: int) -> Iterator[None]:
 
 
 def resize(folder: Path, size: int) -> None:
-    """Give a mounted disk another size, in bytes."""
+    """Change the size of a mounted disk, in bytes."""
     _run("mount", "-o", f"remount,size={size}", str(folder))
 
 
 def _run(*command: str) -> None:
-    """Run one of the system's own programs."""
+    """Run a program of the system."""
     said = subprocess.run(command, check=False, capture_output=True, text=True)
     if said.returncode:
         raise OSError(said.returncode, said.stderr.strip() or command[0])
 
 
 def _unshare(what: int) -> None:
-    """Leave a namespace; who is not root is root in a namespace of users."""
+    """Leave a namespace; a user who is not root becomes root in a namespace of users."""
     user, group = os.geteuid(), os.getegid()
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.unshare(what | (0 if user == 0 else NEWUSER)):

@@ -1,8 +1,8 @@
-"""A folder in which commands with the toy plugins run, and what can be seen there afterwards.
+"""A folder in which commands with the toy plugins run, and the files that they leave there.
 
 work/              where commands run: their store, outputs and temporary files
-toys/              installs the toys, for every Python that has it on its path
-elsewhere/         files that are none of a command's business
+toys/              installs the toys, for every Python with this folder on its path
+elsewhere/         files that no command may touch
 songs/             a batch of lines
 """
 
@@ -22,23 +22,23 @@ __all__ = ["COMMANDS", "Scene", "digests", "entries", "leftovers", "results", "t
 
 SONGS = {"a": "1 2 3", "b": "4 5 6 7 8 9 10 11 12 13", "c/a": "7", "c/d": "1 1", "e f": "9 8 7"}
 ELSEWHERE = {"important.txt": "a year of work\n", "x/y/z.bin": "\x00\x01", "outputs/toy/a": "b"}
-#: Arguments of the commands that are disturbed, but for where they write.
+#: Arguments of the disturbed commands, without the places where they write.
 COMMANDS: Mapping[str, tuple[str, ...]] = {
     "run": ("recipe=../toy.yaml",),
     "batch": ("recipe=../toy.yaml", "input=../songs/**/*.line"),
     "sweep": ("-m", "recipe=../toy.yaml", "quantizer.loss=0,0.1"),
 }
-#: Units of metrics that no two runs have the same.
+#: Units of metrics that differ between any two runs.
 MEASURED = frozenset({"ms", "s", "MB", "×"})
-#: Names of folders that hold when they were made, or where the songs lie.
+#: Names of folders that contain a time, or a hash of the place of the songs.
 TIMES = re.compile(r"\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d(\.\d+)?")
 PLACES = re.compile(r"batch-[0-9a-f]+")
-#: Folders of a store that are no steps.
+#: Folders of a store that hold no steps.
 OTHERS = frozenset({"staging", "locks", "state", "known"})
-#: Names that nothing may have that a command left.
+#: Names of files that no command may leave.
 STRAY = re.compile(r"\.of\.|\.partial$|^\.staging$|^tmp[a-z0-9_]{8}$|\.tmp$|^luthier-")
 TRACEBACK = re.compile(
-    r"Traceback \(most recent call last\)|something unexpected|Fatal Python error|Segmentation "
+    r"Traceback \(most recent call last\)|unexpected error: |Fatal Python error|Segmentation "
     "fault"
 )
 
@@ -51,11 +51,11 @@ class Scene:
 
     @property
     def work(self) -> Path:
-        """Return the folder that commands run in."""
+        """Return the working folder of the commands."""
         return self.folder / "work"
 
     def prepare(self) -> Scene:
-        """Make it all."""
+        """Make all folders and files."""
         about = self.folder / "toys" / "toys-1.dist-info"
         about.mkdir(parents=True)
         (about / "METADATA").write_text("Metadata-Version: 2.1\nName: toys\nVersion: 1\n")
@@ -72,7 +72,7 @@ class Scene:
         return self
 
     def environment(self, **more: str) -> dict[str, str]:
-        """Return the variables of a command: it finds nothing of the person who runs the suite."""
+        """Return the variables of a command: it finds no file of the person who runs the suite."""
         return {
             "HOME": str(self.work / "home"),
             "XDG_CACHE_HOME": str(self.work / "cache"),
@@ -85,7 +85,7 @@ class Scene:
         }
 
     def outside(self) -> dict[str, str]:
-        """Return the files that no command may touch, by their hashes."""
+        """Return the hashes of the files that no command may touch."""
         tops = ("elsewhere", "songs", "toys", "toy.yaml")
         return {top: json.dumps(digests(self.folder / top), sort_keys=True) for top in tops}
 
@@ -95,7 +95,7 @@ def _lines() -> dict[str, str]:
 
 
 def digests(top: Path) -> dict[str, str]:
-    """Return the hash of every file below `top`, or of `top` itself; links by what they say."""
+    """Return the hash of every file below `top`, or of `top` itself; for a link, its target."""
     files = [top] if top.is_file() else sorted(top.rglob("*"))
     return {
         file.relative_to(top.parent).as_posix(): _digest(file)
@@ -111,9 +111,9 @@ def _digest(file: Path) -> str:
 
 
 def entries(store: Path) -> dict[str, tuple[str, dict[str, str]]]:
-    """Return the entries of a store: `<step>/<key>`, with two things that tell one from another.
+    """Return the entries of a store as `<step>/<key>`, each with two values for comparison.
 
-    The hash of what it says of its making, which holds when that was, and those of its files.
+    These are the hash of its description, which contains the time of making, and its files' hashes.
     """
     found = {}
     for entry in sorted(store.glob("*/*")):
@@ -128,16 +128,16 @@ def entries(store: Path) -> dict[str, tuple[str, dict[str, str]]]:
 
 
 def leftovers(*tops: Path) -> list[str]:
-    """Return what looks like the remains of a command that was killed."""
+    """Return files that look like the remains of a killed command."""
     found = [p for top in tops for p in top.rglob("*") if STRAY.search(p.name)]
     staged = [p for top in tops for p in top.glob("staging/*")]
     return sorted({str(path) for path in (*found, *staged)})
 
 
 def results(outputs: Path) -> list[tuple[str, dict[str, str]]]:
-    """Return what every finished run, batch and point of a sweep gave, by the kind of folder.
+    """Return the results of every finished run, batch and point of a sweep, by kind of folder.
 
-    Of a report, only what was measured counts: times differ, and what was kept and what ran.
+    Of a report, only measured figures count: times differ, and so do cached and finished steps.
     """
     return sorted(_results(outputs), key=str)
 
@@ -176,7 +176,7 @@ def _songs(manifest: str) -> dict[str, Any]:
 
 
 def tracebacks(said: str) -> list[str]:
-    """Return the traces that a command printed, each by its last line."""
+    """Return the first trace that a command printed, with the end of its output; or nothing."""
     first = TRACEBACK.search(said)
     if first is None:
         return []

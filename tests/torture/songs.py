@@ -1,4 +1,4 @@
-"""Hostile songs, through the reader and the fitting of dataset `files`; some by whole commands."""
+"""Hostile songs, read and fitted by dataset `files`; some by whole commands."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from tests.torture.tally import Tally
 
 __all__ = ["torture"]
 
-#: Minutes of a song at most: of what is longer, a reader has to say so before it is decoded.
+#: The most minutes of a song: a reader must refuse a longer song before it is decoded.
 MINUTES = 10
-#: Songs that a whole command plays, and how many of them at once.
+#: The number of songs that whole commands play, and the number of songs in one command.
 WHOLE, AT_ONCE = 20, 10
 LIMIT_S = 120
 
 
 def torture(count: int, seed: int) -> Tally:
-    """Read so many songs, and play some as a batch."""
+    """Read `count` songs, and play some of them as a batch."""
     warm("numpy", "soundfile", "scipy.signal", "plugins.dataset.files", "onnxruntime", "torch")
     tally = Tally("songs")
-    # What libsndfile does not read FFmpeg's libraries are asked for, in a process of their own.
+    # For formats that libsndfile does not read, FFmpeg's libraries run in their own process.
     read_all(tally, songs(count, seed), _read, programs=True)
     some = list(islice(songs(count, seed + 1), 0, count, max(1, count // WHOLE)))[:WHOLE]
     batches = [some[start : start + AT_ONCE] for start in range(0, len(some), AT_ONCE)]
@@ -39,7 +39,7 @@ def torture(count: int, seed: int) -> Tally:
 
 
 def _read(file: Path) -> None:
-    """Do with a song all that a run does before a model plays it."""
+    """Do everything with a song that a run does before a model plays it."""
     from plugins.dataset.files import Files, FilesOptions
 
     stereo = TensorSpec("mix", ("channel", "time"), (2, "time"), rates={"time": 44100.0})
@@ -50,7 +50,7 @@ def _read(file: Path) -> None:
 
 
 def _played(batch: list[tuple[str, bytes]]) -> list[tuple[str, str]]:
-    """Play a batch of hostile songs and a true one by a whole command."""
+    """Play a batch of hostile songs and one valid song by a whole command."""
     with tempfile.TemporaryDirectory(prefix="luthier-torture-") as folder:
         scene = Scene(Path(folder)).prepare()
         songs = scene.folder / "batch"

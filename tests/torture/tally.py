@@ -1,4 +1,4 @@
-"""What a part of the suite counts: how often something went wrong, and the first cases of each."""
+"""The counts of a part of the suite: how often each fault occurred, and the first examples."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from tests.torture.forks import Ended
 
 __all__ = ["WRONG", "Tally"]
 
-#: What can go wrong, by its column: a result that is gone or another one than undisturbed, work or
-#: a result that is there twice, a change outside of the folders that were named, what does not end,
-#: an error that is no message, and damage that reached a result or a report.
+#: The kinds of fault, by column: a result that is gone or differs from the undisturbed one, work or
+#: a result that is there twice, a change outside the named folders, a case that does not end, an
+#: error that is no message, and damage that reached a result or a report.
 WRONG = ("lost", "doubled", "outside", "hanging", "tracebacks", "unnoticed")
-#: So many cases of what went wrong are kept.
+#: The number of faults that are kept as examples.
 SHOWN = 20
 
 
 @dataclass
 class Tally:
-    """The counts of one part, by column, and what it did beside them."""
+    """The counts of one part, by column, and its other figures."""
 
     part: str
     cases: int = 0
@@ -35,7 +35,7 @@ class Tally:
         self.more(name, faults)
 
     def more(self, name: str, faults: Any) -> None:
-        """Count what went wrong: pairs of a column and what was seen. A column counts once.
+        """Count faults: pairs of a column and a text. A column counts once.
 
         A case that had to be stopped, or that ended without an answer, counts as hanging.
         """
@@ -48,7 +48,7 @@ class Tally:
                 self.examples.append(f"{column}: {name}: {seen}")
 
     def count(self, **more: int) -> None:
-        """Add to the numbers that are no faults: how many were refused, say."""
+        """Add to numbers that are no faults, such as the number of refusals."""
         for name, number in more.items():
             self.about[name] = self.about.get(name, 0) + number
 

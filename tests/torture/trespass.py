@@ -1,4 +1,4 @@
-"""Hears what the code of a case does outside of its folder: files it writes, programs it starts."""
+"""Records the acts of a case outside its folder: written files and started programs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 __all__ = ["listen"]
 
 WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
-#: Events of `sys.addaudithook` that change files, with how many of their arguments are paths.
+#: Events of `sys.addaudithook` that change files, with the number of their arguments for paths.
 CHANGES = {
     "os.rename": 2,
     "os.remove": 1,
@@ -23,16 +23,16 @@ CHANGES = {
     "os.chown": 1,
     "os.mkfifo": 1,
 }
-#: Events that reach further than any file.
+#: Events that have effects beyond files.
 REACHES = frozenset({"os.system", "os.exec", "os.posix_spawn", "socket.connect", "ctypes.dlopen"})
-#: What a batch may open to write: nothing is kept there.
+#: Paths that a case may open to write: nothing is kept there.
 NOWHERE = ("/dev/null", "/dev/shm/", "/proc/self/")  # noqa: S108  # is read here, not written
 
 
 def listen(folder: Path, *, programs: bool) -> list[str]:
-    """Return a list that grows by what this process does outside of `folder`, until its end.
+    """Return a list of the acts of this process outside `folder`; it grows until the process ends.
 
-    With `programs` it may start some: those are watched by whoever starts them.
+    With `programs` the process may start programs, which the caller watches.
     """
     heard: list[str] = []
     inside = str(folder.resolve())
@@ -48,7 +48,7 @@ def listen(folder: Path, *, programs: bool) -> list[str]:
             paths = list(arguments[: CHANGES.get(event, 0)])
         for path in paths:
             if isinstance(path, str | bytes | os.PathLike):
-                # Neither followed nor made a `Path`: both would be heard again.
+                # Neither followed nor turned into a `Path`: both would be recorded again.
                 whole = os.path.abspath(os.fsdecode(path))  # noqa: PTH100
                 if not whole.startswith((inside, *NOWHERE)):
                     heard.append(f"{event} {whole}")

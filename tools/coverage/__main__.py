@@ -1,12 +1,12 @@
-"""Takes many small networks through every exporter, quantizer and runtime that is here.
+"""Takes many small networks through every installed exporter, quantizer and runtime.
 
 python -m tools.coverage                  everything small (make bench-coverage)
-python -m tools.coverage 'light_*'        the large models of the onnx package, hours
-python -m tools.coverage lstm 'resize_*'  only networks with such names; the others stay as they are
+python -m tools.coverage 'light_*'        the large models of the onnx package; takes hours
+python -m tools.coverage lstm 'resize_*'  only networks with such names; other results stay
 
 Writes `docs/results/coverage.json`, from which `make docs` writes `docs/coverage.md`.
-`--processes=2` sets how many networks are taken side by side, `--out=FILE` where results go;
-`--missing` goes on with a sweep that was stopped.
+`--processes=2` sets the number of networks at a time, `--out=FILE` the file of the results;
+`--missing` continues a stopped sweep.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from tools.coverage.onnx_models import onnx_models
 from tools.coverage.results import RESULTS, merged, read, written
 from tools.coverage.sweep import sweep
 
-#: What is large calibrates on few windows, and may take long.
+#: Large networks calibrate on few windows, and may take long.
 LARGE = "light_*"
 
 
@@ -50,7 +50,7 @@ def _wanted(name: str, names: list[str]) -> bool:
 
 
 def main(arguments: list[str]) -> None:
-    """Sweep the networks that are wanted, and write every cell down at once."""
+    """Sweep the wanted networks, and write every cell at once."""
     parser = argparse.ArgumentParser(prog="python -m tools.coverage")
     parser.add_argument("names", nargs="*")
     parser.add_argument("--processes", type=int, default=2)

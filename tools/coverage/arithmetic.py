@@ -282,7 +282,7 @@ class _Powers(nn.Module):
 
 @registered(CASES, x=ROWS)
 class _Nothing(nn.Module):
-    """No operator with weights: there is hardly anything to quantise."""
+    """No operator with weights: hardly anything can be quantised."""
 
     def forward(self, x: Tensor) -> Tensor:
         return x.transpose(1, 2).reshape(1, -1)

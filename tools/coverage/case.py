@@ -19,11 +19,11 @@ __all__ = ["Case", "integers", "noise", "registered", "tokens"]
 
 @dataclass(frozen=True)
 class Case:
-    """A torch module: `make` gives a fresh one with fixed weights.
+    """A torch module: `make` gives a fresh module with fixed weights.
 
-    `inputs` give one array each, a batch axis of 1 in front. `free` names the axes that may have
-    any length, by input or output and position: the case is exported so, and also played at half
-    of the length.
+    `inputs` give one array each, with a batch axis of 1 in front. `free` names the axes that may
+    have any length, by input or output and position. The case is exported with these axes, and also
+    played at half of the length.
     """
 
     name: str
@@ -33,11 +33,11 @@ class Case:
     free: Mapping[str, Mapping[int, str]] = field(default_factory=dict)
 
     def __reduce__(self) -> tuple[Any, tuple[str]]:
-        """Travel to another process by name: a class made by a function cannot be pickled."""
+        """Pickle the case by its name: a class that a function made cannot be pickled."""
         return _named, (self.name,)
 
     def feeds(self, seed: int) -> dict[str, Any]:
-        """Return one window, the same for the same seed."""
+        """Return one window; the same seed gives the same window."""
         source = np.random.default_rng(seed)
         return {name: made(source) for name, made in self.inputs.items()}
 
@@ -66,7 +66,7 @@ def registered(
     free: Mapping[str, Mapping[int, str]] | None = None,
     **inputs: Made,
 ) -> Callable[[type[nn.Module]], type[nn.Module]]:
-    """Return a decorator that adds a module's class to `cases`, named as the class is."""
+    """Return a decorator that adds a module's class to `cases`, under the name of the class."""
 
     def add(cls: type[nn.Module]) -> type[nn.Module]:
         import torch
@@ -83,15 +83,15 @@ def registered(
 
 
 def noise(*shape: int, scale: float = 1.0) -> Made:
-    """Return what gives normally distributed floats of `shape`."""
+    """Return a function that gives normally distributed floats of `shape`."""
     return lambda source: (scale * source.standard_normal(shape)).astype(np.float32)
 
 
 def tokens(below: int, *shape: int) -> Made:
-    """Return what gives whole numbers from 0 to `below`, as int64."""
+    """Return a function that gives whole numbers of 0 or more and less than `below`, as int64."""
     return lambda source: source.integers(0, below, shape)
 
 
 def integers(*values: int) -> Made:
-    """Return what always gives the same whole numbers, as int64, with a batch axis."""
+    """Return a function that gives fixed whole numbers, as int64, with a batch axis."""
     return lambda _: np.array([values], np.int64)

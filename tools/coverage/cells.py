@@ -1,6 +1,6 @@
-"""The cells of a chain: one network, exported once, at every precision that follows from there.
+"""The cells of a chain: one network, exported once, at every precision of its exporter.
 
-What a plugin raises on purpose is a refusal; whatever else it raises is a crash.
+An error that a plugin raises on purpose is a refusal; any other error is a crash.
 """
 
 from __future__ import annotations
@@ -34,16 +34,16 @@ FLOAT = "fp32"
 #: Precisions of each format of artifact; the first is the float graph itself.
 ONNX = (FLOAT, "a8w8", "int8", "qat", "mixed", "w8a16", "w4a16", "dynamic", "fp16")
 TORCH = (FLOAT, "torch_int8", "torch_dynamic", "bf16", "torch_fp16")
-#: The same graphs compiled for a phone's NPU, and played by its emulator: as the recipes so called.
+#: The same graphs, compiled for a phone's NPU and played by its emulator; named after the recipes.
 ON_NPU = ("s24_fp16", "s24_int8", "s24_w8a16")
-#: A loss against the reference, in dB, that nobody may allow without a word.
+#: A loss against the reference, in dB, that must be reported.
 SILENT_DB = 6.0
-#: What rounding all that stands between the products may cost beside rounding these alone, in dB:
-#: where it costs more, a sentinel or a structural operand was rounded like a signal.
+#: The most that rounding between the products may cost beyond rounding the products alone, in dB:
+#: at a higher cost, a sentinel or a structural operand was rounded like a signal.
 ROUNDING_DB = 15.0
 LEAST_DB = 6.0
-#: What a reference counts for at most, in dB: beyond, it left in float what others may round. An
-#: NPU's kernels are the vendor's own: exponents, divisions and gates of 16 bits leave that much.
+#: The most that a reference counts, in dB: above it, the reference left in float what others may
+#: round. An NPU's kernels are the vendor's own: exponents, divisions and gates of 16 bits reach it.
 ENOUGH_DB = {
     FLOAT: 86.0, "a8w8": 36.0, "int8": 36.0, "qat": 36.0, "mixed": 36.0, "w8a16": 40.0,
     "w4a16": 20.0, "dynamic": 36.0, "fp16": 60.0, "torch_int8": 36.0, "torch_dynamic": 36.0,
@@ -53,13 +53,13 @@ ENOUGH_DB = {
 
 @dataclass(frozen=True)
 class Cell:
-    """What became of one network at one precision.
+    """The outcome of one network at one precision.
 
     `verdict` is near, told, loss, refused, crash or late; told is a loss that a run warns of, with
-    the warning as its `reason`. `snr_db` is that of the worst output over all
-    test windows, `reference_db` that of others' tools on the same graph, `products_db` theirs
-    where only matrix products and convolutions are quantised; None where there is none. `names`
-    says whether a refusal names a node, an operator or a tensor of the graph.
+    the warning as its `reason`. `snr_db` is the SNR of the worst output over all test windows.
+    `reference_db` is the SNR of other tools on the same graph, and `products_db` their SNR with
+    only matrix products and convolutions quantised; None where there is no figure. `names` says
+    whether a refusal names a node, an operator or a tensor of the graph.
     """
 
     model: str
@@ -76,9 +76,9 @@ class Cell:
 
 @dataclass(frozen=True)
 class Chain:
-    """A network and the exporter it goes through; a model file goes through none.
+    """A network and its exporter; a model file has no exporter.
 
-    `windows` is how many there are to calibrate on, `limit_s` the seconds that a cell may take.
+    `windows` is the number of windows to calibrate on, `limit_s` the most seconds for a cell.
     """
 
     subject: Case | OnnxModel
@@ -88,7 +88,7 @@ class Chain:
 
     @property
     def precisions(self) -> tuple[str, ...]:
-        """Return what the exporter's artifact can be lowered to, itself included."""
+        """Return the precisions that the exporter's artifact can get, its own included."""
         if self.exporter == "torch_export":
             return TORCH
         return (*ONNX, *ON_NPU) if self.exporter == "onnx" else ONNX
@@ -100,10 +100,10 @@ def cells(
     at: Callable[[str, str], None],
     alone: Collection[str] = (),
 ) -> Iterator[Cell]:
-    """Yield a cell for each of `precisions`, or one for all where the export fails.
+    """Yield a cell for each of `precisions`, or one cell for all if the export fails.
 
-    `at` is told the precision and the step before each begins. Those of `alone` are compared with
-    no reference: making one ended the process.
+    `at` is called with the precision and the step before each step. A precision of `alone` is not
+    compared with a reference, because making its reference ended the process.
     """
     folder = Path(tempfile.mkdtemp(prefix="coverage-"))
     try:
@@ -129,7 +129,7 @@ def cells(
 
 
 def judged(cell: Cell) -> Cell:
-    """Return a cell that has a figure with the verdict that follows from its references."""
+    """Return a cell that has a figure with the verdict from its references."""
     if cell.snr_db is None:
         return cell
     most = ENOUGH_DB[cell.precision]
@@ -140,7 +140,7 @@ def judged(cell: Cell) -> Cell:
     ]
     if cell.precision == FLOAT:
         allowed = [most - SILENT_DB]
-    # Whatever others make of it: below, there is hardly any signal in the noise.
+    # Below `LEAST_DB` there is hardly any signal in the noise, whatever the references reach.
     if cell.snr_db >= max([*allowed, LEAST_DB]):
         return replace(cell, verdict="near", reason="")
     return replace(cell, verdict="told" if cell.reason else "loss")
@@ -162,8 +162,8 @@ def _cell(chain: Chain, found: Prepared, precision: str, folder: Path) -> Cell:
         failed = _failed(chain, precision, error, found.artifact)
         if precision == FLOAT:
             return failed
-        # Whatever says so: what a quantizer makes of a graph that can be played can be, too.
-        return crashed(chain, precision, f"it made what cannot be played: {failed.reason}")
+        # Any error counts: a quantizer must make a playable graph of a playable graph.
+        return crashed(chain, precision, f"its artifact cannot be played: {failed.reason}")
     cell = Cell(chain.subject.name, chain.exporter, precision, "near", at_home)
     if precision in ON_NPU:
         try:
@@ -180,14 +180,14 @@ def _cell(chain: Chain, found: Prepared, precision: str, folder: Path) -> Cell:
 
 
 def _played(found: Prepared, artifact: Artifact, folder: Path) -> list[Mapping[str, Any]]:
-    """Return what this machine's CPU computes for the test windows."""
+    """Return the outputs of this machine's CPU for the test windows."""
     runtime = "onnxruntime" if artifact.format == "onnx" else "torch"
     with made("runtime", runtime).open(artifact, lambda: found.model, work_in(folder)) as session:
         return [session.run(window) for window in found.tests]
 
 
 def _emulated(found: Prepared, artifact: Artifact, folder: Path) -> list[Mapping[str, Any]]:
-    """Return what a Galaxy S24's NPU computes, as the vendor's emulator has it."""
+    """Return the outputs of a Galaxy S24's NPU, by the vendor's emulator."""
     from core.plugin.progress import silent
 
     runtime = made("runtime", "qnn", "target=s24", "runtime.time_limit_s=100")
@@ -197,7 +197,7 @@ def _emulated(found: Prepared, artifact: Artifact, folder: Path) -> list[Mapping
 
 
 def _lowered(chain: Chain, found: Prepared, precision: str, folder: Path) -> Artifact:
-    """Return what the precision's quantizer makes."""
+    """Return the artifact of the precision's quantizer."""
     from core import Calibration
 
     plugin = _quantizer(chain, precision)
@@ -208,7 +208,7 @@ def _lowered(chain: Chain, found: Prepared, precision: str, folder: Path) -> Art
 
 
 def _quantizer(chain: Chain, precision: str) -> Any:
-    """Return the precision's quantizer; its windows are its own, or what there is."""
+    """Return the precision's quantizer, with its own windows or the available ones."""
     words = ["quantizer.steps=12"] if precision == "qat" else []
     plugin = made("quantizer", precision, *words)
     if plugin.calibration_windows > chain.windows:
@@ -220,8 +220,8 @@ def _quantizer(chain: Chain, precision: str) -> Any:
 
 
 def _compared(chain: Chain, found: Prepared, cell: Cell, folder: Path) -> Cell:
-    """Return the cell with what others' tools make of the same graph and the same data."""
-    # What needs no data by itself shows the others all there is.
+    """Return the cell with the figures of other tools on the same graph and the same data."""
+    # If a quantizer needs no data, the other tools get all windows.
     wanted = _quantizer(chain, cell.precision).calibration_windows or chain.windows
     data = found.calibration[:wanted]
     if cell.precision in TORCH_REFERENCES:
@@ -250,7 +250,7 @@ def _compared(chain: Chain, found: Prepared, cell: Cell, folder: Path) -> Cell:
 
 
 def _quietly(make: Callable[[], Any]) -> Any:
-    """Return what others' tools make, None where they fail; what they warn about is theirs."""
+    """Return the result of another tool, or None if it fails; its warnings are hidden."""
     from plugins.quantizer._onnx.qdq.graph import quiet
 
     try:
@@ -284,7 +284,7 @@ def _failed(
 
 
 def crashed(chain: Chain, precision: str, why: str) -> Cell:
-    """Return the cell of what nobody meant to happen."""
+    """Return the cell of an error that nobody intended."""
     return Cell(chain.subject.name, chain.exporter, precision, "crash", reason=_portable(why))
 
 
@@ -293,7 +293,7 @@ def _first_line(error: Exception) -> str:
 
 
 def _portable(text: str) -> str:
-    """Return a reason without the paths of this machine, and not too long for a table."""
+    """Return a reason without paths of this machine, short enough for a table."""
     return re.sub(r"(at: )?(/[^\s;:'\"`]+)+/", "", text)[:300]
 
 
@@ -301,7 +301,7 @@ def _names(told: str, artifact: Artifact | None) -> bool:
     """Return whether a refusal names a part of the network."""
     words = set(re.findall(r"[\w./:\[\]-]+", told))
     if artifact is None or artifact.format != "onnx":
-        # Of what is no graph yet: an operator of PyTorch's, or a line of the module's code.
+        # Without a graph yet: an operator of PyTorch, or a line of the module's code.
         return bool(re.search(r"aten[.:]|operators?\b|\.py:\d+|line \d+", told))
     import onnx
 

@@ -138,7 +138,7 @@ class _ConvDynamic(nn.Module):
 
 
 class _Resizing(nn.Module):
-    """A convolution, another size, a convolution; a subclass says how the size changes."""
+    """A convolution, a change of size, a convolution; a subclass changes the size."""
 
     def __init__(self, conv: type[nn.Module] = nn.Conv2d) -> None:
         super().__init__()
@@ -207,7 +207,7 @@ class _ResizeTrilinear(_Resizing):
 
 @registered(CASES, x=noise(1, 8, 64))
 class _BatchNorm(nn.Module):
-    """A batch norm before the convolution, which cannot be folded into it, and one behind."""
+    """A batch norm before the convolution, which cannot be folded into it, and one after it."""
 
     def __init__(self) -> None:
         super().__init__()

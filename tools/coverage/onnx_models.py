@@ -1,4 +1,4 @@
-"""The models that the `onnx` package brings to test a runtime with, and the data beside them."""
+"""The models in the `onnx` package for tests of a runtime, and the data beside them."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ import numpy as np
 
 __all__ = ["OnnxModel", "onnx_models"]
 
-#: Opset that a model is raised to where ONNX Runtime lacks an operator of its own opset.
+#: The opset to which a model is raised if ONNX Runtime lacks an operator of its own opset.
 OPSET = 20
-#: How far a window strays from the data beside a model, as a part of that data's deviation.
+#: The noise of a window, as a part of the deviation of the data beside a model.
 STRAY = 0.3
 
 
 @dataclass(frozen=True)
 class OnnxModel:
-    """A model file, by the name of its folder."""
+    """A model file, named after its folder."""
 
     name: str
     file: Path
@@ -30,17 +30,17 @@ class OnnxModel:
         return onnx.load(str(self.file))
 
     def raised(self) -> Any:
-        """Return the model with the same operators of a newer opset."""
+        """Return the model with the same operators at a newer opset."""
         from onnx import version_converter
 
         return version_converter.convert_version(self.loaded(), OPSET)
 
     def windows(self, count: int) -> list[dict[str, Any]]:
-        """Return the data beside the model, and `count - 1` windows like it; seeded.
+        """Return the data beside the model and `count - 1` similar windows, drawn by seeds.
 
-        A window is the data times a gain of 0.7 to 1.3 plus noise. Integers are drawn anew between
-        the least and the greatest of the data where they index something; shapes, axes and texts
-        stay as they are.
+        A window is the data times a gain of 0.7 to 1.3, plus noise. Integers that index something
+        are drawn anew between the least and the greatest value of the data. Shapes, axes and texts
+        stay unchanged.
         """
         model = self.loaded()
         inputs = _given(model)
@@ -94,7 +94,7 @@ def onnx_models() -> list[OnnxModel]:
 
 
 def _given(model: Any) -> list[Any]:
-    """Return the inputs that are no weights."""
+    """Return the inputs that are not weights."""
     weights = {tensor.name for tensor in model.graph.initializer}
     return [value for value in model.graph.input if value.name not in weights]
 
@@ -106,7 +106,7 @@ def _like(array: Any, source: np.random.Generator) -> Any:
         spread = float(array.std(dtype=np.float64)) or 1.0
         gain = source.uniform(0.7, 1.3)
         near = gain * array + STRAY * spread * source.standard_normal(array.shape)
-        # What is never negative may be a root's argument, or a power's base.
+        # Data that is never negative may be the argument of a root, or the base of a power.
         return (np.abs(near) if (array >= 0).all() else near).astype(array.dtype)
     if array.dtype.kind in "iu":
         return source.integers(array.min(), array.max() + 1, array.shape).astype(array.dtype)

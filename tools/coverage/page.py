@@ -1,4 +1,4 @@
-"""The tables of `docs/coverage.md`, from what `make bench-coverage` found."""
+"""The tables of `docs/coverage.md`, from the results of `make bench-coverage`."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def _counts(table: Table, cells: Sequence[Cell]) -> str:
 def _figures(
     table: Table, cells: Sequence[Cell], precisions: Sequence[str], reasons: dict[str, int]
 ) -> str:
-    """Return a row for every network, a column for every precision."""
+    """Return a row for every network and a column for every precision."""
     rows: dict[str, dict[str, Cell]] = {}
     for cell in cells:
         rows.setdefault(cell.model, {})[cell.precision] = cell
@@ -86,7 +86,7 @@ def _decibels(value: float | None) -> str:
 
 
 def _plain(reason: str) -> str:
-    """Return a reason as Markdown shows it: no character of it formats."""
+    """Return a reason for Markdown, with the characters escaped that would format it."""
     return "".join(f"\\{c}" if c in "*_<[" else c for c in reason)
 
 

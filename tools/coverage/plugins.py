@@ -1,4 +1,4 @@
-"""Makes the plugins of the box as a recipe would: with the presets of `conf/`."""
+"""Makes the plugins of the box as a recipe does: with the presets of `conf/`."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ def _registry() -> Any:
 
 @functools.cache
 def made(kind: str, name: str, *overrides: str) -> Any:
-    """Return a plugin as `<kind>=<name>` and further words of a command line make it.
+    """Return the plugin that `<kind>=<name>` and more words of a command line make.
 
-    It is not guarded: what it raises comes as it is.
+    The plugin is not guarded: its errors come unchanged.
     """
     word = f"[{name}]" if kind == "graph" else name
     from core.config.compose import composing
@@ -34,7 +34,7 @@ def made(kind: str, name: str, *overrides: str) -> Any:
 
     registry = _registry()
     with composing([f"{kind}={word}", *overrides]) as cfg:
-        # The graph passes of a recipe are a list; one is made here.
+        # The graph passes of a recipe are a list; here one pass is made.
         node = cfg[kind][name] if kind == "graph" else cfg[kind]
         entry = registry.find(kind, node[PLUGIN_KEY])
         return entry.cls(build(entry, node, kind))
@@ -49,7 +49,7 @@ def work_in(folder: Path) -> StageContext:
 
 
 def as_artifact(result: StageResult, info: ModelInfo | None) -> Artifact:
-    """Describe what a plugin made as a run would; raises as a run for what it would not keep."""
+    """Describe a plugin's result as a run does; raises as a run for a result it would refuse."""
     from core import Artifact
     from core.formats.onnx_bounds import checked
     from core.store.hashing import files_below, folder_digest

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FILE", "Prepared", "info_of", "prepared"]
 
-#: Stands for the exporter of a network that is a model file already.
+#: The exporter's name for a network that is a model file already.
 FILE = "file"
 #: Windows to measure on.
 TESTS = 2
@@ -29,10 +29,10 @@ TESTS = 2
 
 @dataclass(frozen=True)
 class Prepared:
-    """A float artifact with its data; `expected` is what the network itself computes of `tests`.
+    """A float artifact with its data; `expected` holds the network's own outputs for `tests`.
 
-    `problem` is why the graph could not be simplified, or not be played as it is: the artifact
-    is then the best that there is.
+    `problem` is the reason why the graph could not be simplified or played as it is; the artifact
+    is then the best available one.
     """
 
     artifact: Artifact
@@ -56,7 +56,7 @@ def prepared(subject: Case | OnnxModel, exporter: str, windows: int, folder: Pat
         return found
     try:
         simplified = made("graph", "onnxsim").run(found.artifact, work_in(folder))
-    except Exception as error:  # what it is, the sweep judges
+    except Exception as error:  # the sweep judges the error
         return replace(found, problem=error)
     return replace(found, artifact=as_artifact(simplified, found.artifact.model))
 
@@ -81,7 +81,7 @@ def _exported(case: Case, exporter: str, windows: int, folder: Path) -> Prepared
 
 
 def info_of(case: Case, feeds: Mapping[str, Any], outputs: Mapping[str, Any]) -> ModelInfo:
-    """Describe a module to a plugin, by one window and what comes of it."""
+    """Describe a module to a plugin, by one window and the outputs for it."""
     from core import ModelInfo, Signature, TensorSpec
 
     def spec(name: str, array: Any) -> TensorSpec:
@@ -98,7 +98,7 @@ def info_of(case: Case, feeds: Mapping[str, Any], outputs: Mapping[str, Any]) ->
 
 
 def _opened(model: OnnxModel, windows: int, folder: Path) -> Prepared:
-    """Take a model file as it is; where ONNX Runtime cannot, with operators of a newer opset."""
+    """Take a model file as it is, or with operators of a newer opset if it cannot be played."""
     import onnx
 
     from core import ModelInfo, Signature, StageResult

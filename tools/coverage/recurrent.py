@@ -69,7 +69,7 @@ class _LstmCell(nn.Module):
 
 
 class _Attending(nn.Module):
-    """One head over `x (1, length, width)`; a subclass changes the scores."""
+    """One head of attention over `x (1, length, width)`; a subclass changes the scores."""
 
     def __init__(self) -> None:
         super().__init__()

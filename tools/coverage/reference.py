@@ -1,7 +1,7 @@
-"""What others make of the same float graph with the same data: the yardstick of every cell.
+"""The results of other tools on the same float graph and data: the reference of every cell.
 
-ONNX Runtime's `quantize_static` and `quantize_dynamic` and its converter to FP16, torchao's own
-quantizer for x86, and PyTorch's autocast, all with the settings that they come with.
+The tools are ONNX Runtime's `quantize_static`, its `quantize_dynamic` and its converter to FP16,
+torchao's own quantizer for x86, and PyTorch's autocast, all with their default settings.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from typing import Any
 __all__ = ["PRODUCTS", "REFERENCES", "Windows", "played"]
 
 Windows = Sequence[Mapping[str, Any]]
-#: Operators with weights: where only these are quantised, the rest of a graph is what it was.
+#: Operators with weights: if only these are quantised, the rest of a graph stays unchanged.
 PRODUCTS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 
 
 def played(path: Path, windows: Windows) -> list[dict[str, Any]]:
-    """Return what ONNX Runtime's CPU computes for each window."""
+    """Return the outputs of ONNX Runtime's CPU for each window."""
     import onnxruntime
 
     from core.formats.onnx_session import session_options
@@ -83,7 +83,7 @@ def _w4a16(source: Path, target: Path, calibration: Windows, *only: str) -> None
     _static(source, target, calibration, "QInt4", "QUInt16", *only)
 
 
-#: What quantises a graph for comparison, by precision.
+#: The functions that quantise a graph for comparison, by precision.
 REFERENCES: dict[str, Callable[..., None]] = {
     "a8w8": _int8,
     "int8": _int8,

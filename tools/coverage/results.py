@@ -17,18 +17,18 @@ COMMAND = "make bench-coverage"
 
 
 def read(file: Path) -> list[Cell]:
-    """Return the cells of an earlier sweep; none where there was none."""
+    """Return the cells of an earlier sweep; empty if there was none."""
     return cells_of(json.loads(file.read_text(encoding="utf-8"))) if file.exists() else []
 
 
 def merged(old: Iterable[Cell], new: Sequence[Cell]) -> list[Cell]:
-    """Return the cells of both; of a network that was swept anew, only the new ones."""
+    """Return the cells of both; of a network that was swept anew, only its new cells."""
     again = {(cell.model, cell.exporter) for cell in new}
     return [*(cell for cell in old if (cell.model, cell.exporter) not in again), *new]
 
 
 def written(file: Path, cells: Sequence[Cell], seconds: float) -> None:
-    """Write cells, one network a line, beside the machine and versions they come from."""
+    """Write cells, one network per line, with the machine and the versions of the sweep."""
     reasons = sorted({cell.reason for cell in cells if cell.reason})
     at = {reason: index for index, reason in enumerate(reasons)}
     rows: dict[tuple[str, str], dict[str, Any]] = {}
@@ -47,11 +47,11 @@ def written(file: Path, cells: Sequence[Cell], seconds: float) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     part = file.with_suffix(".part")
     part.write_text(text, encoding="utf-8")
-    part.replace(file)  # a reader finds the whole of it, at any time
+    part.replace(file)  # a reader always finds a complete file
 
 
 def cells_of(found: dict[str, Any]) -> list[Cell]:
-    """Return the cells of what `written` wrote."""
+    """Return the cells in the content that `written` wrote."""
     cells = []
     for row in found["rows"]:
         for precision, values in row["cells"].items():

@@ -1,7 +1,7 @@
-"""Runs chains in processes of their own, so that a crash or a hang takes nothing else down.
+"""Runs chains in their own processes, so that a crash or a hang stops nothing else.
 
-A process works through one chain after the other and tells of every step before it begins. Where
-it dies or is late, the cell that it was at gets that verdict, and another process goes on behind.
+A process works through one chain after the other, and reports every step before it begins. If it
+dies or is late, its current cell gets that verdict, and another process continues after this cell.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from tools.coverage.cells import FLOAT, Cell, Chain, cells, crashed
 
 __all__ = ["sweep"]
 
-#: Seconds in which a process that has nothing to do ends by itself.
+#: Seconds in which an idle process ends by itself.
 GRACE_S = 10.0
 
 
 @dataclass
 class _Task:
-    """A chain, what is left of it, and the references that ended a process."""
+    """A chain, its remaining precisions, and the precisions whose reference ended a process."""
 
     chain: Chain
     left: list[str]
@@ -37,7 +37,7 @@ _NOTHING = _Task(Chain(None), [])  # type: ignore[arg-type]  # stands for no cha
 
 
 def sweep(chains: Sequence[Chain], processes: int, told: Callable[[Cell], None], log: Path) -> None:
-    """Tell of every cell of `chains`, chain by chain; `log` takes what libraries print."""
+    """Report every cell of `chains`, chain by chain; `log` gets the output of libraries."""
     waiting = deque(_Task(chain, list(chain.precisions)) for chain in chains)
     workers: list[_Worker] = []
     try:
@@ -76,11 +76,11 @@ class _Worker:
 
     @property
     def busy(self) -> bool:
-        """Return whether it has a chain."""
+        """Return whether the process has a chain."""
         return self.task is not _NOTHING
 
     def give(self, task: _Task) -> None:
-        """Hand it a chain."""
+        """Give the process a chain."""
         self.task, self.since = task, time.monotonic()
         self.precision, self.step = task.left[0], "export"
         self.pipe.send((task.chain, tuple(task.left), tuple(task.alone)))
@@ -94,7 +94,7 @@ class _Worker:
         self.process.join()
 
     def look(self, told: Callable[[Cell], None]) -> _Task | None:
-        """Take what the process said; returns what is left of its chain where it was lost."""
+        """Read the messages of the process; returns the rest of a lost process's chain."""
         try:
             while self.pipe.poll():
                 said = self.pipe.recv()
@@ -119,18 +119,18 @@ class _Worker:
         return None
 
     def _lost(self, told: Callable[[Cell], None], verdict: str, why: str) -> _Task:
-        """Say what the process was doing; returns what is left to do."""
+        """Report the current step of the process as its failure; returns the rest of its chain."""
         task, self.task, self.alive = self.task, _NOTHING, False
         if not self.precision:
             return task
         if self.step == "reference":
             task.alone.append(self.precision)
             return task
-        reason = f"{why}, while it was to {self.step}"
+        reason = f"{why} in the step `{self.step}`"
         told(replace(crashed(task.chain, self.precision, reason), verdict=verdict))
         task.left.remove(self.precision)
         if self.step == "export":
-            # There is no float graph to lower.
+            # There is no float graph to quantise.
             task.left.clear()
         return task
 
@@ -142,7 +142,7 @@ def _work(pipe: Connection, log: Path) -> None:
             os.dup2(file.fileno(), stream)
     import torch
 
-    # As many processes as cores share the machine.
+    # One thread each: there are as many processes as cores.
     torch.set_num_threads(1)
     while True:
         try:

@@ -1,4 +1,4 @@
-"""What PyTorch itself makes of a module: autocast, and torchao's own quantizer for x86."""
+"""PyTorch's own results for a module: autocast, and torchao's own quantizer for x86."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Calls = Callable[..., Any]
 
 
 def arrays(names: Sequence[str], out: Any) -> dict[str, Any]:
-    """Return what a module gave as arrays by name: one tensor, several, or several by name."""
+    """Return the output of a module as arrays by name: a tensor, a sequence, or a mapping."""
     import torch
 
     if isinstance(out, Mapping):
@@ -31,9 +31,9 @@ def arrays(names: Sequence[str], out: Any) -> dict[str, Any]:
 
 
 def computed(case: Case, feeds: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a module gives for one window.
+    """Return the outputs of a module for one window.
 
-    It is a fresh one: a module that remembers its last call is no function of its inputs.
+    The module is fresh: a module that remembers its last call is no function of its inputs.
     """
     import torch
 
@@ -78,7 +78,7 @@ def _integers(*, dynamic: bool) -> Calls:
     return made
 
 
-#: What makes a module callable at another precision, by precision.
+#: The functions that make a module callable at another precision, by precision.
 TORCH_REFERENCES: dict[str, Calls] = {
     "bf16": _autocast("bfloat16"),
     "torch_fp16": _autocast("float16"),
@@ -90,7 +90,7 @@ TORCH_REFERENCES: dict[str, Calls] = {
 def lowered(
     module: nn.Module, precision: str, names: Sequence[str], calibration: Windows, tests: Windows
 ) -> list[dict[str, Any]]:
-    """Return what `module` gives for `tests` at a precision of PyTorch's own."""
+    """Return the outputs of `module` for `tests`, at a precision of PyTorch's own."""
     import torch
 
     with warnings.catch_warnings(), torch.no_grad():

@@ -13,7 +13,7 @@ __all__ = ["worst_db"]
 def worst_db(expected: Sequence[Mapping[str, Any]], outputs: Sequence[Mapping[str, Any]]) -> float:
     """Return the SNR of the worst output, each over all windows.
 
-    Whole numbers, truths and texts count where there are no floats beside them.
+    Whole numbers, truth values and texts count only if no output has floats.
     """
     floats = [n for n, value in expected[0].items() if _is_float(value)]
     found = []
@@ -34,7 +34,7 @@ def _is_float(value: Any) -> bool:
 
 
 def _powers(before: Any, after: Any, name: str) -> tuple[float, float]:
-    """Return the powers of signal and noise of one output; a sequence counts as its items."""
+    """Return the powers of signal and noise of one output; a sequence is the sum of its items."""
     import numpy as np
 
     if isinstance(before, list):

@@ -27,11 +27,11 @@ def luthier_plugins() -> Sequence[type[Plugin[Any]]]:
 
 @hookimpl
 def luthier_presets() -> Sequence[str]:
-    """Return the folder of its presets: `chunker=small_tiles`."""
+    """Return the folder of the presets: `chunker=small_tiles`."""
     return [str(HERE / "conf")]
 
 
 @hookimpl
 def luthier_recipes() -> Sequence[str]:
-    """Return the folder of its recipes."""
+    """Return the folder of the recipes."""
     return [str(HERE / "recipes")]

@@ -49,7 +49,7 @@ def _gradient(x: Array, y: Array, size: int, random: np.random.Generator) -> Arr
 
 
 def _fill(x: Array, y: Array, random: np.random.Generator) -> Array:
-    """Return one colour, or stripes of two."""
+    """Return one colour, or stripes of two colours."""
     colour = _colour(random)
     if random.random() < 0.7:
         return colour
@@ -65,7 +65,7 @@ def _mixed(first: Array, second: Array, share: Array) -> Array:
 
 
 def _distance(x: Array, y: Array, size: int, random: np.random.Generator) -> Array:
-    """Return how far every pixel is from the border of one random shape."""
+    """Return the signed distance of every pixel to the border of one random shape."""
     shape = SHAPES[random.integers(len(SHAPES))]
     right, down = x - random.uniform(0, size), y - random.uniform(0, size)
     angle = random.uniform(0, np.pi)

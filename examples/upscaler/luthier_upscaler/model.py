@@ -46,7 +46,7 @@ class UpscalerModel(Model[NoOptions]):
     )
 
     def plan(self) -> ModelSpec:
-        """Say what it takes: images, as they are."""
+        """Return the axes of the input: an image without a transform."""
         return ModelSpec(AXES)
 
     def identity(self) -> str:
@@ -69,7 +69,7 @@ class UpscalerModel(Model[NoOptions]):
         return StageResult(target, "torch", "fp32", {"parameters": info.parameters}, model=info)
 
     def open(self, artifact: Artifact, window: Mapping[str, int]) -> TorchModel:  # takes any size
-        """Build the network, which takes images of any size, whatever the window."""
+        """Build the network; it takes images of any size, so the window does not matter."""
         import torch
 
         network = _network(Path(artifact.path))

@@ -1,9 +1,9 @@
 """The network: a few convolutions at the small size, and one pixel shuffle at the end.
 
 The shape is ESPCN's (Shi et al. 2016, "Real-Time Single Image and Video Super-Resolution Using an
-Efficient Sub-Pixel Convolutional Neural Network"). The enlarged image itself is added as in ABPN
-(Du et al. 2021, "Anchor-based Plain Net for Mobile Image Super-Resolution"), by repeating channels:
-that survives 8 bits, while ONNX Runtime 1.31 cannot run a quantised bicubic `Resize` on the CPU.
+Efficient Sub-Pixel Convolutional Neural Network"). The enlarged input image is added as in ABPN
+(Du et al. 2021, "Anchor-based Plain Net for Mobile Image Super-Resolution"), by repeating channels.
+This addition survives 8 bits. ONNX Runtime 1.31 cannot run a quantised bicubic `Resize` on the CPU.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ class Upscaler(nn.Module):
         self.shuffle = nn.PixelShuffle(SCALE)
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
-        """Return the enlarged image; values may leave 0 to 1 by a little."""
-        # Each channel four times over becomes, shuffled, its nearest-neighbour enlargement.
+        """Return the enlarged image; its values may be slightly outside 0 to 1."""
+        # Each channel is repeated four times; the shuffle makes its nearest-neighbour enlargement.
         channels = torch.split(image, 1, dim=1)
         anchor = torch.cat([c for c in channels for _ in range(SCALE**2)], dim=1)
         enlarged: torch.Tensor = self.shuffle(self.detail(image) + anchor)

@@ -1,7 +1,7 @@
-"""Reads and writes PNG files with what Python brings along (PNG specification, third edition).
+"""Reads and writes PNG files with Python's own `zlib` (PNG specification, third edition).
 
-Eight bits per channel, without interlacing: what cameras, browsers and editors write. Images are
-`(3, height, width)`, float32, 0 to 1; transparency is dropped.
+Files have eight bits per channel and no interlacing, as cameras, browsers and editors write them.
+Images are `(3, height, width)`, float32, 0 to 1; transparency is dropped.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ __all__ = ["MOST_PIXELS", "read", "write"]
 
 MAGIC = b"\x89PNG\r\n\x1a\n"
 GREY, RGB, PALETTE, GREY_ALPHA, RGBA = 0, 2, 3, 4, 6
-#: Bits per channel: the only depth that is read.
+#: Bits per channel: no other depth is read.
 DEPTH = 8
 #: Bytes per pixel of every colour type.
 BYTES = {GREY: 1, RGB: 3, PALETTE: 1, GREY_ALPHA: 2, RGBA: 4}
-#: Pixels that are read: more than most cameras have. As floats they take 800 MB, and twice the
-#: height and width take four times that.
+#: The most pixels that are read: more than most cameras have. As floats they take 800 MB; an image
+#: of twice the height and width takes four times as much.
 MOST_PIXELS = 2**26
 
 
@@ -48,13 +48,13 @@ def _packed(kind: bytes, data: bytes) -> bytes:
 
 
 def read(file: Path) -> Array:
-    """Read an image; raises InputError for a file that is damaged or of another sort."""
+    """Read an image; raises InputError for a damaged file and for another kind of file."""
     import numpy as np
 
     _check_size(file)
     data = file.read_bytes()
     if not data.startswith(MAGIC):
-        raise InputError(f"`{file.name}` is no PNG file", f"at: {file}", "convert it to PNG")
+        raise InputError(f"`{file.name}` is not a PNG file", f"at: {file}", "convert it to PNG")
     try:
         parts: dict[bytes, list[bytes]] = {}
         for kind, content in _chunks(data):
@@ -88,7 +88,7 @@ def read(file: Path) -> Array:
 
 
 def _check_size(file: Path) -> None:
-    """Raise InputError for a file that is larger than the largest image is unpacked."""
+    """Raise InputError for a file that is larger than the largest unpacked image."""
     size = file.stat().st_size
     if size > 5 * MOST_PIXELS:
         raise InputError(
@@ -100,17 +100,19 @@ def _check_size(file: Path) -> None:
 
 
 def _inflated(data: bytes, size: int) -> bytes:
-    """Unpack `size` bytes, which the header tells; raises ValueError for fewer or more."""
+    """Unpack `size` bytes, as the header requires; raises ValueError for fewer or more."""
     packed = zlib.decompressobj()
-    # A megabyte of zeros fits a kilobyte: without the bound a file unpacks to what it likes.
+    # A kilobyte can hold a megabyte of zeros: without the bound, a file could fill the memory.
     rows = packed.decompress(data, size + 1)
     if len(rows) != size:
-        raise ValueError(f"it holds {'more' if len(rows) > size else 'fewer'} pixels than it says")
+        raise ValueError(
+            f"it holds {'more' if len(rows) > size else 'fewer'} pixels than it declares"
+        )
     return rows
 
 
 def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Yield type and content of every chunk, each checked by its sum."""
+    """Yield type and content of every chunk, each checked by its checksum."""
     at = len(MAGIC)
     while at < len(data):
         (length,) = struct.unpack_from(">I", data, at)

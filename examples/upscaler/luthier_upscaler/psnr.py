@@ -1,4 +1,4 @@
-"""The field's measure of images: PSNR, against the true image and against FP32 PyTorch."""
+"""PSNR, the usual measure of images: against the true image and against FP32 PyTorch."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from luthier_upscaler.bicubic import bicubic
 
 __all__ = ["Psnr", "psnr_db"]
 
-#: Reported where two images are equal: a finite number survives JSON and plots.
+#: The figure for two equal images: it is finite, so that JSON and plots can hold it.
 LIMIT_DB = 100.0
 
 
 def psnr_db(true: Array, image: Array) -> float:
     """Return 10·log10(1 / mean squared error) in dB, for values from 0 to 1.
 
-    Values beyond that are clipped first, as a file would; at most 100 dB.
+    Values outside 0 to 1 are clipped first, as in a file. The result is at most 100 dB.
     """
     import numpy as np
 
@@ -36,7 +36,7 @@ class Psnr(Evaluator[NoOptions]):
     }
 
     def evaluate(self, played: EvaluatedItem, signature: Signature) -> Sequence[Metric]:
-        """Return `psnr_to_fp32`; where the true image is known, `psnr` and `psnr_gain` too."""
+        """Return `psnr_to_fp32`, and also `psnr` and `psnr_gain` if the true image is known."""
         source, target = signature.inputs[0].name, signature.outputs[0].name
         item, output = played.item, played.outputs[target]
 

@@ -1,4 +1,4 @@
-"""Images to upscale: drawn ones, whose true large version is known, or PNG files of a person."""
+"""Images to upscale: drawn images, whose true large version is known, or a person's PNG files."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Shapes", "ShapesOptions", "generator"]
 
-#: The smallest drawing in pixels: what a shape needs to be one.
+#: The smallest drawing in pixels: a shape needs this size.
 SMALLEST = 8
-#: The largest drawing, and the most of them: each has an id that is made before the first is drawn.
+#: The largest drawing, and the most drawings: every drawing gets its id before the first is drawn.
 LARGEST, MOST = 4096, 10_000
-#: Which images were trained on, are calibrated on, are evaluated on: never the same ones.
+#: The parts of the drawn images: no image is in two parts.
 PARTS = ("training", "calibration", "evaluation")
 
 
@@ -35,7 +35,7 @@ def generator(part: str, seed: int, index: int) -> np.random.Generator:
 
 @dataclass
 class ShapesOptions:
-    """What is drawn, or where the files are."""
+    """The parameters of the drawings, or the path of the files."""
 
     path: str | None = None
     """A PNG file, or a folder of them; without it, images are drawn. `input=photo.png` sets it."""
@@ -65,7 +65,7 @@ class Shapes(Dataset[ShapesOptions]):
     opens = (".png",)
 
     def identity(self, split: Split) -> tuple[str, ...]:
-        """Return the hash of every file, or what every drawn image is drawn from."""
+        """Return the hash of every file, or the parameters of every drawn image."""
         options = self.options
         if options.path is not None:
             return tuple(dict.fromkeys(file_digest(file) for file in self._files(options.path)))
@@ -75,7 +75,7 @@ class Shapes(Dataset[ShapesOptions]):
         )
 
     def items(self, split: Split, signature: Signature) -> Iterator[Item]:
-        """Yield the images; only drawn ones have a reference, twice as large."""
+        """Yield the images; only drawn images have a reference, which is twice as large."""
         options, ids = self.options, self.identity(split)
         source, target = signature.inputs[0].name, signature.outputs[0].name
         if options.path is not None:
@@ -93,9 +93,9 @@ class Shapes(Dataset[ShapesOptions]):
     def save(
         self, item: Item, outputs: Tensors, signature: Signature, folder: Path
     ) -> Sequence[SavedFile]:
-        """Write `images/<item>/`: what went in, what came out, and the true image if there is one.
+        """Write `images/<item>/`: the input, the output, and the true image if it is known.
 
-        The id's end keeps two files of one name apart.
+        The end of the id separates two files of the same name.
         """
         target = signature.outputs[0].name
         images = {"input": item.inputs[signature.inputs[0].name], target: outputs[target]}
@@ -110,13 +110,13 @@ class Shapes(Dataset[ShapesOptions]):
         return saved
 
     def _files(self, path: str) -> list[Path]:
-        """Return the file, or those of the folder in order."""
+        """Return the file, or the files of the folder in order."""
         found = Path(path).expanduser()
         files = sorted(f for f in found.glob("*") if f.suffix.lower() in self.opens)
         files = [found] if found.is_file() else files
         if not files:
             raise InputError(
-                f"`{path}` is no PNG file and no folder that holds any",
+                f"`{path}` is neither a PNG file nor a folder with PNG files",
                 f"at: {found.resolve()}",
                 "give one: input=photo.png",
             )
@@ -124,5 +124,5 @@ class Shapes(Dataset[ShapesOptions]):
 
 
 def _plain(text: str) -> str:
-    """Return a text that any file system takes as a name."""
+    """Return a text that every file system accepts as a name."""
     return re.sub(r"[^\w-]+", "_", text)

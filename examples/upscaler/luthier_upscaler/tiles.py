@@ -1,4 +1,4 @@
-"""Tiles of an image that overlap on all sides, and fade into each other where they do."""
+"""Tiles of an image: they overlap on all sides, and are blended where they overlap."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from core import (
 
 __all__ = ["Tiles", "TilesOptions"]
 
-#: Pixels of a tile's side, and tiles of an image. Each tile is a call of the model.
+#: The longest side of a tile in pixels, and the most tiles. Each tile is a call of the model.
 LARGEST, MOST = 16_384, 1_000_000
 
 
 @dataclass
 class TilesOptions:
-    """How large the tiles are, and how far they overlap."""
+    """The size of the tiles, and their overlap."""
 
     height: int = 64
     """Height of a tile in pixels of the input."""
@@ -60,7 +60,7 @@ class Tiles(Chunker[TilesOptions]):
         return {"height": self.options.height, "width": self.options.width}
 
     def split(self, lengths: Mapping[str, int]) -> Sequence[Window]:
-        """Return the tiles row by row; the last of a row or column moves back into the image."""
+        """Return the tiles row by row; the last of a row or column is moved back into the image."""
         sizes = self.window()
         starts = [_starts(lengths[axis], sizes[axis], self.options.overlap) for axis in sizes]
         if (count := math.prod(map(len, starts))) > MOST:
@@ -77,7 +77,7 @@ class Tiles(Chunker[TilesOptions]):
         return windows
 
     def cut(self, inputs: Tensors, window: Window, signature: Signature) -> Tensors:
-        """Return one tile; one that the image does not fill goes on with its last pixels."""
+        """Return one tile; a tile that the image does not fill is padded with its last pixels."""
         import numpy as np
 
         pieces = dict(inputs)
@@ -93,18 +93,18 @@ class Tiles(Chunker[TilesOptions]):
         return pieces
 
     def resized(self, window: Mapping[str, int]) -> Tiles:
-        """Return a chunker with tiles as large as `window` says; small ones overlap by less."""
+        """Return a chunker with tiles of the size `window`; small tiles overlap by less."""
         sizes = {**self.window(), **window}
         height, width = sizes["height"], sizes["width"]
         overlap = min(self.options.overlap, height // 4, width // 4)
         return Tiles(replace(self.options, height=height, width=width, overlap=overlap))
 
     def joiner(self, lengths: Mapping[str, int], signature: Signature) -> Joiner:
-        """Return a joiner for outputs that have the axes, at the input's size or a multiple."""
+        """Return a joiner for outputs with height and width, at the input's size or a multiple."""
         return _Blend(self.window(), self.options.overlap, lengths, signature)
 
     def ships(self, info: ModelInfo) -> BundlePart:
-        """Return the numbers of the tiles, and the code that cuts and blends on a device."""
+        """Return the options of the tiles, and the code that cuts and blends on a device."""
         specs = (*info.signature.inputs, *info.signature.outputs)
         fits = all(spec.axes[-2:] == ("height", "width") for spec in specs) and len(specs) == 2  # noqa: PLR2004  # one in, one out
         file = Path(__file__).parent / "on_device" / "python" / "join.py"
@@ -112,13 +112,13 @@ class Tiles(Chunker[TilesOptions]):
 
 
 def _starts(total: int, size: int, overlap: int) -> list[int]:
-    """Return where tiles of `size` begin, so that the last one ends with the image."""
+    """Return the starts of tiles of `size`, so that the last tile ends with the image."""
     last = max(0, total - size)
     return [*range(0, last, size - overlap), last]
 
 
 class _Blend(Joiner):
-    """Adds weighted tiles up as they come, and divides by the sum of the weights."""
+    """Adds weighted tiles in the order they come, and divides by the sum of the weights."""
 
     def __init__(
         self,
@@ -135,7 +135,7 @@ class _Blend(Joiner):
         self._weights: dict[str, Array] = {}
 
     def add(self, window: Window, outputs: Tensors) -> None:
-        """Weigh and add one tile, whose outputs are as large as a tile or a multiple of it."""
+        """Weight and add one tile, whose outputs have the size of a tile or a multiple of it."""
         import numpy as np
 
         for spec in self._specs:
@@ -149,9 +149,9 @@ class _Blend(Joiner):
                 scale, rest = divmod(tile.shape[at], size)
                 if rest or not scale:
                     raise StageError(
-                        f"chunker `tiles` cannot join `{name}`: {tile.shape[at]} pixels of "
-                        f"{axis} come out for {size}",
-                        "it joins outputs of the tile's size, or a whole multiple of it",
+                        f"chunker `tiles` cannot join `{name}`: along {axis}, a tile of {size} "
+                        f"pixels becomes {tile.shape[at]}",
+                        "it joins outputs that have the tile's size or a multiple of it",
                     )
                 start, stop = scale * window.start[axis], scale * window.stop[axis]
                 place[at], valid[at] = slice(start, stop), slice(stop - start)
@@ -173,7 +173,7 @@ class _Blend(Joiner):
 
 
 def _ramp(length: int, overlap: int) -> Array:
-    """Return weights that rise from either end over `overlap` pixels to 1, and are never 0."""
+    """Return weights that rise from both ends over `overlap` pixels to 1, and are never 0."""
     import numpy as np
 
     inside = np.minimum(np.arange(length), np.arange(length)[::-1]) + 0.5

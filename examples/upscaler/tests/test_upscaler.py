@@ -34,7 +34,7 @@ class TestModel(ModelSuite):
     window = {"height": 16, "width": 24}
 
     def test_it_beats_bicubic(self, work) -> None:
-        """On drawings that it was not trained on it is at least 2 dB better."""
+        """On drawings outside its training set, the model is over 2 dB better than bicubic."""
         opened = self.make().open(self.fetched(work), {})
         for item in Shapes(ShapesOptions(count=3)).items("evaluation", SIGNATURE):
             true = item.references["upscaled"]
@@ -50,7 +50,7 @@ class TestShapes(DatasetSuite):
     signature = SIGNATURE
 
     def test_files_are_read(self, tmp_path: Path) -> None:
-        """With a path, the images of the folder are the items, under the names of their files."""
+        """With a path, the items are the images of the folder, named after their files."""
         image = next(Shapes(SMALL).items("evaluation", SIGNATURE)).inputs["image"]
         png.write(image, tmp_path / "photo.png")
         dataset = Shapes(ShapesOptions(path=str(tmp_path)))
@@ -60,7 +60,7 @@ class TestShapes(DatasetSuite):
         np.testing.assert_allclose(item.inputs["image"], image, atol=1e-6)
 
     def test_a_damaged_file_is_named(self, tmp_path: Path) -> None:
-        """A file that broke off ends in a message, not in a trace."""
+        """A truncated PNG file is refused with one message that names the file."""
         file = tmp_path / "photo.png"
         png.write(np.zeros((3, 8, 8), np.float32), file)
         file.write_bytes(file.read_bytes()[:-20])
@@ -84,7 +84,7 @@ class TestTiles(ChunkerSuite):
     ]
 
     def test_seams_vanish(self, tmp_path: Path) -> None:
-        """The model's tiles make the picture that it makes of the whole, within 50 dB."""
+        """The joined tiles agree with the model's output for the whole image to over 50 dB."""
         image = next(Shapes(ShapesOptions(size=96)).items("evaluation", SIGNATURE)).inputs["image"]
         suite = TestModel()
         from core import StageContext
@@ -105,7 +105,7 @@ class TestPsnr(EvaluatorSuite):
     played = EvaluatedItem(item, outputs, outputs, outputs, (), "CPU (test)")
 
     def test_bicubic_gains_nothing_over_itself(self) -> None:
-        """The gain is 0 dB where the output is the baseline."""
+        """A bicubic enlargement has a PSNR gain of 0 dB over the bicubic baseline."""
         found = {m.name: m.value for m in self.make().evaluate(self.played, SIGNATURE)}
         assert found["psnr_gain"] == pytest.approx(0)
         assert found["psnr_to_fp32"] == 100
@@ -113,7 +113,7 @@ class TestPsnr(EvaluatorSuite):
 
 @pytest.mark.parametrize("kind", range(5), ids=["none", "sub", "up", "average", "paeth"])
 def test_every_png_filter_is_undone(kind: int, tmp_path: Path, monkeypatch) -> None:
-    """A file whose rows are filtered, as other programs write them, gives the same pixels."""
+    """For each filter of PNG, a file with filtered rows is read as the original pixels."""
     pixels = np.random.default_rng(0).integers(0, 256, (6, 7, 3))
     left, up, corner = (np.pad(pixels, ((1, 0), (1, 0), (0, 0)))[s] for s in _NEIGHBOURS)
     straight = left + up - corner
@@ -132,12 +132,12 @@ def test_every_png_filter_is_undone(kind: int, tmp_path: Path, monkeypatch) -> N
     np.testing.assert_array_equal(np.round(read * 255).transpose(1, 2, 0), pixels)
 
 
-#: Where the pixel to the left, above, and above to the left lie in a padded image.
+#: Slices for the pixels to the left, above, and above to the left, in a padded image.
 _NEIGHBOURS = (np.s_[1:, :-1], np.s_[:-1, 1:], np.s_[:-1, :-1])
 
 
 def test_bicubic_is_pytorchs() -> None:
-    """The baseline is the enlargement that PyTorch calls bicubic."""
+    """The bicubic baseline equals PyTorch's bicubic interpolation."""
     import torch
 
     image = np.random.default_rng(0).random((3, 9, 7)).astype(np.float32)
@@ -148,12 +148,12 @@ def test_bicubic_is_pytorchs() -> None:
 
 
 def part(kind: bytes, data: bytes) -> bytes:
-    """Return one part of a PNG file, under its right sum."""
+    """Return one part of a PNG file, with its correct checksum."""
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
 def packed(width: int, height: int, data: bytes, more: bytes = b"") -> bytes:
-    """Return a grey PNG that says what it likes, around packed rows."""
+    """Return a grey PNG whose header gives any size, around the packed rows `data`."""
     header = struct.pack(">IIBBBBB", width, height, 8, png.GREY, 0, 0, 0)
     parts = part(b"IHDR", header) + more + part(b"IDAT", zlib.compress(data))
     return png.MAGIC + parts + part(b"IEND", b"")
@@ -165,14 +165,14 @@ def packed(width: int, height: int, data: bytes, more: bytes = b"") -> bytes:
         (packed(2**31 - 1, 2**31 - 1, b""), "says that it has 2,147,483,647 x"),
         (packed(2**31, 1, b""), "says that it has 2,147,483,648 x 1 pixels"),
         (packed(0, 5, b""), "says that it has 0 x 5 pixels"),
-        (packed(8000, 8000, bytes(9)), "it holds fewer pixels than it says"),
-        (packed(3, 2, bytes(50_000_000)), "it holds more pixels than it says"),
+        (packed(8000, 8000, bytes(9)), "it holds fewer pixels than it declares"),
+        (packed(3, 2, bytes(50_000_000)), "it holds more pixels than it declares"),
         (packed(3, 2, bytes(8), part(b"IDAT", b"")), None),
         (packed(3, 2, b"\x07" * 8), "is damaged"),
     ],
 )
 def test_an_image_is_as_large_as_it_says(content: bytes, said: str | None, tmp_path: Path) -> None:
-    """A header, or what is packed, cannot ask for memory that the file does not account for."""
+    """A PNG of a false size is refused, and the reader takes less than 5 MB of memory."""
     file = tmp_path / "photo.png"
     file.write_bytes(content)
     tracemalloc.start()
@@ -189,7 +189,7 @@ def test_an_image_is_as_large_as_it_says(content: bytes, said: str | None, tmp_p
 
 
 def test_a_thousand_parts_take_no_more_time_than_one(tmp_path: Path) -> None:
-    """Parts are put together once, not one by one."""
+    """A PNG with 100,000 text parts is read in less than 20 seconds."""
     file = tmp_path / "photo.png"
     file.write_bytes(packed(3, 2, bytes(8), part(b"tEXt", bytes(20)) * 100_000))
     started = time.monotonic()
@@ -201,14 +201,14 @@ def test_a_thousand_parts_take_no_more_time_than_one(tmp_path: Path) -> None:
     "values", [{"count": 10**9}, {"count": 0}, {"size": 10**9}, {"seed": 2**70}, {"seed": -1}]
 )
 def test_drawings_that_cannot_be_are_refused(values: dict[str, int]) -> None:
-    """Before one is drawn."""
+    """Impossible numbers, sizes and seeds of drawings are refused before an image is drawn."""
     with pytest.raises(ValueError, match="give"):
         ShapesOptions(**values)
 
 
 @pytest.mark.parametrize("values", [{"height": 10**12}, {"width": 0}, {"overlap": 64}])
 def test_tiles_that_cannot_be_are_refused(values: dict[str, int]) -> None:
-    """And so is an image of more tiles than a device gets through."""
+    """Impossible tile options are refused, and so is an image that needs too many tiles."""
     with pytest.raises(ValueError, match=r"tile has|give 0"):
         TilesOptions(**values)
     with pytest.raises(StageError, match="would cut the image into"):

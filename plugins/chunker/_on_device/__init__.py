@@ -18,8 +18,8 @@ OVERLAP_ADD = {
     "starts": "0, stride, 2 * stride, ... below the length of the input",
     "weight": "max(1e-30, (min(i + 1, n - i) / ceil(n / 2)) ** power) for sample i of n",
     "join": "the sum of weight * window, divided by the sum of the weights",
-    "short_window": "its n samples lie behind (length - n) // 2 others, which the input fills "
-    "where it has samples and zeros where not; they weigh as the first n of a window do",
+    "short_window": "its n samples come after (length - n) // 2 samples, which are the input's "
+    "where it has any and zeros elsewhere; they have the weights of a window's first n samples",
 }
 
 

@@ -88,9 +88,9 @@ _SIGNATURES: tuple[tuple[bytes, str, str], ...] = (
 )
 #: Files that hold no sound: their first bytes, and their description.
 _NO_SOUND: tuple[tuple[bytes, str], ...] = (
-    (b"MThd", "MIDI: notes, and not the sound of them"),
-    (b"Extended Module: ", "a tracker module: notes and instruments, and not the sound of them"),
-    (b"IMPM", "a tracker module: notes and instruments, and not the sound of them"),
+    (b"MThd", "MIDI: notes, not sound"),
+    (b"Extended Module: ", "a tracker module: notes and instruments, not a recording"),
+    (b"IMPM", "a tracker module: notes and instruments, not a recording"),
     (b"PK\x03\x04", "a ZIP archive"),
     (b"Rar!", "a RAR archive"),
     (b"7z\xbc\xaf\x27\x1c", "a 7z archive"),
@@ -102,7 +102,7 @@ _NO_SOUND: tuple[tuple[bytes, str], ...] = (
     (b"\xff\xd8\xff", "a picture (JPEG)"),
     (b"GIF8", "a picture (GIF)"),
     (b"\x7fELF", "a program"),
-    (b"version https://git-lfs", "a pointer of Git LFS in place of the file: git lfs pull"),
+    (b"version https://git-lfs", "a Git LFS pointer instead of the file: run git lfs pull"),
 )
 _TEXT = re.compile(rb"[\t\n\r\f\x1b\x20-\x7e\x80-\xff]*\Z")
 #: AAC: twelve bits of sync, and two for a layer that is always 0; LOAS: eleven bits of sync.
@@ -146,7 +146,7 @@ def identify(octets: Octets) -> Kind:
     """Return what a file is."""
     start = mpeg.after_tags(octets)
     # libsndfile knows more formats than this module: it may well know this one.
-    other = Kind("in no format that is known", "plain", "", 0, octets.size)
+    other = Kind("of an unknown format", "plain", "", 0, octets.size)
     kind = _kind(octets, start, octets.size) or other
     return kind if kind.end else replace(kind, start=start, end=octets.size)
 
@@ -290,4 +290,4 @@ def _text(head: bytes) -> Kind | None:
     if not head or _TEXT.match(head) is None:
         return None
     page = b"<html" in head.lower() or b"<!doctype" in head.lower()
-    return Kind("a page of HTML: a download that failed, perhaps" if page else "text")
+    return Kind("an HTML page, perhaps from a failed download" if page else "text")

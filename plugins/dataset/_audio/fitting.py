@@ -42,13 +42,13 @@ def _channels(samples: Array, spec: TensorSpec, name: str) -> tuple[Array, tuple
         return samples, ()
     if given == 1:
         copies = np.repeat(samples, wanted, axis=0)
-        return copies, (Notice("info", f"`{name}` is mono: every channel holds the same"),)
+        return copies, (Notice("info", f"`{name}` is mono: every channel gets the same samples"),)
     if (given, wanted) == (2, 1):
         mono = samples.mean(axis=0, keepdims=True, dtype=np.float32)
-        return mono, (Notice("info", f"`{name}` is stereo: the mean of both channels is taken"),)
+        return mono, (Notice("info", f"`{name}` is stereo: the mean of both channels is used"),)
     raise InputError(
         f"`{name}` has {given} channels, but the model takes {wanted}",
-        "mono and stereo are fitted; which of more channels is which, a file does not tell surely",
+        "possible: mono and stereo; a file does not reliably tell the order of more channels",
         f"mix it down first: ffmpeg -i {name} -ac {wanted} mixed.wav",
     )
 

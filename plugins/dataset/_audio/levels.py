@@ -95,7 +95,7 @@ class Levels:
         if not self.floats or not self._bad.number:
             return
         raise InputError(
-            f"`{name}` holds values that are no samples: NaN, infinite, or beyond 2^31",
+            f"`{name}` holds values that are not samples: NaN, infinite, or beyond 2^31",
             where,
             f"{self._bad.number:,} of {self.size:,} values, the first at {self._place(self._bad)}",
             "render it again, or repair it in an audio editor",
@@ -135,8 +135,8 @@ class Levels:
             yield (
                 "warning",
                 (
-                    f"is damaged: {self._bad.number:,} samples decode to no numbers, the first at "
-                    f"{self._place(self._bad)}: they are silent"
+                    f"is damaged: {self._bad.number:,} decoded samples are not valid, the first at "
+                    f"{self._place(self._bad)}: NaN becomes silence, the rest full scale"
                 ),
             )
         bits = self._scaled
@@ -144,8 +144,8 @@ class Levels:
             yield (
                 "warning",
                 (
-                    f"holds samples up to {self.peak:,.0f} where full scale is 1: they are taken "
-                    f"for integers of {bits} bits, and divided by {_SCALES[bits]:,.0f}"
+                    f"holds samples up to {self.peak:,.0f} where full scale is 1: they are read "
+                    f"as integers of {bits} bits and divided by {_SCALES[bits]:,.0f}"
                 ),
             )
         elif self._far.number:
@@ -160,7 +160,7 @@ class Levels:
             text = (
                 f"peaks at {self.peak:.4g}, {20 * log10(self.peak):.1f} dB above full scale "
                 f"({self._over.number:,} samples, the first at {self._place(self._over)}): it is "
-                "played as it is, where other players clip"
+                "played unchanged; other players clip it"
             )
             yield ("warning" if self.peak > _LOSSY_PEAK else "info"), text
         if self._tiny:

@@ -111,9 +111,9 @@ def _decode(path: str, folder: str, demuxer: str, start: str, most: str) -> None
         raise InputError(str(getattr(error, "strerror", "") or error)) from error
     except OSError as error:
         raise InputError(
-            f"what it decodes cannot be written: {error.strerror or error}",
+            f"the decoded sound cannot be written: {error.strerror or error}",
             f"at: {folder}",
-            "name a folder with more room by the variable TMPDIR",
+            "set the variable TMPDIR to a folder with more space",
         ) from error
     Path(folder, _FACTS).write_bytes(msgspec.json.encode(facts))
 
@@ -156,7 +156,7 @@ def _blocks(container: Any, facts: Facts) -> Iterator[Array]:
                 facts.rate, facts.channels = first
             if (frame.sample_rate, block.shape[1]) != first:
                 raise InputError(
-                    "its sample rate or its number of channels changes on the way",
+                    "its sample rate or its number of channels changes within the file",
                     f"from {first[0]} Hz, {first[1]} channels",
                     f"to {frame.sample_rate} Hz, {block.shape[1]} channels",
                 )

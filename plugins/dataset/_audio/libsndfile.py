@@ -77,7 +77,7 @@ def parts(path: Path, octets: Octets, kind: Kind) -> list[Part]:
             return [replace(part, frames=None)]  # it is an estimate
         if len(files) > 1:
             files[0] = _noting(
-                files[0], f"is {len(files)} files, laid end to end: they are one here"
+                files[0], f"consists of {len(files)} files, end to end: they are read as one"
             )
         return files
     ranges = [(kind.start, kind.end)]
@@ -189,12 +189,12 @@ def _ogg(path: Path, octets: Octets, kind: Kind) -> list[Part]:
     found = [_link(path, octets, link) for link in links if link.pages]
     if found and not links[-1].ended:
         where = "within a page" if links[-1].broken else "without its last page"
-        text = f"breaks off {where}: how much is missing, an Ogg file does not say"
+        text = f"ends {where}: an Ogg file does not tell how much is missing"
         found[-1] = _with(found[-1], text)
     if found and any(link.others for link in links):
-        found[0] = _noting(found[0], "has more than one track of sound: the first is taken")
+        found[0] = _noting(found[0], "has more than one track of sound: the first is used")
     if len(found) > 1:
-        text = f"is {len(found)} pieces, one after the other (a chained Ogg): they are one here"
+        text = f"consists of {len(found)} pieces (a chained Ogg): they are read as one"
         found[0] = _noting(found[0], text)
     return found or [_part(path, [(kind.start, kind.end)])]
 
@@ -208,7 +208,7 @@ def _link(path: Path, octets: Octets, link: ogg.Link) -> Part:
     # Positions in Opus are at 48 kHz, whatever it is decoded at (RFC 7845).
     lost = link.lost / (_OPUS_RATE if link.codec == "Opus" else part.rate)
     if lost > _UNTOLD:
-        return _with(part, f"is damaged: about {lost:.1f} s in its middle are not there")
+        return _with(part, f"is damaged: about {lost:.1f} s in its middle are missing")
     return part
 
 
@@ -222,7 +222,7 @@ def _mpeg(path: Path, run: mpeg.Run) -> Part:
     told = []
     lost = run.junk / run.bytes_a_frame * run.seconds_a_frame
     if lost > _UNTOLD:
-        told = [f"is damaged: about {lost:.1f} s in its middle are no MPEG audio, and left out"]
+        told = [f"is damaged: about {lost:.1f} s in its middle are not MPEG audio and are left out"]
     return replace(part, frames=frames, told=tuple(told))
 
 

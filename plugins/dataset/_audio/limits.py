@@ -51,8 +51,8 @@ def check_length(path: Path, frames: int, rate: int, channels: int, max_minutes:
     raise InputError(
         f"`{path.name}` says that it holds {told}, in a file of {_size(path)}",
         f"at: {path}",
-        f"possible: up to {max_minutes:g} minutes of stereo at 48,000 Hz, or as much memory: 23 MB "
-        "a minute for the song, and as much again for every stem",
+        f"possible: up to {max_minutes:g} minutes of stereo at 48,000 Hz, or the same memory: 23 "
+        "MB per minute for the song, and 23 MB more for every stem",
         f"cut it into parts: ffmpeg -i {path.name} -f segment -segment_time 3600 part%03d.wav",
         f"or allow it: dataset.max_minutes={math.ceil(seconds / 60)}",
     )

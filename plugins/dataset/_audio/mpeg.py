@@ -217,7 +217,7 @@ def runs(octets: Octets, start: int, end: int) -> list[Run]:
         if run is None or not same or mark >= 0:
             if len(found) == _MOST_RUNS:
                 raise InputError(
-                    f"MPEG audio of more than {_MOST_RUNS} files, laid end to end",
+                    f"MPEG audio of more than {_MOST_RUNS} files, end to end",
                     "cut it into parts, or re-encode it",
                 )
             run = Run(frame)

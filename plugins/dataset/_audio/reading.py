@@ -90,7 +90,7 @@ def check(path: Path, max_minutes: float = MAX_MINUTES, *, whole: bool = False) 
             raise InputError(
                 f"`{path.name}` has {channels} channels",
                 f"at: {path}",
-                "possible: mono and stereo; which of more channels is which, a file does not tell",
+                "possible: mono and stereo; a file does not tell the order of more channels",
                 f"mix it down first: ffmpeg -i {path.name} -ac {CHANNELS} mixed.wav",
             )
         if whole and any(part.missing for part in parts):
@@ -179,14 +179,14 @@ def _missing(part: Part, done: int) -> Iterator[str]:
     if missing > _UNTOLD:
         yield (
             f"is cut short or damaged: {done / part.rate:,.1f} s of {promised / part.rate:,.1f} s "
-            f"can be decoded, and are played; {missing:,.1f} s are missing"
+            f"can be decoded and are played; {missing:,.1f} s are missing"
         )
 
 
 def _damages(losses: list[tuple[int, int]], before: float, rate: int) -> Iterator[str]:
     for first, count in losses[:_TOLD]:
         place = at(before + first / rate)
-        yield f"is damaged: {count / rate:.2f} s at {place} are lost, and silent"
+        yield f"is damaged: {count / rate:.2f} s at {place} are lost and silent"
     if len(losses) > _TOLD:
         yield f"is damaged in {len(losses) - _TOLD} more places, which are silent"
 
@@ -234,9 +234,9 @@ def _opened(path: Path, max_minutes: float, *, whole: bool) -> Iterator[list[Par
             yield parts
         except MemoryError as error:
             raise InputError(
-                f"`{path.name}` does not fit into the memory that is free",
+                f"`{path.name}` does not fit into the free memory",
                 f"at: {path}",
-                "cut it into parts, or play it where there is more memory",
+                "cut it into parts, or use a machine with more memory",
             ) from error
         except FileNotFoundError:
             raise InputError(
@@ -292,7 +292,7 @@ def _with_ffmpeg(path: Path, kind: Kind, why: str, wanted: _Wanted) -> Part:
             f"at: {path}",
             f"libsndfile: {why}",
             "copy or download it again",
-            f"or let FFmpeg's libraries try: {libav.INSTALL}",
+            f"or try FFmpeg's libraries: {libav.INSTALL}",
         )
     if not libav.installed():
         raise InputError(
@@ -313,11 +313,11 @@ def _with_ffmpeg(path: Path, kind: Kind, why: str, wanted: _Wanted) -> Part:
             f"at: {path}",
             f"libsndfile: {why}" if why else "",
             f"FFmpeg: {'; '.join((error.what, *error.lines))}",
-            "copy or download it again, or re-encode it where it plays",
+            "copy or download it again, or re-encode it with a program that plays it",
         ) from error
     noted, told = [], []
     if facts.tracks > 1:
-        noted.append(f"has {facts.tracks} tracks of sound: the first is taken")
+        noted.append(f"has {facts.tracks} tracks of sound: the first is used")
     if facts.damaged:
         told.append(f"is damaged: {facts.damaged} packets cannot be decoded, and are left out")
 

@@ -41,7 +41,7 @@ class Facts:
         # With an odd hop, 3/2 hop is no whole number of samples: demucs asserts this too.
         if facts.hop < 1 or facts.nfft != 4 * facts.hop or facts.hop % 2:
             raise StageError(
-                f"dsp `stft` takes an even hop of a quarter of the window, as demucs does, "
-                f"but the model says nfft {facts.nfft} and hop {facts.hop}",
+                f"dsp `stft` needs an even hop of a quarter of the window, as in demucs, "
+                f"but the model has nfft {facts.nfft} and hop {facts.hop}",
             )
         return facts

@@ -45,7 +45,7 @@ def check_same(expected: Tensors, actual: Tensors, player: str, tolerance_db: fl
         )
         if ours != theirs:
             raise StageError(
-                f"the exported graph gives output `{name}` another shape or type than PyTorch",
+                f"output `{name}` of the exported graph has another shape or type than in PyTorch",
                 f"graph: {ours}",
                 f"PyTorch: {theirs}",
                 "try the other exporter: exporter=onnx or exporter=onnx_dynamo",
@@ -59,7 +59,7 @@ def check_same(expected: Tensors, actual: Tensors, player: str, tolerance_db: fl
             f"the exported graph does not compute what PyTorch does: output `{worst}` has "
             f"{worst_db:.1f} dB SNR, below {bound_db:g} dB",
             f"measured: example inputs, {player} against the torch module in FP32",
-            "try another exporter (onnx, onnx_dynamo, torch_export), each of which is checked so",
+            "try another exporter (onnx, onnx_dynamo, torch_export): each is checked in this way",
             PLAY,
             "or accept less: exporter.tolerance_db=...",
         )
@@ -113,7 +113,7 @@ def verify_others(
     except StageError as error:
         recorded = [f"recorded as a constant: {frame}" for frame in constants[:SHOWN]]
         raise StageError(
-            f"{error.what}, for other values than those that it was made with",
+            f"{error.what}, for values other than those of its example",
             *error.lines[:1],
             *recorded,
             BRANCH,

@@ -32,11 +32,9 @@ OPERATOR = re.compile(r"aten(?:::|\.)(\w+)|op='([\w.:]+)'")
 #: A place in a graph that the TorchScript-based exporter prints: `# /path/file.py:25:0`.
 PRINTED = re.compile(r"# (?P<file>\S[^\n]*?):(?P<line>\d+):\d+\s*$")
 BRANCH = (
-    "a graph is one for all values: write a branch with torch.where, and take lengths from shapes"
+    "a graph is the same for all values: write branches with torch.where, take lengths from shapes"
 )
-RECORDS = (
-    "or exporter=onnx, which records the branch that the example takes and checks it on others"
-)
+RECORDS = "or exporter=onnx, which records the branch of the example and checks it on other values"
 #: Advice: this runs whatever PyTorch runs, and needs no export.
 PLAY = "or play the module itself: exporter=none graph=[] precision=fp32 runtime=torch"
 #: Advice: this knows every operator of PyTorch, and no branch on values.
@@ -52,7 +50,7 @@ def failed(exporter: str, error: Exception) -> StageError:
         f"{type(error).__name__}: {_first(str(error))}",
         *_at(frame_of_traceback(error)),
         "the inputs have the types and lengths of the signature: see `TensorSpec` in "
-        "core/plugin/values.py, and how the model was opened",
+        "core/plugin/values.py, and the way the model was opened",
         TRACE,
     )
 
@@ -89,8 +87,12 @@ def _kind(exporter: str, info: ModelInfo, error: BaseException, text: str) -> tu
     if "data-dependent" in text or "unbacked" in text.lower():
         return "its code depends on the values of a tensor", [BRANCH, RECORDS, PLAY]
     if operator and ("not supported" in text or "No ONNX function" in text):
-        newer = ["or try exporter=onnx_dynamo, which knows more"] if exporter == "onnx" else []
-        return f"ONNX has no form of its operator `{operator}`", [
+        newer = (
+            ["or try exporter=onnx_dynamo, which supports more operators"]
+            if exporter == "onnx"
+            else []
+        )
+        return f"ONNX has no equivalent of its operator `{operator}`", [
             "write it with other operators, or do it outside of the core, as a dsp does",
             *newer,
             PROGRAM,

@@ -98,13 +98,12 @@ def _stateful(exporter: str, names: Sequence[str], told: str) -> StageError:
     why = f"it changes {some} each time it runs" if names else "its outputs change between calls"
     if names:
         helps = (
-            "give it to the module as an input and take it back as an output, or begin each call "
-            "with the same value"
+            "make it an input and an output of the module, or start each call with the same value"
         )
     else:
         helps = (
-            "nothing in the module changes, and PyTorch draws no random numbers: look for those of "
-            "Python, a clock, or a value outside of the module"
+            "nothing in the module changes, and PyTorch draws no random numbers: look for "
+            "Python's random numbers, a clock, or a value outside of the module"
         )
     return StageError(
         f"exporter `{exporter}` cannot export the model: {why}, and a graph keeps nothing from one "
@@ -119,10 +118,10 @@ def _random(exporter: str, told: str, places: Sequence[tuple[str, Frame | None]]
     drawn = [f"{name} at {frame}" if frame else name for name, frame in places[:SHOWN]]
     return StageError(
         f"exporter `{exporter}` cannot export the model: it draws random numbers, and a graph "
-        "would repeat those of one call",
+        "would repeat the numbers of one call",
         f"measured: {told}",
         *(f"drawn by: {one}" for one in drawn),
-        "take the noise as an input, or multiply it by 0; leave dropout to training",
+        "take the noise as an input, or multiply it by 0; use dropout only in training",
         PLAY,
     )
 
@@ -132,7 +131,7 @@ def _harmless(names: Sequence[str]) -> tuple[Notice, ...]:
         return ()
     some = ", ".join(f"`{name}`" for name in names[:SHOWN])
     text = (
-        f"the module changes {some} each time it runs, and a graph keeps nothing; two calls with "
+        f"the module changes {some} each time it runs, and a graph keeps no state; two calls with "
         "one input gave the same outputs, so no output seems to depend on it"
     )
     return (Notice("warning", text),)

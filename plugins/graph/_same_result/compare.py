@@ -52,7 +52,7 @@ def check_same(
         raise StageError(
             "the rewritten graph cannot be played, but the graph before can",
             _reason(error),
-            "leave the stage out (graph=[]), or skip the step that is to blame",
+            "leave the stage out (graph=[]), or skip the step that causes this",
         ) from error
     worst_db, worst = float("inf"), ""
     for reference, estimate in zip(expected, actual, strict=True):
@@ -60,10 +60,10 @@ def check_same(
             worst_db, worst = min((worst_db, worst), (_compared(name, value, estimate), name))
     if worst_db < tolerance_db:
         raise StageError(
-            f"the rewritten graph computes something else: output `{worst}` has "
+            f"the rewritten graph computes other values: output `{worst}` has "
             f"{worst_db:.1f} dB SNR, below {tolerance_db:g} dB",
             f"measured: {times} random input(s), ONNX Runtime's CPU, against the graph before",
-            "leave the stage out (graph=[]), or skip the step that is to blame",
+            "leave the stage out (graph=[]), or skip the step that causes this",
         )
     return worst_db
 
@@ -120,7 +120,7 @@ def _compared(name: str, reference: Any, outputs: Mapping[str, Any]) -> float:
             f"the rewritten graph gives another output `{name}`",
             f"before: {_shapes(parts)}",
             f"after: {_shapes(others)}",
-            "leave the stage out (graph=[]), or skip the step that is to blame",
+            "leave the stage out (graph=[]), or skip the step that causes this",
         )
     found = [200.0]
     for part, other in zip(parts, others, strict=True):

@@ -84,7 +84,7 @@ def _some(most: int, check: Check) -> Check:
         if not isinstance(value, list | tuple) or len(value) > most:
             return f"a list of at most {most}"
         said = next(filter(None, map(check, value)), "")
-        return f"a list, each of it {said}" if said else ""
+        return f"a list of items, each {said}" if said else ""
 
     return each
 
@@ -106,10 +106,10 @@ def _stems(value: Any) -> str:
     if not isinstance(value, list | tuple) or not 1 <= len(value) <= _MOST_STEMS:
         return said
     if not all(isinstance(name, str) and _is_name(name) for name in value):
-        return f"{said}, each of which could be the name of a file"
+        return f"{said}, each usable as a file name"
     plain = [name.casefold() for name in value]
     if len(set(plain)) < len(plain) or _TAKEN in plain:
-        return f"{said}, each another one, and none of them `{_TAKEN}`"
+        return f"{said}, all different and none of them `{_TAKEN}`"
     return ""
 
 
@@ -216,7 +216,7 @@ def _shown(value: Any) -> str:
     if isinstance(value, list | tuple | dict):
         return f"a {type(value).__name__} of {len(value):,}"
     if type(value) is int and abs(value) >= 10**30:
-        return f"a number of some {math.ceil(value.bit_length() * math.log10(2)):,} digits"
+        return f"a number of about {math.ceil(value.bit_length() * math.log10(2)):,} digits"
     if isinstance(value, str):
         return f"`{value[:60]}`"
     if isinstance(value, bool | int | float | Fraction) or value is None:

@@ -118,13 +118,13 @@ def _described(path: Path, metadata: dict[str, Any]) -> tuple[dict[str, Any], st
     klass = metadata.get("class", metadata.get("klass", ""))
     if not isinstance(klass, str) or klass.rpartition(".")[2] != "HTDemucs":
         raise InputError(
-            f"checkpoint `{path}` is no HTDemucs: "
+            f"checkpoint `{path}` is not an HTDemucs: "
             f"its metadata names `{str(klass)[:80] or 'no class'}`",
             "a checkpoint holds `class` and `kwargs` (the constructor's arguments as JSON)",
         )
     if "kwargs" not in metadata:
         raise InputError(
-            f"checkpoint `{path}` is no HTDemucs: its metadata holds no arguments",
+            f"checkpoint `{path}` is not an HTDemucs: its metadata holds no arguments",
             "a checkpoint holds `class` and `kwargs` (the constructor's arguments as JSON)",
         )
     if "structure" in metadata:
@@ -134,14 +134,14 @@ def _described(path: Path, metadata: dict[str, Any]) -> tuple[dict[str, Any], st
     kwargs = _object(path, metadata["kwargs"])
     positional = _json(path, metadata.get("args", "[]"))
     if not isinstance(positional, list):
-        raise InputError(f"checkpoint `{path}`: its `args` are no list", _again())
+        raise InputError(f"checkpoint `{path}`: its `args` are not a list", _again())
     licence = metadata.get("licence", "")
     told = plain(licence[:_LONGEST_LICENCE]) if isinstance(licence, str) else ""
     return _named(path, positional, kwargs), told
 
 
 def _again() -> str:
-    return "fetch or copy it again, or write it anew with `safetensors`"
+    return "fetch or copy it again, or write it again with `safetensors`"
 
 
 def _json(path: Path, text: Any) -> Any:
@@ -161,7 +161,7 @@ def _json(path: Path, text: Any) -> Any:
 def _object(path: Path, text: Any) -> dict[str, Any]:
     value = _json(path, text)
     if not isinstance(value, dict):
-        raise InputError(f"checkpoint `{path}`: its metadata is no JSON object", text[:80])
+        raise InputError(f"checkpoint `{path}`: its metadata is not a JSON object", text[:80])
     return value
 
 
@@ -199,10 +199,12 @@ def _check_tensors(path: Path, state: dict[Any, Any]) -> None:
         elif not tensor.dtype.is_floating_point:
             wrong = f"it is of {tensor.dtype}"
         elif tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
-            wrong = f"its shape says {tensor.numel():,} numbers, which are not there"
+            wrong = f"its shape needs {tensor.numel():,} numbers, but it has fewer"
         if wrong:
             raise InputError(
-                f"checkpoint `{path}`: `{str(name)[:80]}` is no tensor of weights", wrong, _again()
+                f"checkpoint `{path}`: `{str(name)[:80]}` is not a tensor of weights",
+                wrong,
+                _again(),
             )
 
 
@@ -219,9 +221,9 @@ def _named(path: Path, args: list[Any], kwargs: dict[Any, Any]) -> dict[str, Any
         return checked({name: value for name, value in known.items() if name in names})
     except ValueError as error:
         raise InputError(
-            f"checkpoint `{path}` describes a network that cannot be",
+            f"checkpoint `{path}` describes a network that cannot exist",
             str(error)[:400],
-            "its description is damaged, or made to do harm: fetch it again, or give another file",
+            "its description is damaged or malicious: fetch it again, or give another file",
         ) from error
 
 

@@ -30,7 +30,7 @@ def conv_2d(source: nn.Module, *, upright: bool) -> nn.Conv2d:
     if not isinstance(source, nn.Conv1d):
         found = type(source).__name__
         raise ValueError(  # noqa: TRY004  # the model is wrong, not the caller
-            f"model `HTDemucs` has a `{found}` where its NPU form knows only convolutions\n"
+            f"model `HTDemucs` has a `{found}` where its NPU form supports only convolutions\n"
             "  possible: the plain core, plugins.model._hybrid.split"
         )
 

@@ -21,7 +21,7 @@ def one_group(norm: nn.GroupNorm) -> nn.GroupNorm:
     """Return `norm`; raises `ValueError` when it has more than one group."""
     if norm.num_groups != 1:
         raise ValueError(
-            f"model `HTDemucs` has a norm of {norm.num_groups} groups; its NPU form knows 1\n"
+            f"model `HTDemucs` has a norm of {norm.num_groups} groups; its NPU form supports 1\n"
             "  possible: the plain core, plugins.model._hybrid.split"
         )
     return norm

@@ -69,7 +69,7 @@ def load(path: Path) -> dict[str, Any]:
         or package.get("klass") is not _klass
     ):
         raise InputError(
-            f"checkpoint `{path}` is no HTDemucs",
+            f"checkpoint `{path}` is not an HTDemucs",
             "demucs's format is a dict of `klass`, `args`, `kwargs` and `state`",
         )
     return package

@@ -32,15 +32,14 @@ class Found:
 def bundled(path: Path) -> Found:
     """Return the small model in the box, which is fit for songs like those that it learned from."""
     offline = (
-        f"without a network here: download `{cached.address()}` elsewhere, put it under that name "
+        f"without a network here: download `{cached.address()}` elsewhere, put it under its name "
         f"into `{cached.CHECKPOINTS}` (or `$TORCH_HOME/hub/checkpoints`) and run the same command; "
         "or name the file: `model=htdemucs model.weights=FILE`. `python -m core mode=doctor` says "
         "whether the weights are on this machine"
     )
     fit_for = FitFor(
         ("synthetic",),
-        "the small model in the box learned from generated music only, and is not fit for real "
-        "songs",
+        "the bundled small model was trained on generated music only and is not fit for real songs",
         ("model=htdemucs",),
         offline,
     )
@@ -68,8 +67,8 @@ def pretrained(name: str, fallback: Path | None, work: StageContext) -> Found:
             raise
         reason = f" ({error.lines[0]})" if error.lines else ""
         text = (
-            f"{error.what}{reason}. The small model in the box, which learned from generated "
-            "music, took its place."
+            f"{error.what}{reason}. The bundled small model, which was trained on "
+            "generated music, replaces it."
         )
         return replace(bundled(fallback), notices=(Notice("danger", text),), keep=False)
     finally:

@@ -41,10 +41,10 @@ def given(groups: Sequence[Group], entries: Mapping[str, Level]) -> dict[str, Le
         hits = [entry] if entry in names else [n for n in names if fnmatchcase(n, entry)]
         if not hits:
             raise StageError(
-                f"`assignment` has `{entry}`, which is no group of the graph",
+                f"`assignment` has `{entry}`, which is not a group of the graph",
                 did_you_mean(entry, names),
                 f"the graph has {len(names)} groups, the first `{names[0]}`",
-                "give a group's name as recipe.lock.yaml has it, or a pattern: `/encoder.0/*`",
+                "give a group's name as in recipe.lock.yaml, or a pattern: `/encoder.0/*`",
             )
         levels.update({name: level for name in hits if name == entry or name not in entries})
     return levels

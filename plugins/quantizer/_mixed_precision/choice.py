@@ -115,7 +115,7 @@ class Chooser:
     def _bench(self, levels: set[Level]) -> Bench:
         graphs = {}
         for level in sorted(levels - {Level.float}, key=lambda level: level.value):
-            self.progress(0, 0, f"quantising everything to {level.name}, to take from")
+            self.progress(0, 0, f"quantising everything to {level.name}, for the trials")
             everywhere = {group.name: level for group in self.groups}
             graphs[level] = self._graph(self.config(everywhere))
         return Bench(self.model, graphs, self.windows, self.scratch)
@@ -172,9 +172,9 @@ def _out_of_reach(
     precise = max(allowed, key=lambda level: level.value)
     wider = {Level.int8: "[int8,int16]", Level.int16: "[int8,int16,float]"}.get(precise)
     return StageError(
-        f"no assignment holds {limit:g} dB with anything quantised"
+        f"no assignment with a quantised group holds {limit:g} dB"
         if precise is Level.float
-        else f"no assignment holds {limit:g} dB: the best that can be reached is {best:.1f} dB",
+        else f"no assignment holds {limit:g} dB: the best one reaches {best:.1f} dB",
         f"levels: {', '.join(level.name for level in allowed)}",
         f"worst at {finest.name}, each alone: {worst}" if worst else "",
         f"fixed by `assignment`: {len(fixed)} group(s)" if fixed else "",

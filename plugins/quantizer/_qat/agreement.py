@@ -43,13 +43,13 @@ def check_agreement(network: Network, model: onnx.ModelProto, feeds: Tensors, fo
         off = [name for name in node.output if name in wrong]
         if off and not wrong.keys() & set(node.input):
             raise StageError(
-                f"the operator `{node.op_type}` computes something else here than in ONNX Runtime: "
+                f"the operator `{node.op_type}` computes other values here than in ONNX Runtime: "
                 f"`{off[0]}` has {wrong[off[0]]:.1f} dB",
                 f"node: {node.name}",
-                "quantise without learning (quantizer=qdq), or mend it in plugins/quantizer/_qat",
+                "quantise without learning (quantizer=qdq), or fix it in plugins/quantizer/_qat",
             )
     raise StageError(
-        "the graph computes something else here than in ONNX Runtime, and no single node does",
+        "the graph computes other values here than in ONNX Runtime, but no single node does",
         f"output: {', '.join(names)}",
         "quantise without learning: quantizer=qdq",
     )

@@ -79,7 +79,7 @@ def _conv_transpose(attributes: Attributes, inputs: Inputs) -> tuple[Tensor, ...
     x, weight, bias = (*inputs, None)[:3]
     dims = weight.dim() - 2
     if attributes.get("output_shape") or attributes.get("auto_pad", "NOTSET") != "NOTSET":
-        raise UnknownFormError("it gives its output's shape in place of its padding")
+        raise UnknownFormError("it gives its output's shape instead of its padding")
     pads = attributes.get("pads", [0] * 2 * dims)
     y = _dimensions(_TRANSPOSED, dims)(
         x,
@@ -99,7 +99,7 @@ def _conv_transpose(attributes: Attributes, inputs: Inputs) -> tuple[Tensor, ...
 
 def _dimensions(functions: Mapping[int, Callable[..., Tensor]], dims: int) -> Callable[..., Tensor]:
     if dims not in functions:
-        raise UnknownFormError(f"it has {dims} axes beside batch and channel, and 1 to 3 are known")
+        raise UnknownFormError(f"it has {dims} axes beside batch and channel; possible: 1 to 3")
     return functions[dims]
 
 
@@ -210,7 +210,7 @@ def _window(attributes: Attributes, x: Tensor) -> tuple[list[int], list[int], li
 def _max_pool(attributes: Attributes, inputs: Inputs) -> tuple[Tensor, ...]:
     x = inputs[0]
     if attributes.get("_outputs", 1) > 1:
-        raise UnknownFormError("it gives the places of the largest values as well")
+        raise UnknownFormError("it also returns the places of the largest values")
     kernel, steps, pads = _window(attributes, x)
     dims = len(kernel)
     lowest = -math.inf if x.is_floating_point() else torch.iinfo(x.dtype).min

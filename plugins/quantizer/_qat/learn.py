@@ -48,7 +48,7 @@ class Learned:
             return told
         text = (
             f"{self.skipped} step(s) of learning had a gradient that is not finite, and were left "
-            "out: the graph divides by zero, or takes a root or a logarithm of it"
+            "out: the graph divides by zero, or takes a root or a logarithm of zero"
         )
         return (Notice("warning", text), *told)
 
@@ -57,8 +57,8 @@ class Learned:
         if self.best_step:
             text = f"learning raised the SNR on held-back windows from {before} to {after}"
             return Notice("info", text)
-        text = f"learning brought nothing beyond static ranges ({before} on held-back windows)"
-        return Notice("warning", f"{text}: more steps or windows, or another learning_rate")
+        text = f"learning did not improve on static ranges ({before} on held-back windows)"
+        return Notice("warning", f"{text}: try more steps or windows, or another learning_rate")
 
 
 def learn(

@@ -93,7 +93,7 @@ class Lessons:
                 total = total + energies({n: tensor.double() for n, tensor in values.items()})
                 self._write(count - 1, "in", feeds)
                 self._write(count - 1, "out", {n: t.numpy() for n, t in outputs.items()})
-                progress(count, calibration.count, "listening to the float graph")
+                progress(count, calibration.count, "running the float graph")
         mean = total / count
         loudest = float(mean.max())
         if not 0 < loudest < math.inf:

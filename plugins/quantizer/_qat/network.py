@@ -192,7 +192,7 @@ def _applied(step: _Step, given: list[Any]) -> tuple[Tensor, ...]:
         reason = (str(error).strip() or type(error).__name__).partition("\n")[0]
         raise _unknown_form(step, reason[:200]) from error
     if any(step.outputs[len(result) :]):
-        raise _unknown_form(step, f"of {len(step.outputs)} outputs it gives {len(result)}")
+        raise _unknown_form(step, f"it gives {len(result)} of its {len(step.outputs)} outputs")
     return result
 
 

@@ -29,7 +29,7 @@ def _activations(
     chosen = names[direction * count : (direction + 1) * count]
     unknown = [name for name in chosen if name.lower() not in _ACTIVATIONS]
     if unknown:
-        raise UnknownFormError(f"its activation `{unknown[0]}` is not known")
+        raise UnknownFormError(f"its activation `{unknown[0]}` is not supported")
     return [_ACTIVATIONS[name.lower()] for name in chosen]
 
 

@@ -68,9 +68,9 @@ def matching(module: torch.fx.GraphModule, patterns: Sequence[str], option: str)
         if not hits:
             known = dict.fromkeys(name for n in nodes for name in (operator(n), path_of(n)))
             raise StageError(
-                f"`{option}` names `{pattern}`, which fits no operator of the program",
+                f"`{option}` names `{pattern}`, which matches no operator of the program",
                 did_you_mean(pattern, known),
-                f"some that there are: {', '.join(list(known)[:8])}",
+                f"some of its operators: {', '.join(list(known)[:8])}",
             )
         found |= hits
     return found

@@ -106,8 +106,8 @@ def _runner(dtype: torch.dtype, kept: Collection[str]) -> Any:
             except Exception as error:
                 reason = (str(error).strip() or type(error).__name__).partition("\n")[0]
                 raise StageError(
-                    f"the node `{n.name}` ({operator(n)}) computes neither in 16 bits nor in FP32 "
-                    "among others in 16",
+                    f"the node `{n.name}` ({operator(n)}) can compute neither in 16 bits nor in "
+                    "FP32 among nodes in 16 bits",
                     reason[:200],
                     "keep the program in float (quantizer=none), or take 8 bits: "
                     "precision=torch_int8",

@@ -77,7 +77,7 @@ def quantised(
     if unseen:
         text = (
             f"{', '.join(f'`{name}`' for name in unseen[:NAMES])}: read nothing but zeros in all "
-            "calibration windows, so nothing is known of the range; kept in float"
+            "calibration windows, so the range is unknown; kept in float"
         )
         notices = (*notices, Notice("warning", text))
     facts: dict[str, Fact] = {"weakest_layers": [str(one) for one in found.weakest]}
@@ -98,14 +98,14 @@ def _chosen(
         hits = {name for name, path in paths.items() if fnmatchcase(path, pattern)}
         if not hits:
             raise StageError(
-                f"`exclude` names `{pattern}`, which fits no operator that can be quantised",
+                f"`exclude` names `{pattern}`, which matches no operator that can be quantised",
                 did_you_mean(pattern, paths.values()),
-                f"some that can be: {', '.join(list(paths.values())[:NAMES])}",
+                f"some that can be quantised: {', '.join(list(paths.values())[:NAMES])}",
             )
         left |= hits
     if left == set(paths):
         raise StageError(
-            "nothing is left to quantise: `exclude` names every operator that could be",
+            "nothing is left to quantise: `exclude` names every operator that could be quantised",
             f"operators: {len(paths)}",
             "shorten `exclude`, or keep the program in float: quantizer=none",
         )
@@ -136,7 +136,7 @@ def _nothing(module: torch.fx.GraphModule, wanted: set[str]) -> StageError:
     return StageError(
         "the program has nothing to quantise: no "
         f"{' or '.join(sorted(wanted))} with constant weights in FP32",
-        f"it multiplies in: {', '.join(others[:NAMES]) or 'no operator'}{more}",
+        f"its multiplications: {', '.join(others[:NAMES]) or 'none'}{more}",
         "only these operators have integer kernels in PyTorch",
         "keep it in float (quantizer=none), or take 16 bits: precision=bf16",
     )
@@ -187,9 +187,9 @@ def _left_in_float(prepared: torch.fx.GraphModule, chosen: dict[str, str]) -> li
             raise StageError(
                 f"`{chosen[node.name]}` reads NaN for finite calibration data, "
                 f"so it has no range: node `{node.name}`",
-                "the float program computes NaN there as well: a softmax over a row that is "
-                "masked whole, a logarithm or a root of a negative number",
-                "mend the module, or leave the layer in float: "
+                "the float program computes NaN there as well: a softmax over a fully "
+                "masked row, a logarithm or a root of a negative number",
+                "fix the module, or leave the layer in float: "
                 f"quantizer.exclude=[{chosen[node.name]}]",
             )
         if float(least) >= 0 >= float(most) or float(least) > float(most):
@@ -200,7 +200,7 @@ def _left_in_float(prepared: torch.fx.GraphModule, chosen: dict[str, str]) -> li
         raise StageError(
             "every layer that could be quantised reads nothing but zeros in the calibration data",
             f"layers: {', '.join(left[:NAMES])}",
-            "calibrate on data that the model answers: calibration=<dataset>",
+            "calibrate on data that is not silent there: calibration=<dataset>",
         )
     if left:
         prepared.graph.eliminate_dead_code()

@@ -153,7 +153,7 @@ def check_outputs(
     if not poor:
         return ()
     text = (
-        f"16 bits do not hold {'; '.join(map(str, poor[:NAMES]))} on calibration windows; "
+        f"16 bits are too few for {'; '.join(map(str, poor[:NAMES]))} on calibration windows; "
         "take bfloat16 (precision=bf16), or keep more in FP32: quantizer.keep_float32=[...]"
     )
     return (Notice("warning", text),)
@@ -181,7 +181,7 @@ def _not_finite(
         Watcher(module).run(*arguments)
     where = ", ".join(f"`{node.name}` ({operator(node)})" for node in first)
     return StageError(
-        f"output `{output}` is not finite in 16 bits, and is in FP32",
+        f"output `{output}` is not finite in 16 bits, but is in FP32",
         f"first not finite: {where}" if where else "",
         "measured: the loudest windows of calibration data",
         "take bfloat16, which has the range of FP32: precision=bf16",
@@ -267,7 +267,7 @@ def notices_of(found: Found) -> tuple[Notice, ...]:
     if poor:
         more = f" and {len(poor) - NAMES} more" if len(poor) > NAMES else ""
         text = (
-            f"INT8 does not hold {'; '.join(map(str, poor[:NAMES]))}{more}; "
+            f"8 bits are too few for {'; '.join(map(str, poor[:NAMES]))}{more}; "
             f"to keep them in float: quantizer.exclude=[{','.join(o.path for o in poor[:NAMES])}]"
         )
         told.append(Notice("warning", text))
@@ -279,6 +279,6 @@ def notices_of(found: Found) -> tuple[Notice, ...]:
             f"one on calibration windows; weakest layers: {'; '.join(map(str, weakest))}"
         )
         if not poor:
-            text += f"; to keep one in float: quantizer.exclude=[{weakest[0].path}]"
+            text += f"; to keep a layer in float: quantizer.exclude=[{weakest[0].path}]"
         told.append(Notice("warning", text))
     return tuple(told)

@@ -29,7 +29,7 @@ def opened(program: torch.export.ExportedProgram) -> torch.fx.GraphModule:
         value = node.meta.get("val")
         if isinstance(value, torch.Tensor) and not all(isinstance(n, int) for n in value.shape):
             raise StageError(
-                f"the size of what `{node.name}` gives depends on values or on the window: "
+                f"the size of the output of `{node.name}` depends on values or on the window: "
                 f"{operator(node)} {'×'.join(map(str, value.shape))}",
                 "a quantised program has fixed sizes",
                 "mark values instead of picking them (torch.where, a product with a mask)",

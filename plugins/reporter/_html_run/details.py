@@ -148,8 +148,8 @@ def stages(record: RunRecord) -> Html:
             f"All {len(record.stages)} stages ran."
             if not kept
             else f"{len(record.stages) - kept} of {len(record.stages)} stages ran; {kept} "
-            f"{'was' if kept == 1 else 'were'} taken from the store, with what making them took "
-            "then.",
+            f"{'was' if kept == 1 else 'were'} taken from the store, with the figures of the run "
+            "that made them.",
         ),
         el(
             "table",

@@ -59,10 +59,12 @@ def document(record: RunRecord, media: Sequence[Medium]) -> str:
 
 
 LEADS = {
-    "labels": "A model is what its arithmetic is, whatever it is called: every operator counts at "
-    "the precision that stands around it in the file.",
-    "budget": "Every row against the row before it, on the same windows, as a signal-to-noise "
-    "ratio: the shorter the bar, the more that stage changed. 20 dB more are a tenth of the error. "
-    "The dots are the labels; the one furthest left says which row changed most: the red one.",
-    "size": "What is on disk after every stage, and the fastest of the few windows that ran there.",
+    "labels": "The arithmetic decides, not the name of the model: every operator counts at the "
+    "precision around it in the file.",
+    "budget": "Every row is compared with the row before it, on the same windows, as a "
+    "signal-to-noise ratio: the shorter the bar, the more that stage changed. 20 dB more mean a "
+    "tenth of the error. The dots are the labels. The row with the dot furthest left changed most: "
+    "it is red.",
+    "size": "The size on disk after every stage, and the time of the fastest of the few windows "
+    "that ran there.",
 }

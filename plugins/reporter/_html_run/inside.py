@@ -35,7 +35,7 @@ def _sensitivity(parts: list[Part]) -> Html:
         el(
             "p",
             "The SNR at the worst output with one part alone at 8 bits and all others in float: "
-            "the shorter the bar, the more that part needs 16.",
+            "the shorter the bar, the more that part needs 16 bits.",
             class_="lead",
         ),
         _table(rows[:OPEN]),

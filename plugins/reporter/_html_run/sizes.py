@@ -63,7 +63,7 @@ def _speed(record: RunRecord, line: BudgetLine, slowest: float) -> tuple[Html, H
     """Return the time per window and where; an emulator's time gets no bar beside real ones."""
     seconds = line.seconds_per_window or 0.0
     if _stands_in(record, line):
-        said = f"{line.device}; says nothing of the target's own speed"
+        said = f"{line.device}; says nothing about the target's own speed"
         return el("span", duration(seconds), class_="number"), el("small", said)
     return _meter(seconds, slowest, "speed", duration(seconds)), el("small", line.device)
 

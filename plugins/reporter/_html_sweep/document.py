@@ -17,12 +17,12 @@ __all__ = ["document"]
 #: In this order: each script uses names of those before it.
 SCRIPTS = ("state.js", "card.js", "plot.js", "lines.js", "table.js")
 LEADS = {
-    "trade": "Each picture sets the quality against one cost. The line joins the points that no "
-    "other beats in these two figures; a ring marks those that none beats in all objectives taken "
-    "together. Hover, or move with the arrow keys, to see a point's figures; click to open its "
-    "report.",
-    "lines": "One line per point, from what was chosen to what came of it; up is better for every "
-    "figure. Drag along an axis to keep only what passes there, click it to let everything pass "
+    "trade": "Each picture shows the quality against one cost. The line joins the points that no "
+    "other point beats in these two figures; a ring marks the points that no other point beats in "
+    "all objectives together. Hover, or move with the arrow keys, to see a point's figures; "
+    "click to open its report.",
+    "lines": "One line per point, from its choices to its figures; up is better for every figure. "
+    "Drag along an axis to keep only the lines that pass there, click the axis to show all lines "
     "again. With the keyboard: arrows move the lower end, Shift and arrows the upper one.",
 }
 
@@ -72,5 +72,5 @@ def _lines(record: SweepRecord) -> Html | None:
 
 def _live(*places: Html) -> Html:
     """Return places that a script fills, with a sentence for a browser without scripts."""
-    said = "This picture needs JavaScript; the table below has every number of it."
+    said = "This picture needs JavaScript; the table below has all its numbers."
     return el("div", el("p", said, class_="note without-script"), *places, class_="live")

@@ -77,7 +77,7 @@ def _winner(record: SweepRecord) -> Html:
         return el(
             "div",
             el("strong", "No point is taken"),
-            el("p", prose(record.why or "none ran to its end")),
+            el("p", prose(record.why or "no point ran to its end")),
             class_="notice danger",
             role="alert",
         )
@@ -113,6 +113,6 @@ def _tile(figure: SweepMetric, point: Point) -> Html | None:
         el("p", title[:1].upper() + title[1:], class_="tile-title"),
         el("p", text, el("span", f" {unit}") if unit else None, class_="tile-number"),
         el("p", ends, class_="note") if ends else None,
-        el("p", f"on {device}" if device else "no device is named for it", class_="note"),
+        el("p", f"on {device}" if device else "no device is named for this figure", class_="note"),
         class_="tile",
     )

@@ -27,8 +27,8 @@ TITLES = {
     "failed": "failed",
 }
 SPREAD = (
-    "Below a time stand its 5th and its 95th percentile. Under load: other processes kept a tenth "
-    "or more of the cores busy meanwhile, so that it is too long."
+    "Below each time are its 5th and its 95th percentile. Under load: other processes kept a tenth "
+    "or more of the cores busy during the measurement, so the time is too long."
 )
 #: More points than this are counted rather than named.
 NAMED = 6

@@ -41,9 +41,9 @@ def connected(uri: str, folder: str, recipe: str, experiment: str) -> Iterator[T
         raise
     except Exception as error:
         raise StageError(
-            f"MLflow did not take the results: {_reason(error)}",
+            f"MLflow did not accept the results: {_reason(error)}",
             f"at: {first_line(address)}, experiment `{experiment}`",
-            "the results themselves are whole; only what MLflow would show is missing",
+            "the results themselves are complete; only MLflow's copy is missing",
             "start the server, or log to a file: reporter.mlflow.uri=sqlite:///runs.db",
         ) from error
 

@@ -200,7 +200,7 @@ def places(record: RunRecord) -> tuple[Place, ...]:
     if title and not record.target_took_part:
         found.append(Place(title, "took no part in this run", "none"))
     elif title and title not in {place.device for place in found}:
-        found.append(Place(title, "took part, under the name above", "those above"))
+        found.append(Place(title, "took part, under the device above", "those above"))
     return tuple(found)
 
 

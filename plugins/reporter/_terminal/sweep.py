@@ -40,7 +40,7 @@ def show(record: SweepRecord, folder: str, console: Console) -> None:
         console.print(Text(f"note: {notice}", style="yellow"), soft_wrap=whole)
     taken = winner_of(record)
     if taken is None:
-        why = record.why or "none ran to its end"
+        why = record.why or "no point ran to its end"
         console.print(Text(f"No point is taken: {why}", style="bold red"), soft_wrap=whole)
     else:
         said = f"Point {taken.number} is taken: {taken.label}"

@@ -54,14 +54,14 @@ class FailingNode:
         lines = [f"{what}: {place.operator} `{place.node}`, {tensor}, {size}"]
         if self.alone is not None:
             lines.append(
-                "it finds none by itself either"
+                "by itself it has no place either"
                 if self.alone
-                else "by itself it finds one: what is there at the same time is too much"
+                else "by itself it has a place: too much is in memory at the same time"
             )
         if self.after is not None:
             lines.append(f"the graph compiles up to {self.after.operator} `{self.after.node}`")
         found = f"found by compiling {self.parts} part(s) of the graph in {self.seconds:.0f} s"
-        return [*lines, found if self.exact else f"{found}, when the time for it ran out"]
+        return [*lines, found if self.exact else f"{found}; the time limit ended the search"]
 
 
 class _Search:

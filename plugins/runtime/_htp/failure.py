@@ -75,7 +75,7 @@ def failure_of(what: str, end: ChildEnd, limits: Limits, error: str) -> QnnFailu
     if end.code < 0:
         name = signal.Signals(-end.code).name
         reason = f"{what} for the HTP crashed the vendor's library ({name}, at {peak})"
-        hint = "the graph holds a form that it cannot take; try the `npu` form of the model"
+        hint = "the graph holds a form that it cannot compile; try the `npu` form of the model"
         return QnnFailure(reason, hint, tail, "crash")
     reason = f"{what} for the HTP ended with status {end.code} and without an answer"
     return QnnFailure(reason, _SEE, tail, "crash")

@@ -56,4 +56,4 @@ def built_for(library: Path) -> str:
             file.seek(int.from_bytes(head[60:64], "little"))
             number = int.from_bytes(file.read(6)[4:6], "little")
             return _PE.get(number, f"PE machine {number:#x}")
-    return "nothing that is known: it is no library"
+    return "unknown: it is not a library"

@@ -68,8 +68,8 @@ def why_not(module: torch.fx.GraphModule) -> str:
     nodes = [node for node in quantised(module) if _fits(node)]
     if not nodes:
         return (
-            "no operator has what the kernels take: uint8 activations with a batch axis, weights "
-            "per channel"
+            "no operator has the form that the kernels need: uint8 activations with a batch axis, "
+            "weights per channel"
         )
     able = torch.cpu.get_capabilities()
     if able.get("avx512_vnni") or able.get("avx_vnni"):

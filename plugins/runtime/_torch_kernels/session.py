@@ -64,7 +64,7 @@ class TorchSession(Session):
         for name, tensor, taken in zip(self.info.core_inputs, given, self.takes, strict=False):
             if tensor.shape != taken.shape or tensor.dtype is not taken.dtype:
                 raise StageError(
-                    f"the program takes other windows than it is given: `{name}`",
+                    f"the given windows do not fit the program: `{name}`",
                     f"it takes: {_described(taken)}",
                     f"given: {_described(tensor)}",
                     "export it again for windows of this length"

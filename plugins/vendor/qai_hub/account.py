@@ -122,7 +122,7 @@ def _checked(account: Account) -> Account:
     if not account.token.isascii() or not account.token.isprintable() or " " in account.token:
         # Refused here, because the libraries would show it in their refusal.
         raise _no_token(
-            "the token for Qualcomm AI Hub holds characters that no token has",
+            "the token for Qualcomm AI Hub holds characters that a token cannot have",
             f"from: {account.source}",
         )
     parts = urlsplit(account.api_url)

@@ -72,20 +72,20 @@ def explained(error: BaseException, account: Account, doing: str) -> StageError:
         return StageError(f"{hub} is not available now", at, _said(words), again)
     if cause == "too_large":
         return StageError(
-            f"{hub} finds what is uploaded too large", at, _said(words),
+            f"{hub} refuses the upload as too large", at, _said(words),
             "send less in one job: runtime.job_mb=..., quantizer.windows=...",
         )  # fmt: skip
     if cause == "outdated":
         return StageError(
-            f"{hub} no longer serves this version of its client", at,
+            f"{hub} no longer supports this version of its client", at,
             "install a newer one: pip install --upgrade qai-hub",
         )  # fmt: skip
     if cause == "gone":
-        return StageError(f"{hub} does not have what was asked for", at, _said(words), again)
+        return StageError(f"{hub} does not have the requested item", at, _said(words), again)
     if cause == "strange":
         return StageError(
-            f"what answers at {account.api_url} is not Qualcomm AI Hub", at, _said(words),
-            "a proxy or a login page may stand between; check the address and the network",
+            f"the server at {account.api_url} is not Qualcomm AI Hub", at, _said(words),
+            "a proxy or a login page may have answered; check the address and the network",
         )  # fmt: skip
     short = {
         "cut": f"the connection to {hub} was cut",

@@ -65,7 +65,7 @@ class Hub:
 
     def lock(self, name: str) -> contextlib.AbstractContextManager[None]:
         """Let one run at a time upload or submit under `name`; a wait is reported."""
-        waits = "another run uploads or submits the same; waiting for it"
+        waits = "another run uploads or submits the same data; waiting for that run"
         return self.ledger.lock(name, lambda: self.work.progress(0, 0, waits))
 
     def forget(self, name: str) -> None:

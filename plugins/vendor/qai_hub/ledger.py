@@ -52,12 +52,12 @@ class Ledger:
             entry = read_sealed(file, Entry)
             if entry.name == name:
                 return entry
-            reason = f"it is that of {entry.name}"
+            reason = f"it belongs to {entry.name}"
         except FileNotFoundError:
             return Entry(name)
         except DamagedError as error:
             reason = str(error)
-        what = f"the note of `{name}` at the service is damaged, which is asked for it instead"
+        what = f"the note on `{name}` is damaged; the service is asked instead"
         damage.tell(file, f"{what}: {reason}")
         return Entry(name)
 

@@ -94,7 +94,7 @@ def _downloaded(hub: Hub, doing: str, once: Callable[[Path], Fetched]) -> Fetche
             except _DamagedError as error:
                 if not left:
                     raise StageError(
-                        f"what {hub.account.where} sent is damaged",
+                        f"the download from {hub.account.where} is damaged",
                         f"while {doing}, {TRIES} times: {hub.account.scrub(str(error))[:200]}",
                         "the job is done and kept; run the same command again",
                     ) from None
@@ -136,6 +136,6 @@ def _check_model(path: Path) -> None:
         try:
             graph = onnx.load(str(path), load_external_data=False).graph
         except DecodeError as error:
-            raise _DamagedError(f"no whole ONNX graph: {error}") from error
+            raise _DamagedError(f"not a complete ONNX graph: {error}") from error
         if not graph.node:
             raise _DamagedError("an ONNX graph without nodes")

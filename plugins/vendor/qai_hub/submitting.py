@@ -40,7 +40,7 @@ def submitted(hub: Hub, kind: str, entry: Entry, prepare: Callable[[], Submit]) 
     entry, there = _already(hub, kind, entry)
     there = [job for job in there if not job.failed]
     if there:
-        hub.work.progress(0, 0, f"takes up job {there[0].id}, submitted before")
+        hub.work.progress(0, 0, f"continues with job {there[0].id}, submitted before")
     else:
         submit = prepare()
         hub.ledger.write(entry)
@@ -59,7 +59,7 @@ def submitted(hub: Hub, kind: str, entry: Entry, prepare: Callable[[], Submit]) 
             raise problem
     if len(there) > 1:
         others = ", ".join(job.id for job in there[1:])
-        hub.work.progress(0, 0, f"job {there[0].id} is taken; its repetition {others} is not used")
+        hub.work.progress(0, 0, f"job {there[0].id} is used; its repetition {others} is not")
     entry = replace(entry, id=there[0].id)
     hub.ledger.write(entry)
     return entry

@@ -63,7 +63,7 @@ def finished(hub: Hub, entry: Entry) -> Any:
             detail = getattr(answer, answer.WhichOneof("job") or "", None)
             if detail is None:
                 raise StageError(
-                    f"job {entry.id} is of a sort that this client does not know",
+                    f"job {entry.id} has a type that this client does not know",
                     hub.account.page(entry.id),
                     "install a newer client: pip install --upgrade qai-hub",
                 )
@@ -77,7 +77,7 @@ def finished(hub: Hub, entry: Entry) -> Any:
             quiet = f"; {problem.what if problem else 'no answer'}, asking again"
         if spent >= hub.patience.limit_s:
             raise _stalled(hub, entry, state, problem)
-        message = f"job {entry.id} {state or 'is waited for'} ({_clock(spent)}){quiet}"
+        message = f"job {entry.id} {state or 'has no known state yet'} ({_clock(spent)}){quiet}"
         hub.work.progress(spent, 0, f"{message}, {hub.account.page(entry.id)}")
         time.sleep(min(hub.patience.every_s, max(0.0, hub.patience.limit_s - spent)))
 
@@ -144,12 +144,12 @@ def _failed(hub: Hub, entry: Entry, answer: Any, detail: Any) -> StageError:
 
 
 def _stalled(hub: Hub, entry: Entry, state: str, problem: StageError | None) -> StageError:
-    last = f"it {state}" if state else "its state was never told"
+    last = f"it {state}" if state else "its state was never reported"
     return StageError(
         f"job {entry.id} was not done within {_clock(hub.patience.limit_s)}",
         last if problem is None else f"{last}; lately {problem.what}",
         hub.account.page(entry.id),
-        "run the same command again to go on waiting for it: it is not submitted twice",
+        "run the same command again to continue waiting: the job is not submitted twice",
         "or wait longer: runtime.time_limit_s=..., quantizer.time_limit_s=...",
     )
 

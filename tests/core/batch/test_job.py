@@ -223,7 +223,7 @@ def test_nothing_of_a_song_is_held_when_the_next_begins(
 
 def test_the_plan_says_how_many_are_done(play: Command, tmp_path: Path) -> None:
     """The plan counts the finished songs; it executes nothing and creates nothing."""
-    assert "3 items; which are done is known once" in play("mode=plan").out
+    assert "3 items; the finished ones are known after" in play("mode=plan").out
     assert toy.RAN == []
     assert not (tmp_path / "outputs").exists()
     play()
@@ -272,7 +272,7 @@ def test_a_song_that_kills_its_process_is_given_up(tmp_path: Path) -> None:
     job = Job(None, None, None, tmp_path, 2, tmp_path)  # type: ignore[arg-type]  # none is opened
     entry = Worker(job).play(task, silent())
     assert (entry.status, entry.retries) == ("failed", 2)
-    assert "the process that played it died each time" in entry.reason
+    assert "its process died each time" in entry.reason
 
 
 @pytest.mark.parametrize(
@@ -355,10 +355,10 @@ def test_a_place_outside_is_not_touched(play: Command, canary: Path, tmp_path: P
     assert "3 items, 0 done; scale=here" in play("mode=plan").out
     done = play()
     assert done.code == 0
-    assert "passed over in the manifest: 3 lines" in " ".join(done.out.split())
+    assert "3 lines of the manifest are ignored" in " ".join(done.out.split())
     assert len(saved()) == 3
     assert contents(canary) == before
-    assert "passed over" not in play("mode=plan").out
+    assert "manifest are ignored" not in play("mode=plan").out
 
 
 def test_songs_that_say_they_have_one_place_get_their_own(play: Command, tmp_path: Path) -> None:
@@ -404,7 +404,7 @@ def test_a_place_that_is_a_link_or_a_file_is_refused(
     done = play()
     assert done.code == 1
     assert "3 of 3 items failed" in done.err
-    assert "a.line: a file lies where the folder of an item belongs" in done.err
+    assert "a.line: a file is in the place of an item's folder" in done.err
     assert done.err.count("leads through a link") == 2
     assert contents(canary) == before
     assert (songs / "a").read_text() == "a note of mine"
@@ -457,7 +457,7 @@ def test_a_line_with_a_flipped_bit_is_said_and_its_song_played(
     file.write_bytes(file.read_bytes().replace(b"items/b/y", b"items/b/x", 1))
     plan = " ".join(play("mode=plan").out.split())
     assert "3 items, 2 done; scale=here" in plan
-    assert "passed over in the manifest: 1 line" in plan
+    assert "1 lines of the manifest are ignored" in plan
     saved()
     assert "1 played, 2 done before" in play().out
     assert saved() == ["b.line"]

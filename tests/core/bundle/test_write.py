@@ -73,7 +73,7 @@ def test_two_runs_give_the_same_bundle(
 def test_a_recipe_whose_plugins_ship_no_program_says_so(bundle: Path) -> None:
     """Toy plugins ship no device code: the bundle has a description and promises no program."""
     assert not (bundle / "python").exists()
-    assert "There is no program" in (bundle / "README.md").read_text(encoding="utf-8")
+    assert "has no program for the device" in (bundle / "README.md").read_text(encoding="utf-8")
 
 
 def test_weights_without_a_licence_are_loud() -> None:

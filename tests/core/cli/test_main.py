@@ -28,7 +28,7 @@ from tests.conftest import Command
         (["recipe=toy", "graph=[copied,copied]"], ["names `copied` twice"]),
         (["recipe=toy", "graph=[copid]"], ["no graph is named `copid`", "did you mean `copied`"]),
         (["recipe=toy", "measure.budget_windows=0"], ["`budget_windows` cannot be 0"]),
-        (["recipe=null"], ["`recipe` names none"]),
+        (["recipe=null"], ["`recipe` is empty"]),
         (["recipe=toy", "store=sftp://host/x"], ["cannot be at `sftp://host/x`", "s3://"]),
         (["mode=run"], ["no recipe is given", "s24_int8"]),
         (["recipe=toy", "input=/no/such/song.wav"], ["`/no/such/song.wav` does not exist"]),
@@ -94,7 +94,7 @@ def test_list_names_plugins_with_their_distribution(command: Command) -> None:
     [
         ([Notice("info", "2 abaci at [home]")], "ok  runtime `plain`: 2 abaci at [home]"),
         ([Notice("warning", "no abacus")], "--  runtime `plain`: no abacus"),
-        (ZeroDivisionError("x"), "--  runtime `plain`: cannot say: ZeroDivisionError: x"),
+        (ZeroDivisionError("x"), "--  runtime `plain`: its check failed: ZeroDivisionError: x"),
     ],
 )
 def test_doctor_says_what_a_plugin_finds(

@@ -87,7 +87,7 @@ def test_an_empty_value_is_refused(empty: str) -> None:
 )  # fmt: skip
 def test_a_choice_is_a_name_and_no_path(word: str) -> None:
     """A choice with a path is refused: Hydra would read any file as one of the box's."""
-    with pytest.raises(ConfigError, match="no path"):
+    with pytest.raises(ConfigError, match="not a path"):
         rewrite([word])
 
 

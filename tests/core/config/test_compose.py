@@ -23,7 +23,7 @@ def test_nothing_runs_where_hydras_own_part_was_changed(typed: tuple[str, ...]) 
     store.store(group="dataset", name="_evil", node={"root": {"handlers": ["h"]}})
     store.store(group="recipe", name="_evil", node=EVIL, package="_global_")
     with (
-        pytest.raises(ConfigError, match="how Hydra itself is set"),
+        pytest.raises(ConfigError, match="changed Hydra's own settings"),
         composing(["recipe=_evil", *typed]),
     ):
         pytest.fail("the config was given")
@@ -38,7 +38,7 @@ def test_a_sweep_looks_before_hydra_acts(command: Command, tmp_path: Path) -> No
     ConfigStore.instance().store(group="dataset", name="_evil", node=node)
     done = command("-m", "recipe=_evil,cpu_fp32")
     assert done.code == 2
-    assert "how Hydra itself is set" in done.err
+    assert "changed Hydra's own settings" in done.err
     assert not (tmp_path / "RAN").exists()
 
 

@@ -159,5 +159,5 @@ def test_presets_of_others_never_reach_hydra_as_files(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="two presets of target are named `s24`"):
         read_presets([CONF, other])
     (other / "target" / "s24.yaml").rename(other / "target" / "../target/x y.yaml")
-    with pytest.raises(ConfigError, match="no recipe can say"):
+    with pytest.raises(ConfigError, match="no recipe can use"):
         read_presets([other])

@@ -150,7 +150,7 @@ def test_a_job_that_is_killed_is_handed_in_again(recipe: Path, toys: Path, tmp_p
         process.kill()
     said, _ = sweep.communicate()
     assert sweep.returncode == 0, said
-    assert said.count("jobs handed in") == 2
+    assert said.count("jobs submitted") == 2
     (file,) = tmp_path.glob("outputs/toy/sweep-*/sweep.json")
     assert [point["status"] for point in json.loads(file.read_text())["points"]] == ["done"] * 2
     assert list(file.parent.glob(".submitit/*"))

@@ -79,9 +79,9 @@ def assembled(folder: Path, *typed: str, **said: str) -> None:
 )
 def test_what_lies_outside_is_asked_for(home: Path, said: dict[str, str]) -> None:
     """The error names the option, its value, and the command that allows it."""
-    with pytest.raises(ConfigError, match="reaches out of its own folder") as error:
+    with pytest.raises(ConfigError, match="names a place outside its own folder") as error:
         assembled(home, **said)
-    assert "if you want it, say so yourself: python -m core" in str(error.value)
+    assert "if you want this, set it on the command line: python -m core" in str(error.value)
 
 
 def test_its_own_folder_is_its_own(home: Path) -> None:
@@ -98,7 +98,7 @@ def test_a_word_of_the_plugins_own_is_no_path(home: Path) -> None:
 
 def test_to_take_no_input_says_nothing_of_the_recipes(home: Path) -> None:
     """`input=null` does not allow the recipe's own path."""
-    with pytest.raises(ConfigError, match="reaches out of its own folder"):
+    with pytest.raises(ConfigError, match="names a place outside its own folder"):
         assembled(home, "input=null", path="secret.wav")
 
 
@@ -119,7 +119,7 @@ def test_what_the_person_says_is_the_persons(home: Path) -> None:
 def test_where_it_writes_and_whom_it_joins_no_recipe_says(home: Path, key: str) -> None:
     """A recipe cannot set the store, the output folder, or the address of a cluster."""
     value = "{address: 'ray://somewhere:1'}" if key == "batch" else "elsewhere"
-    with pytest.raises(ConfigError, match="for you to say"):
+    with pytest.raises(ConfigError, match="only the command line"):
         assembled(home, more=f"{key}: {value}")
 
 

@@ -68,7 +68,7 @@ def test_a_model_that_does_not_say_is_told(
     monkeypatch.setattr(toy.Gain, "_guarded", {}, raising=False)
     done = command(f"recipe={recipe}", *MODEL)
     assert done.code == 2
-    assert "does not say how long they were along `place`" in done.err
+    assert "gives no length along `place`" in done.err
     assert "model: `gain`" in done.err
     assert "chunker.length=44100" in done.err
     assert "ModelSpec" in done.err

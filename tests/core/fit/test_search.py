@@ -71,7 +71,7 @@ def test_the_longest_that_fits_is_found_and_told(search: Any, tmp_path: Path) ->
 def test_where_the_longest_fits_nothing_else_is_tried(search: Any, tmp_path: Path) -> None:
     """Where the longest fits, only it is tried: the training window, or `fit.longest` if given."""
     done = search()
-    assert "int8: 8 along place fits, the longest of interest" in done.out
+    assert "int8: 8 along place fits, the upper end of the search" in done.out
     assert len(found(tmp_path)["precisions"][0]["rows"]) == 1
     done = search("fit.longest=10", "fit.step=4")
     assert "int8: 12 along place fits" in done.out, "a multiple of the step, at or above the end"
@@ -81,7 +81,7 @@ def test_where_nothing_fits_that_is_said(search: Any) -> None:
     """Where the shortest also fails after the longest, the search ends with that result."""
     done = search("runtime.room=1", "fit.shortest=2")
     assert done.code == 0
-    assert "int8: nothing that was tried fits, down to 2 along place" in done.out
+    assert "int8: no window that was tried fits, down to 2 along place" in done.out
     assert toy.RAN.count("runtime") == 2
 
 

@@ -195,7 +195,7 @@ def _copied(path: Path, name: str, content: bytes, how: int = zipfile.ZIP_STORED
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (_deflated, "is packed"),
+        (_deflated, "is compressed"),
         (_twice, "twice"),
         (lambda path: _copied(path, "model/../../../out", b"x"), "leads out of it"),
         (lambda path: _copied(path, "/etc/out", b"x"), "leads out of it"),

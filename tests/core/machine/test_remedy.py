@@ -32,7 +32,7 @@ def test_only_a_full_disk_is_asked_for_room(number: int) -> None:
     [
         (errno.EACCES, "right to write"),
         (errno.EROFS, "mount it for writing"),
-        (errno.ENOENT, "who removes it"),
+        (errno.ENOENT, "that removes it"),
         (errno.ENAMETOOLONG, "shorter name"),
         (errno.ENOTDIR, "move away"),
         (errno.EMFILE, "ulimit"),
@@ -86,7 +86,7 @@ def _as_hold(place: Path) -> None:
 @pytest.mark.parametrize(
     ("where", "said"),
     [
-        ("a file/below", "move away what lies there"),
+        ("a file/below", "move away the file or folder there"),
         ("n" * 300, "give it a shorter name"),
         ("/proc/nobody", ""),
     ],

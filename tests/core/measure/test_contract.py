@@ -76,7 +76,7 @@ def test_what_an_evaluator_measures_can_be_a_limit(command: Command, recipe: Pat
         ),
         (
             ["contract.max_chunk_ms=5"],
-            ["runtime `distant` is no measure of the device's speed", "contract.max_chunk_ms=null"],
+            ["runtime `distant` does not measure the device's speed", "contract.max_chunk_ms=null"],
         ),
     ],
 )

@@ -228,7 +228,7 @@ def test_a_guarded_plugin_is_what_it_was() -> None:
     for other in others:
         assert isinstance(other, toy.Even)
         other.options.length = 0
-        with pytest.raises(PluginError, match="chunker `even` gave what it may not: `window`"):
+        with pytest.raises(PluginError, match="gave a value that is not allowed: `window`"):
             other.window()
 
 

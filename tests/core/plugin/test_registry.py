@@ -233,7 +233,7 @@ def test_a_file_of_the_box_that_fails_costs_no_other(
     first, *others = found.broken
     assert said in str(first)
     assert f"file: {kind / 'broken.py'}" in str(first.error())
-    assert "mend it, or remove it" in str(first.error())
+    assert "repair or remove it" in str(first.error())
     assert [Path(one.file).name for one in others] == ["lost.py", "not.a.module.py"]
 
 
@@ -334,7 +334,7 @@ def test_a_broken_distribution_takes_neither_list_nor_doctor_nor_a_run_down(
     assert (listed.code, "distribution `guest` is broken" in listed.out) == (0, True)
     found = discovery.discover()
     found.entries = {kind: {} for kind in found.entries}  # to look at them all takes seconds
-    with pytest.raises(PluginError, match="1 of what is installed cannot be used"):
+    with pytest.raises(PluginError, match=r"1 installed part\(s\) cannot be used"):
         examine(found)
     assert "distribution `guest` is broken" in capsys.readouterr().out
     planned = command(f"recipe={recipe}", "mode=plan")

@@ -197,7 +197,7 @@ def test_the_reason_names_the_next_best() -> None:
         "takes 1.80 times as much"
     )
     alone = [held("int8", 1, 30)]
-    assert why_best(alone[0], alone, "fastest").endswith("nothing else holds it")
+    assert why_best(alone[0], alone, "fastest").endswith("no other candidate holds it")
 
 
 def test_what_could_not_be_run_is_no_next_best() -> None:
@@ -207,7 +207,7 @@ def test_what_could_not_be_run_is_no_next_best() -> None:
         CandidateRecord("w4a16", "refused", rank=101),
         CandidateRecord("a8w8", "missed"),
     ]
-    assert why_best(results[0], results, "smallest").endswith("100 ms; nothing else holds it")
+    assert why_best(results[0], results, "smallest").endswith("100 ms; no other candidate holds it")
 
 
 def test_between_equals_nothing_is_said_to_be_further_away() -> None:

@@ -50,7 +50,7 @@ def test_a_folder_that_vanishes(
     first, *lines = done.err.strip().splitlines()
     assert first == f"error: {what} cannot be written: removed while it was in use"
     assert f"at: {tmp_path / gone}" in lines[0]
-    assert "look who removes it" in lines[1]
+    assert "find the program that removes it" in lines[1]
     assert len(lines) == 2
     assert not list((tmp_path / "outputs").glob("*/*"))
     after("", None)

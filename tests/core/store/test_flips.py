@@ -95,7 +95,7 @@ def test_a_plan_says_what_is_damaged_and_changes_nothing(
     for mode in ("plan", "plan", "run"):
         done = command(f"recipe={recipe}", f"mode={mode}")
         assert done.code == 0
-        assert done.err.count("what was kept of `quantizer` is damaged") == 1
+        assert done.err.count("the kept result of `quantizer` is damaged") == 1
         if mode == "plan":
             assert "damaged:" in done.out, "why the step would run"
             assert {p: p.stat().st_ino for p in (tmp_path / "store").rglob("*")} == before

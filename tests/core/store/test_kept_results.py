@@ -142,8 +142,8 @@ WRONG: Mapping[str, tuple[Does, str]] = {
     "a link to nothing": (linked(lambda _, at: at.symlink_to("nowhere")), "a symbolic link"),
     "a second name": (linked(lambda of, at: at.hardlink_to(of)), "a hard link"),
     "a pipe": (linked(lambda _, at: os.mkfifo(at)), "a pipe"),
-    "a file outside": (outside, "no file of its folder"),
-    "a file that is not there": (changed(path=Path("/nowhere")), "no file of its folder"),
+    "a file outside": (outside, "not a file in its folder"),
+    "a file that is not there": (changed(path=Path("/nowhere")), "not a file in its folder"),
     "a name that is no text": (
         linked(lambda _, at: Path(os.fsdecode(os.fsencode(at) + b"\xe9")).touch()), "no text"),
 }  # fmt: skip
@@ -249,7 +249,7 @@ def test_weights_that_change_while_they_are_read_poison_nothing(context: Bench) 
             weights.append("2")
             return super().fetch(work)
 
-    with pytest.raises(InputError, match="what model `moving` reads changed while it was read"):
+    with pytest.raises(InputError, match="the data of model `moving` changed while it was read"):
         context.run(Moving)
     assert context.cached("model") == 0
 
@@ -283,7 +283,7 @@ def test_a_metric_that_is_no_number_is_refused_and_not_kept_as_null(
 
     with pytest.raises(PluginError) as error:
         context.run(Odd)
-    assert "evaluator `odd` gave what it may not: `evaluate`" in str(error.value)
+    assert "evaluator `odd` gave a value that is not allowed: `evaluate`" in str(error.value)
     assert said in str(error.value)
     assert context.cached("evaluate") == 0
     context.run()

@@ -112,7 +112,7 @@ def test_a_damaged_result_is_told_and_made_again(
     assert sorted(tmp_path.rglob("*")) == before
     (notice,) = store.notices
     assert notice.severity == "warning"
-    assert "what was kept of `graph` is damaged, and it is made again" in notice.text
+    assert "the kept result of `graph` is damaged, and it is made again" in notice.text
     assert f"(graph/{entry.name})" in notice.text
     assert capsys.readouterr().err == f"warning: {notice.text}\n"
     put(store)
@@ -164,7 +164,7 @@ def test_what_cannot_be_verified_does_not_count(tmp_path: Path) -> None:
     assert store.fingerprints("graph") == [{**FINGERPRINT, "n": 2}]
     assert store.history("graph") == {"graph `x`": 0.0}
     (notice,) = store.notices
-    assert "left out of what is known of `graph`" in notice.text
+    assert "damaged results of `graph` are ignored" in notice.text
     assert notice.text.endswith(" and 1 more")
 
 
@@ -193,10 +193,10 @@ def test_a_store_that_was_moved_is_still_one(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("facts", "said"),
     [
-        ({"loss": float("nan")}, "what is no number: loss=nan"),
-        ({"losses": [1.0, float("inf")]}, "what is no number: losses="),
-        ({"thing": object()}, "what cannot be kept"),
-        ({"thing": {"a": {1, 2}}}, "what cannot be kept"),
+        ({"loss": float("nan")}, "a number that is not finite: loss=nan"),
+        ({"losses": [1.0, float("inf")]}, "a number that is not finite: losses="),
+        ({"thing": object()}, "a value that cannot be kept"),
+        ({"thing": {"a": {1, 2}}}, "a value that cannot be kept"),
     ],
 )
 def test_facts_that_would_be_read_back_otherwise_are_refused(

@@ -142,12 +142,12 @@ def test_a_damaged_record_is_told_and_the_point_runs_again(
     for spoilt in (b"", whole[:-1], b'{"status": "done"}', others, *flipped(whole, 60)):
         file.write_bytes(spoilt)
         assert found(tmp_path, "key", "a-1") is None
-        assert "the record of point a-1 is damaged, and it runs again" in capsys.readouterr().err
+        assert "of point a-1 is damaged, and the point runs again" in capsys.readouterr().err
 
 
 def test_what_was_damaged_in_one_run_is_not_told_of_the_next(tmp_path: Path) -> None:
     """Damage that one run repaired is not reported by the next."""
-    again = result(tmp_path, PointResult("done", placed=True, damaged=("what was kept",)))
+    again = result(tmp_path, PointResult("done", placed=True, damaged=("the kept result",)))
     assert again == PointResult("done", placed=True)
 
 

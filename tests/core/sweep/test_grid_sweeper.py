@@ -88,7 +88,7 @@ def test_a_bad_value_fails_before_the_first_point(
     done = command("-m", f"recipe={recipe}", "chunker.length=4,abc,8")
     assert done.code == 2
     assert "`chunker.length` cannot be `abc`" in done.err
-    assert "1 of 3 points cannot be; none was run" in done.err
+    assert "1 of 3 points are not possible; no point was run" in done.err
     assert not (tmp_path / "outputs").exists()
 
 
@@ -98,7 +98,7 @@ def test_a_bad_value_fails_before_the_first_point(
         (["chunkr.length=1,2"], "did you mean `chunker`"),
         (["chunker.length=range(3,3)"], "the sweep is empty"),
         (["chunker.length=interval(1,3)"], "names an interval"),
-        (["chunker.length=range(1,2000)"], "asks first: sweep.confirm=true"),
+        (["chunker.length=range(1,2000)"], "need sweep.confirm=true"),
         (["chunker.length=4", "chunker.length=8"], "`chunker.length` is given twice"),
         (["chunker.length=4,8", "sweep.retries=-1"], "`retries` cannot be -1"),
         (["chunker.length=4,8", "hydra/launcher=slrm"], "slrm"),

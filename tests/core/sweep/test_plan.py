@@ -118,7 +118,7 @@ def test_wrong_values_are_told_together(command: Command, recipe: Path) -> None:
     assert "`chunker.length` cannot be `length0`" in done.err
     assert "`chunker.length` cannot be `length2` (" in done.err
     assert "no dataset is named `rump`" in done.err
-    assert "7 of 8 points cannot be; none was run" in done.err
+    assert "7 of 8 points are not possible; no point was run" in done.err
 
 
 def _run(inputs: Inputs, work: StageContext) -> StageResult:

@@ -115,7 +115,7 @@ def test_times_of_different_windows_are_counted_per_input(
 def test_the_plan_says_what_points_will_be_compared_with(command: Command, recipe: Path) -> None:
     """The plan names the windows of the comparison only where windows differ."""
     done = command("-m", f"recipe={recipe}", "chunker.length=4,10", "mode=plan")
-    assert "windows differ: FP32 PyTorch is played in each of them first" in done.out
+    assert "windows differ: FP32 PyTorch plays with each of them first" in done.out
     done = command("-m", f"recipe={recipe}", "quantizer.loss=0.0,0.1", "mode=plan")
     assert "windows differ" not in done.out
 
@@ -153,7 +153,7 @@ def test_a_point_may_say_itself_what_it_is_compared_with(
         ("{length:4}", ["`measure.against` names no plugin", "even"]),
         ("{plugin:evn}", ["evn", "even"]),
         ("{plugin:even,lenght:4}", ["no option `lenght`", "did you mean `length`"]),
-        ("{plugin:even,length:long}", ["`measure.against` cannot be", "long"]),
+        ("{plugin:even,length:long}", ["`measure.against` is not valid", "long"]),
     ],
 )
 def test_what_cannot_be_compared_with_is_refused(

@@ -1,4 +1,4 @@
-"""The code that cuts and joins on a device gives what the chunker gives, in Python and in C++."""
+"""The Python and C++ code that cuts and joins on a device gives the chunker's result."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def signature(channels: int) -> Signature:
 
 
 def model(inputs: Tensors, rate: int = 1) -> Tensors:
-    """Repeat every sample, and add what depends on its place in the window."""
+    """Repeat every sample, and add a ramp that starts anew in every window."""
     twice = np.repeat(inputs["mix"], rate, axis=-1)
     place = np.arange(twice.size).reshape(twice.shape) % inputs["mix"].shape[-1]
     return {"out": twice + np.float32(0.001) * place.astype(np.float32)}
@@ -85,7 +85,10 @@ def metadata(chunker: OverlapAdd, channels: int) -> dict[str, Any]:
 def test_python_joins_as_the_chunker(
     length: int, overlap: float, power: float, total: int, rate: int
 ) -> None:
-    """Bit for bit, short inputs, odd windows and outputs of another rate included."""
+    """The Python code joins windows of any length to the same bits as the chunker.
+
+    Inputs shorter than a window, odd windows and outputs of another rate are included.
+    """
     if int((1 - overlap) * length) < 1:
         return
     chunker = OverlapAdd(OverlapAddOptions(length, overlap, power))
@@ -99,7 +102,7 @@ def test_python_joins_as_the_chunker(
 @pytest.mark.skipif(shutil.which("g++") is None, reason="needs g++")
 @pytest.mark.parametrize(("length", "overlap", "rate"), [(32, 0.25, 1), (17, 0.6, 2)])
 def test_cpp_joins_as_the_chunker(tmp_path: Path, length: int, overlap: float, rate: int) -> None:
-    """The C++ gives the same to the last digits, for inputs shorter and longer than a window."""
+    """The C++ code agrees with the chunker to 2e-6, for inputs shorter and longer than a window."""
     chunker = OverlapAdd(OverlapAddOptions(length, overlap, 1.5))
     (tmp_path / "bundle.h").write_text(
         "#pragma once\n#include <cstdint>\n#include <vector>\nnamespace bundle {\n"
@@ -123,7 +126,10 @@ def test_cpp_joins_as_the_chunker(tmp_path: Path, length: int, overlap: float, r
 
 
 def test_other_layouts_ship_python_only() -> None:
-    """The compiled languages take rows of one tensor; Python takes any."""
+    """An input with the time axis first ships with Python code alone.
+
+    The code in C++ takes rows of one tensor; the code in Python takes any layout.
+    """
     spec = TensorSpec("x", ("time", "channel"), ("time", 2))
     info = ModelInfo(Signature((spec,), (spec,)), ("x",), ("y",))
     shipped = OverlapAdd(OverlapAddOptions()).ships(info)
@@ -131,7 +137,7 @@ def test_other_layouts_ship_python_only() -> None:
 
 
 def test_whole_hands_the_input_on() -> None:
-    """Nothing is cut, so nothing is joined."""
+    """The device code of `whole` passes the whole input to the model, uncut."""
     sources = Whole(Whole.Options()).ships(ModelInfo(signature(1), ("mix",), ("out",))).sources
     play = runpy.run_path(str(sources["python/join.py"]))["play"]
     assert play({"mix": 1}, {}, lambda inputs: {"out": inputs["mix"] + 1}) == {"out": 2}

@@ -1,4 +1,4 @@
-"""The chunker `overlap_add`: as demucs cuts and joins, for any length."""
+"""The chunker `overlap_add` cuts and joins as demucs does, for any length."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def run(
 
 
 def repeated(piece: Tensors) -> Tensors:
-    """Give the window back at three times the rate."""
+    """Return the window at three times the rate."""
     return {"same": np.repeat(piece["mix"], 3, axis=-1)}
 
 
@@ -122,7 +122,7 @@ WINDOWS = st.builds(
 def test_cutting_and_joining_is_the_identity(
     total: int, options: OverlapAddOptions, seed: int
 ) -> None:
-    """Whatever the windows, what is joined is what was cut."""
+    """Joined windows equal the input that was cut, for all options."""
     x = noise(total, seed)
     y = run(OverlapAdd(options), x, SAME, lambda piece: {"same": piece["mix"]})
     assert snr_db(x, y) > EXACT_DB
@@ -133,7 +133,7 @@ def test_cutting_and_joining_is_the_identity(
 def test_outputs_at_a_multiple_of_the_rate_are_joined_in_place(
     total: int, options: OverlapAddOptions
 ) -> None:
-    """A model that gives three samples for one keeps every sample where it belongs."""
+    """Outputs at three times the input's rate are joined with every sample in its place."""
     x = noise(total)
     y = run(OverlapAdd(options), x, SAME, repeated)
     assert snr_db(np.repeat(x, 3, axis=-1), y) > EXACT_DB
@@ -142,7 +142,7 @@ def test_outputs_at_a_multiple_of_the_rate_are_joined_in_place(
 @settings(max_examples=60, deadline=None)
 @given(total=st.integers(1, 1000), options=WINDOWS)
 def test_outputs_at_half_the_rate_fill_their_length(total: int, options: OverlapAddOptions) -> None:
-    """Constant windows at half the rate join to a constant, with no gap where halves round."""
+    """Constant windows at half the rate join to a constant, without a gap from rounding."""
     options = replace(options, length=2 * options.length)
     y = run(
         OverlapAdd(options),
@@ -159,7 +159,7 @@ def test_outputs_at_half_the_rate_fill_their_length(total: int, options: Overlap
 def test_every_window_is_whole_and_every_sample_covered(
     total: int, options: OverlapAddOptions
 ) -> None:
-    """A graph of fixed length can take every window, and none is empty."""
+    """Every window has full length, none is empty, and together they cover every sample."""
     chunker = OverlapAdd(options)
     covered = np.zeros(total, bool)
     for window in chunker.split({"channel": 2, "time": total}):
@@ -171,7 +171,7 @@ def test_every_window_is_whole_and_every_sample_covered(
 
 
 def test_a_short_piece_lies_in_the_middle_of_what_surrounds_it() -> None:
-    """The last window shows the model the song before it, and silence after its end."""
+    """A short last window is filled up with the song before it and with zeros after its end."""
     x = np.arange(1, 11, dtype=np.float32)[None].repeat(2, axis=0)
     chunker = OverlapAdd(OverlapAddOptions(length=8, overlap=0.25))
     last = chunker.split({"time": 10})[-1]
@@ -180,7 +180,7 @@ def test_a_short_piece_lies_in_the_middle_of_what_surrounds_it() -> None:
 
 
 def test_windows_that_the_core_picks_for_measuring_are_whole() -> None:
-    """`core.inference.windows.spread` makes windows of its own, also in a song shorter than one."""
+    """Windows from `core.inference.windows.spread` have full length, also in a shorter song."""
     chunker = OverlapAdd(OverlapAddOptions(length=64))
     for total in (10, 64, 1000):
         item = {"mix": noise(total)}
@@ -189,7 +189,7 @@ def test_windows_that_the_core_picks_for_measuring_are_whole() -> None:
 
 
 def test_inputs_without_the_axis_go_to_every_window() -> None:
-    """A conditioning vector has no time and is not cut."""
+    """An input without a time axis, such as a conditioning vector, goes uncut to every window."""
     signature = Signature((MIX, TensorSpec("style", ("feature",), (3,))), SAME.outputs)
     chunker = OverlapAdd(OverlapAddOptions(length=8))
     inputs = {"mix": noise(20), "style": np.ones(3, np.float32)}
@@ -198,14 +198,14 @@ def test_inputs_without_the_axis_go_to_every_window() -> None:
 
 
 def test_outputs_without_the_axis_are_refused() -> None:
-    """A label of a whole song cannot be joined from windows."""
+    """An output without a time axis, such as a label of the whole song, is refused."""
     signature = Signature((MIX,), (TensorSpec("genre", ("class",), (10,)),))
     with pytest.raises(StageError, match="`genre`, which has no axis `time`"):
         OverlapAdd(OverlapAddOptions()).joiner({"time": 10}, signature)
 
 
 def test_a_missing_window_is_noticed() -> None:
-    """A joiner that did not see every window does not answer with zeros."""
+    """A joiner that misses a window raises an error and does not fill the gap with zeros."""
     chunker = OverlapAdd(OverlapAddOptions(length=8))
     joiner = chunker.joiner({"time": 20}, SAME)
     first = chunker.split({"time": 20})[0]
@@ -215,7 +215,7 @@ def test_a_missing_window_is_noticed() -> None:
 
 
 def test_resized_changes_only_the_length() -> None:
-    """The training window is used with the overlap of the recipe; other axes are not ours."""
+    """`resized` changes the window's length, keeps overlap and power, and ignores other axes."""
     chunker = OverlapAdd(OverlapAddOptions(length=64, overlap=0.5, power=2.0))
     longer = chunker.resized({"time": 128})
     assert longer.window() == {"time": 128}
@@ -238,41 +238,41 @@ def test_resized_changes_only_the_length() -> None:
     ],
 )
 def test_windows_that_cannot_be_are_refused(values: dict[str, float], message: str) -> None:
-    """An option that cannot work says what it may be."""
+    """An option without sense is refused, and the message says the permitted values."""
     with pytest.raises(ValueError, match=message):
         OverlapAddOptions(**values)  # type: ignore[arg-type]  # mixed types, one per case
 
 
 def test_more_windows_than_a_device_gets_through_are_counted_before_they_are_made() -> None:
-    """A song of four hours in windows of one sample is refused at once."""
+    """A song of four hours in windows of one sample is refused before any window is made."""
     chunker = OverlapAdd(OverlapAddOptions(length=1, overlap=0))
     with pytest.raises(StageError, match=r"635,040,000 samples into 635,040,000 windows"):
         chunker.split({"time": 4 * 3600 * 44_100})
 
 
 def test_a_length_can_be_left_to_the_model() -> None:
-    """It is a number as soon as the model has said one, and no window before."""
+    """`length=model` takes the model's training window; without that window it is an error."""
     left = OverlapAdd(OverlapAddOptions(length="model", overlap=0.5))
-    with pytest.raises(ValueError, match="no model has said"):
+    with pytest.raises(ValueError, match="no model gave its length"):
         left.window()
     chunker = left.with_training_window({"time": 12})
     assert dict(chunker.window()) == {"time": 12}
     assert chunker.options.stride == 6
     assert chunker.with_training_window({"time": 99}) is chunker
-    with pytest.raises(InputError, match="does not say how long they were along `time`"):
+    with pytest.raises(InputError, match="gives no length along `time`"):
         left.with_training_window({"height": 12})
 
 
 def test_a_number_in_quotes_is_one() -> None:
-    """A shell or a YAML file may have quoted it."""
+    """A length in quotes, as from a shell or a YAML file, is a number; a word is refused."""
     assert OverlapAddOptions(length="12") == OverlapAddOptions(length=12)
-    with pytest.raises(ValueError, match="give samples, or model"):
+    with pytest.raises(ValueError, match="give a number of samples, or model"):
         OverlapAddOptions(length="a dozen")
 
 
 @pytest.mark.parametrize("dtype", ["int64", "int32", "bool", "float16", "float64"])
 def test_outputs_keep_their_type(dtype: str) -> None:
-    """Floats fade; of whole numbers and truth values each is one that a window gave."""
+    """The joined output has the type of the windows, for floats, whole numbers and truth values."""
     line = TensorSpec("mix", ("channel", "time"), (1, "time"), dtype)
     of = Signature((line,), (replace(line, name="same"),))
     values = np.random.default_rng(0).integers(0, 2 if dtype == "bool" else 100, (1, 50))
@@ -284,7 +284,10 @@ def test_outputs_keep_their_type(dtype: str) -> None:
 
 
 def test_a_whole_number_is_that_of_the_window_whose_middle_is_nearest() -> None:
-    """Windows that disagree are not averaged: the mean of two classes is a third one."""
+    """Whole numbers come from the window with the nearest middle and are never averaged.
+
+    The mean of two classes would be a third class.
+    """
     line = TensorSpec("mix", ("channel", "time"), (1, "time"), "int64")
     of = Signature((line,), (replace(line, name="same"),))
     count = iter(range(9))

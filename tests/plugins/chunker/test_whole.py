@@ -1,4 +1,4 @@
-"""The chunker `whole`: one window, nothing changed."""
+"""The chunker `whole` gives the whole input as one window and changes nothing."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SIGNATURE = Signature(
 
 
 def test_an_input_passes_in_one_piece() -> None:
-    """The model sees the whole input once, and its outputs are given on."""
+    """The model sees the whole input once, and its outputs are returned unchanged."""
     image = np.random.default_rng(0).standard_normal((3, 5, 7)).astype(np.float32)
     seen = []
 
@@ -32,14 +32,17 @@ def test_an_input_passes_in_one_piece() -> None:
 
 
 def test_there_is_no_window_to_resize() -> None:
-    """No axis is cut, whatever the model was trained on."""
+    """`whole` cuts no axis, and `resized` returns the same chunker."""
     whole = Whole(NoOptions())
     assert whole.window() == {}
     assert whole.resized({"time": 44100}) is whole
 
 
 def test_another_length_than_the_model_takes_is_told() -> None:
-    """With the way to cut it, where what comes out can be joined again."""
+    """An input of a wrong length is refused.
+
+    Where the outputs can be joined, the message shows how to cut the input.
+    """
     line, out = TensorSpec("x", ("a",), (8,)), TensorSpec("y", ("b",), (3,))
     whole, given = Whole(NoOptions()), {"x": np.zeros(9, np.float32)}
     with pytest.raises(StageError, match="has 9 along `a`, and the model takes 8") as caught:

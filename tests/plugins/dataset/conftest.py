@@ -19,7 +19,7 @@ LABELS = ("drums", "bass", "other", "vocals")
 
 @pytest.fixture
 def separation() -> Callable[..., Signature]:
-    """Give a function that makes the signature of a model, with names that no dataset knows."""
+    """Give a function that makes a model's signature, with names that no dataset knows."""
 
     def make(rate: float = 44100.0, labels: tuple[str, ...] = LABELS) -> Signature:
         rates = {"time": rate}

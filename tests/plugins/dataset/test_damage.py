@@ -1,4 +1,7 @@
-"""What is there of a file is played: cut short, damaged, laid end to end, or counted wrongly."""
+"""Damaged files play the part that can be decoded.
+
+The files are cut short, damaged, laid end to end, or have a wrong count.
+"""
 
 from __future__ import annotations
 
@@ -25,12 +28,12 @@ RATE = 44100
 
 @pytest.fixture(autouse=True)
 def _without_ffmpeg(monkeypatch: pytest.MonkeyPatch) -> None:
-    """None of this needs what is not part of the base."""
+    """Hide FFmpeg's libraries: these tests need only the base installation."""
     monkeypatch.setattr(libav, "installed", lambda: False)
 
 
 def music(seconds: float, seed: int = 0, rate: int = RATE) -> Array:
-    """Return stereo (time, channel) whose loudness and pitch change: no two blocks are alike."""
+    """Return stereo (time, channel) of changing loudness and pitch: no two blocks are alike."""
     random = np.random.default_rng(seed)
     time = np.arange(round(seconds * rate)) / rate
     tones = [
@@ -41,19 +44,19 @@ def music(seconds: float, seed: int = 0, rate: int = RATE) -> Array:
 
 
 def written(file: Path, samples: Array, rate: int = RATE, **how: object) -> bytes:
-    """Write a file; return its bytes."""
+    """Write a file and return its bytes."""
     soundfile.write(file, samples, rate, **how)
     return file.read_bytes()
 
 
 def snr(expected: Array, actual: Array) -> float:
-    """Return decibels by which the error lies under the signal."""
+    """Return the SNR in dB."""
     error = np.sum(np.square(expected - actual, dtype=np.float64))
     return float(10 * np.log10(np.sum(np.square(expected, dtype=np.float64)) / (error + 1e-20)))
 
 
 def tell(file: Path) -> str:
-    """Return everything that is told of a file."""
+    """Return the text of all notices about a file."""
     return "\n".join(notice.text for notice in read(file).notices)
 
 
@@ -62,7 +65,7 @@ def tell(file: Path) -> str:
 def test_a_file_that_is_cut_short_plays_what_is_there(
     tmp_path: Path, ending: str, share: float
 ) -> None:
-    """The samples are those of the whole, and a warning says how much of it is missing."""
+    """A file that is cut short plays its remaining samples, with a warning on the missing part."""
     file = tmp_path / f"song.{ending}"
     data = written(file, music(4))
     whole = read(file)
@@ -75,7 +78,7 @@ def test_a_file_that_is_cut_short_plays_what_is_there(
     missing = (whole.samples.shape[1] - frames) / RATE
     (notice,) = sound.notices
     assert notice.severity == "warning"
-    text = f"is cut short or damaged: {frames / RATE:.1f} s of 4.0 s can be decoded, and are played"
+    text = f"is cut short or damaged: {frames / RATE:.1f} s of 4.0 s can be decoded and are played"
     assert text in notice.text
     assert float(notice.text.rpartition("; ")[2].split()[0]) == pytest.approx(missing, abs=0.06)
     assert not sound.whole
@@ -86,21 +89,24 @@ def test_a_file_that_is_cut_short_plays_what_is_there(
 def test_an_ogg_that_breaks_off_says_that_nobody_knows(
     tmp_path: Path, ending: str, rate: int
 ) -> None:
-    """Ogg does not say how long it is; that its last page is missing, it does."""
+    """A notice says that an Ogg file breaks off and that the missing length is unknown."""
     file = tmp_path / f"song.{ending}"
     how = {"format": "OGG", "subtype": "OPUS"} if ending == "opus" else {}
     data = written(file, music(4, rate=rate), rate, **how)
     file.write_bytes(data[: len(data) * 2 // 3])
     sound = read(file)
     assert rate < sound.samples.shape[1] < 3.5 * rate
-    assert "breaks off within a page: how much is missing, an Ogg file does not say" in tell(file)
+    assert "ends within a page: an Ogg file does not tell how much is missing" in tell(file)
 
 
 @pytest.mark.parametrize("more", [32, 104, 4409])
 def test_an_ogg_whose_count_is_off_by_the_encoders_padding_is_whole(
     tmp_path: Path, more: int
 ) -> None:
-    """What was refused as cut short, 104 samples in 3 of 17 tracks of one package, is played."""
+    """An Ogg file is whole although its count of samples is up to a tenth of a second too high.
+
+    3 of 17 tracks of one package have a count that is 104 samples too high.
+    """
     file = tmp_path / "song.ogg"
     data = written(file, music(2))
     *first, last = ogg_pages(data)
@@ -115,17 +121,17 @@ def test_an_ogg_whose_count_is_off_by_the_encoders_padding_is_whole(
 
 
 def test_an_ogg_that_promises_much_more_than_there_is_says_so(tmp_path: Path) -> None:
-    """Beyond a tenth of a second it is told, and still played."""
+    """An Ogg file whose count is a second too high is played, and a notice says what is missing."""
     file = tmp_path / "song.ogg"
     *first, last = ogg_pages(written(file, music(2)))
     position = struct.unpack("<q", last[6:14])[0] + RATE
     file.write_bytes(b"".join(first) + ogg_page(last, {6: struct.pack("<q", position)}))
-    assert "2.0 s of 3.0 s can be decoded, and are played; 1.0 s are missing" in tell(file)
+    assert "2.0 s of 3.0 s can be decoded and are played; 1.0 s are missing" in tell(file)
 
 
 @pytest.mark.parametrize(("ending", "rate"), [("ogg", RATE), ("opus", 48000)])
 def test_every_link_of_a_chain_is_read(tmp_path: Path, ending: str, rate: int) -> None:
-    """Two songs in one Ogg file: libsndfile reads the first alone."""
+    """Two songs in one Ogg file are both read; libsndfile reads only the first."""
     how = {"format": "OGG", "subtype": "OPUS"} if ending == "opus" else {}
     one = written(tmp_path / f"one.{ending}", music(2, 1, rate), rate, **how)
     two = written(tmp_path / f"two.{ending}", music(1, 2, rate), rate, **how)
@@ -134,17 +140,20 @@ def test_every_link_of_a_chain_is_read(tmp_path: Path, ending: str, rate: int) -
     expected = [read(tmp_path / f"{name}.{ending}").samples for name in ("one", "two")]
     sound = read(file)
     np.testing.assert_array_equal(np.concatenate(expected, axis=1), sound.samples)
-    assert "is 2 pieces, one after the other (a chained Ogg)" in tell(file)
+    assert "consists of 2 pieces (a chained Ogg)" in tell(file)
     assert (sound.whole, check(file)) == (True, 3 * rate)
 
 
 @pytest.mark.parametrize("shared", [2, 9])
 def test_sound_on_the_page_of_the_headers_is_read(tmp_path: Path, shared: int) -> None:
-    """Libsndfile loses all of that page; one of 511 files of Debian's packages is made so."""
+    """Sound that begins on the page where the headers end is read.
+
+    libsndfile loses this whole page; one of 511 files in Debian's packages has this form.
+    """
     file = tmp_path / "song.ogg"
     pages = ogg_pages(written(file, music(3)))
     whole = read(file)
-    # The last segments of the headers go to the first page of sound.
+    # Move the last segments of the headers to the first page of sound.
     (head, lengths, body), (sound, more, rest) = (_taken_apart(p) for p in pages[1:3])
     moved = sum(lengths[-shared:])
     kept = vorbis.page(head, lengths[:-shared], body[:-moved])
@@ -163,20 +172,23 @@ def _taken_apart(page: bytes) -> tuple[bytes, bytes, bytes]:
 
 
 def test_pages_that_are_not_there_are_told(tmp_path: Path) -> None:
-    """By the numbers of those that are: a part of a download that was never written, say."""
+    """A notice says how many seconds of an Ogg file are missing in its middle.
+
+    Page numbers show the gap, for example a part of a download that was never written.
+    """
     file = tmp_path / "song.ogg"
     pages = ogg_pages(written(file, music(20)))
     gone = pages[4:-2]
     assert gone
     file.write_bytes(b"".join((*pages[:4], *pages[-2:])))
     first, last = (struct.unpack("<q", page[6:14])[0] for page in (pages[3], pages[-3]))
-    (told,) = (n.text for n in read(file).notices if "in its middle are not there" in n.text)
+    (told,) = (n.text for n in read(file).notices if "in its middle are missing" in n.text)
     seconds = float(told.split("about ")[1].split()[0])
     assert seconds == pytest.approx((last - first) / RATE, abs=1.0)
 
 
 def test_links_of_other_rates_and_channels_become_one_sound(tmp_path: Path) -> None:
-    """At the rate of the first, and in stereo where one is."""
+    """Chained songs get the first song's rate, and become stereo if one of them is stereo."""
     one = written(tmp_path / "one.ogg", music(1, 1)[:, :1])
     two = written(tmp_path / "two.ogg", music(1, 2, 22050), 22050)
     file = tmp_path / "both.ogg"
@@ -188,7 +200,7 @@ def test_links_of_other_rates_and_channels_become_one_sound(tmp_path: Path) -> N
 
 
 def test_sound_between_pages_of_something_else_is_read(tmp_path: Path) -> None:
-    """A stream of text or pictures in the same Ogg file is passed over."""
+    """A stream of text or pictures in the same Ogg file is skipped."""
     file = tmp_path / "song.ogg"
     pages = ogg_pages(written(file, music(2)))
     whole = read(file)
@@ -199,7 +211,10 @@ def test_sound_between_pages_of_something_else_is_read(tmp_path: Path) -> None:
 
 
 def test_damage_in_a_flac_is_silence_in_its_place(tmp_path: Path) -> None:
-    """Other players go on behind it; so do we, and nothing is shifted."""
+    """Damage in a FLAC file becomes silence of the same length, and later samples do not move.
+
+    Other players also continue after the damage.
+    """
     file = tmp_path / "song.flac"
     data = bytearray(written(file, music(4)))
     whole = read(file).samples
@@ -215,12 +230,12 @@ def test_damage_in_a_flac_is_silence_in_its_place(tmp_path: Path) -> None:
     np.testing.assert_array_equal(whole[:, kept], sound.samples[:, kept])
     seconds = (silent.max() + 1 - silent.min()) / RATE
     place = f"0:{silent.min() / RATE:06.3f}"
-    assert f"is damaged: {seconds:.2f} s at {place} are lost, and silent" in tell(file)
+    assert f"is damaged: {seconds:.2f} s at {place} are lost and silent" in tell(file)
     assert not sound.whole
 
 
 def _variable(file: Path, seconds: float) -> tuple[bytes, bytes]:
-    """Write an MP3 of variable rate; return the frame that counts the others, and these."""
+    """Write an MP3 of variable rate; return the frame with the count, and the other frames."""
     quiet = music(seconds)
     quiet[: len(quiet) // 3] *= 1e-3  # so that an estimate from the first frames is far off
     data = written(file, quiet, bitrate_mode="VARIABLE", compression_level=0.1)
@@ -231,7 +246,10 @@ def _variable(file: Path, seconds: float) -> tuple[bytes, bytes]:
 
 
 def test_an_mp3_of_variable_rate_is_read_to_its_end(tmp_path: Path) -> None:
-    """Without a count of its frames libsndfile estimates its length, and stops there."""
+    """An MP3 of variable rate without a count of frames is read to its end.
+
+    libsndfile estimates the length and stops there.
+    """
     file = tmp_path / "song.mp3"
     _, frames = _variable(file, 6)
     file.write_bytes(frames)
@@ -248,7 +266,7 @@ def test_an_mp3_of_variable_rate_is_read_to_its_end(tmp_path: Path) -> None:
 def test_an_mp3_that_says_fewer_frames_than_it_has_is_read_to_its_end(
     tmp_path: Path, count: int
 ) -> None:
-    """Whatever wrote that; no other player goes by it."""
+    """An MP3 whose count of frames is too low is read to its end, as other players do."""
     file = tmp_path / "song.mp3"
     info, frames = _variable(file, 6)
     at = info.index(b"Xing" if b"Xing" in info else b"Info")
@@ -257,18 +275,18 @@ def test_an_mp3_that_says_fewer_frames_than_it_has_is_read_to_its_end(
 
 
 def test_mp3_files_laid_end_to_end_are_all_read(tmp_path: Path) -> None:
-    """Each by its own count, with what its encoder added left out."""
+    """MP3 files laid end to end are all read, each without the padding of its encoder."""
     one = written(tmp_path / "one.mp3", music(2, 1))
     two = written(tmp_path / "two.mp3", music(1, 2))
     file = tmp_path / "both.mp3"
     file.write_bytes(one + two)
     expected = [read(tmp_path / f"{name}.mp3").samples for name in ("one", "two")]
     np.testing.assert_array_equal(np.concatenate(expected, axis=1), read(file).samples)
-    assert "is 2 files, laid end to end" in tell(file)
+    assert "consists of 2 files, end to end" in tell(file)
 
 
 def test_damage_in_an_mp3_is_passed_over(tmp_path: Path) -> None:
-    """There libsndfile ends, with most of the song to come."""
+    """Damage in an MP3 is skipped and the rest is read; libsndfile stops at the damage."""
     file = tmp_path / "song.mp3"
     data = bytearray(written(file, music(6)))
     at = len(data) // 3
@@ -276,11 +294,14 @@ def test_damage_in_an_mp3_is_passed_over(tmp_path: Path) -> None:
     file.write_bytes(data)
     sound = read(file)
     assert 5.0 < sound.samples.shape[1] / RATE < 6.0
-    assert "in its middle are no MPEG audio, and left out" in tell(file)
+    assert "in its middle are not MPEG audio and are left out" in tell(file)
 
 
 def test_a_tag_between_files_and_one_behind_them_is_no_damage(tmp_path: Path) -> None:
-    """Covers and texts may be larger than a second of the song, and look like frames in places."""
+    """Large tags between and behind MP3 files do not count as damage.
+
+    A cover may be larger than a second of the song, and parts of it may look like frames.
+    """
     one = written(tmp_path / "one.mp3", music(2, 1))
     two = written(tmp_path / "two.mp3", music(1, 2))
     picture = b"ID3\4\0\0\0\x40\0\0" + (b"\xff\xfb\x90\x64" + bytes(60)) * (1 << 14)
@@ -298,7 +319,7 @@ def test_a_tag_between_files_and_one_behind_them_is_no_damage(tmp_path: Path) ->
 def test_an_mp3_that_breaks_off_within_its_header_is_one_clear_error(
     tmp_path: Path, size: int
 ) -> None:
-    """Wherever in it."""
+    """An MP3 that breaks off anywhere within its first header is one clear error."""
     file = tmp_path / "song.mp3"
     data = written(file, music(1))
     with file.open("rb") as opened:
@@ -310,7 +331,7 @@ def test_an_mp3_that_breaks_off_within_its_header_is_one_clear_error(
 
 @pytest.mark.parametrize("junk", [b"\0" * 5000, b"ID3\4\0\0\0\x40\0\0" + bytes(1 << 20)])
 def test_an_mp3_begins_where_its_frames_do(tmp_path: Path, junk: bytes) -> None:
-    """Behind a tag of any size, or what somebody put before it."""
+    """A tag of any size, or other bytes, before the first MP3 frame are skipped."""
     file = tmp_path / "song.mp3"
     data = written(file, music(1))
     whole = read(file).samples
@@ -319,7 +340,7 @@ def test_an_mp3_begins_where_its_frames_do(tmp_path: Path, junk: bytes) -> None:
 
 
 def test_a_tag_before_a_flac_is_passed_over(tmp_path: Path) -> None:
-    """Some programs write ID3 before any format."""
+    """An ID3 tag before a FLAC is skipped; some programs write one before any format."""
     file = tmp_path / "song.flac"
     data = written(file, music(1))
     whole = read(file).samples
@@ -329,7 +350,7 @@ def test_a_tag_before_a_flac_is_passed_over(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("ending", ["wav", "flac", "ogg", "mp3"])
 def test_a_file_of_nothing_but_a_header_is_refused(tmp_path: Path, ending: str) -> None:
-    """Where nothing can be decoded there is nothing to play."""
+    """A file that holds only a header is refused."""
     file = tmp_path / f"song.{ending}"
     file.write_bytes(written(file, music(1))[:44])
     for look in (check, read):

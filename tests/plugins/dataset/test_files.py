@@ -1,4 +1,4 @@
-"""The dataset `files`: a person's own songs, in and out."""
+"""The dataset `files` reads a person's own songs and writes their stems."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ if TYPE_CHECKING:
 
 
 def dataset(path: Path, limit: int | None = None) -> Files:
-    """Return the dataset of a path."""
+    """Return the dataset for a path."""
     return Files(FilesOptions(str(path), limit))
 
 
 def stems(*shape: int, peak: float = 0.5) -> dict[str, np.ndarray]:
-    """Return outputs of four stems, each of one level."""
+    """Return the output of four stems, each of one constant level."""
     levels = np.linspace(-peak, peak, 4, dtype=np.float32)[:, None, None]
     return {"parts": levels * np.ones((4, *shape), np.float32)}
 
 
 def test_one_file_is_one_item(tmp_path: Path, write: Write, separation: Separation) -> None:
-    """The song comes under the model's name for its input, without references."""
+    """One file is one item, under the model's name for its input and without references."""
     file = write(tmp_path / "My Song.flac")
     (item,) = checked_items(dataset(file), "evaluation", separation())
     assert (item.name, item.inputs["song"].shape) == ("My Song", (2, 2000))
@@ -45,7 +45,10 @@ def test_one_file_is_one_item(tmp_path: Path, write: Write, separation: Separati
 def test_a_folder_gives_its_audio_in_order_of_name(
     tmp_path: Path, write: Write, separation: Separation
 ) -> None:
-    """Sub-folders too, endings in any case, anything else left alone, and no more than asked."""
+    """A folder gives its audio files by name, sub-folders included, and at most `limit` of them.
+
+    Upper and lower case of endings are equal, and other files are ignored.
+    """
     for seed, name in enumerate(("b.wav", "a.WAV", "more/c.flac")):
         write(tmp_path / name, seed)
     (tmp_path / "notes.txt").write_text("no audio")
@@ -57,7 +60,7 @@ def test_a_folder_gives_its_audio_in_order_of_name(
 def test_names_that_differ_only_in_their_ending_keep_it(
     tmp_path: Path, write: Write, separation: Separation
 ) -> None:
-    """Two items are never called the same."""
+    """Files that differ only in their ending keep it in their items' names."""
     write(tmp_path / "a.wav", 1)
     write(tmp_path / "a.flac", 2)
     names = [item.name for item in dataset(tmp_path).items("evaluation", separation())]
@@ -67,7 +70,7 @@ def test_names_that_differ_only_in_their_ending_keep_it(
 def test_a_pattern_gives_the_audio_that_it_matches(
     tmp_path: Path, write: Write, separation: Separation
 ) -> None:
-    """Named from the folder above the first wildcard, whether listed or read."""
+    """A pattern gives the audio that matches, named from the folder above the first wildcard."""
     for seed, name in enumerate(("a/x.wav", "b/x.flac", "b/more/y.wav")):
         write(tmp_path / name, seed)
     (tmp_path / "b" / "notes.txt").write_text("no audio")
@@ -82,7 +85,7 @@ def test_a_pattern_gives_the_audio_that_it_matches(
 def test_songs_are_listed_without_being_read(
     tmp_path: Path, write: Write, separation: Separation
 ) -> None:
-    """One that is damaged is listed too, and stands in no other's way."""
+    """A damaged song is listed with the others, and the others can still be read."""
     write(tmp_path / "a.wav", 1)
     (tmp_path / "b.wav").write_bytes(b"no audio at all " * 99)
     write(tmp_path / "c [1].wav", 3)
@@ -100,7 +103,7 @@ def test_songs_are_listed_without_being_read(
 def test_a_name_that_is_no_text_is_read_and_told_as_text(
     tmp_path: Path, write: Write, separation: Separation
 ) -> None:
-    """It is opened by its bytes, and what is saved has a name that every system takes."""
+    """A file whose name is no valid text is read, shown with escapes, and its stems are saved."""
     file = write(tmp_path / "a.wav")
     file.rename(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.wav"))
     (source,) = dataset(tmp_path).sources()
@@ -115,7 +118,7 @@ def test_a_name_that_is_no_text_is_read_and_told_as_text(
 
 
 def test_an_id_follows_the_content_not_the_name(tmp_path: Path, write: Write) -> None:
-    """A renamed song is the same song; a copy in the same folder is taken once."""
+    """A song's id depends on its content, so a renamed copy in the same folder is taken once."""
     one, two = write(tmp_path / "one.wav", 7), write(tmp_path / "two.wav", 7)
     assert dataset(one).identity("evaluation") == dataset(two).identity("calibration")
     assert len(dataset(tmp_path).identity("evaluation")) == 1
@@ -125,7 +128,7 @@ def test_an_id_follows_the_content_not_the_name(tmp_path: Path, write: Write) ->
 def test_another_rate_is_fitted_and_said(
     tmp_path: Path, write: Write, separation: Separation
 ) -> None:
-    """A song at 48 kHz lasts as long at 44.1 kHz."""
+    """A song at 48 kHz is resampled to 44.1 kHz with the same duration, and a notice says so."""
     file = write(tmp_path / "song.wav", frames=4800, rate=48000)
     (item,) = dataset(file).items("evaluation", separation())
     assert item.inputs["song"].shape == (2, 4410)
@@ -134,7 +137,7 @@ def test_another_rate_is_fitted_and_said(
 
 @pytest.mark.parametrize("kind", ["missing", "empty folder", "songless folder", "pipe"])
 def test_a_path_without_audio_is_refused_by_the_plan(tmp_path: Path, kind: str) -> None:
-    """The ids, which the plan asks for, already fail with what to give."""
+    """A path without audio fails when the plan reads the ids, and the message says what to give."""
     path = tmp_path if kind.endswith("folder") else tmp_path / "song.wav"
     if kind == "songless folder":
         (tmp_path / "notes.txt").write_text("no audio")
@@ -149,7 +152,7 @@ def test_a_path_without_audio_is_refused_by_the_plan(tmp_path: Path, kind: str) 
 def test_a_song_that_cannot_be_read_costs_no_other(
     tmp_path: Path, write: Write, separation: Separation, split: Split
 ) -> None:
-    """Of a folder it is left out and told; named itself, it is refused before anything runs."""
+    """An unreadable song in a folder is left out with a warning; given by itself it is refused."""
     write(tmp_path / "a.wav", 1)
     (tmp_path / "b.wav").write_bytes(b"no audio at all " * 99)
     own = dataset(tmp_path)
@@ -164,7 +167,7 @@ def test_a_song_that_cannot_be_read_costs_no_other(
 
 
 def test_a_folder_without_one_readable_song_is_refused(tmp_path: Path) -> None:
-    """With the reason of each of the first few."""
+    """A folder without a readable song is refused, with the reasons of the first few songs."""
     for number in range(7):
         (tmp_path / f"{number}.wav").write_bytes(b"no audio at all")
     with pytest.raises(InputError, match="none of 7 audio files") as told:
@@ -173,7 +176,10 @@ def test_a_folder_without_one_readable_song_is_refused(tmp_path: Path) -> None:
 
 
 def test_many_songs_left_out_are_told_in_a_few_lines(tmp_path: Path, write: Write) -> None:
-    """And where each of them is named."""
+    """Of many songs left out, five get a notice each.
+
+    A last notice counts the others and says how to list them.
+    """
     write(tmp_path / "a.wav", 1)
     for number in range(9):
         (tmp_path / f"{number}.wav").write_bytes(b"no audio at all")
@@ -185,7 +191,7 @@ def test_many_songs_left_out_are_told_in_a_few_lines(tmp_path: Path, write: Writ
 def test_a_file_that_may_not_be_opened_costs_no_other(
     tmp_path: Path, write: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As one that is damaged."""
+    """A file without read permission is left out with a notice, as a damaged file is."""
     write(tmp_path / "a.wav", 1)
     write(tmp_path / "b.wav", 2)
     digest = hashing.file_digest
@@ -205,7 +211,7 @@ def test_a_file_that_may_not_be_opened_costs_no_other(
 def test_what_is_missing_of_a_song_is_told_with_it(
     tmp_path: Path, write: Write, separation: Separation
 ) -> None:
-    """The item has the notices of its file, before those of its fitting."""
+    """An item's notices say first what is missing in its file, then how it was fitted."""
     file = write(tmp_path / "song.wav", frames=48000, rate=48000)
     file.write_bytes(file.read_bytes()[: 24_000 * 4 + 44])
     (item,) = dataset(file).items("evaluation", separation())
@@ -215,7 +221,7 @@ def test_what_is_missing_of_a_song_is_told_with_it(
 
 
 def test_a_video_is_taken_where_it_is_meant(tmp_path: Path, write: Write) -> None:
-    """Named, or by a pattern that ends as it does; a folder of songs is one of sound."""
+    """A video is read if it is named or if the pattern has its ending; a folder leaves it out."""
     write(tmp_path / "a.wav", 1)
     (tmp_path / "clip.MP4").write_bytes(write(tmp_path / "b.wav", 2).read_bytes())
     names = {
@@ -226,13 +232,13 @@ def test_a_video_is_taken_where_it_is_meant(tmp_path: Path, write: Write) -> Non
     assert names["clip.MP4"] == names["*.MP4"] == ["clip.MP4"]
     (notice,) = dataset(tmp_path).passed_over("evaluation")
     assert notice.severity == "info"
-    assert notice.text == "left out: 1 videos; a pattern takes them: input='**/*.MP4'"
+    assert notice.text == "left out: 1 videos; a pattern includes them: input='**/*.MP4'"
     assert not dataset(tmp_path / "clip.MP4").passed_over("evaluation")
     assert ".mp4" in Files.opens
 
 
 def test_the_doctor_says_what_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    """And what to install where more can be."""
+    """The doctor says whether FFmpeg's libraries read further formats, or how to install them."""
     monkeypatch.setattr(libav, "installed", lambda: False)
     (notice,) = Files.findings()
     assert "pip install 'luthier[formats]'" in notice.text
@@ -244,7 +250,7 @@ def test_the_doctor_says_what_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_stems_of_one_song_lie_side_by_side(
     tmp_path: Path, write: Write, separation: Separation
 ) -> None:
-    """`stems/<label>.wav` and the mixture, in 24 bits, at the model's rate."""
+    """Mixture and stems of one song go to `stems/<label>.wav`, in 24 bits at the model's rate."""
     own = dataset(write(tmp_path / "song.wav", frames=50))
     (item,) = own.items("evaluation", separation())
     saved = own.save(item, stems(2, 50), separation(), tmp_path / "run")
@@ -262,7 +268,7 @@ def test_stems_of_one_song_lie_side_by_side(
 def test_several_songs_have_folders_of_their_own(
     tmp_path: Path, write: Write, separation: Separation
 ) -> None:
-    """Names that are one on disk are told apart, and none leaves the run folder."""
+    """Each song has its own folder inside the run folder, even if two names are equal on disk."""
     for seed, name in enumerate(("a b.wav", "a_b.wav")):
         write(tmp_path / "in" / name, seed, frames=50)
     own = dataset(tmp_path / "in")
@@ -282,7 +288,7 @@ def test_several_songs_have_folders_of_their_own(
 def test_a_stem_above_full_scale_is_not_clipped(
     tmp_path: Path, write: Write, separation: Separation
 ) -> None:
-    """Where 24 bits would clip, the file holds floats."""
+    """A stem above full scale is saved as floats, because 24 bits would clip it."""
     own = dataset(write(tmp_path / "song.wav", frames=50))
     (item,) = own.items("evaluation", separation())
     own.save(item, stems(2, 50, peak=1.5), separation(), tmp_path)
@@ -293,6 +299,6 @@ def test_a_stem_above_full_scale_is_not_clipped(
 
 
 def test_a_limit_that_leaves_nothing_is_refused() -> None:
-    """No files are no run."""
+    """A limit of 0 files is refused."""
     with pytest.raises(ValueError, match="`limit` is 0"):
         FilesOptions("song.wav", 0)

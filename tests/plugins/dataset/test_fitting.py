@@ -1,4 +1,4 @@
-"""Fitting sound to a model: rate, channels, stems."""
+"""Sound is fitted to a model: rate, channels, stems."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def tone(rate: int, hertz: float, seconds: float = 0.5) -> np.ndarray:
 
 @pytest.mark.parametrize("old", [8000, 192000])
 def test_one_sample_stays_a_sound(old: int) -> None:
-    """The shortest input has at least one sample at the new rate."""
+    """A sound of one sample has at least one sample at the new rate."""
     samples, _ = fit(Sound(np.ones((1, 1), np.float32), old), STEREO, "tick.wav")
     assert samples.shape[0] == 2
     assert samples.shape[1] >= 1
@@ -29,7 +29,7 @@ def test_one_sample_stays_a_sound(old: int) -> None:
 
 
 def test_what_fits_passes_untouched() -> None:
-    """Nothing is done and nothing is said."""
+    """A sound that fits the model is not changed and causes no notice."""
     stereo = np.ones((2, 50), np.float32)
     samples, notices = fit(Sound(stereo, 44100), STEREO, "song.wav")
     assert samples is stereo
@@ -37,7 +37,7 @@ def test_what_fits_passes_untouched() -> None:
 
 
 def test_mono_goes_to_both_channels_and_back() -> None:
-    """A mono song is given twice, a stereo song to a mono model as its mean; both are said."""
+    """Mono is copied to both channels, stereo is averaged to mono, and a notice says so."""
     mono = tone(44100, 440.0)
     doubled, first = fit(Sound(mono, 44100), STEREO, "song.wav")
     np.testing.assert_array_equal(doubled, np.concatenate([mono, mono]))
@@ -48,20 +48,20 @@ def test_mono_goes_to_both_channels_and_back() -> None:
 
 
 def test_resampling_is_said() -> None:
-    """The report tells from which rate."""
+    """A notice says the old and the new rate of a resampled song."""
     _, notices = fit(Sound(np.ones((2, 50), np.float32), 48000), STEREO, "song.wav")
     assert [n.text for n in notices] == ["`song.wav` was resampled from 48000 to 44100 Hz"]
 
 
 def test_surround_is_refused_with_what_to_do() -> None:
-    """Which of six channels is which is not guessed."""
+    """Six channels are refused, and the message has the command that mixes them to two."""
     with pytest.raises(InputError, match="6 channels") as caught:
         fit(Sound(np.ones((6, 50), np.float32), 44100), STEREO, "song.wav")
     assert "ffmpeg -i song.wav -ac 2" in str(caught.value)
 
 
 def test_references_follow_the_order_of_the_model() -> None:
-    """Stems are stacked as the model labels them; where one is unknown there are none."""
+    """Stems are stacked in the order of the model's labels; an unknown label gives none at all."""
     stems = {name: np.full((2, 3), n, np.float32) for n, name in enumerate(("bass", "vocals"))}
 
     def signature(*labels: str) -> Signature:

@@ -1,4 +1,7 @@
-"""A file is what its content says; FFmpeg's libraries read what libsndfile does not."""
+"""A file's format follows from its content.
+
+FFmpeg's libraries read the formats that libsndfile does not read.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,7 @@ if TYPE_CHECKING:
 
 
 RATE = 48000
-#: File, codec and container of FFmpeg, and what the file is called in a diagnosis.
+#: File, FFmpeg's codec and container, and the file's format in a diagnosis.
 OF_FFMPEG = [
     ("song.m4a", "aac", "ipod", "AAC in MP4"),
     ("lossless.m4a", "alac", "ipod", "ALAC in MP4"),
@@ -45,13 +48,13 @@ LOSSLESS = {"alac", "wavpack", "tta"}
 
 
 def tone(seconds: float = 1.0) -> Array:
-    """Return two tones (channel, time), one to each ear."""
+    """Return two tones (channel, time), one in each channel."""
     time = np.arange(round(seconds * RATE)) / RATE
     return np.stack([0.3 * np.sin(2 * np.pi * f * time) for f in (440, 997)]).astype(np.float32)
 
 
 def encoded(file: Path, codec: str, container: str, samples: Array) -> None:
-    """Write a file by FFmpeg's libraries."""
+    """Write a file with FFmpeg's libraries."""
     av = pytest.importorskip("av")
     with av.open(file, "w", format=container) as out:
         stream = out.add_stream(codec, rate=RATE)
@@ -74,7 +77,10 @@ def encoded(file: Path, codec: str, container: str, samples: Array) -> None:
 def test_what_libsndfile_does_not_read_ffmpegs_libraries_do(
     tmp_path: Path, name: str, codec: str, container: str
 ) -> None:
-    """Whole, in the right order of channels, and with the rate and length that the file says."""
+    """FFmpeg's libraries read the formats that libsndfile lacks.
+
+    Length, rate and the order of the channels are right.
+    """
     file = tmp_path / name
     encoded(file, codec, container, tone())
     sound = read(file)
@@ -94,7 +100,7 @@ def test_without_ffmpegs_libraries_the_diagnosis_says_what_to_install(
     tmp_path: Path, name: str, codec: str, container: str, title: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    """By the content of the file, whatever it is called."""
+    """Without FFmpeg's libraries, the error names the real format and how to install them."""
     encoded(tmp_path / name, codec, container, tone())
     monkeypatch.setattr(libav, "installed", lambda: False)
     file = (tmp_path / name).rename(tmp_path / "called.mp3")
@@ -108,7 +114,7 @@ def test_without_ffmpegs_libraries_the_diagnosis_says_what_to_install(
 @pytest.mark.parametrize("true", ["wav", "flac", "ogg", "mp3", "aiff", "caf"])
 @pytest.mark.parametrize("claimed", ["wav", "mp3"])
 def test_an_ending_that_lies_changes_nothing(tmp_path: Path, true: str, claimed: str) -> None:
-    """An MP3 that is called `.wav` is an MP3."""
+    """A file with a wrong ending is read by its content."""
     soundfile.write(tmp_path / f"song.{true}", tone().T, RATE, format=true.upper())
     expected = read(tmp_path / f"song.{true}").samples
     file = (tmp_path / f"song.{true}").rename(tmp_path / f"other.{claimed}")
@@ -127,20 +133,20 @@ def _zipped() -> bytes:
     [
         (b"", "`song.wav` is an empty file"),
         (b"Dear customer,\n\n" * 40, "it is text"),
-        (b"<!DOCTYPE html><html>Not found</html>", "it is a page of HTML: a download that failed"),
+        (b"<!DOCTYPE html><html>Not found</html>", "it is an HTML page, perhaps"),
         (b"#EXTM3U\nfile:///etc/passwd\n", "it is text"),
         (_zipped(), "it is a ZIP archive"),
         (gzip.compress(wav()), "it is compressed with gzip"),
-        (b"MThd\0\0\0\6\0\1\0\1\0\x60MTrk", "it is MIDI: notes, and not the sound of them"),
+        (b"MThd\0\0\0\6\0\1\0\1\0\x60MTrk", "it is MIDI: notes, not sound"),
         (b"\x89PNG\r\n\x1a\n" + bytes(60), "it is a picture (PNG)"),
-        (b"version https://git-lfs.github.com/spec/v1\n", "it is a pointer of Git LFS"),
-        (bytes(5000), "it is in no format that is known"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "it is a Git LFS pointer"),
+        (bytes(5000), "it is of an unknown format"),
     ],
 )
 def test_what_is_no_sound_is_named_for_what_it_is(
     tmp_path: Path, content: bytes, what: str
 ) -> None:
-    """So that a person sees at once which file it was, or where it came from."""
+    """The error for a file without sound names the real kind of the file."""
     file = tmp_path / "song.wav"
     file.write_bytes(content)
     for look in (check, read):
@@ -150,7 +156,7 @@ def test_what_is_no_sound_is_named_for_what_it_is(
 
 
 def test_a_video_without_sound_says_so(tmp_path: Path) -> None:
-    """It is read well enough, and holds nothing to separate."""
+    """A video without an audio track is refused with this reason."""
     av = pytest.importorskip("av")
     file = tmp_path / "silent.mp4"
     with av.open(file, "w") as out:
@@ -179,7 +185,7 @@ PLAIN = [
 def test_every_sort_of_samples_comes_out_right(
     tmp_path: Path, container: str, subtype: str, decibels: float, channels: int
 ) -> None:
-    """To the precision that it has."""
+    """Every sample format of libsndfile is read to its own precision."""
     file = tmp_path / "song.bin"
     expected = tone()[:channels]
     soundfile.write(file, expected.T, RATE, format=container, subtype=subtype)
@@ -192,14 +198,14 @@ def test_every_sort_of_samples_comes_out_right(
 
 @pytest.mark.parametrize("rate", [8000, 11025, 96000, 192000])
 def test_every_rate_comes_out_right(tmp_path: Path, rate: int) -> None:
-    """From the telephone to the studio."""
+    """Files of 8,000 to 192,000 Hz keep their rate and their length."""
     soundfile.write(tmp_path / "song.wav", tone().T[:rate], rate, "PCM_24")
     sound = read(tmp_path / "song.wav")
     assert (sound.rate, sound.samples.shape[1]) == (rate, min(rate, RATE))
 
 
 def test_gsm_of_a_telephone_is_read(tmp_path: Path) -> None:
-    """As answering machines store it."""
+    """A WAV file in GSM 6.10, as answering machines store it, is read."""
     speech = 0.3 * np.sin(np.arange(8000) / 8)
     soundfile.write(tmp_path / "call.wav", speech, 8000, "GSM610")
     sound = read(tmp_path / "call.wav")
@@ -219,7 +225,10 @@ def test_gsm_of_a_telephone_is_read(tmp_path: Path) -> None:
     ],
 )
 def test_chunks_before_the_samples_are_passed_over(tmp_path: Path, before: bytes) -> None:
-    """Broadcast WAV, tags, chunks of an odd size with their byte of padding."""
+    """Chunks before the samples of a WAV file are skipped.
+
+    They are Broadcast WAV, tags, and chunks of an odd size with a byte of padding.
+    """
     (tmp_path / "plain.wav").write_bytes(wav())
     (tmp_path / "song.wav").write_bytes(wav(before=before))
     plain, sound = read(tmp_path / "plain.wav"), read(tmp_path / "song.wav")
@@ -232,7 +241,7 @@ def _in_wav(data: bytes, tag: int) -> bytes:
 
 
 def test_mp3_and_ogg_inside_of_wav_are_read(tmp_path: Path) -> None:
-    """As some programs that know no other ending write them."""
+    """MP3 and Ogg data inside a WAV file are read."""
     for ending, tag in (("mp3", 0x55), ("ogg", 0x6751)):
         file = tmp_path / f"song.{ending}"
         soundfile.write(file, tone().T, RATE)
@@ -242,7 +251,7 @@ def test_mp3_and_ogg_inside_of_wav_are_read(tmp_path: Path) -> None:
 
 
 def test_ffmpeg_is_given_nothing_but_the_file(tmp_path: Path) -> None:
-    """A file cannot name another one, or an address, to be opened in its place."""
+    """A playlist cannot make FFmpeg open another file or address."""
     secret = tmp_path / "secret.wav"
     soundfile.write(secret, tone().T, RATE)
     for number, text in enumerate(
@@ -259,7 +268,7 @@ def test_ffmpeg_is_given_nothing_but_the_file(tmp_path: Path) -> None:
 
 
 def test_ffmpeg_decodes_no_more_than_is_read(tmp_path: Path) -> None:
-    """What a file says is bounded before it is decoded, and what it holds while it is."""
+    """`max_minutes` bounds a file's stated length before decoding and its sound during decoding."""
     file = tmp_path / "song.m4a"
     encoded(file, "aac", "ipod", tone(3))
     for look in (check, read):
@@ -271,7 +280,7 @@ def test_ffmpeg_decodes_no_more_than_is_read(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("share", [0.6, 0.9])
 def test_what_ffmpeg_reads_of_a_cut_file_is_told(tmp_path: Path, share: float) -> None:
-    """One that breaks off is played as far as it goes, and the packet that it ends in is lost."""
+    """A file that breaks off is played up to the last whole packet, and a notice says so."""
     file = tmp_path / "song.wv"
     encoded(file, "wavpack", "wv", tone(4))
     data = file.read_bytes()
@@ -285,7 +294,10 @@ def test_what_ffmpeg_reads_of_a_cut_file_is_told(tmp_path: Path, share: float) -
 def test_damaged_files_of_ffmpeg_end_in_a_sound_or_one_clear_error(
     tmp_path: Path, flip: int
 ) -> None:
-    """Its parsers run in a process of their own, whatever becomes of it."""
+    """A damaged file for FFmpeg gives finite samples or one clear error.
+
+    FFmpeg's parsers run in a process of their own.
+    """
     random = np.random.default_rng(flip)
     name, codec, container, _ = OF_FFMPEG[flip % 3 * 4 % len(OF_FFMPEG)]
     file = tmp_path / name
@@ -299,6 +311,6 @@ def test_damaged_files_of_ffmpeg_end_in_a_sound_or_one_clear_error(
 
 
 def test_every_ending_is_listed_once() -> None:
-    """A folder is searched by them."""
+    """Every ending for the search in a folder is listed once, in lower case and with a dot."""
     assert len(set(ENDINGS)) == len(ENDINGS)
     assert all(ending == ending.lower() and ending.startswith(".") for ending in ENDINGS)

@@ -1,4 +1,4 @@
-"""The song generator: seeded, finite, additive and audible."""
+"""The song generator is seeded, finite, additive and audible."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ SECONDS = 6.0
 
 @pytest.fixture(scope="module", params=[0, 1, 10_000])
 def song(request: pytest.FixtureRequest) -> Song:
-    """Make a few seconds of songs that differ in tempo, key and instruments."""
+    """Make a few seconds of a song; the seeds differ in tempo, key and instruments."""
     return make_song(request.param, SECONDS)
 
 
 def test_equal_seeds_give_equal_samples(song: Song) -> None:
-    """A song can be made again from its seed."""
+    """The same seed gives the same samples."""
     again = make_song(song.seed, SECONDS)
     for name in STEMS:
         np.testing.assert_array_equal(again.stems[name], song.stems[name])
 
 
 def test_different_seeds_give_different_stems() -> None:
-    """No instrument plays the same for every seed."""
+    """Two seeds differ in every stem."""
     first, second = make_song(2, 4.0), make_song(3, 4.0)
     for name in STEMS:
         assert not np.allclose(first.stems[name], second.stems[name])
 
 
 def test_stems_have_the_order_and_shape_of_htdemucs_sources(song: Song) -> None:
-    """Four stereo float32 stems of the length asked for."""
+    """The four stems are stereo float32 of the requested length, in HTDemucs's order."""
     assert tuple(song.stems) == STEMS == ("drums", "bass", "other", "vocals")
     for stem in song.stems.values():
         assert stem.shape == (2, round(SECONDS * 44100))
@@ -39,7 +39,7 @@ def test_stems_have_the_order_and_shape_of_htdemucs_sources(song: Song) -> None:
 
 
 def test_mixture_is_the_sum_of_the_stems(song: Song) -> None:
-    """The limiter acts on the stems, so nothing but a sum lies between them and the mix."""
+    """The mixture is exactly the sum of the stems, because the limiter acts on the stems."""
     total = np.zeros_like(song.mixture)
     for stem in song.stems.values():
         total += stem
@@ -47,7 +47,7 @@ def test_mixture_is_the_sum_of_the_stems(song: Song) -> None:
 
 
 def test_peak_is_below_one_and_samples_are_finite(song: Song) -> None:
-    """A song can be written to a sound file as it is."""
+    """Mixture and stems are finite and below full scale, so a sound file can hold them."""
     for track in (song.mixture, *song.stems.values()):
         assert np.isfinite(track).all()
         assert np.abs(track).max() < 1.0
@@ -61,7 +61,10 @@ def test_every_stem_is_audible(song: Song) -> None:
 
 
 def test_bass_is_lowest_and_drums_are_brightest(song: Song) -> None:
-    """The stems differ in spectrum, which is what a small network can learn to split."""
+    """The bass has the lowest spectral centroid of the stems, and the drums have the highest.
+
+    A small network can learn to split stems by their spectrum.
+    """
     centroids = {}
     for name, stem in song.stems.items():
         power = np.abs(np.fft.rfft(stem.mean(axis=0))) ** 2
@@ -73,7 +76,7 @@ def test_bass_is_lowest_and_drums_are_brightest(song: Song) -> None:
 
 @pytest.mark.parametrize("samples", [1, 2, 441, 44_101])
 def test_any_length_from_one_sample(samples: int) -> None:
-    """Short songs have exactly the length asked for."""
+    """A song has exactly the requested length, from one sample on."""
     short = make_song(7, samples / 44100)
     assert short.mixture.shape == (2, samples)
     assert np.isfinite(short.mixture).all()
@@ -81,13 +84,13 @@ def test_any_length_from_one_sample(samples: int) -> None:
 
 @pytest.mark.parametrize("samplerate", [16_000, 48_000])
 def test_other_sample_rates(samplerate: int) -> None:
-    """Filters and partials stay below half the sample rate."""
+    """Songs at 16 and 48 kHz are finite: filters and partials stay below half the rate."""
     other = make_song(4, 2.0, samplerate)
     assert other.mixture.shape == (2, 2 * samplerate)
     assert np.isfinite(other.mixture).all()
 
 
 def test_no_sample_is_refused() -> None:
-    """An empty song is an error that says so."""
+    """A song of no samples is refused."""
     with pytest.raises(ValueError, match="at least 1 sample"):
         make_song(0, 0.0)

@@ -1,4 +1,4 @@
-"""Samples that no sound has are told, with their place, and not played."""
+"""Impossible sample values are reported with their place and are not played."""
 
 from __future__ import annotations
 
@@ -36,7 +36,10 @@ def written(file: Path, samples: Array, subtype: str = "FLOAT") -> Path:
 def test_values_that_are_no_samples_are_refused_with_their_place(
     tmp_path: Path, value: float, place: int, subtype: str
 ) -> None:
-    """Wherever in the file they lie, by the plan already: one would silence every stem."""
+    """NaN, infinite or huge samples are refused by the plan, with their place in the file.
+
+    One such value would silence every stem.
+    """
     samples = noise()
     samples[place, 1] = value
     file = written(tmp_path / "song.wav", samples, subtype)
@@ -48,10 +51,10 @@ def test_values_that_are_no_samples_are_refused_with_their_place(
 
 
 def test_numbers_beyond_those_of_float32_are_refused(tmp_path: Path) -> None:
-    """A file of doubles can hold 1e300."""
+    """A file of doubles with a value beyond float32, such as 1e300, is refused."""
     samples = noise(100).astype(np.float64)
     samples[3, 0] = 1e300
-    with pytest.raises(InputError, match="holds values that are no samples"):
+    with pytest.raises(InputError, match="holds values that are not samples"):
         read(written(tmp_path / "song.wav", samples, "DOUBLE"))
 
 
@@ -59,7 +62,10 @@ def test_numbers_beyond_those_of_float32_are_refused(tmp_path: Path) -> None:
 def test_a_mix_above_full_scale_is_played_as_it_is_and_told(
     tmp_path: Path, peak: float, severity: str
 ) -> None:
-    """Floats may go there; a person should know, for other players clip."""
+    """Floats above full scale are played unchanged, and a notice names the peak and its place.
+
+    Other players clip such a file.
+    """
     samples = noise()
     samples[RATE, 0] = -peak
     sound = read(written(tmp_path / "song.wav", samples))
@@ -72,19 +78,22 @@ def test_a_mix_above_full_scale_is_played_as_it_is_and_told(
 
 @pytest.mark.parametrize("bits", [16, 24, 32])
 def test_integers_in_floats_are_brought_to_full_scale(tmp_path: Path, bits: int) -> None:
-    """A conversion that forgot to divide: what every person means by such a file."""
+    """Floats in the range of integers are divided to full scale, and a notice says so.
+
+    Such a file comes from a conversion without the division.
+    """
     scale = 2.0 ** (bits - 1)
     samples = np.clip(3 * noise(), -0.9, 0.9)
     file = written(tmp_path / "song.wav", samples * np.float32(scale))
     sound = read(file)
     np.testing.assert_allclose(sound.samples, samples.T, rtol=1e-6)
     (notice,) = sound.notices
-    assert f"taken for integers of {bits} bits, and divided by {scale:,.0f}" in notice.text
+    assert f"read as integers of {bits} bits and divided by {scale:,.0f}" in notice.text
     assert check(file) == len(samples)
 
 
 def test_single_samples_that_no_sound_has_are_clipped(tmp_path: Path) -> None:
-    """As every player does; the rest of the song is what it was."""
+    """Samples far above full scale are clipped, as in every player; others stay unchanged."""
     samples = noise()
     samples[RATE // 2, 1] = -1e6
     sound = read(written(tmp_path / "song.wav", samples))
@@ -96,7 +105,7 @@ def test_single_samples_that_no_sound_has_are_clipped(tmp_path: Path) -> None:
 
 
 def test_numbers_too_small_are_silence(tmp_path: Path) -> None:
-    """Denormals take a processor a hundred times longer, and nobody hears them."""
+    """Denormal samples become zero: they are inaudible and a hundred times slower to compute."""
     samples = noise()
     samples[10:20, 0] = 1e-42
     sound = read(written(tmp_path / "song.wav", samples))
@@ -107,14 +116,14 @@ def test_numbers_too_small_are_silence(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("subtype", ["PCM_16", "FLOAT"])
 def test_a_silent_file_says_so(tmp_path: Path, subtype: str) -> None:
-    """It is played; that every stem of it is silent is no surprise then."""
+    """A file of silence is played, and a notice says that it is silent."""
     sound = read(written(tmp_path / "song.wav", np.zeros((100, 2), np.float32), subtype))
     assert "is silent from its beginning to its end" in sound.notices[0].text
 
 
 @pytest.mark.parametrize("subtype", ["PCM_U8", "PCM_16", "PCM_24", "FLOAT"])
 def test_a_usual_song_is_left_alone(tmp_path: Path, subtype: str) -> None:
-    """Up to full scale, nothing is said and nothing changed."""
+    """Samples up to full scale stay unchanged and cause no notice."""
     samples = np.clip(8 * noise(), -1, 1)
     sound = read(written(tmp_path / "song.wav", samples, subtype))
     assert sound.notices == ()
@@ -122,7 +131,7 @@ def test_a_usual_song_is_left_alone(tmp_path: Path, subtype: str) -> None:
 
 
 def test_what_a_lossy_decoder_makes_of_damage_is_no_reason_to_refuse() -> None:
-    """Others play it: what is no number is silent, what is too loud is clipped."""
+    """In a lossy file, NaN becomes silence and too loud samples are clipped, with warnings."""
     samples = noise(1000)
     samples[7, 0], samples[8, 0], samples[9, 1] = np.nan, 1e20, -40.0
     levels = Levels(RATE, floats=False)
@@ -132,11 +141,11 @@ def test_what_a_lossy_decoder_makes_of_damage_is_no_reason_to_refuse() -> None:
     assert (played[0, 7], played[0, 8], played[1, 9]) == (0.0, 1.0, -1.0)
     assert np.abs(played).max() <= 1.0
     assert [notice.severity for notice in notices] == ["warning", "warning"]
-    assert "2 samples decode to no numbers, the first at 0:00.000, channel 1" in notices[0].text
+    assert "2 decoded samples are not valid, the first at 0:00.000, channel 1" in notices[0].text
 
 
 def test_blocks_are_judged_as_one_sound() -> None:
-    """However a sound is cut into blocks, the counts and the place are those of the whole."""
+    """Counts and places in notices do not depend on the blocks that a sound is cut into."""
     samples = noise(5000)
     samples[4321, 1] = 3.0
     told = []

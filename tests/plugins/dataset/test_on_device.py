@@ -1,4 +1,4 @@
-"""The code that reads and writes songs on a device: WAV files with NumPy alone."""
+"""The device code reads and writes songs as WAV files, with NumPy alone."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ METADATA: dict[str, Any] = {
 
 @pytest.fixture
 def medium() -> dict[str, Any]:
-    """Return what the shipped file defines."""
+    """Return the names that the shipped file defines."""
     info = ModelInfo(SIGNATURE, ("mix",), ("stems",))
     file = Synthetic(Synthetic.Options()).ships(info).sources["python/medium.py"]
     return runpy.run_path(str(file))
@@ -56,7 +56,10 @@ def song(channels: int = 2) -> np.ndarray[Any, np.dtype[np.float32]]:
 def test_every_usual_wav_reads_as_with_libsndfile(
     medium: dict[str, Any], tmp_path: Path, kind: str, container: str
 ) -> None:
-    """Bit for bit: a quantised model would turn a lost digit into a whole step."""
+    """The device code reads the usual WAV files to the same bits as libsndfile.
+
+    A lost digit could move a quantised model by a whole step.
+    """
     file = tmp_path / "song.wav"
     soundfile.write(file, song(), 44100, kind, format=container)
     expected, _ = soundfile.read(file, dtype="float32")
@@ -64,7 +67,7 @@ def test_every_usual_wav_reads_as_with_libsndfile(
 
 
 def test_mono_goes_to_every_channel(medium: dict[str, Any], tmp_path: Path) -> None:
-    """As in Luthier."""
+    """A mono file is copied to every channel, as in Luthier."""
     soundfile.write(tmp_path / "mono.wav", song(1), 44100, "FLOAT")
     left, right = medium["read"](tmp_path / "mono.wav", METADATA)["mix"]
     np.testing.assert_array_equal(song(1)[:, 0], left)
@@ -82,21 +85,21 @@ def test_mono_goes_to_every_channel(medium: dict[str, Any], tmp_path: Path) -> N
 def test_other_songs_end_in_a_sentence(
     medium: dict[str, Any], tmp_path: Path, channels: int, rate: int, kind: str, said: str
 ) -> None:
-    """The sentence says what to give instead."""
+    """A file of another rate, channel count or format ends in one sentence with what to give."""
     soundfile.write(tmp_path / "song.wav", song(channels), rate, kind)
     with pytest.raises(SystemExit, match=said):
         medium["read"](tmp_path / "song.wav", METADATA)
 
 
 def test_what_is_no_wav_is_refused(medium: dict[str, Any], tmp_path: Path) -> None:
-    """Whatever its name says."""
+    """A file that is no WAV is refused, even if its name ends in `.wav`."""
     (tmp_path / "song.wav").write_text("a letter")
-    with pytest.raises(SystemExit, match="no WAV"):
+    with pytest.raises(SystemExit, match="not a WAV"):
         medium["read"](tmp_path / "song.wav", METADATA)
 
 
 def test_stems_are_written_by_name(medium: dict[str, Any], tmp_path: Path) -> None:
-    """As 32-bit floats, which clip nothing."""
+    """Each stem is written to a file of its name, as 32-bit floats that clip nothing."""
     stems = np.stack([song().T, 2 * song().T])
     medium["write"](tmp_path, {"stems": stems}, METADATA)
     for name, expected in zip(("drums", "bass"), stems, strict=True):

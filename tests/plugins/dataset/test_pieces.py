@@ -1,4 +1,4 @@
-"""Pieces of many kinds: each has its subject, in every second of it."""
+"""Pieces of many kinds each show their own property in every second."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SEED = 1003
 
 @pytest.fixture(autouse=True, scope="module")
 def _songs_are_made_once() -> Iterator[None]:
-    """A dozen kinds start from the same song, which is most of the work."""
+    """Cache `make_song`: a dozen kinds start from the same song, which takes most of the time."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pieces, "make_song", functools.cache(make_song))
         yield
@@ -44,12 +44,12 @@ def _db(samples: NDArray[np.float32]) -> float:
 
 
 def _crest(samples: NDArray[np.float32]) -> float:
-    """Peak over RMS in dB."""
+    """Return the peak over the RMS in dB."""
     return float(20 * np.log10(np.abs(samples).max())) - _db(samples)
 
 
 def _levels(samples: NDArray[np.float32], seconds: float = 0.02) -> NDArray[np.float64]:
-    """Level in dB of blocks, quietest first."""
+    """Return the levels of blocks in dB, the quietest first."""
     block = int(seconds * RATE)
     count = samples.shape[1] // block
     blocks = samples[:, : count * block].reshape(2, count, block)
@@ -57,20 +57,20 @@ def _levels(samples: NDArray[np.float32], seconds: float = 0.02) -> NDArray[np.f
 
 
 def _share(samples: NDArray[np.float32], low: float, high: float) -> float:
-    """Share of the power that lies between two frequencies in hertz."""
+    """Return the share of the power between two frequencies in hertz."""
     power = (np.abs(np.fft.rfft(samples.astype(np.float64))) ** 2).sum(axis=0)
     hertz = np.fft.rfftfreq(samples.shape[1], 1 / RATE)
     return float(power[(hertz >= low) & (hertz < high)].sum() / power.sum())
 
 
 def test_the_dataset_takes_every_kind_once() -> None:
-    """The order is the dataset's, the pieces are the generator's."""
+    """The dataset lists every kind of the generator once."""
     assert sorted(IN_TURN) == sorted(KINDS)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_piece_is_sound_in_every_second(kind: str) -> None:
-    """Finite stereo of the length asked for, near full scale at most, and never all silence."""
+    """A piece is finite stereo of the requested length, peaks below 1.1, with no silent second."""
     piece = _piece(kind)
     assert piece.dtype == np.float32
     assert piece.shape == (2, round(SECONDS * RATE))
@@ -82,7 +82,7 @@ def test_a_piece_is_sound_in_every_second(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_equal_seeds_give_equal_pieces_and_others_do_not(kind: str) -> None:
-    """A piece can be made again, at any length and rate."""
+    """The same seed gives the same piece, another seed another piece, at any length and rate."""
     first = make_piece(kind, 5, 0.5)
     np.testing.assert_array_equal(make_piece(kind, 5, 0.5), first)
     assert not np.array_equal(make_piece(kind, 6, 0.5), first)
@@ -91,7 +91,10 @@ def test_equal_seeds_give_equal_pieces_and_others_do_not(kind: str) -> None:
 
 
 def test_lone_hits_peak_at_full_scale_after_digital_silence() -> None:
-    """Nothing is harder on a range than a drum out of nothing."""
+    """Single drum hits peak at full scale and have near silence between them.
+
+    A hit after silence is the hardest case for a range.
+    """
     piece = _piece("hits")
     assert np.abs(piece).max() == pytest.approx(1.0, abs=1e-3)
     assert _crest(piece) > 15
@@ -99,7 +102,7 @@ def test_lone_hits_peak_at_full_scale_after_digital_silence() -> None:
 
 
 def test_clicks_stand_far_above_what_they_interrupt() -> None:
-    """A crest factor of more than 30 dB, single samples among them."""
+    """The piece of clicks has a crest factor above 30 dB and jumps within single samples."""
     piece = _piece("clicks")
     assert _crest(piece) > 30
     jumps = np.abs(np.diff(piece, axis=1)).max()
@@ -107,21 +110,24 @@ def test_clicks_stand_far_above_what_they_interrupt() -> None:
 
 
 def test_a_master_is_louder_than_songs_and_peaks_at_full_scale() -> None:
-    """As records are: RMS above -9 dB, where the generator's songs lie at -15."""
+    """A master has an RMS above -9 dB and peaks at full scale, as records do.
+
+    The generator's songs lie at -15 dB.
+    """
     assert _db(_mixture()) < -12
     assert _db(_piece("master")) > -9
     assert 0.9 < np.abs(_piece("master")).max() <= 1.0
 
 
 def test_clipping_holds_samples_at_full_scale() -> None:
-    """More than one in fifty, in flat tops of several samples."""
+    """More than 2 % of the clipped samples are at full scale, in flat tops of several samples."""
     flat = np.abs(_piece("clipped")) == 1.0
     assert flat.mean() > 0.02
     assert (flat[:, 1:] & flat[:, :-1]).mean() > 0.5 * flat.mean()
 
 
 def test_near_silence_has_a_handful_of_steps_of_16_bits() -> None:
-    """What is left of a song at -66 dB on a CD."""
+    """Near silence is a song at -66 dB in 16 bits, at most 20 steps high."""
     steps = _piece("near_silence") * 32768
     np.testing.assert_array_equal(steps, np.round(steps))
     assert 1 <= np.abs(steps).max() <= 20
@@ -129,14 +135,14 @@ def test_near_silence_has_a_handful_of_steps_of_16_bits() -> None:
 
 @pytest.mark.parametrize("kind", ["steps", "fades", "gaps", "hits", "speech", "drums"])
 def test_loudness_changes_within_every_second(kind: str) -> None:
-    """By 25 dB and more between blocks of 20 ms: a window of a second shows it."""
+    """The level changes by more than 25 dB between blocks of 20 ms, in every second."""
     for second in np.split(_piece(kind), int(SECONDS), axis=1):
         levels = _levels(second)
         assert levels[-2] - levels[1] > 25
 
 
 def test_gaps_are_digital_silence_cut_without_a_fade() -> None:
-    """What remains is the song, sample by sample."""
+    """Gaps are digital silence without a fade, and the rest is the song, sample by sample."""
     piece = _piece("gaps")
     silent = ~piece.any(axis=0)
     assert 0.5 < silent.mean() < 0.75
@@ -144,18 +150,21 @@ def test_gaps_are_digital_silence_cut_without_a_fade() -> None:
 
 
 def test_sides_are_the_same_opposite_or_wide() -> None:
-    """Mono adds nothing by its second channel; out of phase, nothing is left in the middle."""
+    """The two channels are equal, opposite or uncorrelated, as the kind says."""
     np.testing.assert_array_equal(*_piece("mono"))
     np.testing.assert_array_equal(_piece("opposite")[0], -_piece("opposite")[1])
     left, right = _piece("noise")
     assert abs(np.corrcoef(left, right)[0, 1]) < 0.1
-    # An Amiga's channels are on one side each.
+    # Each of an Amiga's channels is on one side.
     left, right = _piece("tracker")
     assert abs(np.corrcoef(left, right)[0, 1]) < 0.3
 
 
 def test_spectra_are_narrow_bright_low_or_even() -> None:
-    """Telephone, air above 16 kHz that songs lack, sub-bass, and a noise of equal octaves."""
+    """Each kind has its own spectrum.
+
+    They are telephone, air above 16 kHz that songs lack, sub-bass, and noise of equal octaves.
+    """
     assert _share(_piece("telephone"), 250, 3_800) > 0.99
     assert _share(_piece("bright"), 16_000, 22_050) > 20 * _share(_mixture(), 16_000, 22_050)
     assert _share(_piece("sub_bass"), 20, 150) > 0.8
@@ -164,7 +173,7 @@ def test_spectra_are_narrow_bright_low_or_even() -> None:
 
 
 def test_whistles_have_few_partials() -> None:
-    """Nine tenths of a block's power lie in a few of its bins."""
+    """Nine tenths of the power of a whistle's block lie in 12 of its bins."""
     blocks = _piece("whistles")[0, : 40 * 4096].reshape(40, 4096) * np.hanning(4096)
     power = np.sort(np.abs(np.fft.rfft(blocks, axis=1)) ** 2, axis=1)
     shares = power[:, -12:].sum(axis=1) / (power.sum(axis=1) + 1e-12)
@@ -172,28 +181,28 @@ def test_whistles_have_few_partials() -> None:
 
 
 def test_stems_alone_are_those_of_the_song() -> None:
-    """Drums, voice and chords, each as it sounds in the mixture."""
+    """The pieces of drums, voice and chords are the stems of the song."""
     stems = make_song(SEED, SECONDS).stems
     for kind, stem in {"drums": "drums", "voice": "vocals", "harmony": "other"}.items():
         np.testing.assert_array_equal(_piece(kind), stems[stem])
 
 
 def test_speech_is_pulses_with_pauses() -> None:
-    """Half of the time near silence; where it sounds, sharper than a singer."""
+    """Speech has pauses near silence and a higher crest factor than a singing voice."""
     levels = _levels(_piece("speech"))
     assert 0.15 < np.mean(levels < levels[-1] - 40) < 0.7
     assert _crest(_piece("speech")) > _crest(_piece("voice"))
 
 
 def test_distortion_and_pulse_waves_are_dense_and_rich() -> None:
-    """A crest factor below 11 dB, and partials to the top of what plays them."""
+    """Guitars and pulse waves have a crest factor below 11 dB and partials up to their top band."""
     for kind, top in {"guitars": 6_000, "chip": 20_000}.items():
         assert _crest(_piece(kind)) < 11
         assert _share(_piece(kind), top / 2, top) > 0.001
 
 
 def test_a_hall_sounds_on_for_three_seconds() -> None:
-    """What a click leaves has lost 30 dB of 60 after half of them; the song stays before it."""
+    """The echo of a click falls by about 30 dB in 1.5 s, and the direct sound stays."""
     click = np.zeros((2, 3 * RATE), np.float32)
     click[:, 0] = 1.0
     echo = bands.hall(np.random.default_rng(0), click, RATE)
@@ -203,6 +212,6 @@ def test_a_hall_sounds_on_for_three_seconds() -> None:
 
 
 def test_no_sample_is_refused() -> None:
-    """An empty piece is an error that says so."""
+    """A piece of no samples is refused."""
     with pytest.raises(ValueError, match="at least 1 sample"):
         make_piece("noise", 0, 0.0)

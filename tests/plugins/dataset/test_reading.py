@@ -1,4 +1,4 @@
-"""Reading audio: every format, and every way to be broken."""
+"""Audio of every format is read, and every kind of broken file is handled."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 RATE = 44100
-#: How libsndfile writes a file of each ending that it reads.
+#: libsndfile's options to write a file of each ending that it reads.
 FORMATS = {
     ".wav": {},
     ".flac": {},
@@ -52,7 +52,7 @@ def noise(frames: int, channels: int = 2) -> Array:
 
 
 def test_every_ending_that_is_promised_can_be_read(tmp_path: Path) -> None:
-    """The list that a person is shown is true: of libsndfile here, of FFmpeg in test_formats.py."""
+    """Every listed ending of libsndfile can be read; test_formats.py tests the ones of FFmpeg."""
     assert set(FORMATS) < set(ENDINGS)
     for ending, how in FORMATS.items():
         file = tmp_path / f"song{ending}"
@@ -66,7 +66,7 @@ def test_every_ending_that_is_promised_can_be_read(tmp_path: Path) -> None:
 
 
 def test_samples_come_as_they_were_written(tmp_path: Path) -> None:
-    """Floats pass unchanged, channel by channel."""
+    """Float samples are read unchanged, channel by channel."""
     file = tmp_path / "song.wav"
     soundfile.write(file, noise(100, 3), RATE, "FLOAT")
     np.testing.assert_array_equal(noise(100, 3).T, read(file).samples)
@@ -74,7 +74,7 @@ def test_samples_come_as_they_were_written(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("rate", [8000, 192000])
 def test_one_silent_mono_sample_is_a_sound(tmp_path: Path, rate: int) -> None:
-    """The smallest sound there is, at either end of the usual rates."""
+    """A file of one silent mono sample is read, at 8 and at 192 kHz."""
     file = tmp_path / "tick.wav"
     soundfile.write(file, np.zeros(1, np.float32), rate)
     sound = read(file)
@@ -82,7 +82,7 @@ def test_one_silent_mono_sample_is_a_sound(tmp_path: Path, rate: int) -> None:
 
 
 def test_a_header_without_a_length_is_no_cut(tmp_path: Path) -> None:
-    """A WAV that was streamed (`ffmpeg ... pipe:`) says 0xFFFFFFFF bytes and is whole."""
+    """A streamed WAV (`ffmpeg ... pipe:`), whose header says 0xFFFFFFFF bytes, is whole."""
     file = tmp_path / "piped.wav"
     soundfile.write(file, noise(1000), RATE)
     data = bytearray(file.read_bytes())
@@ -94,7 +94,10 @@ def test_a_header_without_a_length_is_no_cut(tmp_path: Path) -> None:
 
 
 def test_a_flac_of_unknown_length_is_read_to_its_end(tmp_path: Path) -> None:
-    """It was streamed too (`ffmpeg ... -f flac pipe:`); libsndfile gives no length to read to."""
+    """A streamed FLAC (`ffmpeg ... -f flac pipe:`), whose header has no length, is read whole.
+
+    libsndfile gives no length for such a file.
+    """
     file = tmp_path / "piped.flac"
     soundfile.write(file, noise(70_000), RATE)
     whole = read(file)
@@ -113,7 +116,7 @@ def test_a_flac_of_unknown_length_is_read_to_its_end(tmp_path: Path) -> None:
     [(b"", "is an empty file"), (b"no audio at all " * 99, "cannot be read as audio: it is text")],
 )
 def test_what_is_no_audio_is_refused(tmp_path: Path, content: bytes, message: str) -> None:
-    """The error names the file and what could be read."""
+    """An empty file or a text is refused, and the error names the file."""
     file = tmp_path / "song.wav"
     file.write_bytes(content)
     for look in (check, read):
@@ -122,7 +125,7 @@ def test_what_is_no_audio_is_refused(tmp_path: Path, content: bytes, message: st
 
 
 def test_a_file_without_samples_is_refused(tmp_path: Path) -> None:
-    """A header alone is no sound."""
+    """A file that holds a header and no samples is refused."""
     file = tmp_path / "song.wav"
     soundfile.write(file, noise(0), RATE)
     for look in (check, read):
@@ -132,7 +135,7 @@ def test_a_file_without_samples_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("channels", [3, 6])
 def test_more_channels_than_two_are_refused(tmp_path: Path, channels: int) -> None:
-    """The header alone says so, and the message shows how to mix down."""
+    """More than two channels are refused by the header, and the message shows how to mix down."""
     soundfile.write(tmp_path / "song.wav", noise(10, channels), RATE)
     with pytest.raises(InputError, match=f"`song.wav` has {channels} channels") as caught:
         check(tmp_path / "song.wav")
@@ -140,20 +143,20 @@ def test_more_channels_than_two_are_refused(tmp_path: Path, channels: int) -> No
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    """The error says where it was looked for."""
+    """The error for a missing file has its path."""
     with pytest.raises(InputError, match=r"nothing.wav` does not exist"):
         read(tmp_path / "nothing.wav")
 
 
 def test_a_folder_is_no_file(tmp_path: Path) -> None:
-    """A folder whose name ends in .wav is not read."""
+    """A folder whose name ends in .wav is refused."""
     (tmp_path / "song.wav").mkdir()
     with pytest.raises(InputError, match=r"song.wav` cannot be"):
         read(tmp_path / "song.wav")
 
 
 def test_a_rate_that_cannot_be_is_refused(tmp_path: Path) -> None:
-    """A damaged header does not start a resampling that fills the memory."""
+    """A rate of 2 GHz in a damaged header is refused before any resampling."""
     soundfile.write(tmp_path / "song.wav", noise(10), 2_000_000_011)
     for look in (check, read):
         with pytest.raises(InputError, match="2000000011 Hz"):
@@ -164,7 +167,10 @@ def test_a_rate_that_cannot_be_is_refused(tmp_path: Path) -> None:
 def test_hours_in_a_small_file_are_refused_before_they_are_decoded(
     tmp_path: Path, rate: int
 ) -> None:
-    """A bomb of silence takes no memory, and the message says what was told and how to allow it."""
+    """Hours of silence in a small file are refused without decoding.
+
+    The message says the stated length and how to allow it.
+    """
     file = tmp_path / "silence.flac"
     file.write_bytes(flac(rate, 10_000 * 65_535, silent_frames(10_000)))
     tracemalloc.start()
@@ -181,7 +187,7 @@ def test_hours_in_a_small_file_are_refused_before_they_are_decoded(
 
 
 def test_a_dense_sound_counts_as_a_longer_one(tmp_path: Path) -> None:
-    """What is bounded is memory: a second of 192 kHz is four of 48 kHz."""
+    """The bound `max_minutes` limits memory: a second at 192 kHz counts as four at 48 kHz."""
     file = tmp_path / "song.wav"
     soundfile.write(file, noise(192_000), 192_000)
     assert check(file, 4.01 / 60) == 192_000
@@ -191,14 +197,14 @@ def test_a_dense_sound_counts_as_a_longer_one(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("minutes", [0.0, -1.0, math.inf, math.nan])
 def test_a_bound_that_bounds_nothing_is_refused(minutes: float) -> None:
-    """By the options of every dataset of files."""
+    """The datasets of files refuse a `max_minutes` that is zero, negative, infinite or NaN."""
     for options in (FilesOptions, MusdbOptions):
         with pytest.raises(ValueError, match="`max_minutes` is"):
             options("songs", max_minutes=minutes)
 
 
 def test_one_song_of_a_library_keeps_its_bound(tmp_path: Path) -> None:
-    """Played alone, beside others, it is held to what the whole was held to."""
+    """One song of a folder, played alone, keeps the folder's `max_minutes`."""
     soundfile.write(tmp_path / "song.wav", noise(RATE), RATE)
     songs = Files(FilesOptions(str(tmp_path), max_minutes=0.5 / 60))
     (source,) = songs.sources()
@@ -209,9 +215,9 @@ def test_one_song_of_a_library_keeps_its_bound(tmp_path: Path) -> None:
 def test_every_hostile_song_is_a_sound_or_one_clear_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """No header, of any format, ends in another error, or in more samples than its bytes hold.
+    """A hostile header of any format gives a bounded sound or one clear error.
 
-    Those that FFmpeg is asked for, too, are read in test_formats.py.
+    test_formats.py reads the hostile files that go to FFmpeg.
     """
     monkeypatch.setattr(libav, "installed", lambda: False)
     for name, data in songs(len(PLAIN) + len(PACKED), seed=0):
@@ -228,7 +234,7 @@ def test_every_hostile_song_is_a_sound_or_one_clear_error(
 def test_what_a_decoder_prints_stays_off_the_terminal(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A damaged MP3 is told by one error; what comes after it is heard again."""
+    """A decoder's own output for a damaged MP3 is hidden; later output on stderr is shown."""
     monkeypatch.setattr(libav, "installed", lambda: False)
     for number, (name, content) in enumerate(songs(123, seed=1)):
         if name.endswith(".mp3"):

@@ -1,4 +1,4 @@
-"""The dataset `synthetic`: songs from seeds."""
+"""The dataset `synthetic` makes songs from seeds."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def test_items_are_the_generator_s_songs_under_the_model_s_names(
     separation: Callable[..., Signature],
 ) -> None:
-    """Mixture and true stems, in the model's order of labels."""
+    """An item has the generator's mixture, and its stems in the order of the model's labels."""
     signature = separation(labels=tuple(reversed(STEMS)))
     dataset = Synthetic(SyntheticOptions(seed=5, seconds=0.5))
     (item,) = checked_items(dataset, "evaluation", signature)
@@ -35,14 +35,14 @@ def test_items_are_the_generator_s_songs_under_the_model_s_names(
 def test_a_model_with_an_unknown_stem_gets_no_references(
     separation: Callable[..., Signature],
 ) -> None:
-    """The generator knows no piano."""
+    """A model with a stem that the generator lacks, such as a piano, gets no references."""
     dataset = Synthetic(SyntheticOptions(seconds=0.1))
     (item,) = dataset.items("evaluation", separation(labels=(*STEMS, "piano")))
     assert item.references == {}
 
 
 def test_another_rate_is_resampled_with_its_stems(separation: Callable[..., Signature]) -> None:
-    """Stems still sum up to the mixture at 22.05 kHz."""
+    """At 22.05 kHz, the resampled stems still sum up to the mixture."""
     dataset = Synthetic(SyntheticOptions(seconds=0.5))
     (item,) = dataset.items("evaluation", separation(rate=22050.0))
     assert item.inputs["song"].shape == (2, 11025)
@@ -52,7 +52,7 @@ def test_another_rate_is_resampled_with_its_stems(separation: Callable[..., Sign
 
 
 def test_calibration_and_evaluation_share_no_song() -> None:
-    """The splits have seeds of their own, and the ids say so without making a song."""
+    """Calibration and evaluation have different seeds, which the ids show without making a song."""
     dataset = Synthetic(SyntheticOptions(count=3, calibration_count=3))
     assert dataset.identity("evaluation") == tuple(f"synthetic:seed={n}" for n in range(3))
     assert dataset.identity("calibration") == (
@@ -63,14 +63,14 @@ def test_calibration_and_evaluation_share_no_song() -> None:
 
 
 def test_a_shorter_part_of_a_song_is_the_same_song() -> None:
-    """Calibrating on ten seconds of what is evaluated is found out by its id."""
+    """A shorter part of a song has the song's id, so calibration on it is noticed."""
     long, short = SyntheticOptions(seed=1000), SyntheticOptions(calibration_seconds=10.0)
     shared = set(Synthetic(long).identity("evaluation"))
     assert shared & set(Synthetic(short).identity("calibration"))
 
 
 def test_calibration_hears_one_piece_of_every_kind() -> None:
-    """As many as a quantizer takes windows by default, so that each gets one from each."""
+    """Calibration has one piece of every kind, as many as a quantizer's default windows."""
     ids = Synthetic(SyntheticOptions()).identity("calibration")
     assert len(ids) == len(set(ids)) == QdqOptions().windows
     kinds = [one.split(":")[1] for one in ids]
@@ -78,7 +78,7 @@ def test_calibration_hears_one_piece_of_every_kind() -> None:
 
 
 def test_a_few_windows_are_of_different_kinds(separation: Callable[..., Signature]) -> None:
-    """Eight windows come from the first eight pieces, not from one: what FP16 looks at."""
+    """Eight calibration items are the first eight kinds, so that FP16's windows differ."""
     options = SyntheticOptions(calibration_count=8, calibration_seconds=0.5)
     items = list(checked_items(Synthetic(options), "calibration", separation()))
     assert [item.name for item in items[:2]] == ["synthetic song 1000", "synthetic hits 1001"]
@@ -89,7 +89,7 @@ def test_a_few_windows_are_of_different_kinds(separation: Callable[..., Signatur
 
 
 def test_kinds_are_a_choice_and_follow_in_turn(separation: Callable[..., Signature]) -> None:
-    """Songs alone are what calibration had before there were kinds."""
+    """The listed calibration kinds follow in turn, and their songs keep their references."""
     options = SyntheticOptions(
         calibration_kinds=["song", "telephone"], calibration_count=3, calibration_seconds=0.1
     )
@@ -104,7 +104,7 @@ def test_kinds_are_a_choice_and_follow_in_turn(separation: Callable[..., Signatu
 
 
 def test_pieces_are_resampled_to_the_model_s_rate(separation: Callable[..., Signature]) -> None:
-    """A model at 22.05 kHz hears the same kinds."""
+    """Calibration pieces are resampled to the model's rate, and a notice says so."""
     options = SyntheticOptions(calibration_kinds=["noise"], calibration_count=1)
     (item,) = Synthetic(options).items("calibration", separation(rate=22050.0))
     assert item.inputs["song"].shape == (2, round(options.calibration_seconds * 22050))
@@ -128,6 +128,6 @@ def test_pieces_are_resampled_to_the_model_s_rate(separation: Callable[..., Sign
     ],
 )
 def test_songs_that_cannot_be_made_are_refused(values: dict[str, Any], message: str) -> None:
-    """The option is named with its value."""
+    """An option without sense is refused with its name and value."""
     with pytest.raises(ValueError, match=message):
         SyntheticOptions(**values)

@@ -1,4 +1,4 @@
-"""The dsp `none`: a batch axis and nothing else."""
+"""The dsp `none` adds a batch axis and nothing else."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SIGNATURE = Signature(
 
 
 def test_tensors_pass_with_a_batch_axis_under_the_names_of_the_core() -> None:
-    """What goes in comes out, and the core sees one batch axis and its own names."""
+    """Tensors pass unchanged; the core sees one batch axis and its own names."""
     transform = Nothing(NoOptions()).bind(ModelInfo(SIGNATURE, ("x",), ("y",)))
     image = np.arange(60, dtype=np.float32).reshape(3, 4, 5)
     feeds, remembered = transform.forward({"image": image})
@@ -26,6 +26,6 @@ def test_tensors_pass_with_a_batch_axis_under_the_names_of_the_core() -> None:
 
 
 def test_a_core_with_other_tensors_is_refused() -> None:
-    """A model whose core takes a spectrogram too needs another dsp."""
+    """A model whose core also takes a spectrogram is refused, because it needs another dsp."""
     with pytest.raises(StageError, match="its core has 2"):
         Nothing(NoOptions()).bind(ModelInfo(SIGNATURE, ("x", "mag"), ("y",)))

@@ -1,4 +1,4 @@
-"""The STFT as ONNX graphs: equal to the transform, whatever the options and lengths."""
+"""The STFT as ONNX graphs equals the transform, for all options and lengths."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def assert_graphs_equal(transform: Transform, mix: Tensors, stems: int = 2, seed
 @FEW
 @given(
     nfft=st.sampled_from([8, 16, 24, 64, 120, 512]),
-    # In fewer samples the two halves that are summed may cancel, and rounding is all that is left.
+    # With fewer samples the two summed halves may cancel, and only rounding is left.
     length=st.integers(16, 3000),
     channels=st.integers(1, 3),
     stems=st.integers(1, 3),
@@ -66,21 +66,21 @@ def test_graphs_equal_the_transform(
     edges: Edges,
     seed: int,
 ) -> None:
-    """Short windows, whole edges, kept bins and frames of any factors included."""
+    """Both graphs equal the transform for all windows, edges, Nyquist options and lengths."""
     transform = Stft(StftOptions(nyquist, edges)).bind(info(nfft, channels, stems, normalise))
     assert_graphs_equal(transform, {"mix": noise(seed, channels, length)}, stems, seed)
 
 
 @pytest.mark.parametrize("edges", Edges)
 def test_graphs_of_the_size_that_htdemucs_needs_equal_the_transform(edges: Edges) -> None:
-    """The window of the recipes: 44,100 samples, 4,096 bins, four stems."""
+    """The graphs equal the transform for 44,100 samples, an FFT of 4,096, and four stems."""
     transform = Stft(StftOptions(edges=edges)).bind(info(4096, 2, 4, normalise=True))
     mix = 0.1 * noise(3, 2, 44100) + np.float32(0.02)
     assert_graphs_equal(transform, {"mix": mix}, stems=4)
 
 
 def test_graphs_of_silence_give_silence(tmp_path: Path) -> None:
-    """A silent window has no spread to divide by, in a graph as little as here."""
+    """The graph of a silent window gives zeros and does not divide by a spread of zero."""
     transform = Stft(StftOptions()).bind(info(64, normalise=True))
     graphs = transform.graphs({"time": 500}, tmp_path) or {}
     made = run_graph(graphs["forward"], {outside("mix"): np.zeros((2, 500), np.float32)})
@@ -88,14 +88,14 @@ def test_graphs_of_silence_give_silence(tmp_path: Path) -> None:
 
 
 def test_without_a_window_there_are_no_graphs(tmp_path: Path) -> None:
-    """A graph serves one length, so an input that is not cut has none."""
+    """An input that is not cut gets no graphs, because a graph has one length."""
     transform = Stft(StftOptions()).bind(info(64))
     assert transform.graphs({}, tmp_path) is None
     assert list(tmp_path.iterdir()) == []
 
 
 def test_the_window_function_and_the_sizes_are_told() -> None:
-    """A person could write the transform from the bundle's metadata."""
+    """The shipped facts name the window function and the sizes, so a person can write the STFT."""
     facts = Stft(StftOptions(Nyquist.keep, Edges.whole)).ships(info(64, normalise=True)).facts
     assert (facts["nfft"], facts["hop"], facts["nyquist"]) == (64, 16, "kept")
     assert "hann" in str(facts["window_function"])
@@ -104,7 +104,7 @@ def test_the_window_function_and_the_sizes_are_told() -> None:
 @pytest.mark.parametrize("nfft", [8, 24, 4096])
 @pytest.mark.parametrize("keep_nyquist", [False, True])
 def test_the_factors_are_the_dft(nfft: int, keep_nyquist: bool) -> None:
-    """Two products and a twiddle give what NumPy's FFT gives, in exact order."""
+    """Two products and a twiddle give the result of NumPy's FFT, in the same order."""
     split = factors(nfft, nfft // 4, keep_nyquist)
     x = np.random.default_rng(0).standard_normal(nfft)
     frame = x.reshape(split.rows, split.columns).T
@@ -117,12 +117,12 @@ def test_the_factors_are_the_dft(nfft: int, keep_nyquist: bool) -> None:
 
 
 class TestStft(DspSuite):
-    """The suite that authors use, on the plugin in the box."""
+    """The plugin `stft` passes the suite that authors use."""
 
     plugin = Stft
     info = info(512, normalise=True)
     window = {"time": 3000}  # noqa: RUF012  # the suite's own declaration
 
     def identity(self, feeds: Tensors) -> Tensors:
-        """Give both tensors on as those of the one stem."""
+        """Return both tensors as the outputs of the one stem."""
         return {"time_out": feeds["mix"][:, None], "spec_out": feeds["mag"][:, None]}

@@ -1,4 +1,4 @@
-"""The dsp `stft`: equal to demucs, and the inverse of itself."""
+"""The dsp `stft` equals demucs's transform and is the inverse of itself."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def bound(nfft: int, nyquist: Nyquist, edges: Edges, channels: int = 2) -> Trans
 
 
 def through(transform: Transform, x: Array) -> Array:
-    """Send a waveform through the transform and a core that gives the spectrogram on."""
+    """Send a waveform through the transform and a core that returns the spectrogram."""
     feeds, remembered = transform.forward({"mix": x})
     outputs = {"time_out": np.zeros_like(feeds["mix"])[:, None], "spec_out": feeds["mag"][:, None]}
     result: Array = transform.inverse(outputs, remembered)["stems"][0]
@@ -107,7 +107,7 @@ MODEL = small_model()
 @FEW
 @given(length=st.integers(1, 6000), seed=SEEDS)
 def test_spectrogram_is_the_one_of_demucs(length: int, seed: int) -> None:
-    """Frames, bins and values are those of `HTDemucs._spec` for any length."""
+    """Frames, bins and values of the spectrogram equal `HTDemucs._spec` for any length."""
     x = noise(seed, 2, length)
     expected = MODEL._spec(torch.from_numpy(x)[None])[0].numpy()
     actual = spectrogram(x, 512)
@@ -119,7 +119,7 @@ def test_spectrogram_is_the_one_of_demucs(length: int, seed: int) -> None:
 @FEW
 @given(length=st.integers(1, 6000), seed=SEEDS)
 def test_waveform_is_the_one_of_demucs(length: int, seed: int) -> None:
-    """Any spectrogram, not only one of a signal, comes back as `HTDemucs._ispec` gives it."""
+    """Any spectrogram, even one that no signal has, gives the waveform of `HTDemucs._ispec`."""
     frames = -(-length // 128)
     real, imaginary = noise(seed, 3 * 256, frames), noise(seed + 1, 3 * 256, frames)
     spectrum = (real + 1j * imaginary).reshape(3, 256, frames).astype(np.complex64)
@@ -146,7 +146,7 @@ def test_core_inputs_and_stems_are_those_of_the_hybrid_split(length: int) -> Non
 
 
 def test_full_size_window_equals_demucs() -> None:
-    """The sizes of the published model, 4096 and 1024, agree with it too."""
+    """The published model's sizes, window 4096 and hop 1024, agree with demucs too."""
     model = small_model(4096)
     x = noise(7, 2, 44100)
     expected = model._spec(torch.from_numpy(x)[None])
@@ -162,7 +162,7 @@ def test_full_size_window_equals_demucs() -> None:
 def test_any_signal_comes_back_with_nyquist(
     length: int, nfft: int, channels: int, seed: int
 ) -> None:
-    """Keeping Nyquist and dividing by the frames that exist is the identity, from 1 sample on."""
+    """With Nyquist kept and whole edges, any signal of 1 sample or more comes back unchanged."""
     x = noise(seed, channels, length)
     assert snr_db(x, through(bound(nfft, Nyquist.keep, Edges.whole, channels), x)) > EXACT_DB
 
@@ -170,9 +170,9 @@ def test_any_signal_comes_back_with_nyquist(
 @FEW
 @given(hops=st.floats(3, 60), seed=SEEDS)
 def test_a_signal_without_nyquist_comes_back_without_it(hops: float, seed: int) -> None:
-    """Dropping the highest bin loses nothing of tones far below it.
+    """Tones far below Nyquist lose nothing when the highest bin is dropped.
 
-    Shorter than 5/2 hop, demucs pads with zeros: a step, which has energy at Nyquist.
+    Below 5/2 hop, demucs pads with zeros, which make a step with energy at Nyquist.
     """
     x = tones(seed, int(hops * 1024))
     assert snr_db(x, through(bound(4096, Nyquist.drop, Edges.whole), x)) > EXACT_DB
@@ -181,7 +181,7 @@ def test_a_signal_without_nyquist_comes_back_without_it(hops: float, seed: int) 
 @FEW
 @given(hops=st.floats(6, 60), seed=SEEDS)
 def test_demucs_fades_only_the_outer_hops(hops: float, seed: int) -> None:
-    """As in demucs, all but the outer 3/2 hop of a window come back, and those do not."""
+    """With demucs's edges, a window comes back except for its outer 3/2 hop, as in demucs."""
     x = tones(seed, int(hops * 1024))
     y = through(bound(4096, Nyquist.drop, Edges.demucs), x)
     inner = slice(1536, x.shape[-1] - 1536)
@@ -190,10 +190,10 @@ def test_demucs_fades_only_the_outer_hops(hops: float, seed: int) -> None:
 
 
 def test_ten_minutes_come_back() -> None:
-    """A whole song passes in one piece.
+    """A song of ten minutes comes back in one piece.
 
-    Ten minutes and mono: the spectrogram is four times as large as the signal, so an hour of it
-    alone would be 2.5 GB.
+    It is mono: the spectrogram is four times as large as the signal, so an hour of it would be 2.5
+    GB.
     """
     x = np.tile(tones(1, 44100, channels=1), 600)
     x *= np.linspace(0.1, 1.0, x.shape[-1], dtype=np.float32)
@@ -208,14 +208,14 @@ def test_silence_stays_silence_and_finite() -> None:
 
 
 def test_one_mono_sample_is_finite() -> None:
-    """The spread of one number, where torch says NaN, is taken as none."""
+    """The spread of one sample, which is NaN in torch, counts as zero."""
     transform = Stft(StftOptions()).bind(info(64, channels=1, normalise=True))
     feeds, _ = transform.forward({"mix": np.full((1, 1), 0.5, np.float32)})
     assert all(np.isfinite(array).all() for array in feeds.values())
 
 
 def test_missing_facts_are_named() -> None:
-    """A model that does not say its sizes gets an error that lists what it lacks."""
+    """A model without the sizes gets an error that lists the missing facts."""
     facts = dict(info(64).dsp_facts)
     del facts["hop"], facts["spec_input"]
     lacking = ModelInfo(info(64).signature, ("mix",), ("out",), dsp_facts=facts)
@@ -225,7 +225,7 @@ def test_missing_facts_are_named() -> None:
 
 @pytest.mark.parametrize(("nfft", "hop"), [(4096, 512), (12, 3)])
 def test_sizes_that_demucs_cannot_frame_are_refused(nfft: int, hop: int) -> None:
-    """The hop is an even quarter of the window."""
+    """A hop that is not an even quarter of the window is refused."""
     facts = {**info(64).dsp_facts, "nfft": nfft, "hop": hop}
     odd = ModelInfo(info(64).signature, ("mix",), ("out",), dsp_facts=facts)
     with pytest.raises(StageError, match=f"nfft {nfft} and hop {hop}"):

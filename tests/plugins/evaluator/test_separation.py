@@ -1,4 +1,4 @@
-"""The evaluator `separation`: figures that can be worked out by hand."""
+"""The evaluator `separation` gives the figures that follow by hand."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def noise(seed: int, *shape: int) -> Array:
 
 
 def played(truth: bool = True) -> EvaluatedItem:
-    """Two stems of equal power; the shipped graph errs at -20 dB, FP32 PyTorch at -30 dB."""
+    """Return two stems of equal power; the shipped graph errs by -20 dB, FP32 PyTorch by -30 dB."""
     stems, error = noise(0, 2, 2, TOTAL), noise(1, 2, 2, TOTAL)
     item = Item("id", "song", {"mix": stems.sum(axis=0)}, {"stems": stems} if truth else {})
     fp32 = stems + np.float32(10 ** (-30 / 20)) * error
@@ -47,7 +47,7 @@ def played(truth: bool = True) -> EvaluatedItem:
 
 
 def values(metrics: list[Metric]) -> dict[tuple[str, str], float]:
-    """Return the numbers by name and stem."""
+    """Return the numbers by name and by stem, statistic or `all`."""
     return {(m.name, m.label or m.statistic or "all"): m.value for m in metrics}
 
 
@@ -59,7 +59,10 @@ def evaluated(
 
 
 def test_every_figure_is_what_the_errors_say() -> None:
-    """20 dB and 30 dB of SDR differ by a drop of 10; the mixture's other stem is its error."""
+    """An error of -20 dB gives an SDR of 20 dB, 10 dB below the reference's 30 dB.
+
+    The SDR of the mixture has the other stem as its error.
+    """
     found = evaluated(played())
     for stem in ("voice", "rest", "mean"):
         assert found["sdr", stem] == pytest.approx(20, abs=0.3)
@@ -72,7 +75,7 @@ def test_every_figure_is_what_the_errors_say() -> None:
 
 
 def test_a_mean_is_the_mean_of_the_stems() -> None:
-    """Every metric has one more line, over the stems."""
+    """Every metric has one more line, with the mean of the stems."""
     found = evaluated(played())
     for name in {name for name, _ in found}:
         mean = (found[name, "voice"] + found[name, "rest"]) / 2
@@ -80,7 +83,7 @@ def test_a_mean_is_the_mean_of_the_stems() -> None:
 
 
 def test_what_another_machine_computed_is_not_ascribed_to_the_device() -> None:
-    """The SDR of the reference was measured in PyTorch, that of the mixture on nothing."""
+    """The SDR of the reference names PyTorch as its device, and that of the mixture no device."""
     devices = {
         m.name: m.device for m in Separation(SeparationOptions()).evaluate(played(), SIGNATURE)
     }
@@ -90,7 +93,10 @@ def test_what_another_machine_computed_is_not_ascribed_to_the_device() -> None:
 
 
 def test_without_true_stems_the_residual_and_the_levels_take_the_place_of_sdr() -> None:
-    """What the stems leave of the mixture, and how loud each is; the words say what is missing."""
+    """Without true stems, the residual and the level of each stem replace the SDR.
+
+    A note says that SDR needs true stems.
+    """
     song = played(truth=False)
     found = evaluated(song)
     assert {name for name, _ in found} == {"residual", "residual_reference", "level", "seam_error"}
@@ -105,7 +111,7 @@ def test_without_true_stems_the_residual_and_the_levels_take_the_place_of_sdr() 
 
 
 def test_with_true_stems_there_is_no_substitute() -> None:
-    """A residual beside an SDR would be one figure too many."""
+    """With true stems, neither the residual nor the level is reported."""
     assert not {"residual", "level"} & {name for name, _ in evaluated(played())}
 
 
@@ -113,7 +119,7 @@ def test_with_true_stems_there_is_no_substitute() -> None:
     ("axis", "labels"), [("speaker", ("voice", "rest")), ("stem", ("voice",)), ("stem", ())]
 )
 def test_what_is_no_part_of_the_mixture_has_no_residual(axis: str, labels: tuple[str, ...]) -> None:
-    """Labels that are no stems, or the only stem of many, do not add up to the input."""
+    """Outputs that are no stems, or a single stem, do not add up and have no residual."""
     song, count = played(truth=False), len(labels)
     spec = TensorSpec(
         "stems",
@@ -129,7 +135,10 @@ def test_what_is_no_part_of_the_mixture_has_no_residual(axis: str, labels: tuple
 
 
 def test_a_recipe_can_say_whether_stems_add_up() -> None:
-    """Where the names of the axes do not tell; of another shape they cannot."""
+    """A recipe can say whether outputs add up to the input.
+
+    It is an error for outputs of another shape.
+    """
     song = played(truth=False)
     speakers = replace(
         SIGNATURE.outputs[0], axes=("speaker", "channel", "time"), labels={"speaker": ("a", "b")}
@@ -144,7 +153,7 @@ def test_a_recipe_can_say_whether_stems_add_up() -> None:
 
 
 def test_the_residual_is_a_level_in_relation_to_the_mixture() -> None:
-    """Nothing left is -200 dB, everything left 0 dB; of silence nothing can be said."""
+    """The residual is -200 dB for nothing left, 0 dB for everything, and undefined for silence."""
     mixture = noise(7, 2, TOTAL)
     assert residual(mixture, mixture) == -200
     assert residual(mixture, np.zeros_like(mixture)) == pytest.approx(0)
@@ -153,7 +162,7 @@ def test_the_residual_is_a_level_in_relation_to_the_mixture() -> None:
 
 
 def test_a_full_scale_sine_has_0_dbfs() -> None:
-    """As AES17 has it; a square wave has 3 dB more, and silence the lowest figure."""
+    """A full-scale sine has 0 dBFS, as in AES17, a square wave 3 dB more, and silence -200 dB."""
     sine = np.sin(2 * np.pi * np.arange(48_000) / 480).astype(np.float32)[None]
     assert level(sine) == pytest.approx(0, abs=1e-3)
     assert level(sine / 10) == pytest.approx(-20, abs=1e-3)
@@ -162,7 +171,7 @@ def test_a_full_scale_sine_has_0_dbfs() -> None:
 
 
 def test_sdr_is_the_one_of_the_challenge() -> None:
-    """Sums run over channels and time together, each with 1e-7 added."""
+    """SDR sums over channels and time together and adds 1e-7 to each sum."""
     true = np.array([[1.0, 1.0], [0.0, 0.0]], np.float32)
     heard = np.array([[1.0, 0.5], [0.5, 0.0]], np.float32)
     assert sdr(true, heard) == pytest.approx(10 * np.log10((2 + 1e-7) / (0.5 + 1e-7)))
@@ -171,7 +180,10 @@ def test_sdr_is_the_one_of_the_challenge() -> None:
 
 @pytest.mark.parametrize(("level_db", "measured"), [(0, True), (-59, True), (-61, False)])
 def test_a_stem_that_is_silent_in_the_song_has_no_sdr(level_db: float, measured: bool) -> None:
-    """Whatever leaks into it would decide every contract; the other stem is judged as ever."""
+    """A stem 61 dB below the loudest has no SDR, because its leakage would break any contract.
+
+    The other stem is judged as before.
+    """
     of = played()
     stems = of.item.references["stems"].copy()
     stems[1] *= np.float32(10 ** (level_db / 20))
@@ -184,7 +196,7 @@ def test_a_stem_that_is_silent_in_the_song_has_no_sdr(level_db: float, measured:
 
 
 def test_a_song_of_silence_has_no_sdr_at_all() -> None:
-    """No stem is in it."""
+    """A song whose stems are all silent has no SDR."""
     of = played()
     silence = np.zeros_like(of.item.references["stems"])
     found = evaluated(replace(of, item=replace(of.item, references={"stems": silence})))
@@ -192,21 +204,21 @@ def test_a_song_of_silence_has_no_sdr_at_all() -> None:
 
 
 def test_what_is_compared_says_with_which_windows() -> None:
-    """In a sweep over windows these are not its own."""
+    """The drop and the reference name the windows that they compare with."""
     of = replace(played(), against="windows of 9 along time")
     notes = {m.name: m.note for m in Separation(SeparationOptions()).evaluate(of, SIGNATURE)}
-    assert notes["sdr_drop"] == "SDR below that of FP32 PyTorch with windows of 9 along time"
+    assert notes["sdr_drop"] == "loss of SDR against FP32 PyTorch with windows of 9 along time"
     assert notes["sdr_reference"] == "windows of 9 along time"
 
 
 def test_sdr_of_silence_is_finite() -> None:
-    """A stem that rests, and is left silent, has 0 dB by the challenge's definition."""
+    """Silence for a silent stem has an SDR of 0 dB, by the challenge's definition."""
     silence = np.zeros((2, 10), np.float32)
     assert sdr(silence, silence) == 0
 
 
 def test_si_sdr_ignores_the_gain_and_sdr_does_not() -> None:
-    """Half the level costs 6 dB of SDR and no SI-SDR."""
+    """Half the level leaves the SI-SDR unchanged; the SDR of a stem at half level is 6 dB."""
     true = noise(4, 2, TOTAL)
     heard = true + np.float32(0.1) * noise(5, 2, TOTAL)
     assert si_sdr(true, heard) == pytest.approx(si_sdr(true, heard / 2))
@@ -214,7 +226,7 @@ def test_si_sdr_ignores_the_gain_and_sdr_does_not() -> None:
 
 
 def test_si_sdr_at_its_limits() -> None:
-    """It is not defined for a silent stem, and stays finite for silence and for perfection."""
+    """SI-SDR is undefined for a silent stem, and finite for a silent and for a perfect output."""
     true = noise(6, 2, 100)
     assert si_sdr(np.zeros_like(true), true) is None
     assert si_sdr(true, np.zeros_like(true)) == -200
@@ -223,7 +235,7 @@ def test_si_sdr_at_its_limits() -> None:
 
 @pytest.mark.parametrize("overlap", [0.0, 0.25, 0.75])
 def test_a_louder_error_at_the_joins_is_heard(overlap: float) -> None:
-    """Ten times the energy where windows meet is 10 dB, with or without an overlap."""
+    """Ten times the error energy at the joins is a seam error of 10 dB, with any overlap."""
     windows = OverlapAdd(OverlapAddOptions(1000, overlap)).split({"time": 5000})
     near = {0.0: 62, 0.25: 125, 0.75: 62}[overlap]
     energy = np.ones(5000)
@@ -236,7 +248,7 @@ def test_a_louder_error_at_the_joins_is_heard(overlap: float) -> None:
 
 
 def test_an_error_in_the_middle_of_windows_is_no_seam() -> None:
-    """Where the overlap is quieter than the middles by 10 dB, the figure is -10 dB."""
+    """A seam error is -10 dB where the overlap is 10 dB quieter than the middles."""
     windows = OverlapAdd(OverlapAddOptions(1000, 0.25)).split({"time": 4000})[:2]
     energy = np.ones(1750)
     energy[750:1000] = 0.1
@@ -244,7 +256,7 @@ def test_an_error_in_the_middle_of_windows_is_no_seam() -> None:
 
 
 def test_seams_are_found_at_a_multiple_of_the_rate() -> None:
-    """Windows are counted in samples of the input; an output of twice the rate has them too."""
+    """Seams are found in an output of twice the input's rate."""
     windows = OverlapAdd(OverlapAddOptions(1000, 0.25)).split({"time": 4000})[:2]
     energy = np.ones(3500)
     energy[1500:2000] = 100
@@ -252,7 +264,7 @@ def test_seams_are_found_at_a_multiple_of_the_rate() -> None:
 
 
 def test_one_window_or_no_error_has_no_seam() -> None:
-    """There is nothing to compare, so nothing is reported."""
+    """One window, or an output without error, has no seam error."""
     song = played()
     alone = replace(song, windows=song.windows[:1])
     assert not [key for key in evaluated(alone) if key[0] == "seam_error"]

@@ -1,4 +1,4 @@
-"""Modules that are another one after each call, or that a graph cannot hold, for tests."""
+"""Modules for tests: they change in each call, or no graph can hold them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def opened(core: nn.Module, *outputs: str) -> TorchModel:
 
 
 class Counting(nn.Module):
-    """Counts its calls in a buffer, and multiplies by the count."""
+    """Counts its calls in a buffer and multiplies by the count."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -55,7 +55,7 @@ class CountingInPython(nn.Module):
 
 
 class Locked(Counting):
-    """Holds what Python cannot copy."""
+    """Holds an object that Python cannot copy."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -63,7 +63,7 @@ class Locked(Counting):
 
 
 class Streaming(nn.Module):
-    """Sees the end of what it was given before."""
+    """Keeps the end of its last input."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -71,27 +71,27 @@ class Streaming(nn.Module):
         self.register_buffer("last", torch.zeros(1, 8, 2))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Put it before the input."""
+        """Put the end of the last input before the input."""
         whole = torch.cat([self.last, x], -1)
         self.last = x[..., -2:].detach()
         return self.first(whole)
 
 
 class Learning(nn.Module):
-    """Writes to its weights, past the versions that PyTorch counts."""
+    """Changes its weights without a change of the version that PyTorch counts."""
 
     def __init__(self) -> None:
         super().__init__()
         self.layer = nn.Linear(64, 64)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Learn."""
+        """Change the weights."""
         self.layer.weight.data += 0.01
         return self.layer(x)
 
 
 class Dropping(nn.Module):
-    """Drops values in inference, too."""
+    """Drops values, also in inference."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Drop."""
@@ -99,15 +99,15 @@ class Dropping(nn.Module):
 
 
 class Rolling(nn.Module):
-    """Asks Python for a number."""
+    """Multiplies by a random number from Python."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Roll."""
+        """Return the input times a random number."""
         return x * random.random()  # noqa: S311  # no secret
 
 
 class Noting(nn.Module):
-    """Counts its calls, and no output depends on it."""
+    """Counts its calls; no output depends on the count."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -120,7 +120,7 @@ class Noting(nn.Module):
 
 
 class Training(nn.Module):
-    """Has what works otherwise in training: dropout, and statistics of a batch."""
+    """Has layers that differ in training: dropout and batch statistics."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -133,14 +133,14 @@ class Training(nn.Module):
 
 
 class Caching(nn.Module):
-    """Keeps a table for the last length, which is the same each time."""
+    """Keeps a table for the last length; the table is the same each time."""
 
     def __init__(self) -> None:
         super().__init__()
         self.table: torch.Tensor | None = None
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Look it up, or make it."""
+        """Look the table up, or make it."""
         if self.table is None or self.table.shape[-1] != x.shape[-1]:
             self.table = torch.linspace(0, 1, x.shape[-1])
         return x + self.table
@@ -156,7 +156,7 @@ class Overwriting(nn.Module):
 
 
 class Named(nn.Module):
-    """Gives a dict, in another order than its names are listed in."""
+    """Returns a dict whose order differs from the listed names."""
 
     def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
         """Return two outputs."""
@@ -164,32 +164,32 @@ class Named(nn.Module):
 
 
 class Masking(nn.Module):
-    """Gives infinities, as a logarithm or a mask does."""
+    """Returns infinities, as a logarithm or a mask does."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Mask what is negative."""
+        """Mask negative values."""
         return torch.where(x > 0, x, torch.tensor(float("-inf")))
 
 
 class Branching(nn.Module):
-    """Decides by a value."""
+    """Branches on a value."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Return the input, or twice that."""
+        """Return the input, or twice the input."""
         if x.sum() > 0:
             return x * 2
         return x
 
 
 class Inner(nn.Module):
-    """Has an operator in it that ONNX lacks."""
+    """Holds a module with an operator that ONNX lacks."""
 
     def __init__(self) -> None:
         super().__init__()
         self.rare = Rare()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Run it."""
+        """Run the module."""
         return self.rare(x * 2)
 
 
@@ -202,7 +202,7 @@ class Rare(nn.Module):
 
 
 class Failing(nn.Module):
-    """Cannot be run at all."""
+    """Fails in every call."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Fail."""

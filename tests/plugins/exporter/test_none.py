@@ -7,7 +7,7 @@ from plugins.exporter.none import NoExport
 
 
 def test_the_torch_module_is_passed_on() -> None:
-    """The stage never runs, asks for no windows, and what came in goes out."""
+    """The exporter `none` runs no stage, needs no windows, and passes the torch module on."""
     exporter = NoExport(NoExport.Options())
     assert exporter.passes
     assert exporter.dynamic

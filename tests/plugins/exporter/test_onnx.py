@@ -1,4 +1,4 @@
-"""The exporter `onnx`: what it writes, what it proves, what it refuses."""
+"""The exporter `onnx`: its files, its proof, and its refusals."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from tests.plugins.networks import (
 
 
 def test_graph_computes_what_pytorch_does(tmp_path: Path) -> None:
-    """On inputs that the export never saw, over 100 dB."""
+    """The graph agrees with PyTorch by over 100 dB, on inputs that the export never saw."""
     model = separator()
     made = exported(model, tmp_path / "export")
     given = feeds(model, seed=5)
@@ -37,7 +37,7 @@ def test_graph_computes_what_pytorch_does(tmp_path: Path) -> None:
 
 
 def test_facts_describe_the_graph(tmp_path: Path) -> None:
-    """A person reads names, types and shapes, and which operators there are."""
+    """The facts list names, types and shapes of the tensors, and count operators and parameters."""
     facts = exported(hybrid(), tmp_path / "export").facts
     assert facts["inputs"] == ["mix float32 1×2×512", "mag float32 1×4×6×5"]
     assert facts["outputs"] == ["time_out float32 1×4×512", "spec_out float32 1×30×8"]
@@ -47,7 +47,7 @@ def test_facts_describe_the_graph(tmp_path: Path) -> None:
 
 
 def test_gelu_is_one_operator_from_opset_20(tmp_path: Path) -> None:
-    """Below 20 it falls apart into Erf arithmetic."""
+    """GELU is one operator from opset 20 on; below, it becomes arithmetic with Erf."""
     new = exported(separator(), tmp_path / "20")
     old = exported(separator(), tmp_path / "17", opset=17)
     assert new.facts["operators"]["Gelu"] == 1
@@ -56,7 +56,7 @@ def test_gelu_is_one_operator_from_opset_20(tmp_path: Path) -> None:
 
 
 def test_dynamic_graph_serves_another_length(tmp_path: Path) -> None:
-    """The axis that the signature leaves open is open in the graph."""
+    """A dynamic graph takes another length along the axis that the signature leaves open."""
     model = separator()
     made = exported(model, tmp_path / "export", dynamic=True)
     given = feeds(model, samples=1024)
@@ -71,22 +71,22 @@ class Remembers(nn.Module):
     """Adds a ramp whose length the tracer keeps as a constant."""
 
     def forward(self, mix: torch.Tensor) -> torch.Tensor:
-        """Add it."""
+        """Add the ramp."""
         return mix + torch.linspace(0, 1, int(mix.shape[-1]))
 
 
 class OneLength(nn.Module):
-    """Takes inputs of one length only, in PyTorch already."""
+    """Takes inputs of one length only, already in PyTorch."""
 
     def forward(self, mix: torch.Tensor) -> torch.Tensor:
-        """Refuse any other."""
+        """Refuse any other length."""
         if mix.shape[-1] != SAMPLES:
             raise ValueError("not my length")
         return mix * 2
 
 
 def test_a_dynamic_graph_of_one_length_is_refused(tmp_path: Path) -> None:
-    """It computes the example, and nothing else; the message says what does work."""
+    """A dynamic graph that works at one length only is refused, and the message says what works."""
     with pytest.raises(StageError, match="works at one length only") as caught:
         exported(_opened(Remembers(), "out"), tmp_path / "export", dynamic=True)
     assert "chunker=overlap_add" in str(caught.value)
@@ -94,7 +94,7 @@ def test_a_dynamic_graph_of_one_length_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_module_of_one_length_is_a_warning(tmp_path: Path) -> None:
-    """There is nothing to compare a second length with, and the person is told."""
+    """A module of one length gets a warning, because no second length can be compared."""
     core = _opened(OneLength(), "out")
     made = Onnx(Onnx.Options(dynamic=True)).run(core, feeds(core), work_in(tmp_path / "export"))
     assert [n.severity for n in made.notices] == ["warning"]
@@ -102,7 +102,7 @@ def test_a_module_of_one_length_is_a_warning(tmp_path: Path) -> None:
 
 
 def test_halves_of_a_waveform_and_its_spectrogram_fit_each_other() -> None:
-    """`ceil(T / hop)` frames stay as many as the samples have, whatever the length."""
+    """A halved waveform and its halved spectrogram fit: the frames stay `ceil(T / hop)`."""
     model, hop = hybrid(), 4
     for samples in range(1, 40):
         shapes = {"mix": (1, 2, samples), "mag": (1, 4, 6, -(-samples // hop))}
@@ -113,13 +113,13 @@ def test_halves_of_a_waveform_and_its_spectrogram_fit_each_other() -> None:
 
 
 def test_only_a_dynamic_export_says_so() -> None:
-    """The plan asks for windows unless the graph takes any length."""
+    """Only a dynamic export says that it takes any length; otherwise the plan asks for windows."""
     assert Onnx(Onnx.Options(dynamic=True)).dynamic
     assert not Onnx(Onnx.Options()).dynamic
 
 
 def test_weights_can_lie_beside_the_graph(tmp_path: Path) -> None:
-    """One file of weights, found again from the graph."""
+    """With `external_data=always` the weights lie in one file, which the graph finds."""
     model = separator()
     made = exported(model, tmp_path / "export", external_data=ExternalData.always)
     assert {p.name for p in Path(made.folder).iterdir()} == {"model.onnx", "model.onnx.data"}
@@ -127,27 +127,27 @@ def test_weights_can_lie_beside_the_graph(tmp_path: Path) -> None:
 
 
 def test_nothing_is_left_of_the_work(tmp_path: Path) -> None:
-    """The folder's hash covers every file, so it holds the graph alone."""
+    """The export's folder holds the graph alone, because its hash covers every file."""
     made = exported(separator(), tmp_path / "export")
     assert [p.name for p in Path(made.folder).iterdir()] == ["model.onnx"]
 
 
 def test_equal_models_give_equal_files(tmp_path: Path) -> None:
-    """What comes after an export is kept under the hash of its file."""
+    """Equal models give equal files, because later steps are stored under the file's hash."""
     first, second = (exported(separator(), tmp_path / name) for name in "ab")
     assert first.sha256 == second.sha256
 
 
 class Branching(nn.Module):
-    """Decides by a value what one of its two outputs is."""
+    """Has an output that depends on a branch on a value."""
 
     def forward(self, mix: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the input twice, or once doubled."""
+        """Return twice the input, and the input or twice the input."""
         return mix * 2, mix if mix.sum() > 0 else mix * 2
 
 
 class Broken(nn.Module):
-    """Cannot be run at all."""
+    """Fails in every call."""
 
     def forward(self, mix: torch.Tensor) -> torch.Tensor:
         """Fail."""
@@ -161,9 +161,12 @@ def _opened(core: nn.Module, *names: str) -> TorchModel:
 
 
 def test_a_branch_that_was_recorded_is_found(tmp_path: Path) -> None:
-    """The graph agrees on the example, and not on another; the message names output and line."""
+    """A graph that agrees on the example and not on other values is refused.
+
+    The message names the output and the line of the branch.
+    """
     model = _opened(Branching(), "same", "either")
-    with pytest.raises(StageError, match="for other values") as caught:
+    with pytest.raises(StageError, match="for values other than") as caught:
         exported(model, tmp_path / "export")
     assert "output `either` has " in caught.value.what
     told = str(caught.value)
@@ -173,7 +176,7 @@ def test_a_branch_that_was_recorded_is_found(tmp_path: Path) -> None:
 
 
 def test_a_module_that_fails_ends_in_one_message(tmp_path: Path) -> None:
-    """The first line of the cause and the line of the module, not the tracer's pages."""
+    """The error has the first line of the cause and the line in the module, not the full trace."""
     with pytest.raises(StageError, match="cannot export the model: its own code fails") as caught:
         exported(_opened(Broken(), "out"), tmp_path / "export")
     assert caught.value.lines[0] == "RuntimeError: no kernel for 3 axes"
@@ -181,19 +184,19 @@ def test_a_module_that_fails_ends_in_one_message(tmp_path: Path) -> None:
 
 
 def test_a_dsp_of_another_model_is_refused(tmp_path: Path) -> None:
-    """The core's inputs come from the dsp by name."""
+    """A dsp that lacks one of the core's inputs is refused by the name of the input."""
     with pytest.raises(StageError, match="the dsp gives no `mag`"):
         Onnx(Onnx.Options()).run(hybrid(), feeds(separator()), work_in(tmp_path / "export"))
 
 
 def test_an_opset_that_cannot_be_written_is_refused() -> None:
-    """The TorchScript-based exporter ends at 20."""
+    """Opset 21 is refused, because the TorchScript-based exporter ends at 20."""
     with pytest.raises(ValueError, match="`opset` cannot be 21; this exporter writes 13 to 20"):
         Onnx.Options(opset=21)
 
 
 def test_the_terminal_stays_clean(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    """Neither warnings nor prints of the libraries reach the person."""
+    """Neither warnings nor prints of the libraries reach the terminal."""
     with warnings.catch_warnings(record=True) as seen:
         warnings.simplefilter("always")
         exported(hybrid(), tmp_path / "export")

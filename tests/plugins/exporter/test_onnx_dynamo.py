@@ -1,4 +1,4 @@
-"""The exporter `onnx_dynamo`, where the library that it needs is installed."""
+"""The exporter `onnx_dynamo`, where its library onnxscript is installed."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def _exported(model: TorchModel, folder: Path, **options: object) -> Artifact:
 
 
 def test_graph_computes_what_pytorch_does(tmp_path: Path) -> None:
-    """Two inputs and two outputs keep their names and their order."""
+    """The graph computes the same as PyTorch, with the names and the order of its outputs."""
     model = hybrid()
     made = _exported(model, tmp_path / "export")
     given = feeds(model, seed=5)
@@ -40,7 +40,7 @@ def test_graph_computes_what_pytorch_does(tmp_path: Path) -> None:
 
 
 def test_notes_of_the_exporter_are_removed(tmp_path: Path) -> None:
-    """ONNX Runtime's preparation for QNN crashes on them."""
+    """The exporter's metadata is removed, because it crashes ONNX Runtime's preparation for QNN."""
     graph = onnx.load(_exported(separator(), tmp_path / "export").path)
     assert not graph.metadata_props
     assert not graph.graph.metadata_props
@@ -48,13 +48,13 @@ def test_notes_of_the_exporter_are_removed(tmp_path: Path) -> None:
 
 
 def test_dynamic_graph_serves_another_length(tmp_path: Path) -> None:
-    """The axis that the signature leaves open is open in the graph."""
+    """A dynamic graph takes another length along the axis that the signature leaves open."""
     model = separator()
     made = _exported(model, tmp_path / "export", dynamic=True)
     assert played(made, feeds(model, samples=1024))["stems"].shape == (1, 2, 2, 1024)
 
 
 def test_the_terminal_stays_clean(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    """Neither warnings nor prints of the libraries reach the person."""
+    """The libraries print nothing to the terminal."""
     _exported(separator(), tmp_path / "export")
     assert capfd.readouterr() == ("", "")

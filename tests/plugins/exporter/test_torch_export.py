@@ -1,4 +1,4 @@
-"""The exporter `torch_export`: what it writes, folds, proves and refuses."""
+"""The exporter `torch_export`: its files, folding, proof and refusals."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ from tests.plugins.networks import (
 
 
 class TestConformance(ExporterSuite):
-    """The exporter keeps what every exporter must."""
+    """`torch_export` keeps every exporter's contract."""
 
     plugin = TorchExport
 
 
 def test_program_computes_what_the_module_does(tmp_path: Path) -> None:
-    """On inputs that the export never saw, by the names of the signature."""
+    """The program computes the module's outputs by name, on inputs that the export never saw."""
     model = hybrid()
     made = program(model, tmp_path / "export")
     given = feeds(model, seed=5)
@@ -45,7 +45,10 @@ def test_program_computes_what_the_module_does(tmp_path: Path) -> None:
 
 
 def test_batch_norms_are_folded_into_convolutions(tmp_path: Path) -> None:
-    """The same result, from fewer operators: of both shapes, and behind a transposed one."""
+    """Batch norms fold into convolutions in 1-D and 2-D and into a transposed convolution.
+
+    The result is the same, with fewer operators.
+    """
     model, given = normed(), feeds(normed(), seed=5)
     plain = program(model, tmp_path / "plain", fold_batch_norms=False)
     folded = program(model, tmp_path / "folded")
@@ -55,25 +58,25 @@ def test_batch_norms_are_folded_into_convolutions(tmp_path: Path) -> None:
     np.testing.assert_allclose(
         played_by_torch(folded, given)["stems"], outputs(model, given)["stems"], atol=1e-4
     )
-    # A scale and a shift in place of nothing, but no statistics any more.
+    # A convolution may gain a bias, but the statistics are gone.
     assert folded.number("parameters") < plain.number("parameters")
 
 
 class Shared(nn.Module):
-    """Reads a convolution twice, once past the batch norm."""
+    """Reads a convolution twice: through a batch norm, and directly."""
 
     def __init__(self) -> None:
         super().__init__()
         self.conv, self.norm = nn.Conv1d(2, 4, 1), nn.BatchNorm1d(4)
 
     def forward(self, mix: torch.Tensor) -> torch.Tensor:
-        """Add both."""
+        """Return the sum of both."""
         hidden = self.conv(mix)
         return (self.norm(hidden) + hidden).view(1, 2, 2, -1)
 
 
 class Grouped(nn.Module):
-    """A transposed convolution in groups before a batch norm."""
+    """A transposed convolution with groups, before a batch norm."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -93,22 +96,22 @@ def _opened(core: nn.Module, *names: str) -> TorchModel:
 
 @pytest.mark.parametrize("core", [Shared, Grouped])
 def test_a_batch_norm_that_does_not_fold_stays(core: type[nn.Module], tmp_path: Path) -> None:
-    """Others need the convolution as it was, or its weights lie in another order."""
+    """A batch norm stays behind a convolution with another reader or with transposed groups."""
     made = program(_opened(core(), "stems"), tmp_path / "export")
     assert made.facts["folded_batch_norms"] == 0
     assert made.facts["operators"]["batch_norm"] == 1
 
 
 class Branching(nn.Module):
-    """Decides by a value."""
+    """Branches on a value."""
 
     def forward(self, mix: torch.Tensor) -> torch.Tensor:
-        """Return the input, or twice that."""
+        """Return the input, or twice the input."""
         return mix if mix.sum() > 0 else mix * 2
 
 
 def test_a_program_that_differs_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The message names the output, and who computed it."""
+    """A program that differs is refused; the message names the output and the two compared."""
     model = normed()
 
     def halved(module: torch.fx.GraphModule) -> int:
@@ -123,12 +126,12 @@ def test_a_program_that_differs_is_refused(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_a_dsp_of_another_model_is_refused(tmp_path: Path) -> None:
-    """The core's inputs come from the dsp by name."""
+    """A dsp that lacks one of the core's inputs is refused by the name of the input."""
     exporter = TorchExport(TorchExport.Options())
     with pytest.raises(StageError, match="the dsp gives no `mag`"):
         exporter.run(hybrid(), feeds(separator()), work_in(tmp_path / "export"))
 
 
 def test_a_program_serves_one_length() -> None:
-    """The plan asks for windows."""
+    """A program has one length, so the plan asks for windows."""
     assert not TorchExport(TorchExport.Options()).dynamic

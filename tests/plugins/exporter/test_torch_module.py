@@ -1,4 +1,4 @@
-"""What every exporter does with a module that changes, draws random numbers or cannot be caught."""
+"""Every exporter handles modules that change, draw random numbers, or cannot be exported."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def export(exporter: type[Exporter], core: nn.Module, folder: Path, *outputs: st
 
 
 def refusal(exporter: type[Exporter], core: nn.Module, folder: Path) -> StageError:
-    """Return the error that the export ends in."""
+    """Return the error of the export."""
     with pytest.raises(StageError, match=f"exporter `{exporter.name}` cannot export") as caught:
         export(exporter, core, folder)
     return caught.value
@@ -50,7 +50,10 @@ def refusal(exporter: type[Exporter], core: nn.Module, folder: Path) -> StageErr
 def test_a_module_that_changes_is_refused(
     exporter: type[Exporter], core: type[nn.Module], name: str, tmp_path: Path
 ) -> None:
-    """A graph is the same for every window; what changes is named, with the way that takes it."""
+    """A module that changes its own state is refused.
+
+    The message names the state and the options that run the module in PyTorch.
+    """
     error = refusal(exporter, core(), tmp_path)
     assert f"changes {name} each time it runs" in error.what
     assert "exporter=none graph=[] precision=fp32 runtime=torch" in str(error)
@@ -60,7 +63,7 @@ def test_a_module_that_changes_is_refused(
 def test_a_module_that_draws_random_numbers_is_refused(
     exporter: type[Exporter], tmp_path: Path
 ) -> None:
-    """The operator and the line that draws them are named."""
+    """A module that draws random numbers is refused, with the operator's line in the code."""
     error = refusal(exporter, modules.Dropping(), tmp_path)
     assert "draws random numbers" in error.what
     assert "modules.py:" in str(error)
@@ -69,15 +72,15 @@ def test_a_module_that_draws_random_numbers_is_refused(
 
 @every
 def test_random_numbers_of_others_are_found(exporter: type[Exporter], tmp_path: Path) -> None:
-    """Nothing in the module changes, and the person is told where to look."""
+    """Outputs that change without a change in the module are refused, with likely causes."""
     error = refusal(exporter, modules.Rolling(), tmp_path)
     assert "its outputs change between calls" in error.what
-    assert any("those of Python, a clock" in line for line in error.lines)
+    assert any("Python's random numbers, a clock" in line for line in error.lines)
 
 
 @every
 def test_what_changes_and_moves_no_output_is_told(exporter: type[Exporter], tmp_path: Path) -> None:
-    """The graph is right, as far as two calls can tell."""
+    """State that changes without an effect on any output is a warning."""
     made = export(exporter, modules.Noting(), tmp_path)
     (notice,) = made.notices
     assert (notice.severity, "`calls`" in notice.text) == ("warning", True)
@@ -85,7 +88,7 @@ def test_what_changes_and_moves_no_output_is_told(exporter: type[Exporter], tmp_
 
 @every
 def test_what_only_looks_like_it_is_exported(exporter: type[Exporter], tmp_path: Path) -> None:
-    """Training mode, a cache, an input that is written to, infinities: none is in the way."""
+    """Training mode, a cache, an input changed in place and infinities prevent no export."""
 
     def made() -> nn.Module:
         return nn.Sequential(
@@ -103,7 +106,7 @@ def test_what_only_looks_like_it_is_exported(exporter: type[Exporter], tmp_path:
 
 @every
 def test_outputs_by_name_keep_their_names(exporter: type[Exporter], tmp_path: Path) -> None:
-    """A dict's order is its own."""
+    """Outputs in a dict keep their names, whatever the dict's order is."""
     made = export(exporter, modules.Named(), tmp_path, "y", "z")
     done = artifact(made, opened(modules.Named(), "y", "z").info)
     play = played if done.format == "onnx" else played_by_torch
@@ -116,7 +119,7 @@ def test_outputs_by_name_keep_their_names(exporter: type[Exporter], tmp_path: Pa
 def test_a_branch_on_values_is_named_with_its_line(
     exporter: type[Exporter], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """PyTorch's own reason, not its banner or its graph."""
+    """A branch on values is refused with PyTorch's reason and the line in the code, and no more."""
     error = refusal(exporter, modules.Branching(), tmp_path)
     assert error.what.endswith("its code depends on the values of a tensor")
     assert error.lines[0] == "Could not guard on data-dependent expression Eq(u0, 1)"
@@ -130,7 +133,7 @@ def test_a_branch_on_values_is_named_with_its_line(
 def test_an_operator_that_onnx_lacks_is_named_with_its_line(
     exporter: type[Exporter], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """In the module that has it, and with an exporter that takes it: the third one does."""
+    """An operator that ONNX lacks is named with its line and with an exporter that takes it."""
     error = refusal(exporter, modules.Inner(), tmp_path)
     assert "special_modified_bessel_i0" in error.what
     assert any(
@@ -146,7 +149,7 @@ def test_an_operator_that_onnx_lacks_is_named_with_its_line(
 def test_a_module_that_fails_is_told_from_an_export_that_does(
     exporter: type[Exporter], tmp_path: Path
 ) -> None:
-    """Its own error, its own line."""
+    """The error of a module that fails by itself has the module's own message and line."""
     error = refusal(exporter, modules.Failing(), tmp_path)
     assert error.what.endswith("its own code fails on example inputs")
     assert error.lines[0] == "RuntimeError: no kernel for 3 axes"
@@ -156,7 +159,7 @@ def test_a_module_that_fails_is_told_from_an_export_that_does(
 
 @pytest.mark.parametrize("core", [modules.Counting, modules.Locked])
 def test_calls_of_a_copy_leave_the_module_as_it_was(core: type[nn.Module]) -> None:
-    """Where it cannot be copied, its buffers are put back."""
+    """A call on a copy leaves the module unchanged; without a copy, buffers are restored."""
     model = opened(core())
     before = State.of(model.core)
     for _ in range(2):
@@ -168,7 +171,10 @@ def test_calls_of_a_copy_leave_the_module_as_it_was(core: type[nn.Module]) -> No
 
 
 def test_other_values_are_values_that_a_model_takes() -> None:
-    """Indices stay those of a table, a magnitude stays positive, a signal changes its sign."""
+    """Changed test values stay valid.
+
+    Indices stay in the table, magnitudes stay positive, and signals change their sign.
+    """
     given = {
         "tokens": np.array([[3, 0, 5]]),
         "length": np.array([3]),

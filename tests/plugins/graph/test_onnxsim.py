@@ -1,4 +1,4 @@
-"""The graph plugin `onnxsim`: fewer nodes, the same result, and proof of it."""
+"""The graph plugin `onnxsim` gives fewer nodes and the same result, with proof."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def _simplified(source: Artifact, folder: Path, **options: object) -> Artifact:
 
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[Artifact, Artifact]:
-    """Simplify a graph once, with its weights beside it and a trap in the working folder."""
+    """Simplify a graph with external weights, in a folder with a misleading file `onnxsim.py`."""
     folder = tmp_path_factory.mktemp("pair")
     (folder / "onnxsim.py").write_text("raise RuntimeError('the wrong file')")
     before = exported(hybrid(), folder / "export", external_data=ExternalData.always)
@@ -42,7 +42,7 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[Artifact, Artifact]:
 
 
 def test_fewer_nodes_compute_the_same(pair: tuple[Artifact, Artifact]) -> None:
-    """Shape arithmetic is folded away; outputs keep names, order and values."""
+    """Shape arithmetic is folded; outputs keep their names, order and values."""
     before, after = pair
     assert after.facts["nodes"] < after.facts["nodes_before"] == before.facts["nodes"]
     assert "Shape" not in after.facts["operators"]
@@ -55,14 +55,14 @@ def test_fewer_nodes_compute_the_same(pair: tuple[Artifact, Artifact]) -> None:
 
 
 def test_weights_beside_the_graph_come_in(pair: tuple[Artifact, Artifact]) -> None:
-    """A model of two files is read whole; a small result is one file, and nothing else is left."""
+    """A model of two files is read whole, and the small result is one file and nothing else."""
     before, after = pair
     assert (Path(before.folder) / "model.onnx.data").exists()
     assert [p.name for p in Path(after.folder).iterdir()] == ["model.onnx"]
 
 
 def test_a_free_axis_needs_a_length_to_be_checked(tmp_path: Path) -> None:
-    """Without one, the person is told that nothing was proven."""
+    """A graph with a free axis is compared only with a length; without one a notice says so."""
     source = exported(separator(), tmp_path / "export", dynamic=True)
     unproven = _simplified(source, tmp_path / "unproven")
     assert "verify_snr_db" not in unproven.facts
@@ -73,7 +73,7 @@ def test_a_free_axis_needs_a_length_to_be_checked(tmp_path: Path) -> None:
 
 
 def test_a_graph_that_differs_is_refused(tmp_path: Path) -> None:
-    """A weight that changed by a hundredth is found, and the output named."""
+    """A bias that changed by 0.01 is found, and the error names the output."""
     source = exported(separator(), tmp_path / "export")
     changed = onnx.load(source.path)
     bias = next(t for t in changed.graph.initializer if t.name == "up.bias")
@@ -84,7 +84,7 @@ def test_a_graph_that_differs_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_damaged_graph_ends_in_one_message(tmp_path: Path) -> None:
-    """A graph with an operator that nobody knows, for example."""
+    """A graph with an input that nothing makes ends in one message."""
     source = exported(separator(), tmp_path / "export")
     graph = onnx.load(source.path)
     graph.graph.node[0].input[0] = "nowhere"
@@ -94,7 +94,7 @@ def test_a_damaged_graph_ends_in_one_message(tmp_path: Path) -> None:
 
 
 def test_a_negative_number_of_checks_is_refused() -> None:
-    """The config error names the option."""
+    """A negative number of checks is refused by the name of the option."""
     with pytest.raises(ValueError, match="`check_n` cannot be -1"):
         Onnxsim.Options(check_n=-1)
 
@@ -102,7 +102,7 @@ def test_a_negative_number_of_checks_is_refused() -> None:
 def test_without_a_check_nothing_is_claimed_or_printed(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """No input means no figure and no notice; the terminal belongs to a reporter."""
+    """Without checks there is no figure, no notice and no output on the terminal."""
     made = _simplified(exported(separator(), tmp_path / "export"), tmp_path / "graph", check_n=0)
     assert "verify_snr_db" not in made.facts
     assert made.notices == ()
@@ -110,9 +110,9 @@ def test_without_a_check_nothing_is_claimed_or_printed(
 
 
 def test_weights_that_an_old_format_lists_as_inputs_are_weights(tmp_path: Path) -> None:
-    """A graph of version 3 of the format, where every weight is an input: PyTorch's own of 2017.
+    """Weights that a graph of format version 3 (PyTorch, 2017) lists as inputs are weights.
 
-    onnxsim refuses this one as it is, and folds nothing of others.
+    onnxsim itself refuses this graph, and folds nothing in other such graphs.
     """
     file = Path(onnx.__file__).parent / "backend/test/data/pytorch-converted/test_PixelShuffle"
     before = onnx.load(file / "model.onnx")

@@ -1,4 +1,4 @@
-"""The comparison of two graphs on random inputs, and what is said where there is none."""
+"""Two graphs are compared on random inputs, and a notice says when this is impossible."""
 
 from __future__ import annotations
 
@@ -38,13 +38,16 @@ FLOATS = {"x": (TensorProto.FLOAT, [2, 8])}
 
 @pytest.mark.parametrize("operator", ["Sqrt", "Log"])
 def test_a_root_is_compared_with_itself(operator: str, tmp_path: Path) -> None:
-    """Noise gives NaN at half of the places, and was called another result, -200 dB."""
+    """A graph equals itself although noise makes half of its output NaN.
+
+    Such an output once counted as another result, at -200 dB.
+    """
     graph = _graph(tmp_path / "g.onnx", [helper.make_node(operator, ["x"], ["y"])], FLOATS)
     assert _same(graph, graph) == 200
 
 
 def test_another_root_is_found_where_noise_has_a_sign(tmp_path: Path) -> None:
-    """What is played in its place shows the difference, and names the output."""
+    """Different roots are told apart on other inputs than noise, and the error names the output."""
     first = _graph(tmp_path / "a.onnx", [helper.make_node("Sqrt", ["x"], ["y"])], FLOATS)
     nodes = [helper.make_node("Add", ["x", "x"], ["s"]), helper.make_node("Sqrt", ["s"], ["y"])]
     with pytest.raises(StageError, match=r"output `y` has \d\.\d dB SNR"):
@@ -52,15 +55,15 @@ def test_another_root_is_found_where_noise_has_a_sign(tmp_path: Path) -> None:
 
 
 def test_a_nan_that_only_the_rewrite_gives_is_found(tmp_path: Path) -> None:
-    """Nothing that is no number stands for a number."""
+    """A NaN that only the rewritten graph gives is a difference."""
     first = _graph(tmp_path / "a.onnx", [helper.make_node("Abs", ["x"], ["y"])], FLOATS)
     second = _graph(tmp_path / "b.onnx", [helper.make_node("Sqrt", ["x"], ["y"])], FLOATS)
-    with pytest.raises(StageError, match="computes something else"):
+    with pytest.raises(StageError, match="computes other values"):
         _same(first, second)
 
 
 def test_an_output_of_another_shape_is_named(tmp_path: Path) -> None:
-    """It has no SNR."""
+    """An output of another shape is refused with its name and both shapes."""
     first = _graph(tmp_path / "a.onnx", [helper.make_node("Abs", ["x"], ["y"])], FLOATS)
     other = [helper.make_node("Flatten", ["x"], ["y"], axis=0)]
     with pytest.raises(StageError, match="gives another output `y`") as caught:
@@ -70,7 +73,7 @@ def test_an_output_of_another_shape_is_named(tmp_path: Path) -> None:
 
 
 def test_a_rewrite_that_cannot_be_played_is_refused(tmp_path: Path) -> None:
-    """The graph before can, so the rewrite is to blame."""
+    """A rewritten graph that cannot be played is refused if the graph before can."""
     first = _graph(tmp_path / "a.onnx", [helper.make_node("Abs", ["x"], ["y"])], FLOATS)
     unknown = [helper.make_node("Abss", ["x"], ["y"])]
     with pytest.raises(StageError, match="cannot be played, but the graph before can") as caught:
@@ -106,7 +109,10 @@ def test_what_noise_cannot_be_played_through_is_said_not_to_be_compared(
     why: str,
     tmp_path: Path,
 ) -> None:
-    """An input that is a shape, or a text: it is simplified, and a warning says what was not."""
+    """A graph with a shape or a text as input is simplified, with a warning.
+
+    The warning says that the graphs were not compared, and why.
+    """
     work = work_in(tmp_path / "source")
     path = _graph(work.folder / "model.onnx", nodes, inputs, rank)
     with pytest.raises(NotPlayableError):

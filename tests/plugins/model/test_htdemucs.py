@@ -1,4 +1,4 @@
-"""HTDemucs from every source, and what is said of checkpoints that cannot be."""
+"""HTDemucs from every source, and the messages for broken checkpoints."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ SMALL = {
 
 
 class TestBundled(ModelSuite):
-    """The model in the box keeps the contract, in demucs's own layers."""
+    """The bundled model keeps the contract, with demucs's own layers."""
 
     plugin = HTDemucs
     options = HTDemucsOptions(weights="bundled", layout=Layout.plain)
@@ -52,7 +52,7 @@ class TestBundled(ModelSuite):
 
 
 class TestBundledForNpu(TestBundled):
-    """And in the layout for mobile NPUs."""
+    """The bundled model keeps the contract in the layout for mobile NPUs."""
 
     options = HTDemucsOptions(weights="bundled", layout=Layout.npu)
 
@@ -107,7 +107,7 @@ def test_demucs_own_format_is_read_without_running_it(tmp_path: Path) -> None:
 
 
 def test_what_the_architecture_fixes_comes_from_the_model(tmp_path: Path) -> None:
-    """Stems, channels and rate are read from the network, whatever they are."""
+    """Stems, rate and training window are read from the network."""
     model = Network(**{**SMALL, "sources": ["voice", "rest"], "samplerate": 16000})
     file = tmp_path / "two.safetensors"
     checkpoint.write(
@@ -131,14 +131,17 @@ def test_what_the_architecture_fixes_comes_from_the_model(tmp_path: Path) -> Non
     ],
 )
 def test_the_plan_says_the_training_window(weights: str, layout: Layout, samples: int) -> None:
-    """In the whole blocks that a layout folds; of a file that says nothing, HTDemucs's own."""
+    """The plan has the training window in whole blocks of the layout.
+
+    For a file without a window it has HTDemucs's own.
+    """
     plan = HTDemucs(HTDemucsOptions(weights=weights, layout=layout)).plan()
     assert plan.train_window == {"time": samples}
     assert plan.free == ("time",)
 
 
 def test_the_plan_reads_the_training_window_of_a_file(tmp_path: Path) -> None:
-    """From the header of our own format, and of none that is damaged."""
+    """The plan reads the training window from a file's header, if the header is not damaged."""
     model = Network(**{**SMALL, "samplerate": 16000})
     file = tmp_path / "mine.safetensors"
     checkpoint.write(
@@ -166,7 +169,7 @@ class Bomb:
     """Runs code when it is unpickled."""
 
     def __reduce__(self) -> tuple[object, tuple[str]]:
-        """Leave a trace."""
+        """Return a command that creates a file."""
         return os.system, ("touch /tmp/luthier-test-bomb",)
 
 
@@ -229,20 +232,20 @@ def empty(path: Path) -> Path:
         (bomb, "b.th", "holds more than weights"),
         (bomb_in_zip, "z.th", "holds more than weights"),
         (other_weights, "o.safetensors", "belongs to another architecture"),
-        (other_class, "c.safetensors", "is no HTDemucs"),
+        (other_class, "c.safetensors", "is not an HTDemucs"),
         (empty, "e.safetensors", "is empty"),
         (text, "w.txt", "damaged or truncated, or of another format"),
         (text, "w.safetensors", "damaged or truncated"),
-        (half_a_package, "h.th", "is no HTDemucs"),
-        (listed_arguments, "l.safetensors", "no JSON object"),
+        (half_a_package, "h.th", "is not an HTDemucs"),
+        (listed_arguments, "l.safetensors", "not a JSON object"),
         (folder, "weights", "is a folder"),
     ],
 )
 def test_a_checkpoint_that_cannot_be_is_refused(
     tmp_path: Path, make: object, name: str, said: str
 ) -> None:
-    """One message says what is wrong with the file, and nothing in it was run."""
-    trace = Path("/tmp/luthier-test-bomb")  # noqa: S108  # what the bomb would leave
+    """A broken checkpoint is refused with its name and the reason, and none of its code runs."""
+    trace = Path("/tmp/luthier-test-bomb")  # noqa: S108  # the file that the bomb would create
     trace.unlink(missing_ok=True)
     file = make(tmp_path / name)  # type: ignore[operator]  # one of the makers above
     with pytest.raises(InputError, match=said) as error:
@@ -258,7 +261,10 @@ def test_a_checkpoint_that_cannot_be_is_refused(
 def test_a_strangers_file_is_refused_in_the_words_of_the_process_that_read_it(
     tmp_path: Path, make: object, name: str, said: str
 ) -> None:
-    """The plugin opens it apart, and nothing of that stays behind."""
+    """A bad file is refused with the message of the process that read it.
+
+    The process leaves no file behind.
+    """
     file = make(tmp_path / name)  # type: ignore[operator]  # one of the makers above
     with pytest.raises(InputError, match=said) as error:
         fetched(HTDemucsOptions(weights=str(file)), tmp_path / "work")
@@ -267,7 +273,7 @@ def test_a_strangers_file_is_refused_in_the_words_of_the_process_that_read_it(
 
 
 def test_a_file_may_have_as_long_a_name_as_there_is(tmp_path: Path) -> None:
-    """What its reader says lies under a name of its own."""
+    """A file with the longest possible name can be read, and its error is reported."""
     ending = ".safetensors"
     file = tmp_path / f"{'x' * (255 - len(ending))}{ending}"
     file.write_bytes(BUNDLED.read_bytes())
@@ -280,7 +286,10 @@ def test_a_file_may_have_as_long_a_name_as_there_is(tmp_path: Path) -> None:
 def test_a_file_that_takes_too_long_or_too_much_is_given_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The process that reads it is stopped, and the message says at which limit."""
+    """A process that reads a file too long or with too much memory is stopped.
+
+    The message says which limit was exceeded.
+    """
     file = demucs_file(tmp_path / "mine.th", network())
     for name, value, said in (
         ("SECONDS", 0.0, "it took more than 0 s"),
@@ -298,7 +307,7 @@ def test_a_file_that_takes_too_long_or_too_much_is_given_up(
 def test_no_hostile_checkpoint_becomes_a_network(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Every kind ends in one clear error that names the file, and runs nothing."""
+    """Every hostile checkpoint ends in one clear error that names the file, and runs nothing."""
     monkeypatch.chdir(tmp_path)
     for name, data in checkpoints(len(CHECKPOINTS), seed=0):
         file = tmp_path / name
@@ -312,7 +321,7 @@ def test_no_hostile_checkpoint_becomes_a_network(
 
 
 def test_every_argument_of_the_network_has_a_range() -> None:
-    """A new demucs with a new argument gets one here before it is believed."""
+    """Every argument of demucs's network has a range, so a new argument needs one first."""
     names = set(inspect.signature(Network.__init__).parameters) - {"self"}
     assert names == set(RANGES)
 
@@ -330,7 +339,7 @@ def test_every_argument_of_the_network_has_a_range() -> None:
     ),
 )
 def test_a_value_out_of_its_range_is_named(name: str, value: object) -> None:
-    """Whatever the argument, and whatever is wrong with it."""
+    """A wrong value of any argument is refused by the argument's name."""
     with pytest.raises(ValueError, match=f"`{name}` is|no fraction"):
         checked({"sources": ["a", "b"], name: value})
 
@@ -339,7 +348,7 @@ def test_a_value_out_of_its_range_is_named(name: str, value: object) -> None:
     "given", ["1e999999999", "1/0", "9" * 13, "1e5", "nan", "", "1/", ("1e999999999", 1), (1, 0)]
 )
 def test_a_fraction_that_would_be_worked_out_for_hours_is_none(given: object) -> None:
-    """`Fraction` itself takes any exponent."""
+    """A fraction that would take hours to compute is refused; `Fraction` takes any exponent."""
     with pytest.raises(ValueError, match=r"fraction|whole number|denominator"):
         fraction(*given) if isinstance(given, tuple) else fraction(given)
     assert fraction("39/5") == fraction(39, 5) == fraction("7.8") == Fraction(39, 5)
@@ -359,20 +368,20 @@ def test_a_fraction_that_would_be_worked_out_for_hours_is_none(given: object) ->
     ],
 )
 def test_a_stem_is_named_as_a_file_may_be(names: list[str]) -> None:
-    """Stems are files, and their names are shown."""
+    """A stem's name must be a valid file name, because stems are files and names are shown."""
     with pytest.raises(ValueError, match="`sources` is"):
         checked({"sources": names})
     assert checked({"sources": ["lead vocals", "голос", "bass (DI)"]})
 
 
 def test_a_file_that_is_not_there_is_refused_by_the_plan() -> None:
-    """The identity is asked for before anything runs."""
+    """A missing checkpoint is refused by the plan, before anything runs."""
     with pytest.raises(InputError, match="does not exist"):
         HTDemucs(HTDemucsOptions(weights="/no/such/file.th")).identity()
 
 
 def test_a_folder_is_refused_by_the_plan(tmp_path: Path) -> None:
-    """It says that it is a folder, not that it is missing."""
+    """The error for a folder as weights says that it is a folder."""
     with pytest.raises(InputError, match="is a folder"):
         HTDemucs(HTDemucsOptions(weights=str(tmp_path))).identity()
 
@@ -390,7 +399,7 @@ write(Checkpoint(kwargs, state, "MIT"), Path(sys.argv[1]))
 
 
 def test_equal_weights_give_equal_files(tmp_path: Path) -> None:
-    """In any process, or each would be another artifact to the store."""
+    """Equal weights give equal files in any process, so the store sees one artifact."""
     for seed in "012":
         subprocess.run(
             [sys.executable, "-c", WRITE, str(tmp_path / f"{seed}.safetensors")],
@@ -404,7 +413,7 @@ def test_equal_weights_give_equal_files(tmp_path: Path) -> None:
 
 
 def test_one_metadata_entry_per_value_is_read_too(tmp_path: Path) -> None:
-    """As demucs's hub and the model in the box have it."""
+    """Metadata with one entry per value is read, as in demucs's hub and the bundled model."""
     from safetensors.torch import save_file
 
     segment = {"_type": "fraction", "numerator": 39, "denominator": 5}
@@ -421,7 +430,7 @@ def test_one_metadata_entry_per_value_is_read_too(tmp_path: Path) -> None:
 
 @pytest.fixture
 def no_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Send every request to a port where nobody listens, and start from empty caches."""
+    """Send every request to a closed port, and start with empty caches."""
     for name in ("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
@@ -430,7 +439,10 @@ def no_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("no_network")
 def test_without_a_network_the_small_model_steps_in_loudly(tmp_path: Path) -> None:
-    """The run goes on with a notice that no one can miss, and the store will ask again."""
+    """Without a network the small model replaces the pretrained one, with a notice `danger`.
+
+    The store does not keep the result, so a later run tries again.
+    """
     plugin = HTDemucs(HTDemucsOptions(weights="pretrained"))
     folder = tmp_path / "work"
     folder.mkdir()
@@ -445,7 +457,7 @@ def test_without_a_network_the_small_model_steps_in_loudly(tmp_path: Path) -> No
 
 @pytest.mark.usefixtures("no_network")
 def test_weights_that_were_put_in_place_by_hand_are_found_without_a_network(tmp_path: Path) -> None:
-    """Where the announcement of the small model, and `mode=doctor`, say that they belong."""
+    """Weights that were copied by hand to the folder that `mode=doctor` names are found offline."""
     (absent,) = HTDemucs.findings()
     assert absent.severity == "warning"
     assert f"put {caches.address()} into {caches.checkpoints()}" in absent.text
@@ -464,7 +476,7 @@ def test_weights_that_were_put_in_place_by_hand_are_found_without_a_network(tmp_
 
 @pytest.mark.usefixtures("no_network")
 def test_weights_in_the_cache_of_the_hub_are_found(tmp_path: Path) -> None:
-    """As `hf_hub_download` leaves them: the revision that `main` stands for, both files."""
+    """Weights in the hub's cache are found when both files of the revision `main` are there."""
     repository = tmp_path / "hf" / "hub" / "models--adefossez--HTDemucs"
     snapshot = repository / "snapshots" / "0123abcd"
     snapshot.mkdir(parents=True)
@@ -477,7 +489,7 @@ def test_weights_in_the_cache_of_the_hub_are_found(tmp_path: Path) -> None:
 
 
 def test_the_hub_looks_where_we_look(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """The names of the repository and the files are demucs's own."""
+    """The names of repository, file and cache folder are demucs's and PyTorch's own."""
     from demucs.hf import DEFAULT_NAMESPACE, hf_repo_name
     from demucs.pretrained import REMOTE_ROOT, _parse_remote_files
 
@@ -489,7 +501,10 @@ def test_the_hub_looks_where_we_look(monkeypatch: pytest.MonkeyPatch, tmp_path: 
 
 
 def test_the_small_model_says_what_it_is_fit_for(tmp_path: Path) -> None:
-    """Its own sort of songs; for others it names the command and the steps without a network."""
+    """The small model says that it fits synthetic songs.
+
+    For other songs it names the command and the steps without a network.
+    """
     _, artifact = fetched(HTDemucsOptions(weights="bundled"), tmp_path / "work")
     fit = artifact.info.fit_for
     assert fit is not None
@@ -500,19 +515,19 @@ def test_the_small_model_says_what_it_is_fit_for(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("no_network")
 def test_without_a_fallback_it_is_an_error(tmp_path: Path) -> None:
-    """`model.fallback=null` wants the pretrained weights or nothing."""
+    """With `model.fallback=null`, missing pretrained weights are an error."""
     with pytest.raises(InputError, match="cannot be fetched"):
         fetched(HTDemucsOptions(weights="pretrained", fallback=None), tmp_path / "work")
 
 
 def test_random_weights_say_so_in_red(tmp_path: Path) -> None:
-    """The full architecture has 42 M parameters and a notice of the highest severity."""
+    """Random weights have the full 42 M parameters and a notice of the highest severity."""
     _, artifact = fetched(HTDemucsOptions(weights="random"), tmp_path / "work")
     assert artifact.info.parameters == pytest.approx(42e6, rel=0.01)
     assert artifact.info.notices[0].severity == "danger"
 
 
 def test_random_weights_follow_their_seed() -> None:
-    """The same seed is the same network to the store, another is another."""
+    """The same seed has the same identity for the store, and another seed another."""
     identities = [HTDemucs(HTDemucsOptions("random", seed=s)).identity() for s in (0, 0, 1)]
     assert identities[0] == identities[1] != identities[2]

@@ -1,4 +1,4 @@
-"""Time folded into columns: nothing moves, and no layer notices where a column ends."""
+"""Time folded into columns keeps every sample and every layer's result."""
 
 from __future__ import annotations
 
@@ -26,14 +26,17 @@ STRIDES = (4, 4, 4, 4)
     ],
 )
 def test_a_length_of_whole_strides_is_folded(length: int, columns: int) -> None:
-    """Every column holds whole strides at every level, and two blocks of rows at the deepest."""
+    """Lengths whose columns hold whole strides at every level are folded, others are not.
+
+    At the deepest level, each column holds two blocks of rows.
+    """
     assert columns_for(length, STRIDES) == columns
     assert length % (columns * 4**4) == 0 or columns == 1
 
 
 @pytest.mark.parametrize("columns", [1, 2, 8])
 def test_unfolding_is_the_inverse_of_folding(columns: int) -> None:
-    """Columns hold consecutive samples."""
+    """Columns hold consecutive samples, and unfolding reverses folding."""
     x = torch.arange(2 * 64.0).reshape(1, 2, 64)
     folded = fold(x, columns)
     assert folded.shape == (1, 2, 64 // columns, columns)
@@ -63,7 +66,10 @@ def layers(rows: int, columns: int) -> dict[str, tuple[nn.Module, nn.Module]]:
 def test_a_joined_layer_computes_what_it_does_on_unfolded_time(
     name: str, rows: int, columns: int
 ) -> None:
-    """Short columns, long ones whose ends are whole blocks, and a single one."""
+    """A joined layer on columns gives the plain layer's result on unfolded time.
+
+    Columns are short, long with ends of whole blocks, or single.
+    """
     plain, folded = layers(rows, columns)[name]
     x = torch.randn(1, 3, rows * columns)
     with torch.no_grad():
@@ -73,7 +79,7 @@ def test_a_joined_layer_computes_what_it_does_on_unfolded_time(
 
 
 def test_a_gate_is_a_gated_linear_unit() -> None:
-    """The two halves give what one convolution and a split give."""
+    """A gate gives the result of one convolution and a gated linear unit."""
     torch.manual_seed(0)
     conv = nn.Conv2d(6, 10, 1)
     x = torch.randn(1, 6, 5, 3)
@@ -82,7 +88,7 @@ def test_a_gate_is_a_gated_linear_unit() -> None:
 
 
 def test_keeping_apart_changes_nothing_that_fits_16_bits() -> None:
-    """The bounds lie beyond what a network computes, and within FP16."""
+    """`apart` keeps values up to 59,999 and makes larger values fit FP16."""
     x = torch.tensor([-59_999.0, 0.0, 1.5, 59_999.0])
     assert torch.equal(apart(x), x)
     assert torch.isfinite(apart(torch.tensor([1e9])).half()).all()

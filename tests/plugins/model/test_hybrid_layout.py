@@ -1,4 +1,4 @@
-"""The form of HTDemucs for an NPU: the same function, and a graph that an NPU takes whole."""
+"""HTDemucs's form for an NPU is the same function, in a graph that an NPU takes whole."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ LENGTH = 22050
 def small(**options: object) -> HTDemucs:
     """Return a small HTDemucs whose residuals and norms are far from the identity.
 
-    As constructed, layer scales are 1e-3 or less: a wrong residual would not be heard.
+    Initial layer scales are 1e-3 or less, so a wrong residual would have no audible effect.
     """
     generator = torch.manual_seed(0)
     common = {"sources": ["drums", "bass", "other", "vocals"], "channels": 12, "t_layers": 2}
@@ -55,7 +55,10 @@ def snr_db(expected: torch.Tensor, actual: torch.Tensor) -> float:
 
 @pytest.mark.parametrize("length", [44100, 45056, 11264, 30001])
 def test_it_is_the_plain_core(length: int) -> None:
-    """Lengths that fold into columns, long and short, and lengths whose levels need padding."""
+    """The NPU's core equals the plain core by over 120 dB.
+
+    Lengths fold into columns, long and short, or need padding at some level.
+    """
     model = small()
     arguments = inputs(model, length)
     with torch.no_grad():
@@ -76,7 +79,7 @@ def test_it_is_the_plain_core(length: int) -> None:
     ids=["wide-transformer", "six-stems", "bare"],
 )
 def test_other_members_of_the_family(options: dict[str, object]) -> None:
-    """What published checkpoints use, and what they leave out."""
+    """The NPU's core equals the plain core for published variants of the architecture."""
     model = small(**options)
     arguments = inputs(model, LENGTH)
     with torch.no_grad():
@@ -95,7 +98,7 @@ def test_other_members_of_the_family(options: dict[str, object]) -> None:
     ],
 )
 def test_a_form_that_it_lacks_is_refused(options: dict[str, object], reason: str) -> None:
-    """The message names the option of the model, and the plain core as the way out."""
+    """An unsupported option of the model is refused by name, with the plain core as replacement."""
     with pytest.raises(ValueError, match=reason) as refused:
         NpuCore(small(**options), LENGTH)
     assert "plugins.model._hybrid.split" in str(refused.value)
@@ -108,9 +111,9 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     model = small()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
-        # torch's own form of a `Pad`, which onnxsim then folds.
+        # torch writes a `Pad` in its own form; onnxsim then folds this form.
         warnings.filterwarnings("ignore", message="Constant folding - Only steps=1")
-        # A branch on a traced shape would freeze silently: this form has none.
+        # A branch on a traced shape would be frozen silently; this form has no such branch.
         warnings.simplefilter("error", torch.jit.TracerWarning)
         torch.onnx.export(
             NpuCore(model, LENGTH).eval(),
@@ -127,7 +130,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_graph_is_made_of_what_an_npu_takes(exported: Path) -> None:
-    """GELU is one operator, convolutions are 2-D, and nothing of the traps is left."""
+    """GELU is one operator, convolutions are 2-D, and no unsuitable operator is left."""
     graph = onnx.load(exported).graph
     operators = Counter(node.op_type for node in graph.node)
     assert operators["Gelu"] == 34
@@ -138,7 +141,7 @@ def test_the_graph_is_made_of_what_an_npu_takes(exported: Path) -> None:
 
 
 def test_onnx_runtime_computes_the_same(exported: Path) -> None:
-    """The exported graph gives what the plain core gives in PyTorch."""
+    """The exported graph gives the plain core's result in PyTorch."""
     model = small()
     mix, mag = inputs(model, LENGTH)
     session = onnxruntime.InferenceSession(exported, providers=["CPUExecutionProvider"])

@@ -31,7 +31,7 @@ def model() -> HTDemucs:
 
 @pytest.mark.parametrize("length", [44100, 22050, 45056, 30001])
 def test_three_parts_are_forward(model: HTDemucs, length: int) -> None:
-    """Lengths that fill whole hops and strides, and lengths that do not."""
+    """`pre`, core and `post` together equal `forward`, with and without whole hops and strides."""
     mix = torch.randn(1, 2, length)
     with torch.no_grad():
         expected = model(mix)
@@ -41,7 +41,7 @@ def test_three_parts_are_forward(model: HTDemucs, length: int) -> None:
 
 
 def test_six_stems_and_bottom_channels() -> None:
-    """The members of the family with more stems, and with a wider transformer."""
+    """The three parts equal `forward` with six stems and a wider transformer."""
     model = small(sources=[*STEMS, "guitar", "piano"], bottom_channels=128, t_cross_first=True)
     mix = torch.randn(1, 2, 22050)
     with torch.no_grad():
@@ -52,7 +52,7 @@ def test_six_stems_and_bottom_channels() -> None:
 
 
 def test_merged_branches() -> None:
-    """A network deep enough that both branches become one in the middle."""
+    """The three parts equal `forward` in a network whose two branches merge in the middle."""
     model = small(depth=6, channels=8, t_layers=0, norm_starts=4)
     mix = torch.randn(1, 2, 65536)
     with torch.no_grad():
@@ -63,7 +63,7 @@ def test_merged_branches() -> None:
 
 
 def test_the_core_sees_unit_variance(model: HTDemucs) -> None:
-    """A quiet chunk with an offset is normalised by `pre`, not in the core."""
+    """`pre` normalises a quiet chunk with an offset to zero mean and unit variance."""
     mix = 1e-3 * torch.randn(1, 2, 22050) + 0.1
     waveform, spectrogram, _ = pre(model, mix)
     for tensor in (waveform, spectrogram):
@@ -72,7 +72,7 @@ def test_the_core_sees_unit_variance(model: HTDemucs) -> None:
 
 
 def test_silence_stays_silence(model: HTDemucs) -> None:
-    """A chunk without variance divides by no zero and comes back as silence."""
+    """A silent chunk comes back as silence and divides by no zero."""
     with torch.no_grad():
         waveform, spectrogram, scale = pre(model, torch.zeros(1, 2, 22050))
         stems = post(model, *HybridCore(model)(waveform, spectrogram), scale)
@@ -80,7 +80,7 @@ def test_silence_stays_silence(model: HTDemucs) -> None:
 
 
 def test_shapes_are_what_they_say(model: HTDemucs) -> None:
-    """`core_shapes` and `output_shapes` predict what passes, for a chunk of no whole hop."""
+    """`core_shapes` and `output_shapes` predict the shapes, for a chunk without whole hops."""
     waveform, spectrogram, _ = pre(model, torch.randn(1, 2, 30001))
     assert core_shapes(model, 30001) == {
         "mix": tuple(waveform.shape),
@@ -95,6 +95,6 @@ def test_shapes_are_what_they_say(model: HTDemucs) -> None:
 
 
 def test_a_masking_model_is_refused() -> None:
-    """Without complex-as-channels the core has no spectrogram to give."""
+    """A model without complex-as-channels is refused: its core gives no spectrogram."""
     with pytest.raises(ValueError, match="cac=False"):
         HybridCore(small(cac=False))

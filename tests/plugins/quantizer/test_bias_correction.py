@@ -1,4 +1,4 @@
-"""What rounded weights add on average, taken out of biases: of every form of layer."""
+"""Biases correct the mean error of rounded weights, for every form of layer."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from plugins.quantizer._onnx.qdq.bias_correction import correct, layers_of
 from plugins.quantizer._onnx.qdq.options import Activation, QdqOptions, Weight
 from plugins.quantizer.qdq import Qdq
 
-#: Operator, shape of its input, of its weights, its attributes.
+#: Operator, shape of its input, shape of its weights, attributes.
 FORMS = {
     "conv": ("Conv", [1, 8, 64], [6, 8, 3], {}),
     "grouped": ("Conv", [1, 8, 64], [6, 4, 3], {"group": 2}),
@@ -58,7 +58,7 @@ def _run(path: Path, feeds: dict[str, np.ndarray]) -> np.ndarray:
 @pytest.mark.parametrize("opset", OPSETS)
 @pytest.mark.parametrize("form", FORMS)
 def test_no_channel_is_off_on_average(form: str, opset: int, tmp_path: Path) -> None:
-    """Channels with means of their own, weights of 4 bits: little but noise is left."""
+    """Bias correction removes each channel's mean error of 4-bit weights, up to a small rest."""
     source = _written(form, opset, tmp_path / "float")
     random = np.random.default_rng(2)
     shape = FORMS[form][1]
@@ -84,7 +84,7 @@ def test_no_channel_is_off_on_average(form: str, opset: int, tmp_path: Path) -> 
 
     after = off(Path(made.path))
     layers = layers_of(onnx.load(str(source)))
-    # Taken back, the correction shows what it was worth.
+    # Without the correction, the error is over ten times as large.
     mean = np.mean([feeds["x"].mean(tuple(a for a in range(len(shape)) if a != 1))
                     for feeds in windows], axis=0)  # fmt: skip
     assert correct(lowered, layers, {"x": -mean}) == 1
@@ -93,7 +93,7 @@ def test_no_channel_is_off_on_average(form: str, opset: int, tmp_path: Path) -> 
 
 
 def test_what_cannot_be_corrected_is_left(tmp_path: Path) -> None:
-    """A graph without integers, means that are missing or no numbers."""
+    """A graph without integers, and missing or invalid means, leave the graph unchanged."""
     source = _written("conv", 18, tmp_path / "float")
     model = onnx.load(str(source))
     layers = layers_of(model)

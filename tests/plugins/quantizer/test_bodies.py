@@ -1,4 +1,4 @@
-"""Graphs inside of nodes (If): they read the outer graph by names that no list of inputs tells."""
+"""Graphs inside nodes (If) read tensors of the outer graph that no list of inputs names."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LOUD = 20.0
 
 
 def node(operator: str, inputs: str, output: str, **attributes: Any) -> onnx.NodeProto:
-    """Return a node named after what it makes."""
+    """Return a node named after its output."""
     return helper.make_node(operator, inputs.split(), [output], f"make {output}", **attributes)
 
 
@@ -43,7 +43,7 @@ def branching(
     *,
     otherwise: str = "h",
 ) -> onnx.ModelProto:
-    """Return `If(max(x) > 0, then, otherwise)`, after nodes that make what both read."""
+    """Return `If(max(x) > 0, then, otherwise)`, after the nodes that both branches read."""
     other = body([node("Identity", otherwise, "as it is")])
     nodes = [
         node("ReduceMax", "x", "loudest", keepdims=0),
@@ -92,7 +92,10 @@ FP16 = {
 @pytest.mark.parametrize("name", FP16)
 @pytest.mark.parametrize("kept", [[], ["If"], ["Conv"]], ids=str)
 def test_fp16_leaves_what_is_inside_in_fp32(name: str, kept: list[str], tmp_path: Path) -> None:
-    """Ranges are not looked at there, which a notice says; the graph opens and keeps its figure."""
+    """FP16 leaves the nodes inside an If in FP32, and a notice says so.
+
+    The graph opens and keeps its SNR.
+    """
     given = noise(LOUD)
     made = lowered(Fp16(Fp16Options(keep_float32=kept)), FP16[name], given, tmp_path)
     assert worst_db(FP16[name], made, given) > 65
@@ -102,7 +105,10 @@ def test_fp16_leaves_what_is_inside_in_fp32(name: str, kept: list[str], tmp_path
 
 
 def test_weights_that_a_body_reads_are_not_transposed_under_it(tmp_path: Path) -> None:
-    """ONNX Runtime transposes those of a Gemm in place: the Gemm gets a copy."""
+    """A Gemm gets a copy of weights that an inner graph reads too.
+
+    ONNX Runtime transposes a Gemm's weights in place.
+    """
     shape = [4, 16]
     same = body([node("MatMul", "x w", "t")], shape=shape)
     nodes = [
@@ -120,7 +126,7 @@ def test_weights_that_a_body_reads_are_not_transposed_under_it(tmp_path: Path) -
 
 
 def test_a_bias_that_a_body_reads_is_not_corrected(tmp_path: Path) -> None:
-    """What makes good the rounding of one layer is wrong for another that stays in float."""
+    """A bias that a float layer in an inner graph reads too is not corrected."""
     quiet = body([node("Conv", "x v b", "t")])
     model = branching(
         quiet, [CONV], {"w": weights(8, 8, 1), "v": weights(8, 8, 1) / 300, "b": weights(8) / 300}

@@ -1,4 +1,4 @@
-"""Ranges chosen from a histogram, against the errors that they really make."""
+"""Ranges chosen from a histogram, compared by their real errors."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ def _error(values: np.ndarray, chosen: Range, steps: int) -> float:
 
 @pytest.mark.parametrize("name", DISTRIBUTIONS)
 def test_no_range_of_a_grid_errs_less_in_8_bits(name: str) -> None:
-    """The real error is within 12 % of the least that a search over real errors finds.
+    """The chosen range errs at most 12 % more than the best range of a search over real errors.
 
-    Where a range is all but one-sided, the real one also depends on how zero falls on the grid.
+    For an almost one-sided range, the real error also depends on the place of zero on the grid.
     """
     values = DISTRIBUTIONS[name]
     histogram, (least, most) = _seen(values)
@@ -51,13 +51,13 @@ def test_no_range_of_a_grid_errs_less_in_8_bits(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["normal", "heavy tails"])
 def test_16_bits_hold_the_extremes(name: str) -> None:
-    """Steps are so small that clipping costs more than it gains."""
+    """With 16 bits the range keeps the extremes, because clipping costs more than it gains."""
     histogram, extremes = _seen(DISTRIBUTIONS[name])
     assert by_mse(histogram, extremes, 65535, symmetric=False) == pytest.approx(extremes)
 
 
 def test_a_symmetric_range_is_symmetric_and_clips() -> None:
-    """Both ends are as far from zero, and nearer than the outermost value."""
+    """A symmetric range has both ends equally far from zero and clips the outermost value."""
     histogram, extremes = _seen(DISTRIBUTIONS["heavy tails"])
     low, high = by_mse(histogram, extremes, 254, symmetric=True)
     assert low == -high
@@ -65,7 +65,7 @@ def test_a_symmetric_range_is_symmetric_and_clips() -> None:
 
 
 def test_ranges_scale_with_the_values() -> None:
-    """A louder signal has the same range, louder: no constant of the search has a unit."""
+    """A louder signal gets the same range times its gain: no constant of the search has a unit."""
     values = DISTRIBUTIONS["laplace"]
     one = by_mse(*_seen(values), 255, symmetric=False)
     loud = by_mse(*_seen(values * 1024), 255, symmetric=False)
@@ -73,14 +73,14 @@ def test_ranges_scale_with_the_values() -> None:
 
 
 def test_a_constant_tensor_keeps_its_extremes() -> None:
-    """Zero everywhere has nothing to choose from."""
+    """A tensor of zeros keeps its extremes as its range."""
     histogram, extremes = _seen(np.zeros(100))
     assert by_mse(histogram, extremes, 255, symmetric=False) == (0, 0)
     assert by_percentile(histogram, extremes, 99.0) == (0, 0)
 
 
 def test_a_percentile_leaves_out_as_much_at_either_end() -> None:
-    """99 % keeps what lies between the half and the 99.5th percentile."""
+    """A percentile of 99 % keeps the values between the 0.5th and the 99.5th percentile."""
     values = DISTRIBUTIONS["normal"]
     histogram, extremes = _seen(values)
     expected = np.percentile(values, [0.5, 99.5])
@@ -88,14 +88,14 @@ def test_a_percentile_leaves_out_as_much_at_either_end() -> None:
 
 
 def test_entropy_clips_tails_and_keeps_within_the_extremes() -> None:
-    """Heavy tails are cut, and no range is wider than what was seen."""
+    """The entropy method cuts heavy tails and gives no range wider than the extremes."""
     histogram, extremes = _seen(DISTRIBUTIONS["heavy tails"])
     low, high = by_entropy(histogram, extremes)
     assert extremes[0] <= low < 0 < high < extremes[1]
 
 
 def test_a_tensor_of_no_values_keeps_its_extremes() -> None:
-    """By every method: there is nothing to choose by."""
+    """A tensor without values keeps its extremes by every method."""
     nothing = Histogram()
     assert by_entropy(nothing, (0.0, 0.0)) == (0.0, 0.0)
     assert by_percentile(nothing, (0.0, 0.0), 99.9) == (0.0, 0.0)

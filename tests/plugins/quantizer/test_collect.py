@@ -1,4 +1,4 @@
-"""Ranges from a stream of windows: what they are, what is refused, and what memory they take."""
+"""Ranges from a stream of windows: their values, refusals, and memory."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from core.plugin.progress import silent
 from plugins.quantizer._onnx.calibration.collect import Method, Ranges, collect
 
 SHAPE = (1, 4, 64)
-#: Collects ranges over as many windows as it is told, and prints the peak of its memory in MB.
+#: Collects ranges over a given number of windows, and prints its peak memory in MB.
 MEMORY = """
 import resource, sys
 from pathlib import Path
@@ -70,7 +70,7 @@ def ends(found: Ranges, name: str) -> list[float]:
 
 
 def test_extremes_are_those_of_all_windows(tmp_path: Path) -> None:
-    """Exactly, of the input, what is computed, and what is only arranged anew."""
+    """Ranges are the exact extremes of all windows, for inputs, computed and rearranged tensors."""
     given = windows(3)
     found = ranges(chain(tmp_path / "m.onnx", ["Neg", "Transpose", "Relu"]), given)
     values = np.concatenate([feeds["x"] for feeds in given])
@@ -82,7 +82,7 @@ def test_extremes_are_those_of_all_windows(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("method", [Method.percentile, Method.mse])
 def test_other_methods_leave_the_outermost_values_out(method: Method, tmp_path: Path) -> None:
-    """Of noise, whose loudest values are rare."""
+    """Percentile and MSE leave out the rare outermost values of noise."""
     shape = (1, 4, 16_000)
     path = chain(tmp_path / "m.onnx", ["Neg"], shape)
     given = [windows(1, shape)[0]] * 4
@@ -93,13 +93,13 @@ def test_other_methods_leave_the_outermost_values_out(method: Method, tmp_path: 
 
 
 def test_a_graph_of_any_length_takes_windows_of_one(tmp_path: Path) -> None:
-    """The lengths of free axes come from the first window."""
+    """A graph with free axes takes their lengths from the first window."""
     path = chain(tmp_path / "m.onnx", ["Neg", "Relu"], (1, 4, "time"))
     assert ends(ranges(path, windows(2), Method.mse), "y")[1] > 1
 
 
 def test_a_window_of_another_shape_is_refused(tmp_path: Path) -> None:
-    """The message has the window, the tensor, what it is and what it must be."""
+    """The error for a window of another shape has the window, the tensor and both shapes."""
     given = [*windows(1), *windows(1, (1, 4, 65))]
     with pytest.raises(InputError) as caught:
         ranges(chain(tmp_path / "m.onnx", ["Neg"]), given)
@@ -109,7 +109,7 @@ def test_a_window_of_another_shape_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_window_without_an_input_is_refused(tmp_path: Path) -> None:
-    """The message has the input that is missing, and what is there."""
+    """The error for a window without an input names the missing and the given inputs."""
     given = [{"mixture": windows(1)[0]["x"]}]
     with pytest.raises(InputError, match="window 1 lacks the graph's input `x`") as caught:
         ranges(chain(tmp_path / "m.onnx", ["Neg"]), given)
@@ -117,13 +117,16 @@ def test_a_window_without_an_input_is_refused(tmp_path: Path) -> None:
 
 
 def test_an_input_that_the_graph_lacks_is_left_out(tmp_path: Path) -> None:
-    """Exporters drop inputs that nothing reads."""
+    """An input that the graph lacks is ignored, because exporters drop unused inputs."""
     given = [{**windows(1)[0], "unused": np.zeros(3, np.float32)}]
     assert ends(ranges(chain(tmp_path / "m.onnx", ["Neg"]), given), "y")[1] > 1
 
 
 def test_a_nan_in_the_middle_of_a_tensor_is_found(tmp_path: Path) -> None:
-    """ONNX Runtime's extremes pass over it: the logarithm of what is negative tells no range."""
+    """A NaN inside a tensor is found, although ONNX Runtime's extremes skip it.
+
+    Here it is the logarithm of a negative value.
+    """
     given = [{"x": np.linspace(1, -1, 256, dtype=np.float32).reshape(SHAPE)}]
     given[0]["x"][given[0]["x"] == 0] = 0.5
     with pytest.raises(StageError, match="overflows on calibration data, first in the tensor `t1`"):
@@ -132,11 +135,14 @@ def test_a_nan_in_the_middle_of_a_tensor_is_found(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("method", [Method.minmax, Method.mse])
 def test_memory_does_not_grow_with_the_windows(method: Method, tmp_path: Path) -> None:
-    """1.6 MB in each of 13 tensors: 60 more windows, 1.2 GB of activations, take under 60 MB."""
+    """60 more windows, with 1.2 GB of activations, take under 60 MB more memory.
+
+    Each of 13 tensors has 1.6 MB.
+    """
     path = chain(tmp_path / "m.onnx", ["Neg", "Relu"] * 6, (1, 4, 100_000))
     few, many = (
         float(
-            subprocess.run(  # this Python, and a program of ours
+            subprocess.run(  # this Python, with our own program
                 [sys.executable, "-c", MEMORY, str(path), str(count), method.name],
                 check=True,
                 capture_output=True,

@@ -1,4 +1,4 @@
-"""The quantizer `dynamic`: integer weights in matrix products, and nowhere else unasked."""
+"""The quantizer `dynamic` gives matrix products integer weights, other operators on request."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ from tests.plugins.networks import artifact, exported, feeds, outputs, played, s
 
 
 class TestConformance(QuantizerSuite):
-    """What every quantizer keeps, on the suite's two convolutions."""
+    """`dynamic` keeps every quantizer's contract, on the suite's two convolutions."""
 
     plugin = Dynamic
     options = DynamicOptions(convolutions=True)
 
 
 class Mixer(nn.Module):
-    """Two layers with biases, one without, an attention that has no weights, one convolution."""
+    """Two layers with biases, one without, an attention without weights, and one convolution."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -81,7 +81,10 @@ def _snr(model: TorchModel, made: Artifact) -> float:
     ids=str,
 )
 def test_products_with_weights_are_quantised(options: dict[str, object], tmp_path: Path) -> None:
-    """Near PyTorch, no nearer than 8 bits allow; attention and convolution are counted apart."""
+    """Products with weights are quantised and stay near PyTorch, within the limits of 8 bits.
+
+    Attention and convolution stay in float and are counted separately.
+    """
     model = _mixer()
     made = _made(exported(model, tmp_path / "export"), tmp_path / "dynamic", **options)
     assert 30 < _snr(model, made) < 60
@@ -95,7 +98,7 @@ def test_products_with_weights_are_quantised(options: dict[str, object], tmp_pat
 
 
 def test_it_is_called_dynamic_and_wants_no_data(tmp_path: Path) -> None:
-    """Not int8: most of the graph is float. The plan says the same."""
+    """The precision of plan and artifact is `dynamic`, and no calibration data is needed."""
     quantizer = Dynamic(Dynamic.Options())
     assert quantizer.calibration_windows == 0
     assert quantizer.plan(ArtifactSpec("onnx")) == ArtifactSpec("onnx", "dynamic")
@@ -109,7 +112,7 @@ def test_it_is_called_dynamic_and_wants_no_data(tmp_path: Path) -> None:
 
 
 def test_convolutions_on_request_with_a_warning(tmp_path: Path) -> None:
-    """They are counted, and the person is told what that costs."""
+    """Convolutions are quantised on request, with a count and a warning about the cost."""
     source = exported(_mixer(), tmp_path / "export")
     made = Dynamic(Dynamic.Options(convolutions=True)).run(
         source, Calibration(0, lambda: ()), work_in(tmp_path / "dynamic")
@@ -120,7 +123,7 @@ def test_convolutions_on_request_with_a_warning(tmp_path: Path) -> None:
 
 
 def test_what_is_excluded_stays_float(tmp_path: Path) -> None:
-    """A Gemm is found under its own name, although it becomes a MatMul on the way."""
+    """An excluded Gemm stays float under its own name, although it becomes a MatMul inside."""
     source = exported(_mixer(), tmp_path / "export")
     made = _made(source, tmp_path / "dynamic", exclude=["*last*"])
     assert (made.facts["quantised_matmuls"], made.facts["float_matmuls"]) == (2, 3)
@@ -130,7 +133,7 @@ def test_what_is_excluded_stays_float(tmp_path: Path) -> None:
 
 
 def _two_gemms(folder: Path) -> Artifact:
-    """Write two layers that share their transposed weights, as tied ones do."""
+    """Write two layers that share their transposed weights, as tied layers do."""
     weights = np.random.default_rng(0).standard_normal((8, 8)).astype(np.float32)
     nodes = [
         helper.make_node("Gemm", ["x", "w"], ["h"], name="first", transB=1),
@@ -147,7 +150,10 @@ def _two_gemms(folder: Path) -> Artifact:
 
 
 def test_weights_that_two_layers_share_are_transposed_once(tmp_path: Path) -> None:
-    """ONNX Runtime's quantiser transposes the weights of every Gemm that it meets."""
+    """Weights that two Gemms share are transposed once.
+
+    ONNX Runtime's quantiser transposes the weights of every Gemm that it meets.
+    """
     source = _two_gemms(tmp_path / "export")
     made = _made(source, tmp_path / "dynamic")
     given = {"x": np.random.default_rng(1).standard_normal((1, 8)).astype(np.float32)}
@@ -156,7 +162,7 @@ def test_weights_that_two_layers_share_are_transposed_once(tmp_path: Path) -> No
 
 @pytest.mark.parametrize("convolutions", [False, True])
 def test_a_graph_with_nothing_to_quantise_is_refused(convolutions: bool, tmp_path: Path) -> None:
-    """The message says what would help; nothing half-written is left."""
+    """A graph with nothing to quantise is refused with advice, and no file is left."""
     source = exported(separator(), tmp_path / "export")
     options: dict[str, object] = {"convolutions": convolutions}
     if convolutions:
@@ -169,21 +175,21 @@ def test_a_graph_with_nothing_to_quantise_is_refused(convolutions: bool, tmp_pat
 
 
 def test_weights_beside_the_graph_are_quantised(tmp_path: Path) -> None:
-    """A model of two files is read whole."""
+    """A model with its weights in a second file is quantised whole."""
     model = _mixer()
     source = exported(model, tmp_path / "export", external_data=ExternalData.always)
     assert _snr(model, _made(source, tmp_path / "dynamic")) > 30
 
 
 def test_the_terminal_stays_clean(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    """ONNX Runtime's quantiser recommends a script of its own; a person does not see it."""
+    """The messages of ONNX Runtime's quantiser do not reach the terminal."""
     _made(exported(_mixer(), tmp_path / "export"), tmp_path / "dynamic")
     assert capfd.readouterr() == ("", "")
 
 
 @pytest.mark.skipif(available() is not None, reason=str(available()))
 def test_qnn_is_refused_before_any_work(command: Command) -> None:
-    """The plan says so, and names what QNN runs."""
+    """The plan refuses `dynamic` for QNN and names the precisions that QNN runs."""
     done = command("recipe=s24_fp16", "quantizer=dynamic")
     assert done.code == 2, done.out
     assert "runtime `qnn` runs fp16, fp32, " in done.err
@@ -192,14 +198,14 @@ def test_qnn_is_refused_before_any_work(command: Command) -> None:
 
 
 def test_a_target_that_does_not_run_it_says_so(command: Command) -> None:
-    """The phone's presets are for its NPU."""
+    """The phone's target refuses `precision=dynamic`, because its presets are for the NPU."""
     done = command("recipe=s24_fp16", "precision=dynamic")
     assert done.code == 2, done.out
     assert "target `s24` does not run precision `dynamic`" in done.err
 
 
 def test_a_cpu_plans_it(command: Command) -> None:
-    """`precision=dynamic` is enough: no calibration data, no other option."""
+    """A CPU recipe plans `precision=dynamic` without calibration data or another option."""
     done = command("recipe=cpu_fp32", "precision=dynamic", "mode=plan")
     assert done.code == 0, done.err
     assert "dynamic" in done.out

@@ -1,4 +1,4 @@
-"""The quantizer `fp16`: ranges decide what stays in FP32, and nothing overflows."""
+"""The quantizer `fp16` keeps nodes in FP32 by their ranges, so no tensor overflows."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ WINDOWS = 3
 
 
 class TestConformance(QuantizerSuite):
-    """What every quantizer keeps."""
+    """`fp16` keeps every quantizer's contract."""
 
     plugin = Fp16
 
@@ -78,7 +78,7 @@ def _listed(source: Artifact, folder: Path, **options: object) -> Artifact:
 @pytest.mark.parametrize("network", [separator, hybrid])
 @pytest.mark.parametrize("windows", [0, WINDOWS])
 def test_result_is_that_of_16_bits(network: type, windows: int, tmp_path: Path) -> None:
-    """Near PyTorch, but no nearer than a mantissa of 11 bits allows; with and without data."""
+    """The result has the SNR of a mantissa of 11 bits, with and without calibration data."""
     model = network()
     source = exported(model, tmp_path / "export")
     given = feeds(model, seed=9)
@@ -90,7 +90,7 @@ def test_result_is_that_of_16_bits(network: type, windows: int, tmp_path: Path) 
 
 
 def test_inputs_and_outputs_stay_fp32(tmp_path: Path) -> None:
-    """The host feeds the graph as before; weights take half the room."""
+    """Inputs and outputs stay FP32 for the host, and the weights take half the space."""
     model = separator()
     made = _ranged(exported(model, tmp_path / "export"), tmp_path / "fp16", _windows(model))
     graph = onnx.load(made.path)
@@ -103,7 +103,10 @@ def test_inputs_and_outputs_stay_fp32(tmp_path: Path) -> None:
 
 
 def test_without_data_what_sums_stays_fp32_and_that_is_said(tmp_path: Path) -> None:
-    """The norm is left alone and counted; with data, whose sums are small, it is converted."""
+    """Without data, a norm stays in FP32, and a notice says so.
+
+    With data, whose sums are small, the norm is converted.
+    """
     model = separator()
     source = exported(model, tmp_path / "export")
     plugin = Fp16(Fp16.Options(windows=0))
@@ -119,7 +122,7 @@ def test_without_data_what_sums_stays_fp32_and_that_is_said(tmp_path: Path) -> N
 
 
 class Variance(nn.Module):
-    """Divides by a variance that it computes the long way, of values 400 times the input's."""
+    """Divides by a variance in separate operators, of values 400 times the input's."""
 
     def forward(self, mix: torch.Tensor) -> torch.Tensor:
         """Normalise."""
@@ -132,7 +135,7 @@ class TinyNorm(nn.Module):
     """Normalises values whose variance is far below the norm's own epsilon."""
 
     def forward(self, mix: torch.Tensor) -> torch.Tensor:
-        """Normalise, and come back to the size of the input."""
+        """Normalise, and scale back to the size of the input."""
         return nn.functional.layer_norm(mix * 1e-4, mix.shape[-1:]) * 4
 
 
@@ -151,7 +154,7 @@ def _opened(core: nn.Module) -> TorchModel:
 
 
 def _snr(model: TorchModel, made: Artifact, gain: float = 1.0) -> float:
-    """Return how near a device that stores FP16 comes to PyTorch."""
+    """Return the SNR of a device that stores FP16 against PyTorch."""
     given = {name: array * np.float32(gain) for name, array in feeds(model, seed=9).items()}
     with np.errstate(all="ignore"):
         actual = played_in_half(made.path, given)["out"]
@@ -160,7 +163,10 @@ def _snr(model: TorchModel, made: Artifact, gain: float = 1.0) -> float:
 
 @pytest.mark.parametrize("windows", [0, WINDOWS])
 def test_a_variance_does_not_overflow(windows: int, tmp_path: Path) -> None:
-    """Its squares pass 65,504; a cast to FP16 between square and mean would make them infinite."""
+    """A variance whose squares pass 65,504 does not overflow.
+
+    A cast to FP16 between the square and the mean would make the squares infinite.
+    """
     model = _opened(Variance())
     source = exported(model, tmp_path / "export")
     made = _ranged(source, tmp_path / "kept", _windows(model)[:windows])
@@ -168,7 +174,7 @@ def test_a_variance_does_not_overflow(windows: int, tmp_path: Path) -> None:
 
 
 def test_windows_decide_what_overflows(tmp_path: Path) -> None:
-    """Quiet windows let the square be converted, and a loud one is lost then: the data matter."""
+    """Ranges from quiet windows convert a square that overflows in a loud window."""
     model = _opened(Variance())
     source = exported(model, tmp_path / "export")
     quiet = _ranged(source, tmp_path / "quiet", _windows(model, 0.02))
@@ -178,7 +184,7 @@ def test_windows_decide_what_overflows(tmp_path: Path) -> None:
 
 
 def test_a_saturating_node_is_named(tmp_path: Path) -> None:
-    """Node, operator, tensor and the range seen, in a warning and in the facts."""
+    """A warning and the facts name each saturating node, its operator, tensor and range."""
     model = _opened(Variance())
     source = exported(model, tmp_path / "export")
     windows = _windows(model)
@@ -189,7 +195,7 @@ def test_a_saturating_node_is_named(tmp_path: Path) -> None:
     (square,) = (n for n in nodes if n.op_type == "Mul" and n.input[0] == n.input[1])
     (warning,) = (n.text for n in made.notices if n.severity == "warning")
     assert f"{square.name} ({square.op_type}): `{square.output[0]}` reaches " in warning
-    assert warning.startswith(f"{made.facts['kept_overflow']} node(s) pass the 65,504 of FP16")
+    assert warning.startswith(f"{made.facts['kept_overflow']} node(s) exceed FP16's 65,504")
     listed = made.facts["kept_because"]
     assert isinstance(listed, list)
     assert any(str(line).startswith(f"{square.name} ({square.op_type}): ") for line in listed)
@@ -197,7 +203,7 @@ def test_a_saturating_node_is_named(tmp_path: Path) -> None:
 
 
 def test_headroom_keeps_what_comes_near(tmp_path: Path) -> None:
-    """Values of at most 30,000 fit FP16, but not twice over: they are kept, without an alarm."""
+    """Values up to 30,000 stay in FP32 if the headroom is 4, and they cause no warning."""
     model = _opened(Variance())
     source = exported(model, tmp_path / "export")
     window = feeds(model)["mix"]
@@ -210,7 +216,7 @@ def test_headroom_keeps_what_comes_near(tmp_path: Path) -> None:
 
 
 def test_a_variance_below_the_normal_range_stays_fp32(tmp_path: Path) -> None:
-    """1e-8 and an epsilon of 1e-5 have few bits in FP16."""
+    """A variance of 1e-8 and an epsilon of 1e-5 stay in FP32: they have few bits in FP16."""
     model = _opened(TinyNorm())
     source = exported(model, tmp_path / "export")
     made = _ranged(source, tmp_path / "fp16", _windows(model))
@@ -220,7 +226,7 @@ def test_a_variance_below_the_normal_range_stays_fp32(tmp_path: Path) -> None:
 
 
 def test_a_sum_that_overflows_only_inside_is_named(tmp_path: Path) -> None:
-    """Its terms and what follows fit FP16; the sum between them would not."""
+    """A mean whose inner sum alone would overflow FP16 stays in FP32, and a notice names it."""
     model = _opened(Average())
     source = exported(model, tmp_path / "export")
     windows = _windows(model)
@@ -244,7 +250,7 @@ class Steps(nn.Module):
 
 
 def test_a_long_sum_stays_fp32(tmp_path: Path) -> None:
-    """After 2,048 equal terms a running sum in FP16 stands still."""
+    """A sum of 4,096 values stays in FP32; a running FP16 sum stops growing after 2,048 ones."""
     model = _opened(Steps())
     long = {"mix": np.ones((1, 2, 2048), np.float32)}
     source = _exported_for(model, long, tmp_path / "long")
@@ -264,11 +270,14 @@ def _exported_for(model: TorchModel, given: Tensors, folder: Path) -> Artifact:
 
 
 def test_windows_stream_and_are_told(tmp_path: Path) -> None:
-    """No more than one window is alive at a time, and each is played twice, then silence."""
+    """Windows are read in a stream, at most two at a time.
+
+    Each window is played twice, then silence once, and progress reports every play.
+    """
     model, alive, most, told = separator(), [], [], []
 
     class Window(dict[str, np.ndarray]):
-        """A window that notes when it is let go."""
+        """A window that notes its deletion."""
 
         def __del__(self) -> None:
             alive.pop()
@@ -286,10 +295,10 @@ def test_windows_stream_and_are_told(tmp_path: Path) -> None:
     )
     Fp16(Fp16.Options()).run(source, Calibration(WINDOWS, stream), work)
     assert len(most) == WINDOWS
-    # The one that was looked at, and the next one while the loop takes it.
+    # The window that was just played, and the next one while the loop takes it.
     assert max(most) <= 2
     total = 2 * WINDOWS + 1
-    steps = [(d, t) for d, t, message in told if message.startswith("looking at")]
+    steps = [(d, t) for d, t, message in told if message.startswith("observing")]
     assert steps == [(n + 1, total) for n in range(total)]
 
 
@@ -305,7 +314,10 @@ def test_windows_stream_and_are_told(tmp_path: Path) -> None:
 def test_calibration_data_that_cannot_be_used_is_refused(
     bad: dict[str, np.ndarray], said: str, tmp_path: Path
 ) -> None:
-    """One NaN would be in the range of every tensor; the message says which window."""
+    """A window with NaN, without an input or of a wrong shape is refused with its number.
+
+    One NaN would be in the range of every tensor.
+    """
     model = separator()
     source = exported(model, tmp_path / "export")
     with pytest.raises(InputError, match=f"calibration window {said}"):
@@ -314,7 +326,7 @@ def test_calibration_data_that_cannot_be_used_is_refused(
 
 @pytest.mark.parametrize("norm", ["InstanceNormalization", "LayerNormalization"])
 def test_a_norm_without_an_epsilon_stays_in_fp32(norm: str, tmp_path: Path) -> None:
-    """The silent window has no variance at all there."""
+    """A norm without an epsilon stays in FP32, because a silent window has no variance."""
     shape, scale = [1, 4, 64], np.ones(4 if norm.startswith("Inst") else 64)
     nodes = [
         helper.make_node("Conv", ["x", "w"], ["h"], "conv"),
@@ -329,7 +341,7 @@ def test_a_norm_without_an_epsilon_stays_in_fp32(norm: str, tmp_path: Path) -> N
 
 
 def test_a_tensor_of_no_values_is_not_told_as_an_overflow(tmp_path: Path) -> None:
-    """The past of a model that begins is empty, and its peak is no number."""
+    """An empty tensor, such as a model's first past, is not reported as an overflow."""
     nodes = [
         helper.make_node("Concat", ["past", "x"], ["c"], "cat", axis=2),
         helper.make_node("Conv", ["c", "w"], ["y"], "conv"),
@@ -345,7 +357,10 @@ def test_a_tensor_of_no_values_is_not_told_as_an_overflow(tmp_path: Path) -> Non
 
 
 def test_no_window_is_as_no_data(tmp_path: Path) -> None:
-    """Items shorter than a window may give none: then the list decides."""
+    """A stream without windows is treated like missing calibration data.
+
+    Items shorter than a window may give no window.
+    """
     source = exported(separator(), tmp_path / "export")
     made = Fp16(Fp16.Options()).run(source, Calibration(3, lambda: ()), work_in(tmp_path / "fp16"))
     assert made.facts["float32_nodes"] == 1
@@ -353,7 +368,7 @@ def test_no_window_is_as_no_data(tmp_path: Path) -> None:
 
 
 def test_what_a_recipe_names_stays_fp32(tmp_path: Path) -> None:
-    """Beside what the ranges ask for."""
+    """Operators that a recipe names stay in FP32, besides the nodes that the ranges keep."""
     model = separator()
     source = exported(model, tmp_path / "export")
     made = _ranged(source, tmp_path / "fp16", _windows(model), keep_float32=["Conv"])
@@ -361,7 +376,7 @@ def test_what_a_recipe_names_stays_fp32(tmp_path: Path) -> None:
 
 
 def test_keeping_everything_changes_nothing(tmp_path: Path) -> None:
-    """Not even the ends of the graph are rounded."""
+    """With every node kept in FP32, not even inputs and outputs are rounded."""
     model = hybrid()
     made = _listed(exported(model, tmp_path / "export"), tmp_path / "fp16", keep_float32=["*"])
     given = feeds(model)
@@ -371,7 +386,7 @@ def test_keeping_everything_changes_nothing(tmp_path: Path) -> None:
 
 
 class Counted(nn.Module):
-    """Weighs by a softmax over truth values, and attends, whose export casts floats to floats."""
+    """Weights by a softmax over truth values, and attends; its export casts floats to floats."""
 
     def forward(self, mix: torch.Tensor) -> torch.Tensor:
         """Count."""
@@ -380,7 +395,7 @@ class Counted(nn.Module):
 
 
 def test_a_cast_of_the_graphs_own_stays(tmp_path: Path) -> None:
-    """A node in FP32 reads truth values, or what FP16 nodes gave, through the cast it came with."""
+    """An FP32 node reads truth values or FP16 results through the graph's own cast."""
     model = _opened(Counted())
     made = _listed(exported(model, tmp_path / "export"), tmp_path / "fp16")
     onnx.checker.check_model(onnx.load(made.path), full_check=True)
@@ -390,7 +405,7 @@ def test_a_cast_of_the_graphs_own_stays(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("windows", [0, WINDOWS])
 def test_weights_beyond_fp16_stay_and_are_named(windows: int, tmp_path: Path) -> None:
-    """FP16 ends at 65,504: the node that holds more keeps it, whatever the data."""
+    """A node with weights beyond 65,504 stays in FP32 and is named, with and without data."""
     model = separator()
     with torch.no_grad():
         model.core.up.bias[:] = 1e6
@@ -401,16 +416,16 @@ def test_weights_beyond_fp16_stay_and_are_named(windows: int, tmp_path: Path) ->
     )
     (warning,) = (n.text for n in made.notices if n.severity == "warning")
     assert "(ConvTranspose): " in warning
-    if windows:  # without data nobody knows that what follows is as large
+    if windows:  # without data, the size of later tensors is unknown
         expected = outputs(model, feeds(model))["stems"]
         actual = played_in_half(made.path, feeds(model))["stems"]
         assert (
             snr_db(expected - 1_000_000, actual - 1_000_000) > 15
-        )  # FP32 itself has 1/16 at a million
+        )  # FP32 itself has steps of 1/16 at a million
 
 
 def test_weights_beside_the_graph_are_converted(tmp_path: Path) -> None:
-    """A model of two files is read whole."""
+    """A model with its weights in a second file is converted whole."""
     model = separator()
     source = exported(model, tmp_path / "export", external_data=ExternalData.always)
     made = _ranged(source, tmp_path / "fp16", _windows(model))
@@ -419,7 +434,7 @@ def test_weights_beside_the_graph_are_converted(tmp_path: Path) -> None:
 
 
 def test_a_pattern_that_matches_nothing_is_refused(tmp_path: Path) -> None:
-    """A misspelt operator would silently be converted."""
+    """A misspelt operator in `keep_float32` is refused, with the nearest name."""
     source = exported(separator(), tmp_path / "export")
     with pytest.raises(StageError, match="`keep_float32` has `Sigmoidd`") as caught:
         _listed(source, tmp_path / "fp16", keep_float32=["Sigmoidd"])
@@ -431,6 +446,6 @@ def test_a_pattern_that_matches_nothing_is_refused(tmp_path: Path) -> None:
     [({"windows": -1}, "`windows` cannot be -1"), ({"headroom": 0.5}, "`headroom` cannot be 0.5")],
 )
 def test_numbers_that_cannot_be_are_refused(options: dict[str, float], message: str) -> None:
-    """The config error names the option."""
+    """A number that is out of range is refused by the name of its option."""
     with pytest.raises(ValueError, match=message):
         Fp16.Options(**options)

@@ -1,10 +1,10 @@
-"""The bundled model in FP16 at the window that the recipes ship: music, clipped music, silence.
+"""The bundled model in FP16 at the recipes' window: music, clipped music, silence.
 
-Every window goes through the real STFT, which divides it by its own deviation: a loud one reaches
-the core as loud as any, and only its shape tells that it was clipped. A silent one reaches it as
-zeros, and what the core puts out is the answer of its biases alone, 15 to 20 dB weaker than for
-music. Its SNR is that of this answer. What a person hears is multiplied by the deviation of the
-silence, which is 0: both precisions give silence, and no SNR is claimed for it.
+Every window goes through the real STFT, which divides the window by its own deviation. So a loud
+window reaches the core as loud as any other, and only its shape shows the clipping. A silent window
+reaches the core as zeros. The core's outputs are then the answer of its biases alone, 15 to 20 dB
+weaker than for music, and the SNR is that of this answer. A person hears this answer times the
+deviation of the silence, which is 0: both precisions give silence, and no SNR is claimed for it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from tests.plugins.networks import artifact, played, work_in
 
 SAMPLES = 45056
 ENOUGH_DB = 60.0
-#: Of one output by itself on a device that rounds every tensor, which no recipe promises.
+#: The SNR of one output alone on a device that rounds every tensor; no recipe promises it.
 STRICT_DB = 55.0
 
 
@@ -36,7 +36,7 @@ KINDS = ("music", "loud", "silent")
 
 @dataclass(frozen=True)
 class Case:
-    """One layout of the model, in FP32 and FP16, and what each answers to every kind of window."""
+    """One layout of the model in FP32 and FP16, with its outputs for every kind of window."""
 
     floats: Artifact
     halves: Artifact
@@ -81,7 +81,7 @@ def _music(seed: int) -> Array:
 
 
 def _wave(kind: str) -> Array:
-    """Return a window of music, of music 40 dB over full scale, or of nothing."""
+    """Return a window of music, of music 40 dB over full scale, or of silence."""
     music = _music(0)
     if kind == "loud":
         return np.clip(music * 100, -1, 1)
@@ -90,15 +90,15 @@ def _wave(kind: str) -> Array:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_fp16_keeps_60_db(kind: str, case: Case) -> None:
-    """Of each output of the core, against FP32, on this CPU."""
+    """Each output of the core has over 60 dB SNR in FP16 against FP32, on this CPU."""
     for name, value in case.expected[kind].items():
-        assert np.square(value).mean() > 1e-4  # an answer is there to be compared
+        assert np.square(value).mean() > 1e-4  # there is a signal to compare
         assert snr_db(value, case.actual[kind][name]) > ENOUGH_DB
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_device_that_stores_fp16_keeps_it_too(kind: str, case: Case) -> None:
-    """Over both outputs, where every tensor that is not kept is rounded, as no CPU does."""
+    """With every FP16 tensor rounded, both outputs together keep 60 dB, and each alone 55 dB."""
     for name, value in case.expected[kind].items():
         assert snr_db(value, case.strict[kind][name]) > STRICT_DB
     assert snr_db(_joined(case.expected[kind]), _joined(case.strict[kind])) > ENOUGH_DB
@@ -109,14 +109,14 @@ def _joined(outputs: Tensors) -> Array:
 
 
 def test_silence_stays_silent(case: Case) -> None:
-    """Exactly, in FP32 and in FP16: the deviation that the stems are multiplied with is 0."""
+    """Stems of silence are exactly zero, in FP32 and in FP16: their deviation is 0."""
     remembered = case.transform.forward({"mix": _wave("silent")})[1]
     for answers in (case.expected, case.actual, case.strict):
         assert not case.transform.inverse(answers["silent"], remembered)["stems"].any()
 
 
 def test_long_norms_stay_and_the_rest_is_converted(case: Case) -> None:
-    """Ranges ask for less than the list of operators that is kept without data."""
+    """Ranges keep less than half of the nodes in FP32 that the list without data keeps."""
     listed = Fp16(Fp16.Options()).run(
         case.floats,
         Calibration(0, lambda: ()),

@@ -1,4 +1,4 @@
-"""Every form of a Gemm computes the same when it is plain, and quantises like a matrix product."""
+"""Every form of a Gemm is made plain with the same result, and quantises like a product."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from plugins.quantizer.qdq import Activation, Layout, Method, Qdq
 from tests.plugins.graphs import computed, graph, lowered, windows, worst_db
 
 ROWS, DEPTH, COLUMNS = 3, 32, 10
-#: Shapes of what a Gemm adds: all that ONNX broadcasts to (rows, columns).
+#: Shapes of a Gemm's bias: all that ONNX broadcasts to (rows, columns).
 SHAPES = [(), (1,), (1, 1), (COLUMNS,), (1, COLUMNS), (ROWS, 1), (ROWS, COLUMNS)]
 
 
 def gemm(
     shape: tuple[int, ...] | None, *, computed_bias: bool = False, **attributes: float
 ) -> onnx.ModelProto:
-    """Return a graph of one Gemm that adds something of `shape`; None adds nothing."""
+    """Return a graph of one Gemm with a bias of `shape`; with None it has no bias."""
     random = np.random.default_rng(0)
     weights = random.standard_normal((DEPTH, COLUMNS)) / 6
     constants = {"w": weights.T if attributes.get("transB") else weights}
@@ -56,7 +56,7 @@ FORMS = [
 
 @pytest.mark.parametrize("form", FORMS, ids=str)
 def test_a_plain_gemm_computes_the_same(form: dict[str, object]) -> None:
-    """And adds one value a column, if it adds any."""
+    """A plain Gemm computes the same and has at most a bias of one value per column."""
     model = gemm(**form)  # type: ignore[arg-type]
     before = [computed(model, window) for window in _draw(3)]
     plain = plain_gemms(model)
@@ -72,7 +72,10 @@ def test_a_plain_gemm_computes_the_same(form: dict[str, object]) -> None:
 @pytest.mark.parametrize("per_channel", [True, False])
 @pytest.mark.parametrize("form", FORMS, ids=str)
 def test_every_form_quantises(form: dict[str, object], per_channel: bool, tmp_path: Path) -> None:
-    """A bias of one row crashed where scales go by channel, and factors were lost."""
+    """Every form of a Gemm quantises.
+
+    Once a bias of one row crashed with scales per channel, and factors were lost.
+    """
     model = gemm(**form)  # type: ignore[arg-type]
     draw = _draw()
     options = Qdq.Options(per_channel=per_channel, method=Method.minmax)
@@ -84,7 +87,7 @@ def test_every_form_quantises(form: dict[str, object], per_channel: bool, tmp_pa
 def test_every_layout_takes_every_bias(
     shape: tuple[int, ...], layout: Layout, tmp_path: Path
 ) -> None:
-    """Those that quantise products alone, too."""
+    """The layouts `cpu` and `tensorrt` quantise a Gemm with a bias of every shape."""
     model = gemm(shape)
     signed = {"activation": Activation.int8, "symmetric": True}
     options = Qdq.Options(
@@ -99,7 +102,7 @@ def test_every_layout_takes_every_bias(
 
 @pytest.mark.parametrize("form", FORMS, ids=str)
 def test_every_form_quantises_dynamically(form: dict[str, object], tmp_path: Path) -> None:
-    """With the same result, but for the rounding."""
+    """Every form of a Gemm quantises dynamically, with over 30 dB SNR."""
     model = gemm(**form)  # type: ignore[arg-type]
     made = lowered(Dynamic(Dynamic.Options()), model, (), tmp_path)
     assert worst_db(model, made, _draw()) > 30

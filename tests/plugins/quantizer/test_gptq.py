@@ -1,4 +1,4 @@
-"""Weights whose rounding errors undo each other, in every form of layer."""
+"""GPTQ rounds weights so that their errors cancel, in every form of layer."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from plugins.quantizer._onnx.qdq.gptq import round_weights, rounded
 from plugins.quantizer.qdq import Activation, Method, Qdq, Weight
 from tests.plugins.graphs import computed, graph, lowered, windows, worst_db
 
-#: Operator, shape of its input, of its weights, its attributes.
+#: Operator, shape of its input, shape of its weights, attributes.
 FORMS = {
     "conv": ("Conv", [1, 8, 64], [6, 8, 3], {"pads": [1, 1]}),
     "strided": ("Conv", [3, 8, 65], [6, 8, 4], {"strides": [2], "pads": [3, 0]}),
@@ -56,7 +56,7 @@ def layer(form: str) -> onnx.ModelProto:
 
 
 def related(shape: list[int], count: int, seed: int = 0) -> list[dict[str, np.ndarray]]:
-    """Return windows whose neighbours along every axis have much to do with each other."""
+    """Return windows whose neighbours along every axis are strongly correlated."""
 
     def draw(random: np.random.Generator) -> dict[str, np.ndarray]:
         values = random.standard_normal(shape)
@@ -77,7 +77,7 @@ def _db(model: onnx.ModelProto, made: StageResult, held: list[dict[str, np.ndarr
 
 @EVERY_FORM
 def test_rows_are_what_the_layer_multiplies(form: str) -> None:
-    """Their mean square, through the weights, is that of the layer's result."""
+    """The moments of a layer's rows, through its weights, give the power of the layer's result."""
     model = layer(form)
     given = related(FORMS[form][1], 12)
     (product,) = products_of(model)
@@ -93,14 +93,14 @@ def test_rows_are_what_the_layer_multiplies(form: str) -> None:
     for part, own in zip(product.parts, patches.moments["layer"], strict=True):
         rows = product.rows(product.weights, part)
         squares.append(np.einsum("goi,gij,goj->go", rows, own.moments, rows).mean())
-    # A kernel shorter than its strides leaves places that nothing is added to.
+    # With a kernel shorter than its strides, some places get no sum.
     steps = int(np.prod(product.strides)) if product.operator == "ConvTranspose" else 1
     expected = np.mean(results.astype(np.float64) ** 2)
     assert np.sum(squares) / steps == pytest.approx(expected, rel=0.1)
 
 
 def test_few_places_count_as_few(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Behind a pooling there is one place a window, and 24 of them are no rule."""
+    """24 places, one per window behind a pooling, are too few to make the result worse."""
     random = np.random.default_rng(2)
     nodes = [
         helper.make_node("GlobalAveragePool", ["x"], ["p"], "pool"),
@@ -122,7 +122,7 @@ def test_few_places_count_as_few(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 @pytest.mark.parametrize(("length", "more"), [(1, 1), (1, 0), (2, 1)])
 def test_a_part_that_is_cropped_away_has_no_rows(length: int, more: int, tmp_path: Path) -> None:
-    """The up-sampling that most networks have, on a length of 1."""
+    """An up-sampling whose parts are cropped away quantises, on a length of 1 or 2."""
     node = helper.make_node(
         "ConvTranspose", ["x", "w"], ["y"], "layer", strides=[2], pads=[1, 1], output_padding=[more]
     )
@@ -139,7 +139,7 @@ def test_a_part_that_is_cropped_away_has_no_rows(length: int, more: int, tmp_pat
 def test_related_inputs_lose_less(
     form: str, weight: Weight, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Windows that were not calibrated on are computed better than with the nearest integers."""
+    """On windows outside the calibration, fitted integers err less than the nearest integers."""
     model, shape = layer(form), FORMS[form][1]
     given, held = related(shape, 12), related(shape, 4, seed=9)
     options = Qdq.Options(
@@ -152,7 +152,7 @@ def test_related_inputs_lose_less(
 
 
 def test_few_rows_change_little() -> None:
-    """From two samples of 64 numbers nothing is learned that would harm another sample."""
+    """Integers fitted to two samples of 64 numbers do not harm other samples."""
     random = np.random.default_rng(2)
     weights, scale = random.standard_normal((16, 64)), np.full(16, 0.05)
     few = random.standard_normal((2, 64))
@@ -168,14 +168,14 @@ def test_few_rows_change_little() -> None:
 
 @pytest.mark.parametrize("moments", [np.zeros((8, 8)), np.full((8, 8), np.inf), np.eye(8)])
 def test_moments_that_say_nothing_give_the_nearest(moments: np.ndarray) -> None:
-    """Silence, an overflow, and inputs that have nothing to do with each other."""
+    """Silence, an overflow and uncorrelated inputs give the nearest integers."""
     weights = np.random.default_rng(3).standard_normal((4, 8))
     found = rounded(weights, np.full(4, 0.1), np.full(4, 3.0), (-128, 127), moments, 100)
     np.testing.assert_array_equal(found, np.rint(weights / 0.1) + 3)
 
 
 def test_what_cannot_be_rounded_is_left() -> None:
-    """Weights that two layers read, and a graph that has none in integers."""
+    """A float graph without moments is left unchanged."""
     model = layer("conv")
     before = model.SerializeToString()
     assert round_weights(model, products_of(model), {}) == 0
@@ -183,7 +183,7 @@ def test_what_cannot_be_rounded_is_left() -> None:
 
 
 def test_huge_and_tiny_inputs_are_rounded_as_well(tmp_path: Path) -> None:
-    """Their squares pass FP32."""
+    """Inputs whose squares exceed the range of FP32 are fitted as well as others."""
     model, shape = layer("conv"), FORMS["conv"][1]
     for power, folder in ((1e25, "huge"), (1e-25, "tiny")):
         given = [{"x": w["x"] * np.float32(power)} for w in related(shape, 14)]
@@ -193,7 +193,7 @@ def test_huge_and_tiny_inputs_are_rounded_as_well(tmp_path: Path) -> None:
 
 
 def test_the_same_windows_give_the_same_integers(tmp_path: Path) -> None:
-    """Places are drawn by one seed."""
+    """The same windows give the same integers, because one seed draws the places."""
     model, shape = layer("conv"), FORMS["conv"][1]
     given = related(shape, 8)
     found = []
@@ -205,7 +205,10 @@ def test_the_same_windows_give_the_same_integers(tmp_path: Path) -> None:
 
 
 def test_windows_of_several_lengths_are_calibrated_on(tmp_path: Path) -> None:
-    """Places are drawn for the lengths of the first; the others have fewer, or more."""
+    """Windows of several lengths can be calibrated on.
+
+    Places are drawn for the first window's lengths; other windows have fewer or more.
+    """
     node = helper.make_node("Conv", ["x", "w"], ["y"], name="layer", pads=[1, 1])
     weights = np.random.default_rng(1).standard_normal((6, 8, 3))
     free = {"x": [1, 8, "time"]}

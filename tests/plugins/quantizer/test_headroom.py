@@ -1,4 +1,4 @@
-"""Room above what calibration saw: how much, where none is needed, and what it saves."""
+"""Headroom above the calibrated range: its size, its limits, and its benefit."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SHAPE = [1, 8, 256]
 
 
 def test_room_is_wide_where_it_costs_nothing() -> None:
-    """A tensor as loud on average as at its peaks has steps to spare; one with rare peaks not."""
+    """Headroom is wide for a tensor with a high mean power and narrow for one with rare peaks."""
     assert with_headroom((-1, 1), 0.25) == (-8, 8)
     assert with_headroom((-1, 1), 1e-7) == (-1.5, 1.5)
     low, high = with_headroom((-1, 1), 2e-3)
@@ -36,21 +36,24 @@ def test_room_is_wide_where_it_costs_nothing() -> None:
 
 
 def test_what_was_seen_is_always_held() -> None:
-    """Whatever is known of an operator, and of a tensor that is zero throughout."""
+    """The range always holds the seen values, whatever an operator's bounds are."""
     assert with_headroom((-0.2, 5), 1.0, (-0.17, math.inf)) == (-0.2, 40)
     assert with_headroom((0, 0), 0.0) == (0, 0)
     assert with_headroom((0.5, 1), 0.6, (0, 1)) == (0, 1)
 
 
 def test_a_side_that_was_not_reached_gets_room() -> None:
-    """A mean that was positive so far may become negative; a square cannot."""
+    """A side that calibration did not reach gets room, unless the operator excludes it."""
     assert with_headroom((0, 2), 1.0) == (-8, 16)
     assert with_headroom((0, 2), 1e-8) == (-2, 3)
     assert with_headroom((0, 2), 1.0, (0, math.inf)) == (0, 16)
 
 
 def test_what_a_product_reads_second_gets_little_room() -> None:
-    """Through what arranges or picks it; a product with weights is none of these."""
+    """The second operand of a product of two signals gets little headroom.
+
+    It is found through operators that rearrange or pick values.
+    """
     nodes = [
         helper.make_node("Gather", ["kv", "first"], ["k"], axis=0),
         helper.make_node("Transpose", ["k"], ["t"], perm=[0, 2, 1]),
@@ -71,7 +74,7 @@ def test_what_a_product_reads_second_gets_little_room() -> None:
 
 
 def test_bounds_follow_from_operators() -> None:
-    """Through what arranges values, through sums and products, up to the first unknown."""
+    """Bounds of values follow through rearranging, sums and products, up to an unknown operator."""
     nodes = [
         helper.make_node("Sigmoid", ["x"], ["s"]),
         helper.make_node("Transpose", ["s"], ["t"], perm=[0, 2, 1]),
@@ -99,7 +102,7 @@ def test_bounds_follow_from_operators() -> None:
 
 
 def test_a_clip_bounds_what_it_gives() -> None:
-    """By constants, by one of its ends alone, not by one that is computed; and before opset 11."""
+    """A Clip bounds its output by each constant end, also before opset 11."""
     nodes = [
         helper.make_node("Clip", ["x", "zero", "six"], ["both"]),
         helper.make_node("Clip", ["x", "", "six"], ["upper"]),
@@ -122,7 +125,7 @@ def test_a_clip_bounds_what_it_gives() -> None:
 
 
 def _network(folder: Path) -> Path:
-    """Two layers with a nonlinearity between."""
+    """Write two layers with a nonlinearity between them."""
     random = np.random.default_rng(0)
     weights = [(random.standard_normal((8, 8, 3)) / 5).astype(np.float32) for _ in range(2)]
     nodes = [
@@ -161,7 +164,10 @@ def _run(path: Path, feeds: dict[str, np.ndarray]) -> np.ndarray:
     QdqOptions(windows=8, per_channel=True, edges=9),
 ])  # fmt: skip
 def test_what_is_louder_than_calibration_survives(options: QdqOptions, tmp_path: Path) -> None:
-    """Three times as loud: with ranges that end where calibration did, 12 dB were left."""
+    """A window three times as loud as the calibration keeps over 35 dB.
+
+    Ranges that end at the calibrated extremes left 12 dB.
+    """
     source = _network(tmp_path / "float")
     quiet = [_feeds(1.0, seed) for seed in range(8)]
     (tmp_path / "out").mkdir()
@@ -175,7 +181,7 @@ def test_what_is_louder_than_calibration_survives(options: QdqOptions, tmp_path:
 
 
 def test_a_graph_carries_what_calibration_saw(tmp_path: Path) -> None:
-    """By the float graph's names, outputs included, beside what its integers can hold."""
+    """The graph stores the seen range and the held range of each tensor, by its float name."""
     source = _network(tmp_path / "float")
     quiet = [_feeds(1.0, seed) for seed in range(8)]
     (tmp_path / "out").mkdir()

@@ -1,4 +1,4 @@
-"""A histogram that grows with its stream."""
+"""A histogram grows with its stream."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def _values(seed: int, scale: float) -> np.ndarray:
 
 
 def test_it_counts_as_numpy_does() -> None:
-    """One window: the same counts as a histogram with these edges from the start."""
+    """After one window the counts equal NumPy's histogram with the same edges."""
     histogram, values = Histogram(), _values(0, 1)
     histogram.add(values)
     expected = np.histogram(values, BINS, (-histogram.edge, histogram.edge))[0]
@@ -22,7 +22,7 @@ def test_it_counts_as_numpy_does() -> None:
 
 
 def test_louder_values_lose_none_of_the_earlier() -> None:
-    """The edge doubles as often as it must; every value is still counted, in its place."""
+    """When the edge doubles for louder values, every earlier value stays counted in its place."""
     histogram = Histogram()
     for seed, scale in enumerate((0.1, 1, 7, 0.01)):
         histogram.add(_values(seed, scale))
@@ -33,7 +33,7 @@ def test_louder_values_lose_none_of_the_earlier() -> None:
 
 
 def test_a_tensor_that_is_zero_has_its_values_at_zero() -> None:
-    """Silence first, sound later: no division by zero, and the middle holds the silence."""
+    """Silence before sound is counted in the middle bins, without a division by zero."""
     histogram = Histogram()
     histogram.add(np.zeros(100, np.float32))
     histogram.add(np.array([3, -1], np.float32))
@@ -43,7 +43,7 @@ def test_a_tensor_that_is_zero_has_its_values_at_zero() -> None:
 
 
 def test_an_empty_tensor_counts_nothing() -> None:
-    """A tensor of no elements is no error."""
+    """A tensor without elements adds no counts."""
     histogram = Histogram()
     histogram.add(np.zeros(0, np.float32))
     assert not histogram.counts.any()

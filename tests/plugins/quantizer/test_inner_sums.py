@@ -1,4 +1,4 @@
-"""What reductions and norms sum inside, against numpy; in the opsets that write axes otherwise."""
+"""The inner sums of reductions and norms equal NumPy's, in opsets that write axes differently."""
 
 from __future__ import annotations
 
@@ -51,8 +51,11 @@ def _seen(operator: str, opset: int, weights: dict[str, Any], folder: Path, **na
 def test_a_reduction_sums_over_its_own_axes(
     operator: str, sums: Any, opset: int, tmp_path: Path
 ) -> None:
-    """Magnitudes where signs could cancel, squares or exponentials where these are summed."""
-    as_input = opset >= 18 or operator == "ReduceSum"  # since when axes are inputs
+    """A reduction's inner sum is over its axes.
+
+    It sums magnitudes, because signs could cancel, or squares or exponentials as the operator does.
+    """
+    as_input = opset >= 18 or operator == "ReduceSum"  # in these cases, axes are inputs
     axes = np.array([-1], np.int64)
     weights, named = ({"axes": axes}, {}) if as_input else ({}, {"axes": [-1]})
     seen = _seen(operator, opset, weights, tmp_path, **named)
@@ -63,13 +66,13 @@ def test_a_reduction_sums_over_its_own_axes(
 
 @pytest.mark.parametrize("operator", ["Softmax", "LogSoftmax"])
 def test_a_softmax_sums_at_most_one_for_every_term(operator: str, tmp_path: Path) -> None:
-    """Its exponentials are of values from which the largest was taken."""
+    """A softmax sums at most 1 per term, because it subtracts the largest value first."""
     seen = _seen(operator, 20, {}, tmp_path, axis=1)
     assert (seen.terms, seen.largest) == (6, 6.0)
 
 
 def test_a_layer_norm_sums_squares_over_its_last_axes(tmp_path: Path) -> None:
-    """And divides by a variance, epsilon included."""
+    """A layer norm sums squares over its last axes; its variance includes the epsilon."""
     weights = {"gain": np.ones(SHAPE[1:], np.float32)}
     seen = _seen("LayerNormalization", 20, weights, tmp_path, axis=1, epsilon=1e-3)
     flat = X.astype(np.float64).reshape(2, -1)
@@ -79,7 +82,7 @@ def test_a_layer_norm_sums_squares_over_its_last_axes(tmp_path: Path) -> None:
 
 
 def test_an_instance_norm_sums_over_every_channel(tmp_path: Path) -> None:
-    """All axes but batch and channel."""
+    """An instance norm sums over all axes except batch and channel."""
     weights = {name: np.ones(6, np.float32) for name in ("gain", "offset")}
     seen = _seen("InstanceNormalization", 20, weights, tmp_path, epsilon=1e-3)
     assert seen.terms == 5
@@ -88,7 +91,7 @@ def test_an_instance_norm_sums_over_every_channel(tmp_path: Path) -> None:
 
 
 def test_a_group_norm_sums_over_every_group(tmp_path: Path) -> None:
-    """Channels of a group and the axes after them."""
+    """A group norm sums over a group's channels and the axes after them."""
     weights = {name: np.ones(6, np.float32) for name in ("gain", "offset")}
     seen = _seen("GroupNormalization", 21, weights, tmp_path, num_groups=2)
     assert seen.terms == 15

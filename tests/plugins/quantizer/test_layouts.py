@@ -1,4 +1,4 @@
-"""Where `qdq` puts conversions for each runtime, and which types it gives."""
+"""`qdq` places conversions and chooses types by the layout of each runtime."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ W4A16 = {"weight": Weight.int4, "activation": Activation.uint16}
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
-    """Export a network with a convolution of each rank, a product with weights, and two without."""
+    """Export a network with a convolution of each rank and products with and without weights."""
     return exported(hybrid(), tmp_path_factory.mktemp("export") / "made")
 
 
@@ -52,10 +52,13 @@ def _worst(made: Artifact) -> float:
 def test_only_products_are_quantised_for_a_cpu_and_for_tensorrt(
     options: dict[str, object], expected: dict[str, int], source: Artifact, tmp_path: Path
 ) -> None:
-    """Softmax and Tanh stay in float, the facts count them so, and the result is near."""
+    """The layouts `cpu` and `tensorrt` quantise products (TensorRT also convolutions) only.
+
+    Softmax and Tanh stay in float and are counted as such.
+    """
     made = _quantised(source, tmp_path, **options)
     found = _quantised_inputs(onnx.load(made.path).graph)
-    del found["Transpose"]  # it reads what a product reads too
+    del found["Transpose"]  # it reads a product's operand too
     assert found == expected
     assert made.facts["quantised_nodes"] == sum(expected.values())
     assert made.facts["float_nodes"] > 0
@@ -65,7 +68,7 @@ def test_only_products_are_quantised_for_a_cpu_and_for_tensorrt(
 def test_tensorrt_gets_signed_types_zero_points_of_0_and_float_biases(
     source: Artifact, tmp_path: Path
 ) -> None:
-    """It refuses any other zero point, and adds biases in float."""
+    """TensorRT gets signed types, zero points of 0 and float biases, as it requires."""
     graph = onnx.load(_quantised(source, tmp_path, per_channel=True, **TENSORRT).path).graph
     constants = {tensor.name: tensor for tensor in graph.initializer}
     read = [constants[node.input[2]] for node in graph.node if node.op_type.endswith("izeLinear")]
@@ -80,7 +83,7 @@ def test_tensorrt_gets_signed_types_zero_points_of_0_and_float_biases(
 def test_symmetric_ranges_for_qnn_have_their_zero_in_the_middle(
     source: Artifact, tmp_path: Path
 ) -> None:
-    """Unsigned types cannot have it at 0; tensors with a range by definition keep theirs."""
+    """A symmetric range in an unsigned type has its zero in the middle of the type."""
     made = _quantised(source, tmp_path, symmetric=True, method=Method.mse)
     constants = {t.name: numpy_helper.to_array(t) for t in onnx.load(made.path).graph.initializer}
     assert constants["mix_zero_point"] in (127, 128)
@@ -88,7 +91,7 @@ def test_symmetric_ranges_for_qnn_have_their_zero_in_the_middle(
 
 
 def test_weights_of_4_bits(source: Artifact, tmp_path: Path) -> None:
-    """The plan names the precision, the file is of it, and the facts count the weights in it."""
+    """Plan and file have the precision `w4a16`, and the facts count the 4-bit weights."""
     made = _quantised(source, tmp_path, per_channel=True, **W4A16)
     planned = Qdq(Qdq.Options(**W4A16)).plan(ArtifactSpec("onnx"))
     assert made.spec == planned == ArtifactSpec("onnx", "w4a16")
@@ -106,7 +109,7 @@ def _zero_points(made: Artifact) -> int:
 
 
 def test_every_reader_of_4_bit_weights_has_its_own(source: Artifact, tmp_path: Path) -> None:
-    """No DequantizeLinear of weights has two readers."""
+    """Each DequantizeLinear of 4-bit weights has one reader."""
     graph = onnx.load(_quantised(source, tmp_path, **W4A16).path).graph
     weights = {tensor.name for tensor in graph.initializer if tensor.dims}
     made = [n.output[0] for n in graph.node if n.input and n.input[0] in weights]
@@ -126,6 +129,6 @@ def test_every_reader_of_4_bit_weights_has_its_own(source: Artifact, tmp_path: P
     ids=str,
 )
 def test_types_that_a_runtime_has_not_are_refused(options: dict[str, object], message: str) -> None:
-    """The config error names the options."""
+    """Types that a layout's runtime lacks are refused by the names of the options."""
     with pytest.raises(ValueError, match=message):
         Qdq.Options(**options)

@@ -1,4 +1,4 @@
-"""Masks: what they hold is no signal, and comes as near as the outputs allow."""
+"""Mask values are no signal; they are replaced by values as near as the outputs allow."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from tests.plugins.networks import artifact, outputs, played, separator, work_in
 TOKENS, WIDTH = 16, 8
 LATER = np.triu(np.ones((TOKENS, TOKENS)), 1)
 LEAST = float(np.finfo(np.float32).min)
-#: How a mask comes to the scores, and what it holds.
+#: How a mask is applied to the scores, and its value.
 WAYS = [
     *(("where", value) for value in (-np.inf, LEAST, -1e9, -1e4)),
     ("add", -np.inf),
@@ -47,7 +47,7 @@ WAYS = [
 
 
 def attention(value: float, way: str = "where", *, scores: bool = False) -> onnx.ModelProto:
-    """Return an attention that masks what comes later with `value`, or returns masked scores."""
+    """Return an attention that masks later positions with `value`, or returns masked scores."""
     random = np.random.default_rng(0)
     constants: dict[str, object] = {
         name: random.standard_normal((WIDTH, WIDTH)) / 3 for name in ("q", "k", "v")
@@ -99,7 +99,7 @@ def attention(value: float, way: str = "where", *, scores: bool = False) -> onnx
 
 
 def draw(count: int = 14) -> list[dict[str, np.ndarray]]:
-    """Return windows of noise, with a mask for the graphs that are fed one."""
+    """Return windows of noise, with a mask for the graphs that take one."""
     return windows(
         lambda r: {
             "x": r.uniform(-2, 2, (TOKENS, WIDTH)),
@@ -110,7 +110,7 @@ def draw(count: int = 14) -> list[dict[str, np.ndarray]]:
 
 
 def fed(model: onnx.ModelProto, count: int = 14) -> list[dict[str, np.ndarray]]:
-    """Return what the graph takes of `draw`."""
+    """Return the windows of `draw` with the graph's inputs alone."""
     names = [value.name for value in model.graph.input]
     return [{name: window[name] for name in names} for window in draw(count)]
 
@@ -133,25 +133,28 @@ def _qdq(activation: Activation = Activation.uint8, **options: object) -> Qdq:
     ],
 )
 def test_a_gap_parts_sentinels_from_other_values(values: list[float], expected: list[bool]) -> None:
-    """Infinities, and finite values four times as far out as any other; a slope has no gap."""
+    """Infinities, and finite values four times as far out as all others, count as sentinels.
+
+    Values that grow without a gap do not.
+    """
     np.testing.assert_array_equal(far_out(np.array(values, np.float32)), expected)
 
 
 @pytest.mark.parametrize(("way", "value"), WAYS)
 def test_a_mask_costs_no_precision(way: str, value: float, tmp_path: Path) -> None:
-    """Whatever it holds and however it comes to the scores: as with the softmax left in float."""
+    """A mask of any value and form costs no precision, in 8 and in 16 bits."""
     model = attention(value, way)
     given = fed(model)
     made = lowered(_qdq(), model, given[:12], tmp_path / "8")
     assert worst_db(model, made, given[12:]) > 24
-    assert "mask with values too far out" in made.notices[0].text
+    assert "mask with values too large" in made.notices[0].text
     wide = lowered(_qdq(Activation.uint16), model, given[:12], tmp_path / "16")
     assert worst_db(model, wide, given[12:]) > 35
 
 
 @pytest.mark.parametrize("value", [-np.inf, LEAST])
 def test_mixed_and_fp16_take_masks(value: float, tmp_path: Path) -> None:
-    """`mixed` holds its limit, and FP16 keeps no node in FP32 for a mask."""
+    """With a mask, `mixed` still finds an assignment, and FP16 keeps no node in FP32."""
     model = attention(value)
     given = fed(model, 20)
     options = Mixed.Options(windows=15, held_windows=2, min_snr_db=27)
@@ -164,13 +167,13 @@ def test_mixed_and_fp16_take_masks(value: float, tmp_path: Path) -> None:
 
 
 def test_a_mask_that_fp16_holds_is_left_to_it(tmp_path: Path) -> None:
-    """-10,000 is a number of 16 bits like any other."""
+    """FP16 leaves a mask of -10,000 unchanged, because FP16 holds this number."""
     made = lowered(Fp16(Fp16.Options()), attention(-1e4), fed(attention(-1e4), 8), tmp_path)
     assert made.notices == ()
 
 
 def test_a_constant_whose_size_matters_is_no_mask(tmp_path: Path) -> None:
-    """100 in place of -10,000 times the temperature would change what a softmax gives."""
+    """A large constant that multiplies scores is no mask and keeps its value."""
     constants = {"hot": np.float32(100), "w": np.eye(4) / 100}
     nodes = [
         helper.make_node("MatMul", ["x", "w"], ["h"], name="h"),
@@ -185,7 +188,7 @@ def test_a_constant_whose_size_matters_is_no_mask(tmp_path: Path) -> None:
 
 
 def test_masked_scores_may_be_what_a_model_returns(tmp_path: Path) -> None:
-    """Infinities are right there: what holds them stays in float, and a person is told."""
+    """Nodes with infinite outputs stay in float if the model returns them, and a notice says so."""
     model = attention(-np.inf, scores=True)
     given = fed(model)
     made = lowered(_qdq(), model, given[:12], tmp_path)
@@ -198,7 +201,7 @@ def test_masked_scores_may_be_what_a_model_returns(tmp_path: Path) -> None:
 
 
 def test_what_a_graph_computes_of_infinities_stays_in_float(tmp_path: Path) -> None:
-    """A logarithm of a mask of 0 and 1 is one as well, and no constant: PyTorch takes it."""
+    """Nodes that compute infinities, such as the logarithm of a 0/1 mask, stay in float."""
     model = attention(-1.0, "mul of a mask that is fed")
     nodes = list(model.graph.node)
     at = next(i for i, node in enumerate(nodes) if node.name == "left")
@@ -215,14 +218,14 @@ def test_what_a_graph_computes_of_infinities_stays_in_float(tmp_path: Path) -> N
 
 
 def test_nodes_that_are_left_in_float_may_hold_infinities(tmp_path: Path) -> None:
-    """`exclude` says so of a node, and no range is asked for there."""
+    """An excluded node may hold infinities, without a notice, because it needs no range."""
     model = attention(-np.inf, scores=True)
     made = lowered(_qdq(exclude=["Where"]), model, fed(model)[:12], tmp_path)
     assert not any("infinities" in notice.text for notice in made.notices)
 
 
 def test_a_row_that_is_masked_whole_is_refused_by_the_constant(tmp_path: Path) -> None:
-    """PyTorch computes NaN as well: the constant is named, and what to do."""
+    """A row that is masked whole gives NaN, and the error names the constant and the node."""
     model = attention(-np.inf)
     later = next(t for t in model.graph.initializer if t.name == "later")
     later.CopyFrom(numpy_helper.from_array(np.ones((TOKENS, TOKENS), bool), "later"))
@@ -237,7 +240,7 @@ def test_a_row_that_is_masked_whole_is_refused_by_the_constant(tmp_path: Path) -
 
 
 def test_a_graph_that_overflows_is_refused_by_the_first_tensor(tmp_path: Path) -> None:
-    """Finite values became infinite there, and the output no number."""
+    """A graph that overflows is refused by the first tensor that became infinite."""
     nodes = [
         helper.make_node("Exp", ["x"], ["huge"], name="exponential"),
         helper.make_node("Sub", ["huge", "huge"], ["y"], name="difference"),
@@ -251,7 +254,7 @@ def test_a_graph_that_overflows_is_refused_by_the_first_tensor(tmp_path: Path) -
 
 
 def test_an_infinity_that_is_absorbed_is_no_error(tmp_path: Path) -> None:
-    """1 / (1 + exp(200)) is 0, in PyTorch and here."""
+    """An infinity that later becomes finite, as in 1 / (1 + exp(200)), is no error."""
     constants = {"one": np.ones(8), "w": np.eye(8)}
     nodes = [
         helper.make_node("Exp", ["x"], ["huge"], name="huge"),
@@ -266,7 +269,7 @@ def test_an_infinity_that_is_absorbed_is_no_error(tmp_path: Path) -> None:
 
 
 def test_an_input_that_holds_infinities_is_refused_as_that(tmp_path: Path) -> None:
-    """The window is named, not the graph."""
+    """An infinity in an input is refused by the window's number and not blamed on the graph."""
     model = attention(-np.inf)
     given = fed(model, 3)
     given[1]["x"][0, 0] = -np.inf
@@ -282,7 +285,7 @@ class _Causal(nn.Module):
         self.query, self.key, self.value = (nn.Linear(WIDTH, WIDTH) for _ in range(3))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Attend to what came before."""
+        """Attend to earlier positions."""
         given = (layer(x)[:, None] for layer in (self.query, self.key, self.value))
         return functional.scaled_dot_product_attention(*given, is_causal=True)[:, 0]
 
@@ -291,7 +294,10 @@ class _Causal(nn.Module):
     "exporter", [Onnx(Onnx.Options()), OnnxDynamo(OnnxDynamo.Options())], ids=lambda e: e.name
 )
 def test_causal_attention_of_pytorch_quantises(exporter: Exporter[Any], tmp_path: Path) -> None:
-    """Through both exporters, as they make the mask of nothing but a shape."""
+    """PyTorch's causal attention quantises after both exporters.
+
+    The exporters make the mask from a shape alone.
+    """
     torch.manual_seed(0)
     ends = [TensorSpec(name, ("token", "width"), (TOKENS, WIDTH)) for name in ("x", "y")]
     info = ModelInfo(Signature((ends[0],), (ends[1],)), ("x",), ("y",))

@@ -1,4 +1,4 @@
-"""The quantizer `mixed`: groups, what each costs, the cheapest assignment, and using it again."""
+"""The quantizer `mixed`: groups, their costs, the cheapest assignment, and its reuse."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ DOWN, MIX, UP = "/down/Conv", "/mix/Conv", "/up/ConvTranspose"
 
 
 class TestConformance(QuantizerSuite):
-    """`mixed` keeps what every quantizer keeps."""
+    """`mixed` keeps every quantizer's contract."""
 
     plugin = Mixed
     options: ClassVar[MixedOptions] = MixedOptions(min_snr_db=28.0)
@@ -54,7 +54,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
 
 
 def _made(source: Artifact, folder: Path, **options: object) -> tuple[StageResult, list[str]]:
-    """Quantise; returns what was made and what was said on the way."""
+    """Quantise, and return the result and the progress messages."""
     model, said = separator(), []
     plugin = Mixed(MixedOptions(**options))
     count = plugin.calibration_windows
@@ -69,7 +69,7 @@ def _levels(made: StageResult) -> dict[str, str]:
 
 
 def test_everything_has_8_bits_where_that_holds(source: Artifact, tmp_path: Path) -> None:
-    """A limit that 8 bits hold everywhere buys nothing more."""
+    """If 8 bits hold the limit everywhere, every group gets 8 bits."""
     made, _ = _made(source, tmp_path / "made", min_snr_db=20.0)
     assert _levels(made) == dict.fromkeys((DOWN, MIX, UP), "int8")
     assert made.facts["activations_16_bit"] == 0
@@ -79,7 +79,7 @@ def test_everything_has_8_bits_where_that_holds(source: Artifact, tmp_path: Path
 def test_the_cheapest_assignment_keeps_8_bits_where_most_is_computed(
     source: Artifact, tmp_path: Path
 ) -> None:
-    """Between the two extremes the layer with most of the MACs goes down, and the limit holds."""
+    """The layer with most MACs gets 8 bits, some layer 16 bits, and the limit holds."""
     made, _ = _made(source, tmp_path / "made", min_snr_db=34.5)
     assert _levels(made)[DOWN] == "int8"
     assert "int16" in _levels(made).values()
@@ -100,7 +100,10 @@ def _chart(made: StageResult) -> list[Any]:
 
 
 def test_the_chart_has_a_row_per_group(source: Artifact, tmp_path: Path) -> None:
-    """Name, MACs, SNR alone at 8 and at 16 bits, and the level; noise powers add up."""
+    """The chart has each group's name, MACs, SNR alone at 8 and 16 bits, and level.
+
+    The noise powers of the groups add up.
+    """
     made, said = _made(source, tmp_path / "made", min_snr_db=34.5)
     chart = _chart(made)
     assert [row["name"] for row in chart] == [DOWN, MIX, UP]
@@ -114,7 +117,7 @@ def test_the_chart_has_a_row_per_group(source: Artifact, tmp_path: Path) -> None
 
 
 def test_blocks_share_a_level(tmp_path: Path) -> None:
-    """Layers under one numbered scope are one group."""
+    """With `group_by=block`, layers under one numbered scope are one group."""
     info = ModelInfo(Signature((), ()), ("x",), ("y",))
     rng = np.random.default_rng(0)
     names = ["/encoder.0/conv/Conv", "/encoder.0/rewrite/Conv", "/encoder.1/conv/Conv"]
@@ -136,7 +139,7 @@ def test_blocks_share_a_level(tmp_path: Path) -> None:
 
 
 def test_an_assignment_is_used_again_without_an_analysis(source: Artifact, tmp_path: Path) -> None:
-    """What was settled gives the same file, and nothing is measured group by group."""
+    """A chosen assignment gives the same file again, without a measurement of the groups."""
     first, _ = _made(source, tmp_path / "first", min_snr_db=34.5)
     given = {name: Level[level] for name, level in _levels(first).items()}
     again, said = _made(source, tmp_path / "again", min_snr_db=34.5, assignment=given)
@@ -148,7 +151,10 @@ def test_an_assignment_is_used_again_without_an_analysis(source: Artifact, tmp_p
 
 
 def test_an_assignment_edited_by_hand_is_followed(source: Artifact, tmp_path: Path) -> None:
-    """Patterns serve many groups, a name goes before them; a miss of the limit is only said."""
+    """A handmade assignment is followed, and a missed limit is only a warning.
+
+    A pattern serves many groups, and a name comes before a pattern.
+    """
     hand = {UP: Level.float, "*Conv*": Level.int8}
     made, _ = _made(source, tmp_path / "made", min_snr_db=60.0, assignment=hand)
     assert _levels(made) == {DOWN: "int8", MIX: "int8", UP: "float"}
@@ -158,7 +164,7 @@ def test_an_assignment_edited_by_hand_is_followed(source: Artifact, tmp_path: Pa
 
 
 def test_only_what_is_not_given_is_analysed(source: Artifact, tmp_path: Path) -> None:
-    """The given group keeps its level, the others are chosen around it."""
+    """A given group keeps its level, and only the other groups are analysed."""
     made, said = _made(source, tmp_path / "made", min_snr_db=20.0, assignment={MIX: Level.int16})
     assert _levels(made) == {DOWN: "int8", MIX: "int16", UP: "int8"}
     assert [m for m in said if m.startswith("sensitivity")] == [
@@ -167,8 +173,8 @@ def test_only_what_is_not_given_is_analysed(source: Artifact, tmp_path: Path) ->
 
 
 def test_an_assignment_that_names_no_group_is_refused(source: Artifact, tmp_path: Path) -> None:
-    """A typo is answered with the nearest name."""
-    with pytest.raises(StageError, match="`/dwon/Conv`, which is no group") as caught:
+    """An assignment with an unknown group is refused, with the nearest name."""
+    with pytest.raises(StageError, match="`/dwon/Conv`, which is not a group") as caught:
         _made(source, tmp_path / "made", assignment={"/dwon/Conv": Level.int8})
     assert f"did you mean `{DOWN}`" in str(caught.value)
 
@@ -176,9 +182,9 @@ def test_an_assignment_that_names_no_group_is_refused(source: Artifact, tmp_path
 def test_a_limit_out_of_reach_is_refused_with_the_best_there_is(
     source: Artifact, tmp_path: Path
 ) -> None:
-    """The message says how near it comes, which groups are in the way, and what can be allowed."""
+    """A limit out of reach is refused with the best SNR, the worst groups and a remedy."""
     with pytest.raises(
-        StageError, match=r"no assignment holds 90 dB: the best .* is 4\d\.\d dB"
+        StageError, match=r"no assignment holds 90 dB: the best one reaches 4\d\.\d dB"
     ) as c:
         _made(source, tmp_path / "made", min_snr_db=90.0)
     assert "quantizer.levels=[int8,int16,float]" in str(c.value)
@@ -190,17 +196,20 @@ def test_a_limit_out_of_reach_is_refused_with_the_best_there_is(
 
 
 def test_float_is_an_answer_where_it_is_allowed(source: Artifact, tmp_path: Path) -> None:
-    """Some layers stay in float; where all of them would, there is nothing to ship."""
+    """With the level `float` allowed, some layers stay in float.
+
+    If all layers would stay in float, it is an error.
+    """
     levels = [Level.int8, Level.float]
     made, _ = _made(source, tmp_path / "made", min_snr_db=35.0, levels=levels)
     assert _levels(made) == {DOWN: "int8", MIX: "float", UP: "float"}
-    with pytest.raises(StageError, match="no assignment holds 90 dB with anything quantised") as c:
+    with pytest.raises(StageError, match="no assignment with a quantised group holds 90 dB") as c:
         _made(source, tmp_path / "none", min_snr_db=90.0, levels=levels)
     assert "precision=fp32" in str(c.value)
 
 
 def test_a_graph_with_nothing_to_quantise_is_refused(tmp_path: Path) -> None:
-    """Whole numbers are what they are."""
+    """A graph of whole numbers is refused, because it has nothing to quantise."""
     info = ModelInfo(Signature((), ()), ("x",), ("y",))
     node = helper.make_node("Neg", ["x"], ["y"], name="neg")
     source = _graph([node], tmp_path / "given", info, dtype=TensorProto.INT64)
@@ -209,7 +218,7 @@ def test_a_graph_with_nothing_to_quantise_is_refused(tmp_path: Path) -> None:
 
 
 def test_ranges_do_not_see_what_is_measured(source: Artifact, tmp_path: Path) -> None:
-    """Windows are held back, evenly, while there are enough; one window serves both."""
+    """Windows for the measurement give no ranges; a single window serves both."""
     made, _ = _made(source, tmp_path / "many", min_snr_db=20.0)
     assert made.facts["calibration_windows"] == 24
     model = separator()
@@ -220,7 +229,7 @@ def test_ranges_do_not_see_what_is_measured(source: Artifact, tmp_path: Path) ->
 
 
 def test_too_few_windows_choose_nothing(source: Artifact, tmp_path: Path) -> None:
-    """As where only the shape of the result counts: the most bits, a warning, nothing settled."""
+    """Too few windows give every group the most bits, a warning, and no chosen assignment."""
     model = separator()
     two = Calibration(2, lambda: (feeds(model, seed) for seed in range(2)))
     made = Mixed(MixedOptions(min_snr_db=1.0)).run(source, two, work_in(tmp_path / "made"))
@@ -240,7 +249,7 @@ def test_too_few_windows_choose_nothing(source: Artifact, tmp_path: Path) -> Non
     ],
 )
 def test_numbers_that_cannot_be_are_refused(options: dict[str, object], message: str) -> None:
-    """The config error names the option."""
+    """An option without sense is refused by its name."""
     with pytest.raises(ValueError, match=message):
         MixedOptions(**options)
 

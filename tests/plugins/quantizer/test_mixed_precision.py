@@ -1,4 +1,4 @@
-"""The parts of the quantizer `mixed`: groups, moves, and trials that stand for the real graph."""
+"""The parts of the quantizer `mixed`: groups, moves, and trials that replace the real graph."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ BOTH = [Level.int8, Level.int16]
 
 
 def _chain(*named: tuple[str, str]) -> onnx.ModelProto:
-    """Return a graph of named nodes, each reading the one before: (operator, name)."""
+    """Return a graph of named nodes (operator, name), each of which reads the node before."""
     nodes, last = [], "x"
     for number, (operator, name) in enumerate(named):
         nodes.append(helper.make_node(operator, [last, "w"][: 1 + (operator == "MatMul")],
@@ -39,7 +39,10 @@ def _chain(*named: tuple[str, str]) -> onnx.ModelProto:
 
 
 def test_a_layer_takes_what_follows_it_and_the_first_what_comes_before() -> None:
-    """Every node is in one group, and a group counts its multiply-accumulates."""
+    """A group is a layer with the nodes after it, and the first also has the nodes before it.
+
+    A group counts its multiply-accumulates.
+    """
     model = _chain(("Neg", "in"), ("MatMul", "a"), ("Relu", "ra"), ("MatMul", "b"), ("Relu", "rb"))
     assert groups_of(model, GroupBy.layer) == [
         Group("a", frozenset({"in", "a", "ra"}), 32),
@@ -48,13 +51,16 @@ def test_a_layer_takes_what_follows_it_and_the_first_what_comes_before() -> None
 
 
 def test_a_graph_that_multiplies_nothing_is_one_group() -> None:
-    """It can still be quantised, as a whole."""
+    """A graph without products is one group."""
     (group,) = groups_of(_chain(("Neg", "n"), ("Relu", "r")), GroupBy.layer)
     assert (group.name, group.nodes, group.macs) == ("graph", {"n", "r"}, 0)
 
 
 def test_a_block_is_a_scope_up_to_its_number() -> None:
-    """A node that lost its scope goes by the one after it; without any, it is its own block."""
+    """A block is a scope up to its number.
+
+    A node without a scope takes the next node's; without any, it is its own block.
+    """
     model = _chain(
         ("MatMul", "/encoder.0/conv/MatMul"), ("MatMul", "/encoder.0/rewrite/MatMul"),
         ("MatMul", "Gemm_4"), ("Relu", "/encoder.1/act/Relu"),
@@ -71,13 +77,13 @@ def _sensitivity(name: str, macs: int, at_8: float, at_16: float = 0.0) -> Sensi
 
 
 def test_moves_come_by_noise_per_saving() -> None:
-    """A large group may be louder than a small one and still go first."""
+    """Moves are ordered by noise per saved MAC, so a loud large group may come first."""
     found = [_sensitivity("small", 10, 1e-4), _sensitivity("large", 1000, 1e-3)]
     assert [move.group for move in moves(found, BOTH)] == ["large", "small"]
 
 
 def test_a_group_goes_down_in_order() -> None:
-    """Never to 8 bits before 16, even where 8 bits chance to be no louder."""
+    """A group goes to 16 bits before 8, even if 8 bits happen to be no louder."""
     found = [_sensitivity("a", 10, 1e-6, 1e-4), _sensitivity("b", 10, 1e-3, 1e-5)]
     steps = [(m.group, m.level.name) for m in moves(found, [*BOTH, Level.float])]
     assert steps == [("b", "int16"), ("a", "int16"), ("a", "int8"), ("b", "int8")]
@@ -87,7 +93,7 @@ def test_a_group_goes_down_in_order() -> None:
 
 
 def test_what_still_fits_is_lowered_too() -> None:
-    """After a bargain that is too loud, a smaller one may fit into the noise that is left."""
+    """After a move that is too loud, a smaller move that fits the remaining noise is taken."""
     found = [_sensitivity("large", 1000, 1e-3), _sensitivity("small", 1, 1e-5)]
     steps = moves(found, BOTH)
     assert [m.group for m in with_room(steps, 0, np.array([2e-5, 2e-5]))] == ["small"]
@@ -96,7 +102,7 @@ def test_what_still_fits_is_lowered_too() -> None:
 
 @pytest.mark.parametrize("limit", [0, 1, 4, 9, 10])
 def test_bisection_finds_the_last_that_holds(limit: int) -> None:
-    """In a few trials; None where none does."""
+    """Bisection finds the last move that holds in at most six trials, or None."""
     tried: list[int] = []
 
     def holds(count: int) -> bool:
@@ -109,7 +115,7 @@ def test_bisection_finds_the_last_that_holds(limit: int) -> None:
 
 
 def test_noises_add_up() -> None:
-    """Two equal noises cost 3 dB; the worst output counts; float is silent."""
+    """Noise powers of groups add up, the worst output counts, and float adds no noise."""
     found = [_sensitivity("a", 1, 1e-3), _sensitivity("b", 1, 1e-3)]
     assert predicted(found, dict.fromkeys("ab", Level.int8)) == pytest.approx(30 - 3.01, abs=0.01)
     assert predicted(found, {"a": Level.int8, "b": Level.float}) == pytest.approx(30)
@@ -118,7 +124,7 @@ def test_noises_add_up() -> None:
 
 
 def test_a_name_goes_before_a_pattern() -> None:
-    """Whatever their order; of two patterns the later one counts."""
+    """A group's name comes before a pattern in any order; of two patterns the later one counts."""
     groups = [Group(name, frozenset(), 0) for name in ("/a.0/x", "/a.0/y", "/b")]
     entries = {"/a.0/x": Level.float, "*": Level.int8, "/a.0/*": Level.int16}
     assert given(groups, entries) == {
@@ -133,7 +139,7 @@ def test_a_name_goes_before_a_pattern() -> None:
 def test_windows_are_held_back_evenly(
     promised: int, given: int, held: list[int], others: int
 ) -> None:
-    """Those that are measured on are not read for ranges, unless there are too few."""
+    """Windows for the measurement are spread evenly and give no ranges, if there are enough."""
     stream = [{"x": np.full(1, number, np.float32)} for number in range(given)]
     split = HeldBack(Calibration(promised, lambda: stream), 3)
     for _ in range(2):
@@ -147,14 +153,14 @@ def test_windows_are_held_back_evenly(
     [(24, 4, [12, 13, 14, 15]), (24, 2, [12, 13]), (24, 24, [4, 12, 20]), (6, 3, [0, 1, 2])],
 )
 def test_whole_items_are_held_back(count: int, per_item: int, held: list[int]) -> None:
-    """Windows of one song are alike: none of it is calibrated on and judged by as well."""
+    """Whole items are held back, because windows of one song are similar."""
     stream = [{"x": np.full(1, number, np.float32)} for number in range(count)]
     wanted = 3 if per_item != 2 else 2
     assert held_windows(Calibration(count, lambda: stream, per_item), wanted) == held
 
 
 def test_what_is_loudest_is_calibrated_on() -> None:
-    """At every input; the neighbours of such items are judged by."""
+    """The loudest windows at any input serve calibration; their neighbours are held back."""
     stream = [{"x": np.full(1, 1, np.float32), "y": np.full(1, 1, np.float32)} for _ in range(24)]
     stream[4]["x"][:] = -9
     stream[5]["y"][:] = np.nan
@@ -165,7 +171,7 @@ def test_what_is_loudest_is_calibrated_on() -> None:
 
 @pytest.mark.parametrize("network", [separator, hybrid])
 def test_a_trial_stands_for_the_real_graph(network: type, tmp_path: Path) -> None:
-    """The noise of every mixture is within half a decibel of what ONNX Runtime's integers have."""
+    """A trial's SNR is within 0.75 dB of the SNR of ONNX Runtime's integers, for every mixture."""
     model = network()
     source = exported(model, tmp_path / "export")
     windows = [feeds(model, seed) for seed in range(24)]

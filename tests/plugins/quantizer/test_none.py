@@ -7,7 +7,7 @@ from plugins.quantizer.none import NoQuantizer
 
 
 def test_the_graph_is_passed_on() -> None:
-    """The stage never runs, wants no data, and what came in goes out."""
+    """The quantizer `none` runs no stage, needs no data, and passes the graph on."""
     quantizer = NoQuantizer(NoQuantizer.Options())
     assert quantizer.passes
     assert quantizer.calibration_windows == 0

@@ -1,4 +1,7 @@
-"""Graphs of odd forms end near the float graph: control flow, shared tensors, ends as they are."""
+"""Graphs of unusual forms end near the float graph.
+
+They have control flow, shared tensors, and inputs or constants as outputs.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +46,7 @@ def _body(operator: str, inputs: str, **attributes: object) -> onnx.GraphProto:
 
 
 def _conditional() -> onnx.ModelProto:
-    """Return a graph whose If reads the input of a Relu and weights, which nodes read as well."""
+    """Return a graph whose If reads a Relu's input and weights that other nodes read too."""
     return graph(
         [
             _node("Conv", "x w", "h", pads=[1, 1]),
@@ -66,7 +69,7 @@ def _conditional() -> onnx.ModelProto:
 
 
 def _seen_before_a_relu() -> onnx.ModelProto:
-    """Return a graph that gives what a Relu cuts, and what it makes of it."""
+    """Return a graph whose outputs are the input and the output of a Relu, and a later tensor."""
     nodes = [
         _node("Conv", "x w", "h", pads=[1, 1]),
         _node("Relu", "h", "r"),
@@ -76,7 +79,7 @@ def _seen_before_a_relu() -> onnx.ModelProto:
 
 
 def _passed() -> onnx.ModelProto:
-    """Return a graph that gives its input and its weights, too."""
+    """Return a graph whose outputs include its input and its weights."""
     nodes = [_node("Conv", "x w", "y", pads=[1, 1])]
     return graph(nodes, {"x": SHAPE}, {"x": SHAPE, "w": [8, 8, 3], "y": SHAPE}, {"w": KERNEL})
 
@@ -94,7 +97,7 @@ def _weights_of_a_network() -> onnx.ModelProto:
 
 
 def _in_half_and_double() -> onnx.ModelProto:
-    """Return a graph with parts in other floats, which have no range here."""
+    """Return a graph with parts in FP16 and FP64, which have no range here."""
     nodes = [
         _node("Conv", "x w", "h", pads=[1, 1]),
         _node("Cast", "h", "d", to=TensorProto.DOUBLE),
@@ -113,7 +116,7 @@ def _in_half_and_double() -> onnx.ModelProto:
 
 
 def _counted() -> onnx.ModelProto:
-    """Return a graph that adds places from 0 to a length, which an arithmetic of 16 bits lacks."""
+    """Return a graph that adds a Range from 0 to a length; 16-bit arithmetic has no Range."""
     nodes = [
         _node("Shape", "x", "shape"),
         _node("Gather", "shape one", "length"),
@@ -138,7 +141,7 @@ def _products_of_every_rank() -> onnx.ModelProto:
 
 
 def _scattered() -> onnx.ModelProto:
-    """Return a graph that sums what it scatters to one place, beside a convolution."""
+    """Return a graph that sums scattered values in shared places, behind a convolution."""
     nodes = [
         _node("Conv", "x w", "h", pads=[1, 1]),
         _node("ScatterElements", "h places updates", "y", axis=2, reduction="add"),
@@ -178,7 +181,7 @@ GRAPHS = {
 def test_odd_graphs_end_near_the_float_graph(
     name: str, quantizer: Qdq | Fp16, tmp_path: Path
 ) -> None:
-    """Or in a refusal that names the operators: products are not in every graph."""
+    """Every quantizer ends near the float graph, or refuses a graph without products."""
     model, draw = GRAPHS[name]
     given = windows(draw, 16)
     operators = {node.op_type for node in model.graph.node}
@@ -191,7 +194,7 @@ def test_odd_graphs_end_near_the_float_graph(
 
 
 def test_louder_and_silent_windows_leave_what_is_no_float(tmp_path: Path) -> None:
-    """A shape of zeros, or four times as long, is none."""
+    """FP16's louder and silent copies of a window leave an integer input unchanged."""
     model = graph(
         [_node("Conv", "x w", "h", pads=[1, 1])], {"x": SHAPE}, {"h": SHAPE}, {"w": KERNEL}
     )
@@ -204,7 +207,7 @@ def test_louder_and_silent_windows_leave_what_is_no_float(tmp_path: Path) -> Non
 
 
 def test_a_scalar_is_a_tensor_too(tmp_path: Path) -> None:
-    """A window of one number goes through FP16's louder copy of it."""
+    """A graph whose input is one number can be quantised and converted to FP16."""
     nodes = [_node("Mul", "x two", "h"), _node("Sigmoid", "h", "y")]
     model = graph(nodes, {"x": []}, {"y": []}, {"two": np.float32(2)})
     given = windows(lambda r: {"x": np.array(r.uniform(-1, 1))}, 16)
@@ -215,7 +218,7 @@ def test_a_scalar_is_a_tensor_too(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("windows_given", [0, 4])
 def test_places_stay_exact_in_fp16(windows_given: int, tmp_path: Path) -> None:
-    """FP16 counts by twos from 2,048: the row beside it would be found."""
+    """Computed indices stay exact with FP16, which has steps of 2 from 2,048 on."""
     nodes = [
         _node("Mul", "x rows", "places"),
         _node("Cast", "places", "indices", to=TensorProto.INT64),
@@ -229,7 +232,7 @@ def test_places_stay_exact_in_fp16(windows_given: int, tmp_path: Path) -> None:
 
 
 def spectrum() -> onnx.ModelProto:
-    """Return the logarithm of what two convolutions are long together."""
+    """Return the logarithm of the magnitude of two convolutions."""
     nodes = [
         _node("Conv", "x w", "re"),
         _node("Conv", "x v", "im"),
@@ -251,16 +254,19 @@ def _fading(r: np.random.Generator) -> dict[str, np.ndarray]:
 
 @pytest.mark.parametrize("name", ["8 bits", "16 bits"])
 def test_no_logarithm_of_what_was_rounded_to_zero(name: str, tmp_path: Path) -> None:
-    """What leads there stays in float, and a person is told."""
+    """Nodes before a logarithm stay in float if rounding could make its input zero.
+
+    A notice says so.
+    """
     given = windows(_fading, 16)
     made = lowered(QUANTIZERS[name], spectrum(), given[:14], tmp_path)
     least = {"8 bits": 12, "16 bits": 38}[name]
     assert worst_db(spectrum(), made, given[14:]) > least
-    assert any("lead to the logarithm of" in notice.text for notice in made.notices)
+    assert any("lead to a logarithm" in notice.text for notice in made.notices)
 
 
 def test_a_logarithm_of_what_keeps_its_size_is_quantised(tmp_path: Path) -> None:
-    """Nothing is left in float where 0 is many steps away."""
+    """A logarithm whose input stays many steps from zero is quantised."""
     model = spectrum()
     constant = next(t for t in model.graph.initializer if t.name == "least")
     constant.CopyFrom(numpy_helper.from_array(np.array(1.0, np.float32), "least"))
@@ -271,7 +277,7 @@ def test_a_logarithm_of_what_keeps_its_size_is_quantised(tmp_path: Path) -> None
 
 
 def test_small_weights_stay_in_fp32_where_fp16_has_few_steps_for_them(tmp_path: Path) -> None:
-    """Weights of 1e-6 have 16 steps in FP16, though what they are multiplied with is large."""
+    """Weights of 1e-6, which have 16 steps in FP16, stay in FP32 even for large inputs."""
     nodes = [_node("MatMul", "x w", "h"), _node("Add", "h b", "y")]
     constants = {"w": MATRIX * 1e-6, "b": MATRIX[0] * 1e-8}
     model = graph(nodes, {"x": [4, 16]}, {"y": [4, 16]}, constants)

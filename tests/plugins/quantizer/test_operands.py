@@ -1,4 +1,4 @@
-"""What may be rounded, and what only says how to compute: by operator, and by what reads it."""
+"""Operands are signals that may be rounded or structure that must stay exact."""
 
 from __future__ import annotations
 
@@ -25,7 +25,10 @@ def _absent(operator: str) -> bool:
 
 
 def test_every_operator_of_the_table_is_one_of_the_standard() -> None:
-    """But for those of ONNX Runtime, and those that are newer than the onnx at hand."""
+    """Every operator of the table is in the ONNX standard.
+
+    ONNX Runtime's own and operators newer than this onnx are exceptions.
+    """
     contributed = {"FastGelu", "QuickGelu"}
     newest = onnx.defs.onnx_opset_version()
     absent = {name for name in SIGNAL if _absent(name)} - contributed
@@ -33,7 +36,7 @@ def test_every_operator_of_the_table_is_one_of_the_standard() -> None:
 
 
 def test_signal_operands_hold_floats() -> None:
-    """No place of the table is an index, a shape or a truth value by the standard."""
+    """By the standard, every signal operand of the table can be a float tensor."""
     for name in SIGNAL:
         if _absent(name):
             continue
@@ -48,7 +51,7 @@ def test_signal_operands_hold_floats() -> None:
 
 
 def test_what_serves_as_structure_alone_is_found_to_its_beginning() -> None:
-    """Places and indices that are computed in float; not what a layer makes, nor a condition."""
+    """Nodes that compute indices alone are structural; layers and conditions are not."""
     model = graph(
         [
             _node("Mul", "x two", "places"),
@@ -67,7 +70,7 @@ def test_what_serves_as_structure_alone_is_found_to_its_beginning() -> None:
 
 
 def test_what_the_body_of_a_node_reads_is_found() -> None:
-    """A tensor that an If reads inside has a reader, though no node of the graph names it."""
+    """A tensor that only the inner graph of an If reads counts as read."""
     body = helper.make_graph(
         [helper.make_node("Neg", ["h"], ["inner"])],
         "body",
@@ -98,7 +101,10 @@ def _convolution(channels: int = 4) -> np.ndarray:
 def test_scales_of_a_resize_stay_as_they_are(
     case: str, activation: Activation, tmp_path: Path
 ) -> None:
-    """Whoever holds them: rounded, 1 became 0.996, and 4 channels 3."""
+    """The scales of a Resize stay exact, wherever they come from.
+
+    Rounding made 1 into 0.996, and 4 channels into 3.
+    """
     scales = np.array([1, 1, 2], np.float32)
     nodes = [_node("Conv", "x w", "h", pads=[1, 1])]
     constants: dict[str, object] = {"w": _convolution(), "none": np.zeros(0, np.float32)}
@@ -132,7 +138,7 @@ def test_scales_of_a_resize_stay_as_they_are(
 
 
 def test_places_that_are_computed_stay_exact(tmp_path: Path) -> None:
-    """Of 200 rows, 8 bits would find another one than the float graph does."""
+    """Computed indices into 200 rows stay exact; in 8 bits they would point to other rows."""
     table = np.random.default_rng(1).standard_normal((200, 8))
     model = graph(
         [
@@ -151,7 +157,7 @@ def test_places_that_are_computed_stay_exact(tmp_path: Path) -> None:
 
 
 def test_a_power_keeps_its_exponent(tmp_path: Path) -> None:
-    """2.0000002 instead of 2 makes no number of what is negative."""
+    """A Pow keeps its exponent: 2.0000002 instead of 2 gives NaN for a negative base."""
     model = graph(
         [_node("Pow", "x exponent", "h"), _node("MatMul", "h w", "y")],
         {"x": [2, 4]},
@@ -166,7 +172,7 @@ def test_a_power_keeps_its_exponent(tmp_path: Path) -> None:
 
 
 def test_a_clip_that_a_range_does_not_imply_stays(tmp_path: Path) -> None:
-    """Every range holds 0, so one from 0.25 cuts nothing: the division by it would be by 0."""
+    """A Clip to at least 0.25 stays, because a range always holds 0; an implied Clip is removed."""
     model = graph(
         [_node("Clip", "x least", "c"), _node("Div", "one c", "y")],
         {"x": [1, 64]},
@@ -189,7 +195,7 @@ def test_a_clip_that_a_range_does_not_imply_stays(tmp_path: Path) -> None:
 
 
 def test_an_output_of_a_made_graph_is_what_the_float_graph_has(tmp_path: Path) -> None:
-    """A graph whose outputs are an input, a constant and the same tensor twice goes through."""
+    """A graph whose outputs are an input, a constant and a product keeps all three outputs."""
     model = graph(
         [
             _node("Identity", "x", "same"),

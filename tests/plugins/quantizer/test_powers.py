@@ -1,4 +1,4 @@
-"""What is lost of an output, whatever it is."""
+"""Signal and error power of an output of any kind."""
 
 from __future__ import annotations
 
@@ -35,21 +35,21 @@ SHAPE = [1, 4, 256]
     ],
 )
 def test_of_one_tensor(expected: Any, got: Any, found: tuple[float, float]) -> None:
-    """Infinities that are meant are no signal; what is no longer there is lost as a whole."""
+    """Equal infinities are no signal; an output of another size or with NaN is lost whole."""
     assert powers(np.array(expected), np.array(got)) == found
 
 
 def test_of_a_sequence() -> None:
-    """Each of its tensors counts; one of another length is lost."""
+    """Powers of a sequence add up over its tensors; a sequence of another length is lost whole."""
     three, four = np.array([3.0]), np.array([4.0])
     assert powers([three, four], [three, three]) == (25.0, 1.0)
     assert powers([three, four], [three]) == (25.0, 25.0)
 
 
 def _ending_in(kind: str) -> Any:
-    """Return a graph of one layer whose output is a sequence, as long as its values say, or masked.
+    """Return a layer whose output is a sequence, of a length that depends on values, or masked.
 
-    Such outputs have no shape that a signature could say.
+    A signature cannot state the shape of such outputs.
     """
     random = np.random.default_rng(3)
     weights = {"w": random.standard_normal((4, 4, 3)) / 3, "b": random.standard_normal(4)}
@@ -81,14 +81,17 @@ def _ending_in(kind: str) -> Any:
 @pytest.mark.parametrize("kind", ["sequence", "as many as pass", "masked"])
 @pytest.mark.parametrize("activation", [Activation.uint8, Activation.uint16])
 def test_any_output_is_quantised(kind: str, activation: Activation, tmp_path: Path) -> None:
-    """With 16 bits, what is settled in silence is compared at the outputs."""
+    """Sequences, outputs of variable length and masked outputs are quantised.
+
+    With 16 bits, the biases settled in silence are compared at the outputs.
+    """
     given = windows(lambda random: {"x": random.standard_normal(SHAPE)})
     made = lowered(Qdq(QdqOptions(activation=activation)), _ending_in(kind), given, tmp_path)
     assert made.facts["quantised_nodes"] if "quantised_nodes" in made.facts else made.path.exists()
 
 
 def test_masked_scores_are_no_noise_for_mixed(tmp_path: Path) -> None:
-    """Infinity less infinity is no number, and no limit held."""
+    """Infinities in masked scores add no noise for `mixed`, so its limit can hold."""
     import onnx
 
     given = windows(lambda random: {"x": random.standard_normal(SHAPE)}, count=12)

@@ -1,4 +1,4 @@
-"""Graphs with outputs added that tell about their tensors."""
+"""Graphs with added outputs that describe their tensors."""
 
 from __future__ import annotations
 
@@ -47,18 +47,18 @@ def _run(model: onnx.ModelProto, x: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def test_tensors_around_an_operator_are_found() -> None:
-    """What it reads and writes, in the order of the graph; weights are none."""
+    """The tensors that operators read and write are found in graph order, without weights."""
     assert around(network(), {"Relu", "Mul"}) == ["x", "m", "t", "y"]
     assert around(network(), {"Mul"}) == ["x", "m"]
 
 
 def test_a_transposed_tensor_has_the_values_of_another() -> None:
-    """It need not be probed itself."""
+    """A transposed tensor needs no probe, because another tensor has the same values."""
     assert same_values(network()) == {"t": "m"}
 
 
 def test_shapes_are_told_without_the_weights(monkeypatch: pytest.MonkeyPatch) -> None:
-    """They are inferred in one protobuf message, which 2 GB of weights do not fit."""
+    """Shapes are inferred without the weights: 2 GB of them do not fit one protobuf message."""
     shape = numpy_helper.from_array(np.array([2, -1]), "shape")
     weights = numpy_helper.from_array(np.ones((64, 64), np.float32), "w")
     nodes = [
@@ -83,7 +83,7 @@ def test_shapes_are_told_without_the_weights(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_probes_tell_extremes_and_values() -> None:
-    """Extremes are exact, a sample of all is all, and the graph's own output stays."""
+    """Probes give exact extremes and a sample of the values, and the graph's output stays."""
     x = np.random.default_rng(0).standard_normal((8, 50)).astype(np.float32)
     model = network()
     shapes = shapes_of(model, {"x": x})
@@ -98,7 +98,7 @@ def test_probes_tell_extremes_and_values() -> None:
 
 
 def test_a_sample_comes_from_every_row() -> None:
-    """The step through a tensor is no multiple of an axis, whatever the number asked for."""
+    """A sample has values of every row, whatever its size is."""
     rows = np.repeat(np.arange(8, dtype=np.float32), 48).reshape(48, 8, order="F").T.copy()
     for samples in (20, 24, 48, 96):
         model = network()
@@ -108,7 +108,7 @@ def test_a_sample_comes_from_every_row() -> None:
 
 
 def test_probes_stand_behind_the_tensor_that_they_read() -> None:
-    """So that an activation need not wait for the end of the graph."""
+    """Probes follow directly after their tensor, so the tensor can be freed early."""
     model = probed(network(), ["x", "m", "y"], dict.fromkeys("xmy", 400), 400, {})
     order = [name for node in model.graph.node for name in node.output if ":row" not in name]
     order = [name for name in order if name in "mty" or name.endswith((LEAST, MOST, SAMPLE))]

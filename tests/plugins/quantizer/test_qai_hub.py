@@ -22,7 +22,7 @@ from tests.plugins.quantizer.test_masks import attention, fed
 
 @pytest.fixture(autouse=True)
 def cloud(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
-    """Put every test into an account of the stand-in."""
+    """Give every test an account of the stand-in service."""
     loopback_only(monkeypatch)
     hurried(monkeypatch)
     with account(tmp_path / "cloud", monkeypatch) as served:
@@ -30,7 +30,7 @@ def cloud(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
 
 
 class TestConformance(QuantizerSuite):
-    """What every quantizer keeps."""
+    """`qai_hub` keeps every quantizer's contract."""
 
     plugin = HubQuantizer
     options: ClassVar[HubQuantizerOptions] = HubQuantizerOptions(windows=24, poll_s=0.01)
@@ -46,7 +46,7 @@ def work(tmp_path: Path) -> StageContext:
 def test_wide_activations_make_another_precision(
     tmp_path: Path, cloud: Cloud, work: StageContext
 ) -> None:
-    """The graph comes back with 16-bit activations, and the plan has said so."""
+    """With `activation=int16` the graph has 16-bit activations and the precision `w8a16`."""
     options = HubQuantizerOptions(activation=Activation.int16, windows=2, poll_s=0.01)
     calibration = Calibration(2, lambda: (feeds(seed) for seed in range(2)))
     made = HubQuantizer(options).run(onnx_artifact(tmp_path / "given"), calibration, work)
@@ -61,7 +61,7 @@ def test_wide_activations_make_another_precision(
 def test_calibration_that_cannot_be_used_is_refused_before_it_is_sent(
     tmp_path: Path, cloud: Cloud, work: StageContext, broken: str
 ) -> None:
-    """Nothing leaves this machine."""
+    """Unusable calibration data is refused before any request to the service."""
     bad = {"nan": [{"x": np.full_like(feeds(0)["x"], np.nan)}], "missing": [{}], "none": []}[broken]
     with pytest.raises(InputError, match="calibration"):
         HubQuantizer(HubQuantizerOptions()).run(
@@ -71,7 +71,10 @@ def test_calibration_that_cannot_be_used_is_refused_before_it_is_sent(
 
 
 def test_masks_come_nearer_before_the_graph_is_sent(tmp_path: Path, work: StageContext) -> None:
-    """The service's ranges hold the scores, which -inf beside them leaves no step."""
+    """Infinite mask values are replaced before the upload.
+
+    Beside -inf, the service's ranges would leave the scores no step.
+    """
     model = attention(-np.inf)
     source = tmp_path / "given" / "model.onnx"
     source.parent.mkdir()
@@ -80,7 +83,7 @@ def test_masks_come_nearer_before_the_graph_is_sent(tmp_path: Path, work: StageC
     given = fed(model, 2)
     options = HubQuantizerOptions(windows=2, poll_s=0.01)
     made = HubQuantizer(options).run(artifact, Calibration(2, lambda: given), work)
-    assert "mask with values too far out" in made.notices[0].text
+    assert "mask with values too large" in made.notices[0].text
     constants = map(numpy_helper.to_array, onnx.load(made.path).graph.initializer)
     assert all(np.isfinite(values).all() for values in constants)
     assert worst_db(model, made, given) > 15

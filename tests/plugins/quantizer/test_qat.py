@@ -1,4 +1,4 @@
-"""The quantizer `qat`: graphs of 8 bits that learn from the float one."""
+"""The quantizer `qat` trains 8-bit graphs to match the float graph."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ from plugins.quantizer.qat import Activation, Qat, QatOptions
 from tests.plugins.networks import artifact, exported, feeds, hybrid, outputs, played, work_in
 
 WINDOWS = 12
-#: From extremes there is something to learn; the least squared error is near the best already.
+#: Ranges of extremes leave room to learn; those of least squared error are near the best.
 START = {"windows": WINDOWS, "steps": 60, "method": Method.minmax}
 
 
 @pytest.fixture(autouse=True, scope="module")
 def one_thread() -> Iterator[None]:
-    """Compute tiny networks in one thread: on a busy machine, waiting for others takes longer."""
+    """Compute tiny networks in one thread, because threads wait long on a busy machine."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -42,14 +42,14 @@ def one_thread() -> Iterator[None]:
 
 
 class TestConformance(QuantizerSuite):
-    """What every quantizer keeps."""
+    """`qat` keeps every quantizer's contract."""
 
     plugin = Qat
     options: ClassVar[QatOptions] = QatOptions(windows=8, steps=20)
 
 
 def _windows(seed: int = 0) -> list[Tensors]:
-    """Return windows; those of another seed share none with these."""
+    """Return windows; windows of another seed differ from these."""
     return [feeds(hybrid(), seed + index) for index in range(WINDOWS)]
 
 
@@ -66,18 +66,18 @@ def _made(given: Artifact, folder: Path, **options: Any) -> StageResult:
 
 @pytest.fixture(scope="module")
 def static(given: Artifact, tmp_path_factory: pytest.TempPathFactory) -> StageResult:
-    """Return the graph with the ranges that learning starts from."""
+    """Return the graph with the initial ranges of the training."""
     return _made(given, tmp_path_factory.mktemp("static") / "work", steps=0)
 
 
 @pytest.fixture(scope="module")
 def learned(given: Artifact, tmp_path_factory: pytest.TempPathFactory) -> StageResult:
-    """Return the graph that learned."""
+    """Return the trained graph."""
     return _made(given, tmp_path_factory.mktemp("learned") / "work")
 
 
 def _snr(given: Artifact, made: StageResult) -> float:
-    """Return the SNR on windows that neither ranges nor learning saw."""
+    """Return the SNR on windows outside the calibration and the training."""
     expected, actual = [], []
     for window in _windows(100):
         expected.append(outputs(hybrid(), window))
@@ -92,7 +92,7 @@ def _snr(given: Artifact, made: StageResult) -> float:
 def test_learning_comes_nearer_to_the_float_graph(
     given: Artifact, static: StageResult, learned: StageResult
 ) -> None:
-    """By over 0.2 dB on windows that it never saw, and on those held back, which its facts tell."""
+    """Training gains over 0.2 dB on new windows and on the held-back windows of the facts."""
     assert _snr(given, learned) > _snr(given, static) + 0.2
     facts = learned.facts
     assert float(str(facts["snr_after_db"])) > float(str(facts["snr_before_db"])) + 0.2
@@ -103,7 +103,10 @@ def test_learning_comes_nearer_to_the_float_graph(
 def test_the_structure_is_that_of_static_quantisation(
     static: StageResult, learned: StageResult
 ) -> None:
-    """Only numbers differ, so a runtime that takes one takes the other."""
+    """The trained graph differs from the static graph in numbers only.
+
+    So a runtime that takes the static graph takes the trained one.
+    """
     graphs = [onnx.load(str(made.path)).graph for made in (static, learned)]
     assert list(graphs[0].node) == list(graphs[1].node)
     kinds = [
@@ -117,7 +120,7 @@ def test_the_structure_is_that_of_static_quantisation(
 def test_a_seed_gives_the_same_graph_again(
     given: Artifact, learned: StageResult, tmp_path: Path
 ) -> None:
-    """Bit by bit; another seed learns in another order."""
+    """The same seed gives the same bytes, and another seed gives others."""
     again, other = (_made(given, tmp_path / str(seed), seed=seed) for seed in (0, 1))
     assert learned.path.read_bytes() == again.path.read_bytes() != other.path.read_bytes()
 
@@ -125,12 +128,12 @@ def test_a_seed_gives_the_same_graph_again(
 def test_what_learning_made_worse_is_thrown_away(
     given: Artifact, static: StageResult, tmp_path: Path
 ) -> None:
-    """A rate that destroys the network leaves the static graph, and says so."""
+    """If training makes the network worse, the static graph is kept, with a warning."""
     wild = _made(given, tmp_path / "wild", steps=6, learning_rate=0.99)
     assert wild.facts["best_step"] == 0
     assert wild.path.read_bytes() == static.path.read_bytes()
     assert wild.notices[-1].severity == "warning"
-    assert "learning brought nothing" in wild.notices[-1].text
+    assert "learning did not improve" in wild.notices[-1].text
 
 
 @pytest.mark.parametrize(
@@ -139,7 +142,7 @@ def test_what_learning_made_worse_is_thrown_away(
 def test_the_plan_says_what_comes_out(
     given: Artifact, activation: Activation, precision: str, tmp_path: Path
 ) -> None:
-    """The precision that the plan checks is the one that the artifact has."""
+    """The plan has the precision of the artifact."""
     quantizer = Qat(Qat.Options(activation=activation, windows=5))
     assert quantizer.calibration_windows == 5
     assert quantizer.plan(ArtifactSpec("onnx")) == ArtifactSpec("onnx", precision)
@@ -147,7 +150,7 @@ def test_the_plan_says_what_comes_out(
 
 
 def test_every_step_is_told(given: Artifact, tmp_path: Path) -> None:
-    """A person waits for minutes: each step, and how near it is."""
+    """Progress reports every step of the training with its SNR."""
     told: list[tuple[float, float, str]] = []
     progress = Progress(lambda done, total, message: told.append((done, total, message)))
     work = StageContext(work_in(tmp_path / "work").folder, progress)
@@ -160,14 +163,14 @@ def test_every_step_is_told(given: Artifact, tmp_path: Path) -> None:
 
 
 def test_one_window_is_enough_to_run(given: Artifact, tmp_path: Path) -> None:
-    """It is then both learned from and judged by."""
+    """A single window serves both training and evaluation."""
     quantizer = Qat(Qat.Options(windows=1, steps=2))
     made = quantizer.run(given, Calibration(1, lambda: _windows()[:1]), work_in(tmp_path / "work"))
     assert made.facts["calibration_windows"] == 1
 
 
 def test_no_calibration_data_is_refused(given: Artifact, tmp_path: Path) -> None:
-    """There is nothing to learn from."""
+    """Calibration data without windows is refused."""
     with pytest.raises(InputError, match="the calibration data has no windows"):
         Qat(Qat.Options()).run(given, Calibration(3, lambda: ()), work_in(tmp_path / "work"))
 
@@ -181,6 +184,6 @@ def test_no_calibration_data_is_refused(given: Artifact, tmp_path: Path) -> None
     ],
 )
 def test_numbers_that_cannot_be_are_refused(options: dict[str, Any], message: str) -> None:
-    """The config error names the option."""
+    """A number that is out of range is refused by the name of its option."""
     with pytest.raises(ValueError, match=message):
         Qat.Options(**options)

@@ -1,4 +1,4 @@
-"""ONNX graphs in PyTorch: the same results as ONNX Runtime, and the gradients of the rounding."""
+"""ONNX graphs in PyTorch have the results of ONNX Runtime and gradients of the rounding."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from tests.plugins.networks import exported, feeds, hybrid, separator, work_in
 
 @pytest.fixture(autouse=True, scope="module")
 def one_thread() -> Iterator[None]:
-    """Compute tiny networks in one thread: on a busy machine, waiting for others takes longer."""
+    """Compute tiny networks in one thread, because threads wait long on a busy machine."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -47,7 +47,7 @@ def _whole(*numbers: int) -> np.ndarray:
     return np.array(numbers, np.int64)
 
 
-#: Operator, its input of shape (1, 4, 6), further inputs that are constants, its attributes.
+#: Operator of an input of shape (1, 4, 6), its further constant inputs, its attributes.
 CASES: list[tuple[str, list[np.ndarray | None], dict[str, Any]]] = [
     ("Conv", [_values(8, 2, 3), _values(8)], {"group": 2, "strides": [2], "pads": [2, 1]}),
     ("Conv", [_values(8, 4, 3)], {"dilations": [2], "pads": [2, 2]}),
@@ -148,7 +148,7 @@ CASES: list[tuple[str, list[np.ndarray | None], dict[str, Any]]] = [
     ("TopK", [_whole(3)], {"axis": 1, "largest": 0}),
     ("Einsum", [_values(6, 3)], {"equation": "b c t, t f -> f b c"}),
 ]
-#: How Resize places values, takes the nearest or weighs them, and what it is given.
+#: Attributes of Resize: its mode, its coordinates, and its rounding or weights.
 RESIZES: list[dict[str, Any]] = [
     {"mode": "nearest", "nearest_mode": "floor", "coordinate_transformation_mode": "asymmetric"},
     {"mode": "nearest", "nearest_mode": "round_prefer_ceil"},
@@ -175,7 +175,7 @@ def _model(operator: str, constants: list[np.ndarray | None], attributes: dict[s
         [node],
         "test",
         [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 4, 6])],
-        # The places that TopK gives are no floats.
+        # TopK's indices are no floats.
         [
             helper.make_tensor_value_info(name, TensorProto.FLOAT, None)
             for name in outputs[: 1 if operator == "TopK" else None]
@@ -190,7 +190,7 @@ def _model(operator: str, constants: list[np.ndarray | None], attributes: dict[s
 
 
 def _reference(model: onnx.ModelProto, given: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Run a graph in ONNX Runtime as it is written, node by node."""
+    """Run a graph in ONNX Runtime without optimisation, node by node."""
     settings = onnxruntime.SessionOptions()
     settings.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     session = onnxruntime.InferenceSession(model.SerializeToString(), settings)
@@ -208,7 +208,7 @@ def _run(network: Network, given: dict[str, np.ndarray]) -> dict[str, np.ndarray
 def test_an_operator_computes_what_onnx_runtime_computes(
     operator: str, constants: list[np.ndarray | None], attributes: dict[str, Any]
 ) -> None:
-    """Every output, to over 100 dB, with attributes that a careless translation would miss."""
+    """Each operator agrees with ONNX Runtime to over 100 dB, with unusual attributes too."""
     model = _model(operator, constants, attributes)
     given = {"x": _values(1, 4, 6)}
     expected, actual = _reference(model, given), _run(Network(model), given)
@@ -221,7 +221,7 @@ def test_an_operator_computes_what_onnx_runtime_computes(
 def test_resize_computes_what_onnx_runtime_computes(
     attributes: dict[str, Any], sizes: dict[str, Any]
 ) -> None:
-    """However it places and weighs values, up one axis and down another."""
+    """Resize agrees with ONNX Runtime in every mode, also with one axis up and one down."""
     scales = np.array([1, 1, *sizes["scales"]], np.float32) if "scales" in sizes else None
     lengths = _whole(1, 2, *sizes["sizes"]) if "sizes" in sizes else None
     model = _model("Resize", [None, scales, lengths], attributes)
@@ -239,7 +239,7 @@ def test_resize_computes_what_onnx_runtime_computes(
 def test_a_recurrent_layer_computes_what_onnx_runtime_computes(
     operator: str, gates: int, attributes: dict[str, Any], direction: str
 ) -> None:
-    """Every gate, bias and first state, in both directions; with a gradient of its weights."""
+    """Recurrent layers agree with ONNX Runtime in both directions and have gradients."""
     size, ways = 3, 2 if direction == "bidirectional" else 1
     constants = [
         _values(ways, gates * size, 6),
@@ -261,7 +261,7 @@ def test_a_recurrent_layer_computes_what_onnx_runtime_computes(
 
 
 def test_gemm_transposes_and_scales() -> None:
-    """Alpha, beta and both transpositions."""
+    """Gemm agrees with ONNX Runtime with alpha, beta and both transpositions."""
     constants = [_values(5, 4), _values(5)]
     attributes = {"alpha": 0.5, "beta": 2.0, "transA": 1, "transB": 1}
     model = _model("Gemm", constants, attributes)
@@ -271,7 +271,7 @@ def test_gemm_transposes_and_scales() -> None:
 
 
 def test_an_operator_that_is_not_known_is_named() -> None:
-    """With its node, what is known, and what to do."""
+    """An unknown operator is refused with its node and another quantizer to use."""
     with pytest.raises(StageError, match="`Hardmax` has no gradient here") as caught:
         Network(_model("Hardmax", [], {}))
     assert caught.value.lines[0] == "node: one"
@@ -279,7 +279,7 @@ def test_an_operator_that_is_not_known_is_named() -> None:
 
 
 def test_a_form_that_is_not_known_is_named() -> None:
-    """An operator that is known, with an attribute that is not; no error of PyTorch's own."""
+    """An unknown form of a known operator is refused with its node, without PyTorch's own error."""
     model = _model("AveragePool", [], {"kernel_shape": [2], "dilations": [2]})
     with pytest.raises(StageError, match="in this form: it averages values that lie apart") as told:
         _run(Network(model), {"x": _values(1, 4, 6)})
@@ -306,29 +306,32 @@ def _chain(*operators: str) -> onnx.ModelProto:
 def test_a_graph_that_is_read_otherwise_is_refused_by_its_first_node(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whatever the cause: an attribute that was overlooked, another version of an operator."""
+    """A graph that PyTorch computes differently is refused by the first node that differs.
+
+    Causes are a missed attribute or another version of an operator.
+    """
     model, given = _chain("Tanh", "Sigmoid", "Erf"), {"t0": _values(1, 4, 6)}
     check_agreement(Network(model), model, given, tmp_path)
     monkeypatch.setitem(OPERATORS, "Sigmoid", lambda _, inputs: (torch.relu(inputs[0]),))
-    with pytest.raises(StageError, match="`Sigmoid` computes something else here") as caught:
+    with pytest.raises(StageError, match="`Sigmoid` computes other values here") as caught:
         check_agreement(Network(model), model, given, tmp_path)
     assert caught.value.lines[0] == "node: node1"
 
 
 def test_infinities_agree_with_infinities_alone(tmp_path: Path) -> None:
-    """A masked score is as good as a number, and one of another sign another one."""
+    """An infinity agrees with an infinity of the same sign only."""
     model, given = _chain("Log", "Neg"), {"t0": np.zeros((1, 4, 6), np.float32)}
     check_agreement(Network(model), model, given, tmp_path)
     other = _chain("Log", "Abs")
     other.graph.node[1].op_type = "Identity"
-    with pytest.raises(StageError, match="`Neg` computes something else"):
+    with pytest.raises(StageError, match="`Neg` computes other values"):
         check_agreement(Network(other), model, given, tmp_path)
 
 
 def _masked(fill: float) -> onnx.ModelProto:
     """Return attention over itself, whose scores a constant mask fills: `t0` (1, 4, 6).
 
-    Where the mask is no number of use, the scores are an output, too.
+    If the fill value is infinite or the FP32 minimum, the scores are an output, too.
     """
     nodes = [
         helper.make_node("MatMul", ["t0", "w"], ["q"], name="query"),
@@ -355,7 +358,7 @@ def _masked(fill: float) -> onnx.ModelProto:
 
 @pytest.mark.parametrize("fill", [-np.inf, np.finfo(np.float32).min, -1e9])
 def test_gradients_are_finite_behind_a_mask(fill: float, tmp_path: Path) -> None:
-    """Even where the masked scores are an output themselves."""
+    """Gradients are finite behind a mask, even if the masked scores are an output."""
     model, windows = _masked(fill), [{"t0": _values(1, 4, 6)} for _ in range(2)]
     network = Network(model)
     check_agreement(network, model, windows[0], tmp_path)
@@ -371,7 +374,10 @@ def test_gradients_are_finite_behind_a_mask(fill: float, tmp_path: Path) -> None
 
 @pytest.mark.parametrize("size", [1e-15, 1.0, 1e15])
 def test_errors_are_relative_at_any_size(size: float, tmp_path: Path) -> None:
-    """An error of a hundredth is 40 dB; a channel that is silent in all windows counts as none."""
+    """An error of a hundredth is 40 dB at any size.
+
+    A channel that is silent in all windows adds almost no error.
+    """
     gain = np.ones((1, 4, 1), np.float32)
     gain[0, 2] = 0
     model = _model("Mul", [gain], {})
@@ -386,7 +392,7 @@ def test_errors_are_relative_at_any_size(size: float, tmp_path: Path) -> None:
 
 
 def test_an_output_whose_size_depends_on_values_is_refused(tmp_path: Path) -> None:
-    """Rounded values pick others: there is no error of what is not there."""
+    """An output whose size depends on values is refused, because rounding changes the size."""
     nodes = [
         helper.make_node("Mul", ["x", "gain"], ["h"], name="mul"),
         helper.make_node("NonZero", ["h"], ["places"], name="places"),
@@ -404,7 +410,7 @@ def test_an_output_whose_size_depends_on_values_is_refused(tmp_path: Path) -> No
 
 
 def test_a_graph_with_nothing_to_learn_from_is_refused(tmp_path: Path) -> None:
-    """It gives whole numbers, or zeros."""
+    """A graph whose outputs are whole numbers or zeros is refused."""
     for model, said in (
         (_model("ArgMax", [], {"axis": 1}), "gives no floats"),
         (_model("Mul", [np.zeros(1, np.float32)], {}), "gives nothing but zeros"),
@@ -426,14 +432,14 @@ def _feeds(artifact: Artifact, seed: int) -> dict[str, np.ndarray]:
 
 
 def _static(artifact: Artifact, folder: Path, **options: Any) -> onnx.ModelProto:
-    """Return the graph with the ranges that learning starts from."""
+    """Return the graph with the initial ranges of the training."""
     quantizer = Qat(Qat.Options(steps=0, windows=3, method=Method.minmax, **options))
     windows = Calibration(3, lambda: (_feeds(artifact, seed) for seed in range(3)))
     return onnx.load(str(quantizer.run(artifact, windows, work_in(folder)).path))
 
 
 def test_a_float_graph_gives_the_same(given: Artifact) -> None:
-    """Over 90 dB on every output."""
+    """A float graph agrees with ONNX Runtime by over 90 dB on every output."""
     model, window = onnx.load(given.path), _feeds(given, 9)
     expected, actual = _reference(model, window), _run(Network(model), window)
     for name, array in expected.items():
@@ -448,7 +454,7 @@ def test_a_float_graph_gives_the_same(given: Artifact) -> None:
 def test_a_rounded_graph_gives_the_same(
     given: Artifact, options: dict[str, Any], tmp_path: Path
 ) -> None:
-    """Far nearer to ONNX Runtime than the rounding is to float: the integers are the same."""
+    """A quantised graph agrees with ONNX Runtime by over 50 dB: the integers are the same."""
     model, window = _static(given, tmp_path / "work", **options), _feeds(given, 9)
     expected, actual = _reference(model, window), _run(Network(model), window)
     for name, array in expected.items():
@@ -456,9 +462,9 @@ def test_a_rounded_graph_gives_the_same(
 
 
 def test_nothing_learned_is_written_as_it_was(given: Artifact, tmp_path: Path) -> None:
-    """Integers, scales and zero points come back bit by bit, so that a state is a graph.
+    """Without training, integers, scales and zero points are written back unchanged, within 1e-6.
 
-    But for a bias of zeros: its scale says nothing, until something is learned of it.
+    A bias of zeros is an exception: its scale has no meaning before training.
     """
     model = _static(given, tmp_path / "work")
     before = {t.name: numpy_helper.to_array(t) for t in model.graph.initializer}
@@ -477,7 +483,7 @@ def test_nothing_learned_is_written_as_it_was(given: Artifact, tmp_path: Path) -
 
 @pytest.mark.parametrize("shape", [(), (4, 1, 1)], ids=["whole", "per channel"])
 def test_the_gradient_passes_through_what_is_in_the_range(shape: tuple[int, ...]) -> None:
-    """Values are rounded and clipped; clipped ones get no gradient, and move the range instead."""
+    """Values in the range get a gradient; clipped values get none and move the range instead."""
     x = torch.from_numpy(_values(4, 5, 6)).requires_grad_()
     scale = torch.full(shape, 0.011, requires_grad=True)
     zero = torch.full(shape, 100.0)

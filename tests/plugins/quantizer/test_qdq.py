@@ -1,4 +1,4 @@
-"""The quantizer `qdq`: ranges from a stream of windows, integers around every operator."""
+"""The quantizer `qdq` takes ranges from a stream of windows and makes operators integer."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ from tests.plugins.networks import (
 )
 
 WINDOWS = 6
-#: What the ONNX Runtime at hand reads, which is not always what the newest onnx writes.
+#: Versions that the installed ONNX Runtime reads; the newest onnx may write newer ones.
 VERSIONS = {"opset_imports": [helper.make_opsetid("", 20)], "ir_version": 10}
 
 
@@ -63,7 +63,7 @@ def _snr(model: TorchModel, made: Artifact) -> dict[str, float]:
 
 
 class TestConformance(QuantizerSuite):
-    """What every quantizer must keep."""
+    """`qdq` keeps every quantizer's contract."""
 
     plugin = Qdq
 
@@ -74,7 +74,7 @@ class TestConformance(QuantizerSuite):
 def test_the_plan_says_what_comes_out(
     activation: Activation, precision: str, tmp_path: Path
 ) -> None:
-    """The precision that the plan checks is the one that the artifact has."""
+    """The plan has the precision of the artifact."""
     options = {"activation": activation, "windows": 5}
     quantizer = Qdq(Qdq.Options(**options))
     assert quantizer.calibration_windows == 5
@@ -84,7 +84,7 @@ def test_the_plan_says_what_comes_out(
 
 @pytest.mark.parametrize("network", [separator, hybrid])
 def test_8_bits_are_near_and_16_nearer(network: type, tmp_path: Path) -> None:
-    """On inputs that calibration never saw: over 25 dB, then 8 dB more on every output."""
+    """On new inputs, 8 bits give over 25 dB, and 16 bits over 8 dB more, on every output."""
     model = network()
     narrow = _snr(model, _quantised(model, tmp_path / "8"))
     wide = _snr(model, _quantised(model, tmp_path / "16", activation=Activation.uint16))
@@ -107,13 +107,13 @@ def test_8_bits_are_near_and_16_nearer(network: type, tmp_path: Path) -> None:
 def test_every_way_to_choose_ranges_gives_a_graph_that_plays(
     options: dict[str, object], tmp_path: Path
 ) -> None:
-    """The other methods and types stay near, too."""
+    """Every other method and type gives a graph with over 25 dB."""
     model = separator()
     assert _snr(model, _quantised(model, tmp_path, **options))["stems"] > 25
 
 
 def test_facts_count_what_became_of_the_nodes(tmp_path: Path) -> None:
-    """All of them integers, except those that were excluded; inputs and outputs FP32."""
+    """The facts count quantised nodes and the float nodes of excluded operators."""
     made = _quantised(separator(), tmp_path / "all")
     assert made.facts["quantised_nodes"] == 13
     assert made.facts["float_nodes"] == 0
@@ -121,12 +121,12 @@ def test_facts_count_what_became_of_the_nodes(tmp_path: Path) -> None:
     assert made.facts["bytes"] == made.bytes
     assert made.facts["operators"]["Conv"] == 2
     part = _quantised(separator(), tmp_path / "part", exclude=["Conv"])
-    assert part.facts["quantised_nodes"] == 10  # the Reshape behind the first moves floats
+    assert part.facts["quantised_nodes"] == 10  # the Reshape after the first Conv moves floats
     assert part.facts["float_nodes"] == 3
 
 
 def test_wide_activations_get_16_bits_and_the_rest_8(tmp_path: Path) -> None:
-    """What is hurt by 8 bits is widened by operator or by name; the rest stays small."""
+    """Operators and tensors in `wide` get 16 bits, and the others keep 8 bits."""
     model = hybrid()
     narrow = _snr(model, _quantised(model, tmp_path / "8"))
     made = _quantised(model, tmp_path / "mixed", wide=["Softmax", "MatMul", "spec_out"])
@@ -143,15 +143,15 @@ def test_wide_activations_get_16_bits_and_the_rest_8(tmp_path: Path) -> None:
 
 
 def test_a_wide_pattern_that_matches_nothing_is_refused(tmp_path: Path) -> None:
-    """An operator that a model lacks is fine, a typo is not."""
+    """A typo in `wide` is refused; an operator that the model lacks is accepted."""
     _quantised(separator(), tmp_path / "fine", wide=["LayerNormalization"])
-    with pytest.raises(StageError, match="`wide` has `Geluu`, which is no operator") as caught:
+    with pytest.raises(StageError, match="`wide` has `Geluu`, which is neither") as caught:
         _quantised(separator(), tmp_path / "typo", wide=["Geluu"])
     assert "did you mean `Gelu`" in str(caught.value)
 
 
 def test_gelu_from_erf_is_fused(tmp_path: Path) -> None:
-    """An NPU has an operator for GELU, none for Erf."""
+    """A GELU written with Erf becomes one Gelu operator: an NPU has Gelu and no Erf."""
     model = separator()
     source = exported(model, tmp_path / "export", opset=17)
     made = Qdq(Qdq.Options()).run(source, _calibration(model), work_in(tmp_path / "qdq"))
@@ -161,11 +161,11 @@ def test_gelu_from_erf_is_fused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("method", Method)
 def test_windows_are_read_in_a_stream(method: Method, tmp_path: Path) -> None:
-    """Each is read once, no more than one is alive at a time, and every one is told."""
+    """Windows are read once, at most two at a time, and progress reports every window."""
     model, alive, most, told = separator(), [], [], []
 
     class Window(dict[str, np.ndarray]):
-        """A window that notes when it is let go."""
+        """A window that notes its deletion."""
 
         def __del__(self) -> None:
             alive.pop()
@@ -183,14 +183,14 @@ def test_windows_are_read_in_a_stream(method: Method, tmp_path: Path) -> None:
     )
     Qdq(Qdq.Options(method=method)).run(source, Calibration(WINDOWS, stream), work)
     assert len(most) == WINDOWS
-    # The one that runs, and the next one while the loop takes it.
+    # The window that runs, and the next one while the loop takes it.
     assert max(most) <= 2
     steps = [(d, t) for d, t, message in told if message.endswith(("every tensor",))]
     assert steps == [(n + 1, WINDOWS) for n in range(WINDOWS)]
 
 
 def test_fewer_windows_than_promised_are_enough(tmp_path: Path) -> None:
-    """Short items give fewer; the fact says how many it were."""
+    """Fewer windows than promised are accepted, and the facts have the real count."""
     model = separator()
     source = exported(model, tmp_path / "export")
     short = Calibration(24, lambda: [feeds(model)])
@@ -199,7 +199,7 @@ def test_fewer_windows_than_promised_are_enough(tmp_path: Path) -> None:
 
 
 def test_a_quiet_window_first_makes_no_giant_histogram(tmp_path: Path) -> None:
-    """A million times louder later: the histogram keeps its bins, and the range the loud one."""
+    """A first window a million times quieter spoils neither the histogram nor the range."""
     model = separator()
     quiet = {"mix": feeds(model)["mix"] * np.float32(1e-6)}
     source = exported(model, tmp_path / "export")
@@ -210,7 +210,10 @@ def test_a_quiet_window_first_makes_no_giant_histogram(tmp_path: Path) -> None:
 
 
 def test_calibration_data_that_is_not_finite_is_refused(tmp_path: Path) -> None:
-    """One NaN would become the range of every tensor; the message says which window."""
+    """A NaN in the calibration data is refused with its window and its tensor.
+
+    One NaN would become the range of every tensor.
+    """
     model = separator()
     bad = feeds(model)
     bad["mix"][0, 1, 7] = np.nan
@@ -223,14 +226,14 @@ def test_calibration_data_that_is_not_finite_is_refused(tmp_path: Path) -> None:
 
 
 def test_no_calibration_data_is_refused(tmp_path: Path) -> None:
-    """Ranges of nothing would quantise to nothing."""
+    """Calibration data without windows is refused."""
     source = exported(separator(), tmp_path / "export")
     with pytest.raises(InputError, match="the calibration data has no windows"):
         Qdq(Qdq.Options()).run(source, Calibration(3, lambda: ()), work_in(tmp_path / "qdq"))
 
 
 def test_a_graph_that_overflows_is_refused(tmp_path: Path) -> None:
-    """Finite inputs, infinite values inside: the tensor is named."""
+    """A graph that overflows for finite inputs is refused by the name of the tensor."""
     info = ModelInfo(Signature((), ()), ("x",), ("y",))
     nodes = [
         helper.make_node("Exp", ["x"], ["huge"], name="exp"),
@@ -243,7 +246,7 @@ def test_a_graph_that_overflows_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_graph_with_nothing_to_quantise_is_refused(tmp_path: Path) -> None:
-    """Whole numbers are what they are, and excluded nodes stay as they are."""
+    """A graph of whole numbers, or with every node excluded, is refused."""
     info = ModelInfo(Signature((), ()), ("x",), ("y",))
     node = helper.make_node("Neg", ["x"], ["y"], name="neg")
     whole = _graph([node], TensorProto.INT64, tmp_path / "whole", info)
@@ -266,7 +269,7 @@ def _graph(nodes: list[onnx.NodeProto], dtype: int, folder: Path, info: ModelInf
 
 
 def test_weights_beside_the_graph_are_quantised(tmp_path: Path) -> None:
-    """A model of two files is read whole."""
+    """A model with its weights in a second file is quantised whole."""
     model = separator()
     source = exported(model, tmp_path / "export", external_data=ExternalData.always)
     made = Qdq(Qdq.Options()).run(source, _calibration(model), work_in(tmp_path / "qdq"))
@@ -281,13 +284,13 @@ def test_weights_beside_the_graph_are_quantised(tmp_path: Path) -> None:
     ],
 )
 def test_numbers_that_cannot_be_are_refused(options: dict[str, int], message: str) -> None:
-    """The config error names the option."""
+    """A number that is out of range is refused by the name of its option."""
     with pytest.raises(ValueError, match=message):
         Qdq.Options(**options)
 
 
 def test_the_terminal_stays_clean(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    """ONNX Runtime's calibrators print, its quantiser warns; a person sees neither."""
+    """The messages of ONNX Runtime's calibrators and quantiser do not reach the terminal."""
     _quantised(hybrid(), tmp_path, method=Method.percentile, wide=["MatMul"])
     assert capfd.readouterr() == ("", "")
 
@@ -301,14 +304,14 @@ def _converted(folder: Path, given: int, **options: object) -> StageResult:
 
 
 def test_a_graph_that_is_not_8_bit_everywhere_says_so(tmp_path: Path) -> None:
-    """How many activations have 16 bits is counted from the graph and said in a notice."""
+    """A notice says how many activations have 16 bits, counted from the graph."""
     made = _converted(tmp_path, ENOUGH, edges=1, windows=ENOUGH)
     assert made.facts["activations_16_bit"] > 0
     assert f"{made.facts['activations_16_bit']} of " in made.notices[0].text
 
 
 def test_a_graph_that_is_8_bit_everywhere_needs_no_word(tmp_path: Path) -> None:
-    """No notice, no activation of 16 bits, and all weights of 8."""
+    """A graph with 8 bits everywhere has no notice and no activation of 16 bits."""
     made = _converted(tmp_path, ENOUGH, windows=ENOUGH)
     assert (made.facts["activations_16_bit"], made.notices) == (0, ())
     assert made.facts["weights_8_bit"] == 2
@@ -317,15 +320,15 @@ def test_a_graph_that_is_8_bit_everywhere_needs_no_word(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("given", "asked", "severity", "text"),
     [
-        (3, 24, "warning", "only 3 window(s) of the 24 asked for were found in the calibration"),
+        (3, 24, "warning", "the calibration data has only 3 of the 24 requested window(s)"),
         (3, 3, "warning", f"ranges come from 3 window(s) only; {ENOUGH} are enough"),
-        (ENOUGH, 64, "info", f"only {ENOUGH} window(s) of the 64 asked for"),
+        (ENOUGH, 64, "info", f"the calibration data has only {ENOUGH} of the 64 requested"),
     ],
 )
 def test_too_few_windows_are_told(
     given: int, asked: int, severity: str, text: str, tmp_path: Path
 ) -> None:
-    """A warning with the number that is enough; a word where fewer came, but enough."""
+    """Too few windows cause a warning; fewer than requested, but enough, cause an info."""
     (notice,) = _converted(tmp_path, given, windows=asked).notices
     assert notice.severity == severity
     assert notice.text.startswith(text)

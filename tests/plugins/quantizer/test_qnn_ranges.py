@@ -1,4 +1,4 @@
-"""Which tensors get a type of their own in a graph for QNN."""
+"""Some tensors get a type of their own in a graph for QNN."""
 
 from __future__ import annotations
 
@@ -39,13 +39,16 @@ def network() -> onnx.ModelProto:
     [(0, ["x", "a", "d", "y"]), (1, ["x", "a", "c", "n", "d", "y"])],
 )
 def test_layers_are_counted_from_both_ends(depth: int, expected: list[str]) -> None:
-    """`a` is next to the output through the skip; the norm counts as no layer, weights never."""
+    """Edge tensors are counted in layers from both ends, also through a skip.
+
+    A norm does not count as a layer, and weights are never edge tensors.
+    """
     wide = edge_tensors(network(), depth)
     assert wide == expected
 
 
 def test_norm_gains_are_unsigned_with_one_scale() -> None:
-    """QNN takes a LayerNormalization with no other gain, whatever the type of the weights."""
+    """Gains of a LayerNormalization are unsigned with one scale, as QNN requires."""
     overrides = qnn_overrides(network(), ["x"])
     assert overrides == {
         "x": [{"quant_type": QuantType.QUInt16}],

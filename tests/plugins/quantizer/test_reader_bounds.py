@@ -1,4 +1,4 @@
-"""A range of 16 bits ends where its readers cannot tell values apart any more."""
+"""A 16-bit range ends where its readers no longer distinguish values."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def _node(operator: str, inputs: str, outputs: str, **attributes: object) -> onn
 
 
 def gated() -> onnx.ModelProto:
-    """Return a gate whose scores are an input of the graph, and turned twice."""
+    """Return a gate whose scores are an input of the graph, with two transpositions."""
     nodes = [
         _node("Conv", "x w", "value", pads=[1, 1]),
         _node("Transpose", "scores", "turned", perm=[0, 2, 1]),
@@ -39,14 +39,14 @@ def gated() -> onnx.ModelProto:
 
 
 def scored(r: np.random.Generator) -> dict[str, np.ndarray]:
-    """Return a window with most gates open or shut by far, and one channel in between."""
+    """Return a window whose gates are far open or shut, except for one channel in between."""
     scores = r.uniform(-30_000, 30_000, SHAPE)
     scores[:, 0] = r.uniform(-2, 2, SHAPE[2])
     return {"x": r.uniform(-1, 1, SHAPE), "scores": scores}
 
 
 def test_only_what_saturating_operators_read_is_bounded() -> None:
-    """Through what arranges it; one reader that can tell more is enough for more."""
+    """A tensor is bounded if all its readers saturate, also through rearranging operators."""
     assert reader_bounds(gated()) == {"scores": (-12.0, 12.0)}
     model = gated()
     model.graph.node.append(_node("Gelu", "scores", "more"))
@@ -70,12 +70,12 @@ def test_only_what_saturating_operators_read_is_bounded() -> None:
 def test_a_range_ends_at_its_bounds(
     ends: tuple[float, float], bounds: tuple[float, float], left: tuple[float, float]
 ) -> None:
-    """And a narrower one stays as it is."""
+    """A range is cut to its bounds, and a narrower range stays unchanged."""
     assert within(ends, bounds) == left
 
 
 def test_gates_keep_their_steps(tmp_path: Path) -> None:
-    """With a range of all that the scores reach, a gate has few steps between open and shut."""
+    """Scores of a gate keep many steps between open and shut, so the result has over 42 dB."""
     model = gated()
     given = windows(scored, 12)
     quantizer = Qdq(Qdq.Options(activation=Activation.uint16, per_channel=True))
@@ -83,7 +83,7 @@ def test_gates_keep_their_steps(tmp_path: Path) -> None:
 
 
 def test_what_arranges_wide_tensors_is_wide_up_to_a_layer() -> None:
-    """A gate reads what the norm gave; a product is to read 8 bits."""
+    """A rearranged wide tensor stays wide for a gate and gets 8 bits for a product."""
     nodes = [
         _node("Softmax", "x", "s"),
         _node("Transpose", "s", "turned", perm=[0, 2, 1]),

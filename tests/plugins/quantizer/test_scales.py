@@ -1,4 +1,4 @@
-"""Scales follow from what they scale, however small, loud, flat or empty it is."""
+"""Scales follow from the scaled values, whether these are small, loud, flat or empty."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def _draw(
 
 
 def pair(weights: np.ndarray, bias: np.ndarray, back: float = 1.0) -> onnx.ModelProto:
-    """Return two convolutions with a ReLU between; the second multiplies by `back` as well."""
+    """Return two convolutions with a ReLU between them; the second has weights times `back`."""
     nodes = [
         helper.make_node("Conv", ["x", "w", "b"], ["h"], name="first", pads=[1, 1]),
         helper.make_node("Relu", ["h"], ["r"], name="relu"),
@@ -47,7 +47,7 @@ def pair(weights: np.ndarray, bias: np.ndarray, back: float = 1.0) -> onnx.Model
 @BOTH
 @pytest.mark.parametrize("size", [1e-8, 1e-20])
 def test_small_weights_are_no_zeros(size: float, activation: Activation, tmp_path: Path) -> None:
-    """The network computes the same as with ordinary weights and input, and quantises as well."""
+    """Tiny weights with a large input quantise as well as ordinary ones."""
     bias = RANDOM.standard_normal(CHANNELS) / 5
     model = pair(_kernel() * size, bias)
     given = _draw(1 / size)
@@ -56,7 +56,7 @@ def test_small_weights_are_no_zeros(size: float, activation: Activation, tmp_pat
 
 
 def test_mixed_and_qat_take_small_weights(tmp_path: Path) -> None:
-    """Their ranges have no floor either."""
+    """`mixed` and `qat` take tiny weights, because their ranges have no lower limit."""
     model = pair(_kernel() * 1e-8, RANDOM.standard_normal(CHANNELS) / 5)
     given = [*_draw(1e8), *_draw(1e8)]
     mixed = Mixed(Mixed.Options(windows=20, held_windows=2, min_snr_db=28))
@@ -72,7 +72,10 @@ def test_mixed_and_qat_take_small_weights(tmp_path: Path) -> None:
 def test_a_bias_beside_weights_of_zero_is_kept(
     zero: slice, weight: Weight, per_channel: bool, activation: Activation, tmp_path: Path
 ) -> None:
-    """A layer may begin as zero; its bias had the step of a whole unit there."""
+    """A bias is kept although the layer's weights are zero.
+
+    Once its step was a whole unit there.
+    """
     weights = _kernel()
     weights[zero] = 0
     model = pair(weights, RANDOM.uniform(0.1, 0.4, CHANNELS))
@@ -84,7 +87,7 @@ def test_a_bias_beside_weights_of_zero_is_kept(
 
 @pytest.mark.parametrize("weight", [Weight.int8, Weight.uint8, Weight.int4])
 def test_a_bias_that_passes_32_bits_is_not_cut(weight: Weight, tmp_path: Path) -> None:
-    """Its step is that of input times weights, which are too small for it here."""
+    """A bias is not cut although its step, input times weights, is too small for 32 bits."""
     weights = _kernel()
     weights[:4] *= 1e-9
     model = pair(weights, RANDOM.uniform(1, 4, CHANNELS))
@@ -103,7 +106,7 @@ def test_a_bias_that_passes_32_bits_is_not_cut(weight: Weight, tmp_path: Path) -
 def test_a_norm_keeps_its_bias_however_loud_its_input(
     kind: str, gain: float, activation: Activation, tmp_path: Path
 ) -> None:
-    """It divides by that loudness, so its bias must not have the input's scale."""
+    """A norm keeps its bias for any loudness of its input, because the norm divides by it."""
     length = 64 if kind == "Layer" else CHANNELS
     constants = {"g": RANDOM.uniform(0.5, 2, length), "b": RANDOM.standard_normal(length)}
     operands = ["x", "g", "b"]
@@ -122,7 +125,10 @@ def test_a_norm_keeps_its_bias_however_loud_its_input(
 
 
 def test_a_softmax_over_many_keys_is_not_rounded_to_nothing(tmp_path: Path) -> None:
-    """Of 512 weights none is above 0.02, where a step of 8 bits up to 1 is 0.004."""
+    """A softmax over 512 keys keeps its weights of at most 0.02.
+
+    An 8-bit step of a range up to 1 is 0.004.
+    """
     constants = {"v": RANDOM.standard_normal((512, 8))}
     nodes = [
         helper.make_node("Softmax", ["x"], ["w"], name="weights", axis=-1),
@@ -136,7 +142,10 @@ def test_a_softmax_over_many_keys_is_not_rounded_to_nothing(tmp_path: Path) -> N
 
 @pytest.mark.parametrize("groups", [1, 2, CHANNELS])
 def test_transposed_convolutions_of_groups_quantise(groups: int, tmp_path: Path) -> None:
-    """Their weights have the channels of one group, their bias those of all."""
+    """Transposed convolutions with groups quantise.
+
+    Their weights have the channels of one group, their bias has all channels.
+    """
     weights = RANDOM.standard_normal((CHANNELS, CHANNELS // groups, 4)) / 4
     node = helper.make_node(
         "ConvTranspose", ["x", "w", "b"], ["y"], name="up", strides=[2], group=groups
@@ -149,7 +158,10 @@ def test_transposed_convolutions_of_groups_quantise(groups: int, tmp_path: Path)
 
 
 def test_layers_that_share_constants_quantise_along_their_own_channels(tmp_path: Path) -> None:
-    """Tied weights of a convolution and a transposed one, and a bias that is added as a signal."""
+    """Layers with shared weights quantise, each along its own channels.
+
+    A convolution shares its weights with a transposed one; a bias is also added as a signal.
+    """
     constants = {"w": RANDOM.standard_normal((CHANNELS, 4, 3)) / 4, "b": RANDOM.standard_normal(4)}
     constants |= {"c": RANDOM.standard_normal(CHANNELS), "shape": np.array([1, 4, 1])}
     nodes = [
@@ -171,7 +183,7 @@ def test_layers_that_share_constants_quantise_along_their_own_channels(tmp_path:
 
 
 def test_what_fp32_holds_no_scale_for_is_told(tmp_path: Path) -> None:
-    """Weights of 1e-36 become zero in any integer; the tensor is named, and what would help."""
+    """Weights of 1e-36, which become zero in any integer, cause a warning with the tensor."""
     model = pair(_kernel() * 1e-36, RANDOM.uniform(0.1, 0.4, CHANNELS))
     made = lowered(_qdq(), model, _draw()[:12], tmp_path)
     (told,) = (n for n in made.notices if "become zero" in n.text)
@@ -181,7 +193,7 @@ def test_what_fp32_holds_no_scale_for_is_told(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("case", ["zeros", "nothing", "a number"])
 def test_tensors_of_zeros_of_nothing_and_of_one_number(case: str, tmp_path: Path) -> None:
-    """No extremes, an empty past, and a scalar as an input are what small networks have."""
+    """An input of zeros, without elements, or of one number quantises."""
     shapes: dict[str, list[int | str]] = {
         "zeros": [1, CHANNELS, 64], "nothing": [1, 0, 64], "a number": [],
     }  # fmt: skip

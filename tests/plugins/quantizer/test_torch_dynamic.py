@@ -1,4 +1,4 @@
-"""The quantizer `torch_dynamic`: INT8 linear layers whose ranges come with the data."""
+"""The quantizer `torch_dynamic` gives INT8 linear layers with ranges from the data at run time."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ def _quantised(source: Artifact, folder: Path, **options: object) -> Artifact:
 
 
 class TestConformance(QuantizerSuite):
-    """The quantizer keeps what every quantizer must, on a model with a linear layer."""
+    """`torch_dynamic` keeps every quantizer's contract, on a model with a linear layer."""
 
     plugin = TorchDynamic
 
     def given(self, folder: Path) -> Artifact:
-        """Write a program with what it quantises, on the suite's own input."""
+        """Write a program with linear layers, for the suite's own input."""
         import torch
 
         from core.conformance.converter import artifact as described
@@ -52,7 +52,7 @@ class TestConformance(QuantizerSuite):
 
 
 def test_ranges_come_with_the_data(tmp_path: Path) -> None:
-    """What is 100 times louder loses no more: nothing was calibrated."""
+    """An input 100 times louder loses no more, because nothing is calibrated."""
     model = hybrid()
     made = _quantised(program(model, tmp_path / "export"), tmp_path / "int8")
     for gain in (1, 100):
@@ -62,7 +62,7 @@ def test_ranges_come_with_the_data(tmp_path: Path) -> None:
 
 
 def test_only_linear_layers_are_quantised(tmp_path: Path) -> None:
-    """Their weights are integers in the file, and convolutions stay as they were."""
+    """Only linear layers get integer weights in the file, and convolutions stay unchanged."""
     made = _quantised(program(hybrid(), tmp_path / "export"), tmp_path / "int8")
     assert made.facts["nodes_by_precision"]["w8a8"] == 1
     assert made.number("quantised_nodes") == 1
@@ -70,12 +70,12 @@ def test_only_linear_layers_are_quantised(tmp_path: Path) -> None:
 
 
 def test_it_wants_no_calibration_data() -> None:
-    """A recipe without any runs."""
+    """The quantizer needs no calibration data."""
     assert TorchDynamic(TorchDynamic.Options()).calibration_windows == 0
 
 
 def test_a_model_without_linear_layers_is_refused(tmp_path: Path) -> None:
-    """In one message, which says what to do."""
+    """A model without linear layers is refused, and the message says what to do."""
     with pytest.raises(StageError, match="no linear with constant weights") as caught:
         _quantised(program(separator(), tmp_path / "export"), tmp_path / "int8")
     assert any("quantizer=none" in line for line in caught.value.lines)

@@ -1,4 +1,4 @@
-"""The quantizer `torch_half`: bfloat16 and FP16 programs, FP32 at both ends."""
+"""The quantizer `torch_half` gives bfloat16 and FP16 programs with FP32 inputs and outputs."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from tests.plugins.networks import (
 )
 
 NONE = Calibration(0, lambda: ())
-#: Between how many dB the result of each type lies: 8 and 11 bits of mantissa.
+#: Lower and upper SNR in dB of each type's result: 8 and 11 bits of mantissa.
 BITS = {Half.bf16: (38, 60), Half.fp16: (56, 80)}
 
 
 class TestConformance(QuantizerSuite):
-    """The quantizer keeps what every quantizer must."""
+    """`torch_half` keeps every quantizer's contract."""
 
     plugin = TorchHalf
     min_snr_db = 35.0
@@ -47,7 +47,7 @@ def _converted(source: Artifact, model: TorchModel, folder: Path, dtype: Half) -
 
 @pytest.mark.parametrize("dtype", Half)
 def test_result_is_that_of_16_bits(dtype: Half, tmp_path: Path) -> None:
-    """Near PyTorch, but no nearer than the mantissa allows; by the same names, in FP32."""
+    """The result has the SNR of its mantissa, with the same names and in FP32."""
     model = hybrid()
     made = _converted(program(model, tmp_path / "export"), model, tmp_path / "half", dtype)
     given = feeds(model, seed=9)
@@ -61,19 +61,19 @@ def test_result_is_that_of_16_bits(dtype: Half, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("dtype", Half)
 def test_weights_are_stored_in_16_bits(dtype: Half, tmp_path: Path) -> None:
-    """Once, and not cast again for every window."""
+    """Weights are stored in 16 bits, so they are not cast for every window."""
     made = _converted(
         program(separator(), tmp_path / "export"), separator(), tmp_path / "half", dtype
     )
     held = load(Path(made.path)).state_dict
     kinds = {name.rpartition(".")[2]: tensor.dtype for name, tensor in held.items()}
     assert sum(kind is getattr(torch, dtype.value) for kind in kinds.values()) >= 5
-    # What is left to convert comes from outside: the input, and the output.
+    # Only the input and the output are still converted.
     assert made.facts["operators"]["_to_copy"] == 2
 
 
 def test_it_says_which_operators_take_16_bits(tmp_path: Path) -> None:
-    """From the written program, products and the rest apart."""
+    """The facts count the MACs by precision and the float nodes, from the written program."""
     made = _converted(
         program(separator(), tmp_path / "export"), separator(), tmp_path / "half", Half.bf16
     )
@@ -83,7 +83,7 @@ def test_it_says_which_operators_take_16_bits(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("dtype", Half)
 def test_what_is_named_stays_in_float(dtype: Half, tmp_path: Path) -> None:
-    """By operator or module path; a name that fits nothing is refused with those that there are."""
+    """Operators and modules in `keep_float32` stay in FP32, and an unknown name is refused."""
     model = hybrid()
     source = program(model, tmp_path / "export")
 
@@ -103,7 +103,10 @@ def test_what_is_named_stays_in_float(dtype: Half, tmp_path: Path) -> None:
 
 
 def test_only_fp16_looks_at_calibration_data(tmp_path: Path) -> None:
-    """Bfloat16 has the range of FP32; without data, FP16 leaves what sums and squares in FP32."""
+    """FP16 uses calibration data and bfloat16, with FP32's range, does not.
+
+    Without data, FP16 leaves operators that sum and square in FP32.
+    """
     assert TorchHalf(TorchHalf.Options(dtype=Half.bf16)).calibration_windows == 0
     quantizer = TorchHalf(TorchHalf.Options(dtype=Half.fp16))
     assert quantizer.calibration_windows > 0
@@ -116,6 +119,6 @@ def test_only_fp16_looks_at_calibration_data(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("options", [{"windows": -1}, {"headroom": 0.5}])
 def test_options_that_cannot_be_are_refused(options: dict[str, object]) -> None:
-    """The config error names the option."""
+    """A number that is out of range is refused by the name of its option."""
     with pytest.raises(ValueError, match=f"`{next(iter(options))}`"):
         TorchHalf.Options(**options)

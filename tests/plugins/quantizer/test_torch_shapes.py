@@ -1,6 +1,6 @@
-"""PyTorch's own quantisers on networks of any shape and size: near float, or said in words.
+"""PyTorch's quantisers stay near float on networks of any shape, or say why they do not.
 
-Each network is small and has one thing in it that some quantiser gets wrong.
+Each network is small and has one property that some quantiser handles wrongly.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ WINDOWS = 3
 
 @pytest.fixture(autouse=True, scope="module")
 def one_thread() -> Iterator[None]:
-    """Compute tiny networks in one thread: on a busy machine, waiting for others takes longer."""
+    """Compute tiny networks in one thread, because threads wait long on a busy machine."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -44,7 +44,7 @@ def _window(shape: tuple[int, ...], size: float = 1.0, seed: int = 0) -> np.ndar
 
 
 class Network(nn.Module):
-    """Some layers, and what is computed with them."""
+    """Some layers, and a function that computes with them."""
 
     def __init__(self, compute: Callable[..., Any], **layers: nn.Module) -> None:
         super().__init__()
@@ -102,7 +102,7 @@ def _made(
 
 
 def _snr(made: StageResult, core: nn.Module, size: float = 1.0, *axes: int) -> float:
-    """Return the SNR of what was made against the network itself, on one of its own windows."""
+    """Return the SNR of the result against the network, on one of its own windows."""
     window = torch.from_numpy(_window(axes or (1, 4, 16), size))
     with torch.no_grad():
         expected = core(window.clone())
@@ -121,7 +121,7 @@ def _both(net: Any, x: torch.Tensor) -> Any:
 @pytest.mark.parametrize("backend", [Backend.x86, Backend.arm])
 @pytest.mark.parametrize("size", [1e-20, 1e-8, 1e8, 1e18])
 def test_no_size_is_too_small_or_too_large(size: float, backend: Backend, tmp_path: Path) -> None:
-    """Activations of any size, weights of its inverse: the same network, so the same 8 bits."""
+    """Activations of any size with weights of the inverse size keep the SNR of 8 bits."""
     core = Network(_both, a=_conv(1 / size), b=_conv(bias=False))
     made = _made(_static(backend), core, tmp_path, size)
     assert _snr(made, core, size) > 28
@@ -133,7 +133,7 @@ def test_no_size_is_too_small_or_too_large(size: float, backend: Backend, tmp_pa
 
 @pytest.mark.parametrize("size", [1e-20, 1e18])
 def test_dynamic_ranges_know_no_size_either(size: float, tmp_path: Path) -> None:
-    """Neither of the activations, when they come, nor of the weights."""
+    """Dynamic ranges take activations and weights of any size."""
     core = Network(_both, a=_linear(1 / size), b=_linear(size, bias=False))
     made = _made(TorchDynamic(TorchDynamic.Options(backend=Backend.x86)), core, tmp_path, size)
     assert _snr(made, core, size) > 28
@@ -144,9 +144,9 @@ def _small_channel(net: Any, x: torch.Tensor) -> Any:
 
 
 def test_a_channel_has_a_range_of_its_own(tmp_path: Path) -> None:
-    """One a million times weaker than the others counts as much behind a norm.
+    """A channel a million times weaker than the others keeps its precision before a norm.
 
-    With one scale for all channels it is lost, and the layer is named with what keeps it.
+    With one scale for all channels it is lost; a warning names the layer and the option to keep it.
     """
     core = Network(_small_channel, a=_conv(bias=False))
     core.a.weight.data[::2] *= 1e-6  # type: ignore[union-attr, operator, index]
@@ -160,7 +160,10 @@ def test_a_channel_has_a_range_of_its_own(tmp_path: Path) -> None:
 
 
 def test_a_layer_that_8_bits_do_not_hold_is_named(tmp_path: Path) -> None:
-    """A weight that dwarfs all others reads zeros: what the layer gives is lost."""
+    """A layer that 8 bits do not hold is named in a warning.
+
+    Here one weight is much larger than all others and reads zeros, so the output is lost.
+    """
     core = Network(lambda net, x: net.a(x * net.loud), a=_linear())
     core.register_buffer("loud", torch.tensor([0.0, *[1.0] * 15]))
     core.a.weight.data[:, 0] = 1e4  # type: ignore[union-attr, operator, index]
@@ -168,7 +171,7 @@ def test_a_layer_that_8_bits_do_not_hold_is_named(tmp_path: Path) -> None:
     assert not _made(quantizer, core, tmp_path / "dynamic", 1.0, 1, 8, 16).notices
     made = _made(_static(), core, tmp_path / "static", 1.0, 1, 8, 16)
     assert made.notices[0].severity == "warning"
-    assert made.notices[0].text.startswith("INT8 does not hold a: ")
+    assert made.notices[0].text.startswith("8 bits are too few for a: ")
     assert str(made.facts["weakest_layers"]).startswith("['a: ")
 
 
@@ -180,7 +183,10 @@ def _in_place(net: Any, x: torch.Tensor) -> Any:
 
 
 def test_what_is_written_into_a_tensor_is_not_read_too_early(tmp_path: Path) -> None:
-    """The tool rounds a tensor where it was made; a later `mul_` was lost."""
+    """A change in place after a layer is kept.
+
+    The tool rounds a tensor where it is made, so a later `mul_` was lost.
+    """
     core = Network(_in_place, a=_conv(), b=_conv())
     assert _snr(_made(_static(), core, tmp_path), core) > 28
 
@@ -219,7 +225,7 @@ def _read_twice(net: Any, x: torch.Tensor) -> Any:
 def test_a_batch_norm_stays_out_of_a_layer_that_others_read(
     core: nn.Module, axes: tuple[int, ...], tmp_path: Path
 ) -> None:
-    """The tool folds it in, whoever reads the layer beside it."""
+    """A batch norm is not folded into a layer with other readers, although the tool does so."""
     assert _snr(_made(_static(), core, tmp_path, 1.0, *axes), core, 1.0, *axes) > 28
 
 
@@ -231,7 +237,7 @@ def _product(net: Any, x: torch.Tensor) -> Any:
 def test_a_product_with_a_matrix_of_weights_is_a_linear_layer(
     shape: tuple[int, ...], tmp_path: Path
 ) -> None:
-    """With whatever shape of bias, as a Gemm has it."""
+    """A product with a weight matrix is quantised with a bias of any shape, as a Gemm has it."""
     core = Network(_product)
     core.register_buffer("matrix", torch.from_numpy(_window((16, 8))))
     core.register_buffer("bias", torch.from_numpy(_window(shape, seed=1)))
@@ -241,16 +247,16 @@ def test_a_product_with_a_matrix_of_weights_is_a_linear_layer(
 
 
 def test_a_product_of_two_windows_stays(tmp_path: Path) -> None:
-    """And one with a matrix of weights on its left; the refusal names both."""
+    """Products of two windows, or with weights on the left, are refused by their names."""
     core = Network(lambda net, x: net.matrix @ x @ x.transpose(1, 2))
     core.register_buffer("matrix", torch.from_numpy(_window((4, 4))))
     with pytest.raises(StageError, match="nothing to quantise") as caught:
         _made(_static(), core, tmp_path)
-    assert "it multiplies in: `matmul` (matmul), `matmul_1` (matmul)" in caught.value.lines
+    assert "its multiplications: `matmul` (matmul), `matmul_1` (matmul)" in caught.value.lines
 
 
 def test_what_has_no_elements_stays_in_float(tmp_path: Path) -> None:
-    """There is no range of nothing."""
+    """A layer that reads no elements has no range and stays in float."""
     core = Network(lambda net, x: net.b(x) + net.a(x[:, :0]).sum(), a=_linear(), b=_linear())
     for index, quantizer in enumerate([_static(), TorchDynamic(TorchDynamic.Options())]):
         made = _made(quantizer, core, tmp_path / str(index))
@@ -259,7 +265,7 @@ def test_what_has_no_elements_stays_in_float(tmp_path: Path) -> None:
 
 
 def test_what_is_no_fp32_stays_as_it_is(tmp_path: Path) -> None:
-    """A layer in double precision, between others."""
+    """A layer in double precision stays as it is between other layers."""
     core = Network(lambda net, x: net.b(net.a(x.double()).float()), a=_conv().double(), b=_conv())
     made = _made(_static(), core, tmp_path)
     assert made.facts["quantised_nodes"] == 1
@@ -267,7 +273,7 @@ def test_what_is_no_fp32_stays_as_it_is(tmp_path: Path) -> None:
 
 
 def test_a_layer_that_was_never_reached_stays_in_float(tmp_path: Path) -> None:
-    """Nothing is known of its range, which is said; louder windows than these do reach it."""
+    """A layer that reads only zeros in calibration stays in float, with a notice."""
     core = Network(lambda net, x: net.a(x) + net.b(torch.relu(x - 50)), a=_conv(), b=_conv())
     made = _made(_static(), core, tmp_path)
     assert made.facts["quantised_nodes"] == 1
@@ -278,7 +284,7 @@ def test_a_layer_that_was_never_reached_stays_in_float(tmp_path: Path) -> None:
 
 
 def test_a_layer_that_reads_nan_is_named(tmp_path: Path) -> None:
-    """A row that is masked whole gives it, in the float network as well."""
+    """A layer that reads NaN, as after a row that is masked whole, is refused by its name."""
     mask = torch.zeros(4, 4)
     mask[1] = -math.inf
     core = Network(
@@ -290,7 +296,7 @@ def test_a_layer_that_reads_nan_is_named(tmp_path: Path) -> None:
 
 
 def _masked(fill: float) -> nn.Module:
-    """Return attention whose rows look at what came before them."""
+    """Return attention whose rows see the rows before them."""
 
     def attention(net: Any, x: torch.Tensor) -> torch.Tensor:
         scores = net.a(x) @ x.transpose(1, 2) / 4
@@ -305,15 +311,15 @@ FILLS = [-math.inf, torch.finfo(torch.float32).min, -1e9]
 
 @pytest.mark.parametrize("fill", FILLS)
 def test_a_mask_takes_no_range(fill: float, tmp_path: Path) -> None:
-    """Whatever stands for "not this one": it goes into a softmax, which stays in float."""
+    """Any mask value leaves the ranges intact, because the softmax stays in float."""
     core = _masked(fill)
     assert _snr(_made(_static(), core, tmp_path), core) > 28
 
 
 def test_a_size_that_depends_on_values_is_refused(tmp_path: Path) -> None:
-    """With the node, and what to write in its place."""
+    """A size that depends on values is refused with its node and a replacement."""
     core = Network(lambda net, x: net.a(x)[x > 0], a=_conv())
-    with pytest.raises(StageError, match="the size of what `index` gives") as caught:
+    with pytest.raises(StageError, match="the size of the output of `index`") as caught:
         _made(_static(), core, tmp_path)
     assert any("torch.where" in line for line in caught.value.lines)
 
@@ -322,7 +328,7 @@ def _half(dtype: Half, **options: Any) -> TorchHalf:
     return TorchHalf(TorchHalf.Options(dtype=dtype, windows=WINDOWS, **options))
 
 
-#: What is left of a network in 16 bits, in dB: 8 and 11 bits of mantissa.
+#: The least SNR in dB of a network in 16 bits: 8 and 11 bits of mantissa.
 LEFT = {Half.bf16: 38, Half.fp16: 55}
 both = pytest.mark.parametrize("dtype", Half)
 
@@ -330,7 +336,10 @@ both = pytest.mark.parametrize("dtype", Half)
 @both
 @pytest.mark.parametrize("fill", FILLS)
 def test_a_mask_beyond_16_bits_stays_in_float(dtype: Half, fill: float, tmp_path: Path) -> None:
-    """FP16 holds neither -1e9 nor the least number of FP32, bfloat16 not the latter."""
+    """A mask value beyond 16 bits stays in float.
+
+    FP16 holds neither -1e9 nor FP32's minimum; bfloat16 does not hold FP32's minimum.
+    """
     core = _masked(fill)
     assert _snr(_made(_half(dtype), core, tmp_path), core) > LEFT[dtype]
 
@@ -340,7 +349,10 @@ def test_a_mask_beyond_16_bits_stays_in_float(dtype: Half, fill: float, tmp_path
 def test_no_size_is_too_small_or_too_large_for_16_bits(
     dtype: Half, size: float, tmp_path: Path
 ) -> None:
-    """FP16 ends at 65,504, and below 6.1e-5 it has fewer bits: activations and weights."""
+    """Activations and weights of any size keep the SNR of 16 bits.
+
+    FP16 ends at 65,504, and below 6.1e-5 it has fewer bits.
+    """
     core = Network(_both, a=_conv(1 / size), b=_conv(bias=False))
     assert _snr(_made(_half(dtype), core, tmp_path, size), core, size) > LEFT[dtype]
     inner = Network(_both, a=_conv(bias=False), b=_conv(1 / size, bias=False))
@@ -355,13 +367,16 @@ def _normed(net: Any, x: torch.Tensor) -> Any:
 
 @pytest.mark.parametrize("size", [1e-3, 300])
 def test_a_square_leaves_fp16_before_its_root_does(size: float, tmp_path: Path) -> None:
-    """An infinity that is divided by is silent: the output was zero."""
+    """A square that overflows FP16 stays in float.
+
+    A division by its infinity gave zeros without an error.
+    """
     core = Network(_normed, a=_conv(bias=False))
     assert _snr(_made(_half(Half.fp16), core, tmp_path, size), core, size) > LEFT[Half.fp16]
 
 
 def test_weights_of_a_channel_that_fp16_rounds_away(tmp_path: Path) -> None:
-    """A norm raises them as high as the others."""
+    """Weights of a channel too small for FP16 stay in float if a norm follows."""
     core = Network(_small_channel, a=_conv(bias=False))
     core.a.weight.data[::2] *= 1e-6  # type: ignore[union-attr, operator, index]
     made = _made(_half(Half.fp16), core, tmp_path)
@@ -383,14 +398,14 @@ def _branched(net: Any, x: torch.Tensor) -> Any:
 def test_what_wants_one_type_computes_in_float(
     compute: Callable[..., Any], dtype: Half, tmp_path: Path
 ) -> None:
-    """An operator whose tensors must agree, and the branches of a condition."""
+    """Operators that need equal types, and branches of a condition, compute in float."""
     core = Network(compute, a=_linear(), b=_linear())
     assert _snr(_made(_half(dtype), core, tmp_path), core) > LEFT[dtype]
 
 
 @both
 def test_outputs_keep_their_types(dtype: Half, tmp_path: Path) -> None:
-    """Whole numbers, truth values and doubles, too."""
+    """Outputs in doubles and whole numbers keep their types."""
     core = Network(lambda net, x: (net.a(x).double(), net.a(x).argmax(-1)), a=_linear())
     made = _made(_half(dtype), core, tmp_path)
     window = torch.from_numpy(_window((1, 4, 16)))
@@ -400,7 +415,10 @@ def test_outputs_keep_their_types(dtype: Half, tmp_path: Path) -> None:
 
 
 def test_what_is_not_finite_in_16_bits_is_refused(tmp_path: Path) -> None:
-    """With the node where it begins, and what helps: one channel far below the others is zero."""
+    """An output that is not finite in FP16 is refused with the first such node and a remedy.
+
+    Here a channel far below the others becomes zero.
+    """
 
     def compute(net: Any, x: torch.Tensor) -> Any:
         hidden = net.a(x).pow(3)

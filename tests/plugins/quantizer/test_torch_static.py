@@ -1,4 +1,4 @@
-"""The quantizer `torch_static`: PyTorch's own INT8, with ranges from calibration data."""
+"""The quantizer `torch_static` gives PyTorch's own INT8, with ranges from calibration data."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ pytest.importorskip("torchao", reason="PyTorch's own quantiser is torchao")
 
 
 class TestConformance(QuantizerSuite):
-    """The quantizer keeps what every quantizer must."""
+    """`torch_static` keeps every quantizer's contract."""
 
     plugin = TorchStatic
     options = TorchStatic.Options(windows=4)
@@ -47,7 +47,7 @@ def _quantised(source: Artifact, model: TorchModel, folder: Path, **options: obj
 
 @pytest.mark.parametrize("network", [separator, hybrid, normed])
 def test_result_is_that_of_8_bits(network: type, tmp_path: Path) -> None:
-    """Near PyTorch, but no nearer than 8 bits allow."""
+    """The result has the SNR of 8 bits: between 30 and 60 dB."""
     model = network()
     made = _quantised(program(model, tmp_path / "export"), model, tmp_path / "int8")
     given = feeds(model, seed=9)
@@ -58,14 +58,14 @@ def test_result_is_that_of_8_bits(network: type, tmp_path: Path) -> None:
 
 
 def test_it_says_what_is_quantised_and_what_is_not(tmp_path: Path) -> None:
-    """From the written program: a transposed convolution has no integers."""
+    """The facts count quantised and float nodes; a transposed convolution stays in float."""
     model = separator()
     made = _quantised(program(model, tmp_path / "export"), model, tmp_path / "int8")
     assert made.number("quantised_nodes") == 2
     assert made.number("float_nodes") == 1
     assert made.facts["nodes_by_precision"] == {"fp32": 4, "w8a8": 2}
-    # Two convolutions, of 2×8 and 16 inputs for each of 16 and 32 outputs of 128 steps; then one
-    # that takes 16 inputs of 128 steps to 4 outputs, 8 taps wide.
+    # Two convolutions with 2×8 and 16 inputs, for 16 and 32 outputs of 128 steps each. Then a
+    # transposed one with 16 inputs of 128 steps, 4 outputs and 8 taps.
     assert made.facts["macs_by_precision"] == {
         "w8a8": 128 * 16 * 2 * 8 + 128 * 32 * 16,
         "fp32": 128 * 16 * 4 * 8,
@@ -74,7 +74,7 @@ def test_it_says_what_is_quantised_and_what_is_not(tmp_path: Path) -> None:
 
 
 def test_only_the_operators_that_are_named_are_quantised(tmp_path: Path) -> None:
-    """And a program that is mostly float says so."""
+    """Only operators in `operators` are quantised, and a mostly float program has a warning."""
     model = hybrid()
     source = program(model, tmp_path / "export")
     quantizer = TorchStatic(TorchStatic.Options(windows=2, operators=["linear"]))
@@ -86,7 +86,7 @@ def test_only_the_operators_that_are_named_are_quantised(tmp_path: Path) -> None
 
 
 def test_excluded_modules_stay_in_float(tmp_path: Path) -> None:
-    """By their path in the module."""
+    """Modules excluded by their path stay in float."""
     model = normed()
     source = program(model, tmp_path / "export")
     made = _quantised(source, model, tmp_path / "int8", exclude=["wide", "mi*"])
@@ -95,7 +95,7 @@ def test_excluded_modules_stay_in_float(tmp_path: Path) -> None:
 
 
 def test_a_pattern_that_fits_nothing_is_refused(tmp_path: Path) -> None:
-    """With the paths that there are."""
+    """A pattern in `exclude` that matches nothing is refused, with the nearest path."""
     model = normed()
     source = program(model, tmp_path / "export")
     with pytest.raises(StageError, match="`exclude` names `wdie`") as caught:
@@ -106,7 +106,7 @@ def test_a_pattern_that_fits_nothing_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_model_with_nothing_to_quantise_is_refused(tmp_path: Path) -> None:
-    """It has neither convolutions nor linear layers of the kind."""
+    """A model without the requested operators is refused, and no file is written."""
     model = separator()
     source = program(model, tmp_path / "export")
     with pytest.raises(StageError, match="nothing to quantise: no linear with constant weights"):
@@ -115,7 +115,7 @@ def test_a_model_with_nothing_to_quantise_is_refused(tmp_path: Path) -> None:
 
 
 def test_calibration_data_with_a_nan_is_refused(tmp_path: Path) -> None:
-    """The window and the tensor are named, and nothing is written."""
+    """A NaN in a window is refused with the window and tensor, and no file is written."""
     model = separator()
     source = program(model, tmp_path / "export")
 
@@ -133,7 +133,7 @@ def test_calibration_data_with_a_nan_is_refused(tmp_path: Path) -> None:
 
 
 def test_windows_are_read_one_at_a_time(tmp_path: Path) -> None:
-    """The next one is made when the last was used: memory does not grow with their number."""
+    """A window is made after the last one was used, so memory does not grow with their number."""
     model = separator()
     source = program(model, tmp_path / "export")
     made: list[int] = []
@@ -164,6 +164,6 @@ def test_the_types_are_those_of_the_back_end(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("options", [{"windows": 0}, {"operators": []}, {"operators": ["gru"]}])
 def test_options_that_cannot_be_are_refused(options: dict[str, object]) -> None:
-    """The config error names the option."""
+    """An option without sense is refused by its name."""
     with pytest.raises(ValueError, match=f"`{next(iter(options))}`"):
         TorchStatic.Options(**options)

@@ -1,4 +1,4 @@
-"""Quantised weights that two nodes read: each gets its own, and the graph computes the same."""
+"""Each node gets its own copy of shared quantised weights, and the result stays the same."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def shared() -> onnx.ModelProto:
 
 
 def computed(model: onnx.ModelProto) -> np.ndarray:
-    """Return what ONNX Runtime computes for one row."""
+    """Return ONNX Runtime's output for one row."""
     session = onnxruntime.InferenceSession(
         model.SerializeToString(), providers=["CPUExecutionProvider"]
     )
@@ -45,7 +45,7 @@ def computed(model: onnx.ModelProto) -> np.ndarray:
 
 
 def test_every_reader_gets_its_own_and_the_result_stays() -> None:
-    """No initializer of the weights is read by more than one node."""
+    """Each reader of quantised weights gets its own copy, and the result is the same."""
     before = computed(shared())
     model = unshare_weights(shared())
     onnx.checker.check_model(model)
@@ -56,7 +56,7 @@ def test_every_reader_gets_its_own_and_the_result_stays() -> None:
 
 
 def test_a_graph_that_shares_nothing_is_left_alone() -> None:
-    """Applied again, it changes nothing."""
+    """A graph without shared weights stays unchanged."""
     model = unshare_weights(shared())
     text = model.SerializeToString()
     assert unshare_weights(model).SerializeToString() == text

@@ -1,4 +1,4 @@
-"""One page of a headless Chromium, for the tests of pages."""
+"""One page of a headless Chromium, for tests of web pages."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FLAGS = (
     "--remote-debugging-pipe",
 )  # fmt: skip
 PHONE, DESKTOP = 390, 1280
-#: Windows' virtual key codes, by which Chromium knows a key.
+#: Windows' virtual key codes, which Chromium uses for keys.
 KEYS = {"Tab": 9, "Enter": 13, "Escape": 27, "ArrowLeft": 37, "ArrowUp": 38, "ArrowRight": 39,
         "ArrowDown": 40}  # fmt: skip
 
@@ -32,7 +32,7 @@ class Browser:
     def __init__(self, profile: Path) -> None:
         ours_in, theirs_out = os.pipe()
         theirs_in, ours_out = os.pipe()
-        # Chromium reads commands from descriptor 3 and answers on 4; sh puts the pipes there.
+        # Chromium reads commands from descriptor 3 and answers on 4; bash puts the pipes there.
         words = " ".join((PATH, *FLAGS, f"--user-data-dir={profile}", "about:blank"))
         script = f"exec {words} 3<&{theirs_in} 4>&{theirs_out}"
         self.process = subprocess.Popen(
@@ -51,7 +51,7 @@ class Browser:
             self(f"{domain}.enable")
 
     def __call__(self, method: str, **parameters: object) -> dict[str, Any]:
-        """Send one command and return its answer; events on the way are kept."""
+        """Send one command and return its answer; events before the answer are kept."""
         self.number += 1
         message = {"id": self.number, "method": method, "params": parameters}
         if self.session:
@@ -74,7 +74,7 @@ class Browser:
         return dict(json.loads(message))
 
     def wait(self, event: str) -> None:
-        """Read on until `event` came."""
+        """Read until `event` came."""
         while not any(seen.get("method") == event for seen in self.events):
             self.events.append(self._next())
 
@@ -87,7 +87,7 @@ class Browser:
         self.wait("Page.loadEventFired")
 
     def evaluate(self, expression: str) -> Any:
-        """Return the value of JavaScript in the page, promises awaited."""
+        """Return the value of a JavaScript expression in the page, after its promises."""
         answer = self("Runtime.evaluate", expression=expression, awaitPromise=True,
                       returnByValue=True, userGesture=True)  # fmt: skip
         assert "exceptionDetails" not in answer, answer
@@ -99,7 +99,7 @@ class Browser:
         file.write_bytes(base64.b64decode(answer["data"]))
 
     def complaints(self) -> list[str]:
-        """Return errors and exceptions that the page caused."""
+        """Return the errors, exceptions and console messages of the page."""
         found = []
         for event in self.events:
             if event.get("method") == "Runtime.exceptionThrown":
@@ -111,7 +111,7 @@ class Browser:
         return found
 
     def asked(self) -> set[str]:
-        """Return the schemes of everything that the page requested."""
+        """Return the URL schemes of all requests of the page."""
         return {
             event["params"]["request"]["url"].partition(":")[0]
             for event in self.events
@@ -119,7 +119,7 @@ class Browser:
         }
 
     def press(self, key: str, *, shift: bool = False) -> None:
-        """Press and release one key, where the focus is."""
+        """Press and release one key in the focused element."""
         for kind in ("keyDown", "keyUp"):
             self("Input.dispatchKeyEvent", type=kind, key=key, code=key, modifiers=8 * shift,
                  windowsVirtualKeyCode=KEYS[key], text="\r" if key == "Enter" else "")  # fmt: skip
@@ -131,7 +131,7 @@ class Browser:
              buttons=1 if held or kind == "mousePressed" else 0)  # fmt: skip
 
     def middle(self, selector: str) -> tuple[float, float]:
-        """Scroll an element into view, and return where its middle is in the window."""
+        """Scroll an element into view, and return its middle in the window."""
         rect = self.evaluate(
             f"(() => {{ const e = document.querySelector({json.dumps(selector)});"
             "e.scrollIntoView({block: 'center', behavior: 'instant'});"

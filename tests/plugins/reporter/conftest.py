@@ -1,4 +1,4 @@
-"""A realistic run to report on: the recipe `s24_int8`, kept in part, with short sounds."""
+"""A realistic run to report on: the recipe `s24_int8`, partly from a store, with short sounds."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ NPU_FACTS: dict[str, Fact] = {
 
 
 def part(name: str, macs: int, low: float | None, high: float | None, level: str) -> Row:
-    """Return a row of the chart of `mixed`."""
+    """Return a row of the sensitivity chart of `mixed`."""
     return {"name": name, "macs": macs, "snr_8_db": low, "snr_16_db": high, "level": level}
 
 
@@ -120,7 +120,7 @@ STAGES: tuple[tuple[str, str, str, str, str, float, float, float, bool, dict[str
      {"activation": "uint8", "weight": "int8", "windows": 16, "per_channel": True}),
     ("runtime", "compile for Samsung Galaxy S24 (Snapdragon 8 Gen 3)", "runtime `qnn`",
      "onnx+qnn-context", "int8", 2.9, 48.8, 1610, True, {"soc_model": 57, "htp_arch": "75"}),
-    ("precision_census", "count what computes at which precision", "core", "facts", "fp32",
+    ("precision_census", "count the operations at each precision", "core", "facts", "fp32",
      0.001, 0.2, 300, False, {}),
     ("sample", "take windows to compare on", "model `htdemucs`", "tensors", "fp32",
      6.4, 3.1, 900, False, {}),
@@ -181,7 +181,7 @@ def write_sounds(folder: Path, seconds: float, rate: int = 44100) -> tuple[Saved
 
 
 def stages(folder: Path) -> tuple[StageRecord, ...]:
-    """Return every step of the recipe, with the artifacts where a store would have them."""
+    """Return every step of the recipe, with its artifact in a store's place."""
     return tuple(
         StageRecord(
             name, title, plugin, "ran" if ran else "cached", took if ran else 0.02,
@@ -227,7 +227,7 @@ def metrics() -> tuple[Metric, ...]:
 
 
 def make_record(folder: Path, seconds: float) -> RunRecord:
-    """Return the record of a whole run whose sounds lie in `folder`."""
+    """Return the record of a whole run, whose sounds are in `folder`."""
 
     def line(
         stage: str,
@@ -275,7 +275,7 @@ def make_record(folder: Path, seconds: float) -> RunRecord:
             line("graph.onnxsim", 117.6, 131.1, 28.7, took=0.12),
             line("quantizer", 35.9, 35.9, 27.9, took=0.15),
             line("probe", 34.4, 41.2, None, device=EMULATOR, windows=1, took=6.5,
-                 note="1 of the 2 windows; on just these, with the row before"),
+                 note="1 of the 2 windows; compared with the row before on these only"),
             BudgetLine("play", 35.2, CPU, 0, STEMS, (35.2,) * 4, total_db=28.1,
                        label_total_db=(29.9, 32.2, 25.9, 27.4),
                        note="all of its windows, so it is not compared with the rows above"),
@@ -308,14 +308,14 @@ def record(run_folder: Path) -> RunRecord:
 
 @pytest.fixture
 def on_target(record: RunRecord) -> RunRecord:
-    """Return a run that its target played itself."""
+    """Return a run that the target itself played."""
     target = Target("cpu", "this machine's CPU")
     return dataclasses.replace(record, target=target, target_took_part=True, probed_on="")
 
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    """Give one browser to all tests of a file."""
+    """Give one browser to all tests of a module."""
     if not chromium.PATH:
         pytest.skip(f"needs a browser, one of: {', '.join(chromium.NAMES)}")
     opened = Browser(tmp_path_factory.mktemp("profile"))

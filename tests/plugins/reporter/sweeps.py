@@ -1,4 +1,4 @@
-"""Records of sweeps of several shapes, built by hand."""
+"""Handmade records of sweeps of several shapes."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ HOSTILE = '</script><script>alert("1")</script>'
 
 
 def _figures(number: int, length: float, bits: int) -> dict[str, float]:
-    """Return figures that trade quality for speed the way windows and bits do."""
+    """Return figures that trade quality for speed, as windows and bits do."""
     loss = {16: 0.0, 12: 0.05, 8: 0.4, 6: 2.1}[bits]
     return {
         "sdr": 8.0 - loss - 30_000 / length + 0.01 * (number % 7),
@@ -40,7 +40,7 @@ def _figures(number: int, length: float, bits: int) -> dict[str, float]:
 
 
 def _front(points: list[Point]) -> list[bool]:
-    """Return for every point that ran whether none beats it in every objective."""
+    """Return for every point whether it ran and no other point is better in every objective."""
 
     def costs(point: Point) -> tuple[float, ...]:
         return tuple(
@@ -61,7 +61,7 @@ def _front(points: list[Point]) -> list[bool]:
 
 
 def grid(*axes: Axis, broken: bool = True) -> tuple[Point, ...]:
-    """Return a point for every combination; the longest window with 16 bits finds no room."""
+    """Return a point for every combination; the longest windows with 12 or 16 bits do not fit."""
     points = []
     for number, values in enumerate(itertools.product(*(axis.values for axis in axes)), 1):
         given = dict(zip((axis.key for axis in axes), values, strict=True))
@@ -99,7 +99,7 @@ def grid(*axes: Axis, broken: bool = True) -> tuple[Point, ...]:
 
 
 def timed(record: SweepRecord, loaded: tuple[int, ...] = ()) -> SweepRecord:
-    """Return a sweep with the spread of its times; some points were measured under load."""
+    """Return a sweep with the spread of its times; the points in `loaded` ran under load."""
     points = tuple(
         dataclasses.replace(
             point,
@@ -123,7 +123,7 @@ def sweep(
         "two points failed: see their reasons in the table",
     ),
 ) -> SweepRecord:
-    """Return a sweep of the S24's recipe; 16 points where nothing else is said."""
+    """Return a sweep of the S24's recipe, with 16 points by default."""
     points = grid(*axes) if points is None else points
     return SweepRecord(
         recipe="s24_int8",
@@ -147,7 +147,7 @@ def sweep(
 
 
 def hostile() -> SweepRecord:
-    """Return a sweep with markup, quotes, formulas, paths, secrets and no numbers in its words."""
+    """Return a sweep with markup, quotes, formulas, paths, secrets, NaN and infinity in it."""
     axes = (
         Axis("model.name", (HOSTILE, "=cmd|' /C calc'!A0", 'a "quoted", name')),
         Axis("input", ("/home/ana/my song.flac", "/home/ana/other.flac")),

@@ -1,4 +1,4 @@
-"""The end of a batch in the terminal."""
+"""The summary of a batch in the terminal."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def shown(record: BatchRecord, width: int = 100) -> str:
 
 
 def test_a_batch_is_told_in_counts_and_speed() -> None:
-    """What was played, what was there, how fast, on what, and where it lies."""
+    """The summary says the counts, the speed, the device, the notices and the folder."""
     text = shown(RECORD)
     for words in (
         "12 items: 7 played, 3 done before, 2 failed",
@@ -48,7 +48,7 @@ def test_a_batch_is_told_in_counts_and_speed() -> None:
 
 @pytest.mark.parametrize("width", [40, 100])
 def test_a_song_that_failed_is_named_with_its_reason(width: int) -> None:
-    """As it is written: a name in brackets is no style."""
+    """A failed song is named with its reason, and brackets in the name are plain text."""
     flat = "".join(shown(RECORD, width).split())
     assert "[b]/x.flac" in flat
     assert "`x`is[red]damaged(tried3times)" in flat
@@ -56,14 +56,14 @@ def test_a_song_that_failed_is_named_with_its_reason(width: int) -> None:
 
 
 def test_inputs_without_a_rate_have_no_speed() -> None:
-    """Images are counted, and timed."""
+    """Inputs without a rate, such as images, are counted and timed, without a speed."""
     text = shown(dataclasses.replace(RECORD, covered_s=0.0, processes=1, device="CPU", failed=()))
     assert "in 30 s, on CPU\n" in text
     assert "Not played" not in text
 
 
 def test_a_long_list_does_not_scroll_the_summary_away() -> None:
-    """The manifest has the rest."""
+    """A list of 25 failures shows 20, and the manifest has the others."""
     many = tuple(Failed(f"{number}.flac", "empty") for number in range(25))
     text = shown(dataclasses.replace(RECORD, failed=many))
     assert text.count("empty") == 20

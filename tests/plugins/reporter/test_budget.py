@@ -1,4 +1,4 @@
-"""The error budget in words and figures: no sentence that the table beside it contradicts."""
+"""The sentence on the error budget agrees with the table beside it."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ LABELS = ("drums", "bass")
 
 
 def row(stage: str, step: float, *labels: float, total: float | None = 20.0) -> BudgetLine:
-    """Return a row that was compared on two windows."""
+    """Return a row that is compared on two windows."""
     names = LABELS[: len(labels)]
     totals = labels if total is not None else ()
     return BudgetLine(stage, step, "a CPU", 2, names, labels, None, step, labels, total, totals)
 
 
 def of(record: RunRecord, *lines: BudgetLine) -> RunRecord:
-    """Return a run with this budget and nothing measured of its quality."""
+    """Return a run with this budget and without quality metrics."""
     return dataclasses.replace(record, budget=lines, metrics=())
 
 
 def least(line: BudgetLine) -> float:
-    """Return what decides how much a row lost: its worst label, or all of them together."""
+    """Return the figure of a row's loss: its worst label, or all labels together."""
     return min((*line.label_step_db, line.step_db or 0.0))
 
 
-#: Rows as no honest run gives them: steps and totals in any order, labels far apart.
+#: Rows that no real run gives: steps and totals in any order, labels far apart.
 ROWS = st.lists(st.sampled_from(STAGES), min_size=1, unique=True).flatmap(
     lambda stages: st.tuples(
         *(
@@ -61,7 +61,10 @@ ROWS = st.lists(st.sampled_from(STAGES), min_size=1, unique=True).flatmap(
 def test_the_stage_that_is_named_is_the_row_with_the_largest_loss(
     rows: tuple[BudgetLine, ...],
 ) -> None:
-    """Cutting or not, by its worst label; and nothing is named where all is rounding."""
+    """The sentence names the row with the largest loss by its worst label, cutting included.
+
+    If every row is only rounding, no stage is named.
+    """
     record = BARE.replace(rows)
     lowest = min(map(least, rows))
     said = costliest(record)
@@ -85,7 +88,7 @@ def test_the_stage_that_is_named_is_the_row_with_the_largest_loss(
 @settings(max_examples=60, deadline=None)
 @given(ROWS)
 def test_every_figure_of_the_sentence_stands_in_the_table(rows: tuple[BudgetLine, ...]) -> None:
-    """In the terminal and on the page: what a sentence says can be looked up beside it."""
+    """Every figure of the sentence is in the table, in the terminal and on the page."""
     record = BARE.replace(rows)
     out = io.StringIO()
     show(record, Console(file=out, width=300, highlight=False))
@@ -100,7 +103,7 @@ def test_every_figure_of_the_sentence_stands_in_the_table(rows: tuple[BudgetLine
 
 
 class _Bare:
-    """A run whose budget alone differs; hypothesis takes no fixture of pytest's."""
+    """A run with its budget replaced; hypothesis does not take pytest's fixtures."""
 
     record: RunRecord
 
@@ -139,32 +142,32 @@ def _bare(record: RunRecord) -> None:
 def test_the_sentence_is_read_off_the_rows(
     record: RunRecord, rows: list[BudgetLine], said: str
 ) -> None:
-    """The largest loss once, the next, and both together."""
+    """The sentence has the largest loss, the next one, and the total of both."""
     assert costliest(of(record, *rows)) == said
 
 
 def test_a_dead_label_outweighs_a_loud_one(record: RunRecord) -> None:
-    """60 dB over all hide that one output is lost: its row is the largest loss."""
+    """A row with one lost label is the largest loss, although it has 60 dB over all labels."""
     rows = row(CUT, 14.5, 13.0, 16.0), row("quantizer", 60.0, 0.0, 61.0)
     assert costliest(of(record, *rows)).startswith("quantizer")
     assert "0.0 dB in drums, 60.0 dB over all" in costliest(of(record, *rows))
 
 
 def test_what_ran_fewer_windows_says_so_in_the_sentence(record: RunRecord) -> None:
-    """A loss on one of two windows is named as that."""
+    """A loss on fewer windows names the number of windows in the sentence."""
     few = dataclasses.replace(row("probe", 5.0, total=None), windows=1)
     said = costliest(of(record, row("quantizer", 30.0), few))
     assert "cost the most: it leaves an SNR of 5.0 dB (on 1 of the 2 windows)" in said
 
 
 def test_a_run_without_comparisons_says_nothing(record: RunRecord) -> None:
-    """Neither a loss nor that there was none."""
+    """A run without comparisons has no sentence on losses."""
     whole = BudgetLine("play", 30.0, "a CPU", total_db=30.0)
     assert costliest(of(record)) == costliest(of(record, whole)) == ""
 
 
 def test_cutting_is_no_loss_against_fp32_in_the_same_windows() -> None:
-    """What a contract on such a measure blames is the stage, however much the windows cost."""
+    """Against FP32 in the same windows, a stage is blamed and never the cutting."""
     rows = row(CUT, 3.0), row("exporter", 120.0), row("quantizer", 30.0)
     blamed, largest = worst(rows), worst(rows, cutting=True)
     assert blamed is not None

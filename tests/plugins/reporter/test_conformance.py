@@ -1,4 +1,4 @@
-"""The reporters in the box keep what every reporter must keep."""
+"""The bundled reporters keep every reporter's contract."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from plugins.reporter.terminal import Terminal
 
 
 class Suite(ReporterSuite):
-    """The suite on the realistic run."""
+    """The conformance suite, on the realistic run."""
 
     @pytest.fixture(autouse=True)
     def _give_record(self, record: RunRecord) -> None:
@@ -20,18 +20,18 @@ class Suite(ReporterSuite):
 
 
 class TestTerminal(Suite):
-    """`terminal`."""
+    """`terminal` keeps every reporter's contract."""
 
     plugin = Terminal
 
 
 class TestJson(Suite):
-    """`json`."""
+    """`json` keeps every reporter's contract."""
 
     plugin = JsonReport
 
 
 class TestHtml(Suite):
-    """`html`, which here finds none of the saved files."""
+    """`html` keeps every reporter's contract; it finds none of the saved files here."""
 
     plugin = HtmlReport

@@ -1,4 +1,4 @@
-"""The HTML report: one file, every section, nothing from elsewhere, nothing injected."""
+"""The HTML report is one file with every section, without foreign content or injection."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PIXEL = bytes.fromhex(
 
 
 class Page(HTMLParser):
-    """Collects what a page refers to and what it holds."""
+    """Collects the addresses, the tags and the text of a page."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -47,7 +47,7 @@ class Page(HTMLParser):
         self._silent = False
 
     def handle_data(self, data: str) -> None:
-        """Note what a person reads."""
+        """Note the visible text."""
         self.text += "" if self._silent else data
 
     def count(self, tag: str) -> int:
@@ -82,7 +82,7 @@ def test_nothing_is_loaded_from_another_address(page: Page, source: str) -> None
 
 
 def test_the_policy_permits_only_this_script(page: Page) -> None:
-    """The page says that nothing is to be fetched, and names its script by hash."""
+    """The page's policy forbids all loading and permits its script by hash."""
     policy = next(a["content"] for t, a in page.tags if t == "meta" and "http-equiv" in a)
     assert policy is not None
     assert policy.startswith("default-src 'none'; script-src 'sha256-")
@@ -90,7 +90,7 @@ def test_the_policy_permits_only_this_script(page: Page) -> None:
 
 
 def test_a_node_on_the_cpu_is_named_with_its_reason(page: Page) -> None:
-    """So that a person knows what to rewrite."""
+    """The page names each node on the CPU with the reason, so a person can rewrite it."""
     assert "The 3 nodes on the CPU, and why" in page.text
     why = "Operators of type `Erf` are not supported by QNN EP."
     assert f"Erf /encoder.1/dconv/Erf: {why}" in page.text
@@ -115,34 +115,34 @@ def test_a_node_on_the_cpu_is_named_with_its_reason(page: Page) -> None:
     ],
 )
 def test_every_section_is_there(page: Page, section: str) -> None:
-    """The contents link to each section, and it exists."""
+    """Every section exists, and the table of contents links to it."""
     assert f"#{section}" in page.addresses
     assert any(tag == "section" and a.get("id") == section for tag, a in page.tags)
 
 
 def test_the_page_says_first_that_the_target_took_no_part(page: Page) -> None:
-    """Danger, then the sentence on the device, stand before any section."""
+    """A danger and the sentence on the absent target come before any section."""
     top = page.text[: page.text.index("What ran where")]
     danger = top.index("random weights: the stems will not be separated")
     assert danger < top.index("Samsung Galaxy S24 (Snapdragon 8 Gen 3) took no part in this run")
 
 
 def test_a_broken_contract_is_the_first_thing_said(page: Page) -> None:
-    """With the number, the stage that lost it, and that nothing was shipped."""
+    """A broken contract is said first, with the number, the stage, and that nothing was shipped."""
     top = page.text[: page.text.index("What was promised")]
     assert "The contract is broken, nothing was shipped" in top
     assert "0.02 dB off; lost by quantizer: 117.6 → 35.9 dB" in top
 
 
 def test_a_limit_says_of_what_it_was_measured(page: Page) -> None:
-    """The label and the item that decide it, and the device."""
+    """A limit names the label, the item and the device of its measurement."""
     assert f"other of 1 window, on {EMULATOR}" in page.text
 
 
 def test_every_warning_stands_whole_before_the_first_figure(
     record: RunRecord, tmp_path: Path
 ) -> None:
-    """As grave ones do; what is for information comes after the figures."""
+    """Dangers and warnings come whole before the first figure, and infos after the figures."""
     long = "a song fares far worse than the calibration promised. " + "Look at /encoder.3. " * 40
     notices = (Notice("info", "by the way"), Notice("warning", long), Notice("danger", "beware"))
     page = Page(written(dataclasses.replace(record, notices=notices), tmp_path))
@@ -153,7 +153,7 @@ def test_every_warning_stands_whole_before_the_first_figure(
 
 
 def test_every_precision_that_was_tried_is_told(page: Page) -> None:
-    """What was chosen and why, what was refused, and what was never run."""
+    """The page says which precision was chosen and why, which was refused, and which not tried."""
     text = page.text[page.text.index("What was promised") :]
     assert "int8 is the fastest that holds the contract" in text
     assert "quantizer torch_half accepts torch_export" in text
@@ -161,13 +161,16 @@ def test_every_precision_that_was_tried_is_told(page: Page) -> None:
 
 
 def test_operators_are_counted_at_their_precision(page: Page) -> None:
-    """A mixed graph shows its shares."""
+    """The page shows the shares of each precision in a mixed graph."""
     assert "w8a8 57.6 %" in page.text
     assert "1.17 billion multiply-accumulates a window; 159.8 MB" in page.text
 
 
 def test_sensitivities_and_worst_tensors_are_shown(page: Page) -> None:
-    """The most sensitive part first; one that was not measured has no number."""
+    """The page lists the most sensitive parts first, and the worst tensors.
+
+    A part without a measurement has no number.
+    """
     text = page.text[page.text.index("Where 8 bits cost most") :]
     assert text.index("/encoder.0/conv") < text.index("/encoder.1/conv")
     assert "24.1 dB" in text
@@ -175,7 +178,7 @@ def test_sensitivities_and_worst_tensors_are_shown(page: Page) -> None:
 
 
 def test_every_track_has_player_picture_and_link(page: Page, run_folder: Path) -> None:
-    """All ten sounds are embedded, drawn, and linked to the whole file."""
+    """All ten sounds have a player, a picture, and a link to the whole file."""
     assert page.count("audio") == 10
     pictures = [a["src"] or "" for tag, a in page.tags if tag == "img"]
     assert len(pictures) == 10
@@ -186,7 +189,7 @@ def test_every_track_has_player_picture_and_link(page: Page, run_folder: Path) -
 
 
 def test_hostile_names_stay_text(record: RunRecord, run_folder: Path) -> None:
-    """No name of a song, stem, stage, notice or option can add a tag or close the script."""
+    """Hostile names of songs, stems, stages, notices and options add no tag and end no script."""
     clean = Page(written(record, run_folder))
     saved = tuple(dataclasses.replace(s, label=HOSTILE, item=HOSTILE) for s in record.saved)
     stages = tuple(
@@ -208,14 +211,14 @@ def test_hostile_names_stay_text(record: RunRecord, run_folder: Path) -> None:
 
 
 def test_paths_and_secrets_of_the_machine_stay_here(source: str, run_folder: Path) -> None:
-    """The recipe and the options show names where the record holds absolute paths."""
+    """Recipe and options show names in place of absolute paths, and no secret."""
     assert str(run_folder) not in source
     assert "hf_AbCdEf123456" not in source
     assert "path: evening song.flac" in source
 
 
 def test_further_items_are_only_linked(record: RunRecord, run_folder: Path) -> None:
-    """A long test set does not make a large page."""
+    """Items beyond `preview_items` are links only, so the page stays small."""
     page = Page(written(record, run_folder, preview_items=1))
     assert page.count("audio") == 5
     assert "./stems/1%20vocals.wav" in page.addresses
@@ -223,7 +226,7 @@ def test_further_items_are_only_linked(record: RunRecord, run_folder: Path) -> N
 
 @pytest.mark.parametrize("codec", list(Codec))
 def test_every_codec_can_be_embedded(record: RunRecord, run_folder: Path, codec: Codec) -> None:
-    """The preview carries the MIME type of its codec."""
+    """Every codec's preview is embedded with the codec's MIME type."""
     mime = {"ogg": "audio/ogg", "mp3": "audio/mpeg", "flac": "audio/flac"}[codec.value]
     source = written(record, run_folder, codec=codec, stereo=True, preview_seconds=1.0)
     assert f"data:{mime};base64," in source
@@ -231,7 +234,7 @@ def test_every_codec_can_be_embedded(record: RunRecord, run_folder: Path, codec:
 
 
 def test_images_are_shown_and_other_files_linked(record: RunRecord, tmp_path: Path) -> None:
-    """A dataset without sound gets pictures and links, and no player or script."""
+    """Images are shown and other files linked, without a player or a script."""
     (tmp_path / "out.png").write_bytes(PIXEL)
     (tmp_path / "javascript:x.txt").write_text("text")
     saved = (
@@ -246,7 +249,7 @@ def test_images_are_shown_and_other_files_linked(record: RunRecord, tmp_path: Pa
 
 
 def test_the_summary_says_what_cost_the_most(page: Page) -> None:
-    """Before any section, not only in the error budget."""
+    """The summary before the sections names the largest loss."""
     top = page.text[: page.text.index("What ran where")]
     assert (
         "chunk (input cut into windows) makes the largest difference: it leaves an SNR of 26.5 dB"
@@ -256,7 +259,7 @@ def test_the_summary_says_what_cost_the_most(page: Page) -> None:
 
 
 def test_a_sound_that_cannot_be_read_is_linked(record: RunRecord, tmp_path: Path) -> None:
-    """A damaged file costs its player, not the report."""
+    """A sound that cannot be read has a link and no player, and the report is written."""
     (tmp_path / "broken.wav").write_bytes(b"no sound")
     saved = (SavedFile("broken.wav", "drums", "song"),)
     page = Page(written(dataclasses.replace(record, saved=saved), tmp_path))
@@ -265,7 +268,7 @@ def test_a_sound_that_cannot_be_read_is_linked(record: RunRecord, tmp_path: Path
 
 
 def test_a_bare_run_still_makes_a_page(record: RunRecord, tmp_path: Path) -> None:
-    """Without budget, metrics, files or a target the remaining sections stand."""
+    """A run without budget, metrics and files has a page with the remaining sections."""
     bare = dataclasses.replace(
         record, budget=(), metrics=(), saved=(), notices=(), stages=record.stages[:1], probed_on=""
     )
@@ -276,6 +279,6 @@ def test_a_bare_run_still_makes_a_page(record: RunRecord, tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("options", [{"preview_seconds": 0}, {"preview_items": -1}])
 def test_options_that_cannot_be_are_refused(options: dict[str, float]) -> None:
-    """The message names the option."""
+    """An option without sense is refused by its name."""
     with pytest.raises(ValueError, match=next(iter(options))):
         HtmlReportOptions(**options)  # type: ignore[arg-type]

@@ -19,7 +19,7 @@ def page(record: RunRecord, run_folder: Path) -> Path:
 
 
 def test_the_page_loads_without_a_complaint(browser: Browser, page: Path) -> None:
-    """No script error, no refused resource, and nothing but the file itself is requested."""
+    """The page loads without errors, and requests only itself and embedded data."""
     browser.open(page, DESKTOP)
     assert browser.complaints() == []
     assert browser.asked() <= {"file", "data"}
@@ -27,13 +27,13 @@ def test_the_page_loads_without_a_complaint(browser: Browser, page: Path) -> Non
 
 @pytest.mark.parametrize("width", [320, PHONE, DESKTOP])
 def test_nothing_sticks_out_sideways(browser: Browser, page: Path, width: int) -> None:
-    """The page is as wide as the window, on a phone as on a desktop."""
+    """The page is exactly as wide as the window, on a phone and on a desktop."""
     browser.open(page, width)
     assert browser.evaluate("document.documentElement.scrollWidth") == width
 
 
 def test_every_track_decodes_and_the_mixer_switches(browser: Browser, page: Path) -> None:
-    """Play starts the tracks; solo of a stem silences the others and the mixture."""
+    """Play starts the tracks, and solo of a stem silences the other stems and the mixture."""
     browser.open(page, DESKTOP)
     browser.evaluate("document.querySelector('.play').click()")
     label = "new Promise(r => setTimeout(() => r(document.querySelector('.play').textContent), 50))"

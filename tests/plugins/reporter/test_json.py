@@ -1,4 +1,4 @@
-"""The JSON report: the whole record, readable again, and fit to be sent on."""
+"""The JSON report holds the whole record, can be read back, and can be passed on."""
 
 from __future__ import annotations
 
@@ -23,12 +23,15 @@ def text(record: RunRecord, run_folder: Path) -> str:
 
 
 def test_it_reads_back_as_a_record(record: RunRecord, text: str) -> None:
-    """Nothing but paths and secrets is lost."""
+    """The report reads back as the record without its paths and secrets."""
     assert msgspec.json.decode(text, type=RunRecord) == redacted(record)
 
 
 def test_a_report_holds_to_its_schema(text: str) -> None:
-    """The schema that is published, which refuses a report of another number or without a field."""
+    """The report fits the published schema.
+
+    The schema refuses another version, a missing field and a value of another type.
+    """
     file = Path(__file__).parents[3] / "docs" / "schemas" / "report.schema.json"
     check = jsonschema.Draft202012Validator(json.loads(file.read_text(encoding="utf-8")))
     report = json.loads(text)
@@ -40,7 +43,7 @@ def test_a_report_holds_to_its_schema(text: str) -> None:
 
 
 def test_discretion_changes_only_paths_and_secrets(record: RunRecord) -> None:
-    """Numbers, names and notices come through as they are."""
+    """Redaction changes paths and secrets only, and no metrics, budget, files or facts."""
     kept = redacted(record)
     assert (kept.metrics, kept.budget, kept.saved) == (record.metrics, record.budget, record.saved)
     assert [s.artifact.facts for s in kept.stages] == [s.artifact.facts for s in record.stages]
@@ -48,13 +51,13 @@ def test_discretion_changes_only_paths_and_secrets(record: RunRecord) -> None:
 
 
 def test_no_absolute_path_and_no_secret_is_in_it(text: str, run_folder: Path) -> None:
-    """The store, the input's folder, the options and the token stay on this machine."""
+    """The report holds no absolute path of this machine and no token."""
     assert str(run_folder) not in text
     assert "hf_AbCdEf123456" not in text
     assert "evening song.flac" in text
 
 
 def test_the_schema_comes_first_and_lines_are_short(text: str) -> None:
-    """A person can read it, a program can tell what it reads."""
+    """The schema's name is the first field, and the text has line breaks."""
     assert next(iter(json.loads(text).items())) == ("schema", SCHEMA)
     assert text.startswith("{\n")

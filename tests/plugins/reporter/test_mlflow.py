@@ -26,18 +26,18 @@ from tests.plugins.reporter import sweeps
 
 @pytest.fixture(scope="module")
 def uri(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Return the address of one store for the file: making its tables takes seconds."""
+    """Return the address of the module's one store, because making its tables takes seconds."""
     return f"sqlite:///{tmp_path_factory.mktemp('mlflow') / 'runs.db'}"
 
 
 @pytest.fixture
 def reporter(uri: str, request: pytest.FixtureRequest) -> Mlflow:
-    """Return a reporter with an experiment of the test's own."""
+    """Return a reporter with an experiment for this test."""
     return Mlflow(MlflowOptions(uri=uri, experiment=request.node.name))
 
 
 def runs(reporter: Mlflow, condition: str = "") -> list[Any]:
-    """Return what MLflow's client finds in the reporter's experiment, the oldest first."""
+    """Return the runs of the reporter's experiment, read by MLflow's client."""
     from mlflow import MlflowClient
 
     client = MlflowClient(tracking_uri=reporter.options.uri)
@@ -56,7 +56,7 @@ def files(reporter: Mlflow, run: Any) -> list[str]:
 
 
 def leave(folder: Path, record: SweepRecord) -> Path:
-    """Write what the other reporters would leave of a sweep, and return its folder."""
+    """Write the other reporters' files of a sweep, and return its folder."""
     place = folder / "s24_int8" / "sweep-1f2e3d4c"
     place.mkdir(parents=True)
     for point in record.points:
@@ -69,7 +69,7 @@ def leave(folder: Path, record: SweepRecord) -> Path:
 
 
 class TestMlflow(ReporterSuite):
-    """It keeps what every reporter must keep; its store lies elsewhere."""
+    """`mlflow` keeps every reporter's contract; its store lies elsewhere."""
 
     plugin = Mlflow
 
@@ -80,7 +80,7 @@ class TestMlflow(ReporterSuite):
 
 
 def test_a_run_is_read_back(reporter: Mlflow, record: RunRecord, tmp_path: Path) -> None:
-    """Options flat, measures by item and label, tags, times, and the reports."""
+    """A logged run has flat options, metrics by item and label, tags, times and the reports."""
     (tmp_path / "report.html").write_text("<!doctype html>")
     (tmp_path / "recipe.lock.yaml").write_text(record.config)
     reporter.luthier_run_finished(record=record, folder=str(tmp_path))
@@ -101,7 +101,7 @@ def test_a_run_is_read_back(reporter: Mlflow, record: RunRecord, tmp_path: Path)
 def test_the_description_says_where_numbers_come_from(
     reporter: Mlflow, record: RunRecord, tmp_path: Path
 ) -> None:
-    """MLflow's metrics have no device, so the note has a table of them."""
+    """The note has a table with the device of each metric, because MLflow's metrics have none."""
     reporter.luthier_run_finished(record=record, folder=str(tmp_path))
     note = runs(reporter)[0].data.tags["mlflow.note.content"]
     assert "took no part in this run" in note
@@ -111,7 +111,7 @@ def test_the_description_says_where_numbers_come_from(
 def test_no_path_and_no_secret_is_logged(
     reporter: Mlflow, record: RunRecord, tmp_path: Path
 ) -> None:
-    """A server is a place that others look at."""
+    """No path and no secret is logged, because other people see a server."""
     reporter.luthier_run_finished(record=record, folder=str(tmp_path))
     logged = str(runs(reporter)[0].data.to_dictionary())
     assert "hf_AbCdEf123456" not in logged
@@ -122,14 +122,17 @@ def test_no_path_and_no_secret_is_logged(
 def test_a_point_of_a_sweep_is_left_to_the_sweep(
     reporter: Mlflow, record: RunRecord, tmp_path: Path
 ) -> None:
-    """Its child process logs nothing."""
+    """The run of a sweep's point logs nothing; the sweep logs it."""
     child = dataclasses.replace(record, sweep="1f2e3d4c")
     reporter.luthier_run_finished(record=child, folder=str(tmp_path))
     assert runs(reporter) == []
 
 
 def test_a_sweep_is_a_run_with_a_child_a_point(reporter: Mlflow, tmp_path: Path) -> None:
-    """Values are parameters, figures are metrics, and how it ended is the status."""
+    """A sweep is a parent run with one child run per point.
+
+    A child has the values as parameters, the figures as metrics, and the result as its status.
+    """
     record = sweeps.sweep()
     reporter.luthier_sweep_finished(record=record, folder=str(leave(tmp_path, record)))
     (parent,) = runs(reporter, "tags.`luthier.role` = 'sweep'")
@@ -151,7 +154,7 @@ def test_a_sweep_is_a_run_with_a_child_a_point(reporter: Mlflow, tmp_path: Path)
 
 
 def test_a_sweep_that_goes_on_is_not_logged_twice(reporter: Mlflow, tmp_path: Path) -> None:
-    """The points of before are brought up to date, those that are new get a run."""
+    """A continued sweep updates its earlier points and adds only the new ones."""
     whole = sweeps.sweep((sweeps.LENGTH,), winner=2)
     failed = dataclasses.replace(whole.points[0], status="failed", why="killed", figures={})
     begun = dataclasses.replace(whole, points=(failed, *whole.points[1:3]))
@@ -167,7 +170,7 @@ def test_a_sweep_that_goes_on_is_not_logged_twice(reporter: Mlflow, tmp_path: Pa
 
 
 def test_points_whose_paths_share_a_name_stay_apart(reporter: Mlflow, tmp_path: Path) -> None:
-    """Paths are logged as names, and two folders may hold a `song.flac` each."""
+    """Points whose paths have the same file name are separate runs."""
     point = sweeps.grid(sweeps.SEED)[0]
     songs = (f"{tmp_path}/a/song.flac", f"{tmp_path}/b/song.flac")
     points = tuple(
@@ -181,7 +184,7 @@ def test_points_whose_paths_share_a_name_stay_apart(reporter: Mlflow, tmp_path: 
 
 
 def test_the_bundle_goes_along_where_it_is_asked_for(uri: str, tmp_path: Path) -> None:
-    """By default only reports are logged."""
+    """The bundle is logged if the option `bundle` is set; by default only reports are."""
     record = sweeps.sweep((sweeps.SEED,), winner=1)
     reporter = Mlflow(MlflowOptions(uri=uri, experiment="bundled", bundle=True))
     reporter.luthier_sweep_finished(record=record, folder=str(leave(tmp_path, record)))
@@ -192,9 +195,10 @@ def test_the_bundle_goes_along_where_it_is_asked_for(uri: str, tmp_path: Path) -
 def test_the_default_is_a_file_in_the_output_folder(
     record: RunRecord, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """`outputs/mlflow/runs.db`, artifacts beside it, whatever MLFLOW_TRACKING_URI says.
+    """The default store is `outputs/mlflow/runs.db`, with its artifacts beside it.
 
-    A `?` does not end the folder's name, a `%20` is no blank, and nothing is written beside it.
+    MLFLOW_TRACKING_URI does not change this. A `?` or `%20` in the folder's name is kept literally,
+    and no file is written beside the folder.
     """
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     name = "is it? per%20cent # +&= ü"
@@ -210,14 +214,14 @@ def test_the_default_is_a_file_in_the_output_folder(
 
 
 def test_a_given_address_is_escaped_like_any(tmp_path: Path) -> None:
-    """`%3F` in it is a `?` in the name of the file, for the store and for its artifacts."""
+    """`%3F` in a given address is a `?` in the file's name, for the store and its artifacts."""
     address = resolved(f"sqlite:///{tmp_path}/what%3F/runs.db", str(tmp_path), "s24_int8")
     assert artifacts_beside(address) == f"{tmp_path.as_uri()}/what%3F/artifacts"
     assert [path.name for path in tmp_path.iterdir()] == ["what?"]
 
 
 def test_a_folder_whose_name_is_no_text_is_told(record: RunRecord, tmp_path: Path) -> None:
-    """No address can hold it, and a store elsewhere would be found by nobody."""
+    """A folder whose name no address can hold is an error, not a store in another place."""
     folder = tmp_path / os.fsdecode(b"\xff") / "cpu_fp32" / "2026-11-20"
     with pytest.raises(StoreError, match="no address can name") as caught:
         Mlflow(MlflowOptions()).luthier_run_finished(record=record, folder=str(folder))
@@ -225,7 +229,7 @@ def test_a_folder_whose_name_is_no_text_is_told(record: RunRecord, tmp_path: Pat
 
 
 def test_a_file_that_is_no_store_is_told_at_once(record: RunRecord, tmp_path: Path) -> None:
-    """MLflow would try it again for 102 s."""
+    """A file that is no database is an error at once; MLflow alone would retry for 102 s."""
     (tmp_path / "runs.db").write_text("not a database, and longer than its header of 100 bytes" * 9)
     reporter = Mlflow(MlflowOptions(uri=f"sqlite:///{tmp_path}/runs.db"))
     began = time.monotonic()
@@ -235,14 +239,17 @@ def test_a_file_that_is_no_store_is_told_at_once(record: RunRecord, tmp_path: Pa
 
 
 def test_options_that_are_none_are_refused() -> None:
-    """SQLAlchemy drops them, and with them half of the file's name."""
+    """A `?` in a path is refused, because SQLAlchemy would cut the file's name there.
+
+    A real option after the `?` is accepted.
+    """
     with pytest.raises(ValueError, match="%3F"):
         MlflowOptions(uri="sqlite:///is it?/runs.db")
     assert MlflowOptions(uri="sqlite:///runs.db?timeout=5").uri.endswith("?timeout=5")
 
 
 def test_telemetry_is_off_before_mlflow_is_there() -> None:
-    """Luthier says so in the environment, which MLflow reads when it is imported."""
+    """Luthier turns telemetry off in the environment, which MLflow reads on import."""
     from mlflow.telemetry.utils import is_telemetry_disabled
 
     assert is_telemetry_disabled()
@@ -251,12 +258,15 @@ def test_telemetry_is_off_before_mlflow_is_there() -> None:
 def test_a_server_that_is_not_there_is_said_to_be(
     record: RunRecord, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With its address, what is not lost, and what to do."""
+    """An absent server is an error with its address, and without the token.
+
+    The message says which results are kept, and how to continue.
+    """
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", "tok_AbCdEf")
     reporter = Mlflow(MlflowOptions(uri="http://127.0.0.1:9"))
     with pytest.raises(
-        StageError, match="MLflow did not take the results: the server does not answer"
+        StageError, match="MLflow did not accept the results: the server does not answer"
     ) as caught:
         reporter.luthier_run_finished(record=record, folder=str(tmp_path))
     told = str(caught.value)
@@ -270,19 +280,22 @@ def test_a_server_that_is_not_there_is_said_to_be(
     ["https://ana:pw@host", "http://tok@host/x", "https://host/?token=x", "postgresql://u:p@h/d"],
 )
 def test_an_address_with_a_secret_is_refused(uri: str) -> None:
-    """It would be kept in the lock file; the message names the variables instead."""
+    """An address with a secret is refused, because the lock file would keep it.
+
+    The message names the environment variables to use.
+    """
     with pytest.raises(ValueError, match="MLFLOW_TRACKING_PASSWORD"):
         MlflowOptions(uri=uri)
 
 
 def test_plain_addresses_are_taken() -> None:
-    """Files, hosts, and a folder whose name has an `@`."""
+    """Addresses of files and hosts, and a folder with an `@`, are accepted."""
     for uri in ("", "sqlite:///runs.db", "http://host:5000", "sqlite:////home/a@b/runs.db"):
         assert MlflowOptions(uri=uri).uri == uri
 
 
 def test_somebody_elses_message_is_cleaned() -> None:
-    """MLflow repeats addresses in its errors, with whatever stands in them."""
+    """Secrets in addresses are removed from MLflow's error messages."""
     told = first_line("cannot reach https://ana:pw@host/?token=abc&x=1\nmore")
     assert told == "cannot reach https://host/?token=(hidden)&x=1"
 
@@ -297,5 +310,5 @@ def test_somebody_elses_message_is_cleaned() -> None:
     ],
 )
 def test_keys_are_what_mlflow_takes(key: str, expected: str) -> None:
-    """No markup, no path that leads out."""
+    """Keys for MLflow have no markup and no path that leads out."""
     assert plain(key) == expected

@@ -1,4 +1,4 @@
-"""A nearness to FP32 that misses its limit looks so, wherever it stands."""
+"""An SNR to FP32 below its limit is shown as below the limit everywhere."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from plugins.reporter._reading import nearness
     ],
 )
 def test_rounding_lifts_nothing_over_its_limit(db: float, held: bool, said: str) -> None:
-    """One decimal is enough, unless it would read as the bound."""
+    """An SNR has one decimal, or more if rounding would lift it to its limit."""
     assert nearness(db, [Judged("min_snr_db", 30.0, db, "dB", "CPU", held, is_least=True)]) == said
 
 
 def test_another_limit_changes_nothing() -> None:
-    """Nor does one that another number missed."""
+    """A missed limit of another metric or of another value does not change the decimals."""
     other = Judged("min_sdr_db", 30.0, 29.96, "dB", "CPU", held=False, is_least=True)
     assert nearness(29.96, [other]) == "30.0 dB"
     assert nearness(29.97, [dataclasses.replace(other, name="min_snr_db")]) == "30.0 dB"
@@ -35,7 +35,7 @@ def test_another_limit_changes_nothing() -> None:
 
 
 def test_the_table_of_precisions_shows_the_miss(record: RunRecord) -> None:
-    """Beside the word that says it."""
+    """The table of precisions shows a missed SNR with enough decimals."""
     judged = Judged("min_snr_db", 30.0, 29.96, "dB", "CPU", held=False, is_least=True)
     result = CandidateRecord("int8", "missed", "too far", (judged,), 29.96, 1000)
     page = contract(dataclasses.replace(record, contract=(judged,), candidates=(result,)))

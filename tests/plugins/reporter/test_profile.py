@@ -1,4 +1,4 @@
-"""A device's own profile: read from flat facts, shown layer by layer, summed up in one line."""
+"""A device's profile is read from flat facts, shown by layer, and summed up in one line."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ FACTS: dict[str, Fact] = {
 
 @pytest.fixture
 def profiled(record: RunRecord) -> RunRecord:
-    """Return the run with a device's profile on its `play`."""
+    """Return the run with a device's profile in its step `play`."""
     return with_facts(record, "play", FACTS)
 
 
@@ -52,7 +52,7 @@ def with_facts(record: RunRecord, stage: str, facts: dict[str, Fact]) -> RunReco
 
 
 def test_shares_are_of_the_whole_cost(profiled: RunRecord) -> None:
-    """Units by their time, layers with their part of it."""
+    """Units and layers have their share of the whole cost."""
     profile = profile_of(profiled)
     assert profile is not None
     assert [(u.name, u.layers, u.share) for u in profile.units] == [
@@ -65,7 +65,7 @@ def test_shares_are_of_the_whole_cost(profiled: RunRecord) -> None:
 
 
 def test_the_whole_input_comes_before_a_few_windows(profiled: RunRecord) -> None:
-    """The profile of the comparison is shown only when there is no other."""
+    """The profile of the whole input is shown, or that of a few windows if there is no other."""
     both = with_facts(profiled, "budget.quantizer", {**FACTS, "device": "of a few windows"})
     found = profile_of(both)
     assert found is not None
@@ -77,20 +77,20 @@ def test_the_whole_input_comes_before_a_few_windows(profiled: RunRecord) -> None
 
 
 def test_cycles_are_not_called_milliseconds(record: RunRecord) -> None:
-    """An NPU may count cycles; the number stays what it is."""
+    """Costs in an NPU's cycles are shown as cycles."""
     profile = profile_of(with_facts(record, "play", {**FACTS, "profile_layer_unit": "cycles"}))
     assert profile is not None
     assert profile.slowest[0].cost == "2 cycles"
 
 
 def test_a_run_without_a_profile_says_nothing(record: RunRecord) -> None:
-    """No section, no line."""
+    """A run without a profile has no section and no line about one."""
     assert profile_of(record) is None
     assert unit_shares(record) == ""
 
 
 def test_the_page_has_a_row_for_every_slow_layer(profiled: RunRecord, tmp_path: Path) -> None:
-    """Names of layers are text, whatever they hold."""
+    """The page has a row for every slow layer, and the layers' names are plain text."""
     reporter = HtmlReport(HtmlReportOptions())
     reporter.luthier_run_finished(record=profiled, folder=str(tmp_path))
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
@@ -102,7 +102,7 @@ def test_the_page_has_a_row_for_every_slow_layer(profiled: RunRecord, tmp_path: 
 
 
 def test_the_terminal_says_it_in_one_line(profiled: RunRecord) -> None:
-    """Where the time went, and the slowest layer."""
+    """The terminal shows the units' shares and the slowest layer in one line."""
     console = Console(width=200, record=True, file=io.StringIO())
     show(profiled, console)
     assert (

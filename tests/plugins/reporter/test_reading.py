@@ -1,4 +1,4 @@
-"""Sentences and tables made of a record."""
+"""Sentences and tables from a record."""
 
 from __future__ import annotations
 
@@ -32,35 +32,35 @@ from plugins.reporter._reading import (
      (38.2, "38 s"), (59.7, "1 min"), (170, "2 min 50 s"), (7380, "2 h 3 min")],
 )  # fmt: skip
 def test_durations_read_as_a_person_says_them(seconds: float, said: str) -> None:
-    """No more digits than one needs."""
+    """A duration has no more digits than a person needs."""
     assert duration(seconds) == said
 
 
 def test_no_difference_is_no_number() -> None:
-    """200 dB stands for equality in the core and is not shown as a measured value."""
+    """200 dB is shown as `no difference`, and -200 dB as `nothing in common`."""
     assert (decibels(200.0), decibels(35.94)) == ("no difference", "35.9 dB")
     assert decibels(-200.0) == "nothing in common"
 
 
 def test_what_is_not_zero_is_not_shown_as_zero() -> None:
-    """One more decimal, as long as that says something."""
+    """A small value gets more decimals, or `≈ 0 dB` if these would say nothing."""
     assert [decibels(db) for db in (0.04, -0.004, 0.0, 1e-6)] == (
         ["0.04 dB", "\N{MINUS SIGN}0.004 dB", "0.0 dB", "≈ 0 dB"]
     )
 
 
 def test_the_real_time_factor_reads_as_a_speed() -> None:
-    """Below 1 is faster than the music."""
+    """A real-time factor is shown as a speed, faster or slower than real time."""
     assert (factor(0.25), factor(2.0)) == ("4.0× real time", "2.0× slower than real time")
 
 
 def test_names_are_listed_in_words() -> None:
-    """Commas, then `and`."""
+    """Names are joined by commas and a final `and`."""
     assert (listed(["a"]), listed(["a", "b", "c"])) == ("a", "a, b and c")
 
 
 def test_a_target_that_did_not_compute_took_no_part(record: RunRecord) -> None:
-    """The emulator and the CPU are named, the phone is not credited."""
+    """If the target did not compute, the sentence says so and names the emulator and the CPU."""
     said = took_part(record)
     assert said.startswith("Samsung Galaxy S24 (Snapdragon 8 Gen 3) took no part in this run")
     assert record.probed_on in said
@@ -69,21 +69,21 @@ def test_a_target_that_did_not_compute_took_no_part(record: RunRecord) -> None:
 
 
 def test_a_target_that_played_is_said_to_have_played(on_target: RunRecord) -> None:
-    """A run on the CPU for the CPU needs no excuse."""
+    """If the target played the input, the sentence says so."""
     assert (
         took_part(on_target) == f"This machine's CPU played the whole input: {on_target.played_on}."
     )
 
 
 def test_a_target_that_was_probed_is_credited_with_no_more(record: RunRecord) -> None:
-    """A phone that ran a few windows did not play what one hears."""
+    """If the target ran a few windows only, the sentence says so and names the player."""
     said = took_part(dataclasses.replace(record, target_took_part=True))
     assert "a few windows ran on" in said
     assert f"What you hear was played on {record.played_on}" in said
 
 
 def test_metrics_become_one_table_per_item(record: RunRecord) -> None:
-    """What is of all labels, or their mean, shares the last row."""
+    """Metrics become one table per item, whose last row has the means and values of all labels."""
     metrics = (
         Metric("sdr", 4.0, "dB", "CPU", "Suite: No. 1", "drums"),
         Metric("sdr", 6.0, "dB", "CPU", "Suite: No. 1", statistic="mean"),
@@ -99,7 +99,7 @@ def test_metrics_become_one_table_per_item(record: RunRecord) -> None:
 
 
 def test_the_average_is_over_items() -> None:
-    """Two songs with 4 and 8 dB have a mean of 6 dB, and the table says of how many."""
+    """The average is over items, and its title says how many."""
     pair = [Metric("sdr", db, "dB", "CPU", item, "drums") for item, db in (("a", 4), ("b", 8))]
     mean = average(pair)
     assert mean is not None
@@ -119,12 +119,12 @@ def test_the_average_is_over_items() -> None:
      (-200.0, "dBFS", "silent")],
 )  # fmt: skip
 def test_a_metric_shows_the_digits_it_deserves(number: float, unit: str, said: str) -> None:
-    """No power of ten for a dB that is none, no bare zero for a short time, a true minus."""
+    """Metrics have suitable digits, without powers of ten and false zeros, with a true minus."""
     assert value(Metric("x", number, unit, "CPU")) == said
 
 
 def test_a_measure_of_an_item_without_a_label_is_quality_too() -> None:
-    """An evaluator need not know the labels; speed alone stays out of the tables."""
+    """A metric of an item without a label is in the item's table; speed is not."""
     metrics = (
         Metric("psnr", 31.0, "dB", "CPU", "cat"),
         Metric("latency", 5.0, "ms", "CPU", statistic="p95"),
@@ -135,7 +135,10 @@ def test_a_measure_of_an_item_without_a_label_is_quality_too() -> None:
 
 
 def test_an_error_in_a_place_is_no_headline() -> None:
-    """Nor is the nearness to FP32, or a level: the first measure of which one way is better is."""
+    """The headline is the first metric with a better direction.
+
+    The SNR to FP32, the seam error and a level are never the headline.
+    """
 
     def song(name: str, better: Literal["higher", "lower", "neither"]) -> Metric:
         return Metric(name, -3.0, "dB", "CPU", "song", better=better)
@@ -148,7 +151,7 @@ def test_an_error_in_a_place_is_no_headline() -> None:
 
 
 def test_a_time_has_its_spread_beside_it() -> None:
-    """Nine of ten lay between these; the two ends are no measures of their own."""
+    """A time shows its 5th to 95th percentile; these are not listed as metrics."""
     times = tuple(
         Metric("latency", ms, "ms", "CPU", statistic=statistic)
         for statistic, ms in (("median", 121.4), ("p5", 109.6), ("p95", 148.9))
@@ -159,7 +162,7 @@ def test_a_time_has_its_spread_beside_it() -> None:
 
 
 def test_every_row_of_the_budget_reads_without_knowing_the_stages(record: RunRecord) -> None:
-    """In words that name the format, the precision, and what stood in for the target."""
+    """Each budget row is described by its format, its precision and the target's stand-in."""
     assert [stage_in_words(record, line) for line in record.budget] == [
         "input cut into windows",
         "model exported to ONNX",
@@ -171,7 +174,7 @@ def test_every_row_of_the_budget_reads_without_knowing_the_stages(record: RunRec
 
 
 def test_only_a_run_that_saved_sound_speaks_of_hearing(record: RunRecord) -> None:
-    """Images were computed, not played."""
+    """Only a run that saved sound uses the words `hear` and `play`."""
     images = dataclasses.replace(record, saved=(SavedFile("cat.png", "upscaled", "cat"),))
     said = took_part(images) + "".join(place.did for place in places(images))
     assert f"The results were computed on {record.played_on}" in said

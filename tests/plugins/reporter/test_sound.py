@@ -1,4 +1,4 @@
-"""Previews and spectrograms: what is drawn and heard is what is in the file."""
+"""Previews and spectrograms show the content of the file."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ RATE = 44100
 
 @pytest.fixture
 def tone(tmp_path: Path) -> Path:
-    """Write four seconds: silence but for 1 kHz in the third second."""
+    """Write four seconds of silence, with 1 kHz in the third second."""
     time = np.arange(4 * RATE) / RATE
     wave = np.where((time >= 2) & (time < 3), np.sin(2 * np.pi * 1000 * time), 0) * 0.5
     soundfile.write(tmp_path / "tone.wav", np.stack([wave, wave], axis=1), RATE)
@@ -26,7 +26,7 @@ def tone(tmp_path: Path) -> Path:
 
 
 def test_a_preview_is_cut_from_the_middle(tone: Path) -> None:
-    """Two of four seconds begin at 1 s."""
+    """A preview of two seconds is the middle of a file of four seconds."""
     clip = sound.read(tone, 2.0)
     assert (clip.start, clip.seconds, clip.whole) == (1.0, 2.0, 4.0)
     assert np.abs(clip.mono[:RATE]).max() == 0
@@ -35,7 +35,7 @@ def test_a_preview_is_cut_from_the_middle(tone: Path) -> None:
 
 @pytest.mark.parametrize("codec", sound.CODECS)
 def test_a_preview_decodes_to_the_same_sound(tone: Path, codec: str) -> None:
-    """Rate and loudness survive; lossy codecs may add some milliseconds."""
+    """A preview keeps rate and loudness; lossy codecs may add some milliseconds."""
     clip = sound.read(tone, 30.0)
     _, content = sound.encode(clip, codec, stereo=False)
     samples, rate = soundfile.read(io.BytesIO(content))
@@ -46,7 +46,7 @@ def test_a_preview_decodes_to_the_same_sound(tone: Path, codec: str) -> None:
 
 
 def test_a_tone_is_drawn_where_it_sounds(tone: Path) -> None:
-    """The brightest column lies in the third second, the brightest band at 1 kHz."""
+    """A tone's brightest column and band are at its time and its frequency."""
     clip = sound.read(tone, 30.0)
     power = sound.mel_power(clip.mono, clip.rate)
     band, column = np.unravel_index(int(power.argmax()), power.shape)
@@ -57,7 +57,7 @@ def test_a_tone_is_drawn_where_it_sounds(tone: Path) -> None:
 
 
 def test_the_picture_is_a_valid_png(tone: Path) -> None:
-    """Header, palette and rows agree, and every checksum holds."""
+    """The picture is a valid PNG with fitting header, palette, rows and checksums."""
     clip = sound.read(tone, 30.0)
     power = sound.mel_power(clip.mono, clip.rate)
     png = sound.picture(power, float(power.max()))
@@ -77,7 +77,7 @@ def test_the_picture_is_a_valid_png(tone: Path) -> None:
 
 @pytest.mark.parametrize("frames", [0, 1, 500])
 def test_a_tiny_or_silent_sound_is_still_drawn(tmp_path: Path, frames: int) -> None:
-    """Even an empty file gets a player and a picture."""
+    """An empty, tiny or silent file still has a player and a picture."""
     soundfile.write(tmp_path / "tiny.wav", np.zeros((frames, 1)), 8000)
     clip = sound.read(tmp_path / "tiny.wav", 30.0)
     power = sound.mel_power(clip.mono, clip.rate)

@@ -1,4 +1,4 @@
-"""What a sweep leaves: JSON, CSV, and a page that nothing breaks out of."""
+"""A sweep's files: JSON, CSV, and a page without injection."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.plugins.reporter import sweeps
 
 
 def written(record: SweepRecord, folder: Path, name: str) -> str:
-    """Return one of the files that a sweep leaves."""
+    """Return one of the files of a sweep."""
     JsonReport(NoOptions()).luthier_sweep_finished(record=record, folder=str(folder))
     HtmlReport(HtmlReportOptions()).luthier_sweep_finished(record=record, folder=str(folder))
     return (folder / name).read_bytes().decode()
@@ -34,7 +34,7 @@ def rows(record: SweepRecord, folder: Path) -> list[dict[str, str]]:
 
 
 def test_the_json_reads_back_as_a_record(tmp_path: Path) -> None:
-    """Field by field, after the name of its schema."""
+    """The JSON has its schema's name first and reads back as the record."""
     text = written(sweeps.sweep(), tmp_path, "sweep.json")
     assert next(iter(json.loads(text).items())) == ("schema", SWEEP_SCHEMA)
     assert msgspec.json.decode(text, type=SweepRecord) == presentable(sweeps.sweep())
@@ -42,7 +42,7 @@ def test_the_json_reads_back_as_a_record(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("record", [sweeps.sweep(), sweeps.hostile()], ids=["usual", "hostile"])
 def test_the_json_holds_to_its_schema(record: SweepRecord, tmp_path: Path) -> None:
-    """The schema that is published, which refuses a record of another number."""
+    """The JSON fits the published schema, which refuses another version."""
     file = Path(__file__).parents[3] / "docs" / "schemas" / "sweep.schema.json"
     check = jsonschema.Draft202012Validator(json.loads(file.read_text(encoding="utf-8")))
     content = json.loads(written(record, tmp_path, "sweep.json"))
@@ -51,7 +51,7 @@ def test_the_json_holds_to_its_schema(record: SweepRecord, tmp_path: Path) -> No
 
 
 def test_what_is_no_number_was_not_measured(tmp_path: Path) -> None:
-    """NaN and infinity are left out of every file, zero is not."""
+    """NaN and infinity are left out of every file, and zero is kept."""
     figures = {"sdr": 0.0, "latency": math.nan, "size": math.inf}
     points = tuple(dataclasses.replace(p, figures=figures) for p in sweeps.grid(sweeps.LENGTH))
     record = sweeps.sweep((sweeps.LENGTH,), points)
@@ -63,7 +63,7 @@ def test_what_is_no_number_was_not_measured(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["sweep.json", "sweep.csv", "sweep.html"])
 def test_no_path_and_no_secret_is_in_it(tmp_path: Path, name: str) -> None:
-    """Neither in axes, nor in reasons, nor in commands."""
+    """No file of a sweep has a path or a secret in axes, reasons or commands."""
     home = tmp_path / "home of ana"
     record = sweeps.hostile()
     songs = (f"{home}/my song.flac", f"{home}/other.flac")
@@ -87,7 +87,7 @@ def test_no_path_and_no_secret_is_in_it(tmp_path: Path, name: str) -> None:
 
 
 def test_a_swept_number_is_no_secret() -> None:
-    """`max_tokens` is one of the words that secrets are known by, and 8 is none."""
+    """A swept number is kept although its option's name, `max_tokens`, looks like a secret."""
     axis = Axis("model.max_tokens", ("8", "16"))
     kept = presentable(sweeps.sweep((axis,), sweeps.grid(axis)))
     assert kept.axes == (axis,)
@@ -96,7 +96,7 @@ def test_a_swept_number_is_no_secret() -> None:
 
 
 def test_the_csv_has_a_row_per_point_and_units_in_its_head(tmp_path: Path) -> None:
-    """Numbers stand alone, refused points leave their figures empty and say why."""
+    """The CSV has a row per point, units in its header, and a reason for refused points."""
     table = rows(sweeps.sweep(), tmp_path)
     assert len(table) == 16
     first, refused = table[0], table[12]
@@ -109,14 +109,14 @@ def test_the_csv_has_a_row_per_point_and_units_in_its_head(tmp_path: Path) -> No
 
 
 def test_quotes_and_commas_survive_the_csv(tmp_path: Path) -> None:
-    """Whatever is in a value, the columns keep their places."""
+    """Quotes and commas in a value do not move the CSV's columns."""
     table = rows(sweeps.hostile(), tmp_path)
     assert {row["model.name"] for row in table} >= {'a "quoted", name', sweeps.HOSTILE}
     assert {row["status"] for row in table} == {"done", "failed"}
 
 
 def test_no_cell_of_the_csv_is_a_formula(tmp_path: Path) -> None:
-    """A value such as `=cmd|...` gets an apostrophe; a negative number stays one."""
+    """A formula such as `=cmd|...` gets an apostrophe, and a negative number gets none."""
     axis = Axis("+gain", ("-6", "=cmd|' /C calc'!A0", "@x", "-x"))
     record = sweeps.sweep((axis,), sweeps.grid(axis))
     table = rows(record, tmp_path)
@@ -124,7 +124,7 @@ def test_no_cell_of_the_csv_is_a_formula(tmp_path: Path) -> None:
 
 
 def test_markup_in_words_stays_words(tmp_path: Path) -> None:
-    """Neither the page nor the data in it ends where a value says so."""
+    """Markup in a value ends neither the page nor its data."""
     page = written(sweeps.hostile(), tmp_path, "sweep.html")
     assert sweeps.HOSTILE not in page
     data = page.split('type="application/json">')[1].split("</script>")[0]
@@ -133,7 +133,7 @@ def test_markup_in_words_stays_words(tmp_path: Path) -> None:
 
 
 def test_the_page_names_the_device_of_every_figure(tmp_path: Path) -> None:
-    """Below the table; where points ran on different devices, with the points of each."""
+    """The page names the device of every figure below the table, with points if they differ."""
     points = [*sweeps.grid(sweeps.LENGTH)]
     emulator = "HTP emulator on x86-64"
     points[1] = dataclasses.replace(points[1], devices={**points[1].devices, "sdr": emulator})
@@ -144,21 +144,21 @@ def test_the_page_names_the_device_of_every_figure(tmp_path: Path) -> None:
 
 
 def test_no_winner_is_said_to_be_none(tmp_path: Path) -> None:
-    """The page says why, in the place where the winner would be."""
+    """A sweep without a winner says so and why."""
     page = written(sweeps.sweep(winner=None), tmp_path, "sweep.html")
     assert "No point is taken" in page
     assert "no point holds the contract" in page
 
 
 def test_a_measure_gets_the_title_that_people_know() -> None:
-    """Where a sweep only has the name of an evaluator's measure."""
+    """A known metric gets its usual title."""
     figure = SweepMetric("si_sdr", "si sdr", "dB", "higher", objective=True)
     record = dataclasses.replace(sweeps.sweep(), figures=(figure,))
     assert presentable(record).figures[0].title == "SI-SDR"
 
 
 def test_axes_are_short_as_long_as_they_differ() -> None:
-    """`chunker.length` is `length`, unless another axis is a length, too."""
+    """An axis has its short name unless another axis has the same one."""
     axes = (Axis("chunker.length", ("1",)), Axis("model.length", ("1",)), Axis("precision", ("1",)))
     assert short_names(axes) == {
         "chunker.length": "chunker.length",
@@ -169,7 +169,7 @@ def test_axes_are_short_as_long_as_they_differ() -> None:
 
 
 def test_the_spread_of_times_is_in_every_file(tmp_path: Path) -> None:
-    """In the CSV as numbers, on the page beside the time, which says where it was under load."""
+    """The spread of times is in the CSV and on the page, with a mark for points under load."""
     record = sweeps.timed(sweeps.sweep(), loaded=(5,))
     row = rows(record, tmp_path)[4]
     median = record.points[4].figures["latency"]
@@ -182,8 +182,8 @@ def test_the_spread_of_times_is_in_every_file(tmp_path: Path) -> None:
     page = written(record, tmp_path, "sweep.html")
     assert page.count(" under load</small>") == 1
     assert "5 to 95 %: 43 to 57 ms, under load" in page
-    assert "Below a time stand its 5th and its 95th percentile." in page
-    assert "Below a time" not in written(sweeps.sweep(), tmp_path, "sweep.html")
+    assert "Below each time are its 5th and its 95th percentile." in page
+    assert "Below each time" not in written(sweeps.sweep(), tmp_path, "sweep.html")
 
 
 @pytest.mark.parametrize(
@@ -198,7 +198,7 @@ def test_the_spread_of_times_is_in_every_file(tmp_path: Path) -> None:
 def test_a_spread_has_the_unit_of_its_time(
     unit: str, median: float, ends: tuple[float, float], said: str
 ) -> None:
-    """And as many digits."""
+    """A spread has the unit and the digits of its time."""
     figure = SweepMetric("t", "time", unit, "lower")
     point = Point(1, {}, "done", "", figures={"t": median}, spreads={"t": ends})
     assert spread_text(figure, point) == said
@@ -206,7 +206,7 @@ def test_a_spread_has_the_unit_of_its_time(
 
 
 def test_a_spread_that_is_no_number_was_not_measured(tmp_path: Path) -> None:
-    """JSON has no place for it."""
+    """A spread with NaN is left out of the JSON."""
     record = sweeps.timed(sweeps.sweep())
     broken = {"latency": (math.nan, 2.0)}
     points = tuple(dataclasses.replace(p, spreads=broken) for p in record.points)

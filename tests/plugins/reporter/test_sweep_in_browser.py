@@ -1,4 +1,4 @@
-"""The page of a sweep in a real browser: sorted, filtered, brushed, and walked by keyboard."""
+"""The page of a sweep in a real browser: sorting, filters, brushes and the keyboard."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 def numbers(browser: Browser, expression: str = SHOWN) -> list[int]:
-    """Return the numbers of the points whose rows are shown, or of all in their order."""
+    """Return the numbers of the visible points, or of all points in their order."""
     return [int(number) for number in browser.evaluate(expression)]
 
 
@@ -59,7 +59,7 @@ def click(browser: Browser, selector: str) -> None:
 
 
 def column(browser: Browser, key: str) -> Any:
-    """Return the state of a column's header: its `aria-sort`."""
+    """Return the `aria-sort` of a column's header."""
     head = f"document.querySelector('th[data-key=\"{key}\"]')"
     return browser.evaluate(f"{head}.getAttribute('aria-sort')")
 
@@ -69,7 +69,7 @@ def column(browser: Browser, key: str) -> Any:
 def test_every_shape_fits_without_a_complaint(
     browser: Browser, pages: dict[str, Path], shape: str, width: int
 ) -> None:
-    """As wide as the window, no script error, nothing requested but the file itself."""
+    """Every sweep's page fits the window, has no error, and requests only itself."""
     browser.open(pages[shape], width)
     assert browser.evaluate("document.documentElement.scrollWidth") == width
     assert browser.complaints() == []
@@ -78,7 +78,10 @@ def test_every_shape_fits_without_a_complaint(
 
 
 def test_a_click_on_a_header_sorts_by_number(browser: Browser, pages: dict[str, Path]) -> None:
-    """9.9 comes before 100, a second click turns it round, what has no figure stays below."""
+    """A click on a header sorts by number, and a second click reverses the order.
+
+    Points without the figure stay last.
+    """
     browser.open(pages["grid"], DESKTOP)
     record = SHAPES["grid"]
     ran = sorted((p for p in record.points if p.figures), key=lambda p: p.figures["latency"])
@@ -95,7 +98,7 @@ def test_a_click_on_a_header_sorts_by_number(browser: Browser, pages: dict[str, 
 def test_axis_values_that_are_numbers_sort_as_numbers(
     browser: Browser, pages: dict[str, Path]
 ) -> None:
-    """176400 comes after 22050, although it begins with a smaller digit."""
+    """Numeric axis values sort as numbers: 176400 comes after 22050."""
     browser.open(pages["axis"], DESKTOP)
     click(browser, 'th[data-key="axis:chunker.length"] button')
     click(browser, 'th[data-key="axis:chunker.length"] button')
@@ -103,7 +106,7 @@ def test_axis_values_that_are_numbers_sort_as_numbers(
 
 
 def test_the_keyboard_sorts(browser: Browser, pages: dict[str, Path]) -> None:
-    """A header is a button: it takes the focus, and Enter presses it."""
+    """A header is a button that takes the focus, and Enter sorts by it."""
     browser.open(pages["grid"], DESKTOP)
     browser.evaluate("document.querySelector('th[data-key=\"status\"] button').focus()")
     browser.press("Enter")
@@ -113,7 +116,10 @@ def test_the_keyboard_sorts(browser: Browser, pages: dict[str, Path]) -> None:
 
 
 def test_words_filter_rows(browser: Browser, pages: dict[str, Path]) -> None:
-    """Reasons are searched, too; the count says how many are left, and all can be shown again."""
+    """A search filters rows by their words, reasons included, and shows a count.
+
+    One button shows all points again.
+    """
     browser.open(pages["grid"], DESKTOP)
     browser.evaluate(
         "(() => { const s = document.querySelector('[type=search]'); s.value = 'calibration SAW';"
@@ -129,7 +135,7 @@ def test_words_filter_rows(browser: Browser, pages: dict[str, Path]) -> None:
 def test_values_and_statuses_filter_rows_and_pictures(
     browser: Browser, pages: dict[str, Path]
 ) -> None:
-    """A value that is switched off leaves the table, and pales in the plots."""
+    """A value that is switched off leaves the table and fades in the plots."""
     browser.open(pages["grid"], DESKTOP)
     click(browser, '.controls [data-value="missed"]')
     click(browser, '.controls [data-value="22050"]')
@@ -147,7 +153,7 @@ def test_values_and_statuses_filter_rows_and_pictures(
 
 
 def test_rows_and_columns_hide(browser: Browser, pages: dict[str, Path]) -> None:
-    """A row by its button, a column by its box, header and all."""
+    """A button hides a row, and a box hides a column with its header."""
     browser.open(pages["grid"], DESKTOP)
     click(browser, 'tr[data-number="3"] .hide button')
     assert 3 not in numbers(browser)
@@ -158,7 +164,7 @@ def test_rows_and_columns_hide(browser: Browser, pages: dict[str, Path]) -> None
 
 
 def test_a_brush_on_an_axis_filters_the_table(browser: Browser, pages: dict[str, Path]) -> None:
-    """Dragged over the upper half of the lengths it keeps the two longest; a click frees it."""
+    """A brush over the upper half of the lengths keeps the two longest; a click removes it."""
     browser.open(pages["grid"], DESKTOP)
     x, y = browser.middle('.brush[data-dimension="axis:chunker.length"]')
     browser.mouse("mousePressed", x, y - 20)
@@ -172,7 +178,7 @@ def test_a_brush_on_an_axis_filters_the_table(browser: Browser, pages: dict[str,
 
 
 def test_the_keyboard_brushes(browser: Browser, pages: dict[str, Path]) -> None:
-    """Arrows raise the lower end step by step, Escape lets everything pass."""
+    """Arrow keys raise the lower end of a brush, and Escape removes the brush."""
     browser.open(pages["grid"], DESKTOP)
     brush = "document.querySelector('.brush[data-dimension=\"figure:sdr\"]')"
     browser.evaluate(f"{brush}.focus()")
@@ -192,7 +198,7 @@ def test_the_keyboard_brushes(browser: Browser, pages: dict[str, Path]) -> None:
 
 
 def test_hovering_shows_all_figures(browser: Browser, pages: dict[str, Path]) -> None:
-    """The card names the point, every figure, and the device; it goes when the mouse does."""
+    """Hovering shows a card with the point, its figures and the device, until the mouse leaves."""
     browser.open(pages["grid"], DESKTOP)
     x, y = browser.middle('.plots [data-number="6"] path')
     browser.mouse("mouseMoved", x, y)
@@ -212,7 +218,7 @@ def test_hovering_shows_all_figures(browser: Browser, pages: dict[str, Path]) ->
 
 
 def test_focus_shows_the_card_and_arrows_walk(browser: Browser, pages: dict[str, Path]) -> None:
-    """A plot is one stop of the tab key; arrows go to the next point that is shown."""
+    """A plot is one tab stop, and arrow keys go to the next visible point and its card."""
     browser.open(pages["grid"], DESKTOP)
     stops = browser.evaluate("document.querySelectorAll('.plots svg [tabindex=\"0\"]').length")
     assert stops == 3
@@ -227,7 +233,7 @@ def test_focus_shows_the_card_and_arrows_walk(browser: Browser, pages: dict[str,
 
 
 def test_a_click_opens_the_report_of_the_point(browser: Browser, pages: dict[str, Path]) -> None:
-    """From the plot, and from the table; both lead into the point's own folder."""
+    """A click on a point in the plot or the table opens the point's report."""
     for selector in ('.plots [data-number="1"]', 'tr[data-number="1"] th a'):
         browser.open(pages["grid"], DESKTOP)
         x, y = browser.middle(selector)
@@ -240,7 +246,7 @@ def test_a_click_opens_the_report_of_the_point(browser: Browser, pages: dict[str
 
 
 def test_a_finger_sees_the_card_first(browser: Browser, pages: dict[str, Path]) -> None:
-    """A tap cannot hover: it shows the card, whose link leads to the report."""
+    """A tap on a point shows its card, whose link leads to the report."""
     browser.open(pages["grid"], PHONE)
     browser("Emulation.setTouchEmulationEnabled", enabled=True)
     try:
@@ -256,7 +262,7 @@ def test_a_finger_sees_the_card_first(browser: Browser, pages: dict[str, Path]) 
 
 
 def test_colour_and_shape_can_be_chosen(browser: Browser, pages: dict[str, Path]) -> None:
-    """Shaped by nothing, all points are round; the legend follows."""
+    """Without a shape encoding all points are round, and the legend changes with it."""
     browser.open(pages["grid"], DESKTOP)
     shapes = (
         "new Set([...document.querySelectorAll('.plots [data-number] path')]"
@@ -290,7 +296,7 @@ def test_the_front_joins_what_none_beats(browser: Browser, pages: dict[str, Path
 
 
 def test_the_command_is_copied(browser: Browser, pages: dict[str, Path]) -> None:
-    """The button says so; what it holds is the exact command of the point that is taken."""
+    """The button copies the exact command of the winner and says so."""
     browser.open(pages["grid"], DESKTOP)
     button = "document.querySelector('.winner [data-copy]')"
     assert browser.evaluate(f"{button}.dataset.copy") == SHAPES["grid"].points[4].command
@@ -301,7 +307,7 @@ def test_the_command_is_copied(browser: Browser, pages: dict[str, Path]) -> None
 
 
 def test_a_phone_sorts_and_reads_cards(browser: Browser, pages: dict[str, Path]) -> None:
-    """Where the headers find no room, a choice sorts; every value stands under its name."""
+    """On a phone, a select box sorts, and every value stands under its name."""
     browser.open(pages["grid"], PHONE)
     browser.evaluate(
         "(() => { const s = document.querySelector('.sorter select'); s.value = 'figure:sdr';"
@@ -314,7 +320,7 @@ def test_a_phone_sorts_and_reads_cards(browser: Browser, pages: dict[str, Path])
 
 
 def test_without_scripts_the_table_stands_alone(browser: Browser, pages: dict[str, Path]) -> None:
-    """Every point, its figures and its reason are there; what needs a script is not."""
+    """Without scripts the table has every point, figure and reason, and no script's buttons."""
     browser("Emulation.setScriptExecutionDisabled", value=True)
     try:
         browser.open(pages["grid"], DESKTOP)

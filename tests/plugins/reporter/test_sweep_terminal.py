@@ -1,4 +1,4 @@
-"""The end of a sweep in a terminal: a table that fits, the winner, and what can be copied."""
+"""The summary of a sweep in a terminal: a table that fits, the winner, and lines to copy."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LONG = Axis("model.checkpoint_of_the_last_training_run", ("a" * 60, "b/" * 40))
 
 
 def shown(record: SweepRecord, folder: Path, width: int = 80, *, tty: bool = False) -> str:
-    """Return what is written to a pipe, or to something that says it is a terminal."""
+    """Return the output to a pipe, or to a stream that says it is a terminal."""
     reporter, out = Terminal(TerminalOptions()), io.StringIO()
     reporter._console = Console(
         file=out, force_terminal=tty, highlight=False, width=width,
@@ -30,7 +30,7 @@ def shown(record: SweepRecord, folder: Path, width: int = 80, *, tty: bool = Fal
 
 
 def table(text: str) -> list[str]:
-    """Return the lines of the table: from its head to the empty line below."""
+    """Return the lines of the table, from its header to the empty line below."""
     lines = text.splitlines()
     start = next(n for n, line in enumerate(lines) if line.split()[:1] == ["#"])
     return lines[start : lines.index("", start)]
@@ -49,7 +49,7 @@ def table(text: str) -> list[str]:
 def test_the_table_fits_whatever_is_in_it(
     tmp_path: Path, axes: tuple[Axis, ...], width: int
 ) -> None:
-    """Columns are left out rather than broken: every point is one line."""
+    """The table fits the width with one line per point; columns that do not fit are left out."""
     lines = table(shown(sweeps.sweep(axes), tmp_path, width))
     assert max(map(len, lines)) <= width
     points = [line for line in lines[1:] if line.split()[0].rstrip("*").isdigit()]
@@ -57,7 +57,7 @@ def test_the_table_fits_whatever_is_in_it(
 
 
 def test_every_point_says_how_it_ended(tmp_path: Path) -> None:
-    """The front has its mark, the winner its word, and what is missing a dash."""
+    """Every point shows its status; the front has a mark, and a missing figure is a dash."""
     lines = [line.split() for line in table(shown(sweeps.sweep(), tmp_path))]
     assert lines[5][:5] == ["5*", "44100", "fp16", "taken", "7.37"]
     assert lines[11] == ["11", "88200", "w8a16", "failed", "-", "-", "-"]
@@ -65,13 +65,13 @@ def test_every_point_says_how_it_ended(tmp_path: Path) -> None:
 
 
 def test_what_found_no_room_is_named(tmp_path: Path) -> None:
-    """A person learns what the table does not show."""
+    """A line names the columns that do not fit."""
     assert "no room here for size" in shown(sweeps.sweep(), tmp_path)
     assert "no room here" not in shown(sweeps.sweep(), tmp_path, 120)
 
 
 def test_a_reason_is_said_once_for_all_its_points(tmp_path: Path) -> None:
-    """By its first line; the points that share it stand before it."""
+    """A shared reason is said once by its first line, after the points that share it."""
     points = [
         dataclasses.replace(p, why=f"{p.why}\n  at: somewhere\n  do this") if p.why else p
         for p in sweeps.sweep().points
@@ -83,7 +83,7 @@ def test_a_reason_is_said_once_for_all_its_points(tmp_path: Path) -> None:
 
 
 def test_command_and_place_can_be_copied(tmp_path: Path) -> None:
-    """They stand on lines of their own, unbroken, the place last."""
+    """The command and the path have unbroken lines of their own, the path last."""
     folder = tmp_path / ("long " * 30)
     folder.mkdir()
     (folder / "sweep.html").touch()
@@ -94,14 +94,14 @@ def test_command_and_place_can_be_copied(tmp_path: Path) -> None:
 
 
 def test_no_winner_is_said_in_words(tmp_path: Path) -> None:
-    """With the reason, and without a command."""
+    """A sweep without a winner says so with the reason and without a command."""
     text = shown(sweeps.sweep(winner=None), tmp_path)
     assert "No point is taken: no point holds the contract" in text
     assert "is taken: length" not in text
 
 
 def test_markup_in_words_is_text(tmp_path: Path) -> None:
-    """A value in brackets is no style."""
+    """Brackets in a value are plain text and no style."""
     axis = Axis("graph", ("[onnxsim]", "[/bold][red]x"))
     text = shown(sweeps.sweep((axis,), sweeps.grid(axis), winner=1), tmp_path)
     assert "[onnxsim]" in text
@@ -109,7 +109,7 @@ def test_markup_in_words_is_text(tmp_path: Path) -> None:
 
 
 def test_a_large_sweep_shows_its_front_and_counts_the_rest(tmp_path: Path) -> None:
-    """Forty lines can be read; the winner is among them."""
+    """A large sweep shows forty points, the winner among them, and counts the others."""
     record = sweeps.sweep((MANY, sweeps.PRECISION), winner=198)
     text = shown(record, tmp_path)
     assert "160 more points are in the files below" in " ".join(text.split())
@@ -117,7 +117,7 @@ def test_a_large_sweep_shows_its_front_and_counts_the_rest(tmp_path: Path) -> No
 
 
 def test_no_point_at_all_is_no_error(tmp_path: Path) -> None:
-    """A search that was stopped at once still says so."""
+    """A sweep without points says `0 points`."""
     text = shown(sweeps.sweep((), (), winner=None), tmp_path)
     assert "0 points" in text
 
@@ -125,7 +125,7 @@ def test_no_point_at_all_is_no_error(tmp_path: Path) -> None:
 def test_an_ascii_pipe_and_no_color_take_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """No escape sequence, and nothing that the stream cannot encode."""
+    """With NO_COLOR and an ASCII stream, the output has no escape sequence and only ASCII."""
     raw = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, encoding="ascii", write_through=True))
     monkeypatch.setenv("NO_COLOR", "1")
@@ -138,7 +138,7 @@ def test_an_ascii_pipe_and_no_color_take_it(
 
 
 def test_times_have_their_spread_beside_them(tmp_path: Path) -> None:
-    """And a mark where other processes slowed them down; the caption says what it means."""
+    """Times have their spread, and a mark for load that the caption explains."""
     record = sweeps.timed(sweeps.sweep(), loaded=(5,))
     lines = table(shown(record, tmp_path, 120))
     assert "25 ms (22 to 30 ms)" in lines[1]
@@ -149,7 +149,7 @@ def test_times_have_their_spread_beside_them(tmp_path: Path) -> None:
 
 
 def test_where_a_column_finds_no_room_the_spread_gives_way(tmp_path: Path) -> None:
-    """And is named among what is not shown."""
+    """If the columns do not fit, the spread is left out and named as left out."""
     text = shown(sweeps.timed(sweeps.sweep()), tmp_path, 60)
     assert " to " not in "".join(table(text)[1:17])
     assert "how far times spread" in " ".join(text.split())

@@ -1,4 +1,4 @@
-"""The terminal reporter, mostly where nothing can move: a pipe, a log, a narrow window."""
+"""The terminal reporter, mostly without a live display: a pipe, a log, a narrow window."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.plugins.reporter.conftest import CPU
 
 
 def play(record: RunRecord, folder: Path, reporter: Terminal) -> None:
-    """Tell a reporter what a run tells it."""
+    """Call a reporter as a run does."""
     steps = tuple(stage.name for stage in record.stages)
     ran = sum(stage.status == "ran" for stage in record.stages)
     plan = PlanRecord(record.recipe, record.title, record.target, record.precision, steps, ran)
@@ -36,7 +36,7 @@ def play(record: RunRecord, folder: Path, reporter: Terminal) -> None:
 
 
 def shown(record: RunRecord, folder: Path, *, tty: bool = False, **options: Any) -> str:
-    """Return what a reporter writes to a file, or to something that says it is a terminal."""
+    """Return a reporter's output to a file, or to a stream that says it is a terminal."""
     reporter = Terminal(TerminalOptions(**options))
     out = io.StringIO()
     reporter._console = Console(
@@ -48,7 +48,7 @@ def shown(record: RunRecord, folder: Path, *, tty: bool = False, **options: Any)
 
 
 def test_a_pipe_gets_plain_lines(record: RunRecord, run_folder: Path) -> None:
-    """No escape sequence, no carriage return, one line per stage."""
+    """A pipe gets one plain line per stage, without escape sequences and carriage returns."""
     text = shown(record, run_folder)
     assert not {"\x1b", "\r"} & set(text)
     lines = text.splitlines()
@@ -57,7 +57,7 @@ def test_a_pipe_gets_plain_lines(record: RunRecord, run_folder: Path) -> None:
 
 
 def test_the_key_sentences_are_there(record: RunRecord, run_folder: Path) -> None:
-    """Plan, budget, quality, speed, notices, and what ran where."""
+    """The output has the plan, budget, quality, speed, notices, and the place of each step."""
     text = shown(record, run_folder, width=170)
     for sentence in (
         "8 steps cached, 7 to run",
@@ -91,7 +91,7 @@ def test_the_key_sentences_are_there(record: RunRecord, run_folder: Path) -> Non
 def test_every_warning_stands_whole_before_the_first_figure(
     record: RunRecord, run_folder: Path, width: int, *, tty: bool
 ) -> None:
-    """However long it is and however narrow the terminal; the gravest comes first."""
+    """A long warning is shown whole before the first figure at any width, after any danger."""
     words = [f"word{number}" for number in range(120)]
     notices = (
         Notice("info", "by the way"),
@@ -107,7 +107,7 @@ def test_every_warning_stands_whole_before_the_first_figure(
 
 
 def test_what_the_stems_leave_takes_the_place_of_sdr(record: RunRecord, run_folder: Path) -> None:
-    """With the words that say why there is none."""
+    """Without SDR, the residual is shown with the reason for the missing SDR."""
     metrics = (
         Metric("residual", -24.4, "dB", "CPU", "song", better="lower", note="SDR needs true stems"),
         Metric("level", -200.0, "dBFS", "CPU", "song", "drums"),
@@ -118,7 +118,7 @@ def test_what_the_stems_leave_takes_the_place_of_sdr(record: RunRecord, run_fold
 
 
 def test_measures_of_any_evaluator_are_shown(record: RunRecord, run_folder: Path) -> None:
-    """Under a title where the name is known, else under the name itself."""
+    """A metric of any evaluator is shown, under its known title or else its name."""
     metrics = (
         Metric("psnr", 31.254, "dB", "CPU", "cat", "image"),
         Metric("word_error_rate", 0.083, "", "CPU", "cat", "image"),
@@ -130,14 +130,14 @@ def test_measures_of_any_evaluator_are_shown(record: RunRecord, run_folder: Path
 
 
 def test_labels_that_find_no_room_are_counted(record: RunRecord, run_folder: Path) -> None:
-    """What holds for everything stays."""
+    """Labels that do not fit are counted, and the row `overall` stays."""
     text = shown(record, run_folder, width=40)
     assert "overall" in text
     assert "3 more columns in the report" in text
 
 
 def test_paths_come_last_and_whole(record: RunRecord, tmp_path: Path) -> None:
-    """The report can be opened by copying one unbroken line."""
+    """The report's path is the last line and unbroken, so it can be copied."""
     folder = tmp_path / ("long " * 30)
     folder.mkdir()
     (folder / "report.html").touch()
@@ -149,14 +149,14 @@ def test_paths_come_last_and_whole(record: RunRecord, tmp_path: Path) -> None:
 def test_a_narrow_terminal_keeps_every_number_whole(
     record: RunRecord, run_folder: Path, width: int
 ) -> None:
-    """Columns are left out rather than cut."""
+    """In a narrow terminal columns are left out, and no number is cut."""
     text = shown(record, run_folder, width=width)
     assert "…" not in text
     assert "7.67" in text
 
 
 def test_a_terminal_gets_panels_and_progress(record: RunRecord, run_folder: Path) -> None:
-    """Danger is red, the bar is erased again, and markup in a message is text."""
+    """In a terminal, a danger is red, the bar is erased, and markup in a message is text."""
     text = shown(record, run_folder, tty=True)
     assert "\x1b[31m" in text
     assert "song [b] x" in text
@@ -167,7 +167,7 @@ def test_no_color_is_honoured(
     record: RunRecord, run_folder: Path, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
-    """With NO_COLOR and a forced terminal no colour is set."""
+    """With NO_COLOR, even a forced terminal gets no colour."""
     monkeypatch.setenv("NO_COLOR", "1")
     monkeypatch.setenv("FORCE_COLOR", "1")
     play(record, run_folder, Terminal(TerminalOptions()))
@@ -177,7 +177,7 @@ def test_no_color_is_honoured(
 
 
 def test_quiet_shows_only_the_end(record: RunRecord, run_folder: Path) -> None:
-    """No header, no stages; the summary and its warnings stay."""
+    """With `quiet`, only the summary and its warnings are shown."""
     text = shown(record, run_folder, quiet=True)
     assert "to run" not in text
     assert "cached" not in text
@@ -187,7 +187,7 @@ def test_quiet_shows_only_the_end(record: RunRecord, run_folder: Path) -> None:
 def test_a_long_wait_in_a_log_says_what_it_waits_for(
     record: RunRecord, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where no spinner turns, a line names the stage that takes its time."""
+    """In a log, a line names the stage that takes long."""
     monkeypatch.setattr(terminal, "PATIENCE_S", 0.0)
     reporter, out = Terminal(TerminalOptions()), io.StringIO()
     reporter._console = Console(file=out, width=80)
@@ -201,6 +201,6 @@ def test_a_long_wait_in_a_log_says_what_it_waits_for(
 
 
 def test_a_width_that_holds_nothing_is_refused() -> None:
-    """The message names the option."""
+    """A width that is too small is refused by the name of the option."""
     with pytest.raises(ValueError, match="width"):
         TerminalOptions(width=5)

@@ -1,4 +1,4 @@
-"""The terminal reporter's standard output: closed, full, absent, or poor in characters."""
+"""The terminal reporter with a standard output that is closed, full, absent or limited."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ ROOT = Path(__file__).parents[3]
 
 
 def run(stdout: int | None, **environment: str) -> subprocess.CompletedProcess[bytes]:
-    """Run `CODE`, with its standard output going to a descriptor."""
+    """Run `CODE` with its standard output on a descriptor."""
     return subprocess.run(
         [sys.executable, "-c", textwrap.dedent(CODE)],
         env={**os.environ, **environment},
@@ -40,7 +40,7 @@ def run(stdout: int | None, **environment: str) -> subprocess.CompletedProcess[b
 
 
 def test_a_reader_that_went_away_costs_nothing() -> None:
-    """As with `| head`: the process goes on and ends with 0, without a word of complaint."""
+    """If the reader closes the pipe, as `| head` does, the process ends with 0 and no message."""
     reading, writing = os.pipe()
     os.close(reading)
     done = run(writing)
@@ -50,7 +50,7 @@ def test_a_reader_that_went_away_costs_nothing() -> None:
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has a disk that is always full")
 def test_a_full_disk_costs_nothing() -> None:
-    """Nor does a log file on a disk that has no room left."""
+    """If the output goes to a full disk, the process ends with 0, without a message."""
     with Path("/dev/full").open("wb") as full:
         done = run(full.fileno())
     assert (done.returncode, done.stderr.strip()) == (0, b"the result is kept")
@@ -58,15 +58,15 @@ def test_a_full_disk_costs_nothing() -> None:
 
 @pytest.mark.parametrize("encoding", ["ascii", "cp1252", "latin-1:strict"])
 def test_characters_that_are_missing_are_replaced(encoding: str) -> None:
-    """A minus and a times sign have their plain look, whatever stdout can show."""
+    """Characters that stdout cannot show, such as a minus, get a plain replacement."""
     done = run(subprocess.PIPE, PYTHONIOENCODING=encoding)
     assert (done.returncode, done.stderr.strip()) == (0, b"the result is kept")
-    # Where one character of a text is missing, all of that text is plain.
+    # If one character of a text is missing, the whole text is plain.
     assert b"SNR -3 dB, 6.1x real time, 5 us" in b" ".join(done.stdout.split())
 
 
 def test_no_standard_output_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without a stdout, as under `>&-`, everything is said to nobody."""
+    """Without a stdout, as under `>&-`, the reporter writes nothing and raises no error."""
     monkeypatch.setattr(sys, "stdout", None)
     reporter = Terminal(TerminalOptions())
     reporter.luthier_run_placed(folder="outputs")
@@ -74,7 +74,7 @@ def test_no_standard_output_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_stream_that_failed_is_left_alone() -> None:
-    """After the first failure nothing more is written, also when the stream would take it."""
+    """After its first failure, a stream gets no more output, even if it works again."""
 
     class Flaky(io.StringIO):
         failing = True
@@ -95,7 +95,7 @@ def test_a_stream_that_failed_is_left_alone() -> None:
 
 
 def test_a_closed_stream_is_left_alone() -> None:
-    """Python says ValueError, and no OSError, for a stream that was closed."""
+    """A closed stream, for which Python raises ValueError, gets no output and no error."""
     stream = io.StringIO()
     outlet = Outlet(stream)
     stream.close()
@@ -104,6 +104,6 @@ def test_a_closed_stream_is_left_alone() -> None:
 
 
 def test_boxes_follow_the_encoding(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Rich is told what the stream can show, so its own lines are plain there too."""
+    """On an ASCII stream, Rich's own lines are ASCII too."""
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO(), encoding="ascii"))
     assert console(None).options.ascii_only

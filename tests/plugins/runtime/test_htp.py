@@ -1,4 +1,4 @@
-"""Qualcomm's compiler and emulator behind a process: what works, and every way to fail."""
+"""Qualcomm's compiler and emulator run in a process, and every failure has its message."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def tiny(path: Path) -> Path:
 
 @needs_qnn
 def test_compiles_and_emulates(tmp_path: Path) -> None:
-    """One partition, nothing on the CPU, and the emulator agrees with the CPU in FP16."""
+    """The compiler gives one partition, and the emulator agrees with the CPU by over 50 dB."""
     onnxruntime = pytest.importorskip("onnxruntime")
     model = tiny(tmp_path / "tiny.onnx")
     told: list[tuple[str, float]] = []
@@ -76,7 +76,7 @@ def test_compiles_and_emulates(tmp_path: Path) -> None:
 
 @needs_qnn
 def test_compiling_twice_replaces(tmp_path: Path) -> None:
-    """A context that is there already does not stand in the way."""
+    """An existing context is replaced by a second compilation."""
     model = tiny(tmp_path / "tiny.onnx")
     for mode in (0, 1):
         compiled = compile_context(
@@ -90,7 +90,7 @@ def test_compiling_twice_replaces(tmp_path: Path) -> None:
 
 @needs_qnn
 def test_a_model_that_cannot_be_read(tmp_path: Path) -> None:
-    """What the library says reaches the message, with the name of the model."""
+    """The error for an unreadable model has the library's message and the model's name."""
     (tmp_path / "broken.onnx").write_bytes(b"not a graph")
     with pytest.raises(QnnFailure, match=r"compiling `broken.onnx`") as failure:
         compile_context(tmp_path / "broken.onnx", tmp_path / "ctx.onnx", folder=tmp_path)
@@ -99,7 +99,7 @@ def test_a_model_that_cannot_be_read(tmp_path: Path) -> None:
 
 @needs_qnn
 def test_the_time_limit(tmp_path: Path) -> None:
-    """A limit too short for anything stops the child and says which limit it was."""
+    """A time limit that is too short stops the child, and the message says the limit."""
     with pytest.raises(QnnFailure, match=r"longer than 0.05 s") as failure:
         compile_context(
             tiny(tmp_path / "tiny.onnx"),
@@ -112,7 +112,7 @@ def test_the_time_limit(tmp_path: Path) -> None:
 
 
 def test_a_missing_library_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """The install command stands in the reason, and nothing is started."""
+    """Without the library, the reason has the install command and no process starts."""
     find = library.importlib.util.find_spec
     monkeypatch.setattr(
         "importlib.util.find_spec", lambda name: None if name == "onnxruntime_qnn" else find(name)
@@ -138,7 +138,7 @@ def python(code: str) -> list[str]:
 def test_a_death_is_translated(
     tmp_path: Path, number: signal.Signals, words: str, cause: str
 ) -> None:
-    """A crash of the library and the system's out-of-memory killer have a message each."""
+    """A crash of the library and a kill for lack of memory have a message each."""
     code = f"import os; os.kill(os.getpid(), {int(number)})"
     limits = Limits(20)
     failure = failure_of(
@@ -149,7 +149,7 @@ def test_a_death_is_translated(
 
 
 def test_the_devices_memory_is_told_from_this_machines() -> None:
-    """QNN's error 1002 is about the phone, so the hint is about the graph."""
+    """QNN's error 1002 is about the phone's memory, so the hint says to shorten the chunk."""
     tail = "Failed to finalize QNN graph. Error code: 1002 QNN_COMMON_ERROR_MEM_ALLOC"
     end = ChildEnd("exit", 1, tail, 10**9, 60.0)
     failure = failure_of("compiling `m.onnx`", end, Limits(), "RuntimeError: no context")

@@ -1,4 +1,4 @@
-"""Which node is named when a graph finds no place: by a compiler made up, and by Qualcomm's."""
+"""The failing node of a graph is found, with an invented and with Qualcomm's compiler."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ QUANTISED = ("QuantizeLinear", "DequantizeLinear")
 
 
 def chain(path: Path, count: int) -> Path:
-    """Write `count` nodes in a row, each of which reads the first one's result too."""
+    """Write `count` nodes in a row; each also reads the first node's result."""
     nodes = [helper.make_node("Relu", ["x"], ["t0"], name="n0")]
     nodes += [
         helper.make_node("Add", [f"t{i - 1}", "t0"], [f"t{i}"], name=f"n{i}")
@@ -68,7 +68,10 @@ def holds(name: str, parts: list[int] | None = None) -> Callable[[Path, float], 
 
 @pytest.mark.parametrize("index", [0, 1, 7, 18, 19])
 def test_the_node_is_found_wherever_it_stands(tmp_path: Path, index: int) -> None:
-    """In few parts, each of them a graph by itself; the last that compiles is named too."""
+    """The failing node is found at any place in at most ten trial graphs.
+
+    The last node that compiles is named too.
+    """
     parts: list[int] = []
     found = find_failing_node(
         chain(tmp_path / "m.onnx", 20), holds(f"n{index}", parts), tmp_path, 60
@@ -81,7 +84,7 @@ def test_the_node_is_found_wherever_it_stands(tmp_path: Path, index: int) -> Non
 
 
 def test_what_is_too_much_together_is_told_from_one_node(tmp_path: Path) -> None:
-    """A graph of twelve nodes fails, though each of them compiles by itself."""
+    """A graph that fails by its size alone is told apart from a node that fails by itself."""
 
     def fails(part: Path, _: float) -> bool:
         return len(onnx.load(str(part)).graph.node) >= 12
@@ -89,11 +92,11 @@ def test_what_is_too_much_together_is_told_from_one_node(tmp_path: Path) -> None
     found = find_failing_node(chain(tmp_path / "m.onnx", 20), fails, tmp_path, 60)
     assert found is not None
     assert (found.place.node, found.alone) == ("n11", False)
-    assert "by itself it finds one" in "\n".join(found.lines())
+    assert "by itself it has a place" in "\n".join(found.lines())
 
 
 def test_when_the_time_is_over_the_bounds_are_told(tmp_path: Path) -> None:
-    """What is known by then is said as that, not as more."""
+    """When the time is over, the message has the bounds of the search so far, and no more."""
     tried = 0
 
     def fails(part: Path, _: float) -> bool | None:
@@ -107,11 +110,11 @@ def test_when_the_time_is_over_the_bounds_are_told(tmp_path: Path) -> None:
     text = "\n".join(found.lines())
     assert "the first node without a place is this or an earlier one: Add `n19`" in text
     assert "the graph compiles up to Add `n6`" in text
-    assert "when the time for it ran out" in text
+    assert "the time limit ended the search" in text
 
 
 def quantised(path: Path) -> Path:
-    """Write a convolution and a ReLU between quantisers, the last ones of 16 bits."""
+    """Write a convolution and a ReLU between quantisers, the last of which have 16 bits."""
     weight = np.ones((2, 2, 1, 1), np.int8)
     weights = [numpy_helper.from_array(weight, "w"), numpy_helper.from_array(np.float32(0.1), "s")]
     weights += [
@@ -142,7 +145,10 @@ def quantised(path: Path) -> Path:
 
 
 def test_a_quantised_graph_is_cut_behind_its_quantisers(tmp_path: Path) -> None:
-    """The place is the operator before, and a part ends in the integers that it puts out."""
+    """A quantised graph is cut behind its quantisers, so a part ends in integers.
+
+    The place of a cut is the operator before the quantiser.
+    """
     parts = Parts(quantised(tmp_path / "m.onnx"))
     assert [(p.node, p.dtype, p.shape) for p in parts.places] == [
         ("conv", "uint8", (1, 2, 1, 8)),
@@ -156,7 +162,7 @@ def test_a_quantised_graph_is_cut_behind_its_quantisers(tmp_path: Path) -> None:
 
 
 def test_a_graph_out_of_order_is_put_in_order(tmp_path: Path) -> None:
-    """As ONNX Runtime's quantiser leaves one; what is in order stays as it is."""
+    """Nodes out of order, as ONNX Runtime's quantiser leaves them, are sorted."""
     model = onnx.load(str(chain(tmp_path / "m.onnx", 5)))
     nodes = list(model.graph.node)
     del model.graph.node[:]
@@ -167,7 +173,7 @@ def test_a_graph_out_of_order_is_put_in_order(tmp_path: Path) -> None:
 
 
 def test_a_crash_is_traced_to_its_node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The vendor's library dies of one node: that is named as well."""
+    """If the vendor's library crashes, the node that causes the crash is named."""
     crash = QnnFailure("compiling `m.onnx` crashed", "try another form", "", "crash")
 
     def compiled(model: Path, *_: object, **__: object) -> None:
@@ -185,7 +191,7 @@ def test_a_crash_is_traced_to_its_node(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_a_graph_that_cannot_be_cut_still_gets_its_verdict(tmp_path: Path) -> None:
-    """Looking for the node is a service: its own failure is a line, not the message."""
+    """If the search for the node fails, the original error stays, with one line on the search."""
     (tmp_path / "m.onnx").write_bytes(b"no graph")
     attempt = message.Attempt(tmp_path / "m.onnx", tmp_path, HtpDevice(), Limits(), silent())
     failure = QnnFailure("the graph does not fit", "shorten it", "", "device_memory")
@@ -196,7 +202,7 @@ def test_a_graph_that_cannot_be_cut_still_gets_its_verdict(tmp_path: Path) -> No
 
 
 def too_wide(path: Path) -> None:
-    """Write a ReLU that compiles, and beside it a convolution of 4 million samples in a row."""
+    """Write a ReLU that compiles, beside a convolution of 4 million samples that does not."""
     kernel = np.random.default_rng(0).normal(size=(8, 8, 1, 3)).astype(np.float32)
     nodes = [
         helper.make_node("Relu", ["x"], ["small"], name="small"),
@@ -214,7 +220,7 @@ def too_wide(path: Path) -> None:
 
 @needs_qnn
 def test_the_compiler_finds_no_place_for_a_node_and_it_is_named(tmp_path: Path) -> None:
-    """QNN's error 1002 for real: node, operator, shape and size, and nothing is left behind."""
+    """QNN's real error 1002 names the node, operator, shape and size, and leaves no file behind."""
     work = StageContext(tmp_path / "work", silent())
     work.folder.mkdir()
     artifact = onnx_artifact(tmp_path / "given")
@@ -224,14 +230,14 @@ def test_the_compiler_finds_no_place_for_a_node_and_it_is_named(tmp_path: Path) 
     told = str(error.value)
     assert "the first node without a place: Conv `wide`, float32 (1, 8, 1, 4000000)" in told
     assert "128.0 MB at its largest" in told
-    assert "it finds none by itself either" in told
+    assert "by itself it has no place either" in told
     assert (error.value.cause, error.value.cacheable) == ("device memory", True)
     assert list(work.folder.iterdir()) == []
 
 
 @needs_qnn
 def test_without_time_for_it_no_node_is_looked_for(tmp_path: Path) -> None:
-    """`blame_limit_s=0`: the verdict alone."""
+    """With `blame_limit_s=0` the error stands alone, without a search for the node."""
     work = StageContext(tmp_path / "work", silent())
     work.folder.mkdir()
     artifact = onnx_artifact(tmp_path / "given")

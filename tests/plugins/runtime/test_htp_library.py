@@ -1,4 +1,4 @@
-"""What `mode=doctor` says of Qualcomm's library: missing, incomplete, or for another CPU."""
+"""`mode=doctor` reports Qualcomm's library as missing, incomplete, or for another CPU."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ ROOT = Path(__file__).parents[3]
 
 
 def elf(machine: int) -> bytes:
-    """Return the head of a 64-bit ELF library for a machine."""
+    """Return the header of a 64-bit ELF library for a machine."""
     return b"\x7fELF\x02\x01\x01".ljust(18, b"\0") + machine.to_bytes(2, "little") + bytes(44)
 
 
 def pe(machine: int) -> bytes:
-    """Return the head of a DLL for a machine."""
+    """Return the header of a DLL for a machine."""
     dos = b"MZ".ljust(60, b"\0") + (64).to_bytes(4, "little")
     return dos + b"PE\0\0" + machine.to_bytes(2, "little")
 
 
 def wheel(folder: Path, **libraries: bytes) -> None:
-    """Write a package `onnxruntime_qnn` with these libraries, as an installed wheel has them."""
+    """Write a package `onnxruntime_qnn` with these libraries, like an installed wheel."""
     package = folder / "onnxruntime_qnn"
     package.mkdir(parents=True)
     (package / "__init__.py").touch()
@@ -35,7 +35,7 @@ def wheel(folder: Path, **libraries: bytes) -> None:
 
 
 def core(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run `python -m core ...` where `folder` comes first on the path."""
+    """Run `python -m core ...` with `folder` first on the path."""
     code = "import sys; sys.path.insert(0, sys.argv.pop(1)); from core.cli.main import main; main()"
     return subprocess.run(
         [sys.executable, "-c", code, str(folder), *arguments],
@@ -44,7 +44,7 @@ def core(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def doctor(folder: Path) -> str:
-    """Return what `mode=doctor` prints where `folder` comes first on the path."""
+    """Return the output of `mode=doctor` with `folder` first on the path."""
     done = core(folder, "mode=doctor")
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -52,7 +52,7 @@ def doctor(folder: Path) -> str:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="writes libraries as a Linux wheel has them")
 def test_doctor_names_a_library_for_another_cpu(tmp_path: Path) -> None:
-    """A wheel for aarch64 on x86_64, or the other way round: both CPUs, and what mends it."""
+    """For a library of another CPU, the doctor names both CPUs and the command that repairs it."""
     here = built_for(Path(sys.executable).resolve())
     number, other = (62, "x86_64") if here == "aarch64" else (183, "aarch64")
     wheel(tmp_path, libQnnHtp=elf(number), libHtpPrepare=elf(number))
@@ -68,7 +68,10 @@ def test_doctor_names_a_library_for_another_cpu(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="writes libraries as a Linux wheel has them")
 def test_doctor_names_a_wheel_without_a_compiler(tmp_path: Path) -> None:
-    """Wheels for phones and boards run what was compiled elsewhere; the missing file is named."""
+    """For a wheel without the compiler, the doctor names the missing file.
+
+    Wheels for phones and boards only run models that were compiled elsewhere.
+    """
     wheel(tmp_path, libQnnHtp=elf(183))
     (line,) = [line for line in doctor(tmp_path).splitlines() if "runtime `qnn`" in line]
     assert "`libHtpPrepare.so` is not in" in line
@@ -76,7 +79,7 @@ def test_doctor_names_a_wheel_without_a_compiler(tmp_path: Path) -> None:
 
 
 def test_a_missing_package_is_named_with_its_command(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As where the extra `qualcomm` was not installed."""
+    """A missing `onnxruntime_qnn` is reported with the command that installs it."""
     find = library.importlib.util.find_spec
     monkeypatch.setattr(
         "importlib.util.find_spec", lambda name: None if name == "onnxruntime_qnn" else find(name)
@@ -92,12 +95,12 @@ def test_a_missing_package_is_named_with_its_command(monkeypatch: pytest.MonkeyP
         (elf(8), "ELF machine 8"),
         (pe(0x8664), "x86_64"),
         (pe(0xAA64), "aarch64"),
-        (b"version https://git-lfs", "nothing that is known: it is no library"),
-        (b"", "nothing that is known: it is no library"),
+        (b"version https://git-lfs", "unknown: it is not a library"),
+        (b"", "unknown: it is not a library"),
     ],
 )
 def test_the_header_tells_the_cpu(tmp_path: Path, head: bytes, said: str) -> None:
-    """Of libraries for Linux and Windows; a file that is none does not end in a traceback."""
+    """A library's header gives its CPU, on Linux and Windows; another file is no library."""
     file = tmp_path / "library"
     file.write_bytes(head)
     assert built_for(file) == said

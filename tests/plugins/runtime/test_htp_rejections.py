@@ -1,4 +1,4 @@
-"""Why the NPU leaves a node to the CPU: read from the provider's log, and asked for real."""
+"""The reasons for nodes on the CPU, read from a stored log of the provider and from a real one."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from plugins.runtime._htp.rejections import reasons, redirected
 from plugins.runtime.qnn import Qnn, QnnOptions
 
 needs_qnn = pytest.mark.skipif(available() is not None, reason=str(available()))
-#: As onnxruntime-qnn 2.7.0 writes it, times and places left out.
+#: A log of onnxruntime-qnn 2.7.0, without times and code places.
 LOG = """\
 [V:onnxruntime:, x.cc:1713 LogNodeSupport] Validation FAILED for 1 nodes in OrtNodeUnit (QuantizeLinear) :
 \tOperator type: QuantizeLinear Node name: mix_q Node index: 9
@@ -41,7 +41,7 @@ LOG = """\
 
 
 def test_the_reasons_are_read_from_the_log() -> None:
-    """By node, without what repeats its name; the vendor's own word where it refused."""
+    """The log gives the first reason for each node, or the vendor's own error if it refused."""
     assert reasons(LOG) == {
         "erf 1": "Operators of type `Erf` are not supported by QNN EP.",
         "conv": "The SocModel doesn't support FP16",
@@ -50,7 +50,7 @@ def test_the_reasons_are_read_from_the_log() -> None:
 
 
 def test_what_c_code_writes_goes_to_the_log(tmp_path: Path) -> None:
-    """Both streams, by their file descriptors, and only inside the block."""
+    """Output of C code on both streams goes to the log, inside the block only."""
     with redirected(tmp_path / "log"):
         os.write(1, b"out\n")
         os.write(2, b"err\n")
@@ -59,7 +59,7 @@ def test_what_c_code_writes_goes_to_the_log(tmp_path: Path) -> None:
 
 
 def split(path: Path) -> None:
-    """Write ReLUs with an Erf between them, which QNN has not."""
+    """Write two ReLUs with an Erf between them; QNN has no Erf."""
     nodes = [
         helper.make_node("Relu", ["x"], ["a"], name="before"),
         helper.make_node("Erf", ["a"], ["b"], name="middle"),
@@ -73,14 +73,14 @@ def split(path: Path) -> None:
 
 @pytest.fixture
 def work(tmp_path: Path) -> StageContext:
-    """Return a place to compile in."""
+    """Return a work folder for the compiler."""
     (tmp_path / "work").mkdir()
     return StageContext(tmp_path / "work", silent())
 
 
 @needs_qnn
 def test_a_node_on_the_cpu_comes_with_its_reason(tmp_path: Path, work: StageContext) -> None:
-    """In the facts that the report shows, and in the notice."""
+    """A node on the CPU has its reason in the facts and in the notice."""
     artifact = onnx_artifact(tmp_path / "given")
     split(Path(artifact.path))
     made = Qnn(QnnOptions(soc_model=57, htp_arch=75)).compile(artifact, work)
@@ -93,7 +93,10 @@ def test_a_node_on_the_cpu_comes_with_its_reason(tmp_path: Path, work: StageCont
 
 @needs_qnn
 def test_a_chip_without_floats_is_told_as_that(tmp_path: Path, work: StageContext) -> None:
-    """SM8635 (soc model 68) has no FP16: the compiler's own error does not say so."""
+    """The error for a chip without FP16 (SM8635, soc model 68) gives this reason.
+
+    The compiler's own error does not.
+    """
     artifact = onnx_artifact(tmp_path / "given")
     with pytest.raises(StageError, match="The SocModel doesn't support FP16") as error:
         Qnn(QnnOptions(soc_model=68, htp_arch=73)).compile(artifact, work)

@@ -1,4 +1,4 @@
-"""Layers whose channels differ by orders of magnitude: the NPU's integer multiplier and ours."""
+"""The NPU's integer multiplier handles channels that differ by orders of magnitude."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SMALLEST = 2.0**-24
 
 
 def layer(operator: str, tiny: float) -> onnx.ModelProto:
-    """Return one layer; the weights of two of its channels are `tiny` times the others, one's 0."""
+    """Return one layer; two channels' weights are `tiny` times the others, one channel's are 0."""
     random = np.random.default_rng(3)
     gain = np.ones(CHANNELS)
     gain[[2, 7]], gain[11] = tiny, 0.0
@@ -65,7 +65,10 @@ OPERATORS = pytest.mark.parametrize("operator", ["Conv", "ConvTranspose", "Gemm"
 def test_no_multiplier_is_smaller_than_the_npu_counts(
     operator: str, weight: Weight, tiny: float, tmp_path: Path
 ) -> None:
-    """The step of such a channel's weights grows, which nobody hears in its result."""
+    """No multiplier is below the NPU's smallest, because tiny channels get a larger weight step.
+
+    The larger step has no audible effect on the result.
+    """
     model = layer(operator, tiny)
     made, held = _made(model, weight, tmp_path)
     quantised = onnx.load(str(made.path))
@@ -82,7 +85,10 @@ def test_no_multiplier_is_smaller_than_the_npu_counts(
 @OPERATORS
 @pytest.mark.skipif(available() is not None, reason=str(available()))
 def test_the_emulator_computes_such_a_channel_as_a_cpu_does(operator: str, tmp_path: Path) -> None:
-    """It gave the end of the range there: -10 dB in place of 40."""
+    """The emulator computes a tiny channel as a CPU does, with over 40 dB.
+
+    Without the larger step it gave the end of the range, at -10 dB.
+    """
     model = layer(operator, 1e-9)
     made, held = _made(model, Weight.int8, tmp_path)
     work = StageContext(tmp_path / "npu", silent())

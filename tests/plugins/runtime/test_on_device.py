@@ -1,4 +1,4 @@
-"""The programs of a bundle, alone: they open what lies below the bundle and nothing else."""
+"""A bundle's programs open no file outside the bundle's folder."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ GRAPHS = {name: {"file": f"{name}.onnx"} for name in ("forward", "inverse")}
 
 @pytest.fixture
 def bundle(tmp_path: Path) -> Path:
-    """Return a folder with the programs of a bundle, and a graph outside of it."""
+    """Return a folder with a bundle's programs, and a graph outside the folder."""
     folder = tmp_path / "outer" / "bundle"
     (folder / "python").mkdir(parents=True)
     for file in (RUN, JOIN, *(Path(runtime).parent / "any" / "python").glob("*.py")):
@@ -32,7 +32,7 @@ def bundle(tmp_path: Path) -> Path:
 
 
 def played(bundle: Path, of: str, about: Any) -> subprocess.CompletedProcess[str]:
-    """Run the program with the device of one runtime, and what `metadata.json` says."""
+    """Run the program with one runtime's device code and the content of `metadata.json`."""
     shutil.copy(Path(runtime).parent / of / "python" / "device.py", bundle / "python")
     (bundle / "metadata.json").write_text(about if isinstance(about, str) else json.dumps(about))
     return subprocess.run(
@@ -55,7 +55,7 @@ def played(bundle: Path, of: str, about: Any) -> subprocess.CompletedProcess[str
 def test_a_graph_outside_of_the_bundle_is_not_opened(
     bundle: Path, of: str, changes: dict[str, Any]
 ) -> None:
-    """Its `metadata.json` may be anybody's; ONNX Runtime is not even asked."""
+    """A `metadata.json` that names a graph outside the bundle is refused before it is opened."""
     import onnx
 
     x, y = (onnx.helper.make_tensor_value_info(name, 1, [1]) for name in "xy")
@@ -77,7 +77,7 @@ def test_a_graph_outside_of_the_bundle_is_not_opened(
 
 @pytest.mark.parametrize("about", ["", "[" * 100_000, '{"format": 2}'])
 def test_metadata_that_cannot_be_is_one_message(bundle: Path, about: str) -> None:
-    """No traceback, and nothing is played."""
+    """A broken `metadata.json` ends in one line without a traceback."""
     done = played(bundle, "onnxruntime", about)
     assert done.returncode == 1
     assert "metadata.json" in done.stderr

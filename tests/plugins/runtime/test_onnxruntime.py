@@ -27,7 +27,7 @@ def _opened(made: Artifact, folder: Path, **options: object) -> Session:
 
 @pytest.mark.parametrize("optimisation", Optimisation)
 def test_the_graph_plays(optimisation: Optimisation, tmp_path: Path) -> None:
-    """By name, however far it is rewritten, and the label says what computed."""
+    """The graph plays by name at every optimisation level, and the label names CPU and library."""
     model = hybrid()
     made = exported(model, tmp_path / "export")
     given = feeds(model)
@@ -45,7 +45,7 @@ def test_the_graph_plays(optimisation: Optimisation, tmp_path: Path) -> None:
 def test_threads_that_wait_sleep_unless_they_are_to_spin(
     spinning: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As ONNX Runtime is told, on as many threads as this process may start."""
+    """Waiting threads sleep unless `spinning` is set, and `threads` sets their number."""
     given: list[onnxruntime.SessionOptions] = []
     actual = onnxruntime.InferenceSession
 
@@ -66,7 +66,7 @@ def test_threads_that_wait_sleep_unless_they_are_to_spin(
 def test_a_file_that_is_no_graph_ends_in_one_message(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """The reason comes without the library's codes, and the library itself prints nothing."""
+    """A file that is no graph gives one message, without the library's codes and prints."""
     made = exported(separator(), tmp_path / "export")
     Path(made.path).write_bytes(b"not a graph")
     with pytest.raises(StageError, match=r"cannot open `model\.onnx` on the CPU") as caught:
@@ -79,7 +79,7 @@ def test_a_file_that_is_no_graph_ends_in_one_message(
 def test_an_operator_that_is_missing_is_named(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """In the message alone: ONNX Runtime's own log of it does not reach the terminal."""
+    """A missing operator is named in the error, and ONNX Runtime's log is not shown."""
     tensor = onnx.helper.make_tensor_value_info
     graph = onnx.helper.make_graph(
         [onnx.helper.make_node("Warble", ["x"], ["y"], domain="some.where")],
@@ -97,7 +97,7 @@ def test_an_operator_that_is_missing_is_named(
 def test_a_run_that_fails_prints_nothing_itself(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """Not even the log line of the operator that stumbled."""
+    """A run that fails raises an error and prints nothing, not even a log line."""
     tensor = onnx.helper.make_tensor_value_info
     graph = onnx.helper.make_graph(
         [onnx.helper.make_node("Gather", ["x", "at"], ["y"])],
@@ -117,7 +117,7 @@ def test_a_run_that_fails_prints_nothing_itself(
 
 
 def test_nothing_is_cast_in_silence(tmp_path: Path) -> None:
-    """Float64 is an error that shows both types."""
+    """An input in float64 is an error that shows both types, and is not cast."""
     model = separator()
     given = {"mix": feeds(model)["mix"].astype(np.float64)}
     with (
@@ -130,7 +130,7 @@ def test_nothing_is_cast_in_silence(tmp_path: Path) -> None:
 
 
 def test_another_length_is_an_error(tmp_path: Path) -> None:
-    """A graph of one length takes no other window."""
+    """A window of another length than the graph's is an error."""
     model = separator()
     with (
         _opened(exported(model, tmp_path / "export"), tmp_path / "work") as session,
@@ -140,7 +140,7 @@ def test_another_length_is_an_error(tmp_path: Path) -> None:
 
 
 def test_a_missing_input_is_named(tmp_path: Path) -> None:
-    """A dsp of another model gives other tensors."""
+    """A missing input, as from another model's dsp, is an error that names the input."""
     model = hybrid()
     with (
         _opened(exported(model, tmp_path / "export"), tmp_path / "work") as session,
@@ -150,7 +150,7 @@ def test_a_missing_input_is_named(tmp_path: Path) -> None:
 
 
 def test_it_ships_a_program_for_a_device() -> None:
-    """One window, and how the model is opened, in three languages; what an app links."""
+    """The runtime ships code for windows and devices in three languages, and the app's library."""
     shipped = OnnxRuntime(OnnxRuntime.Options()).ships(separator().info)
     assert set(shipped.sources) == {
         *("python/window.py", "cpp/window.h", "kotlin/Window.kt", "python/cpu.py", "cpp/cpu.h"),
@@ -161,13 +161,16 @@ def test_it_ships_a_program_for_a_device() -> None:
 
 
 def test_negative_threads_are_refused() -> None:
-    """The config error names the option."""
+    """A negative number of threads is refused by the name of the option."""
     with pytest.raises(ValueError, match="`threads` cannot be -1"):
         OnnxRuntime.Options(threads=-1)
 
 
 def test_weights_under_a_second_name_are_not_read(tmp_path: Path) -> None:
-    """ONNX Runtime itself follows no path out of the folder, but a hard link."""
+    """A graph whose weights have a second name (a hard link) is refused.
+
+    ONNX Runtime itself refuses paths out of the folder, but not a hard link.
+    """
     made = exported(separator(), tmp_path / "export")
     path = Path(made.path)
     graph = onnx.load(str(path))

@@ -23,7 +23,7 @@ OPTIONS = QaiHubOptions(device="Samsung Galaxy S24", poll_s=0.01)
 
 @pytest.fixture(autouse=True)
 def cloud(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
-    """Put every test into an account of the stand-in."""
+    """Give every test an account of the stand-in service."""
     loopback_only(monkeypatch)
     hurried(monkeypatch)
     with account(tmp_path / "cloud", monkeypatch) as served:
@@ -38,14 +38,14 @@ def work(tmp_path: Path) -> StageContext:
 
 
 class TestConformance(RuntimeSuite):
-    """What every runtime keeps."""
+    """`qai_hub` keeps every runtime's contract."""
 
     plugin = QaiHub
     options: ClassVar[QaiHubOptions] = OPTIONS
 
 
 def test_the_artifact_holds_what_was_downloaded(tmp_path: Path, work: StageContext) -> None:
-    """The model is unpacked beside its interface; nothing else of the service is left."""
+    """The artifact holds the unpacked model and its interface, and no other download."""
     made = QaiHub(OPTIONS).compile(onnx_artifact(tmp_path / "given"), work)
     assert sorted(p.name for p in work.folder.iterdir()) == ["interface.json", "model.onnx"]
     assert made.path.name == "model.onnx"
@@ -59,14 +59,14 @@ def test_the_artifact_holds_what_was_downloaded(tmp_path: Path, work: StageConte
     ("target", "precision"), [("precompiled_qnn_onnx", "fp16"), ("onnx", "fp32")]
 )
 def test_the_plan_says_what_the_compiler_makes(target: str, precision: str) -> None:
-    """An NPU computes a float graph in 16 bits; ONNX stays as it is."""
+    """The plan gives FP16 for a float graph on an NPU, and no change for ONNX and INT8."""
     runtime = QaiHub(QaiHubOptions(device="x", target_runtime=TargetRuntime[target]))
     assert runtime.plan(ArtifactSpec("onnx", "fp32")) == ArtifactSpec("qai_hub", precision)
     assert runtime.plan(ArtifactSpec("onnx", "int8")) == ArtifactSpec("qai_hub", "int8")
 
 
 def test_a_bare_onnx_target_is_compiled_and_played(tmp_path: Path, work: StageContext) -> None:
-    """A target that comes without an archive is one file."""
+    """The target `onnx`, one file without an archive, is compiled and played."""
     from core.conformance.converter import feeds, torch_model
 
     runtime = QaiHub(QaiHubOptions("Samsung Galaxy S24", TargetRuntime.onnx, poll_s=0.01))
@@ -76,7 +76,7 @@ def test_a_bare_onnx_target_is_compiled_and_played(tmp_path: Path, work: StageCo
 
 
 def test_weights_beside_the_graph_are_sent_with_it(tmp_path: Path, work: StageContext) -> None:
-    """A graph of several files goes up whole, and comes back whole."""
+    """A graph of several files is uploaded and downloaded with all of its files."""
     from core.conformance.converter import feeds, torch_model
 
     given = onnx_artifact(tmp_path / "given")
@@ -94,7 +94,10 @@ def test_weights_beside_the_graph_are_sent_with_it(tmp_path: Path, work: StageCo
 def test_a_graph_of_any_length_is_refused_before_it_is_sent(
     tmp_path: Path, work: StageContext, cloud: Cloud
 ) -> None:
-    """An NPU compiles for one length; the message says how to get a graph of one."""
+    """A graph without a fixed length is refused before any upload.
+
+    An NPU compiles for one length.
+    """
     given = onnx_artifact(tmp_path / "given")
     model = onnx.load(given.path)
     model.graph.input[0].type.tensor_type.shape.dim[3].dim_param = "width"
@@ -116,7 +119,7 @@ def test_a_graph_of_any_length_is_refused_before_it_is_sent(
 def test_the_bundle_says_how_to_load_what_was_compiled(
     target: TargetRuntime, said: str, name: str
 ) -> None:
-    """The lines in the bundle's README are those for the file that lies beside it."""
+    """The lines in the bundle's README load the file of the chosen target."""
     lines = QaiHub(replace(OPTIONS, target_runtime=target)).ships(INFO).lines["python"]
     assert said in lines
     assert name in lines
@@ -124,13 +127,13 @@ def test_the_bundle_says_how_to_load_what_was_compiled(
 
 @pytest.mark.parametrize("option", ["job_mb", "poll_s", "time_limit_s"])
 def test_options_that_cannot_be_are_refused(option: str) -> None:
-    """They would fail in the cloud, or never."""
+    """Options of 0 that would fail later or never end are refused by name."""
     with pytest.raises(ValueError, match=f"`{option}`"):
         QaiHubOptions(device="x", **{option: 0})
 
 
 def test_an_interface_survives_its_file(tmp_path: Path) -> None:
-    """What is written beside a model is read back as it was."""
+    """An interface that is written beside a model is read back unchanged."""
     interface = compiled.interface_of(Path(onnx_artifact(tmp_path / "given").path))
     compiled.write(interface, tmp_path)
     assert compiled.read(tmp_path) == interface

@@ -1,4 +1,4 @@
-"""The S24's compiler and emulator, for real, on two small convolutions."""
+"""The S24's real compiler and emulator, on two small convolutions."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ S24 = QnnOptions(soc_model=57, htp_arch=75)
 
 
 class TestQnn(RuntimeSuite):
-    """It keeps the contract; the HTP computes floats in FP16."""
+    """`qnn` keeps every runtime's contract; the HTP computes floats in FP16."""
 
     plugin = Qnn
     options = S24
@@ -27,7 +27,7 @@ class TestQnn(RuntimeSuite):
 
 
 def test_the_partition_map_counts_every_node(tmp_path: Path) -> None:
-    """Three nodes, one partition, nothing on the CPU."""
+    """All three nodes are in one partition on the NPU, with no node on the CPU."""
     work = StageContext(tmp_path / "work", silent())
     work.folder.mkdir()
     made = Qnn(S24).compile(onnx_artifact(tmp_path / "given"), work)
@@ -40,7 +40,7 @@ def test_the_partition_map_counts_every_node(tmp_path: Path) -> None:
 
 
 def test_a_limit_that_is_too_low_is_named(tmp_path: Path) -> None:
-    """The child is stopped, and the message says which limit to raise."""
+    """A memory limit that is too low stops the child, and the message says to raise it."""
     work = StageContext(tmp_path / "work", silent())
     work.folder.mkdir()
     tight = QnnOptions(soc_model=57, htp_arch=75, memory_limit_mb=30)
@@ -51,7 +51,7 @@ def test_a_limit_that_is_too_low_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("wrong", [{"finalization_mode": 4}, {"time_limit_s": 0.0}])
 def test_options_are_checked_before_anything_starts(wrong: dict[str, float]) -> None:
-    """ValueError names the option; the core turns it into a message."""
+    """A wrong option is a ValueError with its name, before any process starts."""
     with pytest.raises(ValueError, match=next(iter(wrong))):
         QnnOptions(soc_model=57, htp_arch=75, **wrong)  # type: ignore[arg-type]  # wrong on purpose
 
@@ -60,7 +60,10 @@ def test_options_are_checked_before_anything_starts(wrong: dict[str, float]) -> 
 def test_a_graph_of_any_length_is_refused_by_the_name_of_the_axis(
     axis: str, tmp_path: Path
 ) -> None:
-    """The vendor's compiler takes no node of such a graph, and does not say why."""
+    """A graph with a free axis is refused by the axis.
+
+    The vendor's compiler takes no node of such a graph and gives no reason.
+    """
     work = StageContext(tmp_path / "work", silent())
     work.folder.mkdir()
     given = onnx_artifact(tmp_path / "given")

@@ -19,13 +19,13 @@ from tests.plugins.networks import artifact, feeds, hybrid, outputs, torch_artif
 
 
 class TestConformance(RuntimeSuite):
-    """The runtime keeps what every runtime must."""
+    """`torch` keeps every runtime's contract."""
 
     plugin = TorchRuntime
 
 
 def test_the_core_plays(tmp_path: Path) -> None:
-    """By name, as float32, exactly as the module computes."""
+    """The core plays by name in float32, with exactly the module's results."""
     model = hybrid()
     made = torch_artifact(model, tmp_path / "model")
     given = feeds(model)
@@ -42,7 +42,7 @@ def test_the_core_plays(tmp_path: Path) -> None:
 
 
 def test_the_number_of_threads_is_put_back(tmp_path: Path) -> None:
-    """It belongs to the process, and other stages run in it."""
+    """The number of threads is restored at the end, because it is the process's own."""
     model = hybrid()
     before = torch.get_num_threads()
     wanted = before + 1
@@ -54,7 +54,7 @@ def test_the_number_of_threads_is_put_back(tmp_path: Path) -> None:
 
 
 def test_a_missing_input_is_named(tmp_path: Path) -> None:
-    """A dsp of another model gives other tensors."""
+    """A missing input, as from another model's dsp, is an error that names the input."""
     model = hybrid()
     made = torch_artifact(model, tmp_path / "model")
     runtime = TorchRuntime(TorchRuntime.Options())
@@ -66,16 +66,16 @@ def test_a_missing_input_is_named(tmp_path: Path) -> None:
 
 
 class Inside(nn.Module):
-    """Writes into its input, gives it back, and gives two more, in a dict of another order."""
+    """Changes its input in place, and returns it with two other outputs in another order."""
 
     def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Return the input times 2, a half of it in 16 bits, and its signs."""
+        """Return the input times 2, half of the input in 16 bits, and its signs."""
         x *= 2
         return {"signs": x > 0, "half": (x / 4).bfloat16(), "twice": x}
 
 
 def test_outputs_go_by_their_names_and_share_nothing(tmp_path: Path) -> None:
-    """Whatever their types; the arrays that went in stay as they were."""
+    """Outputs of any type are matched by name, and the input arrays stay unchanged."""
     info = ModelInfo(Signature((), ()), ("x",), ("twice", "half", "signs"))
     model = TorchModel(info, Inside(), lambda _: {})
     given = {"x": np.array([[1.0, -2.0]], np.float32)}
@@ -91,7 +91,7 @@ def test_outputs_go_by_their_names_and_share_nothing(tmp_path: Path) -> None:
 
 
 def _table(folder: Path) -> Artifact:
-    """Return a program that takes indices."""
+    """Return a program whose input is indices."""
     folder.mkdir()
     core = nn.Embedding(5, 3).eval()
     save(torch.export.export(core, (torch.zeros(1, 4, dtype=torch.int64),)), folder / "model.pt2")
@@ -109,17 +109,20 @@ def _table(folder: Path) -> Artifact:
 def test_an_input_of_another_type_or_shape_is_refused(
     given: Any, said: str, tmp_path: Path
 ) -> None:
-    """With both, and what to do: PyTorch's own message names neither."""
+    """An input of another type or shape is refused with the expected and the given one.
+
+    PyTorch's own message names neither.
+    """
     runtime = TorchRuntime(TorchRuntime.Options())
     made = _table(tmp_path / "made")
     with runtime.open(made, hybrid, work_in(tmp_path / "work")) as session:
         assert session.run({"ids": np.full((1, 4), 2)})["rows"].shape == (1, 4, 3)
-        with pytest.raises(StageError, match="takes other windows than it is given") as caught:
+        with pytest.raises(StageError, match="the given windows do not fit the program") as caught:
             session.run({"ids": given})
     assert caught.value.lines[:2] == ("it takes: 1×4 int64", f"given: {said}")
 
 
 def test_negative_threads_are_refused() -> None:
-    """The config error names the option."""
+    """A negative number of threads is refused by the name of the option."""
     with pytest.raises(ValueError, match="`threads` cannot be -1"):
         TorchRuntime.Options(threads=-1)

@@ -1,4 +1,4 @@
-"""The runtime `torch` on torch programs: integer kernels, their simulation, its compiler."""
+"""The runtime `torch` on torch programs: integer kernels, simulation and compiler."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def _opened(made: Artifact, folder: Path, **options: object) -> Session:
 
 
 def _static(model: TorchModel, folder: Path, **options: object) -> Artifact:
-    """Quantise a model statically, for x86 unless told otherwise."""
+    """Quantise a model statically, for x86 by default."""
     from plugins.quantizer.torch_static import TorchStatic
 
     source = program(model, folder / "export")
@@ -55,7 +55,7 @@ x86 = pytest.mark.skipif(
 
 @x86
 def test_kernels_compute_what_the_program_says(tmp_path: Path) -> None:
-    """Every quantised operator, ReLUs inside, and no worse than rounding differs."""
+    """The integer kernels agree with the simulation by over 60 dB, with ReLUs inside."""
     model = normed()
     made = _static(model, tmp_path, reduce_range=True)
     given = feeds(model, seed=9)
@@ -76,7 +76,7 @@ def test_kernels_compute_what_the_program_says(tmp_path: Path) -> None:
 
 @x86
 def test_kernels_take_ranges_that_come_with_the_data(tmp_path: Path) -> None:
-    """A dynamic program runs on the same kernels."""
+    """A dynamic program runs on the same integer kernels."""
     model = hybrid()
     made = _dynamic(model, tmp_path)
     given = feeds(model, seed=9)
@@ -91,7 +91,10 @@ def test_kernels_take_ranges_that_come_with_the_data(tmp_path: Path) -> None:
 def test_a_kernel_that_computes_something_else_is_left_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As one of AMX does; the report says which, and the operator is simulated."""
+    """A kernel with wrong results is replaced by the simulation, and the facts count it.
+
+    One kernel of AMX is wrong in this way.
+    """
     model = normed()
     made = _static(model, tmp_path, reduce_range=True)
     given = feeds(model, seed=9)
@@ -112,7 +115,7 @@ def test_a_kernel_that_computes_something_else_is_left_out(
 
 
 class Odd(torch.nn.Module):
-    """Convolves without a batch axis, and nothing at all."""
+    """Convolves without a batch axis, and applies a layer to an empty tensor."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -120,13 +123,13 @@ class Odd(torch.nn.Module):
         self.flat = torch.nn.Linear(14, 4)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Return one tensor, of which a part is empty."""
+        """Return one tensor, one part of which is empty."""
         first = self.narrow(torch.relu(self.wide(x[0])))
         return torch.cat([self.flat(first), self.flat(first[:0])])[None]
 
 
 def _odd(size: float, folder: Path) -> tuple[Artifact, np.ndarray]:
-    """Return a static program of activations of `size`, and a window of it."""
+    """Return a static program for activations of `size`, and one of its windows."""
     from core import ModelInfo, Signature, StageResult
     from core.formats.torch_export import save
     from plugins.quantizer.torch_static import TorchStatic
@@ -148,7 +151,10 @@ def _odd(size: float, folder: Path) -> tuple[Artifact, np.ndarray]:
 
 @x86
 def test_what_no_kernel_takes_is_simulated(tmp_path: Path) -> None:
-    """A convolution without a batch axis, which oneDNN refuses when the window comes."""
+    """An operator that no kernel takes is simulated.
+
+    Here it is a convolution without a batch axis, which oneDNN refuses at run time.
+    """
     made, window = _odd(1.0, tmp_path / "made")
     with _opened(made, tmp_path / "work", kernels=INT8) as session:
         assert session.facts["int8_kernels"] == {"linear": 1}
@@ -162,7 +168,7 @@ def test_what_no_kernel_takes_is_simulated(tmp_path: Path) -> None:
 def test_a_wrong_kernel_is_told_at_any_size(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Squares of 1e-25 are zeros in FP32, where a kernel of zeros would agree."""
+    """A kernel of zeros is found even for values of 1e-25, whose squares are zero in FP32."""
     made, _ = _odd(1e-25, tmp_path / "made")
     actual = torch.ops.onednn.qlinear_pointwise.default
     monkeypatch.setattr(
@@ -173,7 +179,7 @@ def test_a_wrong_kernel_is_told_at_any_size(
         assert session.facts["int8_kernels_wrong_here"] == {"linear": 1}
 
 
-#: Kernels are tried before they play: where the processor saturates, none is exact.
+#: Kernels are tested before use: on a processor that saturates, no kernel is exact.
 EXACT = any(torch.cpu.get_capabilities().get(name) for name in ("avx512_vnni", "avx_vnni"))
 vnni = pytest.mark.skipif(not EXACT, reason="needs a processor with VNNI")
 
@@ -183,7 +189,10 @@ vnni = pytest.mark.skipif(not EXACT, reason="needs a processor with VNNI")
 def test_kernels_that_saturate_are_left_alone(
     able: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """x86 without VNNI adds two products in 16 bits; with it, 8-bit activations are exact."""
+    """Without VNNI, kernels that saturate are not used; with VNNI they are exact.
+
+    x86 without VNNI adds two products in 16 bits.
+    """
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_vnni": able})
     made = _static(normed(), tmp_path)
     with _opened(made, tmp_path / "auto") as session:
@@ -197,37 +206,37 @@ def test_kernels_that_saturate_are_left_alone(
 
 
 def test_a_program_for_another_back_end_is_simulated(tmp_path: Path) -> None:
-    """And says why, or is refused where the kernels were asked for."""
+    """A program for another back-end is simulated, or refused if `kernels=int8`."""
     made = _static(hybrid(), tmp_path, backend=Backend.arm)
     with _opened(made, tmp_path / "auto") as session:
         assert session.facts["int8_kernels"] == {}
         assert session.facts["int8_simulated"] == 3
-    with pytest.raises(StageError, match="kernels would not compute this program"):
+    with pytest.raises(StageError, match="kernels cannot be used for this program"):
         _opened(made, tmp_path / "int8", kernels=INT8)
 
 
 def test_a_window_of_another_length_ends_in_one_message(tmp_path: Path) -> None:
-    """The program was made for one."""
+    """A window of another length is an error that says the program's shape."""
     model = hybrid()
     made = program(model, tmp_path / "export")
     given = {**feeds(model), "mix": np.zeros((1, 2, 100), np.float32)}
     with (
         _opened(made, tmp_path / "work") as session,
-        pytest.raises(StageError, match="other windows than it is given: `mix`") as caught,
+        pytest.raises(StageError, match="windows do not fit the program: `mix`") as caught,
     ):
         session.run(given)
     assert "it takes: 1×2×512 float32" in caught.value.lines
 
 
 def test_kernels_and_the_compiler_exclude_each_other() -> None:
-    """The config error comes before any work."""
+    """`kernels=int8` with `compile` is refused before any work."""
     with pytest.raises(ValueError, match="`kernels` cannot be int8 with `compile`"):
         TorchRuntime.Options(compile=True, kernels=INT8)
 
 
 @pytest.mark.skipif(not CAN_COMPILE, reason="there is no C++ compiler")
 def test_a_compiled_program_computes_the_same(tmp_path: Path) -> None:
-    """And says that it was compiled, and that its integers are simulated."""
+    """A compiled program computes the same, and its label says `compiled` and `simulated`."""
     model = hybrid()
     made = _dynamic(model, tmp_path)
     given = feeds(model, seed=9)
@@ -243,7 +252,10 @@ def test_a_compiled_program_computes_the_same(tmp_path: Path) -> None:
 def test_a_missing_compiler_ends_in_one_message(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With what to install, and the way without."""
+    """Without a C++ compiler, `compile` is one error.
+
+    The message says what to install, and how to play without a compiler.
+    """
     monkeypatch.setattr("plugins.runtime._torch_kernels.compiling.compiler", lambda: "")
     made = program(hybrid(), tmp_path / "export")
     with pytest.raises(StageError, match="this machine has none") as caught:
@@ -252,7 +264,7 @@ def test_a_missing_compiler_ends_in_one_message(
 
 
 def test_doctor_says_whether_it_compiles(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Either way, in a few words."""
+    """The doctor says whether a C++ compiler is there."""
     (found,) = TorchRuntime.findings()
     assert ("compiles with" in found.text) is CAN_COMPILE
     monkeypatch.setattr("plugins.runtime._torch_kernels.compiler", lambda: "")
@@ -261,7 +273,7 @@ def test_doctor_says_whether_it_compiles(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_the_bundle_says_how_to_load_a_program(tmp_path: Path) -> None:
-    """The lines run as they stand, on a program that quantises."""
+    """The Python lines for the bundle's README run unchanged on a quantised program."""
     import json
 
     model = hybrid()
@@ -272,5 +284,5 @@ def test_the_bundle_says_how_to_load_a_program(tmp_path: Path) -> None:
     lines = lines.replace('"metadata.json"', repr(str(tmp_path / "metadata.json")))
     given = feeds(model)
     names = {"inputs": [torch.from_numpy(given[name]) for name in model.info.core_inputs]}
-    exec(lines, names)  # noqa: S102  # the very lines of the README
+    exec(lines, names)  # noqa: S102  # the exact lines of the README
     assert [tuple(t.shape) for t in names["outputs"]] == [(1, 4, 512), (1, 30, 8)]

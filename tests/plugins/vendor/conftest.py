@@ -1,4 +1,4 @@
-"""A small graph, an account on the stand-in, and what the tests of the service ask of them."""
+"""A small graph, an account on the stand-in service, and a user for the service's tests."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PHONE = "Samsung Galaxy S24"
 
 @pytest.fixture
 def cloud(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
-    """Return an empty account of the stand-in; nothing else can be reached, and no wait is long."""
+    """Return an empty account of the stand-in, without other network access or long waits."""
     loopback_only(monkeypatch)
     hurried(monkeypatch)
     with account(tmp_path / "cloud", monkeypatch) as served:
@@ -29,7 +29,7 @@ def cloud(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
 
 @dataclass
 class User:
-    """Someone with a small graph, a store's state folder, and a terminal that is read."""
+    """A user with a small graph, a store's state folder, and recorded progress messages."""
 
     folder: Path
     said: list[str]

@@ -11,12 +11,12 @@ from plugins.vendor.qai_hub.account import find_account
 from tests.hub.account import loopback_only
 from tests.hub.cloud import TOKEN, Cloud
 
-SECRET = "s3cr3t-t0ken"  # noqa: S105  # of no account
+SECRET = "s3cr3t-t0ken"  # noqa: S105  # belongs to no account
 
 
 @pytest.fixture
 def bare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Return where the client's configuration would be, on a machine that has none."""
+    """Return the path of the client's configuration, on a machine that has none."""
     loopback_only(monkeypatch)
     for name in ("QAI_HUB_API_TOKEN", "QAI_HUB_API_URL"):
         monkeypatch.delenv(name, raising=False)
@@ -25,7 +25,10 @@ def bare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_without_a_token_the_message_says_where_one_goes(bare: Path) -> None:
-    """Both places are named, and where to get a token; the doctor says the same, unasked."""
+    """Without a token, the error names both places for one and where to get it.
+
+    The doctor says the same as an info.
+    """
     with pytest.raises(LuthierError, match="no token for Qualcomm AI Hub") as told:
         find_account()
     assert str(bare) in str(told.value)
@@ -47,7 +50,7 @@ def test_the_clients_own_configuration_is_read(bare: Path) -> None:
 
 
 def test_the_variable_comes_before_the_file(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is set for one run wins over what was configured once."""
+    """The environment variable wins over the client's configuration file."""
     bare.write_text("[api]\napi_token = other\napi_url = https://hub.test\nweb_url = w\n")
     monkeypatch.setenv("QAI_HUB_API_TOKEN", SECRET)
     assert find_account().token == SECRET
@@ -56,7 +59,7 @@ def test_the_variable_comes_before_the_file(bare: Path, monkeypatch: pytest.Monk
 
 @pytest.mark.parametrize("text", [SECRET, f"[api]\n{SECRET}\n", f"[api]\napi_token = {SECRET}\n"])
 def test_a_damaged_configuration_is_named_but_not_shown(bare: Path, text: str) -> None:
-    """A parser's own message would print the line that holds the token."""
+    """A damaged configuration file is named, and its content, with the token, is not shown."""
     bare.write_text(text)
     with pytest.raises(LuthierError, match="cannot be read") as told:
         find_account()
@@ -67,7 +70,7 @@ def test_a_damaged_configuration_is_named_but_not_shown(bare: Path, text: str) -
 @pytest.mark.usefixtures("bare")
 @pytest.mark.parametrize("url", ["http://hub.test", "ftp://x", "hub", "https://a:b@hub.test"])
 def test_a_token_is_never_sent_in_the_clear(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
-    """Plain HTTP is for this machine only."""
+    """A token is sent by HTTPS only; plain HTTP is refused except to this machine."""
     monkeypatch.setenv("QAI_HUB_API_TOKEN", SECRET)
     monkeypatch.setenv("QAI_HUB_API_URL", url)
     with pytest.raises(LuthierError, match="cannot be"):
@@ -79,7 +82,7 @@ def test_a_token_is_never_sent_in_the_clear(monkeypatch: pytest.MonkeyPatch, url
 def test_a_token_that_no_header_takes_is_refused_unseen(
     monkeypatch: pytest.MonkeyPatch, token: str
 ) -> None:
-    """The library that would send it refuses it too, but shows it."""
+    """A token that no HTTP header can hold is refused without being shown."""
     monkeypatch.setenv("QAI_HUB_API_TOKEN", token)
     with pytest.raises(LuthierError, match="holds characters") as told:
         find_account()
@@ -88,7 +91,7 @@ def test_a_token_that_no_header_takes_is_refused_unseen(
 
 @pytest.mark.usefixtures("bare")
 def test_tokens_and_signed_links_are_scrubbed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A link to the storage keeps its address and loses what would let anybody read it."""
+    """Messages lose the token and the signature of links; a link keeps its address."""
     monkeypatch.setenv("QAI_HUB_API_TOKEN", SECRET)
     text = f"token {SECRET} at https://s3.test/bucket/key?X-Amz-Signature=abc&x=1 failed"
     said = find_account().scrub(text)
@@ -97,7 +100,7 @@ def test_tokens_and_signed_links_are_scrubbed(monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.mark.usefixtures("cloud")
 def test_the_doctor_lists_the_devices() -> None:
-    """With a token, every device is named once, with the systems that it comes with."""
+    """With a token, the doctor lists every device once, with its systems."""
     (notice,) = QaiHub.findings()
     assert notice.severity == "info"
     assert "5 devices" in notice.text
@@ -112,7 +115,7 @@ def test_the_doctor_lists_the_devices() -> None:
 def test_the_doctor_says_why_there_is_no_list(
     cloud: Cloud, monkeypatch: pytest.MonkeyPatch, what: str, said: str
 ) -> None:
-    """One question, no retries, one line."""
+    """Without a device list, the doctor gives the reason in one line, after one request."""
     if what == "token":
         monkeypatch.setenv("QAI_HUB_API_TOKEN", SECRET)
     if what == "gone":
@@ -127,7 +130,7 @@ def test_the_doctor_says_why_there_is_no_list(
 
 @pytest.mark.usefixtures("bare")
 def test_asking_without_a_token_loads_no_client() -> None:
-    """The client takes a second to import; nobody without a token waits for it."""
+    """Without a token, the doctor does not import the client, which takes a second."""
     import subprocess
 
     code = (

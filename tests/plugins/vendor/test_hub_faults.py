@@ -1,4 +1,4 @@
-"""Every way in which the service fails: what recovers, and how the rest is told."""
+"""Every failure of the service recovers or ends in a clear message."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ MANY = 10**9
         pytest.param(answer("GET", "devices", 503), ["not available", AGAIN], id="503"),
         pytest.param(answer("POST", "models", 500), ["not available", "uploading"], id="500"),
         pytest.param(answer("POST", "datasets", 413), ["too large", "runtime.job_mb"], id="413"),
-        pytest.param(answer("GET", "devices", 426), ["no longer serves", "upgrade"], id="426"),
+        pytest.param(answer("GET", "devices", 426), ["no longer supports", "upgrade"], id="426"),
         pytest.param(answer("GET", "devices", 403), ["refused", "told to fail"], id="403"),
         pytest.param(put("html", value=True), ["is not Qualcomm AI Hub", "proxy"], id="html"),
         pytest.param(put("cut_uploads", MANY), ["was cut", "uploading the model"], id="upload"),
@@ -77,7 +77,10 @@ def test_what_cannot_be_mended_ends_in_one_message(
     set_up: Callable[[Faults], None],
     said: list[str],
 ) -> None:
-    """What, where and what next; no token, no signature, no file left behind."""
+    """A permanent failure ends in one message with the cause, the place and the next step.
+
+    The message holds no token and no signature, and no file is left behind.
+    """
     set_up(cloud.faults)
     (tmp_path / "tmp").mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
@@ -97,7 +100,7 @@ def test_what_cannot_be_mended_ends_in_one_message(
 
 @pytest.mark.parametrize("credentials", [False, True], ids=["signed links", "s3 credentials"])
 def test_both_ways_of_transfer_give_the_same(cloud: Cloud, user: User, credentials: object) -> None:
-    """The outputs are those of ONNX Runtime on the graph itself, to the bit."""
+    """Both ways of transfer give exactly ONNX Runtime's outputs for the graph."""
     import onnxruntime
 
     from core.conformance.converter import feeds
@@ -124,7 +127,7 @@ def test_both_ways_of_transfer_give_the_same(cloud: Cloud, user: User, credentia
 def test_what_is_cut_once_is_sent_again(
     cloud: Cloud, user: User, fault: str, credentials: object
 ) -> None:
-    """A run survives it, with one model, one dataset and one job of each kind."""
+    """A transfer that is cut once is repeated, without a second job of the same kind."""
     expected = user.played()
     cloud.faults.credentials = bool(credentials)
     setattr(cloud.faults, fault, 1)
@@ -138,7 +141,10 @@ def test_what_is_cut_once_is_sent_again(
 
 @pytest.mark.usefixtures("cloud")
 def test_a_bad_token_says_where_it_comes_from(user: User, monkeypatch: pytest.MonkeyPatch) -> None:
-    """And where to get a new one; the bad one is not shown."""
+    """The error for a bad token says its source and where to get a new one.
+
+    The token itself is not shown.
+    """
     monkeypatch.setenv("QAI_HUB_API_TOKEN", "worn-out")
     with pytest.raises(StageError, match="refused the token") as told:
         user.compiled()
@@ -149,14 +155,14 @@ def test_a_bad_token_says_where_it_comes_from(user: User, monkeypatch: pytest.Mo
 
 @pytest.mark.usefixtures("cloud")
 def test_nobody_at_the_address(user: User, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A closed port is told as such."""
+    """A closed port is reported as an address that cannot be reached."""
     monkeypatch.setenv("QAI_HUB_API_URL", "http://127.0.0.1:9")
     with pytest.raises(StageError, match="cannot be reached"):
         user.compiled()
 
 
 def test_a_device_that_does_not_exist_names_the_nearest(cloud: Cloud, user: User) -> None:
-    """Before anything is uploaded."""
+    """An unknown device is refused with the nearest names before any upload."""
     with pytest.raises(StageError, match="no device `Samsung Galxy S24`") as told:
         user.compiled(device="Samsung Galxy S24")
     assert "nearest: Samsung Galaxy S24, " in str(told.value)
@@ -170,7 +176,10 @@ def test_a_device_that_does_not_exist_names_the_nearest(cloud: Cloud, user: User
 def test_a_job_that_stalls_is_told_and_taken_up_again(
     cloud: Cloud, user: User, state: int, said: str
 ) -> None:
-    """A state that nobody knows is waited out like any other; the next run submits nothing."""
+    """A stalled job is reported, and the next run waits for it without a new submission.
+
+    A job in an unknown state is treated in the same way.
+    """
     cloud.faults.held_state = state
     with pytest.raises(StageError, match="was not done within") as told:
         user.compiled(time_limit_s=0.2)
@@ -185,7 +194,10 @@ def test_a_job_that_stalls_is_told_and_taken_up_again(
 
 
 def test_an_outage_while_a_job_is_waited_for_costs_nothing(cloud: Cloud, user: User) -> None:
-    """The question is asked again; the client's own tries were all used up twice."""
+    """An outage during the wait for a job causes new requests and no second job.
+
+    The outage uses up the client's own retries twice.
+    """
     cloud.faults.answers["GET", r"^jobs/\w+$"] = (503, 16)
     user.compiled()
     assert any("asking again" in message for message in user.said)
@@ -195,7 +207,10 @@ def test_an_outage_while_a_job_is_waited_for_costs_nothing(cloud: Cloud, user: U
 def test_what_the_client_prints_stays_off_the_terminal(
     cloud: Cloud, user: User, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """It prints an empty line for every upload that was cut; progress is drawn all the while."""
+    """The client's prints are hidden, and the progress display still reaches the terminal.
+
+    The client prints an empty line for every upload that is cut.
+    """
     import sys
 
     from rich.console import Console
@@ -212,29 +227,32 @@ def test_what_the_client_prints_stays_off_the_terminal(
 
 
 def test_a_job_that_the_client_made_twice_is_used_once(cloud: Cloud, user: User) -> None:
-    """The client repeats a POST after a 502; the first of the two jobs is taken, and said."""
+    """Of two jobs that the client submits after a 502, the first is used, with a message."""
     cloud.faults.doubled = 1
     user.compiled()
     first, second = cloud.jobs
     assert len(set(cloud.names())) == 1
-    message = f"job {first} is taken; its repetition {second} is not used"
+    message = f"job {first} is used; its repetition {second} is not"
     assert message in user.said
     user.compiled()
     assert list(cloud.jobs) == [first, second], "nothing is submitted for it ever again"
 
 
 def test_a_submission_without_an_answer_is_found_by_its_name(cloud: Cloud, user: User) -> None:
-    """Every answer is lost; the jobs are there, so the run goes on with the first."""
+    """A submission whose answers are all lost is found by its name, and its first job is used."""
     cloud.faults.doubled = 7
     user.compiled()
-    assert any(f"job {next(iter(cloud.jobs))} is taken" in message for message in user.said)
+    assert any(f"job {next(iter(cloud.jobs))} is used" in message for message in user.said)
 
 
 @pytest.mark.usefixtures("cloud")
 def test_a_full_disk_here_is_not_blamed_on_the_service(
     user: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The client writes what it uploads to a file first; the core tells what a full disk is."""
+    """A full local disk during an upload is an OSError and not blamed on the service.
+
+    The client writes an upload to a file first; the core explains a full disk.
+    """
     import errno
 
     from qai_hub import Client

@@ -22,7 +22,10 @@ def same(ours: list[dict[str, object]], theirs: list[dict[str, object]]) -> bool
 
 
 def test_a_second_run_uploads_and_submits_nothing(cloud: Cloud, user: User) -> None:
-    """Names follow from content, and ids are remembered; results are the same to the bit."""
+    """A second run uploads and submits nothing, and its results are the same bits.
+
+    Names follow from the content, and ids are remembered.
+    """
     first = user.played()
     jobs, models, datasets = list(cloud.jobs), list(cloud.models), list(cloud.datasets)
     assert same(user.played(), first)
@@ -32,14 +35,14 @@ def test_a_second_run_uploads_and_submits_nothing(cloud: Cloud, user: User) -> N
 
 
 def test_what_was_compiled_there_is_not_uploaded(cloud: Cloud, user: User) -> None:
-    """The service made the model that the inference job runs; it is used where it is."""
+    """A model that the service compiled is used there and not uploaded again."""
     user.played()
     assert len(cloud.uploads("models")) == 1
     assert cloud.uploads("models")[0].startswith("luthier-")
 
 
 def test_a_lost_ledger_is_found_again_by_name(cloud: Cloud, user: User) -> None:
-    """Uploads and jobs are looked for in the account before they are made anew."""
+    """Without a ledger, uploads and jobs are found in the account by name."""
     first = user.played()
     jobs, sent = list(cloud.jobs), cloud.uploads("datasets")
     shutil.rmtree(user.folder / "state")
@@ -49,18 +52,18 @@ def test_a_lost_ledger_is_found_again_by_name(cloud: Cloud, user: User) -> None:
 
 
 def test_a_ledger_from_before_the_kill_finds_its_job(cloud: Cloud, user: User) -> None:
-    """An intent without an id is what a kill between submitting and writing leaves."""
+    """An entry without an id, as a kill during the submission leaves it, finds its job."""
     user.compiled()
     (file,) = (user.folder / "state").rglob("luthier-compile-*.json")
     Ledger(file.parent).write(Entry(file.stem))
     user.said.clear()
     user.compiled()
     assert len(cloud.jobs) == 1
-    assert "takes up job j2, submitted before" in user.said
+    assert "continues with job j2, submitted before" in user.said
 
 
 def test_a_failed_job_is_submitted_again_when_asked(cloud: Cloud, user: User) -> None:
-    """Failures are not kept: the next run tries once more, under a name that says so."""
+    """A failed job is submitted again by the next run, under a name with a number."""
     cloud.faults.failing["compile"], cloud.faults.failures = ("bad luck", 0), 1
     with pytest.raises(StageError, match="bad luck"):
         user.compiled()
@@ -73,7 +76,7 @@ def test_a_failed_job_is_submitted_again_when_asked(cloud: Cloud, user: User) ->
 
 
 def test_an_upload_that_was_not_finished_is_no_upload(cloud: Cloud, user: User) -> None:
-    """A model by the right name but without its file is not used."""
+    """A model with the right name but without its file is uploaded again."""
     cloud.faults.cut_uploads = 10**9
     with pytest.raises(StageError, match="was cut"):
         user.compiled()
@@ -83,7 +86,10 @@ def test_an_upload_that_was_not_finished_is_no_upload(cloud: Cloud, user: User) 
 
 
 def test_expired_windows_are_sent_again_only_for_a_new_job(cloud: Cloud, user: User) -> None:
-    """The service keeps datasets for 30 days; a job that exists needs its windows no more."""
+    """Expired windows are uploaded again only for a new job.
+
+    The service keeps datasets for 30 days; a finished job no longer needs them.
+    """
     user.played()
     for dataset in cloud.datasets.values():
         dataset.about.expiration_time.seconds = int(time.time()) - 1
@@ -94,7 +100,7 @@ def test_expired_windows_are_sent_again_only_for_a_new_job(cloud: Cloud, user: U
 
 
 def test_results_that_are_gone_are_computed_again(cloud: Cloud, user: User) -> None:
-    """The job is known but its outputs are not: only then is it submitted anew."""
+    """A known job without its outputs is submitted again."""
     first = user.played()
     cloud.datasets.clear()
     assert same(user.played(), first)
@@ -102,7 +108,7 @@ def test_results_that_are_gone_are_computed_again(cloud: Cloud, user: User) -> N
 
 
 def test_a_job_that_the_service_deleted_is_submitted_again(cloud: Cloud, user: User) -> None:
-    """A remembered id that nobody knows any more is no dead end."""
+    """A job that the service deleted is submitted again, although its id is remembered."""
     user.compiled()
     cloud.jobs.clear()
     user.compiled()
@@ -110,7 +116,10 @@ def test_a_job_that_the_service_deleted_is_submitted_again(cloud: Cloud, user: U
 
 
 def test_two_runs_at_once_submit_one_job(cloud: Cloud, user: User) -> None:
-    """The second waits for the first to have an id, says so, and waits for the same job."""
+    """Two runs at once submit one job.
+
+    The second run waits for the first one's id, reports this, and waits for the same job.
+    """
     user.options.time_limit_s = 60.0
     cloud.faults.held_submits = 1
     both = [threading.Thread(target=user.compiled) for _ in range(2)]
@@ -129,7 +138,7 @@ def test_two_runs_at_once_submit_one_job(cloud: Cloud, user: User) -> None:
 
 @pytest.mark.usefixtures("cloud")
 def test_windows_go_in_by_size(user: User) -> None:
-    """A session asks for as many windows as one job may hold, and at least one."""
+    """A session takes as many windows at once as `job_mb` permits, and at least one."""
     from core.conformance.converter import torch_model
     from plugins.runtime.qai_hub import QaiHub
 
@@ -144,7 +153,7 @@ def test_windows_go_in_by_size(user: User) -> None:
 
 
 def test_the_device_tells_its_times_and_layers(cloud: Cloud, user: User) -> None:
-    """Per window, per layer, loading and memory, as the service measured them."""
+    """The facts have the times, layers, loading time and memory that the service measured."""
     from core.conformance.converter import feeds, torch_model
     from plugins.runtime.qai_hub import QaiHub
 
@@ -163,7 +172,7 @@ def test_the_device_tells_its_times_and_layers(cloud: Cloud, user: User) -> None
 
 
 def test_without_a_profile_none_is_asked_for(cloud: Cloud, user: User) -> None:
-    """It is another job: one with a profile does not answer for one without."""
+    """A job with a profile is not used for a run without one, and the other way round."""
     user.played(profile=False)
     user.played(profile=True)
     inferences = [j.inference_job for j in cloud.jobs.values() if j.HasField("inference_job")]
@@ -173,7 +182,7 @@ def test_without_a_profile_none_is_asked_for(cloud: Cloud, user: User) -> None:
 
 @pytest.mark.usefixtures("cloud")
 def test_the_token_lies_nowhere_on_disk(user: User) -> None:
-    """Neither the ledger nor an artifact holds it, nor anything else that a run writes."""
+    """No file of a run holds the token, neither the ledger nor an artifact."""
     user.played()
     files = [file for file in user.folder.rglob("*") if file.is_file()]
     assert files
@@ -184,7 +193,10 @@ def test_the_token_lies_nowhere_on_disk(user: User) -> None:
 def test_a_damaged_note_counts_as_an_intent(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Cut, flipped at any bit, or that of another job: the id is asked for, with a line."""
+    """A damaged entry of the ledger counts as an entry without an id, with a message.
+
+    It is cut, has a flipped bit, or is the entry of another job.
+    """
     ledger = Ledger(tmp_path / "ledger")
     ledger.write(Entry("a", "j1", 2))
     ledger.write(Entry("b", "j2"))
@@ -194,7 +206,7 @@ def test_a_damaged_note_counts_as_an_intent(
     for damaged in (b"", whole[:-1], other, *flipped(whole, 40)):
         file.write_bytes(damaged)
         assert ledger.read("a") == Entry("a")
-        assert "the note of `a` at the service is damaged" in capsys.readouterr().err
+        assert "the note on `a` is damaged" in capsys.readouterr().err
     file.write_bytes(whole)
     assert ledger.read("a") == Entry("a", "j1", 2)
     assert capsys.readouterr().err == ""
@@ -202,7 +214,7 @@ def test_a_damaged_note_counts_as_an_intent(
 
 
 def test_a_flipped_id_brings_no_other_job(cloud: Cloud, user: User) -> None:
-    """The account is asked by name: nothing is submitted twice, and nothing else is taken."""
+    """A damaged id in the ledger brings no other job and no second submission."""
     first = user.played()
     jobs = list(cloud.jobs)
     files = sorted((user.folder / "state").rglob("luthier-*.json"))

@@ -1,10 +1,12 @@
-"""Kills a process at one of its file operations: every Python that has this folder on its path.
+"""Kills a process at one of its file operations, in every Python with this folder on its path.
 
-What counts as one is what changes a file below `LUTHIER_KILL_ROOTS`: before it is opened to be
-written, renamed, removed, linked, cut, before a folder is made or removed, before each write and in
-the middle of it, before what was written is forced to the disk. The operations of all processes are
-counted together, in the length of the file `LUTHIER_KILL_COUNT`. At number `LUTHIER_KILL_AT` the
-process that came to it ends as by `kill -9`; with `LUTHIER_KILL_GROUP` all of its group do.
+An operation changes a file below `LUTHIER_KILL_ROOTS`. There is one before a file is opened for
+writing, renamed, removed, linked, truncated, or gets other times or rights, and before a folder is
+made or removed. There are two for each write, one before it and one in its middle, and one before
+data is forced to the disk.
+The operations of all processes are counted together, by the length of the file
+`LUTHIER_KILL_COUNT`. The process that comes to number `LUTHIER_KILL_AT` ends as by `kill -9`; with
+`LUTHIER_KILL_GROUP` its whole group ends.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ import signal
 import sys
 from typing import Any, Self
 
-#: Events of `sys.addaudithook` that change files, with how many of their arguments are paths.
+#: Events of `sys.addaudithook` that change files, with the number of their arguments for paths.
 CHANGES = {
     "os.rename": 2,
     "os.remove": 1,
@@ -34,7 +36,7 @@ _write, _fsync, _open = os.write, os.fsync, io.open
 
 
 class Trap:
-    """Counts operations, and kills at one of them."""
+    """Counts operations, and kills the process at one of them."""
 
     def __init__(self) -> None:
         self.roots = tuple(os.environ["LUTHIER_KILL_ROOTS"].split(os.pathsep))
@@ -45,7 +47,7 @@ class Trap:
         os.set_inheritable(self.count, False)
 
     def spring(self) -> bool:
-        """Count one operation; returns whether it is the last one."""
+        """Count one operation; returns whether the process must end at it."""
         _write(self.count, b".")
         return os.fstat(self.count).st_size == self.at
 
@@ -56,7 +58,7 @@ class Trap:
         os.kill(os.getpid(), signal.SIGKILL)
 
     def watches(self, path: object) -> bool:
-        """Return whether a path, or what an open descriptor stands for, is below a root."""
+        """Return whether a path, or the file of an open descriptor, is below a root."""
         if isinstance(path, int):
             try:
                 path = os.readlink(f"/proc/self/fd/{path}")  # noqa: PTH115  # `Path` would be heard
@@ -69,7 +71,7 @@ class Trap:
             return False
 
     def heard(self, event: str, arguments: tuple[Any, ...]) -> None:
-        """Take an audit event: it comes before what it tells of."""
+        """Handle an audit event, which comes before its operation."""
         if event == "open":
             path, _, flags = arguments
             wanted = flags & WRITES and not isinstance(path, int) and self.watches(path)
@@ -79,7 +81,7 @@ class Trap:
             self.end()
 
     def write(self, descriptor: int, data: Any) -> int:
-        """Stand in for `os.write`: killed in the middle, it has written half."""
+        """Replace `os.write`; a kill in the middle leaves half of the data."""
         if self.watches(descriptor):
             if self.spring():
                 self.end()
@@ -89,27 +91,27 @@ class Trap:
         return _write(descriptor, data)
 
     def fsync(self, descriptor: Any) -> None:
-        """Stand in for `os.fsync`."""
+        """Replace `os.fsync`."""
         number = descriptor if isinstance(descriptor, int) else descriptor.fileno()
         if self.watches(number) and self.spring():
             self.end()
         _fsync(descriptor)
 
     def open(self, file: Any, mode: str = "r", *arguments: Any, **named: Any) -> Any:
-        """Stand in for `open`: what is opened to be written is cut in its writes, too."""
+        """Replace `open`; writes to a file that is opened for writing are operations, too."""
         opened = _open(file, mode, *arguments, **named)
         writes = any(letter in mode for letter in "wax+")
         return Cut(opened, self) if writes and self.watches(opened.fileno()) else opened
 
 
 class Cut:
-    """A file whose writes are operations."""
+    """A file whose writes count as operations."""
 
     def __init__(self, file: Any, trap: Trap) -> None:
         self._file, self._trap = file, trap
 
     def write(self, data: Any) -> Any:
-        """Write, in two halves between which the process may end."""
+        """Write the data; the process may end before the write or after its first half."""
         if self._trap.spring():
             self._trap.end()
         if self._trap.spring():
@@ -119,7 +121,7 @@ class Cut:
         return self._file.write(data)
 
     def writelines(self, lines: Any) -> None:
-        """Write one after the other."""
+        """Write one line after the other."""
         for line in lines:
             self.write(line)
 
@@ -138,7 +140,7 @@ class Cut:
 
 
 def install() -> None:
-    """Set the trap in this process and in the copies that it makes of itself."""
+    """Set the trap in this process and in the copies that the process makes of itself."""
     trap = Trap()
     sys.addaudithook(trap.heard)
     os.write, os.fsync = trap.write, trap.fsync

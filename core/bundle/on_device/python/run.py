@@ -39,7 +39,7 @@ def typed(inputs: dict, specs: list) -> dict:
     for spec in specs:
         array = inputs.get(spec["name"])
         if array is None:
-            raise SystemExit(f"there is no array `{spec['name']}`, but {', '.join(inputs)}")
+            raise SystemExit(f"there is no array `{spec['name']}`; given: {', '.join(inputs)}")
         if not np.can_cast(array.dtype, spec["dtype"], "same_kind"):
             raise SystemExit(f"`{spec['name']}` is {array.dtype}; the model takes {spec['dtype']}")
         fitting[spec["name"]] = array.astype(spec["dtype"])

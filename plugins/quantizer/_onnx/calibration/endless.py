@@ -92,19 +92,18 @@ def _error(
             return StageError(
                 f"the graph overflows on calibration data, first in the tensor `{tensor}`",
                 f"computed by: {node.name or node.op_type} ({node.op_type}), from finite values",
-                f"the output `{output}` is NaN or infinite by it, so no range can hold it",
-                "compare the exported graph with PyTorch on such data: a model whose own output is "
-                "no number cannot be quantised",
+                f"the output `{output}` is NaN or infinite because of it, so it has no range",
+                "compare the exported graph with PyTorch on this data: a model whose own output is "
+                "not finite cannot be quantised",
             )
     guilty = next((c for c in constants if any(c in n.input or c in n.output for n in before)), "")
     broken = next((n for n in nodes if any(_state(found.get(x)) == "nan" for x in n.output)), None)
     where = "" if broken is None else f"first NaN: {broken.name} ({broken.op_type})"
     return StageError(
         f"the output `{output}` is NaN because of a constant of the model, `{guilty}`",
-        "it holds infinities or NaN; a softmax of nothing but infinities, or 0 times one, is no "
-        "number",
+        "it holds infinities or NaN; a softmax over infinities only, or 0 times infinity, is NaN",
         where,
-        "mask with a finite value far below the scores, -10,000 say, or leave something unmasked",
+        "mask with a finite value far below the scores, such as -10,000, or leave a value unmasked",
     )
 
 

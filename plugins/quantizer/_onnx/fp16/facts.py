@@ -27,21 +27,21 @@ def notices_of(reasons: Sequence[Reason], seen: Observer | None) -> tuple[Notice
     if seen is None:
         text = (
             "no calibration data: every operator that sums or squares stays in FP32, and other "
-            "overflow would not be seen; name data with calibration=<dataset>"
+            "overflow is not noticed; name data with calibration=<dataset>"
         )
         notices.append(Notice("info", text))
     over = [r for r in reasons if r.cause is Cause.overflow]
     if over:
         text = (
-            f"{len(over)} node(s) pass the {LARGEST:,.0f} of FP16 and stay in FP32; an NPU without "
-            f"FP32 (HTP) overflows there all the same: {_named(over)}"
+            f"{len(over)} node(s) exceed FP16's {LARGEST:,.0f} and stay in FP32; an NPU without "
+            f"FP32 (HTP) still overflows there: {_named(over)}"
         )
         notices.append(Notice("warning", text))
     sums = [r for r in reasons if r.cause is Cause.overflowing_sum]
     if sums:
         text = (
-            f"{len(sums)} node(s) sum beyond the {LARGEST:,.0f} of FP16 and stay in FP32; on a "
-            f"device without FP32 that takes a wider accumulator: {_named(sums)}"
+            f"{len(sums)} node(s) have sums above FP16's {LARGEST:,.0f} and stay in FP32; on a "
+            f"device without FP32 they need a wider accumulator: {_named(sums)}"
         )
         notices.append(Notice("info", text))
     return tuple(notices)

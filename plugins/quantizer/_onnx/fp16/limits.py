@@ -125,7 +125,7 @@ def _sum_reasons(node: onnx.NodeProto, seen: Observer, limit: float) -> Iterator
     """Yield the faults of the sum inside the node."""
     tensor = node.input[0] if node.input else ""
     if node.op_type in OPAQUE:
-        yield _reason(node, tensor, Cause.opaque, "has a sum inside that is not looked into", 1.0)
+        yield _reason(node, tensor, Cause.opaque, "has an internal sum that is not observed", 1.0)
     entry = seen.sums.get(node.name)
     if entry is None:
         return

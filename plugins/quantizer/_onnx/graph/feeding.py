@@ -42,7 +42,7 @@ def refused(what: str, error: Exception) -> StageError:
     return StageError(
         f"ONNX Runtime cannot {what}",
         str(error).strip().splitlines()[0],
-        "run the exported graph as it is first (quantizer=none), or export it with another opset",
+        "first run the exported graph unchanged (quantizer=none), or export it with another opset",
     )
 
 

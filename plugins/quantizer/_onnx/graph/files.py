@@ -52,8 +52,8 @@ def _converted(model: onnx.ModelProto) -> onnx.ModelProto:
         converted = version_converter.convert_version(model, CONVERTED)
     except RuntimeError as error:
         raise StageError(
-            f"the graph has opset {opset}, which knows no integers, and cannot be converted to a "
-            "newer one",
+            f"the graph has opset {opset}, which has no integer operators, and cannot be converted "
+            "to a newer one",
             str(error).strip().splitlines()[0],
             f"export it again, with opset {CONVERTED} or newer",
         ) from error

@@ -229,8 +229,8 @@ def _told(replaced: Sequence[Sentinel], distance: float) -> Notice:
     names = [f"`{s.name}` (up to {s.peak:.3g} from 0)" for s in replaced[:NAMED]]
     more = f", and {len(replaced) - NAMED} more" if len(replaced) > NAMED else ""
     text = (
-        f"{len(replaced)} constant(s) mask with values too far out to be held beside a signal: "
+        f"{len(replaced)} constant(s) mask with values too large to share a range with a signal: "
         f"{', '.join(names)}{more}. {distance:.3g} from 0 gives the same outputs on calibration "
-        "data, and stands in the quantised graph"
+        "data and replaces them in the quantised graph"
     )
     return Notice("info", text)

@@ -63,7 +63,7 @@ def _matching(
         }
         if not found and not onnx.defs.has(entry):
             raise StageError(
-                f"`{option}` has `{entry}`, which is no operator and no {what} of the graph",
+                f"`{option}` has `{entry}`, which is neither an operator nor a {what} of the graph",
                 did_you_mean(entry, _names(named.values())),
                 f"give an operator (Softmax) or a pattern of {what} names (*/norm1/*)",
             )

@@ -110,15 +110,15 @@ def doubts(model: onnx.ModelProto, config: Any, ranges: Ranges) -> tuple[Notice,
     found = []
     if endless:
         text = (
-            f"{len(endless)} node(s) stay in float, where the model itself computes infinities, "
-            f"first in `{next(iter(endless.values()))}`: {named(endless, nodes)}"
+            f"{len(endless)} node(s) stay in float, since the model itself computes infinities "
+            f"there, first in `{next(iter(endless.values()))}`: {named(endless, nodes)}"
         )
         found.append(Notice("warning", text))
     lost = lost_in_rounding(model, config, ranges)
     if lost:
         text = (
-            f"{len(lost)} node(s) stay in float, because they lead to the logarithm of what "
-            f"rounding would make zero or nearly so: {named(lost, nodes)}"
+            f"{len(lost)} node(s) stay in float, because they lead to a logarithm, whose input "
+            f"rounding would make zero or nearly zero: {named(lost, nodes)}"
         )
         found.append(Notice("info", text))
     return (*found, *_too_small(model, ranges))
@@ -141,8 +141,8 @@ def _too_small(model: onnx.ModelProto, ranges: Ranges) -> tuple[Notice, ...]:
     if not lost:
         return ()
     text = (
-        f"{len(lost)} tensor(s) become zero, because no scale in FP32 is as small: {named(lost)}; "
-        "scale the model's input or weights, or leave out what reads them: exclude=[...]"
+        f"{len(lost)} tensor(s) become zero, because FP32 has no scale that small: {named(lost)}; "
+        "scale the model's input or weights, or leave out the nodes that read them: exclude=[...]"
     )
     return (Notice("warning", text),)
 

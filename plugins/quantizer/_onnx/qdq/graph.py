@@ -40,11 +40,11 @@ def nothing_in(artifact: Artifact, remedy: str) -> StageError:
     found = {node.op_type for node in model.graph.node} - {"Constant"}
     floats = set(activations(model))
     computing = {n.op_type for n in model.graph.node if floats.intersection(n.output)}
-    reason = "no operator of it computes in FP32"
+    reason = "none of its operators computes in FP32"
     if computing - {"Constant"}:
         reason = (
-            "its operators have integers in no layout, are quantised by another `layout`, are left "
-            "out, or only move what others compute"
+            "its operators have no integer form, are quantised by another `layout`, are left out, "
+            "or only move the results of other operators"
         )
     return StageError(
         f"the graph has nothing to quantise: {reason}",
@@ -170,7 +170,7 @@ def mixed_widths(facts: dict[str, Fact]) -> tuple[Notice, ...]:
 
 def too_few(windows: int, asked: int) -> tuple[Notice, ...]:
     """Return the notice about ranges that come from fewer windows than are enough."""
-    short = f"only {windows} window(s) of the {asked} asked for were found in the calibration data"
+    short = f"the calibration data has only {windows} of the {asked} requested window(s)"
     if windows >= ENOUGH:
         return (Notice("info", short),) if windows < asked else ()
     text = short if windows < asked else f"ranges come from {windows} window(s) only"

@@ -70,7 +70,7 @@ class QdqOptions:
             raise ValueError(f"`edges` cannot be {self.edges}; it counts layers, from 0")
         wide = self.activation is Activation.uint16
         if self.weight is Weight.int4 and not wide:
-            raise ValueError("`weight` int4 needs `activation` uint16: nothing here runs w4a8")
+            raise ValueError("`weight` int4 needs `activation` uint16: no runtime here runs w4a8")
         if self.layout is Layout.qnn:
             pass
         elif wide or self.wide or self.edges is not None:

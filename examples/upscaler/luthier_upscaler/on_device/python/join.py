@@ -9,7 +9,7 @@ Arrays = dict[str, np.ndarray]
 
 
 def play(inputs: Arrays, metadata: dict, run: Callable[[Arrays], Arrays]) -> Arrays:
-    """Map an image (..., height, width) to a result; `run` maps one tile, by name, float32."""
+    """Map an image (..., height, width) to a result; `run` maps one tile: float32, by name."""
     chunking, signature = metadata["chunking"], metadata["signature"]
     sizes = chunking["height"], chunking["width"]
     given, made = (signature[side][0]["name"] for side in ("inputs", "outputs"))
@@ -37,12 +37,12 @@ def play(inputs: Arrays, metadata: dict, run: Callable[[Arrays], Arrays]) -> Arr
 
 
 def starts(total: int, size: int, overlap: int) -> list[int]:
-    """Return where tiles begin, so that the last one ends with the image."""
+    """Return the starts of the tiles, so that the last tile ends with the image."""
     last = max(0, total - size)
     return [*range(0, last, size - overlap), last]
 
 
 def ramp(length: int, overlap: int) -> np.ndarray:
-    """Return weights that rise from either end over `overlap` pixels to 1, and are never 0."""
+    """Return weights that rise from both ends over `overlap` pixels to 1, and are never 0."""
     inside = np.minimum(np.arange(length), np.arange(length)[::-1]) + 0.5
     return np.minimum(1, inside / max(overlap, 0.5)).astype(np.float32)

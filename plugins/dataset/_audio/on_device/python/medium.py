@@ -25,7 +25,7 @@ def samples(file: Path) -> tuple[int, np.ndarray]:
     """Return the rate, and a float32 array (channel, time), of 16, 24 or 32 bit PCM or floats."""
     data = file.read_bytes()
     if data[:4] != b"RIFF" or data[8:12] != b"WAVE":
-        raise SystemExit(f"{file} is no WAV file")
+        raise SystemExit(f"{file} is not a WAV file")
     chunks, at = {}, 12
     while at + 8 <= len(data):
         name, size = data[at : at + 4], struct.unpack("<I", data[at + 4 : at + 8])[0]
@@ -44,7 +44,7 @@ def samples(file: Path) -> tuple[int, np.ndarray]:
         wide[:, 4 - bits // 8 :] = np.frombuffer(raw, np.uint8).reshape(-1, bits // 8)
         values = (wide.view("<i4")[:, 0] / 2**31).astype(np.float32)
     else:
-        raise SystemExit(f"{file} has samples of another kind: write it as 16 bit PCM")
+        raise SystemExit(f"{file} has samples of an unsupported type: write it as 16 bit PCM")
     return rate, values.reshape(-1, channels).T
 
 
