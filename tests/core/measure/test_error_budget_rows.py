@@ -344,11 +344,7 @@ def test_of_several_items_the_furthest_off_is_the_whole(tmp_path: Path) -> None:
     save(_loaded(file), file)
     write_places(places, file.parent)
     line = run.rows()["play"]
-<<<<<<< HEAD
-    assert line.note.startswith("Worst, the furthest off of 2;")
-=======
-    assert line.note.startswith("Bad, the worst of 2 items;")
->>>>>>> b47915813c04b6d38cf8323303c9ae03cd322899
+    assert line.note.startswith("Worst, the worst of 2 items;")
     assert line.total_db == pytest.approx(6, abs=0.3)
 
 
