@@ -30,6 +30,8 @@ from typing import Any
 
 import pytest
 
+from tests.copies import Copies, copies
+
 ROOT = Path(__file__).parents[2]
 LONG = {"docs/cluster.md", "docs/precision.md", "docs/sweeps.md"}
 PAGES = [
@@ -62,7 +64,8 @@ def snippets(page: Path) -> Iterator[Snippet]:
 class Reader:
     """Somebody who follows a page in a fresh checkout."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, python: Copies) -> None:
+        self.python = python
         self.checkout, self.site = folder / "checkout", folder / "site"
         self.checkout.mkdir()
         for room in ROOMS:
@@ -82,7 +85,7 @@ class Reader:
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(snippet.text, encoding="utf-8")
         elif snippet.language == "python":
-            self.run(sys.executable, "-c", snippet.text)
+            self.run("python", "-c", snippet.text)
         elif snippet.language == "yaml":
             (self.checkout / "snippet.yaml").write_text(snippet.text, encoding="utf-8")
             self.core("recipe=snippet.yaml")
@@ -98,16 +101,14 @@ class Reader:
         elif words[:2] == ["pip", "install"] and words[-1].startswith("./"):
             self.install(words[-1])
         elif words and not line.startswith(LEFT_OUT):
-            self.run(*([sys.executable, *words[1:]] if words[0] == "python" else words))
+            self.run(*words)
 
     def core(self, *arguments: str) -> None:
         """Run the command line, in mode `plan` where the page names none."""
         named = any(a.startswith(("mode=", "--")) for a in arguments)
         store = f"store={self.checkout / 'store'}"
         extra = [] if "--help" in arguments else [store]
-        self.run(
-            sys.executable, "-m", "core", *arguments, *extra, *([] if named else ["mode=plan"])
-        )
+        self.run("python", "-m", "core", *arguments, *extra, *([] if named else ["mode=plan"]))
 
     def install(self, folder: str) -> None:
         """Install a distribution that the page wrote, without a network."""
@@ -119,17 +120,23 @@ class Reader:
     def run(self, *command: str) -> None:
         """Run a command in the checkout; it must end well."""
         path = os.pathsep.join([str(self.checkout), str(self.site)])
-        done = subprocess.run(
-            command,
-            cwd=self.checkout,
-            env={**os.environ, "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"},
-            capture_output=True,
-            text=True,
-            timeout=200,
-            check=False,
-        )
-        if done.returncode:
-            raise RuntimeError(f"{shlex.join(command)}\n{done.stdout}\n{done.stderr}")
+        environment = {**os.environ, "PYTHONPATH": path}
+        if command[:3] == ("python", "-m", "core") or command[:2] == ("python", "-c"):
+            code, said = self.python.run(command[1:], self.checkout, environment)
+        else:
+            done = subprocess.run(
+                [sys.executable, *command[1:]] if command[0] == "python" else command,
+                cwd=self.checkout,
+                env=environment,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                timeout=200,
+                check=False,
+            )
+            code, said = done.returncode, done.stdout
+        if code:
+            raise RuntimeError(f"{shlex.join(command)}\n{said}")
 
 
 def _write_inputs(folder: Path) -> None:
@@ -150,10 +157,17 @@ def _page(page: Path) -> Any:
     return pytest.param(page, id=name, marks=[pytest.mark.long] if name in LONG else [])
 
 
+@pytest.fixture(scope="module")
+def python() -> Iterator[Copies]:
+    """Return what runs the Python commands of all pages."""
+    with copies() as started:
+        yield started
+
+
 @pytest.mark.parametrize("page", [_page(page) for page in PAGES])
-def test_every_snippet_works(page: Path, tmp_path: Path) -> None:
+def test_every_snippet_works(page: Path, tmp_path: Path, python: Copies) -> None:
     """A reader who follows the page meets no error."""
-    reader, failed = Reader(tmp_path), ""
+    reader, failed = Reader(tmp_path, python), ""
     for snippet in snippets(page):
         try:
             reader.follow(snippet)
