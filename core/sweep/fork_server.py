@@ -8,6 +8,7 @@ of its own. Where a system cannot copy processes (Windows), each point loads eve
 from __future__ import annotations
 
 import contextlib
+import gc
 import importlib
 import os
 import select
@@ -133,6 +134,7 @@ def serve(do: Callable[[PointTask], None], ready: Callable[[PointTask], None]) -
                 importlib.import_module(module)
         if not number:
             ready(task)
+        gc.freeze()  # no copy looks for garbage in what all share
         here = os.getpid()
         pid = os.fork()
         if not pid:

@@ -82,7 +82,8 @@ def test_every_session_is_opened_in_silence() -> None:
 )
 def test_programs_in_bundles_are_silent(opens: str, silences: str) -> None:
     """Bundle programs disable telemetry in every language."""
-    files = [p for p in (ROOT / "plugins").rglob("*on_device/*/*/*") if p.is_file()]
+    every = (ROOT / "plugins").rglob("*on_device/*/*/*")
+    files = [p for p in every if p.is_file() and "__pycache__" not in p.parts]
     openers = [p for p in files if opens in p.read_text("utf-8") and p.name != "cpu.py"]
     if opens == "def open_on_cpu":
         openers = [p for p in files if p.name == "cpu.py"]

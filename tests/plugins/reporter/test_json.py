@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import jsonschema
 import msgspec
 import pytest
 
@@ -32,6 +31,8 @@ def test_a_report_holds_to_its_schema(text: str) -> None:
 
     The schema refuses another version, a missing field and a value of another type.
     """
+    import jsonschema  # takes two seconds to load
+
     file = Path(__file__).parents[3] / "docs" / "schemas" / "report.schema.json"
     check = jsonschema.Draft202012Validator(json.loads(file.read_text(encoding="utf-8")))
     report = json.loads(text)

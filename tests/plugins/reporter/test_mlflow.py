@@ -6,12 +6,11 @@ import dataclasses
 import os
 import sqlite3
 import time
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
-
-pytest.importorskip("mlflow", reason="needs mlflow-skinny: pip install 'luthier[mlflow]'")
 
 from core import StageError
 from core.conformance import ReporterSuite
@@ -22,6 +21,11 @@ from plugins.reporter._mlflow.address import artifacts_beside, first_line, resol
 from plugins.reporter._mlflow.tracker import plain
 from plugins.reporter.mlflow import Mlflow, MlflowOptions
 from tests.plugins.reporter import sweeps
+
+# Looked for, not loaded: only the worker that runs these tests waits for it.
+pytestmark = pytest.mark.skipif(
+    not find_spec("mlflow"), reason="needs mlflow-skinny: pip install 'luthier[mlflow]'"
+)
 
 
 @pytest.fixture(scope="module")

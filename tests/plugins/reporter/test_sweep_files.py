@@ -9,7 +9,6 @@ import json
 import math
 from pathlib import Path
 
-import jsonschema
 import msgspec
 import pytest
 
@@ -43,6 +42,8 @@ def test_the_json_reads_back_as_a_record(tmp_path: Path) -> None:
 @pytest.mark.parametrize("record", [sweeps.sweep(), sweeps.hostile()], ids=["usual", "hostile"])
 def test_the_json_holds_to_its_schema(record: SweepRecord, tmp_path: Path) -> None:
     """The JSON fits the published schema, which refuses another version."""
+    import jsonschema  # takes two seconds to load
+
     file = Path(__file__).parents[3] / "docs" / "schemas" / "sweep.schema.json"
     check = jsonschema.Draft202012Validator(json.loads(file.read_text(encoding="utf-8")))
     content = json.loads(written(record, tmp_path, "sweep.json"))
