@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -19,22 +20,23 @@ __all__ = ["Case", "integers", "noise", "registered", "tokens"]
 
 @dataclass(frozen=True)
 class Case:
-    """A torch module: `make` gives a fresh module with fixed weights.
+    """A torch module: `make` gives a fresh module with fixed weights; `module` has it in `CASES`.
 
     `inputs` give one array each, with a batch axis of 1 in front. `free` names the axes that may
     have any length, by input or output and position. The case is exported with these axes, and also
     played at half of the length.
     """
 
+    module: str
     name: str
     make: Callable[[], nn.Module]
     inputs: Mapping[str, Made]
     outputs: tuple[str, ...] = ("y",)
     free: Mapping[str, Mapping[int, str]] = field(default_factory=dict)
 
-    def __reduce__(self) -> tuple[Any, tuple[str]]:
+    def __reduce__(self) -> tuple[Any, tuple[str, str]]:
         """Pickle the case by its name: a class that a function made cannot be pickled."""
-        return _named, (self.name,)
+        return _named, (self.module, self.name)
 
     def feeds(self, seed: int) -> dict[str, Any]:
         """Return one window; the same seed gives the same window."""
@@ -53,10 +55,9 @@ class Case:
         return half
 
 
-def _named(name: str) -> Case:
-    from tools.coverage.modules import MODULES
-
-    return next(case for case in MODULES if case.name == name)
+def _named(module: str, name: str) -> Case:
+    cases: list[Case] = importlib.import_module(module).CASES
+    return next(case for case in cases if case.name == name)
 
 
 def registered(
@@ -76,7 +77,7 @@ def registered(
             return cls().eval()
 
         name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", cls.__name__.strip("_")).lower()
-        cases.append(Case(name, make, inputs, outputs, free or {}))
+        cases.append(Case(cls.__module__, name, make, inputs, outputs, free or {}))
         return cls
 
     return add

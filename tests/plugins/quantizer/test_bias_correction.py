@@ -12,7 +12,8 @@ from onnx import TensorProto, helper, numpy_helper
 from core import Calibration, StageContext
 from core.conformance.converter import artifact
 from core.plugin.progress import silent
-from plugins.quantizer._onnx.qdq.bias_correction import correct, layers_of
+from plugins.quantizer._onnx.graph.biased import layers_of
+from plugins.quantizer._onnx.qdq.bias_correction import correct
 from plugins.quantizer._onnx.qdq.options import Activation, QdqOptions, Weight
 from plugins.quantizer.qdq import Qdq
 

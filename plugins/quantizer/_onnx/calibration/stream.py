@@ -22,10 +22,10 @@ from plugins.quantizer._onnx.calibration.probes import (
     same_values,
     shapes_of,
 )
+from plugins.quantizer._onnx.graph.biased import CHANNELS, layers_of
 from plugins.quantizer._onnx.graph.constants import failures
 from plugins.quantizer._onnx.graph.feeding import fitting, refused
 from plugins.quantizer._onnx.graph.products import products_of
-from plugins.quantizer._onnx.qdq.bias_correction import OPERATORS, layers_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -142,7 +142,7 @@ class Stream:
         self._probes = [name for name in probes if counts.get(name) != 0]
         self._outputs = [value.name for value in model.graph.output]
         samples = -(-VALUES // max(1, total))
-        self._means = {layer.tensor: OPERATORS[layer.operator] for layer in layers_of(model)}
+        self._means = {layer.tensor: CHANNELS[layer.operator] for layer in layers_of(model)}
         probed(model, self._probes, counts, samples, self._means)
         self._inputs = {value.name for value in model.graph.input}
         self._patches = Patches(products_of(model), total)

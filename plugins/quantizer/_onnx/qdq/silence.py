@@ -23,9 +23,9 @@ from typing import TYPE_CHECKING, Any
 from core import Tensors
 from core.measure.metrics import snr_of_powers
 from plugins.quantizer._onnx.calibration.probes import MEAN, add_mean
+from plugins.quantizer._onnx.graph.biased import CHANNELS, layers_of
 from plugins.quantizer._onnx.graph.constants import failures
 from plugins.quantizer._onnx.graph.powers import powers
-from plugins.quantizer._onnx.qdq.bias_correction import OPERATORS, layers_of
 from plugins.quantizer._onnx.qdq.stored import Stored
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ def _errors(
         error = f"{node.name}{ERROR}"
         graph.node.append(helper.make_node("Sub", [own.output[0], floats[node.name]], [error]))
         rank = layer.weights.ndim
-        axis = rank - 1 if layer.operator == "Gemm" else OPERATORS[layer.operator]
+        axis = rank - 1 if layer.operator == "Gemm" else CHANNELS[layer.operator]
         add_mean(both, error, [other for other in range(rank) if other != axis])
     domains = {entry.domain for entry in both.opset_import}
     both.opset_import.extend(e for e in lowered.opset_import if e.domain not in domains)

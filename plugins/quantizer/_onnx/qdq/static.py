@@ -8,11 +8,12 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from core.formats.calibrated_ranges import write_seen
+from plugins.quantizer._onnx.graph.biased import layers_of
 from plugins.quantizer._onnx.graph.operands import SIGNAL
 from plugins.quantizer._onnx.graph.passed import put_back, taken_out
 from plugins.quantizer._onnx.graph.products import products_of
 from plugins.quantizer._onnx.graph.unshared import unshare_roles, unshare_weights
-from plugins.quantizer._onnx.qdq.bias_correction import correct, layers_of
+from plugins.quantizer._onnx.qdq.bias_correction import correct
 from plugins.quantizer._onnx.qdq.exclusions import bits_of, included_nodes, lost_in_rounding
 from plugins.quantizer._onnx.qdq.gptq import round_weights
 from plugins.quantizer._onnx.qdq.hidden import KEPT, Hidden
