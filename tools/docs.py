@@ -94,7 +94,7 @@ def reference(registry: Registry) -> str:
 def recipes() -> str:
     """Return the table of the recipes in the box."""
     found = read_recipes([ROOT / "recipes"])
-    return _table(("recipe", "what it does"), [(f"`{r.name}`", r.title) for r in found.values()])
+    return _table(("recipe", "purpose"), [(f"`{r.name}`", r.title) for r in found.values()])
 
 
 def renewed(page: Path, start: str, end: str, inner: str) -> str:
