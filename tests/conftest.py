@@ -68,8 +68,9 @@ Command = Callable[..., Done]
 
 @pytest.fixture(scope="session")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a store that whole runs share, so that the model is converted once."""
-    return tmp_path_factory.mktemp("store")
+    """Return a store that whole runs of all workers share, so that the model is converted once."""
+    base = tmp_path_factory.getbasetemp()
+    return (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "store"
 
 
 @pytest.fixture
