@@ -65,32 +65,6 @@ def test_what_an_evaluator_measures_can_be_a_limit(command: Command, recipe: Pat
     assert "`max_largest` asks for at most 1" in done.err
 
 
-@pytest.mark.parametrize(
-    ("arguments", "said"),
-    [
-        (["contract.min_snr=30"], ["`contract.min_snr`", "did you mean `min_snr_db`"]),
-        (["contract.min_snr_db=high"], ["contract.min_snr_db"]),
-        (
-            ["contract.max_largest=1", "evaluator=[]"],
-            ["no evaluator of the recipe measures it", "evaluator=[largest]"],
-        ),
-        (
-            ["contract.max_chunk_ms=5"],
-            ["runtime `distant` does not measure the device's speed", "contract.max_chunk_ms=null"],
-        ),
-    ],
-)
-def test_a_limit_that_cannot_be_judged_is_refused_before_anything_runs(
-    command: Command, recipe: Path, arguments: list[str], said: list[str]
-) -> None:
-    """A limit that nothing can judge ends in exit code 2, with what would be needed."""
-    done = command(f"recipe={recipe}", *arguments)
-    assert done.code == 2, done.err
-    for words in said:
-        assert words in done.err
-    assert toy.RAN == []
-
-
 def test_time_is_judged_where_the_device_plays(command: Command, recipe: Path) -> None:
     """A runtime that plays whole inputs is judged by its speed and its memory."""
     arguments = ["runtime=plain", "~runtime@host", "contract.max_memory_mb=1"]

@@ -74,3 +74,37 @@ def test_a_quantizer_of_no_windows_needs_no_data(command: Command) -> None:
 def test_a_target_without_a_player_names_its_runtime(command: Command, recipe: Path) -> None:
     """Without a host the runtime that cannot play is named; with a slow host, the host."""
     assert "runtime `distant` cannot play" in command(f"recipe={recipe}", "host=null").err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["contract.min_snr=30"], ["`contract.min_snr`", "did you mean `min_snr_db`"]),
+        (["contract.min_snr_db=high"], ["contract.min_snr_db"]),
+        (
+            ["contract.max_largest=1", "evaluator=[]"],
+            ["no evaluator of the recipe measures it", "evaluator=[largest]"],
+        ),
+        (
+            ["contract.max_chunk_ms=5"],
+            ["runtime `distant` does not measure the device's speed", "contract.max_chunk_ms=null"],
+        ),
+    ],
+)
+def test_a_limit_that_cannot_be_judged_is_refused_before_anything_runs(
+    command: Command, recipe: Path, arguments: list[str], said: list[str]
+) -> None:
+    """A limit that nothing can judge ends in exit code 2, with what would be needed."""
+    done = command(f"recipe={recipe}", *arguments)
+    assert done.code == 2, done.err
+    for words in said:
+        assert words in done.err
+    assert toy.RAN == []
+
+
+def test_a_limit_that_can_be_judged_is_let_through(command: Command, recipe: Path) -> None:
+    """The file's size needs no player, and the recipe's evaluator answers its own limits."""
+    limits = ("contract.max_size_mb=1", "contract.max_largest=1")
+    assert command(f"recipe={recipe}", *limits, "mode=plan").code == 0
+    player = ("runtime=plain", "~runtime@host", "contract.max_memory_mb=1")
+    assert command(f"recipe={recipe}", *player, "mode=plan").code == 0
