@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import math
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -25,6 +26,9 @@ os.environ.pop("QAI_HUB_API_TOKEN", None)
 # time, which on shared cores is luck.
 hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=None, database=None)
 hypothesis.settings.load_profile("repeatable")
+# Tests in the background of a shell hear no Ctrl-C, nor would the programs that they start.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 if "PYTEST_XDIST_WORKER" in os.environ:
     # One worker a core: more threads than cores wait for each other. Read when torch is loaded.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
