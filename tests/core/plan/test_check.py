@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from core import hookimpl
 from tests import toy
 from tests.conftest import Command
 
@@ -108,3 +109,65 @@ def test_a_limit_that_can_be_judged_is_let_through(command: Command, recipe: Pat
     assert command(f"recipe={recipe}", *limits, "mode=plan").code == 0
     player = ("runtime=plain", "~runtime@host", "contract.max_memory_mb=1")
     assert command(f"recipe={recipe}", *player, "mode=plan").code == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "lines"),
+    [
+        (["graph=[onnxsim]"], ["graph plugins that accept torch: copied",
+                               "or leave it out: graph=[]"]),
+        (["quantizer=qdq"], ["quantizer plugins that accept torch: coarse",
+                             "choose one: quantizer=coarse", "or leave it out: quantizer=none"]),
+        (["runtime=onnxruntime"], ["runtime plugins that accept torch: distant, plain, torch",
+                                   "choose one: runtime=distant"]),
+        (["chunker=overlap_add"], ["name another axis: chunker.axis=place",
+                                   "choose a chunker for these axes, or chunker=whole"]),
+        (["chunker=rows"], ["choose a chunker for these axes, or chunker=whole"]),
+    ],
+)  # fmt: skip
+def test_the_advice_is_what_can_be_typed(
+    command: Command,
+    recipe: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: list[str],
+    lines: list[str],
+) -> None:
+    """The lines below an error name one choice, and only options that the plugin has."""
+
+    class Rows(toy.Even):
+        """Cuts an axis that the model does not have, and has no option for another."""
+
+        name = "rows"
+
+        def window(self) -> dict[str, int]:
+            """Return windows along another axis."""
+            return {"column": 4}
+
+    plugins = toy.luthier_plugins()
+    monkeypatch.setattr(toy, "luthier_plugins", hookimpl(lambda: [*plugins, Rows]))
+    done = command(f"recipe={recipe}", *arguments)
+    assert done.code == 2
+    assert done.err.splitlines()[1:] == ["  recipe: toy", *(f"  {line}" for line in lines)]
+
+
+def test_a_graph_of_one_length_needs_windows_of_one_length(command: Command, recipe: Path) -> None:
+    """An exporter of fixed lengths with inputs of any length is refused, with chunkers that cut."""
+    stages = ("exporter=onnx", "graph=[]", "quantizer=null", "runtime=onnxruntime", "host=null")
+    done = command(f"recipe={recipe}", *stages, "chunker=whole")
+    assert done.code == 2
+    assert "exporter `onnx` makes a graph of one fixed length" in done.err
+    assert "inputs whole along `place`" in done.err
+    assert "cut windows (chunkers that do: even, overlap_add)" in done.err
+    assert command(f"recipe={recipe}", *stages, "mode=plan").code == 0
+
+
+def test_what_two_splits_share_is_counted(
+    command: Command, recipe: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only items of both splits count, and the first of them is named."""
+    splits = {"calibration": ("a", "b", "c", "d"), "evaluation": ("b", "c", "e")}
+    monkeypatch.setattr(toy.Ramp, "_guarded", {}, raising=False)
+    monkeypatch.setattr(toy.Ramp, "identity", lambda _, split: splits[split])
+    done = command(f"recipe={recipe}")
+    assert done.code == 2
+    assert "calibration and evaluation share 2 item(s), first `b`" in done.err
