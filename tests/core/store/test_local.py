@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import Any
 import pytest
 
 from core import Artifact, StageContext
-from core.errors import PluginError
+from core.errors import PluginError, StoreError
 from core.plugin.progress import silent
 from core.store import entry as entry_of
 from core.store.hashing import folder_digest
@@ -37,7 +38,9 @@ def put(
         file.write_text(text)
         artifact = Artifact(str(folder), str(file), "text", "fp32", folder_digest(folder), 7)
         artifact = replace(artifact, facts=facts or {})
-        return store.keep("graph", fingerprint, artifact, answers=answers)
+        if answers:
+            return store.keep("graph", fingerprint, artifact)
+        return store.keep("graph", fingerprint, artifact, answers=False)
 
 
 def test_what_is_kept_is_found_at_its_new_place(tmp_path: Path) -> None:
@@ -57,6 +60,20 @@ def test_other_material_is_another_result(tmp_path: Path) -> None:
     changed = {**FINGERPRINT, "options": {"n": 2}}
     assert store.find("graph", changed) is None
     assert store.why_absent("graph", changed) == "options.n: 1 -> 2"
+
+
+def test_three_differences_are_named_and_more_are_hinted_at(tmp_path: Path) -> None:
+    """The reason for a missing result names up to three differences, from the newest result."""
+    store = Store(tmp_path)
+    old, new = ({**FINGERPRINT, **dict.fromkeys("abcd", n)} for n in (1, 2))
+    for when, fingerprint in ((200, new), (100, old)):
+        kept = put(store, fingerprint=fingerprint)
+        os.utime(Path(kept.folder).parent / "artifact.json", (when, when))
+    assert store.fingerprints("graph") == [new, old], "the newest first"
+    assert store.why_absent("graph", {**new, "a": 3}) == "a: 2 -> 3"
+    three = "a: 2 -> 3; b: 2 -> 3; c: 2 -> 3"
+    assert store.why_absent("graph", {**new, **dict.fromkeys("abc", 3)}) == three
+    assert store.why_absent("graph", {**new, **dict.fromkeys("abcd", 3)}) == f"{three}; ..."
 
 
 def flipped_at(place: int) -> Callable[[Path], object]:
@@ -164,8 +181,13 @@ def test_what_cannot_be_verified_does_not_count(tmp_path: Path) -> None:
     assert store.fingerprints("graph") == [{**FINGERPRINT, "n": 2}]
     assert store.history("graph") == {"graph `x`": 0.0}
     (notice,) = store.notices
-    assert "damaged results of `graph` are ignored" in notice.text
-    assert notice.text.endswith(" and 1 more")
+    first, second = sorted(f"graph/{entry.name}" for entry in entries[:2])
+    assert notice.text == f"damaged results of `graph` are ignored: {first} and 1 more"
+    shutil.rmtree(tmp_path / second)
+    again = Store(tmp_path)
+    again.fingerprints("graph")
+    (notice,) = again.notices
+    assert notice.text == f"damaged results of `graph` are ignored: {first}"
 
 
 def test_other_files_in_an_entry_are_never_read(tmp_path: Path) -> None:
@@ -277,6 +299,79 @@ def test_two_jobs_take_turns(tmp_path: Path) -> None:
         put(store)
     thread.join()
     assert seen[0] is not None
+
+
+def test_who_gets_the_lock_soon_says_nothing(tmp_path: Path) -> None:
+    """A wait of a moment is not reported, in a store that was not there before."""
+    store, begun = Store(tmp_path / "new" / "store"), threading.Event()
+
+    def first() -> None:
+        with store.lock("graph", FINGERPRINT, lambda: None):
+            begun.set()
+            time.sleep(0.2)
+
+    thread = threading.Thread(target=first)
+    thread.start()
+    assert begun.wait(20)
+    told: list[str] = []
+    with store.lock("graph", FINGERPRINT, lambda: told.append("waits")):
+        thread.join()
+    assert told == []
+
+
+def test_a_lock_can_be_tried(tmp_path: Path) -> None:
+    """Without a wait, a lock that another job holds is not held, and nobody waits for it."""
+    store = Store(tmp_path)
+    told: list[str] = []
+    with (
+        store._locked("one", lambda: told.append("waits"), wait=False) as held,
+        Store(tmp_path)._locked("one", lambda: told.append("waits"), wait=False) as also,
+    ):
+        assert (held, also) == (True, False)
+    with store._locked("one", lambda: None, wait=False) as held:
+        assert held
+    assert told == []
+
+
+@pytest.mark.parametrize("place", ["locks", "staging", "graph"])
+def test_a_file_in_the_way_is_an_error_that_names_the_store(tmp_path: Path, place: str) -> None:
+    """A store that cannot be written ends in one message, wherever writing fails."""
+    (tmp_path / place).touch()
+    store = Store(tmp_path)
+    with (
+        pytest.raises(StoreError, match="the store cannot be written"),
+        store.lock("graph", FINGERPRINT, lambda: None),
+    ):
+        put(store)
+
+
+def test_killed_processes_leave_nothing_that_is_not_removed(tmp_path: Path) -> None:
+    """A clean-up removes the folders of dead processes, and no folder that is in use."""
+    code = (
+        "import os, sys; from pathlib import Path; from core.machine.folders import owned_folder\n"
+        "held = owned_folder(Path(sys.argv[1]), 'entry'); held.__enter__(); os._exit(0)"
+    )
+    store = Store(tmp_path)
+    parents = (tmp_path / "staging", store.state_dir / "items")
+    for parent in parents:
+        subprocess.run(
+            [sys.executable, "-c", code, parent], cwd=Path(__file__).parents[3], check=True
+        )
+        assert len(list(parent.iterdir())) == 1
+    with store.staging() as mine:
+        store.clean_up()
+        assert mine.is_dir()
+    assert [list(parent.iterdir()) for parent in parents] == [[], []]
+
+
+def test_a_result_may_be_dropped_twice(tmp_path: Path) -> None:
+    """A dropped result is gone; to drop it again changes nothing."""
+    store = Store(tmp_path)
+    kept = put(store)
+    for _ in range(2):
+        store.drop(kept)
+        assert store.find("graph", FINGERPRINT) is None
+    assert store.notices == []
 
 
 def test_a_full_disk_ends_in_one_message_and_keeps_the_store_whole(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import gc
 import importlib
 import sys
 import threading
@@ -64,6 +65,41 @@ def test_what_a_plugin_imports_from_its_own_package_is_its_code(package: Path) -
     assert of_visitor() == before
     (package / "helper.py").write_text("x = 2\n")
     assert of_visitor() != before
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "import visitor.sub.deep",
+        "import visitor.sub.deep as d",
+        "from visitor.sub import deep",
+        "from .sub.deep import y",
+        "from .sub import deep as d",
+    ],
+)
+def test_every_form_of_an_import_is_followed(package: Path, line: str) -> None:
+    """All forms lead to the module, and from its folder up to that of another."""
+    (package / "sub").mkdir()
+    (package / "sub" / "__init__.py").write_text("")
+    (package / "sub" / "deep.py").write_text("from ..helper import x as y\n")
+    (package / "plugin.py").write_text(f"def run():\n    {line}\n")
+    before = of_visitor()
+    (package / "helper.py").write_text("x = 2\n")
+    assert of_visitor() != before
+
+
+@pytest.mark.usefixtures("package")
+def test_reading_leaves_the_garbage_collector_as_it_was() -> None:
+    """The collector is off only while a module is read."""
+    assert gc.isenabled()
+    of_visitor()
+    assert gc.isenabled()
+    gc.disable()
+    try:
+        of_visitor()
+        assert not gc.isenabled()
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize(
