@@ -101,7 +101,9 @@ SUBJECTS = {
     "store": Subject("core/store/local.py", ("core/store/test_local.py",)),
     "lease": Subject("core/store/lease.py", ("core/store/test_lease.py",)),
     "choose": Subject("core/run/choose.py", ("core/run/test_choose.py",)),
-    "benchmark": Subject("core/run/benchmark.py", ("core/run/test_choose.py",)),
+    "benchmark": Subject(
+        "core/run/benchmark.py", ("core/run/test_benchmark.py", "core/run/test_choose.py")
+    ),
     "overlap_add": Subject(
         "plugins/chunker/overlap_add.py", ("plugins/chunker/test_overlap_add.py",)
     ),

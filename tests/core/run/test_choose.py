@@ -3,17 +3,36 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from core.machine.machine_load import Load
-from core.plugin.records import CandidateRecord
-from core.run.benchmark import BenchmarkResult
-from core.run.choose import best, nearness, why_best
+from core import Artifact, Metric
+from core.errors import MisfitError, StageError
+from core.plan.candidates import Candidate
+from core.plugin.records import CandidateRecord, Judged
+from core.run.choose import (
+    NO_CLOCK,
+    Choice,
+    Trial,
+    Tried,
+    best,
+    best_of,
+    first_that_holds,
+    nearness,
+    why_best,
+)
 from tests import toy
 from tests.conftest import RECIPE, Command
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+    from core.plan.plan import Plan
+    from core.run.execute import Outcome
 
 
 @pytest.fixture
@@ -230,12 +249,143 @@ def test_a_precision_without_an_snr_is_nearer_than_none() -> None:
     assert max(results, key=nearness) is results[0]
 
 
-def test_a_time_is_told_with_its_spread_and_its_load() -> None:
-    """A time is shown with its spread and its load, because a median shows no uncertainty."""
-    quiet = BenchmarkResult(0.0704, 0.0651, 0.0921, "CPU", Load(0.01, 2, heavy=False))
-    assert quiet.said == "70 ms per window (65 to 92) on CPU, timed in turn"
-    busy = BenchmarkResult(0.00123, 0.00119, 0.0031, "CPU", Load(1.3, 2, heavy=True))
-    assert busy.said == (
-        "1.2 ms per window (1.2 to 3.1) on CPU, timed in turn under load "
-        "(other processes kept 1.3 of 2 cores busy)"
-    )
+class Bench:
+    """Candidates of known size and SNR, and a record of those that were made and run."""
+
+    def __init__(self, objective: str = "smallest", *, plays: bool = True) -> None:
+        runtime, target = SimpleNamespace(plays=plays), SimpleNamespace(objective=objective)
+        self.pipeline = SimpleNamespace(runtime=runtime, target=target)
+        self.found: list[Candidate] = []
+        self.sizes: dict[str, tuple[int, float]] = {}
+        self.snrs: dict[str, float] = {}
+        self.ran: list[str] = []
+
+    def add(self, precision: str, size: int, snr_db: float, moved: float = 0.0) -> None:
+        """Add a precision that the plan accepts."""
+        plan = cast("Plan", SimpleNamespace(pipeline=self.pipeline, precision=precision))
+        self.found.append(Candidate(precision, cast("DictConfig", None), plan))
+        self.sizes[precision], self.snrs[precision] = (size, moved), snr_db
+
+    def make(self, plan: Any) -> dict[str, Artifact]:
+        """Return the artifacts of a plan; a size below 0 is a stage that fails."""
+        size, moved = self.sizes[plan.precision]
+        if size < 0:
+            raise StageError(f"{plan.precision} cannot be made")
+        made = {"exporter": artifact(7), "quantizer": artifact(size)}
+        if moved:
+            made["precision_census"] = artifact(0, moved_bytes=moved)
+        return made
+
+    def run(self, candidate: Candidate) -> Tried:
+        """Return a run whose contract asks for 30 dB; one without an SNR is a failed stage."""
+        self.ran.append(candidate.precision)
+        snr = self.snrs[candidate.precision]
+        if math.isnan(snr):
+            raise StageError(f"{candidate.precision} cannot run")
+        judged = Judged("min_snr_db", 30.0, snr, "dB", "a CPU", held=snr >= 30, is_least=True)
+        metric = Metric("parity_snr", snr, "dB", "a CPU", "song", "voice", better="higher")
+        outcome = SimpleNamespace(shipped=artifact(self.sizes[candidate.precision][0]))
+        plan = cast("Plan", candidate.plan)
+        return Tried(candidate, plan, cast("Outcome", outcome), (metric,), (), (judged,))
+
+    def choose(self) -> Choice:
+        """Return the best that holds."""
+        nothing = cast("Any", None)
+        return best_of(self.found, Trial(self.run, self.make, nothing, nothing))
+
+
+def artifact(size: int, **facts: float) -> Artifact:
+    """Return an artifact of so many bytes."""
+    return Artifact("", "", "onnx", "fp32", "0" * 64, size, (), facts=dict(facts))
+
+
+def test_what_cannot_be_best_is_not_run() -> None:
+    """The smallest runs first, then what is within five per cent of the smallest that holds."""
+    bench = Bench()
+    for precision, size, snr in (
+        ("fp32", 4_000_000, 99.0), ("c", 1_060_000, 60.0), ("b", 1_040_000, 50.0),
+        ("a", 1_000_000, 40.0), ("x", 900_000, 20.0),
+    ):  # fmt: skip
+        bench.add(precision, size, snr)
+    choice = bench.choose()
+    assert bench.ran == ["x", "a", "b"]
+    assert {r.precision: r.status for r in choice.candidates} == {
+        "fp32": "not tried", "c": "not tried", "b": "held", "a": "held", "x": "missed",
+    }  # fmt: skip
+    assert [r.rank for r in choice.candidates] == [4e6, 1.06e6, 1.04e6, 1e6, 9e5]
+    assert choice.tried is not None
+    assert choice.tried.candidate.precision == "b", "the nearest to FP32 of two equals"
+    assert choice.why.startswith("b is the smallest that holds the contract: 1.0 MB; ")
+    assert [r.bytes for r in choice.candidates] == [None, None, 1_040_000, 1_000_000, 900_000]
+
+
+def test_bytes_replace_a_clock() -> None:
+    """If no clock measures the device, the bytes that a window moves decide, and that is said."""
+    bench = Bench("fastest", plays=False)
+    bench.add("int8", 5, 40.0, moved=9e6)
+    bench.add("fp16", 4, 50.0, moved=18e6)
+    choice = bench.choose()
+    assert bench.ran == ["int8"]
+    moved = "9 MB of weights and activations move per window"
+    assert f"int8 is the fastest that holds the contract: {moved}" in choice.why
+    assert choice.why.endswith("takes 2.00 times as much" + NO_CLOCK)
+
+
+def test_for_the_smallest_the_size_counts_and_not_what_moves() -> None:
+    """A count of moved bytes does not rank precisions for the smallest file."""
+    bench = Bench()
+    bench.add("a", 2_000_000, 40.0, moved=1e6)
+    bench.add("b", 1_000_000, 40.0, moved=2e6)
+    choice = bench.choose()
+    assert bench.ran == ["b"]
+    assert choice.why.startswith("b is the smallest that holds the contract: 1.0 MB; ")
+
+
+def test_what_cannot_be_made_or_run_is_refused_with_its_reason() -> None:
+    """A failed stage, or a plan that does not fit, leaves a reason and does not end the choice."""
+    bench = Bench()
+    bench.add("unmade", -1, 40.0)
+    bench.add("unrun", 1, math.nan)
+    misfit = MisfitError("it does not fit")
+    bench.found.append(Candidate("misfit", cast("DictConfig", None), None, misfit))
+    bench.add("good", 5, 40.0)
+    choice = bench.choose()
+    assert [(r.precision, r.status, r.why) for r in choice.candidates] == [
+        ("unmade", "refused", "unmade cannot be made"),
+        ("unrun", "refused", "unrun cannot run"),
+        ("misfit", "refused", "it does not fit"),
+        ("good", "held", ""),
+    ]
+    assert bench.ran == ["unrun", "good"]
+    assert choice.why.endswith("no other candidate holds it")
+
+
+def test_if_none_holds_the_nearest_of_those_that_ran_is_there() -> None:
+    """Without a winner the nearest to FP32 is reported, and it must have run."""
+    bench = Bench()
+    bench.add("unmade", -1, 99.0)
+    bench.add("near", 2, 29.0)
+    bench.add("far", 1, 3.0)
+    choice = bench.choose()
+    assert choice.tried is not None
+    assert choice.tried.candidate.precision == "near"
+    assert choice.why == ""
+    assert choice.lines()[0] == "unmade: unmade cannot be made"
+    assert choice.lines()[2].startswith("far: `min_snr_db` asks for at least 30 dB: 3 dB")
+    nothing = Bench()
+    nothing.add("unmade", -1, 99.0)
+    assert nothing.choose().tried is None
+
+
+def test_a_ladder_ends_at_the_first_that_holds() -> None:
+    """Later precisions are not tried, and without a winner the last that ran is reported."""
+    bench = Bench()
+    for precision, snr in (("a", 10.0), ("b", 40.0), ("c", 50.0), ("d", 60.0)):
+        bench.add(precision, 1, snr)
+    choice = first_that_holds(bench.found, bench.run)
+    assert [r.status for r in choice.candidates] == ["missed", "held", "not tried", "not tried"]
+    assert choice.why == "b is the first of the ladder that holds the contract"
+    bench.snrs = dict.fromkeys("abcd", 10.0) | {"d": math.nan}
+    choice = first_that_holds(bench.found, bench.run)
+    assert choice.tried is not None
+    assert (choice.tried.candidate.precision, choice.why) == ("c", "")
