@@ -206,6 +206,8 @@ def test_the_best_is_the_least_and_the_nearest_among_equals() -> None:
     results = [held("int8", 100, 30), held("w8a16", 104, 50), held("fp32", 130, 200)]
     assert best(results).precision == "w8a16"
     assert best([results[0], results[2], CandidateRecord("fp16", "missed")]).precision == "int8"
+    lighter = CandidateRecord("w4a16", "refused", rank=1.0)
+    assert best([lighter, results[0], results[2]]).precision == "int8", "it holds"
 
 
 def test_the_reason_names_the_next_best() -> None:
