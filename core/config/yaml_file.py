@@ -6,6 +6,8 @@ text, numbers, booleans and null: no objects, no dates, no repeated keys.
 
 from __future__ import annotations
 
+import copy
+import functools
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -82,11 +84,7 @@ def read_mapping(file: Path, what: str) -> dict[str, Any]:
     """
     try:
         with _refusals():
-            text = _text(file)
-            walk = _Walk()
-            for event in yaml.parse(text, Loader=yaml.SafeLoader):
-                walk.take(event)
-            content = _loaded(text)
+            content = copy.deepcopy(_checked(_text(file)))
     except _RefusedError as error:
         raise ConfigError(
             f"{what} cannot be read: {error}",
@@ -94,6 +92,15 @@ def read_mapping(file: Path, what: str) -> dict[str, Any]:
             "write keys and values as the built-in recipes do: text, numbers, lists, mappings",
         ) from error
     return content
+
+
+@functools.lru_cache(maxsize=256)
+def _checked(text: str) -> dict[str, Any]:
+    """Return the mapping in a text within the bounds; the same files are read more than once."""
+    walk = _Walk()
+    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+        walk.take(event)
+    return _loaded(text)
 
 
 @contextmanager
