@@ -99,7 +99,9 @@ SUBJECTS = {
     "source_code": Subject("core/store/source_code.py", ("core/store/test_source_code.py",)),
     "entry": Subject("core/store/entry.py", ("core/store/test_local.py",)),
     "store": Subject("core/store/local.py", ("core/store/test_local.py",)),
-    "lease": Subject("core/store/lease.py", ("core/store/test_lease.py",)),
+    "lease": Subject(
+        "core/store/lease.py", ("core/store/test_lease_waiting.py", "core/store/test_lease.py")
+    ),
     "choose": Subject("core/run/choose.py", ("core/run/test_choose.py",)),
     "benchmark": Subject(
         "core/run/benchmark.py", ("core/run/test_benchmark.py", "core/run/test_choose.py")
@@ -108,7 +110,10 @@ SUBJECTS = {
         "plugins/chunker/overlap_add.py", ("plugins/chunker/test_overlap_add.py",)
     ),
     "whole": Subject("plugins/chunker/whole.py", ("plugins/chunker/test_whole.py",)),
-    "stft": Subject("plugins/dsp/stft.py", ("plugins/dsp/test_stft.py",)),
+    "stft": Subject(
+        "plugins/dsp/stft.py",
+        ("plugins/dsp/test_spectral_graphs.py", "plugins/dsp/test_stft.py"),
+    ),
     "pareto": Subject("core/sweep/pareto.py", ("core/sweep/test_pareto.py",)),
 }
 
