@@ -102,7 +102,7 @@ SUBJECTS = {
     "lease": Subject(
         "core/store/lease.py", ("core/store/test_lease_waiting.py", "core/store/test_lease.py")
     ),
-    "choose": Subject("core/run/choose.py", ("core/run/test_choose.py",)),
+    "choose": Subject("core/run/choose.py", ("core/run/test_best.py", "core/run/test_choose.py")),
     "benchmark": Subject(
         "core/run/benchmark.py", ("core/run/test_benchmark.py", "core/run/test_choose.py")
     ),
