@@ -243,6 +243,12 @@ def test_windows_that_cannot_be_are_refused(values: dict[str, float], message: s
         OverlapAddOptions(**values)  # type: ignore[arg-type]  # mixed types, one per case
 
 
+def test_the_highest_overlap_is_one() -> None:
+    """The bounds that the error names are allowed."""
+    for overlap in (0.0, 0.99):
+        assert OverlapAddOptions(length=1000, overlap=overlap).overlap == overlap
+
+
 def test_more_windows_than_a_device_gets_through_are_counted_before_they_are_made() -> None:
     """A song of four hours in windows of one sample is refused before any window is made."""
     chunker = OverlapAdd(OverlapAddOptions(length=1, overlap=0))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import tempfile
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core import Tensors, Transform, outside
+from core import Signature, Tensors, Transform, outside
 from core.conformance import DspSuite
 from core.conformance.dsp import assert_near, run_graph
 from plugins.dsp._spectral.factors import factors
@@ -99,6 +100,28 @@ def test_the_window_function_and_the_sizes_are_told() -> None:
     facts = Stft(StftOptions(Nyquist.keep, Edges.whole)).ships(info(64, normalise=True)).facts
     assert (facts["nfft"], facts["hop"], facts["nyquist"]) == (64, 16, "kept")
     assert "hann" in str(facts["window_function"])
+    assert "std of n - 1" in str(facts["normalisation"])
+    facts = Stft(StftOptions(Nyquist.drop)).ships(info(64, normalise=False)).facts
+    assert (facts["nyquist"], facts["normalisation"]) == (
+        "dropped, and zero in the inverse",
+        "none",
+    )
+
+
+@pytest.mark.parametrize("free", ["channel", "stem"])
+def test_without_a_number_of_channels_or_stems_there_are_no_graphs(
+    tmp_path: Path, free: str
+) -> None:
+    """A graph has fixed sizes: a model with a free number of channels or stems gets none."""
+    model = info(64)
+    (mix,), (stems,) = model.signature.inputs, model.signature.outputs
+    if free == "channel":
+        mix = dataclasses.replace(mix, shape=("channel", "time"))
+    else:
+        stems = dataclasses.replace(stems, shape=("stem", 2, "time"), labels={})
+    model = dataclasses.replace(model, signature=Signature((mix,), (stems,)))
+    assert Stft(StftOptions()).bind(model).graphs({"time": 500}, tmp_path) is None
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("nfft", [8, 24, 4096])
