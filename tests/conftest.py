@@ -49,6 +49,11 @@ reporter: [json]
 """
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """Run one worker more than there are cores: many tests wait for a process or for a lease."""
+    return 1 + (len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1)
+
+
 def pytest_collection_finish() -> None:
     """Leave all that was loaded for the tests out of later searches for garbage.
 
