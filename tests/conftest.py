@@ -7,7 +7,7 @@ import math
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,7 +30,7 @@ hypothesis.settings.load_profile("repeatable")
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 if "PYTEST_XDIST_WORKER" in os.environ:
-    # One worker a core: more threads than cores wait for each other. Read when torch is loaded.
+    # One thread a worker: more threads than cores wait for each other. Read when torch is loaded.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 RECIPE = """\
@@ -70,6 +70,14 @@ class Done:
     code: int
     out: str
     err: str
+
+    def refused(self, words: Iterable[str]) -> None:
+        """Check that the command was refused in these words, and that nothing ran."""
+        assert self.code == 2, self.err or self.out
+        for one in words:
+            assert one in self.err
+        assert "Traceback" not in self.err
+        assert toy.RAN == []
 
 
 Command = Callable[..., Done]

@@ -7,15 +7,14 @@ import re
 import shlex
 import subprocess
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import Command
+from tests.optional import needs
 
-# Looked for, not loaded: only the worker that runs these tests waits for it.
-pytestmark = pytest.mark.skipif(not find_spec("model_signing"), reason="needs model-signing")
+pytestmark = needs("model_signing", "needs model-signing")
 PAGE = Path(__file__).parent.parent / "docs" / "bundle.md"
 
 

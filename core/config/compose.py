@@ -211,7 +211,7 @@ def register(registry: Registry, recipes: Mapping[str, Recipe]) -> None:
     launchers.preset()
 
 
-def _store(  # as Hydra's own
+def _store(
     *, name: str, node: Any, group: str | None = None, package: str | None = None, provider: str
 ) -> None:
     """Store a node, unless this very one is there: a process may run many commands."""

@@ -139,8 +139,8 @@ def _ready(task: PointTask) -> None:
             of_module(module)
         from core.steps import compare, convert, evaluate, play, saturation
 
-        steps = (vars(one).items() for one in (compare, convert, evaluate, play, saturation))
-        of_functions(*(f for items in steps for _, f in items if isinstance(f, FunctionType)))
+        steps = (vars(one).values() for one in (compare, convert, evaluate, play, saturation))
+        of_functions(*(f for defined in steps for f in defined if isinstance(f, FunctionType)))
 
 
 def _run(task: PointTask, registry: Registry, recipes: Mapping[str, Recipe]) -> PointResult:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -11,6 +10,7 @@ from core import Artifact, Calibration, StageError
 from core.conformance import QuantizerSuite
 from core.measure.metrics import snr_db
 from plugins.quantizer.torch_dynamic import TorchDynamic
+from tests.optional import needs
 from tests.plugins.networks import (
     artifact,
     feeds,
@@ -22,8 +22,7 @@ from tests.plugins.networks import (
     work_in,
 )
 
-# Looked for, not loaded: only the worker that runs these tests waits for it.
-pytestmark = pytest.mark.skipif(not find_spec("torchao"), reason="needs torchao")
+pytestmark = needs("torchao")
 NONE = Calibration(0, lambda: ())
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +22,10 @@ from plugins.quantizer._torchao import Backend
 from plugins.quantizer.torch_dynamic import TorchDynamic
 from plugins.quantizer.torch_half import Half, TorchHalf
 from plugins.quantizer.torch_static import TorchStatic
+from tests.optional import needs
 from tests.plugins.networks import artifact, work_in
 
-# Looked for, not loaded: only the worker that runs these tests waits for it.
-pytestmark = pytest.mark.skipif(not find_spec("torchao"), reason="needs torchao")
+pytestmark = needs("torchao")
 
 WINDOWS = 3
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +12,7 @@ from core.conformance import QuantizerSuite
 from core.measure.metrics import snr_db
 from plugins.quantizer._torchao import Backend
 from plugins.quantizer.torch_static import TorchStatic
+from tests.optional import needs
 from tests.plugins.networks import (
     artifact,
     feeds,
@@ -25,8 +25,7 @@ from tests.plugins.networks import (
     work_in,
 )
 
-# Looked for, not loaded: only the worker that runs these tests waits for it.
-pytestmark = pytest.mark.skipif(not find_spec("torchao"), reason="needs torchao")
+pytestmark = needs("torchao")
 
 
 class TestConformance(QuantizerSuite):

@@ -6,7 +6,6 @@ import dataclasses
 import os
 import sqlite3
 import time
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +19,10 @@ from core.run.folder import new_folder
 from plugins.reporter._mlflow.address import artifacts_beside, first_line, resolved
 from plugins.reporter._mlflow.tracker import plain
 from plugins.reporter.mlflow import Mlflow, MlflowOptions
+from tests.optional import needs
 from tests.plugins.reporter import sweeps
 
-# Looked for, not loaded: only the worker that runs these tests waits for it.
-pytestmark = pytest.mark.skipif(
-    not find_spec("mlflow"), reason="needs mlflow-skinny: pip install 'luthier[mlflow]'"
-)
+pytestmark = needs("mlflow", "needs mlflow-skinny: pip install 'luthier[mlflow]'")
 
 
 @pytest.fixture(scope="module")

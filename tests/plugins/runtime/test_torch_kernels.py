@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +13,10 @@ from core.measure.metrics import snr_db
 from plugins.quantizer._torchao import Backend
 from plugins.runtime._torch_kernels import compiler
 from plugins.runtime.torch import Kernels, TorchRuntime
+from tests.optional import needs
 from tests.plugins.networks import artifact, feeds, hybrid, normed, outputs, program, work_in
 
-# Looked for, not loaded: only the worker that runs these tests waits for it.
-pytestmark = pytest.mark.skipif(not find_spec("torchao"), reason="integers come from torchao")
+pytestmark = needs("torchao", "integers come from torchao")
 AUTO, INT8, SIMULATED = Kernels.auto, Kernels.int8, Kernels.simulated
 CAN_COMPILE = bool(compiler())
 
