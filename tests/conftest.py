@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import gc
+import importlib.metadata
 import math
 import os
 import signal
@@ -61,6 +63,12 @@ def pytest_collection_finish() -> None:
     """
     gc.collect()
     gc.freeze()
+
+
+@functools.cache
+def installed(path: tuple[str, ...]) -> importlib.metadata.EntryPoints:  # noqa: ARG001  # the key
+    """Return the entry points that `path` holds; no test of a command installs more on it."""
+    return discovery.entry_points()
 
 
 @dataclass
@@ -130,6 +138,7 @@ def command(
 ) -> Iterator[Command]:
     """Return a function that runs `python -m core ...` in this process, with the toys added."""
     monkeypatch.setattr(main, "discover", lambda: discovery.discover({"toy": toy}))
+    monkeypatch.setattr(discovery, "entry_points", lambda: installed(tuple(sys.path)))
     # Whether the machine is busy while tests run is none of their business.
     monkeypatch.setattr(machine_load, "LEAST_S", math.inf)
     monkeypatch.setenv("PYTHONPATH", str(toys))  # for the points of a sweep

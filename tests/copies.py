@@ -2,7 +2,8 @@
 
 Loading its libraries takes most of the time of a short command. Here one process loads them, and
 every command runs in a copy of that process: with its own folder, environment and module path, as
-a new Python would have them. The libraries know nothing of Luthier: each copy imports it anew.
+a new Python would have them. The libraries know nothing of Luthier: each copy imports it anew,
+unless it is a copy of one that has loaded it (`Copies.loaded`).
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 __all__ = ["Copies", "copies"]
 
@@ -23,25 +25,39 @@ LIBRARIES = ("antlr4", "filelock", "hydra", "msgspec", "numpy", "pluggy", "psuti
              "rich.table", "torch", "yaml")  # fmt: skip
 SERVER = """\
 import gc, importlib, json, os, runpy, sys
+
+def enter(task):
+    os.chdir(task["folder"])
+    os.environ.clear()
+    os.environ.update(task["environment"])
+    sys.path[:] = [task["folder"], *task["environment"]["PYTHONPATH"].split(os.pathsep), *installed]
+    importlib.invalidate_caches()  # a folder on the path may be new
+
 for library in sys.argv[1:]:
     importlib.import_module(library)
 installed = sys.path[1:]
 gc.freeze()  # no copy looks for garbage among the libraries
-for line in sys.stdin:
+while line := sys.stdin.readline():
     task = json.loads(line)
+    if not task:
+        print(0, flush=True)
+        os._exit(0)
     child = os.fork()
     if child:
         status = os.waitpid(child, 0)[1]
-        print(os.waitstatus_to_exitcode(status), flush=True)
+        if "loads" not in task:
+            print(os.waitstatus_to_exitcode(status), flush=True)
+        continue
+    enter(task)
+    if "loads" in task:
+        exec(task["loads"], {})
+        gc.freeze()
+        print(0, flush=True)
         continue
     log = os.open(task["log"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
     for number in (1, 2):
         os.dup2(log, number)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    os.chdir(task["folder"])
-    os.environ.clear()
-    os.environ.update(task["environment"])
-    sys.path[:] = [task["folder"], *task["environment"]["PYTHONPATH"].split(os.pathsep), *installed]
     how, what, *sys.argv[1:] = task["words"]
     sys.argv[0] = what
     if how == "-m":
@@ -58,6 +74,13 @@ class Copies:
     def __init__(self, server: subprocess.Popen[str], folder: Path) -> None:
         self._server, self._log = server, folder / "log"
 
+    @contextmanager
+    def loaded(self, code: str, folder: Path, environment: Mapping[str, str]) -> Iterator[None]:
+        """Run `code` in a copy, and copy that one for every command of the block."""
+        assert self._asked(loads=code, folder=str(folder), environment=dict(environment)) == 0
+        yield
+        self._asked()
+
     def run(
         self, words: Sequence[str], folder: Path, environment: Mapping[str, str]
     ) -> tuple[int, str]:
@@ -66,14 +89,17 @@ class Copies:
         `words` are those after `python`; `environment` must have a PYTHONPATH.
         """
         assert words[0] in ("-m", "-c"), words
+        code = self._asked(
+            words=list(words), folder=str(folder), environment=dict(environment), log=str(self._log)
+        )
+        return code, self._log.read_text(encoding="utf-8", errors="replace")
+
+    def _asked(self, **task: Any) -> int:
         assert self._server.stdin is not None
         assert self._server.stdout is not None
-        task = {"words": list(words), "folder": str(folder), "environment": dict(environment),
-                "log": str(self._log)}  # fmt: skip
         self._server.stdin.write(json.dumps(task) + "\n")
         self._server.stdin.flush()
-        code = int(self._server.stdout.readline())
-        return code, self._log.read_text(encoding="utf-8", errors="replace")
+        return int(self._server.stdout.readline())
 
 
 @contextmanager

@@ -48,8 +48,8 @@ __all__ = [
 ]
 
 CONF = Path(__file__).parents[2] / "conf"
-#: The node that Hydra's store has by group and name.
-_STORED: dict[tuple[str | None, str], Any] = {}
+#: The node that Hydra's store has by group and name, and where it comes from.
+_STORED: dict[tuple[str | None, str], tuple[Any, str]] = {}
 
 
 def composed(arguments: Sequence[str], job: Callable[[DictConfig], None]) -> None:
@@ -177,15 +177,8 @@ def register(registry: Registry, recipes: Mapping[str, Recipe]) -> None:
     # Hydra 1.3 copies its sources for every config that it composes, and the whole store with them:
     # a fifth of the time. The store itself copies what it hands out, so it need not be copied.
     setattr(ConfigStore, "__deepcopy__", lambda self, _: self)  # noqa: B010  # not ours to type
-    settings, target = OmegaConf.structured(Settings), OmegaConf.structured(Target)
-    # A frozen dataclass makes its node read-only, and then no preset could fill it in.
-    for node in (settings.target, target):
-        OmegaConf.set_readonly(node, None)
-    settings.contract = OmegaConf.structured(limits.schema(registry))
-    # Its options depend on the chunker that it names.
-    OmegaConf.set_struct(settings.measure.against, False)
-    _store(name="settings", node=settings, provider="luthier")
-    _store(group="target", name="schema", node=target, provider="luthier")
+    _store(name="settings", node=_settings(limits.names(registry)), provider="luthier")
+    _store(group="target", name="schema", node=_target(), provider="luthier")
     for entry, node in registry.schemas():
         plural = entry.kind in PLURAL
         _store(
@@ -196,8 +189,8 @@ def register(registry: Registry, recipes: Mapping[str, Recipe]) -> None:
             provider=entry.distribution,
         )
     for recipe in recipes.values():
-        for (group, name), node in recipe.choices.items():
-            _store(group=group, name=name, node=node, provider=str(recipe.file))
+        for (group, name), choice in recipe.choices.items():
+            _store(group=group, name=name, node=choice, provider=str(recipe.file))
         _store(
             group="recipe",
             name=recipe.name,
@@ -211,14 +204,37 @@ def register(registry: Registry, recipes: Mapping[str, Recipe]) -> None:
     launchers.preset()
 
 
+@functools.lru_cache(maxsize=8)
+def _settings(names: tuple[str, ...]) -> DictConfig:
+    """Return the schema of a config whose contract may set the limits of these names."""
+    settings = cast("DictConfig", OmegaConf.structured(Settings))
+    # A frozen dataclass makes its node read-only, and then no preset could fill it in.
+    OmegaConf.set_readonly(settings.target, None)
+    settings.contract = OmegaConf.structured(limits.schema(names))
+    # Its options depend on the chunker that it names.
+    OmegaConf.set_struct(settings.measure.against, False)
+    return settings
+
+
+@functools.cache
+def _target() -> DictConfig:
+    """Return the schema of a target, which a preset can fill in."""
+    target = cast("DictConfig", OmegaConf.structured(Target))
+    OmegaConf.set_readonly(target, None)
+    return target
+
+
 def _store(
     *, name: str, node: Any, group: str | None = None, package: str | None = None, provider: str
 ) -> None:
-    """Store a node, unless this very one is there: a process may run many commands."""
-    if _STORED.get((group, name)) is node:
+    """Store a node, unless the same one is there: a process may run many commands."""
+    before, from_where = _STORED.get((group, name), (None, ""))
+    # Only plain nodes are compared: two schemas may be equal and differ in their types.
+    same = before is node or (isinstance(node, dict) and before == node)
+    if same and from_where == provider:
         return
     ConfigStore.instance().store(name, node, group, package, provider)
-    _STORED[group, name] = node
+    _STORED[group, name] = node, provider
 
 
 def _store_presets(registry: Registry) -> None:

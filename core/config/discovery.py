@@ -25,7 +25,7 @@ from core.plugin.kinds import KINDS
 from core.plugin.origin import Terminated
 from core.plugin.registry import Registry
 
-__all__ = ["discover"]
+__all__ = ["discover", "entry_points"]
 
 
 def discover(extra: Mapping[str, ModuleType] | None = None) -> Registry:
@@ -37,7 +37,7 @@ def discover(extra: Mapping[str, ModuleType] | None = None) -> Registry:
     manager.add_hookspecs(hooks)
     registry = Registry(manager)
     origins: dict[str, str] = {}
-    for point in importlib.metadata.entry_points(group=hooks.PROJECT):
+    for point in entry_points():
         distribution = (point.dist.name if point.dist else "") or "?"
         key = f"{distribution}:{point.name}"
         if key in origins:
@@ -52,6 +52,11 @@ def discover(extra: Mapping[str, ModuleType] | None = None) -> Registry:
     _note_misspelt(registry, origins)
     _collect(registry, origins)
     return registry
+
+
+def entry_points() -> importlib.metadata.EntryPoints:
+    """Return the entry points of the installed distributions that bring plugins."""
+    return importlib.metadata.entry_points(group=hooks.PROJECT)
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -38,6 +39,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
 }
 
 
+@functools.cache
 def preset() -> None:
     """Apply `PRESETS` to the installed launchers, once Hydra has found them."""
     store = ConfigStore.instance()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,7 @@ from core.plugin.values import LimitSpec
 if TYPE_CHECKING:
     from core.plugin.registry import Registry
 
-__all__ = ["OWN", "TIMED", "Limit", "is_held", "known_limits", "limits_of", "schema"]
+__all__ = ["OWN", "TIMED", "Limit", "is_held", "known_limits", "limits_of", "names", "schema"]
 
 
 def is_held(value: float, bound: float, *, is_least: bool) -> bool:
@@ -82,9 +82,13 @@ def known_limits(
     return known
 
 
-def schema(registry: Registry) -> type[Any]:
-    """Return the options of a contract: every limit that the core or an evaluator knows."""
-    names = known_limits(registry)
+def names(registry: Registry) -> tuple[str, ...]:
+    """Return the names of every limit that the core or an evaluator knows."""
+    return tuple(known_limits(registry))
+
+
+def schema(names: Iterable[str]) -> type[Any]:
+    """Return the options of a contract that may set the limits of these names."""
     fields = [(name, float | None, dataclasses.field(default=None)) for name in names]
     return dataclasses.make_dataclass("Contract", fields)
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
 import platform
 
 import psutil
 
-__all__ = ["machine", "versions"]
+__all__ = ["installed_version", "machine", "versions"]
 
 REPORTED = (
     "luthier",
@@ -35,10 +36,14 @@ def machine() -> str:
 
 def versions() -> dict[str, str]:
     """Return the installed versions of the libraries that results depend on."""
-    found = {}
-    for name in REPORTED:
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found
+    found = {name: installed_version(name) for name in REPORTED}
+    return {name: version for name, version in found.items() if version is not None}
+
+
+@functools.cache
+def installed_version(distribution: str) -> str | None:
+    """Return the version of an installed distribution, None without it; read once a process."""
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return None

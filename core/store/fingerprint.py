@@ -6,14 +6,13 @@ The fingerprint is plain JSON, so that `mode=plan` can say which line of it chan
 from __future__ import annotations
 
 import dataclasses
-import functools
-import importlib.metadata
 import json
 import platform
 import sys
 from enum import Enum
 from typing import Any
 
+from core.machine.environment import installed_version
 from core.plugin.kinds import Plugin
 from core.store import source_code
 
@@ -38,8 +37,8 @@ def of_plugin(plugin: Plugin[Any]) -> dict[str, Any]:
         ],
         "options": json.loads(json.dumps(options, sort_keys=True, default=_plain)),
         "libraries": {
-            lib.distribution or lib.module: _version(lib.distribution or lib.module)
-            for lib in cls.libraries
+            name: installed_version(name) or "absent"
+            for name in (lib.distribution or lib.module for lib in cls.libraries)
         },
         "platform": f"{sys.platform}-{platform.machine()}",
     }
@@ -47,14 +46,6 @@ def of_plugin(plugin: Plugin[Any]) -> dict[str, Any]:
 
 def _plain(value: object) -> str:
     return value.name if isinstance(value, Enum) else str(value)
-
-
-@functools.cache
-def _version(distribution: str) -> str:
-    try:
-        return importlib.metadata.version(distribution)
-    except importlib.metadata.PackageNotFoundError:
-        return "absent"
 
 
 def changes(old: object, new: object, path: str = "") -> list[str]:

@@ -16,10 +16,10 @@ import functools
 import gc
 import hashlib
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 __all__ = ["of_functions", "of_module", "parts", "tree_digest"]
 
@@ -71,15 +71,12 @@ def of_functions(*given: Callable[..., Any]) -> dict[str, str]:
 
     Those that are not of the core are left out: a plugin's code is known by its module.
     """
-    found: dict[str, list[str]] = {}
-    for part, node in sorted(_closure(given).items()):
-        found.setdefault(part.partition(":")[0], []).append(f"{part} {_part_digest(node)}")
-    return {module: _hashed(lines) for module, lines in found.items()}
+    return dict(_of_places(_places(given)))
 
 
 def parts(*given: Callable[..., Any]) -> list[str]:
     """Return what `of_functions` hashes: `core.measure.metrics:snr_db`, ..."""
-    return sorted(_closure(given))
+    return sorted(_closure(_places(given)))
 
 
 def tree_digest(cls: type) -> str:
@@ -102,9 +99,38 @@ class _Module:
     imported: frozenset[str]
 
 
-def _closure(given: tuple[Callable[..., Any], ...]) -> dict[str, ast.AST]:
+class _Place(NamedTuple):
+    """Where a function or class of the core stands; a function inside another is told by `line`."""
+
+    module: str
+    path: str
+    line: int
+
+
+def _places(given: Iterable[Callable[..., Any]]) -> tuple[_Place, ...]:
+    """Return where those of `given` stand that are of the core.
+
+    A step's function is made anew for every plan, its place stays the same: results are cached by
+    the places.
+    """
+    return tuple(
+        _Place(one.__module__, one.__qualname__, code.co_firstlineno if code else 0)
+        for one, code in ((one, getattr(one, "__code__", None)) for one in given)
+        if one.__module__.partition(".")[0] == CORE
+    )
+
+
+@functools.cache
+def _of_places(places: tuple[_Place, ...]) -> Mapping[str, str]:
+    found: dict[str, list[str]] = {}
+    for part, node in sorted(_closure(places).items()):
+        found.setdefault(part.partition(":")[0], []).append(f"{part} {_part_digest(node)}")
+    return {module: _hashed(lines) for module, lines in found.items()}
+
+
+def _closure(places: tuple[_Place, ...]) -> dict[str, ast.AST]:
     found: dict[str, ast.AST] = {}
-    pending = [_first(one) for one in given if one.__module__.partition(".")[0] == CORE]
+    pending = [_first(place) for place in places]
     while pending:
         part, node = pending.pop()
         if part in found:
@@ -120,15 +146,14 @@ def _closure(given: tuple[Callable[..., Any], ...]) -> dict[str, ast.AST]:
     return found
 
 
-def _first(given: Callable[..., Any]) -> tuple[str, ast.AST]:
+def _first(place: _Place) -> tuple[str, ast.AST]:
     """Return a function or class with its tree; a function inside another is found by its line."""
-    module, path = given.__module__, given.__qualname__
+    module, path, line = place
     if "<locals>" not in path:
         owner, _, name = path.rpartition(".")
         if owner:
             return next(_method(module, owner, name))
         return f"{module}:{path}", _read(module).defined[path]
-    line = given.__code__.co_firstlineno
     nodes = (n for n in ast.walk(_read(module).tree) if isinstance(n, Defined | ast.Lambda))
     name = path.rpartition(".")[2]
     return f"{module}:{path}", next(

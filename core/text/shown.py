@@ -6,12 +6,13 @@ import functools
 import os
 import re
 import unicodedata
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 __all__ = [
     "HIDDEN",
     "SECRET",
+    "cleaner",
     "holds_credentials",
     "plain",
     "shown",
@@ -85,11 +86,12 @@ def without_credentials(text: str) -> str:
     That is those in URLs, in settings and headers, those of a known shape, and the values of
     environment variables that are named as secrets.
     """
-    for name in os.environ:
-        if _is_secret(name):
-            value = os.environ.get(name, "")
-            if len(value) >= SHORTEST:
-                text = text.replace(value, "...")
+    return _without(text, _secrets())
+
+
+def _without(text: str, secrets: Sequence[str]) -> str:
+    for value in secrets:
+        text = text.replace(value, "...")
     if "://" in text and "@" in text:
         text = _USER.sub("//", text)
     if "=" in text or ":" in text:
@@ -97,6 +99,12 @@ def without_credentials(text: str) -> str:
         text = _SETTING.sub(rf"\1{HIDDEN}", text)
     text = _HEADER.sub(lambda found: f"{found[1] or found[2]}{HIDDEN}", text)
     return _SHAPES.sub(HIDDEN, text)
+
+
+def _secrets() -> tuple[str, ...]:
+    """Return the values of the environment variables that are named as secrets."""
+    values = (os.environ.get(name, "") for name in os.environ if _is_secret(name))
+    return tuple(value for value in values if len(value) >= SHORTEST)
 
 
 @functools.cache
@@ -115,8 +123,18 @@ def shown(text: str) -> str:
     return plain(without_credentials(text))
 
 
-def shown_below(node: Any, clean: Callable[[str], str] = shown) -> Any:
-    """Return plain data (dicts, lists, scalars) with `clean` applied to every text, keys too."""
+def cleaner() -> Callable[[str], str]:
+    """Return a function like `shown` that reads the environment once, for many texts."""
+    secrets = _secrets()
+    return lambda text: plain(_without(text, secrets))
+
+
+def shown_below(node: Any, clean: Callable[[str], str] | None = None) -> Any:
+    """Return plain data (dicts, lists, scalars) with every text, keys too, as it may be shown.
+
+    `clean` takes the place of `shown`.
+    """
+    clean = clean or cleaner()
     if isinstance(node, str):
         return clean(node)
     if isinstance(node, Mapping):

@@ -16,6 +16,7 @@ Each page gets a copy of the checkout and is followed from top to bottom:
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shlex
@@ -41,6 +42,20 @@ PAGES = [
 ]
 ROOMS = ("core", "hydra_plugins", "plugins", "conf", "recipes", "examples", "pyproject.toml")
 FENCE = re.compile(r"^```(\w+)(?: title=\"([^\"]+)\")?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+#: What most commands begin with, done once for a page: nothing of what the page adds is there yet.
+LOADS = """\
+from core.config.compose import composing, register
+from core.config.discovery import discover
+from core.config.recipes import read_recipes
+from core.store.source_code import of_module
+registry = discover()
+register(registry, read_recipes(registry.recipes))
+with composing(["recipe=cpu_fp32"]):
+    pass
+for entries in registry.entries.values():
+    for entry in entries.values():
+        of_module(entry.cls.__module__)
+"""
 LEFT_OUT = ("make", "git clone", "pip install", ". .venv")
 
 
@@ -71,10 +86,28 @@ class Reader:
         for room in ROOMS:
             source, target = ROOT / room, self.checkout / room
             if source.is_dir():
-                shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
+                shutil.copytree(source, target)  # with their bytecode
             else:
                 shutil.copyfile(source, target)
         _write_inputs(self.checkout)
+        path = os.pathsep.join([str(self.checkout), str(self.site)])
+        self.environment = {**os.environ, "PYTHONPATH": path}
+
+    def follow_all(self, page: Path) -> str:
+        """Follow a page from top to bottom; return what failed, if anything did."""
+        followed = list(snippets(page))
+        typed = any(one.language != "text" and not one.title for one in followed)
+        with (
+            self.python.loaded(LOADS, self.checkout, self.environment)
+            if typed
+            else contextlib.nullcontext()
+        ):
+            for snippet in followed:
+                try:
+                    self.follow(snippet)
+                except (RuntimeError, ValueError, OSError) as error:
+                    return f"{page.name}:{snippet.line}: {error}"
+        return ""
 
     def follow(self, snippet: Snippet) -> None:
         """Do what a snippet says."""
@@ -119,15 +152,13 @@ class Reader:
 
     def run(self, *command: str) -> None:
         """Run a command in the checkout; it must end well."""
-        path = os.pathsep.join([str(self.checkout), str(self.site)])
-        environment = {**os.environ, "PYTHONPATH": path}
         if command[:3] == ("python", "-m", "core") or command[:2] == ("python", "-c"):
-            code, said = self.python.run(command[1:], self.checkout, environment)
+            code, said = self.python.run(command[1:], self.checkout, self.environment)
         else:
             done = subprocess.run(
                 [sys.executable, *command[1:]] if command[0] == "python" else command,
                 cwd=self.checkout,
-                env=environment,
+                env=self.environment,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 text=True,
@@ -167,13 +198,7 @@ def python() -> Iterator[Copies]:
 @pytest.mark.parametrize("page", [_page(page) for page in PAGES])
 def test_every_snippet_works(page: Path, tmp_path: Path, python: Copies) -> None:
     """A reader who follows the page meets no error."""
-    reader, failed = Reader(tmp_path, python), ""
-    for snippet in snippets(page):
-        try:
-            reader.follow(snippet)
-        except (RuntimeError, ValueError, OSError) as error:
-            failed = f"{page.name}:{snippet.line}: {error}"
-            break
+    failed = Reader(tmp_path, python).follow_all(page)
     assert not failed, failed
 
 

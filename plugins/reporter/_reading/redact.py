@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import re
 import shlex
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import TYPE_CHECKING, Any
 
-from core.text.shown import HIDDEN, SECRET, shown
+from core.text.shown import HIDDEN, SECRET, cleaner, shown
 
 if TYPE_CHECKING:
     from core.plugin.records import RunRecord, SweepRecord
@@ -39,8 +40,9 @@ def redacted(record: RunRecord) -> RunRecord:
         artifact = stage["artifact"]
         artifact["path"] = _name(artifact["path"])
         artifact["folder"] = ""
-    plain["config"] = "\n".join(_line(line) for line in plain["config"].split("\n"))
-    return msgspec.convert(_clean(plain), RunRecord)
+    clean = cleaner()
+    plain["config"] = "\n".join(_line(line, clean) for line in plain["config"].split("\n"))
+    return msgspec.convert(_clean(plain, clean), RunRecord)
 
 
 def redacted_sweep(record: SweepRecord) -> SweepRecord:
@@ -60,7 +62,7 @@ def redacted_sweep(record: SweepRecord) -> SweepRecord:
     plain["command"] = _command(plain["command"])
     # These stay as `redacted_option` left them; `_clean` would hide a swept `max_tokens=8`.
     kept = [(point.pop("values"), point.pop("command")) for point in plain["points"]]
-    plain = {**_clean(plain), "axes": plain["axes"], "command": plain["command"]}
+    plain = {**_clean(plain, cleaner()), "axes": plain["axes"], "command": plain["command"]}
     for point, (values, command) in zip(plain["points"], kept, strict=True):
         point.update(values=values, command=command)
     return msgspec.convert(plain, SweepRecord)
@@ -89,22 +91,22 @@ def _command(command: str) -> str:
     )
 
 
-def _clean(node: Any) -> Any:
+def _clean(node: Any, clean: Callable[[str], str]) -> Any:
     if isinstance(node, dict):
         return {
-            shown(key): HIDDEN
+            clean(key): HIDDEN
             if isinstance(inner, str) and inner and SECRET.search(key)
-            else _clean(inner)
+            else _clean(inner, clean)
             for key, inner in node.items()
         }
     if isinstance(node, list | tuple):
-        return [_clean(inner) for inner in node]
-    return _text(shown(node)) if isinstance(node, str) else node
+        return [_clean(inner, clean) for inner in node]
+    return _text(clean(node)) if isinstance(node, str) else node
 
 
-def _line(line: str) -> str:
+def _line(line: str, clean: Callable[[str], str]) -> str:
     """Return one line of YAML; a value that is a path may hold spaces."""
-    line = shown(line)
+    line = clean(line)
     setting = SETTING.match(line)
     if setting is None:
         return _text(line)

@@ -102,7 +102,7 @@ CORE = {
     "min_snr_db": ("parity_snr", "a song: drums"),
 }
 SPECS = known_limits(REGISTRY)
-EVERY = [field.name for field in dataclasses.fields(schema(REGISTRY))]
+EVERY = [field.name for field in dataclasses.fields(schema(known_limits(REGISTRY)))]
 
 
 def limit_of(name: str, bound: float) -> Limit:
