@@ -19,6 +19,7 @@ import pytest
 from core.cli import main
 from core.config import discovery
 from core.machine import machine_load
+from core.plugin import hooks
 from tests import toy, unconnected
 
 # A developer's own account is none of the tests' business: without it nobody asks the network.
@@ -68,7 +69,7 @@ def pytest_collection_finish() -> None:
 @functools.cache
 def installed(path: tuple[str, ...]) -> importlib.metadata.EntryPoints:  # noqa: ARG001  # the key
     """Return the entry points that `path` holds; no test of a command installs more on it."""
-    return discovery.entry_points()
+    return importlib.metadata.entry_points(group=hooks.PROJECT)
 
 
 @dataclass
