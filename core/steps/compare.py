@@ -304,7 +304,8 @@ def _probe(context: RunContext, compiled: str, source: str) -> Step:
             cores = list(run_group(session, feeds, work.progress, seconds))
             noted = dict(session.facts)
         with host.open(inputs[source], lambda: context.open(model), work) as session:
-            on_host, host_device = [session.run(feed) for feed in feeds], session.device
+            on_host = list(run_group(session, feeds, work.progress, []))
+            host_device = session.device
         probed = [transform.inverse(c, p[1]) for c, p in zip(cores, pairs, strict=True)]
         from_host = [transform.inverse(c, p[1]) for c, p in zip(on_host, pairs, strict=True)]
         same = [reference[number] for number in numbers]

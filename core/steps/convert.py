@@ -141,6 +141,7 @@ def wanted_windows(context: RunContext, quantizer: Quantizer[Any]) -> int:
 
 def calibration(context: RunContext, model: Artifact, work: StageContext) -> Calibration:
     """Return the stream of calibration feeds that the quantizer asked for."""
+    from core.formats.tensors import contiguous
     from core.inference.items import cached_items
     from core.inference.windows import spread
 
@@ -157,7 +158,8 @@ def calibration(context: RunContext, model: Artifact, work: StageContext) -> Cal
         left = wanted
         for item in cached_items(dataset, "calibration", signature, work.state_dir):
             for window in spread(min(per_item, left), item.inputs, pipeline.chunker, signature):
-                yield transform.forward(pipeline.chunker.cut(item.inputs, window, signature))[0]
+                piece = pipeline.chunker.cut(item.inputs, window, signature)
+                yield contiguous(transform.forward(piece)[0])
                 left -= 1
             if left <= 0:
                 return
