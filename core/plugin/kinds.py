@@ -40,6 +40,7 @@ from core.plugin.stages import BundlePart
 from core.plugin.values import (
     Artifact,
     ArtifactSpec,
+    Fact,
     Item,
     LimitSpec,
     Metric,
@@ -124,6 +125,14 @@ class Plugin(ABC, Generic[OptionsT]):
         By default these are the values of the options that were declared with `reaching`.
         """
         return tuple(reaching_options(self.options))
+
+    def machine(self) -> Mapping[str, Fact]:
+        """Return facts of this machine that its results depend on (processor, driver).
+
+        They are part of the key: on a machine with other facts, its steps are made anew. It is
+        asked many times, and always gives the same; it keeps what takes long to find out.
+        """
+        return {}
 
     def ships(self, info: ModelInfo) -> BundlePart:
         """Return the plugin's part of the bundle for the device, for the model of `info`."""
