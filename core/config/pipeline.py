@@ -12,6 +12,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from core.config.inputs import take_input
 from core.config.limits import Limit, limits_of
+from core.config.precision_options import check_precision
 from core.config.settings import PLURAL, SLOTS, Measure, Settings, checked, target_of
 from core.config.touched import check_asked
 from core.config.trained_window import with_lengths
@@ -70,6 +71,7 @@ def make_pipeline(
     _check_keys(cfg)
     check_asked(cfg, recipes, recipe, registry, HydraConfig.get().overrides.task)
     take_input(cfg, registry)
+    check_precision(cfg, registry)
     made: dict[str, Any] = {slot: _slot(cfg, registry, slot) for slot in SLOTS}
     for slot in ("model", "dataset", "dsp", "chunker", "runtime"):
         if made[slot] is None:
