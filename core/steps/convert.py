@@ -39,10 +39,11 @@ def final(steps: list[Step]) -> str:
 def source(context: RunContext, steps: list[Step]) -> str:
     """Return the name of the step whose artifact is played whole.
 
-    That is the one before the compiler if the compiled one only runs on a slow device.
+    That is the one before the compiler if the compiled one is too slow here, or cannot be opened.
     """
-    runtime = context.pipeline.runtime
-    return steps[-2].name if runtime.compiles and not runtime.plays else steps[-1].name
+    pipeline = context.pipeline
+    before = pipeline.runtime.compiles and not pipeline.plays_itself
+    return steps[-2 if before else -1].name
 
 
 def _fetch(context: RunContext) -> Step:

@@ -79,7 +79,7 @@ def play_step(context: RunContext, source: str) -> Step:
                 "covered_s": covered * len(seconds) / windows,
                 "inputs": len(items) * len(seconds) / windows,
                 "source": source,
-                "on_target": session.on_target and pipeline.runtime.plays,
+                "on_target": session.on_target,
             }
             here = session.here
         if here:
