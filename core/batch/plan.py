@@ -51,11 +51,22 @@ class BatchPlan:
 
     @property
     def notices(self) -> tuple[Notice, ...]:
-        """Return a warning if the recipe has a contract: a batch does not judge it."""
-        if not self.steps.pipeline.contract:
-            return ()
-        text = "the contract was not judged: a batch is played and not measured"
-        return (Notice("warning", text),)
+        """Return warnings: a batch judges no contract, and the host may play for the runtime."""
+        found = [self.host_plays] if self.host_plays else []
+        if self.steps.pipeline.contract:
+            found.append("the contract was not judged: a batch is played and not measured")
+        return tuple(Notice("warning", text) for text in found)
+
+    @property
+    def host_plays(self) -> str:
+        """Return why the host plays, where this machine cannot open what the runtime compiles."""
+        pipeline = self.steps.pipeline
+        if not pipeline.never_run:
+            return ""
+        return (
+            f"`{that_plays(pipeline).name}` plays, and nothing is compiled: this machine cannot "
+            f"open what runtime `{pipeline.runtime.name}` makes: {pipeline.never_run}"
+        )
 
     def folder(self, artifacts: Mapping[str, Artifact]) -> Path:
         """Return the folder of the items, named by a hash of all that decides the results."""

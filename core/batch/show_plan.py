@@ -33,6 +33,8 @@ def show(plan: BatchPlan, store: str) -> None:
     show_steps(Candidate(steps.pipeline.precision, plan.cfg, steps))
     show_touched(reaches)
     console = screen()
+    if plan.host_plays:
+        console.print(f"warning: {plan.host_plays}", style="yellow", soft_wrap=True)
     sources = list(plan.dataset.sources())
     made = {planned.step.name: planned.artifact for planned in steps.steps}
     known = {name: artifact for name, artifact in made.items() if artifact is not None}

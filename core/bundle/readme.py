@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from core.plugin.records import compiled_only
 from core.plugin.stages import BundlePart
 from core.plugin.values import ModelInfo
 from core.text.markdown import code, inline
@@ -65,6 +66,7 @@ def readme(about: dict[str, Any], languages: Sequence[str], parts: Sequence[Bund
     parts_of_page = [
         f"# {inline(about['title'] or about['recipe'])}",
         _what(about),
+        *_never_run(about["runtime"].get("never_run", "")),
         _table(about, languages),
         *_programs(about, languages),
         *_linking(parts),
@@ -81,6 +83,14 @@ def _what(about: dict[str, Any]) -> str:
         f"For {inline(target)}. Weights: {inline(weights['origin'])}. Their licence: {stated} "
         "(`LICENCE-WEIGHTS.txt`)."
     )
+
+
+def _never_run(why: str) -> list[str]:
+    """Return a warning that nothing ran the model for the device; none where something did."""
+    if not why:
+        return []
+    said = compiled_only(shown(why))
+    return [f"**The model was {inline(said)}. Try it on the device before you ship it.**"]
 
 
 def _table(about: dict[str, Any], languages: Sequence[str]) -> str:

@@ -94,7 +94,11 @@ def _about(
         "precision": pipeline.precision,
         "model": _model(bundle, shipped, ""),
         "fallback": _model(bundle, source, "fallback/") if source is not None else None,
-        "runtime": {"plugin": pipeline.runtime.name, **parts["runtime"].facts},
+        "runtime": {
+            "plugin": pipeline.runtime.name,
+            **({"never_run": pipeline.never_run} if pipeline.never_run else {}),
+            **parts["runtime"].facts,
+        },
         "signature": msgspec.to_builtins(info.signature),
         "core": {"inputs": info.core_inputs, "outputs": info.core_outputs},
         "host_graphs": graphs or None,

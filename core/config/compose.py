@@ -28,7 +28,8 @@ from omegaconf.errors import OmegaConfBaseException
 
 from core.config import launchers, limits
 from core.config.arguments import SWEEP, is_sweep, key_of
-from core.config.presets import read_presets
+from core.config.precision_options import named, referring
+from core.config.presets import Preset, read_group, read_presets
 from core.config.recipes import Recipe
 from core.config.settings import PLURAL, Settings
 from core.errors import ConfigError
@@ -179,7 +180,13 @@ def register(registry: Registry, recipes: Mapping[str, Recipe]) -> None:
     setattr(ConfigStore, "__deepcopy__", lambda self, _: self)  # noqa: B010  # not ours to type
     _store(name="settings", node=_settings(limits.names(registry)), provider="luthier")
     _store(group="target", name="schema", node=_target(), provider="luthier")
-    for entry, node in registry.schemas():
+    presets = read_presets(registry.presets)
+    precisions = [*read_group(CONF, "precision"), *presets]
+    lowered = named(one.node for one in precisions if one.group == "precision")
+    for entry, schema in registry.schemas():
+        node = schema
+        if entry.kind == "runtime" and entry.name in lowered:
+            node = referring(entry, frozenset(lowered[entry.name]))
         plural = entry.kind in PLURAL
         _store(
             group=entry.kind,
@@ -199,7 +206,7 @@ def register(registry: Registry, recipes: Mapping[str, Recipe]) -> None:
             provider=str(recipe.file),
         )
 
-    _store_presets(registry)
+    _store_presets(registry, presets)
     Plugins.instance()  # loads Hydra's plugins, the launchers among them
     launchers.preset()
 
@@ -237,9 +244,9 @@ def _store(
     _STORED[group, name] = node, provider
 
 
-def _store_presets(registry: Registry) -> None:
+def _store_presets(registry: Registry, presets: Sequence[Preset]) -> None:
     """Store the presets of other distributions, except one that would hide a plugin or preset."""
-    for preset in read_presets(registry.presets):
+    for preset in presets:
         own = CONF / preset.group / f"{preset.name}.yaml"
         if preset.name in registry.entries.get(preset.group, {}) or own.is_file():
             why = f"its preset has the name of another {preset.group}: rename it"

@@ -11,6 +11,7 @@ A recipe:
 A preset, `<group>/<name>.yaml`:
     defaults: [name]                           the plugin, preset or schema that it configures
     option: value
+    runtime: {name: {option: value}}           of a precision: options of runtimes, by their names
 
 A *name* consists of letters, digits and underscores and begins with a letter, so it holds no path
 and no package of Hydra's. A *value* is plain data. Text in it is literal, with one exception:
@@ -46,6 +47,8 @@ _MEANT = re.compile(r"_[a-z]+_|defaults|hydra")
 CHOICES = frozenset({"target", "precision", *SLOTS})
 #: The keys of a precision that a recipe describes itself.
 PRECISION = frozenset({"name", "title"})
+#: The keys of a preset of a precision.
+OF_PRECISION = frozenset({*PRECISION, "defaults", "runtime"})
 
 
 def check_recipe(content: Mapping[str, Any], where: str, file: str) -> None:
@@ -90,6 +93,8 @@ def check_preset(content: Mapping[str, Any], group: str, where: str, file: str) 
             page.option(key, value, key)
     if group == "target":
         page.names_in_target(content)
+    if group == "precision":
+        page.precision(content)
 
 
 class _Page:
@@ -125,6 +130,25 @@ class _Page:
         for key in ("runtime", "host"):
             if target.get(key):
                 self.name(target[key], f"target.{key}")
+
+    def precision(self, content: Mapping[str, Any]) -> None:
+        """Check a precision's keys, and the runtimes that it sets options of."""
+        for key in content:
+            if key not in OF_PRECISION:
+                self.refuse(
+                    f"has the unknown key `{key[:80]}`",
+                    did_you_mean(key, OF_PRECISION),
+                    f"keys of a precision: {', '.join(sorted(OF_PRECISION))}",
+                )
+        runtimes = content.get("runtime")
+        if not isinstance(runtimes, Mapping | None):
+            self.refuse(
+                f"has a `runtime` that is no mapping: {_short(runtimes)}",
+                "write: runtime: {<runtime>: {<option>: <value>}}",
+            )
+        for name, options in (runtimes or {}).items():
+            self.name(name, "runtime")
+            self._options(options, f"runtime.{name}")
 
     def defaults(self, value: object) -> None:
         """Check a defaults list: each entry is one choice of a known group."""

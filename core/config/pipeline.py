@@ -12,6 +12,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from core.config.inputs import take_input
 from core.config.limits import Limit, limits_of
+from core.config.precision_options import check_precision
 from core.config.settings import PLURAL, SLOTS, Measure, Settings, checked, target_of
 from core.config.touched import check_asked
 from core.config.trained_window import with_lengths
@@ -28,7 +29,11 @@ __all__ = ["Pipeline", "make_pipeline"]
 
 @dataclass(frozen=True)
 class Pipeline:
-    """The plugins of one run, made and typed, with what the recipe says beside them."""
+    """The plugins of one run, made and typed, with what the recipe says beside them.
+
+    `never_run` says why this machine cannot open what the runtime compiles; "" where it can. It is
+    asked once, so that all that is planned and run from here, on whatever machine, goes by it.
+    """
 
     recipe: str
     title: str
@@ -49,6 +54,17 @@ class Pipeline:
     evaluator: Sequence[kinds.Evaluator[Any]]
     reporter: Sequence[kinds.Reporter[Any]]
     against: kinds.Chunker[Any] | None = None
+    never_run: str = ""
+
+    @property
+    def plays_itself(self) -> bool:
+        """Return whether the runtime itself plays whole inputs here; otherwise the host does."""
+        return self.runtime.plays and not self.never_run
+
+    @property
+    def probes(self) -> bool:
+        """Return whether a few windows run on the compiled model, which is too slow for all."""
+        return not self.runtime.plays and not self.never_run
 
     @property
     def plugins(self) -> list[kinds.Plugin[Any]]:
@@ -70,6 +86,7 @@ def make_pipeline(
     _check_keys(cfg)
     check_asked(cfg, recipes, recipe, registry, HydraConfig.get().overrides.task)
     take_input(cfg, registry)
+    check_precision(cfg, registry)
     made: dict[str, Any] = {slot: _slot(cfg, registry, slot) for slot in SLOTS}
     for slot in ("model", "dataset", "dsp", "chunker", "runtime"):
         if made[slot] is None:
@@ -77,6 +94,7 @@ def make_pipeline(
     model, against = made["model"], _against(cfg, registry)
     made["chunker"] = with_lengths(made["chunker"], model, cfg.chunker, "chunker")
     precision = cfg.precision.get("name", "fp32") if cfg.precision else "fp32"
+    runtime: kinds.Runtime[Any] = made["runtime"]
     return Pipeline(
         recipe=recipe or "custom",
         title=cfg.title,
@@ -86,6 +104,7 @@ def make_pipeline(
         contract=limits_of(cfg.contract, registry, made["evaluator"]),
         **made,
         against=against and with_lengths(against, model, None, "measure.against"),
+        never_run=runtime.unopenable() if runtime.compiles else "",
     )
 
 

@@ -18,7 +18,7 @@ from core.config.yaml_file import read_mapping
 from core.errors import ConfigError
 from core.plugin.kinds import KINDS
 
-__all__ = ["GROUPS", "Preset", "read_presets"]
+__all__ = ["GROUPS", "Preset", "read_group", "read_presets"]
 
 #: The groups that a preset may belong to.
 GROUPS = ("target", "precision", *KINDS)
@@ -55,6 +55,11 @@ def read_presets(folders: Iterable[Path]) -> list[Preset]:
             )  # fmt: skip
         found[group, name] = _read(group, name, file)
     return list(found.values())
+
+
+def read_group(folder: Path, group: str) -> list[Preset]:
+    """Return the presets of one group below a folder, in order of their names."""
+    return [_read(group, file.stem, file) for file in sorted((folder / group).glob("*.yaml"))]
 
 
 def _files(folder: Path) -> Iterator[Path]:

@@ -12,6 +12,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from core.plugin import hooks
+from core.plugin.annotation_checks import json_problem
 from core.plugin.entry import Entry
 from core.plugin.kinds import Plugin
 from core.plugin.options import PLUGIN_KEY, build, describe, schema
@@ -66,6 +67,12 @@ class PluginSuite:
             pytest.skip(f"options without a default of their own: {required + interpolated}")
         OmegaConf.resolve(node)
         assert build(self.entry(), node, self.plugin.kind) == self.plugin.Options()
+
+    def test_its_facts_of_the_machine_are_plain_and_steady(self) -> None:
+        """They are part of a key: JSON keeps them, and another instance gives the same."""
+        facts = self.make().machine()
+        assert json_problem(dict(facts)) == ""
+        assert dict(self.make().machine()) == dict(facts)
 
     def test_importing_it_is_cheap(self) -> None:
         """Listing plugins works on a bare machine: heavy libraries load inside methods."""

@@ -245,7 +245,10 @@ class QuantizerSuite(PluginSuite):
 
 
 class RuntimeSuite(PluginSuite):
-    """A runtime; it is given an ONNX graph where it takes one, else a torch module or program."""
+    """A runtime; it is given an ONNX graph where it takes one, else a torch module or program.
+
+    If it says that this machine cannot open what it compiles here, it need not compute anything.
+    """
 
     agreement_db: ClassVar[float] = 60.0
 
@@ -266,6 +269,8 @@ class RuntimeSuite(PluginSuite):
     ) -> None:
         """A session takes and gives tensors by name, and says what it runs on."""
         runtime = self.make()
+        if why := runtime.unopenable():
+            pytest.skip(f"what it compiles is never run here: {why}")
         if runtime.compiles:
             given = of(runtime.compile(given, work), work)
         with runtime.open(given, torch_model, work) as session:
@@ -273,3 +278,19 @@ class RuntimeSuite(PluginSuite):
             assert session.device
         expected = torch_model().reference({"x": feeds(2)["x"][0]})["y"]
         assert snr_db(expected, outputs["y"][0]) > self.agreement_db
+
+    def test_what_cannot_be_opened_here_is_compiled_and_refused(
+        self, given: Artifact, work: StageContext
+    ) -> None:
+        """If `unopenable` says why, the runtime compiles, and `open` raises a LuthierError."""
+        runtime = self.make()
+        why = runtime.unopenable()
+        if not why:
+            pytest.skip("this machine can open what it compiles")
+        assert runtime.compiles, "only a runtime that compiles can make what cannot be opened here"
+        assert why == " ".join(why.split()).rstrip("."), "a phrase in one line, without a full stop"
+        assert self.make().unopenable() == why, "another instance says the same"
+        made = runtime.compile(given, work)
+        assert runtime.plan(given.spec) == of(made, work).spec
+        with pytest.raises(LuthierError):
+            runtime.open(of(made, work), torch_model, work)

@@ -1,4 +1,4 @@
-"""Named tensors in a file, as safetensors, and groups of them by a prefix of their names."""
+"""Named tensors in memory and in a file, as safetensors; groups by a prefix of their names."""
 
 from __future__ import annotations
 
@@ -9,7 +9,22 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from core.plugin.values import Array, Tensors
 
-__all__ = ["load", "save", "stacked", "under"]
+__all__ = ["contiguous", "load", "save", "stacked", "under"]
+
+
+def contiguous(tensors: Tensors) -> Tensors:
+    """Return the same tensors, each C-contiguous; those that are so already are not copied.
+
+    Engines read an array's memory as it lies. A view, such as one of `np.broadcast_to` (a stride of
+    0), has a memory that differs from its values: some engines refuse it, others compute nonsense.
+    """
+    import numpy as np
+
+    return {
+        # `np.ascontiguousarray` would give a scalar an axis.
+        name: array if array.flags.c_contiguous else np.array(array, order="C")
+        for name, array in tensors.items()
+    }
 
 
 def save(tensors: Tensors, file: Path) -> None:

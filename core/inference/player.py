@@ -38,8 +38,11 @@ class Player:
 
 
 def that_plays(pipeline: Pipeline) -> Runtime[Any]:
-    """Return the runtime that plays whole inputs: the host's where the target's is too slow."""
-    runtime = pipeline.runtime if pipeline.runtime.plays else pipeline.host
+    """Return the runtime that plays whole inputs.
+
+    It is the host where the recipe's own is too slow, or cannot open here what it compiled.
+    """
+    runtime = pipeline.runtime if pipeline.plays_itself else pipeline.host
     assert runtime is not None, "the plan refuses a recipe without a runtime that plays"
     return runtime
 

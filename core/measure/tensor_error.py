@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from core.formats.onnx_graph import inferred, loaded, save
+from core.formats.tensors import contiguous
 from core.measure.metrics import snr_of_powers
 
 if TYPE_CHECKING:
@@ -135,7 +136,7 @@ def _powers(
 
     powers = dict.fromkeys(pairs, (0.0, 0.0))
     with opens(before) as float_session, opens(after) as other:
-        for window in feeds:
+        for window in map(contiguous, feeds):
             expected, got = float_session.run(window), other.run(window)
             for name, other_name in pairs.items():
                 reference: Array = expected[name]

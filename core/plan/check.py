@@ -43,20 +43,34 @@ def _check_formats(pipeline: Pipeline, registry: Registry) -> None:
             made_by = f"{link.slot} `{link.plugin.name}`"
         if link.slot != "runtime":
             before_runtime = link.gives
-    if not pipeline.runtime.plays:
+    if not pipeline.plays_itself:
         if pipeline.host is None or not pipeline.host.plays:
-            slow = pipeline.runtime if pipeline.host is None else pipeline.host
-            raise MisfitError(
-                f"runtime `{slow.name}` cannot play whole inputs here",
-                _where(pipeline),
-                "name a runtime that can: host=<runtime>",
-                f"runtimes that play: {', '.join(_playing(registry))}",
-            )
+            raise _without_host(pipeline, registry, before_runtime.format)
         _accepts(pipeline, registry, "host", pipeline.host, before_runtime, made_by)
 
 
-def _playing(registry: Registry) -> list[str]:
-    return [name for name, cls in registry.classes(Runtime).items() if cls.plays]
+def _without_host(pipeline: Pipeline, registry: Registry, format_: str) -> MisfitError:
+    """Return the error for a recipe in which nothing plays whole inputs, with hosts that would."""
+    slow = pipeline.runtime if pipeline.host is None else pipeline.host
+    what = f"runtime `{slow.name}` cannot play whole inputs here"
+    if slow is pipeline.runtime and pipeline.never_run:
+        what = (
+            f"runtime `{slow.name}` compiles here, but this machine cannot open what it makes: "
+            f"{pipeline.never_run}"
+        )
+    # A runtime that compiles opens only what it compiled.
+    playing = [
+        name
+        for name, cls in registry.classes(Runtime).items()
+        if cls.plays and not cls.compiles and format_ in cls.accepts
+    ]
+    advised = next((n for n in (pipeline.target.host, *playing) if n in playing), "<runtime>")
+    return MisfitError(
+        what,
+        _where(pipeline),
+        f"add a host, a runtime that plays {format_} here: host={advised}",
+        f"runtimes that play {format_}: {', '.join(playing) or 'none'}",
+    )
 
 
 def _accepts(
@@ -185,10 +199,13 @@ def _check_contract(pipeline: Pipeline, registry: Registry) -> None:
     where = f"recipe: {pipeline.recipe}"
     answered = {name for evaluator in pipeline.evaluator for name in evaluator.limits}
     for limit in pipeline.contract:
-        if limit.name in TIMED and not pipeline.runtime.plays:
+        if limit.name in TIMED and not pipeline.plays_itself:
+            why = "does not measure the device's speed or memory"
+            if pipeline.never_run:
+                why = f"compiles what this machine cannot open: {pipeline.never_run}"
             raise MisfitError(
                 f"`contract.{limit.name}` cannot be judged: runtime `{pipeline.runtime.name}` "
-                "does not measure the device's speed or memory",
+                f"{why}",
                 where,
                 "choose a runtime that plays on the device, or remove the limit: "
                 f"contract.{limit.name}=null",

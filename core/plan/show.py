@@ -11,6 +11,8 @@ from core.inference.items import passed_over
 from core.plan.candidates import Candidate
 from core.plan.plan import Planned
 from core.plugin.reach import Reach
+from core.plugin.records import compiled_only
+from core.plugin.step_names import RUNTIME
 from core.text.screen import screen
 
 __all__ = ["show", "show_touched"]
@@ -38,6 +40,9 @@ def show(candidate: Candidate) -> None:
         if planned.step.options:
             options = ", ".join(f"{k}={v}" for k, v in planned.step.options.items())
             console.print(f"{planned.step.name}: {options}", style="dim", soft_wrap=True)
+    if pipeline.never_run and any(planned.step.name == RUNTIME for planned in plan.steps):
+        said = f"warning: {RUNTIME}: {compiled_only(pipeline.never_run)}"
+        console.print(said, style="yellow", soft_wrap=True)
     for notice in passed_over(pipeline):
         console.print(f"{notice.severity}: {notice.text}", style="yellow", soft_wrap=True)
     console.print(f"\n{plan.to_run} of {len(plan.steps)} steps would run; nothing was executed")

@@ -40,6 +40,7 @@ from core.plugin.stages import BundlePart
 from core.plugin.values import (
     Artifact,
     ArtifactSpec,
+    Fact,
     Item,
     LimitSpec,
     Metric,
@@ -124,6 +125,14 @@ class Plugin(ABC, Generic[OptionsT]):
         By default these are the values of the options that were declared with `reaching`.
         """
         return tuple(reaching_options(self.options))
+
+    def machine(self) -> Mapping[str, Fact]:
+        """Return facts of this machine that its results depend on (processor, driver).
+
+        They are part of the key: on a machine with other facts, its steps are made anew. It is
+        asked many times, and always gives the same; it keeps what takes long to find out.
+        """
+        return {}
 
     def ships(self, info: ModelInfo) -> BundlePart:
         """Return the plugin's part of the bundle for the device, for the model of `info`."""
@@ -298,7 +307,9 @@ class Runtime(Converter[OptionsT]):
 
     `compiles` says that `compile` makes a new artifact. `plays` says that a session is fast enough
     for whole inputs; where it is not (an emulator, a queue), the run probes a few windows with it
-    and plays the whole with the recipe's `host` runtime. An empty `precisions` means any.
+    and plays the whole with the recipe's `host` runtime. If this machine cannot open what
+    `compile` makes here, `unopenable` says why: then the compiled artifact is never run, and the
+    host plays the one before it. An empty `precisions` means any.
     `columns` gives the headings of facts in a table of compiled artifacts (`_bytes`, `_s`: units).
     A contract reads the fact `npu_coverage` of the compiled artifact, 0 to 1.
     """
@@ -312,6 +323,14 @@ class Runtime(Converter[OptionsT]):
     def compile(self, artifact: Artifact, work: StageContext) -> StageResult:
         """Compile for the device, if the class `compiles`; raises DoesNotFitError."""
         raise TypeError(f"runtime `{self.name}` does not compile")
+
+    def unopenable(self) -> str:
+        """Return why this machine cannot open what `compile` makes here; "" where it can.
+
+        A plan asks it, once. It is a phrase without a full stop: "the engine is for another GPU".
+        Where it is not empty, `open` raises a LuthierError.
+        """
+        return ""
 
     @abstractmethod
     def open(

@@ -11,7 +11,11 @@ import textwrap
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import InterpolationKeyError, OmegaConfBaseException
+from omegaconf.errors import (
+    InterpolationKeyError,
+    InterpolationToMissingValueError,
+    OmegaConfBaseException,
+)
 
 from core.errors import ConfigError, did_you_mean
 from core.plugin.boundary import called
@@ -81,12 +85,14 @@ def build(entry: Entry, node: DictConfig, slot: str) -> Any:
             )
     missing = [key for key in known if OmegaConf.is_missing(node, key)]
     if missing:
-        raise ConfigError(
-            f"{entry.kind} `{entry.name}` needs the option `{missing[0]}`",
-            f"give it: {slot}.{missing[0]}=...",
-        )
+        raise _needed(entry, missing[0], slot)
+    values: dict[str, Any] = {}
     try:
-        values = {key: node[key] for key in known}
+        for key in known:
+            values[key] = node[key]
+    except InterpolationToMissingValueError as error:
+        # A precision could set it, and this one does not.
+        raise _needed(entry, known[len(values)], slot) from error
     except InterpolationKeyError as error:
         raise ConfigError(
             f"{entry.kind} `{entry.name}` needs a fact that the target does not give",
@@ -106,6 +112,12 @@ def build(entry: Entry, node: DictConfig, slot: str) -> Any:
             raise ConfigError(f"{entry.kind} `{entry.name}`: {error}", f"at: {slot}") from error
 
     return called(entry.origin, "Options", make)
+
+
+def _needed(entry: Entry, option: str, slot: str) -> ConfigError:
+    return ConfigError(
+        f"{entry.kind} `{entry.name}` needs the option `{option}`", f"give it: {slot}.{option}=..."
+    )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -24,6 +24,7 @@ __all__ = [
     "Status",
     "SweepMetric",
     "SweepRecord",
+    "compiled_only",
     "label_of",
     "named",
     "passed_over",
@@ -141,7 +142,8 @@ class RunRecord:
     where another machine played.
 
     `target_took_part` is true only when the target itself computed something: an emulator of it,
-    or the same graph on another machine, does not count.
+    or the same graph on another machine, does not count. `never_run` says why nothing here ran the
+    compiled model at all; empty where something did, or where nothing was compiled.
     """
 
     recipe: str
@@ -171,6 +173,12 @@ class RunRecord:
     sweep: str = ""
     load: Load | None = None
     against: str = "the same windows"
+    never_run: str = ""
+
+
+def compiled_only(why: str) -> str:
+    """Return in words that nothing ran the compiled model, and why."""
+    return f"compiled, never run: {why}"
 
 
 #: How many items a line of text names; the manifest has them all.

@@ -95,7 +95,7 @@ def best_of(found: Sequence[Candidate], trial: Trial) -> Choice:
     plans = [candidate.plan for candidate in found if candidate.plan is not None]
     target = plans[0].pipeline.target
     tries: dict[str, Tried] = {}
-    timed = target.objective == "fastest" and all(p.pipeline.runtime.plays for p in plans)
+    timed = target.objective == "fastest" and all(p.pipeline.plays_itself for p in plans)
     results = _all_timed(found, trial, tries) if timed else _in_order(found, trial, tries)
     held = [result for result in results if result.status == "held"]
     if not held:

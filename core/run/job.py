@@ -292,7 +292,10 @@ def _record(
 ) -> RunRecord:
     pipeline, artifacts = tried.plan.pipeline, tried.outcome.artifacts
     info, played, probe = artifacts[MODEL].info, artifacts[PLAY], artifacts.get(PROBE)
-    on_target = [a.facts.get("on_target") for a in (played, probe) if a is not None]
+    on_target = [
+        played.facts.get("on_target") and pipeline.plays_itself,
+        probe is not None and probe.facts.get("on_target"),
+    ]
     return RunRecord(
         recipe=pipeline.recipe,
         title=pipeline.title,
@@ -321,6 +324,7 @@ def _record(
         sweep=sweep,
         load=load_in(played.facts),
         against=_against(artifacts),
+        never_run=pipeline.never_run,
     )
 
 

@@ -55,7 +55,8 @@ def comparison(context: RunContext, steps: list[Step]) -> list[Step]:
     """Return `sample`, a `budget.<stage>` per artifact that plays here, and closer measurements.
 
     These are `saturation` for a quantizer that calibrates, `tensor_error` on demand,
-    `precision_census` for a graph that is played, and `probe` for one that is not.
+    `precision_census` for a graph that is played, and `probe` for a compiled one that is not. A
+    compiled one that cannot be opened here has neither `budget.runtime` nor `probe`.
     """
     pipeline = context.pipeline
     extra = [_sample(context)]
@@ -68,14 +69,14 @@ def comparison(context: RunContext, steps: list[Step]) -> list[Step]:
                 extra += _worst(context, step, runtime)
     played = convert.source(context, steps)
     extra += [_census(step) for step in steps if step.name == played and _is_graph(step)]
-    if not pipeline.runtime.plays:
+    if pipeline.probes:
         extra.append(_probe(context, convert.final(steps), played))
     return extra
 
 
 def budget(context: RunContext, steps: list[Step]) -> Step:
     """Return the step that makes the error budget, once the whole input was played."""
-    chunker, probed = context.pipeline.chunker, not context.pipeline.runtime.plays
+    chunker, probed = context.pipeline.chunker, context.pipeline.probes
     stages: list[str] = []
     unmeasured: dict[str, list[str]] = {}
     waiting: list[str] = []
@@ -109,6 +110,8 @@ def budget(context: RunContext, steps: list[Step]) -> Step:
 def _runtime_for(context: RunContext, step: Step) -> Runtime[Any] | None:
     """Return the runtime of the recipe that plays the artifact of `step` here, if one does."""
     own = context.pipeline.runtime
+    if step.name == RUNTIME and context.pipeline.never_run:
+        return None
     for runtime in (context.pipeline.host, own):
         if runtime is not None and runtime.plays and step.gives is not None:
             # A runtime that compiles opens only what it compiled.
@@ -304,7 +307,8 @@ def _probe(context: RunContext, compiled: str, source: str) -> Step:
             cores = list(run_group(session, feeds, work.progress, seconds))
             noted = dict(session.facts)
         with host.open(inputs[source], lambda: context.open(model), work) as session:
-            on_host, host_device = [session.run(feed) for feed in feeds], session.device
+            on_host = list(run_group(session, feeds, work.progress, []))
+            host_device = session.device
         probed = [transform.inverse(c, p[1]) for c, p in zip(cores, pairs, strict=True)]
         from_host = [transform.inverse(c, p[1]) for c, p in zip(on_host, pairs, strict=True)]
         same = [reference[number] for number in numbers]

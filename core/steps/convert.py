@@ -39,10 +39,11 @@ def final(steps: list[Step]) -> str:
 def source(context: RunContext, steps: list[Step]) -> str:
     """Return the name of the step whose artifact is played whole.
 
-    That is the one before the compiler if the compiled one only runs on a slow device.
+    That is the one before the compiler if the compiled one is too slow here, or cannot be opened.
     """
-    runtime = context.pipeline.runtime
-    return steps[-2].name if runtime.compiles and not runtime.plays else steps[-1].name
+    pipeline = context.pipeline
+    before = pipeline.runtime.compiles and not pipeline.plays_itself
+    return steps[-2 if before else -1].name
 
 
 def _fetch(context: RunContext) -> Step:
@@ -141,6 +142,7 @@ def wanted_windows(context: RunContext, quantizer: Quantizer[Any]) -> int:
 
 def calibration(context: RunContext, model: Artifact, work: StageContext) -> Calibration:
     """Return the stream of calibration feeds that the quantizer asked for."""
+    from core.formats.tensors import contiguous
     from core.inference.items import cached_items
     from core.inference.windows import spread
 
@@ -157,7 +159,8 @@ def calibration(context: RunContext, model: Artifact, work: StageContext) -> Cal
         left = wanted
         for item in cached_items(dataset, "calibration", signature, work.state_dir):
             for window in spread(min(per_item, left), item.inputs, pipeline.chunker, signature):
-                yield transform.forward(pipeline.chunker.cut(item.inputs, window, signature))[0]
+                piece = pipeline.chunker.cut(item.inputs, window, signature)
+                yield contiguous(transform.forward(piece)[0])
                 left -= 1
             if left <= 0:
                 return

@@ -45,6 +45,8 @@ def play_step(context: RunContext, source: str) -> Step:
     """Return the step that plays the graph that `source` made, on the runtime of the recipe."""
     pipeline = context.pipeline
     runtime = that_plays(pipeline)
+    slot = "runtime" if runtime is pipeline.runtime else "host"
+    own = fingerprint.of_plugin(runtime)
 
     def run(inputs: Inputs, work: StageContext) -> StageResult:
         model = inputs[MODEL]
@@ -77,7 +79,7 @@ def play_step(context: RunContext, source: str) -> Step:
                 "covered_s": covered * len(seconds) / windows,
                 "inputs": len(items) * len(seconds) / windows,
                 "source": source,
-                "on_target": session.on_target and pipeline.runtime.plays,
+                "on_target": session.on_target,
             }
             here = session.here
         if here:
@@ -96,7 +98,10 @@ def play_step(context: RunContext, source: str) -> Step:
             "chunker": fingerprint.of_plugin(pipeline.chunker),
         },
         run,
-        options=fingerprint.of_plugin(pipeline.chunker)["options"],
+        options={
+            **fingerprint.of_plugin(pipeline.chunker)["options"],
+            **{f"{slot}.{name}": value for name, value in own["options"].items()},
+        },
         by=(runtime,),
         reads=context.reads_items,
         calls=(RunContext.open, RunContext.items, RunContext.transform, Session),

@@ -1,4 +1,4 @@
-"""What a stored result depends on: the plugin, its source, its options, and its libraries.
+"""What a stored result depends on: the plugin, its source, options and libraries, the machine.
 
 The fingerprint is plain JSON, so that `mode=plan` can say which line of it changed.
 """
@@ -26,6 +26,7 @@ __all__ = ["changes", "of_plugin"]
 def of_plugin(plugin: Plugin[Any]) -> dict[str, Any]:
     """Return what the results of `plugin` depend on, beside its inputs."""
     cls = type(plugin)
+    facts = dict(plugin.machine())
     options = dataclasses.asdict(plugin.options)
     return {
         "kind": cls.kind,
@@ -41,6 +42,8 @@ def of_plugin(plugin: Plugin[Any]) -> dict[str, Any]:
             for name in (lib.distribution or lib.module for lib in cls.libraries)
         },
         "platform": f"{sys.platform}-{platform.machine()}",
+        # Only where there are any, so that no other key changes.
+        **({"machine": facts} if facts else {}),
     }
 
 
@@ -49,11 +52,12 @@ def _plain(value: object) -> str:
 
 
 def changes(old: object, new: object, path: str = "") -> list[str]:
-    """Return one line per difference between two fingerprints, such as `options.length: 1 -> 2`."""
+    """Return one line per difference, such as `runtime.options.length: 1 -> 2`."""
     if isinstance(old, dict) and isinstance(new, dict):
         lines: list[str] = []
         for key in sorted({*old, *new}):
-            lines += changes(old.get(key), new.get(key), f"{path}.{key}" if path else str(key))
+            both = old.get(key), new.get(key)
+            lines += changes(*both, ".".join(filter(None, (path, _named(str(key), *both)))))
         return lines
     if old == new:
         return []
@@ -62,6 +66,12 @@ def changes(old: object, new: object, path: str = "") -> list[str]:
     if path.endswith("source"):
         return [f"{path}: the plugin's code changed"]
     return [f"{path}: {_short(old)} -> {_short(new)}"]
+
+
+def _named(key: str, *values: object) -> str:
+    """Return a key as a person knows it: the plugin of a step by its kind, `runtime`."""
+    kinds = {value.get("kind") for value in values if isinstance(value, dict)}
+    return str(next(iter(kinds))) if key == "stage" and len(kinds) == 1 else key
 
 
 def _short(value: object) -> str:

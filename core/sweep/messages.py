@@ -53,7 +53,8 @@ class PointResult:
     `ran` and `cached` name the steps that were computed and those that the store had; `placed` says
     that the run folder was written where the sweep wants it. `again` asks for another process: the
     steps before the playing are made, and the peak memory of the playing must be its own.
-    `damaged` has a line for every damaged file that had to be made again.
+    `damaged` has a line for every damaged file that had to be made again. `never_run` says why
+    nothing ran the compiled model.
     """
 
     status: Literal["done", "missed", "refused", "failed"]
@@ -71,6 +72,7 @@ class PointResult:
     damaged: tuple[str, ...] = ()
     spreads: dict[str, tuple[float, float]] = field(default_factory=dict)
     load: Load | None = None
+    never_run: str = ""
 
 
 def written(task: PointTask) -> bytes:

@@ -189,6 +189,7 @@ def _run(task: PointTask, registry: Registry, recipes: Mapping[str, Recipe]) -> 
         damaged=_damaged(store),
         spreads=spreads_of(record.metrics),
         load=record.load,
+        never_run=record.never_run,
     )
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from core.config.arguments import command
 from core.machine.environment import machine, versions
-from core.plugin.records import Axis, Point, SweepRecord
+from core.plugin.records import Axis, Point, SweepRecord, compiled_only
 from core.sweep.folder import name_of
 from core.sweep.metrics import catalogue
 from core.sweep.pareto import marked, winner
@@ -119,5 +119,6 @@ def _notices(first: Plan, result: Sequence[PointResult]) -> tuple[str, ...]:
     ran = [one for one in result if one.status in ("done", "missed")]
     if target and ran and not any(one.on_target for one in ran):
         absent = f"{target} took no part in this sweep: no number here was measured on it"
-        return (absent, *damaged)
-    return damaged
+        damaged = (absent, *damaged)
+    whys = dict.fromkeys(one.never_run for one in ran if one.never_run)
+    return (*map(compiled_only, whys), *damaged)

@@ -86,6 +86,7 @@ def _tags(record: RunRecord) -> dict[str, str]:
         "luthier.machine": record.machine,
         "luthier.played_on": record.played_on,
         "luthier.probed_on": record.probed_on,
+        "luthier.never_run": record.never_run,
         "luthier.target_took_part": "yes" if record.target_took_part else "no",
         "luthier.contract": ("held" if held else "missed") if record.contract else "",
         **{f"luthier.version.{name}": version for name, version in record.versions.items()},

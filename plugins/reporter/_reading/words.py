@@ -9,6 +9,7 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 from core import Metric
+from core.plugin.records import compiled_only
 from core.plugin.step_names import PROBE
 
 if TYPE_CHECKING:
@@ -159,15 +160,19 @@ def heard(record: RunRecord) -> bool:
 def took_part(record: RunRecord) -> str:
     """Return in plain words whether the target itself computed anything in this run."""
     title = record.target.title or record.target.name
+    never = ""
+    if record.never_run:
+        never = f" The device's model was {compiled_only(record.never_run)}."
     played = "played" if heard(record) else "run"
     if not title:
-        return f"No target was named; everything was {played} on {record.played_on}."
+        return f"No target was named; everything was {played} on {record.played_on}.{never}"
     title = title[0].upper() + title[1:]
     result = f"{_result(record)} {record.played_on}."
     if not record.target_took_part:
         probed = f" The compiled model was tried on {record.probed_on}." if record.probed_on else ""
         return (
-            f"{title} took no part in this run: no number here was measured on it.{probed} {result}"
+            f"{title} took no part in this run: no number here was measured on it.{probed}{never} "
+            f"{result}"
         )
     if record.probed_on:
         return f"{title} took part: a few windows ran on {record.probed_on}. {result}"
@@ -198,7 +203,8 @@ def places(record: RunRecord) -> tuple[Place, ...]:
         )
     title = record.target.title or record.target.name
     if title and not record.target_took_part:
-        found.append(Place(title, "took no part in this run", "none"))
+        did = compiled_only(record.never_run) if record.never_run else "took no part in this run"
+        found.append(Place(title, did, "none"))
     elif title and title not in {place.device for place in found}:
         found.append(Place(title, "took part, under the device above", "those above"))
     return tuple(found)

@@ -116,17 +116,27 @@ def judged(
     lines: tuple[BudgetLine, ...] = (),
     bytes: int = 0,  # noqa: A002  # as of an artifact
     chunkers: tuple[OverlapAdd | None, OverlapAdd | None] = (None, None),
+    plays_itself: bool = True,
     **facts: float,
 ) -> Judged:
     """Return the judgement on one limit; `chunkers` are those of the recipe and of FP32 PyTorch."""
     pipeline = SimpleNamespace(
         contract=(limit,), evaluator=EVALUATORS, target=Target(title="a phone"),
-        chunker=chunkers[0], against=chunkers[1],
+        chunker=chunkers[0], against=chunkers[1], plays_itself=plays_itself,
     )  # fmt: skip
     steps = ("model", "exporter", "quantizer")
     shipped = Artifact("", "", "onnx", "int8", "", bytes, steps, facts=dict(facts))
     (one,) = judge(cast("Pipeline", pipeline), shipped, metrics, lines, "windows of 2 s")
     return one
+
+
+def test_the_times_of_a_host_answer_no_limit() -> None:
+    """Where the host plays, no time is the device's: nothing measured the limit."""
+    limit = limit_of("max_chunk_ms", 10)
+    metric = Metric("latency", 5, "ms", "CPU", statistic="median")
+    assert judged(limit, metric).held
+    one = judged(limit, metric, plays_itself=False)
+    assert (one.value, one.held) == (None, False)
 
 
 def of_one(name: str, bound: float, value: float) -> Judged:

@@ -10,7 +10,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 import core.measure.tensor_error as module
-from core import Artifact, Session, StageContext
+from core import Artifact, Session, StageContext, Tensors
 from core.conformance.converter import artifact
 from core.measure.metrics import snr_db
 from core.measure.tensor_error import Lost, worst
@@ -66,6 +66,31 @@ def _found(tmp_path: Path, *, fused: bool = False, count: int = 10) -> list[Lost
         )
 
     return worst(before, after, WINDOWS, opens, count, scratch, silent())
+
+
+def test_views_become_arrays_in_order(tmp_path: Path) -> None:
+    """No session gets an array whose memory does not have its values in order."""
+    before = _graph(tmp_path / "float", quantised=False)
+    after = _graph(tmp_path / "integers", quantised=True)
+    in_order: list[bool] = []
+
+    class Looking(Session):
+        """Looks at the array, and gives zeros for every tensor."""
+
+        device = "a looking glass"
+
+        def run(self, feeds: Tensors) -> Tensors:
+            """Note whether the array is in order."""
+            in_order.append(feeds["x"].flags.c_contiguous)
+            names = ("y", "tanh", "tanh_restored", "negated")
+            return {name: np.zeros(SHAPE, np.float32) for name in names}
+
+    views = [{"x": window["x"][:, ::-1]} for window in WINDOWS]
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    worst(before, after, views, lambda _: Looking(), 1, scratch, silent())
+    assert in_order
+    assert all(in_order)
 
 
 def test_a_tensor_counts_as_it_is_after_rounding(tmp_path: Path) -> None:

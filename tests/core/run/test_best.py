@@ -88,8 +88,8 @@ class Bench:
     """Candidates of known size and SNR, and a record of those that were made and run."""
 
     def __init__(self, objective: str = "smallest", *, plays: bool = True) -> None:
-        runtime, target = SimpleNamespace(plays=plays), SimpleNamespace(objective=objective)
-        self.pipeline = SimpleNamespace(runtime=runtime, target=target)
+        target = SimpleNamespace(objective=objective)
+        self.pipeline = SimpleNamespace(plays_itself=plays, target=target)
         self.found: list[Candidate] = []
         self.sizes: dict[str, tuple[int, float]] = {}
         self.snrs: dict[str, float] = {}

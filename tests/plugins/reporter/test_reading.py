@@ -7,7 +7,7 @@ from typing import Literal
 
 import pytest
 
-from core import Metric, SavedFile
+from core import Metric, SavedFile, Target
 from core.plugin.records import RunRecord
 from plugins.reporter._reading import (
     average,
@@ -80,6 +80,16 @@ def test_a_target_that_was_probed_is_credited_with_no_more(record: RunRecord) ->
     said = took_part(dataclasses.replace(record, target_took_part=True))
     assert "a few windows ran on" in said
     assert f"What you hear was played on {record.played_on}" in said
+
+
+def test_a_model_that_was_never_run_is_said_to_be_compiled(record: RunRecord) -> None:
+    """The sentence and the table of devices say why nothing ran the compiled model."""
+    never = dataclasses.replace(record, never_run="its GPU is not here", probed_on="")
+    said = "compiled, never run: its GPU is not here"
+    assert said in took_part(never)
+    assert places(never)[-1].did == said
+    assert said in took_part(dataclasses.replace(never, target=Target()))
+    assert "never run" not in took_part(record)
 
 
 def test_metrics_become_one_table_per_item(record: RunRecord) -> None:

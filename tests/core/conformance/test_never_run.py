@@ -1,0 +1,104 @@
+"""The suite of runtimes, for one that compiles what this machine cannot open."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from core import Fact
+from core.conformance import RuntimeSuite
+from core.conformance.converter import onnx_artifact
+from core.plugin.progress import silent
+from core.plugin.stages import StageContext
+from tests.absent_device import AbsentDevice
+
+
+class TestAbsentDevice(RuntimeSuite):
+    """It compiles, says why it opens nothing, and refuses in the core's way."""
+
+    plugin = AbsentDevice
+
+
+class Careless(AbsentDevice):
+    """Fails in its own way where it should refuse."""
+
+    def open(self, *_: Any) -> Any:
+        """Fail."""
+        raise OSError("no device")
+
+
+class Opening(AbsentDevice):
+    """Opens what it says cannot be opened."""
+
+    def open(self, *_: Any) -> Any:
+        """Open nothing."""
+        return None
+
+
+class Idle(AbsentDevice):
+    """Says why, but compiles nothing."""
+
+    compiles = False
+
+
+class Talkative(AbsentDevice):
+    """Writes sentences."""
+
+    def unopenable(self) -> str:
+        """Return two sentences."""
+        return "There is none.\nBuy one."
+
+
+class Restless(AbsentDevice):
+    """Finds another machine each time."""
+
+    asked = 0
+
+    def machine(self) -> Mapping[str, Fact]:
+        """Return a number that grows."""
+        Restless.asked += 1
+        return {"load": Restless.asked}
+
+
+class Strange(AbsentDevice):
+    """Returns a fact that JSON does not keep."""
+
+    def machine(self) -> Mapping[str, Any]:
+        """Return a set."""
+        return {"cores": {1, 2}}
+
+
+def suite(cls: type[AbsentDevice]) -> RuntimeSuite:
+    """Return the suite of a runtime."""
+    made = RuntimeSuite()
+    made.plugin = cls  # type: ignore[misc]  # of this one suite
+    return made
+
+
+@pytest.mark.parametrize(
+    ("cls", "error"),
+    [
+        (Careless, OSError),
+        (Opening, pytest.fail.Exception),
+        (Idle, AssertionError),
+        (Talkative, AssertionError),
+    ],
+)
+def test_a_runtime_that_breaks_the_contract_fails_its_suite(
+    cls: type[AbsentDevice], error: type[BaseException], tmp_path: Path
+) -> None:
+    """Another error than the core's, a session, no compiler, or sentences: each is found."""
+    (tmp_path / "work").mkdir()
+    given, work = onnx_artifact(tmp_path / "given"), StageContext(tmp_path / "work", silent())
+    with pytest.raises(error):
+        suite(cls).test_what_cannot_be_opened_here_is_compiled_and_refused(given, work)
+
+
+@pytest.mark.parametrize("cls", [Restless, Strange])
+def test_facts_that_are_no_facts_fail_the_suite(cls: type[AbsentDevice]) -> None:
+    """Facts that change from call to call, or are no JSON, cannot be part of a key."""
+    with pytest.raises(AssertionError):
+        suite(cls).test_its_facts_of_the_machine_are_plain_and_steady()
