@@ -311,7 +311,8 @@ class Runtime(Converter[OptionsT]):
     `compile` makes here, `unopenable` says why: then the compiled artifact is never run, and the
     host plays the one before it. An empty `precisions` means any.
     `columns` gives the headings of facts in a table of compiled artifacts (`_bytes`, `_s`: units).
-    A contract reads the fact `npu_coverage` of the compiled artifact, 0 to 1.
+    If its sessions have no trace (`Session.placement`), a contract reads the fact
+    `accelerator_coverage` of the compiled artifact, 0 to 1.
     """
 
     kind = "runtime"
