@@ -77,16 +77,16 @@ def placement_in(facts: Mapping[str, Fact]) -> Placement | None:
 
 
 def coverage_of(
-    artifacts: Mapping[str, Artifact], shipped: Artifact, title: str
+    artifacts: Mapping[str, Artifact], shipped: Artifact, title: str, *, never_run: bool
 ) -> Coverage | None:
     """Return the share of nodes that the runtime of the recipe computed as asked.
 
     It is that of the step `probe` where the runtime is too slow for whole inputs, and else of
     `play`. A session without a trace may stand on an artifact whose compiler says where nodes go
-    (`accelerator_coverage` among the facts of `shipped`, compiled for the device `title`). None
-    where neither says anything.
+    (`accelerator_coverage` among the facts of `shipped`, compiled for the device `title`); so does
+    one that was `never_run`, while the host played. None where neither says anything.
     """
-    ran = artifacts.get(PROBE, artifacts.get(PLAY))
+    ran = None if never_run else artifacts.get(PROBE, artifacts.get(PLAY))
     found = placement_in(ran.facts) if ran is not None else None
     if found is not None and ran is not None:
         return Coverage(found.coverage, str(ran.facts.get("device", "")), left_in_words(found))

@@ -159,7 +159,12 @@ class _Job:
         metrics = tuple(read_metrics(outcome.artifacts[EVALUATE]))
         budget = tuple(budget_of(outcome.artifacts))
         against = _against(outcome.artifacts)
-        coverage = coverage_of(outcome.artifacts, outcome.shipped, pipeline.target.title)
+        coverage = coverage_of(
+            outcome.artifacts,
+            outcome.shipped,
+            pipeline.target.title,
+            never_run=bool(pipeline.never_run),
+        )
         judged = contract.judge(pipeline, outcome.shipped, metrics, budget, against, coverage)
         return Tried(candidate, candidate.plan, outcome, metrics, budget, judged)
 

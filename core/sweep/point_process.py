@@ -182,7 +182,12 @@ def _run(task: PointTask, registry: Registry, recipes: Mapping[str, Recipe]) -> 
         measured(
             record,
             ended.shipped.bytes,
-            coverage_of(artifacts, ended.shipped, record.target.title),
+            coverage_of(
+                artifacts,
+                ended.shipped,
+                record.target.title,
+                never_run=bool(record.never_run),
+            ),
         ),
         _comparable(record.metrics),
         (*made, *(s.name for s in record.stages if s.status == "ran")),

@@ -181,12 +181,18 @@ def test_the_session_of_the_device_decides_and_then_its_compiler() -> None:
     compiled = artifact(accelerator_coverage=0.25)
     probe, play = artifact(**facts_of(SPLIT), device="an emulator"), artifact(**facts_of(WHOLE))
     both = {"probe": probe, "play": play}
-    assert coverage_of(both, compiled, "a phone") == Coverage(
+    assert coverage_of(both, compiled, "a phone", never_run=False) == Coverage(
         304 / 312, "an emulator", left_in_words(SPLIT)
     )
-    assert coverage_of({"play": play}, compiled, "a phone") == Coverage(1.0, "", "")
+    assert coverage_of({"play": play}, compiled, "a phone", never_run=False) == Coverage(
+        1.0, "", ""
+    )
     silent = {"probe": artifact(), "play": play}
-    found = coverage_of(silent, compiled, "a phone")
+    found = coverage_of(silent, compiled, "a phone", never_run=False)
     assert found is not None
     assert (found.value, found.device) == (0.25, "a phone")
-    assert coverage_of(silent, artifact(), "a phone") is None
+    assert coverage_of(silent, artifact(), "a phone", never_run=False) is None
+    host = coverage_of({"play": play}, compiled, "a phone", never_run=True)
+    assert host is not None
+    assert host.value == 0.25
+    assert coverage_of({"play": play}, artifact(), "a phone", never_run=True) is None

@@ -126,7 +126,7 @@ def test_a_limit_that_only_the_device_answers_is_not_held(
     command: Command, elsewhere: Path, tmp_path: Path
 ) -> None:
     """What nothing measured is not held, and nothing is shipped."""
-    done = command(f"recipe={elsewhere}", "contract.min_npu_coverage=0.5")
+    done = command(f"recipe={elsewhere}", "contract.min_accelerator_coverage=0.5")
     assert done.code == 3
     assert "nothing measured it" in done.err
     assert not list((tmp_path / "outputs" / "toy").glob("*/bundle"))

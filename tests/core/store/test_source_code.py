@@ -178,7 +178,8 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> list[Step]:
 
 
 def codes(steps: list[Step]) -> dict[str, dict[str, str]]:
-    """Return the code of every step."""
+    """Return the code of every step, as the modules are now."""
+    source_code._of_places.cache_clear()
     return {step.name: source_code.of_functions(step.run, *step.calls) for step in steps}
 
 
