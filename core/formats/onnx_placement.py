@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core.formats.onnx_providers import CPU, GraphOn, assigned, session_on
-from core.formats.precision_census import FLOATS, INTEGER, precision_by_node
+from core.formats.precision_census import FLOATS, INTEGER
 from core.plugin.placement import Placed, Placement
 
 if TYPE_CHECKING:
@@ -59,13 +59,13 @@ class Executed:
     precision: str
 
 
-def traced(graph: GraphOn, feeds: Tensors, folder: Path) -> Placement:
+def traced(graph: GraphOn, feeds: Tensors, folder: Path, expected: Mapping[str, str]) -> Placement:
     """Open a second session of a graph, run one window in it, and return what computed each node.
 
-    It writes a profile below `folder`, and removes it. Raises what `session_on` raises.
+    `expected` is the precision that the graph gives each node
+    (`core.formats.precision_census.precision_by_node`). A profile is written below `folder`, and
+    removed. Raises what `session_on` raises.
     """
-    import onnx
-
     with tempfile.TemporaryDirectory(dir=folder, prefix="profile-") as scratch:
 
         def profiled() -> onnxruntime.SessionOptions:
@@ -79,8 +79,7 @@ def traced(graph: GraphOn, feeds: Tensors, folder: Path) -> Placement:
         events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
         took = assigned(session)
         del session
-    model = onnx.load(str(graph.path), load_external_data=False)
-    return placement_of(graph, executed_in(events), took, precision_by_node(model))
+    return placement_of(graph, executed_in(events), took, expected)
 
 
 def executed_in(events: Iterable[Mapping[str, Any]]) -> list[Executed]:

@@ -96,13 +96,14 @@ def macs_by_node(model: onnx.ModelProto) -> dict[str, int]:
     return {n.name: counting.macs(n) for n in model.graph.node if n.op_type in MULTIPLYING}
 
 
-def precision_by_node(model: onnx.ModelProto) -> dict[str, str]:
-    """Return the precision of every node that computes a signal: `w8a8`, `a16`, `fp32`, ...
+def precision_by_node(path: Path) -> dict[str, str]:
+    """Return the precision of every node in `path` that computes a signal: `w8a8`, `fp32`, ...
 
     The keys are the names of nodes and of their outputs, since a node need not have a name.
     """
     import onnx
 
+    model = onnx.load(str(path), load_external_data=False)
     counting = _Counting(onnx.shape_inference.infer_shapes(model))
     found: dict[str, str] = {}
     for node, precision in counting.signals():

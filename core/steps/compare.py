@@ -25,6 +25,7 @@ from core.measure.error_budget_rows import OUTPUTS, Place, write_places
 from core.measure.metrics import compare
 from core.measure.tensor_error import worst
 from core.plugin.kinds import Runtime
+from core.plugin.placement import Placement
 from core.plugin.stages import Session, StageContext, StageResult
 from core.plugin.step_names import (
     BUDGET,
@@ -340,7 +341,7 @@ def _probe(context: RunContext, compiled: str, source: str) -> Step:
         },
         run,
         by=(runtime, host),
-        calls=(RunContext.open, RunContext.transform, Session),
+        calls=(RunContext.open, RunContext.transform, Session, Placement),
     )
 
 

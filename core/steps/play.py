@@ -22,6 +22,7 @@ from core.machine.memory import peak_memory
 from core.machine.paths import below
 from core.measure import placement
 from core.plugin.origin import origin_of
+from core.plugin.placement import Placement
 from core.plugin.stages import SavedFile, Session, StageContext, StageResult
 from core.plugin.step_names import AGAINST, IDEAL, MODEL, PLAY, REFERENCE, SAVE
 from core.plugin.values import Artifact, Fact, Notice
@@ -113,7 +114,7 @@ def play_step(context: RunContext, source: str) -> Step:
         },
         by=(runtime,),
         reads=context.reads_items,
-        calls=(RunContext.open, RunContext.items, RunContext.transform, Session),
+        calls=(RunContext.open, RunContext.items, RunContext.transform, Session, Placement),
     )
 
 

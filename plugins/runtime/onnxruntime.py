@@ -29,6 +29,7 @@ from core.formats.onnx_graph import check_weights
 from core.formats.onnx_placement import traced
 from core.formats.onnx_providers import GraphOn, reason_of, session_on
 from core.formats.onnx_session import session_options
+from core.formats.precision_census import precision_by_node
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -98,7 +99,8 @@ class OnnxRuntimeSession(Session):
 
     def placement(self, feeds: Tensors) -> Placement:
         """Return what computed each node, from the profile of one window in a second session."""
-        return traced(self._graph, feeds, self._folder)
+        expected = precision_by_node(self._graph.path)
+        return traced(self._graph, feeds, self._folder, expected)
 
     def close(self) -> None:
         """Free the graph's memory."""

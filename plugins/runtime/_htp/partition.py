@@ -44,7 +44,7 @@ def partition_map(
     left = {name for name, _ in context.left}
     model = onnx.load(str(source), load_external_data=False)
     taken = [n for n in model.graph.node if n.op_type not in UNCOUNTED and n.name not in left]
-    known = precision_by_node(model)
+    known = precision_by_node(source)
     precisions = Counter(known[n.output[0]] for n in taken if n.output[0] in known)
     return {
         "partitions": context.partitions,

@@ -9,7 +9,7 @@ import onnx
 import onnxruntime
 import pytest
 
-from core import Placed, StageError
+from core import Placed, Placement, StageError, Tensors
 from core.conformance.converter import feeds, onnx_artifact
 from core.formats import onnx_providers
 from core.formats.onnx_placement import NAMED, Executed, executed_in, placement_of, traced
@@ -25,6 +25,11 @@ NPU = "some_npu"
 def graph(tmp_path: Path) -> Path:
     """Write two convolutions with a ReLU between them."""
     return Path(onnx_artifact(tmp_path / "given").path)
+
+
+def counted(graph: GraphOn, given: Tensors, folder: Path) -> Placement:
+    """Return the placement of a graph as a runtime does."""
+    return traced(graph, given, folder, precision_by_node(graph.path))
 
 
 def quantised(graph: Path, bits: int) -> Path:
@@ -54,7 +59,7 @@ def quantised(graph: Path, bits: int) -> Path:
 
 def test_a_float_graph_runs_on_the_cpu(graph: Path, tmp_path: Path) -> None:
     """Both convolutions ran in FP32, the ReLU inside the first; the profile is removed."""
-    found = traced(GraphOn(graph, session_options), feeds(1), tmp_path)
+    found = counted(GraphOn(graph, session_options), feeds(1), tmp_path)
     assert found.placed == (Placed("CPU", 2, "fp32"),)
     assert (found.left, found.source) == ((), "ONNX Runtime's profile")
     assert [path.name for path in tmp_path.iterdir()] == ["given"]
@@ -62,14 +67,14 @@ def test_a_float_graph_runs_on_the_cpu(graph: Path, tmp_path: Path) -> None:
 
 def test_a_quantised_graph_runs_on_integers(graph: Path, tmp_path: Path) -> None:
     """At 8 bits every node ran on integers; conversions are not counted."""
-    found = traced(GraphOn(quantised(graph, 8), session_options), feeds(1), tmp_path)
+    found = counted(GraphOn(quantised(graph, 8), session_options), feeds(1), tmp_path)
     assert {one.precision for one in found.placed} == {"int8"}
     assert found.coverage == 1.0
 
 
 def test_integers_that_the_cpu_computes_in_floats_are_named(graph: Path, tmp_path: Path) -> None:
     """The CPU has no convolution of 16 bits: it computes in FP32, and the result does not tell."""
-    found = traced(GraphOn(quantised(graph, 16), session_options), feeds(1), tmp_path)
+    found = counted(GraphOn(quantised(graph, 16), session_options), feeds(1), tmp_path)
     assert found.placed == (Placed("CPU", 2, "fp32", asked=False),)
     assert found.left == (("conv0", "Conv"), ("conv2", "Conv"))
     assert found.coverage == 0.0
@@ -87,7 +92,7 @@ def test_a_half_graph_that_the_cpu_computes_in_single_is_named(tmp_path: Path) -
     opsets = [onnx.helper.make_opsetid("", 17)]
     onnx.save(onnx.helper.make_model(made, opset_imports=opsets, ir_version=8), path)
     given = {"x": feeds(1)["x"].ravel()[:4].astype("float16")}
-    found = traced(GraphOn(path, session_options), given, tmp_path)
+    found = counted(GraphOn(path, session_options), given, tmp_path)
     assert found.left == (("bend", "Erf"),)
     assert found.placed == (Placed("CPU", 1, "fp32", asked=False),)
 
@@ -118,7 +123,7 @@ def test_an_allowed_fallback_is_told(
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         session, reason = session_on(asked)
-        found = traced(asked, feeds(1), tmp_path)
+        found = counted(asked, feeds(1), tmp_path)
     assert session.run(None, feeds(1))[0].shape == (1, 3, 16, 16)
     assert provider in reason
     assert found.placed == (Placed("CPU", 2, "fp32", asked=False),)
@@ -232,14 +237,14 @@ def test_a_node_in_a_loop_counts_once() -> None:
 
 def test_the_precision_of_a_node_is_found_by_its_outputs_too(graph: Path) -> None:
     """Exporters leave names of nodes empty; the names of tensors are always there."""
-    model = onnx.load(quantised(graph, 8))
-    found = precision_by_node(model)
+    path = quantised(graph, 8)
+    model, found = onnx.load(path), precision_by_node(path)
     assert found["conv0"] == "w8a8"
     conv = next(node for node in model.graph.node if node.name == "conv0")
     assert found[conv.output[0]] == "w8a8"
 
 
-def test_a_type_that_cannot_be_inferred_is_not_guessed() -> None:
+def test_a_type_that_cannot_be_inferred_is_not_guessed(tmp_path: Path) -> None:
     """Behind an operator of a library nobody knows the type, so nothing is expected of a node."""
     tensor, half = onnx.helper.make_tensor_value_info, onnx.TensorProto.FLOAT16
     nodes = [
@@ -249,5 +254,6 @@ def test_a_type_that_cannot_be_inferred_is_not_guessed() -> None:
     ]
     graph = onnx.helper.make_graph(nodes, "one", [tensor("x", half, [2])], [tensor("y", half, [2])])
     opsets = [onnx.helper.make_opsetid("", 17), onnx.helper.make_opsetid("some.where", 1)]
-    model = onnx.helper.make_model(graph, opset_imports=opsets, ir_version=8)
-    assert precision_by_node(model) == {"last": "fp16", "y": "fp16"}
+    path = tmp_path / "odd.onnx"
+    onnx.save(onnx.helper.make_model(graph, opset_imports=opsets, ir_version=8), path)
+    assert precision_by_node(path) == {"last": "fp16", "y": "fp16"}
