@@ -25,6 +25,7 @@ from core.plugin.kinds import (
     Source,
 )
 from core.plugin.options import from_target
+from core.plugin.placement import Placed, Placement
 from core.plugin.progress import Progress
 from core.plugin.reach import Reach, reaching
 from core.plugin.stages import (
@@ -89,6 +90,8 @@ __all__ = [
     "ModelSpec",
     "NoOptions",
     "Notice",
+    "Placed",
+    "Placement",
     "Progress",
     "Quantizer",
     "Reach",

@@ -31,6 +31,8 @@ from core import (
     Model,
     ModelInfo,
     ModelSpec,
+    Placed,
+    Placement,
     Quantizer,
     Runtime,
     SavedFile,
@@ -424,6 +426,44 @@ class Distant(Plain):
         return StageResult(work.copy(artifact), "distant", artifact.precision, left)
 
 
+@dataclass
+class TwoDevicesOptions:
+    """The options of `two_devices`."""
+
+    elsewhere: int = 3
+    """How many of its six nodes another device computes than the one that is asked for."""
+
+
+class TwoDevices(Plain):
+    """Multiplies with numpy, and says that two devices computed the nodes."""
+
+    name = "two_devices"
+    Options = TwoDevicesOptions
+
+    def open(
+        self, artifact: Artifact, model: Callable[[], TorchModel], work: StageContext
+    ) -> Session:
+        """Return a session that multiplies, with a trace of six nodes."""
+        elsewhere = self.options.elsewhere
+        multiply: Any = type(super().open(artifact, model, work))
+
+        class Traced(multiply):  # type: ignore[misc]  # a class that is made when it is opened
+            """A session that says what computed its nodes, after it ran the window."""
+
+            def placement(self, feeds: Mapping[str, Any]) -> Placement:
+                """Count six nodes; those elsewhere are named."""
+                RAN.append(f"placement of {feeds['x'].shape[-1]} places")
+                return Placement(
+                    "a pencil",
+                    (Placed("NPU", 6 - elsewhere, "int8"),
+                     Placed("CPU", elsewhere, "fp32", asked=False)),
+                    tuple((f"node {n}", "Multiply") for n in range(elsewhere)),
+                )  # fmt: skip
+
+        session: Session = Traced()
+        return session
+
+
 class Largest(Evaluator[Any]):
     """Measures the largest output."""
 
@@ -466,7 +506,8 @@ class Near(Evaluator[Any]):
 @hookimpl
 def luthier_plugins() -> list[type[Any]]:
     """Add the toys."""
-    return [Gain, Ramp, Lines, Straight, Even, Copied, Coarse, Plain, Distant, Largest, Near]
+    stages = [Gain, Ramp, Lines, Straight, Even, Copied, Coarse, Plain, Distant, TwoDevices]
+    return [*stages, Largest, Near]
 
 
 @hookimpl

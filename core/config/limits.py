@@ -56,10 +56,11 @@ OWN: Mapping[str, LimitSpec] = {
         "peak_memory", "MB", about="peak memory of the process that played the input"
     ),
     "max_size_mb": LimitSpec("size", "MB", about="size of what goes to the device"),
-    "min_npu_coverage": LimitSpec(
-        "npu_coverage",
+    "min_accelerator_coverage": LimitSpec(
+        "accelerator_coverage",
         is_least=True,
-        about="fraction of the graph's nodes that run on the accelerator, 0 to 1",
+        about="share of the nodes that ran on the device and at the precision that were asked for, "
+        "0 to 1, from the runtime's own trace, or else from the compiler's partition map",
     ),
 }
 #: The limits that only a device that plays whole inputs can answer.

@@ -11,8 +11,9 @@ import pytest
 from core.conformance.base import PluginSuite
 from core.errors import LuthierError
 from core.measure.metrics import snr_db
+from core.plugin.boundary import unlikely
 from core.plugin.stages import Calibration, StageContext, StageResult, TorchModel
-from core.plugin.values import Artifact, ArtifactSpec, ModelInfo, Signature, TensorSpec
+from core.plugin.values import Artifact, ArtifactSpec, Fact, ModelInfo, Signature, TensorSpec
 from core.store.hashing import folder_digest
 
 if TYPE_CHECKING:
@@ -92,7 +93,9 @@ def program_artifact(folder: Path) -> Artifact:
     return artifact(folder, folder / "model.pt2", "torch_export", "fp32")
 
 
-def artifact(folder: Path, path: Path, format_: str, precision: str) -> Artifact:
+def artifact(
+    folder: Path, path: Path, format_: str, precision: str, facts: dict[str, Fact] | None = None
+) -> Artifact:
     """Describe files as the run would."""
     return Artifact(
         str(folder),
@@ -103,12 +106,13 @@ def artifact(folder: Path, path: Path, format_: str, precision: str) -> Artifact
         path.stat().st_size,
         ("test",),
         INFO,
+        facts or {},
     )
 
 
 def of(made: StageResult, work: StageContext) -> Artifact:
     """Describe the result of a stage as the run would."""
-    return artifact(work.folder, made.path, made.format, made.precision)
+    return artifact(work.folder, made.path, made.format, made.precision, dict(made.facts))
 
 
 def run(made: Artifact, inputs: Tensors) -> Array:
@@ -264,12 +268,17 @@ class RuntimeSuite(PluginSuite):
     def test_a_session_computes_what_torch_computes(
         self, given: Artifact, work: StageContext
     ) -> None:
-        """A session takes and gives tensors by name, and says what it runs on."""
+        """A session takes and gives tensors by name, and says what it runs on.
+
+        If it says what computed each node, it counts at least one, and none below zero.
+        """
         runtime = self.make()
         if runtime.compiles:
             given = of(runtime.compile(given, work), work)
         with runtime.open(given, torch_model, work) as session:
             outputs = session.run(feeds(2))
             assert session.device
+            placement = session.placement(feeds(2))
+        assert unlikely(placement) == ""
         expected = torch_model().reference({"x": feeds(2)["x"][0]})["y"]
         assert snr_db(expected, outputs["y"][0]) > self.agreement_db

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,7 +23,17 @@ if TYPE_CHECKING:
 
     from core.plugin.values import Fact, Row
 
-__all__ = ["Census", "census", "facts_of", "macs_by_node", "misnomer", "share"]
+__all__ = [
+    "FLOATS",
+    "INTEGER",
+    "Census",
+    "census",
+    "facts_of",
+    "macs_by_node",
+    "misnomer",
+    "precision_by_node",
+    "share",
+]
 
 FLOATS = ("fp32", "fp16", "bf16")
 HALF = 0.5
@@ -86,6 +96,18 @@ def macs_by_node(model: onnx.ModelProto) -> dict[str, int]:
     return {n.name: counting.macs(n) for n in model.graph.node if n.op_type in MULTIPLYING}
 
 
+def precision_by_node(model: onnx.ModelProto) -> dict[str, str]:
+    """Return the precision of every node that computes a signal: `w8a8`, `a16`, `fp32`, ...
+
+    The keys are the names of nodes and of their outputs, since a node need not have a name.
+    """
+    import onnx
+
+    counting = _Counting(onnx.shape_inference.infer_shapes(model))
+    return {name: precision for node, precision in counting.signals()
+            for name in (node.name, *node.output) if name}  # fmt: skip
+
+
 def facts_of(counted: Census) -> dict[str, Fact]:
     """Return a census as facts, the largest counts first."""
     return {
@@ -138,15 +160,18 @@ class _Counting:
         nodes: Counter[str] = Counter()
         macs: Counter[str] = Counter()
         moved = 0
-        for node in self.graph.node:
-            if node.op_type in FREE or not self._of_floats(node):
-                continue
-            precision = self._precision(node)
+        for node, precision in self.signals():
             nodes[precision] += 1
             if node.op_type in MULTIPLYING:
                 macs[precision] += self.macs(node)
             moved += sum(self._bytes(name) for name in (*node.input, *node.output) if name)
         return Census(dict(nodes), dict(macs), moved)
+
+    def signals(self) -> Iterator[tuple[onnx.NodeProto, str]]:
+        """Yield every node that computes a signal, with its precision."""
+        for node in self.graph.node:
+            if node.op_type not in FREE and self._of_floats(node):
+                yield node, self._precision(node)
 
     def _of_floats(self, node: onnx.NodeProto) -> bool:
         """Say whether the node computes a signal, not a shape or an index."""

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Opened",
     "covered_seconds",
+    "first_feeds",
     "lengths_of",
     "play",
     "play_with",
@@ -125,6 +126,15 @@ def play(
             progress(window.index + 1, len(windows), f"{item.name}, {session.device}")
         first += len(group)
     return joiner.result()
+
+
+def first_feeds(
+    item: Item, signature: Signature, chunker: Chunker[Any], transform: Transform
+) -> Tensors:
+    """Return what the core takes for the first window of an item."""
+    window = chunker.split(lengths_of(item.inputs, signature))[0]
+    feeds, _ = transform.forward(chunker.cut(item.inputs, window, signature))
+    return feeds
 
 
 def run_group(

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from core.config.limits import TIMED, Limit, is_held
 from core.measure import error_budget
+from core.measure.placement import Coverage
 from core.plugin.records import BudgetLine, Judged
 from core.plugin.stages import EvaluatedItem
 from core.plugin.step_names import PROBE
@@ -39,18 +40,20 @@ def judge(
     metrics: Sequence[Metric],
     lines: Sequence[BudgetLine],
     against: str = EvaluatedItem.against,
+    coverage: Coverage | None = None,
 ) -> tuple[Judged, ...]:
     """Return every limit of the contract with what a run measured of it.
 
-    `lines` are its error budget. Of an evaluator's metrics the worst counts, on whatever item and
-    label. `against` says in words which windows FP32 PyTorch had; a metric was compared with it if
-    its note says so.
+    `lines` are its error budget, `coverage` is the share of nodes that ran as asked. Of an
+    evaluator's metrics the worst counts, on whatever item and label. `against` says in words which
+    windows FP32 PyTorch had; a metric was compared with it if its note says so.
     """
     own, other = pipeline.chunker, pipeline.against
     same = other is None or (type(own), own.options) == (type(other), other.options)
     compared = "" if same else against
     return tuple(
-        _judged(pipeline, limit, shipped, metrics, lines, compared) for limit in pipeline.contract
+        _judged(pipeline, limit, shipped, metrics, lines, compared, coverage)
+        for limit in pipeline.contract
     )
 
 
@@ -72,7 +75,8 @@ def missed(judged: Sequence[Judged]) -> list[Judged]:
 def story(one: Judged) -> str:
     """Return one sentence: the limit, what was measured of what, how far off, and who lost it."""
     if one.value is None:
-        return f"`{one.name}` asks for {asked(one)}, and nothing measured it"
+        why = f": {one.guilty}" if one.guilty else ""
+        return f"`{one.name}` asks for {asked(one)}, and nothing measured it{why}"
     said = f"`{one.name}` asks for {asked(one)}: {found(one)}"
     said += f" for {one.where}" if one.where else ""
     said += f" on {one.device}" if one.device else ""
@@ -136,8 +140,9 @@ def _judged(
     metrics: Sequence[Metric],
     lines: Sequence[BudgetLine],
     against: str,
+    coverage: Coverage | None,
 ) -> Judged:
-    of = _measured(pipeline, limit, shipped, metrics, lines, against)
+    of = _measured(pipeline, limit, shipped, metrics, lines, against, coverage)
     held = of.value is not None and limit.is_held_by(of.value)
     return Judged(
         limit.name,
@@ -161,13 +166,17 @@ def _measured(
     metrics: Sequence[Metric],
     lines: Sequence[BudgetLine],
     against: str,
+    coverage: Coverage | None,
 ) -> _Measured:
     if limit.name == "max_size_mb":
         return _Measured(shipped.bytes / 1e6, "the file", f"made by {shipped.steps[-1]}")
-    if limit.name == "min_npu_coverage":
-        value = shipped.facts.get("npu_coverage")
-        known = float(value) if isinstance(value, int | float) else None
-        return _Measured(known, pipeline.target.title, "lost by runtime")
+    if limit.name == "min_accelerator_coverage":
+        if coverage is None:
+            name = pipeline.runtime.name
+            return _Measured(guilty=f"runtime `{name}` has no trace of what computed each node")
+        return _Measured(
+            coverage.value, coverage.device, coverage.left or "every node ran as asked"
+        )
     if limit.name == "min_snr_db":
         lowest = lowest_parity(metrics, lines)
         return _of(lowest, metrics, lines, against) if lowest else _Measured()

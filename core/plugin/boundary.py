@@ -18,9 +18,10 @@ from typing import Any, TypeVar
 from core.plugin import annotation_checks
 from core.plugin.kinds import KINDS, ListableDataset, Plugin
 from core.plugin.origin import Origin, raised, refuse
+from core.plugin.placement import Placement
 from core.plugin.stages import Joiner, Session, TorchModel, Transform
 
-__all__ = ["GUARDS", "HOOK", "called", "guarded", "read_contracts"]
+__all__ = ["GUARDS", "HOOK", "called", "guarded", "read_contracts", "unlikely"]
 
 T = TypeVar("T")
 
@@ -48,12 +49,32 @@ class _Contract:
     finish: Callable[[Any, Origin, str], Any] | None = None
 
 
+def unlikely(placement: Placement | None) -> str:
+    """Return why no trace can say this; empty where one can."""
+    if placement is None:
+        return ""
+    for index, one in enumerate(placement.placed):
+        if one.nodes < 0:
+            return f".placed[{index}].nodes is {one.nodes}, below 0"
+        if not one.device:
+            return f".placed[{index}].device is empty"
+    if not placement.source:
+        return ".source is empty: it names the trace"
+    if not placement.nodes:
+        return ".placed counts no node; without a trace, return None"
+    named, counted = len(placement.left), sum(one.nodes for one in placement.unasked)
+    if named > counted:
+        return f".left names {named} nodes that did not run as asked, and .placed counts {counted}"
+    return ""
+
+
 #: Checks of a method's result beyond its type, by class and method.
 _LAWS: dict[str, Callable[[Any], str]] = {
     "Chunker.window": lambda value: next(
         (f"[{axis!r}] is {size}, not 1 or more" for axis, size in value.items() if size < 1), ""
     ),
     "Chunker.split": lambda value: "" if value else "is empty: no window covers the input",
+    "Session.placement": unlikely,
     "Quantizer.calibration_windows": lambda value: "" if value >= 0 else f"is {value}, below 0",
 }
 

@@ -300,7 +300,8 @@ class Runtime(Converter[OptionsT]):
     for whole inputs; where it is not (an emulator, a queue), the run probes a few windows with it
     and plays the whole with the recipe's `host` runtime. An empty `precisions` means any.
     `columns` gives the headings of facts in a table of compiled artifacts (`_bytes`, `_s`: units).
-    A contract reads the fact `npu_coverage` of the compiled artifact, 0 to 1.
+    If its sessions have no trace (`Session.placement`), a contract reads the fact
+    `accelerator_coverage` of the compiled artifact, 0 to 1.
     """
 
     kind = "runtime"

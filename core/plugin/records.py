@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from core.machine.machine_load import Load
+from core.plugin.placement import Placement
 from core.plugin.stages import SavedFile
 from core.plugin.values import Artifact, Metric, Notice, Signature, Target
 
@@ -17,6 +18,7 @@ __all__ = [
     "CandidateRecord",
     "Failed",
     "Judged",
+    "PlacementRecord",
     "PlanRecord",
     "Point",
     "RunRecord",
@@ -110,6 +112,20 @@ class Judged:
 
 
 @dataclass(frozen=True)
+class PlacementRecord:
+    """What computed the nodes in a step that runs the graph: `play`, or `probe`.
+
+    `plugin` names the runtime, and `device` says in words what it ran on. `placement` is None where
+    the runtime has no trace, so that nothing is known of the nodes.
+    """
+
+    step: str
+    plugin: str
+    device: str
+    placement: Placement | None
+
+
+@dataclass(frozen=True)
 class CandidateRecord:
     """One precision that was tried: whether the contract held there, and if not, why.
 
@@ -171,6 +187,7 @@ class RunRecord:
     sweep: str = ""
     load: Load | None = None
     against: str = "the same windows"
+    placements: tuple[PlacementRecord, ...] = ()
 
 
 #: How many items a line of text names; the manifest has them all.

@@ -14,6 +14,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, Self
 
+from core.plugin.placement import Placement
 from core.plugin.values import Artifact, Fact, Item, ModelInfo, Notice
 
 if TYPE_CHECKING:
@@ -224,6 +225,15 @@ class Session(ABC):
         for index, feed in enumerate(feeds):
             yield self.run(feed)
             progress(index + 1, len(feeds))
+
+    def placement(self, feeds: Tensors) -> Placement | None:
+        """Return what computed each node, from the runtime's own trace; None if it has none.
+
+        The core calls it once, after it took all times and the peak memory. So a session may open a
+        second, profiled session here, and run one window in it: `feeds`, a window that the session
+        ran before. A session that traced itself already needs no `feeds`.
+        """
+        return None
 
     def close(self) -> None:  # noqa: B027  # optional: most sessions hold nothing
         """Release everything that the session holds."""

@@ -44,7 +44,7 @@ __all__ = [
 ]
 
 #: One row of a table by its columns, or counts by what is counted.
-Row = dict[str, str | int | float | None]
+Row = dict[str, str | int | float | bool | None]
 #: A value that a plugin may note about an artifact, a target or a stage beside the typed fields. A
 #: table is a list of rows, so that nobody has to parse a text.
 Fact = str | int | float | bool | list[str | float | Row] | Row | None

@@ -28,11 +28,12 @@ from core.machine.machine_load import load_in
 from core.machine.remedy import is_full
 from core.measure import contract
 from core.measure.error_budget import budget_of
+from core.measure.placement import coverage_of, placement_in
 from core.plan import candidates, feasibility
 from core.plan.candidates import Candidate
 from core.plan.plan import Plan
 from core.plugin.hooks import reporting
-from core.plugin.records import RunRecord, StageRecord
+from core.plugin.records import PlacementRecord, RunRecord, StageRecord
 from core.plugin.registry import Registry
 from core.plugin.stages import EvaluatedItem, SavedFile
 from core.plugin.step_names import EVALUATE, MODEL, PLAY, PROBE, RUNTIME, SAVE
@@ -158,7 +159,8 @@ class _Job:
         metrics = tuple(read_metrics(outcome.artifacts[EVALUATE]))
         budget = tuple(budget_of(outcome.artifacts))
         against = _against(outcome.artifacts)
-        judged = contract.judge(pipeline, outcome.shipped, metrics, budget, against)
+        coverage = coverage_of(outcome.artifacts, outcome.shipped, pipeline.target.title)
+        judged = contract.judge(pipeline, outcome.shipped, metrics, budget, against, coverage)
         return Tried(candidate, candidate.plan, outcome, metrics, budget, judged)
 
     def executed(self, plan: Plan) -> Outcome:
@@ -320,6 +322,16 @@ def _record(
         chosen=choice.why,
         sweep=sweep,
         load=load_in(played.facts),
+        placements=tuple(
+            PlacementRecord(
+                one.name,
+                one.plugin,
+                str(one.artifact.facts.get("device", "")),
+                placement_in(one.artifact.facts),
+            )
+            for one in tried.outcome.records
+            if one.name in (PLAY, PROBE)
+        ),
         against=_against(artifacts),
     )
 

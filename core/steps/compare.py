@@ -19,7 +19,7 @@ from core.formats.tensors import load, save, under
 from core.inference.context import RunContext
 from core.inference.windows import lengths_of, run_group, spread
 from core.machine import cores
-from core.measure import error_budget_rows
+from core.measure import error_budget_rows, placement
 from core.measure.agreement import core_agreement_db, strayed
 from core.measure.error_budget_rows import OUTPUTS, Place, write_places
 from core.measure.metrics import compare
@@ -302,13 +302,17 @@ def _probe(context: RunContext, compiled: str, source: str) -> Step:
         with runtime.open(inputs[compiled], lambda: context.open(model), work) as session:
             device, on_target = session.device, session.on_target
             cores = list(run_group(session, feeds, work.progress, seconds))
-            noted = dict(session.facts)
+            noted, placed = dict(session.facts), session.placement(feeds[0])
         with host.open(inputs[source], lambda: context.open(model), work) as session:
             on_host, host_device = [session.run(feed) for feed in feeds], session.device
         probed = [transform.inverse(c, p[1]) for c, p in zip(cores, pairs, strict=True)]
         from_host = [transform.inverse(c, p[1]) for c, p in zip(on_host, pairs, strict=True)]
         same = [reference[number] for number in numbers]
-        facts = {**noted, **_facts(same, probed, signature, device, seconds)}
+        facts = {
+            **noted,
+            **placement.facts_of(placed),
+            **_facts(same, probed, signature, device, seconds),
+        }
         facts["numbers"] = [*map(float, numbers)]
         facts["agreement_db"] = compare(from_host, probed, signature).overall
         facts["agreement_core_db"] = core_agreement_db(on_host, cores)
@@ -317,7 +321,7 @@ def _probe(context: RunContext, compiled: str, source: str) -> Step:
         _keep(probed, work)
         named = (host_device, device)
         warned = strayed(same, from_host, probed, signature, named)
-        return replace(_noted(work, facts), notices=warned)
+        return replace(_noted(work, facts), notices=(*warned, *placement.warned(placed)))
 
     return Step(
         PROBE,

@@ -16,10 +16,11 @@ from core.errors import LuthierError, PluginError
 from core.formats.tensors import save
 from core.inference.context import RunContext
 from core.inference.player import Timing, opened, that_plays
-from core.inference.windows import covered_seconds, lengths_of, play_with
+from core.inference.windows import covered_seconds, first_feeds, lengths_of, play_with
 from core.machine.machine_load import Load, facts_of
 from core.machine.memory import peak_memory
 from core.machine.paths import below
+from core.measure import placement
 from core.plugin.origin import origin_of
 from core.plugin.stages import SavedFile, Session, StageContext, StageResult
 from core.plugin.step_names import AGAINST, IDEAL, MODEL, PLAY, REFERENCE, SAVE
@@ -53,24 +54,30 @@ def play_step(context: RunContext, source: str) -> Step:
         items: dict[str, Tensors] = {}
         given = context.items(model, work)
         # The others need not wait while the first input is read or made.
-        first = [next(given)]
-        with (
-            peak_memory() as peak,
-            Timing(
-                lambda: opened(context, inputs[source], model, work),
-                lambda why: work.progress(0, 0, why),
-            ) as timing,
-        ):
-            for item in itertools.chain(first, given):
-                items[item.id] = timing.play(item, work.progress)
-                covered += covered_seconds(item.inputs, signature) or 0.0
-                windows += len(pipeline.chunker.split(lengths_of(item.inputs, signature)))
-                notices += item.notices
-            timing.timed()
+        first = next(given)
+        with contextlib.ExitStack() as stack:
+            with peak_memory() as peak:
+                timing = stack.enter_context(
+                    Timing(
+                        lambda: opened(context, inputs[source], model, work),
+                        lambda why: work.progress(0, 0, why),
+                    )
+                )
+                for item in itertools.chain([first], given):
+                    items[item.id] = timing.play(item, work.progress)
+                    covered += covered_seconds(item.inputs, signature) or 0.0
+                    windows += len(pipeline.chunker.split(lengths_of(item.inputs, signature)))
+                    notices += item.notices
+                timing.timed()
             session, seconds = timing.opened.session, timing.seconds
+            # After times and memory: a runtime may open a second session to trace one window.
+            work.progress(0, 0, "asking what computed each node")
+            transform = timing.opened.transform
+            placed = session.placement(first_feeds(first, signature, pipeline.chunker, transform))
             facts: dict[str, Fact] = {
                 **session.facts,
                 **facts_of(timing.load),
+                **placement.facts_of(placed),
                 "device": session.device,
                 "seconds": [*seconds],
                 # Of the timed windows only: in a sweep those are the first.
@@ -82,7 +89,9 @@ def play_step(context: RunContext, source: str) -> Step:
             here = session.here
         if here:
             facts["peak_memory_mb"] = peak.mb
-        return _outputs(work, items, facts, (*notices, *_under_load(timing.load)))
+        # A host only stands in for the device: no recipe asks what computes there.
+        left = placement.warned(placed) if runtime is pipeline.runtime else ()
+        return _outputs(work, items, facts, (*notices, *_under_load(timing.load), *left))
 
     return Step(
         PLAY,

@@ -14,6 +14,7 @@ from dataclasses import replace
 
 from core.measure.contract import lowest_parity
 from core.measure.metrics import HIGH, LOW
+from core.measure.placement import Coverage
 from core.plugin.records import RunRecord, SweepMetric
 from core.plugin.values import Metric
 
@@ -27,7 +28,7 @@ OWN = (
     SweepMetric("time_per_input", "time per input", "ms", "lower"),
     SweepMetric("memory", "peak memory", "MB", "lower", objective=True),
     SweepMetric("size", "size", "MB", "lower", plotted=True),
-    SweepMetric("npu_coverage", "NPU coverage", "", "higher"),
+    SweepMetric("accelerator_coverage", "accelerator coverage", "", "higher"),
 )
 #: Words of so many letters, and those without a vowel, are abbreviations.
 SHORT = 2
@@ -48,7 +49,7 @@ class Measured(dict[str, tuple[float, str]]):
     """The value of every figure of one run, and the device that it was measured on."""
 
 
-def measured(record: RunRecord, shipped_bytes: int, coverage: float | None) -> Measured:
+def measured(record: RunRecord, shipped_bytes: int, coverage: Coverage | None) -> Measured:
     """Return the figures of one run: of an evaluator's metrics the mean, of losses the worst."""
     found = Measured()
     for metric in record.metrics:
@@ -60,7 +61,7 @@ def measured(record: RunRecord, shipped_bytes: int, coverage: float | None) -> M
         found["snr"] = (lowest.value, lowest.device)
     found["size"] = (shipped_bytes / 1e6, "the file")
     if coverage is not None:
-        found["npu_coverage"] = (coverage, record.target.title)
+        found["accelerator_coverage"] = (coverage.value, coverage.device)
     for name, metrics in _by_name(record.metrics).items():
         found[name] = (_together(metrics), metrics[0].device)
     # A figure that is no finite number cannot be compared, and JSON cannot hold it.

@@ -144,6 +144,7 @@ def _ready(task: PointTask) -> None:
 
 
 def _run(task: PointTask, registry: Registry, recipes: Mapping[str, Recipe]) -> PointResult:
+    from core.measure.placement import coverage_of
     from core.plan import candidates
     from core.run import job
     from core.store.locate import open_store
@@ -170,7 +171,8 @@ def _run(task: PointTask, registry: Registry, recipes: Mapping[str, Recipe]) -> 
         here = task.folder or str(Path(scratch.enter_context(tempfile.TemporaryDirectory()), "r"))
         place = named_folder(Path(here))
         ended = job.perform(found, registry, store, recipes, place, task.sweep)
-    record, breach, coverage = ended.record, ended.breach, ended.shipped.facts.get("npu_coverage")
+    record, breach = ended.record, ended.breach
+    artifacts = {stage.name: stage.artifact for stage in record.stages}
     made = task.made or ()
     return PointResult(
         "missed" if breach else "done",
@@ -178,7 +180,9 @@ def _run(task: PointTask, registry: Registry, recipes: Mapping[str, Recipe]) -> 
         breach.lines if breach else (),
         breach.exit_code if breach else 0,
         measured(
-            record, ended.shipped.bytes, coverage if isinstance(coverage, float | int) else None
+            record,
+            ended.shipped.bytes,
+            coverage_of(artifacts, ended.shipped, record.target.title),
         ),
         _comparable(record.metrics),
         (*made, *(s.name for s in record.stages if s.status == "ran")),

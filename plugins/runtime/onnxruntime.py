@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import platform
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from core import (
     Artifact,
     BundlePart,
     ModelInfo,
+    Placement,
     Requirement,
     Runtime,
     Session,
@@ -24,10 +26,12 @@ from core import (
 )
 from core.config.bounds import MOST_THREADS, check_within
 from core.formats.onnx_graph import check_weights
+from core.formats.onnx_placement import traced
+from core.formats.onnx_providers import GraphOn, reason_of, session_on
 from core.formats.onnx_session import session_options
 
-#: How much of ONNX Runtime's own message an error carries; the rest is a stack of C++.
-REASON_LINES, REASON_WIDTH = 3, 300
+if TYPE_CHECKING:
+    import onnxruntime
 
 
 class Optimisation(Enum):
@@ -59,32 +63,13 @@ class OnnxRuntimeOptions:
 class OnnxRuntimeSession(Session):
     """An ONNX graph opened on the CPU."""
 
-    def __init__(self, path: Path, options: OnnxRuntimeOptions) -> None:
+    def __init__(self, path: Path, options: OnnxRuntimeOptions, folder: Path) -> None:
+        """Open the graph at `path`; a trace writes its profile below `folder`."""
         import onnxruntime
 
         check_weights(path)
-        settings = session_options()
-        if options.threads:
-            settings.intra_op_num_threads = options.threads
-        if options.spinning:
-            settings.add_session_config_entry("session.intra_op.allow_spinning", "1")
-        settings.graph_optimization_level = getattr(
-            onnxruntime.GraphOptimizationLevel, options.optimisation.value
-        )
-        # x86 processors without VNNI add pairs of 8-bit products in 16 bits, and saturate: a graph
-        # for an NPU would sound worse here than there. With this option they add exactly.
-        settings.add_session_config_entry("session.x64quantprecision", "1")
-        try:
-            self._session = onnxruntime.InferenceSession(
-                str(path), sess_options=settings, providers=["CPUExecutionProvider"]
-            )
-        except Exception as error:  # it raises a class per status code, with no common base
-            raise StageError(
-                f"ONNX Runtime {onnxruntime.__version__} cannot open `{path.name}` on the CPU",
-                f"at: {path}",
-                *_reason(error),
-                "if it lacks an operator, try another opset (exporter.opset=20) or another runtime",
-            ) from error
+        self._graph, self._folder = GraphOn(path, partial(_settings, options)), folder
+        self._session, _ = session_on(self._graph)
         self._inputs = {i.name: i.type for i in self._session.get_inputs()}
         self._outputs = [o.name for o in self._session.get_outputs()]
         self.device = f"CPU (ONNX Runtime {onnxruntime.__version__}, {platform.machine()})"
@@ -105,22 +90,36 @@ class OnnxRuntimeSession(Session):
             given = (f"{n} {a.dtype} {'×'.join(map(str, a.shape))}" for n, a in known.items())
             raise StageError(
                 "ONNX Runtime cannot run the graph on these inputs",
-                *_reason(error),
+                *reason_of(error),
                 f"given: {', '.join(given)}",
                 f"the graph takes: {', '.join(f'{n} {t}' for n, t in self._inputs.items())}",
             ) from error
         return dict(zip(self._outputs, values, strict=True))
+
+    def placement(self, feeds: Tensors) -> Placement:
+        """Return what computed each node, from the profile of one window in a second session."""
+        return traced(self._graph, feeds, self._folder)
 
     def close(self) -> None:
         """Free the graph's memory."""
         del self._session
 
 
-def _reason(error: Exception) -> list[str]:
-    """Return an error's first lines without `[ONNXRuntimeError] : 1 : FAIL :` and blank ones."""
-    text = re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", str(error).strip())
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return [line[:REASON_WIDTH] for line in lines[:REASON_LINES]]
+def _settings(options: OnnxRuntimeOptions) -> onnxruntime.SessionOptions:
+    import onnxruntime
+
+    settings = session_options()
+    if options.threads:
+        settings.intra_op_num_threads = options.threads
+    if options.spinning:
+        settings.add_session_config_entry("session.intra_op.allow_spinning", "1")
+    settings.graph_optimization_level = getattr(
+        onnxruntime.GraphOptimizationLevel, options.optimisation.value
+    )
+    # x86 processors without VNNI add pairs of 8-bit products in 16 bits, and saturate: a graph for
+    # an NPU would sound worse here than there. With this option they add exactly.
+    settings.add_session_config_entry("session.x64quantprecision", "1")
+    return settings
 
 
 class OnnxRuntime(Runtime[OnnxRuntimeOptions]):
@@ -139,7 +138,7 @@ class OnnxRuntime(Runtime[OnnxRuntimeOptions]):
     ) -> Session:
         """Open the graph; raises StageError when ONNX Runtime cannot."""
         work.progress(0, 0, "opening the graph in ONNX Runtime")
-        return OnnxRuntimeSession(Path(artifact.path), self.options)
+        return OnnxRuntimeSession(Path(artifact.path), self.options, work.folder)
 
     def ships(self, info: ModelInfo) -> BundlePart:
         """Return the code that opens and runs the graph on a device's CPU."""

@@ -138,7 +138,7 @@ class Qnn(Runtime[QnnOptions]):
         """Open the compiled model on the emulator."""
         from plugins.runtime._htp.emulator import Emulator
 
-        return Emulator(Path(artifact.path), work, self._device(), self._limits())
+        return Emulator(artifact, work, self._device(), self._limits())
 
     def ships(self, info: ModelInfo) -> BundlePart:
         """Return the code that opens the context binary on a phone, and what an app links."""

@@ -119,19 +119,31 @@ class TorchRuntime(Runtime[TorchOptions]):
     def _program(self, path: Path, info: ModelInfo, work: StageContext) -> Session:
         import torch
 
-        from core.formats.torch_export import load, zeros
-        from plugins.runtime._torch_kernels import TorchSession, compiled
+        from core.formats.torch_export import load, operator, zeros
+        from plugins.runtime._torch_kernels import TorchSession, compiled, quantised
 
         program = load(path)
         module = program.module(check_guards=False)
         assert isinstance(module, torch.fx.GraphModule)
         given = zeros(program)
         how, facts = self._integers(module)
+        # Where `kernels` asks for floats, they are no surprise.
+        asked = self.options.kernels is Kernels.simulated
+        floats = [] if asked else [(node.name, operator(node)) for node in quantised(module)]
         core: Callable[..., Any] = module
         if self.options.compile:
             work.progress(0, 0, "compiling the torch program")
             core, how = compiled(module, given), [*how, "compiled"]
-        return TorchSession(core, info, self.options.threads, how, facts, given)
+        return TorchSession(
+            core,
+            info,
+            self.options.threads,
+            how,
+            facts,
+            given,
+            floats,
+            traceable=not self.options.compile,
+        )
 
     def _integers(self, module: torch.fx.GraphModule) -> tuple[list[str], dict[str, Fact]]:
         """Put integer kernels into a quantised program, as `kernels` says; a float one stays."""

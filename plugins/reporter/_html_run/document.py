@@ -15,6 +15,7 @@ from plugins.reporter._html_run.listening import listening
 from plugins.reporter._html_run.markup import el
 from plugins.reporter._html_run.media import Medium
 from plugins.reporter._html_run.partitions import partitions
+from plugins.reporter._html_run.placements import placements
 from plugins.reporter._html_run.profile import profile
 from plugins.reporter._html_run.sizes import sizes
 
@@ -34,6 +35,7 @@ def document(record: RunRecord, media: Sequence[Medium]) -> str:
         ),
         ("promise", "What was promised", contract(record)),
         ("where", "What ran where", summary.where(record)),
+        ("placement", "What computed each node", placements(record)),
         ("budget", "Error budget", budget(record)),
         ("labels", "What computes at which precision", labels(record)),
         ("inside", "Where 8 bits cost most", inside(record)),
@@ -65,6 +67,8 @@ LEADS = {
     "signal-to-noise ratio: the shorter the bar, the more that stage changed. 20 dB more mean a "
     "tenth of the error. The dots are the labels. The row with the dot furthest left changed most: "
     "it is red.",
+    "placement": "A runtime may put a node on another device than the recipe asks for, or compute "
+    "it at another precision, and the result tells nobody. This is what its own trace says.",
     "size": "The size on disk after every stage, and the time of the fastest of the few windows "
     "that ran there.",
 }

@@ -54,7 +54,7 @@ def _options(config: str) -> Iterator[tuple[str, str]]:
 
 
 def _measured(record: RunRecord) -> Iterator[tuple[str, float]]:
-    """Yield the metrics as `sdr/<song>: vocals`, the error budget, and the contract's limits."""
+    """Yield the metrics as `sdr/<song>: vocals`, the error budget, the contract's limits, nodes."""
     for metric in record.metrics:
         of = _of(metric).replace("/", "_")
         yield f"{metric.name}/{of}" if of else metric.name, metric.value
@@ -66,6 +66,13 @@ def _measured(record: RunRecord) -> Iterator[tuple[str, float]]:
     for one in record.contract:
         if one.value is not None:
             yield f"contract/{one.name}", one.value
+    for placed in record.placements:
+        if placed.placement is not None:
+            yield f"accelerator_coverage/{placed.step}", placed.placement.coverage
+            for by in placed.placement.placed:
+                of = f"{by.device} {by.precision}".strip().replace("/", "_")
+                asked = "" if by.asked else " not asked"
+                yield f"nodes/{placed.step}/{of}{asked}", by.nodes
     yield "seconds", record.seconds
 
 

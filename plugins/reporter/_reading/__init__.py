@@ -1,5 +1,6 @@
 """Turns a run's record into text for people: sentences, tables, without private paths."""
 
+from plugins.reporter._reading.placement import placements_in_words, ran_in
 from plugins.reporter._reading.precision import (
     Part,
     Tensor,
@@ -103,9 +104,11 @@ __all__ = [
     "outcome",
     "part_of",
     "parts_of",
+    "placements_in_words",
     "places",
     "presentable",
     "profile_of",
+    "ran_in",
     "redacted",
     "redacted_option",
     "redacted_sweep",

@@ -19,6 +19,7 @@ from plugins.reporter._reading import (
     headline,
     listed,
     others,
+    placements_in_words,
     row_in_words,
     spread,
     stage_in_words,
@@ -65,7 +66,7 @@ def show(record: RunRecord, console: Console) -> None:
         console.print()
     for promised in promises(record, console.width):
         console.print(promised, soft_wrap=isinstance(promised, Text))
-    for line in _speed(record):
+    for line in (*_speed(record), *placements_in_words(record)):
         console.print(Text(line, style="default"))
     for notice in record.notices:
         if notice.severity == "info":

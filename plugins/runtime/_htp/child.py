@@ -16,8 +16,10 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from core.formats.onnx_placement import executed_in
 from core.formats.onnx_session import silent_onnxruntime
 from core.machine.child_process import PROGRESS_MARK
+from plugins.runtime._htp.library import EP_NAME
 from plugins.runtime._htp.rejections import reasons, redirected
 
 if TYPE_CHECKING:
@@ -26,8 +28,6 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
-EP_NAME = "qnn"
-"""The name the execution provider is registered under, in this process only."""
 _CONVERTERS = ("QuantizeLinear", "DequantizeLinear")
 
 
@@ -36,9 +36,12 @@ def _say(message: str) -> None:
 
 
 def _session(
-    model: str, device: dict[str, str], entries: dict[str, str] | None = None
+    model: str, device: dict[str, str], entries: dict[str, str] | None = None, profile: str = ""
 ) -> onnxruntime.InferenceSession:
-    """Open `model` on the HTP with the provider options `device` and the session `entries`."""
+    """Open `model` on the HTP with the provider options `device` and the session `entries`.
+
+    `profile` is the beginning of the path of a profile; without one, none is written.
+    """
     import onnxruntime
 
     qnn: Any = importlib.import_module("onnxruntime_qnn")
@@ -48,6 +51,9 @@ def _session(
         onnxruntime.register_execution_provider_library(EP_NAME, qnn.get_library_path())
     found = [d for d in onnxruntime.get_ep_devices() if d.ep_name == EP_NAME]
     options.add_provider_for_devices(found[:1], {"backend_path": qnn.get_qnn_htp_path(), **device})
+    if profile:
+        options.enable_profiling = True
+        options.profile_file_prefix = profile
     for key, value in (entries or {}).items():
         options.add_session_config_entry(key, value)
     return onnxruntime.InferenceSession(model, options)
@@ -115,7 +121,11 @@ def _explain(request: dict[str, Any]) -> dict[str, Any]:
 
 
 def _emulate(request: dict[str, Any]) -> dict[str, Any]:
-    """Run every chunk of `request["inputs"]` and write the outputs to `request["outputs"]`."""
+    """Run every chunk of `request["inputs"]` and write the outputs to `request["outputs"]`.
+
+    The answer names every node that ran, with its provider. A compiled model is a handful of nodes,
+    so its profile takes no time.
+    """
     import numpy as np
 
     with np.load(request["inputs"]) as stored:
@@ -123,7 +133,7 @@ def _emulate(request: dict[str, Any]) -> dict[str, Any]:
     count = len(next(iter(inputs.values())))
     _say("loading the compiled model into the emulator")
     started = time.perf_counter()
-    session = _session(request["model"], request["device"])
+    session = _session(request["model"], request["device"], profile=request["answer"])
     load_seconds = time.perf_counter() - started
     names = [output.name for output in session.get_outputs()]
     collected: dict[str, list[Any]] = {name: [] for name in names}
@@ -137,7 +147,16 @@ def _emulate(request: dict[str, Any]) -> dict[str, Any]:
             collected[name].append(result)
     arrays: dict[str, Any] = {name: np.stack(values) for name, values in collected.items()}
     np.savez(request["outputs"], **arrays)
-    return {"load_seconds": load_seconds, "seconds_per_chunk": seconds}
+    profile = Path(session.end_profiling())
+    events = json.loads(profile.read_text(encoding="utf-8"))
+    profile.unlink()
+    return {
+        "load_seconds": load_seconds,
+        "seconds_per_chunk": seconds,
+        "executed": [
+            [one.name, one.operator, one.provider, one.precision] for one in executed_in(events)
+        ],
+    }
 
 
 def _peak_rss_bytes() -> int:

@@ -6,8 +6,10 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from core import Progress, Session, StageContext, StageError, Tensors
+from core import Artifact, Placement, Progress, Session, StageContext, StageError, Tensors
+from core.formats.onnx_placement import Executed
 from plugins.runtime._htp.failure import QnnFailure
+from plugins.runtime._htp.partition import placement_of
 from plugins.runtime._htp.process import HtpDevice, Limits, emulate
 
 __all__ = ["Emulator", "told"]
@@ -19,12 +21,13 @@ class Emulator(Session):
     on_target = False
 
     def __init__(
-        self, context: Path, work: StageContext, device: HtpDevice, limits: Limits
+        self, compiled: Artifact, work: StageContext, device: HtpDevice, limits: Limits
     ) -> None:
         """Store the arguments of a child process; none is started yet."""
         from importlib.metadata import version
 
-        self.context, self.work, self.htp, self.limits = context, work, device, limits
+        self.compiled, self.work, self.htp, self.limits = compiled, work, device, limits
+        self.executed: tuple[Executed, ...] = ()
         library = f"onnxruntime-qnn {version('onnxruntime-qnn')}"
         self.device = f"HTP emulator on x86-64 (v{device.htp_arch}, {library})"
 
@@ -46,7 +49,7 @@ class Emulator(Session):
             np.savez(folder / "inputs.npz", **stacked)
             try:
                 done = emulate(
-                    self.context,
+                    Path(self.compiled.path),
                     folder / "inputs.npz",
                     folder / "outputs.npz",
                     folder=folder,
@@ -56,11 +59,15 @@ class Emulator(Session):
                 )
             except QnnFailure as failure:
                 raise StageError(failure.reason, failure.hint, *failure.last_lines) from failure
-            self.seconds = done.seconds_per_chunk
+            self.seconds, self.executed = done.seconds_per_chunk, done.executed
             with np.load(done.outputs) as stored:
                 outputs = {key: stored[key] for key in stored.files}
         for index in range(len(feeds)):
             yield {key: array[index] for key, array in outputs.items()}
+
+    def placement(self, feeds: Tensors) -> Placement | None:
+        """Return what computed each node in the last windows that were run."""
+        return placement_of(self.compiled.facts, self.executed)
 
 
 def told(progress: Progress, limit_s: float) -> Callable[[str, float], None]:

@@ -7,8 +7,10 @@ import platform
 import sys
 from pathlib import Path
 
-__all__ = ["INSTALL", "available", "built_for"]
+__all__ = ["EP_NAME", "INSTALL", "available", "built_for"]
 
+#: The name that the execution provider is registered under, in the child process only.
+EP_NAME = "qnn"
 INSTALL = "pip install onnxruntime onnxruntime-qnn"
 REINSTALL = "pip install --force-reinstall --no-deps onnxruntime-qnn"
 #: Machine numbers in the headers of ELF (`e_machine`) and PE files (`Machine`), by our name.

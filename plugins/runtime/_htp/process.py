@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from core.formats.onnx_placement import Executed
 from core.machine.child_process import (
     Limits,
     Progress,
@@ -96,6 +97,8 @@ class Emulation:
     """Time to open the model."""
     peak_rss_bytes: int
     """Peak resident memory of the child."""
+    executed: tuple[Executed, ...]
+    """Every node that ran, from ONNX Runtime's profile; the HTP is the provider `EP_NAME`."""
 
 
 def compile_context(
@@ -164,7 +167,8 @@ def emulate(
     }
     answer = _ask(request, f"emulating `{model.name}`", folder, device, limits, progress)
     seconds = tuple(answer["seconds_per_chunk"])
-    return Emulation(outputs, seconds, answer["load_seconds"], answer["peak_rss_bytes"])
+    executed = tuple(Executed(*one) for one in answer["executed"])
+    return Emulation(outputs, seconds, answer["load_seconds"], answer["peak_rss_bytes"], executed)
 
 
 def _ask(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from core import Array, Fact, Progress, Session, StageContext, StageError, Tensors
+from core import Array, Fact, Placement, Progress, Session, StageContext, StageError, Tensors
 from plugins.runtime._qai_hub import compiled
 from plugins.vendor.qai_hub import (
     Job,
@@ -21,7 +21,7 @@ from plugins.vendor.qai_hub import (
     upload_dataset,
     upload_model,
 )
-from plugins.vendor.qai_hub.profile import facts_of
+from plugins.vendor.qai_hub.profile import facts_of, placement_of
 
 __all__ = ["CloudSession", "Wanted"]
 
@@ -58,6 +58,7 @@ class CloudSession(Session):
             self.on_target = False
             self.device = f"stand-in for {self.phone.name} at {account.api_url}"
         self.jobs: list[str | float] = []
+        self.placed: Placement | None = None
 
     def run(self, feeds: Tensors) -> Tensors:
         """Run one window, in a job of its own."""
@@ -70,6 +71,10 @@ class CloudSession(Session):
         with tempfile.TemporaryDirectory(dir=self.work.folder, prefix="outputs-") as folder:
             file = self._results(feeds, Path(folder) / "outputs.h5")
             yield from self._read(file, len(feeds))
+
+    def placement(self, feeds: Tensors) -> Placement | None:
+        """Return the compute unit of each layer; None where the last job has no profile."""
+        return self.placed
 
     def _results(self, feeds: Sequence[Tensors], target: Path) -> Path:
         for _ in range(TRIES):
@@ -142,6 +147,7 @@ class CloudSession(Session):
             hub, doing = self.hub, f"downloading the profile of job {job.id}"
             profiled = hub.call(doing, lambda: hub.client.get_job(job.id).download_profile())
             facts |= facts_of(profiled)
+            self.placed = placement_of(profiled)
         self.facts = facts
 
     def _read(self, file: Path, windows: int) -> Iterator[Tensors]:

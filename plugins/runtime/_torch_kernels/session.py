@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from core import Array, Fact, ModelInfo, Session, StageError, Tensors
+from core import Array, Fact, ModelInfo, Placement, Session, StageError, Tensors
 from core.formats.torch_outputs import by_name
 
 if TYPE_CHECKING:
@@ -23,7 +23,9 @@ class TorchSession(Session):
     """The core of a model, opened.
 
     `how` says in words what runs it; `takes` are tensors of the shapes and types of its inputs,
-    where it accepts no others.
+    where it accepts no others. `floats` are the operators, by name and kind, that should compute on
+    integers and compute in floats. A session is `traceable` unless a compiler replaced its
+    operators by kernels of its own.
     """
 
     def __init__(
@@ -34,10 +36,14 @@ class TorchSession(Session):
         how: Sequence[str] = (),
         facts: Mapping[str, Fact] = NOTHING,
         takes: Sequence[torch.Tensor] = (),
+        floats: Sequence[tuple[str, str]] = (),
+        *,
+        traceable: bool = True,
     ) -> None:
         import torch
 
         self.core, self.info, self.facts, self.takes = core, info, facts, takes
+        self.floats, self.traceable = floats, traceable
         version = torch.__version__.partition("+")[0]
         self.device = f"CPU ({', '.join((f'PyTorch {version}', platform.machine(), *how))})"
         # The number of threads belongs to the process, so the former one is restored.
@@ -75,6 +81,12 @@ class TorchSession(Session):
         with torch.no_grad():
             outputs = by_name(self.core(*given), self.info.core_outputs)
         return {name: _array(tensor) for name, tensor in outputs.items()}
+
+    def placement(self, feeds: Tensors) -> Placement | None:
+        """Return what computed each operator, from one more window; None for a compiled program."""
+        from plugins.runtime._torch_kernels.placement import operators_of
+
+        return operators_of(lambda: self.run(feeds), self.floats) if self.traceable else None
 
     def close(self) -> None:
         """Restore the process's number of threads."""

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from core import Fact
+from core import Fact, Placed, Placement
 
-__all__ = ["facts_of"]
+__all__ = ["facts_of", "placement_of"]
 
+#: The compute unit that a compiled model is for, and the name of the trace.
+ASKED, SOURCE = "NPU", "Qualcomm AI Hub's profile"
+#: Layers that a placement names.
+NAMED = 36
 #: Layers that are kept by name: fast ones are only counted with their compute unit.
 SLOWEST = 30
 #: The client's name of a time in µs, and our name.
@@ -47,6 +52,24 @@ def facts_of(profile: Mapping[str, Any]) -> dict[str, Fact]:
     if layers:
         facts |= _layers(layers, measure)
     return facts
+
+
+def placement_of(profile: Mapping[str, Any]) -> Placement | None:
+    """Return which compute unit ran each layer of a profile; None where it names none.
+
+    The NPU is asked for. The profile does not say at which precision a layer ran.
+    """
+    layers = profile["execution_detail"] if profile else ()
+    counts = Counter(str(layer["compute_unit"]) for layer in layers)
+    if not counts:
+        return None
+    left = [
+        (str(layer["name"]), str(layer["type"]))
+        for layer in layers
+        if layer["compute_unit"] != ASKED
+    ]
+    placed = (Placed(unit, nodes, asked=unit == ASKED) for unit, nodes in counts.most_common())
+    return Placement(SOURCE, tuple(placed), tuple(left[:NAMED]))
 
 
 def _layers(layers: list[Mapping[str, Any]], measure: str) -> dict[str, Fact]:

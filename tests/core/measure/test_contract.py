@@ -17,6 +17,7 @@ from core.config.limits import OWN, Limit, known_limits, limits_of, schema
 from core.config.pipeline import Pipeline
 from core.errors import ConfigError
 from core.measure.contract import found, judge, lowest_parity, missed, story
+from core.measure.placement import Coverage
 from core.plugin.records import BudgetLine, Judged
 from core.plugin.registry import Registry
 from plugins.chunker.overlap_add import OverlapAdd, OverlapAddOptions
@@ -116,16 +117,17 @@ def judged(
     lines: tuple[BudgetLine, ...] = (),
     bytes: int = 0,  # noqa: A002  # as of an artifact
     chunkers: tuple[OverlapAdd | None, OverlapAdd | None] = (None, None),
-    **facts: float,
+    coverage: Coverage | None = None,
 ) -> Judged:
     """Return the judgement on one limit; `chunkers` are those of the recipe and of FP32 PyTorch."""
     pipeline = SimpleNamespace(
         contract=(limit,), evaluator=EVALUATORS, target=Target(title="a phone"),
-        chunker=chunkers[0], against=chunkers[1],
+        chunker=chunkers[0], against=chunkers[1], runtime=SimpleNamespace(name="a runtime"),
     )  # fmt: skip
     steps = ("model", "exporter", "quantizer")
-    shipped = Artifact("", "", "onnx", "int8", "", bytes, steps, facts=dict(facts))
-    (one,) = judge(cast("Pipeline", pipeline), shipped, metrics, lines, "windows of 2 s")
+    shipped = Artifact("", "", "onnx", "int8", "", bytes, steps)
+    against = "windows of 2 s"
+    (one,) = judge(cast("Pipeline", pipeline), shipped, metrics, lines, against, coverage)
     return one
 
 
@@ -133,8 +135,8 @@ def of_one(name: str, bound: float, value: float) -> Judged:
     """Return the judgement on a limit by its name, where `value` was measured of it."""
     if name == "max_size_mb":
         return judged(limit_of(name, bound), bytes=round(value * 1e6))
-    if name == "min_npu_coverage":
-        return judged(limit_of(name, bound), npu_coverage=value)
+    if name == "min_accelerator_coverage":
+        return judged(limit_of(name, bound), coverage=Coverage(value, "a phone", "a node is left"))
     of_evaluators = {n: spec.metric for cls in EVALUATORS for n, spec in cls.limits.items()}
     metric, subject = CORE.get(name) or (of_evaluators[name], "a song: drums")
     return judged(limit_of(name, bound), of(metric, value, subject))
@@ -325,7 +327,7 @@ def test_a_miss_looks_missed(name: str, bound: float, value: float, said: str) -
 
 def test_a_fallen_limit_in_words() -> None:
     """A limit that nothing measured is described as not held."""
-    silent = Judged("min_npu_coverage", 1.0, None, "", "", held=False)
+    silent = Judged("min_accelerator_coverage", 1.0, None, "", "", held=False)
     assert missed([silent]) == [silent]
     assert "nothing measured it" in story(silent)
     over = Judged("max_size_mb", 2.0, 2.5, "MB", "the file", held=False, guilty="made by runtime")

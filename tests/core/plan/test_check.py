@@ -98,7 +98,8 @@ def test_a_limit_that_can_be_judged_is_let_through(command: Command, recipe: Pat
                                "or leave it out: graph=[]"]),
         (["quantizer=qdq"], ["quantizer plugins that accept torch: coarse",
                              "choose one: quantizer=coarse", "or leave it out: quantizer=none"]),
-        (["runtime=onnxruntime"], ["runtime plugins that accept torch: distant, plain, torch",
+        (["runtime=onnxruntime"], [("runtime plugins that accept torch: "
+                                    "distant, plain, torch, two_devices"),
                                    "choose one: runtime=distant"]),
         (["chunker=overlap_add"], ["name another axis: chunker.axis=place",
                                    "choose a chunker for these axes, or chunker=whole"]),

@@ -234,6 +234,7 @@ AGAIN: dict[str, set[str]] = {
         "budget", "evaluate", "exporter", "probe", "sample", "saturation", "tensor_error",
         *COMPARED, *PLAYED,
     },
+    "measure.placement": {"play", "probe"},
     "measure.tensor_error": {"tensor_error"},
     "plugin.stages": {"play", "probe", "tensor_error", *COMPARED},
     "steps.compare": {"budget", "precision_census", "probe", "sample", "tensor_error", *COMPARED},

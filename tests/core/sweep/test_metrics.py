@@ -10,6 +10,7 @@ import pytest
 
 from core import Metric, Signature, Target
 from core.measure.metrics import latency
+from core.measure.placement import Coverage
 from core.plugin.records import BudgetLine, RunRecord
 from core.sweep.metrics import catalogue, measured, spreads_of
 
@@ -72,12 +73,12 @@ def test_every_figure_names_the_device_that_it_was_measured_on() -> None:
         Metric("peak_memory", 300.0, "MB", CPU, better="lower"),
         Metric("real_time_factor", 0.4, "×", CPU, better="lower"),
     )
-    assert measured(record(*metrics), 2_500_000, 0.75) == {
+    assert measured(record(*metrics), 2_500_000, Coverage(0.75, PHONE, "")) == {
         "latency": (12.0, PHONE),
         "memory": (300.0, CPU),
         "real_time_factor": (0.4, CPU),
         "size": (2.5, "the file"),
-        "npu_coverage": (0.75, PHONE),
+        "accelerator_coverage": (0.75, PHONE),
     }
 
 

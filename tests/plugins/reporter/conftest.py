@@ -11,7 +11,15 @@ import pytest
 import soundfile
 
 from core import Artifact, Fact, Metric, ModelInfo, Notice, SavedFile, Signature, Target, TensorSpec
-from core.plugin.records import BudgetLine, CandidateRecord, Judged, RunRecord, StageRecord
+from core.plugin.placement import Placed, Placement
+from core.plugin.records import (
+    BudgetLine,
+    CandidateRecord,
+    Judged,
+    PlacementRecord,
+    RunRecord,
+    StageRecord,
+)
 from core.plugin.values import Row
 from tests.plugins.reporter import chromium
 from tests.plugins.reporter.chromium import Browser
@@ -108,6 +116,17 @@ RUNGS = (
     CandidateRecord("bf16", "refused", "quantizer `torch_half` accepts torch_export"),
     CandidateRecord("fp16", "not tried"),
 )
+PLACEMENTS = (
+    PlacementRecord(
+        "probe", "runtime `qnn`", EMULATOR,
+        Placement(
+            "ONNX Runtime's profile and the compiler's partition map",
+            (Placed("HTP (emulated)", 735, "w8a8"), Placed("CPU", 3, "fp32", asked=False)),
+            (("/encoder.0/dconv/Erf", "Erf"), ("/mask/<b>Cast", "Cast")),
+        ),
+    ),
+    PlacementRecord("play", "runtime `onnxruntime`", CPU, None),
+)  # fmt: skip
 #: Name, title, plugin, format, precision, megabytes, seconds when made, peak MB, ran now, options.
 STAGES: tuple[tuple[str, str, str, str, str, float, float, float, bool, dict[str, Fact]], ...] = (
     ("model", "load the weights", "model `htdemucs`", "torch", "fp32",
@@ -291,6 +310,7 @@ def make_record(folder: Path, seconds: float) -> RunRecord:
         contract=CONTRACT,
         candidates=RUNGS,
         chosen="int8 is the fastest that holds the contract: a window moves 160 MB",
+        placements=PLACEMENTS,
     )  # fmt: skip
 
 

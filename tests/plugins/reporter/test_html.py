@@ -97,12 +97,23 @@ def test_a_node_on_the_cpu_is_named_with_its_reason(page: Page) -> None:
     assert "Cast /mask/Cast: the provider gives no reason" in page.text
 
 
+def test_nodes_are_counted_by_device_and_precision(page: Page) -> None:
+    """The page has the trace of each step, names what ran elsewhere, and says what is unknown."""
+    assert "What computed each node" in page.text
+    assert "Counted from ONNX Runtime's profile and the compiler's partition map." in page.text
+    assert "The 3 nodes that did not run as asked; 2 of them" in page.text
+    assert "Cast /mask/<b>Cast" in page.text  # text, and no element
+    unknown = "not measured. Runtime `onnxruntime` has no trace of what computed each node."
+    assert unknown.replace("`", "") in page.text
+
+
 @pytest.mark.parametrize(
     "section",
     [
         "listen",
         "promise",
         "where",
+        "placement",
         "budget",
         "labels",
         "inside",

@@ -93,6 +93,10 @@ def test_a_run_is_read_back(reporter: Mlflow, record: RunRecord, tmp_path: Path)
     assert run.data.metrics["budget_step_db/graph.onnxsim"] == 131.1
     assert run.data.metrics["budget_total_db/quantizer"] == 27.9
     assert "budget_total_db/probe" not in run.data.metrics
+    assert run.data.metrics["accelerator_coverage/probe"] == 735 / 738
+    assert "accelerator_coverage/play" not in run.data.metrics
+    assert run.data.metrics["nodes/probe/HTP _emulated_ w8a8"] == 735
+    assert run.data.metrics["nodes/probe/CPU fp32 not asked"] == 3
     assert run.data.tags["luthier.target_took_part"] == "no"
     assert run.data.tags["luthier.contract"] == "missed"
     assert (run.info.status, run.info.end_time - run.info.start_time) == ("FINISHED", 104_600)

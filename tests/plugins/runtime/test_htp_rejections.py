@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from core import StageContext, StageError
-from core.conformance.converter import onnx_artifact
+from core import Placed, StageContext, StageError
+from core.conformance.converter import of, onnx_artifact, torch_model
 from core.plugin.progress import silent
 from plugins.runtime._htp.library import available
 from plugins.runtime._htp.rejections import reasons, redirected
@@ -101,3 +102,24 @@ def test_a_chip_without_floats_is_told_as_that(tmp_path: Path, work: StageContex
     with pytest.raises(StageError, match="The SocModel doesn't support FP16") as error:
         Qnn(QnnOptions(soc_model=68, htp_arch=73)).compile(artifact, work)
     assert "precision=..." in str(error.value)
+
+
+@needs_qnn
+def test_what_the_emulator_left_to_the_cpu_is_counted(tmp_path: Path, work: StageContext) -> None:
+    """The emulator's own trace has the node on the CPU; the two on the NPU compute in FP16."""
+    artifact = onnx_artifact(tmp_path / "given")
+    split(Path(artifact.path))
+    runtime = Qnn(QnnOptions(soc_model=57, htp_arch=75))
+    compiled = of(runtime.compile(artifact, work), work)
+    given = {"x": np.ones((1, 4, 8, 8), np.float32)}
+    with runtime.open(compiled, torch_model, work) as session:
+        assert session.placement(given) is None  # nothing ran yet
+        session.run(given)
+        placement = session.placement(given)
+    assert placement is not None
+    assert placement.placed == (
+        Placed("HTP (emulated)", 2, "fp16"),
+        Placed("CPU", 1, "fp32", asked=False),
+    )
+    assert placement.left == (("middle", "Erf"),)
+    assert not list(work.folder.glob("qnn-*"))

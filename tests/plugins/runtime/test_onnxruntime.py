@@ -11,9 +11,16 @@ import onnxruntime
 import pytest
 
 from core import Artifact, InputError, Session, StageError, TorchModel
+from core.conformance import RuntimeSuite
 from core.formats.onnx_graph import save
 from plugins.runtime.onnxruntime import OnnxRuntime, Optimisation
 from tests.plugins.networks import exported, feeds, hybrid, outputs, separator, work_in
+
+
+class TestConformance(RuntimeSuite):
+    """`onnxruntime` keeps every runtime's contract."""
+
+    plugin = OnnxRuntime
 
 
 def _no_model() -> TorchModel:
@@ -180,3 +187,18 @@ def test_weights_under_a_second_name_are_not_read(tmp_path: Path) -> None:
     (tmp_path / "elsewhere").hardlink_to(weights)
     with pytest.raises(InputError, match="cannot be used as an ONNX graph"):
         _opened(made, tmp_path / "work")
+
+
+def test_a_trace_counts_every_node_and_leaves_no_file(tmp_path: Path) -> None:
+    """A second session is profiled: the one that is timed writes nothing, and stays open."""
+    model = separator()
+    made, work = exported(model, tmp_path / "export"), tmp_path / "work"
+    with _opened(made, work, threads=1) as session:
+        session.run(feeds(model))
+        placement = session.placement(feeds(model))
+        session.run(feeds(model))
+    assert placement is not None
+    assert placement.nodes > 0
+    assert {(one.device, one.precision) for one in placement.placed} == {("CPU", "fp32")}
+    assert (placement.coverage, placement.left) == (1.0, ())
+    assert [path for path in work.rglob("*") if path.is_file()] == []

@@ -9,12 +9,13 @@ from typing import ClassVar
 import onnx
 import pytest
 
-from core import ArtifactSpec, StageContext, StageError
+from core import ArtifactSpec, Placed, StageContext, StageError
 from core.conformance import RuntimeSuite
 from core.conformance.converter import INFO, artifact, of, onnx_artifact
 from core.plugin.progress import silent
 from plugins.runtime._qai_hub import compiled
 from plugins.runtime.qai_hub import QaiHub, QaiHubOptions, TargetRuntime
+from plugins.vendor.qai_hub.profile import placement_of
 from tests.hub.account import account, hurried, loopback_only
 from tests.hub.cloud import Cloud
 
@@ -137,3 +138,36 @@ def test_an_interface_survives_its_file(tmp_path: Path) -> None:
     interface = compiled.interface_of(Path(onnx_artifact(tmp_path / "given").path))
     compiled.write(interface, tmp_path)
     assert compiled.read(tmp_path) == interface
+
+
+def test_a_layer_beside_the_npu_is_named() -> None:
+    """The device's profile has the compute unit of every layer; the NPU is asked for."""
+    layers = [{"name": f"/n/{n}", "type": "Conv", "compute_unit": "NPU"} for n in range(3)]
+    layers.append({"name": "/erf", "type": "Erf", "compute_unit": "CPU"})
+    placement = placement_of({"execution_summary": {}, "execution_detail": layers})
+    assert placement is not None
+    assert placement.placed == (Placed("NPU", 3), Placed("CPU", 1, asked=False))
+    assert placement.left == (("/erf", "Erf"),)
+    assert placement_of({}) is None
+    assert placement_of({"execution_summary": {}, "execution_detail": []}) is None
+
+
+@pytest.mark.parametrize("profile", [True, False])
+def test_a_stand_in_computes_on_the_cpu_and_says_so(
+    profile: bool, tmp_path: Path, work: StageContext
+) -> None:
+    """No layer of a stand-in runs on an NPU; without a profile nothing is known."""
+    from core.conformance.converter import feeds, torch_model
+
+    options = QaiHubOptions(device="Samsung Galaxy S24", poll_s=0.01, profile=profile)
+    runtime = QaiHub(options)
+    made = runtime.compile(onnx_artifact(tmp_path / "given"), work)
+    with runtime.open(of(made, work), torch_model, work) as session:
+        session.run(feeds(1))
+        placement = session.placement(feeds(1))
+    if not profile:
+        assert placement is None
+        return
+    assert placement is not None
+    assert {one.device for one in placement.placed} == {"CPU"}
+    assert placement.coverage == 0.0

@@ -35,6 +35,8 @@ def test_the_partition_map_counts_every_node(tmp_path: Path) -> None:
     assert made.facts["nodes_total"] == made.facts["nodes_on_npu"] == 3
     assert made.facts["cpu_nodes"] == []
     assert made.facts["npu_op_counts"] == {"Conv": 2, "Relu": 1}
+    assert made.facts["npu_nodes_by_precision"] == {"fp16": 3}
+    assert made.facts["accelerator_coverage"] == 1.0
     assert made.notices == ()
     assert Path(of(made, work).path).is_file()
 

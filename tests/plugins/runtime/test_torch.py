@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import platform
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 import torch
 from torch import nn
 
-from core import Artifact, ModelInfo, Signature, StageError, StageResult, TorchModel
+from core import Artifact, ModelInfo, Placed, Signature, StageError, StageResult, TorchModel
 from core.conformance import RuntimeSuite
 from core.formats.torch_export import save
 from plugins.runtime.torch import TorchRuntime
@@ -126,3 +127,26 @@ def test_negative_threads_are_refused() -> None:
     """A negative number of threads is refused by the name of the option."""
     with pytest.raises(ValueError, match="`threads` cannot be -1"):
         TorchRuntime.Options(threads=-1)
+
+
+def test_a_trace_counts_operators_by_their_precision(tmp_path: Path) -> None:
+    """A module with a layer in BF16 computes at two precisions; views are not counted."""
+
+    class Mixed(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            turned = x.transpose(1, 2).reshape(x.shape)
+            return (turned.relu().to(torch.bfloat16) * 2).float() + turned
+
+    model = hybrid()
+    mixed = TorchModel(
+        dataclasses.replace(model.info, core_inputs=("x",), core_outputs=("y",)),
+        Mixed().eval(), model.reference,
+    )  # fmt: skip
+    made = torch_artifact(model, tmp_path / "model")
+    given = {"x": np.ones((1, 2, 3), np.float32)}
+    runtime = TorchRuntime(TorchRuntime.Options())
+    with runtime.open(made, lambda: mixed, work_in(tmp_path / "work")) as session:
+        placement = session.placement(given)
+    assert placement is not None
+    assert set(placement.placed) == {Placed("CPU", 2, "fp32"), Placed("CPU", 1, "bf16")}
+    assert placement.coverage == 1.0

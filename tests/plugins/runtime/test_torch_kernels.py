@@ -161,8 +161,17 @@ def test_what_no_kernel_takes_is_simulated(tmp_path: Path) -> None:
         assert session.facts["int8_kernels"] == {"linear": 1}
         assert session.facts["int8_simulated"] == 2
         actual = session.run({"x": window})["y"]
+        placement = session.placement({"x": window})
+        assert placement is not None
+        unasked, counted = placement.unasked, {one.precision: one.nodes for one in placement.placed}
+        assert [(one.nodes, one.precision) for one in unasked] == [(2, "fp32")]
+        assert [operator for _, operator in placement.left] == ["conv1d", "conv1d"]
+        assert counted["int8"] == 1
     with _opened(made, tmp_path / "simulated", kernels=SIMULATED) as session:
         assert snr_db(session.run({"x": window})["y"], actual) > 60
+        asked = session.placement({"x": window})
+        assert asked is not None
+        assert (asked.coverage, asked.left) == (1.0, ())
 
 
 @x86
