@@ -17,6 +17,11 @@ __all__ = ["not_compiled", "not_converted"]
 
 #: How many nodes an error names, and how much of OpenVINO's own words it carries.
 NAMED, WIDTH = 5, 300
+#: What to do about weights of 8 bits with wider inputs.
+FLOATS = (
+    "compute in floats that round like integers (runtime.kernels=simulated), or give inputs 8 bits "
+    "wherever weights have them (precision=a8w8)"
+)
 #: Where OpenVINO says in which file of its own an error was raised.
 _PLACE = re.compile(
     r"Exception from \S+:\d+:|Check '.*?' failed at \S+:\d+:|FrontEnd API failed with \w+:"
@@ -60,9 +65,7 @@ def not_compiled(error: Exception, path: Path, device: str, version: str) -> Sta
             f"`{found[1]}` fails at the {found[2]} `{node}`",
             f"at: {path}",
             "its weights have 8 bits or fewer, and its input has more" if weights else "",
-            "give inputs 8 bits wherever weights have them: precision=a8w8"
-            if weights
-            else "try another precision (precision=fp32)",
+            FLOATS if weights else "try another precision: precision=fp32",
             "or another runtime: runtime=onnxruntime",
         )
     return StageError(

@@ -16,7 +16,7 @@ from plugins.runtime._openvino.trace import placement
 if TYPE_CHECKING:
     import openvino
 
-    from core import Placement
+    from core.plugin.placement import Placement
     from core.plugin.values import Fact, ModelInfo, Tensors
 
 __all__ = ["OpenVinoSession", "settings"]
@@ -85,6 +85,10 @@ class OpenVinoSession(Session):
         # The compiled model may know a tensor by several names, the model as read has the graph's.
         self._inputs = [_name(port, info.core_inputs) for port in model.inputs]
         self._outputs = [_name(port, info.core_outputs) for port in model.outputs]
+        quantised = sum(node.get_type_name() == "FakeQuantize" for node in model.get_ops())
+        self._simulated = simulated if quantised else ""
+        if self._simulated:
+            _unpack(model)
         try:
             self._compiled = library().compile_model(model, choice.device, own)
         except RuntimeError as error:
@@ -92,10 +96,8 @@ class OpenVinoSession(Session):
         self._check_type(choice)
         self._choice, self._asked = choice, asked
         self._request = self._compiled.create_infer_request()
-        quantised = sum(node.get_type_name() == "FakeQuantize" for node in model.get_ops())
-        self._simulated = simulated if quantised else ""
         about = found(choice.device)
-        how = [choice.float_.name, SIMULATED if self._simulated else "", about and about.title]
+        how = (choice.float_.name, self._simulated and SIMULATED, about.title if about else "")
         named = ", ".join(filter(None, how))
         self.device = f"{choice.device} (OpenVINO {version()}, {named})"
         self.facts = self._facts()
@@ -185,6 +187,19 @@ class OpenVinoSession(Session):
             for index, (name, port) in enumerate(zip(self._inputs, ports, strict=True))
         }
         check_repeats(self.run, windows_for(shapes), self.device)
+
+
+def _unpack(model: openvino.Model) -> None:
+    """Turn weights of few bits into the floats that they stand for, in memory.
+
+    OpenVINO 2026.4.1 takes a convolution of size 1 with such weights for a product of matrices if a
+    transposition of any axes is before it, and then fails, because the shapes do not fit.
+    """
+    from openvino.passes import ConstantFolding, Manager
+
+    passes = Manager()
+    passes.register_pass(ConstantFolding())
+    passes.run_passes(model)
 
 
 def _name(port: openvino.Output, known: tuple[str, ...]) -> str:

@@ -5,17 +5,20 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from core.plugin.placement import Placed, Placement
+
 if TYPE_CHECKING:
     import openvino
 
-    from core import Placement
     from plugins.runtime._openvino.machine import Choice
 
 __all__ = ["placement"]
 
 SOURCE = "OpenVINO's runtime model"
-#: Nodes of a runtime model that compute nothing.
-_IDLE = {"input", "output", "const", "constant", "parameter", "result"}
+#: Nodes of a runtime model that compute nothing: they hold, convert or rearrange tensors.
+_IDLE = {
+    "const", "constant", "convert", "input", "output", "parameter", "reorder", "reshape", "result",
+}  # fmt: skip
 #: Our names for its types; the others (f64, i32, i64, boolean) keep theirs.
 _PRECISIONS = {"f32": "fp32", "f16": "fp16", "i8": "int8", "u8": "int8"}
 #: The types in which a float graph may compute, and must as the recipe says.
@@ -27,12 +30,10 @@ NAMED = 24
 def placement(compiled: openvino.CompiledModel, made: Choice, asked: Choice) -> Placement | None:
     """Return what computes the nodes of a compiled model; None where the device gives no trace.
 
-    OpenVINO fuses nodes: a convolution with the ReLU behind it counts as one. Its own conversions
-    of layouts and types, which stand for no node of the graph, do not count. A node is as `asked`
-    if it runs on the asked device, and in the asked type or in integers.
+    OpenVINO fuses nodes: a convolution with the ReLU behind it counts as one. Conversions of layouts
+    and types do not count. A node is as `asked` if it runs on the asked device, and in the asked
+    type or in integers.
     """
-    from core import Placed, Placement
-
     try:
         nodes = compiled.get_runtime_model().get_ordered_ops()
     except RuntimeError:  # a device may have no such model (NPU, a model out of a cache)

@@ -360,6 +360,75 @@ def test_kernels_that_saturate_are_refused(tmp_path: Path, monkeypatch: pytest.M
     assert "runtime.kernels=simulated" in str(caught.value)
 
 
+def _transposed(folder: Path) -> Artifact:
+    """Write a convolution of size 1 behind a transposition, its weights of 8 bits, its input 16."""
+    make, tensor = helper.make_node, helper.make_tensor_value_info
+    constants = {
+        "s": np.float32(1 / 65535), "z": np.uint16(0), "ws": np.full(32, 0.01, np.float32),
+        "wz": np.zeros(32, np.int8), "w": np.ones((32, 16, 1, 1), np.int8),
+        "b": np.ones(32, np.float32),
+    }  # fmt: skip
+    graph = helper.make_graph(
+        [
+            make("QuantizeLinear", ["x", "s", "z"], ["xq"]),
+            make("DequantizeLinear", ["xq", "s", "z"], ["xd"]),
+            make("Transpose", ["xd"], ["t"], perm=[0, 2, 1, 3]),
+            make("DequantizeLinear", ["w", "ws", "wz"], ["wd"], axis=0),
+            make("Conv", ["t", "wd", "b"], ["y"], name="/encoder/rewrite/Conv"),
+        ],
+        "transposed",
+        [tensor("x", TensorProto.FLOAT, [1, 12, 16, 7])],
+        [tensor("y", TensorProto.FLOAT, [1, 32, 12, 7])],
+        [numpy_helper.from_array(np.asarray(a), name) for name, a in constants.items()],
+    )
+    made = exported(separator(), folder)
+    opsets = [helper.make_opsetid("", 21)]
+    onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=10), made.path)
+    return made
+
+
+def test_a_graph_that_does_not_compile_names_its_node(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A step of OpenVINO's own that fails is named, with its node and what to do."""
+    monkeypatch.setattr("plugins.runtime._openvino.machine.processor", lambda: ("avx512_vnni",))
+    with pytest.raises(StageError, match="does not compile the graph for CPU") as caught:
+        _opened(_transposed(tmp_path / "export"), tmp_path)
+    assert "fails at the Convolution `/encoder/rewrite/Conv`" in caught.value.what
+    assert "runtime.kernels=simulated" in str(caught.value)
+    assert ".cpp" not in str(caught.value)
+
+
+def test_a_graph_that_does_not_compile_for_integers_plays_in_floats(tmp_path: Path) -> None:
+    """Weights that OpenVINO cannot take as integers are unpacked where floats compute."""
+    given = {"x": np.random.default_rng(0).uniform(0, 1, (1, 12, 16, 7)).astype(np.float32)}
+    made = _transposed(tmp_path / "export")
+    with _opened(made, tmp_path, kernels=Kernels.simulated) as session:
+        actual = session.run(given)["y"]
+    sums = given["x"].transpose(0, 2, 1, 3).sum(1, keepdims=True) * 0.01 + 1
+    assert snr_db(np.broadcast_to(sums, actual.shape), actual) > 90
+
+
+def test_the_trace_counts_every_node_and_its_type(tmp_path: Path) -> None:
+    """Two fused convolutions in FP32 are as asked; in float32 where bf16 was asked, none is."""
+    from core.conformance.converter import feeds as small
+    from core.conformance.converter import onnx_artifact
+
+    made = onnx_artifact(tmp_path / "given")
+    with _opened(made, tmp_path / "f32") as session:
+        placement = session.placement(small())
+        assert placement is not None
+        assert [(p.precision, p.nodes, p.asked) for p in placement.placed] == [("fp32", 2, True)]
+        assert placement.left == ()
+        asked = Choice("CPU", Float.bf16)
+        from plugins.runtime._openvino.trace import placement as read
+
+        other = read(session._compiled, Choice("CPU", Float.f32), asked)  # type: ignore[attr-defined]
+        assert other is not None
+        assert other.coverage == 0
+        assert [operator for _, operator in other.left] == ["Convolution", "Convolution"]
+
+
 @pytest.mark.parametrize("feature", ["avx512_vnni", "avx_vnni", "amx_int8"])
 def test_kernels_are_exact_with_vnni(feature: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """VNNI or AMX add exactly; so do processors other than x86."""
