@@ -63,11 +63,12 @@ class GraphOn:
 
 
 def session_on(graph: GraphOn) -> tuple[onnxruntime.InferenceSession, str]:
-    """Open a graph; returns the session, and why it is one on the CPU although none was asked for.
+    """Open a graph; returns the session, and why it does not compute on what was asked for.
 
-    That reason is "" where the providers started and at least one of them took a node. Raises
-    StageError where the graph cannot be opened, and where it would be on the CPU and
-    `allow_fallback` is false.
+    That reason is "" where all providers started and at least one of them took a node. With another
+    reason it is an error, unless `allow_fallback` is true; the session then computes on the CPU, or
+    on those of the providers that started. Raises StageError, also for a graph that cannot be
+    opened.
     """
     import onnxruntime
 
@@ -125,16 +126,17 @@ def missing_library(provider: str, folder: Path | None = None) -> str:
     import onnxruntime
 
     folder = folder or Path(onnxruntime.__file__).parent / "capi"
-    word = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", provider.removesuffix("ExecutionProvider"))
-    names = {word.lower(), word.lower().replace("_", "")}
-    for name in sorted(names):
-        for file in sorted(folder.glob(f"*onnxruntime_providers_{name}.*")):
-            try:
-                ctypes.CDLL(str(file))
-            except OSError as error:
-                # Symbols of ONNX Runtime itself are there only while it loads the library.
-                if "undefined symbol: Provider_" not in str(error):
-                    return str(error)
+    wanted = provider.removesuffix("ExecutionProvider").lower()
+    for file in sorted(folder.glob("*onnxruntime_providers_*")):
+        word = file.name.partition("_providers_")[2].partition(".")[0]
+        if word.replace("_", "") != wanted:
+            continue
+        try:
+            ctypes.CDLL(str(file))
+        except OSError as error:
+            # Symbols of ONNX Runtime itself are there only while it loads the library.
+            if "undefined symbol: Provider_" not in str(error):
+                return str(error)
     return ""
 
 

@@ -104,8 +104,12 @@ def precision_by_node(model: onnx.ModelProto) -> dict[str, str]:
     import onnx
 
     counting = _Counting(onnx.shape_inference.infer_shapes(model))
-    return {name: precision for node, precision in counting.signals()
-            for name in (node.name, *node.output) if name}  # fmt: skip
+    found: dict[str, str] = {}
+    for node, precision in counting.signals():
+        # A float type that cannot be inferred, as behind an operator of a library, is not guessed.
+        if precision not in FLOATS or counting.types.get(node.output[0]):
+            found |= {name: precision for name in (node.name, *node.output) if name}
+    return found
 
 
 def facts_of(counted: Census) -> dict[str, Fact]:

@@ -167,8 +167,10 @@ def test_an_error_of_a_provider_is_not_caught_by_the_library(
 
 def test_the_loader_names_what_is_wrong_with_a_library(tmp_path: Path) -> None:
     """The library of the provider is tried, and no other one."""
-    (tmp_path / "libonnxruntime_providers_cuda.so").write_text("no library")
-    assert "libonnxruntime_providers_cuda.so" in missing_library("CUDAExecutionProvider", tmp_path)
+    for name in ("cuda", "nv_tensorrt_rtx"):
+        (tmp_path / f"libonnxruntime_providers_{name}.so").write_text("no library")
+    assert "_providers_cuda.so" in missing_library("CUDAExecutionProvider", tmp_path)
+    assert "_tensorrt_rtx.so" in missing_library("NvTensorRTRTXExecutionProvider", tmp_path)
     assert missing_library("TensorrtExecutionProvider", tmp_path) == ""
 
 
@@ -235,3 +237,17 @@ def test_the_precision_of_a_node_is_found_by_its_outputs_too(graph: Path) -> Non
     assert found["conv0"] == "w8a8"
     conv = next(node for node in model.graph.node if node.name == "conv0")
     assert found[conv.output[0]] == "w8a8"
+
+
+def test_a_type_that_cannot_be_inferred_is_not_guessed() -> None:
+    """Behind an operator of a library nobody knows the type, so nothing is expected of a node."""
+    tensor, half = onnx.helper.make_tensor_value_info, onnx.TensorProto.FLOAT16
+    nodes = [
+        onnx.helper.make_node("Warble", ["x"], ["a"], name="odd", domain="some.where"),
+        onnx.helper.make_node("Relu", ["a"], ["b"], name="behind"),
+        onnx.helper.make_node("Relu", ["b"], ["y"], name="last"),
+    ]
+    graph = onnx.helper.make_graph(nodes, "one", [tensor("x", half, [2])], [tensor("y", half, [2])])
+    opsets = [onnx.helper.make_opsetid("", 17), onnx.helper.make_opsetid("some.where", 1)]
+    model = onnx.helper.make_model(graph, opset_imports=opsets, ir_version=8)
+    assert precision_by_node(model) == {"last": "fp16", "y": "fp16"}
