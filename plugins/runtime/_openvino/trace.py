@@ -30,9 +30,9 @@ NAMED = 24
 def placement(compiled: openvino.CompiledModel, made: Choice, asked: Choice) -> Placement | None:
     """Return what computes the nodes of a compiled model; None where the device gives no trace.
 
-    OpenVINO fuses nodes: a convolution with the ReLU behind it counts as one. Conversions of layouts
-    and types do not count. A node is as `asked` if it runs on the asked device, and in the asked
-    type or in integers.
+    OpenVINO fuses nodes: a convolution with the ReLU behind it counts as one. Conversions of
+    layouts and types do not count. A node is as `asked` if it runs on the asked device, and in the
+    asked type or in integers.
     """
     try:
         nodes = compiled.get_runtime_model().get_ordered_ops()

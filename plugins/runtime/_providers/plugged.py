@@ -30,12 +30,7 @@ def plug_in(name: str, library: str, provider: str) -> list[Any]:
     import onnxruntime
 
     if name not in _registered:
-        # The library's warnings go past the settings of any session.
-        onnxruntime.set_default_logger_severity(FATAL)
-        try:
-            onnxruntime.register_execution_provider_library(name, library)
-        finally:
-            onnxruntime.set_default_logger_severity(WARNING)
+        onnxruntime.register_execution_provider_library(name, library)
         _registered.add(name)
     return [one for one in onnxruntime.get_ep_devices() if one.ep_name == provider]
 
@@ -55,12 +50,15 @@ def devices_of(
             onnxruntime.unregister_execution_provider_library(provider.name)
             _registered.discard(provider.name)
         os.environ[SOFTWARE] = "1"
+    # The library's warnings go past the settings of any session.
+    onnxruntime.set_default_logger_severity(FATAL)
     try:
         library = importlib.import_module(offer.module).get_library_path()
         every = plug_in(provider.name, library, provider.value)
     except Exception as error:  # it raises a class per status code, with no common base
         return [], "; ".join(reason_of(error))
-    # A virtual device compiles for a machine elsewhere, unless it stands for the only one here.
+    finally:
+        onnxruntime.set_default_logger_severity(WARNING)
     found = [one for one in every if kind in {"", one.device.type.name}]
     if found:
         return found, ""
