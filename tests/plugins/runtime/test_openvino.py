@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -473,6 +477,38 @@ def test_it_ships_a_program_in_python() -> None:
     assert set(shipped.sources) == {"python/window.py", "python/cpu.py", "python/device.py"}
     assert shipped.facts == {"device": "CPU", "precision": "bf16"}
     assert '"INFERENCE_PRECISION_HINT": "bf16"' in shipped.lines["python"]
+
+
+def test_the_program_of_a_bundle_opens_the_graph(tmp_path: Path) -> None:
+    """The bundle's code, by itself, gives the session's outputs by their names."""
+    model = hybrid()
+    given = feeds(model)
+    made = exported(model, tmp_path / "export")
+    after = _converted(made, tmp_path / "ir")
+    shipped = OpenVino(OpenVino.Options()).ships(model.info)
+    bundle = Path(after.folder)
+    for place, file in shipped.sources.items():
+        (bundle / place).parent.mkdir(exist_ok=True)
+        shutil.copyfile(file, bundle / place)
+    np.savez(bundle / "given.npz", **given)
+    about = {
+        "model": {"file": "model.xml"},
+        "runtime": dict(shipped.facts),
+        "core": {"inputs": model.info.core_inputs, "outputs": model.info.core_outputs},
+    }
+    code = (
+        "import sys, json, pathlib, numpy as np\nsys.path.insert(0, 'python')\nimport device\n"
+        "opened = device.open_model(pathlib.Path(), json.loads(sys.argv[1]))\n"
+        "given = dict(np.load('given.npz'))\n"
+        "assert {i.name for i in opened.get_inputs()} == given.keys()\n"
+        "names = [o.name for o in opened.get_outputs()]\n"
+        "np.savez('made.npz', **dict(zip(names, opened.run(names, given))))\n"
+        "assert sys.modules['openvino_telemetry'] is None\n"
+    )
+    subprocess.run([sys.executable, "-c", code, json.dumps(about)], cwd=bundle, check=True)
+    with np.load(bundle / "made.npz") as found:
+        for name, expected in outputs(model, given).items():
+            assert snr_db(expected, found[name]) > 110
 
 
 def test_weights_beside_the_graph_are_converted(tmp_path: Path) -> None:
