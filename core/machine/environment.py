@@ -21,6 +21,9 @@ REPORTED = (
     "numpy",
     "hydra-core",
     "qai-hub",
+    "onnxruntime-ep-openvino",
+    "onnxruntime-ep-webgpu",
+    "openvino",
     "tensorrt",
 )
 

@@ -1,13 +1,15 @@
-"""Luthier sends nothing anywhere: variables, set before import, that silence its libraries.
+"""Luthier sends nothing anywhere: what silences its libraries, set before they are imported.
 
 Every library of the base and of the extras was searched for what it sends of its own accord
-(`docs/licences.md` names them). These four do; Hydra, Optuna, Demucs and the client of Qualcomm AI
+(`docs/licences.md` names them). These five do; Hydra, Optuna, Demucs and the client of Qualcomm AI
 Hub do not. ONNX Runtime on Windows has a call instead: see `core.formats.onnx_session`.
 """
 
 from __future__ import annotations
 
-__all__ = ["SILENT"]
+import sys
+
+__all__ = ["HIDDEN", "SILENT"]
 
 SILENT = {
     # ONNX Runtime's official builds for Linux and macOS, since 1.29: a device identifier, events of
@@ -25,3 +27,12 @@ SILENT = {
     "DO_NOT_TRACK": "true",
 }
 """Variables of the environment, which `import core` sets over what was set; children have them."""
+
+HIDDEN = ("openvino_telemetry",)
+"""Modules that cannot be imported once this module is.
+
+OpenVINO installs this one, and reports each import of itself through it; no variable turns that off
+(openvino/tools/ovc/__init__.py, 2026.4.1). Without it OpenVINO takes an empty stand-in of its own.
+"""
+# Python refuses to import a module that is None here.
+sys.modules.update(dict.fromkeys(HIDDEN))  # type: ignore[arg-type]

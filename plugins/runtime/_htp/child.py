@@ -21,6 +21,7 @@ from core.formats.onnx_session import silent_onnxruntime
 from core.machine.child_process import PROGRESS_MARK
 from plugins.runtime._htp.library import EP_NAME
 from plugins.runtime._htp.rejections import reasons, redirected
+from plugins.runtime._providers.plugged import plug_in
 
 if TYPE_CHECKING:
     import onnx
@@ -47,9 +48,8 @@ def _session(
     qnn: Any = importlib.import_module("onnxruntime_qnn")
     silent_onnxruntime()
     options = onnxruntime.SessionOptions()
-    if EP_NAME not in {d.ep_name for d in onnxruntime.get_ep_devices()}:
-        onnxruntime.register_execution_provider_library(EP_NAME, qnn.get_library_path())
-    found = [d for d in onnxruntime.get_ep_devices() if d.ep_name == EP_NAME]
+    # The provider takes the name that it is registered under.
+    found = plug_in(EP_NAME, qnn.get_library_path(), EP_NAME)
     options.add_provider_for_devices(found[:1], {"backend_path": qnn.get_qnn_htp_path(), **device})
     if profile:
         options.enable_profiling = True

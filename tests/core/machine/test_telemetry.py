@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from core.formats import onnx_session
-from core.machine.telemetry import SILENT
+from core.machine.telemetry import HIDDEN, SILENT
 from tests import unconnected
 
 ROOT = Path(__file__).parents[3]
@@ -41,6 +41,22 @@ def test_a_library_is_silent_whatever_was_set(library: str, says: str) -> None:
         check=True,
     )
     assert done.stdout.splitlines()[-1] == "True"
+
+
+@pytest.mark.parametrize("library", HIDDEN)
+def test_a_library_of_reports_cannot_be_imported(library: str, tmp_path: Path) -> None:
+    """A module that only reports is not imported, although it is installed."""
+    (tmp_path / f"{library}.py").write_text("print('reports')")
+    code = f"import core\ntry:\n    import {library}\nexcept ImportError:\n    print('silent')"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.splitlines() == ["silent"]
 
 
 def test_onnxruntime_is_told_before_a_session(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -74,6 +90,7 @@ def test_every_session_is_opened_in_silence() -> None:
 @pytest.mark.parametrize(
     ("opens", "silences"),
     [
+        ("import openvino", 'sys.modules["openvino_telemetry"] = None'),
         ("import onnxruntime", "import cpu"),  # a program in Python: `cpu.py` does it for all
         ("def open_on_cpu", "onnxruntime.disable_telemetry_events()"),
         ("Ort::Env env_", "env_.DisableTelemetryEvents()"),

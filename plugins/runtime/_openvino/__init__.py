@@ -1,0 +1,1 @@
+"""OpenVINO: what it has on this machine, and graphs converted, opened, and traced by it."""
