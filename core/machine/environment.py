@@ -21,6 +21,8 @@ REPORTED = (
     "hydra-core",
     "qai-hub",
     "tensorrt",
+    "tensorrt-rtx-cu12",
+    "tensorrt-rtx-cu13",
 )
 
 

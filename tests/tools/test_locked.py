@@ -14,8 +14,9 @@ from tools.locked import BASE, locked, normal, parts
 ROOT = Path(__file__).parents[2]
 LOCKED = locked()
 ABOUT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-#: The parts of the lock; `tensorrt` needs a GPU, so it is not in the lock.
-PARTS = {p: lines for p, lines in ABOUT["optional-dependencies"].items() if p != "tensorrt"}
+#: The parts of the lock; NVIDIA's libraries are for GPUs, so they are not in the lock.
+UNLOCKED = ("tensorrt", "tensorrt_rtx")
+PARTS = {p: lines for p, lines in ABOUT["optional-dependencies"].items() if p not in UNLOCKED}
 ASKED = sorted({line for lines in (ABOUT["dependencies"], *PARTS.values()) for line in lines})
 
 
