@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,14 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from core import Artifact, DoesNotFitError, StageContext, StageError, StageResult
+from core import Artifact, DoesNotFitError, Progress, StageContext, StageError, StageResult
 from core.conformance import RuntimeSuite
 from core.conformance.converter import artifact, of, onnx_artifact, torch_model
+from core.machine.child_process import Limits
 from core.plugin.progress import silent
 from plugins.runtime._tensorrt.driver import look
+from plugins.runtime._tensorrt.library import FLAVOURS
+from plugins.runtime._tensorrt.process import Wanted, build
 from plugins.runtime.tensorrt import Flavour, TensorRt, TensorRtOptions
 from tests.optional import needs
 
@@ -229,6 +233,31 @@ def test_options_reach_the_builder(tmp_path: Path, work: StageContext) -> None:
     assert made(onnx_artifact(tmp_path / "given"), work, **options).path.is_file()
 
 
+def test_times_of_kernels_are_kept_and_a_damaged_file_counts_as_none(
+    tmp_path: Path, work: StageContext
+) -> None:
+    """The file of the timing cache has its own hash; after damage it is written anew."""
+    cache = tmp_path / "timing.cache"
+    wanted = Wanted(["SM89"], [], [], 3, 0, hardware_compatible=False, timing_cache=str(cache))
+
+    def built() -> bytes:
+        build(
+            Path(onnx_artifact(tmp_path / "given").path),
+            work.folder / "model.engine",
+            library=FLAVOURS[Flavour.rtx],
+            wanted=wanted,
+            limits=Limits(),
+            folder=work.folder,
+        )
+        told, _, kept = cache.read_bytes().partition(b"\n")
+        assert told.decode() == hashlib.sha256(kept).hexdigest()
+        return kept
+
+    first = built()
+    cache.write_bytes(cache.read_bytes()[:-5])
+    assert built() == first != b""
+
+
 @pytest.mark.parametrize(
     ("tight", "says"),
     [
@@ -243,6 +272,19 @@ def test_a_limit_stops_the_builder(
     with pytest.raises(DoesNotFitError, match=says) as caught:
         made(onnx_artifact(tmp_path / "given"), work, **tight)
     assert f"runtime.{next(iter(tight))}" in str(caught.value)
+    assert list(work.folder.iterdir()) == []
+
+
+def test_ctrl_c_while_building_leaves_nothing(tmp_path: Path, work: StageContext) -> None:
+    """It comes while the builder reports a phase; the folder is empty afterwards."""
+
+    def pressed(_done: float, _total: float, message: str) -> None:
+        if message.startswith("TensorRT-RTX: "):
+            raise KeyboardInterrupt
+
+    interrupted = StageContext(work.folder, Progress(pressed))
+    with pytest.raises(KeyboardInterrupt):
+        made(onnx_artifact(tmp_path / "given"), interrupted)
     assert list(work.folder.iterdir()) == []
 
 
