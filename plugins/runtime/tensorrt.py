@@ -212,7 +212,7 @@ class TensorRt(Runtime[TensorRtOptions]):
         library, problem = choose(self.options.flavour)
         if library is None:
             return problem
-        return why_not(library, look(), self.options.compute_capabilities)
+        return why_not(library, look(), self._gpus())
 
     def open(
         self, artifact: Artifact, model: Callable[[], TorchModel], work: StageContext
@@ -270,21 +270,24 @@ class TensorRt(Runtime[TensorRtOptions]):
             )
         return library
 
+    def _gpus(self) -> Sequence[str]:
+        """Return the capabilities of which the GPU must have one; none where every GPU will do."""
+        return () if self.options.hardware_compatible else self.options.compute_capabilities
+
     def _checked_machine(self, library: Library) -> Machine:
         """Return what the driver says; TensorRT builds only for the GPU that is in the machine."""
         from plugins.runtime._tensorrt.driver import look
         from plugins.runtime._tensorrt.opening import why_not
 
-        here, options = look(), self.options
-        if library.flavour is Flavour.tensorrt:
-            wanted = () if options.hardware_compatible else options.compute_capabilities
-            if problem := why_not(library, here, wanted):
-                raise StageError(
-                    "TensorRT builds an engine on the GPU that it is for, and cannot here",
-                    problem,
-                    "build ahead of time with the other library: runtime.flavour=rtx "
-                    f"({FLAVOURS[Flavour.rtx].install})",
-                )
+        here = look()
+        tied = library.flavour is Flavour.tensorrt
+        if tied and (problem := why_not(library, here, self._gpus())):
+            raise StageError(
+                "TensorRT builds an engine on the GPU that it is for, and cannot here",
+                problem,
+                "build ahead of time with the other library: runtime.flavour=rtx "
+                f"({FLAVOURS[Flavour.rtx].install})",
+            )
         return here
 
     def _wanted(self, library: Library, ranges: Sequence[Profile], work: StageContext) -> Wanted:
@@ -329,7 +332,7 @@ class TensorRt(Runtime[TensorRtOptions]):
             provenance.Record(
                 onnx_sha256=artifact.sha256,
                 flavour=library.flavour.value,
-                version=built.version,
+                version=library.version,  # of the package: the module's own lacks `.post1`
                 capabilities=[*self.options.compute_capabilities],
                 engine_sha256=file_digest(engine),
                 engine_bytes=engine.stat().st_size,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from dataclasses import replace
 from importlib import metadata
 from types import SimpleNamespace
 from typing import Any
@@ -219,6 +220,18 @@ def test_tensorrt_builds_only_on_a_gpu(install: Install, monkeypatch: pytest.Mon
         runtime._checked_machine(CLASSIC)
     assert "no driver" in str(caught.value)
     assert "runtime.flavour=rtx" in str(caught.value)
+
+
+def test_a_hardware_compatible_engine_is_not_tied_to_its_capability(
+    install: Install, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its record says which GPUs run it, when it is opened."""
+    install(**dict.fromkeys(("tensorrt_cu12_bindings", "tensorrt_cu12_libs"), "11.4.0"))
+    monkeypatch.setattr(driver, "look", lambda: GPU)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    tied = TensorRtOptions(Flavour.auto, ["9.0"])
+    assert "GeForce has 8.9" in TensorRt(tied).unopenable()
+    assert TensorRt(replace(tied, hardware_compatible=True)).unopenable() == ""
 
 
 def test_the_driver_of_this_machine_answers_or_is_missing() -> None:
