@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from core import ArtifactSpec
 from core.errors import MisfitError
 from plugins.runtime._tensorrt.capabilities import LEAST, RTX, too_old
 from plugins.runtime._tensorrt.integers import MEND, REFUSED
 from plugins.runtime._tensorrt.library import FLAVOURS, Flavour, choose
-
-if TYPE_CHECKING:
-    from plugins.runtime.tensorrt import TensorRtOptions
+from plugins.runtime._tensorrt.options import TensorRtOptions
 
 __all__ = ["check_fit"]
 
