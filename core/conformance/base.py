@@ -22,7 +22,9 @@ from core.plugin.stages import StageContext
 
 __all__ = ["PluginSuite"]
 
-HEAVY = ("torch", "onnx", "onnxruntime", "scipy", "numpy", "tensorrt", "qai_hub", "ray")
+HEAVY = (
+    "torch", "onnx", "onnxruntime", "scipy", "numpy", "tensorrt", "tensorrt_rtx", "qai_hub", "ray",
+)  # fmt: skip
 
 
 class PluginSuite:
