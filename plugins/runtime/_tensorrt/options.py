@@ -5,13 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from core import from_target
+from core.config.bounds import check_within
 from plugins.runtime._tensorrt.capabilities import parsed
 from plugins.runtime._tensorrt.library import Flavour
 from plugins.runtime._tensorrt.profiles import check_ranges
 
 __all__ = ["TensorRtOptions"]
 
-_LEVELS = range(6)
+_HIGHEST_LEVEL = 5
+#: More memory than any GPU has.
+_MOST_WORKSPACE_MB = 10_000_000
 
 
 @dataclass
@@ -50,16 +53,12 @@ class TensorRtOptions:
 
     def __post_init__(self) -> None:
         """Raise ValueError for a value that the library would refuse later, and less clearly."""
+        check_within(self, "optimisation_level", 0, _HIGHEST_LEVEL)
+        check_within(self, "workspace_mb", 0, _MOST_WORKSPACE_MB)
+        if self.time_limit_s <= 0 or self.memory_limit_mb <= 0:
+            raise ValueError("`time_limit_s` and `memory_limit_mb` must be above 0")
         if not self.compute_capabilities:
             raise ValueError("`compute_capabilities` is empty; give at least one, such as [8.9]")
         for capability in self.compute_capabilities:
             parsed(capability)
         check_ranges(self.profiles)
-        if self.optimisation_level not in _LEVELS:
-            raise ValueError(
-                f"`optimisation_level` is {self.optimisation_level}; it can be 0 to {_LEVELS[-1]}"
-            )
-        if self.time_limit_s <= 0 or self.memory_limit_mb <= 0:
-            raise ValueError("`time_limit_s` and `memory_limit_mb` must be above 0")
-        if self.workspace_mb < 0:
-            raise ValueError(f"`workspace_mb` is {self.workspace_mb}; give 0 or more")
