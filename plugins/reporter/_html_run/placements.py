@@ -75,7 +75,7 @@ def _left(found: Placement) -> Html | None:
 
 def _said(one: Placed) -> str:
     precision = f" in {one.precision}" if one.precision else ""
-    return f"{one.device}{precision}: {one.nodes}"
+    return f"{one.device}{precision}{'' if one.asked else ', not as asked'}: {one.nodes}"
 
 
 def _upper(text: str) -> str:
