@@ -210,6 +210,15 @@ class Converter(Plugin[OptionsT]):
         """Map the input's spec to the output's; `spec.format` is one of `accepts`."""
         return spec
 
+    def advice(self, spec: ArtifactSpec) -> Sequence[Notice]:
+        """Return notices for a person about this stage on this machine, for an input of `spec`.
+
+        A plan and every report show them: "this processor computes bf16 no faster than fp32". They
+        are no refusals. It is asked often, so it runs and compiles nothing, and asks no network;
+        each text is one line, without the name of the stage.
+        """
+        return ()
+
 
 class Exporter(Converter[OptionsT]):
     """Torch to an exchange format: ONNX, torch.export.
