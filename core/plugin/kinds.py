@@ -50,8 +50,6 @@ from core.plugin.values import (
 )
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from core.plugin.stages import (
         Calibration,
         EvaluatedItem,
@@ -211,11 +209,10 @@ class Converter(Plugin[OptionsT]):
         return spec
 
     def advice(self, spec: ArtifactSpec) -> Sequence[Notice]:
-        """Return notices for a person about this stage on this machine, for an input of `spec`.
+        """Return notices about this stage on this machine, for an input of `spec`; no refusals.
 
-        A plan and every report show them: "this processor computes bf16 no faster than fp32". They
-        are no refusals. It is asked often, so it runs and compiles nothing, and asks no network;
-        each text is one line, without the name of the stage.
+        A plan and every report show them: "bf16 is not faster here". It compiles and asks nothing.
+        Each text is one line, without the name of the stage.
         """
         return ()
 

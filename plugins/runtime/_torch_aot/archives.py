@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,10 +19,11 @@ if TYPE_CHECKING:
 __all__ = ["load_package", "load_script", "package", "script"]
 
 INSTEAD = "or make TorchScript, which needs none: runtime.format=torchscript"
-#: The time stamp of every file in an archive: equal programs give equal archives.
+#: The time stamp of every file in an archive.
 DATE = (1980, 1, 1, 0, 0, 0)
-#: Ends the names of files that hold the paths of the code that a trace went through.
-DEBUG = ".debug_pkl"
+#: Files that loading does not need, and that hold paths of this machine: those of the code that a
+#: trace went through, and the source of native code.
+SOURCES = (".debug_pkl", ".cpp")
 
 
 def script(program: torch.export.ExportedProgram, target: Path, device: Device) -> None:
@@ -33,15 +36,9 @@ def script(program: torch.export.ExportedProgram, target: Path, device: Device) 
 
     given = tuple(tensor.to(device.name) for tensor in zeros(program))
     module = moved(program, device).module(check_guards=False)
-    whole = target.with_suffix(".whole")
-    with quiet(), torch.no_grad():
+    with _whole(target) as whole, quiet(), torch.no_grad():
         traced = torch.jit.trace(module, given, check_trace=False)  # type: ignore[no-untyped-call]  # torch gives no type
         torch.jit.save(traced, str(whole))
-    with zipfile.ZipFile(whole) as source, zipfile.ZipFile(target, "w") as written:
-        for entry in source.infolist():
-            if not entry.filename.endswith(DEBUG):
-                written.writestr(zipfile.ZipInfo(entry.filename, DATE), source.read(entry))
-    whole.unlink()
 
 
 def package(program: torch.export.ExportedProgram, target: Path, device: Device) -> None:
@@ -50,16 +47,46 @@ def package(program: torch.export.ExportedProgram, target: Path, device: Device)
     Raises StageError without a C++ compiler, or if PyTorch cannot compile the program.
     """
     import torch
-    from torch._inductor import aoti_compile_and_package
 
     check_compiler(INSTEAD)
+    given = tuple(tensor.to(device.name) for tensor in zeros(program))
+    program = moved(program, device)
+    program.example_inputs = (given, {})  # a program that was saved has none
     try:
-        with quiet(), torch.no_grad():
-            aoti_compile_and_package(
-                moved(program, device), package_path=str(target), inductor_configs=INDUCTOR
-            )
+        with _whole(target) as whole, quiet(), torch.no_grad():
+            from torch._inductor import aoti_compile_and_package  # it warns when it is imported
+
+            aoti_compile_and_package(program, package_path=str(whole), inductor_configs=INDUCTOR)
     except Exception as error:
         raise not_compiled(error, INSTEAD) from error
+
+
+@contextmanager
+def _whole(target: Path) -> Iterator[Path]:
+    """Yield a path to write an archive to; leave it as `target`, without paths of this machine."""
+    whole = target.with_name(f"whole-{target.name}")
+    yield whole
+    with zipfile.ZipFile(whole) as source, zipfile.ZipFile(target, "w") as written:
+        for entry in source.infolist():
+            if not entry.filename.endswith(SOURCES):
+                name = entry.filename.removeprefix("whole-")
+                data = source.read(entry)
+                # The names of source files, for messages of asserts, stand in the native code.
+                data = _nowhere(data) if name.endswith(".so") else data
+                written.writestr(zipfile.ZipInfo(name, DATE), data)
+    whole.unlink()
+
+
+def _nowhere(code: bytes) -> bytes:
+    """Return native code in which folders of this machine are replaced by as many underscores."""
+    import torch
+    from torch._inductor.runtime.cache_dir_utils import cache_dir
+
+    folders = {cache_dir(), str(Path(torch.__file__).parent), sys.prefix, sys.base_prefix}
+    for folder in sorted(folders, key=len, reverse=True):
+        path = folder.encode()
+        code = code.replace(path + b"/", b"_" * len(path) + b"/")
+    return code
 
 
 def load_script(path: Path, device: Device) -> Callable[..., Any]:
@@ -73,7 +100,7 @@ def load_script(path: Path, device: Device) -> Callable[..., Any]:
 
 def load_package(path: Path) -> Callable[..., Any]:
     """Load an AOTInductor package; it is native code, so its origin must be known."""
-    from torch._inductor import aoti_load_package
-
     with quiet():
+        from torch._inductor import aoti_load_package  # it warns when it is imported
+
         return aoti_load_package(str(path))

@@ -59,7 +59,8 @@ def compiled(module: torch.nn.Module) -> Callable[..., Any]:
     import torch
 
     check_compiler("or play without: runtime.compile=false")
-    run = torch.compile(module, dynamic=False, options=INDUCTOR)
+    with quiet():
+        run = torch.compile(module, dynamic=False, options=INDUCTOR)
     done = False
 
     def call(*given: torch.Tensor) -> Any:

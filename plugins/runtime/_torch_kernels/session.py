@@ -105,7 +105,9 @@ class TorchSession(Session):
                     "`TensorSpec(dtype=...)`",
                 )
         outputs = by_name(self.call(*(one.to(place) for one in given)), self.info.core_outputs)
-        return {name: _array(tensor) for name, tensor in outputs.items()}
+        # Autocast leaves an output in 16 bits where the module gives 32.
+        wide = {n: t.float() if t.dtype is self._dtype else t for n, t in outputs.items()}
+        return {name: _array(tensor) for name, tensor in wide.items()}
 
     def call(self, *given: torch.Tensor) -> Any:
         """Call the core on tensors that are on the device, as the options say."""

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import sys
 import zipfile
 from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
 import torch
+from torch._inductor.runtime.cache_dir_utils import cache_dir
 
 from core import Artifact, ArtifactSpec, Session, StageError
 from core.conformance import RuntimeSuite
@@ -52,8 +54,16 @@ def _opened(made: Artifact, folder: Path, **options: Any) -> Session:
     return _runtime(**options).open(made, hybrid, work_in(folder / "opened"))
 
 
+def _folders_in(made: Artifact, own: Path) -> list[str]:
+    """Return the folders of this machine that an archive names."""
+    with zipfile.ZipFile(made.path) as archive:
+        whole = b"".join(archive.read(name) for name in archive.namelist())
+    folders = (sys.prefix, str(own), str(Path(torch.__file__).parent), cache_dir())
+    return [folder for folder in folders if folder.encode() in whole]
+
+
 def test_torchscript_computes_the_same_and_has_no_path_of_this_machine(tmp_path: Path) -> None:
-    """The archive plays like the module, names no folder, and is the same for equal programs."""
+    """The archive plays like the module, and names no folder."""
     made, given = _made(tmp_path), feeds(hybrid(), seed=3)
     with _opened(made, tmp_path) as session:
         actual = session.run(given)
@@ -65,11 +75,7 @@ def test_torchscript_computes_the_same_and_has_no_path_of_this_machine(tmp_path:
         assert snr_db(array, actual[name]) > 100
     assert placement is not None
     assert {one.precision for one in placement.placed} == {"fp32"}
-    with zipfile.ZipFile(made.path) as archive:
-        whole = b"".join(archive.read(name) for name in archive.namelist())
-    assert b"site-packages" not in whole
-    assert str(tmp_path).encode() not in whole
-    assert _made(tmp_path / "again").sha256 == made.sha256
+    assert _folders_in(made, tmp_path) == []
 
 
 @needs_compiler
@@ -77,6 +83,7 @@ def test_a_package_is_for_one_machine(tmp_path: Path, monkeypatch: pytest.Monkey
     """A package plays here, and is refused where the processor or PyTorch is another one."""
     packed = {"format": Format.aoti_package}
     made, given = _made(tmp_path, **packed), feeds(hybrid(), seed=3)
+    assert _folders_in(made, tmp_path) == []
     with _opened(made, tmp_path, **packed) as session:
         actual = session.run(given)
         placement = session.placement(given)
@@ -147,6 +154,7 @@ def test_a_missing_device_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 @pytest.mark.parametrize("ending", [pytest.param(Format.aoti_package, marks=needs_compiler),
                                     Format.torchscript])  # fmt: skip
+@pytest.mark.filterwarnings("ignore:`torch.jit.load` is deprecated:DeprecationWarning")
 def test_the_bundle_says_how_to_load_it(
     ending: Format, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

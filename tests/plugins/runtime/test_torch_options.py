@@ -83,7 +83,7 @@ def test_products_without_kernels_compute_in_floats_and_are_told(tmp_path: Path)
     assert placement is not None
     # Two convolutions, a linear layer and two products of tokens.
     assert [(one.nodes, one.precision) for one in placement.unasked] == [(5, "fp32")]
-    assert sorted({operator for _, operator in placement.left}) == ["addmm", "bmm", "convolution"]
+    assert sorted({operator for _, operator in placement.left}) == ["bmm", "convolution", "mm"]
     with _opened(tmp_path / "asked", autocast=Half.bf16, kernels=Kernels.simulated) as session:
         asked = session.placement(given)
     assert asked is not None
@@ -92,7 +92,7 @@ def test_products_without_kernels_compute_in_floats_and_are_told(tmp_path: Path)
 
 @needs("torchao", "the quantizer takes operators from torchao")
 def test_a_program_in_16_bits_computes_the_same_in_floats(tmp_path: Path) -> None:
-    """Rounded floats agree with PyTorch's own kernels, whose sums are in FP32 as well."""
+    """Rounded floats agree with PyTorch's own kernels as far as the bits of bf16 allow."""
     from plugins.quantizer.torch_half import TorchHalf
 
     model = separator()
@@ -106,8 +106,8 @@ def test_a_program_in_16_bits_computes_the_same_in_floats(tmp_path: Path) -> Non
         simulated = session.run(given)["stems"]
         assert session.device.endswith("bf16 rounded from floats)")
     with torch.no_grad():
-        own = torch.export.load(made.path).module()(torch.from_numpy(given["mix"])).numpy()
-    assert snr_db(own, simulated) > 50
+        (own,) = torch.export.load(made.path).module()(torch.from_numpy(given["mix"]))
+    assert snr_db(own.numpy(), simulated) > 45
     assert 38 < snr_db(outputs(model, given)["stems"], simulated) < 70
 
 
