@@ -239,9 +239,7 @@ class TorchRuntime(Runtime[TorchOptions]):
             compiled=options.compile,
             **about,
         )
-        if options.compile and takes:
-            session.call(*(tensor.to(device.name) for tensor in takes))
-        return session
+        return session.warm(1) if options.compile and takes else session
 
     def _integers(
         self, module: torch.fx.GraphModule, device: Device

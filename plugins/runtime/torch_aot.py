@@ -179,9 +179,7 @@ class TorchAot(Runtime[TorchAotOptions]):
             compiled=True,
         )
         # The first windows are slow: an archive sets itself up, and TorchScript optimises.
-        for _ in range(WARM):
-            session.call(*(tensor.to(device.name) for tensor in takes))
-        return session
+        return session.warm(WARM)
 
     def _device(self) -> Device:
         from plugins.runtime._torch_kernels.devices import chosen

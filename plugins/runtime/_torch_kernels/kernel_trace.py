@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from core import Placed, Placement
@@ -24,15 +25,23 @@ IDLE = frozenset({
     "item", "lift_fresh", "permute", "reshape", "resize_", "select", "set_", "slice", "split",
     "squeeze", "t", "to", "transpose", "unflatten", "unsqueeze", "view", "zeros_like",
 })  # fmt: skip
+#: Nodes that a placement names.
+NAMED = 36
 #: Names of types in C++, as a profile has them.
 SCALARS = {"float": "fp32", "c10::BFloat16": "bf16", "c10::Half": "fp16", "double": "fp64"}
 
 
-def kernels_of(call: Callable[[], object], device: Device, asked: Device) -> Placement | None:
+def kernels_of(
+    call: Callable[[], object],
+    device: Device,
+    asked: Device,
+    floats: Sequence[tuple[str, str]] = (),
+) -> Placement | None:
     """Return the kernels that `call` runs; None where the profiler sees none.
 
     A kernel that the compiler generated has no precision: no trace knows its types. The precision
-    of PyTorch's own kernels is that of the first tensor that they read.
+    of PyTorch's own kernels is that of the first tensor that they read. `floats` are operators of a
+    program that should compute on integers, and do not: the name and the operator of each.
     """
     from torch.profiler import ProfilerActivity, profile
 
@@ -55,11 +64,14 @@ def kernels_of(call: Callable[[], object], device: Device, asked: Device) -> Pla
         elif kernel and kernel[1] not in IDLE:
             found.append(kinds[0] if kinds else "")
             until = event.start_ns() + event.duration_ns()
-    placed = tuple(
-        Placed(device.name.upper(), found.count(precision), precision, asked=device is asked)
-        for precision in sorted(set(found))
-    )
-    return Placement(SOURCE, placed) if placed else None
+    if not found:
+        return None
+    left = min(len(floats), found.count("fp32"))
+    name, counts = device.name.upper(), Counter(found)
+    counts["fp32"] -= left
+    placed = [Placed(name, n, precision, asked=device is asked) for precision, n in counts.items()]
+    placed.append(Placed(name, left, "fp32", asked=False))
+    return Placement(SOURCE, tuple(p for p in placed if p.nodes), tuple(floats[: min(left, NAMED)]))
 
 
 def _in_order(made: Any) -> list[Any]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from enum import Enum
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from core import Array, Fact, ModelInfo, Placement, Session, StageError, Tensors
 from core.formats.torch_outputs import by_name
@@ -120,6 +120,16 @@ class TorchSession(Session):
                 stack.enter_context(self._in_floats)
             return self.core(*given)
 
+    def warm(self, windows: int) -> Self:
+        """Run windows of zeros, of the shapes that the core takes; closes itself if one fails."""
+        try:
+            for _ in range(windows):
+                self.call(*(tensor.to(self._device.name) for tensor in self.takes))
+        except BaseException:
+            self.close()
+            raise
+        return self
+
     def placement(self, feeds: Tensors) -> Placement | None:
         """Return what computed each operator or kernel, from one more window."""
         from plugins.runtime._torch_kernels.kernel_trace import kernels_of
@@ -129,7 +139,7 @@ class TorchSession(Session):
             return self.run(feeds)
 
         if self.compiled:
-            return kernels_of(window, self._device, self._asked)
+            return kernels_of(window, self._device, self._asked, self.floats)
         told = self._in_floats if self._widened is Widened.unasked else None
         counted = None if told is None else told.counted
         return operators_of(window, self.floats, self._asked, counted)
