@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: demo test test-long torture mutate lint docs bench-sweep bench-cluster bench-songs bench-calibration bench-qualcomm bench-precision bench-coverage lock sbom clean
+.PHONY: demo test test-long torture mutate lint docs bench-sweep bench-cluster bench-songs bench-calibration bench-qualcomm bench-precision bench-tensorrt bench-coverage bench-engines lock sbom clean
 
 # The environment is made once for each state of the lock files. PyTorch comes by itself, in the build
 # that this machine's package index has; all else must be, byte for byte, what was locked. Last comes
@@ -54,9 +54,19 @@ bench-precision: .venv/installed
 	$(BIN)/python -m tools.bench_precision
 	$(BIN)/python -m tools.docs
 
+# A quarter of an hour, with the extra `tensorrt_rtx`: the engines that TensorRT-RTX builds of HTDemucs.
+bench-tensorrt: .venv/installed
+	$(BIN)/python -m tools.bench_tensorrt
+	$(BIN)/python -m tools.docs
+
 # An hour: hundreds of small networks through every exporter, quantizer and runtime.
 bench-coverage: .venv/installed
 	$(BIN)/python -m tools.coverage
+	$(BIN)/python -m tools.docs
+
+# Ten minutes: every engine with the bundled model, timed in turn; those that are not installed say so.
+bench-engines: .venv/installed
+	$(BIN)/python -m tools.bench_engines
 	$(BIN)/python -m tools.docs
 
 # Ten minutes: calibrating the full-size HTDemucs, and ONNX Runtime's own loop over the same windows.

@@ -20,6 +20,7 @@ from core.cli import main
 from core.config import discovery
 from core.machine import machine_load
 from core.plugin import hooks
+from core.sweep.point_task import Task
 from tests import toy, unconnected
 
 # A developer's own account is none of the tests' business: without it nobody asks the network.
@@ -93,6 +94,16 @@ Command = Callable[..., Done]
 
 
 @pytest.fixture(scope="session")
+def kept_fork_server() -> Iterator[None]:
+    """Keep the server that starts the processes of points from one sweep to the next."""
+    closes = Task.close
+    Task.close = staticmethod(lambda: None)
+    yield
+    closes()
+    Task.close = staticmethod(closes)
+
+
+@pytest.fixture(scope="session")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a store that whole runs of all workers share, so that the model is converted once."""
     base = tmp_path_factory.getbasetemp()
@@ -134,6 +145,7 @@ def unconnected_processes(
 def command(
     tmp_path: Path,
     toys: Path,
+    kept_fork_server: None,  # noqa: ARG001  # for its effect
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> Iterator[Command]:

@@ -134,6 +134,75 @@ class Views(toy.Even):
         return {"x": np.asfortranarray(super().cut(inputs, window, signature)["x"])}
 
 
+class Clock:
+    """A clock that only moves when something takes its time."""
+
+    now = 0.0
+
+    def perf_counter(self) -> float:
+        """Return the seconds since the start, as the function of `time` does."""
+        return self.now
+
+
+#: What `slow_start` takes its time on; a test puts it in the place of `time`.
+CLOCK = Clock()
+#: The seconds that it takes to open, to run the first window, and to run each further one.
+OPEN_S, FIRST_S, FURTHER_S = 0.38, 0.032, 0.018
+
+
+@dataclass
+class SlowStartOptions(toy.DistantOptions):
+    """The options of `slow_start` and `slow_device`."""
+
+    here: bool = True
+    """Whether this machine computes."""
+    emulated: bool = False
+    """Whether an emulator stands in for the device."""
+    measures: list[float] = field(default_factory=list)
+    """The cold start that the device measured itself."""
+
+
+def _slow(session: Session, options: SlowStartOptions) -> Session:
+    """Return a session that takes its time on the clock, which has moved by its opening."""
+    CLOCK.now += OPEN_S
+    run, taken = session.run, iter([FIRST_S])
+
+    def slowly(feeds: Mapping[str, Any]) -> Any:
+        CLOCK.now += next(taken, FURTHER_S)
+        return run(feeds)
+
+    session.run = slowly  # type: ignore[method-assign]  # every session has a class of its own
+    session.here, session.on_target = options.here, not options.emulated
+    session.cold_start_s = options.measures
+    return session
+
+
+class SlowStart(toy.Plain):
+    """Multiplies, slowly at first."""
+
+    name = "slow_start"
+    Options = SlowStartOptions
+
+    def open(
+        self, artifact: Artifact, model: Callable[[], TorchModel], work: StageContext
+    ) -> Session:
+        """Take some time to open."""
+        return _slow(super().open(artifact, model, work), self.options)
+
+
+class SlowDevice(toy.Distant):
+    """Compiles for a device that is here, but too slow for whole inputs."""
+
+    name = "slow_device"
+    Options = SlowStartOptions
+
+    def open(
+        self, artifact: Artifact, model: Callable[[], TorchModel], work: StageContext
+    ) -> Session:
+        """Take some time to open."""
+        return _slow(super().open(artifact, model, work), self.options)  # type: ignore[arg-type]  # its own
+
+
 class Demanding(toy.Plain):
     """Cannot be used without an option that only some precisions set."""
 
@@ -150,4 +219,4 @@ class Demanding(toy.Plain):
 @hookimpl
 def luthier_plugins() -> list[type[Any]]:
     """Add the runtimes, and the chunker that gives views."""
-    return [Elsewhere, Local, Strict, Demanding, Views]
+    return [Elsewhere, Local, Strict, SlowStart, SlowDevice, Demanding, Views]

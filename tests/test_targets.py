@@ -1,4 +1,7 @@
-"""Every Snapdragon with a YAML file compiles the bundled model, at a short window."""
+"""Every Snapdragon with a YAML file compiles the bundled model, at a short window.
+
+GPUs have a YAML file as well; their engines are built in `tests/plugins/runtime/test_tensorrt.py`.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,8 @@ import pytest
 import yaml
 
 from plugins.runtime._htp.library import available
+from plugins.runtime._tensorrt.capabilities import RTX
+from plugins.runtime.tensorrt import Flavour, TensorRtOptions
 from tests.conftest import Command
 
 CONF = Path(__file__).parent.parent / "conf"
@@ -19,6 +24,11 @@ TARGETS = {
     if "soc_model" in (content := yaml.safe_load(file.read_text())).get("facts", {})
 }
 PRECISIONS = {file.stem for file in (CONF / "precision").glob("*.yaml")}
+GPUS = {
+    file.stem: content
+    for file in sorted((CONF / "target").glob("*.yaml"))
+    if "compute_capabilities" in (content := yaml.safe_load(file.read_text())).get("facts", {})
+}
 #: Four STFT frames: enough for every layer, and short enough for many targets.
 SAMPLES = 4096
 
@@ -36,6 +46,20 @@ def test_a_target_describes_itself(name: str) -> None:
     assert content["name"] == name
     assert set(content["precisions"]) <= PRECISIONS
     assert {"soc", "soc_model", "htp_arch", "layout", "ai_hub_device"} <= set(content["facts"])
+
+
+@pytest.mark.parametrize("name", GPUS)
+def test_a_gpu_describes_itself(name: str) -> None:
+    """A GPU has the name of its file, known precisions, and a capability that its library has."""
+    content: dict[str, Any] = GPUS[name]
+    facts = content["facts"]
+    assert content["name"] == name
+    assert set(content["precisions"]) <= PRECISIONS
+    assert content["runtime"] == "tensorrt"
+    options = TensorRtOptions(
+        Flavour(facts.get("tensorrt_flavour", "rtx")), facts["compute_capabilities"]
+    )
+    assert set(options.compute_capabilities) <= set(RTX) or options.flavour is Flavour.tensorrt
 
 
 @pytest.mark.skipif(available() is not None, reason=str(available()))

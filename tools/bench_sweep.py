@@ -137,7 +137,7 @@ def kills() -> Iterator[dict[str, Any]]:
 
 def table(points: Sequence[dict[str, Any]], *, timed: bool = False) -> list[Any]:
     """Return the table of points; `timed` includes times and memory, which every sweep measures."""
-    measured = {"latency", "real_time_factor", "time_per_input", "memory"}
+    measured = {"latency", "real_time_factor", "time_per_input", "cold_start", "memory"}
     return [
         [
             point["values"],

@@ -20,12 +20,14 @@ from core.plugin.kinds import KINDS, Evaluator
 from core.plugin.options import OptionDoc, describe
 from core.plugin.registry import Registry
 from tools import (
+    engines_page,
     licences,
     precision_page,
     qualcomm_page,
     report_schema,
     rooms_page,
     songs_page,
+    tensorrt_page,
     torture_page,
 )
 from tools.coverage import page as coverage_page
@@ -138,16 +140,19 @@ def main() -> int:
     registry = discover()
     qualcomm, precision = ROOT / "docs" / "qualcomm.md", ROOT / "docs" / "precision.md"
     songs, security = ROOT / "docs" / "songs.md", ROOT / "docs" / "security.md"
-    coverage = ROOT / "docs" / "coverage.md"
+    coverage, tensorrt = ROOT / "docs" / "coverage.md", ROOT / "docs" / "tensorrt.md"
+    engines = ROOT / "docs" / "engines.md"
     architecture = ROOT / "docs" / "architecture.md"
     pages = {
         ROOT / "docs" / "reference.md": reference(registry),
         ROOT / "README.md": renewed(ROOT / "README.md", MARK, END, recipes()),
         qualcomm: renewed(qualcomm, *MEASURED, qualcomm_page.tables(_table)),
+        tensorrt: renewed(tensorrt, *MEASURED, tensorrt_page.tables(_table)),
         precision: renewed(precision, *MEASURED, precision_page.tables(_table)),
         songs: renewed(songs, *MEASURED, songs_page.tables(_table)),
         security: renewed(security, *TORTURE, torture_page.tables(_table)),
         coverage: renewed(coverage, *MEASURED, coverage_page.tables(_table)),
+        engines: renewed(engines, *MEASURED, engines_page.tables(_table)),
         architecture: renewed(architecture, *ROOMS, rooms_page.drawing(_table)),
         licences.PAGE: licences.page(_table),
         **report_schema.schemas(),

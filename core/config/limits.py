@@ -51,6 +51,12 @@ OWN: Mapping[str, LimitSpec] = {
         "ms",
         about="the median time of one window on the device that played the input",
     ),
+    "max_cold_start_ms": LimitSpec(
+        "cold_start",
+        "ms",
+        about="the time to open the model and to run the first window, on the device that played "
+        "the input",
+    ),
     "max_real_time_factor": LimitSpec("real_time_factor", about="compute time over playing time"),
     "max_memory_mb": LimitSpec(
         "peak_memory", "MB", about="peak memory of the process that played the input"
@@ -64,7 +70,7 @@ OWN: Mapping[str, LimitSpec] = {
     ),
 }
 #: The limits that only a device that plays whole inputs can answer.
-TIMED = frozenset({"max_chunk_ms", "max_real_time_factor", "max_memory_mb"})
+TIMED = frozenset({"max_chunk_ms", "max_cold_start_ms", "max_real_time_factor", "max_memory_mb"})
 
 
 def known_limits(

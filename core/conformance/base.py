@@ -23,7 +23,9 @@ from core.plugin.values import ArtifactSpec, Notice
 
 __all__ = ["PluginSuite"]
 
-HEAVY = ("torch", "onnx", "onnxruntime", "scipy", "numpy", "tensorrt", "qai_hub", "ray")
+HEAVY = (
+    "torch", "onnx", "onnxruntime", "scipy", "numpy", "tensorrt", "tensorrt_rtx", "qai_hub", "ray",
+)  # fmt: skip
 
 
 class PluginSuite:

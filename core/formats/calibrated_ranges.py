@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["Held", "held_ranges", "write_seen"]
+__all__ = ["Held", "held_ranges", "seen_ranges", "write_seen"]
 
 #: The key of the metadata: a JSON object of [least, most] by the float graph's names of tensors.
 KEY = "luthier.calibrated_ranges"
@@ -39,13 +39,17 @@ def write_seen(model: onnx.ModelProto, seen: Mapping[str, Range]) -> None:
     entry.key, entry.value = KEY, json.dumps(known, separators=(",", ":"))
 
 
+def seen_ranges(model: onnx.ModelProto) -> dict[str, Range]:
+    """Return the ranges that calibration saw, by tensor; empty where the file does not say."""
+    return _parsed(next((e.value for e in model.metadata_props if e.key == KEY), "{}"))
+
+
 def held_ranges(model: onnx.ModelProto) -> dict[str, Held]:
     """Return the ranges of the activations that `model` quantises, by the float graph's names."""
     from onnx import numpy_helper
 
     constants = {tensor.name: tensor for tensor in model.graph.initializer}
-    told = next((entry.value for entry in model.metadata_props if entry.key == KEY), "{}")
-    seen = _parsed(told)
+    seen = seen_ranges(model)
     found: dict[str, Held] = {}
     for name, node in _quantized(model).items():
         scale, zero = (constants.get(n) for n in node.input[1:3])

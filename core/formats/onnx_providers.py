@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core.errors import StageError
+from core.formats.onnx_session import silent_onnxruntime
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -161,6 +162,7 @@ def _absent(wanted: Sequence[str]) -> str:
 def _opened(graph: GraphOn, **given: Any) -> onnxruntime.InferenceSession:
     import onnxruntime
 
+    silent_onnxruntime()
     settings = graph.settings()
     settings.add_session_config_entry(RECORD, "1")
     # Without `enable_fallback=0` an error of a provider is printed, and the CPU takes its place.

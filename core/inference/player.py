@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
@@ -70,6 +71,11 @@ class Timing:
 
     A session that computes on another machine holds up no job, and is opened once. `seconds` has
     the time of each timed window; `load`, set after the timing, is what else this machine did.
+
+    `open_s` is how long it took to open the player for the first time: the session, and the graphs
+    of the dsp, without which no window can be played. It includes the import of the runtime's
+    library if this process has not imported it before, but no wait for other jobs. The first
+    windows are no warm-up that is left out: `seconds` has them, where they hardly move a median.
     """
 
     load: Load | None = None
@@ -84,7 +90,9 @@ class Timing:
         with ExitStack() as alone:
             alone.enter_context(cores.exclusive(self._waits))
             self._watch: Watch | None = Watch()
+            started = time.perf_counter()
             self._player = self._opened.enter_context(self._new())
+            self.open_s = time.perf_counter() - started
             # Only once it is open: a player that cannot be opened must not keep the others waiting.
             self._alone = alone.pop_all()
         self.seconds, self._others_wait = self._player.opened.seconds, cores.divided()

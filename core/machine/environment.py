@@ -25,6 +25,8 @@ REPORTED = (
     "onnxruntime-ep-webgpu",
     "openvino",
     "tensorrt",
+    "tensorrt-rtx-cu12",
+    "tensorrt-rtx-cu13",
 )
 
 

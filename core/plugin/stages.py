@@ -206,6 +206,8 @@ class Session(ABC):
     `here` is false where another machine computes: then this machine's clock and memory say nothing
     about it. `at_once` is how many windows the session wants in one call of `run_many`. A session
     that runs several windows at once and times each sets `seconds` to the times of the last call.
+    `cold_start_s` is for a device elsewhere that measured its own cold start: the seconds that it
+    took to open the artifact, to run the first window, and to run the second one.
     `facts` are what the device reports of itself, for the report.
     """
 
@@ -214,6 +216,7 @@ class Session(ABC):
     here: bool = True
     at_once: int = 1
     seconds: Sequence[float] = ()
+    cold_start_s: Sequence[float] = ()
     facts: Mapping[str, Fact] = MappingProxyType({})
 
     @abstractmethod

@@ -183,10 +183,16 @@ class ModelInfo:
 
 @dataclass(frozen=True)
 class ArtifactSpec:
-    """The format and precision of an artifact before it exists, which `plan` maps."""
+    """The format and precision of an artifact before it exists, which `plan` maps.
+
+    `traits` say in words what else a plan knows of the artifact that a later stage may refuse:
+    `unsigned activations`, `asymmetric weights`. A plan that knows none says nothing, so their
+    absence proves nothing, and specs that differ in them alone are equal.
+    """
 
     format: str
     precision: str = "fp32"
+    traits: frozenset[str] = field(default=frozenset(), compare=False)
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ core/measure/tensor_error.py.
 from __future__ import annotations
 
 import tempfile
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +20,7 @@ from core.formats.tensors import load, save, under
 from core.inference.context import RunContext
 from core.inference.windows import lengths_of, run_group, spread
 from core.machine import cores
-from core.measure import error_budget_rows, placement
+from core.measure import cold_start, error_budget_rows, placement
 from core.measure.agreement import core_agreement_db, strayed
 from core.measure.error_budget_rows import OUTPUTS, Place, write_places
 from core.measure.metrics import compare
@@ -303,14 +304,19 @@ def _probe(context: RunContext, compiled: str, source: str) -> Step:
         pairs = [transform.forward(pieces[number]) for number in numbers]
         feeds = [pair[0] for pair in pairs]
         seconds: list[float] = []
+        started = time.perf_counter()
         with runtime.open(inputs[compiled], lambda: context.open(model), work) as session:
+            open_s = time.perf_counter() - started
             device, on_target = session.device, session.on_target
-            cores = list(run_group(session, feeds, work.progress, seconds))
+            probed_cores = list(run_group(session, feeds, work.progress, seconds))
             noted, placed = dict(session.facts), session.placement(feeds[0])
+            # The cold start of an emulator, or beside another job, says nothing of the device.
+            if on_target and not (session.here and cores.beside()):
+                noted |= cold_start.facts_of(session, open_s, seconds)
         with host.open(inputs[source], lambda: context.open(model), work) as session:
             on_host = list(run_group(session, feeds, work.progress, []))
             host_device = session.device
-        probed = [transform.inverse(c, p[1]) for c, p in zip(cores, pairs, strict=True)]
+        probed = [transform.inverse(c, p[1]) for c, p in zip(probed_cores, pairs, strict=True)]
         from_host = [transform.inverse(c, p[1]) for c, p in zip(on_host, pairs, strict=True)]
         same = [reference[number] for number in numbers]
         facts = {
@@ -320,7 +326,7 @@ def _probe(context: RunContext, compiled: str, source: str) -> Step:
         }
         facts["numbers"] = [*map(float, numbers)]
         facts["agreement_db"] = compare(from_host, probed, signature).overall
-        facts["agreement_core_db"] = core_agreement_db(on_host, cores)
+        facts["agreement_core_db"] = core_agreement_db(on_host, probed_cores)
         facts["host_device"] = host_device
         facts["on_target"] = on_target
         _keep(probed, work)

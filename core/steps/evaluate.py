@@ -10,6 +10,7 @@ import msgspec
 from core.formats.tensors import load, under
 from core.inference.context import RunContext
 from core.inference.windows import lengths_of, windows_in_words
+from core.measure import cold_start
 from core.measure.metrics import compare, latency
 from core.plugin.stages import EvaluatedItem, StageContext, StageResult
 from core.plugin.step_names import AGAINST, EVALUATE, IDEAL, MODEL, PLAY, RATE, REFERENCE
@@ -136,6 +137,7 @@ def _speed(played: Artifact, device: str) -> list[Metric]:
         device,
         inputs if isinstance(inputs, float) else None,
     )
+    metrics += cold_start.metrics_of(played, device)
     if played.facts.get("peak_memory_mb") is None:
         return metrics  # another machine computed, and did not report it
     peak = played.number("peak_memory_mb")

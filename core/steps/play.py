@@ -20,7 +20,7 @@ from core.inference.windows import covered_seconds, first_feeds, lengths_of, pla
 from core.machine.machine_load import Load, facts_of
 from core.machine.memory import peak_memory
 from core.machine.paths import below
-from core.measure import placement
+from core.measure import cold_start, placement
 from core.plugin.origin import origin_of
 from core.plugin.placement import Placement
 from core.plugin.stages import SavedFile, Session, StageContext, StageResult
@@ -80,6 +80,7 @@ def play_step(context: RunContext, source: str) -> Step:
             facts: dict[str, Fact] = {
                 **session.facts,
                 **facts_of(timing.load),
+                **cold_start.facts_of(session, timing.open_s, seconds),
                 **placement.facts_of(placed),
                 "device": session.device,
                 "seconds": [*seconds],

@@ -42,11 +42,15 @@ POLL_S, LAST_S, ORPHAN_S = 0.05, 12.0, 1.5
 
 
 class ForkServer:
-    """The worker's end: starts the fork server when it is first needed, and again if it died."""
+    """The worker's end: starts the fork server when it is first needed.
+
+    It starts another one if that died, or if this process's environment is not that of the server.
+    """
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
         self._tasks: IO[bytes] | None = None
+        self._environment: dict[str, str] = {}
 
     def run(self, task: PointTask) -> int:
         """Run one task; returns the exit status of its process, negative for a signal."""
@@ -81,12 +85,16 @@ class ForkServer:
             process.stdin.close()  # not before its end: this would make the guard kill it
 
     def _started(self) -> tuple[subprocess.Popen[bytes], IO[bytes]]:
-        if self._process is None or self._tasks is None or self._process.poll() is not None:
+        paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+        lives = self._process is not None and self._process.poll() is None
+        if not lives or environment != self._environment:
             self.close()
-            paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
             command = [sys.executable, "-m", "core.sweep.point_process"]
-            environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
             self._process, self._tasks = _begun(command, environment)
+            self._environment = environment
+        assert self._process is not None
+        assert self._tasks is not None
         return self._process, self._tasks
 
 

@@ -26,6 +26,7 @@ OWN = (
     SweepMetric("latency", "time per window", "ms", "lower"),
     SweepMetric("real_time_factor", "real-time factor", "×", "lower"),
     SweepMetric("time_per_input", "time per input", "ms", "lower"),
+    SweepMetric("cold_start", "cold start", "ms", "lower"),
     SweepMetric("memory", "peak memory", "MB", "lower", objective=True),
     SweepMetric("size", "size", "MB", "lower", plotted=True),
     SweepMetric("accelerator_coverage", "accelerator coverage", "", "higher"),
@@ -34,6 +35,7 @@ OWN = (
 SHORT = 2
 _METRICS = {
     ("latency", "median"): "latency",
+    ("cold_start", ""): "cold_start",
     ("peak_memory", ""): "memory",
     ("real_time_factor", ""): "real_time_factor",
     ("time_per_input", ""): "time_per_input",
@@ -42,7 +44,7 @@ _METRICS = {
 #: windows, and if windows differ, so that the time of a window says nothing.
 _SAME, _OTHER = ("latency",), ("real_time_factor", "time_per_input")
 _TIMES = frozenset({*_SAME, *_OTHER})
-_OF_CORE = _TIMES | {"peak_memory", "parity_snr"}
+_OF_CORE = _TIMES | {"cold_start", "peak_memory", "parity_snr"}
 
 
 class Measured(dict[str, tuple[float, str]]):

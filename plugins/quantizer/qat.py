@@ -109,7 +109,13 @@ class Qat(Quantizer[QatOptions]):
     def plan(self, spec: ArtifactSpec) -> ArtifactSpec:
         """Map a float graph to one of 8-bit weights and 8- or 16-bit activations."""
         wide = self.options.activation is Activation.uint16
-        return ArtifactSpec(spec.format, "w8a16" if wide else "int8")
+        found = {
+            "unsigned activations": self.options.activation is not Activation.int8,
+            "asymmetric activations": True,
+            "unsigned weights": self.options.weight is Weight.uint8,
+        }
+        traits = frozenset(name for name, holds in found.items() if holds)
+        return ArtifactSpec(spec.format, "w8a16" if wide else "int8", traits)
 
     def run(self, artifact: Artifact, calibration: Calibration, work: StageContext) -> StageResult:
         """Quantise with static ranges, then learn from the float graph; ends stay FP32.

@@ -60,9 +60,11 @@ class Qdq(Quantizer[QdqOptions]):
 
     def plan(self, spec: ArtifactSpec) -> ArtifactSpec:
         """Map a float graph to one of 4- or 8-bit weights and 8- or 16-bit activations."""
+        traits = self.options.traits()
         if self.options.activation is not Activation.uint16:
-            return ArtifactSpec(spec.format, "int8")
-        return ArtifactSpec(spec.format, "w4a16" if self.options.weight is Weight.int4 else "w8a16")
+            return ArtifactSpec(spec.format, "int8", traits)
+        wide = "w4a16" if self.options.weight is Weight.int4 else "w8a16"
+        return ArtifactSpec(spec.format, wide, traits)
 
     def run(self, artifact: Artifact, calibration: Calibration, work: StageContext) -> StageResult:
         """Quantise the graph; inputs and outputs stay FP32.

@@ -78,11 +78,12 @@ def _row(
         if total is not None and line.total_db is not None
         else ""
     )
+    same = {number, *map(decibels, line.label_step_db)} == {decibels(SAME_DB)}
     # No-break spaces keep a number with its label and its unit.
     per_label = " · ".join(
         f"{label} {decibels(db)}".replace(" ", "\N{NO-BREAK SPACE}")
         for label, db in zip(line.labels, line.label_step_db, strict=False)
-        if number != decibels(SAME_DB)
+        if not same
     )
     windows = f", {line.windows} window{'s' if line.windows != 1 else ''}" if line.windows else ""
     return el(

@@ -14,6 +14,7 @@ from plugins.reporter._html_run.sizes import models
 from plugins.reporter._reading import (
     OVERALL,
     average,
+    cold_start,
     costliest,
     decibels,
     duration,
@@ -141,11 +142,12 @@ def _tiles(record: RunRecord) -> Iterator[tuple[str, str, str]]:
     speed = _find(record, "real_time_factor", "")
     median = _find(record, "latency", "median")
     per = f" ({within})" if (within := spread(record.metrics, "latency")) else ""
+    start = f"{said}; " if (said := cold_start(record.metrics)) else ""
     if speed and median:
-        about = f"{duration(median.value / 1000)} per window{per}; on {speed.device}"
+        about = f"{duration(median.value / 1000)} per window{per}; {start}on {speed.device}"
         yield "Speed", factor(speed.value), about
     elif median:
-        about = f"per window{per}, on {median.device}"
+        about = f"per window{per}; {start}on {median.device}"
         yield "Latency", duration(median.value / 1000), about
     shipped = models(record)
     if shipped:

@@ -18,6 +18,7 @@ __all__ = [
     "Column",
     "Table",
     "average",
+    "cold_start",
     "headline",
     "notes_of",
     "others",
@@ -28,7 +29,7 @@ __all__ = [
 
 OVERALL = "overall"
 #: The core's measures of speed and memory; everything else is about quality.
-SPEED = frozenset({"latency", "real_time_factor", "time_per_input", "peak_memory"})
+SPEED = frozenset({"latency", "cold_start", "real_time_factor", "time_per_input", "peak_memory"})
 #: Measures beside the quality, which are no headline of it.
 ASIDE = frozenset({"parity_snr", "seam_error"})
 TITLES = {
@@ -47,6 +48,7 @@ TITLES = {
     "parity_snr": "SNR to FP32",
     "seam_error": "seam error",
     "latency": "latency per window",
+    "cold_start": "cold start",
     "real_time_factor": "real-time factor",
     "time_per_input": "time per input",
     "peak_memory": "peak memory",
@@ -145,6 +147,20 @@ def spread(metrics: Sequence[Metric], name: str) -> str:
         return ""
     low, high = value(found[LOW]), value(found[HIGH])
     return f"90 % between {low} and {high}" if low != high else ""
+
+
+def cold_start(metrics: Sequence[Metric]) -> str:
+    """Return the cold start in ms: `cold start 412 ms: open 380, first window 32, second 18`.
+
+    "" where it was not measured. All numbers have the same digits, so that they add up.
+    """
+    found = {m.statistic: m.value for m in metrics if m.name == "cold_start"}
+    if not found:
+        return ""
+    digits = 0 if found[""] >= 100 else 1 if found[""] >= 1 else 3  # noqa: PLR2004  # ms
+    parts = ((part, "second" if part == "second window" else part) for part in found if part)
+    said = ", ".join(f"{words} {found[part]:.{digits}f}" for part, words in parts)
+    return f"cold start {found['']:.{digits}f} ms: {said}"
 
 
 def title_of(name: str) -> str:

@@ -12,6 +12,7 @@ from plugins.reporter._reading import (
     OVERALL,
     average,
     base_in_words,
+    cold_start,
     costliest,
     duration,
     factor,
@@ -149,7 +150,7 @@ def _quality(record: RunRecord, width: int) -> Table | None:
 
 
 def _speed(record: RunRecord) -> list[str]:
-    """Return latency, real-time factor, memory and size as lines that name their device."""
+    """Return latency, cold start and memory as lines that name their device."""
     found = {(metric.name, metric.statistic): metric for metric in others(record.metrics)}
     lines = []
     median, speed = found.get(("latency", "median")), found.get(("real_time_factor", ""))
@@ -157,6 +158,9 @@ def _speed(record: RunRecord) -> list[str]:
         tail = f" ({within})" if (within := spread(record.metrics, "latency")) else ""
         fast = f", {factor(speed.value)}" if speed else ""
         lines.append(f"{duration(median.value / 1000)} per window{tail}{fast}, on {median.device}")
+    start = found.get(("cold_start", ""))
+    if start:
+        lines.append(f"{cold_start(record.metrics)}, on {start.device}")
     peak = next((m for m in found.values() if m.name == "peak_memory"), None)
     if peak:
         lines.append(f"{value(peak)} peak memory, {peak.note}, on {peak.device}")

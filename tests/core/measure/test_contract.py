@@ -98,6 +98,7 @@ EVALUATORS = [
 #: The metric of the core that answers a limit, by its name and what it is of.
 CORE = {
     "max_chunk_ms": ("latency", "median"),
+    "max_cold_start_ms": ("cold_start", ""),
     "max_real_time_factor": ("real_time_factor", ""),
     "max_memory_mb": ("peak_memory", ""),
     "min_snr_db": ("parity_snr", "a song: drums"),

@@ -229,6 +229,7 @@ AGAIN: dict[str, set[str]] = {
     "machine.machine_load": {"play"},
     "machine.memory": {"play"},
     "measure.agreement": {"probe"},
+    "measure.cold_start": {"evaluate", "play", "probe"},
     "measure.error_budget": {"budget"},
     "measure.error_budget_rows": {"budget", "sample", "saturation"},
     "measure.metrics": {

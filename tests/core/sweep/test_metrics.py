@@ -70,11 +70,14 @@ def test_every_figure_names_the_device_that_it_was_measured_on() -> None:
     metrics = (
         Metric("latency", 12.0, "ms", PHONE, statistic="median", better="lower"),
         Metric("latency", 19.0, "ms", PHONE, statistic="p90", better="lower"),
+        Metric("cold_start", 412.0, "ms", CPU, better="lower"),
+        Metric("cold_start", 380.0, "ms", CPU, statistic="open", better="lower"),
         Metric("peak_memory", 300.0, "MB", CPU, better="lower"),
         Metric("real_time_factor", 0.4, "×", CPU, better="lower"),
     )
     assert measured(record(*metrics), 2_500_000, Coverage(0.75, PHONE, "")) == {
         "latency": (12.0, PHONE),
+        "cold_start": (412.0, CPU),
         "memory": (300.0, CPU),
         "real_time_factor": (0.4, CPU),
         "size": (2.5, "the file"),

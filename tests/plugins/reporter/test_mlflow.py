@@ -95,6 +95,8 @@ def test_a_run_is_read_back(reporter: Mlflow, record: RunRecord, tmp_path: Path)
     assert "budget_total_db/probe" not in run.data.metrics
     assert run.data.metrics["accelerator_coverage/probe"] == 735 / 738
     assert "accelerator_coverage/play" not in run.data.metrics
+    assert run.data.metrics["cold_start"] == 412.0
+    assert run.data.metrics["cold_start/open"] == 380.4
     assert run.data.metrics["nodes/probe/HTP _emulated_ w8a8"] == 735
     assert run.data.metrics["nodes/probe/CPU fp32 not asked"] == 3
     assert run.data.tags["luthier.target_took_part"] == "no"

@@ -79,6 +79,7 @@ def test_the_key_sentences_are_there(record: RunRecord, run_folder: Path) -> Non
         "held  `min_snr_db`",
         "int8 is the fastest that holds the contract",
         "121 ms per window (90 % between 110 ms and 149 ms), 6.1× real time",
+        f"cold start 412 ms: open 380, first window 32, second 18, on {CPU}",
         "danger: random weights: the stems will not be separated",
         "warning: fallback to bundled",
         (

@@ -84,3 +84,15 @@ class QdqOptions:
             raise ValueError("`layout` tensorrt takes `activation` int8 with `symmetric` true only")
         if not 50 < self.percentile <= 100:  # noqa: PLR2004  # half of the values, all of them
             raise ValueError(f"`percentile` cannot be {self.percentile}; it is above 50, up to 100")
+
+    def traits(self) -> frozenset[str]:
+        """Return how the integers are written, for runtimes that take only some: `ArtifactSpec`."""
+        signed = self.weight is not Weight.uint8
+        centred = signed if self.weight_symmetric is None else self.weight_symmetric
+        found = {
+            "unsigned activations": self.activation is not Activation.int8,
+            "asymmetric activations": not self.symmetric,
+            "unsigned weights": not signed,
+            "asymmetric weights": not centred,
+        }
+        return frozenset(name for name, holds in found.items() if holds)
