@@ -113,7 +113,7 @@ def slow(half: Half) -> bool:
     """Return whether PyTorch has only its slowest kernels for a 16-bit type on this processor.
 
     oneDNN has none for x86 without AVX-512. Then PyTorch 2.13 multiplies number by number: a
-    window of the small HTDemucs took seven times as long as in FP32.
+    window of the small HTDemucs took at least seven times as long as in FP32.
     """
     import torch
 
