@@ -18,6 +18,7 @@ from core.errors import ConfigError, InputError
 from core.inference.context import RunContext
 from core.inference.dsp_graphs import with_dsp_graphs
 from core.inference.player import that_plays
+from core.plan.advice import advice
 from core.plan.candidates import several, with_runtime
 from core.plan.check import check
 from core.plan.plan import Plan, looked_up
@@ -51,11 +52,11 @@ class BatchPlan:
 
     @property
     def notices(self) -> tuple[Notice, ...]:
-        """Return warnings: a batch judges no contract, and the host may play for the runtime."""
+        """Return the advice of the stages, and warnings about the contract and the host."""
         found = [self.host_plays] if self.host_plays else []
         if self.steps.pipeline.contract:
             found.append("the contract was not judged: a batch is played and not measured")
-        return tuple(Notice("warning", text) for text in found)
+        return (*advice(self.steps.pipeline), *(Notice("warning", text) for text in found))
 
     @property
     def host_plays(self) -> str:

@@ -14,11 +14,12 @@ from omegaconf import OmegaConf
 from core.plugin import hooks
 from core.plugin.annotation_checks import json_problem
 from core.plugin.entry import Entry
-from core.plugin.kinds import Plugin
+from core.plugin.kinds import Converter, Plugin
 from core.plugin.options import PLUGIN_KEY, build, describe, schema
 from core.plugin.progress import silent
 from core.plugin.registry import Registry
 from core.plugin.stages import StageContext
+from core.plugin.values import ArtifactSpec, Notice
 
 __all__ = ["PluginSuite"]
 
@@ -75,6 +76,16 @@ class PluginSuite:
         facts = self.make().machine()
         assert json_problem(dict(facts)) == ""
         assert dict(self.make().machine()) == dict(facts)
+
+    def test_its_advice_is_short_and_steady(self) -> None:
+        """A stage advises in lines without breaks, and another instance says the same."""
+        plugin = self.make()
+        for format_ in sorted(plugin.accepts) if isinstance(plugin, Converter) else ():
+            spec = ArtifactSpec(format_)
+            told = [*plugin.advice(spec)]
+            assert all(isinstance(one, Notice) and one.text for one in told)
+            assert [one.text for one in told] == [" ".join(one.text.split()) for one in told]
+            assert [*self.make().advice(spec)] == told
 
     def test_importing_it_is_cheap(self) -> None:
         """Listing plugins works on a bare machine: heavy libraries load inside methods."""

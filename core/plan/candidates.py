@@ -10,7 +10,7 @@ run once, because the store keeps the results.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
@@ -92,10 +92,30 @@ def candidates(
         else {"": with_runtime(cfg, [])}
     )
     found = [_planned(n, c, registry, recipe, recipes, store) for n, c in composed.items()]
+    if cfg.auto:
+        found = _measurable(found)
     misfits = [candidate.misfit for candidate in found if candidate.misfit is not None]
     if misfits and (not cfg.auto or len(misfits) == len(found)):
         raise misfits[0]
     return found
+
+
+def _measurable(found: list[Candidate]) -> list[Candidate]:
+    """Leave out what this machine compiles and cannot open, unless that is so for all of it.
+
+    The host would be timed in its place, which is another runtime.
+    """
+    plans = [candidate.plan for candidate in found if candidate.plan is not None]
+    if all(plan.pipeline.never_run for plan in plans):
+        return found
+    return [_left_out(c, c.plan.pipeline.never_run) if c.plan else c for c in found]
+
+
+def _left_out(candidate: Candidate, why: str) -> Candidate:
+    if not why:
+        return candidate
+    misfit = MisfitError(f"precision `{candidate.precision}` cannot be measured here: {why}")
+    return replace(candidate, plan=None, misfit=misfit)
 
 
 def at_each_precision(cfg: DictConfig, names: Sequence[str]) -> dict[str, DictConfig]:

@@ -8,6 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from core.inference.items import passed_over
+from core.plan.advice import advice
 from core.plan.candidates import Candidate
 from core.plan.plan import Planned
 from core.plugin.reach import Reach
@@ -43,7 +44,7 @@ def show(candidate: Candidate) -> None:
     if pipeline.never_run and any(planned.step.name == RUNTIME for planned in plan.steps):
         said = f"warning: {RUNTIME}: {compiled_only(pipeline.never_run)}"
         console.print(said, style="yellow", soft_wrap=True)
-    for notice in passed_over(pipeline):
+    for notice in (*advice(pipeline), *passed_over(pipeline)):
         console.print(f"{notice.severity}: {notice.text}", style="yellow", soft_wrap=True)
     console.print(f"\n{plan.to_run} of {len(plan.steps)} steps would run; nothing was executed")
 

@@ -50,8 +50,6 @@ from core.plugin.values import (
 )
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from core.plugin.stages import (
         Calibration,
         EvaluatedItem,
@@ -209,6 +207,14 @@ class Converter(Plugin[OptionsT]):
     def plan(self, spec: ArtifactSpec) -> ArtifactSpec:
         """Map the input's spec to the output's; `spec.format` is one of `accepts`."""
         return spec
+
+    def advice(self, spec: ArtifactSpec) -> Sequence[Notice]:
+        """Return notices about this stage on this machine, for an input of `spec`; no refusals.
+
+        A plan and every report show them: "bf16 is not faster here". It compiles and asks nothing.
+        Each text is one line, without the name of the stage.
+        """
+        return ()
 
 
 class Exporter(Converter[OptionsT]):

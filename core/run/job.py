@@ -30,6 +30,7 @@ from core.measure import contract
 from core.measure.error_budget import budget_of
 from core.measure.placement import coverage_of, placement_in
 from core.plan import candidates, feasibility
+from core.plan.advice import advice
 from core.plan.candidates import Candidate
 from core.plan.plan import Plan
 from core.plugin.hooks import reporting
@@ -216,8 +217,13 @@ class _Job:
             write_bundle(partial / "bundle", plan.pipeline, *_shipped(plan, outcome))
         seconds = time.perf_counter() - self.clock
         unfitting = unfit(plan.pipeline, outcome.artifacts[MODEL].info, self.recipes)
-        damaged = (*unfitting, *passed_over(plan.pipeline), *self.store.notices)
-        record = _record(tried, choice, saved, text, self.started, seconds, self.sweep, damaged)
+        told = (
+            *unfitting,
+            *advice(plan.pipeline),
+            *passed_over(plan.pipeline),
+            *self.store.notices,
+        )
+        record = _record(tried, choice, saved, text, self.started, seconds, self.sweep, told)
         return record, _report(self.hook, record, partial)
 
 
@@ -295,7 +301,7 @@ def _record(
     started: datetime,
     seconds: float,
     sweep: str,
-    damaged: tuple[Notice, ...],
+    told: tuple[Notice, ...],
 ) -> RunRecord:
     pipeline, artifacts = tried.plan.pipeline, tried.outcome.artifacts
     info, played, probe = artifacts[MODEL].info, artifacts[PLAY], artifacts.get(PROBE)
@@ -314,7 +320,7 @@ def _record(
         weights=info.weights,
         parameters=info.parameters,
         licence=info.licence,
-        notices=_notices((*info.notices, *damaged), artifacts),
+        notices=_notices((*info.notices, *told), artifacts),
         stages=tuple(tried.outcome.records),
         budget=tried.budget,
         metrics=tried.metrics,

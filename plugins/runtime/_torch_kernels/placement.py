@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from core import Placed, Placement
+from plugins.runtime._torch_kernels.devices import Device
 
 __all__ = ["operators_of"]
 
@@ -36,11 +37,17 @@ CONVERSION = frozenset(
 NAMED = 36
 
 
-def operators_of(call: Callable[[], object], floats: Sequence[tuple[str, str]]) -> Placement:
+def operators_of(
+    call: Callable[[], object],
+    floats: Sequence[tuple[str, str]] = (),
+    asked: Device = Device.cpu,
+    widened: Counter[str] | None = None,
+) -> Placement:
     """Return what computed the operators that `call` runs, except those that only give a view.
 
     `floats` are operators of a program that should compute on integers and compute in floats: the
-    name and the operator of each.
+    name and the operator of each. `widened` counts, while `call` runs, products of 16 bits that
+    compute in FP32 and should not.
     """
     from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -63,16 +70,19 @@ def operators_of(call: Callable[[], object], floats: Sequence[tuple[str, str]]) 
             (others if idle else computing)[tensor.device.type, precision] += 1
             return result
 
+    if widened is not None:
+        widened.clear()
     with Counting():  # type: ignore[no-untyped-call]  # see above
         call()
+    named = [*floats, *(("", kind) for kind in (widened or Counter[str]()).elements())]
     placed = []
-    left = min(len(floats), computing["cpu", "fp32"])
+    left = min(len(named), computing["cpu", "fp32"])
     if left:
         computing["cpu", "fp32"] -= left
         placed.append(Placed("CPU", left, "fp32", asked=False))
     for (device, precision), count in (+computing or others).most_common():
-        placed.append(Placed(device.upper(), count, precision, asked=device == "cpu"))
-    return Placement(SOURCE, tuple(placed), tuple(floats[: min(left, NAMED)]))
+        placed.append(Placed(device.upper(), count, precision, asked=device == asked.name))
+    return Placement(SOURCE, tuple(placed), tuple(named[: min(left, NAMED)]))
 
 
 def _first(result: Any) -> Any:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from core import Fact
+from core import ArtifactSpec, Fact, Notice
 from core.conformance import RuntimeSuite
 from core.conformance.converter import onnx_artifact
 from core.plugin.progress import silent
@@ -71,6 +71,25 @@ class Strange(AbsentDevice):
         return {"cores": {1, 2}}
 
 
+class Rambling(AbsentDevice):
+    """Advises in two lines."""
+
+    def advice(self, spec: ArtifactSpec) -> Sequence[Notice]:
+        """Return them."""
+        return (Notice("info", "There is none.\nBuy one."),)
+
+
+class Fickle(AbsentDevice):
+    """Advises something else each time."""
+
+    asked = 0
+
+    def advice(self, spec: ArtifactSpec) -> Sequence[Notice]:
+        """Return a number that grows."""
+        Fickle.asked += 1
+        return (Notice("info", f"asked {Fickle.asked} times"),)
+
+
 def suite(cls: type[AbsentDevice]) -> RuntimeSuite:
     """Return the suite of a runtime."""
     made = RuntimeSuite()
@@ -102,3 +121,10 @@ def test_facts_that_are_no_facts_fail_the_suite(cls: type[AbsentDevice]) -> None
     """Facts that change from call to call, or are no JSON, cannot be part of a key."""
     with pytest.raises(AssertionError):
         suite(cls).test_its_facts_of_the_machine_are_plain_and_steady()
+
+
+@pytest.mark.parametrize("cls", [Rambling, Fickle])
+def test_advice_that_nobody_can_show_fails_the_suite(cls: type[AbsentDevice]) -> None:
+    """Advice has one line each, and depends on the machine and the options only."""
+    with pytest.raises(AssertionError):
+        suite(cls).test_its_advice_is_short_and_steady()

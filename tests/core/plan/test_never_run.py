@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from core import hookimpl
 from core.cli import main
 from core.config import discovery
 from tests import runtimes, toy
@@ -162,3 +163,38 @@ def test_a_sweep_says_so(
     done = command("-m", f"recipe={elsewhere}", "quantizer.levels=5,6", "reporter=[terminal]")
     assert done.code == 0, done.err + done.out
     assert (done.out + done.err).count(SAID) == 1
+
+
+def test_auto_leaves_out_what_cannot_be_measured_here(
+    command: Command, elsewhere: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A precision whose artifact cannot be opened is left out: the host would be timed instead."""
+    conf = tmp_path / "conf"
+    for group, name, text in (
+        ("precision", "near", "name: near\nruntime: {elsewhere: {absent: ''}}\n"),
+        ("precision", "far", "name: far\n"),
+        ("quantizer", "near", "defaults: [none]\n"),
+        ("quantizer", "far", "defaults: [none]\n"),
+        ("target", "duo", "defaults: [schema]\nname: duo\nprecisions: [near, far]\n"),
+    ):
+        (conf / group).mkdir(parents=True, exist_ok=True)
+        (conf / group / f"{name}.yaml").write_text(text)
+
+    class Presets:
+        """A distribution that brings presets."""
+
+        @hookimpl
+        def luthier_presets(self) -> list[str]:
+            """Add them."""
+            return [str(conf)]
+
+    plugins = {"toy": toy, "runtimes": runtimes, "presets": Presets()}
+    monkeypatch.setattr(main, "discover", lambda: discovery.discover(plugins))
+    elsewhere.write_text(elsewhere.read_text().replace("quantizer: coarse\n", ""))
+    planned = command(f"recipe={elsewhere}", "target=duo", "auto=true", "mode=plan")
+    assert planned.code == 0, planned.err
+    assert f"far: left out, precision `far` cannot be measured here: {WHY}" in planned.out
+    assert "precision near" in planned.out
+    alone = command(f"recipe={elsewhere}", "target=duo", "precision=far", "auto=true", "mode=plan")
+    assert alone.code == 0, alone.err
+    assert SAID in alone.out

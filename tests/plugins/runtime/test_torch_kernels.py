@@ -255,8 +255,15 @@ def test_a_compiled_program_computes_the_same(tmp_path: Path) -> None:
     with _opened(made, tmp_path / "compiled", compile=True) as session:
         assert session.device.endswith(", INT8 simulated in floats, compiled)")
         actual = session.run(given)
+        placement = session.placement(given)
     for name in expected:
         assert snr_db(expected[name], actual[name]) > 60
+    assert placement is not None
+    counts = {(one.precision, one.asked): one.nodes for one in placement.placed}
+    assert counts["", True] >= 1, "kernels that the compiler generated"
+    assert counts["fp32", True] >= 1, "kernels of PyTorch's own"
+    assert counts["fp32", False] == 1, "the linear layer, which computes in floats"
+    assert [operator for _, operator in placement.left] == ["linear"]
 
 
 def test_a_missing_compiler_ends_in_one_message(
@@ -275,10 +282,10 @@ def test_a_missing_compiler_ends_in_one_message(
 
 def test_doctor_says_whether_it_compiles(monkeypatch: pytest.MonkeyPatch) -> None:
     """The doctor says whether a C++ compiler is there."""
-    (found,) = TorchRuntime.findings()
+    _, found = TorchRuntime.findings()
     assert ("compiles with" in found.text) is CAN_COMPILE
     monkeypatch.setattr("plugins.runtime._torch_kernels.compiler", lambda: "")
-    (found,) = TorchRuntime.findings()
+    _, found = TorchRuntime.findings()
     assert found.text == "cannot compile: there is no C++ compiler"
 
 

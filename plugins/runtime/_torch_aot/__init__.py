@@ -1,0 +1,1 @@
+"""Torch programs compiled ahead of time: made, checked, and loaded."""
