@@ -54,7 +54,7 @@ bench-precision: .venv/installed
 	$(BIN)/python -m tools.bench_precision
 	$(BIN)/python -m tools.docs
 
-# A quarter of an hour, with the extra `tensorrt_rtx`: the engines that TensorRT-RTX builds of HTDemucs.
+# A quarter of an hour, with the extra `rtx`: the engines that TensorRT-RTX builds of HTDemucs.
 bench-tensorrt: .venv/installed
 	$(BIN)/python -m tools.bench_tensorrt
 	$(BIN)/python -m tools.docs

@@ -58,7 +58,7 @@ each under its own licence. This page is written by `make docs`: names and versi
 lock, and a licence is the one that the package declares. `make sbom` writes the same for what is
 installed on a machine, with hashes, as CycloneDX.
 
-Not in the lock, and {UNSEEN}: the extras `tensorrt` and `tensorrt_rtx`, and the libraries that the
+Not in the lock, and {UNSEEN}: the extras `tensorrt` and `rtx`, and the libraries that the
 public build of PyTorch for Linux brings for GPUs. All are NVIDIA's. Nor are the extras `openvino`
 (Apache-2.0, by Intel) and `webgpu` (MIT, by Microsoft). Pretrained weights have licences of their
 own, which the bundle names; a bundle holds no package."""

@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 LOCKED = locked()
 ABOUT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 #: Extras for devices that most machines lack, or engines beside the base's: not in the lock.
-UNLOCKED = {"openvino", "tensorrt", "tensorrt_rtx", "webgpu"}
+UNLOCKED = {"openvino", "rtx", "tensorrt", "webgpu"}
 PARTS = {p: lines for p, lines in ABOUT["optional-dependencies"].items() if p not in UNLOCKED}
 ASKED = sorted({line for lines in (ABOUT["dependencies"], *PARTS.values()) for line in lines})
 
