@@ -44,7 +44,7 @@ WEIGHTS = {"bundled": "bundled", "full": "random"}
 #: What all others are compared with. It runs in every series, also in one that is for other rows.
 BASE = "torch/fp32"
 DEFAULTS: dict[str, Any] = {"model": "bundled", "seconds": "1", "rounds": 12, "only": ["*"]}
-ON_CPU = ("auto=false", "target=cpu")
+ON_CPU = ("auto=false", "target=cpu", "runtime=onnxruntime")
 
 ENGINES = (
     Engine("torch", "fp32", "cpu_fp32", ("~exporter", "graph=[]", "runtime=torch")),
