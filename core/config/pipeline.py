@@ -12,7 +12,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from core.config.inputs import take_input
 from core.config.limits import Limit, limits_of
-from core.config.precision_options import check_precision
+from core.config.precision_options import check_precision, without_effect
 from core.config.settings import PLURAL, SLOTS, Measure, Settings, checked, target_of
 from core.config.touched import check_asked
 from core.config.trained_window import with_lengths
@@ -33,6 +33,7 @@ class Pipeline:
 
     `never_run` says why this machine cannot open what the runtime compiles; "" where it can. It is
     asked once, so that all that is planned and run from here, on whatever machine, goes by it.
+    `idle_precision` says why the precision changes nothing; "" where it does.
     """
 
     recipe: str
@@ -55,6 +56,7 @@ class Pipeline:
     reporter: Sequence[kinds.Reporter[Any]]
     against: kinds.Chunker[Any] | None = None
     never_run: str = ""
+    idle_precision: str = ""
 
     @property
     def plays_itself(self) -> bool:
@@ -95,6 +97,7 @@ def make_pipeline(
     made["chunker"] = with_lengths(made["chunker"], model, cfg.chunker, "chunker")
     precision = cfg.precision.get("name", "fp32") if cfg.precision else "fp32"
     runtime: kinds.Runtime[Any] = made["runtime"]
+    quantizer: kinds.Quantizer[Any] | None = made["quantizer"]
     return Pipeline(
         recipe=recipe or "custom",
         title=cfg.title,
@@ -105,6 +108,9 @@ def make_pipeline(
         **made,
         against=against and with_lengths(against, model, None, "measure.against"),
         never_run=runtime.unopenable() if runtime.compiles else "",
+        idle_precision=without_effect(
+            cfg, quantizes=quantizer is not None and not quantizer.passes
+        ),
     )
 
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from core.plugin.entry import Entry
     from core.plugin.registry import Registry
 
-__all__ = ["RUNTIME", "check_precision", "named", "referring"]
+__all__ = ["RUNTIME", "check_precision", "named", "referring", "without_effect"]
 
 #: The key of a precision that holds options by the name of their runtime.
 RUNTIME = "runtime"
@@ -99,6 +99,23 @@ def check_precision(cfg: DictConfig, registry: Registry) -> None:
                 at,
                 f"set the option itself: runtime.{key}=...",
             )
+
+
+def without_effect(cfg: DictConfig, *, quantizes: bool) -> str:
+    """Return why the chosen precision changes nothing; "" where it does, or lowers nothing.
+
+    A precision that runtimes make has no effect on one that it does not name, unless a quantizer
+    makes it as well.
+    """
+    precision: Any = OmegaConf.to_container(cfg.precision) if cfg.precision else {}
+    by_runtime = precision.get(RUNTIME) or {}
+    name = cfg.runtime.get(PLUGIN_KEY)
+    if quantizes or not by_runtime or name in by_runtime:
+        return ""
+    return (
+        f"precision `{precision.get('name', '')}` changes nothing: runtimes make it "
+        f"({', '.join(sorted(by_runtime))}), and `{name}` is none of them"
+    )
 
 
 def _options_of(cfg: DictConfig, runtime: str) -> dict[str, Any]:

@@ -14,10 +14,12 @@ __all__ = ["advice"]
 def advice(pipeline: Pipeline) -> tuple[Notice, ...]:
     """Return the notices of every stage that works on what it gets, and of the host if it plays.
 
-    Each names its stage: ``runtime `torch`: ...``. A stage that passes its input on gives none.
+    A precision that changes nothing is told first. The others name their stage: ``runtime `torch`:
+    ...``. A stage that passes its input on gives none.
     """
     spec = ArtifactSpec(pipeline.model.plan().format)
-    found: list[Notice] = []
+    idle = pipeline.idle_precision
+    found = [Notice("warning", idle)] if idle else []
     for link in chain(pipeline):
         if link.slot != "runtime":
             spec = link.gives

@@ -209,3 +209,21 @@ def test_a_recipe_that_describes_its_precision_sets_no_options(
     own = "precision: {name: x, runtime: {strict: {level: bf16}}}\n"
     recipe.write_text(recipe.read_text() + own)
     planned().refused(["describes its precision by `runtime`"])
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["runtime=plain"], True),
+        (["runtime=strict"], False),
+        (["runtime=plain", "quantizer=coarse"], False),  # the quantizer lowers something
+    ],
+)
+def test_a_precision_that_changes_nothing_is_told(
+    planned: Planned, words: list[str], told: bool
+) -> None:
+    """A precision that only other runtimes make is a warning, not a silent FP32."""
+    done = planned("precision=lowered", *words, "mode=plan")
+    assert done.code == 0, done.err
+    said = "precision `lowered` changes nothing: runtimes make it (absent_one, demanding, strict)"
+    assert (said in " ".join(done.out.split())) is told
