@@ -107,21 +107,18 @@ def without_effect(cfg: DictConfig, *, quantizes: bool) -> str:
     A precision that runtimes make has no effect on one that it does not name, unless a quantizer
     makes it as well.
     """
-    precision: Any = OmegaConf.to_container(cfg.precision) if cfg.precision else {}
-    by_runtime = precision.get(RUNTIME) or {}
-    name = cfg.runtime.get(PLUGIN_KEY)
+    by_runtime, name = _by_runtime(cfg), cfg.runtime.get(PLUGIN_KEY)
     if quantizes or not by_runtime or name in by_runtime:
         return ""
     return (
-        f"precision `{precision.get('name', '')}` changes nothing: runtimes make it "
+        f"precision `{cfg.precision.get('name', '')}` changes nothing: runtimes make it "
         f"({', '.join(sorted(by_runtime))}), and `{name}` is none of them"
     )
 
 
 def _options_of(cfg: DictConfig, runtime: str) -> dict[str, Any]:
     """Return the options that the chosen precision sets for a runtime, as plain values."""
-    precision: Any = OmegaConf.to_container(cfg.precision) if cfg.precision else {}
-    by_runtime = precision.get(RUNTIME) or {}
+    by_runtime = _by_runtime(cfg)
     options = by_runtime.get(runtime) or {} if isinstance(by_runtime, dict) else by_runtime
     if not isinstance(options, dict):
         raise ConfigError(
@@ -129,6 +126,12 @@ def _options_of(cfg: DictConfig, runtime: str) -> dict[str, Any]:
             "write: {<runtime>: {<option>: <value>}}",
         )
     return options
+
+
+def _by_runtime(cfg: DictConfig) -> Any:
+    """Return what the chosen precision holds for runtimes, as plain values; {} for nothing."""
+    precision: Any = OmegaConf.to_container(cfg.precision) if cfg.precision else {}
+    return precision.get(RUNTIME) or {}
 
 
 def _chosen(runtime: str, option: str, *default: Any, _root_: Any, _parent_: Any) -> Any:

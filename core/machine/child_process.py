@@ -33,11 +33,12 @@ import subprocess
 import sys
 import threading
 import time
+import uuid
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Literal
+from typing import IO, Any, Literal
 
 import psutil
 
@@ -49,6 +50,7 @@ __all__ = [
     "ChildEnd",
     "Limits",
     "Progress",
+    "asked_of_child",
     "child_environment",
     "python_child",
     "run_watched",
@@ -118,6 +120,39 @@ def python_child(module: str, *arguments: str) -> list[str]:
     # `-I` also ignores PYTHONDONTWRITEBYTECODE, so the parent's setting is passed on.
     flags = ["-I", *(["-B"] if sys.dont_write_bytecode else [])]
     return [sys.executable, *flags, "-c", _START, *arguments, json.dumps([module, *folders])]
+
+
+def asked_of_child(
+    module: str,
+    request: Mapping[str, Any],
+    name: str,
+    *,
+    limits: Limits,
+    folder: Path,
+    progress: Progress | None = None,
+) -> tuple[ChildEnd, dict[str, Any]]:
+    """Have a child answer a request, both in JSON; return how it ended, and its answer.
+
+    The child runs `module`, and gets the path of a file with `request`, in which `answer` names the
+    file to write. Both lie in `folder`, begin with `name`, and are removed. The answer is {} where
+    the child wrote none.
+    """
+    stem = f"{name}-{uuid.uuid4().hex[:8]}"
+    question, reply = folder.resolve() / f"{stem}.request.json", folder.resolve() / f"{stem}.json"
+    question.write_text(json.dumps({**request, "answer": str(reply)}), encoding="utf-8")
+    try:
+        end = run_watched(
+            python_child(module, str(question)),
+            limits=limits,
+            progress=progress,
+            environment=child_environment(),
+            folder=folder,
+        )
+        answer = json.loads(reply.read_text(encoding="utf-8")) if reply.is_file() else {}
+    finally:
+        question.unlink(missing_ok=True)
+        reply.unlink(missing_ok=True)
+    return end, answer
 
 
 def child_environment() -> dict[str, str]:

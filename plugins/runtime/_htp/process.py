@@ -7,21 +7,13 @@ memory, and turn every way it can end into a result or a `QnnFailure` that says 
 
 from __future__ import annotations
 
-import json
-import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from core.formats.onnx_placement import Executed
-from core.machine.child_process import (
-    Limits,
-    Progress,
-    child_environment,
-    python_child,
-    run_watched,
-)
+from core.machine.child_process import Limits, Progress, asked_of_child
 from plugins.runtime._htp.failure import QnnFailure, failure_of
 from plugins.runtime._htp.library import INSTALL, available
 
@@ -183,23 +175,14 @@ def _ask(
     if reason := available():
         raise QnnFailure(f"{what} for the HTP: {reason}", INSTALL, cause="missing")
     limits = limits or Limits()
-    stem = f"qnn-{uuid.uuid4().hex[:8]}"
-    question, reply = folder.resolve() / f"{stem}.request.json", folder.resolve() / f"{stem}.json"
-    options = (device or HtpDevice()).provider_options()
-    payload = {**request, "device": options, "answer": str(reply)}
-    question.write_text(json.dumps(payload), encoding="utf-8")
-    try:
-        end = run_watched(
-            python_child("plugins.runtime._htp.child", str(question)),
-            limits=limits,
-            progress=progress,
-            environment=child_environment(),
-            folder=folder,
-        )
-        answer = json.loads(reply.read_text(encoding="utf-8")) if reply.is_file() else {}
-    finally:
-        question.unlink(missing_ok=True)
-        reply.unlink(missing_ok=True)
+    end, answer = asked_of_child(
+        "plugins.runtime._htp.child",
+        {**request, "device": (device or HtpDevice()).provider_options()},
+        "qnn",
+        limits=limits,
+        folder=folder,
+        progress=progress,
+    )
     if end.cause != "exit" or "error" in answer or not answer:
         raise failure_of(what, end, limits, str(answer.get("error", "")))
     return dict(answer)

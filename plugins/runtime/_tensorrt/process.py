@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import uuid
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from core.machine.child_process import (
-    Limits,
-    Progress,
-    child_environment,
-    python_child,
-    run_watched,
-)
+from core.machine.child_process import Limits, Progress, asked_of_child
 from plugins.runtime._tensorrt.failure import failure_of
 from plugins.runtime._tensorrt.library import Library
 from plugins.runtime._tensorrt.profiles import Profile
@@ -68,28 +60,20 @@ def build(
     Raises StageError where the library refuses the graph or fails, DoesNotFitError where a limit
     was too low.
     """
-    stem = f"tensorrt-{uuid.uuid4().hex[:8]}"
-    question, reply = folder.resolve() / f"{stem}.request.json", folder.resolve() / f"{stem}.json"
     request: dict[str, Any] = {
         "module": library.module,
         "model": str(model.resolve()),
         "engine": str(engine.resolve()),
-        "answer": str(reply),
         **asdict(wanted),
     }
-    question.write_text(json.dumps(request), encoding="utf-8")
-    try:
-        end = run_watched(
-            python_child("plugins.runtime._tensorrt.child", str(question)),
-            limits=limits,
-            progress=progress,
-            environment=child_environment(),
-            folder=folder,
-        )
-        answer = json.loads(reply.read_text(encoding="utf-8")) if reply.is_file() else {}
-    finally:
-        question.unlink(missing_ok=True)
-        reply.unlink(missing_ok=True)
+    end, answer = asked_of_child(
+        "plugins.runtime._tensorrt.child",
+        request,
+        "tensorrt",
+        limits=limits,
+        folder=folder,
+        progress=progress,
+    )
     if end.cause != "exit" or end.code or "seconds" not in answer:
         engine.unlink(missing_ok=True)
         raise failure_of(answer, end, limits, library, model)
