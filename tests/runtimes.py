@@ -6,7 +6,7 @@ memory as it lies.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
@@ -220,3 +220,20 @@ class Demanding(toy.Plain):
 def luthier_plugins() -> list[type[Any]]:
     """Add the runtimes, and the chunker that gives views."""
     return [Elsewhere, Local, Strict, SlowStart, SlowDevice, Demanding, Views]
+
+
+def brought(conf: Path, files: Iterable[tuple[str, str, str]]) -> object:
+    """Return a distribution that brings presets: of each group and name a text, below `conf`."""
+    for group, name, text in files:
+        (conf / group).mkdir(parents=True, exist_ok=True)
+        (conf / group / f"{name}.yaml").write_text(text)
+
+    class Presets:
+        """A distribution that brings presets."""
+
+        @hookimpl
+        def luthier_presets(self) -> list[str]:
+            """Add them."""
+            return [str(conf)]
+
+    return Presets()

@@ -10,7 +10,6 @@ from types import SimpleNamespace
 import pytest
 import yaml
 
-from core import hookimpl
 from core.cli import main
 from core.config import discovery
 from core.config.grammar import check_preset
@@ -35,8 +34,7 @@ def planned(
     command: Command, recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Planned:
     """Return a function that runs a recipe on `strict`, with presets of a distribution."""
-    conf = tmp_path / "conf"
-    for group, name, text in (
+    presets = (
         ("precision", "lowered", LOWERED),
         ("precision", "wrong", "name: wrong\nruntime: {strict: {levl: bf16}}\n"),
         ("precision", "mistyped", "name: mistyped\nruntime: {strict: {level: high}}\n"),
@@ -44,19 +42,12 @@ def planned(
         ("quantizer", "wrong", "defaults: [none]\n"),
         ("quantizer", "mistyped", "defaults: [none]\n"),
         ("runtime", "exact", "defaults: [strict]\nlevel: fp32\n"),
-    ):
-        (conf / group).mkdir(parents=True, exist_ok=True)
-        (conf / group / f"{name}.yaml").write_text(text)
-
-    class Presets:
-        """A distribution that brings presets."""
-
-        @hookimpl
-        def luthier_presets(self) -> list[str]:
-            """Add them."""
-            return [str(conf)]
-
-    plugins = {"toy": toy, "runtimes": runtimes, "presets": Presets()}
+    )
+    plugins = {
+        "toy": toy,
+        "runtimes": runtimes,
+        "presets": runtimes.brought(tmp_path / "conf", presets),
+    }
     monkeypatch.setattr(main, "discover", lambda: discovery.discover(plugins))
     text = recipe.read_text().replace("runtime: distant", "runtime: strict")
     recipe.write_text(text.replace("host: plain\n", "").replace("quantizer: coarse\n", ""))

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from core import hookimpl
 from core.cli import main
 from core.config import discovery
 from tests import runtimes, toy
@@ -169,26 +168,18 @@ def test_auto_leaves_out_what_cannot_be_measured_here(
     command: Command, elsewhere: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A precision whose artifact cannot be opened is left out: the host would be timed instead."""
-    conf = tmp_path / "conf"
-    for group, name, text in (
+    presets = (
         ("precision", "near", "name: near\nruntime: {elsewhere: {absent: ''}}\n"),
         ("precision", "far", "name: far\n"),
         ("quantizer", "near", "defaults: [none]\n"),
         ("quantizer", "far", "defaults: [none]\n"),
         ("target", "duo", "defaults: [schema]\nname: duo\nprecisions: [near, far]\n"),
-    ):
-        (conf / group).mkdir(parents=True, exist_ok=True)
-        (conf / group / f"{name}.yaml").write_text(text)
-
-    class Presets:
-        """A distribution that brings presets."""
-
-        @hookimpl
-        def luthier_presets(self) -> list[str]:
-            """Add them."""
-            return [str(conf)]
-
-    plugins = {"toy": toy, "runtimes": runtimes, "presets": Presets()}
+    )
+    plugins = {
+        "toy": toy,
+        "runtimes": runtimes,
+        "presets": runtimes.brought(tmp_path / "conf", presets),
+    }
     monkeypatch.setattr(main, "discover", lambda: discovery.discover(plugins))
     elsewhere.write_text(elsewhere.read_text().replace("quantizer: coarse\n", ""))
     planned = command(f"recipe={elsewhere}", "target=duo", "auto=true", "mode=plan")
