@@ -44,11 +44,21 @@ WEIGHTS = {"bundled": "bundled", "full": "random"}
 #: What all others are compared with. It runs in every series, also in one that is for other rows.
 BASE = "torch/fp32"
 DEFAULTS: dict[str, Any] = {"model": "bundled", "seconds": "1", "rounds": 12, "only": ["*"]}
+EAGER = ("~exporter", "graph=[]", "runtime=torch")
+COMPILED = ("runtime=torch", "runtime.compile=true")
 ON_CPU = ("auto=false", "target=cpu", "runtime=onnxruntime")
 
 ENGINES = (
-    Engine("torch", "fp32", "cpu_fp32", ("~exporter", "graph=[]", "runtime=torch")),
-    Engine("torch_compiled", "fp32", "cpu_torch_int8", ("precision=fp32", "runtime.compile=true")),
+    Engine("torch", "fp32", "cpu_fp32", EAGER),
+    Engine("torch", "autocast_bf16", "cpu_fp32", (*EAGER, "target=torch", "precision=autocast_bf16")),
+    *(
+        Engine("torch_compiled", precision, "cpu_torch_compiled", (*COMPILED, f"precision={precision}"))
+        for precision in ("fp32", "autocast_bf16")
+    ),
+    *(
+        Engine("torch_aot", precision, "cpu_torch_compiled", (f"precision={precision}",))
+        for precision in ("fp32", "bf16")
+    ),
     *(
         Engine("onnxruntime", precision, "auto", (*ON_CPU, f"precision={precision}"))
         for precision in ("fp32", "int8", "dynamic")

@@ -20,7 +20,8 @@ HEAD = (
 )  # fmt: skip
 TITLES = {
     "torch": "PyTorch, eager",
-    "torch_compiled": "PyTorch, compiled program",
+    "torch_compiled": "PyTorch, compiled when opened",
+    "torch_aot": "PyTorch, compiled ahead of time",
     "onnxruntime": "ONNX Runtime, CPU",
     "onnxruntime_webgpu": "ONNX Runtime, WebGPU",
     "openvino": "OpenVINO, CPU",

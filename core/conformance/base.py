@@ -35,8 +35,18 @@ class PluginSuite:
     options: ClassVar[Any] = None
 
     def make(self) -> Any:
-        """Return the plugin with the suite's options; Any, since each kind has its own methods."""
-        return self.plugin(self.options if self.options is not None else self.plugin.Options())
+        """Return the plugin with the suite's options; Any, since each kind has its own methods.
+
+        It is made as a run makes it: what its methods return is checked against the kind.
+        """
+        return self.entry().create(self._options())
+
+    def make_unchecked(self) -> Any:
+        """Return the plugin by itself, whose errors come as it raises them."""
+        return self.plugin(self._options())
+
+    def _options(self) -> Any:
+        return self.options if self.options is not None else self.plugin.Options()
 
     @pytest.fixture
     def work(self, tmp_path: Path) -> StageContext:
