@@ -20,6 +20,7 @@ __all__ = [
     "Judged",
     "PlacementRecord",
     "PlanRecord",
+    "PlayedItem",
     "Point",
     "RunRecord",
     "StageRecord",
@@ -127,6 +128,20 @@ class PlacementRecord:
 
 
 @dataclass(frozen=True)
+class PlayedItem:
+    """One item that was played whole, and how it was cut into windows.
+
+    The steps that play (`reference`, `ideal`, `play`) keep its outputs as `<id>/<output>` in their
+    file of tensors. `cuts` holds, per axis that the windows cut, where each window starts and
+    stops, in samples of the input; neighbours overlap.
+    """
+
+    id: str
+    name: str
+    cuts: dict[str, tuple[tuple[int, int], ...]]
+
+
+@dataclass(frozen=True)
 class CandidateRecord:
     """One precision that was tried: whether the contract held there, and if not, why.
 
@@ -155,7 +170,7 @@ class RunRecord:
     `sweep` names the sweep that the run is a point of. `against` describes the windows of FP32
     PyTorch that quality is compared with: in a sweep over windows, those of the best point. `load`
     is the load from other processes while the whole input was timed; None where it is unknown, or
-    where another machine played.
+    where another machine played. `items` are those that were played whole, in order.
 
     `target_took_part` is true only when the target itself computed something: an emulator of it,
     or the same graph on another machine, does not count. `never_run` says why nothing here ran the
@@ -191,6 +206,7 @@ class RunRecord:
     against: str = "the same windows"
     never_run: str = ""
     placements: tuple[PlacementRecord, ...] = ()
+    items: tuple[PlayedItem, ...] = ()
 
 
 def compiled_only(why: str) -> str:

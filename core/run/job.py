@@ -44,7 +44,7 @@ from core.run.choose import Choice, Trial, Tried, best_of, first_that_holds
 from core.run.execute import Outcome, execute
 from core.run.fitness import unfit
 from core.run.folder import RunFolder
-from core.steps.evaluate import read_metrics
+from core.steps.evaluate import read_items, read_metrics
 from core.steps.play import place_saved
 from core.store.local import Store
 from core.store.locate import open_store
@@ -348,6 +348,7 @@ def _record(
         ),
         against=_against(artifacts),
         never_run=pipeline.never_run,
+        items=read_items(artifacts[EVALUATE]),
     )
 
 

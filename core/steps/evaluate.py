@@ -12,17 +12,22 @@ from core.inference.context import RunContext
 from core.inference.windows import lengths_of, windows_in_words
 from core.measure import cold_start
 from core.measure.metrics import compare, latency
-from core.plugin.stages import EvaluatedItem, StageContext, StageResult
+from core.plugin.records import PlayedItem
+from core.plugin.stages import EvaluatedItem, StageContext, StageResult, Window
 from core.plugin.step_names import AGAINST, EVALUATE, IDEAL, MODEL, PLAY, RATE, REFERENCE
 from core.plugin.values import Artifact, Metric, Signature
 from core.steps.step import Inputs, Step
 from core.store import fingerprint
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from core.plugin.values import Tensors
 
-__all__ = ["evaluation", "rated", "read_metrics", "read_outputs"]
+__all__ = ["evaluation", "rated", "read_items", "read_metrics", "read_outputs"]
 
+#: The items of a result, beside its metrics.
+ITEMS = "items.json"
 #: What the peak memory belongs to.
 WHOLE = "whole process"
 
@@ -41,6 +46,7 @@ def evaluation(context: RunContext) -> Step:
             if pipeline.against is None
             else windows_in_words(pipeline.against.window(), signature)
         )
+        items: list[PlayedItem] = []
         for item in context.items(model, work):
             reference = read_outputs(inputs[compared], item.id)
             ideal = read_outputs(inputs[IDEAL], item.id)
@@ -54,9 +60,11 @@ def evaluation(context: RunContext) -> Step:
                 device,
                 windows,
             )
+            items.append(PlayedItem(item.id, item.name, _cuts(seen.windows)))
             metrics += _parity(seen, signature)
             for evaluator in pipeline.evaluator:
                 metrics += evaluator.evaluate(seen, signature)
+        (work.folder / ITEMS).write_bytes(msgspec.json.encode(items))
         file = work.folder / "metrics.json"
         file.write_bytes(msgspec.json.encode(metrics))
         return StageResult(file, "facts", "fp32", {"against": windows})
@@ -124,9 +132,24 @@ def read_metrics(artifact: Artifact) -> list[Metric]:
     return msgspec.json.decode(Path(artifact.path).read_bytes(), type=list[Metric])
 
 
+def read_items(artifact: Artifact) -> tuple[PlayedItem, ...]:
+    """Return the items that `evaluate` measured, in order."""
+    file = Path(artifact.folder) / ITEMS
+    return msgspec.json.decode(file.read_bytes(), type=tuple[PlayedItem, ...])
+
+
 def read_outputs(artifact: Artifact, item: str) -> Tensors:
     """Return the outputs of one item from what `play` or `reference` kept."""
     return under(load(Path(artifact.path)), f"{item}/")
+
+
+def _cuts(windows: Sequence[Window]) -> dict[str, tuple[tuple[int, int], ...]]:
+    """Return, per axis, the spans of the windows; those of a grid are the same in every row."""
+    axes = dict.fromkeys(axis for window in windows for axis in window.start)
+    return {
+        axis: tuple(sorted({(window.start[axis], window.stop[axis]) for window in windows}))
+        for axis in axes
+    }
 
 
 def _speed(played: Artifact, device: str) -> list[Metric]:

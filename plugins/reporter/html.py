@@ -12,7 +12,10 @@ from core import Reporter, Requirement, hookimpl
 from core.machine.whole_file import write_whole
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from core.plugin.records import RunRecord, SweepRecord
+    from plugins.reporter._html_run.difference import Comparison
 
 __all__ = ["FILE", "SWEEP_FILE", "Codec", "HtmlReport"]
 
@@ -39,11 +42,16 @@ class HtmlReportOptions:
     """Ogg Vorbis takes half the time of MP3 (Safari: from 18.4 on); FLAC is quick and large."""
     stereo: bool = False
     """Embed previews in stereo, for twice the time and room."""
+    compared_seconds: float = 5.0
+    """Seconds of every output that are embedded once more as FP32 PyTorch gives them, without loss:
+    those that differ most from the shipped graph. 0 for none."""
 
     def __post_init__(self) -> None:
         """Raise ValueError for lengths out of their range."""
         if not 1 <= self.preview_seconds <= 600:  # noqa: PLR2004  # ten minutes are 10 MB a stem
             raise ValueError(f"`preview_seconds` is {self.preview_seconds}: give 1 to 600")
+        if not 0 <= self.compared_seconds <= 60:  # noqa: PLR2004  # a minute is 25 MB for 4 stems
+            raise ValueError(f"`compared_seconds` is {self.compared_seconds}: give 0 to 60")
         if self.preview_items < 0:
             raise ValueError(f"`preview_items` is {self.preview_items}: give 0 or more")
 
@@ -64,9 +72,9 @@ class HtmlReport(Reporter[HtmlReportOptions]):
         from plugins.reporter._html_run import document, media_of
         from plugins.reporter._reading import redacted
 
-        options, original, record = self.options, record.saved, redacted(record)
+        options, original, record = self.options, record, redacted(record)
         # The page shows the redacted names; the sounds are read from their true paths.
-        named = zip(record.saved, original, strict=True)
+        named = zip(record.saved, original.saved, strict=True)
         shown = media_of(
             [dataclasses.replace(name, path=file.path) for name, file in named],
             Path(folder),
@@ -75,7 +83,8 @@ class HtmlReport(Reporter[HtmlReportOptions]):
             codec=options.codec.value,
             stereo=options.stereo,
         )
-        write_whole(Path(folder, FILE), document(record, shown).encode())
+        compared = _compared(original, record, options) if options.compared_seconds else []
+        write_whole(Path(folder, FILE), document(record, shown, compared).encode())
 
     @hookimpl
     def luthier_sweep_finished(self, record: SweepRecord, folder: str) -> None:
@@ -84,6 +93,24 @@ class HtmlReport(Reporter[HtmlReportOptions]):
         from plugins.reporter._reading import presentable
 
         write_whole(Path(folder, SWEEP_FILE), document(presentable(record)).encode())
+
+
+def _compared(
+    original: RunRecord, record: RunRecord, options: HtmlReportOptions
+) -> Sequence[Comparison]:
+    """Return the comparisons with FP32 under the redacted names; none without sound."""
+    if not any(spec.rates for spec in record.signature.outputs):
+        return []
+    # numpy and libsndfile are only loaded for a run with sound.
+    from plugins.reporter._html_run.difference import comparisons
+
+    return comparisons(
+        original,
+        [item.name for item in record.items[: options.preview_items]],
+        seconds=options.compared_seconds,
+        codec=options.codec.value,
+        stereo=options.stereo,
+    )
 
 
 @hookimpl

@@ -21,17 +21,21 @@ from plugins.reporter._html_run.sizes import sizes
 
 if TYPE_CHECKING:
     from core.plugin.records import RunRecord
+    from plugins.reporter._html_run.difference import Comparison
 
 __all__ = ["document"]
 
 
-def document(record: RunRecord, media: Sequence[Medium]) -> str:
-    """Return the page as HTML; `record` was redacted before."""
+def document(
+    record: RunRecord, media: Sequence[Medium], compared: Sequence[Comparison] = ()
+) -> str:
+    """Return the page as HTML; `record` was redacted before, and so were the names of the rest."""
+    sounds = bool(compared) or any(d.tracks for d in media)
     parts = [
         (
             "listen",
-            "Listen" if any(d.tracks for d in media) else "Results",
-            listening(media) if media else None,
+            "Listen" if sounds else "Results",
+            listening(media, compared) if media or compared else None,
         ),
         ("promise", "What was promised", contract(record)),
         ("where", "What ran where", summary.where(record)),
@@ -54,7 +58,7 @@ def document(record: RunRecord, media: Sequence[Medium]) -> str:
         f"{record.title or record.recipe} · Luthier report",
         el("main", summary.header(record), chapters(shown)),
         styles=[part("_html_run", "page.css")],
-        scripts=[part("_html_run", "player.js")] if any(d.tracks for d in media) else [],
+        scripts=[part("_html_run", "player.js")] if sounds else [],
         # `file:` lets a player fall back to the sound file that lies beside the page.
         media="data: 'self' file:",
     )

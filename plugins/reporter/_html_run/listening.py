@@ -7,25 +7,34 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from core import SavedFile
+from plugins.reporter._html_run.against import against, clock
 from plugins.reporter._html_run.markup import Html, el, join, link_to
+from plugins.reporter._html_run.media import Medium
 from plugins.reporter._reading import duration, megabytes
 
 if TYPE_CHECKING:
-    from plugins.reporter._html_run.media import Medium, Track
+    from plugins.reporter._html_run.difference import Comparison
+    from plugins.reporter._html_run.media import Track
 
 __all__ = ["listening"]
 
 
-def listening(shown: Sequence[Medium]) -> Html:
-    """Return the players, images and links of every item."""
-    return join(*(_item(medium) for medium in shown))
+def listening(shown: Sequence[Medium], compared: Sequence[Comparison]) -> Html:
+    """Return the players, images and links of every item, and its comparison with FP32."""
+    numbered = {one.item: (one, number) for number, one in enumerate(compared)}
+    alone = [number for number in numbered if number not in {medium.item for medium in shown}]
+    return join(
+        *(_item(medium, *numbered.get(medium.item, (None, 0))) for medium in shown),
+        *(_item(Medium(item), *numbered[item]) for item in alone),
+    )
 
 
-def _item(medium: Medium) -> Html:
+def _item(medium: Medium, compared: Comparison | None, number: int) -> Html:
     return el(
         "article",
         el("h3", medium.item),
         _player(medium) if medium.tracks else None,
+        against(compared, number) if compared else None,
         el("div", *(_figure(s, uri) for s, uri in medium.images), class_="images")
         if medium.images
         else None,
@@ -44,8 +53,8 @@ def _player(medium: Medium) -> Html:
     mixtures = sum(track.mixture for track in medium.tracks)
     cut = medium.seconds < medium.whole
     about = (
-        f"A preview of {_clock(medium.start)} to {_clock(medium.start + medium.seconds)}; "
-        f"the files hold all {_clock(medium.whole)}."
+        f"A preview of {clock(medium.start)} to {clock(medium.start + medium.seconds)}; "
+        f"the files hold all {clock(medium.whole)}."
         if cut
         else f"The whole {duration(medium.seconds)}, compressed; the files are lossless."
     )
@@ -61,7 +70,7 @@ def _player(medium: Medium) -> Html:
             class_="seek",
             aria_label=f"Position in {medium.item}",
         ),
-        el("output", f"0:00 / {_clock(medium.seconds)}", class_="time"),
+        el("output", f"0:00 / {clock(medium.seconds)}", class_="time"),
         class_="transport",
     )
     return el(
@@ -136,8 +145,3 @@ def _track(track: Track, number: int) -> Html:
 def _figure(saved: SavedFile, uri: str) -> Html:
     image = el("img", src=uri, alt=saved.label, loading="lazy")
     return el("figure", el("a", image, href=link_to(saved.path)), el("figcaption", saved.label))
-
-
-def _clock(seconds: float) -> str:
-    """Return seconds as `1:07`."""
-    return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"

@@ -102,6 +102,19 @@ def test_the_report_says_who_computed_what(command: Command, recipe: Path, tmp_p
     assert metrics["parity_snr"]["value"] > 100
 
 
+def test_the_report_says_which_items_were_cut_where(
+    command: Command, recipe: Path, tmp_path: Path
+) -> None:
+    """The report has the id of every item in the results, and the places of its windows."""
+    command(f"recipe={recipe}", "chunker.length=8", "chunker.overlap=2")
+    (folder,) = folders(tmp_path)
+    report = json.loads((folder / "report.json").read_text())
+    places = toy.RampOptions().places
+    spans = [[start, min(start + 8, places)] for start in range(0, places, 6)]
+    item = {"id": f"ramp:evaluation:{places}", "name": "line", "cuts": {"place": spans}}
+    assert report["items"] == [item]
+
+
 def test_the_lock_is_a_recipe_that_gives_the_same(
     command: Command, recipe: Path, tmp_path: Path
 ) -> None:

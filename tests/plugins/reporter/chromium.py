@@ -23,7 +23,7 @@ FLAGS = (
 PHONE, DESKTOP = 390, 1280
 #: Windows' virtual key codes, which Chromium uses for keys.
 KEYS = {"Tab": 9, "Enter": 13, "Escape": 27, "ArrowLeft": 37, "ArrowUp": 38, "ArrowRight": 39,
-        "ArrowDown": 40}  # fmt: skip
+        "ArrowDown": 40, "a": 65, "b": 66, "d": 68, " ": 32}  # fmt: skip
 
 
 class Browser:
@@ -120,9 +120,10 @@ class Browser:
 
     def press(self, key: str, *, shift: bool = False) -> None:
         """Press and release one key in the focused element."""
+        text = "\r" if key == "Enter" else key if len(key) == 1 else ""
         for kind in ("keyDown", "keyUp"):
             self("Input.dispatchKeyEvent", type=kind, key=key, code=key, modifiers=8 * shift,
-                 windowsVirtualKeyCode=KEYS[key], text="\r" if key == "Enter" else "")  # fmt: skip
+                 windowsVirtualKeyCode=KEYS[key], text=text)  # fmt: skip
 
     def mouse(self, kind: str, x: float, y: float, *, held: bool = False) -> None:
         """Move, press or release the mouse (`mouseMoved`, `mousePressed`, `mouseReleased`)."""

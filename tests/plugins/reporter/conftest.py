@@ -10,13 +10,26 @@ import numpy as np
 import pytest
 import soundfile
 
-from core import Artifact, Fact, Metric, ModelInfo, Notice, SavedFile, Signature, Target, TensorSpec
+from core import (
+    Array,
+    Artifact,
+    Fact,
+    Metric,
+    ModelInfo,
+    Notice,
+    SavedFile,
+    Signature,
+    Target,
+    TensorSpec,
+)
+from core.formats.tensors import save
 from core.plugin.placement import Placed, Placement
 from core.plugin.records import (
     BudgetLine,
     CandidateRecord,
     Judged,
     PlacementRecord,
+    PlayedItem,
     RunRecord,
     StageRecord,
 )
@@ -24,6 +37,7 @@ from core.plugin.values import Row
 from tests.plugins.reporter import chromium
 from tests.plugins.reporter.chromium import Browser
 
+RATE = 44100
 STEMS = ("drums", "bass", "other", "vocals")
 CPU = "CPU (ONNX Runtime 1.31.1)"
 EMULATOR = "HTP emulator on x86-64 (QNN 2.51, SM8650, v75)"
@@ -178,16 +192,43 @@ chunker:
 """
 
 
-def write_sounds(folder: Path, seconds: float, rate: int = 44100) -> tuple[SavedFile, ...]:
-    """Write a mixture and four stems per item: gliding tones, noise bursts, chords."""
+def make_stems(seconds: float, rate: int = RATE) -> dict[str, Array]:
+    """Return four stems (time,): noise bursts, gliding tones, chords."""
     time = np.arange(round(seconds * rate)) / rate
     noise = np.random.default_rng(0).standard_normal(len(time))
-    stems = {
+    return {
         "drums": noise * np.exp(-9 * (time % 0.5)) * 0.3,
         "bass": np.sin(2 * np.pi * 55 * 2 ** (np.floor(time * 2) % 5 / 12) * time) * 0.3,
         "other": sum(np.sin(2 * np.pi * f * time) for f in (262, 330, 392)) * 0.08,
         "vocals": np.sin(2 * np.pi * (440 * time + 30 * np.sin(5 * time))) * 0.2,
     }
+
+
+def write_results(folder: Path, seconds: float) -> tuple[PlayedItem, ...]:
+    """Write what `reference` and `play` keep of every item, and return the items.
+
+    The shipped graph is 0.1 dB quieter everywhere. In the bass a tone is added from 1.5 s to 1.6 s.
+    """
+    time = np.arange(round(seconds * RATE)) / RATE
+    burst = np.where((time >= 1.5) & (time < 1.6), 0.05 * np.sin(2 * np.pi * 900 * time), 0)
+    mono = np.stack([*make_stems(seconds).values()])
+    reference = np.stack([mono, 0.8 * mono], axis=1).astype(np.float32)
+    played = 10 ** (-0.1 / 20) * reference
+    played[STEMS.index("bass")] += burst.astype(np.float32)
+    items = []
+    spans = tuple((s, min(s + RATE, len(time))) for s in range(0, len(time), 3 * RATE // 4))
+    for name, content in (("reference", reference), ("play", played)):
+        file = folder / "store" / name / "main"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        save({f"id-{number}/stems": content for number in range(len(NAMES))}, file)
+    for number, name in enumerate(NAMES):
+        items.append(PlayedItem(f"id-{number}", name, {"time": spans}))
+    return tuple(items)
+
+
+def write_sounds(folder: Path, seconds: float, rate: int = RATE) -> tuple[SavedFile, ...]:
+    """Write a mixture and four stems per item: gliding tones, noise bursts, chords."""
+    stems = make_stems(seconds, rate)
     saved = []
     for number, item in enumerate(NAMES):
         for label, sound in {"mixture": sum(stems.values()), **stems}.items():
@@ -315,6 +356,7 @@ def make_record(folder: Path, seconds: float) -> RunRecord:
         candidates=RUNGS,
         chosen="int8 is the fastest that holds the contract: a window moves 160 MB",
         placements=PLACEMENTS,
+        items=write_results(folder, seconds),
     )  # fmt: skip
 
 

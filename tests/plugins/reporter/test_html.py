@@ -13,7 +13,7 @@ import pytest
 from core import Notice, SavedFile
 from core.plugin.records import RunRecord
 from plugins.reporter.html import Codec, HtmlReport, HtmlReportOptions
-from tests.plugins.reporter.conftest import EMULATOR
+from tests.plugins.reporter.conftest import EMULATOR, STEMS
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>\"'"
 #: The smallest PNG: one black pixel.
@@ -22,6 +22,10 @@ PIXEL = bytes.fromhex(
     "3a7e9b550000000a49444154789c6360000000020001"
     "48afa4710000000049454e44ae426082"
 )
+
+
+#: Players of one item that is compared with FP32: three versions of every stem.
+COMPARED = 3 * len(STEMS)
 
 
 class Page(HTMLParser):
@@ -190,7 +194,7 @@ def test_sensitivities_and_worst_tensors_are_shown(page: Page) -> None:
 
 def test_every_track_has_player_picture_and_link(page: Page, run_folder: Path) -> None:
     """All ten sounds have a player, a picture, and a link to the whole file."""
-    assert page.count("audio") == 10
+    assert page.count("audio") == 10 + COMPARED * 2
     pictures = [a["src"] or "" for tag, a in page.tags if tag == "img"]
     assert len(pictures) == 10
     assert all(picture.startswith("data:image/png;base64,") for picture in pictures)
@@ -210,10 +214,11 @@ def test_hostile_names_stay_text(record: RunRecord, run_folder: Path) -> None:
         for s in record.stages
     )
     budget = tuple(dataclasses.replace(b, device=HOSTILE, note=HOSTILE) for b in record.budget)
+    items = tuple(dataclasses.replace(i, name=HOSTILE) for i in record.items)
     hostile = dataclasses.replace(
         record, title=HOSTILE, recipe=HOSTILE, weights=HOSTILE, config=HOSTILE, machine=HOSTILE,
-        saved=saved, stages=stages, budget=budget, played_on=HOSTILE, probed_on=HOSTILE,
-        notices=(Notice("danger", HOSTILE),), versions={HOSTILE: HOSTILE},
+        saved=saved, stages=stages, budget=budget, items=items, played_on=HOSTILE,
+        probed_on=HOSTILE, notices=(Notice("danger", HOSTILE),), versions={HOSTILE: HOSTILE},
     )  # fmt: skip
     page = Page(written(hostile, run_folder))
     assert page.count("script") == clean.count("script")
@@ -231,7 +236,7 @@ def test_paths_and_secrets_of_the_machine_stay_here(source: str, run_folder: Pat
 def test_further_items_are_only_linked(record: RunRecord, run_folder: Path) -> None:
     """Items beyond `preview_items` are links only, so the page stays small."""
     page = Page(written(record, run_folder, preview_items=1))
-    assert page.count("audio") == 5
+    assert page.count("audio") == 5 + COMPARED
     assert "./stems/1%20vocals.wav" in page.addresses
 
 
@@ -244,6 +249,13 @@ def test_every_codec_can_be_embedded(record: RunRecord, run_folder: Path, codec:
     assert "A preview of 0:00 to 0:01" in source
 
 
+def test_the_comparison_with_fp32_can_be_left_out(record: RunRecord, run_folder: Path) -> None:
+    """With `compared_seconds=0` the page has the sounds of the run alone."""
+    page = Page(written(record, run_folder, compared_seconds=0))
+    assert page.count("audio") == 10
+    assert "Against FP32 PyTorch" not in page.text
+
+
 def test_images_are_shown_and_other_files_linked(record: RunRecord, tmp_path: Path) -> None:
     """Images are shown and other files linked, without a player or a script."""
     (tmp_path / "out.png").write_bytes(PIXEL)
@@ -252,7 +264,7 @@ def test_images_are_shown_and_other_files_linked(record: RunRecord, tmp_path: Pa
         SavedFile("out.png", "upscaled", "cat"),
         SavedFile("javascript:x.txt", "numbers", "cat"),
     )
-    page = Page(written(dataclasses.replace(record, saved=saved), tmp_path))
+    page = Page(written(dataclasses.replace(record, saved=saved, items=()), tmp_path))
     assert [a["alt"] for tag, a in page.tags if tag == "img"] == ["upscaled"]
     assert "./javascript%3Ax.txt" in page.addresses
     assert page.count("audio") == page.count("script") == 0
@@ -273,7 +285,7 @@ def test_a_sound_that_cannot_be_read_is_linked(record: RunRecord, tmp_path: Path
     """A sound that cannot be read has a link and no player, and the report is written."""
     (tmp_path / "broken.wav").write_bytes(b"no sound")
     saved = (SavedFile("broken.wav", "drums", "song"),)
-    page = Page(written(dataclasses.replace(record, saved=saved), tmp_path))
+    page = Page(written(dataclasses.replace(record, saved=saved, items=()), tmp_path))
     assert "./broken.wav" in page.addresses
     assert page.count("audio") == 0
 
@@ -288,7 +300,9 @@ def test_a_bare_run_still_makes_a_page(record: RunRecord, tmp_path: Path) -> Non
     assert "#budget" not in page.addresses
 
 
-@pytest.mark.parametrize("options", [{"preview_seconds": 0}, {"preview_items": -1}])
+@pytest.mark.parametrize(
+    "options", [{"preview_seconds": 0}, {"preview_items": -1}, {"compared_seconds": -1}]
+)
 def test_options_that_cannot_be_are_refused(options: dict[str, float]) -> None:
     """An option without sense is refused by its name."""
     with pytest.raises(ValueError, match=next(iter(options))):

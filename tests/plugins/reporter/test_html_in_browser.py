@@ -47,3 +47,38 @@ def test_every_track_decodes_and_the_mixer_switches(browser: Browser, page: Path
     assert browser.evaluate(heard) == [False, False, True, False, False]
     assert browser.evaluate(f"{medium}.classList.contains('plain')") is False
     assert browser.complaints() == []
+
+
+def test_fp32_and_the_shipped_graph_are_switched_by_keys(browser: Browser, page: Path) -> None:
+    """In the player against FP32, keys choose the version, and Space plays and pauses."""
+    browser.open(page, DESKTOP)
+    player = "document.querySelector('.compare')"
+    browser.evaluate(f"{player}.querySelector('input:checked').focus()")
+    chosen = f"{player}.querySelector('input:checked').value"
+    label = f"{player}.querySelector('.play').textContent"
+    later = f"new Promise(r => setTimeout(() => r({label}), 50))"
+    browser.press(" ")
+    assert any(browser.evaluate(later) == "Pause" for _ in range(100))
+    for key, version in (("b", "shipped"), ("d", "difference"), ("a", "fp32")):
+        browser.press(key)
+        assert browser.evaluate(chosen) == version
+        assert browser.evaluate(label) == "Pause"
+    browser.press(" ")
+    assert browser.evaluate(label) == "Play"
+    assert browser.complaints() == []
+
+
+def test_only_the_chosen_version_is_heard(browser: Browser, page: Path) -> None:
+    """Of the three versions of a track, the one that was chosen has a gain, and the others none."""
+    browser.open(page, DESKTOP)
+    browser.evaluate(
+        "window.made = []; const own = AudioContext.prototype.createGain;"
+        "AudioContext.prototype.createGain = function () {"
+        " const gain = own.call(this); made.push(gain); return gain; }"
+    )
+    player = "document.querySelector('.compare')"
+    browser.evaluate(f"{player}.querySelector('.play').click()")
+    gains = "new Promise(r => setTimeout(() => r(made.map(g => Math.round(g.gain.value))), 100))"
+    for version, heard in ((0, [1, 0, 0]), (1, [0, 1, 0]), (2, [0, 0, 1])):
+        browser.evaluate(f"{player}.querySelectorAll('.versions input')[{version}].click()")
+        assert any(browser.evaluate(gains) == heard * 4 for _ in range(50))
