@@ -9,12 +9,15 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+from onnx import helper
 
-from core import Artifact, InputError, Session, StageError, TorchModel
+from core import Artifact, InputError, Session, StageError, StageResult, TorchModel
 from core.conformance import RuntimeSuite
 from core.formats.onnx_graph import save
+from core.measure.metrics import snr_db
 from plugins.runtime.onnxruntime import OnnxRuntime, Optimisation
-from tests.plugins.networks import exported, feeds, hybrid, outputs, separator, work_in
+from tests.plugins.graphs import graph
+from tests.plugins.networks import artifact, exported, feeds, hybrid, outputs, separator, work_in
 
 
 class TestConformance(RuntimeSuite):
@@ -160,11 +163,32 @@ def test_it_ships_a_program_for_a_device() -> None:
     """The runtime ships code for windows and devices in three languages, and the app's library."""
     shipped = OnnxRuntime(OnnxRuntime.Options()).ships(separator().info)
     assert set(shipped.sources) == {
-        *("python/window.py", "cpp/window.h", "kotlin/Window.kt", "python/cpu.py", "cpp/cpu.h"),
+        *("python/window.py", "cpp/window.h", "kotlin/Window.kt"),
+        *("python/cpu.py", "cpp/cpu.h", "kotlin/Cpu.kt"),
         *("python/device.py", "cpp/device.h", "kotlin/Device.kt"),
     }
     assert all(file.is_file() for file in shipped.sources.values())
     assert "onnxruntime-android" in shipped.lines["kotlin"]
+
+
+def test_weights_of_8_bits_leave_their_input_alone(tmp_path: Path) -> None:
+    """A product of floats with weights of 8 bits in blocks is exact: its input is not rounded."""
+    random = np.random.default_rng(0)
+    weights = random.integers(0, 256, (64, 32), np.uint8)
+    scales = random.uniform(0.01, 0.02, (2, 32)).astype(np.float32)
+    nodes = [
+        helper.make_node("DequantizeLinear", ["q", "s"], ["w"], "dq", axis=0, block_size=32),
+        helper.make_node("MatMul", ["x", "w"], ["y"], "product"),
+    ]
+    model = graph(nodes, {"x": [8, 64]}, {"y": [8, 32]}, {"q": weights, "s": scales}, opset=21)
+    file = tmp_path / "graph" / "model.onnx"
+    file.parent.mkdir()
+    onnx.save(model, file)
+    x = random.standard_normal((8, 64)).astype(np.float32)
+    made = artifact(StageResult(file, "onnx", "fp32"), separator().info)
+    with _opened(made, tmp_path / "work") as session:
+        actual = session.run({"x": x})["y"]
+    assert snr_db(x @ (weights * np.repeat(scales, 32, axis=0)), actual) > 100
 
 
 def test_negative_threads_are_refused() -> None:

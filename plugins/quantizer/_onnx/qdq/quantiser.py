@@ -139,14 +139,17 @@ class Quantiser(QDQQuantizer):  # type: ignore[misc]  # onnxruntime has no types
         return str(next(n.op_type for n in self.model.nodes() if n.name == node))
 
     def quantize_bias_static_impl(
-        self, bias_name: str, input_scale: Any, weight_scale: Any, beta: float = 1.0
+        self, bias_name: str, input_scale: Any, weight_scale: Any, beta: float = 1.0, **more: Any
     ) -> Any:
-        """Quantise one bias; that of a norm to a scale of its own."""
+        """Quantise one bias; that of a norm to a scale of its own.
+
+        `more` is passed on: ONNX Runtime 1.32 added the type of the scale, for graphs in FP16.
+        """
         if self._operator(self.bias_to_quantize[bias_name].node_name) in NORMS:
             most = float(np.abs(self._values(bias_name)).max(initial=0.0))
             scale = np.array((most if most > SMALLEST else FLOOR) / FREE_STEPS, np.float32)
             input_scale, weight_scale, beta = scale, np.array(1, np.float32), 1.0
-        return super().quantize_bias_static_impl(bias_name, input_scale, weight_scale, beta)
+        return super().quantize_bias_static_impl(bias_name, input_scale, weight_scale, beta, **more)
 
 
 def _range(low: float, high: float) -> TensorData:

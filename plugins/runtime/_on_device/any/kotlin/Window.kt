@@ -34,5 +34,5 @@ class Window(folder: File) : AutoCloseable {
     override fun close() = sessions.forEach { it.close() }
 
     private fun host(folder: File, file: String): OrtSession? =
-        if (file == "") null else env.createSession(File(folder, file).path)
+        if (file == "") null else openOnCpu(env, File(folder, file))
 }

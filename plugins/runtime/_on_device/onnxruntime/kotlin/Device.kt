@@ -4,4 +4,4 @@ import ai.onnxruntime.OrtSession
 import java.io.File
 
 fun openModel(env: OrtEnvironment, folder: File): OrtSession =
-    env.createSession(File(folder, Bundle.MODEL).path)
+    openOnCpu(env, File(folder, Bundle.MODEL))

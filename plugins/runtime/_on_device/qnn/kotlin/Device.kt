@@ -11,7 +11,7 @@ fun openModel(env: OrtEnvironment, folder: File): OrtSession =
         onNpu(env, File(folder, Bundle.MODEL))
     } catch (error: OrtException) {
         System.err.println("no NPU, so the CPU computes: ${error.message}")
-        env.createSession(File(folder, Bundle.FALLBACK).path)
+        openOnCpu(env, File(folder, Bundle.FALLBACK))
     }
 
 /** Throws OrtException where there is no NPU, or no library of Qualcomm's execution provider. */
