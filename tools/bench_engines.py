@@ -50,9 +50,13 @@ ON_CPU = ("auto=false", "target=cpu", "runtime=onnxruntime")
 
 ENGINES = (
     Engine("torch", "fp32", "cpu_fp32", EAGER),
-    Engine("torch", "autocast_bf16", "cpu_fp32", (*EAGER, "target=torch", "precision=autocast_bf16")),
+    Engine(
+        "torch", "autocast_bf16", "cpu_fp32", (*EAGER, "target=torch", "precision=autocast_bf16")
+    ),
     *(
-        Engine("torch_compiled", precision, "cpu_torch_compiled", (*COMPILED, f"precision={precision}"))
+        Engine(
+            "torch_compiled", precision, "cpu_torch_compiled", (*COMPILED, f"precision={precision}")
+        )
         for precision in ("fp32", "autocast_bf16")
     ),
     *(

@@ -23,7 +23,10 @@ def made_by(machine: Mapping[str, Fact]) -> dict[str, Fact]:
     """Return the facts of an archive that say what made it: the machine, and PyTorch."""
     import torch
 
-    return {"made_for": json.dumps(dict(machine), sort_keys=True), "made_with": str(torch.__version__)}
+    return {
+        "made_for": json.dumps(dict(machine), sort_keys=True),
+        "made_with": str(torch.__version__),
+    }
 
 
 def inputs(artifact: Artifact) -> list[torch.Tensor]:

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from core import Artifact, ArtifactSpec, Fact, Notice
-from core.errors import PluginError
 from core.conformance import RuntimeSuite
 from core.conformance.converter import onnx_artifact
+from core.errors import PluginError
 from core.plugin.progress import silent
 from core.plugin.stages import StageContext, StageResult
 from tests.absent_device import AbsentDevice
