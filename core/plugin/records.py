@@ -171,6 +171,7 @@ class RunRecord:
     PyTorch that quality is compared with: in a sweep over windows, those of the best point. `load`
     is the load from other processes while the whole input was timed; None where it is unknown, or
     where another machine played. `items` are those that were played whole, in order.
+    `command` runs it again.
 
     `target_took_part` is true only when the target itself computed something: an emulator of it,
     or the same graph on another machine, does not count. `never_run` says why nothing here ran the
@@ -207,6 +208,7 @@ class RunRecord:
     never_run: str = ""
     placements: tuple[PlacementRecord, ...] = ()
     items: tuple[PlayedItem, ...] = ()
+    command: str = ""
 
 
 def compiled_only(why: str) -> str:

@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from errno import ENOSPC
 from pathlib import Path
@@ -224,6 +224,8 @@ class _Job:
             *self.store.notices,
         )
         record = _record(tried, choice, saved, text, self.started, seconds, self.sweep, told)
+        again = command(HydraConfig.get().overrides.task, self.recipes)
+        record = replace(record, command=again)
         return record, _report(self.hook, record, partial)
 
 

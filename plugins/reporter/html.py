@@ -69,7 +69,7 @@ class HtmlReport(Reporter[HtmlReportOptions]):
     @hookimpl
     def luthier_run_finished(self, record: RunRecord, folder: str) -> None:
         """Write `report.html` into the run folder."""
-        from plugins.reporter._html_run import document, media_of
+        from plugins.reporter._html_run import beside, document, files, media_of
         from plugins.reporter._reading import redacted
 
         options, original, record = self.options, record, redacted(record)
@@ -84,7 +84,12 @@ class HtmlReport(Reporter[HtmlReportOptions]):
             stereo=options.stereo,
         )
         compared = _compared(original, record, options) if options.compared_seconds else []
-        write_whole(Path(folder, FILE), document(record, shown, compared).encode())
+        again = files(
+            beside(original, Path(folder)),
+            record.command,
+            shortened=record.command != original.command,
+        )
+        write_whole(Path(folder, FILE), document(record, shown, compared, again).encode())
 
     @hookimpl
     def luthier_sweep_finished(self, record: SweepRecord, folder: str) -> None:

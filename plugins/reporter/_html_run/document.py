@@ -12,7 +12,7 @@ from plugins.reporter._html_run.frame import chapters, frame, part
 from plugins.reporter._html_run.inside import inside
 from plugins.reporter._html_run.labels import labels
 from plugins.reporter._html_run.listening import listening
-from plugins.reporter._html_run.markup import el
+from plugins.reporter._html_run.markup import Html, el
 from plugins.reporter._html_run.media import Medium
 from plugins.reporter._html_run.partitions import partitions
 from plugins.reporter._html_run.placements import placements
@@ -27,9 +27,12 @@ __all__ = ["document"]
 
 
 def document(
-    record: RunRecord, media: Sequence[Medium], compared: Sequence[Comparison] = ()
+    record: RunRecord, media: Sequence[Medium], compared: Sequence[Comparison], again: Html
 ) -> str:
-    """Return the page as HTML; `record` was redacted before, and so were the names of the rest."""
+    """Return the page as HTML; `record` was redacted before, and so were the names of the rest.
+
+    `again` are the files of the run and its command.
+    """
     sounds = bool(compared) or any(d.tracks for d in media)
     parts = [
         (
@@ -56,9 +59,12 @@ def document(
     ]
     return frame(
         f"{record.title or record.recipe} · Luthier report",
-        el("main", summary.header(record), chapters(shown)),
+        el("main", summary.header(record, again), chapters(shown)),
         styles=[part("_html_run", "page.css")],
-        scripts=[part("_html_run", "player.js")] if sounds else [],
+        scripts=[
+            *([part("_html_run", "copy.js")] if record.command else []),
+            *([part("_html_run", "player.js")] if sounds else []),
+        ],
         # `file:` lets a player fall back to the sound file that lies beside the page.
         media="data: 'self' file:",
     )

@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 from core.text.shown import plain
 
-__all__ = ["Html", "bar", "data_uri", "el", "join", "legend", "link_to", "prose"]
+__all__ = ["Html", "bar", "command", "data_uri", "el", "join", "legend", "link_to", "prose"]
 
 VOID = frozenset({"br", "img", "input", "meta", "source", "line", "rect", "circle"})
 
@@ -75,6 +75,16 @@ def bar(pieces: Sequence[tuple[str, str, float]], said: str) -> Html:
         start += width
     return el("svg", *rects, width="100%", height="34", role="img", class_="partition",
               aria_label=said)  # fmt: skip
+
+
+def command(line: str) -> Html:
+    """Return a command line with a button that copies it; a script enables the button."""
+    return el(
+        "div",
+        el("code", line),
+        el("button", "Copy", type="button", data_copy=line),
+        class_="command",
+    )
 
 
 def data_uri(mime: str, content: bytes) -> str:

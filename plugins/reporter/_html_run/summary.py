@@ -46,8 +46,8 @@ TITLES = {"danger": "Read this first", "warning": "Warning", "info": "For inform
 SENTENCE = re.compile(r"(?<=\.) (?=[A-Z])")
 
 
-def header(record: RunRecord) -> Html:
-    """Return title, subject and key numbers."""
+def header(record: RunRecord, again: Html) -> Html:
+    """Return title, subject and key numbers; below, `again`: the files and the command."""
     items = list(dict.fromkeys(saved.item for saved in record.saved))
     more = len(items) - ITEMS_NAMED
     named = listed([*items[:ITEMS_NAMED], *([f"{more} more"] if more > 0 else [])])
@@ -77,6 +77,7 @@ def header(record: RunRecord) -> Html:
         else None,
         notices(record, "info"),
         el("dl", *(el("div", el("dt", k), el("dd", v)) for k, v in facts if v), class_="facts"),
+        again,
     )
 
 

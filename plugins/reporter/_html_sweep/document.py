@@ -50,7 +50,10 @@ def document(record: SweepRecord) -> str:
         f"{record.title or record.recipe} · Luthier sweep",
         main,
         styles=[part("_html_run", "page.css"), part("_html_sweep", "sweep.css")],
-        scripts=[part("_html_sweep", name) for name in SCRIPTS],
+        scripts=[
+            part("_html_run", "copy.js"),
+            *(part("_html_sweep", name) for name in SCRIPTS),
+        ],
     )
 
 

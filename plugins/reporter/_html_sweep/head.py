@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from plugins.reporter._html_run.markup import Html, el, join, prose
+from plugins.reporter._html_run.markup import Html, command, el, join, prose
 from plugins.reporter._html_sweep.data import report_of
 from plugins.reporter._reading import duration, figure_text, outcome, spread_text, varied, winner_of
 
@@ -50,16 +50,6 @@ def origin(record: SweepRecord) -> Html:
     pairs = [("Machine", record.machine), *record.versions.items()]
     shown = (el("div", el("dt", key), el("dd", given)) for key, given in pairs if given)
     return el("dl", *shown, class_="facts small")
-
-
-def command(line: str) -> Html:
-    """Return a command line with a button that copies it; a script enables the button."""
-    return el(
-        "div",
-        el("code", line),
-        el("button", "Copy", type="button", data_copy=line),
-        class_="command",
-    )
 
 
 def _axis(key: str, values: tuple[str, ...]) -> Html:

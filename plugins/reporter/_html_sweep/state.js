@@ -85,16 +85,3 @@ const shapeOf = (point) => {
   const axis = axisOf(look.shape);
   return SHAPES[axis ? Math.max(0, axis.sorted.indexOf(point.values[axis.key])) : 0];
 };
-
-for (const button of document.querySelectorAll("[data-copy]")) {
-  button.onclick = async () => {
-    try { await navigator.clipboard.writeText(button.dataset.copy); }
-    catch {
-      // A page from a file may not reach the clipboard: select the text, and try the old way.
-      getSelection().selectAllChildren(button.previousElementSibling);
-      document.execCommand("copy");
-    }
-    button.textContent = "Copied";
-    setTimeout(() => { button.textContent = "Copy"; }, 1500);
-  };
-}

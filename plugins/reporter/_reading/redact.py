@@ -42,7 +42,9 @@ def redacted(record: RunRecord) -> RunRecord:
         artifact["folder"] = ""
     clean = cleaner()
     plain["config"] = "\n".join(_line(line, clean) for line in plain["config"].split("\n"))
-    return msgspec.convert(_clean(plain, clean), RunRecord)
+    # It stays as `redacted_option` left it.
+    again = _command(plain.pop("command"))
+    return msgspec.convert({**_clean(plain, clean), "command": again}, RunRecord)
 
 
 def redacted_sweep(record: SweepRecord) -> SweepRecord:

@@ -113,6 +113,8 @@ def test_the_report_says_which_items_were_cut_where(
     spans = [[start, min(start + 8, places)] for start in range(0, places, 6)]
     item = {"id": f"ramp:evaluation:{places}", "name": "line", "cuts": {"place": spans}}
     assert report["items"] == [item]
+    assert report["command"].startswith("python -m core ")
+    assert report["command"].endswith("recipe=toy.yaml chunker.length=8 chunker.overlap=2")
 
 
 def test_the_lock_is_a_recipe_that_gives_the_same(

@@ -357,6 +357,7 @@ def make_record(folder: Path, seconds: float) -> RunRecord:
         chosen="int8 is the fastest that holds the contract: a window moves 160 MB",
         placements=PLACEMENTS,
         items=write_results(folder, seconds),
+        command=f"python -m core recipe=s24_int8 'input={folder}/my songs/evening song.flac'",
     )  # fmt: skip
 
 

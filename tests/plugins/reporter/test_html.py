@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote
@@ -200,7 +201,7 @@ def test_every_track_has_player_picture_and_link(page: Page, run_folder: Path) -
     assert all(picture.startswith("data:image/png;base64,") for picture in pictures)
     links = {unquote(a) for a in page.addresses if a.startswith("./")}
     assert "./stems/0 mixture.wav" in links
-    assert all((run_folder / link).is_file() for link in links)
+    assert all((run_folder / link).exists() for link in links)
 
 
 def test_hostile_names_stay_text(record: RunRecord, run_folder: Path) -> None:
@@ -231,6 +232,29 @@ def test_paths_and_secrets_of_the_machine_stay_here(source: str, run_folder: Pat
     assert str(run_folder) not in source
     assert "hf_AbCdEf123456" not in source
     assert "path: evening song.flac" in source
+
+
+def test_the_files_of_the_run_are_linked(record: RunRecord, run_folder: Path) -> None:
+    """The page links to the bundle, the lock file, the record and the stems that are there."""
+    (run_folder / "bundle").mkdir()
+    (run_folder / "bundle" / "model.onnx").write_bytes(bytes(2000))
+    (run_folder / "recipe.lock.yaml").write_text("title: x")
+    config = f"{record.config}reporter:\n  json: {{}}\n"
+    page = Page(written(dataclasses.replace(record, config=config), run_folder))
+    assert {"./bundle/", "./recipe.lock.yaml", "./report.json", "./stems/"} <= {*page.addresses}
+    assert "bundle/1 file, 2 kB" in page.text
+    shutil.rmtree(run_folder / "bundle")
+    (run_folder / "recipe.lock.yaml").unlink()
+    page = Page(written(record, run_folder))
+    assert not {"./bundle/", "./recipe.lock.yaml", "./report.json"} & {*page.addresses}
+
+
+def test_the_command_of_the_run_can_be_copied(page: Page) -> None:
+    """The page has the command, without the folders of this machine, and a button for it."""
+    shown = "python -m core recipe=s24_int8 'input=evening song.flac'"
+    assert shown in page.text
+    assert [a["data-copy"] for _, a in page.tags if "data-copy" in a] == [shown]
+    assert "paths are names alone here" in page.text
 
 
 def test_further_items_are_only_linked(record: RunRecord, run_folder: Path) -> None:
@@ -264,7 +288,8 @@ def test_images_are_shown_and_other_files_linked(record: RunRecord, tmp_path: Pa
         SavedFile("out.png", "upscaled", "cat"),
         SavedFile("javascript:x.txt", "numbers", "cat"),
     )
-    page = Page(written(dataclasses.replace(record, saved=saved, items=()), tmp_path))
+    bare = dataclasses.replace(record, saved=saved, items=(), command="")
+    page = Page(written(bare, tmp_path))
     assert [a["alt"] for tag, a in page.tags if tag == "img"] == ["upscaled"]
     assert "./javascript%3Ax.txt" in page.addresses
     assert page.count("audio") == page.count("script") == 0

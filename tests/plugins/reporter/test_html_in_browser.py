@@ -82,3 +82,18 @@ def test_only_the_chosen_version_is_heard(browser: Browser, page: Path) -> None:
     for version, heard in ((0, [1, 0, 0]), (1, [0, 1, 0]), (2, [0, 0, 1])):
         browser.evaluate(f"{player}.querySelectorAll('.versions input')[{version}].click()")
         assert any(browser.evaluate(gains) == heard * 4 for _ in range(50))
+
+
+def test_the_copy_button_says_that_it_copied(browser: Browser, page: Path) -> None:
+    """On a page from a file, the button takes the command and says so."""
+    browser.open(page, DESKTOP)
+    button = "document.querySelector('[data-copy]')"
+    browser.evaluate(
+        "window.taken = ''; document.addEventListener('copy', () => taken = `${getSelection()}`);"
+        "navigator.clipboard.writeText = (text) => { window.taken = text; }"
+    )
+    browser.evaluate(f"{button}.click()")
+    later = f"new Promise(r => setTimeout(() => r({button}.textContent), 50))"
+    assert browser.evaluate(later) == "Copied"
+    assert browser.evaluate("taken") == browser.evaluate(f"{button}.dataset.copy")
+    assert browser.complaints() == []

@@ -130,7 +130,7 @@ def test_markup_in_words_stays_words(tmp_path: Path) -> None:
     assert sweeps.HOSTILE not in page
     data = page.split('type="application/json">')[1].split("</script>")[0]
     assert json.loads(data)["points"][0]["values"]["model.name"] == sweeps.HOSTILE
-    assert page.count("<script") == 6
+    assert page.count("<script") == 7
 
 
 def test_the_page_names_the_device_of_every_figure(tmp_path: Path) -> None:
