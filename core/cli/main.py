@@ -9,10 +9,11 @@ from typing import NoReturn
 from core.cli.modes import run_mode
 from core.config.arguments import is_sweep, rewrite
 from core.config.command_line import check, refuse_credentials
-from core.config.compose import composed, recipe_of_job, register
+from core.config.compose import CONF, composed, recipe_of_job, register
 from core.config.discovery import discover
 from core.config.hydra_errors import as_luthier_error, is_foreign, translate
 from core.config.recipes import Recipe, read_recipes
+from core.config.words import check_words
 from core.errors import LuthierError
 from core.plugin.origin import Terminated, interruption
 from core.plugin.process import INTERRUPTED, prepare
@@ -21,6 +22,9 @@ from core.sweep.sweeper import Start
 from core.text.screen import say
 
 __all__ = ["discover", "main"]
+
+#: The flags that are answered whatever the other words are.
+ANSWERED = frozenset({"--help", "-h", "--version"})
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -48,6 +52,8 @@ def _interrupted() -> NoReturn:
 def _main(arguments: list[str]) -> None:
     check(arguments)
     registry = discover()
+    if not ANSWERED.intersection(arguments):
+        check_words(arguments, registry, CONF)
     rewritten, given = rewrite(arguments)
     recipes = read_recipes(registry.recipes, given)
     for one in recipes.values():

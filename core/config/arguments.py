@@ -9,13 +9,13 @@ recipe=path/to/mine.yaml    ->  recipe=mine, and the file is read
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from core.config.recipes import Recipe, name_of
 from core.config.settings import PLURAL, SLOTS, check_once, group_of
 from core.errors import ConfigError
+from core.machine.program import line
 from core.text.shown import without_credentials
 
 __all__ = ["command", "is_sweep", "key_of", "rewrite"]
@@ -60,7 +60,7 @@ def command(overrides: Sequence[str], recipes: Mapping[str, Recipe]) -> str:
             words[index] = f"recipe={recipes[name].file}"
         elif key in PATHS:
             words[index] = f"{key}={_bare(name)}"
-    return without_credentials(shlex.join(["python", "-m", "core", *words]))
+    return without_credentials(line(words))
 
 
 def _rewritten(argument: str, files: list[str], *, sweep: bool) -> str:
@@ -98,7 +98,7 @@ def _check_chosen(key: str, value: str) -> None:
         raise ConfigError(
             f"`{key}` cannot be `{value}`",
             "a choice is a name, not a path or a reference",
-            "see them all: python -m core mode=list",
+            f"see them all: {line(['mode=list'])}",
         )
 
 

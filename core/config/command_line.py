@@ -6,20 +6,42 @@ is not known here is refused, in one message.
 
 from __future__ import annotations
 
+import difflib
+import re
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from core.config.arguments import key_of
+from core.config.settings import Mode, Settings
 from core.errors import ConfigError, did_you_mean
+from core.machine.program import line
 from core.text.shown import HIDDEN, holds_credentials
 
-__all__ = ["check", "refuse_credentials"]
+__all__ = ["check", "key_in", "refuse_credentials"]
 
 #: The flags that are passed on to Hydra; argparse would accept abbreviations of them, too.
 FLAGS = (
     "--cfg", "-c", "--help", "-h", "--hydra-help", "--info", "-i", "--multirun", "-m",
     "--package", "-p", "--resolve", "--run", "-r", "--version",
 )  # fmt: skip
+#: The flags that take the next word, those of them that need it, and what some of them take.
+VALUED = ("--cfg", "-c", "--package", "-p")
+CFG = ("job", "hydra", "all")
+INFO = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
+TAKEN = {"--cfg": CFG, "-c": CFG, "--info": INFO, "-i": INFO, "--package": (), "-p": ()}
+#: What other programs call a flag or a mode of ours; `core/config/words.py` answers with ours.
+MEANT = {
+    **{f"--{mode.name}": f"mode={mode.name}" for mode in Mode},
+    **dict.fromkeys(("version", "-v", "-V", "-version"), "--version"),
+    **dict.fromkeys(("help", "-help", "-?", "/?", "usage", "--usage"), "--help"),
+    **dict.fromkeys(("--dry-run", "-n"), "mode=plan"),
+    "--verbose": "hydra.verbose=true",
+}
+#: Short flags that other programs have for a key; two of them are also Hydra's, without a value.
+SHORT = {"-i": "input", "-o": "output", "-r": "recipe"}
+#: The first part of every key.
+KEYS = frozenset({"recipe", "hydra", *Settings.__dataclass_fields__})
 #: The flags that an error lists.
 SHOWN = "--cfg job, --info, --multirun (-m), --resolve, --help, --version"
 #: Hydra's flags that load a folder or a file unchecked, and what to use instead.
@@ -38,10 +60,11 @@ LONGEST, DEEPEST = 20_000, 40
 
 def check(arguments: Sequence[str]) -> None:
     """Raise ConfigError for a word that Luthier does not pass on."""
-    for word in arguments:
+    for index, word in enumerate(arguments):
         if word.startswith("-"):
-            _check_flag(word.partition("=")[0])
-        if "=" in word and not key_of(word):
+            _check_flag(arguments, index)
+        # `recipe = cpu_fp32` is read by core/config/words.py.
+        if "=" in word and not key_of(word) and not (index and arguments[index - 1] in KEYS):
             raise ConfigError(f"`{word[:80]}` has no key", "write: key=value")
         key = word.partition("=")[0][:80]
         if len(word) > LONGEST:
@@ -74,17 +97,54 @@ def refuse_credentials(content: Mapping[str, Any], said_by: str) -> None:
             )
 
 
-def _check_flag(flag: str) -> None:
+def key_in(word: str) -> str:
+    """Return the key that a word begins with, `chunker.length` of `chunker.length=1`; or nothing.
+
+    Only the first part is looked up: Hydra and the plugin know the rest.
+    """
+    key = word.partition("=")[0]
+    return key if re.split(r"[./@]", key)[0] in KEYS else ""
+
+
+def _check_flag(arguments: Sequence[str], index: int) -> None:
+    """Refuse a flag that is not known, and a value that a known one does not take."""
+    word = arguments[index]
+    flag, equals, value = word.partition("=")
     if flag in FLAGS:
+        follows = "".join(arguments[index + 1 : index + 2])
+        _check_value(flag, value if equals else follows, given=bool(equals))
         return
+    if word in MEANT or word in SHORT or key_in(flag.lstrip("-")):
+        return  # core/config/words.py says what to type instead
     # Hydra would accept an abbreviation such as `--config-d`.
     whole = next((known for known in REFUSED if len(flag) > 3 and known.startswith(flag)), flag)  # noqa: PLR2004  # two dashes and a letter say nothing yet
+    known = [one for one in FLAGS if len(one) > 2]  # noqa: PLR2004  # single letters are all alike
+    near = difflib.get_close_matches(flag, known, n=1) if whole not in REFUSED else []
+    meant = [*arguments[:index], *near, *arguments[index + 1 :]]
     raise ConfigError(
         f"there is no flag `{flag}`",
         REFUSED.get(whole, ""),
-        did_you_mean(flag, FLAGS) if whole not in REFUSED else "",
+        f"did you mean `{near[0]}`?" if near else "",
         f"flags: {SHOWN}; everything else is written key=value",
+        f"if it is a file, type: {line([f'input={word}'])}" if Path(word).exists() else "",
+        f"type: {line(meant)}" if near else "",
     )
+
+
+def _check_value(flag: str, value: str, *, given: bool) -> None:
+    """Refuse a value that Hydra would answer with its own list of flags."""
+    taken = TAKEN.get(flag)
+    if taken is None and given:
+        raise ConfigError(f"`{flag}` takes no value", f"type: {line([flag])}")
+    if flag in VALUED and (not value or (taken and value not in taken)):
+        raise ConfigError(
+            f"`{flag}` cannot be `{value}`" if value else f"`{flag}` needs a value",
+            did_you_mean(value, taken or ()),
+            f"it can be: {', '.join(taken)}" if taken else "it takes a part of the config: chunker",
+            f"type: {line(['recipe=NAME', flag, taken[0] if taken else 'chunker'])}",
+        )
+    if flag not in VALUED and given and value not in (taken or ()):
+        raise ConfigError(f"`{flag}` cannot be `{value}`", f"it can be: {', '.join(taken or ())}")
 
 
 def _depth(word: str) -> int:

@@ -33,6 +33,7 @@ from core.config.presets import Preset, read_group, read_presets
 from core.config.recipes import Recipe
 from core.config.settings import PLURAL, Settings
 from core.errors import ConfigError
+from core.machine.program import program
 from core.plugin.broken import Broken
 from core.plugin.registry import Registry
 from core.plugin.values import Target
@@ -64,7 +65,7 @@ def composed(arguments: Sequence[str], job: Callable[[DictConfig], None]) -> Non
         with composing(arguments) as cfg:
             job(cfg)
         return
-    sys.argv = ["python -m core", *arguments]
+    sys.argv = [program(), *arguments]
     run = hydra_main(version_base="1.3", config_path=str(CONF), config_name="config")(job)
     if is_sweep(arguments):
         run()

@@ -27,6 +27,7 @@ from typing import Any, NoReturn
 
 from core.config.settings import PLURAL, SLOTS, Settings
 from core.errors import ConfigError, did_you_mean
+from core.machine.program import line
 from core.plugin.options import PLUGIN_KEY
 
 __all__ = ["OWN", "check_preset", "check_recipe", "is_name", "slot_of"]
@@ -114,7 +115,7 @@ class _Page:
                 f"has no name at `{at}`: {_short(name)}",
                 "a plugin, preset, target or precision is named by letters, digits and "
                 "underscores, without a path or a package",
-                "see them all: python -m core mode=list",
+                f"see them all: {line(['mode=list'])}",
             )
 
     def names(self, value: object, at: str) -> None:

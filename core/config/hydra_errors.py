@@ -20,9 +20,13 @@ from omegaconf.errors import (
 )
 
 from core.config import launchers
-from core.config.recipes import OWN
+from core.config.compose import CONF
+from core.config.grammar import is_name
+from core.config.recipes import OWN, read_recipes
 from core.config.settings import SLOTS, Settings
+from core.config.words import meanings, names
 from core.errors import TRACE, ConfigError, LuthierError, did_you_mean
+from core.machine.program import line
 from core.machine.remedy import is_of_the_place, remedy
 from core.plugin.registry import Registry
 
@@ -96,11 +100,20 @@ def _missing(error: MissingConfigException, registry: Registry | None) -> Luthie
         options = registry.names(group)
     return ConfigError(
         f"no {group or 'config'} is named `{name}`",
+        *_elsewhere(name, registry),
         did_you_mean(name, options),
         f"{group} can be: {', '.join(options)}" if options else "",
         *(registry.doubts() if registry is not None else ()),
-        "see them all: python -m core mode=list",
+        f"see them all: {line(['mode=list'])}",
     )
+
+
+def _elsewhere(name: str, registry: Registry | None) -> Iterable[str]:
+    """Yield a line for a name that another key takes: `target=s24` for `recipe=s24`."""
+    if registry is not None and is_name(name):
+        found = meanings(name, names(registry, read_recipes(registry.recipes), CONF))
+        if found:
+            yield f"`{name}` is something else: {' or '.join(found)}"
 
 
 def _invalid(error: ValidationError) -> ConfigError:
@@ -136,7 +149,9 @@ def _unknown_key(error: Exception, link: BaseException) -> ConfigError:
         f"there is no option `{full}`",
         did_you_mean(key, known),
         f"{parent_path or 'the config'} has: {', '.join(known)}" if known else "",
-        "" if parent_path else "see them with their values: python -m core recipe=<name> --cfg job",
+        ""
+        if parent_path
+        else f"see them with their values: {line(['recipe=NAME', '--cfg', 'job'])}",
     )
 
 

@@ -17,6 +17,7 @@ from core.config.settings import PLURAL, SLOTS, Measure, Settings, checked, targ
 from core.config.touched import check_asked
 from core.config.trained_window import with_lengths
 from core.errors import ConfigError, did_you_mean
+from core.machine.program import line
 from core.plugin import kinds, options
 from core.plugin.registry import Registry
 from core.plugin.values import Target
@@ -121,7 +122,7 @@ def _empty(slot: str, recipe: str, recipes: Sequence[str], registry: Registry) -
         return ConfigError(f"the recipe names no {slot}", known)
     return ConfigError(
         "no recipe is given",
-        f"give one: python -m core recipe={recipes[0]}" if recipes else "",
+        f"give one: {line([f'recipe={recipes[0]}'])}" if recipes else "",
         f"recipes: {', '.join(recipes)}",
     )
 

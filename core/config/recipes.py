@@ -22,6 +22,7 @@ from core.config.grammar import OWN, check_recipe, slot_of
 from core.config.settings import PLURAL, SLOTS, check_once, group_of
 from core.config.yaml_file import read_mapping
 from core.errors import ConfigError
+from core.machine.program import line
 from core.plugin.options import PLUGIN_KEY
 
 __all__ = ["OWN", "Recipe", "name_of", "read_recipes"]
@@ -114,8 +115,14 @@ def _content(name: str, file: Path) -> dict[str, Any]:
         return read_mapping(file, f"recipe `{name}`")
     except FileNotFoundError:
         raise ConfigError(
-            f"recipe `{file}` does not exist", "see the built-in recipes: python -m core mode=list"
+            f"recipe `{file}` does not exist", f"see the built-in recipes: {line(['mode=list'])}"
         ) from None
+    except ConfigError as error:
+        if file.suffix.lower() in ("", ".yaml", ".yml"):
+            raise
+        raise ConfigError(
+            error.what, *error.lines, f"if it is to be played, write: input={file}"
+        ) from error
     except OSError as error:
         raise ConfigError(
             f"recipe `{name}` cannot be read: {error.strerror or error}", f"file: {file}"

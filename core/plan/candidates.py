@@ -22,6 +22,7 @@ from core.config.pipeline import make_pipeline
 from core.config.recipes import Recipe
 from core.config.settings import check_once, group_of, target_of
 from core.errors import ConfigError, MisfitError
+from core.machine.program import line
 from core.plan.plan import Plan, make_plan
 from core.plugin.registry import Registry
 from core.store.local import Store
@@ -134,7 +135,7 @@ def _named(name: object) -> str:
         return name
     raise ConfigError(
         f"`{name}` is no name of a precision or plugin",
-        "a name is letters, digits and underscores; see them all: python -m core mode=list",
+        f"a name is letters, digits and underscores; see them all: {line(['mode=list'])}",
     )
 
 

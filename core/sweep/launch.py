@@ -14,6 +14,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from core.errors import TRACE, StageError
 from core.inference.windows import windows_in_words
+from core.machine.program import line
 from core.plugin.records import label_of
 from core.plugin.values import Signature
 from core.store.hashing import digest
@@ -127,7 +128,7 @@ class Launch:
             if not DIED & kinds or RAISED & kinds:
                 raise StageError(
                     f"the launcher failed: {type(error).__name__}: {_first_line(error)}",
-                    "see those that are installed: python -m core --info plugins",
+                    f"see those that are installed: {line(['--info', 'plugins'])}",
                     TRACE,
                 ) from error
             # The sweep's folder has the results of jobs that finished before the worker died.

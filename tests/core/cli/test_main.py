@@ -22,7 +22,7 @@ from tests.conftest import Command
         (["recipe=toy", "chunker=evn"], ["no chunker is named `evn`", "did you mean `even`"]),
         (["recipe=toy", "target=s25x"], ["no target is named `s25x`", "s24"]),
         (["recipe=toy", "+chunker.foo=1"], ["`even` has no option `foo`", "length, overlap"]),
-        (["recipe=toy", "oops"], ["`oops` is no override", "key=value"]),
+        (["recipe=toy", "oops"], ["`oops` is not written key=value", "mode=list"]),
         (["recipe=toy", "~chunker"], ["chunker"]),
         (["recipe=toy", "+x=1"], ["there is no option `x`", "mode"]),
         (["recipe=toy", "graph=[copied,copied]"], ["names `copied` twice"]),
