@@ -71,6 +71,8 @@ ENGINES = (
     Engine("openvino", "fp32", "openvino_fp32"),
     Engine("openvino", "bf16", "openvino_bf16"),
     Engine("openvino", "a8w8", "openvino_int8"),
+    Engine("openvino", "nncf_int8", "openvino_nncf"),
+    Engine("openvino", "nncf_controlled", "openvino_nncf", ("precision=nncf_controlled",)),
     Engine("tensorrt", "fp16", "tensorrt_fp16"),
     Engine("tensorrt", "int8", "tensorrt_int8"),
     Engine("qnn_s24", "fp16", "s24_fp16"),

@@ -31,7 +31,8 @@ TITLES = {
 MODELS = {"bundled": "The bundled HTDemucs", "full": "The full-size HTDemucs, random weights"}
 #: Libraries whose versions a line names.
 NAMED = (
-    "torch", "onnxruntime", "openvino", "onnxruntime-ep-webgpu", "onnxruntime-qnn", "tensorrt",
+    "torch", "onnxruntime", "openvino", "nncf", "onnxruntime-ep-webgpu", "onnxruntime-qnn",
+    "tensorrt",
 )  # fmt: skip
 NONE = "-"
 

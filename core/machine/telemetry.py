@@ -31,8 +31,9 @@ SILENT = {
 HIDDEN = ("openvino_telemetry",)
 """Modules that cannot be imported once this module is.
 
-OpenVINO installs this one, and reports each import of itself through it; no variable turns that off
-(openvino/tools/ovc/__init__.py, 2026.4.1). Without it OpenVINO takes an empty stand-in of its own.
+OpenVINO and NNCF install this one. OpenVINO reports each import of itself through it, NNCF each
+call with its settings; no variable turns that off (openvino/tools/ovc/__init__.py, 2026.4.1;
+nncf/telemetry/wrapper.py, 3.4.0). Without it both take empty stand-ins of their own.
 """
 # Python refuses to import a module that is None here.
 sys.modules.update(dict.fromkeys(HIDDEN))  # type: ignore[arg-type]

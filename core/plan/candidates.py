@@ -21,7 +21,7 @@ from core.config.inputs import is_batch
 from core.config.pipeline import make_pipeline
 from core.config.recipes import Recipe
 from core.config.settings import check_once, group_of, target_of
-from core.errors import ConfigError, MisfitError
+from core.errors import ConfigError, MisfitError, MissingLibraryError
 from core.machine.program import line
 from core.plan.plan import Plan, make_plan
 from core.plugin.registry import Registry
@@ -36,12 +36,12 @@ MOST_PRECISIONS = 100
 
 @dataclass(frozen=True)
 class Candidate:
-    """One precision with its config and plan, or with the misfit that stands in its way."""
+    """One precision with its config and plan, or with the error that stands in its way."""
 
     precision: str
     cfg: DictConfig
     plan: Plan | None
-    misfit: MisfitError | None = None
+    misfit: MisfitError | MissingLibraryError | None = None
 
 
 def several(cfg: DictConfig) -> bool:
@@ -58,8 +58,9 @@ def candidates(
 ) -> list[Candidate]:
     """Plan the job at every precision that it asks for; a job that names none is planned as it is.
 
-    Raises MisfitError for a precision of a ladder that does not fit, and ConfigError for a wrong
-    config. With `auto`, those that do not fit are left out, with a reason, unless none fits.
+    Raises MisfitError for a precision of a ladder that does not fit, MissingLibraryError for one
+    whose library is not installed, and ConfigError for a wrong config. With `auto`, both sorts are
+    left out, with a reason, unless none is left.
     """
     if is_batch(cfg):
         raise ConfigError(
@@ -163,9 +164,9 @@ def _planned(
     recipes: Mapping[str, Recipe],
     store: Store,
 ) -> Candidate:
-    pipeline = make_pipeline(cfg, registry, recipe, recipes)
     try:
+        pipeline = make_pipeline(cfg, registry, recipe, recipes)
         plan = make_plan(pipeline, registry, store)
-    except MisfitError as error:
+    except (MisfitError, MissingLibraryError) as error:
         return Candidate(name, cfg, None, error)
     return Candidate(name or pipeline.precision, cfg, plan)

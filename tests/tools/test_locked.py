@@ -14,8 +14,9 @@ from tools.locked import BASE, locked, normal, parts
 ROOT = Path(__file__).parents[2]
 LOCKED = locked()
 ABOUT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-#: Extras for devices that most machines lack, or engines beside the base's: not in the lock.
-UNLOCKED = {"openvino", "rtx", "tensorrt", "webgpu"}
+#: Extras for devices that most machines lack, or engines beside the base's, with a quantiser for
+#: one: not in the lock.
+UNLOCKED = {"nncf", "openvino", "rtx", "tensorrt", "webgpu"}
 PARTS = {p: lines for p, lines in ABOUT["optional-dependencies"].items() if p not in UNLOCKED}
 ASKED = sorted({line for lines in (ABOUT["dependencies"], *PARTS.values()) for line in lines})
 

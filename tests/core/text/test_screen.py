@@ -19,6 +19,7 @@ OWN_WAY = (
     "on_device/",
     "core/text/screen.py",
     "_htp/child.py",
+    "_nncf/child.py",
     "_tensorrt/child.py",
     "_hybrid/pretrained.py",
     "conformance/",

@@ -1,0 +1,1 @@
+"""What the quantizer `nncf` consists of: a child process, its windows, and what it made."""

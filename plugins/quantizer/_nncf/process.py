@@ -1,0 +1,81 @@
+"""Asks a child process to quantise a graph with NNCF, and checks that the result runs."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+from core import Artifact, StageError
+from core.formats.onnx_session import session_options
+from core.formats.tensors import load
+from core.machine.child_process import Limits, asked_of_child
+from core.machine.cores import threads
+from core.plugin.progress import Progress
+from plugins.quantizer._nncf.failure import OTHERWISE, failure_of, short
+from plugins.quantizer._nncf.windows import Written
+from plugins.quantizer._onnx.graph.constants import failures
+
+__all__ = ["UNCONTROLLED", "ask", "check_plays"]
+
+#: The file of the graph before any operator was reverted; NNCF's own name for it.
+UNCONTROLLED = "intermediate_model.onnx"
+
+
+def ask(
+    model: Path,
+    artifact: Artifact,
+    given: Written,
+    ignored: Collection[str],
+    options: Mapping[str, Any],
+    seconds: float,
+    progress: Progress,
+) -> dict[str, Any]:
+    """Quantise the graph `model` into `quantised.onnx` beside it; returns what the child says.
+
+    `options` are the plugin's, as JSON; `ignored` names the nodes that stay in float. Raises
+    StageError where NNCF does not take the graph, or takes longer than `seconds`.
+    """
+    limits = Limits(seconds=seconds)
+    request = {
+        "model": str(model.resolve()),
+        "windows": [str(file.resolve()) for file in given.windows],
+        "held": [str(file.resolve()) for file in given.held],
+        "ignored": sorted(ignored),
+        "options": dict(options),
+        "threads": threads(),
+        "quantised": str(model.resolve().with_name("quantised.onnx")),
+        "uncontrolled": str(model.resolve().with_name(UNCONTROLLED)),
+    }
+    end, answer = asked_of_child(
+        "plugins.quantizer._nncf.child",
+        request,
+        "nncf",
+        limits=limits,
+        folder=model.parent,
+        progress=lambda message, _: progress(0, 0, message),
+    )
+    if end.cause != "exit" or end.code or "version" not in answer:
+        raise failure_of(answer, end, limits, artifact)
+    return answer
+
+
+def check_plays(model: Path, given: Written, artifact: Artifact) -> None:
+    """Raise StageError where ONNX Runtime cannot open the quantised graph or run a window."""
+    import onnxruntime
+
+    options = session_options()
+    options.add_session_config_entry("session.x64quantprecision", "1")
+    try:
+        session = onnxruntime.InferenceSession(
+            str(model), options, providers=["CPUExecutionProvider"]
+        )
+        session.run(None, load(given.windows[0]))
+    except failures() as error:
+        raise StageError(
+            "ONNX Runtime cannot run the graph that NNCF wrote",
+            f"it says: {short(str(error))}",
+            f"at: {artifact.path}",
+            "leave the node that it names in float: quantizer.exclude=[...]",
+            OTHERWISE,
+        ) from error
