@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: demo test test-long torture mutate lint docs bench-sweep bench-cluster bench-songs bench-calibration bench-qualcomm bench-precision bench-tensorrt bench-coverage bench-engines lock sbom clean
+.PHONY: demo test test-long torture mutate lint docs site bench-extras bench-sweep bench-cluster bench-songs bench-calibration bench-qualcomm bench-precision bench-tensorrt bench-coverage bench-engines lock sbom clean
 
 # The environment is made once for each state of the lock files. PyTorch comes by itself, in the build
 # that this machine's package index has; all else must be, byte for byte, what was locked. Last comes
@@ -42,6 +42,21 @@ lint: .venv/installed
 	$(BIN)/python -m tools.docs --check
 
 docs: .venv/installed
+	$(BIN)/python -m tools.docs
+
+# The documentation as a site, with a search, that opens from the disk: build/site/index.html. Broken
+# links end the build. Its tools are no part of Luthier, so they have an environment of their own.
+site: .venv-site/installed
+	.venv-site/bin/python -m tools.site
+
+.venv-site/installed: requirements-site.lock
+	$(PYTHON) -m venv .venv-site
+	.venv-site/bin/python -m pip install --quiet --no-deps --require-hashes --requirement requirements-site.lock
+	touch $@
+
+# A quarter of an hour: every extra alone beside the base, in a fresh environment, and its recipe.
+bench-extras: .venv/installed
+	$(BIN)/python -m tools.bench_extras
 	$(BIN)/python -m tools.docs
 
 # Half an hour and more: what the S24's compiler and emulator make of the full-size HTDemucs.
@@ -91,6 +106,9 @@ lock:
 		--universal --python-version 3.11 --generate-hashes --extra qualcomm --extra dev \
 		--constraint requirements-torch.lock --no-emit-package torch \
 		--custom-compile-command "make lock" --output-file requirements.lock pyproject.toml
+	.venv-lock/bin/uv pip compile --quiet $(UPGRADE) --universal --python-version 3.11 --generate-hashes \
+		--group pyproject.toml:site --custom-compile-command "make lock" \
+		--output-file requirements-site.lock
 	rm -rf .venv-lock
 
 # What is installed, with licences and the lock's hashes, as CycloneDX: sbom.cdx.json.
@@ -102,4 +120,4 @@ bench-songs: .venv/installed
 	$(BIN)/python -m tools.bench_songs
 
 clean:
-	rm -rf .venv .venv-lock outputs sbom.cdx.json
+	rm -rf .venv .venv-lock .venv-site build/site build/site-trees outputs sbom.cdx.json

@@ -21,6 +21,7 @@ from core.plugin.options import OptionDoc, describe
 from core.plugin.registry import Registry
 from tools import (
     engines_page,
+    extras_page,
     licences,
     precision_page,
     qualcomm_page,
@@ -141,7 +142,7 @@ def main() -> int:
     qualcomm, precision = ROOT / "docs" / "qualcomm.md", ROOT / "docs" / "precision.md"
     songs, security = ROOT / "docs" / "songs.md", ROOT / "docs" / "security.md"
     coverage, tensorrt = ROOT / "docs" / "coverage.md", ROOT / "docs" / "tensorrt.md"
-    engines = ROOT / "docs" / "engines.md"
+    engines, install = ROOT / "docs" / "engines.md", ROOT / "docs" / "install.md"
     architecture = ROOT / "docs" / "architecture.md"
     pages = {
         ROOT / "docs" / "reference.md": reference(registry),
@@ -153,6 +154,7 @@ def main() -> int:
         security: renewed(security, *TORTURE, torture_page.tables(_table)),
         coverage: renewed(coverage, *MEASURED, coverage_page.tables(_table)),
         engines: renewed(engines, *MEASURED, engines_page.tables(_table)),
+        install: renewed(install, *MEASURED, extras_page.tables(_table)),
         architecture: renewed(architecture, *ROOMS, rooms_page.drawing(_table)),
         licences.PAGE: licences.page(_table),
         **report_schema.schemas(),

@@ -48,7 +48,7 @@ def tables(table: Table, file: Path = RESULTS) -> str:
         numbers = {series: number for number, series in enumerate(found["series"], 1)}
         lines = [_line(row, numbers) for row in found["rows"]]
         pieces += [
-            f"### {MODELS[model]}, windows of {seconds} s",
+            f"## {MODELS[model]}, windows of {seconds} s",
             table(HEAD, lines),
             *_reasons(found["rows"]),
             "\n".join(_origin(numbers[name], one) for name, one in found["series"].items()),

@@ -61,8 +61,8 @@ installed on a machine, with hashes, as CycloneDX.
 Not in the lock, and {UNSEEN}: the extras `tensorrt` and `rtx`, and the libraries that the
 public build of PyTorch for Linux brings for GPUs. All are NVIDIA's. Nor are the extras `openvino`
 and `nncf` (Apache-2.0, by Intel; `nncf` brings scikit-learn, BSD-3-Clause) and `webgpu` (MIT, by
-Microsoft). Pretrained weights have licences of their own, which the bundle names; a bundle holds no
-package."""
+Microsoft), nor the tools of `make site`, which no installation has. Pretrained weights have their
+own licences, which the bundle names; a bundle holds no package."""
 COPYLEFT_SAYS = """\
 The licence of these packages, or of a library inside their wheels, asks that changes to it are
 passed on under the same licence."""

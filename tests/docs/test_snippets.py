@@ -10,7 +10,7 @@ Each page gets a copy of the checkout and is followed from top to bottom:
 - ```bash is run line by line. `python -m core` without a mode is planned, not run: what a run does
   is tested elsewhere. `pip install ./folder` installs a folder of the checkout, or one that the
   page wrote; any other `pip install`, `git clone` and `make` needs a network or takes minutes, and
-  is left out, as is the line that enters what `make` installed. `song.flac`, `photo.png` and the
+  is left out, as are the lines that make and enter an environment. `song.flac`, `photo.png` and the
   folder `songs` are there.
 """
 
@@ -56,7 +56,7 @@ for entries in registry.entries.values():
     for entry in entries.values():
         of_module(entry.cls.__module__)
 """
-LEFT_OUT = ("make", "git clone", "pip install", ". .venv")
+LEFT_OUT = ("make", "git clone", "pip install", "python3 -m venv", ". .venv")
 
 
 @dataclass

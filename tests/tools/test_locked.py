@@ -13,7 +13,8 @@ from tools.locked import BASE, locked, normal, parts
 
 ROOT = Path(__file__).parents[2]
 LOCKED = locked()
-ABOUT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+WHOLE = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+ABOUT = WHOLE["project"]
 #: Extras for devices that most machines lack, or engines beside the base's, with a quantiser for
 #: one: not in the lock.
 UNLOCKED = {"nncf", "openvino", "rtx", "tensorrt", "webgpu"}
@@ -33,7 +34,9 @@ def test_every_package_has_hashes() -> None:
     assert line == f"torch=={LOCKED['torch'].version}"
 
 
-@pytest.mark.parametrize("name", ["requirements.lock", "requirements-torch.lock"])
+@pytest.mark.parametrize(
+    "name", ["requirements.lock", "requirements-torch.lock", "requirements-site.lock"]
+)
 def test_no_machine_is_named(name: str) -> None:
     """The lock files hold names, versions, hashes and notes, but no index, folder or own build."""
     for line in (ROOT / name).read_text(encoding="utf-8").splitlines():
@@ -48,6 +51,16 @@ def test_what_pyproject_asks_for_is_locked(line: str) -> None:
     """Every requirement of pyproject.toml allows the version that is locked for it."""
     asked = Requirement(line)
     assert asked.specifier.contains(LOCKED[normal(asked.name)].version, prereleases=True)
+
+
+def test_what_the_site_asks_for_is_locked() -> None:
+    """Every tool of `make site` is locked in an allowed version, for each Python."""
+    lock = (ROOT / "requirements-site.lock").read_text(encoding="utf-8")
+    for line in WHOLE["dependency-groups"]["site"]:
+        asked = Requirement(line)
+        versions = re.findall(rf"^{asked.name}==(\S+)", lock, re.MULTILINE)
+        assert versions
+        assert all(asked.specifier.contains(version) for version in versions)
 
 
 def test_the_lock_says_who_asks() -> None:

@@ -35,9 +35,9 @@ def tables(table: Table) -> str:
     for exporter, (title, precisions) in PARTS.items():
         part = [cell for cell in cells if cell.exporter == exporter]
         if part:
-            pieces += [f"### {title}", _figures(table, part, precisions, reasons)]
+            pieces += [f"## {title}", _figures(table, part, precisions, reasons)]
     listed = [f"{index}. {_plain(reason)}" for reason, index in reasons.items()]
-    return "\n\n".join([*pieces, "### Reasons", "\n".join(listed)])
+    return "\n\n".join([*pieces, "## Reasons", "\n".join(listed)])
 
 
 def _counts(table: Table, cells: Sequence[Cell]) -> str:
