@@ -119,5 +119,6 @@ sbom: .venv/installed
 bench-songs: .venv/installed
 	$(BIN)/python -m tools.bench_songs
 
+# What `make` itself made. Stems and reports in outputs/ may have taken hours: they stay.
 clean:
-	rm -rf .venv .venv-lock .venv-site build/site build/site-trees outputs sbom.cdx.json
+	rm -rf .venv .venv-lock .venv-site build/site build/site-trees sbom.cdx.json

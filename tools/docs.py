@@ -14,7 +14,7 @@ from core.cli.listing import presets
 from core.config.discovery import discover
 from core.config.limits import OWN
 from core.config.recipes import read_recipes
-from core.config.settings import SLOTS, Batch, Fit, Measure
+from core.config.settings import SLOTS, Batch, Clean, Fit, Measure
 from core.plugin import hooks
 from core.plugin.kinds import KINDS, Evaluator
 from core.plugin.options import OptionDoc, describe
@@ -79,6 +79,9 @@ def reference(registry: Registry) -> str:
         "## What fits",
         "Options of `fit`, for `mode=fit`.",
         _options(describe(Fit)),
+        "## The disk",
+        "Options of `clean`, for `mode=clean`: see [the store](store.md#clean-up).",
+        _options(describe(Clean)),
     ]
     parts += [
         "## Hooks",

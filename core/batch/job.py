@@ -41,6 +41,8 @@ from core.plugin.values import Artifact, Notice
 from core.run import lockfile
 from core.run.execute import execute
 from core.run.fitness import unfit
+from core.store import uses
+from core.store.limit import at_work
 from core.store.local import Store
 from core.store.locate import open_store
 
@@ -53,17 +55,18 @@ STAGE = "items"
 def run(cfg: DictConfig, registry: Registry, recipe: str, recipes: Mapping[str, Recipe]) -> None:
     """Plan the batch and, unless `mode=plan`, play it; raises InputError where items failed."""
     store = open_store(cfg.store)
-    plan = make_plan(cfg, registry, recipe, recipes, store)
     if cfg.mode is Mode.plan:
         from core.batch.show_plan import show
 
-        show(plan, store.address)
+        show(make_plan(cfg, registry, recipe, recipes, store), store.address)
         return
-    with reporting(registry.manager, plan.steps.pipeline.reporter):
-        try:
-            _Batch(plan, store, registry.manager.hook, recipes).run()
-        finally:
-            registry.manager.hook.luthier_run_ended()
+    with at_work(store, "batch", recipe, cfg.store_limit_gb):
+        plan = make_plan(cfg, registry, recipe, recipes, store)
+        with reporting(registry.manager, plan.steps.pipeline.reporter):
+            try:
+                _Batch(plan, store, registry.manager.hook, recipes).run()
+            finally:
+                registry.manager.hook.luthier_run_ended()
 
 
 class _Batch:
@@ -87,6 +90,7 @@ class _Batch:
         started = datetime.now(UTC)
         artifacts = execute(self.plan.steps, self.store, self.hook).artifacts
         place = self.plan.folder(artifacts)
+        uses.placed(self.store.root, place)
         with held_alone(place):
             self._lock_file(place, artifacts)
             record = self._played(place, artifacts, started)

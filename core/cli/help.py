@@ -36,6 +36,8 @@ modes
   mode=fit      the longest window that compiles for the target, at each precision
   mode=list     every recipe, target and plugin
   mode=doctor   what works on this machine, and what to install for the rest
+  mode=usage    what takes how much of the disk: results, run folders, and who uses them
+  mode=clean    removes results from the store; shows them first
 
 more
   precision=fp32|fp16|int8|a8w8|w8a16    model.weights=pretrained|bundled|random|FILE

@@ -25,6 +25,8 @@ __all__ = ["discover", "main"]
 
 #: The flags that are answered whatever the other words are.
 ANSWERED = frozenset({"--help", "-h", "--version"})
+#: Modes that use no plugin, or list what is wrong with plugins themselves.
+QUIET = ("mode=list", "mode=doctor", "mode=usage", "mode=clean")
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -78,7 +80,7 @@ def _main(arguments: list[str]) -> None:
 
 def _compose(arguments: Sequence[str], registry: Registry, recipes: Mapping[str, Recipe]) -> None:
     """Let Hydra compose, and run what it composed: one job, or a sweep of them."""
-    if not any(word.startswith(("mode=list", "mode=doctor")) for word in arguments):
+    if not any(word.startswith(QUIET) for word in arguments):
         for broken in registry.broken:
             say(f"warning: {broken}", err=True)
     if is_sweep(arguments):

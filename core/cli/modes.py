@@ -34,6 +34,14 @@ def run_mode(
         from core.cli.doctor import examine
 
         examine(registry)
+    elif cfg.mode is Mode.usage:
+        from core.cli.usage import show_usage
+
+        show_usage(cfg)
+    elif cfg.mode is Mode.clean:
+        from core.cli.clean import clean
+
+        clean(cfg, recipes)
     elif cfg.mode is Mode.fit:
         from core.fit.search import run as search
 

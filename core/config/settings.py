@@ -25,6 +25,7 @@ __all__ = [
     "PLURAL",
     "SLOTS",
     "Batch",
+    "Clean",
     "Fit",
     "Measure",
     "Mode",
@@ -65,6 +66,8 @@ class Mode(Enum):
     fit = "fit"
     list = "list"
     doctor = "doctor"
+    usage = "usage"
+    clean = "clean"
 
 
 class Scale(Enum):
@@ -155,6 +158,29 @@ class Sweep:
 
 
 @dataclass
+class Clean:
+    """What `mode=clean` removes from the store: results for which all conditions given hold."""
+
+    older_than_days: float | None = None
+    """Results that no run used for so many days; 0 for all."""
+    larger_than_mb: float | None = None
+    """Results of more MB than this."""
+    keep_last: int | None = None
+    """Results that none of the last runs used, of this number; a sweep counts as one run."""
+    unused: bool = False
+    """Results of runs whose run folder is gone."""
+    confirm: bool = False
+    """Remove them; without it they are only shown."""
+
+    def __post_init__(self) -> None:
+        """Refuse numbers out of bounds."""
+        for name in ("older_than_days", "larger_than_mb", "keep_last"):
+            value = getattr(self, name)
+            if value is not None and not value >= 0:
+                raise ValueError(f"`{name}` cannot be {value}; give 0 or more")
+
+
+@dataclass
 class Settings:
     """The top level of the config: the keys that are no plugin, then the slots."""
 
@@ -165,6 +191,8 @@ class Settings:
     batch: Batch = field(default_factory=Batch)
     output: str = "outputs"
     store: str | None = None
+    store_limit_gb: float | None = 0.5
+    clean: Clean = field(default_factory=Clean)
     measure: Measure = field(default_factory=Measure)
     fit: Fit = field(default_factory=Fit)
     sweep: Sweep = field(default_factory=Sweep)

@@ -35,6 +35,8 @@ from core.plugin.values import Artifact
 from core.run import folder
 from core.run.execute import execute
 from core.steps import convert
+from core.store import uses
+from core.store.limit import at_work
 from core.store.local import Store
 from core.store.locate import open_store
 from core.text.screen import say, screen
@@ -62,13 +64,15 @@ def run(cfg: DictConfig, registry: Registry, recipe: str, recipes: Mapping[str, 
         registry.manager.register(reporter, name=f"reporter:{reporter.name}")
     try:
         # The folder is made first, so that a place that cannot be written shows at once.
-        with folder.new_folder(Path(cfg.output), pipelines[0].recipe) as place:
-            for pipeline in pipelines:
-                search = _Search(pipeline, wanted, store, registry)
-                tables.append(search.table)
-                search.run()
-            asked = command(HydraConfig.get().overrides.task, recipes)
-            write(place.partial, pipelines[0], tables, wanted, started, asked)
+        with at_work(store, "fit", recipe, cfg.store_limit_gb):
+            with folder.new_folder(Path(cfg.output), pipelines[0].recipe) as place:
+                for pipeline in pipelines:
+                    search = _Search(pipeline, wanted, store, registry)
+                    tables.append(search.table)
+                    search.run()
+                asked = command(HydraConfig.get().overrides.task, recipes)
+                write(place.partial, pipelines[0], tables, wanted, started, asked)
+            uses.placed(store.root, place.final)
     except KeyboardInterrupt:
         registry.manager.hook.luthier_run_ended()
         show(tables, wanted)

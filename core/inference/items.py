@@ -21,7 +21,7 @@ from core.machine.folders import owned_folder
 from core.plugin.kinds import Dataset, anew
 from core.plugin.stages import Split
 from core.plugin.values import Item, Notice, Signature
-from core.store import damage
+from core.store import damage, uses
 from core.store.entry import FORMAT
 from core.store.fingerprint import of_plugin
 from core.store.hashing import digest, files_below, folder_digest, verified_digest
@@ -93,6 +93,7 @@ def cached_items(
     ids = dataset.identity(split)
     fingerprint = [FORMAT, of_plugin(dataset), split, list(ids), msgspec.to_builtins(signature)]
     place = state_dir / "items" / digest(fingerprint)[:32]
+    uses.note(state_dir.parent, f"state/items/{place.name}")
     try:
         cached = _listed(place)
     except DamagedError as error:

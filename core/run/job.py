@@ -46,6 +46,8 @@ from core.run.fitness import unfit
 from core.run.folder import RunFolder
 from core.steps.evaluate import read_items, read_metrics
 from core.steps.play import place_saved
+from core.store import uses
+from core.store.limit import at_work
 from core.store.local import Store
 from core.store.locate import open_store
 from core.text.screen import say
@@ -68,19 +70,21 @@ class Ended:
 def run(cfg: DictConfig, registry: Registry, recipe: str, recipes: Mapping[str, Recipe]) -> None:
     """Plan the job and, unless `mode=plan`, execute it: once, or at several precisions."""
     store = open_store(cfg.store)
-    found = candidates.candidates(cfg, registry, recipe, recipes, store)
     if cfg.mode is Mode.plan:
         from core.config.touched import touched
         from core.plan.show import show, show_touched
 
+        found = candidates.candidates(cfg, registry, recipe, recipes, store)
         for candidate in found:
             show(candidate)
         planned = [p for c in found if c.plan is not None for p in c.plan.pipeline.plugins]
         show_touched(touched(planned, store.address, cfg.output))
         return
-    first = next(c.plan for c in found if c.plan is not None)
-    place = folder.new_folder(Path(cfg.output), first.pipeline.recipe)
-    ended = perform(found, registry, store, recipes, place)
+    with at_work(store, "run", recipe, cfg.store_limit_gb):
+        found = candidates.candidates(cfg, registry, recipe, recipes, store)
+        first = next(c.plan for c in found if c.plan is not None)
+        place = folder.new_folder(Path(cfg.output), first.pipeline.recipe)
+        ended = perform(found, registry, store, recipes, place)
     if ended.breach is not None:
         raise ended.breach
 
@@ -147,6 +151,7 @@ class _Job:
             # Like a step, this does not run while another job of a sweep is timed.
             with cores.shared(say):
                 record, problem = self._left(place.partial, choice, tried)
+        uses.placed(self.store.root, place.final)
         self.hook.luthier_run_placed(folder=str(place.final))
         if problem is not None:
             raise unreported(problem, place.final) from problem

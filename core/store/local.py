@@ -2,6 +2,7 @@
 
     <root>/<step>/<key>/...         an entry (core/store/entry.py)
     <root>/state/<plugin>/...       what a plugin must find again after a run was killed
+    <root>/runs/...                 which runs use which entries (core/store/uses.py)
 
 An entry is made beside its final name and renamed, under a lock per key, so that two jobs never
 do the same work twice and an interrupted one leaves nothing behind. Failures are never kept.
@@ -30,7 +31,7 @@ from filelock import FileLock, Timeout
 from core.errors import StoreError
 from core.machine.folders import clean_up, owned_folder, unwritable
 from core.plugin.values import Artifact
-from core.store import damage
+from core.store import damage, uses
 from core.store.entry import (
     DESCRIPTION,
     FILES,
@@ -86,6 +87,7 @@ class Store:
     def find(self, step: str, fingerprint: dict[str, Any]) -> Artifact | None:
         """Return the artifact of `fingerprint`; a damaged one is reported, and reads as absent."""
         name = self._name(step, fingerprint)
+        uses.note(self.root, name)
         try:
             found = whole(self.root, name)
         except DamagedError as error:
@@ -117,6 +119,7 @@ class Store:
         content = description_of(Description(name, placed), step, fingerprint)
         # Decoded as the next run will read it: both must see the same artifact.
         placed = moved_to(self.root / name / FILES, unsealed(content, Description).artifact)
+        uses.note(self.root, name)
         try:
             if not answers and self._stands(name):
                 return placed  # another run plays it just now
@@ -131,6 +134,10 @@ class Store:
     def drop(self, artifact: Artifact) -> None:
         """Remove an entry whose files were written to after they were kept."""
         shutil.rmtree(Path(artifact.folder).parent, ignore_errors=True)
+
+    def is_owed(self, name: str) -> bool:
+        """Return whether an entry must stay on this machine, because no other place has it yet."""
+        return False
 
     def _stands(self, name: str) -> bool:
         """Return whether an entry is there and whole."""
@@ -217,7 +224,8 @@ class Store:
                 artifact, fingerprint = described(self.root, name)
                 when = file.stat().st_mtime
             except (DamagedError, OSError):
-                damaged.append(name)
+                if os.path.lexists(file.parent):  # not removed just now
+                    damaged.append(name)
             else:
                 found[file.parent.name] = Kept(when, fingerprint, artifact.made_in_s)
         unknown = [name for name in damaged if name not in self._damaged]

@@ -235,8 +235,14 @@ class RemoteStore(Store):
         with self._locked(f"{name}.transfer", lambda: None, wait=wait) as held:
             yield held
 
+    def is_owed(self, name: str) -> bool:
+        """Return whether an entry must stay on this machine, because the URL has it not yet."""
+        return not self._is_noted(name)
+
     def _is_shared(self, step: str, fingerprint: dict[str, Any]) -> bool:
-        name = self._name(step, fingerprint)
+        return self._is_noted(self._name(step, fingerprint))
+
+    def _is_noted(self, name: str) -> bool:
         try:
             noted = read_sealed(self.root / name / SHARED, _Shared)
         except (FileNotFoundError, DamagedError):

@@ -25,7 +25,7 @@ from core.sweep.messages import PointResult
 __all__ = ["found", "identity", "is_of", "keep", "name_of", "owned", "place_of"]
 
 #: Arguments that do not change the identity of a sweep: where it is kept, and how it is run.
-ELSEWHERE = ("output=", "store=", "hydra.", "hydra/launcher=", "sweep.")
+ELSEWHERE = ("output=", "store=", "store_limit_gb=", "hydra.", "hydra/launcher=", "sweep.")
 #: A worker that finds this file knows that it writes into the folder of the sweep itself.
 MARK = Path("points", "sweep")
 #: Longest name of a point's folder.

@@ -144,16 +144,32 @@ def _ready(task: PointTask) -> None:
 
 
 def _run(task: PointTask, registry: Registry, recipes: Mapping[str, Recipe]) -> PointResult:
-    from core.measure.placement import coverage_of
     from core.plan import candidates
-    from core.run import job
     from core.store.locate import open_store
-    from core.sweep.metrics import measured, spreads_of
+    from core.store.uses import recorded
 
     started = time.perf_counter()
-    with cores.shared(say), composing(task.overrides) as cfg:
-        store = open_store(cfg.store)
-        found = candidates.candidates(cfg, registry, recipe_of_job(), recipes, store)
+    with contextlib.ExitStack() as using:
+        with cores.shared(say), composing(task.overrides) as cfg:
+            store, recipe = open_store(cfg.store), recipe_of_job()
+            # The sweep itself brings the store below its limit, once it has ended.
+            using.enter_context(recorded(store.root, "point", recipe, task.sweep))
+            found = candidates.candidates(cfg, registry, recipe, recipes, store)
+        return _performed(task, found, registry, recipes, store, started)
+
+
+def _performed(
+    task: PointTask,
+    found: Sequence[Candidate],
+    registry: Registry,
+    recipes: Mapping[str, Recipe],
+    store: Store,
+    started: float,
+) -> PointResult:
+    from core.measure.placement import coverage_of
+    from core.run import job
+    from core.sweep.metrics import measured, spreads_of
+
     if task.rates:
         return _rated(found, registry, store, recipes)
     plan = found[0].plan

@@ -117,12 +117,18 @@ class LuthierSweeper(Sweeper):
             return
         from core.sweep.show_plan import sentence, show
 
-        plan = self._planned(points)
         if self.config.mode is Mode.plan:
-            show(plan, self._store.address, self.config.output)
+            show(self._planned(points), self._store.address, self.config.output)
             return
-        say(f"{sentence(plan)}\n")
-        self._run(plan)
+        from core.store.limit import at_work
+        from core.sweep.folder import identity
+
+        recipe = self.config.hydra.runtime.choices.get("recipe") or ""
+        limit, sweep = self.config.store_limit_gb, identity(self.arguments)
+        with at_work(self._store, "sweep", recipe, limit, sweep):
+            plan = self._planned(points)
+            say(f"{sentence(plan)}\n")
+            self._run(plan)
 
     def planned(self, point: Combination) -> PlannedPoint:
         """Plan one point now, with what the store has by now."""
@@ -166,6 +172,7 @@ class LuthierSweeper(Sweeper):
 
     def _run(self, plan: SweepPlan) -> None:
         from core.config import launchers
+        from core.store import uses
         from core.sweep.folder import identity, owned, place_of
         from core.sweep.launch import Launch, at, divided
         from core.sweep.point_task import Task
@@ -174,6 +181,7 @@ class LuthierSweeper(Sweeper):
         started, clock = datetime.now(UTC), time.perf_counter()
         first, sweep = plan.first, identity(self.arguments)
         place = place_of(self.config.output, first.pipeline.recipe, sweep)
+        uses.placed(self._store.root, place)
         launcher = self.config.hydra.launcher
         cores, lanes = divided(launcher)
         task = Task(
