@@ -14,7 +14,7 @@ from core.cli.listing import presets
 from core.config.discovery import discover
 from core.config.limits import OWN
 from core.config.recipes import read_recipes
-from core.config.settings import SLOTS, Batch, Clean, Fit, Measure
+from core.config.settings import SLOTS, Batch, Clean, Diff, Fit, Measure
 from core.plugin import hooks
 from core.plugin.kinds import KINDS, Evaluator
 from core.plugin.options import OptionDoc, describe
@@ -82,6 +82,9 @@ def reference(registry: Registry) -> str:
         "## The disk",
         "Options of `clean`, for `mode=clean`: see [the store](store.md#clean-up).",
         _options(describe(Clean)),
+        "## What changed",
+        "Options of `diff`, for `mode=diff`.",
+        _options(describe(Diff)),
     ]
     parts += [
         "## Hooks",

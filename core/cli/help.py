@@ -38,6 +38,7 @@ modes
   mode=doctor   what works on this machine, and what to install for the rest
   mode=usage    what takes how much of the disk: results, run folders, and who uses them
   mode=clean    removes results from the store; shows them first
+  mode=diff     what differs between two runs: diff.old=FOLDER diff.new=FOLDER
 
 more
   precision=fp32|fp16|int8|a8w8|w8a16    model.weights=pretrained|bundled|random|FILE

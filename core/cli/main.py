@@ -26,7 +26,7 @@ __all__ = ["discover", "main"]
 #: The flags that are answered whatever the other words are.
 ANSWERED = frozenset({"--help", "-h", "--version"})
 #: Modes that use no plugin, or list what is wrong with plugins themselves.
-QUIET = ("mode=list", "mode=doctor", "mode=usage", "mode=clean")
+QUIET = ("mode=list", "mode=doctor", "mode=usage", "mode=clean", "mode=diff")
 
 
 def main(argv: Sequence[str] | None = None) -> None:

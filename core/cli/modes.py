@@ -42,6 +42,10 @@ def run_mode(
         from core.cli.clean import clean
 
         clean(cfg, recipes)
+    elif cfg.mode is Mode.diff:
+        from core.cli.diff import diff
+
+        diff(cfg)
     elif cfg.mode is Mode.fit:
         from core.fit.search import run as search
 

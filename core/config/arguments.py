@@ -27,7 +27,7 @@ GROUPS = frozenset({"recipe", "target", "precision", *SLOTS, *(group_of(slot) fo
 #: The key that a person types, by the group that Hydra chooses from.
 TYPED = {group_of(slot): slot for slot in SLOTS}
 #: The keys whose values are paths, which may hold any character.
-PATHS = ("input", "output", "store")
+PATHS = ("input", "output", "store", "diff.old", "diff.new")
 
 
 def is_sweep(arguments: Sequence[str]) -> bool:

@@ -37,8 +37,9 @@ OWN = "_"
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 #: A reference to another value: names with dots between them, nothing else.
 _REFERENCE = re.compile(r"\$\{([a-z][A-Za-z0-9_]*(?:\.[A-Za-z0-9_]+)*)\}")
-#: The keys that only the person who starts the run may set: where it writes, whom it asks.
-PERSONAL = frozenset({"store", "output"})
+#: The keys that only the person who starts the run may set: where it writes, whom it asks, what it
+#: reads.
+PERSONAL = frozenset({"store", "output", "diff"})
 #: The keys of a recipe that are no slots; `title` is the only one that must be text.
 SETTINGS = frozenset(Settings.__dataclass_fields__) - set(SLOTS) - PERSONAL
 #: The keys that a reference may begin with.

@@ -17,7 +17,7 @@ __all__ = ["is_batch", "take_input"]
 
 def take_input(cfg: DictConfig, registry: Registry) -> None:
     """Give `input=...` to the dataset plugin that opens such files."""
-    if cfg.input is None or cfg.mode in (Mode.list, Mode.doctor):
+    if cfg.input is None or cfg.mode in (Mode.list, Mode.doctor, Mode.diff):
         return
     path, pattern = Path(cfg.input).expanduser(), is_pattern(cfg.input)
     if not pattern and not path.exists():

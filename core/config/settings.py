@@ -26,7 +26,9 @@ __all__ = [
     "SLOTS",
     "Batch",
     "Clean",
+    "Diff",
     "Fit",
+    "Form",
     "Measure",
     "Mode",
     "Scale",
@@ -68,6 +70,14 @@ class Mode(Enum):
     doctor = "doctor"
     usage = "usage"
     clean = "clean"
+    diff = "diff"
+
+
+class Form(Enum):
+    """How `mode=diff` writes what it found."""
+
+    text = "text"
+    json = "json"
 
 
 class Scale(Enum):
@@ -181,6 +191,18 @@ class Clean:
 
 
 @dataclass
+class Diff:
+    """The two runs that `mode=diff` compares: run folders, their `report.json` or lock files."""
+
+    old: str | None = None
+    """The run that the other one is compared with."""
+    new: str | None = None
+    """The run whose changes are shown."""
+    form: Form = Form.text
+    """`text` for a person, `json` for a program."""
+
+
+@dataclass
 class Settings:
     """The top level of the config: the keys that are no plugin, then the slots."""
 
@@ -196,6 +218,7 @@ class Settings:
     measure: Measure = field(default_factory=Measure)
     fit: Fit = field(default_factory=Fit)
     sweep: Sweep = field(default_factory=Sweep)
+    diff: Diff = field(default_factory=Diff)
     contract: Any = field(default_factory=dict)
     ladder: list[str] = field(default_factory=list)
     auto: bool = False

@@ -33,7 +33,7 @@ __all__ = ["check_words", "meanings", "names"]
 #: The recipe that is offered to one who names none: it runs on any machine.
 FIRST = "cpu_fp32"
 #: The words of a command that needs no recipe.
-WITHOUT_RECIPE = frozenset({"mode=list", "mode=doctor", "--help", "--version"})
+WITHOUT_RECIPE = frozenset({"mode=list", "mode=doctor", "mode=diff", "--help", "--version"})
 #: How alike a name must be to be offered for a word that is none.
 CUTOFF = 0.7
 

@@ -28,7 +28,7 @@ from yaml.events import (
 
 from core.errors import ConfigError
 
-__all__ = ["LARGEST", "read_mapping"]
+__all__ = ["LARGEST", "mapping_in", "read_mapping"]
 
 #: Bytes of a file, and nodes (values, keys, lists, mappings) once aliases are written out. The lock
 #: file of a network with an option per layer has some thousands.
@@ -82,16 +82,29 @@ def read_mapping(file: Path, what: str) -> dict[str, Any]:
     Raises ConfigError for a file that is no YAML, no mapping, beyond the bounds of this module, or
     more than plain data. The caller handles OSError, FileNotFoundError included.
     """
+    with _said_of(what, file), _refusals():
+        return copy.deepcopy(_checked(_text(file)))
+
+
+def mapping_in(text: str, what: str, file: Path) -> dict[str, Any]:
+    """Return the mapping in YAML that stands in a text of `file`; raises as `read_mapping` does."""
+    with _said_of(what, file), _refusals():
+        if len(text) > LARGEST:
+            raise _RefusedError(f"it is longer than {LARGEST:,} characters")
+        return copy.deepcopy(_checked(text))
+
+
+@contextmanager
+def _said_of(what: str, file: Path) -> Iterator[None]:
+    """Turn a refusal into the error for a person."""
     try:
-        with _refusals():
-            content = copy.deepcopy(_checked(_text(file)))
+        yield
     except _RefusedError as error:
         raise ConfigError(
             f"{what} cannot be read: {error}",
             f"file: {file}",
             "write keys and values as the built-in recipes do: text, numbers, lists, mappings",
         ) from error
-    return content
 
 
 @functools.lru_cache(maxsize=256)

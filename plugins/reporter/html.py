@@ -8,14 +8,16 @@ from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from core import Reporter, Requirement, hookimpl
+from core import Reporter, Requirement, hookimpl, reaching
 from core.machine.whole_file import write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from core.plugin.records import RunRecord, SweepRecord
+    from core.plugin.records import PlanRecord, RunRecord, SweepRecord
+    from core.run.comparison import Run
     from plugins.reporter._html_run.difference import Comparison
+    from plugins.reporter._html_run.markup import Html
 
 __all__ = ["FILE", "SWEEP_FILE", "Codec", "HtmlReport"]
 
@@ -45,6 +47,9 @@ class HtmlReportOptions:
     compared_seconds: float = 5.0
     """Seconds of every output that are embedded once more as FP32 PyTorch gives them, without loss:
     those that differ most from the shipped graph. 0 for none."""
+    against: str = reaching("")
+    """An earlier run to compare with: its run folder, its `report.json` or its lock file. The page
+    shows what differed and what that did to every figure."""
 
     def __post_init__(self) -> None:
         """Raise ValueError for lengths out of their range."""
@@ -66,6 +71,21 @@ class HtmlReport(Reporter[HtmlReportOptions]):
         Requirement("soundfile", "pip install soundfile"),
     )
 
+    def __init__(self, options: HtmlReportOptions) -> None:
+        super().__init__(options)
+        self._earlier: Run | None = None
+
+    @hookimpl
+    def luthier_run_started(self, plan: PlanRecord) -> None:
+        """Read the run to compare with: a wrong path is found before anything runs.
+
+        Raises InputError where there is no run.
+        """
+        if self.options.against:
+            from core.run.comparison import read_run
+
+            self._earlier = read_run(self.options.against)
+
     @hookimpl
     def luthier_run_finished(self, record: RunRecord, folder: str) -> None:
         """Write `report.html` into the run folder."""
@@ -84,12 +104,13 @@ class HtmlReport(Reporter[HtmlReportOptions]):
             stereo=options.stereo,
         )
         compared = _compared(original, record, options) if options.compared_seconds else []
+        changed = _changed(self._earlier, record) if self._earlier else None
         again = files(
             beside(original, Path(folder)),
             record.command,
             shortened=record.command != original.command,
         )
-        write_whole(Path(folder, FILE), document(record, shown, compared, again).encode())
+        write_whole(Path(folder, FILE), document(record, shown, compared, again, changed).encode())
 
     @hookimpl
     def luthier_sweep_finished(self, record: SweepRecord, folder: str) -> None:
@@ -98,6 +119,14 @@ class HtmlReport(Reporter[HtmlReportOptions]):
         from plugins.reporter._reading import presentable
 
         write_whole(Path(folder, SWEEP_FILE), document(presentable(record)).encode())
+
+
+def _changed(before: Run, record: RunRecord) -> Html:
+    """Return the comparison with an earlier run; both without the paths of this machine."""
+    from core.run.comparison import compare, run_of
+    from plugins.reporter._html_run import earlier
+
+    return earlier(compare(before, run_of(record, FILE)))
 
 
 def _compared(

@@ -27,11 +27,15 @@ __all__ = ["document"]
 
 
 def document(
-    record: RunRecord, media: Sequence[Medium], compared: Sequence[Comparison], again: Html
+    record: RunRecord,
+    media: Sequence[Medium],
+    compared: Sequence[Comparison],
+    again: Html,
+    changed: Html | None = None,
 ) -> str:
     """Return the page as HTML; `record` was redacted before, and so were the names of the rest.
 
-    `again` are the files of the run and its command.
+    `again` are the files of the run and its command, `changed` the comparison with an earlier run.
     """
     sounds = bool(compared) or any(d.tracks for d in media)
     parts = [
@@ -41,6 +45,7 @@ def document(
             listening(media, compared) if media or compared else None,
         ),
         ("promise", "What was promised", contract(record)),
+        ("earlier", "Compared with an earlier run", changed),
         ("where", "What ran where", summary.where(record)),
         ("placement", "What computed each node", placements(record)),
         ("budget", "Error budget", budget(record)),
