@@ -155,7 +155,7 @@ def _track(shown: Comparison, one: Versions, number: int) -> Html:
             *(
                 [
                     el("button", "Solo", type="button", class_="solo", aria_pressed="false",
-                       aria_label=f"Hear only {one.label}"),
+                       aria_label=f"Solo: hear only {one.label}"),
                     el("button", "Hear", type="button", class_="on", aria_pressed="true",
                        aria_label=f"Hear {one.label} too"),
                 ]

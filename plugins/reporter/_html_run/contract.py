@@ -21,7 +21,7 @@ def contract(record: RunRecord) -> Html | None:
         return None
     return join(
         el("p", prose(f"{record.chosen}."), class_="verdict") if record.chosen else None,
-        _table(("Limit", "Asked", "Measured", ""), [_limit(one) for one in record.contract])
+        _table(("Limit", "Asked", "Measured", "Contract"), [_limit(one) for one in record.contract])
         if record.contract
         else None,
         _table(

@@ -64,7 +64,7 @@ def _legend(record: RunRecord) -> str:
 
 
 def _table(table: Table) -> Html:
-    head = el("tr", el("th", "", scope="col"), *(_heading(column) for column in table.columns))
+    head = el("tr", el("td"), *(_heading(column) for column in table.columns))
     rows = []
     for label, metrics in table.rows.items():
         cells = []
@@ -107,7 +107,12 @@ def _within(metrics: Sequence[Metric], one: Metric) -> str:
 
 
 def _others(metrics: Sequence[Metric]) -> Html:
-    head = el("tr", *(el("th", t, scope="col") for t in ("Measure", "Value", "Of", "Measured on")))
+    """Return the measures of no item; a device that measured all of them is named once."""
+    found = others(metrics)
+    devices = list(dict.fromkeys(metric.device for metric in found))
+    alone = len(devices) == 1
+    titles = ("Measure", "Value", "Of", *(() if alone else ("Measured on",)))
+    head = el("tr", *(el("th", title, scope="col") for title in titles))
     rows = [
         el(
             "tr",
@@ -124,16 +129,20 @@ def _others(metrics: Sequence[Metric]) -> Html:
                 el("small", m.note) if m.note and m.statistic else None,
                 data_label="Of",
             ),
-            el("td", m.device, data_label="Measured on"),
+            None if alone else el("td", m.device, data_label="Measured on"),
         )
-        for m in others(metrics)
+        for m in found
     ]
     return el(
         "table",
-        el("caption", "Speed and memory"),
+        el(
+            "caption",
+            "Speed and memory",
+            el("small", f"measured on {devices[0]}") if alone else None,
+        ),
         el("thead", head),
         el("tbody", *rows),
-        class_="cards",
+        class_="cards plain-pairs" if alone else "cards",
     )
 
 
@@ -142,6 +151,12 @@ def stages(record: RunRecord) -> Html:
     heads = ("Stage", "By", "This run", "When made", "Peak memory", "Size")
     head = el("tr", *(el("th", t, scope="col") for t in heads))
     kept = sum(stage.status == "cached" for stage in record.stages)
+    table = el(
+        "table",
+        el("thead", head),
+        el("tbody", *(_stage(s) for s in record.stages)),
+        class_="cards stages",
+    )
     return join(
         el(
             "p",
@@ -151,12 +166,7 @@ def stages(record: RunRecord) -> Html:
             f"{'was' if kept == 1 else 'were'} taken from the store, with the figures of the run "
             "that made them.",
         ),
-        el(
-            "table",
-            el("thead", head),
-            el("tbody", *(_stage(s) for s in record.stages)),
-            class_="cards stages",
-        ),
+        el("details", el("summary", "Every stage, with its time, memory and options"), table),
     )
 
 

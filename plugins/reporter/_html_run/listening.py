@@ -109,7 +109,7 @@ def _track(track: Track, number: int) -> Html:
                 type="button",
                 class_="solo",
                 aria_pressed="false",
-                aria_label=f"Hear only {label}",
+                aria_label=f"Solo: hear only {label}",
             ),
             el(
                 "button",

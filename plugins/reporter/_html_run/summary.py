@@ -42,6 +42,7 @@ MILLION = 1_000_000
 LEAST_DB = 0.005
 SEVERITIES = ("danger", "warning", "info")
 TITLES = {"danger": "Read this first", "warning": "Warning", "info": "For information"}
+MANY = {"warning": "warnings", "info": "notes"}
 #: The end of a first sentence: that of a grave notice is set apart from the remedy.
 SENTENCE = re.compile(r"(?<=\.) (?=[A-Z])")
 
@@ -96,19 +97,29 @@ def _breach(record: RunRecord) -> Html | None:
 
 
 def notices(record: RunRecord, severity: str) -> Html | None:
-    """Return the notices of one severity as panels."""
-    panels = [
-        el(
-            "div",
-            el("strong", TITLES[severity]),
-            *(el("p", prose(part)) for part in SENTENCE.split(notice.text, maxsplit=1)),
-            class_=f"notice {severity}",
-            role="alert" if severity == "danger" else "note",
-        )
-        for notice in record.notices
-        if notice.severity == severity
-    ]
-    return join(*panels) if panels else None
+    """Return the notices of one severity: grave ones as panels of their own, others as a list."""
+    texts = [notice.text for notice in record.notices if notice.severity == severity]
+    if not texts:
+        return None
+    if severity == "danger":
+        return join(*(_panel(severity, TITLES[severity], [text]) for text in texts))
+    title = TITLES[severity] if len(texts) == 1 else f"{len(texts)} {MANY[severity]}"
+    return _panel(severity, title, texts)
+
+
+def _panel(severity: str, title: str, texts: list[str]) -> Html:
+    said = (
+        [el("p", prose(part)) for part in SENTENCE.split(texts[0], maxsplit=1)]
+        if len(texts) == 1
+        else [el("ul", *(el("li", prose(text)) for text in texts))]
+    )
+    return el(
+        "div",
+        el("strong", title),
+        *said,
+        class_=f"notice {severity}",
+        role="alert" if severity == "danger" else "note",
+    )
 
 
 def where(record: RunRecord) -> Html:

@@ -69,7 +69,7 @@ const plotOf = (cost, width) => {
     .sort((a, b) => place(a)[0] - place(b)[0])
     .map((point) => {
       const [px, py] = place(point);
-      const said = `Point ${point.number}: ${quality.title} ${point.figures[quality.name].text}, `
+      const said = `Point ${point.number}${point.winner ? ", taken" : ""}: ${quality.title} ${point.figures[quality.name].text}, `
         + `${cost.title} ${point.figures[cost.name].text}`;
       const mark = draw(
         point.report ? "a" : "g",

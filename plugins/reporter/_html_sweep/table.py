@@ -60,7 +60,7 @@ def table(record: SweepRecord) -> Html:
             class_="scroll",
             tabindex="0",
             role="region",
-            aria_label="Points",
+            aria_label="Table of points",
         ),
         _measured_on(record),
     )
