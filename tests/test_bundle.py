@@ -5,18 +5,22 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 import numpy as np
+import onnx
 import pytest
 import soundfile
 
 from core import Array, Signature
 from core.measure.metrics import snr_db
+from core.store.hashing import file_digest
 from plugins.dataset._generator import make_song
 from plugins.dataset.synthetic import Synthetic
 from tests.test_end_to_end import S24, SHORT, core
@@ -27,7 +31,7 @@ import importlib.abc, runpy, sys
 
 bundle, song, target = sys.argv[1:]
 allowed = {"numpy", "onnxruntime"}
-shipped = {"cpu", "device", "join", "medium", "window"}
+shipped = {"cpu", "device", "golden", "join", "manifest", "medium", "window"}
 before = {name.partition(".")[0] for name in sys.modules}
 assert not before & {"core", "plugins", "torch", "onnx", "scipy", "soundfile"}, before
 
@@ -166,9 +170,136 @@ def test_the_cpp_of_the_bundle_separates_as_luthier_does(int8: Path, tmp_path: P
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert "the CPU computes" in done.stderr
+    assert "NPU: not used: this processor is no Snapdragon" in done.stderr
+    assert "CPU: passes" in done.stderr
     found = np.fromfile(tmp_path / "out.f32", np.float32).reshape(len(STEMS), 2, -1)
     assert agreement_db(int8, dict(zip(STEMS, found, strict=True))) > 60
+
+
+def self_test(bundle: Path) -> subprocess.CompletedProcess[str]:
+    """Run the self-test of the bundle's Python program."""
+    return subprocess.run(
+        [sys.executable, "-B", str(bundle / "python" / "run.py"), "--self-test"],
+        capture_output=True, text=True, check=False, timeout=120,
+    )  # fmt: skip
+
+
+def listed_anew(bundle: Path) -> None:
+    """Write the hashes that fit the files as they are, as somebody would who changes them."""
+    sums = bundle / "SHA256SUMS"
+    head, *lines = sums.read_text(encoding="utf-8").splitlines()
+    names = [line.partition("  ")[2] for line in lines]
+    lines = [f"{file_digest(bundle / name)}  {name}" for name in names]
+    sums.write_text("\n".join([head, *lines, ""]), encoding="utf-8")
+
+
+def flipped_weight(file: Path) -> None:
+    """Turn the sign of the largest weight of the largest matrix of a graph."""
+    model = onnx.load(file)
+    tensor = max(model.graph.initializer, key=lambda one: len(one.raw_data))
+    weights = onnx.numpy_helper.to_array(tensor).copy()
+    place = np.unravel_index(np.argmax(np.abs(weights)), weights.shape)
+    weights[place] = -weights[place]
+    tensor.CopyFrom(onnx.numpy_helper.from_array(weights, tensor.name))
+    onnx.save(model, file)
+
+
+def hamming(file: Path) -> None:
+    """Replace the Hann window of a graph of the dsp by a Hamming window."""
+    model = onnx.load(file)
+    (tensor,) = (one for one in model.graph.initializer if one.name == "hann")
+    window = onnx.numpy_helper.to_array(tensor)
+    other = (0.08 * window.max() + 0.92 * window).astype(window.dtype)
+    tensor.CopyFrom(onnx.numpy_helper.from_array(other, tensor.name))
+    onnx.save(model, file)
+
+
+def truncated(file: Path) -> None:
+    """Cut a file in its middle."""
+    content = file.read_bytes()
+    file.write_bytes(content[: len(content) // 2])
+
+
+def test_the_self_test_of_a_whole_bundle_passes(fp32: Path) -> None:
+    """The self-test prints each back end with dB and times, and ends with exit code 0."""
+    done = self_test(fp32 / "alone")
+    assert done.returncode == 0, done.stderr
+    (line,) = (line for line in done.stdout.splitlines() if line.startswith("CPU: "))
+    assert re.fullmatch(
+        r"CPU: passes: model [\d.]+ dB of [\d.]+, outputs [\d.]+ dB of [\d.]+, "
+        r"cold start \d+ ms, first window \d+ ms, second window \d+ ms",
+        line,
+    )
+    assert done.stdout.endswith("used: CPU\n")
+
+
+DAMAGES = [
+    ("model.onnx", flipped_weight, "CPU: its result is wrong: "),
+    ("pre.onnx", hamming, "pre.onnx computes something else: "),
+    ("post.onnx", hamming, "post.onnx computes something else: "),
+    ("model.onnx", truncated, "CPU: "),
+    ("pre.onnx", truncated, "pre.onnx cannot be opened: "),
+    ("golden.bin", truncated, "golden.json and golden.bin do not fit"),
+]
+
+
+@pytest.mark.parametrize(("name", "damage", "said"), DAMAGES)
+def test_a_damage_is_named_by_the_list_of_hashes_and_by_the_golden_window(
+    fp32: Path, tmp_path: Path, name: str, damage: Callable[[Path], None], said: str
+) -> None:
+    """A changed file is refused by its name; with a list that fits it, the self-test fails."""
+    bundle = tmp_path / "bundle"
+    shutil.copytree(fp32 / "alone", bundle)
+    damage(bundle / name)
+    refused = self_test(bundle)
+    assert refused.returncode == 1
+    assert f"{name} was changed" in refused.stderr
+    assert "CPU" not in refused.stdout
+    listed_anew(bundle)
+    failed = self_test(bundle)
+    assert failed.returncode == 1
+    assert said in failed.stderr
+    assert "Traceback" not in failed.stderr
+
+
+def test_a_bundle_that_is_not_whole_is_refused(fp32: Path, tmp_path: Path) -> None:
+    """Every missing file is named, whether it computes or not; nothing runs without the list."""
+    bundle = tmp_path / "bundle"
+    shutil.copytree(fp32 / "alone", bundle)
+    (bundle / "post.onnx").unlink()
+    (bundle / "LICENCE-WEIGHTS.txt").unlink()
+    refused = self_test(bundle)
+    assert refused.returncode == 1
+    assert "post.onnx is missing" in refused.stderr
+    assert "LICENCE-WEIGHTS.txt is missing" in refused.stderr
+    (bundle / "SHA256SUMS").unlink()
+    assert "SHA256SUMS cannot be read" in self_test(bundle).stderr
+
+
+def test_the_readme_lists_every_file(fp32: Path) -> None:
+    """The README has every file with its size and hash, the network too, and what to link."""
+    bundle = fp32 / "alone"
+    page = (bundle / "README.md").read_text(encoding="utf-8")
+    rows = {line.split(" | ")[0].strip("| `"): line for line in page.splitlines() if "| `" in line}
+    found = {f.relative_to(bundle).as_posix() for f in bundle.rglob("*") if f.is_file()}
+    assert {name for name in found if "__pycache__" not in name} <= rows.keys()
+    for name in ("model.onnx", "golden.bin", "cpp/window.h", "kotlin/Golden.kt"):
+        size = (bundle / name).stat().st_size
+        assert f"{size:,} | {file_digest(bundle / name)}" in rows[name]
+    assert "| onnxruntime 1." in page
+
+
+def test_a_window_of_the_bundle_is_nobodys_music(fp32: Path) -> None:
+    """The golden window is noise: unlike any place of the song, with its level and spectrum."""
+    bundle = fp32 / "alone"
+    table = json.loads((bundle / "golden.json").read_text(encoding="utf-8"))
+    assert (bundle / "golden.bin").stat().st_size < 1_500_000
+    (given,) = table["inputs"]
+    kept = np.fromfile(bundle / "golden.bin", "<f4", given["count"]).reshape(given["shape"])
+    song = soundfile.read(fp32 / "song.wav", dtype="float32")[0].T
+    pieces = [song[:, at : at + kept.shape[1]] for at in (0, song.shape[1] - kept.shape[1])]
+    assert all(abs(np.corrcoef(kept.ravel(), piece.ravel())[0, 1]) < 0.1 for piece in pieces)
+    assert 0.5 < np.std(kept) / max(np.std(piece) for piece in pieces) < 2
 
 
 def library_of_onnxruntime(folder: Path) -> Path:

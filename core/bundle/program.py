@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,32 @@ NEEDED = {
     "cpp": {"cpp/window.h", "cpp/join.h"},
     "kotlin": {"kotlin/Window.kt", "kotlin/Join.kt"},
 }
-OWN = {"python": ["python/run.py"], "cpp": ["cpp/run.cpp"], "kotlin": []}
+OWN = {
+    "python": ["python/run.py", "python/manifest.py", "python/golden.py"],
+    "cpp": ["cpp/run.cpp", "cpp/manifest.h", "cpp/golden.h"],
+    "kotlin": ["kotlin/Manifest.kt", "kotlin/Golden.kt"],
+}
+#: The fields of a group of the golden window, in the order of `Group` below.
+GROUP = ("stage", "tensor", "label", "start", "step", "count", "offset", "power")
+#: The constants that are lists of rows, with the type of a row.
+ROWS = {"TOLERANCES": "Tolerance", "GOLDEN": "Group"}
+CPP_ROWS = """\
+struct Tolerance {
+  const char *artifact, *stage;
+  double db;
+};
+struct Group {
+  const char *stage, *tensor, *label;
+  int64_t start, step, count, offset;
+  double power;
+};"""
+KOTLIN_ROWS = """\
+class Tolerance(val artifact: String, val stage: String, val db: Double)
+    class Group(
+        val stage: String, val tensor: String, val label: String,
+        val start: Long, val step: Long, val count: Long, val offset: Long,
+        val power: Double
+    )"""
 
 
 def write(bundle: Path, about: dict[str, Any], parts: Sequence[BundlePart]) -> list[str]:
@@ -70,6 +95,8 @@ def _constants(about: dict[str, Any]) -> dict[str, Any] | None:
         if name.isascii() and name.isidentifier()
     }
     return {
+        "ID": about["id"],
+        "STRIDE": 0,  # unknown, if the chunker does not say
         **numbers,
         "MODEL": about["model"]["file"],
         "FALLBACK": about["fallback"]["file"] if about["fallback"] else "",
@@ -79,14 +106,37 @@ def _constants(about: dict[str, Any]) -> dict[str, Any] | None:
         "OUTPUT": result,
         "INPUT_SHAPE": ends[0]["shape"],
         "OUTPUT_SHAPE": ends[1]["shape"],
+        **_of_golden(about["golden"]),
+    }
+
+
+def _of_golden(table: dict[str, Any] | None) -> dict[str, Any]:
+    """Return the table of the golden window as constants; empty lists where there is none."""
+    if table is None:
+        return {"GOLDEN_OFFSET": 0, "GOLDEN_COUNT": 0, "TOLERANCES": [], "GOLDEN": []}
+    (window,) = table["inputs"]
+    tolerances = [
+        (artifact, stage, float(db))
+        for artifact, stages in table["tolerance_db"].items()
+        for stage, db in stages.items()
+    ]
+    groups = [tuple(group[name] for name in GROUP) for group in table["groups"]]
+    return {
+        "GOLDEN_OFFSET": window["offset"],
+        "GOLDEN_COUNT": window["count"],
+        "TOLERANCES": tolerances,
+        "GOLDEN": groups,
     }
 
 
 def _cpp(constants: dict[str, Any]) -> str:
-    lines = []
+    lines = [CPP_ROWS]
     for name, value in constants.items():
         if isinstance(value, str):
             lines.append(f"inline constexpr const char* {name} = {_cpp_text(value)};")
+        elif name in ROWS:
+            rows = "".join(f"\n    {{{_fields(row, _cpp_text, '')}}}," for row in value)
+            lines.append(f"inline const std::vector<{ROWS[name]}> {name}{{{rows}}};")
         elif isinstance(value, list):
             shape = ", ".join(map(str, value))
             lines.append(f"inline const std::vector<int64_t> {name}{{{shape}}};")
@@ -124,11 +174,24 @@ def _escaped(code: int, escape: str, special: str) -> str:
     return f"\\{letter}" if letter and letter in f'"\\{special}' else letter or escape
 
 
+def _fields(row: tuple[Any, ...], text: Callable[[str], str], whole: str) -> str:
+    """Return the fields of a row as literals; `whole` ends a literal of an integer."""
+    return ", ".join(
+        text(field) if isinstance(field, str) else f"{field!r}{whole * isinstance(field, int)}"
+        for field in row
+    )
+
+
 def _kotlin(constants: dict[str, Any]) -> str:
-    lines = []
+    lines = [KOTLIN_ROWS]
     for name, value in constants.items():
         if isinstance(value, str):
             lines.append(f"const val {name} = {_kotlin_text(value)}")
+        elif name in ROWS:
+            rows = "".join(
+                f"\n        {ROWS[name]}({_fields(row, _kotlin_text, 'L')})," for row in value
+            )
+            lines.append(f"val {name} = listOf<{ROWS[name]}>({rows})")
         elif isinstance(value, list):
             lines.append(f"val {name} = longArrayOf({', '.join(map(str, value))})")
         elif isinstance(value, int):

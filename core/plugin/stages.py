@@ -28,6 +28,7 @@ __all__ = [
     "Calibration",
     "EvaluatedItem",
     "Joiner",
+    "LinkedLibrary",
     "Requirement",
     "SavedFile",
     "Session",
@@ -125,17 +126,34 @@ class SavedFile:
 
 
 @dataclass(frozen=True)
+class LinkedLibrary:
+    """A library that an app must contain to run the bundle: its package, version, and size.
+
+    `bytes` is None where no installed package shows the size: a size is measured, never guessed.
+    `where` says what was measured: `libonnxruntime.so for Linux on x86_64`.
+    """
+
+    name: str
+    version: str
+    why: str
+    bytes: int | None = None
+    where: str = ""
+
+
+@dataclass(frozen=True)
 class BundlePart:
     """What a plugin adds to the bundle that goes to the device.
 
     `facts` are for `metadata.json`. `sources` are files of a program that runs the bundle, by
     their place in it: `core/bundle/write.py` says which, and what each must hold. `lines` are for
     the README, by language: what such a program must link, or how to load the model by hand.
+    `libraries` are those that an app grows by, beside the bundle itself.
     """
 
     facts: Mapping[str, Fact] = field(default_factory=dict)
     sources: Mapping[str, Path] = field(default_factory=dict)
     lines: Mapping[str, str] = field(default_factory=dict)
+    libraries: Sequence[LinkedLibrary] = ()
 
 
 @dataclass(frozen=True)

@@ -44,6 +44,7 @@ from core.run.choose import Choice, Trial, Tried, best_of, first_that_holds
 from core.run.execute import Outcome, execute
 from core.run.fitness import unfit
 from core.run.folder import RunFolder
+from core.run.golden import expected
 from core.steps.evaluate import read_items, read_metrics
 from core.steps.play import place_saved
 from core.store import uses
@@ -219,7 +220,9 @@ class _Job:
         text = lockfile.lock(config, outcome.artifacts, versions())
         (partial / "recipe.lock.yaml").write_text(text, encoding="utf-8")
         if not contract.missed(tried.judged):
-            write_bundle(partial / "bundle", plan.pipeline, *_shipped(plan, outcome))
+            shipped, source = _shipped(plan, outcome)
+            golden = expected(plan, outcome.artifacts, tried.budget)
+            write_bundle(partial / "bundle", plan.pipeline, shipped, source, golden)
         seconds = time.perf_counter() - self.clock
         unfitting = unfit(plan.pipeline, outcome.artifacts[MODEL].info, self.recipes)
         told = (

@@ -213,15 +213,21 @@ class OnnxRuntime(Runtime[OnnxRuntimeOptions]):
         return OnnxRuntimeSession(Path(artifact.path), self.options, work.folder)
 
     def ships(self, info: ModelInfo) -> BundlePart:
-        """Return the code that opens and runs the graph on a device's CPU."""
+        """Return the code that runs the graph on a device: on the provider, or else on the CPU."""
         from importlib.metadata import version
 
-        from plugins.runtime._on_device import sources
+        from plugins.runtime._on_device import onnxruntime_library, sources
 
         library = f"com.microsoft.onnxruntime:onnxruntime-android:{version('onnxruntime')}"
         gradle = f'dependencies {{ implementation("{library}") }}\n'
-        facts = {"provider": self.options.provider.name}
-        return BundlePart(facts, sources(self.name), {"kotlin": gradle})
+        provider = self.options.provider
+        facts: dict[str, Fact] = {
+            "provider": provider.name,
+            "execution_provider": provider.value,
+            "provider_options": dict(KNOWN[provider].options),
+        }
+        lines = {"kotlin": gradle}
+        return BundlePart(facts, sources(self.name), lines, (onnxruntime_library(),))
 
 
 @hookimpl

@@ -180,7 +180,7 @@ class OpenVino(Runtime[OpenVinoOptions]):
 
     def ships(self, info: ModelInfo) -> BundlePart:
         """Return a program in Python that opens the graph with OpenVINO, and lines that load it."""
-        from plugins.runtime._on_device import sources
+        from plugins.runtime._on_device import onnxruntime_library, package, sources
 
         options = self.options
         facts: dict[str, Fact] = {"device": options.device, "precision": options.precision.name}
@@ -188,7 +188,8 @@ class OpenVino(Runtime[OpenVinoOptions]):
             file="model.xml", device=options.device, precision=options.precision.name
         )
         python = {p: file for p, file in sources(self.name).items() if p.startswith("python/")}
-        return BundlePart(facts, python, {"python": lines})
+        linked = (package("openvino", "plays the model"), onnxruntime_library())
+        return BundlePart(facts, python, {"python": lines}, linked)
 
 
 @hookimpl

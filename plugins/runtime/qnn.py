@@ -142,7 +142,7 @@ class Qnn(Runtime[QnnOptions]):
 
     def ships(self, info: ModelInfo) -> BundlePart:
         """Return the code that opens the context binary on a phone, and what an app links."""
-        from plugins.runtime._htp.app import lines, qnn_version
+        from plugins.runtime._htp.app import libraries, lines, qnn_version
         from plugins.runtime._on_device import sources
 
         facts: dict[str, Fact] = {
@@ -150,7 +150,7 @@ class Qnn(Runtime[QnnOptions]):
             "htp_arch": self.options.htp_arch,
             "qnn_version": qnn_version(),
         }
-        return BundlePart(facts, sources(self.name), lines())
+        return BundlePart(facts, sources(self.name), lines(), libraries())
 
     def _device(self) -> HtpDevice:
         from plugins.runtime._htp.process import HtpDevice

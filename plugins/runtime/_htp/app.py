@@ -5,7 +5,9 @@ from __future__ import annotations
 import importlib
 from importlib.metadata import version
 
-__all__ = ["lines", "qnn_version"]
+from core import LinkedLibrary
+
+__all__ = ["libraries", "lines", "qnn_version"]
 
 _GRADLE = """\
 dependencies {{
@@ -37,3 +39,18 @@ def lines() -> dict[str, str]:
         qnn=qnn_version() or "+",
     )
     return {"kotlin": gradle, "xml": _MANIFEST}
+
+
+def libraries() -> tuple[LinkedLibrary, ...]:
+    """Return the libraries for Android, whose packages are not installed where this runs."""
+    where = "its package for Android was not installed where the bundle was made"
+    every = (
+        ("com.microsoft.onnxruntime:onnxruntime-android", version("onnxruntime"), "runs graphs"),
+        (
+            "com.qualcomm.qti:onnxruntime-android-qnn",
+            version("onnxruntime-qnn"),
+            "lets ONNX Runtime use the NPU",
+        ),
+        ("com.qualcomm.qti:qnn-runtime", qnn_version() or "+", "holds the NPU's own libraries"),
+    )
+    return tuple(LinkedLibrary(name, number, why, where=where) for name, number, why in every)

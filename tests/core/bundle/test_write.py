@@ -41,8 +41,12 @@ def test_it_describes_what_it_holds(bundle: Path) -> None:
     found = {
         file.relative_to(bundle).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest()
         for file in bundle.rglob("*")
-        if file.is_file() and file.name != "metadata.json"
+        if file.is_file() and file.name != "SHA256SUMS"
     }
+    lines = (bundle / "SHA256SUMS").read_text(encoding="utf-8").splitlines()
+    assert lines[0] == f"# bundle {metadata['id']}"
+    assert {name: digest for digest, name in (line.split("  ") for line in lines[1:])} == found
+    del found["metadata.json"]
     assert {name: entry["sha256"] for name, entry in metadata["files"].items()} == found
 
 
@@ -102,6 +106,8 @@ def described(dtype: str = "float32", size: int | str = 8) -> dict[str, Any]:
         "fallback": None,
         "host_graphs": None,
         "tensors": {"inputs": {"x": "x$1"}, "outputs": {"y": "y"}},
+        "id": "0f" * 32,
+        "golden": None,
         "chunking": {"plugin": "even", "length": 8, "overlap": 0.25, "exact": True},
     }
 

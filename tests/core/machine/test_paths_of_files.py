@@ -39,11 +39,25 @@ from tests.core.store.test_local import FINGERPRINT, put
 
 MARK = "the canary"
 CPU = Path(on_device).parent / "any" / "python" / "cpu.py"
+OWN = Path(core.__file__).parent / "bundle" / "on_device" / "python"
 MEDIUM = Path(core.__file__).parents[1] / "plugins/dataset/_audio/on_device/python/medium.py"
 
 #: How a reader says no. Returning is another way: then it took nothing, or made the thing anew.
 Refusals = (LuthierError, sealed.DamagedError, results._DamagedError, SystemExit)
 Reader = Callable[[Path, str], object]
+
+
+def bundle_sums(root: Path, name: str) -> object:
+    """Check a bundle whose list of hashes names another file."""
+    (root / "metadata.json").write_text("{}")
+    digests = dict.fromkeys((name, "metadata.json"), "0" * 64)
+    lines = [f"{digest}  {n}" for n, digest in digests.items()]
+    (root / "SHA256SUMS").write_text("\n".join(["# bundle x", *lines]), errors="surrogateescape")
+    program = runpy.run_path(str(OWN / "manifest.py"))
+    with pytest.raises(program["BundleError"]) as refused:
+        program["check"](root)
+    assert file_digest(root.parents[1] / "canary.wav")[:12] not in str(refused.value)
+    return None
 
 
 def manifest_place(root: Path, name: str) -> object:
@@ -188,7 +202,10 @@ def bundle_label(root: Path, name: str) -> object:
     """Write stems on a device whose labels come from the model."""
     spec = {"name": "y", "axes": ["stem", "channel", "time"], "rates": {"time": 8000}}
     outputs = {"signature": {"outputs": [{**spec, "labels": {"stem": [name, "mix", "MIX"]}}]}}
-    runpy.run_path(str(MEDIUM))["write"](root, {"y": np.zeros((3, 1, 4), np.float32)}, outputs)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.syspath_prepend(OWN)
+        write = runpy.run_path(str(MEDIUM))["write"]
+    write(root, {"y": np.zeros((3, 1, 4), np.float32)}, outputs)
     assert len(list(root.glob("*.wav"))) == 3
     return None
 
@@ -227,7 +244,7 @@ def _signature(*labels: str) -> Signature:
 READERS: tuple[Reader, ...] = (
     manifest_place, manifest_output, store_path, store_folder, remote_file, remote_attempt,
     saved_json, sweep_record, hub_ledger, hub_archive, hub_list, bundle_metadata, bundle_label,
-    stem_label, musdb_label,
+    stem_label, musdb_label, bundle_sums,
 )  # fmt: skip
 #: Where a link is no path of theirs: they take the last part of a name, or make a name of it.
 ANY_NAME = (hub_list, remote_attempt)

@@ -9,13 +9,15 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import core
+from core.store.hashing import file_digest
 from plugins.chunker._on_device import __file__ as chunker
 from plugins.runtime._on_device import __file__ as runtime
 
-RUN = Path(core.__file__).parent / "bundle" / "on_device" / "python" / "run.py"
+OWN = Path(core.__file__).parent / "bundle" / "on_device" / "python"
 JOIN = Path(chunker).parent / "whole" / "python" / "join.py"
 GRAPHS = {name: {"file": f"{name}.onnx"} for name in ("forward", "inverse")}
 
@@ -25,16 +27,24 @@ def bundle(tmp_path: Path) -> Path:
     """Return a folder with a bundle's programs, and a graph outside the folder."""
     folder = tmp_path / "outer" / "bundle"
     (folder / "python").mkdir(parents=True)
-    for file in (RUN, JOIN, *(Path(runtime).parent / "any" / "python").glob("*.py")):
+    any_device = (Path(runtime).parent / "any" / "python").glob("*.py")
+    for file in (*OWN.glob("*.py"), JOIN, *any_device):
         shutil.copy(file, folder / "python")
     (tmp_path / "canary.onnx").write_text("no graph, but a file that is there")
     return folder
+
+
+def listed(bundle: Path) -> None:
+    """Write the list of hashes that fits the bundle."""
+    name = "metadata.json"
+    (bundle / "SHA256SUMS").write_text(f"# bundle x\n{file_digest(bundle / name)}  {name}\n")
 
 
 def played(bundle: Path, of: str, about: Any) -> subprocess.CompletedProcess[str]:
     """Run the program with one runtime's device code and the content of `metadata.json`."""
     shutil.copy(Path(runtime).parent / of / "python" / "device.py", bundle / "python")
     (bundle / "metadata.json").write_text(about if isinstance(about, str) else json.dumps(about))
+    listed(bundle)
     return subprocess.run(
         [sys.executable, "python/run.py", "none.npz", "out"],
         cwd=bundle,
@@ -69,7 +79,9 @@ def test_a_graph_outside_of_the_bundle_is_not_opened(
             bundle / f"{name}.onnx",
         )
     about = {"format": 1, "tensors": {"inputs": {}, "outputs": {}}, "host_graphs": None,
-             "model": {"file": "model.onnx"}, "fallback": {"file": "model.onnx"}}  # fmt: skip
+             "model": {"file": "model.onnx"}, "fallback": {"file": "model.onnx"}, "runtime": {},
+             "signature": {"inputs": []}, "chunking": {}}  # fmt: skip
+    np.savez(bundle / "none.npz")
     done = played(bundle, of, {**about, **changes})
     assert done.returncode == 1
     assert done.stderr.strip().startswith("metadata.json names a file outside of the bundle")

@@ -498,7 +498,8 @@ def test_the_program_of_a_bundle_opens_the_graph(tmp_path: Path) -> None:
     }
     code = (
         "import sys, json, pathlib, numpy as np\nsys.path.insert(0, 'python')\nimport device\n"
-        "opened = device.open_model(pathlib.Path(), json.loads(sys.argv[1]))\n"
+        "((_, _, opens),) = device.backends(pathlib.Path(), json.loads(sys.argv[1]))\n"
+        "opened = opens()\n"
         "given = dict(np.load('given.npz'))\n"
         "assert {i.name for i in opened.get_inputs()} == given.keys()\n"
         "names = [o.name for o in opened.get_outputs()]\n"

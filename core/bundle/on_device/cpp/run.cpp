@@ -1,35 +1,120 @@
-// Plays a file of raw 32-bit floats with the bundle: run BUNDLE INPUT OUTPUT
-//
-// INPUT holds the rows of the signature's input one after the other (the left channel, then the
-// right one, say), OUTPUT gets those of its output.
+// Plays a file of raw 32-bit floats with the bundle, or tests the bundle.
+#include <chrono>
 #include <fstream>
 #include <iostream>
+#include <string>
 #include <vector>
 
 #include "bundle.h"
 #include "join.h"
 #include "window.h"
 
+namespace {
+
+const char* const USAGE =
+    "run BUNDLE INPUT OUTPUT     plays a file\n"
+    "run BUNDLE --self-test      tries every back end on the golden window\n"
+    "\n"
+    "INPUT holds 32-bit floats, little-endian, without a header: the rows of the input one after\n"
+    "the other (the whole left channel, then the whole right one, say). OUTPUT gets the rows of\n"
+    "the output in the same way. metadata.json names the rows and their rate.\n";
+
+// Runs windows, and says now and then how many are done.
+class Counted {
+ public:
+  Counted(Window& window, size_t values) : window_(window) {
+    const int64_t each = bundle::STRIDE * rows();
+    if (each > 0) total_ = (static_cast<int64_t>(values) + each - 1) / each;
+  }
+
+  std::vector<float> run(std::vector<float>& piece) {
+    auto made = window_.run(piece);
+    ++done_;
+    const auto now = std::chrono::steady_clock::now();
+    if (now - told_ > std::chrono::seconds(10)) {
+      told_ = now;
+      std::cerr << "window " << done_;
+      if (total_ > 0) {
+        const std::chrono::duration<double> passed = now - started_;
+        std::cerr << " of " << total_ << ", "
+                  << std::llround(passed.count() / static_cast<double>(done_) *
+                                  static_cast<double>(total_ - done_))
+                  << " s left";
+      }
+      std::cerr << '\n';
+    }
+    return made;
+  }
+
+ private:
+  static int64_t rows() {
+    int64_t rows = 1;
+    const auto& shape = bundle::INPUT_SHAPE;
+    for (size_t axis = 0; axis + 1 < shape.size(); ++axis) rows *= shape[axis];
+    return rows;
+  }
+
+  Window& window_;
+  int64_t done_ = 0, total_ = 0;
+  std::chrono::steady_clock::time_point started_ = std::chrono::steady_clock::now(),
+                                        told_ = started_;
+};
+
+std::vector<float> read(const std::string& name) {
+  std::ifstream source(name, std::ios::binary | std::ios::ate);
+  if (!source) throw BundleError(name + " cannot be read");
+  const auto size = static_cast<size_t>(source.tellg());
+  std::vector<float> input(size / sizeof(float));
+  source.seekg(0).read(reinterpret_cast<char*>(input.data()),
+                       static_cast<std::streamsize>(input.size() * sizeof(float)));
+  if (!source) throw BundleError(name + " cannot be read to its end");
+  const bool wav = input.size() > 2 && std::memcmp(input.data(), "RIFF", 4) == 0;
+  int64_t rows = 1;
+  for (size_t axis = 0; axis + 1 < bundle::INPUT_SHAPE.size(); ++axis)
+    rows *= bundle::INPUT_SHAPE[axis];
+  if (wav || size % (sizeof(float) * static_cast<size_t>(rows)) != 0 || input.empty())
+    throw BundleError(name + (wav ? " is a WAV file" : " does not hold whole rows of floats") +
+                      ": this program takes " + std::to_string(rows) +
+                      " rows of 32-bit floats, one after the other; run.py of the bundle reads "
+                      "other files, or see `run --help`");
+  return input;
+}
+
+}  // namespace
+
 int main(int count, char** arguments) {
-  if (count != 4) {
-    std::cerr << "run BUNDLE INPUT OUTPUT\n";
+  const std::vector<std::string> given(arguments + 1, arguments + count);
+  if (given.size() == 1 && given[0] == "--help") {
+    std::cout << USAGE;
+    return 0;
+  }
+  const bool tests = given.size() == 2 && given[1] == "--self-test";
+  if (!tests && given.size() != 3) {
+    std::cerr << USAGE;
     return 2;
   }
-  std::ifstream source(arguments[2], std::ios::binary | std::ios::ate);
-  if (!source) {
-    std::cerr << arguments[2] << " cannot be read\n";
-    return 1;
-  }
-  std::vector<float> input(static_cast<size_t>(source.tellg()) / sizeof(float));
-  source.seekg(0).read(reinterpret_cast<char*>(input.data()), input.size() * sizeof(float));
   try {
-    Window window(arguments[1]);
-    const auto output = play(window, input);
-    std::ofstream target(arguments[3], std::ios::binary);
-    target.write(reinterpret_cast<const char*>(output.data()), output.size() * sizeof(float));
-    return target.good() ? 0 : 1;
-  } catch (const Ort::Exception& error) {
+    if (tests) {
+      std::cout << "bundle " << std::string(bundle::ID).substr(0, 12) << ", ONNX Runtime "
+                << Ort::GetVersionString() << '\n';
+      Window window(given[0], true, std::cout);
+      if (Golden::none())
+        std::cout << "this bundle has no golden window: no result was compared\n";
+      std::cout << "used: " << window.used() << '\n';
+      return 0;
+    }
+    const auto input = read(given[1]);
+    Window window(given[0]);
+    Counted counted(window, input.size());
+    const auto output = play(counted, input);
+    std::ofstream target(given[2], std::ios::binary);
+    target.write(reinterpret_cast<const char*>(output.data()),
+                 static_cast<std::streamsize>(output.size() * sizeof(float)));
+    target.close();
+    if (target.good()) return 0;
+    std::cerr << given[2] << " cannot be written\n";
+  } catch (const std::exception& error) {
     std::cerr << error.what() << '\n';
-    return 1;
   }
+  return 1;
 }

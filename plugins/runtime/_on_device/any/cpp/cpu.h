@@ -4,6 +4,14 @@
 #include <onnxruntime_cxx_api.h>
 
 #include <filesystem>
+#include <functional>
+#include <string>
+
+// A device that may play an artifact of the bundle (`model` or `fallback`), and how it is opened.
+struct Backend {
+  std::string name, artifact;
+  std::function<Ort::Session()> open;
+};
 
 // 8-bit products are added exactly where the CPU lacks VNNI, and no input is rounded to 8 bits that
 // the graph does not round.

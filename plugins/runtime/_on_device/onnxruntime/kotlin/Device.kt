@@ -1,7 +1,7 @@
-// Opens the model on the CPU.
+// The back end of a graph that ONNX Runtime plays: the CPU.
 import ai.onnxruntime.OrtEnvironment
-import ai.onnxruntime.OrtSession
 import java.io.File
 
-fun openModel(env: OrtEnvironment, folder: File): OrtSession =
-    openOnCpu(env, File(folder, Bundle.MODEL))
+/** Returns the back ends in the order in which they are tried. */
+fun backends(env: OrtEnvironment, folder: File): List<Backend> =
+    listOf(Backend("CPU", "model") { openOnCpu(env, File(folder, Bundle.MODEL)) })

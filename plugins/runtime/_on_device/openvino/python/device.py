@@ -1,6 +1,8 @@
-"""Opens the model with OpenVINO."""
+"""The back ends of a model that OpenVINO plays: its device, then the CPU."""
 
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -42,8 +44,18 @@ def named(port: object, known: list) -> str:
     return next((name for name in known if name in names), min(names, default=""))
 
 
-def open_model(folder: Path, metadata: dict) -> Opened:
-    """Return the model of the bundle, opened; its weights lie in a file beside it."""
-    file = cpu.inside(folder, metadata["model"]["file"])
-    runtime = metadata["runtime"]
-    return Opened(file, runtime["device"], runtime["precision"], metadata["core"])
+def backends(folder: Path, metadata: dict) -> list[tuple[str, str, Callable]]:
+    """Return a name, the artifact that is played, and a function that opens it.
+
+    The weights of the model lie in a file beside it.
+    """
+    file, runtime = cpu.inside(folder, metadata["model"]["file"]), metadata["runtime"]
+    devices = {"CPU": "f32", runtime["device"]: runtime["precision"]}
+    return [
+        (
+            f"{device} (OpenVINO)",
+            "model",
+            partial(Opened, file, device, precision, metadata["core"]),
+        )
+        for device, precision in reversed(devices.items())
+    ]

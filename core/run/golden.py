@@ -1,0 +1,53 @@
+"""What the self-test of a bundle expects: one window, played through what ships."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from core.bundle.golden import Expected, Measured
+from core.inference.context import RunContext
+from core.inference.golden import LARGEST, golden_window
+from core.measure.error_budget import worst_of
+from core.plan.plan import Plan
+from core.plugin.progress import silent
+from core.plugin.records import BudgetLine
+from core.plugin.stages import StageContext
+from core.plugin.step_names import MODEL, PLAY, PROBE, RUNTIME, SAMPLE
+from core.plugin.values import Artifact
+
+__all__ = ["expected"]
+
+
+def expected(
+    plan: Plan, artifacts: Mapping[str, Artifact], budget: Sequence[BudgetLine]
+) -> Expected | None:
+    """Return the golden window of a run; None where no session here can play one."""
+    source = str(artifacts[PLAY].facts["source"])
+    with tempfile.TemporaryDirectory() as folder:
+        work = StageContext(Path(folder), silent())
+        window = golden_window(
+            RunContext(plan.pipeline), artifacts[source], artifacts[MODEL], artifacts[SAMPLE], work
+        )
+    if window is None:
+        return None
+    played = "fallback" if RUNTIME in artifacts and source != RUNTIME else "model"
+    other = _other(artifacts, budget, source)
+    return Expected(window.inputs, LARGEST, window.stages, window.again, played, other)
+
+
+def _other(
+    artifacts: Mapping[str, Artifact], budget: Sequence[BudgetLine], source: str
+) -> Measured:
+    """Return how near the artifact that was not played is to the one that was."""
+    if PROBE in artifacts:
+        facts = artifacts[PROBE]
+        return Measured(facts.number("agreement_db"), facts.number("agreement_core_db"))
+    row = next((line for line in budget if line.stage == source), None)
+    if row is None:
+        return Measured()
+    if source == RUNTIME:
+        return Measured(row.step_db)
+    # Nothing ran the compiled one. If it is right, it differs from FP32 as much as its graph does.
+    return Measured(worst_of(row.snr_db, row.labels, row.label_snr_db).db)
