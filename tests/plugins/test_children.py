@@ -40,6 +40,15 @@ from plugins.runtime._htp.process import emulate
 folder = Path(sys.argv[2])
 emulate(folder / "m.onnx", Path(sys.argv[1]), folder / "o.npz", folder=folder)
 """
+NNCF = """
+import sys
+from pathlib import Path
+from core.machine.child_process import Limits, asked_of_child
+asked_of_child(
+    "plugins.quantizer._nncf.child", {"model": sys.argv[1], "threads": 0}, "nncf",
+    limits=Limits(), folder=Path(sys.argv[2]),
+)
+"""
 WEIGHTS = """
 import sys
 from pathlib import Path
@@ -86,6 +95,7 @@ def dumb_server(_: Path) -> Iterator[tuple[str, Callable[[], object]]]:
     [
         pytest.param(ONNXSIM, fifo, "onnxsim", id="onnxsim"),
         pytest.param(QNN, fifo, "onnxruntime_qnn", id="qnn"),
+        pytest.param(NNCF, fifo, "nncf", id="nncf"),
         pytest.param(WEIGHTS, dumb_server, "demucs", id="weights"),
     ],
 )

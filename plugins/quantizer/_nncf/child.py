@@ -12,6 +12,7 @@ import json
 import logging
 import os
 import sys
+import traceback
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace, TracebackType
@@ -231,6 +232,15 @@ def _node_of(error: BaseException, path: str) -> dict[str, str]:
     return {"node": found, "operator": nodes[found]} if found else {}
 
 
+def _place_of(error: BaseException) -> str:
+    """Return the innermost line of NNCF that an error passed, by its path inside of NNCF."""
+    found = ""
+    for frame in traceback.extract_tb(error.__traceback__):
+        _, inside, path = frame.filename.rpartition(f"{os.sep}site-packages{os.sep}nncf{os.sep}")
+        found = f"nncf/{Path(path).as_posix()}:{frame.lineno}" if inside else found
+    return found
+
+
 def main(path: str) -> int:
     """Do what the request at `path` asks; return 0, or 1 with the reason in the answer."""
     request = json.loads(Path(path).read_text(encoding="utf-8"))
@@ -239,7 +249,8 @@ def main(path: str) -> int:
         answer, code = _quantise(request), 0
     except Exception as error:  # NNCF raises bare ones: report them all
         text = f"{type(error).__name__}: {error}"
-        answer, code = {"error": text, **_node_of(error, request["model"])}, 1
+        found = {**_node_of(error, request["model"]), "raised_in": _place_of(error)}
+        answer, code = {"error": text, **found}, 1
     target = Path(request["answer"])
     partial = target.with_suffix(".partial")
     partial.write_text(json.dumps(answer), encoding="utf-8")

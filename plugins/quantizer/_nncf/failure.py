@@ -33,11 +33,14 @@ def failure_of(
         return StageError(
             f"NNCF cannot be loaded: {short(said)}", "install it: pip install 'luthier[nncf]'"
         )
+    place = answer.get("raised_in")
+    where = f"raised in: {place}" if place else ""
     if "node" in answer:
         node, operator = answer["node"], answer["operator"]
         return StageError(
             f"NNCF does not quantise this graph; it fails at {operator} `{node}`",
             f"it says: {short(said)}",
+            where,
             at,
             f"leave the node in float: quantizer.exclude=['{node}']",
             OTHERWISE,
@@ -45,6 +48,7 @@ def failure_of(
     if said:
         return StageError(
             f"NNCF does not quantise this graph: {short(said)}",
+            where,
             at,
             "leave out the operators that it does not know: quantizer.exclude=[...]",
             OTHERWISE,

@@ -48,7 +48,7 @@ def written(model: Path, calibration: Calibration, held: int, progress: Progress
     except failures() as error:
         raise refused("open the graph", error) from error
     inputs = session.get_inputs()
-    apart = set(held_windows(calibration, held)) if held else set()
+    wanted = set(held_windows(calibration, held)) if held else set()
     peaks: dict[str, float] = {}
     files: list[Path] = []
     for index, feeds in enumerate(finite(calibration), 1):
@@ -66,10 +66,13 @@ def written(model: Path, calibration: Calibration, held: int, progress: Progress
                 peaks[name] = max(peaks.get(name, 0.0), peak)
         files.append(model.with_name(f"window_{index}.safetensors"))
         save(given, files[-1])
+    # The stream may hold fewer windows than its count.
+    apart = [file for index, file in enumerate(files) if index in wanted]
+    others = [file for file in files if file not in apart]
     return Written(
-        tuple(file for index, file in enumerate(files) if index not in apart),
-        tuple(f for index, f in enumerate(files) if held and (index in apart or not apart)),
-        bool(apart),
+        tuple(others or files),
+        tuple(apart or files) if held else (),
+        bool(apart and others),
         _silent(peaks),
     )
 

@@ -94,10 +94,12 @@ def test_products_that_no_runtime_takes_stay_in_float() -> None:
     assert told(model, []) == ()
 
 
-def _written(folder: Path, given: list[dict[str, np.ndarray]], held: int = 0) -> Written:
+def _written(
+    folder: Path, given: list[dict[str, np.ndarray]], held: int = 0, promised: int = 0
+) -> Written:
     model = folder / "float.onnx"
     onnx.save(graph([_conv("x w", "y")], {"x": SHAPE}, {"y": SHAPE}, {"w": KERNEL}), model)
-    return written(model, Calibration(len(given), lambda: given), held, silent())
+    return written(model, Calibration(promised or len(given), lambda: given), held, silent())
 
 
 def test_windows_are_written_and_some_held_back(tmp_path: Path) -> None:
@@ -114,10 +116,12 @@ def test_windows_are_written_and_some_held_back(tmp_path: Path) -> None:
     assert _written(tmp_path, given).held == ()
 
 
-def test_too_few_windows_to_hold_any_back_are_all_used_twice(tmp_path: Path) -> None:
-    """From one window none is held back: it is measured on as well."""
-    made = _written(tmp_path, _noise(1), held=3)
+@pytest.mark.parametrize("promised", [1, 27])
+def test_too_few_windows_to_hold_any_back_are_all_used_twice(tmp_path: Path, promised: int) -> None:
+    """From one window none is held back, whatever the stream promised: it is measured on."""
+    made = _written(tmp_path, _noise(1), held=3, promised=promised)
     assert (made.apart, made.held) == (False, made.windows)
+    assert len(made.windows) == 1
 
 
 def test_silent_windows_are_refused(tmp_path: Path) -> None:
@@ -202,9 +206,9 @@ ENDED = ChildEnd("exit", 1, "noise\nlast words", 10**9, 1.0)
     [
         ({}, ChildEnd("timeout", -9, "", 0, 5.0), "longer than 5 s and was stopped"),
         (
-            {"error": "RuntimeError: no", "node": "relu", "operator": "Relu"},
+            {"error": "E: no", "node": "relu", "operator": "Relu", "raised_in": "nncf/a.py:1"},
             ENDED,
-            "fails at Relu `relu`\n  it says: RuntimeError: no",
+            "fails at Relu `relu`\n  it says: E: no\n  raised in: nncf/a.py:1",
         ),
         ({"error": "RuntimeError: a\nb"}, ENDED, "NNCF does not quantise this graph: RuntimeError"),
         ({"error": "ModuleNotFoundError: x"}, ENDED, "install it: pip install 'luthier[nncf]'"),
