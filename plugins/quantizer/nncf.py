@@ -25,7 +25,7 @@ from core import (
 from core.config.bounds import MOST_WINDOWS, check_within
 from core.formats.onnx_graph import inferred, save
 from plugins.quantizer._nncf.described import described, endless, reverted
-from plugins.quantizer._nncf.prepared import check_weights, left_in_float, told, unshared
+from plugins.quantizer._nncf.prepared import check_weights, left_in_float, once, told, unshared
 from plugins.quantizer._nncf.process import UNCONTROLLED, ask, check_plays
 from plugins.quantizer._nncf.windows import Written, written
 from plugins.quantizer._onnx import activations, cleaned, nodes_matching
@@ -159,7 +159,7 @@ class Nncf(Quantizer[NncfOptions]):
         take, and for a limit that it does not hold.
         """
         options = self.options
-        model = unshared(cleaned(inferred(Path(artifact.path))))
+        model = once(unshared(cleaned(inferred(Path(artifact.path)))))
         if not activations(model):
             raise nothing_in(artifact, REMEDY)
         check_weights(model, Path(artifact.path))

@@ -12,7 +12,7 @@ from plugins.quantizer._onnx.qdq.exclusions import named
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["check_weights", "left_in_float", "told", "unshared"]
+__all__ = ["check_weights", "left_in_float", "once", "told", "unshared"]
 
 #: Operators that NNCF takes weights of, with the place of these among the operands.
 WEIGHTED = {"Conv": 1, "ConvTranspose": 1, "Gemm": 1}
@@ -45,6 +45,31 @@ def unshared(model: onnx.ModelProto) -> onnx.ModelProto:
                 taken.add(own.name)
                 node.input[place] = own.name
             seen.add(name)
+    return model
+
+
+def once(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Let every node read a result once, in place; returns the model.
+
+    A second operand becomes the result of an Identity: NNCF 3.4.0 fails at the square of a tensor,
+    as its product with itself.
+    """
+    from onnx import helper
+
+    constants = {tensor.name for tensor in model.graph.initializer}
+    nodes = list(model.graph.node)
+    del model.graph.node[:]
+    for node in nodes:
+        seen: set[str] = set()
+        for place, name in enumerate(node.input):
+            if name in seen:
+                node.input[place] = copied = f"{name}/{node.name}/{place}"
+                model.graph.node.append(
+                    helper.make_node("Identity", [name], [copied], f"{node.name}/{place}/again")
+                )
+            elif name and name not in constants:
+                seen.add(name)
+        model.graph.node.append(node)
     return model
 
 

@@ -21,7 +21,7 @@ from plugins.quantizer._nncf import child, process
 from plugins.quantizer._nncf.described import endless, reverted
 from plugins.quantizer._nncf.failure import failure_of
 from plugins.quantizer._nncf.loss import worst_db
-from plugins.quantizer._nncf.prepared import check_weights, left_in_float, told, unshared
+from plugins.quantizer._nncf.prepared import check_weights, left_in_float, once, told, unshared
 from plugins.quantizer._nncf.windows import Written, written
 from plugins.quantizer.nncf import Nncf
 from tests.plugins.graphs import computed, graph, lowered, windows
@@ -66,6 +66,22 @@ def test_every_reader_gets_its_own_constants() -> None:
     assert len({*read, "w"}) == 3, "two readers, and the bodies keep the first"
     onnx.checker.check_model(own)
     np.testing.assert_array_equal(computed(own, window)[0], expected[0])
+
+
+def test_no_node_reads_a_result_twice() -> None:
+    """The square of a tensor becomes its product with a copy; constants may be read twice."""
+    nodes = [
+        helper.make_node("Mul", ["x", "x"], ["s"], name="square"),
+        helper.make_node("Clip", ["s", "one", "one"], ["c"], name="clip"),
+        helper.make_node("Add", ["c", "x"], ["y"], name="sum"),
+    ]
+    model = graph(nodes, {"x": [4]}, {"y": [4]}, {"one": np.float32(1)})
+    window = {"x": np.arange(4, dtype=np.float32)}
+    expected = computed(model, window)[0]
+    own = once(model)
+    onnx.checker.check_model(own)
+    assert [node.op_type for node in own.graph.node] == ["Identity", "Mul", "Clip", "Add"]
+    np.testing.assert_array_equal(computed(own, window)[0], expected)
 
 
 def test_weights_that_are_computed_are_refused_by_the_node() -> None:
