@@ -26,7 +26,7 @@ from core.config.bounds import MOST_WINDOWS, check_within
 from core.formats.onnx_graph import inferred, save
 from plugins.quantizer._nncf.described import described, endless, reverted
 from plugins.quantizer._nncf.prepared import check_weights, left_in_float, once, told, unshared
-from plugins.quantizer._nncf.process import UNCONTROLLED, ask, check_plays
+from plugins.quantizer._nncf.process import UNCONTROLLED, ask, played_db
 from plugins.quantizer._nncf.windows import Written, written
 from plugins.quantizer._onnx import activations, cleaned, nodes_matching
 from plugins.quantizer._onnx.graph.operands import structural_nodes
@@ -35,6 +35,8 @@ from plugins.quantizer._onnx.qdq.graph import masked, nothing_in, too_few
 REMEDY = "shorten `exclude`"
 #: The most dB that a limit may ask for: nothing in 8 bits is nearer.
 MOST_DB = 120.0
+#: Below this SNR, on a window that ranges come from, a graph is hardly the same network.
+FAR_DB = 10.0
 
 
 class Preset(Enum):
@@ -181,12 +183,13 @@ class Nncf(Quantizer[NncfOptions]):
                 options.time_limit_s,
                 work.progress,
             )
-            lowered = cleaned(inferred(float_.with_name("quantised.onnx")))
+            quantised = float_.with_name("quantised.onnx")
+            lowered = cleaned(inferred(quantised))
             if lost := endless(lowered):
                 raise _without_scale(lost, artifact)
             facts = described(lowered, len(given.windows))
-            check_plays(float_.with_name("quantised.onnx"), given, artifact)
-            notices = (*masks, *given.notices, *told(model, unfit), *_said(answer))
+            near = played_db(float_, quantised, given, artifact)
+            notices = (*masks, *given.notices, *told(model, unfit), *_said(answer), *_far(near))
             if held:
                 before = reverted(float_.with_name(UNCONTROLLED), lowered)
                 facts |= _control(answer, before)
@@ -237,6 +240,18 @@ def _plain(options: NncfOptions) -> dict[str, Any]:
 
 def _said(answer: Mapping[str, Any]) -> tuple[Notice, ...]:
     return tuple(Notice("warning", f"NNCF: {text}") for text in answer["warnings"])
+
+
+def _far(snr_db: float) -> tuple[Notice, ...]:
+    """Return the notice about a graph that hardly computes what the float graph does."""
+    if snr_db >= FAR_DB:
+        return ()
+    text = (
+        f"the quantised graph is far from the float graph: {snr_db:.1f} dB at its worst output, on "
+        "a window that it is calibrated on"
+    )
+    advice = "let NNCF revert operators (quantizer.min_snr_db=20), or use precision=int8 or mixed"
+    return (Notice("warning", f"{text}; {advice}"),)
 
 
 def _control(answer: Mapping[str, Any], names: list[str]) -> dict[str, Fact]:

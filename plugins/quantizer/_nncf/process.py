@@ -13,10 +13,11 @@ from core.machine.child_process import Limits, asked_of_child
 from core.machine.cores import threads
 from core.plugin.progress import Progress
 from plugins.quantizer._nncf.failure import OTHERWISE, failure_of, short
+from plugins.quantizer._nncf.loss import worst_db
 from plugins.quantizer._nncf.windows import Written
 from plugins.quantizer._onnx.graph.constants import failures
 
-__all__ = ["UNCONTROLLED", "ask", "check_plays"]
+__all__ = ["UNCONTROLLED", "ask", "played_db"]
 
 #: The file of the graph before any operator was reverted; NNCF's own name for it.
 UNCONTROLLED = "intermediate_model.onnx"
@@ -60,22 +61,29 @@ def ask(
     return answer
 
 
-def check_plays(model: Path, given: Written, artifact: Artifact) -> None:
-    """Raise StageError where ONNX Runtime cannot open the quantised graph or run a window."""
+def played_db(model: Path, quantised: Path, given: Written, artifact: Artifact) -> float:
+    """Return the SNR of the quantised graph at its worst output in dB, on the first window.
+
+    Raises StageError where ONNX Runtime cannot open it, or run the window.
+    """
     import onnxruntime
 
-    options = session_options()
-    options.add_session_config_entry("session.x64quantprecision", "1")
-    try:
-        session = onnxruntime.InferenceSession(
-            str(model), options, providers=["CPUExecutionProvider"]
-        )
-        session.run(None, load(given.windows[0]))
-    except failures() as error:
-        raise StageError(
-            "ONNX Runtime cannot run the graph that NNCF wrote",
-            f"it says: {short(str(error))}",
-            f"at: {artifact.path}",
-            "leave the node that it names in float: quantizer.exclude=[...]",
-            OTHERWISE,
-        ) from error
+    window, results = load(given.windows[0]), []
+    for path in (model, quantised):
+        options = session_options()
+        # x86 processors without VNNI would saturate sums of 8-bit products.
+        options.add_session_config_entry("session.x64quantprecision", "1")
+        try:
+            session = onnxruntime.InferenceSession(
+                str(path), options, providers=["CPUExecutionProvider"]
+            )
+            results.append([session.run(None, dict(window))])
+        except failures() as error:
+            raise StageError(
+                "ONNX Runtime cannot run the graph that NNCF wrote",
+                f"it says: {short(str(error))}",
+                f"at: {artifact.path}",
+                "leave the node that it names in float: quantizer.exclude=[...]",
+                OTHERWISE,
+            ) from error
+    return worst_db(*results)

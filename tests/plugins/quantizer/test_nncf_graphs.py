@@ -296,6 +296,28 @@ def test_a_graph_that_comes_back_in_float_is_refused(
     assert len(asked[0]["windows"]) == 8
 
 
+def test_a_graph_that_lost_its_signal_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A graph far from the float graph has a warning with the SNR; a near one has none."""
+    for scale, words in ((0.1, 0), (30.0, 1)):
+
+        def coarse(
+            _: str, request: dict[str, Any], *__: object, scale: float = scale, **___: object
+        ) -> Any:
+            onnx.save(_pairs(scale, "a"), request["quantised"])
+            return ChildEnd("exit", 0, "", 0, 1.0), {"version": "3.4.0", "warnings": []}
+
+        monkeypatch.setattr(process, "asked_of_child", coarse)
+        given = windows(lambda r: {"x": r.uniform(0, 10, [4])}, 8)
+        plain = _pairs(0.1)
+        made = lowered(Nncf(Nncf.Options(windows=8)), plain, given, tmp_path / f"{scale}")
+        assert len(made.notices) == words
+    assert "far from the float graph" in made.notices[0].text
+    assert "quantizer.min_snr_db" in made.notices[0].text
+    assert made.facts["quantised_nodes"] == 1
+
+
 @pytest.mark.parametrize(
     ("options", "says"),
     [
