@@ -15,18 +15,15 @@ from core.config.pipeline import Pipeline, make_pipeline
 from core.config.recipes import Recipe
 from core.config.settings import Batch, Scale, checked, literal
 from core.errors import ConfigError, InputError
-from core.inference.context import RunContext
 from core.inference.dsp_graphs import with_dsp_graphs
 from core.inference.player import that_plays
 from core.plan.advice import advice
 from core.plan.candidates import several, with_runtime
-from core.plan.check import check
-from core.plan.plan import Plan, looked_up
+from core.plan.plan import Plan, make_plan_to_play
 from core.plugin.kinds import Dataset, ListableDataset
 from core.plugin.registry import Registry
 from core.plugin.step_names import MODEL
 from core.plugin.values import Artifact, Notice
-from core.steps import convert
 from core.store import fingerprint, hashing, source_code
 from core.store.local import Store
 
@@ -108,13 +105,8 @@ def make_plan(
     # A lock file may be read from any folder, too.
     if "path" in (cfg.dataset or {}):
         cfg.dataset.path = literal(pipeline.dataset.options.path)
-    check(pipeline, registry, measured=False)
-    context = RunContext(pipeline)
-    steps = convert.conversion(context)
-    source = convert.source(context, steps)
-    # Steps that compile for a device that plays nothing here are left out.
-    needed = steps[: [step.name for step in steps].index(source) + 1]
-    return BatchPlan(cfg, looked_up(context, needed, store), source, scale, settings)
+    plan, source = make_plan_to_play(pipeline, registry, store)
+    return BatchPlan(cfg, plan, source, scale, settings)
 
 
 def _rooted(pipeline: Pipeline) -> Pipeline:

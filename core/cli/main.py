@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import NoReturn
 
 from core.cli.modes import run_mode
@@ -21,7 +22,7 @@ from core.plugin.registry import Registry
 from core.sweep.sweeper import Start
 from core.text.screen import say
 
-__all__ = ["discover", "main"]
+__all__ = ["Command", "discover", "ending_in_one_message", "main", "obey", "read"]
 
 #: The flags that are answered whatever the other words are.
 ANSWERED = frozenset({"--help", "-h", "--version"})
@@ -31,10 +32,14 @@ QUIET = ("mode=list", "mode=doctor", "mode=usage", "mode=clean", "mode=diff")
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line and exit: 0 done, 130 Ctrl-C, else the code of core/errors.py."""
-    arguments = list(sys.argv[1:] if argv is None else argv)
+    ending_in_one_message(_main, list(sys.argv[1:] if argv is None else argv))
+
+
+def ending_in_one_message(work: Callable[[list[str]], None], arguments: list[str]) -> None:
+    """Call `work` with the words of a command; an error becomes a message and an exit code."""
     prepare()
     try:
-        _main(arguments)
+        work(arguments)
     except KeyboardInterrupt:
         _interrupted()
     except Exception as error:
@@ -52,6 +57,34 @@ def _interrupted() -> NoReturn:
 
 
 def _main(arguments: list[str]) -> None:
+    command = read(arguments)
+    if "--help" in command.words or "-h" in command.words:
+        from core.cli.help import page
+
+        page(command.recipes)
+    elif "--version" in command.words:
+        from core import __version__
+
+        say(f"luthier {__version__}")
+    else:
+        _warn(command)
+        obey(command)
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command line that was read: the words for Hydra, and what they can name."""
+
+    words: Sequence[str]
+    registry: Registry
+    recipes: Mapping[str, Recipe]
+
+
+def read(arguments: Sequence[str]) -> Command:
+    """Find every plugin and recipe, and register them with Hydra; nothing is composed yet.
+
+    Raises ConfigError for a word that Luthier does not pass on, or a recipe that cannot be read.
+    """
     check(arguments)
     registry = discover()
     if not ANSWERED.intersection(arguments):
@@ -61,32 +94,31 @@ def _main(arguments: list[str]) -> None:
     for one in recipes.values():
         refuse_credentials(one.content, str(one.file))
     register(registry, recipes)
-    if "--help" in rewritten or "-h" in rewritten:
-        from core.cli.help import page
-
-        page(recipes)
-    elif "--version" in rewritten:
-        from core import __version__
-
-        say(f"luthier {__version__}")
-    else:
-        try:
-            _compose(rewritten, registry, recipes)
-        except Exception as error:
-            if is_foreign(error):
-                raise translate(error, registry) from error
-            raise
+    return Command(rewritten, registry, recipes)
 
 
-def _compose(arguments: Sequence[str], registry: Registry, recipes: Mapping[str, Recipe]) -> None:
-    """Let Hydra compose, and run what it composed: one job, or a sweep of them."""
-    if not any(word.startswith(QUIET) for word in arguments):
-        for broken in registry.broken:
+def obey(command: Command) -> None:
+    """Let Hydra compose, and run what it composed: one job, or a sweep of them.
+
+    Raises a LuthierError for a config that Hydra or OmegaConf refuse.
+    """
+    registry, recipes = command.registry, command.recipes
+    try:
+        if is_sweep(command.words):
+            composed(command.words, Start(registry, recipes, run_mode))
+            return
+        composed(command.words, lambda cfg: run_mode(cfg, registry, recipes, recipe_of_job()))
+    except Exception as error:
+        if is_foreign(error):
+            raise translate(error, registry) from error
+        raise
+
+
+def _warn(command: Command) -> None:
+    """Name what does not load, unless the mode lists it anyway."""
+    if not any(word.startswith(QUIET) for word in command.words):
+        for broken in command.registry.broken:
             say(f"warning: {broken}", err=True)
-    if is_sweep(arguments):
-        composed(arguments, Start(registry, recipes, run_mode))
-        return
-    composed(arguments, lambda cfg: run_mode(cfg, registry, recipes, recipe_of_job()))
 
 
 def _fail(error: LuthierError, arguments: Sequence[str]) -> None:

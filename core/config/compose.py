@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
+from weakref import WeakKeyDictionary
 
 from hydra import compose, initialize_config_dir
 from hydra import main as hydra_main
@@ -50,8 +51,11 @@ __all__ = [
 ]
 
 CONF = Path(__file__).parents[2] / "conf"
-#: The node that Hydra's store has by group and name, and where it comes from.
-_STORED: dict[tuple[str | None, str], tuple[Any, str]] = {}
+#: What each store of Hydra's has: the node by group and name, and where it comes from. A process
+#: has a second store where Luthier runs inside a program that uses Hydra itself.
+_STORED: WeakKeyDictionary[ConfigStore, dict[tuple[str | None, str], tuple[Any, str]]] = (
+    WeakKeyDictionary()
+)
 
 
 def composed(arguments: Sequence[str], job: Callable[[DictConfig], None]) -> None:
@@ -196,6 +200,7 @@ def register(registry: Registry, recipes: Mapping[str, Recipe]) -> None:
             package=f"{entry.kind}.{entry.name}" if plural else None,
             provider=entry.distribution,
         )
+    _forget_others(recipes)
     for recipe in recipes.values():
         for (group, name), choice in recipe.choices.items():
             _store(group=group, name=name, node=choice, provider=str(recipe.file))
@@ -209,7 +214,17 @@ def register(registry: Registry, recipes: Mapping[str, Recipe]) -> None:
 
     _store_presets(registry, presets)
     Plugins.instance()  # loads Hydra's plugins, the launchers among them
-    launchers.preset()
+    launchers.preset(ConfigStore.instance())
+
+
+def _forget_others(recipes: Mapping[str, Recipe]) -> None:
+    """Remove the recipes that an earlier command of this process named by their files."""
+    store = ConfigStore.instance()
+    kept = {f"{name}.yaml" for name in recipes}
+    listed = store.repo.get("recipe", {})
+    for file in [name for name in listed if name not in kept]:
+        del listed[file]
+        _STORED.get(store, {}).pop(("recipe", file.removesuffix(".yaml")), None)
 
 
 @functools.lru_cache(maxsize=8)
@@ -236,13 +251,14 @@ def _store(
     *, name: str, node: Any, group: str | None = None, package: str | None = None, provider: str
 ) -> None:
     """Store a node, unless the same one is there: a process may run many commands."""
-    before, from_where = _STORED.get((group, name), (None, ""))
+    stored = _STORED.setdefault(ConfigStore.instance(), {})
+    before, from_where = stored.get((group, name), (None, ""))
     # Only plain nodes are compared: two schemas may be equal and differ in their types.
     same = before is node or (isinstance(node, dict) and before == node)
     if same and from_where == provider:
         return
     ConfigStore.instance().store(name, node, group, package, provider)
-    _STORED[group, name] = node, provider
+    stored[group, name] = node, provider
 
 
 def _store_presets(registry: Registry, presets: Sequence[Preset]) -> None:

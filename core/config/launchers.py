@@ -39,10 +39,9 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
 }
 
 
-@functools.cache
-def preset() -> None:
-    """Apply `PRESETS` to the installed launchers, once Hydra has found them."""
-    store = ConfigStore.instance()
+@functools.lru_cache(maxsize=4)
+def preset(store: ConfigStore) -> None:
+    """Apply `PRESETS` to the launchers in a store of Hydra's, once Hydra has found them."""
     installed = store.list("hydra/launcher")
     for name, changes in PRESETS.items():
         if f"{name}.yaml" not in installed:

@@ -13,11 +13,12 @@ from core.plugin.records import PlanRecord
 from core.plugin.registry import Registry
 from core.plugin.step_names import PRECISION_CENSUS, RUNTIME
 from core.plugin.values import Artifact
+from core.steps import convert
 from core.steps.layout import lay_out
 from core.steps.step import Step
 from core.store.local import Store
 
-__all__ = ["Plan", "Planned", "looked_up", "make_plan"]
+__all__ = ["Plan", "Planned", "looked_up", "make_plan", "make_plan_to_play"]
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,20 @@ def make_plan(pipeline: Pipeline, registry: Registry, store: Store) -> Plan:
     if plan.steps[0].artifact is not None:
         check_windows(pipeline, plan.steps[0].artifact.info)
     return plan
+
+
+def make_plan_to_play(pipeline: Pipeline, registry: Registry, store: Store) -> tuple[Plan, str]:
+    """Return the plan of the steps that make what this machine plays, and the last one's name.
+
+    Nothing is played or measured, and what is compiled for a device that plays nothing here is left
+    out.
+    """
+    check(pipeline, registry, measured=False)
+    context = RunContext(pipeline)
+    steps = convert.conversion(context)
+    source = convert.source(context, steps)
+    needed = steps[: [step.name for step in steps].index(source) + 1]
+    return looked_up(context, needed, store), source
 
 
 def looked_up(context: RunContext, steps: Sequence[Step], store: Store) -> Plan:

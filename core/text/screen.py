@@ -7,7 +7,8 @@ console that shows text literally: markup comes from styles, never from brackets
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, Any
 
 from core.text.shown import plain, shown, without_credentials
@@ -15,12 +16,27 @@ from core.text.shown import plain, shown, without_credentials
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType
 
-__all__ = ["say", "screen"]
+__all__ = ["quiet", "say", "screen"]
+
+_quiet = 0
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Show nothing while the block runs, in any thread: a caller in Python asked for the result."""
+    global _quiet  # noqa: PLW0603  # blocks of several threads may overlap
+    _quiet += 1
+    try:
+        yield
+    finally:
+        _quiet -= 1
 
 
 def say(text: str, *, err: bool = False, end: str = "\n") -> None:
     """Print `text` to standard output, or to standard error, at once."""
     stream = sys.stderr if err else sys.stdout
+    if _quiet:
+        return
     print(shown(text), end=end, file=stream, flush=True)
 
 
@@ -66,5 +82,6 @@ def screen(file: IO[str] | None = None, width: int | None = None, *, err: bool =
         highlight=False,
         markup=False,
         emoji=False,
+        quiet=_quiet > 0,
         legacy_windows=None,
     )

@@ -1,0 +1,18 @@
+"""`python -m luthier`, and the console script `luthier`."""
+
+from __future__ import annotations
+
+import sys
+
+
+def main() -> None:
+    """Run the command line: `luthier separate ...`, or what `python -m core` takes."""
+    try:
+        from luthier.command import main as command
+    except KeyboardInterrupt:  # loading takes a second
+        sys.exit(130)
+    command(sys.argv[1:])
+
+
+if __name__ == "__main__":
+    main()

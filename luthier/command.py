@@ -1,0 +1,133 @@
+"""The command `luthier`: `luthier separate ...`, and all that `python -m core` takes."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from core.cli.main import ending_in_one_message
+from core.cli.main import main as core_main
+from core.errors import ConfigError, InputError
+from core.text.screen import screen
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as Bar
+
+    from luthier.separation import Separated
+
+__all__ = ["main"]
+
+SEPARATE = "separate"
+#: A word of a recipe among the songs: `model=htdemucs`, `chunker.overlap=0.5`.
+OVERRIDE = re.compile(r"[+~]{0,2}[A-Za-z_][\w./@]*=.*", re.DOTALL)
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Run the command and exit: 0 done, 130 Ctrl-C, else the code of core/errors.py."""
+    if not arguments or arguments[0] != SEPARATE:
+        core_main(arguments)
+        return
+    ending_in_one_message(_separate, list(arguments[1:]))
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors look like all others."""
+
+    def error(self, message: str) -> None:  # type: ignore[override]  # it does not return
+        """Raise ConfigError."""
+        raise ConfigError(message, "see: luthier separate --help")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="luthier separate",
+        description="Separate songs into stems: each song is played once, nothing is measured.",
+        epilog="Words of a recipe may stand among the songs: model=htdemucs target=intel "
+        "precision=int8 chunker.overlap=0.5. With recipe=... that recipe plays.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("songs", nargs="*", metavar="SONG", help="a file, a folder or a pattern")
+    parser.add_argument("--out", default="separated", help="the folder (separated)")
+    parser.add_argument(
+        "--format", default="wav", help="wav (24 bits), flac, mp3 or ogg", metavar="FORMAT"
+    )
+    parser.add_argument("--stems", default="", help="which ones to write: vocals,drums")
+    parser.add_argument(
+        "--two-stems", default="", metavar="STEM", help="this stem, and the sum of all others"
+    )
+    return parser
+
+
+def _separate(arguments: Sequence[str]) -> None:
+    from luthier.calls import called
+    from luthier.separation import Choice, Job, choice_of, separated, songs_in
+
+    words = [a for a in arguments if OVERRIDE.fullmatch(a) and not Path(a).exists()]
+    given = _parser().parse_args([a for a in arguments if a not in words])
+    if not given.songs:
+        raise ConfigError("no song is given", "for example: luthier separate song.mp3")
+    stems = tuple(one.strip() for one in given.stems.split(",") if one.strip())
+    choice = Choice(given.format, stems, given.two_stems)
+    failed: list[Separated] = []
+    told: set[str] = set()
+    with called(show=True):
+        songs = songs_in(given.songs)
+        job = Job(choice_of({}, words, songs), songs, Path(given.out).absolute(), choice)
+        with _bar() as bar:
+            task = bar.add_task("", total=None, message="")
+
+            def tell(stage: str, done: float, total: float, message: str) -> None:
+                said = " ".join(f"{stage}: {message}".split())
+                bar.update(task, completed=done, total=total or None, message=said)
+
+            for one in separated(job, tell):
+                _show(one, told)
+                if one.error is not None:
+                    failed.append(one)
+    if failed:
+        raise InputError(
+            f"{len(failed)} of {len(songs)} songs could not be separated",
+            *(f"{one.song.name}: {one.error.what}" for one in failed[:5] if one.error),
+        )
+
+
+def _bar() -> Bar:
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+    from rich.table import Column
+
+    return Progress(
+        BarColumn(bar_width=18),
+        TimeElapsedColumn(),
+        TextColumn(
+            "{task.fields[message]}",
+            markup=False,
+            table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1),
+        ),
+        console=screen(err=True),
+        transient=True,
+        expand=True,
+    )
+
+
+def _show(one: Separated, told: set[str]) -> None:
+    """Print a line for a song, after notices that were not shown before."""
+    console = screen()
+    if one.error is not None:
+        console.print(f"{one.song.name}: {one.error}", style="red", soft_wrap=True)
+        return
+    for notice in one.notices:
+        if notice.text not in told:
+            told.add(notice.text)
+            style = {"danger": "bold red", "warning": "yellow"}.get(notice.severity, "dim")
+            console.print(f"{notice.severity}: {notice.text}", style=style, soft_wrap=True)
+    minutes, seconds = divmod(round(one.seconds), 60)
+    console.print(
+        f"{one.song.name}  {minutes}:{seconds:02} in {one.took:.1f} s, "
+        f"{one.seconds / one.took:.1f} × real time on {one.device}; {one.lufs:.1f} LUFS, "
+        f"residual {one.residual_db:.1f} dB",
+        soft_wrap=True,
+    )
+    console.print(f"  {one.folder}", soft_wrap=True)
