@@ -39,7 +39,8 @@ from core import __version__  # noqa: E402
 
 if TYPE_CHECKING:
     from luthier.catalogue import Catalogue, list  # noqa: A004  # the word of the command line
-    from luthier.opened import Opened, open  # noqa: A004  # as a file is opened
+    from luthier.opened import Opened
+    from luthier.opening import open  # noqa: A004  # as a file is opened
     from luthier.outputs import Outputs
     from luthier.runs import Plan, PlannedStep, Run, plan, run
     from luthier.separation import Separated, separate
@@ -56,7 +57,7 @@ _PLACES = {
     "Separated": "separation",
     "Sweep": "sweeps",
     "list": "catalogue",
-    "open": "opened",
+    "open": "opening",
     "plan": "runs",
     "run": "runs",
     "separate": "separation",

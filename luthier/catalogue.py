@@ -29,7 +29,7 @@ def list() -> Catalogue:  # noqa: A001  # the word of the command line
     from core.plugin.kinds import KINDS
 
     with called(show=False):
-        command = read([])
+        command = read(["mode=list"])
         registry = command.registry
         return Catalogue(
             {name: recipe.title for name, recipe in command.recipes.items()},

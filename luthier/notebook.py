@@ -9,9 +9,11 @@ from plugins.reporter._html_run.media import Medium, media_of
 from plugins.reporter._reading import decibels, value
 
 if TYPE_CHECKING:
-    from core.plugin.records import BudgetLine
-    from luthier.runs import Plan, Run
-    from luthier.sweeps import Sweep
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+    from typing import Any
+
+    from core.plugin.records import BudgetLine, RunRecord
 
 __all__ = ["of_plan", "of_run", "of_sweep"]
 
@@ -20,14 +22,13 @@ PREVIEW_S, PLAYERS = 15.0, 3
 SHOWN_METRICS = 12
 
 
-def of_run(run: Run) -> Html:
+def of_run(record: RunRecord, folder: Path, page: Path | None) -> Html:
     """Return the summary of a run, a player for each sound, and the error budget."""
-    record = run.record
     media = media_of(
-        record.saved, run.folder, seconds=PREVIEW_S, limit=PLAYERS, codec="ogg", stereo=False
+        record.saved, folder, seconds=PREVIEW_S, limit=PLAYERS, codec="ogg", stereo=False
     )
     about = f"{record.precision}, played on {record.played_on}, {record.seconds:.1f} s"
-    report = el("a", "report", href=run.report.as_uri()) if run.report else None
+    report = el("a", "report", href=page.as_uri()) if page else None
     overall = [one for one in record.metrics if not one.label][:SHOWN_METRICS]
     return join(
         el("p", el("b", record.title or record.recipe), el("br"), about),
@@ -37,7 +38,7 @@ def of_run(run: Run) -> Html:
             ("measured", "", "on"),
             [(f"{one.name} {one.item}".strip(), value(one), one.device) for one in overall],
         ),
-        _budget(run.budget),
+        _budget(record.budget),
         _table(
             ("limit", "bound", "measured", ""),
             [
@@ -47,10 +48,10 @@ def of_run(run: Run) -> Html:
                     "not measured" if one.value is None else f"{one.value:.4g} {one.unit}",
                     "held" if one.held else "missed",
                 )
-                for one in run.contract
+                for one in record.contract
             ],
         ),
-        el("p", str(run.folder), " ", report),
+        el("p", str(folder), " ", report),
     )
 
 
@@ -89,34 +90,15 @@ def _budget(lines: tuple[BudgetLine, ...]) -> Html | None:
     )
 
 
-def of_plan(plan: Plan) -> Html:
-    """Return the steps of a plan as a table."""
-    if plan.misfit:
-        return el("p", f"{plan.precision}: left out, {plan.misfit}")
-    return join(
-        el("p", el("b", plan.recipe), f" {plan.title}, precision {plan.precision}"),
-        _table(
-            ("step", "by", "takes", "gives", "state", "why"),
-            [
-                (
-                    step.name,
-                    step.plugin,
-                    step.takes,
-                    step.gives,
-                    "cached" if step.cached else "would run",
-                    step.why,
-                )
-                for step in plan.steps
-            ],
-        ),
-        *(el("p", text) for text in plan.notices),
-        el("p", f"{plan.to_run} of {len(plan.steps)} steps would run; nothing was executed"),
-    )
+def of_plan(head: str, rows: Sequence[tuple[str, ...]], told: Sequence[str]) -> Html:
+    """Return the steps of a plan as a table, below its title and above what a user must know."""
+    columns = ("step", "by", "takes", "gives", "state", "why")
+    return join(el("p", head), _table(columns, rows), *(el("p", text) for text in told))
 
 
-def of_sweep(sweep: Sweep) -> Html:
+def of_sweep(points: Sequence[Mapping[str, Any]], why: str) -> Html:
     """Return the points of a sweep as a table."""
-    head = list(dict.fromkeys(key for row in sweep.rows for key in row))
+    head = list(dict.fromkeys(key for row in points for key in row))
     return join(
         _table(
             tuple(head),
@@ -125,14 +107,14 @@ def of_sweep(sweep: Sweep) -> Html:
                     f"{found:.4g}" if isinstance(found := row.get(key, ""), float) else str(found)
                     for key in head
                 )
-                for row in sweep.rows
+                for row in points
             ],
         ),
-        el("p", sweep.record.why),
+        el("p", why),
     )
 
 
-def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> Html | None:
+def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> Html | None:
     if not rows:
         return None
     return el(

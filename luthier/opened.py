@@ -1,26 +1,21 @@
-"""A model that is open and takes arrays: that of a recipe, of a run, or of a bundle."""
+"""A model that is open and takes arrays, whatever it was opened from."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from core.errors import InputError
 from core.plugin.progress import silent
 from core.plugin.values import Array, Signature, Tensors
-from luthier.calls import StrPath, called
 from luthier.outputs import Outputs, labelled
 
 if TYPE_CHECKING:
     from core.plugin.progress import Progress
     from core.plugin.values import Notice
 
-__all__ = ["Opened", "open"]
-
-METADATA, LOCK_FILE, BUNDLE = "metadata.json", "recipe.lock.yaml", "bundle"
+__all__ = ["Opened"]
 
 
 class Opened:
@@ -67,59 +62,6 @@ class Opened:
         """Return inputs and device."""
         taken = ", ".join(f"{one.name} {one.axes}" for one in self.signature.inputs)
         return f"<Opened: takes {taken}, on {self.device}>"
-
-
-def open(what: StrPath, *, overrides: Sequence[str] = ()) -> Opened:
-    """Open a recipe, a run or a bundle to play arrays.
-
-    `what` is the folder of a run or of a bundle, a lock file, or a recipe by its name or its file.
-    A recipe or a run is taken from the store, or made; `overrides` are words of the command line.
-    A bundle is opened by itself, with ONNX Runtime on the CPU; its hashes are checked first.
-
-    Raises a LuthierError that says why it cannot be opened here.
-    """
-    folder = Path(what).expanduser()
-    if (folder / METADATA).is_file():
-        from luthier.bundles import opened_bundle
-
-        if overrides:
-            raise InputError("a bundle is opened as it is: it takes no `overrides`", f"at: {folder}")
-        return opened_bundle(folder)
-    if (folder / LOCK_FILE).is_file():
-        return _of_recipe(folder / LOCK_FILE, [*_without_data(folder / LOCK_FILE), *overrides])
-    if folder.is_dir():
-        raise InputError(
-            f"`{folder}` is neither the folder of a run nor a bundle",
-            f"a run has `{LOCK_FILE}`, a bundle `{METADATA}`",
-            "runs are in outputs/<recipe>/<time>, their bundle in its folder `bundle`",
-        )
-    return _of_recipe(what, overrides)
-
-
-def _without_data(lock_file: Path) -> list[str]:
-    """Return words that leave out where the run's input was: nothing of it is read."""
-    from core.config.yaml_file import read_mapping
-
-    dataset = read_mapping(lock_file, "the lock file").get("dataset")
-    return ["dataset.path=."] if isinstance(dataset, dict) and "path" in dataset else []
-
-
-def _of_recipe(recipe: StrPath, overrides: Sequence[str]) -> Opened:
-    from core.plugin.values import Item
-    from luthier.calls import words
-    from luthier.players import made
-    from luthier.players import opened as player_of
-
-    with called(show=False):
-        found = made(words(os.fspath(recipe), None, overrides), None)
-    with ExitStack() as stack:
-        player = stack.enter_context(player_of(found, silent()))
-        device = player.opened.session.device
-
-        def play(inputs: Tensors, progress: Progress) -> Tensors:
-            return player.play(Item("array", "array", inputs), progress)
-
-        return Opened(player.signature, device, play, stack.pop_all(), found.notices)
 
 
 def _fitted(inputs: Array | Mapping[str, Array], signature: Signature) -> Tensors:

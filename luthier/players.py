@@ -80,7 +80,11 @@ def unfit(pipeline: Pipeline, info: ModelInfo) -> tuple[Notice, ...]:
     fit = info.fit_for
     if fit is None or pipeline.dataset.name in fit.datasets:
         return ()
-    said = [fit.warning, f"take others: {' '.join(fit.instead)}" if fit.instead else "", fit.offline]
+    said = [
+        fit.warning,
+        f"take others: {' '.join(fit.instead)}" if fit.instead else "",
+        fit.offline,
+    ]
     text = " ".join(f"{one[0].upper()}{one[1:]}." for one in said if one)
     return (Notice("danger", text),)
 

@@ -81,7 +81,7 @@ class Run:
     def _repr_html_(self) -> str:
         from luthier.notebook import of_run
 
-        return of_run(self)
+        return of_run(self.record, self.folder, self.report)
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,15 @@ class Plan:
     def _repr_html_(self) -> str:
         from luthier.notebook import of_plan
 
-        return of_plan(self)
+        if self.misfit:
+            return of_plan(f"{self.precision}: left out, {self.misfit}", (), ())
+        rows = [
+            (s.name, s.plugin, s.takes, s.gives, "cached" if s.cached else "would run", s.why)
+            for s in self.steps
+        ]
+        last = f"{self.to_run} of {len(self.steps)} steps would run; nothing was executed"
+        head = f"{self.recipe}: {self.title}, precision {self.precision}"
+        return of_plan(head, rows, (*self.notices, last))
 
 
 def run(

@@ -20,7 +20,7 @@ from luthier.watch import ProgressCallback
 
 if TYPE_CHECKING:
     from core.inference.player import Player
-    from core.plugin.stages import Source
+    from core.plugin.kinds import Source
     from core.plugin.values import Array, Item, Notice
     from plugins.dataset.files import Files
 
@@ -82,9 +82,7 @@ class Choice:
     def __post_init__(self) -> None:
         """Refuse what cannot be written."""
         if self.form not in FORMATS:
-            raise ConfigError(
-                f"there is no format `{self.form}`", f"formats: {', '.join(FORMATS)}"
-            )
+            raise ConfigError(f"there is no format `{self.form}`", f"formats: {', '.join(FORMATS)}")
         if self.stems and self.two:
             raise ConfigError(
                 "`stems` chooses among all stems, and `two_stems` adds them up",
@@ -184,7 +182,7 @@ def separate(
     A song that cannot be read costs no other: its result has the `error`. Raises a LuthierError
     for what stops every song.
     """
-    listed = [songs] if isinstance(songs, str) or hasattr(songs, "__fspath__") else list(songs)  # type: ignore[arg-type]  # a path, or several
+    listed = [songs] if isinstance(songs, str) or hasattr(songs, "__fspath__") else list(songs)
     keys = {"model": model, "target": target, "precision": precision}
     given = {key: value for key, value in keys.items() if value is not None}
     choice = Choice(format, tuple(stems), two_stems or "")
@@ -255,7 +253,7 @@ def _written(
     folder = job.out / song.place
     files: dict[str, Path] = {}
     told = [*notices, *item.notices]
-    with _staged(folder) as partial:
+    with _Staged(folder) as partial:
         for label, samples in job.choice.of(outputs).items():
             file = f"{name} ({file_name(label)}).{job.choice.form}"
             clipped = write(partial / file, samples, rate)
@@ -282,7 +280,7 @@ def _written(
     )
 
 
-class _staged:
+class _Staged:
     """A folder beside `folder` whose files move into it once all of them are written."""
 
     def __init__(self, folder: Path) -> None:

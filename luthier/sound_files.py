@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from core.errors import StageError
 from core.machine.remedy import remedy
@@ -43,7 +43,7 @@ def write(file: Path, samples: Array, rate: int) -> int:
         subtype, over = "FLOAT", 0
     # libsndfile clips integers by itself; lossy encoders would distort what is beyond.
     kept = np.clip(samples, -FULL_SCALE, FULL_SCALE) if over else samples
-    small = {"compression_level": SMALL[ending]} if ending in SMALL else {}
+    small: dict[str, Any] = {"compression_level": SMALL[ending]} if ending in SMALL else {}
     if ending == "mp3":
         small["bitrate_mode"] = "VARIABLE"
     try:

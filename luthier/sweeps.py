@@ -39,7 +39,7 @@ class Sweep:
 
     @property
     def rows(self) -> list[dict[str, Any]]:
-        """Return a row for each point: its values, status, figures, and whether it is on the front."""
+        """Return a row for each point: values, status, figures, whether it is on the front."""
         return [
             {
                 "point": one.number,
@@ -69,7 +69,7 @@ class Sweep:
     def _repr_html_(self) -> str:
         from luthier.notebook import of_sweep
 
-        return of_sweep(self)
+        return of_sweep(self.rows, self.record.why)
 
 
 def sweep(
@@ -92,7 +92,9 @@ def sweep(
     from core.cli.main import obey, read
     from core.errors import LuthierError
 
-    swept = [f"{key}={','.join(_value(key, one) for one in values)}" for key, values in axes.items()]
+    swept = [
+        f"{key}={','.join(_value(key, one) for one in values)}" for key, values in axes.items()
+    ]
     for key, values in axes.items():
         if isinstance(values, str) or not values:
             raise ConfigError(

@@ -39,7 +39,7 @@ def test_a_plugin_imports_no_other_plugin(file: Path) -> None:
 
 def _modules() -> dict[str, Path]:
     """Return the files of the core, the plugins and the tools by their modules."""
-    rooms = ("core", "plugins", "hydra_plugins", "tools")
+    rooms = ("core", "luthier", "plugins", "hydra_plugins", "tools")
     files = [file for room in rooms for file in (ROOT / room).rglob("*.py")]
     names = {file: ".".join(file.relative_to(ROOT).with_suffix("").parts) for file in files}
     return {name.removesuffix(".__init__"): file for file, name in names.items()}

@@ -1,0 +1,276 @@
+"""Just the stems: files of songs, from Python and on the command line."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+import luthier
+from luthier.__main__ import main
+from luthier.sound_files import loudness, residual_db, write
+from tests.conftest import Done
+
+RATE = 44100
+
+
+@pytest.fixture(scope="module")
+def songs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with two songs of one name, one of another, and one that is none."""
+    folder = tmp_path_factory.mktemp("songs")
+    for number, name in enumerate(("a/song.wav", "b/song.flac", "c d.ogg")):
+        noise = np.random.default_rng(number).normal(0, 0.1, (RATE, 2))
+        (folder / name).parent.mkdir(exist_ok=True)
+        soundfile.write(folder / name, noise, RATE)
+    (folder / "no song.mp3").write_bytes(b"no song at all")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def words(store: Path) -> list[str]:
+    """Return the bundled model, and a store that others share."""
+    return ["model=htdemucs_small", f"store={store}"]
+
+
+@pytest.fixture(scope="module")
+def done(
+    songs: Path, words: list[str], tmp_path_factory: pytest.TempPathFactory
+) -> list[luthier.Separated]:
+    """Return what became of the folder, separated once."""
+    out = tmp_path_factory.mktemp("out")
+    return luthier.separate(songs, out=out, overrides=words)
+
+
+def test_each_song_gets_files_named_after_it(done: list[luthier.Separated]) -> None:
+    """A file for each stem; songs of one name do not share a folder, and a bad one costs none."""
+    good = [one for one in done if one.error is None]
+    assert len(good) == 3
+    assert len({one.folder for one in good}) == 3
+    for one in good:
+        assert list(one.files) == ["drums", "bass", "other", "vocals"]
+        for label, file in one.files.items():
+            assert file.name.endswith(f"({label}).wav")
+            assert soundfile.info(file).frames == RATE
+        assert one.folder is not None
+        assert sorted(one.folder.iterdir()) == sorted(one.files.values())
+    (bad,) = [one for one in done if one.error is not None]
+    assert bad.song.name == "no song.mp3"
+
+
+@pytest.fixture(scope="module")
+def run(
+    done: list[luthier.Separated], words: list[str], tmp_path_factory: pytest.TempPathFactory
+) -> luthier.Run:
+    """Return a measured run of the first song."""
+    places = [*words[1:], f"output={tmp_path_factory.mktemp('run')}", "reporter=[json]"]
+    return luthier.run("cpu_fp32", input=done[0].song, overrides=places)
+
+
+def test_the_stems_are_those_of_a_measured_run(
+    done: list[luthier.Separated], run: luthier.Run, words: list[str]
+) -> None:
+    """Leaving out what measures changes no sample, and neither does opening the run."""
+    one = done[0]
+    for label, file in one.files.items():
+        saved = soundfile.read(run.folder / "stems" / f"{label}.wav")[0]
+        assert np.array_equal(saved, soundfile.read(file)[0])
+    with luthier.open(run.folder, overrides=words[1:]) as model:
+        played = model(soundfile.read(one.song, dtype="float32")[0].T)
+    assert np.array_equal(played["vocals"], next(iter(run.outputs.values()))["vocals"])
+
+
+@pytest.fixture(scope="module")
+def bundle(run: luthier.Run) -> Path:
+    """Return the bundle of that run."""
+    assert run.bundle is not None
+    return run.bundle
+
+
+def test_a_bundle_is_opened_by_itself(bundle: Path, words: list[str], tmp_path: Path) -> None:
+    """Away from its run it gives what the recipe gives, to the last bit."""
+    alone = tmp_path / "moved"
+    shutil.copytree(bundle, alone)
+    sound = np.random.default_rng(5).normal(0, 0.1, (2, 3 * RATE)).astype(np.float32)
+    with luthier.open(alone) as of_bundle, luthier.open("cpu_fp32", overrides=words[1:]) as here:
+        assert of_bundle.signature == here.signature
+        one, other = of_bundle(sound), here({"mix": sound.astype(np.float64)})
+    for label in one:
+        assert np.array_equal(one[label], other[label])
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (lambda folder: (folder / "model.onnx").unlink(), "`model.onnx` of the bundle is missing"),
+        (lambda folder: _flip(folder / "model.onnx"), "`model.onnx` of the bundle was changed"),
+        (lambda folder: _flip(folder / "pre.onnx"), "`pre.onnx` of the bundle was changed"),
+        (lambda folder: _about(folder, format=99), "format 99"),
+        (lambda folder: _about(folder, files=7), "cannot be read"),
+        (lambda folder: (folder / "metadata.json").write_text("{"), "cannot be read"),
+        (lambda folder: _about(folder, files={"../x": {"sha256": ""}}), "out of its folder|wrong"),
+    ],
+)
+def test_a_spoiled_bundle_is_refused(
+    bundle: Path, spoil: object, said: str, tmp_path: Path
+) -> None:
+    """A file that is missing or changed, another version, or a path out of the folder."""
+    copied = tmp_path / "copied"
+    shutil.copytree(bundle, copied)
+    assert callable(spoil)
+    spoil(copied)
+    with pytest.raises(luthier.LuthierError, match=said):
+        luthier.open(copied)
+
+
+def _flip(file: Path) -> None:
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+
+
+def _about(folder: Path, **changes: object) -> None:
+    file = folder / "metadata.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), **changes}))
+
+
+def test_an_array_that_does_not_fit_is_refused(words: list[str]) -> None:
+    """Its axes, its type or its values are named."""
+    sound = np.zeros((2, 100), np.float32)
+    wrong = [sound[0], sound.T, sound.astype(np.int16), sound * np.nan, {"y": sound}, sound[:, :0]]
+    with luthier.open("cpu_fp32", overrides=words[1:]) as model:
+        for one in wrong:
+            with pytest.raises(luthier.InputError):
+                model(one)
+
+
+@pytest.fixture
+def typed(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> object:
+    """Return a function that types `luthier ...` in this process."""
+
+    def run(*arguments: str) -> Done:
+        capsys.readouterr()
+        monkeypatch.setattr("sys.argv", ["luthier", *arguments])
+        code = 0
+        try:
+            main()
+        except SystemExit as ended:
+            code = int(ended.code or 0)
+        captured = capsys.readouterr()
+        return Done(code, captured.out, captured.err)
+
+    return run
+
+
+def test_the_command_writes_two_stems_as_mp3(
+    songs: Path, words: list[str], tmp_path: Path, typed: object
+) -> None:
+    """One line for each song, with its speed, loudness and residual."""
+    assert callable(typed)
+    done = typed(
+        "separate", str(songs / "c d.ogg"), *words, "--out", str(tmp_path / "x"),
+        "--format", "mp3", "--two-stems", "vocals",
+    )  # fmt: skip
+    assert done.code == 0, done.err
+    names = {file.name for file in (tmp_path / "x" / "c d").iterdir()}
+    assert names == {"c d (vocals).mp3", "c d (no_vocals).mp3"}
+    assert "real time" in done.out
+    assert "LUFS" in done.out
+    assert "not fit for real songs" in done.out
+
+
+def test_a_song_that_fails_ends_with_an_error_after_all_others(
+    songs: Path, words: list[str], tmp_path: Path, typed: object
+) -> None:
+    """The others are there, and the exit code says that one is not."""
+    assert callable(typed)
+    files = [str(songs / "no song.mp3"), str(songs / "c d.ogg")]
+    done = typed("separate", *files, *words, "--out", str(tmp_path), "--stems", "bass")
+    assert done.code != 0
+    assert "1 of 2 songs could not be separated" in done.err
+    assert [file.name for file in (tmp_path / "c d").iterdir()] == ["c d (bass).wav"]
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ([], "no song is given"),
+        (["nothing.wav"], "does not exist"),
+        (["--format", "aac", "x.wav"], "no format `aac`"),
+        (["--fromat", "mp3", "x.wav"], "unrecognized arguments"),
+        (["x.wav", "--stems", "guitar"], "no stem `guitar`"),
+        (["x.wav", "--stems", "bass", "--two-stems", "bass"], "give one of the two"),
+        (["x.wav", "model=nothing"], "no model is named `nothing`"),
+        (["x.wav", "auto=true"], "only a run can choose"),
+        (["x.wav", "--out", "x.wav/y"], "cannot be written|x.wav"),
+    ],
+)
+def test_a_wrong_command_is_refused(
+    given: list[str],
+    said: str,
+    words: list[str],
+    songs: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    typed: object,
+) -> None:
+    """One message, no traceback, nothing half written."""
+    assert callable(typed)
+    shutil.copy(songs / "a" / "song.wav", tmp_path / "x.wav")
+    monkeypatch.chdir(tmp_path)
+    own = [word for word in words if word.partition("=")[0] not in " ".join(given)]
+    done = typed("separate", *given, *own)
+    assert done.code != 0
+    assert "Traceback" not in done.err
+    shown = done.err + done.out
+    assert any(one in shown for one in said.split("|")), shown
+    assert [file.name for file in tmp_path.iterdir() if file.name != "separated"] == ["x.wav"]
+
+
+def test_wav_keeps_what_is_beyond_full_scale_and_others_count_what_they_clip(
+    tmp_path: Path,
+) -> None:
+    """Nothing is clipped in silence."""
+    loud = np.full((2, RATE), 0.5, np.float32)
+    loud[:, :10] = 1.5
+    assert write(tmp_path / "a.wav", loud, RATE) == 0
+    assert np.array_equal(soundfile.read(tmp_path / "a.wav", dtype="float32")[0].T, loud)
+    for ending in ("flac", "mp3", "ogg"):
+        assert write(tmp_path / f"a.{ending}", loud, RATE) == 20
+        assert soundfile.info(tmp_path / f"a.{ending}").frames == pytest.approx(RATE, abs=2400)
+
+
+@pytest.mark.parametrize("rate", [44100, 48000])
+@pytest.mark.parametrize(("dbfs", "lufs"), [(-23.0, -23.0), (-33.0, -33.0)])
+def test_loudness_is_that_of_the_standard(rate: int, dbfs: float, lufs: float) -> None:
+    """EBU Tech 3341, cases 1 and 2: a stereo sine of 1 kHz for 20 s, within 0.1 LU."""
+    sine = 10 ** (dbfs / 20) * np.sin(2 * np.pi * 1000 * np.arange(20 * rate) / rate)
+    assert loudness(np.stack([sine, sine]), rate) == pytest.approx(lufs, abs=0.1)
+
+
+@pytest.mark.parametrize(
+    "levels",
+    [
+        [(-36.0, 10), (-23.0, 60), (-36.0, 10)],
+        [(-72.0, 10), (-36.0, 10), (-23.0, 60), (-36.0, 10), (-72.0, 10)],
+    ],
+)
+def test_quiet_parts_do_not_count(levels: list[tuple[float, int]]) -> None:
+    """EBU Tech 3341, cases 3 and 4: the gates leave -23 LUFS, within 0.1 LU."""
+    parts = [
+        10 ** (dbfs / 20) * np.sin(2 * np.pi * 1000 * np.arange(seconds * 48000) / 48000)
+        for dbfs, seconds in levels
+    ]
+    sine = np.concatenate(parts)
+    assert loudness(np.stack([sine, sine]), 48000) == pytest.approx(-23.0, abs=0.1)
+
+
+def test_silence_has_no_loudness_and_no_residual() -> None:
+    """And neither has a sound shorter than a block."""
+    assert loudness(np.zeros((2, RATE)), RATE) == -np.inf
+    assert loudness(np.ones((2, 100)), RATE) == -np.inf
+    assert residual_db(np.ones((2, 10)), np.ones((2, 10))) == -np.inf
+    assert residual_db(np.ones((2, 10)), np.full((2, 10), 0.9)) == pytest.approx(-20)
