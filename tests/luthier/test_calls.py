@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
-def toys_here(command: Command) -> None:  # noqa: ARG001  # it adds the toys
+def toys_here(command: Command) -> None:  # it adds the toys
     """Let the toys be found, in a folder of the test's own."""
 
 
