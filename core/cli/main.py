@@ -32,6 +32,10 @@ QUIET = ("mode=list", "mode=doctor", "mode=usage", "mode=clean", "mode=diff")
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line and exit: 0 done, 130 Ctrl-C, else the code of core/errors.py."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    if arguments[:1] == ["--complete"]:
+        from core.cli.completion.answer import complete
+
+        complete(arguments[1:])
     prepare()
     try:
         _main(arguments)
@@ -52,6 +56,11 @@ def _interrupted() -> NoReturn:
 
 
 def _main(arguments: list[str]) -> None:
+    if any(word.partition("=")[0] == "--completion" for word in arguments):
+        from core.cli.completion.script import print_script
+
+        print_script(arguments)
+        return
     check(arguments)
     registry = discover()
     if not ANSWERED.intersection(arguments):
