@@ -275,3 +275,33 @@ def test_make_clean_leaves_outputs(tmp_path: Path) -> None:
     subprocess.run([make, "-f", ROOT / "Makefile", "clean"], cwd=tmp_path, check=True)
     assert stems.is_dir()
     assert not (tmp_path / ".venv").exists()
+
+
+def test_beyond_the_limit_what_was_played_goes_and_the_same_run_computes_nothing(
+    command: Command, recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only descriptions stay of what a repetition does not read; a change makes it again."""
+    monkeypatch.setenv("COLUMNS", "200")
+    store, tight = tmp_path / "store", (f"recipe={recipe}", "store_limit_gb=0")
+    done = command(*tight)
+    assert done.code == 0, done.err
+    assert "removed what this run read and played" in done.out
+    for step in ("play", "reference", "ideal"):
+        assert not list(store.glob(f"{step}/*/files"))
+    assert not list((store / "state" / "items").glob("[0-9a-f]*"))
+    assert list(store.glob("save/*/files"))
+
+    toy.RAN.clear()
+    done = command(*tight, "mode=plan")
+    assert "0 of " in done.out
+    done = command(*tight)
+    assert (done.code, toy.RAN) == (0, []), done.err
+    assert "damaged" not in done.err
+    first, second = sorted(tmp_path.glob("outputs/toy/*"))
+    assert (first / "y.txt").read_bytes() == (second / "y.txt").read_bytes()
+
+    done = command(*tight, "evaluator=[largest,near]", "mode=plan")
+    assert "its files were removed to make room" in done.out
+    done = command(*tight, "evaluator=[largest,near]")
+    assert done.code == 0, done.err
+    assert "quantizer" not in toy.RAN
