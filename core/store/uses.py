@@ -202,7 +202,8 @@ class Records:
                 left = (self._root / entry for entry in record.entries)
                 if not record.live and not any(map(os.path.lexists, left)):
                     for ending in ("jsonl", "lock"):
-                        (self._root / RUNS / f"{record.name}.{ending}").unlink(missing_ok=True)
+                        with contextlib.suppress(OSError):
+                            (self._root / RUNS / f"{record.name}.{ending}").unlink()
 
     def _read(self, file: Path) -> Record:
         about: dict[str, object] = {}
@@ -212,7 +213,7 @@ class Records:
         for line in _lines(file):
             entry = line.pop("entry", None)
             entries.update([entry] if isinstance(entry, str) else [])
-            about |= line
+            about |= {key: value for key, value in line.items() if isinstance(value, str | float)}
         started = about.get("started")
         return Record(
             name=file.stem,
