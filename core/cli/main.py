@@ -32,7 +32,12 @@ QUIET = ("mode=list", "mode=doctor", "mode=usage", "mode=clean", "mode=diff")
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line and exit: 0 done, 130 Ctrl-C, else the code of core/errors.py."""
-    ending_in_one_message(_main, list(sys.argv[1:] if argv is None else argv))
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if arguments[:1] == ["--complete"]:
+        from core.cli.completion.answer import complete
+
+        complete(arguments[1:])
+    ending_in_one_message(_main, arguments)
 
 
 def ending_in_one_message(work: Callable[[list[str]], None], arguments: list[str]) -> None:
@@ -57,6 +62,11 @@ def _interrupted() -> NoReturn:
 
 
 def _main(arguments: list[str]) -> None:
+    if any(word.partition("=")[0] == "--completion" for word in arguments):
+        from core.cli.completion.script import print_script
+
+        print_script(arguments)
+        return
     command = read(arguments)
     if "--help" in command.words or "-h" in command.words:
         from core.cli.help import page

@@ -43,7 +43,7 @@ SHORT = {"-i": "input", "-o": "output", "-r": "recipe"}
 #: The first part of every key.
 KEYS = frozenset({"recipe", "hydra", *Settings.__dataclass_fields__})
 #: The flags that an error lists.
-SHOWN = "--cfg job, --info, --multirun (-m), --resolve, --help, --version"
+SHOWN = "--cfg job, --completion, --info, --multirun (-m), --resolve, --help, --version"
 #: Hydra's flags that load a folder or a file unchecked, and what to use instead.
 REFUSED = {
     "--config-dir": "a recipe is given by its path: recipe=FILE",

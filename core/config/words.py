@@ -22,7 +22,7 @@ from core.config.arguments import key_of
 from core.config.command_line import FLAGS, INFO, MEANT, SHORT, VALUED, key_in
 from core.config.presets import read_presets
 from core.config.recipes import Recipe, read_recipes
-from core.config.settings import PLURAL, SLOTS, Mode
+from core.config.settings import SLOTS, Mode
 from core.errors import ConfigError
 from core.machine.path_patterns import is_pattern
 from core.machine.program import line
@@ -70,11 +70,7 @@ def names(registry: Registry, recipes: Mapping[str, Recipe], conf: Path) -> dict
 
 def meanings(name: str, known: Names) -> tuple[str, ...]:
     """Return every option that takes a name: `("target=s24",)` for `s24`."""
-    return tuple(
-        f"{key}=[{name}]" if key in PLURAL else f"{key}={name}"
-        for key, values in known.items()
-        if name in values
-    )
+    return tuple(f"{key}={name}" for key, values in known.items() if name in values)
 
 
 def check_words(arguments: Sequence[str], registry: Registry, conf: Path) -> None:

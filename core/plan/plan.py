@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from core.config.pipeline import Pipeline
 from core.inference.context import RunContext
@@ -102,7 +103,22 @@ def make_plan_to_play(pipeline: Pipeline, registry: Registry, store: Store) -> t
 
 
 def looked_up(context: RunContext, steps: Sequence[Step], store: Store) -> Plan:
-    """Return a plan of `steps`, with what the store has of them."""
+    """Return a plan of `steps`, with what the store has of them.
+
+    A result whose files were removed to make room counts, unless a step that would run reads them.
+    """
+    again: set[str] = set()
+    while True:
+        planned = _looked_up(steps, store, again)
+        gone = {one.step.name for one in planned if one.artifact and not _has_files(one.artifact)}
+        needed = gone & {name for one in planned if not one.cached for name in one.step.inputs}
+        if not needed:
+            return Plan(context.pipeline, context, planned)
+        again |= needed
+
+
+def _looked_up(steps: Sequence[Step], store: Store, again: set[str]) -> list[Planned]:
+    """Look steps up; those in `again` must have their files."""
     known: dict[str, Artifact] = {}
     planned = []
     for step in steps:
@@ -111,9 +127,13 @@ def looked_up(context: RunContext, steps: Sequence[Step], store: Store) -> Plan:
             planned.append(Planned(step, None, f"after {unknown[0]}"))
             continue
         fingerprint = step.fingerprint(known)
-        artifact = store.find(step.entry, fingerprint)
+        artifact = store.find(step.entry, fingerprint, emptied=step.name not in again)
         if artifact is not None:
             known[step.name] = artifact
         why = "" if artifact is not None else store.why_absent(step.entry, fingerprint)
         planned.append(Planned(step, artifact, why))
-    return Plan(context.pipeline, context, planned)
+    return planned
+
+
+def _has_files(artifact: Artifact) -> bool:
+    return Path(artifact.folder).is_dir()

@@ -30,6 +30,10 @@ VERSION = re.compile(r"# ([A-Za-z0-9][\w.-]*) (\d\S*)")
 WEIGHTS = re.compile(r"# (weights sha256): ([0-9a-f]{64})")
 #: Formats of results that go to no device; their sizes say nothing.
 INTERNAL = frozenset({"tensors", "facts", "files"})
+#: The statistics that are the ends of a spread.
+LOW, HIGH = "p5", "p95"
+#: Keys of a recipe that no result depends on.
+NO_MATTER = frozenset({"reporter", "title"})
 #: Run folders that an error names.
 NAMED = 5
 GIVE = f"give a run folder (outputs/<recipe>/<time>), its {REPORT}, or its {LOCK}"
@@ -80,14 +84,18 @@ class Change:
 
 @dataclass(frozen=True)
 class FigureChange:
-    """One figure of both runs, or of one of them, and the devices that it was measured on."""
+    """One figure of both runs, or of one of them, and the devices that it was measured on.
+
+    A time whose value lies within the 5th and the 95th percentile of the other run, both ways, is
+    `within spread`: it may differ by chance.
+    """
 
     name: str
     of: str
     unit: str
     old: float | None
     new: float | None
-    verdict: Literal["better", "worse", "same", "changed", "only old", "only new"]
+    verdict: Literal["better", "worse", "same", "changed", "within spread", "only old", "only new"]
     devices: tuple[str, ...]
 
 
@@ -131,7 +139,7 @@ def run_of(record: RunRecord, place: str) -> Run:
         record.started,
         record.machine,
         record.versions,
-        {**dict(_flat(lock)), **_weights(record.config)},
+        _options(lock, record.config),
         {one.name: "held" if one.held else "missed" for one in record.contract},
         tuple(_figures(record)),
     )
@@ -149,7 +157,9 @@ def compare(old: Run, new: Run) -> Comparison:
         _changes(*machines),
         _changes(old.contract, new.contract),
         tuple(
-            _change(*key, *(of_run.get(key) for of_run in figures))
+            _change(
+                *key, *(of_run.get(key) for of_run in figures), by_chance=_by_chance(key, *figures)
+            )
             for key in dict.fromkeys([*figures[0], *figures[1]])
         ),
     )
@@ -213,8 +223,14 @@ def _lock(file: Path, place: str) -> Run:
     head = [line for line in text.split("\n") if line.startswith("#")]
     found = (VERSION.fullmatch(line) for line in head)
     versions = {match[1]: match[2] for match in found if match}
-    options = {**dict(_flat(content)), **_weights(text)}
+    options = _options(content, text)
     return Run(place, str(content.get("title", "")), "", "", versions, options, {}, ())
+
+
+def _options(lock: Mapping[str, Any], text: str) -> dict[str, str]:
+    """Return every option that results depend on, and the hash of the weights."""
+    kept = {key: inner for key, inner in lock.items() if key not in NO_MATTER}
+    return {**dict(_flat(kept)), **_weights(text)}
 
 
 def _weights(text: str) -> dict[str, str]:
@@ -270,14 +286,35 @@ def _figures(record: RunRecord) -> Iterator[Figure]:
             yield Figure("size", stage.name, size, "bytes", "lower", "")
 
 
-def _change(name: str, of: str, old: Figure | None, new: Figure | None) -> FigureChange:
+def _by_chance(
+    key: tuple[str, str],
+    old: Mapping[tuple[str, str], Figure],
+    new: Mapping[tuple[str, str], Figure],
+) -> bool:
+    """Return whether each value of a figure lies within the spread of the other run."""
+    name, of = key
+
+    def holds(run: Mapping[tuple[str, str], Figure], value: float) -> bool:
+        low, high = run.get((name, LOW)), run.get((name, HIGH))
+        return low is not None and high is not None and low.value <= value <= high.value
+
+    if of not in ("", "median") or key not in old or key not in new:
+        return False
+    return holds(new, old[key].value) and holds(old, new[key].value)
+
+
+def _change(
+    name: str, of: str, old: Figure | None, new: Figure | None, *, by_chance: bool
+) -> FigureChange:
     given = [figure for figure in (old, new) if figure is not None]
     devices = tuple(dict.fromkeys(figure.device for figure in given if figure.device))
     if old is None or new is None:
         verdict: Any = "only new" if old is None else "only old"
     elif old.value == new.value:
         verdict = "same"
-    elif new.better == "neither" or old.unit != new.unit:
+    elif by_chance:
+        verdict = "within spread"
+    elif new.better == "neither" or old.unit != new.unit or of in (LOW, HIGH):
         verdict = "changed"
     else:
         verdict = "better" if (new.value > old.value) == (new.better == "higher") else "worse"

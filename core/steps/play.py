@@ -153,7 +153,8 @@ def ideal_step(context: RunContext) -> Step:
         return chunker.resized(model.info.train_window)
 
     title = "play the whole input in FP32 PyTorch, with the training window"
-    return _in_pytorch(context, IDEAL, title, alike, chosen=chosen)
+    same = REFERENCE if are_trained(chunker, spec) else ""
+    return _in_pytorch(context, IDEAL, title, alike, chosen=chosen, same=same)
 
 
 def against_steps(context: RunContext) -> list[Step]:
@@ -173,17 +174,23 @@ def _in_pytorch(
     *,
     chosen: Callable[[Artifact], Chunker[Any]] | None = None,
     like: str = "",
+    same: str = "",
 ) -> Step:
     """Return a step that plays the torch module in `chosen` windows, by default those of `key`.
 
-    The key of the result in the store depends on `key`.
+    The key of the result in the store depends on `key`. `same` names an earlier step that plays it
+    in the windows of `key`: if those are chosen, its result is taken.
     """
     pipeline = context.pipeline
 
     def run(inputs: Inputs, work: StageContext) -> StageResult:
         model = inputs[MODEL]
-        opened, signature = context.open(model), model.info.signature
         chunker = key if chosen is None else chosen(model)
+        if same and chunker is key:
+            before = inputs[same]
+            file = work.copy(before)
+            return StageResult(file, "tensors", "fp32", dict(before.facts), before.notices)
+        opened, signature = context.open(model), model.info.signature
         items = {
             item.id: play_with(opened.reference, item, signature, chunker, work.progress)
             for item in context.items(model, work)
@@ -198,7 +205,7 @@ def _in_pytorch(
         name,
         title,
         f"model `{pipeline.model.name}`",
-        (MODEL,),
+        (MODEL, same) if same else (MODEL,),
         {
             **context.depends_on_items,
             "model": fingerprint.of_plugin(pipeline.model),

@@ -26,7 +26,9 @@ ASIDE = re.compile(r"\.removed\.[0-9a-f]{12}")
 _KEY = re.compile(r"\d{1,6}-[0-9a-f]{32}")
 _ITEMS_KEY = re.compile(r"[0-9a-f]{32}")
 #: The files that the store makes in the folder of an entry, and in that of kept inputs.
-_OWN = re.compile(r"artifact\.json|fingerprint\.json|files|shared|used|\.shared\.[0-9a-f]{8}")
+_OWN = re.compile(
+    r"artifact\.json|fingerprint\.json|files|shared|used|emptied|\.(?:shared|emptied)\.[0-9a-f]{8}"
+)
 _ITEMS_OWN = re.compile(r"items\.json|files|used")
 
 
@@ -55,7 +57,7 @@ def entries(root: Path) -> list[Held]:
             name = f"{folder.relative_to(root).as_posix()}/{place.name}"
             if key.fullmatch(place.name) and place.is_dir():
                 path = Path(place.path)
-                found.append(Held(name, size(path), _last_use(path)))
+                found.append(Held(name, size(path, shared=True), _last_use(path)))
     return sorted(found, key=lambda held: held.name)
 
 
@@ -84,15 +86,18 @@ def foreign(root: Path, name: str) -> str:
     return ""
 
 
-def size(folder: Path) -> int:
-    """Return the bytes of all files below a folder; what cannot be read counts nothing."""
+def size(folder: Path, *, shared: bool = False) -> int:
+    """Return the bytes of all files below a folder; what cannot be read counts nothing.
+
+    With `shared` a file that several entries share counts for each in part.
+    """
     total, pending = 0, [folder]
     while pending:
         for place in _inside(pending.pop()):
             if place.is_dir():
                 pending.append(Path(place.path))
             else:
-                total += place.bytes
+                total += place.bytes // (place.names if shared else 1)
     return total
 
 
@@ -114,6 +119,7 @@ class _Place:
     path: str
     mode: int
     bytes: int
+    names: int
 
     def is_dir(self) -> bool:
         return stat.S_ISDIR(self.mode)
@@ -131,7 +137,7 @@ def _inside(folder: Path) -> Iterator[_Place]:
             about = place.stat(follow_symlinks=False)
         except OSError:
             continue
-        yield _Place(place.name, place.path, about.st_mode, about.st_size)
+        yield _Place(place.name, place.path, about.st_mode, about.st_size, max(1, about.st_nlink))
 
 
 def _last_use(folder: Path) -> float:

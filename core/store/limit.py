@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from core.errors import ConfigError
-from core.store.inventory import Held, entries
+from core.store.emptied import STEPS, empty, is_emptied
+from core.store.inventory import ITEMS, Held, entries
 from core.store.local import Store
-from core.store.removal import Removed, remove
-from core.store.uses import Records, recorded
+from core.store.removal import Removed, remove, take_away, why_not
+from core.store.uses import Records, own_run, recorded
 from core.text.screen import say
 
 __all__ = ["at_work", "limit_bytes", "oldest_beyond", "said_of"]
@@ -77,26 +77,55 @@ def _keep_below(store: Store, limit: float) -> None:
     """Remove what is beyond the limit, and say so in one line; if that fails, the run has not."""
     if math.isinf(limit):
         return
-    with contextlib.suppress(OSError):
-        held, records, done = entries(store.root), Records(store.root), Removed()
-        total = sum(one.bytes for one in held)
-        if total <= limit:
-            return
+    held, records, done = entries(store.root), Records(store.root), Removed()
+    left = sum(one.bytes for one in held)
+    if left <= limit:
+        return
+    words = list[str]()
+    try:
         remove(store, oldest_beyond(held, records.in_use(), limit), records, done)
         records.forget()
-        left = total - done.bytes
-        option = f"{OPTION}={limit / _GB:g}"
-        words = []
-        if done.gone:
-            number = f"{len(done.gone)} result{'s' if len(done.gone) > 1 else ''}"
-            words.append(f"removed {number}, the longest unused, {said_of(done.bytes)}")
-        if left <= limit:
-            words.append(f"{said_of(left)} stay, below {option}")
-        elif done.stayed:
-            held_back, reason = done.stayed[0]
-            words.append(f"{said_of(left)} stay, above {option}: {held_back.name}: {reason}")
+        _empty(store, limit, records)
+    except OSError as error:
+        words.append(f"it cannot be cleaned: {error.strerror or error}")
+    before, left = left - done.bytes, sum(one.bytes for one in entries(store.root))
+    if done.gone:
+        number = f"{len(done.gone)} result{'s' if len(done.gone) > 1 else ''}"
+        words.append(f"removed {number}, the longest unused, {said_of(done.bytes)}")
+    if before > left:
+        words.append(
+            f"removed what this run read and played, {said_of(before - left)}, which the same "
+            "command does not need again"
+        )
+    option = f"{OPTION}={limit / _GB:g}"
+    if left <= limit:
+        words.append(f"{said_of(left)} stay, below {option}")
+    elif done.stayed:
+        held_back, reason = done.stayed[0]
+        words.append(f"{said_of(left)} stay, above {option}: {held_back.name}: {reason}")
+    else:
+        words.append(f"{said_of(left)} stay, above {option}: the same command needs them again")
+    say(f"store: {'; '.join(words)}")
+
+
+def _empty(store: Store, limit: float, records: Records) -> None:
+    """Remove inputs and played outputs that this run alone used, and which no repetition reads.
+
+    Raises OSError.
+    """
+    own = own_run(store.root)
+    if not own or not store.empties:
+        return
+    used = records.in_use() - records.in_use(but=own)
+    order = (ITEMS, *STEPS)
+    held = [one for one in entries(store.root) if one.name in used and one.step in order]
+    for one in sorted(held, key=lambda one: (order.index(one.step), one.used)):
+        # Entries may share files: what is free is known only afterwards.
+        if sum(other.bytes for other in entries(store.root)) <= limit:
+            break
+        if is_emptied(store.root, one.name) or why_not(store, one):
+            continue
+        if one.step == ITEMS:
+            take_away(store.root, one.name, records, but=own)
         else:
-            words.append(
-                f"{said_of(left)} stay, above {option}: running the same command again needs them"
-            )
-        say(f"store: {'; '.join(words)}")
+            empty(store.root, one.name, records, own)

@@ -16,10 +16,12 @@ A store at a URL has such a folder in front of it: core/store/remote.py.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
 import statistics
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -32,6 +34,7 @@ from core.errors import StoreError
 from core.machine.folders import clean_up, owned_folder, unwritable
 from core.plugin.values import Artifact
 from core.store import damage, uses
+from core.store.emptied import is_emptied, read_emptied
 from core.store.entry import (
     DESCRIPTION,
     FILES,
@@ -46,10 +49,13 @@ from core.store.entry import (
     whole,
 )
 from core.store.fingerprint import changes
-from core.store.hashing import canonical
+from core.store.hashing import canonical, files_below, verified_digest
 from core.store.sealed import DamagedError, unsealed
 
 __all__ = ["Kept", "Store"]
+
+#: Results of fewer bytes are not worth a look for another one with the same files.
+LARGE = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -78,23 +84,37 @@ class Store:
         self.state_dir = self.root / "state"
         self.notices = damage.listening(self.root)
         self._damaged: dict[str, str] = {}
+        # The files of results that were found or kept, by their digest.
+        self._places: dict[str, Path] = {}
 
     @property
     def address(self) -> str:
         """Return what `open_store` takes to open the same store again."""
         return str(self.root)
 
-    def find(self, step: str, fingerprint: dict[str, Any]) -> Artifact | None:
-        """Return the artifact of `fingerprint`; a damaged one is reported, and reads as absent."""
+    #: Whether files may be removed while their description stays (core/store/emptied.py).
+    empties = True
+
+    def find(
+        self, step: str, fingerprint: dict[str, Any], *, emptied: bool = False
+    ) -> Artifact | None:
+        """Return the artifact of `fingerprint`; a damaged one is reported, and reads as absent.
+
+        With `emptied=True` it may be one whose files were removed to make room: its `folder` is
+        not there.
+        """
         name = self._name(step, fingerprint)
         uses.note(self.root, name)
         try:
+            if is_emptied(self.root, name):
+                return read_emptied(self.root, name) if emptied else None
             found = whole(self.root, name)
         except DamagedError as error:
             self._tell(name, error)
             return None
         if found is not None:
             self._damaged.pop(name, None)
+            self._places[found.sha256] = Path(found.folder)
         return found
 
     def _tell(self, name: str, error: DamagedError) -> None:
@@ -123,13 +143,32 @@ class Store:
         try:
             if not answers and self._stands(name):
                 return placed  # another run plays it just now
+            self._share_files(staged / FILES, placed)
             (staged / FINGERPRINT).write_bytes(canonical(fingerprint))
             (staged / DESCRIPTION).write_bytes(content)
             self._put(staged, self.root / name)
         except OSError as error:
             raise self.unwritable(error) from error
         self._damaged.pop(name, None)
+        self._places[placed.sha256] = Path(placed.folder)
         return placed
+
+    def _share_files(self, files: Path, artifact: Artifact) -> None:
+        """Give large files that another entry has, too, a second name instead of a second copy.
+
+        Both names are the store's. A change through one of them damages both entries, and is
+        noticed in both.
+        """
+        twin = self._places.get(artifact.sha256)
+        if twin is None or artifact.bytes < LARGE:
+            return
+        with contextlib.suppress(OSError):  # it is gone, or the disk has no hard links
+            if verified_digest(twin) != artifact.sha256:
+                return
+            for file in files_below(files):
+                beside = file.with_name(f".{uuid.uuid4().hex}")
+                beside.hardlink_to(twin / file.relative_to(files))
+                beside.replace(file)
 
     def drop(self, artifact: Artifact) -> None:
         """Remove an entry whose files were written to after they were kept."""
@@ -238,9 +277,12 @@ class Store:
 
     def why_absent(self, step: str, fingerprint: dict[str, Any]) -> str:
         """Return that the entry is damaged, or its differences from the plugin's newest one."""
-        reason = self._damaged.get(self._name(step, fingerprint))
+        name = self._name(step, fingerprint)
+        reason = self._damaged.get(name)
         if reason is not None:
             return f"damaged: {reason}"
+        if is_emptied(self.root, name):
+            return "its files were removed to make room"
         newest = next(
             (
                 old

@@ -71,7 +71,16 @@ class RemoteStore(Store):
         """Return the URL."""
         return self._remote.url
 
-    def find(self, step: str, fingerprint: dict[str, Any]) -> Artifact | None:
+    #: A copy can be fetched again: it is kept whole or not at all.
+    empties = False
+
+    def find(
+        self,
+        step: str,
+        fingerprint: dict[str, Any],
+        *,
+        emptied: bool = False,  # copies are whole
+    ) -> Artifact | None:
         """Return the artifact of `fingerprint`, fetched if need be; raises StoreError.
 
         An entry that this machine has but the URL has not, because an upload was interrupted or

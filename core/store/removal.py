@@ -15,12 +15,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from core.store.entry import DESCRIPTION, FILES, Description, is_of_this_format
-from core.store.inventory import ASIDE, ITEMS, Held, foreign, leftovers, size
+from core.store.inventory import ITEMS, Held, foreign, leftovers, size
 from core.store.local import Store
 from core.store.sealed import DamagedError, read_sealed
 from core.store.uses import Records, turn
 
-__all__ = ["Removed", "remove"]
+__all__ = ["Removed", "remove", "take_away", "why_not"]
 
 
 @dataclass
@@ -48,22 +48,32 @@ def remove(store: Store, chosen: Iterable[Held], records: Records, done: Removed
         if reason:
             done.stayed.append((held, reason))
             continue
-        entry = store.root / held.name
-        aside = entry.with_name(f".removed.{uuid.uuid4().hex[:12]}")
-        assert ASIDE.fullmatch(aside.name)
-        with turn(store.root):
-            if held.name in records.in_use():
-                done.stayed.append((held, "a running job uses it"))
-                continue
-            try:
-                entry.rename(aside)
-            except FileNotFoundError:
-                continue  # another clean-up was faster
-            except OSError as error:
-                done.stayed.append((held, error.strerror or str(error)))
-                continue
-        done.gone.append(held)
-        shutil.rmtree(aside, ignore_errors=True)
+        stays = take_away(store.root, held.name, records)
+        if stays:
+            done.stayed.append((held, stays))
+        elif stays is not None:
+            done.gone.append(held)
+
+
+def take_away(root: Path, name: str, records: Records, *, but: str = "") -> str | None:
+    """Remove an entry that no running job uses, other than the run `but`.
+
+    Returns why it stays, "" if it is gone, and None if another clean-up was faster. Raises OSError
+    if nothing can be locked.
+    """
+    entry = root / name
+    aside = entry.with_name(f".removed.{uuid.uuid4().hex[:12]}")
+    with turn(root):
+        if name in records.in_use(but):
+            return "a running job uses it"
+        try:
+            entry.rename(aside)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            return error.strerror or str(error)
+    shutil.rmtree(aside, ignore_errors=True)
+    return ""
 
 
 def why_not(store: Store, held: Held) -> str:

@@ -34,7 +34,7 @@ ROOMS = {
     "machine": "child_guard child_process cores folders paths remedy whole_file",
     "plugin": "annotation_checks boundary kinds origin progress reach values",
     "run": "execute",
-    "store": "damage fingerprint hashing sealed source_code uses",
+    "store": "damage emptied fingerprint hashing sealed source_code uses",
     "text": "screen shown",
 }
 APART = frozenset(

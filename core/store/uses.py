@@ -26,7 +26,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-__all__ = ["RUNS", "USED", "Record", "Records", "note", "placed", "recorded", "turn"]
+__all__ = ["RUNS", "USED", "Record", "Records", "note", "own_run", "placed", "recorded", "turn"]
 
 #: The folder of the records, and the file of an entry whose time is that of its last use.
 RUNS, USED = "runs", "used"
@@ -41,6 +41,7 @@ class _Running:
     """The record that this process writes: its name, its open file, and what it noted."""
 
     name: str
+    group: str
     descriptor: int
     noted: set[str] = field(default_factory=set)
 
@@ -116,7 +117,7 @@ def _written(root: Path, kind: str, recipe: str, group: str) -> Iterator[_Runnin
     try:
         about = {"kind": kind, "recipe": recipe, "group": group, "started": now.timestamp()}
         _add(descriptor, about)
-        yield _Running(name, descriptor)
+        yield _Running(name, group, descriptor)
     finally:
         os.close(descriptor)
         lock.release()
@@ -157,6 +158,12 @@ def _add(descriptor: int, line: dict[str, object]) -> None:
     os.write(descriptor, json.dumps(line).encode() + b"\n")
 
 
+def own_run(root: Path) -> str:
+    """Return what the records of this process's run have as `Record.run`; empty for none."""
+    running = _running.get(root)
+    return (running.group or running.name) if running is not None else ""
+
+
 class Records:
     """The records of a store; asking again reads only those of running jobs again."""
 
@@ -177,10 +184,15 @@ class Records:
             found.append(self._ended[file.stem])
         return found
 
-    def in_use(self) -> frozenset[str]:
-        """Return the entries that running jobs use; those of all points while their sweep runs."""
+    def in_use(self, but: str = "") -> frozenset[str]:
+        """Return the entries that running jobs use; those of all points while their sweep runs.
+
+        What only the run `but` uses is left out.
+        """
         found = self.all()
-        live = {record.run for record in found if record.live}
+        alive = [record.run for record in found if record.live]
+        # The same sweep may run twice, in two folders: then this one is not alone.
+        live = set(alive) - ({but} if alive.count(but) <= 1 else set())
         return frozenset(name for one in found if one.run in live for name in one.entries)
 
     def forget(self) -> None:
@@ -190,7 +202,8 @@ class Records:
                 left = (self._root / entry for entry in record.entries)
                 if not record.live and not any(map(os.path.lexists, left)):
                     for ending in ("jsonl", "lock"):
-                        (self._root / RUNS / f"{record.name}.{ending}").unlink(missing_ok=True)
+                        with contextlib.suppress(OSError):
+                            (self._root / RUNS / f"{record.name}.{ending}").unlink()
 
     def _read(self, file: Path) -> Record:
         about: dict[str, object] = {}
@@ -200,7 +213,7 @@ class Records:
         for line in _lines(file):
             entry = line.pop("entry", None)
             entries.update([entry] if isinstance(entry, str) else [])
-            about |= line
+            about |= {key: value for key, value in line.items() if isinstance(value, str | float)}
         started = about.get("started")
         return Record(
             name=file.stem,

@@ -43,11 +43,11 @@ _USER = re.compile(
 )
 _PARAMETER = re.compile(rf"(?<=[?&;#])({_QUERY})=([^&;\s'\"<>#]{{1,2000}})", re.IGNORECASE)
 #: `password=...` outside of a URL: in an override, in a library's message. A number is no secret,
-#: and after a colon prose may follow.
+#: nor is a list of them (`token` is also an axis of a model), and after a colon prose may follow.
 _SETTING = re.compile(
     rf"((?:(?<=[^\w.\[\]-])|^)[\w.\[\]-]{{0,80}}{_PRIVATE}[\w-]{{0,40}}"
     r"(?:['\"]?\s?=\s?|['\"]\s?:\s?|:\s?(?=['\"]|\S{0,80}\d|\S{20})))"
-    r"(?!\.\.\.|\(hidden\)|https?://|(?:null|none|true|false)\b|[-+\d.,]+(?:\W|$))"
+    r"(?!\.\.\.|\(hidden\)|https?://|(?:null|none|true|false)\b|\[?[-+\d.,]+(?:\W|$))"
     r"(\"[^\"\n]*\"|'[^'\n]*'|[^\s'\",;&)\]}]+)",
     re.IGNORECASE,
 )

@@ -25,6 +25,8 @@ NOISE = re.compile(
     r"from user code)|TORCH_?LOGS|TORCHDYNAMO|https?://",
     re.IGNORECASE,
 )
+#: Advice to developers, or a piece of PyTorch's graph, behind a reason on the same line.
+TAIL = re.compile(r"\s*(\(unhinted|\[Caused by the value|Please feel free to request).*")
 #: Colours of a terminal.
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 #: An operator of PyTorch in its exporters' messages.
@@ -37,6 +39,8 @@ BRANCH = (
 RECORDS = "or exporter=onnx, which records the branch of the example and checks it on other values"
 #: Advice: this runs whatever PyTorch runs, and needs no export.
 PLAY = "or play the module itself: exporter=none graph=[] precision=fp32 runtime=torch"
+#: Advice: the two exporters to ONNX fail at different operators.
+NEWER = "or try exporter=onnx_dynamo, which supports more operators"
 #: Advice: this knows every operator of PyTorch, and no branch on values.
 PROGRAM = (
     "or make a program of PyTorch's own operators: exporter=torch_export graph=[] runtime=torch"
@@ -87,20 +91,16 @@ def _kind(exporter: str, info: ModelInfo, error: BaseException, text: str) -> tu
     if "data-dependent" in text or "unbacked" in text.lower():
         return "its code depends on the values of a tensor", [BRANCH, RECORDS, PLAY]
     if operator and ("not supported" in text or "No ONNX function" in text):
-        newer = (
-            ["or try exporter=onnx_dynamo, which supports more operators"]
-            if exporter == "onnx"
-            else []
-        )
         return f"ONNX has no equivalent of its operator `{operator}`", [
             "write it with other operators, or do it outside of the core, as a dsp does",
-            *newer,
+            *([NEWER] if exporter == "onnx" else []),
             PROGRAM,
         ]
     if "Constraints violated" in text or "specialized" in text:
         what = "it takes inputs of one length only, though `dynamic` is true"
         return what, [one_length(info)]
-    return type(error).__name__, [RECORDS if exporter != "onnx" else PROGRAM, PLAY]
+    first, *others = [NEWER, PROGRAM, PLAY] if exporter == "onnx" else [RECORDS, PLAY]
+    return type(error).__name__, [first.removeprefix("or "), *others]
 
 
 def _operator(text: str) -> str:
@@ -119,7 +119,7 @@ def _reasons(error: BaseException, text: str) -> list[str]:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     told = [line for line in lines if not NOISE.search(line)]
     first, *rest = told or lines or [type(error).__name__]
-    first = first.partition(" (unhinted")[0]
+    first = TAIL.sub("", first)
     # The first two of a list of reasons.
     return [line[:WIDTH] for line in (first, *[r for r in rest if r.startswith("- ")][:2])]
 

@@ -85,8 +85,8 @@ class OpenVinoSession(Session):
         # The compiled model may know a tensor by several names, the model as read has the graph's.
         self._inputs = [_name(port, info.core_inputs) for port in model.inputs]
         self._outputs = [_name(port, info.core_outputs) for port in model.outputs]
-        quantised = sum(node.get_type_name() == "FakeQuantize" for node in model.get_ops())
-        self._simulated = simulated if quantised else ""
+        self._quantised = any(n.get_type_name() == "FakeQuantize" for n in model.get_ops())
+        self._simulated = simulated if self._quantised else ""
         if self._simulated:
             _unpack(model)
         try:
@@ -125,7 +125,7 @@ class OpenVinoSession(Session):
 
     def placement(self, feeds: Tensors) -> Placement | None:
         """Return what computes each node; None where the device gives no trace."""
-        return placement(self._compiled, self._choice, self._asked)
+        return placement(self._compiled, self._choice, self._asked, quantised=self._quantised)
 
     def close(self) -> None:
         """Free the graph's memory."""

@@ -19,7 +19,8 @@ PRECISIONS = {
 }  # fmt: skip
 #: Operators on integers, whose result may be a float: those of these namespaces, and these.
 INTEGERS, INTEGER = frozenset({"onednn", "quantized"}), frozenset({"_int_mm"})
-#: Operators that only convert or copy: those of these namespaces, and these.
+#: Operators that only convert, copy or allocate: those of these namespaces, and these. A batch norm
+#: allocates bytes that it does not use.
 CONVERSIONS = frozenset({"quantized_decomposed", "torchao"})
 CONVERSION = frozenset(
     {
@@ -28,8 +29,13 @@ CONVERSION = frozenset(
         "clone",
         "copy_",
         "detach",
+        "empty",
+        "empty_like",
+        "empty_strided",
         "lift_fresh",
         "lift_fresh_copy",
+        "new_empty",
+        "new_empty_strided",
         "_unsafe_view",
     }
 )

@@ -103,6 +103,29 @@ def test_versions_and_verdicts_that_differ_are_named(
     assert "worse" in compared(command, *runs).out
 
 
+def test_times_within_the_spread_of_each_other_are_no_change(
+    command: Command, runs: tuple[Path, Path]
+) -> None:
+    """A time that lies in the other run's spread, both ways, is neither better nor worse."""
+    reports = [json.loads((run / "report.json").read_text()) for run in runs]
+    verdicts = {}
+    for median in (11.0, 13.5):
+        for report, (low, middle, high) in zip(
+            reports, ((9.0, 10.0, 13.0), (9.5, median, 14.0)), strict=True
+        ):
+            for metric in report["metrics"]:
+                if metric["name"] == "latency":
+                    given = {"p5": low, "median": middle, "p95": high}
+                    metric["value"] = given[metric["statistic"]]
+        for run, report in zip(runs, reports, strict=True):
+            (run / "report.json").write_text(json.dumps(report))
+        figures = as_json(command, *runs)["figures"]
+        verdicts[median] = {f["of"]: f["verdict"] for f in figures if f["name"] == "latency"}
+    ends = {"p5": "changed", "p95": "changed"}
+    assert verdicts[11.0] == {"median": "within spread", **ends}
+    assert verdicts[13.5] == {"median": "worse", **ends}
+
+
 def test_secrets_and_folders_are_not_compared(command: Command, runs: tuple[Path, Path]) -> None:
     """A secret of a lock file is not shown, and a path counts by its name."""
     for run, place, token in zip(runs, ("/a/song", "/b/song"), ("abc", "xyz"), strict=True):

@@ -42,6 +42,12 @@ def everything(root: Path) -> dict[str, bytes]:
     }
 
 
+def statuses(tmp_path: Path) -> set[str]:
+    """Return how the steps of the newest run came to their results."""
+    newest = max(tmp_path.glob("outputs/toy/*/report.json"), key=lambda file: file.stat().st_mtime)
+    return {step["status"] for step in json.loads(newest.read_text())["stages"]}
+
+
 @pytest.mark.parametrize("columns", [60, 80, 200])
 def test_usage_shows_totals_first_and_fits_the_screen(
     ran: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, columns: int
@@ -136,16 +142,17 @@ def test_clean_first_shows_and_then_removes(ran: Command, tmp_path: Path) -> Non
     assert ran("mode=clean", "clean.older_than_days=0", "clean.confirm=true").code == 0
 
 
-def test_after_a_clean_the_same_run_makes_everything_again(ran: Command, recipe: Path) -> None:
+def test_after_a_clean_the_same_run_makes_everything_again(
+    ran: Command, recipe: Path, tmp_path: Path
+) -> None:
     """A clean-up costs time, and no result."""
     assert ran("mode=clean", "clean.older_than_days=0", "clean.confirm=true").code == 0
     done = ran(f"recipe={recipe}")
     assert done.code == 0, done.err
     assert "damaged" not in done.err
     assert "quantizer" in toy.RAN
-    toy.RAN.clear()
     assert ran(f"recipe={recipe}").code == 0
-    assert toy.RAN == []
+    assert statuses(tmp_path) == {"cached"}
 
 
 def test_only_what_no_run_folder_uses_goes(ran: Command, recipe: Path, tmp_path: Path) -> None:
@@ -275,3 +282,33 @@ def test_make_clean_leaves_outputs(tmp_path: Path) -> None:
     subprocess.run([make, "-f", ROOT / "Makefile", "clean"], cwd=tmp_path, check=True)
     assert stems.is_dir()
     assert not (tmp_path / ".venv").exists()
+
+
+def test_beyond_the_limit_what_was_played_goes_and_the_same_run_computes_nothing(
+    command: Command, recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only descriptions stay of what a repetition does not read; a change makes it again."""
+    monkeypatch.setenv("COLUMNS", "200")
+    store, tight = tmp_path / "store", (f"recipe={recipe}", "store_limit_gb=0")
+    done = command(*tight)
+    assert done.code == 0, done.err
+    assert "removed what this run read and played" in done.out
+    for step in ("play", "reference", "ideal"):
+        assert not list(store.glob(f"{step}/*/files"))
+    assert not list((store / "state" / "items").glob("[0-9a-f]*"))
+    assert list(store.glob("save/*/files"))
+
+    done = command(*tight, "mode=plan")
+    assert "0 of " in done.out
+    done = command(*tight)
+    assert (done.code, statuses(tmp_path)) == (0, {"cached"}), done.err
+    assert "damaged" not in done.err
+    first, second = sorted(tmp_path.glob("outputs/toy/*"))
+    assert (first / "y.txt").read_bytes() == (second / "y.txt").read_bytes()
+
+    done = command(*tight, "evaluator=[largest,near]", "mode=plan")
+    assert "its files were removed to make room" in done.out
+    toy.RAN.clear()
+    done = command(*tight, "evaluator=[largest,near]")
+    assert done.code == 0, done.err
+    assert "quantizer" not in toy.RAN

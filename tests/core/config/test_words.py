@@ -56,7 +56,7 @@ def offered(words: list[str], capsys: pytest.CaptureFixture[str]) -> list[str]:
         (["my.yaml"], ["recipe=my.yaml"]),
         (["s24"], ["recipe=auto", "target=s24"]),
         (["htdemucs"], ["recipe=cpu_fp32", "model=htdemucs"]),
-        (["html"], ["recipe=cpu_fp32", "reporter=[html]"]),
+        (["html"], ["recipe=cpu_fp32", "reporter=html"]),
         (["plan"], ["recipe=cpu_fp32", "mode=plan"]),
         (["doctor"], ["mode=doctor"]),
         (["--list"], ["mode=list"]),

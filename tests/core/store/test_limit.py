@@ -66,7 +66,9 @@ def test_what_the_run_used_stays_above_the_limit_and_that_is_said(
         for number in range(3):
             store.find("graph", {"n": number})
     assert left(store) == [0, 1, 2]
-    assert "stay, above store_limit_gb=0: running the same command again" in capsys.readouterr().out
+    assert (
+        "stay, above store_limit_gb=0: the same command needs them again" in capsys.readouterr().out
+    )
 
 
 def test_a_failed_run_is_brought_below_the_limit_too(tmp_path: Path) -> None:

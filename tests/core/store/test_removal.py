@@ -220,6 +220,29 @@ def test_a_kill_in_the_middle_leaves_no_half_entry(
     assert list((tmp_path / "graph").iterdir()) == []
 
 
+def test_large_results_with_the_same_files_are_kept_once(tmp_path: Path) -> None:
+    """Two entries share their files on the disk; each stays whole when the other goes."""
+    store, text = Store(tmp_path), "x" * 2_000_000
+    first, second = put(store, 1, text), put(store, 2, text)
+    assert (first / "files" / "a.txt").samefile(second / "files" / "a.txt")
+    assert sum(held.bytes for held in entries(tmp_path)) < 2_100_000
+    done = Removed()
+    remove(store, entries(tmp_path)[:1], Records(tmp_path), done)
+    assert len(done.gone) == 1
+    left = [n for n in (1, 2) if store.find("graph", {"n": n}) is not None]
+    assert len(left) == 1
+    assert store.notices == []
+
+
+def test_a_damaged_twin_is_not_shared(tmp_path: Path) -> None:
+    """Files that changed since are not taken for those of another entry."""
+    store, text = Store(tmp_path), "x" * 2_000_000
+    (put(store, 1, text) / "files" / "a.txt").write_text("y" * 2_000_000)
+    put(store, 2, text)
+    assert store.find("graph", {"n": 2}) is not None
+    assert store.find("graph", {"n": 1}) is None
+
+
 def test_two_at_once_remove_each_entry_once(tmp_path: Path) -> None:
     """An entry that another clean-up took meanwhile is no error."""
     store = Store(tmp_path)

@@ -98,6 +98,7 @@ def test_values_of_secret_variables_are_hidden(monkeypatch: pytest.MonkeyPatch) 
         "https://[::1]:8080/x",
         "write to ana@host, or see https://host/x?page=2&sort=up",
         "model.max_tokens=8",
+        "runtime.profiles=[{ids_token: [1, 4, 8], mask_token: [1, 4, 8]}]",
         "the token: where it was",
         "set MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN",
         "give one: hub.token=...",

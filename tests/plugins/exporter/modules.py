@@ -207,3 +207,13 @@ class Failing(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Fail."""
         raise RuntimeError(f"no kernel for {x.ndim} axes\nsecond line")
+
+
+class Spectral(nn.Module):
+    """Takes the spectrum of every channel, in complex numbers."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the parts of the spectrum, `(1, channel, bin, frame, part)`."""
+        window = torch.ones(16)
+        made = torch.stft(x[0], 16, window=window, center=False, return_complex=True)
+        return torch.view_as_real(made)[None]

@@ -12,6 +12,8 @@ from torch import nn
 from core import Exporter, StageError, StageResult
 from plugins.exporter._onnx.verify import turned
 from plugins.exporter._torch_module.fresh import State, fresh
+from plugins.exporter.onnx import Onnx
+from plugins.exporter.onnx_dynamo import OnnxDynamo
 from tests.plugins.exporter import modules
 from tests.plugins.exporter.modules import EXPORTERS, FEEDS, opened
 from tests.plugins.networks import artifact, played, played_by_torch, work_in
@@ -34,6 +36,17 @@ def refusal(exporter: type[Exporter], core: nn.Module, folder: Path) -> StageErr
     with pytest.raises(StageError, match=f"exporter `{exporter.name}` cannot export") as caught:
         export(exporter, core, folder)
     return caught.value
+
+
+def test_an_operator_that_one_exporter_lacks_leads_to_the_other(tmp_path: Path) -> None:
+    """Without complex numbers `onnx` names `onnx_dynamo`, which exports them.
+
+    The reason stands without the piece of a graph that PyTorch puts behind it.
+    """
+    error = refusal(Onnx, modules.Spectral(), tmp_path / "onnx")
+    assert error.lines[0] == "STFT does not currently support complex types"
+    assert error.lines[1].startswith("try exporter=onnx_dynamo")
+    export(OnnxDynamo, modules.Spectral(), tmp_path / "dynamo")
 
 
 @every

@@ -163,7 +163,19 @@ def _in_parts() -> onnx.ModelProto:
     return graph(nodes, {"x": SHAPE}, {"y": [1, 8, 16]}, constants)
 
 
+def _as_initialised() -> onnx.ModelProto:
+    """Return a batch norm whose bias is its mean, and whose gain is its variance."""
+    nodes = [
+        _node("Conv", "x w", "h", pads=[1, 1]),
+        _node("BatchNormalization", "h v b b v", "n"),
+        _node("Conv", "n w", "y", pads=[1, 1]),
+    ]
+    constants = {"w": KERNEL, "v": RANDOM.uniform(1, 2, 8), "b": RANDOM.uniform(-0.1, 0.1, 8)}
+    return graph(nodes, {"x": SHAPE}, {"y": SHAPE}, constants)
+
+
 GRAPHS = {
+    "a norm as it is initialised": (_as_initialised(), _noise()),
     "scattered sums": (_scattered(), _noise()),
     "a sequence": (_in_parts(), _noise()),
     "an If that reads what others read": (_conditional(), _noise()),

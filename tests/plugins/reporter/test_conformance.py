@@ -9,6 +9,7 @@ from core.plugin.records import RunRecord
 from plugins.reporter.html import HtmlReport
 from plugins.reporter.json import JsonReport
 from plugins.reporter.terminal import Terminal
+from plugins.reporter.trace import Trace
 
 
 class Suite(ReporterSuite):
@@ -35,3 +36,9 @@ class TestHtml(Suite):
     """`html` keeps every reporter's contract; it finds none of the saved files here."""
 
     plugin = HtmlReport
+
+
+class TestTrace(Suite):
+    """`trace` keeps every reporter's contract."""
+
+    plugin = Trace

@@ -427,10 +427,45 @@ def test_the_trace_counts_every_node_and_its_type(tmp_path: Path) -> None:
         asked = Choice("CPU", Float.bf16)
         from plugins.runtime._openvino.trace import placement as read
 
-        other = read(session._compiled, Choice("CPU", Float.f32), asked)  # type: ignore[attr-defined]
+        compiled = session._compiled  # type: ignore[attr-defined]
+        other = read(compiled, Choice("CPU", Float.f32), asked, quantised=False)
         assert other is not None
         assert other.coverage == 0
         assert [operator for _, operator in other.left] == ["Convolution", "Convolution"]
+
+
+def test_a_choice_is_no_integer_and_a_move_has_any_type(tmp_path: Path) -> None:
+    """A mask makes no node of 8 bits of a choice; a table and weights that only move are as asked.
+
+    Where the graph is quantised, bytes are integers.
+    """
+    from plugins.runtime._openvino.trace import placement as read
+
+    made = _graph(
+        tmp_path / "given",
+        helper.make_node("Gather", ["table", "ids"], ["rows"], name="rows"),
+        helper.make_node("Where", ["mask", "rows", "x"], ["chosen"], name="chosen"),
+        helper.make_node("MatMul", ["chosen", "table"], ["y"], name="y"),
+    )
+    model = onnx.load(made.path)
+    tensor = helper.make_tensor_value_info
+    model.graph.input.append(tensor("mask", TensorProto.BOOL, [1, 2]))
+    model.graph.input.append(tensor("ids", TensorProto.INT64, [1]))
+    table = np.arange(4, dtype=np.float32).reshape(2, 2)
+    model.graph.initializer.append(onnx.numpy_helper.from_array(table, "table"))
+    onnx.save(model, made.path)
+    with _opened(made, tmp_path / "open") as session:
+        compiled = session._compiled  # type: ignore[attr-defined]
+        cpu, bf16 = Choice("CPU", Float.f32), Choice("CPU", Float.bf16)
+        placement = session.placement({})
+        integers = read(compiled, cpu, cpu, quantised=True)
+        coarser = read(compiled, cpu, bf16, quantised=False)
+    assert placement is not None
+    assert {one.precision for one in placement.placed} == {"fp32"}
+    assert integers is not None
+    assert "int8" in {one.precision for one in integers.placed}
+    assert coarser is not None
+    assert {operator for _, operator in coarser.left} == {"Subgraph", "FullyConnected"}
 
 
 @pytest.mark.parametrize("feature", ["avx512_vnni", "avx_vnni", "amx_int8"])

@@ -129,6 +129,21 @@ def test_negative_threads_are_refused() -> None:
         TorchRuntime.Options(threads=-1)
 
 
+def test_a_batch_norm_has_no_bytes(tmp_path: Path) -> None:
+    """The empty tensor of bytes that a batch norm allocates is no operator of 8 bits."""
+    model = hybrid()
+    normed = TorchModel(
+        dataclasses.replace(model.info, core_inputs=("x",), core_outputs=("y",)),
+        nn.BatchNorm1d(2).eval(), model.reference,
+    )  # fmt: skip
+    made = torch_artifact(model, tmp_path / "model")
+    runtime = TorchRuntime(TorchRuntime.Options())
+    with runtime.open(made, lambda: normed, work_in(tmp_path / "work")) as session:
+        placement = session.placement({"x": np.ones((1, 2, 3), np.float32)})
+    assert placement is not None
+    assert placement.placed == (Placed("CPU", 1, "fp32"),)
+
+
 def test_a_trace_counts_operators_by_their_precision(tmp_path: Path) -> None:
     """A module with a layer in BF16 computes at two precisions; views are not counted."""
 

@@ -15,6 +15,8 @@ __all__ = ["unshare_matrices", "unshare_roles", "unshare_weights"]
 
 #: Axis of the output channels in weights, by the operator that they belong to.
 CHANNELS = {"Conv": 0, "ConvTranspose": 1, "Gemm": 1, "MatMul": 1}
+#: The role of a bias.
+BIAS = ("bias",)
 
 
 def unshare_matrices(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -43,12 +45,20 @@ def unshare_roles(model: onnx.ModelProto, included: Collection[str]) -> dict[str
     """Copy constants that nodes of names `included` read in several roles, in place.
 
     Returns the originals by copy. ONNX Runtime 1.31.1 quantises a constant once, as its last reader
-    asks for: weights along the channels of another layer, or a bias as a signal.
+    asks for: weights along the channels of another layer, or a bias as a signal. A rounded bias
+    takes the name of the constant, so an operand that stays exact cannot share it: the mean of a
+    batch norm that is as zero as its bias.
     """
     from onnx import TensorProto
 
     graph = model.graph
     tensors = {t.name: t for t in graph.initializer if t.data_type == TensorProto.FLOAT}
+    exact = {
+        name
+        for node in graph.node
+        for place, name in enumerate(node.input)
+        if node.name not in included or not is_signal(node, place)
+    }
     names: dict[str, dict[tuple[object, ...], str]] = {}
     copies: dict[str, str] = {}
     for node in graph.node:
@@ -58,7 +68,8 @@ def unshare_roles(model: onnx.ModelProto, included: Collection[str]) -> dict[str
             roles = names.setdefault(name, {})
             role = _role(node, place)
             if role not in roles:
-                roles[role] = name if not roles else f"{name}/{node.op_type}_{place}_{len(roles)}"
+                taken = bool(roles) or (role == BIAS and name in exact)
+                roles[role] = f"{name}/{node.op_type}_{place}_{len(roles)}" if taken else name
                 if roles[role] != name:
                     own = graph.initializer.add()
                     own.CopyFrom(tensors[name])
@@ -71,11 +82,11 @@ def unshare_roles(model: onnx.ModelProto, included: Collection[str]) -> dict[str
 def _role(node: onnx.NodeProto, place: int) -> tuple[object, ...]:
     """Return the role of a constant in a node: weights along an axis, gain, bias, or signal."""
     if node.op_type.endswith("Normalization") and place:
-        return ("bias",) if place > 1 else ("gain", node.op_type)
+        return BIAS if place > 1 else ("gain", node.op_type)
     if node.op_type not in CHANNELS or (place == 0 and node.op_type != "MatMul"):
         return ("signal",)
     if place > 1:
-        return ("bias",)
+        return BIAS
     held = {attribute.name: attribute.i for attribute in node.attribute}
     axis = 0 if held.get("transB") else CHANNELS[node.op_type]
     return ("weights", axis, held.get("group", 1) if node.op_type == "ConvTranspose" else 1)
