@@ -10,6 +10,7 @@ __all__ = [
     "BUDGET",
     "EVALUATE",
     "EXPORTER",
+    "GOLDEN",
     "IDEAL",
     "MODEL",
     "PLAY",
@@ -42,3 +43,4 @@ BUDGET = "budget"
 EVALUATE = "evaluate"
 RATE = "rate"
 SAVE = "save"
+GOLDEN = "golden"

@@ -27,7 +27,7 @@ from core.steps.step import Inputs, Step
 from core.store.hashing import files_below, folder_digest, verified_digest
 from core.store.local import Store
 
-__all__ = ["Outcome", "execute"]
+__all__ = ["Outcome", "execute", "step_result"]
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def execute(plan: Plan, store: Store, hook: pluggy.HookRelay) -> Outcome:
         # The plan has read and verified kept artifacts; reading them again would hash them twice.
         ran, artifact = False, planned.artifact
         if artifact is None:
-            artifact, ran = _step(step, made, store, hook)
+            artifact, ran = step_result(step, made, store, hook)
         made[step.name] = artifact
         record = StageRecord(
             step.name,
@@ -78,8 +78,10 @@ def execute(plan: Plan, store: Store, hook: pluggy.HookRelay) -> Outcome:
     return Outcome(made, records)
 
 
-def _step(step: Step, made: Inputs, store: Store, hook: pluggy.HookRelay) -> tuple[Artifact, bool]:
-    """Return the step's artifact, and whether it had to be made."""
+def step_result(
+    step: Step, made: Inputs, store: Store, hook: pluggy.HookRelay
+) -> tuple[Artifact, bool]:
+    """Return the step's artifact, from the store or made now, and whether it had to be made."""
     fingerprint = step.fingerprint(made)
     cached = store.find(step.entry, fingerprint)
     if cached is not None:

@@ -1,35 +1,29 @@
-"""What the self-test of a bundle expects: one window, played through what ships."""
+"""What the self-test of a bundle expects, from one window that was played through what ships."""
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 from core.bundle.golden import Expected, Measured
-from core.inference.context import RunContext
-from core.inference.golden import LARGEST, golden_window
+from core.inference.golden import LARGEST
 from core.measure.error_budget import worst_of
-from core.plan.plan import Plan
-from core.plugin.progress import silent
 from core.plugin.records import BudgetLine
-from core.plugin.stages import StageContext
-from core.plugin.step_names import MODEL, PLAY, PROBE, RUNTIME, SAMPLE
+from core.plugin.step_names import PROBE, RUNTIME
 from core.plugin.values import Artifact
+from core.steps.golden import read_golden
 
 __all__ = ["expected"]
 
 
 def expected(
-    plan: Plan, artifacts: Mapping[str, Artifact], budget: Sequence[BudgetLine]
+    golden: Artifact, artifacts: Mapping[str, Artifact], budget: Sequence[BudgetLine], source: str
 ) -> Expected | None:
-    """Return the golden window of a run; None where no session here can play one."""
-    source = str(artifacts[PLAY].facts["source"])
-    with tempfile.TemporaryDirectory() as folder:
-        work = StageContext(Path(folder), silent())
-        window = golden_window(
-            RunContext(plan.pipeline), artifacts[source], artifacts[MODEL], artifacts[SAMPLE], work
-        )
+    """Return the golden window of a run; None where no session here can play one.
+
+    `golden` is what the step made (core/steps/golden.py), and `source` the step whose artifact was
+    played.
+    """
+    window = read_golden(golden)
     if window is None:
         return None
     played = "fallback" if RUNTIME in artifacts and source != RUNTIME else "model"

@@ -16,11 +16,13 @@ import pluggy
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
+from core.bundle.golden import Expected
 from core.bundle.write import write_bundle
 from core.config.arguments import command
 from core.config.recipes import Recipe
 from core.config.settings import Mode
 from core.errors import TRACE, ContractError, DoesNotFitError, LuthierError, PluginError, StoreError
+from core.inference.context import RunContext
 from core.inference.items import passed_over
 from core.machine import cores, folders
 from core.machine.environment import machine, versions
@@ -41,11 +43,12 @@ from core.plugin.step_names import EVALUATE, MODEL, PLAY, PROBE, RUNTIME, SAVE
 from core.plugin.values import Artifact, Notice
 from core.run import folder, lockfile
 from core.run.choose import Choice, Trial, Tried, best_of, first_that_holds
-from core.run.execute import Outcome, execute
+from core.run.execute import Outcome, execute, step_result
 from core.run.fitness import unfit
 from core.run.folder import RunFolder
 from core.run.golden import expected
 from core.steps.evaluate import read_items, read_metrics
+from core.steps.golden import golden_step
 from core.steps.play import place_saved
 from core.store import uses
 from core.store.limit import at_work
@@ -149,9 +152,10 @@ class _Job:
             tried = choice.tried
             if tried is None:
                 raise ContractError("no precision could be tried", *choice.lines())
+            golden = None if contract.missed(tried.judged) else self._golden(tried)
             # Like a step, this does not run while another job of a sweep is timed.
             with cores.shared(say):
-                record, problem = self._left(place.partial, choice, tried)
+                record, problem = self._left(place.partial, choice, tried, golden)
         uses.placed(self.store.root, place.final)
         self.hook.luthier_run_placed(folder=str(place.final))
         if problem is not None:
@@ -208,7 +212,7 @@ class _Job:
         return first_that_holds(found, self._tried)
 
     def _left(
-        self, partial: Path, choice: Choice, tried: Tried
+        self, partial: Path, choice: Choice, tried: Tried, golden: Expected | None
     ) -> tuple[RunRecord, Exception | None]:
         """Write the run folder: saved files, lock, report, and the bundle if the contract holds."""
         plan, outcome = tried.plan, tried.outcome
@@ -221,7 +225,6 @@ class _Job:
         (partial / "recipe.lock.yaml").write_text(text, encoding="utf-8")
         if not contract.missed(tried.judged):
             shipped, source = _shipped(plan, outcome)
-            golden = expected(plan, outcome.artifacts, tried.budget)
             write_bundle(partial / "bundle", plan.pipeline, shipped, source, golden)
         seconds = time.perf_counter() - self.clock
         unfitting = unfit(plan.pipeline, outcome.artifacts[MODEL].info, self.recipes)
@@ -235,6 +238,14 @@ class _Job:
         again = command(HydraConfig.get().overrides.task, self.recipes)
         record = replace(record, command=again)
         return record, _report(self.hook, record, partial)
+
+    def _golden(self, tried: Tried) -> Expected | None:
+        """Return the window by which the bundle tests itself: from the store, or played now."""
+        artifacts = tried.outcome.artifacts
+        source = str(artifacts[PLAY].facts["source"])
+        step = golden_step(RunContext(tried.plan.pipeline), source)
+        played, _ = step_result(step, artifacts, self.store, self.hook)
+        return expected(played, artifacts, tried.budget, source)
 
 
 def _breach(choice: Choice, record: RunRecord, place: Path) -> ContractError:
