@@ -17,6 +17,7 @@ Each page gets a copy of the checkout and is followed from top to bottom:
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import shlex
@@ -40,7 +41,16 @@ PAGES = [
     *sorted((ROOT / "docs").glob("*.md")),
     *sorted((ROOT / "examples").glob("*/README.md")),
 ]
-ROOMS = ("core", "hydra_plugins", "plugins", "conf", "recipes", "examples", "pyproject.toml")
+ROOMS = (
+    "core",
+    "luthier",
+    "hydra_plugins",
+    "plugins",
+    "conf",
+    "recipes",
+    "examples",
+    "pyproject.toml",
+)
 FENCE = re.compile(r"^```(\w+)(?: title=\"([^\"]+)\")?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 #: What most commands begin with, done once for a page: nothing of what the page adds is there yet.
 LOADS = """\
@@ -91,7 +101,9 @@ class Reader:
                 shutil.copyfile(source, target)
         _write_inputs(self.checkout)
         path = os.pathsep.join([str(self.checkout), str(self.site)])
-        self.environment = {**os.environ, "PYTHONPATH": path}
+        # Pages of Python name no store: that of the user would be used.
+        store = str(self.checkout / "store")
+        self.environment = {**os.environ, "PYTHONPATH": path, "LUTHIER_STORE": store}
 
     def follow_all(self, page: Path) -> str:
         """Follow a page from top to bottom; return what failed, if anything did."""
@@ -200,6 +212,16 @@ def test_every_snippet_works(page: Path, tmp_path: Path, python: Copies) -> None
     """A reader who follows the page meets no error."""
     failed = Reader(tmp_path, python).follow_all(page)
     assert not failed, failed
+
+
+def test_the_notebook_runs_from_top_to_bottom(tmp_path: Path, python: Copies) -> None:
+    """Its code cells, one after the other, as a kernel would run them."""
+    notebook = json.loads((ROOT / "docs" / "luthier.ipynb").read_text(encoding="utf-8"))
+    cells = ["".join(c["source"]) for c in notebook["cells"] if c["cell_type"] == "code"]
+    assert len(cells) > 3
+    reader = Reader(tmp_path, python)
+    with python.loaded(LOADS, reader.checkout, reader.environment):
+        reader.run("python", "-c", "\n".join(cells))
 
 
 def test_every_fence_is_one_that_the_test_understands() -> None:
