@@ -126,10 +126,10 @@ class _Read:
 
 def comparisons(
     record: RunRecord, names: Sequence[str], *, seconds: float, codec: str, stereo: bool
-) -> list[Comparison]:
+) -> list[Comparison] | None:
     """Compare as many items as have `names` here; `record` has the true paths of the store.
 
-    Returns nothing where the outputs are no sound, or where the store has no longer both results.
+    None where the store has no longer both results; empty where the outputs are no sound.
     """
     made = {stage.name: stage.artifact.path for stage in record.stages}
     found = []
@@ -146,7 +146,7 @@ def comparisons(
                     seams = _seams(record, item)
                     found.append(_compare(name, parts, seams, seconds, codec, stereo=stereo))
     except (KeyError, OSError, SafetensorError):
-        return []
+        return None
     return found
 
 
