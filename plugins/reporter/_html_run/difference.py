@@ -68,10 +68,10 @@ class Comparison:
     """One item: the excerpt of `seconds` from `start` on, and where in `whole` it differs most.
 
     `largest_s` is the place of the largest difference, in the label `largest`, in the middle of the
-    excerpt; None where nothing differs. `lowered_db` is how much quieter every sound of the item is
-    played, so that nothing is clipped. `seams` are the spans (s) in which two windows overlap, of
-    length 0 where they only touch. `outline` and `error` are paths as in `Versions`, of all labels
-    over the whole item.
+    excerpt unless an end of the item is near; None where nothing differs. `lowered_db` is how much
+    quieter every sound of the item is played, so that nothing is clipped. `seams` are the spans (s)
+    in which two windows overlap, of length 0 where they only touch. `outline` and `error` are paths
+    as in `Versions`, of all labels over the whole item.
     """
 
     item: str
