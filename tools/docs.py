@@ -25,6 +25,7 @@ from tools import (
     licences,
     precision_page,
     qualcomm_page,
+    recipe_schema,
     report_schema,
     rooms_page,
     songs_page,
@@ -164,6 +165,7 @@ def main() -> int:
         architecture: renewed(architecture, *ROOMS, rooms_page.drawing(_table)),
         licences.PAGE: licences.page(_table),
         **report_schema.schemas(),
+        recipe_schema.FILE: recipe_schema.text(registry),
     }
     stale = [
         p for p, text in pages.items() if not p.is_file() or p.read_text(encoding="utf-8") != text

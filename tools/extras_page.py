@@ -54,7 +54,7 @@ def outcome(found: dict[str, Any] | None) -> tuple[str, str, str]:
     typed = ", ".join(f"`{_shown(command)}`" for command in row["commands"] if _shown(command))
     if not row["as_expected"]:
         return str(row["packages"]), f"{row['mb']:.0f}", f"{typed}: failed"
-    refused = "" if not row["code"] else ": refused with the reason, as the machine has none"
+    refused = "" if not row["code"] else ": ends with the reason, since this machine has none"
     return str(row["packages"]), f"{row['mb']:.0f}", typed + refused
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,7 +26,7 @@ from core.text.screen import say
 __all__ = ["Command", "discover", "ending_in_one_message", "main", "obey", "read"]
 
 #: The flags that are answered whatever the other words are.
-ANSWERED = frozenset({"--help", "-h", "--version"})
+ANSWERED = frozenset({"--help", "-h", "--recipe-schema", "--version"})
 #: Modes that use no plugin, or list what is wrong with plugins themselves.
 QUIET = ("mode=list", "mode=doctor", "mode=usage", "mode=clean", "mode=diff")
 
@@ -72,6 +73,10 @@ def _main(arguments: list[str]) -> None:
         from core.cli.help import page
 
         page(command.recipes)
+    elif "--recipe-schema" in command.words:
+        from core.config.recipe_schema import recipe_schema
+
+        say(json.dumps(recipe_schema(command.registry, CONF), indent=1))
     elif "--version" in command.words:
         from core import __version__
 

@@ -18,7 +18,7 @@ from core.config.yaml_file import read_mapping
 from core.errors import ConfigError
 from core.plugin.kinds import KINDS
 
-__all__ = ["GROUPS", "Preset", "read_group", "read_presets"]
+__all__ = ["GROUPS", "Preset", "plugin_of", "read_group", "read_presets"]
 
 #: The groups that a preset may belong to.
 GROUPS = ("target", "precision", *KINDS)
@@ -60,6 +60,17 @@ def read_presets(folders: Iterable[Path]) -> list[Preset]:
 def read_group(folder: Path, group: str) -> list[Preset]:
     """Return the presets of one group below a folder, in order of their names."""
     return [_read(group, file.stem, file) for file in sorted((folder / group).glob("*.yaml"))]
+
+
+def plugin_of(preset: Preset, presets: Iterable[Preset]) -> str:
+    """Return the plugin that a preset configures: the last of a chain of presets."""
+    by_name = {one.name: one for one in presets if one.group == preset.group}
+    name, seen = preset.name, set[str]()
+    while name in by_name and name not in seen:
+        seen.add(name)
+        below = [one for one in by_name[name].node.get("defaults") or () if one != "_self_"]
+        name = str(below[0]) if below else name
+    return name
 
 
 def _files(folder: Path) -> Iterator[Path]:

@@ -21,6 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from core.errors import StoreError
+
 __all__ = ["of_functions", "of_module", "parts", "tree_digest"]
 
 #: The package whose functions are followed.
@@ -147,18 +149,36 @@ def _closure(places: tuple[_Place, ...]) -> dict[str, ast.AST]:
 
 
 def _first(place: _Place) -> tuple[str, ast.AST]:
-    """Return a function or class with its tree; a function inside another is found by its line."""
+    """Return a function or class with its tree; a function inside another is found by its line.
+
+    Raises StoreError where the file on the disk is no longer the code that runs.
+    """
     module, path, line = place
-    if "<locals>" not in path:
-        owner, _, name = path.rpartition(".")
-        if owner:
-            return next(_method(module, owner, name))
-        return f"{module}:{path}", _read(module).defined[path]
-    nodes = (n for n in ast.walk(_read(module).tree) if isinstance(n, Defined | ast.Lambda))
-    name = path.rpartition(".")[2]
-    return f"{module}:{path}", next(
-        n for n in nodes if (n.lineno, getattr(n, "name", "<lambda>")) == (line, name)
-    )
+    found = _places_of(module, path, line)
+    try:
+        return next(found)
+    except (KeyError, StopIteration):
+        raise StoreError(
+            f"the code of `{module}` was changed while it ran: its file no longer holds `{path}`"
+            f"{f' in line {line}' if '<locals>' in path else ''}",
+            f"at: {sys.modules[module].__file__}",
+            "finished results are kept: run the same command again",
+        ) from None
+
+
+def _places_of(module: str, path: str, line: int) -> Iterator[tuple[str, ast.AST]]:
+    """Yield the places where a file has a function or class; raises KeyError where none can be."""
+    owner, _, name = path.rpartition(".")
+    if "<locals>" in path:
+        for node in ast.walk(_read(module).tree):
+            if isinstance(node, Defined | ast.Lambda) and (
+                (node.lineno, getattr(node, "name", "<lambda>")) == (line, name)
+            ):
+                yield f"{module}:{path}", node
+    elif owner:
+        yield from _method(module, owner, name)
+    else:
+        yield f"{module}:{path}", _read(module).defined[path]
 
 
 def _method(module: str, owner: str, name: str) -> Iterator[tuple[str, ast.AST]]:

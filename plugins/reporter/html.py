@@ -131,9 +131,12 @@ def _changed(before: Run, record: RunRecord) -> Html:
 
 def _compared(
     original: RunRecord, record: RunRecord, options: HtmlReportOptions
-) -> Sequence[Comparison]:
-    """Return the comparisons with FP32 under the redacted names; none without sound."""
-    if not any(spec.rates for spec in record.signature.outputs):
+) -> Sequence[Comparison] | None:
+    """Return the comparisons with FP32 under the redacted names; none without sound.
+
+    None where the store has no longer what was played.
+    """
+    if not record.items or not any(spec.rates for spec in record.signature.outputs):
         return []
     # numpy and libsndfile are only loaded for a run with sound.
     from plugins.reporter._html_run.difference import comparisons

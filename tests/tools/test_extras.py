@@ -29,7 +29,7 @@ def test_a_row_says_how_its_trial_ended() -> None:
     }
     outcomes = {name: extras_page.outcome({"rows": [row]}) for name, row in rows.items()}
     assert outcomes["optuna"] == ("1", "16", "`recipe=cpu_fp32`")
-    assert outcomes["webgpu"][2].startswith("`recipe=cpu_fp32`: refused")
+    assert outcomes["webgpu"][2].startswith("`recipe=cpu_fp32`: ends with")
     assert outcomes["ray"][2] == "`recipe=cpu_fp32`: failed"
     assert outcomes["tensorrt"] == ("-", "-", "not installed here: no index")
     assert extras_page.outcome(None)[2] == "not tried yet"

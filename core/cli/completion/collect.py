@@ -16,7 +16,7 @@ from core.config import limits
 from core.config.arguments import PATHS
 from core.config.compose import CONF
 from core.config.discovery import discover, entry_points
-from core.config.presets import Preset, read_presets
+from core.config.presets import Preset, plugin_of, read_presets
 from core.config.recipes import read_recipes
 from core.config.settings import PLURAL, SLOTS, Mode, Settings
 from core.plugin.options import PLUGIN_KEY
@@ -46,7 +46,7 @@ def collect() -> Vocabulary:
     options[""] = _sections(registry)
     plugins: dict[str, dict[str, str]] = {}
     for preset in presets:
-        plugins.setdefault(preset.group, {})[preset.name] = _plugin_of(preset, presets)
+        plugins.setdefault(preset.group, {})[preset.name] = plugin_of(preset, presets)
     return Vocabulary(
         stamp="",
         watched=tuple(sorted({str(path) for path in _watched(registry)})),
@@ -109,17 +109,6 @@ def _choices(annotation: Any) -> Choices:
 
 def _is_union(annotation: Any) -> bool:
     return typing.get_origin(annotation) in (typing.Union, types.UnionType)
-
-
-def _plugin_of(preset: Preset, presets: list[Preset]) -> str:
-    """Return the plugin that a preset configures: the last of a chain of presets."""
-    by_name = {one.name: one for one in presets if one.group == preset.group}
-    name, seen = preset.name, set[str]()
-    while name in by_name and name not in seen:
-        seen.add(name)
-        below = [one for one in by_name[name].node.get("defaults") or () if one != "_self_"]
-        name = str(below[0]) if below else name
-    return name
 
 
 def _chosen(content: Mapping[str, Any]) -> dict[str, str]:

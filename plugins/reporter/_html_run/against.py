@@ -21,8 +21,11 @@ MOST_SEAMS = 100
 HEARD_DB = 0.05
 
 
-def against(shown: Comparison, number: int) -> Html:
-    """Return the player of one item; `number` tells it from the others of the page."""
+def against(shown: Comparison, number: int, device: str) -> Html:
+    """Return the player of one item; `number` tells it from the others of the page.
+
+    `device` says what played the shipped graph.
+    """
     return el(
         "div",
         el("h4", "Against FP32 PyTorch"),
@@ -66,7 +69,7 @@ def against(shown: Comparison, number: int) -> Html:
         ),
         _legend(shown),
         el("ol", *(_track(shown, one, n) for n, one in enumerate(shown.labels)), class_="tracks"),
-        el("p", _how(shown), class_="note"),
+        el("p", _how(shown, device), class_="note"),
         class_="medium compare",
         data_seconds=f"{shown.seconds:.6f}",
         data_loop=True,
@@ -88,7 +91,7 @@ def _about(shown: Comparison) -> str:
     return f"The whole {duration(shown.seconds)}; the largest difference lies at {where}."
 
 
-def _how(shown: Comparison) -> str:
+def _how(shown: Comparison, device: str) -> str:
     """Return how the sounds were prepared, so that nobody takes the preparation for the model."""
     lowered = (
         f" Both are played {figure(-shown.lowered_db, 1)} dB quieter than they are, so that "
@@ -97,9 +100,9 @@ def _how(shown: Comparison) -> str:
         else ""
     )
     return (
-        "Both results are embedded without loss, in the same windows, and made equally loud."
-        f"{lowered} The keys A, B and D choose while the focus is in this player, Space plays and "
-        "pauses."
+        f"The shipped graph was played on {device}. Both results are embedded without loss, in the "
+        f"same windows, and made equally loud.{lowered} The keys A, B and D choose while the focus "
+        "is in this player, Space plays and pauses."
     )
 
 

@@ -68,10 +68,10 @@ class Comparison:
     """One item: the excerpt of `seconds` from `start` on, and where in `whole` it differs most.
 
     `largest_s` is the place of the largest difference, in the label `largest`, in the middle of the
-    excerpt; None where nothing differs. `lowered_db` is how much quieter every sound of the item is
-    played, so that nothing is clipped. `seams` are the spans (s) in which two windows overlap, of
-    length 0 where they only touch. `outline` and `error` are paths as in `Versions`, of all labels
-    over the whole item.
+    excerpt unless an end of the item is near; None where nothing differs. `lowered_db` is how much
+    quieter every sound of the item is played, so that nothing is clipped. `seams` are the spans (s)
+    in which two windows overlap, of length 0 where they only touch. `outline` and `error` are paths
+    as in `Versions`, of all labels over the whole item.
     """
 
     item: str
@@ -126,10 +126,10 @@ class _Read:
 
 def comparisons(
     record: RunRecord, names: Sequence[str], *, seconds: float, codec: str, stereo: bool
-) -> list[Comparison]:
+) -> list[Comparison] | None:
     """Compare as many items as have `names` here; `record` has the true paths of the store.
 
-    Returns nothing where the outputs are no sound, or where the store has no longer both results.
+    None where the store has no longer both results; empty where the outputs are no sound.
     """
     made = {stage.name: stage.artifact.path for stage in record.stages}
     found = []
@@ -146,7 +146,7 @@ def comparisons(
                     seams = _seams(record, item)
                     found.append(_compare(name, parts, seams, seconds, codec, stereo=stereo))
     except (KeyError, OSError, SafetensorError):
-        return []
+        return None
     return found
 
 

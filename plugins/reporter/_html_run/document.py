@@ -29,12 +29,13 @@ __all__ = ["document"]
 def document(
     record: RunRecord,
     media: Sequence[Medium],
-    compared: Sequence[Comparison],
+    compared: Sequence[Comparison] | None,
     again: Html,
     changed: Html | None = None,
 ) -> str:
     """Return the page as HTML; `record` was redacted before, and so were the names of the rest.
 
+    `compared` is None where the results of FP32 or of the shipped graph are gone.
     `again` are the files of the run and its command, `changed` the comparison with an earlier run.
     """
     sounds = bool(compared) or any(d.tracks for d in media)
@@ -42,7 +43,7 @@ def document(
         (
             "listen",
             "Listen" if sounds else "Results",
-            listening(media, compared) if media or compared else None,
+            listening(media, compared, record.played_on) if media or compared else None,
         ),
         ("promise", "What was promised", contract(record)),
         ("earlier", "Compared with an earlier run", changed),

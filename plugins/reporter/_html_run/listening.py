@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from core import SavedFile
 from plugins.reporter._html_run.against import against, clock
-from plugins.reporter._html_run.markup import Html, el, join, link_to
+from plugins.reporter._html_run.markup import Html, el, join, link_to, prose
 from plugins.reporter._html_run.media import Medium
 from plugins.reporter._reading import duration, megabytes
 
@@ -19,22 +19,34 @@ if TYPE_CHECKING:
 __all__ = ["listening"]
 
 
-def listening(shown: Sequence[Medium], compared: Sequence[Comparison]) -> Html:
-    """Return the players, images and links of every item, and its comparison with FP32."""
-    numbered = {one.item: (one, number) for number, one in enumerate(compared)}
-    alone = [number for number in numbered if number not in {medium.item for medium in shown}]
+#: Why there is no comparison, and how to get one.
+GONE = (
+    "FP32 PyTorch and the shipped graph cannot be heard against each other here: the store no "
+    "longer has both results, because it gave their room back. A run with another store makes them "
+    "again: `store=...`."
+)
+
+
+def listening(shown: Sequence[Medium], compared: Sequence[Comparison] | None, device: str) -> Html:
+    """Return the players, images and links of every item, and its comparison with FP32.
+
+    `compared` is None where its results are gone. `device` says what played the shipped graph.
+    """
+    players = {one.item: against(one, number, device) for number, one in enumerate(compared or ())}
+    saved = {medium.item for medium in shown}
+    alone = [Medium(item) for item in players if item not in saved]
     return join(
-        *(_item(medium, *numbered.get(medium.item, (None, 0))) for medium in shown),
-        *(_item(Medium(item), *numbered[item]) for item in alone),
+        *(_item(medium, players.get(medium.item)) for medium in [*shown, *alone]),
+        el("p", prose(GONE), class_="note") if compared is None else None,
     )
 
 
-def _item(medium: Medium, compared: Comparison | None, number: int) -> Html:
+def _item(medium: Medium, compared: Html | None) -> Html:
     return el(
         "article",
         el("h3", medium.item),
         _player(medium) if medium.tracks else None,
-        against(compared, number) if compared else None,
+        compared,
         el("div", *(_figure(s, uri) for s, uri in medium.images), class_="images")
         if medium.images
         else None,

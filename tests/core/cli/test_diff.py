@@ -191,3 +191,12 @@ def test_a_report_of_any_size_is_not_read(command: Command, tmp_path: Path) -> N
     with file.open("wb") as opened:
         opened.truncate(LARGEST + 1)
     assert "too large" in compared(command, file, file).err
+
+
+def test_a_recipe_names_no_run_to_read(command: Command, tmp_path: Path) -> None:
+    """Which files are compared is set on the command line alone."""
+    file = tmp_path / "mine.yaml"
+    file.write_text("mode: diff\ndiff: {old: /etc, new: /etc}\n")
+    done = command(f"recipe={file}")
+    assert done.code == 2
+    assert "sets `diff`, which only the command line may set" in done.err

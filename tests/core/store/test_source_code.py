@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from core.errors import StoreError
 from core.plan import plan
 from core.plugin import kinds
 from core.run import execute
@@ -156,6 +157,15 @@ def test_a_function_is_known_by_all_that_it_names() -> None:
         "core.inference.reference:Reference",
     } <= opened
     assert not any(part.startswith("core.errors") for part in opened)
+
+
+@pytest.mark.parametrize("path", ["gone", "Gone.run", "Session.gone", "compare.<locals>.gone"])
+def test_code_that_changed_while_it_ran_ends_in_one_message(path: str) -> None:
+    """A function that its file no longer holds is named, with what to do."""
+    with pytest.raises(StoreError, match="was changed while it ran") as caught:
+        source_code._first(source_code._Place("core.plugin.stages", path, 1))
+    assert path in caught.value.what
+    assert caught.value.lines[-1] == "finished results are kept: run the same command again"
 
 
 def test_code_that_is_not_of_the_core_is_known_by_its_plugin() -> None:

@@ -17,7 +17,8 @@ from core.plugin.records import RunRecord
 from core.plugin.step_names import PLAY
 from plugins.reporter._html_run.against import against
 from plugins.reporter._html_run.difference import Comparison, Versions, comparisons
-from tests.plugins.reporter.conftest import NAMES, RATE, STEMS, make_stems
+from plugins.reporter.html import HtmlReport, HtmlReportOptions
+from tests.plugins.reporter.conftest import CPU, NAMES, RATE, STEMS, make_stems
 
 BASS = STEMS.index("bass")
 
@@ -25,7 +26,7 @@ BASS = STEMS.index("bass")
 def compared(record: RunRecord, seconds: float = 0.5) -> list[Comparison]:
     """Return the comparisons of a record under short names."""
     names = ["first", "second"]
-    return comparisons(record, names, seconds=seconds, codec="flac", stereo=False)
+    return comparisons(record, names, seconds=seconds, codec="flac", stereo=False) or []
 
 
 def heard(one: Versions, version: str) -> Array:
@@ -74,7 +75,9 @@ def test_the_difference_is_amplified_by_the_decibels_that_are_said(shown: Compar
     factor = 10 ** ((drums.gain_db + shown.lowered_db) / 20)
     assert drums.gain_db >= 30
     assert heard(drums, "difference") == pytest.approx(factor * lost, abs=2 / 2**15)
-    assert f"difference +{drums.gain_db:.0f} dB" in against(shown, 0)
+    page = against(shown, 0, CPU)
+    assert f"difference +{drums.gain_db:.0f} dB" in page
+    assert f"The shipped graph was played on {CPU}." in page
 
 
 def test_seams_lie_where_two_windows_overlap(shown: Comparison) -> None:
@@ -89,7 +92,7 @@ def test_equal_results_are_said_to_be_equal(record: RunRecord) -> None:
     same = dataclasses.replace(by_name[PLAY], artifact=by_name["reference"].artifact)
     (one, *_) = compared(dataclasses.replace(record, stages=(by_name["reference"], same)))
     assert one.largest_s is None
-    page = against(one, 0)
+    page = against(one, 0, CPU)
     assert "gives what FP32 PyTorch gives, sample for sample" in page
     assert "no difference here" in page
     assert 'class="largest"' not in page
@@ -101,14 +104,14 @@ def test_what_passes_full_scale_is_lowered_in_both(record: RunRecord, tmp_path: 
     (one, *_) = compared(loud)
     assert one.lowered_db < -1
     assert max(float(np.abs(heard(label, "fp32")).max()) for label in one.labels) < 1
-    assert f"{-one.lowered_db:.1f} dB quieter" in against(one, 0)
+    assert f"{-one.lowered_db:.1f} dB quieter" in against(one, 0, CPU)
 
 
 @pytest.mark.parametrize("missing", ["the file", "the step", "the item"])
-def test_a_result_that_is_gone_leaves_a_page_without_the_player(
-    record: RunRecord, tmp_path: Path, missing: str
+def test_a_result_that_is_gone_is_said_to_be_gone(
+    record: RunRecord, run_folder: Path, tmp_path: Path, missing: str
 ) -> None:
-    """If the store no longer has a result, there is nothing to compare, and no error."""
+    """If the store no longer has a result, the page says so, and how to get it again."""
     stages = {stage.name: stage for stage in record.stages}
     if missing == "the step":
         del stages["reference"]
@@ -118,7 +121,12 @@ def test_a_result_that_is_gone_leaves_a_page_without_the_player(
     items = [
         dataclasses.replace(one, id=f"{one.id}{missing == 'the item'}") for one in record.items
     ]
-    assert compared(dataclasses.replace(record, stages=(*stages.values(),), items=(*items,))) == []
+    gone_from = dataclasses.replace(record, stages=(*stages.values(),), items=(*items,))
+    reporter = HtmlReport(HtmlReportOptions(preview_seconds=1.0, preview_items=1))
+    reporter.luthier_run_finished(record=gone_from, folder=str(run_folder))
+    page = (run_folder / "report.html").read_text(encoding="utf-8")
+    assert "the store no longer has both results" in page
+    assert 'class="medium compare"' not in page
 
 
 def test_results_without_a_rate_are_not_taken_for_sound(record: RunRecord) -> None:
