@@ -70,6 +70,8 @@ def is_address(option: dataclasses.Field[Any]) -> bool:
 
 def names_something(text: str) -> bool:
     """Return whether a text is a path or a pattern; a single word is one if such a file exists."""
+    if not text:  # to `Path` the working folder
+        return False
     return "/" in text or "\\" in text or has_magic(text) or Path(text).expanduser().exists()
 
 

@@ -90,6 +90,11 @@ def test_its_own_folder_is_its_own(home: Path) -> None:
     assembled(home, more="exporter: {plugin: onnx}\nquantizer: {plugin: qdq, exclude: [/enc/Conv]}")
 
 
+def test_an_option_that_is_left_empty_names_nothing(home: Path) -> None:
+    """A lock file has every option, also one that takes a path and has none."""
+    assembled(home, more="reporter: {html: {against: ''}}")
+
+
 def test_a_word_of_the_plugins_own_is_no_path(home: Path) -> None:
     """A plugin's own word is no path, even where a folder of that name exists, as demucs makes."""
     (home.parent / "bundled").mkdir()
