@@ -44,6 +44,7 @@ more
   precision=fp32|fp16|int8|a8w8|w8a16    model.weights=pretrained|bundled|random|FILE
   output=FOLDER  store=FOLDER|URL   --cfg job shows every option with its value
   hydra.verbose=true                shows the trace behind an error
+  mode=doctor --json                the same for programs
   --recipe-schema                   prints the JSON Schema of recipes, for an editor
   --completion bash|zsh|fish        prints the script that completes commands when you press TAB
 """

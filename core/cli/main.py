@@ -16,7 +16,8 @@ from core.config.discovery import discover
 from core.config.hydra_errors import as_luthier_error, is_foreign, translate
 from core.config.recipes import Recipe, read_recipes
 from core.config.words import check_words
-from core.errors import LuthierError
+from core.errors import ConfigError, LuthierError
+from core.machine.program import line
 from core.plugin.origin import Terminated, interruption
 from core.plugin.process import INTERRUPTED, prepare
 from core.plugin.registry import Registry
@@ -77,6 +78,8 @@ def _main(arguments: list[str]) -> None:
         from core.config.recipe_schema import recipe_schema
 
         say(json.dumps(recipe_schema(command.registry, CONF), indent=1))
+    elif "--json" in command.words:
+        _as_json(command, arguments)
     elif "--version" in command.words:
         from core import __version__
 
@@ -84,6 +87,20 @@ def _main(arguments: list[str]) -> None:
     else:
         _warn(command)
         obey(command)
+
+
+def _as_json(command: Command, arguments: Sequence[str]) -> None:
+    """Print `mode=doctor` for programs; no other mode has this form."""
+    if "mode=doctor" not in arguments:
+        raise ConfigError(
+            "`--json` is for mode=doctor",
+            "the report of a run is `report.json` in its folder",
+            f"type: {line(['mode=doctor', '--json'])}",
+        )
+    from core.cli.doctor import examine_as_json
+
+    stores = [word.removeprefix("store=") for word in arguments if word.startswith("store=")]
+    examine_as_json(command.registry, stores[-1] if stores else None)
 
 
 @dataclass(frozen=True)

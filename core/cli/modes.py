@@ -33,7 +33,7 @@ def run_mode(
     elif cfg.mode is Mode.doctor:
         from core.cli.doctor import examine
 
-        examine(registry)
+        examine(registry, cfg.store)
     elif cfg.mode is Mode.usage:
         from core.cli.usage import show_usage
 

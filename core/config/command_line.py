@@ -22,7 +22,7 @@ __all__ = ["check", "key_in", "refuse_credentials"]
 
 #: The flags that are passed on to Hydra; argparse would accept abbreviations of them, too.
 FLAGS = (
-    "--cfg", "-c", "--help", "-h", "--hydra-help", "--info", "-i", "--multirun", "-m",
+    "--cfg", "-c", "--help", "-h", "--hydra-help", "--info", "-i", "--json", "--multirun", "-m",
     "--package", "-p", "--recipe-schema", "--resolve", "--run", "-r", "--version",
 )  # fmt: skip
 #: The flags that take the next word, those of them that need it, and what some of them take.

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from core.errors import ConfigError
+from core.errors import ConfigError, StoreError
 from core.store.emptied import STEPS, empty, is_emptied
 from core.store.inventory import ITEMS, Held, entries
 from core.store.local import Store
@@ -81,13 +81,14 @@ def _keep_below(store: Store, limit: float) -> None:
     left = sum(one.bytes for one in held)
     if left <= limit:
         return
-    words = list[str]()
+    words, why = list[str](), "the same command needs them again"
     try:
         remove(store, oldest_beyond(held, records.in_use(), limit), records, done)
         records.forget()
         _empty(store, limit, records)
-    except OSError as error:
-        words.append(f"it cannot be cleaned: {error.strerror or error}")
+    except (OSError, StoreError) as error:
+        said = error.what if isinstance(error, StoreError) else error.strerror or str(error)
+        why = f"it cannot be cleaned: {said}"
     before, left = left - done.bytes, sum(one.bytes for one in entries(store.root))
     if done.gone:
         number = f"{len(done.gone)} result{'s' if len(done.gone) > 1 else ''}"
@@ -104,7 +105,7 @@ def _keep_below(store: Store, limit: float) -> None:
         held_back, reason = done.stayed[0]
         words.append(f"{said_of(left)} stay, above {option}: {held_back.name}: {reason}")
     else:
-        words.append(f"{said_of(left)} stay, above {option}: the same command needs them again")
+        words.append(f"{said_of(left)} stay, above {option}: {why}")
     say(f"store: {'; '.join(words)}")
 
 

@@ -62,7 +62,7 @@ class Files(AudioDataset[FilesOptions]):
         """Return which formats can be read."""
         if libav.installed():
             return (Notice("info", "AAC, ALAC, WMA and more are read by FFmpeg's libraries (av)"),)
-        return (Notice("info", f"AAC, ALAC, WMA and more need `av`: {libav.INSTALL}"),)
+        return (Notice("warning", f"AAC, ALAC, WMA and more need `av`: {libav.INSTALL}"),)
 
     def identity(self, split: Split) -> tuple[str, ...]:
         """Return the hash of every file, so that a renamed song is recognised.

@@ -22,16 +22,8 @@ __all__ = ["answer", "candidates", "complete", "words_of"]
 
 #: A word that is offered, if it is no file: nothing in it means anything to a shell.
 _PLAIN = re.compile(r"[\w.=,@:~+-]+")
-FLAGS = (
-    "--cfg",
-    "--completion",
-    "--help",
-    "--info",
-    "--multirun",
-    "--recipe-schema",
-    "--resolve",
-    "--version",
-)
+FLAGS = ("--cfg", "--completion", "--help", "--info", "--json", "--multirun", "--recipe-schema",
+         "--resolve", "--version")  # fmt: skip
 #: The words that follow a flag.
 AFTER = {
     "--cfg": ("job", "hydra", "all"),

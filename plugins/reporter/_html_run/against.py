@@ -184,13 +184,16 @@ def _track(shown: Comparison, one: Versions, number: int) -> Html:
             class_="spectrogram",
         ),
         *(
-            el(
-                "audio",
-                el("source", src=address, type=mime),
-                controls=True,
-                preload="none",
-                aria_label=f"{one.label}, {TITLES[version][0]}",
-                data_version=version,
+            join(
+                el("span", TITLES[version][0], class_="version"),
+                el(
+                    "audio",
+                    el("source", src=address, type=mime),
+                    controls=True,
+                    preload="none",
+                    aria_label=f"{one.label}, {TITLES[version][0]}",
+                    data_version=version,
+                ),
             )
             for version, (mime, address) in one.sounds.items()
         ),

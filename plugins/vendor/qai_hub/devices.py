@@ -55,7 +55,7 @@ def findings() -> Sequence[Notice]:
     try:
         account = find_account()
     except LuthierError as error:
-        return [Notice("info", "; ".join((error.what, *error.lines)))]
+        return [Notice("warning", "; ".join((error.what, *error.lines)))]
     try:
         devices = _listed(account)
     except Exception as error:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from core.errors import ConfigError, StageError
+from core.errors import ConfigError, StageError, StoreError
+from core.store import limit
 from core.store.inventory import Held, entries
 from core.store.limit import at_work, limit_bytes, oldest_beyond
 from core.store.local import Store
@@ -89,3 +90,19 @@ def test_null_is_no_limit_and_nonsense_is_refused() -> None:
     for wrong in (-1.0, math.nan):
         with pytest.raises(ConfigError, match="store_limit_gb"):
             limit_bytes(wrong)
+
+
+def test_a_store_that_cannot_be_cleaned_costs_no_run_its_result(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The run has ended well by then: the line says what is wrong."""
+
+    def refuse(*_: object) -> None:
+        raise StoreError("the bucket does not answer")
+
+    store = filled(tmp_path)
+    monkeypatch.setattr(limit, "remove", refuse)
+    with at_work(store, "run", "toy", TWO):
+        pass
+    assert ": it cannot be cleaned: the bucket does not answer\n" in capsys.readouterr().out
+    assert left(store) == [0, 1, 2, 3]

@@ -19,6 +19,7 @@ from core.store.inventory import entries
 from core.store.local import Store
 from core.store.removal import Removed, remove
 from core.store.uses import REMEMBERED, Records, recorded
+from tests.core.conftest import Bucket
 
 MANY = 5
 
@@ -292,3 +293,17 @@ def test_a_store_that_cannot_be_written_is_used_without_a_record(tmp_path: Path)
     (tmp_path / "runs").touch()
     with recorded(tmp_path, "run", "toy"):
         assert store.find("graph", {"n": 1}) is not None
+
+
+def test_a_result_that_the_url_lacks_stays_on_this_machine(bucket: Bucket) -> None:
+    """A copy may go and is fetched again; the only one that there is stays."""
+    store = bucket.store()
+    place = put(store, 1)
+    mark = (place / "shared").read_bytes()
+    (place / "shared").unlink()
+    owed = cleaned(store)
+    assert [reason for _, reason in owed.stayed] == ["the store at the URL does not have it yet"]
+    (place / "shared").write_bytes(mark)
+    assert len(cleaned(store).gone) == 1
+    assert not place.exists()
+    assert bucket.store().find("graph", {"n": 1}) is not None

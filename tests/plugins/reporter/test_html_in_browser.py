@@ -97,3 +97,18 @@ def test_the_copy_button_says_that_it_copied(browser: Browser, page: Path) -> No
     assert browser.evaluate(later) == "Copied"
     assert browser.evaluate("taken") == browser.evaluate(f"{button}.dataset.copy")
     assert browser.complaints() == []
+
+
+def test_without_the_script_every_version_has_a_player_with_its_name(
+    browser: Browser, page: Path
+) -> None:
+    """Without the script, the three versions of a track keep the browser's players, each named."""
+    browser.open(page, DESKTOP)
+    browser.evaluate("document.documentElement.classList.remove('js')")
+    names = browser.evaluate(
+        "[...document.querySelector('.compare .track').children].filter(e => e.offsetHeight)"
+        ".map(e => e.className === 'version' ? e.textContent : e.tagName)"
+    )
+    versions = ["FP32 PyTorch", "Shipped graph", "Difference"]
+    assert [name for name in names if name in versions] == versions
+    assert names.count("AUDIO") == 3
