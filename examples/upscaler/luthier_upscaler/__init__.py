@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from core import hookimpl
+from luthier import hookimpl
 
 if TYPE_CHECKING:
     from core.plugin.kinds import Plugin

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from core import Array
+from luthier import Array
 
 __all__ = ["bicubic"]
 

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from core import (
+from core.store.hashing import file_digest
+from luthier import (
     Artifact,
     Model,
     ModelInfo,
@@ -21,7 +22,6 @@ from core import (
     TensorSpec,
     TorchModel,
 )
-from core.store.hashing import file_digest
 
 if TYPE_CHECKING:
     from luthier_upscaler.network import Upscaler

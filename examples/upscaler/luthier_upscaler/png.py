@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from core import Array, InputError
+from luthier import Array, InputError
 
 if TYPE_CHECKING:
     import numpy as np

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
-from core import Array, EvaluatedItem, Evaluator, LimitSpec, Metric, NoOptions, Signature
+from luthier import Array, EvaluatedItem, Evaluator, LimitSpec, Metric, NoOptions, Signature
 
 from luthier_upscaler.bicubic import bicubic
 

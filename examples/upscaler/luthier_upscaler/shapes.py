@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from core import Dataset, InputError, Item, SavedFile, Signature, Split, Tensors
 from core.store.hashing import file_digest
+from luthier import Dataset, InputError, Item, SavedFile, Signature, Split, Tensors
 
 from luthier_upscaler import png
 

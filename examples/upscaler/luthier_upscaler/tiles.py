@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from core import (
+from luthier import (
     Array,
     BundlePart,
     Chunker,

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from core import EvaluatedItem, InputError, Item, NoOptions, StageError
 from core.config.discovery import discover
-from core.conformance import ChunkerSuite, DatasetSuite, EvaluatorSuite, ModelSuite
 from core.inference.windows import play_with
 from core.plugin.progress import silent
+from luthier import EvaluatedItem, InputError, Item, NoOptions, StageError
+from luthier.conformance import ChunkerSuite, DatasetSuite, EvaluatorSuite, ModelSuite
 
 from luthier_upscaler import png
 from luthier_upscaler.bicubic import bicubic
