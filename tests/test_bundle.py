@@ -6,6 +6,7 @@ import importlib.util
 import json
 import os
 import re
+import runpy
 import shutil
 import subprocess
 import sys
@@ -260,6 +261,69 @@ def test_a_damage_is_named_by_the_list_of_hashes_and_by_the_golden_window(
     assert failed.returncode == 1
     assert said in failed.stderr
     assert "Traceback" not in failed.stderr
+
+
+MAIN = """\
+#include <iostream>
+#include "golden.h"
+int main(int, char** arguments) {
+  try {
+    check_manifest(arguments[1]);
+    const Golden golden(arguments[1]);
+    const auto window = golden.cycled(%d);
+    const std::vector<double> values(window.begin(), window.end());
+    std::cout << golden.worst("model", "outputs", [&](const std::string&) { return values; }).db;
+    return 0;
+  } catch (const BundleError& error) {
+    std::cerr << error.what() << '\\n';
+    return 1;
+  }
+}
+"""
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="needs g++")
+def test_the_cpp_checks_hashes_and_the_golden_window_as_python_does(
+    fp32: Path, tmp_path: Path
+) -> None:
+    """C++ gives Python's SNR of a wrong result, and refuses changed files and other bundles."""
+    bundle, program = tmp_path / "bundle", tmp_path / "check"
+    shutil.copytree(fp32 / "alone", bundle)
+    metadata = json.loads((bundle / "metadata.json").read_text(encoding="utf-8"))
+    shape = metadata["host_graphs"]["inverse"]["outputs"][0]["shape"]
+    (tmp_path / "main.cpp").write_text(MAIN % np.prod(shape))
+    subprocess.run(
+        [  # noqa: S607
+            "g++", "-std=c++17", "-O1", "-Wall", "-Wextra", "-Werror", f"-I{bundle / 'cpp'}",
+            str(tmp_path / "main.cpp"), "-o", str(program),
+        ],
+        check=True,
+    )  # fmt: skip
+
+    def ran() -> subprocess.CompletedProcess[str]:
+        return subprocess.run([program, bundle], capture_output=True, text=True, check=False)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.syspath_prepend(bundle / "python")
+        golden = runpy.run_path(str(bundle / "python" / "golden.py"))["Golden"](bundle)
+    (window,) = golden.inputs.values()
+    _, expected, _ = golden.worst("model", "outputs", {"stems.window": np.resize(window, shape)})
+    done = ran()
+    assert done.returncode == 0, done.stderr
+    assert float(done.stdout) == pytest.approx(expected, abs=1e-3)
+
+    sums = (bundle / "SHA256SUMS").read_text(encoding="utf-8")
+    (bundle / "SHA256SUMS").write_text(sums.replace(f"# bundle {metadata['id']}", "# bundle 0"))
+    assert "is another bundle (0) than the one" in ran().stderr
+    (bundle / "SHA256SUMS").write_text(sums.replace("  pre.onnx", "  ../song.wav"))
+    assert "names a file outside of the bundle: ../song.wav" in ran().stderr
+    (bundle / "SHA256SUMS").write_text(sums)
+    truncated(bundle / "model.onnx")
+    (bundle / "post.onnx").unlink()
+    refused = ran()
+    assert refused.returncode == 1
+    assert "model.onnx was changed" in refused.stderr
+    assert "post.onnx is missing" in refused.stderr
 
 
 def test_a_bundle_that_is_not_whole_is_refused(fp32: Path, tmp_path: Path) -> None:

@@ -69,7 +69,7 @@ def evil_recipe(tmp_path: Path) -> Path:
 def _files(folder: Path) -> Iterator[tuple[str, bytes]]:
     """Yield the files that a person may open, with their names as they are shown."""
     for file in sorted(folder.rglob("*")):
-        if file.is_file() and file.suffix != ".txt":
+        if file.is_file() and file.suffix not in {".txt", ".bin"}:
             yield file.name, file.read_bytes()
 
 

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -27,11 +28,12 @@ from typing import TYPE_CHECKING, Any
 from core.measure.metrics import QUIET_DB, snr_of_powers
 from core.plugin.stages import outside
 from core.plugin.values import Signature, TensorSpec
+from core.text.shown import shown_below, without_credentials
 
 if TYPE_CHECKING:
     from core.plugin.values import Array, Tensors
 
-__all__ = ["FILE", "TABLE", "Expected", "Measured", "write"]
+__all__ = ["FILE", "TABLE", "Expected", "Measured", "prepare", "write"]
 
 #: The numbers, and the table that says where they lie.
 FILE, TABLE = "golden.bin", "golden.json"
@@ -66,16 +68,12 @@ class Measured:
 
 @dataclass(frozen=True)
 class Expected:
-    """The golden window of a run: see `GoldenWindow` in core/inference/golden.py.
+    """The golden window of a run: the folder that `prepare` wrote, and what its tolerances need.
 
-    `played` says which artifact of the bundle was played: `model` or `fallback`. Of a tensor of
-    floats the first `largest` values are kept, and repeated.
+    `played` says which artifact of the bundle was played: `model` or `fallback`.
     """
 
-    inputs: Tensors
-    largest: int
-    stages: Stages
-    again: Stages
+    folder: Path
     played: str
     other: Measured
 
@@ -94,48 +92,64 @@ class _Group:
     offset: int = 0
 
 
-def write(
-    bundle: Path,
-    expected: Expected,
-    signature: Signature,
-    precisions: Mapping[str, str],
-    *,
-    dsp: bool,
-) -> dict[str, Any]:
-    """Write both files, and return the content of the table.
+def prepare(
+    folder: Path, inputs: Tensors, largest: int, stages: tuple[Stages, Stages], signature: Signature
+) -> None:
+    """Write both files, with the names of the model itself, and without tolerances.
 
-    `precisions` are those of the bundle's artifacts, `model` and perhaps `fallback`. `dsp` says
-    whether the bundle holds the dsp as graphs.
+    `stages` are the results of the window, and those of the window with other last digits. Of an
+    input of floats the first `largest` values are kept, and repeated.
     """
     blob = bytearray()
-    inputs = [
-        {"name": spec.name, **_stored(expected.inputs[spec.name], blob, expected.largest)}
-        for spec in signature.inputs
-    ]
-    groups, steady = [], dict[str, float]()
-    for stage in ("forward", "model", "inverse", "outputs"):
-        if stage == "inverse" and not dsp:
-            continue
-        for name, array in expected.stages[stage].items():
-            tensor = outside(name) if dsp and stage in {"inverse", "outputs"} else name
-            for group in _groups(stage, tensor, array, _spec(signature, stage, name)):
-                again = _values(expected.again[stage][name], group)
-                db = _snr(_values(array, group), again, group.power)
-                steady[stage] = min(db, steady.get(stage, math.inf))
-                groups.append(_kept(group, array, blob))
-    made = {
+    table: dict[str, Any] = {
         "format": FORMAT,
         "file": FILE,
-        "inputs": inputs,
-        "groups": [asdict(group) for group in groups],
-        "tolerance_db": _tolerances(steady, expected, precisions),
-        "steady_db": {stage: round(db, 1) for stage, db in steady.items()},
-        "window": "noise with the spectrum of a window of the run's data",
+        "inputs": [
+            {"name": spec.name, **_stored(inputs[spec.name], blob, largest)}
+            for spec in signature.inputs
+        ],
     }
-    (bundle / FILE).write_bytes(blob)
-    text = json.dumps(made, indent=1)
-    (bundle / TABLE).write_text(f"{text}\n", encoding="utf-8")
-    return made
+    groups, steady = [], dict[str, float]()
+    expected, again = stages
+    for stage, tensors in expected.items():
+        for name, array in tensors.items():
+            for group in _groups(stage, name, array, _spec(signature, stage, name)):
+                other = _values(again[stage][name], group)
+                db = _snr(_values(array, group), other, group.power)
+                steady[stage] = min(db, steady.get(stage, math.inf))
+                groups.append(asdict(_kept(group, array, blob)))
+    (folder / FILE).write_bytes(blob)
+    _write_table(folder, {**table, "groups": groups, "steady_db": steady})
+
+
+def write(
+    bundle: Path, expected: Expected, precisions: Mapping[str, str], *, dsp: bool
+) -> dict[str, Any]:
+    """Write both files of the bundle, and return the content of the table.
+
+    `precisions` are those of the bundle's artifacts, `model` and perhaps `fallback`. `dsp` says
+    whether the bundle holds the dsp as graphs: these have names of their own for the tensors of the
+    signature.
+    """
+    table: dict[str, Any] = json.loads((expected.folder / TABLE).read_text(encoding="utf-8"))
+    named = {"inverse", "outputs"} if dsp else set()
+    table["groups"] = [
+        {**group, "tensor": outside(group["tensor"])} if group["stage"] in named else group
+        for group in table["groups"]
+        if dsp or group["stage"] != "inverse"
+    ]
+    table["tolerance_db"] = _tolerances(table["steady_db"], expected, precisions)
+    table["steady_db"] = {stage: round(db, 1) for stage, db in table["steady_db"].items()}
+    table["window"] = "noise with the spectrum of a window of the run's data"
+    shutil.copyfile(expected.folder / FILE, bundle / FILE)
+    table = shown_below(table, without_credentials)  # labels are a stranger's words
+    _write_table(bundle, table)
+    return table
+
+
+def _write_table(folder: Path, table: dict[str, Any]) -> None:
+    text = json.dumps(table, indent=1)
+    (folder / TABLE).write_text(f"{text}\n", encoding="utf-8")
 
 
 def _stored(array: Array, blob: bytearray, largest: int) -> dict[str, Any]:

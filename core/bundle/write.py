@@ -70,7 +70,7 @@ def write_bundle(
         )
     }
     about = _about(bundle, pipeline, shipped, source, parts)
-    about["golden"] = _golden(bundle, about, info, expected)
+    about["golden"] = _golden(bundle, about, expected)
     about["id"] = digest(sorted(_hashes(bundle).items()))
     languages = program.write(bundle, about, [*parts.values()])
     (bundle / "LICENCE-WEIGHTS.txt").write_text(readme.licence(info), encoding="utf-8")
@@ -104,7 +104,7 @@ def _hashes(bundle: Path) -> dict[str, str]:
 
 
 def _golden(
-    bundle: Path, about: dict[str, Any], info: ModelInfo, expected: golden.Expected | None
+    bundle: Path, about: dict[str, Any], expected: golden.Expected | None
 ) -> dict[str, Any] | None:
     """Write the golden window, and return its table."""
     if expected is None:
@@ -112,8 +112,7 @@ def _golden(
     precisions = {
         name: about[name]["precision"] for name in ("model", "fallback") if about[name] is not None
     }
-    graphs = bool(about["host_graphs"])
-    return golden.write(bundle, expected, info.signature, precisions, dsp=graphs)
+    return golden.write(bundle, expected, precisions, dsp=bool(about["host_graphs"]))
 
 
 def _about(

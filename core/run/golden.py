@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from core.bundle.golden import Expected, Measured
-from core.inference.golden import LARGEST
 from core.measure.error_budget import worst_of
 from core.plugin.records import BudgetLine
 from core.plugin.step_names import PROBE, RUNTIME
 from core.plugin.values import Artifact
-from core.steps.golden import read_golden
 
 __all__ = ["expected"]
 
@@ -23,12 +22,10 @@ def expected(
     `golden` is what the step made (core/steps/golden.py), and `source` the step whose artifact was
     played.
     """
-    window = read_golden(golden)
-    if window is None:
+    if not golden.number("windows"):
         return None
     played = "fallback" if RUNTIME in artifacts and source != RUNTIME else "model"
-    other = _other(artifacts, budget, source)
-    return Expected(window.inputs, LARGEST, window.stages, window.again, played, other)
+    return Expected(Path(golden.folder), played, _other(artifacts, budget, source))
 
 
 def _other(

@@ -6,26 +6,19 @@ written.
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING
+import msgspec
 
-from core.formats.tensors import load, save, under
+from core.bundle.golden import prepare
 from core.inference.context import RunContext
-from core.inference.golden import GoldenWindow, golden_window
+from core.inference.golden import LARGEST, golden_window
 from core.inference.player import that_plays
 from core.plugin.stages import Session, StageContext, StageResult
 from core.plugin.step_names import GOLDEN, MODEL, SAMPLE
-from core.plugin.values import Artifact
+from core.plugin.values import Fact
 from core.steps.step import Inputs, Step
 from core.store import fingerprint
 
-if TYPE_CHECKING:
-    from core.plugin.values import Tensors
-
-__all__ = ["golden_step", "read_golden"]
-
-FILE = "window.safetensors"
-STAGES = ("forward", "model", "inverse", "outputs")
+__all__ = ["golden_step"]
 
 
 def golden_step(context: RunContext, source: str) -> Step:
@@ -34,10 +27,13 @@ def golden_step(context: RunContext, source: str) -> Step:
     runtime = that_plays(pipeline)
 
     def run(inputs: Inputs, work: StageContext) -> StageResult:
-        window = golden_window(context, inputs[source], inputs[MODEL], inputs[SAMPLE], work)
-        file = work.folder / FILE
-        save({} if window is None else _named(window), file)
-        return StageResult(file, "tensors", "fp32", {"windows": 0 if window is None else 1})
+        model = inputs[MODEL]
+        window = golden_window(context, inputs[source], model, inputs[SAMPLE], work)
+        if window is None:
+            return _noted(work, 0)
+        stages = window.stages, window.again
+        prepare(work.folder, window.inputs, LARGEST, stages, model.info.signature)
+        return _noted(work, 1)
 
     return Step(
         GOLDEN,
@@ -55,29 +51,9 @@ def golden_step(context: RunContext, source: str) -> Step:
     )
 
 
-def read_golden(artifact: Artifact) -> GoldenWindow | None:
-    """Return what the step made; None where no session could play the window here."""
-    if not artifact.number("windows"):
-        return None
-    return _read(Path(artifact.path))
-
-
-def _named(window: GoldenWindow) -> Tensors:
-    return {
-        **{f"inputs/{name}": array for name, array in window.inputs.items()},
-        **{
-            f"{turn}/{stage}/{name}": array
-            for turn, stages in (("stages", window.stages), ("again", window.again))
-            for stage, tensors in stages.items()
-            for name, array in tensors.items()
-        },
-    }
-
-
-def _read(file: Path) -> GoldenWindow:
-    tensors = load(file)
-    stages, again = (
-        {stage: under(tensors, f"{turn}/{stage}/") for stage in STAGES}
-        for turn in ("stages", "again")
-    )
-    return GoldenWindow(under(tensors, "inputs/"), stages, again)
+def _noted(work: StageContext, windows: int) -> StageResult:
+    """Return the number of windows as an artifact; the window's own files lie beside it."""
+    facts: dict[str, Fact] = {"windows": windows}
+    file = work.folder / "facts.json"
+    file.write_bytes(msgspec.json.encode(facts))
+    return StageResult(file, "facts", "fp32", facts)
