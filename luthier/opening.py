@@ -11,7 +11,7 @@ from core.errors import InputError
 from core.plugin.progress import Progress, silent
 from core.plugin.values import Item, Tensors
 from luthier.bundles import METADATA, opened_bundle
-from luthier.calls import StrPath, called, words
+from luthier.calls import StrPath, words
 from luthier.opened import Opened
 
 __all__ = ["open"]
@@ -57,13 +57,11 @@ def _without_data(lock_file: Path) -> list[str]:
 
 
 def _of_recipe(recipe: StrPath, overrides: Sequence[str]) -> Opened:
-    from luthier.players import made
-    from luthier.players import opened as player_of
+    from luthier.players import playing
 
-    with called(show=False):
-        found = made(words(os.fspath(recipe), None, overrides), None)
     with ExitStack() as stack:
-        player = stack.enter_context(player_of(found, silent()))
+        given = words(os.fspath(recipe), None, overrides)
+        found, player = stack.enter_context(playing(given, None, silent(), show=False))
         device = player.opened.session.device
 
         def play(inputs: Tensors, progress: Progress) -> Tensors:

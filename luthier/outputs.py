@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from core.errors import StoreError
+from core.formats.tensors import opened
+from core.plugin.progress import silent
 from core.plugin.step_names import MODEL, PLAY
 from core.plugin.values import Array, Signature, Tensors
 
 if TYPE_CHECKING:
-    from core.plugin.kinds import Dataset
+    from core.config.pipeline import Pipeline
     from core.plugin.records import RunRecord
+    from core.plugin.values import Item
 
-__all__ = ["Outputs", "labelled", "outputs_of"]
+__all__ = ["Outputs", "Played", "labelled"]
 
 
 class Outputs(Mapping[str, Array]):
@@ -75,23 +80,57 @@ def labelled(tensors: Tensors, signature: Signature) -> Outputs:
     return Outputs(arrays, axes, rates)
 
 
-def outputs_of(
-    record: RunRecord, dataset: Dataset[Any], state_dir: Path | None
-) -> dict[str, Outputs]:
-    """Read what a run played from the store, by the name of each item of the dataset.
+class Played:
+    """What a run played, read once somebody asks for it.
 
-    Raises StoreError if the store was cleaned since.
+    The file is opened at once: on most systems it can then be read even after it was removed.
     """
-    from core.inference.items import cached_items
-    from core.steps.evaluate import read_outputs
 
-    made = {stage.name: stage.artifact for stage in record.stages}
-    played, signature = made[PLAY], made[MODEL].info.signature
-    if not Path(played.path).is_file():
-        raise StoreError(
-            "what this run played is no longer in the store",
-            f"at: {played.path}",
-            "the files in the run's folder are still there; or run the recipe again",
+    def __init__(self, record: RunRecord, pipeline: Pipeline, state_dir: Path) -> None:
+        self._made = {stage.name: stage.artifact for stage in record.stages}
+        self._pipeline, self._state_dir = pipeline, state_dir
+        file = Path(self._made[PLAY].path)
+        self._tensors = opened(file) if file.is_file() else None
+
+    def outputs(self) -> dict[str, Outputs]:
+        """Return the outputs by the name of each item; plays them again if the file is gone.
+
+        Raises StoreError if the model is no longer in the store, either.
+        """
+        from core.inference.items import cached_items
+
+        model = self._made[MODEL]
+        items = cached_items(
+            self._pipeline.dataset, "evaluation", model.info.signature, self._state_dir
         )
-    items = cached_items(dataset, "evaluation", signature, state_dir)
-    return {item.name: labelled(read_outputs(played, item.id), signature) for item in items}
+        with self._player() as play:
+            return {item.name: labelled(play(item), model.info.signature) for item in items}
+
+    @contextmanager
+    def _player(self) -> Iterator[Callable[[Item], Tensors]]:
+        if self._tensors is not None:
+            yield lambda item: self._read(item.id)
+            return
+        from core.inference.context import RunContext
+        from core.inference.player import opened as player_of
+        from core.plugin.stages import StageContext
+
+        source = self._made[str(self._made[PLAY].facts["source"])]
+        for needed in (source, self._made[MODEL]):
+            if not Path(needed.path).exists():
+                raise StoreError(
+                    "what this run played is no longer in the store, and neither is its model",
+                    f"at: {needed.path}",
+                    "the files in the run's folder are still there; or run the recipe again",
+                )
+        with tempfile.TemporaryDirectory(prefix="luthier-") as folder:
+            work = StageContext(Path(folder), silent(), self._state_dir)
+            context = RunContext(self._pipeline)
+            with player_of(context, source, self._made[MODEL], work) as player:
+                yield lambda item: player.play(item, silent())
+
+    def _read(self, item: str) -> Tensors:
+        assert self._tensors is not None, "asked for only where there are any"
+        head = f"{item}/"
+        names = [name for name in self._tensors.keys() if name.startswith(head)]  # noqa: SIM118  # no mapping
+        return {name[len(head) :]: self._tensors.get_tensor(name) for name in names}

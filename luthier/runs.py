@@ -6,16 +6,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from core.errors import ConfigError
 from luthier.calls import StrPath, called, composed, words
-from luthier.outputs import Outputs, outputs_of
+from luthier.outputs import Outputs, Played
 from luthier.watch import ProgressCallback, watching
 
 if TYPE_CHECKING:
     from core.plan.candidates import Candidate
-    from core.plugin.kinds import Dataset
     from core.plugin.records import BudgetLine, Judged, RunRecord
     from core.plugin.values import Metric
 
@@ -31,16 +30,16 @@ class Run:
 
     folder: Path
     record: RunRecord
-    _dataset: Dataset[Any] = field(repr=False)
-    _state_dir: Path | None = field(repr=False)
+    _played: Played = field(repr=False)
 
     @cached_property
     def outputs(self) -> Mapping[str, Outputs]:
         """Return what was played, by the name of the item: float32 arrays by their labels.
 
-        It is read from the store; raises StoreError if the store was cleaned since.
+        It is read from the store. If a clean-up removed it, it is played again; raises StoreError
+        if the model is gone, too.
         """
-        return outputs_of(self.record, self._dataset, self._state_dir)
+        return self._played.outputs()
 
     @property
     def metrics(self) -> tuple[Metric, ...]:
@@ -149,21 +148,27 @@ def run(
     from core.plan.candidates import candidates
     from core.run.folder import new_folder
     from core.run.job import perform
+    from core.store.limit import at_work
     from core.store.locate import open_store
 
     given = words(recipe, input, overrides)
     _refuse_other_modes(given)
     with called(show=show), composed(given) as (cfg, command):
         store, registry, recipes = open_store(cfg.store), command.registry, command.recipes
-        found = candidates(cfg, registry, recipe_of_job(), recipes, store)
-        first = next(one.plan for one in found if one.plan is not None)
-        place = new_folder(Path(cfg.output), first.pipeline.recipe)
-        with watching(registry, progress) as watch:
+        with (
+            at_work(store, "run", recipe_of_job(), cfg.store_limit_gb),
+            watching(registry, progress) as watch,
+        ):
+            found = candidates(cfg, registry, recipe_of_job(), recipes, store)
+            first = next(one.plan for one in found if one.plan is not None)
+            place = new_folder(Path(cfg.output), first.pipeline.recipe)
             ended = perform(found, registry, store, recipes, place)
+            # Opened now: to keep the store below its limit, the file may be removed.
+            played = Played(ended.record, first.pipeline, store.state_dir)
         assert watch.folder is not None, "a run that ended has placed its folder"
         if ended.breach is not None and check:
             raise ended.breach
-        return Run(watch.folder, ended.record, first.pipeline.dataset, store.state_dir)
+        return Run(watch.folder, ended.record, played)
 
 
 def plan(

@@ -195,16 +195,14 @@ def separate(
 
 def separated(job: Job, progress: ProgressCallback | None) -> Iterator[Separated]:
     """Make the model, open it once, and yield each song as it is done."""
-    from luthier.players import made, opened
+    from luthier.players import playing
 
     def tell(done: float, total: float, message: str) -> None:
         if progress is not None:
             progress(STAGE, done, total, message)
 
-    what = made(job.words, progress)
-    labels = list(_labels(what.model.info.signature.outputs))
-    job.choice.check(labels)
-    with opened(what, Progress(tell)) as player:
+    with playing(job.words, progress, Progress(tell), show=True) as (what, player):
+        job.choice.check(list(_labels(what.model.info.signature.outputs)))
         for number, song in enumerate(job.songs):
 
             def within(done: float, total: float, message: str, number: int = number) -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from core.plugin.values import Array, Tensors
 
-__all__ = ["contiguous", "load", "save", "stacked", "under"]
+__all__ = ["contiguous", "load", "opened", "save", "stacked", "under"]
 
 
 def contiguous(tensors: Tensors) -> Tensors:
@@ -41,6 +41,13 @@ def load(file: Path) -> Tensors:
 
     tensors: Tensors = load_file(file)
     return tensors
+
+
+def opened(file: Path) -> Any:
+    """Open what `save` wrote without reading it: it has `keys()` and `get_tensor(name)`."""
+    from safetensors import safe_open
+
+    return safe_open(file, framework="np")
 
 
 def under(tensors: Tensors, head: str) -> Tensors:

@@ -56,6 +56,22 @@ def test_a_run_gives_arrays_and_figures_and_prints_nothing(
 
 
 @pytest.mark.usefixtures("toys_here")
+def test_outputs_are_there_although_the_store_keeps_nothing(
+    recipe: Path, places: list[str]
+) -> None:
+    """Beyond the limit of a store what was played goes: then it is read, or played again."""
+    kept = luthier.run(recipe, overrides=places).outputs
+    for _ in range(2):  # the second one finds only the description
+        run = luthier.run(recipe, overrides=[*places, "store_limit_gb=0"])
+        assert not Path(
+            next(s for s in run.record.stages if s.name == "play").artifact.path
+        ).exists()
+        for item, outputs in run.outputs.items():
+            for label, array in outputs.items():
+                assert np.array_equal(array, kept[item][label])
+
+
+@pytest.mark.usefixtures("toys_here")
 def test_a_plan_runs_nothing(recipe: Path, places: list[str]) -> None:
     """It has a row for each step, and shows as a table."""
     (plan,) = luthier.plan(recipe, overrides=places)
