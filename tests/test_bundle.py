@@ -263,6 +263,39 @@ def test_a_damage_is_named_by_the_list_of_hashes_and_by_the_golden_window(
     assert "Traceback" not in failed.stderr
 
 
+def test_a_back_end_whose_result_is_wrong_is_not_used(fp32: Path, tmp_path: Path) -> None:
+    """The program names it, says how far it is off, and plays on the next one."""
+    bundle = tmp_path / "bundle"
+    shutil.copytree(fp32 / "alone", bundle)
+    shutil.copy(bundle / "model.onnx", bundle / "wrong.onnx")
+    flipped_weight(bundle / "wrong.onnx")
+    device = bundle / "python" / "device.py"
+    code = device.read_text(encoding="utf-8").replace("def backends(", "def right(")
+    others = (
+        "def backends(folder, metadata):\n"
+        "    def absent():\n        raise RuntimeError('there is no NPU')\n"
+        "    wrong = lambda: cpu.open_on_cpu(folder / 'wrong.onnx')\n"
+        "    first = [('NPU', 'model', absent), ('GPU', 'model', wrong)]\n"
+        "    return [*first, *right(folder, metadata)]\n"
+    )
+    device.write_text(f"{code}\n\n{others}", encoding="utf-8")
+    listed_anew(bundle)
+    done = subprocess.run(
+        [sys.executable, "-B", bundle / "python" / "run.py", fp32 / "song.wav", tmp_path / "out"],
+        capture_output=True, text=True, check=False, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    npu, gpu, cpu, *_ = done.stderr.splitlines()
+    assert npu == "NPU: not used: there is no NPU"
+    assert re.fullmatch(
+        r"GPU: not used: its result is wrong: .+ has [\d.]+ dB on the golden window, and [\d.]+ dB "
+        r"are needed",
+        gpu,
+    )
+    assert cpu.startswith("CPU: passes: ")
+    assert agreement_db(fp32, read(tmp_path / "out")) > 100
+
+
 MAIN = """\
 #include <iostream>
 #include "golden.h"
