@@ -25,7 +25,7 @@ Window window(folder);  // of this bundle; tests it, so keep it
 std::vector<float> result = play(window, input);  // rows one after the other
 """
 _PYTHON = """\
-pip install numpy onnxruntime
+pip install {packages}
 python python/run.py --self-test
 python python/run.py INPUT FOLDER
 """
@@ -78,7 +78,7 @@ def readme(
         f"# {inline(about['title'] or about['recipe'])}",
         _what(about),
         *_never_run(about["runtime"].get("never_run", "")),
-        *_programs(about, languages, files),
+        *_programs(about, languages, parts, files),
         _trust(about, languages),
         _growth(files, parts),
         *_linking(parts),
@@ -221,7 +221,10 @@ def _other(name: str) -> str:
 
 
 def _programs(
-    about: dict[str, Any], languages: Sequence[str], files: Mapping[str, Mapping[str, Any]]
+    about: dict[str, Any],
+    languages: Sequence[str],
+    parts: Sequence[BundlePart],
+    files: Mapping[str, Mapping[str, Any]],
 ) -> list[str]:
     """Return a section for every language, or the reason why there is none."""
     if not languages:
@@ -238,8 +241,12 @@ def _programs(
     types = ", all 32-bit floats" if floats else ""
     sections = [f"The program maps {given} to {made}{types}. {words}"]
     media = "a file that `python/medium.py` reads, or " if "python/medium.py" in files else ""
+    # The others are packages for Android.
+    of_python = [one.name for part in parts for one in part.libraries if ":" not in one.name]
+    packages = " ".join(sorted({"numpy", "onnxruntime", *of_python}))
     for language in languages:
         title, fence, lines = _USE[language]
+        lines = lines.replace("{packages}", packages)
         more = _MORE[language].format(media=media) if language == "python" else _MORE[language]
         sections.append(f"## {title}\n\n```{fence}\n{lines}```\n\n{more}")
     return sections
