@@ -120,7 +120,7 @@ def test_a_run_shows_words_as_text(evil_command: Command, evil_recipe: Path) -> 
     (place,) = Path("out", "evil").iterdir()
     for name, content in _files(place):
         _check(name, content)
-    _check_page((place / "report.html").read_text(), scripts=0)
+    _check_page((place / "report.html").read_text(), scripts=1)  # the Copy button
     report = json.loads((place / "report.json").read_text())
     assert report["metrics"]
     assert yaml.safe_load((place / "recipe.lock.yaml").read_text())["title"] == RECIPE["title"]
@@ -155,7 +155,7 @@ def test_a_sweep_shows_words_as_text(evil_command: Command, evil_recipe: Path) -
         names.append(name)
         _check(name, content)
     assert {"sweep.html", "sweep.csv", "sweep.json", "report.html"} <= set(names)
-    _check_page((place / "sweep.html").read_text(), scripts=6)
+    _check_page((place / "sweep.html").read_text(), scripts=7)
     rows = list(csv.reader(io.StringIO((place / "sweep.csv").read_text())))
     assert len(rows) == 3
     assert not [cell for row in rows for cell in row if cell.startswith(("=", "+", "@"))]
