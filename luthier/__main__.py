@@ -7,6 +7,10 @@ import sys
 
 def main() -> None:
     """Run the command line: `luthier separate ...`, or what `python -m core` takes."""
+    if sys.argv[1:2] == ["--complete"]:  # a TAB: the rest of the command line is not loaded for it
+        from core.cli.completion.answer import complete
+
+        complete(sys.argv[2:])
     try:
         from luthier.command import main as command
     except KeyboardInterrupt:  # loading takes a second
