@@ -25,7 +25,7 @@ from core.config.recipes import Recipe, read_recipes
 from core.config.settings import SLOTS, Mode
 from core.errors import ConfigError
 from core.machine.path_patterns import is_pattern
-from core.machine.program import line
+from core.machine.program import line, quoted
 from core.plugin.registry import Registry
 
 __all__ = ["check_words", "meanings", "names"]
@@ -34,6 +34,8 @@ __all__ = ["check_words", "meanings", "names"]
 FIRST = "cpu_fp32"
 #: The words of a command that needs no recipe.
 WITHOUT_RECIPE = frozenset({"mode=list", "mode=doctor", "mode=diff", "--help", "--version"})
+#: The commands of the package that stands above the core.
+OF_LUTHIER = ("separate",)
 #: How alike a name must be to be offered for a word that is none.
 CUTOFF = 0.7
 
@@ -77,6 +79,11 @@ def check_words(arguments: Sequence[str], registry: Registry, conf: Path) -> Non
     """Raise ConfigError for words that are neither a flag nor `key=value`, or for none at all."""
     if not arguments:
         raise _nothing_asked()
+    if arguments[0] in OF_LUTHIER:
+        raise ConfigError(
+            f"`{arguments[0]}` is a command of `luthier`, not of `python -m core`",
+            f"type: python -m luthier {quoted(arguments)}",
+        )
     # Reading every recipe and preset takes 0.2 s, which only a wrong word is worth.
     recipes = functools.cache(lambda: read_recipes(registry.recipes))
     known = functools.cache(lambda: names(registry, recipes(), conf))

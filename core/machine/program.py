@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-__all__ = ["line", "program"]
+__all__ = ["line", "program", "quoted"]
 
 #: The packages that can be started with `python -m`, and the script of the first.
 PACKAGES = ("luthier", "core")
@@ -27,5 +27,9 @@ def program() -> str:
 
 def line(words: Sequence[str]) -> str:
     """Return the command with these arguments, quoted for the shell."""
-    quoted = subprocess.list2cmdline(words) if os.name == "nt" else shlex.join(words)
-    return f"{program()} {quoted}".rstrip()
+    return f"{program()} {quoted(words)}".rstrip()
+
+
+def quoted(words: Sequence[str]) -> str:
+    """Return words as they are typed into the shell of this system."""
+    return subprocess.list2cmdline(words) if os.name == "nt" else shlex.join(words)

@@ -100,6 +100,14 @@ def test_what_is_offered_is_taken(words: list[str], capsys: pytest.CaptureFixtur
     check_words(meant, discover(), CONF)
 
 
+def test_a_command_of_luthier_alone_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    """`python -m core` has no command `separate`, and says who has."""
+    with pytest.raises(SystemExit):
+        main(["separate", "a song.mp3"])
+    said = capsys.readouterr().err
+    assert "type: python -m luthier separate 'a song.mp3'" in said
+
+
 def test_no_word_at_all_is_answered_with_what_to_do(capsys: pytest.CaptureFixture[str]) -> None:
     """Without an argument, the message gives a command for each thing that one can want."""
     with pytest.raises(SystemExit) as ended:
