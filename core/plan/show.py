@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from rich.table import Table
 from rich.text import Text
@@ -16,7 +18,15 @@ from core.plugin.records import compiled_only
 from core.plugin.step_names import RUNTIME
 from core.text.screen import screen
 
+if TYPE_CHECKING:
+    from rich.console import Console
+
 __all__ = ["show", "show_touched"]
+
+HEADINGS = ("step", "by", "takes → gives", "state", "why")
+CACHED, GAP = "cached", 2
+#: The least that the reasons need beside the other columns; with less, a step takes two lines.
+ROOM = 30
 
 
 def show(candidate: Candidate) -> None:
@@ -27,20 +37,19 @@ def show(candidate: Candidate) -> None:
         console.print(f"{candidate.precision}: left out, {why}\n", soft_wrap=True)
         return
     pipeline = plan.pipeline
-    console.print(Text.assemble((pipeline.recipe, "bold"), f"  {pipeline.title}"))
+    # Without a width a line is left whole: a program reads it, or a pager wraps it.
+    whole = not console.is_terminal and "COLUMNS" not in os.environ
+    title = Text.assemble((pipeline.recipe, "bold"), f"  {pipeline.title}")
+    console.print(title, soft_wrap=whole)
     if pipeline.target.name:
-        console.print(f"target {pipeline.target.title}, precision {pipeline.precision}")
+        about = f"target {pipeline.target.title}, precision {pipeline.precision}"
+        console.print(about, soft_wrap=whole)
     console.print()
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-    for heading in ("step", "by", "takes → gives", "state", "why"):
-        table.add_column(heading, overflow="fold")
-    for planned in plan.steps:
-        table.add_row(*_row(planned))
-    console.print(table)
+    _steps([_row(planned) for planned in plan.steps], console, whole=whole)
     for planned in plan.steps:
         if planned.step.options:
             options = ", ".join(f"{k}={v}" for k, v in planned.step.options.items())
-            console.print(f"{planned.step.name}: {options}", style="dim", soft_wrap=True)
+            console.print(f"{planned.step.name}: {options}", style="dim", soft_wrap=whole)
     if pipeline.never_run and any(planned.step.name == RUNTIME for planned in plan.steps):
         said = f"warning: {RUNTIME}: {compiled_only(pipeline.never_run)}"
         console.print(said, style="yellow", soft_wrap=True)
@@ -49,11 +58,42 @@ def show(candidate: Candidate) -> None:
     console.print(f"\n{plan.to_run} of {len(plan.steps)} steps would run; nothing was executed")
 
 
-def _row(planned: Planned) -> tuple[str, str, str, Text, str]:
+def _steps(rows: Sequence[tuple[str, ...]], console: Console, *, whole: bool) -> None:
+    """Print a line per step; two where the columns leave the reasons no room."""
+    *widths, _ = (max(map(len, column)) for column in zip(HEADINGS, *rows, strict=True))
+    if whole:
+        for row in (HEADINGS, *rows):
+            cells = [f"{cell:<{width + GAP}}" for cell, width in zip(row, widths, strict=False)]
+            console.print(Text("".join((*cells, row[-1])).rstrip()), soft_wrap=True)
+        return
+    table = Table(box=None, padding=(0, GAP, 0, 0), header_style="bold", pad_edge=False)
+    if sum(widths) + GAP * len(HEADINGS) + ROOM <= console.width:
+        for heading in HEADINGS:
+            table.add_column(heading, overflow="fold", no_wrap=heading != HEADINGS[-1])
+        for step, by, formats, state, why in rows:
+            table.add_row(step, by, formats, _coloured(state), why)
+    else:
+        table.show_header = False
+        table.add_column(no_wrap=True)
+        table.add_column(overflow="fold")
+        names, by_whom, _, states = widths
+        aligned = names if states + names + by_whom + 3 * GAP <= console.width else 0
+        for step, by, formats, state, why in rows:
+            first = Text.assemble((f"{step:<{aligned}}", "bold"), f"  {by}")
+            second = ", ".join(filter(None, (formats, why)))
+            table.add_row(_coloured(state), Text("\n").join(filter(None, (first, Text(second)))))
+    console.print(table)
+
+
+def _coloured(state: str) -> Text:
+    return Text(state, "green" if state == CACHED else "yellow")
+
+
+def _row(planned: Planned) -> tuple[str, ...]:
     step = planned.step
     takes = f"{step.takes.format} {step.takes.precision} → " if step.takes else ""
     gives = f"{step.gives.format} {step.gives.precision}" if step.gives else ""
-    state = Text("cached", "green") if planned.cached else Text("would run", "yellow")
+    state = CACHED if planned.cached else "would run"
     return step.name, step.plugin, takes + gives, state, planned.why
 
 
