@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -16,7 +15,7 @@ from core.plan.plan import Planned
 from core.plugin.reach import Reach
 from core.plugin.records import compiled_only
 from core.plugin.step_names import RUNTIME
-from core.text.screen import screen
+from core.text.screen import columns, screen
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -37,8 +36,7 @@ def show(candidate: Candidate) -> None:
         console.print(f"{candidate.precision}: left out, {why}\n", soft_wrap=True)
         return
     pipeline = plan.pipeline
-    # Without a width a line is left whole: a program reads it, or a pager wraps it.
-    whole = not console.is_terminal and "COLUMNS" not in os.environ
+    whole = columns(console) is None
     title = Text.assemble((pipeline.recipe, "bold"), f"  {pipeline.title}")
     console.print(title, soft_wrap=whole)
     if pipeline.target.name:

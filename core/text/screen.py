@@ -6,6 +6,7 @@ console that shows text literally: markup comes from styles, never from brackets
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -16,7 +17,7 @@ from core.text.shown import plain, shown, without_credentials
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType
 
-__all__ = ["quiet", "say", "screen"]
+__all__ = ["columns", "quiet", "say", "screen"]
 
 _quiet = 0
 
@@ -85,3 +86,11 @@ def screen(file: IO[str] | None = None, width: int | None = None, *, err: bool =
         quiet=_quiet > 0,
         legacy_windows=None,
     )
+
+
+def columns(console: Console) -> int | None:
+    """Return the width that lines must keep to; None in a pipe, where a line may be any length.
+
+    There a program reads the lines, or a pager wraps them, unless `COLUMNS` gives their width.
+    """
+    return console.width if console.is_terminal or "COLUMNS" in os.environ else None

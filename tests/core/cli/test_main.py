@@ -81,6 +81,32 @@ def test_help_lists_every_recipe(command: Command) -> None:
         assert words in page
 
 
+@pytest.mark.parametrize("width", [60, 80, 200])
+def test_help_fits_the_terminal(
+    command: Command, monkeypatch: pytest.MonkeyPatch, width: int
+) -> None:
+    """No line is wider than the terminal, no command breaks, and its words are those of a pipe."""
+    monkeypatch.delenv("COLUMNS", raising=False)
+    whole = command("--help").out
+    monkeypatch.setenv("COLUMNS", str(width))
+    page = command("--help").out
+    assert max(map(len, page.splitlines())) <= width
+    assert page.split() == whole.split()
+    for line in whole.splitlines():
+        if line.startswith("  python -m core "):
+            assert line.split("  ")[1] in page
+
+
+def test_help_names_the_program_that_was_started(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who types `luthier` reads `luthier`."""
+    monkeypatch.setattr("core.cli.help.program", lambda: "luthier")
+    page = command("--help").out
+    assert "usage: luthier recipe=NAME" in page
+    assert "python -m core" not in page
+
+
 def test_list_names_plugins_with_their_distribution(command: Command) -> None:
     """The list distinguishes plugins of other distributions from those in the box."""
     listing = command("mode=list").out
