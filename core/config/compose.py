@@ -220,11 +220,10 @@ def register(registry: Registry, recipes: Mapping[str, Recipe]) -> None:
 def _forget_others(recipes: Mapping[str, Recipe]) -> None:
     """Remove the recipes that an earlier command of this process named by their files."""
     store = ConfigStore.instance()
-    kept = {f"{name}.yaml" for name in recipes}
-    listed = store.repo.get("recipe", {})
-    for file in [name for name in listed if name not in kept]:
-        del listed[file]
-        _STORED.get(store, {}).pop(("recipe", file.removesuffix(".yaml")), None)
+    stored = _STORED.get(store, {})
+    for group, name in [key for key in stored if key[0] == "recipe" and key[1] not in recipes]:
+        del stored[group, name]
+        store.repo.get("recipe", {}).pop(f"{name}.yaml", None)
 
 
 @functools.lru_cache(maxsize=8)

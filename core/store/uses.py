@@ -38,12 +38,32 @@ REMEMBERED = 50
 
 @dataclass
 class _Running:
-    """The record that this process writes: its name, its open file, and what it noted."""
+    """The record that this process writes, made with its first line, and what it noted."""
 
+    root: Path
     name: str
-    group: str
-    descriptor: int
+    about: dict[str, object]
+    held: contextlib.ExitStack
+    descriptor: int | None = None
     noted: set[str] = field(default_factory=set)
+
+    def opened(self) -> int:
+        """Return the open record; makes it, and holds its lock. Raises OSError."""
+        if self.descriptor is not None:
+            return self.descriptor
+        place = self.root / RUNS
+        place.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(place / f"{self.name}.lock", thread_local=False, fallback_to_soft=False)
+        with turn(self.root), contextlib.ExitStack() as made:
+            lock.acquire(timeout=0)
+            made.callback(lock.release)
+            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL
+            descriptor = os.open(place / f"{self.name}.jsonl", flags, 0o666)
+            made.callback(os.close, descriptor)
+            _add(descriptor, self.about)
+            self.held.push(made.pop_all())
+        self.descriptor = descriptor
+        return descriptor
 
 
 #: The run of this process, by the folder of the store: the code that reads kept inputs does not
@@ -88,39 +108,24 @@ def turn(root: Path) -> Iterator[None]:
 def recorded(root: Path, kind: str, recipe: str, group: str = "") -> Iterator[None]:
     """Record what this process uses of the store while the block runs.
 
-    In a store that cannot be written nothing is recorded: nobody can remove anything there, either.
+    A single run that looks for nothing leaves no record, and no store. In a store that cannot be written
+    nothing is recorded: nobody can remove anything there, either.
     """
     if root in _running:
         yield
         return
+    now = datetime.now(UTC)
+    name = f"{now:%Y%m%dT%H%M%S.%f}.{uuid.uuid4().hex[:8]}"
+    about = {"kind": kind, "recipe": recipe, "group": group, "started": now.timestamp()}
     with contextlib.ExitStack() as held:
-        with contextlib.suppress(OSError):
-            _running[root] = held.enter_context(_written(root, kind, recipe, group))
+        running = _running[root] = _Running(root, name, about, held)
+        if group:  # what its points used is kept while it runs, whatever it uses itself
+            with contextlib.suppress(OSError):
+                running.opened()
         try:
             yield
         finally:
             _running.pop(root, None)
-
-
-@contextmanager
-def _written(root: Path, kind: str, recipe: str, group: str) -> Iterator[_Running]:
-    """Make a record and hold its lock; raises OSError."""
-    now = datetime.now(UTC)
-    name = f"{now:%Y%m%dT%H%M%S.%f}.{uuid.uuid4().hex[:8]}"
-    place = root / RUNS
-    place.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(place / f"{name}.lock", thread_local=False, fallback_to_soft=False)
-    with turn(root):
-        lock.acquire(timeout=0)
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL
-        descriptor = os.open(place / f"{name}.jsonl", flags, 0o666)
-    try:
-        about = {"kind": kind, "recipe": recipe, "group": group, "started": now.timestamp()}
-        _add(descriptor, about)
-        yield _Running(name, group, descriptor)
-    finally:
-        os.close(descriptor)
-        lock.release()
 
 
 def note(root: Path, entry: str) -> None:
@@ -129,8 +134,9 @@ def note(root: Path, entry: str) -> None:
     if running is None or entry in running.noted:
         return
     with contextlib.suppress(OSError):
+        descriptor = running.opened()
         with turn(root):
-            _add(running.descriptor, {"entry": entry})
+            _add(descriptor, {"entry": entry})
         running.noted.add(entry)
     with contextlib.suppress(OSError):  # there is no such entry yet, or it is another user's
         _touch(root / entry / USED)
@@ -141,7 +147,7 @@ def placed(root: Path, folder: Path) -> None:
     running = _running.get(root)
     if running is not None:
         with contextlib.suppress(OSError):
-            _add(running.descriptor, {"folder": str(folder)})
+            _add(running.opened(), {"folder": str(folder)})
 
 
 def _touch(file: Path) -> None:
@@ -161,7 +167,7 @@ def _add(descriptor: int, line: dict[str, object]) -> None:
 def own_run(root: Path) -> str:
     """Return what the records of this process's run have as `Record.run`; empty for none."""
     running = _running.get(root)
-    return (running.group or running.name) if running is not None else ""
+    return str(running.about["group"] or running.name) if running is not None else ""
 
 
 class Records:

@@ -145,7 +145,7 @@ def test_the_page_compares_with_eager_pytorch_of_the_same_series(tmp_path: Path)
     other = {**ORIGIN, "command": "python -m tools.bench_engines --only 'openvino/*'"}
     file.write_text(json.dumps({"bundled 1": bench_engines.merged(found, "b", other, rows)}))
     page = engines_page.tables(_table, file)
-    assert "### The bundled HTDemucs, windows of 1 s" in page
+    assert "## The bundled HTDemucs, windows of 1 s" in page
     (eager,) = [line for line in page.splitlines() if line.startswith("| PyTorch, eager (1) ")]
     assert "| 100 ms (95 to 105) | 1.00 × | 200 ms |" in eager
     for line in (

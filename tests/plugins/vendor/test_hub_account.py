@@ -27,7 +27,7 @@ def bare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_without_a_token_the_message_says_where_one_goes(bare: Path) -> None:
     """Without a token, the error names both places for one and where to get it.
 
-    The doctor says the same as an info.
+    The doctor says the same as a warning: what needs one cannot run.
     """
     with pytest.raises(LuthierError, match="no token for Qualcomm AI Hub") as told:
         find_account()
@@ -35,7 +35,7 @@ def test_without_a_token_the_message_says_where_one_goes(bare: Path) -> None:
     assert "QAI_HUB_API_TOKEN" in str(told.value)
     assert "/account/" in str(told.value)
     (notice,) = QaiHub.findings()
-    assert notice.severity == "info"
+    assert notice.severity == "warning"
     assert "qai-hub configure" in notice.text
 
 
