@@ -63,7 +63,9 @@ _PLACES = {
     "separate": "separation",
     "sweep": "sweeps",
 }
-__all__ = [*_of_core, *_PLACES, "__version__"]  # noqa: PLE0604  # texts, all of them
+#: `from luthier import *` leaves Python's own `list` and `open` as they are.
+_BUILTINS = ("list", "open")
+__all__ = [*_of_core, *(name for name in _PLACES if name not in _BUILTINS), "__version__"]  # noqa: PLE0604  # texts, all of them
 
 
 def __getattr__(name: str) -> Any:
@@ -75,4 +77,4 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> Sequence[str]:
     """Return every public name."""
-    return sorted(__all__)
+    return sorted([*__all__, *_BUILTINS])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -16,8 +16,9 @@ from luthier.hydra_state import own_hydra
 
 if TYPE_CHECKING:
     from core.cli.main import Command
+    from luthier.watch import ProgressCallback
 
-__all__ = ["StrPath", "called", "composed", "words"]
+__all__ = ["StrPath", "called", "composed", "texts", "words"]
 
 StrPath = str | os.PathLike[str]
 
@@ -27,33 +28,64 @@ def words(recipe: StrPath, source: StrPath | None, overrides: Sequence[str]) -> 
 
     Raises TypeError if `overrides` is one text: each override is an item of a list.
     """
-    if isinstance(overrides, str):
-        raise TypeError(f"`overrides` is a list of texts: overrides=[{overrides!r}]")
+    overrides = texts("overrides", overrides)
     given = [] if source is None else [f"input={Path(source).expanduser()}"]
     return [f"recipe={os.fspath(recipe)}", *given, *overrides]
 
 
+def texts(name: str, given: Sequence[str]) -> Sequence[str]:
+    """Return `given`; raises TypeError unless it is a list of texts, as one text is not."""
+    if isinstance(given, str) or not all(isinstance(one, str) for one in given):
+        shown = [given] if isinstance(given, str) else [str(one) for one in given]
+        raise TypeError(f"`{name}` is a list of texts: {name}={shown!r}")
+    return given
+
+
+class _Callers:
+    """The function that a caller gave for progress, and what it raised.
+
+    It is called from inside stages, whose plugins would be named for its error.
+    """
+
+    def __init__(self, progress: ProgressCallback) -> None:
+        self._progress = progress
+        self.raised: BaseException | None = None
+
+    def __call__(self, stage: str, done: float, total: float, message: str) -> None:
+        if self.raised is not None:  # something took the error for one of its own, and went on
+            raise self.raised
+        try:
+            self._progress(stage, done, total, message)
+        except BaseException as error:
+            self.raised = error
+            raise
+
+
 @contextmanager
-def called(*, show: bool) -> Iterator[None]:
+def called(
+    *, show: bool, progress: ProgressCallback | None = None
+) -> Iterator[ProgressCallback | None]:
     """Let the block use Luthier's own Hydra; it prints only if `show`.
 
-    Whatever the block raises over a config or a system leaves it as a LuthierError.
+    Yields the function that the block tells its progress to. What `progress` raises leaves the
+    block as it is; whatever else is raised over a config or a system leaves it as a LuthierError.
     """
     from core.config.hydra_errors import as_luthier_error
     from core.text.screen import quiet
 
     hold_the_process()
+    tell = None if progress is None else _Callers(progress)
     with own_hydra():
         try:
-            if show:
-                yield
-            else:
-                with quiet():
-                    yield
-        except (LuthierError, TypeError):
-            raise
-        except Exception as error:
-            raise as_luthier_error(error, None) from error
+            with nullcontext() if show else quiet():
+                yield tell
+        except BaseException as error:
+            if tell is None or tell.raised is None:
+                if isinstance(error, LuthierError | TypeError) or not isinstance(error, Exception):
+                    raise
+                raise as_luthier_error(error, None) from error
+        if tell is not None and tell.raised is not None:
+            raise tell.raised
 
 
 @contextmanager

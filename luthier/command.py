@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from core.cli.main import ending_in_one_message
@@ -63,19 +63,24 @@ def _parser() -> argparse.ArgumentParser:
 
 def _separate(arguments: Sequence[str]) -> None:
     from luthier.calls import called
-    from luthier.separation import Choice, Job, choice_of, separated, songs_in
+    from luthier.separation import Choice, Job, choice_of, folder_of, separated, songs_in
 
-    words = [a for a in arguments if OVERRIDE.fullmatch(a) and not Path(a).exists()]
-    given = _parser().parse_args([a for a in arguments if a not in words])
-    if not given.songs:
+    # argparse takes no `--` where songs and options may be mixed.
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    given = _parser().parse_intermixed_args(list(arguments[:end]))
+    given.songs += arguments[end + 1 :]
+    words = [a for a in given.songs if OVERRIDE.fullmatch(a) and not os.path.lexists(a)]
+    named = [a for a in given.songs if a not in words]
+    if not named:
         raise ConfigError("no song is given", "for example: luthier separate song.mp3")
     stems = tuple(one.strip() for one in given.stems.split(",") if one.strip())
     choice = Choice(given.format, stems, given.two_stems)
     failed: list[Separated] = []
     told: set[str] = set()
     with called(show=True):
-        songs = songs_in(given.songs)
-        job = Job(choice_of({}, words, songs), songs, Path(given.out).absolute(), choice)
+        folder = folder_of(given.out)
+        songs = songs_in(named, folder)
+        job = Job(choice_of({}, words, songs), songs, folder, choice)
         with _bar() as bar:
             task = bar.add_task("", total=None, message="")
 

@@ -31,6 +31,16 @@ _OF_HYDRA = ("hydra", "_dummy_empty_config_.yaml")
 _ERRORS = "HYDRA_FULL_ERROR"
 
 
+def _forked() -> None:
+    """Take a new lock in a forked process: a thread that stayed behind may hold the old one."""
+    global _LOCK  # noqa: PLW0603  # the old one is never released here
+    _LOCK = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)
+
+
 @contextmanager
 def own_hydra() -> Iterator[None]:
     """Give Hydra the state that belongs to Luthier while the block runs, then the program's again.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Self
@@ -22,7 +23,8 @@ class Opened:
     """An open model. Call it with an array, or with arrays by name; close it, or use `with`.
 
     `signature` says what it takes and gives: axes, lengths, rates, labels. `device` is what it
-    computes on, in words; `notices` are what a user must know of the weights and the stages.
+    computes on, in words; `notices` are what a user must know of the weights and the stages. Calls
+    from several threads play one after the other.
     """
 
     def __init__(
@@ -36,19 +38,28 @@ class Opened:
         self.signature, self.device = signature, device
         self.notices = tuple(notices)
         self._play, self._closing = play, closing
+        # Not every runtime plays two inputs at once in one session.
+        self._lock, self._closed = threading.Lock(), False
 
     def __call__(self, inputs: Array | Mapping[str, Array]) -> Outputs:
         """Play inputs of any length, cut into windows and joined, and return the outputs.
 
         One array where the model has one input, else arrays by name; each has the axes and the type
         of the signature (`(channel, time)` in float32), without a batch axis. Other floats are
-        converted. Raises InputError for an array that does not fit.
+        converted. Raises InputError for an array that does not fit, or after `close`.
         """
-        return labelled(self._play(_fitted(inputs, self.signature), silent()), self.signature)
+        fitted = _fitted(inputs, self.signature)
+        with self._lock:
+            if self._closed:
+                raise InputError("the model is closed", "open it again: luthier.open(...)")
+            return labelled(self._play(fitted, silent()), self.signature)
 
     def close(self) -> None:
-        """Close the model, and free its memory."""
-        self._closing.close()
+        """Close the model once it has played, and free its memory; a second time does nothing."""
+        with self._lock:
+            self._closed = True
+            self._play = _closed
+            self._closing.close()
 
     def __enter__(self) -> Self:
         """Return itself."""
@@ -62,6 +73,11 @@ class Opened:
         """Return inputs and device."""
         taken = ", ".join(f"{one.name} {one.axes}" for one in self.signature.inputs)
         return f"<Opened: takes {taken}, on {self.device}>"
+
+
+def _closed(_: Tensors, __: Progress) -> Tensors:
+    """Take the place of what plays, which holds the model."""
+    raise AssertionError("a closed model is refused before")
 
 
 def _fitted(inputs: Array | Mapping[str, Array], signature: Signature) -> Tensors:

@@ -11,7 +11,7 @@ from core.errors import InputError
 from core.plugin.progress import Progress, silent
 from core.plugin.values import Item, Tensors
 from luthier.bundles import METADATA, opened_bundle
-from luthier.calls import StrPath, words
+from luthier.calls import StrPath, texts, words
 from luthier.opened import Opened
 
 __all__ = ["open"]
@@ -30,7 +30,15 @@ def open(  # noqa: A001  # as a file is opened
 
     Raises a LuthierError that says why it cannot be opened here.
     """
+    texts("overrides", overrides)
     folder = Path(what).expanduser()
+    if not os.fspath(what):
+        raise InputError("there is nothing to open", "give a recipe, or the folder of a run")
+    if len(folder.parts) > 1 and not folder.exists():
+        raise InputError(
+            f"`{folder}` does not exist",
+            "give a recipe by its name or its file, the folder of a run, or a bundle",
+        )
     if (folder / METADATA).is_file():
         if overrides:
             raise InputError(

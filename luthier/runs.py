@@ -153,11 +153,11 @@ def run(
 
     given = words(recipe, input, overrides)
     _refuse_other_modes(given)
-    with called(show=show), composed(given) as (cfg, command):
+    with called(show=show, progress=progress) as tell, composed(given) as (cfg, command):
         store, registry, recipes = open_store(cfg.store), command.registry, command.recipes
         with (
             at_work(store, "run", recipe_of_job(), cfg.store_limit_gb),
-            watching(registry, progress) as watch,
+            watching(registry, tell) as watch,
         ):
             found = candidates(cfg, registry, recipe_of_job(), recipes, store)
             first = next(one.plan for one in found if one.plan is not None)

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core.errors import ConfigError, InputError, LuthierError
 from core.machine.file_names import file_name
 from core.plugin.progress import Progress
-from luthier.calls import StrPath, called
+from core.text.screen import say
+from luthier.calls import StrPath, called, texts
 from luthier.outputs import Outputs, labelled
 from luthier.sound_files import FORMATS, loudness, residual_db, write
 from luthier.watch import ProgressCallback
@@ -24,7 +28,17 @@ if TYPE_CHECKING:
     from core.plugin.values import Array, Item, Notice
     from plugins.dataset.files import Files
 
-__all__ = ["Choice", "Job", "Separated", "Song", "choice_of", "separate", "separated", "songs_in"]
+__all__ = [
+    "Choice",
+    "Job",
+    "Separated",
+    "Song",
+    "choice_of",
+    "folder_of",
+    "separate",
+    "separated",
+    "songs_in",
+]
 
 #: What is played where nothing else is said: a trained HTDemucs on this machine, in full precision.
 DEFAULTS = {
@@ -33,6 +47,12 @@ DEFAULTS = {
     "model": "htdemucs",
     "target": "cpu",
     "precision": "fp32",
+}
+#: Words that a run takes and a separation does not, with what to do instead.
+NOT_HERE = {
+    "mode": "leave it out; the modes are those of a run: luthier mode=... recipe=...",
+    "input": "name the songs themselves: luthier separate song.mp3",
+    "output": "name the folder: --out FOLDER, from Python out=FOLDER",
 }
 #: The stage under which the progress of the songs is told.
 STAGE = "songs"
@@ -121,9 +141,13 @@ def choice_of(
 ) -> list[str]:
     """Return the words of a command line: `given` by key, then `overrides`, then the defaults.
 
-    A recipe that is named decides for itself: then no default is added.
+    A recipe that is named decides for itself: then no default is added. Raises ConfigError for a
+    word that would have no effect here.
     """
     keys = {word.partition("=")[0] for word in overrides}
+    for key, instead in NOT_HERE.items():
+        if key in keys:
+            raise ConfigError(f"`{key}=` has no effect on songs that are only separated", instead)
     named = "recipe" in given or "recipe" in keys
     words = dict(given) if named else {**DEFAULTS, **given}
     kept = [f"{key}={value}" for key, value in words.items() if key not in keys]
@@ -131,31 +155,58 @@ def choice_of(
     return [*kept, *overrides, first]
 
 
-def songs_in(given: Sequence[StrPath]) -> list[Song]:
+def songs_in(given: Sequence[StrPath], out: Path) -> list[Song]:
     """Return every song of files, folders and patterns; each gets a place of its own.
 
+    A stem below `out` that an earlier separation wrote is no song, unless it is named itself.
     Raises InputError for a path that does not exist, or a folder without a song.
     """
     from core.batch.output_paths import OutputPaths
     from plugins.dataset.files import Files, FilesOptions
 
-    if isinstance(given, str):
-        given = [given]
-    found: dict[Path, str] = {}
+    found: dict[Path, Source] = {}
+    left = 0
     for one in given:
+        named = Path(one).is_file()
         for source in Files(FilesOptions(str(one))).sources():
-            found.setdefault(source.file.resolve(), source.name)
+            file = source.file.resolve()
+            if not named and _is_stem(file, out.resolve()):
+                left += 1
+            else:
+                found.setdefault(file, source)
+    if left:
+        say(f"left out: {left} files in {out}, the stems of an earlier separation", err=True)
     if not found:
         raise InputError("there is no song to separate", "give files, folders or patterns")
-    from core.plugin.kinds import Source
 
     names, paths, songs = set[str](), OutputPaths(), list[Song]()
-    for file, name in found.items():
-        # Songs of two folders may have one name, and a place is given by the name.
-        own = name if name not in names else f"{file.parent.name}/{name}"
+    for source in found.values():
+        # Songs of several folders may have one name, and a place is given by the name.
+        name = source.name
+        own = name if name not in names else f"{source.file.absolute().parent.name}/{name}"
+        several = count(2)
+        while own in names:
+            own = f"{source.file.absolute().parent.name}_{next(several)}/{name}"
         names.add(own)
-        songs.append(Song(Source(own, file), paths.of(own)))
+        songs.append(Song(replace(source, file=source.file.absolute()), paths.of(own)))
     return songs
+
+
+def _is_stem(file: Path, out: Path) -> bool:
+    """Return whether a file below `out` has the name that `_written` gives to a stem."""
+    ours = file.stem.startswith(f"{file.parent.name} (") and file.stem.endswith(")")
+    return ours and file.is_relative_to(out) and file.parent != out
+
+
+def folder_of(out: StrPath) -> Path:
+    """Return the folder for the songs' folders, absolute; raises a LuthierError if it is none."""
+    if not os.fspath(out):
+        raise ConfigError("the folder of the stems has an empty name", "give one: --out FOLDER")
+    folder = Path(out).expanduser().absolute()
+    there = next(one for one in (folder, *folder.parents) if os.path.lexists(one))
+    if not there.is_dir():
+        raise _unwritable(NotADirectoryError(errno.ENOTDIR, "Not a directory", str(there)), folder)
+    return folder
 
 
 def separate(
@@ -185,12 +236,12 @@ def separate(
     listed = [songs] if isinstance(songs, str) or hasattr(songs, "__fspath__") else list(songs)
     keys = {"model": model, "target": target, "precision": precision}
     given = {key: value for key, value in keys.items() if value is not None}
-    choice = Choice(format, tuple(stems), two_stems or "")
-    with called(show=show):
-        found = songs_in(listed)
-        words = choice_of(given, overrides, found)
-        job = Job(words, found, Path(out).expanduser().absolute(), choice)
-        return list(separated(job, progress))
+    choice = Choice(format, tuple(texts("stems", stems)), two_stems or "")
+    with called(show=show, progress=progress) as tell:
+        folder = folder_of(out)
+        found = songs_in(listed, folder)
+        words = choice_of(given, texts("overrides", overrides), found)
+        return list(separated(Job(words, found, folder, choice), tell))
 
 
 def separated(job: Job, progress: ProgressCallback | None) -> Iterator[Separated]:
@@ -308,4 +359,4 @@ class _Staged:
 def _unwritable(error: OSError, folder: Path) -> LuthierError:
     from core.machine.folders import unwritable
 
-    return unwritable("the folder of the stems", error, folder)
+    return unwritable("the folder of the stems", error, folder, "--out FOLDER")

@@ -100,9 +100,9 @@ def sweep(
             raise ConfigError(
                 f"`{key}` has no list of values", f"give: axes={{'{key}': [one, another]}}"
             )
-    with called(show=show):
+    with called(show=show, progress=progress) as tell:
         command = read(["-m", *words(recipe, input, overrides), *swept])
-        with watching(command.registry, progress) as watch:
+        with watching(command.registry, tell) as watch:
             try:
                 obey(command)
             except LuthierError:

@@ -6,12 +6,12 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import cast
 
-from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 from rich.table import Table
 
 from core.cli.ages import ago
 from core.config.arguments import command
+from core.config.compose import words_of_job
 from core.config.recipes import Recipe
 from core.config.settings import Clean, checked
 from core.errors import ConfigError
@@ -64,7 +64,7 @@ def clean(cfg: DictConfig, recipes: Mapping[str, Recipe]) -> None:
     if wanted.confirm:
         _removed(store, found, records)
     else:
-        given = [*HydraConfig.get().overrides.task, "clean.confirm=true"]
+        given = [*words_of_job(), "clean.confirm=true"]
         _shown(store, found, records, command(given, recipes))
 
 

@@ -23,6 +23,7 @@ from core.plugin.process import INTERRUPTED, prepare
 from core.plugin.registry import Registry
 from core.sweep.sweeper import Start
 from core.text.screen import say
+from core.text.stream import Outlet, is_unread
 
 __all__ = ["Command", "discover", "ending_in_one_message", "main", "obey", "read"]
 
@@ -30,6 +31,9 @@ __all__ = ["Command", "discover", "ending_in_one_message", "main", "obey", "read
 ANSWERED = frozenset({"--help", "-h", "--recipe-schema", "--version"})
 #: Modes that use no plugin, or list what is wrong with plugins themselves.
 QUIET = ("mode=list", "mode=doctor", "mode=usage", "mode=clean", "mode=diff")
+
+#: What a shell calls a program that ended because nobody read it on.
+UNREAD = 128 + 13
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -47,6 +51,7 @@ def ending_in_one_message(work: Callable[[list[str]], None], arguments: list[str
     prepare()
     try:
         work(arguments)
+        Outlet(sys.stdout).flush()  # what others printed, such as Hydra, is not out yet
     except KeyboardInterrupt:
         _interrupted()
     except Exception as error:
@@ -55,6 +60,9 @@ def ending_in_one_message(work: Callable[[list[str]], None], arguments: list[str
             raise stopped from None
         if stopped is not None:
             _interrupted()
+        if isinstance(error, BrokenPipeError) and is_unread(sys.stdout):
+            Outlet(sys.stdout).flush()
+            sys.exit(UNREAD)  # others print, too, such as Hydra
         _fail(as_luthier_error(error, None), arguments)
 
 

@@ -48,6 +48,7 @@ __all__ = [
     "entered",
     "recipe_of_job",
     "register",
+    "words_of_job",
 ]
 
 CONF = Path(__file__).parents[2] / "conf"
@@ -176,6 +177,12 @@ def entered(cfg: DictConfig) -> DictConfig:
 def recipe_of_job() -> str:
     """Return the name of the recipe that the job was composed from; "" for none."""
     return HydraConfig.get().runtime.choices.get("recipe") or ""
+
+
+def words_of_job() -> list[str]:
+    """Return the words of the job as they were given: reading them one by one resolves `${`."""
+    words = OmegaConf.to_container(HydraConfig.get().overrides.task, resolve=False)
+    return cast("list[str]", words)
 
 
 def register(registry: Registry, recipes: Mapping[str, Recipe]) -> None:

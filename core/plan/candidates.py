@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from core.config.compose import composed_again
+from core.config.compose import composed_again, words_of_job
 from core.config.grammar import is_name
 from core.config.inputs import is_batch
 from core.config.pipeline import make_pipeline
@@ -152,7 +152,7 @@ def with_runtime(cfg: DictConfig, overrides: Sequence[str]) -> DictConfig:
         return cfg
     # Hydra takes no key twice.
     given = {word.partition("=")[0] for word in added}
-    task = [w for w in HydraConfig.get().overrides.task if w.partition("=")[0] not in given]
+    task = [w for w in words_of_job() if w.partition("=")[0] not in given]
     return composed_again([*task, *added])
 
 

@@ -10,9 +10,10 @@ import os
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO, cast
 
 from core.text.shown import plain, shown, without_credentials
+from core.text.stream import Outlet
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType
@@ -38,14 +39,21 @@ def say(text: str, *, err: bool = False, end: str = "\n") -> None:
     stream = sys.stderr if err else sys.stdout
     if _quiet:
         return
-    print(shown(text), end=end, file=stream, flush=True)
+    print(shown(text), end=end, file=Outlet(stream), flush=True)
 
 
-def screen(file: IO[str] | None = None, width: int | None = None, *, err: bool = False) -> Console:
+def screen(
+    file: TextIO | None = None,
+    width: int | None = None,
+    *,
+    err: bool = False,
+    forgiving: bool = False,
+) -> Console:
     """Return a console on `file`, or on the current standard output or error.
 
     It reads nothing in brackets or colons as markup or as an emoji, and cleans every text, table
-    and panel of control characters and secrets.
+    and panel of control characters and secrets. It falls silent if nobody reads it any more, and
+    with `forgiving` if the stream refuses text for any reason; otherwise that raises OSError.
     """
     from rich.console import Console
     from rich.segment import Segment
@@ -76,10 +84,13 @@ def screen(file: IO[str] | None = None, width: int | None = None, *, err: bool =
                 for segment in buffer
             )
 
+    stream = file or (sys.stderr if err else sys.stdout)
+    # A moving line of rich takes the place of the stream while it is shown.
+    stream = getattr(stream, "rich_proxied_file", stream)
     return Screen(
-        file=file,
+        # To a type checker a text stream is no `TextIO`; rich needs only what Outlet has.
+        file=cast("TextIO", Outlet(stream, forgiving=forgiving)),
         width=width,
-        stderr=err,
         highlight=False,
         markup=False,
         emoji=False,

@@ -60,10 +60,10 @@ class Terminal(Reporter[TerminalOptions]):
     @property
     def console(self) -> Console:
         """Return the console; rich itself honours NO_COLOR, TERM=dumb and a pipe."""
-        from plugins.reporter._terminal.stream import console
+        from core.text.screen import screen
 
         if self._console is None:
-            self._console = console(self.options.width)
+            self._console = screen(width=self.options.width, forgiving=True)
         return self._console
 
     @hookimpl

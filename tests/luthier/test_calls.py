@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import builtins
+import os
+import signal
 import subprocess
 import sys
 import threading
@@ -15,6 +18,7 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 
 import luthier
+from luthier.hydra_state import own_hydra
 from tests import toy
 from tests.conftest import Command
 
@@ -69,6 +73,23 @@ def test_outputs_are_there_although_the_store_keeps_nothing(
         for item, outputs in run.outputs.items():
             for label, array in outputs.items():
                 assert np.array_equal(array, kept[item][label])
+
+
+@pytest.mark.usefixtures("toys_here")
+def test_what_progress_raises_in_a_run_comes_out_as_it_is(
+    recipe: Path, places: list[str], tmp_path: Path
+) -> None:
+    """It is raised inside stages, and no plugin is named for it; no run is left."""
+    mine = ZeroDivisionError("mine")
+
+    def progress(*_: object) -> None:
+        raise mine
+
+    with pytest.raises(ZeroDivisionError) as raised:
+        luthier.run(recipe, overrides=places, progress=progress)
+    assert raised.value is mine
+    assert not [file for file in (tmp_path / "out").rglob("*") if file.is_file()]
+    assert luthier.run(recipe, overrides=places).held
 
 
 @pytest.mark.usefixtures("toys_here")
@@ -132,6 +153,10 @@ def test_one_text_is_no_list_of_overrides() -> None:
     """Its characters would be words of their own."""
     with pytest.raises(TypeError, match="list of texts"):
         luthier.run("cpu_fp32", overrides="store=x")
+    with pytest.raises(TypeError, match="list of texts"):
+        luthier.open("cpu_fp32", overrides="store=x")
+    with pytest.raises(TypeError, match="list of texts"):
+        luthier.separate("x.wav", stems="vocals")
 
 
 @pytest.mark.usefixtures("toys_here")
@@ -172,6 +197,29 @@ def test_threads_take_turns(recipe: Path, places: list[str]) -> None:
     assert len({run.folder for run in runs}) == 2
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+def test_a_forked_process_does_not_wait_for_a_thread_that_stayed_behind() -> None:
+    """The thread may hold what a call needs, and is not there to release it."""
+    held, done = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with own_hydra():
+            held.set()
+            done.wait()
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    held.wait()
+    child = os.fork()
+    if child == 0:
+        signal.alarm(20)  # ends it if it waits
+        with own_hydra():
+            os.kill(os.getpid(), signal.SIGKILL)
+    done.set()
+    thread.join()
+    assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGKILL
+
+
 @pytest.mark.usefixtures("toys_here")
 def test_a_recipe_file_of_an_earlier_call_is_forgotten(recipe: Path, places: list[str]) -> None:
     """Its name alone stands for nothing later."""
@@ -200,9 +248,10 @@ def test_importing_it_loads_nothing_heavy() -> None:
 
 
 def test_every_public_name_is_there() -> None:
-    """What is listed can be fetched; anything else is no attribute."""
-    for name in luthier.__all__:
+    """What is listed can be fetched; anything else is no attribute, and no builtin is hidden."""
+    for name in dir(luthier):
         assert getattr(luthier, name) is not None
+    assert not set(dir(builtins)) & set(luthier.__all__)
     with pytest.raises(AttributeError, match="no attribute `nothing`"):
         _ = luthier.nothing  # type: ignore[attr-defined]
 

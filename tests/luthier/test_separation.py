@@ -12,6 +12,7 @@ import soundfile
 
 import luthier
 from luthier.__main__ import main
+from luthier.separation import songs_in
 from luthier.sound_files import loudness, residual_db, write
 from tests.conftest import Done
 
@@ -205,7 +206,10 @@ def test_a_song_that_fails_ends_with_an_error_after_all_others(
         (["x.wav", "--stems", "bass", "--two-stems", "bass"], "give one of the two"),
         (["x.wav", "model=nothing"], "no model is named `nothing`"),
         (["x.wav", "auto=true"], "only a run can choose"),
-        (["x.wav", "--out", "x.wav/y"], "cannot be written|x.wav"),
+        (["x.wav", "--out", "x.wav/y"], "the folder of the stems cannot be written"),
+        (["x.wav", "--out", ""], "has an empty name"),
+        (["x.wav", "mode=list"], "`mode=` has no effect"),
+        (["x.wav", "output=y"], "--out FOLDER"),
     ],
 )
 def test_a_wrong_command_is_refused(
@@ -228,6 +232,71 @@ def test_a_wrong_command_is_refused(
     shown = done.err + done.out
     assert any(one in shown for one in said.split("|")), shown
     assert [file.name for file in tmp_path.iterdir() if file.name != "separated"] == ["x.wav"]
+
+
+def test_every_song_of_one_name_has_a_place_of_its_own(songs: Path, tmp_path: Path) -> None:
+    """Also where the folders above them share a name, and a link keeps the name that it has."""
+    named = [tmp_path / part / "song.wav" for part in ("a", "x/b", "y/b", "z/b")]
+    for file in named:
+        file.parent.mkdir(parents=True)
+        shutil.copy(songs / "a" / "song.wav", file)
+    (tmp_path / "pretty.wav").symlink_to(songs / "a" / "song.wav")
+    found = songs_in([*named, *named, tmp_path / "pretty.wav"], tmp_path / "out")
+    assert [one.place for one in found] == ["song", "b/song", "b_2/song", "b_3/song", "pretty"]
+    assert found[-1].source.file.name == "pretty.wav"
+
+
+def test_stems_of_an_earlier_time_are_no_songs(songs: Path, tmp_path: Path) -> None:
+    """The output may lie inside the folder of the songs; a stem that is named itself is taken."""
+    out = tmp_path / "separated"
+    stem = out / "song" / "song (bass).wav"
+    mine = out / "mine (live).wav"
+    for file in (tmp_path / "song.wav", stem, mine):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(songs / "a" / "song.wav", file)
+    assert {one.source.file for one in songs_in([tmp_path], out)} == {tmp_path / "song.wav", mine}
+    assert [one.source.file for one in songs_in([stem], out)] == [stem]
+
+
+def test_names_are_only_names(
+    songs: Path, words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, typed: object
+) -> None:
+    """A reference, an override, a flag and an empty name: each is a file or is refused."""
+    assert callable(typed)
+    monkeypatch.chdir(tmp_path)
+    names = ["${oc.env:HOME}.wav", "a=b.wav", "-dash.wav"]
+    for name in names:
+        shutil.copy(songs / "a" / "song.wav", tmp_path / name)
+    done = typed("separate", *names[:1], "--out", "c=d", "a=b.wav", *words, "--", "-dash.wav")
+    assert done.code == 0, done.err
+    folders = {file.name for file in (tmp_path / "c=d").iterdir()}
+    assert folders == {"${oc.env_HOME}", "a=b", "-dash"}
+
+
+def test_what_progress_raises_comes_out_as_it_is(
+    songs: Path, words: list[str], tmp_path: Path
+) -> None:
+    """No plugin and no song is named for it, nothing is written, and the next call works."""
+    for mine in (ZeroDivisionError("mine"), luthier.InputError("mine"), KeyboardInterrupt()):
+
+        def progress(*_: object, mine: BaseException = mine) -> None:
+            raise mine
+
+        with pytest.raises(type(mine)) as raised:
+            luthier.separate(
+                songs / "c d.ogg", out=tmp_path / "x", overrides=words, progress=progress
+            )
+        assert raised.value is mine
+    assert not (tmp_path / "x").exists()
+
+
+def test_a_closed_model_says_so(words: list[str]) -> None:
+    """Closing it twice is the same as once."""
+    model = luthier.open("cpu_fp32", overrides=words[1:])
+    model.close()
+    model.close()
+    with pytest.raises(luthier.InputError, match="the model is closed"):
+        model(np.zeros((2, 100), np.float32))
 
 
 def test_wav_keeps_what_is_beyond_full_scale_and_others_count_what_they_clip(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import subprocess
 import sys
@@ -11,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from plugins.reporter._terminal.stream import Outlet, console
 from plugins.reporter.terminal import Terminal, TerminalOptions
 
 CODE = """
@@ -71,39 +69,3 @@ def test_no_standard_output_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
     reporter = Terminal(TerminalOptions())
     reporter.luthier_run_placed(folder="outputs")
     assert not reporter.console.is_terminal
-
-
-def test_a_stream_that_failed_is_left_alone() -> None:
-    """After its first failure, a stream gets no more output, even if it works again."""
-
-    class Flaky(io.StringIO):
-        failing = True
-
-        def flush(self) -> None:
-            if self.failing:
-                raise BrokenPipeError
-
-    stream = Flaky()
-    outlet = Outlet(stream)
-    outlet.write("first")
-    outlet.flush()
-    stream.failing = False
-    outlet.write("second")
-    outlet.flush()
-    assert stream.getvalue() == "first"
-    assert not outlet.isatty()
-
-
-def test_a_closed_stream_is_left_alone() -> None:
-    """A closed stream, for which Python raises ValueError, gets no output and no error."""
-    stream = io.StringIO()
-    outlet = Outlet(stream)
-    stream.close()
-    assert outlet.write("lost") == 4
-    assert not outlet.isatty()
-
-
-def test_boxes_follow_the_encoding(monkeypatch: pytest.MonkeyPatch) -> None:
-    """On an ASCII stream, Rich's own lines are ASCII too."""
-    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO(), encoding="ascii"))
-    assert console(None).options.ascii_only

@@ -1,34 +1,32 @@
-"""The stream of the terminal's text, which may end, fill up, or lack characters."""
+"""A stream of text for people, which may end, fill up, or lack characters."""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import os
+import select
 import sys
-from typing import TYPE_CHECKING, TextIO, cast
+from typing import TextIO
 
-from core.text.screen import screen
-
-if TYPE_CHECKING:
-    from rich.console import Console
-
-__all__ = ["Outlet", "console"]
+__all__ = ["Outlet", "is_unread"]
 
 #: Replaces a character that the stream cannot encode, one for one so that columns hold.
 PLAIN = str.maketrans({"−": "-", "\u2013": "-", "×": "x", "µ": "u", "→": ">", "…": "~", "≈": "~"})
 
 
 class Outlet(io.TextIOBase):
-    """Passes text on to a stream, and becomes silent once the stream rejects text.
+    """Passes text on to a stream, and becomes silent once nobody reads the stream any more.
 
-    `| head` closes the pipe and a full disk refuses the log, hours into a run: that may cost some
+    `| head` closes the pipe, which is no error: who closed it has read enough. Any other refusal,
+    such as a full disk, raises OSError, unless `forgiving`: hours into a run it may cost some
     output, never the result. `stream` is `None` where there is no standard output at all.
     """
 
-    def __init__(self, stream: TextIO | None) -> None:
+    def __init__(self, stream: TextIO | None, *, forgiving: bool = False) -> None:
         super().__init__()
-        self._stream = stream
+        self._stream, self._forgiving = stream, forgiving
 
     @property
     def encoding(self) -> str:  # type: ignore[override]  # typeshed has a plain attribute
@@ -56,8 +54,8 @@ class Outlet(io.TextIOBase):
         if self._stream is not None:
             try:
                 self._stream.write(_encodable(text, self.encoding))
-            except (OSError, ValueError):  # ValueError: the stream was closed
-                self._give_up()
+            except (OSError, ValueError) as error:
+                self._give_up(error)
         return len(text)
 
     def flush(self) -> None:
@@ -65,14 +63,16 @@ class Outlet(io.TextIOBase):
         if self._stream is not None:
             try:
                 self._stream.flush()
-            except (OSError, ValueError):
-                self._give_up()
+            except (OSError, ValueError) as error:
+                self._give_up(error)
 
-    def _give_up(self) -> None:
-        """Write nothing from now on, and discard what is still buffered.
+    def _give_up(self, error: OSError | ValueError) -> None:
+        """Write nothing from now on, and discard what is still buffered; or raise the error.
 
         Python flushes its standard output at exit, and would fail there with status 120.
         """
+        if not self._forgiving and not _is_closed(error):
+            raise error
         stream, self._stream = self._stream, None
         with contextlib.suppress(OSError, ValueError, AttributeError):
             descriptor = stream.fileno()  # type: ignore[union-attr]  # AttributeError is caught
@@ -83,11 +83,24 @@ class Outlet(io.TextIOBase):
                 os.close(nowhere)
 
 
-def console(width: int | None) -> Console:
-    """Return a console on today's standard output, `width` columns wide or as wide as that is."""
-    # To a type checker a text stream is no `IO[str]`; rich needs only what Outlet has.
-    file = cast("TextIO", Outlet(sys.stdout))
-    return screen(file, width)
+def is_unread(stream: TextIO | None) -> bool:
+    """Return whether a stream is a pipe without a reader, as far as the system can say.
+
+    It tells the refusal of text that others print from that of any other pipe.
+    """
+    with contextlib.suppress(OSError, ValueError, AttributeError):  # no stream, or no descriptor
+        if sys.platform != "win32":
+            poll = select.poll()
+            poll.register(stream.fileno(), 0)  # type: ignore[union-attr]  # AttributeError is caught
+            return any(event & select.POLLERR for _, event in poll.poll(0))
+    return False
+
+
+def _is_closed(error: OSError | ValueError) -> bool:
+    """Return whether nobody reads the stream: the pipe's reader went away, or Python closed it."""
+    # Windows says EINVAL of a pipe without a reader.
+    gone = os.name == "nt" and isinstance(error, OSError) and error.errno == errno.EINVAL
+    return gone or isinstance(error, BrokenPipeError | ValueError)
 
 
 def _encodable(text: str, encoding: str) -> str:
