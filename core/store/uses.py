@@ -108,8 +108,8 @@ def turn(root: Path) -> Iterator[None]:
 def recorded(root: Path, kind: str, recipe: str, group: str = "") -> Iterator[None]:
     """Record what this process uses of the store while the block runs.
 
-    A single run that looks for nothing leaves no record, and no store. In a store that cannot be written
-    nothing is recorded: nobody can remove anything there, either.
+    A single run that looks for nothing leaves no record, and no store. In a store that cannot be
+    written nothing is recorded: nobody can remove anything there, either.
     """
     if root in _running:
         yield
