@@ -53,12 +53,23 @@ def write(file: Path, samples: Array, rate: int) -> int:
             for start in range(0, kept.shape[1], BLOCK):
                 out.write(kept[:, start : start + BLOCK].T)
     except (OSError, soundfile.LibsndfileError) as error:
+        found = _of_system(file) or error
         raise StageError(
-            f"`{file.name}` cannot be written: {error}",
+            f"`{file.name}` cannot be written: {getattr(found, 'strerror', None) or found}",
             f"at: {file}",
-            remedy(error, "--out /path/to/folder"),
+            remedy(found, "--out /path/to/folder"),
         ) from error
     return over
+
+
+def _of_system(file: Path) -> OSError | None:
+    """Return why the system refuses to write more, which libsndfile calls `System error.`."""
+    try:
+        with file.open("ab") as out:
+            out.write(bytes(BLOCK))
+    except OSError as error:
+        return error
+    return None
 
 
 def residual_db(mixture: Array, total: Array) -> float:

@@ -312,6 +312,15 @@ def test_wav_keeps_what_is_beyond_full_scale_and_others_count_what_they_clip(
         assert soundfile.info(tmp_path / f"a.{ending}").frames == pytest.approx(RATE, abs=2400)
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+def test_a_full_disk_is_named(tmp_path: Path) -> None:
+    """Libsndfile calls it `System error.`."""
+    (tmp_path / "a.wav").symlink_to("/dev/full")
+    with pytest.raises(luthier.LuthierError, match="No space left") as raised:
+        write(tmp_path / "a.wav", np.zeros((2, RATE), np.float32), RATE)
+    assert "free some room" in str(raised.value)
+
+
 @pytest.mark.parametrize("rate", [44100, 48000])
 @pytest.mark.parametrize(("dbfs", "lufs"), [(-23.0, -23.0), (-33.0, -33.0)])
 def test_loudness_is_that_of_the_standard(rate: int, dbfs: float, lufs: float) -> None:
