@@ -13,6 +13,7 @@ from core.plugin import hooks
 from core.plugin.records import (
     Axis,
     BatchRecord,
+    CandidateRecord,
     Failed,
     Point,
     RunRecord,
@@ -58,6 +59,8 @@ class ReporterSuite(PluginSuite):
             manager.hook.luthier_stage_started(stage=stage.name, title=stage.title)
             manager.hook.luthier_stage_progress(stage=stage.name, done=1, total=2, message="half")
             manager.hook.luthier_stage_finished(record=stage)
+        tried = CandidateRecord("int8", "held")
+        manager.hook.luthier_precision_tried(record=tried, done=1, total=2)
         manager.hook.luthier_run_finished(record=self.record, folder=str(folder))
         manager.hook.luthier_run_placed(folder=str(folder))
         assert [p.name for p in tmp_path.iterdir()] == ["run"]

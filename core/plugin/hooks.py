@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from core.plugin.kinds import Plugin, Reporter
     from core.plugin.records import (
         BatchRecord,
+        CandidateRecord,
         PlanRecord,
         RunRecord,
         StageRecord,
@@ -74,6 +75,11 @@ def luthier_stage_progress(stage: str, done: float, total: float, message: str) 
 @hookspec
 def luthier_stage_finished(record: StageRecord) -> None:
     """A stage ended, or was taken from the store (`record.status`)."""
+
+
+@hookspec
+def luthier_precision_tried(record: CandidateRecord, done: int, total: int) -> None:
+    """`ladder` or `auto` tried the `done`th of at most `total` precisions."""
 
 
 @hookspec

@@ -69,15 +69,21 @@ class Trial:
     store: Store
     hook: pluggy.HookRelay
 
+    def tell(self, results: Sequence[CandidateRecord], left: int) -> None:
+        """Tell the reporters the last of the results, and that at most `left` more are tried."""
+        done = len(results)
+        self.hook.luthier_precision_tried(record=results[-1], done=done, total=done + left)
 
-def first_that_holds(found: Sequence[Candidate], run: Callable[[Candidate], Tried]) -> Choice:
+
+def first_that_holds(found: Sequence[Candidate], trial: Trial) -> Choice:
     """Run one candidate after the other until one holds; if none does, take the last that ran."""
     results: list[CandidateRecord] = []
     last: Tried | None = None
     for number, candidate in enumerate(found):
-        tried, result = _attempt(candidate, run)
+        tried, result = _attempt(candidate, trial.run)
         results.append(result)
         last = tried or last
+        trial.tell(results, 0 if result.status == "held" else len(found) - len(results))
         if result.status == "held":
             rest = [CandidateRecord(c.precision, "not tried") for c in found[number + 1 :]]
             why = f"{candidate.precision} is the first of the ladder that holds the contract"
@@ -111,7 +117,10 @@ def best_of(found: Sequence[Candidate], trial: Trial) -> Choice:
 def _all_timed(
     found: Sequence[Candidate], trial: Trial, tries: dict[str, Tried]
 ) -> list[CandidateRecord]:
-    results = [_result_of(candidate, trial, tries) for candidate in found]
+    results: list[CandidateRecord] = []
+    for candidate in found:
+        results.append(_result_of(candidate, trial, tries))
+        trial.tell(results, len(found) - len(results))
     runners = [_runner(r.precision, tries[r.precision]) for r in results if r.status == "held"]
     times = benchmark(runners, trial.store, trial.hook) if runners else {}
     return [
@@ -130,6 +139,7 @@ def _in_order(
     """Make every graph, then try the best first; once one holds, those below it are not tried."""
     ranks: dict[str, tuple[float, str]] = {}
     results: dict[str, CandidateRecord] = {}
+    told: list[CandidateRecord] = []
     for candidate in found:
         try:
             if candidate.plan is not None:
@@ -138,6 +148,8 @@ def _in_order(
             results[candidate.precision] = CandidateRecord(
                 candidate.precision, "refused", error.what
             )
+            told.append(results[candidate.precision])
+            trial.tell(told, len(found) - len(told))
     enough = math.inf
     for candidate in sorted(found, key=lambda c: ranks.get(c.precision, (0.0, ""))[0]):
         name = candidate.precision
@@ -150,6 +162,9 @@ def _in_order(
         results[name] = _ranked(_result_of(candidate, trial, tries), rank, words)
         if results[name].status == "held" and rank is not None:
             enough = min(enough, rank * (1 + EQUAL))
+        told.append(results[name])
+        left = [c.precision for c in found if c.precision not in results]
+        trial.tell(told, sum(ranks.get(other, (0.0, ""))[0] <= enough for other in left))
     return [results[candidate.precision] for candidate in found]
 
 

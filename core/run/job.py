@@ -207,9 +207,8 @@ class _Job:
 
     def _choice(self, found: Sequence[Candidate]) -> Choice:
         """Try one candidate after the other, as `ladder` or `auto` asks, and choose one."""
-        if found[0].cfg.auto:
-            return best_of(found, Trial(self._tried, self._made, self.store, self.hook))
-        return first_that_holds(found, self._tried)
+        trial = Trial(self._tried, self._made, self.store, self.hook)
+        return best_of(found, trial) if found[0].cfg.auto else first_that_holds(found, trial)
 
     def _left(
         self, partial: Path, choice: Choice, tried: Tried, golden: Expected | None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
+from time import monotonic as clock
 from typing import TYPE_CHECKING
 
 from core import Reporter, Requirement, hookimpl
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
     from core.plugin.records import (
         BatchRecord,
+        CandidateRecord,
         PlanRecord,
         RunRecord,
         StageRecord,
@@ -24,6 +26,8 @@ __all__ = ["Terminal"]
 
 #: After so many seconds a line says what a stage waits for, where nothing can move on the screen.
 PATIENCE_S = 2.0
+#: What becomes of a precision that ran to its end.
+MEASURED = ("held", "missed")
 
 
 @dataclass
@@ -56,6 +60,8 @@ class Terminal(Reporter[TerminalOptions]):
         self._waiting: threading.Timer | None = None
         self._name_width = 0
         self._saved: dict[str, str] = {}
+        self._tried: list[CandidateRecord] = []
+        self._paid: tuple[int, float] | None = None
 
     @property
     def console(self) -> Console:
@@ -83,8 +89,14 @@ class Terminal(Reporter[TerminalOptions]):
 
     @hookimpl
     def luthier_run_ended(self) -> None:
-        """Show the cursor again before any message of a failure."""
+        """Show the cursor again before any message of a failure, and what was found until then."""
         self._stop()
+        if any(record.status in MEASURED for record in self._tried):
+            from plugins.reporter._terminal.contract import precisions
+
+            self.console.print()
+            self.console.print(precisions(self._tried, self.console.width))
+        self._tried.clear()
 
     @hookimpl
     def luthier_stage_started(self, stage: str, title: str) -> None:
@@ -128,6 +140,25 @@ class Terminal(Reporter[TerminalOptions]):
         self.console.print(line, soft_wrap=not self.console.is_terminal)
 
     @hookimpl
+    def luthier_precision_tried(self, record: CandidateRecord, done: int, total: int) -> None:
+        """Say how many precisions are tried, and how long the others take at most."""
+        self._stop()
+        self._tried.append(record)
+        if self.options.quiet or total == 1:
+            return
+        from plugins.reporter._reading import time_left
+
+        now, said = clock(), f"{done} of {total} precisions tried"
+        said += f", {record.precision} {record.status}"
+        # The first one that runs also pays for the steps that all of them share.
+        if self._paid is None and record.status in MEASURED:
+            self._paid = done, now
+        elif self._paid is not None and total > done:
+            first, since = self._paid
+            said += f", about {time_left((now - since) / (done - first) * (total - done))}"
+        self.console.print(f"{said}\n", style="bold", soft_wrap=not self.console.is_terminal)
+
+    @hookimpl
     def luthier_run_finished(self, record: RunRecord, folder: str) -> None:
         """Show the summary."""
         del folder
@@ -136,6 +167,7 @@ class Terminal(Reporter[TerminalOptions]):
         from plugins.reporter._terminal.run import show
 
         self._stop()
+        self._tried.clear()
         parts = [PurePosixPath(saved.path).parts for saved in record.saved]
         self._saved = {part[0]: part[0] for part in parts if len(part) > 1}
         show(record, self.console)

@@ -62,6 +62,7 @@ from plugins.reporter._reading.words import (
     megabytes,
     places,
     signed,
+    time_left,
     took_part,
     value,
 )
@@ -123,6 +124,7 @@ __all__ = [
     "stage_in_words",
     "tables",
     "tensors_of",
+    "time_left",
     "title_of",
     "took_part",
     "unit_shares",

@@ -27,6 +27,7 @@ __all__ = [
     "megabytes",
     "places",
     "signed",
+    "time_left",
     "took_part",
     "value",
 ]
@@ -49,6 +50,15 @@ class Place:
     device: str
     did: str
     numbers: str
+
+
+def time_left(seconds: float) -> str:
+    """Return an estimate in round numbers: `40 s left`, `4 min left`, `2.5 h left`."""
+    if seconds < 1.5 * MINUTE:
+        return f"{max(1, round(seconds))} s left"
+    if seconds < 1.5 * MINUTE * MINUTE:
+        return f"{round(seconds / MINUTE)} min left"
+    return f"{seconds / MINUTE**2:.1f} h left"
 
 
 def duration(seconds: float) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from rich.table import Table
@@ -14,9 +14,9 @@ from plugins.reporter._reading import megabytes, nearness
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from core.plugin.records import RunRecord
+    from core.plugin.records import CandidateRecord, RunRecord
 
-__all__ = ["promises"]
+__all__ = ["precisions", "promises"]
 
 STYLES = {"held": "green", "missed": "red", "refused": "yellow", "not tried": "dim"}
 #: Below the first number of columns only the report has the reasons; below the second, the numbers.
@@ -31,13 +31,14 @@ def promises(record: RunRecord, width: int) -> Iterator[RenderableType]:
     if record.contract:
         yield Text()
     if record.candidates:
-        yield _table(record, width)
+        yield precisions(record.candidates, width)
     if record.chosen:
         yield Text(f"{record.chosen}.", style="bold")
         yield Text()
 
 
-def _table(record: RunRecord, width: int) -> Table:
+def precisions(candidates: Sequence[CandidateRecord], width: int) -> Table:
+    """Return a row per precision: whether the contract held there, its SNR, its size, and why."""
     table = Table(title="Precisions", title_justify="left", title_style="bold", box=None,
                   padding=(0, 2, 0, 0), header_style="dim")  # fmt: skip
     table.add_column("precision", overflow="fold")
@@ -47,7 +48,7 @@ def _table(record: RunRecord, width: int) -> Table:
         table.add_column("size", justify="right", no_wrap=True)
     if width >= WIDE:
         table.add_column("what decided", overflow="fold")
-    for result in record.candidates:
+    for result in candidates:
         row: list[RenderableType] = [
             Text(result.precision),
             Text(result.status, STYLES[result.status]),

@@ -10,6 +10,11 @@ if TYPE_CHECKING:
 
 __all__ = ["moving"]
 
+#: From so many seconds on a stage is long: its pace is known, and a person wants to know the end.
+LONG_S = 5.0
+#: Columns that the whole bar needs.
+ROOMY = 80
+
 
 def moving(console: Console) -> Progress:
     """Return a line that shows a stage, its progress, and what it waits for."""
@@ -24,6 +29,19 @@ def moving(console: Console) -> Progress:
     from rich.table import Column
     from rich.text import Text
 
+    from plugins.reporter._reading import time_left
+
+    class Left(ProgressColumn):
+        """The time that is left, once it is known and long enough to wait for."""
+
+        max_refresh = 0.5
+
+        def render(self, task: Task) -> Text:
+            """Return nothing for a stage that began just now, or whose end nobody knows."""
+            left = task.time_remaining
+            known = left is not None and not task.finished and (task.elapsed or 0) >= LONG_S
+            return Text(time_left(left) if known and left is not None else "", "dim")
+
     class Stage(ProgressColumn):
         """The name of a stage, and dimmer its work; brackets in foreign text are no markup."""
 
@@ -34,8 +52,9 @@ def moving(console: Console) -> Progress:
     return Progress(
         SpinnerColumn("line" if console.options.ascii_only else "dots"),
         Stage(table_column=Column(no_wrap=True, overflow="ellipsis", ratio=2)),
-        BarColumn(bar_width=18),
+        BarColumn(bar_width=18 if console.width >= ROOMY else 8),
         TimeElapsedColumn(),
+        Left(table_column=Column(no_wrap=True)),
         TextColumn("{task.fields[message]}", style="dim", markup=False,
                    table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1)),
         console=console,

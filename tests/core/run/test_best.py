@@ -94,6 +94,7 @@ class Bench:
         self.sizes: dict[str, tuple[int, float]] = {}
         self.snrs: dict[str, float] = {}
         self.ran: list[str] = []
+        self.told: list[tuple[str, int, int]] = []
 
     def add(self, precision: str, size: int, snr_db: float, moved: float = 0.0) -> None:
         """Add a precision that the plan accepts."""
@@ -125,8 +126,16 @@ class Bench:
 
     def choose(self) -> Choice:
         """Return the best that holds."""
-        nothing = cast("Any", None)
-        return best_of(self.found, Trial(self.run, self.make, nothing, nothing))
+        return best_of(self.found, self.trial)
+
+    @property
+    def trial(self) -> Trial:
+        """Return how candidates are tried; reporters' hooks are kept in `told`."""
+        return Trial(self.run, self.make, cast("Any", None), cast("Any", self))
+
+    def luthier_precision_tried(self, record: CandidateRecord, done: int, total: int) -> None:
+        """Keep what reporters are told."""
+        self.told.append((record.precision, done, total))
 
 
 def artifact(size: int, **facts: float) -> Artifact:
@@ -217,10 +226,11 @@ def test_a_ladder_ends_at_the_first_that_holds() -> None:
     bench = Bench()
     for precision, snr in (("a", 10.0), ("b", 40.0), ("c", 50.0), ("d", 60.0)):
         bench.add(precision, 1, snr)
-    choice = first_that_holds(bench.found, bench.run)
+    choice = first_that_holds(bench.found, bench.trial)
+    assert bench.told == [("a", 1, 4), ("b", 2, 2)]
     assert [r.status for r in choice.candidates] == ["missed", "held", "not tried", "not tried"]
     assert choice.why == "b is the first of the ladder that holds the contract"
     bench.snrs = dict.fromkeys("abcd", 10.0) | {"d": math.nan}
-    choice = first_that_holds(bench.found, bench.run)
+    choice = first_that_holds(bench.found, bench.trial)
     assert choice.tried is not None
     assert (choice.tried.candidate.precision, choice.why) == ("c", "")

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from core.plan.candidates import Candidate
+from core.run import choose
 from tests import toy
 from tests.conftest import RECIPE, Command
 
@@ -56,6 +58,28 @@ def test_a_ladder_steps_down_to_the_first_that_holds(
     assert found["chosen"] == "middling is the first of the ladder that holds the contract"
     assert toy.RAN.count("model") == 1
     assert toy.RAN.count("quantizer") == 2
+
+
+def test_a_ladder_that_is_stopped_shows_what_it_tried(
+    command: Command, ladder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After Ctrl-C the precisions that were tried are compared; the message follows."""
+    run = choose._attempt
+
+    def stopped(candidate: Candidate, how: Any) -> Any:
+        if candidate.precision == "fine":
+            raise KeyboardInterrupt
+        return run(candidate, how)
+
+    monkeypatch.setattr(choose, "_attempt", stopped)
+    words = (f"recipe={ladder}", "ladder=[rough,middling,fine]", "contract.min_snr_db=90")
+    done = command(*words, "reporter=[terminal,json]")
+    assert done.code == 130
+    assert "interrupted" in done.err
+    assert "1 of 3 precisions tried, rough missed" in done.out
+    assert "2 of 3 precisions tried, middling missed, about " in done.out
+    rows = [line.split()[:2] for line in done.out.partition("Precisions")[2].splitlines()]
+    assert [row for row in rows if "missed" in row] == [["rough", "missed"], ["middling", "missed"]]
 
 
 def test_a_stage_that_fails_is_a_rung_that_does_not_hold(

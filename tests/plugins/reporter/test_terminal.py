@@ -12,8 +12,10 @@ import pytest
 from rich.console import Console
 
 from core import Metric, Notice
-from core.plugin.records import PlanRecord, RunRecord
+from core.plugin.records import CandidateRecord, PlanRecord, RunRecord
 from plugins.reporter import terminal
+from plugins.reporter._reading import time_left
+from plugins.reporter._terminal.progress_bar import moving
 from plugins.reporter.terminal import Terminal, TerminalOptions
 from tests.plugins.reporter.conftest import CPU
 
@@ -213,3 +215,74 @@ def test_a_width_that_holds_nothing_is_refused() -> None:
     """A width that is too small is refused by the name of the option."""
     with pytest.raises(ValueError, match="width"):
         TerminalOptions(width=5)
+
+
+def test_the_time_that_is_left_is_estimated_once_it_is_known(
+    record: RunRecord, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first precision pays for shared steps; from the second on the pace is known."""
+    now = iter((100.0, 160.0, 280.0, 281.0))
+    monkeypatch.setattr(terminal, "clock", lambda: next(now))
+    reporter = Terminal(TerminalOptions())
+    reporter._console = Console(file=(out := io.StringIO()), width=100)
+    results = [CandidateRecord("a8w8", "refused", "no kernel"), *record.candidates[:2]]
+    for done, result in enumerate(results, 1):
+        reporter.luthier_precision_tried(record=result, done=done, total=5)
+    reporter.luthier_precision_tried(record=record.candidates[-1], done=5, total=5)
+    lines = [line for line in out.getvalue().splitlines() if line]
+    first, second, last = (r.precision for r in (*record.candidates[:2], record.candidates[-1]))
+    assert [line.rpartition(" ")[0] for line in lines[:2]] == [
+        "1 of 5 precisions tried, a8w8", f"2 of 5 precisions tried, {first}"
+    ]  # fmt: skip
+    assert lines[2].startswith(f"3 of 5 precisions tried, {second} ")
+    assert lines[2].endswith(", about 4 min left")
+    assert lines[3].startswith(f"5 of 5 precisions tried, {last} ")
+    assert "left" not in "".join((*lines[:2], lines[3]))
+
+
+@pytest.mark.parametrize("ends_well", [False, True])
+@pytest.mark.parametrize("width", [60, 80, 200])
+def test_a_stopped_choice_shows_what_was_tried(
+    record: RunRecord, run_folder: Path, width: int, *, ends_well: bool
+) -> None:
+    """After Ctrl-C the precisions tried so far are compared; a run that ends well has them once."""
+    reporter = Terminal(TerminalOptions())
+    reporter._console = Console(file=(out := io.StringIO()), width=width)
+    for done, result in enumerate(record.candidates, 1):
+        reporter.luthier_precision_tried(record=result, done=done, total=9)
+    if ends_well:
+        reporter.luthier_run_finished(record=record, folder=str(run_folder))
+    reporter.luthier_run_ended()
+    text = out.getvalue()
+    assert text.count("Precisions") == 1
+    table = text.partition("Precisions")[2]
+    for result in record.candidates:
+        assert result.precision in table
+    assert max(map(len, table.splitlines())) <= width or ends_well
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [(0.2, "1 s left"), (89, "89 s left"), (100, "2 min left"), (240, "4 min left"),
+     (9000, "2.5 h left")],
+)  # fmt: skip
+def test_time_left_is_round(seconds: float, said: str) -> None:
+    """An estimate has no more digits than it deserves."""
+    assert time_left(seconds) == said
+
+
+@pytest.mark.parametrize(("elapsed", "said"), [(1.0, ""), (20.0, "2 min left")])
+def test_the_bar_of_a_long_stage_shows_the_time_left(elapsed: float, said: str) -> None:
+    """It is shown once the pace is known, never for a stage without a known end."""
+    now = [0.0]
+    for total, shown_time in ((70.0, said), (None, "")):
+        out = io.StringIO()
+        bar = moving(Console(file=out, force_terminal=True, width=100, get_time=lambda: now[0]))
+        now[0] = 0.0
+        task = bar.add_task("work", total=total, stage="s", message="")
+        for step in range(1, 11):
+            now[0] = elapsed * step / 10
+            bar.update(task, completed=float(step))
+        bar.console.print(bar.make_tasks_table(bar.tasks))
+        assert ("left" in out.getvalue()) == bool(shown_time)
+        assert shown_time in out.getvalue()
