@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from rich.table import Table
 from rich.text import Text
@@ -12,7 +13,10 @@ from core.config.touched import touched
 from core.plan.show import show_touched
 from core.sweep.plan import Shared, SweepPlan
 from core.sweep.windows import compares
-from core.text.screen import screen
+from core.text.screen import columns, screen
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 __all__ = ["cost", "show"]
 
@@ -22,6 +26,10 @@ COMPARED = (
     "the best of these results"
 )
 
+HEADINGS = ("step", "requested", "distinct", "cached", "would run", "about")
+#: The columns that a narrow terminal has no room for, the first to go first.
+SPARED = ("requested", "distinct", "cached")
+GAP = 2
 MINUTE = 60.0
 
 
@@ -32,22 +40,7 @@ def show(plan: SweepPlan, store: str, output: str) -> None:
     """
     console = screen()
     console.print(Text.assemble(("sweep", "bold"), f" of {len(plan.points)} points\n"))
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-    for heading in ("step", "requested", "distinct", "cached", "would run", "about"):
-        table.add_column(heading, justify="left" if heading == "step" else "right")
-    names = list(dict.fromkeys(shared.name for shared in plan.shared))
-    for name in names:
-        work = [shared for shared in plan.shared if shared.name == name]
-        runs = [shared for shared in work if not shared.cached]
-        table.add_row(
-            name,
-            str(sum(len(shared.points) for shared in work)),
-            str(len(work)),
-            str(len(work) - len(runs)),
-            str(len(runs)),
-            cost(runs) if runs else "",
-        )
-    console.print(table)
+    _steps(plan.shared, console)
     console.print()
     for planned in plan.points:
         if planned.refused is not None:
@@ -60,6 +53,35 @@ def show(plan: SweepPlan, store: str, output: str) -> None:
     if compares(plan.points):
         console.print(COMPARED, soft_wrap=True)
     console.print("nothing was executed")
+
+
+def _steps(shared: Sequence[Shared], console: Console) -> None:
+    """Print a row per name of a step, with as many columns as there is room for."""
+    table: dict[str, list[str]] = {heading: [] for heading in HEADINGS}
+    for name in dict.fromkeys(one.name for one in shared):
+        work = [one for one in shared if one.name == name]
+        runs = [one for one in work if not one.cached]
+        asked = sum(len(one.points) for one in work)
+        numbers = (asked, len(work), len(work) - len(runs), len(runs))
+        row = (name, *map(str, numbers), cost(runs) if runs else "")
+        for heading, cell in zip(HEADINGS, row, strict=True):
+            table[heading].append(cell)
+    room = columns(console)
+    for heading in SPARED:
+        if room is not None and _width(table) > room:
+            del table[heading]
+    shown = Table(box=None, padding=(0, GAP, 0, 0), header_style="bold", pad_edge=False)
+    for heading in table:
+        shown.add_column(heading, justify="left" if heading == "step" else "right",
+                         no_wrap=heading != "about")  # fmt: skip
+    for cells in zip(*table.values(), strict=True):
+        shown.add_row(*cells)
+    (console if room is not None else screen(width=_width(table))).print(shown)
+
+
+def _width(table: Mapping[str, Sequence[str]]) -> int:
+    """Return the columns that a table takes."""
+    return sum(max(map(len, (heading, *cells))) + GAP for heading, cells in table.items())
 
 
 def sentence(plan: SweepPlan) -> str:

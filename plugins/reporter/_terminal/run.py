@@ -66,7 +66,7 @@ def show(record: RunRecord, console: Console) -> None:
             console.print(Text(said, style="dim"), soft_wrap=wrap)
         console.print()
     for promised in promises(record, console.width):
-        console.print(promised, soft_wrap=isinstance(promised, Text))
+        console.print(promised, soft_wrap=wrap and isinstance(promised, Text))
     for line in (*_speed(record), *placements_in_words(record)):
         console.print(Text(line, style="default"))
     for notice in record.notices:

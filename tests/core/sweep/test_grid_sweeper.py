@@ -156,6 +156,19 @@ def test_the_plan_says_what_is_shared_and_runs_nothing(
     assert not (tmp_path / "outputs").exists()
 
 
+def test_the_plan_fits_a_narrow_terminal(
+    command: Command, recipe: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Columns are left out before the name of a step breaks; what would run stays."""
+    monkeypatch.setenv("COLUMNS", "40")
+    out = command("-m", f"recipe={recipe}", "chunker.length=4,8", "mode=plan").out
+    lines = out.split("\n\n")[1].splitlines()
+    assert lines[0].split() == ["step", "would", "run", "about"]
+    assert max(map(len, lines)) <= 40
+    runs = {words[0]: words[1] for words in map(str.split, lines[1:]) if len(words) > 1}
+    assert (runs["model"], runs["play"], runs["reference"]) == ("1", "2", "1")
+
+
 def test_a_store_that_cannot_be_written_is_found_before_the_first_point(
     command: Command, recipe: Path, tmp_path: Path
 ) -> None:

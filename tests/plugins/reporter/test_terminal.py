@@ -58,6 +58,17 @@ def test_a_pipe_gets_plain_lines(record: RunRecord, run_folder: Path) -> None:
         assert sum(line.split()[:2] == [stage.status, stage.name] for line in lines) == 1
 
 
+@pytest.mark.parametrize("width", [60, 80, 200])
+def test_a_terminal_breaks_no_line_of_the_summary_itself(
+    record: RunRecord, run_folder: Path, width: int
+) -> None:
+    """Every line of the summary fits, so that the terminal does not break it inside a word."""
+    text = re.sub(r"\x1b\[[\d;?]*[A-Za-z]", "", shown(record, run_folder, tty=True, width=width))
+    lines = text[text.index("Error budget") :].splitlines()
+    places = ("report ", "stems ", "bundle ", "results ")
+    assert [line for line in lines if len(line) > width and not line.startswith(places)] == []
+
+
 def test_the_key_sentences_are_there(record: RunRecord, run_folder: Path) -> None:
     """The output has the plan, budget, quality, speed, notices, and the place of each step."""
     text = shown(record, run_folder, width=170)
