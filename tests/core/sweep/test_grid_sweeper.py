@@ -165,8 +165,8 @@ def test_the_plan_fits_a_narrow_terminal(
     lines = out.split("\n\n")[1].splitlines()
     assert lines[0].split() == ["step", "would", "run", "about"]
     assert max(map(len, lines)) <= 40
-    runs = {words[0]: words[1] for words in map(str.split, lines[1:]) if len(words) > 1}
-    assert (runs["model"], runs["play"], runs["reference"]) == ("1", "2", "1")
+    runs = {words[0]: words[1] for words in map(str.split, lines) if words[1:]}
+    assert (runs["model"], runs["play"], runs["evaluate"]) == ("1", "2", "2")
 
 
 def test_a_store_that_cannot_be_written_is_found_before_the_first_point(
