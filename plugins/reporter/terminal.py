@@ -92,10 +92,11 @@ class Terminal(Reporter[TerminalOptions]):
         """Show the cursor again before any message of a failure, and what was found until then."""
         self._stop()
         if any(record.status in MEASURED for record in self._tried):
-            from plugins.reporter._terminal.contract import precisions
+            from plugins.reporter._terminal.contract import tried
 
             self.console.print()
-            self.console.print(precisions(self._tried, self.console.width))
+            for part in tried(self._tried, self.console.width):
+                self.console.print(part)
         self._tried.clear()
 
     @hookimpl

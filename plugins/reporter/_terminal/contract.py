@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from core.plugin.records import CandidateRecord, RunRecord
 
-__all__ = ["precisions", "promises"]
+__all__ = ["promises", "tried"]
 
 STYLES = {"held": "green", "missed": "red", "refused": "yellow", "not tried": "dim"}
 #: Below the first number of columns only the report has the reasons; below the second, the numbers.
@@ -31,13 +31,22 @@ def promises(record: RunRecord, width: int) -> Iterator[RenderableType]:
     if record.contract:
         yield Text()
     if record.candidates:
-        yield precisions(record.candidates, width)
+        yield _precisions(record.candidates, width)
     if record.chosen:
         yield Text(f"{record.chosen}.", style="bold")
         yield Text()
 
 
-def precisions(candidates: Sequence[CandidateRecord], width: int) -> Table:
+def tried(candidates: Sequence[CandidateRecord], width: int) -> Iterator[RenderableType]:
+    """Yield the table of the precisions that were tried, and every reason: no report has them."""
+    yield _precisions(candidates, width)
+    if width < WIDE:
+        for result in candidates:
+            if result.why:
+                yield Text(f"{result.precision}: {result.why}")
+
+
+def _precisions(candidates: Sequence[CandidateRecord], width: int) -> Table:
     """Return a row per precision: whether the contract held there, its SNR, its size, and why."""
     table = Table(title="Precisions", title_justify="left", title_style="bold", box=None,
                   padding=(0, 2, 0, 0), header_style="dim")  # fmt: skip
