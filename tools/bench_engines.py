@@ -106,11 +106,18 @@ def words(model: str, seconds: str) -> tuple[str, ...]:
     )
 
 
+#: Instructions that decide on which kernels engines have, as Linux names them.
+MULTIPLIERS = ("amx_bf16", "amx_int8", "avx512_bf16", "avx512_vnni", "avx512f", "avx2")
+
+
 def processor() -> str:
-    """Return the processor by its vendor's name, where the system tells it."""
+    """Return the processor by its vendor's name, with what it multiplies in, if the system says."""
     lines = CPUS.read_text(encoding="utf-8").splitlines() if CPUS.exists() else []
-    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(named, "") or platform.processor() or platform.machine()
+    said = {key.strip(): value.strip() for key, _, value in (x.partition(":") for x in lines)}
+    able = set(said.get("flags", "").split())
+    found = [name.upper() for name in MULTIPLIERS if name in able][:2]
+    name = said.get("model name", "") or platform.processor() or platform.machine()
+    return f"{name} with {' and '.join(found)}" if found else name
 
 
 def command(given: argparse.Namespace) -> str:

@@ -27,8 +27,13 @@ def planned(command: Command, recipe: Path) -> list[list[str]]:
     return [row for row in rows if row[3] in {"cached", "would run"}]
 
 
-def test_a_pipe_gets_a_whole_line_per_step(command: Command, recipe: Path) -> None:
+def test_a_pipe_gets_a_whole_line_per_step(
+    command: Command, recipe: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A program finds every step on a line of its own, however long, without spaces behind."""
+    monkeypatch.delenv("COLUMNS", raising=False)
+    monkeypatch.delenv("TTY_COMPATIBLE", raising=False)
+    monkeypatch.delenv("FORCE_COLOR", raising=False)
     rows = planned(command, recipe)
     names = [name for name, *_ in rows]
     assert {"model", "reference", "evaluate"} <= set(names)
