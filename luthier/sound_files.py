@@ -20,7 +20,8 @@ FORMATS = {
     "mp3": ("MP3", "MPEG_LAYER_III"),
     "ogg": ("OGG", "VORBIS"),
 }
-#: libsndfile's effort, of 0 (largest) to 1 (smallest): a song took 230 kbit/s as MP3 and 199 as Vorbis.
+#: libsndfile's effort, of 0 (largest) to 1 (smallest): a song took 230 kbit/s as MP3 and 199 as
+#: Vorbis.
 SMALL = {"mp3": 0.0, "ogg": 0.2}
 #: libsndfile 1.2 overflows the stack on one long Vorbis write, so it gets blocks (samples).
 BLOCK = 1 << 14
