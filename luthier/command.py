@@ -14,8 +14,6 @@ from core.errors import ConfigError, InputError
 from core.text.screen import screen
 
 if TYPE_CHECKING:
-    from rich.progress import Progress as Bar
-
     from luthier.separation import Separated
 
 __all__ = ["main"]
@@ -64,6 +62,7 @@ def _parser() -> argparse.ArgumentParser:
 def _separate(arguments: Sequence[str]) -> None:
     from luthier.calls import called
     from luthier.separation import Choice, Job, choice_of, folder_of, separated, songs_in
+    from plugins.reporter._terminal.progress_bar import moving
 
     # argparse takes no `--` where songs and options may be mixed.
     end = arguments.index("--") if "--" in arguments else len(arguments)
@@ -81,12 +80,12 @@ def _separate(arguments: Sequence[str]) -> None:
         folder = folder_of(given.out)
         songs = songs_in(named, folder)
         job = Job(choice_of({}, words, songs), songs, folder, choice)
-        with _bar() as bar:
-            task = bar.add_task("", total=None, message="")
+        with moving(screen(err=True)) as bar:
+            task = bar.add_task("", total=None, stage="", message="")
 
             def tell(stage: str, done: float, total: float, message: str) -> None:
-                said = " ".join(f"{stage}: {message}".split())
-                bar.update(task, completed=done, total=total or None, message=said)
+                said = " ".join(message.split())
+                bar.update(task, completed=done, total=total or None, stage=stage, message=said)
 
             for one in separated(job, tell):
                 _show(one, told)
@@ -97,24 +96,6 @@ def _separate(arguments: Sequence[str]) -> None:
             f"{len(failed)} of {len(songs)} songs could not be separated",
             *(f"{one.song.name}: {one.error.what}" for one in failed[:5] if one.error),
         )
-
-
-def _bar() -> Bar:
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-    from rich.table import Column
-
-    return Progress(
-        BarColumn(bar_width=18),
-        TimeElapsedColumn(),
-        TextColumn(
-            "{task.fields[message]}",
-            markup=False,
-            table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1),
-        ),
-        console=screen(err=True),
-        transient=True,
-        expand=True,
-    )
 
 
 def _show(one: Separated, told: set[str]) -> None:

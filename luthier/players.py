@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from core.cli.main import Command
     from core.config.pipeline import Pipeline
-    from core.plugin.values import Artifact, ModelInfo, Notice
+    from core.plugin.values import Artifact, Notice
     from core.store.local import Store
 
 __all__ = ["Made", "playing"]
@@ -76,6 +76,7 @@ def _made(
     from core.plan.plan import make_plan_to_play
     from core.plugin.step_names import MODEL
     from core.run.execute import execute
+    from core.run.fitness import warning
 
     if several(cfg):
         raise ConfigError(
@@ -91,25 +92,9 @@ def _made(
     model = artifacts[MODEL]
     told = (
         *model.info.notices,
-        *unfit(pipeline, model.info),
+        *warning(pipeline, model.info, " ".join),
         *advice(pipeline),
         *store.notices,
         *(notice for artifact in artifacts.values() for notice in artifact.notices),
     )
     return Made(pipeline, artifacts[source], model, tuple(dict.fromkeys(told)))
-
-
-def unfit(pipeline: Pipeline, info: ModelInfo) -> tuple[Notice, ...]:
-    """Return the model's warning about the inputs that its weights are not fit for."""
-    from core.plugin.values import Notice
-
-    fit = info.fit_for
-    if fit is None or pipeline.dataset.name in fit.datasets:
-        return ()
-    said = [
-        fit.warning,
-        f"take others: {' '.join(fit.instead)}" if fit.instead else "",
-        fit.offline,
-    ]
-    text = " ".join(f"{one[0].upper()}{one[1:]}." for one in said if one)
-    return (Notice("danger", text),)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from hydra.core.hydra_config import HydraConfig
 
@@ -11,7 +11,7 @@ from core.config.pipeline import Pipeline
 from core.config.recipes import Recipe
 from core.plugin.values import ModelInfo, Notice
 
-__all__ = ["unfit"]
+__all__ = ["unfit", "warning"]
 
 #: Arguments that the command for other weights does not repeat: the model with its options, and
 #: those that do not change what is run.
@@ -23,17 +23,28 @@ def unfit(pipeline: Pipeline, info: ModelInfo, recipes: Mapping[str, Recipe]) ->
 
     Weights fit any input unless they say which (`ModelInfo.fit_for`).
     """
+
+    def taken(instead: Sequence[str]) -> str:
+        words = [
+            word
+            for word in HydraConfig.get().overrides.task
+            if key_of(word).partition(".")[0] not in OTHERS
+        ]
+        return f"`{command([*words, *instead], recipes)}`"
+
+    return warning(pipeline, info, taken)
+
+
+def warning(
+    pipeline: Pipeline, info: ModelInfo, taken: Callable[[Sequence[str]], str]
+) -> tuple[Notice, ...]:
+    """Return the model's warning; `taken` says in words how the arguments for others are given."""
     fit = info.fit_for
     if fit is None or pipeline.dataset.name in fit.datasets:
         return ()
-    words = [
-        word
-        for word in HydraConfig.get().overrides.task
-        if key_of(word).partition(".")[0] not in OTHERS
-    ]
     said = [fit.warning]
     if fit.instead:
-        said.append(f"take others: `{command([*words, *fit.instead], recipes)}`")
+        said.append(f"take others: {taken(fit.instead)}")
     said += [fit.offline] if fit.offline else []
     return (Notice("danger", _sentences(said)),)
 

@@ -10,7 +10,7 @@ from plugins.reporter._reading import SAME_DB, decibels, duration, figure, signe
 if TYPE_CHECKING:
     from plugins.reporter._html_run.difference import Comparison, Versions
 
-__all__ = ["against", "clock"]
+__all__ = ["against", "clock", "position"]
 
 #: The versions of every sound, and the key that chooses each.
 TITLES = {"fp32": ("FP32 PyTorch", "a"), "shipped": ("Shipped graph", "b"),
@@ -55,16 +55,7 @@ def against(shown: Comparison, number: int, device: str) -> Html:
                 ),
                 class_="versions",
             ),
-            el(
-                "input",
-                type="range",
-                min="0",
-                max="1000",
-                value="0",
-                class_="seek",
-                aria_label=f"Position in the excerpt of {shown.item}",
-            ),
-            el("output", f"0:00 / {clock(shown.seconds)}", class_="time"),
+            position(f"the excerpt of {shown.item}", shown.seconds),
             class_="transport",
         ),
         _legend(shown),
@@ -73,6 +64,22 @@ def against(shown: Comparison, number: int, device: str) -> Html:
         class_="medium compare",
         data_seconds=f"{shown.seconds:.6f}",
         data_loop=True,
+    )
+
+
+def position(of: str, seconds: float) -> Html:
+    """Return the slider of a player, and the time beside it; `of` says in words what it plays."""
+    return join(
+        el(
+            "input",
+            type="range",
+            min="0",
+            max="1000",
+            value="0",
+            class_="seek",
+            aria_label=f"Position in {of}",
+        ),
+        el("output", f"0:00 / {clock(seconds)}", class_="time"),
     )
 
 

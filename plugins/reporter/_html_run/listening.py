@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from core import SavedFile
-from plugins.reporter._html_run.against import against, clock
+from plugins.reporter._html_run.against import against, clock, position
 from plugins.reporter._html_run.markup import Html, el, join, link_to, prose
 from plugins.reporter._html_run.media import Medium
 from plugins.reporter._reading import duration, megabytes
@@ -73,16 +73,7 @@ def _player(medium: Medium) -> Html:
     transport = el(
         "div",
         el("button", "Play", class_="play", type="button"),
-        el(
-            "input",
-            type="range",
-            min="0",
-            max="1000",
-            value="0",
-            class_="seek",
-            aria_label=f"Position in {medium.item}",
-        ),
-        el("output", f"0:00 / {clock(medium.seconds)}", class_="time"),
+        position(medium.item, medium.seconds),
         class_="transport",
     )
     return el(
