@@ -16,14 +16,13 @@ from core.plugin.kinds import (
     Evaluator,
     Exporter,
     Graph,
-    ListableDataset,
     Model,
     NoOptions,
     Quantizer,
     Reporter,
     Runtime,
-    Source,
 )
+from core.plugin.listable import ListableDataset, Source
 from core.plugin.options import from_target
 from core.plugin.placement import Placed, Placement
 from core.plugin.progress import Progress

@@ -24,7 +24,7 @@ from luthier.watch import ProgressCallback
 
 if TYPE_CHECKING:
     from core.inference.player import Player
-    from core.plugin.kinds import Source
+    from core.plugin.listable import Source
     from core.plugin.values import Array, Item, Notice
     from plugins.dataset.files import Files
 

@@ -40,6 +40,7 @@ class Net:
 
     `lengths` are the lengths of the data along the free axes. `trained` holds the windows of the
     training; `planned` holds the lengths that a layout makes of them, where these lengths differ.
+    `example` gives a window to record the network with, for the lengths of the free axes.
     """
 
     make: Callable[[], nn.Module]
@@ -49,6 +50,7 @@ class Net:
     lengths: Mapping[str, int] = field(default_factory=dict)
     trained: Mapping[str, int] = field(default_factory=dict)
     planned: Mapping[str, int] = field(default_factory=dict)
+    example: Callable[[Mapping[str, int]], Tensors] | None = None
 
 
 def noise(random: np.random.Generator, shape: tuple[int, ...]) -> Any:
@@ -98,6 +100,11 @@ class NetModel(Model[NetOptions]):
         names = (tuple(s.name for s in specs) for specs in (net.inputs, net.outputs))
         info = ModelInfo(Signature(net.inputs, net.outputs), *names, train_window=dict(net.trained))
         return StageResult(file, "torch", "fp32", model=info)
+
+    def example(self, info: ModelInfo, lengths: Mapping[str, int]) -> Tensors | None:
+        """Return the example of the network, if it has one."""
+        example = NETS[self.options.net].example
+        return example(lengths) if example else None
 
     def open(self, artifact: Artifact, window: Mapping[str, int]) -> TorchModel:
         """Make the module in training mode, as a careless plugin does."""

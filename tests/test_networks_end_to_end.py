@@ -20,6 +20,7 @@ from core.cli import main
 from core.config import discovery
 from core.config.settings import SLOTS
 from core.measure.metrics import snr_db
+from core.steps import example
 from tests import nets
 from tests.conftest import Command, Done
 from tests.nets import NETS, Net, noise, rows
@@ -383,3 +384,90 @@ def test_windows_that_a_layout_rounds_up_are_those_of_the_training(
         rows[length] = [line["stage"] for line in report["budget"]]
     assert "chunk" not in rows["model"]
     assert "chunk" in rows["40"]
+
+
+class Reading(nn.Module):
+    """Reads a text that begins with the mark 1, at a speed: lengthens what it says."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table, self.layer = nn.Embedding(40, 8), nn.Linear(8, 4)
+
+    def forward(self, ids: torch.Tensor, speed: torch.Tensor) -> torch.Tensor:
+        """Read the text; a log of the speed is not a number unless the speed is above zero."""
+        return self.layer(self.table(ids)) * speed.log()[:, None, None]
+
+
+def _text(random: np.random.Generator, shape: tuple[int, ...]) -> Any:
+    text = random.integers(2, 40, shape)
+    text[0] = 1
+    return text
+
+
+def _speed(random: np.random.Generator, shape: tuple[int, ...]) -> Any:
+    return random.uniform(0.5, 2.0, shape)
+
+
+def _reading(low: float = 0.5, **more: Any) -> Net:
+    """Return a network of words with a range, and a speed of rank 0 that starts at `low`."""
+    return Net(
+        Reading,
+        (
+            TensorSpec("ids", ("token",), ("token",), "int64", range=(1, 39)),
+            TensorSpec("speed", (), (), range=(low, 2.0)),
+        ),
+        (TensorSpec("said", ("token", "band"), ("token", 4)),),
+        {"ids": _text, "speed": _speed},
+        {"token": 12},
+        {"token": 12},
+        **more,
+    )
+
+
+def test_ranges_make_an_example(
+    runs: Runs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What has a range is drawn from it, so no data is needed to export; a scalar keeps its rank.
+
+    Two texts of one recipe, one longer than the other, come from the same graph.
+    """
+    monkeypatch.setitem(NETS, "reading", _reading())
+    # A function whose call would show that the example came from data.
+    monkeypatch.setattr(example, "_real", lambda *_: pytest.fail("the recipe's data was read"))
+    done = runs("reading", "exporter.dynamic=true", "dataset.longer=7")
+    assert (done.code, done.err) == (0, ""), done.err
+    assert_right(tmp_path, "reading", longer=7)
+
+
+def test_data_out_of_range_is_refused(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A value that the model does not take is named with its item, before anything is played."""
+    monkeypatch.setitem(NETS, "reading", _reading(low=1.9))
+    done = runs("reading", "exporter.dynamic=true")
+    assert done.code == 1
+    assert "for the input `speed`" in done.err
+    assert "the model takes values from 1.9 to 2" in done.err
+
+
+def test_a_model_gives_its_own_example(
+    runs: Runs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An example of the model's own is recorded; one of another type is refused with its name."""
+    seen: list[dict[str, int]] = []
+
+    def own(lengths: Any) -> Any:
+        seen.append(dict(lengths))
+        return {"ids": np.array([1, 5, 6], np.int64), "speed": np.array(0.7, np.float32)}
+
+    monkeypatch.setitem(NETS, "reading", _reading(example=own))
+    done = runs("reading", "exporter.dynamic=true")
+    assert (done.code, done.err) == (0, "")
+    assert seen == [{"token": 12}]
+    assert_right(tmp_path, "reading")
+
+    def wrong(_: Any) -> Any:
+        return {"ids": np.array([1, 5, 6], np.int32), "speed": np.array(0.7, np.float32)}
+
+    monkeypatch.setitem(NETS, "reading", _reading(example=wrong))
+    done = runs("reading", "exporter.dynamic=true", f"store={tmp_path / 'another'}")
+    assert done.code == 2
+    assert "the example of model `net` gives int32 for the input `ids`" in done.err

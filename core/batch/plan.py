@@ -20,7 +20,8 @@ from core.inference.player import that_plays
 from core.plan.advice import advice
 from core.plan.candidates import several, with_runtime
 from core.plan.plan import Plan, make_plan_to_play
-from core.plugin.kinds import Dataset, ListableDataset
+from core.plugin.kinds import Dataset
+from core.plugin.listable import ListableDataset
 from core.plugin.registry import Registry
 from core.plugin.step_names import MODEL
 from core.plugin.values import Artifact, Notice

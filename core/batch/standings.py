@@ -19,7 +19,7 @@ from core.batch.manifest import Entry, Manifest
 from core.batch.output_paths import OutputPaths
 from core.errors import UnsafePathError
 from core.machine.paths import below
-from core.plugin.kinds import Source
+from core.plugin.listable import Source
 from core.store.hashing import file_digest
 
 __all__ = ["Standing", "State", "standings", "state_of"]

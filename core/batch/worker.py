@@ -26,7 +26,7 @@ from core.inference.player import Player, opened
 from core.inference.windows import covered_seconds
 from core.machine.file_names import as_text
 from core.machine.paths import below
-from core.plugin.kinds import ListableDataset, Source
+from core.plugin.listable import ListableDataset, Source
 from core.plugin.progress import Progress
 from core.plugin.stages import SavedFile, StageContext
 from core.plugin.values import Artifact

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from core.conformance.base import PluginSuite
 from core.inference.items import checked_items
-from core.plugin.kinds import ListableDataset
+from core.plugin.listable import ListableDataset
 from core.plugin.stages import Split
 from core.plugin.values import Signature
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from core.conformance.base import PluginSuite
 from core.formats.torch_outputs import by_name
 from core.inference.drawn import drawn
+from core.inference.items import check_example
 from core.measure.metrics import snr_db
 from core.plugin.kinds import Dsp
 from core.plugin.stages import StageContext
@@ -44,9 +45,16 @@ class ModelSuite(PluginSuite):
         )
 
     def piece(self, artifact: Artifact) -> Tensors:
-        """Return one window that fits the model: noise, or zeros and ones."""
-        specs = artifact.info.signature.inputs
-        return {spec.name: drawn(spec, self.window, seed=5, scale=0.1) for spec in specs}
+        """Return one window that fits the model: its own example, or values drawn for it.
+
+        Override it if neither is valid: an integer without a range is drawn as 0 or 1.
+        """
+        model, signature = self.make(), artifact.info.signature
+        own: Tensors | None = model.example(artifact.info, self.window)
+        if own is not None:
+            check_example(own, signature, model)
+            return own
+        return {s.name: drawn(s, self.window, seed=5, scale=0.1) for s in signature.inputs}
 
     def test_plan_agrees_with_what_is_fetched(self, work: StageContext) -> None:
         """The plan gives the format, dsp and axes of the fetched model.

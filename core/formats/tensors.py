@@ -29,10 +29,9 @@ def contiguous(tensors: Tensors) -> Tensors:
 
 def save(tensors: Tensors, file: Path) -> None:
     """Write arrays to a safetensors file."""
-    import numpy as np
     from safetensors.numpy import save_file
 
-    save_file({name: np.ascontiguousarray(array) for name, array in tensors.items()}, file)
+    save_file(dict(contiguous(tensors)), file)
 
 
 def load(file: Path) -> Tensors:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from core.config.pipeline import Pipeline
 from core.inference.reference import Reference
 from core.inference.signature import check_windows
-from core.plugin.kinds import Dataset, ListableDataset, Model, Plugin, Runtime, anew
+from core.plugin.kinds import Dataset, Model, Plugin, Runtime, anew
+from core.plugin.listable import ListableDataset
 from core.plugin.stages import Split, StageContext, TorchModel, Transform
 from core.plugin.values import Artifact, Item, Notice
 from core.store import fingerprint

@@ -18,9 +18,10 @@ import msgspec
 from core.errors import InputError, PluginError
 from core.formats.tensors import load, save, under
 from core.machine.folders import owned_folder
-from core.plugin.kinds import Dataset, anew
+from core.plugin.kinds import Dataset, Model, anew
+from core.plugin.origin import origin_of
 from core.plugin.stages import Split
-from core.plugin.values import Item, Notice, Signature
+from core.plugin.values import Item, Notice, Signature, TensorSpec
 from core.store import damage, uses
 from core.store.entry import FORMAT
 from core.store.fingerprint import of_plugin
@@ -29,9 +30,9 @@ from core.store.sealed import DamagedError, read_sealed, write_sealed
 
 if TYPE_CHECKING:
     from core.config.pipeline import Pipeline
-    from core.plugin.values import Tensors
+    from core.plugin.values import Array, Tensors
 
-__all__ = ["cached_items", "checked_items", "passed_over"]
+__all__ = ["cached_items", "check_example", "checked_items", "passed_over"]
 
 #: Items of more bytes than this, all together, are not kept but read again each time.
 LARGEST = 2**30
@@ -47,22 +48,7 @@ def checked_items(dataset: Dataset[Any], split: Split, signature: Signature) -> 
     for item in dataset.items(split, signature):
         seen += 1
         for spec in signature.inputs:
-            array = item.inputs.get(spec.name)
-            if array is None or array.ndim != len(spec.axes):
-                got = "nothing" if array is None else f"an array of shape {array.shape}"
-                raise PluginError(
-                    f"dataset `{dataset.name}` gives {got} for the input `{spec.name}`",
-                    f"item: {item.name}",
-                    f"the model takes {' × '.join(spec.axes)}",
-                )
-            if array.dtype.name != spec.dtype:
-                raise PluginError(
-                    f"dataset `{dataset.name}` gives {array.dtype} for the input `{spec.name}`, "
-                    f"which the model declares as {spec.dtype}",
-                    f"item: {item.name}",
-                    f"a dataset makes its arrays fit the signature: array.astype({spec.dtype!r}), "
-                    "or the model's plugin declares another: TensorSpec(dtype=...)",
-                )
+            array = _fitting(item.inputs, spec, f"dataset `{dataset.name}`", f"item: {item.name}")
             if array.size == 0:
                 raise InputError(f"`{item.name}` is empty", f"dataset: {dataset.name}")
             if not np.isfinite(array).all():
@@ -72,10 +58,62 @@ def checked_items(dataset: Dataset[Any], split: Split, signature: Signature) -> 
                     f"{int((~np.isfinite(array)).sum())} of {array.size} values",
                     "repair or re-encode the file",
                 )
+            _check_range(array, spec, f"`{item.name}`", f"dataset: {dataset.name}")
         yield item
     if seen == 0:
         raise InputError(
             f"dataset `{dataset.name}` has no items for {split}", "give it data, or choose another"
+        )
+
+
+def check_example(example: Tensors, signature: Signature, model: Model[Any]) -> None:
+    """Raise PluginError unless a model's example has the types, ranks and ranges of its inputs."""
+    origin = origin_of(model)
+    giver, where = f"the example of {origin}", " ".join(origin.lines)
+    for spec in signature.inputs:
+        array = _fitting(example, spec, giver, where)
+        for axis, wanted, given in zip(spec.axes, spec.shape, array.shape, strict=True):
+            if isinstance(wanted, int) and given != wanted:
+                raise PluginError(
+                    f"{giver} has {given} along `{axis}` of `{spec.name}`",
+                    where,
+                    f"its signature says {wanted}",
+                )
+        _check_range(array, spec, giver, where)
+
+
+def _fitting(tensors: Tensors, spec: TensorSpec, giver: str, where: str) -> Array:
+    """Return one input; raises PluginError if it is absent, or of another rank or type."""
+    array = tensors.get(spec.name)
+    if array is None or array.ndim != len(spec.axes):
+        got = "nothing" if array is None else f"an array of shape {array.shape}"
+        raise PluginError(
+            f"{giver} gives {got} for the input `{spec.name}`",
+            where,
+            f"the model takes {' × '.join(spec.axes) or 'a single value, of shape ()'}",
+        )
+    if array.dtype.name != spec.dtype:
+        raise PluginError(
+            f"{giver} gives {array.dtype} for the input `{spec.name}`, which the model declares as "
+            f"{spec.dtype}",
+            where,
+            f"arrays must fit the signature: array.astype({spec.dtype!r}), "
+            "or the model's plugin declares another: TensorSpec(dtype=...)",
+        )
+    return array
+
+
+def _check_range(array: Array, spec: TensorSpec, giver: str, where: str) -> None:
+    """Raise InputError for a value that the model does not declare as valid."""
+    if spec.range is None or array.size == 0:
+        return
+    low, high = spec.range
+    lowest, highest = array.min(), array.max()
+    if lowest < low or highest > high:
+        raise InputError(
+            f"{giver} has {lowest:g} to {highest:g} for the input `{spec.name}`",
+            where,
+            f"the model takes values from {low:g} to {high:g}",
         )
 
 

@@ -16,7 +16,8 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from core.plugin import annotation_checks
-from core.plugin.kinds import KINDS, ListableDataset, Plugin
+from core.plugin.kinds import KINDS, Plugin
+from core.plugin.listable import ListableDataset
 from core.plugin.origin import Origin, raised, refuse
 from core.plugin.placement import Placement
 from core.plugin.stages import Joiner, Session, TorchModel, Transform

@@ -24,16 +24,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import (
-    TYPE_CHECKING,
-    Any,
-    ClassVar,
-    Generic,
-    Protocol,
-    TypeVar,
-    runtime_checkable,
-)
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from core.plugin.reach import Reach, reaching_options
 from core.plugin.stages import BundlePart
@@ -50,6 +41,8 @@ from core.plugin.values import (
 )
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from core.plugin.stages import (
         Calibration,
         EvaluatedItem,
@@ -75,14 +68,12 @@ __all__ = [
     "Evaluator",
     "Exporter",
     "Graph",
-    "ListableDataset",
     "Model",
     "NoOptions",
     "Plugin",
     "Quantizer",
     "Reporter",
     "Runtime",
-    "Source",
     "anew",
 ]
 
@@ -162,6 +153,18 @@ class Model(Plugin[OptionsT]):
     @abstractmethod
     def open(self, artifact: Artifact, window: Mapping[str, int]) -> TorchModel:
         """Build the module from what `fetch` made, for these lengths per axis; any if empty."""
+
+    def example(self, info: ModelInfo, lengths: Mapping[str, int]) -> Tensors | None:
+        """Return one valid window, by the inputs of the signature, without a batch axis.
+
+        A model overrides this if neither the types nor the ranges of its inputs tell what is valid:
+        tokens that must begin with a certain one, a length that must agree with another input.
+        Exporters record the model with it, and conformance suites run it. `lengths` are those of
+        the free axes that a window or the training fixes; where one is missing, any will do. None,
+        the default, leaves it to the core: noise for floats, values within `TensorSpec.range`
+        where there is one, and otherwise a window of the recipe's data.
+        """
+        return None
 
 
 class Dataset(Plugin[OptionsT]):
@@ -374,26 +377,3 @@ _ORDER: Sequence[type[Plugin[Any]]]
 _ORDER = (Model, Dataset, Exporter, Graph, Quantizer, Dsp, Chunker, Runtime, Evaluator, Reporter)
 #: Every kind in the order in which a recipe names them.
 KINDS: Mapping[str, type[Plugin[Any]]] = {kind.kind: kind for kind in _ORDER}
-
-
-@dataclass(frozen=True)
-class Source:
-    """An item before it is read: its path below the dataset's root as `name`, and its file.
-
-    `name` has forward slashes, and is the same wherever the root lies. It is text:
-    `core.machine.file_names.as_text` converts a path whose bytes are no text.
-    """
-
-    name: str
-    file: Path
-
-
-@runtime_checkable
-class ListableDataset(Protocol):
-    """A dataset whose items can be named without reading them, and read one at a time."""
-
-    def sources(self) -> Iterator[Source]:
-        """Yield the items to play, in order and each name once, without opening any of them."""
-
-    def only(self, source: Source) -> Dataset[Any]:
-        """Return a dataset of the same sort whose one item is that of `source`."""

@@ -6,6 +6,7 @@ these declarations; arrays never go into JSON.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
@@ -60,16 +61,19 @@ DTYPES = (
 class TensorSpec:
     """One named tensor: a length per named axis, where a string stands for "any length".
 
-    `dtype` is one of `DTYPES`. Datasets give inputs of this type, and outputs have it. A model
-    whose inputs are all floats is exported with noise. A model that takes integers or booleans is
-    exported with a window of the recipe's data: they may be indices of a table, lengths or a mask,
-    for which only real values are sure to be valid. Windows at the ends of an input are padded with
-    zeros, so the model must accept index 0.
+    `dtype` is one of `DTYPES`. Datasets give inputs of this type, and outputs have it. `range` says
+    which values an input may have, the lowest and the highest included: the indices of a table, a
+    time scale above zero. Floats are exported with noise, and what has a range with values drawn
+    from it. If an integer or boolean has none, the model is exported with a window of the recipe's
+    data: it may be an index, a length or a mask, for which only real values are sure to be valid.
+    Windows at the ends of an input are padded with zeros, so a model must accept 0 along an axis
+    that is cut.
 
     `rates` gives the samples per second along an axis (a sample rate), `labels` the name of every
     index along an axis (the stems), both keyed by axis.
 
-    Raises ValueError for another `dtype`, or if lengths, rates or labels do not fit the axes.
+    Raises ValueError for another `dtype`, a `range` that holds no value of it, or if lengths, rates
+    or labels do not fit the axes.
     """
 
     name: str
@@ -78,6 +82,7 @@ class TensorSpec:
     dtype: str = "float32"
     rates: dict[str, float] = field(default_factory=dict)
     labels: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    range: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
         """Refuse a tensor that no stage could honour."""
@@ -91,6 +96,8 @@ class TensorSpec:
         unknown = {*self.rates, *self.labels} - set(self.axes)
         if unknown:
             raise ValueError(f"tensor `{self.name}` has no axis `{min(unknown)}` to describe")
+        if self.range is not None and not _holds_a_value(self.range, self.dtype):
+            raise ValueError(f"tensor `{self.name}` of `{self.dtype}` has no value in {self.range}")
 
     @property
     def is_float(self) -> bool:
@@ -106,6 +113,14 @@ class TensorSpec:
     def axis(self, name: str) -> int:
         """Return the position of axis `name`; raises ValueError when the tensor has none."""
         return self.axes.index(name)
+
+
+def _holds_a_value(bounds: tuple[float, float], dtype: str) -> bool:
+    """Return whether a value of `dtype` lies between finite bounds, these included."""
+    low, high = bounds
+    if not (math.isfinite(low) and math.isfinite(high)):
+        return False
+    return low <= high if dtype.startswith("float") else math.ceil(low) <= math.floor(high)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from core.inference.context import RunContext
 from core.inference.drawn import drawn
-from core.inference.items import cached_items
+from core.inference.items import cached_items, check_example
 from core.inference.windows import lengths_of, spread
 from core.plugin.stages import StageContext
 from core.plugin.values import Artifact, Signature
@@ -20,21 +20,24 @@ __all__ = ["example"]
 def example(context: RunContext, model: Artifact, work: StageContext) -> Tensors:
     """Return the core's inputs for one window, which fix their names, types and shapes.
 
-    They are noise if all inputs are floats: then no user data decides on the graph. Integers and
-    truth values are only sure to be valid if they are real (an index into a table, a length, a
-    mask). So all inputs are then taken from the middle of the first item of the recipe's
-    calibration data, or else of the data that it plays. That is no part of the result's key: an
-    exporter proves that a graph is right for other values than these.
+    The model gives them if its plugin knows better. Else they are drawn where the signature says
+    what is valid, which is so for floats and for all with a range: then no user data decides on the
+    graph. Other integers and truth values are only sure to be valid if they are real (an index
+    into a table, a length, a mask). So all inputs are then taken from the middle of the first item
+    of the recipe's calibration data, or else of the data that it plays. That is no part of the
+    result's key: an exporter proves that a graph is right for other values than these.
     """
-    signature = model.info.signature
-    window = dict(context.pipeline.chunker.window()) or model.info.train_window
-    unknown = {axis for spec in signature.inputs for axis in spec.free} - window.keys()
-    piece: Tensors
-    if all(spec.is_float for spec in signature.inputs):
+    info = model.info
+    window = dict(context.pipeline.chunker.window()) or info.train_window
+    piece = context.pipeline.model.example(info, window)
+    if piece is not None:
+        check_example(piece, info.signature, context.pipeline.model)
+    elif all(spec.is_float or spec.range for spec in info.signature.inputs):
+        unknown = {axis for spec in info.signature.inputs for axis in spec.free} - window.keys()
         lengths = {**_lengths(context, model, work, unknown), **window}
-        piece = {spec.name: drawn(spec, lengths, scale=0.1) for spec in signature.inputs}
+        piece = {spec.name: drawn(spec, lengths, scale=0.1) for spec in info.signature.inputs}
     else:
-        piece = _shortened(_real(context, model, work), signature, window)
+        piece = _shortened(_real(context, model, work), info.signature, window)
     return context.transform(model).forward(piece)[0]
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from core import Exporter, Reporter, StageContext, StageResult, TorchModel, hookimpl
-from core.plugin import hooks, kinds, stages
+from core.plugin import hooks, kinds, listable, stages
 from tests import toy
 
 __all__ = ["BY_KIND", "METHODS", "PRODUCTS", "WAYS", "Weird", "misbehaving"]
@@ -110,7 +110,7 @@ def _of(base: type[Any]) -> list[str]:
 #: is added to a kind is tested from that day.
 METHODS: list[tuple[str, str]] = [
     *((kind, name) for kind, base in kinds.KINDS.items() for name in _of(base)),
-    *(("dataset", name) for name in _of(kinds.ListableDataset)),
+    *(("dataset", name) for name in _of(listable.ListableDataset)),
     *((kind, f"{give}().{name}") for base, (kind, give) in PRODUCTS.items() for name in _of(base)),
     *(("reporter", name) for name in _of(Watching) if name.startswith("luthier_")),
     ("model", "open().reference"),

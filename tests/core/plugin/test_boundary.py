@@ -124,7 +124,7 @@ def promised(name: str) -> tuple[str, ...]:
     """Return the ways that are none: of what is promised nothing, or None."""
     if name in ("close", "add") or name.startswith("luthier_"):
         return ("None", "an object")
-    return ("None",) if name in ("graphs", "placement") else ()
+    return ("None",) if name in ("graphs", "placement", "example") else ()
 
 
 @pytest.mark.parametrize(
