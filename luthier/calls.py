@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from omegaconf import DictConfig, OmegaConf
 
-from core.errors import LuthierError
+from core.errors import InputError, LuthierError
 from core.plugin.process import hold_the_process
 from luthier.hydra_state import own_hydra
 
@@ -26,11 +26,20 @@ StrPath = str | os.PathLike[str]
 def words(recipe: StrPath, source: StrPath | None, overrides: Sequence[str]) -> list[str]:
     """Return the command line of a recipe, by its name or its file, with an input.
 
-    Raises TypeError if `overrides` is one text: each override is an item of a list.
+    Raises TypeError if `overrides` is one text: each override is an item of a list; InputError for
+    an empty path.
     """
     overrides = texts("overrides", overrides)
-    given = [] if source is None else [f"input={Path(source).expanduser()}"]
+    given = [] if source is None else [f"input={_path(source)}"]
     return [f"recipe={os.fspath(recipe)}", *given, *overrides]
+
+
+def _path(given: StrPath) -> str:
+    """Return a path as a word of the command line, where quotes and `null` mean something."""
+    if not os.fspath(given):
+        raise InputError("`input` is empty", "give a file or a folder, or leave it out")
+    path = os.fspath(Path(given).expanduser())
+    return os.path.join(".", path) if path == "null" or path[0] in "'\"" else path  # noqa: PTH118  # a Path drops the dot
 
 
 def texts(name: str, given: Sequence[str]) -> Sequence[str]:

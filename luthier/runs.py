@@ -145,30 +145,20 @@ def run(
     contract is a ContractError, unless `check` is false: then `Run.held` says so.
     """
     from core.config.compose import recipe_of_job
-    from core.plan.candidates import candidates
-    from core.run.folder import new_folder
-    from core.run.job import perform
-    from core.store.limit import at_work
+    from core.run.job import performing
     from core.store.locate import open_store
 
     given = words(recipe, input, overrides)
     _refuse_other_modes(given)
     with called(show=show, progress=progress) as tell, composed(given) as (cfg, command):
-        store, registry, recipes = open_store(cfg.store), command.registry, command.recipes
-        with (
-            at_work(store, "run", recipe_of_job(), cfg.store_limit_gb),
-            watching(registry, tell) as watch,
-        ):
-            found = candidates(cfg, registry, recipe_of_job(), recipes, store)
-            first = next(one.plan for one in found if one.plan is not None)
-            place = new_folder(Path(cfg.output), first.pipeline.recipe)
-            ended = perform(found, registry, store, recipes, place)
+        store, registry = open_store(cfg.store), command.registry
+        job = performing(cfg, registry, store, recipe_of_job(), command.recipes)
+        with watching(registry, tell), job as ended:
             # Opened now: to keep the store below its limit, the file may be removed.
-            played = Played(ended.record, first.pipeline, store.state_dir)
-        assert watch.folder is not None, "a run that ended has placed its folder"
+            played = Played(ended.record, ended.pipeline, store.state_dir)
         if ended.breach is not None and check:
             raise ended.breach
-        return Run(watch.folder, ended.record, played)
+        return Run(ended.folder, ended.record, played)
 
 
 def plan(

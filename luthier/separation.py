@@ -149,8 +149,9 @@ def choice_of(
         if key in keys:
             raise ConfigError(f"`{key}=` has no effect on songs that are only separated", instead)
     named = "recipe" in given or "recipe" in keys
-    words = dict(given) if named else {**DEFAULTS, **given}
-    kept = [f"{key}={value}" for key, value in words.items() if key not in keys]
+    defaults = {} if named else DEFAULTS
+    kept = [f"{key}={value}" for key, value in given.items()]
+    kept += [f"{k}={v}" for k, v in defaults.items() if k not in keys and k not in given]
     first = f"input={songs[0].source.file}"
     return [*kept, *overrides, first]
 

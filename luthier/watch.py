@@ -20,7 +20,7 @@ ProgressCallback = Callable[[str, float, float, str], None]
 
 
 class Watch:
-    """What a run or a sweep reported so far: its folder, and the record of a sweep."""
+    """Passes progress on; keeps the record and the folder of a sweep."""
 
     def __init__(self, progress: ProgressCallback | None) -> None:
         self._progress = progress
@@ -36,11 +36,6 @@ class Watch:
     def luthier_stage_progress(self, stage: str, done: float, total: float, message: str) -> None:
         """Tell the caller how far a stage is."""
         self._tell(stage, done, total, message)
-
-    @hookimpl
-    def luthier_run_placed(self, folder: str) -> None:
-        """Keep the folder of a run under its final name."""
-        self.folder = Path(folder)
 
     @hookimpl
     def luthier_sweep_finished(self, record: SweepRecord, folder: str) -> None:

@@ -162,7 +162,8 @@ def command(
         capsys.readouterr()
         code = 0
         try:
-            main.main([f"store={tmp_path / 'store'}", *arguments])
+            own = any(word.startswith("store=") for word in arguments)
+            main.main([*([] if own else [f"store={tmp_path / 'store'}"]), *arguments])
         except SystemExit as ended:
             code = int(ended.code or 0)
         captured = capsys.readouterr()

@@ -10,7 +10,7 @@ from omegaconf import DictConfig
 from rich.table import Table
 
 from core.cli.ages import ago
-from core.config.arguments import command
+from core.config.arguments import command, key_of
 from core.config.compose import words_of_job
 from core.config.recipes import Recipe
 from core.config.settings import Clean, checked
@@ -64,7 +64,8 @@ def clean(cfg: DictConfig, recipes: Mapping[str, Recipe]) -> None:
     if wanted.confirm:
         _removed(store, found, records)
     else:
-        given = [*words_of_job(), "clean.confirm=true"]
+        asked = [word for word in words_of_job() if key_of(word) != "clean.confirm"]
+        given = [*asked, "clean.confirm=true"]
         _shown(store, found, records, command(given, recipes))
 
 

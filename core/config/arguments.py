@@ -8,17 +8,18 @@ recipe=path/to/mine.yaml    ->  recipe=mine, and the file is read
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from core.config.recipes import Recipe, name_of
-from core.config.settings import PLURAL, SLOTS, check_once, group_of
+from core.config.settings import PLURAL, SLOTS, check_once, group_of, literal, unescaped
 from core.errors import ConfigError
 from core.machine.program import line
 from core.text.shown import without_credentials
 
-__all__ = ["command", "is_sweep", "key_of", "rewrite"]
+__all__ = ["as_text", "command", "is_sweep", "key_of", "rewrite"]
 
 #: The flags that ask for several runs.
 SWEEP = ("-m", "--multirun")
@@ -28,6 +29,10 @@ GROUPS = frozenset({"recipe", "target", "precision", *SLOTS, *(group_of(slot) fo
 TYPED = {group_of(slot): slot for slot in SLOTS}
 #: The keys whose values are paths, which may hold any character.
 PATHS = ("input", "output", "store", "diff.old", "diff.new")
+#: A path that Hydra is given as it is: quoted already, or none.
+_GIVEN = re.compile(r"""(['"]).*\1|null""", re.DOTALL)
+#: One of several values, and the comma after it.
+_VALUE = re.compile(r"""('[^']*'|"[^"]*"|[^,]*)(,|\Z)""")
 
 
 def is_sweep(arguments: Sequence[str]) -> bool:
@@ -63,6 +68,14 @@ def command(overrides: Sequence[str], recipes: Mapping[str, Recipe]) -> str:
     return without_credentials(line(words))
 
 
+def as_text(word: str) -> str:
+    """Return an override with its value in quotes: Hydra takes it as it is, whatever it holds."""
+    key, _, value = word.partition("=")
+    # Single quotes would have to be escaped for the shell.
+    mark = "'" if '"' in value else '"'
+    return f"{key}={_quoted(value, mark)}"
+
+
 def _rewritten(argument: str, files: list[str], *, sweep: bool) -> str:
     key, equals, value = argument.partition("=")
     if not equals:
@@ -77,16 +90,25 @@ def _rewritten(argument: str, files: list[str], *, sweep: bool) -> str:
     if key in SLOTS:
         # Hydra deletes a choice with `~`; `=null` ends in a raw ValueError.
         return f"~{group_of(key)}" if value == "null" else f"{group_of(key)}={value}"
-    if key in PATHS and not re.fullmatch(r"""(['"]).*\1|null""", value):
+    if key in PATHS and not _GIVEN.fullmatch(value):
         if not value:
             raise ConfigError(f"`{key}` is empty", f"give a path: {key}=...", "or leave it out")
-        return f"{key}={','.join(_quoted(v) for v in _several(value, sweep=sweep))}"
+        return f"{key}={','.join(_quoted_once(v) for v in _several(value, sweep=sweep))}"
     return argument
 
 
 def _several(value: str, *, sweep: bool) -> list[str]:
-    """Return the values of a sweep; a single run takes a comma as part of the name."""
-    return value.split(",") if sweep else [value]
+    """Return the values of a sweep; a comma in quotes, or in the name of a file, parts nothing."""
+    if not sweep or os.path.exists(os.path.expanduser(value)):  # noqa: PTH110, PTH111  # a Path raises for long ones
+        return [value]
+    values, start = [], 0
+    while True:
+        found = _VALUE.match(value, start)
+        assert found is not None, "it matches the empty text"
+        values.append(found[1])
+        start = found.end()
+        if not found[2]:
+            return values
 
 
 def _check_chosen(key: str, value: str) -> None:
@@ -127,12 +149,18 @@ def _recipe(value: str, files: list[str]) -> str:
 
 def _bare(value: str) -> str:
     """Return the value that `_quoted` quoted; return anything else unchanged."""
-    bare = value[1:-1].replace("\\'", "'").replace("\\${", "${").replace("\\\\", "\\")
-    return bare if value == _quoted(bare) else value
+    inside = re.sub(r"(\\+)\Z", lambda m: m[1][: len(m[1]) // 2], value[1:-1])
+    inside = re.sub(r"(\\+)'", lambda m: m[1][: len(m[1]) // 2] + "'", inside)
+    bare = unescaped(inside)
+    return bare if bare is not None and value == _quoted(bare) else value
 
 
-def _quoted(value: str) -> str:
+def _quoted_once(value: str) -> str:
+    return value if _GIVEN.fullmatch(value) else _quoted(value)
+
+
+def _quoted(value: str, mark: str = "'") -> str:
     """Quote a value: inside quotes, only a quote and backslashes before one are special."""
-    escaped = re.sub(r"(\\*)'", lambda m: m[1] * 2 + "\\'", value)
-    escaped = re.sub(r"(\\+)$", lambda m: m[1] * 2, escaped)
-    return "'" + escaped.replace("${", "\\${") + "'"
+    escaped = re.sub(rf"(\\*){mark}", lambda m: f"{m[1] * 2}\\{mark}", literal(value))
+    escaped = re.sub(r"(\\+)\Z", lambda m: m[1] * 2, escaped)
+    return f"{mark}{escaped}{mark}"

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from core.config.arguments import key_of
+from core.config.arguments import TYPED, key_of
 from core.config.settings import Mode, Settings
 from core.errors import ConfigError, did_you_mean
 from core.machine.program import line
@@ -77,6 +77,20 @@ def check(arguments: Sequence[str]) -> None:
                 f"`{key}` is nested more than {DEEPEST} deep", "write it with fewer brackets"
             )
         refuse_credentials({key_of(word): word.partition("=")[2]}, "the command line")
+    _check_once(arguments)
+
+
+def _check_once(arguments: Sequence[str]) -> None:
+    """Refuse a key with two values: Hydra takes the last one, and says nothing."""
+    given: dict[str, str] = {}
+    for word in arguments:
+        key = key_of(word) if "=" in word and not word.startswith("-") else ""
+        first = given.setdefault(TYPED.get(key, key), word)
+        if key and first.partition("=")[2] != word.partition("=")[2]:
+            raise ConfigError(
+                f"`{key[:80]}` is given twice: {first[:80]} and {word[:80]}",
+                "a command takes each key once; to run several values: -m key=one,another",
+            )
 
 
 def refuse_credentials(content: Mapping[str, Any], said_by: str) -> None:

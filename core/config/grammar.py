@@ -1,4 +1,4 @@
-"""The grammar of recipes and presets: everything that it does not allow is refused.
+r"""The grammar of recipes and presets: everything that it does not allow is refused.
 
 A recipe:
     title: text                                a key that is no slot: one of `SETTINGS`
@@ -15,8 +15,9 @@ A preset, `<group>/<name>.yaml`:
 
 A *name* consists of letters, digits and underscores and begins with a letter, so it holds no path
 and no package of Hydra's. A *value* is plain data. Text in it is literal, with one exception:
-`${target.name}`, alone, refers to a plain value of the same recipe or of its presets. So a recipe
-calls no resolver, names no class, and cannot reach Hydra's own part of the config.
+`${target.name}`, alone, refers to a plain value of the same recipe or of its presets. `\${` stands
+for the text `${`. So a recipe calls no resolver, names no class, and cannot reach Hydra's own part
+of the config.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
-from core.config.settings import PLURAL, SLOTS, Settings
+from core.config.settings import PLURAL, SLOTS, Settings, unescaped
 from core.errors import ConfigError, did_you_mean
 from core.machine.program import line
 from core.plugin.options import PLUGIN_KEY
@@ -271,7 +272,12 @@ class _Page:
             self._reference(value, at)
 
     def _reference(self, text: str, at: str) -> None:
-        """Check that a text which holds `${` is a reference to one plain value, and no more."""
+        """Check that a text which holds `${` is a reference to one plain value, and no more.
+
+        Where each `${` is escaped, the text refers to nothing: lock files hold such ones.
+        """
+        if unescaped(text) is not None:
+            return
         found = _REFERENCE.fullmatch(text)
         path = found[1].split(".") if found else []
         if not path or path[0] not in REFERABLE:
@@ -280,6 +286,7 @@ class _Page:
                 "allowed: a key of the same recipe, alone: ${target.facts.layout}",
                 "a recipe may not read environment variables or call functions; "
                 "set such a value on the command line",
+                "if it is a text, and no reference, write a backslash before it: \\${",
             )
         meant: object = self._content
         for key in path:

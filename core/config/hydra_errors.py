@@ -20,13 +20,14 @@ from omegaconf.errors import (
 )
 
 from core.config import launchers
+from core.config.arguments import TYPED, as_text
 from core.config.compose import CONF
 from core.config.grammar import is_name
 from core.config.recipes import OWN, read_recipes
-from core.config.settings import SLOTS, Settings
+from core.config.settings import PLURAL, SLOTS, Settings
 from core.config.words import meanings, names
 from core.errors import TRACE, ConfigError, LuthierError, did_you_mean
-from core.machine.program import line
+from core.machine.program import line, quoted
 from core.machine.remedy import is_of_the_place, remedy
 from core.plugin.registry import Registry
 
@@ -34,6 +35,8 @@ __all__ = ["FOREIGN", "as_luthier_error", "is_foreign", "translate"]
 
 #: The errors that Hydra and OmegaConf raise for an invalid config.
 FOREIGN = (HydraException, OmegaConfBaseException)
+#: What Hydra says of `key=a,b` without -m.
+_SEVERAL = re.compile(r"\s*Ambiguous value for argument '(.*)'\s*\n1\. To use", re.DOTALL)
 #: Python's own errors, which both let through for a config that they did not foresee; then the
 #: packages that compose configs, and ours.
 LET_THROUGH = (ValueError, KeyError, TypeError, AttributeError, IndexError, AssertionError)
@@ -62,8 +65,9 @@ def translate(error: Exception, registry: Registry | None = None) -> LuthierErro
         if isinstance(link, OverrideParseException):
             return ConfigError(
                 f"`{link.override}` is no override",
-                "write: key=value, quoted where the value holds spaces, commas or brackets",
-                f"for example: '{link.override.partition('=')[0]}=\"a value\"'",
+                "a text with commas, brackets, quotes or letters beyond ASCII stands in quotes, "
+                "inside those of the shell",
+                f"type: {quoted([as_text(link.override)])}" if "=" in link.override else "",
             )
         if isinstance(link, ValidationError):
             return _invalid(link)
@@ -72,6 +76,8 @@ def translate(error: Exception, registry: Registry | None = None) -> LuthierErro
         if isinstance(link, ConfigKeyError | AttributeError):
             return _unknown_key(error, link)
     first, *rest = dict.fromkeys(str(error).splitlines() or ["the config cannot be composed"])
+    if several := _SEVERAL.match(str(error)):
+        return _ambiguous(several[1])
     group = re.match(r"Could not override '([^']+)'", first)
     if group:
         return _unknown_group(group[1])
@@ -165,11 +171,27 @@ def _unknown_group(written: str) -> ConfigError:
     )
 
 
+def _ambiguous(word: str) -> ConfigError:
+    """Return the error for several values where a run takes one."""
+    key, _, value = word.partition("=")
+    typed = TYPED.get(key, key)
+    chooses = typed in ("recipe", "target", "precision", *SLOTS)
+    return ConfigError(
+        f"`{typed}` has several values: {value}",
+        f"as one text, type: {quoted([as_text(word)])}" if not chooses else "",
+        f"as a list, type: {quoted([f'{typed}=[{value}]'])}"
+        if not chooses or typed in PLURAL
+        else "",
+        "to run each of them, add -m",
+    )
+
+
 def _unknown_fact(error: InterpolationKeyError) -> ConfigError:
     return ConfigError(
         f"`{error.full_key}` needs a value that the config does not give",
         str(error.msg or error).splitlines()[0],
         "choose a target that has it, or give the option a value",
+        "for the text `${` itself, write a backslash before it, inside quotes",
     )
 
 

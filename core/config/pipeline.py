@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
-from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from core.config.compose import words_of_job
 from core.config.inputs import take_input
 from core.config.limits import Limit, limits_of
 from core.config.precision_options import check_precision, without_effect
@@ -87,7 +87,7 @@ def make_pipeline(
     folder without being asked to.
     """
     _check_keys(cfg)
-    check_asked(cfg, recipes, recipe, registry, HydraConfig.get().overrides.task)
+    check_asked(cfg, recipes, recipe, registry, words_of_job())
     take_input(cfg, registry)
     check_precision(cfg, registry)
     made: dict[str, Any] = {slot: _slot(cfg, registry, slot) for slot in SLOTS}

@@ -39,8 +39,11 @@ __all__ = [
     "group_of",
     "literal",
     "target_of",
+    "unescaped",
 ]
 
+#: What opens a reference, with the backslashes before it: an odd number of them escapes it.
+_OPENS = re.compile(r"(\\*)\$\{")
 #: Every slot of a recipe and the kind of plugin that it takes.
 SLOTS: Mapping[str, str] = {
     "model": "model",
@@ -266,7 +269,14 @@ def target_of(cfg: DictConfig) -> Target:
 
 def literal(text: str) -> str:
     """Return a text escaped for a config, so that `${` in a file name stays literal."""
-    return re.sub(r"(\\*)\$\{", lambda found: found[1] * 2 + "\\${", text)
+    return _OPENS.sub(lambda found: found[1] * 2 + "\\${", text)
+
+
+def unescaped(text: str) -> str | None:
+    """Return the text that `literal` escaped; None for one in which a `${` is not escaped."""
+    if any(len(found[1]) % 2 == 0 for found in _OPENS.finditer(text)):
+        return None
+    return _OPENS.sub(lambda found: found[1][: len(found[1]) // 2] + "${", text)
 
 
 def checked(cfg: DictConfig, key: str) -> object:

@@ -12,11 +12,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import cast
 
-from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 from rich.text import Text
 
 from core.config.arguments import command
+from core.config.compose import words_of_job
 from core.config.pipeline import Pipeline, make_pipeline
 from core.config.recipes import Recipe
 from core.config.settings import Fit, checked, target_of
@@ -70,7 +70,7 @@ def run(cfg: DictConfig, registry: Registry, recipe: str, recipes: Mapping[str, 
                     search = _Search(pipeline, wanted, store, registry)
                     tables.append(search.table)
                     search.run()
-                asked = command(HydraConfig.get().overrides.task, recipes)
+                asked = command(words_of_job(), recipes)
                 write(place.partial, pipelines[0], tables, wanted, started, asked)
             uses.placed(store.root, place.final)
     except KeyboardInterrupt:

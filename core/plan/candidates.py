@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from core.config.compose import composed_again, words_of_job
@@ -125,7 +124,7 @@ def at_each_precision(cfg: DictConfig, names: Sequence[str]) -> dict[str, DictCo
 
     A precision on the command line replaces `names`.
     """
-    if any(word.startswith("precision=") for word in HydraConfig.get().overrides.task):
+    if any(word.startswith("precision=") for word in words_of_job()):
         names = [cfg.precision.get("name", "fp32")]
     return {name: with_runtime(cfg, [f"precision={_named(name)}"]) for name in names}
 

@@ -102,6 +102,7 @@ def build(entry: Entry, node: DictConfig, slot: str) -> Any:
             f"at: {slot}.{error.key}",
             str(error).partition("\n")[0],
             "choose another target, or give the option a value",
+            "for the text `${` itself, write a backslash before it, inside quotes",
         ) from error
     plain = {
         key: OmegaConf.to_object(value) if OmegaConf.is_config(value) else value

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from hydra.core.hydra_config import HydraConfig
-
 from core.config.arguments import command, key_of
+from core.config.compose import words_of_job
 from core.config.pipeline import Pipeline
 from core.config.recipes import Recipe
 from core.plugin.values import ModelInfo, Notice
@@ -25,11 +24,7 @@ def unfit(pipeline: Pipeline, info: ModelInfo, recipes: Mapping[str, Recipe]) ->
     """
 
     def taken(instead: Sequence[str]) -> str:
-        words = [
-            word
-            for word in HydraConfig.get().overrides.task
-            if key_of(word).partition(".")[0] not in OTHERS
-        ]
+        words = [word for word in words_of_job() if key_of(word).partition(".")[0] not in OTHERS]
         return f"`{command([*words, *instead], recipes)}`"
 
     return warning(pipeline, info, taken)

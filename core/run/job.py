@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Any, cast
 
 import pluggy
-from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from core.bundle.golden import Expected
 from core.bundle.write import write_bundle
 from core.config.arguments import command
+from core.config.compose import words_of_job
+from core.config.pipeline import Pipeline
 from core.config.recipes import Recipe
 from core.config.settings import Mode
 from core.errors import TRACE, ContractError, DoesNotFitError, LuthierError, PluginError, StoreError
@@ -56,7 +57,7 @@ from core.store.local import Store
 from core.store.locate import open_store
 from core.text.screen import say
 
-__all__ = ["Ended", "perform", "prepare", "run", "unreported"]
+__all__ = ["Ended", "perform", "performing", "prepare", "run", "unreported"]
 
 #: SQLite's own code for a full disk.
 SQLITE_FULL = 13
@@ -64,33 +65,55 @@ SQLITE_FULL = 13
 
 @dataclass(frozen=True)
 class Ended:
-    """How a job ended: its record, what it shipped, and the contract's breach, if it broke."""
+    """How a job ended: its record and folder, what it shipped, and the breach of the contract.
+
+    `pipeline` is that of the precision which was chosen; `breach` is None where the contract holds.
+    """
 
     record: RunRecord
+    folder: Path
+    pipeline: Pipeline
     shipped: Artifact
     breach: ContractError | None
 
 
 def run(cfg: DictConfig, registry: Registry, recipe: str, recipes: Mapping[str, Recipe]) -> None:
     """Plan the job and, unless `mode=plan`, execute it: once, or at several precisions."""
-    store = open_store(cfg.store)
     if cfg.mode is Mode.plan:
         from core.config.touched import touched
         from core.plan.show import show, show_touched
 
+        store = open_store(cfg.store)
         found = candidates.candidates(cfg, registry, recipe, recipes, store)
         for candidate in found:
             show(candidate)
         planned = [p for c in found if c.plan is not None for p in c.plan.pipeline.plugins]
         show_touched(touched(planned, store.address, cfg.output))
         return
+    with performing(cfg, registry, open_store(cfg.store), recipe, recipes) as ended:
+        pass
+    if ended.breach is not None:
+        raise ended.breach
+
+
+@contextmanager
+def performing(
+    cfg: DictConfig,
+    registry: Registry,
+    store: Store,
+    recipe: str,
+    recipes: Mapping[str, Recipe],
+) -> Iterator[Ended]:
+    """Plan and execute the job, and leave a run folder in `output`; yield how it ended.
+
+    Inside the block all its results are in the store. Afterwards the store is brought below its
+    limit.
+    """
     with at_work(store, "run", recipe, cfg.store_limit_gb):
         found = candidates.candidates(cfg, registry, recipe, recipes, store)
         first = next(c.plan for c in found if c.plan is not None)
         place = folder.new_folder(Path(cfg.output), first.pipeline.recipe)
-        ended = perform(found, registry, store, recipes, place)
-    if ended.breach is not None:
-        raise ended.breach
+        yield perform(found, registry, store, recipes, place)
 
 
 def perform(
@@ -161,7 +184,7 @@ class _Job:
         if problem is not None:
             raise unreported(problem, place.final) from problem
         breach = _breach(choice, record, place.final) if contract.missed(record.contract) else None
-        return Ended(record, tried.outcome.shipped, breach)
+        return Ended(record, place.final, tried.plan.pipeline, tried.outcome.shipped, breach)
 
     def _tried(self, candidate: Candidate) -> Tried:
         """Run every step of a candidate, and judge the result."""
@@ -187,8 +210,7 @@ class _Job:
             outcome = execute(plan, self.store, self.hook)
         except DoesNotFitError as error:
             feasibility.keep(self.store, pipeline, feasibility.refused(pipeline, error))
-            given = HydraConfig.get().overrides.task
-            others = [word for word in given if not word.startswith(("mode=", "chunker."))]
+            others = [word for word in words_of_job() if not word.startswith(("mode=", "chunker."))]
             search = command([*others, "mode=fit"], self.recipes)
             raise feasibility.advised(error, pipeline, self.store, search) from error
         if RUNTIME in outcome.artifacts:
@@ -234,7 +256,7 @@ class _Job:
             *self.store.notices,
         )
         record = _record(tried, choice, saved, text, self.started, seconds, self.sweep, told)
-        again = command(HydraConfig.get().overrides.task, self.recipes)
+        again = command(words_of_job(), self.recipes)
         record = replace(record, command=again)
         return record, _report(self.hook, record, partial)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from core.config.settings import PLURAL, SLOTS
+from core.config.settings import PLURAL, SLOTS, literal
 from core.plugin.values import Artifact
 from core.text.shown import plain
 
@@ -45,11 +45,21 @@ def lock(
         f"# weights sha256: {artifacts['model'].sha256}",
         *(f"# {name} {version}" for name, version in versions.items()),
     ]
+    recipe = _literal(recipe)
     body: str = yaml.safe_dump(recipe, sort_keys=False, allow_unicode=True)
     if plain(body) != body:
         # Escaped, a title keeps its value, and no terminal that shows the file executes it.
         body = yaml.safe_dump(recipe, sort_keys=False)
     return "\n".join([*head, body])
+
+
+def _literal(value: Any) -> Any:
+    """Return a value whose texts a recipe takes as they are: a name of a file may hold `${`."""
+    if isinstance(value, Mapping):
+        return {key: _literal(inside) for key, inside in value.items()}
+    if isinstance(value, list):
+        return [_literal(inside) for inside in value]
+    return literal(value) if isinstance(value, str) else value
 
 
 def _settled(config: Mapping[str, Any], artifacts: Mapping[str, Artifact]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import msgspec
 from hydra.core.plugins import Plugins
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from core.config.settings import literal
 from core.errors import TRACE, StageError
 from core.inference.windows import windows_in_words
 from core.machine.program import line
@@ -180,7 +181,7 @@ def at(config: DictConfig, place: Path) -> DictConfig:
     copied = OmegaConf.create(config)
     OmegaConf.set_readonly(copied, None)
     with open_dict(copied):
-        copied.hydra.sweep.dir = str(place)
+        copied.hydra.sweep.dir = literal(str(place))
         copied.hydra.sweep.subdir = "."
     return copied
 

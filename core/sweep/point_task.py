@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from hydra.core.hydra_config import HydraConfig
 
+from core.config.compose import words_of_job
 from core.sweep.folder import is_of, keep
 from core.sweep.fork_server import ForkServer
 from core.sweep.messages import PointResult, PointTask
@@ -68,7 +69,7 @@ class Task:
         hydra = HydraConfig.get()
         job = self.jobs[hydra.job.num]
         say(f"{self._head(job)} ...")
-        result = self.run(job, (*hydra.overrides.task, *self.fixed))
+        result = self.run(job, (*words_of_job(), *self.fixed))
         for line in result.damaged:
             say(f"warning: {line}", err=True)
         say(f"{self._head(job)} {summary(result)}")

@@ -10,7 +10,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from hydra.core.hydra_config import HydraConfig
 from hydra.plugins.sweeper import Sweeper
 from omegaconf import DictConfig, OmegaConf
 
@@ -58,9 +57,9 @@ class Start:
 
     def __call__(self, cfg: DictConfig) -> None:
         """Run one point in this process: what Hydra's own sweepers and `mode=fit` do."""
-        from core.config.compose import recipe_of_job
+        from core.config.compose import recipe_of_job, words_of_job
 
-        say(f"\njob: {' '.join(HydraConfig.get().overrides.task)}")
+        say(f"\njob: {' '.join(words_of_job())}")
         self.run(cfg, self.registry, self.recipes, recipe_of_job())
 
 

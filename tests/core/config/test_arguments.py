@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import OmegaConf
 
-from core.config.arguments import command, rewrite
+from core.config.arguments import as_text, command, rewrite
 from core.errors import ConfigError
 
 
@@ -35,13 +37,18 @@ def test_a_command_is_told_as_a_person_types_it() -> None:
         "ends in\\",
         "\\'both.wav",
         "größe 日本.wav",
+        "a ${x}\\${oc.env:HOME}.wav",
+        "two\nlines\\\n",
     ],
 )
 def test_a_path_survives_the_grammar(value: str) -> None:
-    """Hydra gets the exact name of a file, whatever it is."""
+    """The config gets the exact name of a file, whatever it is, and a message shows it so."""
     (argument,), _ = rewrite([f"input={value}"])
     (override,) = OverridesParser.create().parse_overrides([argument])
-    assert override.value() == value or str(override.value()) == value
+    assert OmegaConf.create({"input": override.value()}).input == value
+    assert shlex.split(command([argument], {}))[-1] == f"input={value}"
+    (override,) = OverridesParser.create().parse_overrides([as_text(f"model.weights={value}")])
+    assert OmegaConf.create({"weights": override.value()}).weights == value
 
 
 @pytest.mark.parametrize(
@@ -71,6 +78,19 @@ def test_a_recipe_may_be_a_file(tmp_path: Path) -> None:
 def test_a_sweep_over_songs_keeps_the_comma_between_them() -> None:
     """Each song of a list is quoted by itself, so a sweep keeps the comma between them."""
     assert rewrite(["-m", "input=a b.wav,c.wav"])[0][1] == "input='a b.wav','c.wav'"
+    assert rewrite(["-m", "input='a,b.wav',c.wav"])[0][1] == "input='a,b.wav','c.wav'"
+
+
+def test_a_file_with_a_comma_in_its_name_is_one_value(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A sweep takes it as one song or recipe, without quotes, where there is such a file."""
+    monkeypatch.chdir(tmp_path)
+    Path("a,b.wav").touch()
+    Path("a,b.yaml").touch()
+    arguments, files = rewrite(["-m", "input=a,b.wav", "recipe=a,b.yaml"])
+    assert arguments == ["-m", "input='a,b.wav'", "recipe=a_b"]
+    assert files == ["a,b.yaml"]
 
 
 @pytest.mark.parametrize("empty", ["input=", "recipe=", "recipe=null"])

@@ -99,3 +99,20 @@ def test_no_error_of_a_library_reaches_a_person_bare(
     assert done.code == 2, done.err
     assert "Traceback" not in done.err
     assert "unexpected" not in done.err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["recipe=a", "recipe=b"],
+        ["model.gain=1", "++model.gain=2"],
+        ["calibration=a", "dataset@calibration=b"],
+        ["host=null", "host=onnxruntime"],
+    ],
+)
+def test_a_key_with_two_values_is_refused(words: list[str]) -> None:
+    """Hydra would take the last one in silence; the same value twice says nothing new."""
+    with pytest.raises(ConfigError, match="is given twice") as refused:
+        check(["-m", *words])
+    assert f"{words[0]} and {words[1]}" in refused.value.what
+    check([words[0], words[0]])

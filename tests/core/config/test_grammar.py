@@ -95,7 +95,8 @@ def test_what_is_composed_with_later_is_a_name(tmp_path: Path, text: str) -> Non
         "${target.name}${target.name}",
         "${target.name",
         "${target[name]}",
-        "\\${target.name}",
+        "\\\\${target.name}",
+        "\\${target.name}${target.name}",
         "${quantizer.other}",
     ],
 )
@@ -119,11 +120,12 @@ def test_a_text_refers_to_one_plain_value_of_its_own_or_to_nothing(text: str) ->
         {"defaults": [{"override /target": "cpu"}, {"dataset@calibration": "synthetic"}, "_self_"]},
         {"graph": {"onnxsim": None, "bare": {"keep": ["/encoder.0/Conv"]}}},
         {"graph": {"onnxsim": {"sizes": {"any name/at all:0": 3}}}},
+        {"model": {"plugin": "m", "weights": "a \\${oc.env:HOME}\\\\\\${"}},
         {"quantizer": None, "precision": {"name": "mine", "title": "of my own"}},
     ],
 )
 def test_what_recipes_need_is_allowed(content: dict[str, object]) -> None:
-    """References to facts, Hydra's choices, and free keys inside options are allowed."""
+    """References to facts, Hydra's choices, free keys inside options, and an escaped `${`."""
     check_recipe(content, "recipe `x`", "x.yaml")
 
 

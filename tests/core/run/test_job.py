@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
+import shlex
 import sqlite3
 from pathlib import Path
 
@@ -11,6 +13,7 @@ import pytest
 
 from core.errors import PluginError, StageError, StoreError
 from core.run.job import unreported
+from tests import toy
 from tests.conftest import Command
 
 FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "report.html")
@@ -67,3 +70,16 @@ def test_a_full_disk_under_a_reporter_keeps_the_result(
     assert done.code == 1, done.err
     assert "a report cannot be written: No space left on device" in done.err
     assert list(Path("out").rglob("recipe.lock.yaml"))
+
+
+def test_a_reference_in_the_name_of_a_file_is_text(command: Command, recipe: Path) -> None:
+    """The command in the report and the lock file repeat the run, whatever the name says."""
+    name = "a ${oc.env:HOME}, [b]='\\.line"
+    Path(name).write_text("1 2 3 4 5")
+    assert command(f"recipe={recipe}", f"input={name}", "output=out").code == 0
+    (folder,) = Path("out/toy").iterdir()
+    again = shlex.split(json.loads((folder / "report.json").read_text())["command"])[4:]
+    assert again == [f"recipe={recipe.name}", f"input={name}", "output=out"]
+    toy.RAN.clear()
+    done = command(f"recipe={folder / 'recipe.lock.yaml'}", f"input={name}", "output=out")
+    assert (done.code, done.err, toy.RAN) == (0, "", [])

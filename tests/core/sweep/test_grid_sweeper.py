@@ -254,3 +254,12 @@ def test_killed_at_any_moment_it_goes_on_where_it_was(
     assert entries["play"] == 6
     assert entries["reference"] == 3
     assert not list(tmp_path.glob("outputs/toy/sweep-*/.*"))
+
+
+def test_a_reference_in_a_path_is_text(command: Command, recipe: Path, tmp_path: Path) -> None:
+    """Each point reads the song, and the sweep writes to the folder, that have such a name."""
+    song = tmp_path / "a ${x},b.line"
+    song.write_text("1 2 3")
+    done = command("-m", f"recipe={recipe}", f"input={song}", "output=o ${x}", "model.gain=1,2")
+    assert (done.code, done.err) == (0, "")
+    assert len(list(tmp_path.glob("o ${x}/toy/sweep-*/gain-*/report.json"))) == 2
