@@ -9,8 +9,9 @@ def main() -> None:
     """Run the command line: `luthier separate ...`, or what `python -m core` takes."""
     if sys.argv[1:2] == ["--complete"]:  # a TAB: the rest of the command line is not loaded for it
         from core.cli.completion.answer import complete
+        from luthier.completion import COMMANDS
 
-        complete(sys.argv[2:])
+        complete(sys.argv[2:], COMMANDS)
     try:
         from luthier.command import main as command
     except KeyboardInterrupt:  # loading takes a second

@@ -6,19 +6,21 @@ import argparse
 import os
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from core.cli.main import ending_in_one_message
 from core.cli.main import main as core_main
-from core.errors import ConfigError, InputError
+from core.errors import ConfigError, InputError, did_you_mean
+from core.machine.program import line
 from core.text.screen import screen
+from core.text.shown import in_one_line
+from luthier.separate_options import OPTIONS, SEPARATE
 
 if TYPE_CHECKING:
     from luthier.separation import Separated
 
 __all__ = ["main"]
 
-SEPARATE = "separate"
 #: A word of a recipe among the songs: `model=htdemucs`, `chunker.overlap=0.5`.
 OVERRIDE = re.compile(r"[+~]{0,2}[A-Za-z_][\w./@]*=.*", re.DOTALL)
 
@@ -34,9 +36,29 @@ def main(arguments: Sequence[str]) -> None:
 class _Parser(argparse.ArgumentParser):
     """A parser whose errors look like all others."""
 
-    def error(self, message: str) -> None:  # type: ignore[override]  # it does not return
+    def error(self, message: str) -> NoReturn:
         """Raise ConfigError."""
-        raise ConfigError(message, "see: luthier separate --help")
+        raise ConfigError(message.removeprefix("argument "), f"see: {line([SEPARATE, '--help'])}")
+
+
+class _Once(argparse.Action):
+    """An option that is given once: argparse takes the last one, and says nothing."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        """Keep the value; raise ConfigError for a second one."""
+        before = getattr(namespace, self.dest)
+        if before not in (self.default, values):
+            raise ConfigError(
+                f"`{option_string}` is given twice: {before} and {values}",
+                "several stems are one value: --stems drums,bass" if self.dest == "stems" else "",
+            )
+        setattr(namespace, self.dest, values)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -48,36 +70,46 @@ def _parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     parser.add_argument("songs", nargs="*", metavar="SONG", help="a file, a folder or a pattern")
-    parser.add_argument("--out", default="separated", help="the folder (separated)")
-    parser.add_argument(
-        "--format", default="wav", help="wav (24 bits), flac, mp3 or ogg", metavar="FORMAT"
-    )
-    parser.add_argument("--stems", default="", help="which ones to write: vocals,drums")
-    parser.add_argument(
-        "--two-stems", default="", metavar="STEM", help="this stem, and the sum of all others"
-    )
+    for flag, (shown, told) in OPTIONS.items():
+        parser.add_argument(flag, metavar=shown, help=told, action=_Once)
     return parser
+
+
+def _known(arguments: Sequence[str]) -> list[str]:
+    """Return the words before `--`; raises ConfigError for an option that does not exist."""
+    for word in arguments:
+        flag = word.partition("=")[0]
+        if word.startswith("--") and flag not in (*OPTIONS, "--help"):
+            raise ConfigError(
+                f"there is no option `{flag}`",
+                did_you_mean(flag, OPTIONS),
+                f"options: {', '.join(OPTIONS)}",
+                f"if it is a song: {line([SEPARATE, '--', word])}" if os.path.lexists(word) else "",
+            )
+    return list(arguments)
 
 
 def _separate(arguments: Sequence[str]) -> None:
     from luthier.calls import called
-    from luthier.separation import Choice, Job, choice_of, folder_of, separated, songs_in
+    from luthier.separation import Choice, Job, choice_of, separated
+    from luthier.songs import songs_in
+    from luthier.stem_folders import folder_of
     from plugins.reporter._terminal.progress_bar import moving
 
     # argparse takes no `--` where songs and options may be mixed.
     end = arguments.index("--") if "--" in arguments else len(arguments)
-    given = _parser().parse_intermixed_args(list(arguments[:end]))
+    given = _parser().parse_intermixed_args(_known(arguments[:end]))
     given.songs += arguments[end + 1 :]
     words = [a for a in given.songs if OVERRIDE.fullmatch(a) and not os.path.lexists(a)]
     named = [a for a in given.songs if a not in words]
     if not named:
         raise ConfigError("no song is given", "for example: luthier separate song.mp3")
-    stems = tuple(one.strip() for one in given.stems.split(",") if one.strip())
-    choice = Choice(given.format, stems, given.two_stems)
+    stems = tuple(one.strip() for one in (given.stems or "").split(",") if one.strip())
+    choice = Choice(given.format or "wav", stems, given.two_stems or "")
     failed: list[Separated] = []
     told: set[str] = set()
     with called(show=True):
-        folder = folder_of(given.out)
+        folder = folder_of("separated" if given.out is None else given.out)
         songs = songs_in(named, folder)
         job = Job(choice_of({}, words, songs), songs, folder, choice)
         with moving(screen(err=True)) as bar:
@@ -94,7 +126,7 @@ def _separate(arguments: Sequence[str]) -> None:
     if failed:
         raise InputError(
             f"{len(failed)} of {len(songs)} songs could not be separated",
-            *(f"{one.song.name}: {one.error.what}" for one in failed[:5] if one.error),
+            *(f"{in_one_line(one.song.name)}: {one.error.what}" for one in failed[:5] if one.error),
         )
 
 
@@ -102,7 +134,7 @@ def _show(one: Separated, told: set[str]) -> None:
     """Print a line for a song, after notices that were not shown before."""
     console = screen()
     if one.error is not None:
-        console.print(f"{one.song.name}: {one.error}", style="red", soft_wrap=True)
+        console.print(f"{in_one_line(one.song.name)}: {one.error}", style="red", soft_wrap=True)
         return
     for notice in one.notices:
         if notice.text not in told:
@@ -111,7 +143,7 @@ def _show(one: Separated, told: set[str]) -> None:
             console.print(f"{notice.severity}: {notice.text}", style=style, soft_wrap=True)
     minutes, seconds = divmod(round(one.seconds), 60)
     console.print(
-        f"{one.song.name}  {minutes}:{seconds:02} in {one.took:.1f} s, "
+        f"{in_one_line(one.song.name)}  {minutes}:{seconds:02} in {one.took:.1f} s, "
         f"{one.seconds / one.took:.1f} × real time on {one.device}; {one.lufs:.1f} LUFS, "
         f"residual {one.residual_db:.1f} dB",
         soft_wrap=True,

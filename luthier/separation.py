@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
-import errno
-import os
-import shutil
-import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from itertools import count
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from core.errors import ConfigError, InputError, LuthierError
+from core.config.arguments import as_text, key_of
+from core.errors import ConfigError, LuthierError, did_you_mean
 from core.machine.file_names import file_name
 from core.plugin.progress import Progress
-from core.text.screen import say
 from luthier.calls import StrPath, called, texts
 from luthier.outputs import Outputs, labelled
+from luthier.separate_options import NOT_HERE
+from luthier.songs import Song, songs_in
 from luthier.sound_files import FORMATS, loudness, residual_db, write
+from luthier.stem_folders import folder_of, staging_in, whole_folder
 from luthier.watch import ProgressCallback
 
 if TYPE_CHECKING:
     from core.inference.player import Player
-    from core.plugin.listable import Source
     from core.plugin.values import Array, Item, Notice
     from plugins.dataset.files import Files
 
@@ -32,12 +29,9 @@ __all__ = [
     "Choice",
     "Job",
     "Separated",
-    "Song",
     "choice_of",
-    "folder_of",
     "separate",
     "separated",
-    "songs_in",
 ]
 
 #: What is played where nothing else is said: a trained HTDemucs on this machine, in full precision.
@@ -47,12 +41,6 @@ DEFAULTS = {
     "model": "htdemucs",
     "target": "cpu",
     "precision": "fp32",
-}
-#: Words that a run takes and a separation does not, with what to do instead.
-NOT_HERE = {
-    "mode": "leave it out; the modes are those of a run: luthier mode=... recipe=...",
-    "input": "name the songs themselves: luthier separate song.mp3",
-    "output": "name the folder: --out FOLDER, from Python out=FOLDER",
 }
 #: The stage under which the progress of the songs is told.
 STAGE = "songs"
@@ -77,14 +65,6 @@ class Separated:
     device: str = ""
     notices: tuple[Notice, ...] = ()
     error: LuthierError | None = None
-
-
-@dataclass(frozen=True)
-class Song:
-    """A file to separate, and the name of its folder below the output, relative."""
-
-    source: Source
-    place: str
 
 
 @dataclass(frozen=True)
@@ -114,7 +94,9 @@ class Choice:
         for label in (*self.stems, *([self.two] if self.two else [])):
             if label not in labels:
                 raise ConfigError(
-                    f"the model gives no stem `{label}`", f"its stems: {', '.join(labels)}"
+                    f"the model gives no stem `{label}`",
+                    did_you_mean(label, labels),
+                    f"its stems: {', '.join(labels)}",
                 )
 
     def of(self, outputs: Outputs) -> dict[str, Array]:
@@ -144,70 +126,28 @@ def choice_of(
     A recipe that is named decides for itself: then no default is added. Raises ConfigError for a
     word that would have no effect here.
     """
-    keys = {word.partition("=")[0] for word in overrides}
-    for key, instead in NOT_HERE.items():
-        if key in keys:
+    from plugins.dataset.files import Files
+
+    keys = {key_of(word) for word in overrides}
+    for key in sorted(keys):
+        instead = NOT_HERE.get(key, NOT_HERE.get(key.partition(".")[0], ""))
+        if instead:
             raise ConfigError(f"`{key}=` has no effect on songs that are only separated", instead)
+    if "dataset=files" not in overrides and "dataset" in keys:
+        raise ConfigError(
+            "songs are read by dataset `files`, and by no other", "leave out `dataset=`"
+        )
     named = "recipe" in given or "recipe" in keys
     defaults = {} if named else DEFAULTS
     kept = [f"{key}={value}" for key, value in given.items()]
     kept += [f"{k}={v}" for k, v in defaults.items() if k not in keys and k not in given]
-    first = f"input={songs[0].source.file}"
-    return [*kept, *overrides, first]
-
-
-def songs_in(given: Sequence[StrPath], out: Path) -> list[Song]:
-    """Return every song of files, folders and patterns; each gets a place of its own.
-
-    A stem below `out` that an earlier separation wrote is no song, unless it is named itself.
-    Raises InputError for a path that does not exist, or a folder without a song.
-    """
-    from core.batch.output_paths import OutputPaths
-    from plugins.dataset.files import Files, FilesOptions
-
-    found: dict[Path, Source] = {}
-    left = 0
-    for one in given:
-        named = Path(one).is_file()
-        for source in Files(FilesOptions(str(one))).sources():
-            file = source.file.resolve()
-            if not named and _is_stem(file, out.resolve()):
-                left += 1
-            else:
-                found.setdefault(file, source)
-    if left:
-        say(f"left out: {left} files in {out}, the stems of an earlier separation", err=True)
-    if not found:
-        raise InputError("there is no song to separate", "give files, folders or patterns")
-
-    names, paths, songs = set[str](), OutputPaths(), list[Song]()
-    for source in found.values():
-        # Songs of several folders may have one name, and a place is given by the name.
-        name = source.name
-        own = name if name not in names else f"{source.file.absolute().parent.name}/{name}"
-        several = count(2)
-        while own in names:
-            own = f"{source.file.absolute().parent.name}_{next(several)}/{name}"
-        names.add(own)
-        songs.append(Song(replace(source, file=source.file.absolute()), paths.of(own)))
-    return songs
-
-
-def _is_stem(file: Path, out: Path) -> bool:
-    """Return whether a file below `out` has the name that `_written` gives to a stem."""
-    ours = file.stem.startswith(f"{file.parent.name} (") and file.stem.endswith(")")
-    return ours and file.is_relative_to(out) and file.parent != out
-
-
-def folder_of(out: StrPath) -> Path:
-    """Return the folder for the songs' folders, absolute; raises a LuthierError if it is none."""
-    if not os.fspath(out):
-        raise ConfigError("the folder of the stems has an empty name", "give one: --out FOLDER")
-    folder = Path(out).expanduser().absolute()
-    there = next(one for one in (folder, *folder.parents) if os.path.lexists(one))
-    if not there.is_dir():
-        raise _unwritable(NotADirectoryError(errno.ENOTDIR, "Not a directory", str(there)), folder)
-    return folder
+    # The options of the dataset are those of the recipe, where it has one that opens such files.
+    known = (song.source.file for song in songs if song.source.file.suffix.lower() in Files.opens)
+    first = next(known, None)
+    if first is not None and not any(key.partition(".")[0] == "dataset" for key in keys):
+        return [*kept, *overrides, f"input={first}"]
+    path = as_text(f"dataset.path={songs[0].source.file}")
+    return [*kept, "dataset=files", *(w for w in overrides if w != "dataset=files"), path]
 
 
 def separate(
@@ -248,12 +188,17 @@ def separate(
 def separated(job: Job, progress: ProgressCallback | None) -> Iterator[Separated]:
     """Make the model, open it once, and yield each song as it is done."""
     from luthier.players import playing
+    from plugins.dataset.files import Files
 
     def tell(done: float, total: float, message: str) -> None:
         if progress is not None:
             progress(STAGE, done, total, message)
 
-    with playing(job.words, progress, Progress(tell), show=True) as (what, player):
+    # The folder is made before the model, so that a place that cannot be written shows at once.
+    with (
+        staging_in(job.out) as staging,
+        playing(job.words, progress, Progress(tell), show=True) as (what, player),
+    ):
         job.choice.check(list(_labels(what.model.info.signature.outputs)))
         for number, song in enumerate(job.songs):
 
@@ -261,7 +206,10 @@ def separated(job: Job, progress: ProgressCallback | None) -> Iterator[Separated
                 inside = min(done / total, 1.0) if total else 0.0
                 tell(number + inside, len(job.songs), message)
 
-            yield _song(job, song, player, what.notices, Progress(within))
+            dataset = what.pipeline.dataset
+            assert isinstance(dataset, Files), "the words name it"
+            job_of = _Work(job, song, staging, player, what.notices)
+            yield _song(job_of, dataset, Progress(within))
 
 
 def _labels(outputs: Sequence[Any]) -> Iterator[str]:
@@ -269,43 +217,43 @@ def _labels(outputs: Sequence[Any]) -> Iterator[str]:
         yield from next(iter(spec.labels.values()), (spec.name,))
 
 
-def _song(
-    job: Job, song: Song, player: Player, notices: Sequence[Notice], progress: Progress
-) -> Separated:
+@dataclass(frozen=True)
+class _Work:
+    """One song of a job: where its files are written first, and what plays it."""
+
+    job: Job
+    song: Song
+    staging: Path
+    player: Player
+    notices: Sequence[Notice]
+
+
+def _song(work: _Work, dataset: Files, progress: Progress) -> Separated:
     """Read, play and write one song; whatever is wrong with it is in the result."""
     from core.inference.items import checked_items
-    from plugins.dataset.files import Files, FilesOptions
 
-    started, file = time.perf_counter(), song.source.file
+    started, player = time.perf_counter(), work.player
     try:
-        dataset: Files = Files(FilesOptions(str(file)))
-        (item,) = checked_items(dataset, "evaluation", player.signature)
+        (item,) = checked_items(dataset.only(work.song.source), "evaluation", player.signature)
         outputs = labelled(player.play(item, progress), player.signature)
-        return _written(job, song, item, outputs, player, started, notices)
+        return _written(work, item, outputs, started)
     except LuthierError as error:
-        return Separated(file, took=time.perf_counter() - started, error=error)
+        took = time.perf_counter() - started
+        return Separated(work.song.source.file, took=took, error=error)
 
 
-def _written(
-    job: Job,
-    song: Song,
-    item: Item,
-    outputs: Outputs,
-    player: Player,
-    started: float,
-    notices: Sequence[Notice],
-) -> Separated:
+def _written(work: _Work, item: Item, outputs: Outputs, started: float) -> Separated:
     from core.plugin.values import Notice
 
-    mixture = next(iter(item.inputs.values()))
+    choice, mixture = work.job.choice, next(iter(item.inputs.values()))
     rate = round(outputs.rates.get("time", 44100))
-    name = file_name(Path(song.place).name)
-    folder = job.out / song.place
+    name = file_name(Path(work.song.place).name)
+    folder = work.job.out / work.song.place
     files: dict[str, Path] = {}
-    told = [*notices, *item.notices]
-    with _Staged(folder) as partial:
-        for label, samples in job.choice.of(outputs).items():
-            file = f"{name} ({file_name(label)}).{job.choice.form}"
+    told = [*work.notices, *item.notices]
+    with whole_folder(work.staging / name, folder) as partial:
+        for label, samples in choice.of(outputs).items():
+            file = f"{name} ({file_name(label)}).{choice.form}"
             clipped = write(partial / file, samples, rate)
             files[label] = folder / file
             if clipped:
@@ -318,46 +266,13 @@ def _written(
                 )
     arrays = list(outputs.values())
     return Separated(
-        song.source.file,
+        work.song.source.file,
         folder,
         files,
         mixture.shape[-1] / rate,
         time.perf_counter() - started,
         residual_db(mixture, sum(arrays[1:], arrays[0])),
         loudness(mixture, rate),
-        player.opened.session.device,
+        work.player.opened.session.device,
         tuple(dict.fromkeys(told)),
     )
-
-
-class _Staged:
-    """A folder beside `folder` whose files move into it once all of them are written."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def __enter__(self) -> Path:
-        try:
-            self.folder.parent.mkdir(parents=True, exist_ok=True)
-            made = tempfile.mkdtemp(prefix=".partial-", dir=self.folder.parent)
-        except OSError as error:
-            raise _unwritable(error, self.folder) from error
-        self.partial = Path(made)
-        return self.partial
-
-    def __exit__(self, kind: object, *_: object) -> None:
-        try:
-            if kind is None:
-                self.folder.mkdir(exist_ok=True)
-                for file in sorted(self.partial.iterdir()):
-                    file.replace(self.folder / file.name)
-        except OSError as error:
-            raise _unwritable(error, self.folder) from error
-        finally:
-            shutil.rmtree(self.partial, ignore_errors=True)
-
-
-def _unwritable(error: OSError, folder: Path) -> LuthierError:
-    from core.machine.folders import unwritable
-
-    return unwritable("the folder of the stems", error, folder, "--out FOLDER")

@@ -74,7 +74,7 @@ def translate(error: Exception, registry: Registry | None = None) -> LuthierErro
         if isinstance(link, InterpolationKeyError):
             return _unknown_fact(link)
         if isinstance(link, ConfigKeyError | AttributeError):
-            return _unknown_key(error, link)
+            return _unknown_key(error, link, registry)
     first, *rest = dict.fromkeys(str(error).splitlines() or ["the config cannot be composed"])
     if several := _SEVERAL.match(str(error)):
         return _ambiguous(several[1])
@@ -140,7 +140,7 @@ def _invalid(error: ValidationError) -> ConfigError:
     )
 
 
-def _unknown_key(error: Exception, link: BaseException) -> ConfigError:
+def _unknown_key(error: Exception, link: BaseException, registry: Registry | None) -> ConfigError:
     """Return the error for an option that its plugin lacks, or a key that the config lacks."""
     full = str(getattr(link, "full_key", "") or "")
     written = re.match(r"Could not override '([^']+)'", str(error))
@@ -155,10 +155,26 @@ def _unknown_key(error: Exception, link: BaseException) -> ConfigError:
         f"there is no option `{full}`",
         did_you_mean(key, known),
         f"{parent_path or 'the config'} has: {', '.join(known)}" if known else "",
+        *_of_others(parent_path, key, registry),
         ""
         if parent_path
         else f"see them with their values: {line(['recipe=NAME', '--cfg', 'job'])}",
     )
+
+
+def _of_others(slot: str, option: str, registry: Registry | None) -> Iterable[str]:
+    """Yield a line for an option that other plugins of the slot's kind have."""
+    if registry is None or slot not in SLOTS:
+        return
+    kind = SLOTS[slot]
+    names = [
+        name
+        for name in registry.names(kind)
+        if option in getattr(registry.entries[kind][name].cls.Options, "__dataclass_fields__", ())
+    ]
+    if names:
+        listed = ", ".join(f"`{name}`" for name in names)
+        yield f"`{option}` is an option of {kind} {listed}: add {slot}={names[0]}"
 
 
 def _unknown_group(written: str) -> ConfigError:
@@ -209,7 +225,7 @@ def as_luthier_error(error: Exception, registry: Registry | None) -> LuthierErro
         said = LuthierError(
             f"the system refused: {error.strerror or error}",
             f"at: {_named(error.filename)}" if error.filename else "",
-            remedy(error, PLACES) if is_of_the_place(error) else TRACE,
+            _advice(error),
         )
     elif isinstance(error, RecursionError):
         said = ConfigError(
@@ -230,6 +246,15 @@ def as_luthier_error(error: Exception, registry: Registry | None) -> LuthierErro
         )
     said.__cause__ = error
     return said
+
+
+def _advice(error: OSError) -> str:
+    """Return what helps against a refusal of the system."""
+    if is_of_the_place(error):
+        return remedy(error, PLACES)
+    if isinstance(error, PermissionError):
+        return "get the right to read and write there, or name another place"
+    return TRACE
 
 
 def _named(file: str | bytes | int) -> str:

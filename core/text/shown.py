@@ -14,6 +14,7 @@ __all__ = [
     "SECRET",
     "cleaner",
     "holds_credentials",
+    "in_one_line",
     "plain",
     "shown",
     "shown_below",
@@ -78,6 +79,11 @@ def plain(text: str) -> str:
         return text
     text = text.replace("\r\n", "\n")
     return "".join(c if c.isprintable() or c in "\n\t" or _harmless(c) else spelt(c) for c in text)
+
+
+def in_one_line(text: str) -> str:
+    """Return `plain(text)` with newlines and tabs spelt out, too: a file name may hold them."""
+    return plain(text).replace("\n", "\\n").replace("\t", "\\t")
 
 
 def without_credentials(text: str) -> str:

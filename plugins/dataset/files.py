@@ -6,6 +6,7 @@ In a folder, unreadable files are skipped with a notice; one that is named itsel
 from __future__ import annotations
 
 import functools
+import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -20,7 +21,7 @@ from plugins.dataset._audio.fitting import fit
 from plugins.dataset._audio.reading import ENDINGS, MAX_MINUTES, OF_VIDEO, check, check_bound, read
 from plugins.dataset._audio.writing import AudioDataset
 
-__all__ = ["Files"]
+__all__ = ["Files", "FilesOptions", "closed_in"]
 
 
 @dataclass
@@ -79,6 +80,7 @@ class Files(AudioDataset[FilesOptions]):
         if len(found) > len(told):
             text = f"left out: {len(found) - len(told)} more files; scale=here lists each of them"
             told.append(Notice("warning", text))
+        told += closed_in(self.options.path)
         if self._videos:
             text = f"left out: {len(self._videos)} videos; a pattern includes them:"
             told.append(Notice("info", f"{text} input='**/*{self._videos[0].suffix}'"))
@@ -135,8 +137,8 @@ class Files(AudioDataset[FilesOptions]):
     def _videos(self) -> list[Path]:
         """Return the videos of a folder, which is read as a folder of sound."""
         path = Path(self.options.path).expanduser()
-        found = path.rglob("*") if path.is_dir() else ()
-        return sorted(f for f in found if f.suffix.lower() in OF_VIDEO and f.is_file())
+        found = _below(path)[0] if path.is_dir() else []
+        return [file for file in found if file.suffix.lower() in OF_VIDEO]
 
     def _names(self) -> dict[Path, str]:
         """Return the name of every file: its path in the folder, with the extension if needed."""
@@ -147,6 +149,24 @@ class Files(AudioDataset[FilesOptions]):
             file: as_text((path if often[bare] > 1 else bare).as_posix())
             for file, path, bare in ((f, p, p.with_suffix("")) for f, p in paths.items())
         }
+
+
+def closed_in(given: str) -> list[Notice]:
+    """Return a notice for each folder below a folder that the system does not let one read."""
+    path = Path(given).expanduser()
+    closed = _below(path)[1] if path.is_dir() else []
+    return [
+        Notice("warning", f"left out: the folder `{one.filename}` cannot be opened: {one.strerror}")
+        for one in closed
+    ]
+
+
+def _below(folder: Path) -> tuple[list[Path], list[OSError]]:
+    """Return the files below a folder in order of name, and why folders cannot be read."""
+    closed: list[OSError] = []
+    walked = os.walk(folder, onerror=closed.append)
+    found = (Path(place, name) for place, _, names in walked for name in names)
+    return sorted(file for file in found if file.is_file()), closed
 
 
 def _looked_at(file: Path, max_minutes: float) -> tuple[str, InputError | None]:
@@ -194,10 +214,15 @@ def _found(given: str) -> tuple[Path, list[Path]]:
             "a pipe or a device cannot be used: a song is read twice, first for its hash",
             give,
         )
-    candidates = matching(given) if pattern else sorted(f for f in path.rglob("*") if f.is_file())
+    candidates, closed = (matching(given), []) if pattern else _below(path)
     # A video is read only where it is named, or matched by a pattern with its extension.
     wanted = {*ENDINGS, path.suffix.lower()} & {*ENDINGS, *OF_VIDEO}
     files = [file for file in candidates if file.suffix.lower() in wanted]
+    if not files and closed:
+        raise InputError(
+            f"the folder `{closed[0].filename}` cannot be opened: {closed[0].strerror}",
+            "get the right to read it, or copy its songs to another folder",
+        )
     if not files:
         raise InputError(
             f"no audio files {'match' if pattern else 'are below'} `{path}`",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import shutil
 from pathlib import Path
@@ -12,7 +13,7 @@ import soundfile
 
 import luthier
 from luthier.__main__ import main
-from luthier.separation import songs_in
+from luthier.songs import songs_in
 from luthier.sound_files import loudness, residual_db, write
 from tests.conftest import Done
 
@@ -201,7 +202,14 @@ def test_a_song_that_fails_ends_with_an_error_after_all_others(
         ([], "no song is given"),
         (["nothing.wav"], "does not exist"),
         (["--format", "aac", "x.wav"], "no format `aac`"),
-        (["--fromat", "mp3", "x.wav"], "unrecognized arguments"),
+        (["--fromat", "mp3", "x.wav"], "did you mean `--format`"),
+        (["--format", "mp3", "--format", "ogg", "x.wav"], "`--format` is given twice"),
+        (["--stems", "bass", "x.wav", "--stems", "drums"], "--stems drums,bass"),
+        (["-"], "not read from standard input"),
+        (["x.wav", "contract.min_snr_db=30"], "`contract.min_snr_db=` has no effect"),
+        (["x.wav", "dataset.path=y"], "`dataset.path=` has no effect"),
+        (["x.wav", "dataset=synthetic"], "by dataset `files`"),
+        (["x.wav", "dataset.max_minutes=0.001"], "or allow it: dataset.max_minutes=1"),
         (["x.wav", "--stems", "guitar"], "no stem `guitar`"),
         (["x.wav", "--stems", "bass", "--two-stems", "bass"], "give one of the two"),
         (["x.wav", "model=nothing"], "no model is named `nothing`"),
@@ -288,6 +296,35 @@ def test_what_progress_raises_comes_out_as_it_is(
             )
         assert raised.value is mine
     assert not (tmp_path / "x").exists()
+
+
+def test_an_interruption_keeps_the_songs_that_are_done(
+    songs: Path, words: list[str], tmp_path: Path
+) -> None:
+    """Of the song that was being played nothing is left."""
+
+    def progress(stage: str, done: float, *_: object) -> None:
+        if stage == "songs" and done > 1:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        luthier.separate(songs, out=tmp_path, overrides=words, stems=["bass"], progress=progress)
+    assert [file.name for file in tmp_path.rglob("*") if file.is_file()] == ["song (bass).wav"]
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_folder_that_cannot_be_written_is_found_before_anything_is_made(
+    songs: Path, words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No model is converted, and no song is played, for stems that have no place."""
+
+    def refused(*_: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", "x")
+
+    monkeypatch.setattr("core.machine.folders.owned_folder", refused)
+    monkeypatch.setattr("luthier.players.playing", None)
+    with pytest.raises(luthier.LuthierError, match="stems cannot be written: Permission denied"):
+        luthier.separate(songs, out=tmp_path / "x", overrides=words)
 
 
 def test_a_closed_model_says_so(words: list[str]) -> None:

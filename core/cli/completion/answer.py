@@ -11,14 +11,17 @@ import os
 import re
 import shlex
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
 
 from core.cli.completion.cache import vocabulary
 from core.cli.completion.vocabulary import Choices, Vocabulary
 
-__all__ = ["answer", "candidates", "complete", "words_of"]
+__all__ = ["NONE", "Commands", "answer", "candidates", "complete", "paths", "words_of"]
+
+#: What completes the words after a command of its own, by its name: as `candidates` does.
+Commands = Mapping[str, Callable[[Sequence[str], Vocabulary], tuple[str, list[tuple[str, str]]]]]
 
 #: A word that is offered, if it is no file: nothing in it means anything to a shell.
 _PLAIN = re.compile(r"[\w.=,@:~+-]+")
@@ -34,18 +37,20 @@ AFTER = {
 _PYTHON = re.compile(r"python[\d.]*(\.exe)?")
 _LUTHIER = re.compile(r"luthier(\.exe)?")
 YAML = (".yaml", ".yml")
+#: The endings where only folders are meant: no name ends so.
+NONE = ("/",)
 
 
-def complete(arguments: Sequence[str]) -> NoReturn:
+def complete(arguments: Sequence[str], commands: Commands | None = None) -> NoReturn:
     """Answer a TAB, and exit; whatever fails, the line that is being typed is left as it is."""
     try:
-        answer(arguments)
+        answer(arguments, commands or {})
     except Exception:
         sys.exit(1)
     sys.exit(0)
 
 
-def answer(arguments: Sequence[str]) -> None:
+def answer(arguments: Sequence[str], commands: Commands) -> None:
     """Print what the last word of a command can become.
 
     bash gives its separators of words and the line up to the cursor; others give the words.
@@ -55,7 +60,13 @@ def answer(arguments: Sequence[str]) -> None:
     if shell == "bash":
         breaks, line = words
         words = words_of(line)
-    kind, found = candidates(words, vocabulary())
+    first, *rest = words
+    if rest and first in commands:
+        kind, found = commands[first](rest, vocabulary())
+    else:
+        kind, found = candidates(words, vocabulary())
+        if not rest:
+            found = [*((name, "") for name in commands if name.startswith(first)), *found]
     # bash replaces only what follows the last separator.
     cut = max((words[-1].rfind(mark) + 1 for mark in "=:" if mark in breaks), default=0)
     lines = [kind, *(f"{word[cut:]}\t{title}" if title else word[cut:] for word, title in found)]
@@ -107,7 +118,7 @@ def candidates(words: Sequence[str], known: Vocabulary) -> tuple[str, list[tuple
     if not choices.files:
         return "words", found
     endings = YAML if key == "recipe" else ()
-    return "files", found + [(begins + one, "") for one in _files(begun, endings)]
+    return "files", found + [(begins + one, "") for one in paths(begun, endings)]
 
 
 def _plain(found: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
@@ -167,7 +178,7 @@ def _chosen(slot: str, before: Sequence[str], known: Vocabulary) -> str:
     return known.plugins.get(known.slots[slot], {}).get(name, name)
 
 
-def _files(begun: str, endings: tuple[str, ...] = ()) -> list[str]:
+def paths(begun: str, endings: tuple[str, ...] = ()) -> list[str]:
     """Return the files and folders that a path can become; those of `endings` alone, if any."""
     folder, name = os.path.split(begun)
     try:

@@ -9,7 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.text.shown import holds_credentials, plain, shown, shown_below, without_credentials
+from core.text.shown import (
+    holds_credentials,
+    in_one_line,
+    plain,
+    shown,
+    shown_below,
+    without_credentials,
+)
 
 #: Every kind of text: control characters, marks of direction, and bytes that are no text.
 ANY = st.text(st.characters(codec=None), max_size=60)
@@ -30,6 +37,11 @@ def test_nothing_that_a_terminal_obeys_is_left(text: str) -> None:
 def test_a_persons_own_words_stay(text: str) -> None:
     """Letters of any script, digits, signs and pictures are shown as they are."""
     assert plain(text) == text
+
+
+def test_a_name_stays_in_its_line() -> None:
+    """A song may have a newline in its name."""
+    assert in_one_line("new\nline\t.wav") == "new\\nline\\t.wav"
 
 
 def test_a_name_that_is_no_utf_8_is_spelt_byte_by_byte() -> None:

@@ -208,6 +208,27 @@ def test_a_file_that_may_not_be_opened_costs_no_other(
     assert notice.text == "left out: `b.wav` cannot be opened: Permission denied"
 
 
+def test_a_folder_that_may_not_be_opened_is_named(
+    tmp_path: Path, write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its songs would be left out in silence; alone it is refused with the system's reason."""
+    write(tmp_path / "a.wav", 1)
+    (tmp_path / "closed").mkdir()
+    scandir = os.scandir
+
+    def refusing(place: str) -> object:
+        if str(place).endswith("closed"):
+            raise PermissionError(13, "Permission denied", str(place))
+        return scandir(place)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    (told,) = Files(FilesOptions(str(tmp_path))).passed_over("evaluation")
+    assert "the folder" in told.text
+    assert "closed` cannot be opened: Permission denied" in told.text
+    with pytest.raises(InputError, match="closed` cannot be opened: Permission denied"):
+        list(Files(FilesOptions(str(tmp_path / "closed"))).sources())
+
+
 def test_what_is_missing_of_a_song_is_told_with_it(
     tmp_path: Path, write: Write, separation: Separation
 ) -> None:

@@ -136,7 +136,7 @@ def test_bash_gets_what_follows_its_last_separator(
     """Bash splits words at `=`; a bash that was told not to gets the whole word."""
     monkeypatch.setattr("core.cli.completion.answer.vocabulary", lambda: known)
     for breaks, first in ((" =:", "plan"), (" ", "mode=plan")):
-        answer(["bash", breaks, "luthier mode=pl"])
+        answer(["bash", breaks, "luthier mode=pl"], {})
         assert capsys.readouterr().out.split() == ["words", first]
 
 

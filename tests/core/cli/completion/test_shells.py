@@ -31,9 +31,10 @@ Typed = Callable[[str], list[str]]
 
 PROGRAM = """\
 #!/bin/sh
-[ "$1" = -m ] && shift 2
+package=luthier
+[ "$1" = -m ] && package="$2" && shift 2
 if [ "$1" = --complete ]; then
-    PYTHONPATH={root} exec {python} -m core "$@"
+    PYTHONPATH={root} exec {python} -m "$package" "$@"
 fi
 for argument in "$@"; do printf '%s\\0' "$argument"; done > {told}.part
 mv {told}.part {told}
@@ -133,6 +134,13 @@ def terminal(
         ("luthier input=my\t", ["input=my song.mp3"]),
         ("luthier recipe=mi\t", ["recipe=mine.yaml"]),
         ("luthier output=mo\tx", ["output=moll/x"]),
+        ("luthier sep\t--form\tm\tmy\t", ["separate", "--format", "mp3", "my song.mp3"]),
+        ("luthier separate my\t--out mo\tx --stems drums,ba\t",
+         ["separate", "my song.mp3", "--out", "moll/x", "--stems", "drums,bass"]),
+        ("python -m luthier separate -- a\tmod\t",
+         ["separate", "--", "a;touch RAN;.flac", "mod"]),
+        ("luthier separate --two-stems v\tmodel=htdemucs_s\tprecision=bf1\t",
+         ["separate", "--two-stems", "vocals", "model=htdemucs_small", "precision=bf16"]),
     ],
 )  # fmt: skip
 def test_a_tab_completes_a_command(typed: Typed, keys: str, arguments: list[str]) -> None:
