@@ -471,3 +471,32 @@ def test_a_model_gives_its_own_example(
     done = runs("reading", "exporter.dynamic=true", f"store={tmp_path / 'another'}")
     assert done.code == 2
     assert "the example of model `net` gives int32 for the input `ids`" in done.err
+
+
+def test_scores_of_windows_are_averaged(runs: Runs, tmp_path: Path) -> None:
+    """An output without the cut axis is the mean of its windows, also from the bundle's program."""
+    done = runs(
+        "level", *CUT, "chunker.length=40", "chunker.overlap=0", "chunker.without_axis=mean"
+    )
+    assert (done.code, done.err) == (0, "")
+    net, found = NETS["level"], saved(tmp_path)
+    torch.manual_seed(0)
+    module = net.make().eval()
+    items = list(
+        nets.Drawn(nets.DrawnOptions("level")).items("evaluation", Signature(net.inputs, ()))
+    )
+    for item in items:
+        x = torch.from_numpy(item.inputs["x"])
+        # 40, 40 and 20 of 100: around the last 20 lie those before, and zeros behind the end.
+        last_one = torch.nn.functional.pad(x[:, 70:], (0, 10))
+        pieces = torch.stack([x[:, :40], x[:, 40:80], last_one])
+        with torch.no_grad():
+            scores = module(pieces).numpy()
+        expected = (0.4 * scores[0] + 0.4 * scores[1] + 0.2 * scores[2]).astype(np.float32)
+        assert snr_db(expected, found[f"{item.name.replace(' ', '-')}-y"]) > 100
+    given = tmp_path / "given.npz"
+    np.savez(given, **items[0].inputs)
+    program = [sys.executable, str(last(tmp_path) / "bundle" / "python" / "run.py")]
+    subprocess.run([*program, str(given), str(tmp_path / "made")], check=True)
+    with np.load(tmp_path / "made" / "outputs.npz") as made:
+        assert snr_db(found["item-0-y"], made["y"]) > 100

@@ -77,6 +77,17 @@ class ChunkerSuite(PluginSuite):
                 for axis, size in chunker.window().items():
                     assert cut[spec.name].shape[spec.axis(axis)] == size
 
+    def test_sampled_windows_are_cut_alike(self, case: dict[str, int]) -> None:
+        """A window of the `sampler` is cut as by the chunker that gives the sampler."""
+        import numpy as np
+
+        chunker, inputs = self.make(), self.inputs(case)
+        sampler = chunker.sampler()
+        for window in sampler.split(self.whole(inputs)):
+            ours, theirs = (one.cut(inputs, window, self.signature) for one in (chunker, sampler))
+            for name, array in ours.items():
+                np.testing.assert_array_equal(array, theirs[name])
+
     def test_join_undoes_cut(self, case: dict[str, int]) -> None:
         """With a model that only repeats samples, the joined output is the repeated input."""
         import numpy as np

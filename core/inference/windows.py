@@ -72,31 +72,19 @@ def windows_in_words(window: Mapping[str, int], signature: Signature) -> str:
 def spread(
     count: int, inputs: Tensors, chunker: Chunker[Any], signature: Signature
 ) -> list[Window]:
-    """Return up to `count` windows, evenly spaced, that do not depend on the overlap.
+    """Return up to `count` windows of the chunker's `sampler`, evenly spaced among the longest.
 
-    They start at whole multiples of the window, so that measurements on them stay valid when only
-    the overlap changes.
+    Those at the ends of an input may be shorter than the others: they are taken if there are none
+    but these.
     """
-    lengths = lengths_of(inputs, signature)
-    sizes = chunker.window()
-    if not sizes:
-        return list(chunker.split(lengths))
-    steps = {axis: max(1, lengths[axis] // size) for axis, size in sizes.items()}
-    total = 1
-    for number in steps.values():
-        total *= number
-    wanted = min(count, total)
-    chosen = [int((k + 0.5) * total / wanted) for k in range(wanted)]
-    windows = []
-    for index, position in enumerate(chosen):
-        start: dict[str, int] = {}
-        rest = position
-        for axis, number in steps.items():
-            rest, here = divmod(rest, number)
-            start[axis] = here * sizes[axis]
-        stop = {axis: min(start[axis] + sizes[axis], lengths[axis]) for axis in sizes}
-        windows.append(Window(index, start, stop))
-    return windows
+    windows = chunker.sampler().split(lengths_of(inputs, signature))
+    extents = [tuple(w.stop[axis] - w.start[axis] for axis in w.start) for w in windows]
+    longest = tuple(map(max, zip(*extents, strict=True)))
+    full = [w for w, extent in zip(windows, extents, strict=True) if extent == longest]
+    of = full or windows
+    wanted = min(count, len(of))
+    chosen = [of[int((k + 0.5) * len(of) / wanted)] for k in range(wanted)]
+    return [Window(index, one.start, one.stop) for index, one in enumerate(chosen)]
 
 
 def play(

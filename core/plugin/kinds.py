@@ -298,6 +298,15 @@ class Chunker(Plugin[OptionsT]):
     def split(self, lengths: Mapping[str, int]) -> Sequence[Window]:
         """Return the windows that cover an input of `lengths`, given for every axis."""
 
+    def sampler(self) -> Chunker[Any]:
+        """Return the chunker whose windows are sampled: to measure on, and to calibrate with.
+
+        Its `cut` gives the same tensors for a window as this one. A chunker whose windows overlap
+        returns one whose windows do not: then what was measured stays valid if only the overlap
+        changes. By default it is the chunker itself.
+        """
+        return self
+
     @abstractmethod
     def cut(self, inputs: Tensors, window: Window, signature: Signature) -> Tensors:
         """Return one window, padded to exactly the lengths of `window()`."""

@@ -160,7 +160,7 @@ def _sample(context: RunContext) -> Step:
             **context.depends_on_items,
             **context.depends_on_windows,
             "model": fingerprint.of_plugin(pipeline.model),
-            "chunker": fingerprint.of_plugin(pipeline.chunker)["source"],
+            "chunker": fingerprint.of_plugin(pipeline.chunker.sampler()),
             "windows": pipeline.measure.budget_windows,
         },
         run,

@@ -102,6 +102,7 @@ def _convert(context: RunContext, link: Link, before: Step) -> Step:
             depends["calibration"] = {
                 **fingerprint.of_plugin(dataset),
                 "items": list(reads[0].identity),
+                "chunker": fingerprint.of_plugin(context.pipeline.chunker.sampler()),
             }
             if wanted_windows(context, plugin) < plugin.calibration_windows:
                 depends["calibration"]["windows"] = wanted_windows(context, plugin)

@@ -43,7 +43,7 @@ def golden_step(context: RunContext, source: str) -> Step:
         {
             **context.depends_on_runtime(runtime),
             **context.depends_on_windows,
-            "chunker": fingerprint.of_plugin(pipeline.chunker)["source"],
+            "chunker": fingerprint.of_plugin(pipeline.chunker.sampler()),
         },
         run,
         by=(runtime,),

@@ -9,12 +9,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from enum import Enum
 
 from core import (
     Array,
     BundlePart,
     Chunker,
-    InputError,
     Joiner,
     ModelInfo,
     Signature,
@@ -24,17 +24,30 @@ from core import (
     Window,
     hookimpl,
 )
+from plugins.chunker._cutting import (
+    MODEL,
+    MOST,
+    padded,
+    read_length,
+    scaled,
+    trained_length,
+)
 
 __all__ = ["OverlapAdd"]
 
-#: Most samples of a window: 1 GB per channel, and 100 minutes at 44.1 kHz.
-LONGEST = 2**28
 #: The highest overlap: it computes every sample a hundred times.
 HIGHEST = 0.99
-#: Leaves the length to the model.
-MODEL = "model"
-#: Most windows of one input. Each is a call of the model.
-MOST = 1_000_000
+
+
+class Uncut(Enum):
+    """How outputs without the axis are joined."""
+
+    refuse = "refuse"
+    mean = "mean"
+    max = "max"
+    min = "min"
+    first = "first"
+    last = "last"
 
 
 @dataclass
@@ -50,17 +63,13 @@ class OverlapAddOptions:
     """Exponent of the triangular weight, 1 or more: the higher, the sharper the transition."""
     axis: str = "time"
     """Name of the axis that is cut."""
+    without_axis: Uncut = Uncut.refuse
+    """What becomes of an output that has no such axis (scores of a sound): `refuse` it, or take the
+    `mean`, `max`, `min`, `first` or `last` of its windows. A mean counts a window by its length."""
 
     def __post_init__(self) -> None:
         """Raise ValueError for windows that cannot cover an input."""
-        if isinstance(self.length, str) and self.length != MODEL:
-            if not self.length.isdecimal():
-                raise ValueError(
-                    f"`length` is `{self.length}`: give a number of samples, or {MODEL}"
-                )
-            self.length = int(self.length)
-        if self.length != MODEL and not 1 <= self.samples <= LONGEST:
-            raise ValueError(f"`length` is {self.length}: a window holds 1 to {LONGEST:,} samples")
+        self.length = read_length(self.length)
         if not 0 <= self.overlap <= HIGHEST:
             raise ValueError(f"`overlap` is {self.overlap}: give a share from 0 to {HIGHEST}")
         if self.length != MODEL and self.stride < 1:
@@ -97,15 +106,7 @@ class OverlapAdd(Chunker[OverlapAddOptions]):
         options = self.options
         if options.length != MODEL:
             return self
-        if options.axis not in window:
-            raise InputError(
-                "`chunker.length=model` takes the length of the windows that the model was "
-                f"trained on, but the model gives no length along `{options.axis}`",
-                "give a number of samples: chunker.length=44100",
-                "(a model's plugin gives this length in `plan`: "
-                f'ModelSpec(..., train_window={{"{options.axis}": 44100}}))',
-            )
-        return OverlapAdd(replace(options, length=window[options.axis]))
+        return OverlapAdd(replace(options, length=trained_length(window, options.axis)))
 
     def window(self) -> Mapping[str, int]:
         """Return the length of a window."""
@@ -134,22 +135,13 @@ class OverlapAdd(Chunker[OverlapAddOptions]):
 
         The input's samples surround a short piece, and zeros lie beyond the input's ends.
         """
-        import numpy as np
-
         axis, length = self.options.axis, self.options.samples
         first = window.start[axis] - _before(window, axis, length)
-        pieces = dict(inputs)
-        for spec in signature.inputs:
-            if axis not in spec.axes:
-                continue
-            array, at = inputs[spec.name], spec.axis(axis)
-            total = array.shape[at]
-            inside = range(max(0, first), min(total, first + length))
-            widths = [(0, 0)] * array.ndim
-            widths[at] = (inside.start - first, first + length - inside.stop)
-            index = (slice(None),) * at + (slice(inside.start, inside.stop),)
-            pieces[spec.name] = np.pad(array[index], widths)
-        return pieces
+        return padded(inputs, signature, axis, first, length)
+
+    def sampler(self) -> OverlapAdd:
+        """Return a chunker whose windows lie side by side."""
+        return OverlapAdd(replace(self.options, overlap=0.0, power=1.0, without_axis=Uncut.refuse))
 
     def resized(self, window: Mapping[str, int]) -> OverlapAdd:
         """Return a chunker with windows as long as `window` says for this axis."""
@@ -162,12 +154,20 @@ class OverlapAdd(Chunker[OverlapAddOptions]):
         Integers and booleans have no mean: each is taken from the window in whose middle it lies
         most.
         """
-        axis = self.options.axis
-        without = [spec.name for spec in signature.outputs if axis not in spec.axes]
-        if without:
+        axis, how = self.options.axis, self.options.without_axis
+        without = [spec for spec in signature.outputs if axis not in spec.axes]
+        mean_of = [spec.name for spec in without if how is Uncut.mean and not spec.is_float]
+        if mean_of:
             raise StageError(
-                f"chunker `overlap_add` cannot join `{without[0]}`, which has no axis `{axis}`",
-                "give such inputs whole, to a graph of any length: chunker=whole "
+                f"chunker `overlap_add` takes the mean of floats only, and `{mean_of[0]}` is none",
+                "take one of its values: chunker.without_axis=max, min, first or last",
+            )
+        if without and how is Uncut.refuse:
+            name = without[0].name
+            raise StageError(
+                f"chunker `overlap_add` cannot join `{name}`, which has no axis `{axis}`",
+                "say what to take of its windows: chunker.without_axis=mean",
+                "or give such inputs whole, to a graph of any length: chunker=whole "
                 "exporter.dynamic=true",
                 "or to the module itself: chunker=whole exporter=none graph=[] precision=fp32 "
                 "runtime=torch",
@@ -179,7 +179,12 @@ class OverlapAdd(Chunker[OverlapAddOptions]):
         from plugins.chunker._on_device import OVERLAP_ADD, last_axis, sources
 
         options = self.options
-        facts = {**asdict(options), "stride": options.stride, **OVERLAP_ADD}
+        facts = {
+            **asdict(options),
+            "without_axis": options.without_axis.value,
+            "stride": options.stride,
+            **OVERLAP_ADD,
+        }
         plain = last_axis(options.axis, info.signature)
         return BundlePart(facts, sources("overlap_add", *(["cpp", "kotlin"] if plain else [])))
 
@@ -198,27 +203,30 @@ class _OverlapAddJoiner(Joiner):
         self._options, self._total, self._outputs = options, total, outputs
         self._sums: dict[str, Array] = {}
         self._weights: dict[str, Array] = {}
+        self._added = 0
 
     def add(self, window: Window, outputs: Tensors) -> None:
         """Weigh and add one window, whose outputs are `length` long, or longer by their rate."""
         import numpy as np
 
         axis, length = self._options.axis, self._options.samples
+        before, self._added = self._added, self._added + window.stop[axis] - window.start[axis]
         for spec in self._outputs:
             name = spec.name
+            if axis not in spec.axes:
+                self._sums[name] = self._summed(spec, outputs[name], before)
+                continue
             output = np.moveaxis(outputs[name], spec.axis(axis), -1)
-            scaled = output.shape[-1]
+            size = output.shape[-1]
             if name not in self._sums:
-                total = _scaled(self._total, scaled, length)
+                total = scaled(self._total, size, length)
                 kept = "float32" if spec.dtype == "float16" else spec.dtype
                 self._sums[name] = np.zeros((*output.shape[:-1], total), kept)
                 self._weights[name] = np.zeros(total, np.float32)
-            start, stop = (_scaled(p[axis], scaled, length) for p in (window.start, window.stop))
+            start, stop = (scaled(p[axis], size, length) for p in (window.start, window.stop))
             # demucs weighs a short piece with the start of the triangle, wherever it lay.
-            weight = _triangle(scaled, self._options.power)[: stop - start]
-            skip = min(
-                _scaled(_before(window, axis, length), scaled, length), scaled - (stop - start)
-            )
+            weight = _triangle(size, self._options.power)[: stop - start]
+            skip = min(scaled(_before(window, axis, length), size, length), size - (stop - start))
             piece = output[..., skip : skip + stop - start]
             sums, weights = self._sums[name][..., start:stop], self._weights[name][start:stop]
             if spec.is_float:
@@ -229,12 +237,31 @@ class _OverlapAddJoiner(Joiner):
                 sums[..., nearer] = piece[..., nearer]
                 weights[nearer] = weight[nearer]
 
+    def _summed(self, spec: TensorSpec, output: Array, before: int) -> Array:
+        """Return an output without the axis for all windows so far; `before` samples were added."""
+        import numpy as np
+
+        if before == 0:
+            return output.copy()
+        kept, how = self._sums[spec.name], self._options.without_axis
+        if how is Uncut.mean:
+            share = (self._added - before) / self._added
+            mean: Array = (kept + share * (output.astype(np.float64) - kept)).astype(spec.dtype)
+            return mean
+        if how in (Uncut.max, Uncut.min):
+            extreme: Array = (np.maximum if how is Uncut.max else np.minimum)(kept, output)
+            return extreme
+        return kept if how is Uncut.first else output.copy()
+
     def result(self) -> Tensors:
         """Return the outputs, as long as the input or longer by their rate."""
         import numpy as np
 
         whole: dict[str, Array] = {}
         for spec in self._outputs:
+            if self._options.axis not in spec.axes:
+                whole[spec.name] = self._sums.pop(spec.name)
+                continue
             weights = self._weights[spec.name]
             if not weights.all():
                 raise ValueError(f"no window covers {int((weights == 0).sum())} of `{spec.name}`")
@@ -244,11 +271,6 @@ class _OverlapAddJoiner(Joiner):
             axis = spec.axis(self._options.axis)
             whole[spec.name] = np.moveaxis(total, -1, axis).astype(spec.dtype, copy=False)
         return whole
-
-
-def _scaled(position: int, scaled: int, length: int) -> int:
-    """Return a position of the input on the output's scale, rounded half up in whole numbers."""
-    return (2 * position * scaled + length) // (2 * length)
 
 
 def _triangle(length: int, power: float) -> Array:

@@ -92,6 +92,10 @@ class Tiles(Chunker[TilesOptions]):
             pieces[spec.name] = array
         return pieces
 
+    def sampler(self) -> Tiles:
+        """Return a chunker whose tiles lie side by side."""
+        return Tiles(replace(self.options, overlap=0))
+
     def resized(self, window: Mapping[str, int]) -> Tiles:
         """Return a chunker with tiles of the size `window`; small tiles overlap by less."""
         sizes = {**self.window(), **window}

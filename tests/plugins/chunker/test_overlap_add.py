@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
+import runpy
 from dataclasses import replace
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
+import msgspec
 import numpy as np
 import pytest
 import torch
@@ -14,11 +17,11 @@ from demucs.htdemucs import HTDemucs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core import Array, InputError, Item, Signature, StageError, Tensors, TensorSpec
+from core import Array, InputError, Item, ModelInfo, Signature, StageError, Tensors, TensorSpec
 from core.inference.windows import play_with, spread
 from core.measure.metrics import snr_db
 from core.plugin.progress import silent
-from plugins.chunker.overlap_add import OverlapAdd, OverlapAddOptions
+from plugins.chunker.overlap_add import OverlapAdd, OverlapAddOptions, Uncut
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -202,6 +205,37 @@ def test_outputs_without_the_axis_are_refused() -> None:
     signature = Signature((MIX,), (TensorSpec("genre", ("class",), (10,)),))
     with pytest.raises(StageError, match="`genre`, which has no axis `time`"):
         OverlapAdd(OverlapAddOptions()).joiner({"time": 10}, signature)
+
+
+SCORES = Signature((MIX,), (replace(STEMS, name="scores", axes=("class",), shape=(2,)),))
+
+
+@pytest.mark.parametrize(
+    ("how", "expected"),
+    # Windows of 8, 8 and 4 samples, whose scores are their numbers.
+    [("mean", 0.8), ("max", 2.0), ("min", 0.0), ("first", 0.0), ("last", 2.0)],
+)
+def test_outputs_without_the_axis_are_joined_as_the_recipe_says(how: str, expected: float) -> None:
+    """A mean counts windows by their length; the program for the device does the same."""
+    chunker = OverlapAdd(OverlapAddOptions(length=8, overlap=0.0, without_axis=Uncut(how)))
+
+    def numbered() -> Callable[[Tensors], Tensors]:
+        count = itertools.count()
+        return lambda _: {"scores": np.full(2, next(count), np.float32)}
+
+    found = run(chunker, noise(20), SCORES, numbered())
+    np.testing.assert_allclose(found, [expected, expected], rtol=1e-6)
+    part = chunker.ships(ModelInfo(SCORES, ("mix",), ("scores",)))
+    play = runpy.run_path(str(part.sources["python/join.py"]))["play"]
+    metadata = {"chunking": dict(part.facts), "signature": msgspec.to_builtins(SCORES)}
+    np.testing.assert_array_equal(play({"mix": noise(20)}, metadata, numbered())["scores"], found)
+
+
+def test_a_mean_of_whole_numbers_is_refused() -> None:
+    """A class is no number to average: the message names what can be taken."""
+    best = Signature((MIX,), (TensorSpec("best", ("class",), (1,), "int64"),))
+    with pytest.raises(StageError, match="takes the mean of floats only, and `best` is none"):
+        OverlapAdd(OverlapAddOptions(without_axis=Uncut.mean)).joiner({"time": 10}, best)
 
 
 def test_a_missing_window_is_noticed() -> None:

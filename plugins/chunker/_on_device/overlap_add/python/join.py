@@ -15,7 +15,11 @@ def play(inputs: Arrays, metadata: dict, run: Callable[[Arrays], Arrays]) -> Arr
     """
     chunking, signature = metadata["chunking"], metadata["signature"]
     length = chunking["length"]
-    of = {s["name"]: s["axes"].index(chunking["axis"]) for s in signature["outputs"]}
+    of = {
+        s["name"]: s["axes"].index(chunking["axis"])
+        for s in signature["outputs"]
+        if chunking["axis"] in s["axes"]
+    }
     types = {s["name"]: s["dtype"] for s in signature["outputs"]}
     cut = {
         s["name"]: s["axes"].index(chunking["axis"])
@@ -25,13 +29,21 @@ def play(inputs: Arrays, metadata: dict, run: Callable[[Arrays], Arrays]) -> Arr
     total = next(inputs[name].shape[at] for name, at in cut.items())
     sums: Arrays = {}
     weights: Arrays = {}
+    uncut: Arrays = {}
+    added = 0
     for start in range(0, total, chunking["stride"]):
         stop = min(start + length, total)
         before = (length - (stop - start)) // 2
         pieces = {
             name: piece(a, cut.get(name), start - before, length) for name, a in inputs.items()
         }
+        before_it, added = added, added + stop - start
         for name, array in run(pieces).items():
+            if name not in of:
+                kept = uncut.get(name)
+                share = (added - before_it) / added
+                uncut[name] = gathered(kept, array, share, chunking["without_axis"])
+                continue
             output = np.moveaxis(array, of[name], -1)
             scaled = output.shape[-1]
             first, last = (rescaled(p, scaled, length) for p in (start, stop))
@@ -43,19 +55,28 @@ def play(inputs: Arrays, metadata: dict, run: Callable[[Arrays], Arrays]) -> Arr
                 sums[name] = np.zeros((*output.shape[:-1], size), kept)
                 weights[name] = np.zeros(size, np.float32)
             found = output[..., skip : skip + last - first]
-            added, weighed = sums[name][..., first:last], weights[name][first:last]
+            summed, weighed = sums[name][..., first:last], weights[name][first:last]
             if types[name].startswith("float"):
-                added += weight * found
+                summed += weight * found
                 weighed += weight
             else:
                 nearer = weight > weighed
-                added[..., nearer] = found[..., nearer]
+                summed[..., nearer] = found[..., nearer]
                 weighed[nearer] = weight[nearer]
-    whole = {}
+    whole = dict(uncut)
     for name, summed in sums.items():
         made = summed / weights[name] if types[name].startswith("float") else summed
         whole[name] = np.moveaxis(made, -1, of[name]).astype(types[name])
     return whole
+
+
+def gathered(kept: np.ndarray | None, array: np.ndarray, share: float, how: str) -> np.ndarray:
+    """Return an output without the axis for all windows so far, of which the last is a `share`."""
+    if kept is None or how == "last":
+        return array.copy()
+    if how == "mean":
+        return (kept + share * (array.astype(np.float64) - kept)).astype(array.dtype)
+    return {"max": np.maximum, "min": np.minimum, "first": lambda a, _: a}[how](kept, array)
 
 
 def piece(array: np.ndarray, at: int | None, first: int, length: int) -> np.ndarray:
