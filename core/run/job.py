@@ -26,29 +26,28 @@ from core.errors import TRACE, ContractError, DoesNotFitError, LuthierError, Plu
 from core.inference.context import RunContext
 from core.inference.items import passed_over
 from core.machine import cores, folders
-from core.machine.environment import machine, versions
-from core.machine.machine_load import load_in
+from core.machine.environment import versions
 from core.machine.remedy import is_full
 from core.measure import contract
 from core.measure.error_budget import budget_of
-from core.measure.placement import coverage_of, placement_in
+from core.measure.placement import coverage_of
 from core.plan import candidates, feasibility
 from core.plan.advice import advice
 from core.plan.candidates import Candidate
 from core.plan.plan import Plan
 from core.plugin.hooks import reporting
-from core.plugin.records import PlacementRecord, RunRecord, StageRecord
+from core.plugin.records import RunRecord, StageRecord
 from core.plugin.registry import Registry
-from core.plugin.stages import EvaluatedItem, SavedFile
-from core.plugin.step_names import EVALUATE, MODEL, PLAY, PROBE, RUNTIME, SAVE
-from core.plugin.values import Artifact, Notice
+from core.plugin.step_names import EVALUATE, MODEL, PLAY, RUNTIME, SAVE
+from core.plugin.values import Artifact
 from core.run import folder, lockfile
 from core.run.choose import Choice, Trial, Tried, best_of, first_that_holds
 from core.run.execute import Outcome, execute, step_result
 from core.run.fitness import unfit
 from core.run.folder import RunFolder
 from core.run.golden import expected
-from core.steps.evaluate import read_items, read_metrics
+from core.run.record import against_in, record_of
+from core.steps.evaluate import read_metrics
 from core.steps.golden import golden_step
 from core.steps.play import place_saved
 from core.store import uses
@@ -192,7 +191,7 @@ class _Job:
         pipeline, outcome = candidate.plan.pipeline, self.executed(candidate.plan)
         metrics = tuple(read_metrics(outcome.artifacts[EVALUATE]))
         budget = tuple(budget_of(outcome.artifacts))
-        against = _against(outcome.artifacts)
+        against = against_in(outcome.artifacts)
         coverage = coverage_of(
             outcome.artifacts,
             outcome.shipped,
@@ -255,7 +254,7 @@ class _Job:
             *passed_over(plan.pipeline),
             *self.store.notices,
         )
-        record = _record(tried, choice, saved, text, self.started, seconds, self.sweep, told)
+        record = record_of(tried, choice, saved, text, self.started, seconds, self.sweep, told)
         again = command(words_of_job(), self.recipes)
         record = replace(record, command=again)
         return record, _report(self.hook, record, partial)
@@ -333,73 +332,3 @@ def _shipped(plan: Plan, outcome: Outcome) -> tuple[Artifact, Artifact | None]:
         return outcome.shipped, None
     (before, *_) = next(p.step.inputs for p in plan.steps if p.step.name == RUNTIME)
     return outcome.shipped, artifacts[before] if before != "model" else None
-
-
-def _record(
-    tried: Tried,
-    choice: Choice,
-    saved: tuple[SavedFile, ...],
-    config: str,
-    started: datetime,
-    seconds: float,
-    sweep: str,
-    told: tuple[Notice, ...],
-) -> RunRecord:
-    pipeline, artifacts = tried.plan.pipeline, tried.outcome.artifacts
-    info, played, probe = artifacts[MODEL].info, artifacts[PLAY], artifacts.get(PROBE)
-    on_target = [
-        played.facts.get("on_target") and pipeline.plays_itself,
-        probe is not None and probe.facts.get("on_target"),
-    ]
-    return RunRecord(
-        recipe=pipeline.recipe,
-        title=pipeline.title,
-        started=started.isoformat(timespec="seconds"),
-        seconds=seconds,
-        target=pipeline.target,
-        precision=pipeline.precision,
-        signature=info.signature,
-        weights=info.weights,
-        parameters=info.parameters,
-        licence=info.licence,
-        notices=_notices((*info.notices, *told), artifacts),
-        stages=tuple(tried.outcome.records),
-        budget=tried.budget,
-        metrics=tried.metrics,
-        saved=saved,
-        played_on=str(played.facts["device"]),
-        probed_on=str(probe.facts["device"]) if probe else "",
-        target_took_part=any(on_target),
-        config=config,
-        versions=versions(),
-        machine=machine(),
-        contract=tried.judged,
-        candidates=choice.candidates,
-        chosen=choice.why,
-        sweep=sweep,
-        load=load_in(played.facts),
-        placements=tuple(
-            PlacementRecord(
-                one.name,
-                one.plugin,
-                str(one.artifact.facts.get("device", "")),
-                placement_in(one.artifact.facts),
-            )
-            for one in tried.outcome.records
-            if one.name in (PLAY, PROBE)
-        ),
-        against=_against(artifacts),
-        never_run=pipeline.never_run,
-        items=read_items(artifacts[EVALUATE]),
-    )
-
-
-def _against(artifacts: Mapping[str, Artifact]) -> str:
-    """Return in words the windows of FP32 PyTorch that quality was compared with."""
-    return str(artifacts[EVALUATE].facts.get("against", EvaluatedItem.against))
-
-
-def _notices(of_model: tuple[Notice, ...], artifacts: dict[str, Artifact]) -> tuple[Notice, ...]:
-    """Return every notice once: the model's first, then those of the stages in order."""
-    every = [*of_model, *(n for artifact in artifacts.values() for n in artifact.notices)]
-    return tuple(dict.fromkeys(every))
