@@ -6,7 +6,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -266,6 +266,10 @@ class Even(Chunker[EvenOptions]):
         """Return one window."""
         piece = inputs["x"][:, window.start["place"] : window.stop["place"]]
         return {"x": np.pad(piece, ((0, 0), (0, self.options.length - piece.shape[1])))}
+
+    def sampler(self) -> Even:
+        """Return a chunker whose windows lie side by side."""
+        return Even(replace(self.options, overlap=0))
 
     def resized(self, window: Mapping[str, int]) -> Even:
         """Return a chunker with windows of another length."""

@@ -138,7 +138,7 @@ def test_a_graph_of_one_length_needs_windows_of_one_length(command: Command, rec
     assert done.code == 2
     assert "exporter `onnx` makes a graph of one fixed length" in done.err
     assert "inputs whole along `place`" in done.err
-    assert "cut windows (chunkers that do: even, overlap_add)" in done.err
+    assert "cut windows (chunkers that do: context, even, overlap_add)" in done.err
     assert command(f"recipe={recipe}", *stages, "mode=plan").code == 0
 
 
