@@ -91,7 +91,9 @@ SUBJECTS = {
     "error_budget": Subject(
         "core/measure/error_budget_rows.py", ("core/measure/test_error_budget_rows.py",)
     ),
-    "check": Subject("core/plan/check.py", ("core/plan/test_check.py",)),
+    "check": Subject(
+        "core/plan/check.py", ("core/plan/test_check.py", "core/plan/test_never_run.py")
+    ),
     "fingerprint": Subject(
         "core/store/fingerprint.py",
         ("core/store/test_fingerprint.py", "core/plugin/test_options.py"),

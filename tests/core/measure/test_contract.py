@@ -318,6 +318,7 @@ def test_a_number_that_is_none_is_the_worst() -> None:
         ("min_snr_db", 30.0, math.nextafter(30.0, 0), f"{math.nextafter(30.0, 0)!r} dB"),
         ("min_snr_db", 30.0004, 30.00045, "30.00045 dB"),
         ("min_snr_db", 30.0, 37.54876, "37.549 dB"),
+        ("min_snr_db", 30.0, 0.123456, "0.123 dB"),
         ("max_sdr_drop_db", 0.1, 0.1000004, "0.1000004 dB"),
         ("max_sdr_drop_db", 0.1, -0.0000001, "0 dB"),
         ("max_size_mb", 1_000_000.0, 1_234_567.0, "1234567 MB"),

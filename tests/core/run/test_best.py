@@ -50,6 +50,8 @@ def test_the_reason_names_the_next_best() -> None:
         "do not quantise: fp32 is the fastest that holds the contract: 100 ms; int8, the next, "
         "takes 1.80 times as much"
     )
+    slower = [results[0], held("w8a16", 300, 50), results[1]]
+    assert "; int8, the next, takes 1.80 times" in why_best(results[0], slower, "fastest")
     alone = [held("int8", 1, 30)]
     assert why_best(alone[0], alone, "fastest").endswith("no other candidate holds it")
 
@@ -76,6 +78,8 @@ def test_something_that_weighs_nothing_can_be_the_best() -> None:
     """A graph without weights moves no bytes, and can still be the best."""
     results = [held("fp32", 0, 200), held("fp16", 5, 60)]
     assert why_best(best(results), results, "smallest").endswith("; fp16 is the next")
+    weightless = [*results, held("bf16", 0, 50)]
+    assert why_best(results[0], weightless, "smallest").endswith("; bf16 is the next")
 
 
 def test_a_precision_without_an_snr_is_nearer_than_none() -> None:
@@ -201,6 +205,7 @@ def test_what_cannot_be_made_or_run_is_refused_with_its_reason() -> None:
         ("good", "held", ""),
     ]
     assert bench.ran == ["unrun", "good"]
+    assert bench.told == [("unmade", 1, 4), ("misfit", 2, 4), ("unrun", 3, 4), ("good", 4, 4)]
     assert choice.why.endswith("no other candidate holds it")
 
 

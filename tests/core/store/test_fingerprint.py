@@ -35,6 +35,30 @@ def test_changes_name_the_line() -> None:
     ]
 
 
+def test_a_stage_is_named_by_its_kind() -> None:
+    """A person knows the plugin of a step by its kind, unless the kind itself has changed."""
+    old, new = ({"stage": {"kind": "runtime", "options": {"n": n}}} for n in (1, 2))
+    assert fingerprint.changes(old, new) == ["runtime.options.n: 1 -> 2"]
+    other = {"stage": {"kind": "graph", "options": {"n": 2}}}
+    assert fingerprint.changes(new, other) == ["stage.kind: runtime -> graph"]
+
+
+class OfThisMachine(toy.Copied):
+    """A rewriter whose results belong to one machine."""
+
+    name = "of_this_machine"
+
+    def machine(self) -> dict[str, str]:
+        """Return the processor."""
+        return {"processor": "a"}
+
+
+def test_facts_of_the_machine_are_part_of_the_key() -> None:
+    """What a plugin says of the machine is in its fingerprint; most say nothing."""
+    assert fingerprint.of_plugin(OfThisMachine(NoOptions()))["machine"] == {"processor": "a"}
+    assert "machine" not in fingerprint.of_plugin(toy.Copied(NoOptions()))
+
+
 class Colour(Enum):
     """An option with names of its own."""
 

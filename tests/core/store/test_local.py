@@ -20,7 +20,7 @@ from core.errors import PluginError, StoreError
 from core.plugin.progress import silent
 from core.store import entry as entry_of
 from core.store.hashing import folder_digest
-from core.store.local import Store
+from core.store.local import LARGE, Store
 
 FINGERPRINT = {"plugin": "graph `x`", "options": {"n": 1}}
 
@@ -424,3 +424,26 @@ def test_what_a_plugin_must_find_again_lies_beside_the_results(tmp_path: Path) -
     assert (
         StageContext(tmp_path / "alone", silent()).state("cloud").is_relative_to(tmp_path / "alone")
     )
+
+
+@pytest.mark.parametrize(("size", "shared"), [(LARGE - 1, False), (LARGE, True)])
+def test_large_results_with_the_same_files_are_on_the_disk_once(
+    tmp_path: Path, size: int, shared: bool
+) -> None:
+    """From `LARGE` bytes on, two results with equal files have them in common."""
+    store, places = Store(tmp_path), []
+    for number in (1, 2):
+        with store.staging() as folder:
+            file = folder / "a.txt"
+            file.write_text("x" * size)
+            artifact = Artifact(str(folder), str(file), "text", "fp32", folder_digest(folder), size)
+            places.append(Path(store.keep("graph", {"n": number}, artifact).path))
+    assert places[0].samefile(places[1]) is shared
+    assert places[1].read_text() == "x" * size
+
+
+def test_a_store_of_this_machine_owes_nothing_to_another_place(tmp_path: Path) -> None:
+    """All that it holds may be removed: no other place waits for it."""
+    store = Store(tmp_path)
+    put(store)
+    assert store.is_owed("graph/x") is False
