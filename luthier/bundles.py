@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from core.errors import InputError
+from core.formats.onnx_session import session_options
 from core.machine.paths import below
-from core.plugin.values import Signature, Tensors
+from core.plugin.values import Array, Signature, Tensors
 from core.store.hashing import file_digest
 from luthier.opened import Opened
 
@@ -88,7 +89,7 @@ def opened_bundle(folder: Path) -> Opened:
         for session in sessions:
             feeds = {one.name: values[one.name] for one in session.get_inputs()}
             names = [one.name for one in session.get_outputs()]
-            values |= dict(zip(names, session.run(names, feeds), strict=True))
+            values |= dict(zip(names, _run(session, names, feeds), strict=True))
         found = {name: values[tensor] for name, tensor in named.outputs.items()}
         return {name: array[0] if batch else array for name, array in found.items()}
 
@@ -147,12 +148,26 @@ def _session(file: Path) -> Any:
     import onnxruntime
 
     try:
-        return onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(
+            str(file), session_options(), providers=["CPUExecutionProvider"]
+        )
     except Exception as error:  # ONNX Runtime raises classes of its own without a common one
         raise InputError(
             f"ONNX Runtime does not open `{file.name}`: {str(error).splitlines()[0]}",
             f"at: {file}",
         ) from error
+
+
+def _run(session: Any, names: list[str], feeds: Tensors) -> list[Array]:
+    try:
+        made: list[Array] = session.run(names, feeds)
+    except Exception as error:  # ONNX Runtime raises classes of its own without a common one
+        given = ", ".join(f"{name} {array.shape}" for name, array in feeds.items())
+        raise InputError(
+            f"ONNX Runtime cannot run the graph on these inputs: {str(error).splitlines()[0]}",
+            f"given: {given}, the batch included",
+        ) from error
+    return made
 
 
 def _program(chunker: str) -> Any:

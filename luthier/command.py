@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import re
 from collections.abc import Sequence
@@ -144,8 +145,8 @@ def _show(one: Separated, told: set[str]) -> None:
     minutes, seconds = divmod(round(one.seconds), 60)
     console.print(
         f"{in_one_line(one.song.name)}  {minutes}:{seconds:02} in {one.took:.1f} s, "
-        f"{one.seconds / one.took:.1f} × real time on {one.device}; {one.lufs:.1f} LUFS, "
-        f"residual {one.residual_db:.1f} dB",
+        f"{one.seconds / one.took:.1f} × real time on {one.device}; {one.lufs:.1f} LUFS"
+        + ("" if math.isnan(one.residual_db) else f", residual {one.residual_db:.1f} dB"),
         soft_wrap=True,
     )
     console.print(f"  {one.folder}", soft_wrap=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,7 +23,7 @@ from luthier.watch import ProgressCallback
 
 if TYPE_CHECKING:
     from core.inference.player import Player
-    from core.plugin.values import Array, Item, Notice
+    from core.plugin.values import Array, Item, Notice, Signature
     from plugins.dataset.files import Files
 
 __all__ = [
@@ -44,6 +45,8 @@ DEFAULTS = {
 }
 #: The stage under which the progress of the songs is told.
 STAGE = "songs"
+#: The axes of a sound.
+SOUND = ("channel", "time")
 
 
 @dataclass(frozen=True)
@@ -51,8 +54,8 @@ class Separated:
     """One song: its folder and files by stem, or the error; figures for a listener.
 
     `seconds` is how long the song is, `took` how long reading, playing and writing it lasted.
-    `residual_db` is the energy of what no stem holds, in dB of that of the song; `lufs` the
-    integrated loudness of the song. `device` computed.
+    `residual_db` is the energy of what no stem holds, in dB of that of the song, NaN where the
+    model changes the sample rate; `lufs` the integrated loudness of the song. `device` computed.
     """
 
     song: Path
@@ -199,6 +202,7 @@ def separated(job: Job, progress: ProgressCallback | None) -> Iterator[Separated
         staging_in(job.out) as staging,
         playing(job.words, progress, Progress(tell), show=True) as (what, player),
     ):
+        _check_sounds(what.pipeline.model.name, what.model.info.signature)
         job.choice.check(list(_labels(what.model.info.signature.outputs)))
         for number, song in enumerate(job.songs):
 
@@ -210,6 +214,19 @@ def separated(job: Job, progress: ProgressCallback | None) -> Iterator[Separated
             assert isinstance(dataset, Files), "the words name it"
             job_of = _Work(job, song, staging, player, what.notices)
             yield _song(job_of, dataset, Progress(within))
+
+
+def _check_sounds(model: str, signature: Signature) -> None:
+    """Raise ConfigError for a model that does not make sounds of one."""
+    for spec in (*signature.inputs, *signature.outputs):
+        axes = tuple(axis for axis in spec.axes if axis not in spec.labels)
+        if axes != SOUND or "time" not in spec.rates or len(signature.inputs) > 1:
+            raise ConfigError(
+                f"model `{model}` makes no sounds of a song: it has `{spec.name}`, "
+                f"{' × '.join(spec.axes)}",
+                f"a song and its stems are {' × '.join(SOUND)}, with samples per second",
+                "to get whatever a model gives: luthier.run(...).outputs, or luthier.open",
+            )
 
 
 def _labels(outputs: Sequence[Any]) -> Iterator[str]:
@@ -246,7 +263,7 @@ def _written(work: _Work, item: Item, outputs: Outputs, started: float) -> Separ
     from core.plugin.values import Notice
 
     choice, mixture = work.job.choice, next(iter(item.inputs.values()))
-    rate = round(outputs.rates.get("time", 44100))
+    rate, own = outputs.rates["time"], work.player.signature.inputs[0].rates["time"]
     name = file_name(Path(work.song.place).name)
     folder = work.job.out / work.song.place
     files: dict[str, Path] = {}
@@ -254,7 +271,7 @@ def _written(work: _Work, item: Item, outputs: Outputs, started: float) -> Separ
     with whole_folder(work.staging / name, folder) as partial:
         for label, samples in choice.of(outputs).items():
             file = f"{name} ({file_name(label)}).{choice.form}"
-            clipped = write(partial / file, samples, rate)
+            clipped = write(partial / file, samples, round(rate))
             files[label] = folder / file
             if clipped:
                 told.append(
@@ -269,10 +286,10 @@ def _written(work: _Work, item: Item, outputs: Outputs, started: float) -> Separ
         work.song.source.file,
         folder,
         files,
-        mixture.shape[-1] / rate,
+        mixture.shape[-1] / own,
         time.perf_counter() - started,
-        residual_db(mixture, sum(arrays[1:], arrays[0])),
-        loudness(mixture, rate),
+        residual_db(mixture, sum(arrays[1:], arrays[0])) if rate == own else math.nan,
+        loudness(mixture, round(own)),
         work.player.opened.session.device,
         tuple(dict.fromkeys(told)),
     )

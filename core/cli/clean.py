@@ -16,6 +16,7 @@ from core.config.recipes import Recipe
 from core.config.settings import Clean, checked
 from core.errors import ConfigError
 from core.machine.folders import unwritable
+from core.machine.program import line
 from core.store.choice import chosen
 from core.store.inventory import Held, entries
 from core.store.limit import said_of
@@ -47,7 +48,7 @@ def clean(cfg: DictConfig, recipes: Mapping[str, Recipe]) -> None:
             "results of more than 100 MB: clean.larger_than_mb=100",
             "all of them: clean.older_than_days=0",
             "several conditions must all hold; nothing is removed before clean.confirm=true",
-            "what takes how much: python -m core mode=usage",
+            f"what takes how much: {line(['mode=usage'])}",
         )
     store = open_store(cfg.store)
     held, records = entries(store.root), Records(store.root)

@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from core.cli.ages import ago
+from core.machine.program import line
 from core.store.inventory import ITEMS, Held, entries, size
 from core.store.limit import OPTION, limit_bytes, said_of
 from core.store.local import Store
@@ -63,7 +64,7 @@ def show_usage(cfg: DictConfig) -> None:
     _others(console, store.root)
     if places:
         _by_folder(console, places)
-    console.print("\nto remove results: python -m core mode=clean", soft_wrap=True)
+    console.print(f"\nto remove results: {line(['mode=clean'])}", soft_wrap=True)
 
 
 def _totals(

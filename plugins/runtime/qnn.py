@@ -25,6 +25,7 @@ from core import (
     hookimpl,
 )
 from core.errors import MissingLibraryError
+from core.machine.program import line
 
 if TYPE_CHECKING:
     from plugins.runtime._htp.process import HtpDevice, Limits
@@ -95,7 +96,7 @@ class Qnn(Runtime[QnnOptions]):
             raise MissingLibraryError(
                 "runtime `qnn` cannot compile on this machine",
                 problem,
-                "see what works here: python -m core mode=doctor",
+                f"see what works here: {line(['mode=doctor'])}",
             )
         return ArtifactSpec(CONTEXT, "fp16" if spec.precision == "fp32" else spec.precision)
 

@@ -24,6 +24,7 @@ from core import (
     hookimpl,
 )
 from core.errors import MissingLibraryError
+from core.machine.program import line
 from plugins.runtime._tensorrt.capabilities import enum_name
 from plugins.runtime._tensorrt.library import FLAVOURS, Flavour, Library, choose, clash, installed
 from plugins.runtime._tensorrt.options import TensorRtOptions
@@ -215,7 +216,7 @@ class TensorRt(Runtime[TensorRtOptions]):
             raise MissingLibraryError(
                 "runtime `tensorrt` cannot build an engine on this machine",
                 problem,
-                "see what works here: python -m core mode=doctor",
+                f"see what works here: {line(['mode=doctor'])}",
             )
         return library
 

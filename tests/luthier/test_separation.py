@@ -6,13 +6,18 @@ import errno
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
 
 import luthier
+from core import Signature, TensorSpec
+from core.errors import ConfigError
 from luthier.__main__ import main
+from luthier.bundles import _run
+from luthier.separation import _check_sounds
 from luthier.songs import songs_in
 from luthier.sound_files import loudness, residual_db, write
 from tests.conftest import Done
@@ -325,6 +330,42 @@ def test_a_folder_that_cannot_be_written_is_found_before_anything_is_made(
     monkeypatch.setattr("luthier.players.playing", None)
     with pytest.raises(luthier.LuthierError, match="stems cannot be written: Permission denied"):
         luthier.separate(songs, out=tmp_path / "x", overrides=words)
+
+
+def _spec(name: str, *axes: str, rate: float | None = 44100.0, **labels: tuple[str, ...]) -> Any:
+    shape = tuple(len(labels[axis]) if axis in labels else axis for axis in axes)
+    return TensorSpec(name, axes, shape, rates={axes[-1]: rate} if rate else {}, labels=labels)
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        _spec("scores", "class", rate=None),
+        _spec("picture", "channel", "height", "width", rate=None),
+        _spec("loudness", "channel", "frame"),
+        _spec("sound", "channel", "time", rate=None),
+    ],
+)
+def test_a_model_that_makes_no_sound_is_refused(spec: TensorSpec) -> None:
+    """Its outputs would be written as sounds of a wrong rate; a mono one and one label are fine."""
+    song = _spec("mix", "channel", "time")
+    with pytest.raises(ConfigError, match=f"it has `{spec.name}`") as refused:
+        _check_sounds("m", Signature((song,), (spec,)))
+    assert "luthier.run" in refused.value.lines[-1]
+    for fine in (song, _spec("parts", "source", "channel", "time", source=("vocals",))):
+        _check_sounds("m", Signature((song,), (fine,)))
+
+
+def test_what_a_graph_of_a_bundle_refuses_is_an_error_of_the_input() -> None:
+    """ONNX Runtime's own classes would come out."""
+
+    class Session:
+        def run(self, *_: object) -> None:
+            raise RuntimeError("[ONNXRuntimeError] : 2 : Invalid input shape: {1}")
+
+    with pytest.raises(luthier.InputError, match="Invalid input shape") as refused:
+        _run(Session(), ["y"], {"x": np.zeros((1, 2, 1))})
+    assert "x (1, 2, 1)" in refused.value.lines[0]
 
 
 def test_a_closed_model_says_so(words: list[str]) -> None:

@@ -34,7 +34,7 @@ def bundled(path: Path) -> Found:
     offline = (
         f"without a network here: download `{cached.address()}` elsewhere, put it under its name "
         f"into `{cached.CHECKPOINTS}` (or `$TORCH_HOME/hub/checkpoints`) and run the same command; "
-        "or name the file: `model=htdemucs model.weights=FILE`. `python -m core mode=doctor` says "
+        "or name the file: `model=htdemucs model.weights=FILE`. `mode=doctor` says "
         "whether the weights are on this machine"
     )
     fit_for = FitFor(

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from core import LuthierError, Notice, StageError
+from core.machine.program import line
 from plugins.vendor.qai_hub.account import find_account
 from plugins.vendor.qai_hub.failures import explained
 
@@ -41,7 +42,7 @@ def choose(wanted: str, devices: Sequence[Any], account: Account) -> Phone:
     raise StageError(
         f"{account.where} has no device `{wanted}`",
         f"nearest: {', '.join(near)}" if near else f"it has {len(names)} others",
-        "see them all: python -m core mode=doctor",
+        f"see them all: {line(['mode=doctor'])}",
         "choose one: runtime.device=..., or `ai_hub_device` in the target",
     )
 
