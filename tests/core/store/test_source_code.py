@@ -30,6 +30,7 @@ def forget() -> None:
     for cached in (
         source_code.of_module,
         source_code._read,
+        source_code._summary,
         source_code._file,
         source_code._part_digest,
     ):
