@@ -85,7 +85,8 @@ def sweep(
     """Run a recipe at every combination of values, as `python -m core -m` does.
 
     `axes` has the values by their key: `{"chunker.length": [22050, 44100], "precision":
-    ["fp32", "int8"]}`. Each point runs in a process of its own. The other arguments are those of
+    ["fp32", "int8"]}`. Each point runs in a process of its own, of whose stages `progress`
+    hears nothing; `show` prints a line for each point. The other arguments are those of
     `luthier.run`. Raises a LuthierError where a point failed, or none holds the contract, unless
     `check` is false and the sweep left its record.
     """
