@@ -19,9 +19,10 @@ lines that say where it happened, what is possible and what to do next.
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 
-from core.text.shown import shown
+from core.text.shown import in_one_line, shown
 
 __all__ = [
     "TRACE",
@@ -39,6 +40,8 @@ __all__ = [
     "did_you_mean",
 ]
 
+#: What is a name or a place in a line of a message; it may hold any character, and ends no line.
+_NAMES = re.compile(r"`[^`]*`|^(?:at|from|item): .*", re.DOTALL)
 #: The last line of the message for an unexpected error.
 TRACE = "see the whole trace: hydra.verbose=true"
 
@@ -52,9 +55,13 @@ class LuthierError(Exception):
     exit_code = 1
 
     def __init__(self, what: str, *lines: str) -> None:
-        self.what = shown(what)
-        self.lines = tuple(shown(line) for line in lines if line)
+        self.what = _shown(what)
+        self.lines = tuple(_shown(line) for line in lines if line)
         super().__init__("\n  ".join((self.what, *self.lines)))
+
+
+def _shown(line: str) -> str:
+    return _NAMES.sub(lambda found: in_one_line(found[0]), shown(line))
 
 
 class ConfigError(LuthierError):

@@ -24,7 +24,6 @@ from core.inference.context import RunContext
 from core.inference.items import checked_items
 from core.inference.player import Player, opened
 from core.inference.windows import covered_seconds
-from core.machine.file_names import as_text
 from core.machine.paths import below
 from core.plugin.listable import ListableDataset, Source
 from core.plugin.progress import Progress
@@ -194,13 +193,21 @@ def _files(made: Path) -> list[Path]:
     """Return the files of an item; raises StageError for a name that the manifest cannot hold."""
     found = files_below(made)
     for file in found:
-        if as_text(file.name) != file.name:
+        if not _is_text(file.name):
             raise StageError(
                 "the dataset saved a file whose name is no text",
                 f"at: {file}",
                 "give it a name that is text: the manifest of a batch is JSON",
             )
     return found
+
+
+def _is_text(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _hashed(source: Source) -> str:

@@ -27,6 +27,7 @@ from core.store.entry import FORMAT
 from core.store.fingerprint import of_plugin
 from core.store.hashing import digest, files_below, folder_digest, verified_digest
 from core.store.sealed import DamagedError, read_sealed, write_sealed
+from core.text.shown import in_one_line
 
 if TYPE_CHECKING:
     from core.config.pipeline import Pipeline
@@ -59,7 +60,9 @@ def checked_items(dataset: Dataset[Any], split: Split, signature: Signature) -> 
                     "repair or re-encode the file",
                 )
             _check_range(array, spec, f"`{item.name}`", f"dataset: {dataset.name}")
-        yield item
+        # A dataset of somebody else may name its items after files, whose names may end a line.
+        name = in_one_line(item.name)
+        yield item if name == item.name else replace(item, name=name)
     if seen == 0:
         raise InputError(
             f"dataset `{dataset.name}` has no items for {split}", "give it data, or choose another"

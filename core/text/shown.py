@@ -81,9 +81,14 @@ def plain(text: str) -> str:
     return "".join(c if c.isprintable() or c in "\n\t" or _harmless(c) else spelt(c) for c in text)
 
 
-def in_one_line(text: str) -> str:
-    """Return `plain(text)` with newlines and tabs spelt out, too: a file name may hold them."""
-    return plain(text).replace("\n", "\\n").replace("\t", "\\t")
+def in_one_line(name: str) -> str:
+    r"""Return a name or a path on one line: as `plain`, with line breaks and tabs spelt out, too.
+
+    A file may be called `a\nb.wav`: whoever shows a name uses this, so that it ends no line.
+    """
+    if name.isprintable():
+        return name
+    return "".join(c if c.isprintable() or _harmless(c) else spelt(c) for c in name)
 
 
 def without_credentials(text: str) -> str:

@@ -128,7 +128,7 @@ class Files(AudioDataset[FilesOptions]):
         if not found:
             raise InputError(
                 f"none of {len(unread)} audio files in `{self.options.path}` can be read",
-                *(f"{file.name}: {_in_short(error)}" for file, error in unread[:_NAMED]),
+                *(f"{as_text(file.name)}: {_in_short(error)}" for file, error in unread[:_NAMED]),
                 "for the full reason of one file: input=<file>",
             )
         return found, unread

@@ -6,6 +6,7 @@ import math
 from pathlib import Path
 
 from core import InputError
+from core.machine.program import quoted
 
 __all__ = ["CHANNELS", "MAX_MINUTES", "check_bound", "check_length", "check_rate", "most_values"]
 
@@ -53,7 +54,8 @@ def check_length(path: Path, frames: int, rate: int, channels: int, max_minutes:
         f"at: {path}",
         f"possible: up to {max_minutes:g} minutes of stereo at 48,000 Hz, or the same memory: 23 "
         "MB per minute for the song, and 23 MB more for every stem",
-        f"cut it into parts: ffmpeg -i {path.name} -f segment -segment_time 3600 part%03d.wav",
+        f"cut it into parts: ffmpeg -i {quoted([path.name])} -f segment -segment_time 3600 "
+        "part%03d.wav",
         f"or allow it: dataset.max_minutes={math.ceil(seconds / 60)}",
     )
 

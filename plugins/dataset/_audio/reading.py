@@ -17,6 +17,7 @@ from pathlib import Path
 
 from core import Array, InputError, Notice
 from core.machine.file_names import as_text
+from core.machine.program import quoted
 from plugins.dataset._audio import libav, libsndfile
 from plugins.dataset._audio.container import Kind, identify
 from plugins.dataset._audio.levels import Levels, at
@@ -91,7 +92,7 @@ def check(path: Path, max_minutes: float = MAX_MINUTES, *, whole: bool = False) 
                 f"`{path.name}` has {channels} channels",
                 f"at: {path}",
                 "possible: mono and stereo; a file does not tell the order of more channels",
-                f"mix it down first: ffmpeg -i {path.name} -ac {CHANNELS} mixed.wav",
+                f"mix it down first: ffmpeg -i {quoted([path.name])} -ac {CHANNELS} mixed.wav",
             )
         if whole and any(part.missing for part in parts):
             raise cut_short(path)
@@ -201,7 +202,7 @@ def _joined(path: Path, sounds: list[Sound], max_minutes: float) -> Sound:
         raise InputError(
             f"`{path.name}` consists of parts with {counts} channels",
             f"at: {path}",
-            f"mix it down first: ffmpeg -i {path.name} -ac {CHANNELS} mixed.wav",
+            f"mix it down first: ffmpeg -i {quoted([path.name])} -ac {CHANNELS} mixed.wav",
         )
     frames = sum(math.ceil(one.samples.shape[1] * rate / one.rate) for one in sounds)
     check_length(path, frames, rate, channels, max_minutes)
@@ -299,7 +300,7 @@ def _with_ffmpeg(path: Path, kind: Kind, why: str, wanted: _Wanted) -> Part:
             f"`{path.name}` is {kind.title}, which needs FFmpeg's libraries",
             f"at: {path}",
             f"install them: {libav.INSTALL}",
-            f"or re-encode it: ffmpeg -i {path.name} song.flac",
+            f"or re-encode it: ffmpeg -i {quoted([path.name])} song.flac",
         )
     most = most_values(wanted.max_minutes)
     folder = Path(wanted.opened.enter_context(tempfile.TemporaryDirectory(prefix="luthier-")))
@@ -347,5 +348,5 @@ def _unreadable(path: Path, reason: str, why: str = "") -> InputError:
         f"at: {path}",
         f"libsndfile: {why}" if why else "",
         f"readable: {' '.join(ENDINGS)}",
-        f"re-encode it: ffmpeg -i {path.name} song.wav",
+        f"re-encode it: ffmpeg -i {quoted([path.name])} song.wav",
     )

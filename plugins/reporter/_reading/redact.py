@@ -7,12 +7,12 @@ hidden, and so are passwords in URLs. Characters that a terminal would obey are 
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import TYPE_CHECKING, Any
 
+from core.machine.program import quoted, unquoted
 from core.text.shown import HIDDEN, SECRET, cleaner, shown
 
 if TYPE_CHECKING:
@@ -83,13 +83,15 @@ def _command(command: str) -> str:
     """Return a command line whose overrides hold no path of this machine and no secret."""
     command = shown(command)
     try:
-        words = shlex.split(command)
+        words = unquoted(command)
     except ValueError:  # an open quote: treated as a sentence
         return _text(command)
     split = (word.partition("=") for word in words)
-    return shlex.join(
-        f"{key}={redacted_option(key, value)}" if equals else _text(key)
-        for key, equals, value in split
+    return quoted(
+        [
+            f"{key}={redacted_option(key, value)}" if equals else _text(key)
+            for key, equals, value in split
+        ]
     )
 
 

@@ -82,6 +82,14 @@ def test_what_was_read_once_is_not_read_again(dataset: Numbers, tmp_path: Path) 
     assert same(first, list(dataset.items("evaluation", SIGNATURE)))
 
 
+def test_a_name_ends_no_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name with a line break, from any dataset, is spelt out before a report shows it."""
+    named = Item("1", "a\nb", {"x": np.zeros((1, 5), np.float32)})
+    monkeypatch.setattr(Numbers, "items", lambda *_: iter([named]))
+    (one,) = cached_items(Numbers(Options()), "evaluation", SIGNATURE, None)
+    assert one.name == r"a\nb"
+
+
 def test_without_a_place_nothing_is_kept(dataset: Numbers) -> None:
     """Outside of a run there is no place, and items are not kept."""
     for _ in range(2):

@@ -16,9 +16,9 @@ from core.machine.paths import DEVICES, below
 #: Any bytes that Linux takes for a name, as Python reads them; the few letters meet often.
 NAMES = st.one_of(
     st.binary(min_size=1, max_size=12),
-    st.lists(st.sampled_from([b"\\", b"x", b"e", b"9", b"\xe9", b"u", b"d"]), max_size=6).map(
-        b"".join
-    ),
+    st.lists(
+        st.sampled_from([b"\\", b"x", b"e", b"9", b"\xe9", b"u", b"d", b"\n", b"n"]), max_size=6
+    ).map(b"".join),
 ).map(os.fsdecode)
 
 TEXTS = NAMES | st.text(max_size=20) | st.text(min_size=1, max_size=3).map(lambda text: text * 100)
@@ -32,6 +32,10 @@ TEXTS = NAMES | st.text(max_size=20) | st.text(min_size=1, max_size=3).map(lambd
         (r"AC\DC.wav", r"AC\DC.wav"),
         (r"caf\xe9.wav", r"caf\\xe9.wav"),
         ("half \ud83d.wav", r"half \ud83d.wav"),
+        ("a\nb\tc.wav", r"a\nb\tc.wav"),
+        (r"a\nb.wav", r"a\\nb.wav"),
+        ("\u202egnp.wav", r"\u202egnp.wav"),
+        ("שלום\u200d.wav", "שלום\u200d.wav"),  # letters and joiners stay
     ],
 )
 def test_a_name_is_told_as_text(name: str, text: str) -> None:
@@ -41,7 +45,8 @@ def test_a_name_is_told_as_text(name: str, text: str) -> None:
 
 @given(NAMES, NAMES)
 def test_the_text_of_a_name_is_that_of_no_other(one: str, other: str) -> None:
-    """The text is valid JSON, and no two names have the same text."""
+    """The text is valid JSON on one line, and no two names have the same text."""
+    assert len(as_text(one).splitlines()) <= 1
     json.dumps(as_text(one), ensure_ascii=False).encode()
     assert (as_text(one) == as_text(other)) == (one == other)
 
@@ -52,7 +57,7 @@ def test_every_system_takes_a_file_name(text: str) -> None:
     name = file_name(text)
     assert 0 < len(name.encode()) <= LONGEST + 1
     assert not DEVICES.fullmatch(name)
-    assert not set(name) & set('<>:"/\\|?*\x00')
+    assert not set(name) & set('<>:"/\\|?*\x00\n\u202e')
     assert name == name.strip(" .")
     assert file_name(name).rstrip("_") == name.rstrip("_")
 

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from core.errors import LuthierError
 from core.text.shown import (
     holds_credentials,
     in_one_line,
@@ -42,6 +43,24 @@ def test_a_persons_own_words_stay(text: str) -> None:
 def test_a_name_stays_in_its_line() -> None:
     """A song may have a newline in its name."""
     assert in_one_line("new\nline\t.wav") == "new\\nline\\t.wav"
+
+
+def test_a_message_keeps_its_names_on_one_line() -> None:
+    """A name in backticks and a place end no line of a message; what a library says may."""
+    error = LuthierError("`a\nb.wav` is damaged", "at: /songs/a\nb.wav", "first\nsecond")
+    assert str(error).split("\n") == [
+        r"`a\nb.wav` is damaged",
+        r"  at: /songs/a\nb.wav",
+        "  first",
+        "second",
+    ]
+
+
+@given(st.text())
+def test_a_name_is_one_line(text: str) -> None:
+    """A name is shown as `plain` text is, and ends no line."""
+    assert len(in_one_line(text).splitlines()) <= 1
+    assert plain(in_one_line(text)) == in_one_line(text)
 
 
 def test_a_name_that_is_no_utf_8_is_spelt_byte_by_byte() -> None:
