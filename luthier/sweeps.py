@@ -85,10 +85,11 @@ def sweep(
     """Run a recipe at every combination of values, as `python -m core -m` does.
 
     `axes` has the values by their key: `{"chunker.length": [22050, 44100], "precision":
-    ["fp32", "int8"]}`. Each point runs in a process of its own, of whose stages `progress`
-    hears nothing; `show` prints a line for each point. The other arguments are those of
-    `luthier.run`. Raises a LuthierError where a point failed, or none holds the contract, unless
-    `check` is false and the sweep left its record.
+    ["fp32", "int8"]}`. Each point runs in a process of its own. `progress` is called
+    after each point that ran: with its label, its number, how many there are, and its result. A
+    launcher that uses other processes or machines does not tell. `show` prints a line for each
+    point. The other arguments are those of `luthier.run`. Raises a LuthierError where a point
+    failed, or none holds the contract, unless `check` is false and the sweep left its record.
     """
     from core.cli.main import obey, read
     from core.errors import LuthierError

@@ -38,6 +38,15 @@ class Watch:
         self._tell(stage, done, total, message)
 
     @hookimpl
+    def luthier_point_finished(self, label: str, result: str, done: int, total: int) -> None:
+        """Tell the caller that a point of a sweep ran; what the caller raises ends the sweep."""
+        try:
+            self._tell(label, done, total, result)
+        except Exception as error:
+            # Hydra keeps a job's error until all other jobs have run.
+            raise KeyboardInterrupt from error
+
+    @hookimpl
     def luthier_sweep_finished(self, record: SweepRecord, folder: str) -> None:
         """Keep the record of the sweep, and its folder."""
         self.sweep, self.folder = record, Path(folder)

@@ -103,5 +103,14 @@ def luthier_batch_finished(record: BatchRecord, folder: str) -> None:
 
 
 @hookspec
+def luthier_point_finished(label: str, result: str, done: int, total: int) -> None:
+    """A point of a sweep ran in this process: the `done`th of `total` (0 if unknown).
+
+    `result` is its status with how long it took. Points that ran before are not among them, and
+    neither are those that a launcher gives to other processes or machines.
+    """
+
+
+@hookspec
 def luthier_sweep_finished(record: SweepRecord, folder: str) -> None:
     """A sweep is over; `folder` holds the run folders of its points, and its reports."""

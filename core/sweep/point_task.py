@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import getpass
 import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,7 +26,7 @@ from core.text.screen import say
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
-__all__ = ["Job", "Task"]
+__all__ = ["Job", "Task", "heard"]
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,10 @@ class Task:
         result = self.run(job, (*words_of_job(), *self.fixed))
         for line in result.damaged:
             say(f"warning: {line}", err=True)
-        say(f"{self._head(job)} {summary(result)}")
+        said = summary(result)
+        say(f"{self._head(job)} {said}")
+        if self.sweep in _HEARD and not job.rates:
+            _HEARD[self.sweep](job.label, said, job.number, self.total)
         return msgspec.to_builtins(result)
 
     def run(self, job: Job, overrides: tuple[str, ...]) -> PointResult:
@@ -144,8 +149,23 @@ class Task:
 
 
 _INTERRUPTED = 130
+#: Who hears of each point that this process ran, by the sweep: a launcher pickles its task.
+_HEARD: dict[str, Callable[[str, str, int, int], None]] = {}
 #: The fork server of this process, for all the points that it runs.
 _fork_server = ForkServer()
+
+
+@contextmanager
+def heard(sweep: str, tell: Callable[[str, str, int, int], None]) -> Iterator[None]:
+    """Call `tell` after each point of a sweep: its label, its result, its number, and of how many.
+
+    What it raises ends the sweep.
+    """
+    _HEARD[sweep] = tell
+    try:
+        yield
+    finally:
+        del _HEARD[sweep]
 
 
 def _answered(task: PointTask) -> tuple[PointResult | None, int]:

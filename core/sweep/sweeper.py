@@ -174,7 +174,7 @@ class LuthierSweeper(Sweeper):
         from core.store import uses
         from core.sweep.folder import identity, owned, place_of
         from core.sweep.launch import Launch, at, divided
-        from core.sweep.point_task import Task
+        from core.sweep.point_task import Task, heard
         from core.sweep.summary import recorded
 
         started, clock = datetime.now(UTC), time.perf_counter()
@@ -208,8 +208,14 @@ class LuthierSweeper(Sweeper):
             with self._store.staging():
                 pass
             launch = Launch(at(self.config, place), self.hydra_context, task, lanes)
+            hook = self.start.registry.manager.hook
+
+            def tell(label: str, result: str, done: int, total: int) -> None:
+                hook.luthier_point_finished(label=label, result=result, done=done, total=total)
+
             try:
-                results = self.run_points(plan, place, launch)
+                with heard(sweep, tell):
+                    results = self.run_points(plan, place, launch)
             finally:
                 task.close()
             record = recorded(

@@ -267,3 +267,41 @@ def test_a_foreign_core_is_told_apart(tmp_path: Path) -> None:
     assert said.returncode == 1
     assert "Python finds another one" in said.stderr
     assert "the foreign one ran" not in said.stderr
+
+
+@pytest.mark.usefixtures("toys_here")
+def test_a_sweep_tells_of_each_point(recipe: Path, places: list[str]) -> None:
+    """The caller hears of each point when it ran; one that ran before is not told of again."""
+    told: list[tuple[str, float, float]] = []
+
+    def progress(stage: str, done: float, total: float, message: str) -> None:
+        assert message.startswith("done, ")
+        told.append((stage, done, total))
+
+    luthier.sweep(recipe, {"chunker.length": [4, 8]}, overrides=places, progress=progress)
+    assert told == [("length=4", 1, 2), ("length=8", 2, 2)]
+    told.clear()
+    luthier.sweep(recipe, {"chunker.length": [4, 8]}, overrides=places, progress=progress)
+    assert told == []
+
+
+@pytest.mark.usefixtures("toys_here")
+def test_progress_that_raises_ends_a_sweep_with_its_own_error(
+    recipe: Path, places: list[str]
+) -> None:
+    """The caller's error leaves as it is; what ran is kept, and the next call goes on there."""
+
+    def stops(stage: str, *_: object) -> None:
+        raise LookupError(stage)
+
+    with pytest.raises(LookupError, match="length=4"):
+        luthier.sweep(recipe, {"chunker.length": [4, 8]}, overrides=places, progress=stops)
+    told: list[str] = []
+    sweep = luthier.sweep(
+        recipe,
+        {"chunker.length": [4, 8]},
+        overrides=places,
+        progress=lambda stage, *_: told.append(stage),
+    )
+    assert told == ["length=8"]
+    assert {row["status"] for row in sweep.rows} == {"done"}

@@ -78,7 +78,7 @@ def test_something_that_weighs_nothing_can_be_the_best() -> None:
     """A graph without weights moves no bytes, and can still be the best."""
     results = [held("fp32", 0, 200), held("fp16", 5, 60)]
     assert why_best(best(results), results, "smallest").endswith("; fp16 is the next")
-    weightless = [*results, held("bf16", 0, 50)]
+    weightless = [results[0], held("fp16", 0.5, 60), held("bf16", 0, 50)]
     assert why_best(results[0], weightless, "smallest").endswith("; bf16 is the next")
 
 
@@ -224,6 +224,15 @@ def test_if_none_holds_the_nearest_of_those_that_ran_is_there() -> None:
     nothing = Bench()
     nothing.add("unmade", -1, 99.0)
     assert nothing.choose().tried is None
+
+
+def test_a_precision_on_the_bound_of_equality_is_still_to_be_tried() -> None:
+    """One that is exactly five per cent worse than the best is tried, and counted before."""
+    bench = Bench()
+    bench.add("a", 100, 40.0)
+    bench.add("b", 105, 50.0)
+    bench.choose()
+    assert bench.told == [("a", 1, 2), ("b", 2, 2)]
 
 
 def test_a_ladder_ends_at_the_first_that_holds() -> None:
