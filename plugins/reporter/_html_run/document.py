@@ -68,6 +68,7 @@ def document(
         el("main", summary.header(record, again), chapters(shown)),
         styles=[part("_html_run", "page.css")],
         scripts=[
+            part("_html_run", "fold.js"),
             *([part("_html_run", "copy.js")] if record.command else []),
             *([part("_html_run", "player.js")] if sounds else []),
         ],

@@ -32,6 +32,20 @@ def test_nothing_sticks_out_sideways(browser: Browser, page: Path, width: int) -
     assert browser.evaluate("document.documentElement.scrollWidth") == width
 
 
+def test_a_phone_folds_the_chapters_and_a_link_opens_one(browser: Browser, page: Path) -> None:
+    """On a phone the chapters below the sounds are closed; on a desktop none is folded."""
+    browser.open(page, PHONE)
+    chapters = "document.querySelectorAll('section > details.chapter')"
+    assert browser.evaluate(f"[...{chapters}].length > 5 && ![...{chapters}].some(c => c.open)")
+    link = "document.querySelector('nav a[href=\"#budget\"]').click()"
+    opened = f"[...{chapters}].filter(c => c.open).map(c => c.parentElement.id)"
+    later = f"new Promise(r => setTimeout(() => r({opened}), 100))"
+    browser.evaluate(link)
+    assert browser.evaluate(later) == ["budget"]
+    browser.open(page, DESKTOP)
+    assert browser.evaluate(f"{chapters}.length") == 0
+
+
 def test_every_track_decodes_and_the_mixer_switches(browser: Browser, page: Path) -> None:
     """Play starts the tracks, and solo of a stem silences the other stems and the mixture."""
     browser.open(page, DESKTOP)
