@@ -23,6 +23,7 @@ from core.plugin.records import StageRecord
 from core.plugin.stages import StageContext, StageResult
 from core.plugin.step_names import PLAY, RUNTIME
 from core.plugin.values import Artifact
+from core.run.full_disk import full_disk
 from core.steps.step import Inputs, Step
 from core.store.hashing import files_below, folder_digest, verified_digest
 from core.store.local import Store
@@ -109,7 +110,8 @@ def step_result(
         started, when = time.perf_counter(), datetime.now(UTC)
         try:
             with peak_memory() as peak:
-                result = _run(step, made, StageContext(folder, Progress(going), store.state_dir))
+                work = StageContext(folder, Progress(going), store.state_dir)
+                result = _run(step, made, work, store.root)
         except BaseException as error:
             if isinstance(error, Exception):
                 _check_place(folder, store)
@@ -130,12 +132,15 @@ def step_result(
         return store.keep(step.entry, fingerprint, artifact, answers=result.keep), True
 
 
-def _run(step: Step, made: Inputs, work: StageContext) -> StageResult:
+def _run(step: Step, made: Inputs, work: StageContext, root: Path) -> StageResult:
     try:
         return step.run(made, work)
-    except LuthierError:
-        raise
     except Exception as error:
+        full = full_disk(error, step.name, work.folder, root)
+        if full is not None:
+            raise full from error
+        if isinstance(error, LuthierError):
+            raise
         # An error of a plugin is a LuthierError by now (core/plugin/boundary.py): this one comes
         # from the core.
         raise failure(error, f"stage `{step.name}`", *_by(step)) from error
