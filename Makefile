@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: demo test test-long torture mutate lint docs site bench-extras bench-sweep bench-cluster bench-songs bench-calibration bench-qualcomm bench-precision bench-tensorrt bench-coverage bench-engines lock sbom clean
+.PHONY: demo test test-long torture mutate lint docs site bench-extras bench-sweep bench-cluster bench-songs bench-separate bench-calibration bench-qualcomm bench-precision bench-tensorrt bench-coverage bench-engines lock sbom clean
 
 # The environment is made once for each state of the lock files. PyTorch comes by itself, in the build
 # that this machine's package index has; all else must be, byte for byte, what was locked. Last comes
@@ -118,6 +118,10 @@ sbom: .venv/installed
 # Ten minutes: many songs in one process and on Ray, with what plays them killed in the middle.
 bench-songs: .venv/installed
 	$(BIN)/python -m tools.bench_songs
+
+# Three minutes: just the stems of a song, against playing it alone, in turn.
+bench-separate: .venv/installed
+	$(BIN)/python -m tools.bench_separate
 
 # What `make` itself made. Stems and reports in outputs/ may have taken hours: they stay.
 clean:

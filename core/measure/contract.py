@@ -10,8 +10,8 @@ the bound holds it. A limit that nothing measured is not held.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from core.config.limits import TIMED, Limit, is_held
@@ -25,13 +25,15 @@ from core.plugin.values import Artifact, Metric
 if TYPE_CHECKING:
     from core.config.pipeline import Pipeline
 
-__all__ = ["asked", "found", "judge", "lowest_parity", "missed", "story"]
+__all__ = ["asked", "found", "judge", "lowest_parity", "missed", "story", "verdict"]
 
 
 #: The metric of the core that says how near a result is to FP32 PyTorch: one per label and item.
 PARITY = "parity_snr"
 #: Items that a sentence names; it only counts the others.
 NAMED = 3
+#: Why a limit on a comparison with the truth does not count.
+NO_TRUTH = "no input has true outputs to compare with"
 
 
 def judge(
@@ -41,8 +43,12 @@ def judge(
     lines: Sequence[BudgetLine],
     against: str = EvaluatedItem.against,
     coverage: Coverage | None = None,
+    insisted: Collection[str] = (),
 ) -> tuple[Judged, ...]:
     """Return every limit of the contract with what a run measured of it.
+
+    A limit that compares with true outputs does not count where no input has any, unless it is one
+    of `insisted`, or nothing else was measured for the contract.
 
     `lines` are its error budget, `coverage` is the share of nodes that ran as asked. Of an
     evaluator's metrics the worst counts, on whatever item and label. `against` says in words which
@@ -51,9 +57,19 @@ def judge(
     own, other = pipeline.chunker, pipeline.against
     same = other is None or (type(own), own.options) == (type(other), other.options)
     compared = "" if same else against
-    return tuple(
+    every = tuple(
         _judged(pipeline, limit, shipped, metrics, lines, compared, coverage)
         for limit in pipeline.contract
+    )
+    if all(one.value is None for one in every):
+        return every
+    of_truth = {limit.name for limit in pipeline.contract if limit.spec.of_truth}
+    waives = of_truth.difference(insisted)
+    return tuple(
+        replace(one, held=True, waived=NO_TRUTH)
+        if one.value is None and one.name in waives
+        else one
+        for one in every
     )
 
 
@@ -72,8 +88,17 @@ def missed(judged: Sequence[Judged]) -> list[Judged]:
     return [one for one in judged if not one.held]
 
 
+def verdict(one: Judged) -> str:
+    """Return in a word or two what became of a limit: `held`, `missed` or `not judged`."""
+    if one.waived:
+        return "not judged"
+    return "held" if one.held else "missed"
+
+
 def story(one: Judged) -> str:
     """Return one sentence: the limit, what was measured of what, how far off, and who lost it."""
+    if one.waived:
+        return f"`{one.name}` asks for {asked(one)}, and was not judged: {one.waived}"
     if one.value is None:
         why = f": {one.guilty}" if one.guilty else ""
         return f"`{one.name}` asks for {asked(one)}, and nothing measured it{why}"
@@ -101,6 +126,8 @@ def found(one: Judged) -> str:
     There are more digits if fewer would put the value on the other side of the bound: 29.9996 is
     not "30 dB" if at least 30 dB are asked for.
     """
+    if one.waived:
+        return "not judged"
     if one.value is None:
         return "nothing"
     if math.isnan(one.value):

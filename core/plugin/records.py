@@ -97,7 +97,8 @@ class Judged:
     `unanswered` are the items that it was not measured on. `against` describes the windows of FP32
     PyTorch where they differ from those of the run. `guilty` says in words which stage lost most,
     where the limit was not held. `is_least` marks a bound that must be reached; other bounds must
-    not be exceeded.
+    not be exceeded. `waived` says why the limit could not be judged and does not count; then it
+    has no value, and is `held`.
     """
 
     name: str
@@ -111,6 +112,7 @@ class Judged:
     unanswered: tuple[str, ...] = ()
     against: str = ""
     is_least: bool = False
+    waived: str = ""
 
 
 @dataclass(frozen=True)

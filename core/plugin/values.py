@@ -302,13 +302,16 @@ class LimitSpec:
     """The metric that a limit of a contract bounds, by its name, and its unit ("" for a ratio).
 
     The metric must reach the bound if `is_least`, and stay at or under it otherwise. `about` says
-    what is compared with it, where the metric's name does not.
+    what is compared with it, where the metric's name does not. `of_truth` says that the metric
+    compares with true outputs, which most inputs do not have: there a recipe's own limit is not
+    judged, which a warning says, and its other limits decide.
     """
 
     metric: str
     unit: str = ""
     is_least: bool = False
     about: str = ""
+    of_truth: bool = False
 
 
 @dataclass(frozen=True)

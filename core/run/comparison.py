@@ -17,6 +17,7 @@ import msgspec
 
 from core.config.yaml_file import mapping_in, read_mapping
 from core.errors import ConfigError, InputError
+from core.measure.contract import verdict
 from core.plugin.records import RunRecord
 from core.text.shown import HIDDEN, SECRET
 
@@ -140,7 +141,7 @@ def run_of(record: RunRecord, place: str) -> Run:
         record.machine,
         record.versions,
         _options(lock, record.config),
-        {one.name: "held" if one.held else "missed" for one in record.contract},
+        {one.name: verdict(one) for one in record.contract},
         tuple(_figures(record)),
     )
 

@@ -17,7 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from core.bundle.golden import Expected
 from core.bundle.write import write_bundle
-from core.config.arguments import command
+from core.config.arguments import command, key_of
 from core.config.compose import words_of_job
 from core.config.pipeline import Pipeline
 from core.config.recipes import Recipe
@@ -198,7 +198,10 @@ class _Job:
             pipeline.target.title,
             never_run=bool(pipeline.never_run),
         )
-        judged = contract.judge(pipeline, outcome.shipped, metrics, budget, against, coverage)
+        typed = {key_of(word).removeprefix("contract.") for word in words_of_job()}
+        judged = contract.judge(
+            pipeline, outcome.shipped, metrics, budget, against, coverage, typed
+        )
         return Tried(candidate, candidate.plan, outcome, metrics, budget, judged)
 
     def executed(self, plan: Plan) -> Outcome:

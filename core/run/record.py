@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 
 from core.machine.environment import machine, versions
 from core.machine.machine_load import load_in
+from core.measure.contract import story
 from core.measure.placement import placement_in
-from core.plugin.records import PlacementRecord, RunRecord
+from core.plugin.records import Judged, PlacementRecord, RunRecord
 from core.plugin.stages import EvaluatedItem, SavedFile
 from core.plugin.step_names import EVALUATE, MODEL, PLAY, PROBE
 from core.plugin.values import Artifact, Notice
@@ -46,7 +47,7 @@ def record_of(
         weights=info.weights,
         parameters=info.parameters,
         licence=info.licence,
-        notices=_notices((*info.notices, *told), artifacts),
+        notices=_notices((*info.notices, *told, *_waived(tried.judged)), artifacts),
         stages=tuple(tried.outcome.records),
         budget=tried.budget,
         metrics=tried.metrics,
@@ -76,6 +77,15 @@ def record_of(
         never_run=pipeline.never_run,
         items=read_items(artifacts[EVALUATE]),
     )
+
+
+def _waived(judged: Sequence[Judged]) -> Iterator[Notice]:
+    """Yield a warning for every limit that does not count, and how to insist on it."""
+    for one in judged:
+        if one.waived:
+            insist = f"contract.{one.name}={one.bound:.12g}"
+            text = f"{story(one)}; the other limits decide, unless you insist: {insist}"
+            yield Notice("warning", text)
 
 
 def against_in(artifacts: Mapping[str, Artifact]) -> str:

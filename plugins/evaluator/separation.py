@@ -66,8 +66,8 @@ class Separation(Evaluator[SeparationOptions]):
     name = "separation"
     Options = SeparationOptions
     limits: ClassVar[Mapping[str, LimitSpec]] = {
-        "min_sdr_db": LimitSpec("sdr", "dB", is_least=True),
-        "max_sdr_drop_db": LimitSpec("sdr_drop", "dB"),
+        "min_sdr_db": LimitSpec("sdr", "dB", is_least=True, of_truth=True),
+        "max_sdr_drop_db": LimitSpec("sdr_drop", "dB", of_truth=True),
         "max_residual_db": LimitSpec("residual", "dB"),
         "max_seam_error_db": LimitSpec("seam_error", "dB"),
     }

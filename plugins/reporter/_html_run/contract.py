@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from core.measure.contract import verdict
 from plugins.reporter._html_run.markup import Html, el, join, prose
 from plugins.reporter._reading import asked, found, megabytes, nearness
 
@@ -12,7 +13,13 @@ if TYPE_CHECKING:
 
 __all__ = ["contract"]
 
-BADGES = {"held": "ran", "missed": "missed", "refused": "missed", "not tried": "cached"}
+BADGES = {
+    "held": "ran",
+    "missed": "missed",
+    "refused": "missed",
+    "not tried": "cached",
+    "not judged": "cached",
+}
 
 
 def contract(record: RunRecord) -> Html | None:
@@ -53,7 +60,7 @@ def _limit(one: Judged) -> Html:
         ),
         el(
             "td",
-            _badge("held" if one.held else "missed"),
+            _badge(verdict(one)),
             el("small", one.guilty) if one.guilty else None,
             data_label="Contract",
         ),

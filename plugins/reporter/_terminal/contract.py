@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 from rich.text import Text
 
-from core.measure.contract import story
+from core.measure.contract import story, verdict
 from plugins.reporter._reading import megabytes, nearness
 
 if TYPE_CHECKING:
@@ -18,6 +18,11 @@ if TYPE_CHECKING:
 
 __all__ = ["promises", "tried"]
 
+WORDS = {
+    "held": ("held", "green"),
+    "missed": ("BROKEN", "bold red"),
+    "not judged": ("not judged", "yellow"),
+}
 STYLES = {"held": "green", "missed": "red", "refused": "yellow", "not tried": "dim"}
 #: Below the first number of columns only the report has the reasons; below the second, the numbers.
 WIDE, NARROW = 76, 50
@@ -26,7 +31,7 @@ WIDE, NARROW = 76, 50
 def promises(record: RunRecord, width: int) -> Iterator[RenderableType]:
     """Yield a line per limit, a table of the precisions that were tried, and why one was taken."""
     for one in record.contract:
-        word, style = ("held", "green") if one.held else ("BROKEN", "bold red")
+        word, style = WORDS[verdict(one)]
         yield Text.assemble((f"{word}  ", style), story(one))
     if record.contract:
         yield Text()

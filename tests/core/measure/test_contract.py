@@ -16,7 +16,7 @@ from core.config.discovery import discover
 from core.config.limits import OWN, Limit, known_limits, limits_of, schema
 from core.config.pipeline import Pipeline
 from core.errors import ConfigError
-from core.measure.contract import found, judge, lowest_parity, missed, story
+from core.measure.contract import found, judge, lowest_parity, missed, story, verdict
 from core.measure.placement import Coverage
 from core.plugin.records import BudgetLine, Judged
 from core.plugin.registry import Registry
@@ -364,3 +364,50 @@ def test_limits_without_a_bound_are_none() -> None:
     assert limits_of({"min_snr_db": None, "max_size_mb": 2.0}, REGISTRY) == (
         limit_of("max_size_mb", 2.0),
     )
+
+
+TRUTH = LimitSpec("sdr_drop", "dB", of_truth=True)
+
+
+def two_limits(
+    *metrics: Metric, insisted: tuple[str, ...] = (), snr: bool = True
+) -> dict[str, Judged]:
+    """Judge a limit on the SNR and one on a comparison with the truth; return both by name."""
+    limits = (Limit("max_sdr_drop_db", 0.1, TRUTH), *([limit_of("min_snr_db", 25.0)] * snr))
+    pipeline = cast("Any", SimpleNamespace(contract=limits, chunker=None, against=None))
+    shipped = Artifact("", "", "onnx", "fp32", "", 0, ("exporter",))
+    return {one.name: one for one in judge(pipeline, shipped, metrics, (), insisted=insisted)}
+
+
+def test_without_true_outputs_the_other_limits_decide() -> None:
+    """A recipe's limit on the truth does not count where nobody knows it, and this is said."""
+    near = Metric("parity_snr", 30.0, "dB", "a CPU", "song", "vocals", better="higher")
+    judged = two_limits(near)
+    assert missed(list(judged.values())) == []
+    one = judged["max_sdr_drop_db"]
+    assert (one.value, found(one), verdict(one)) == (None, "not judged", "not judged")
+    assert story(one) == (
+        "`max_sdr_drop_db` asks for at most 0.1 dB, and was not judged: no input has true outputs "
+        "to compare with"
+    )
+    assert verdict(judged["min_snr_db"]) == "held"
+
+
+def test_who_insists_on_the_truth_gets_no_contract_without_it() -> None:
+    """A limit from the command line must be measured; so must one of all that a contract has."""
+    near = Metric("parity_snr", 30.0, "dB", "a CPU", "song", "vocals", better="higher")
+    insisted = two_limits(near, insisted=("max_sdr_drop_db",))["max_sdr_drop_db"]
+    assert (insisted.held, insisted.waived, verdict(insisted)) == (False, "", "missed")
+    alone = two_limits(near, snr=False)["max_sdr_drop_db"]
+    assert (alone.held, found(alone)) == (False, "nothing")
+
+
+def test_a_known_truth_is_judged() -> None:
+    """Where one input has true outputs, the limit counts, and names those without."""
+    metrics = (
+        Metric("parity_snr", 30.0, "dB", "a CPU", "song", "vocals", better="higher"),
+        Metric("parity_snr", 30.0, "dB", "a CPU", "other", "vocals", better="higher"),
+        Metric("sdr_drop", 0.3, "dB", "a CPU", "song", "vocals", better="lower"),
+    )
+    one = two_limits(*metrics)["max_sdr_drop_db"]
+    assert (one.held, one.waived, one.unanswered) == (False, "", ("other",))

@@ -47,7 +47,7 @@ def play(inputs: Arrays, metadata: dict, run: Callable[[Arrays], Arrays]) -> Arr
             output = np.moveaxis(array, of[name], -1)
             scaled = output.shape[-1]
             first, last = (rescaled(p, scaled, length) for p in (start, stop))
-            skip = min(rescaled(before, scaled, length), scaled - (last - first))
+            skip = rescaled(before, scaled, length)
             weight = triangle(scaled, chunking["power"])[: last - first]
             if name not in sums:
                 size = rescaled(total, scaled, length)
