@@ -226,7 +226,7 @@ class _OverlapAddJoiner(Joiner):
             start, stop = (scaled(p[axis], size, length) for p in (window.start, window.stop))
             # demucs weighs a short piece with the start of the triangle, wherever it lay.
             weight = _triangle(size, self._options.power)[: stop - start]
-            # A piece never passes the end: ceil(n·s/L) + round(before·s/L) <= s, as n + 2·before <= L.
+            # The piece ends inside: ceil(n·s/L) + round(before·s/L) <= s, as n + 2·before <= L.
             skip = scaled(_before(window, axis, length), size, length)
             piece = output[..., skip : skip + stop - start]
             sums, weights = self._sums[name][..., start:stop], self._weights[name][start:stop]

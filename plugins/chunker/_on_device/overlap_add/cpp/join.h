@@ -48,7 +48,7 @@ std::vector<float> play(Window& window, const std::vector<float>& input) {
                 piece.begin() + row * length + from - (start - before));
     const std::vector<float> output = window.run(piece);
     const int64_t first = rescaled(start, scaled), last = rescaled(stop, scaled);
-    const int64_t skip = std::min(rescaled(before, scaled), scaled - (last - first));
+    const int64_t skip = rescaled(before, scaled);
     for (int64_t i = 0; i < last - first; ++i) {
       for (int64_t row = 0; row < results; ++row)
         sums[row * size + first + i] += weight[i] * output[row * scaled + skip + i];

@@ -42,7 +42,7 @@ fun play(window: Window, input: FloatArray): FloatArray {
         val output = window.run(piece)
         val first = onOutput(start)
         val count = onOutput(stop) - first
-        val skip = Math.min(onOutput(before), scaled - count)
+        val skip = onOutput(before)
         for (i in 0 until count) {
             for (row in 0 until results) {
                 sums[row * size + first + i] += weight[i] * output[row * scaled + skip + i]
