@@ -24,6 +24,7 @@ from core.errors import ConfigError, MisfitError, MissingLibraryError
 from core.machine.program import line
 from core.plan.plan import Plan, make_plan
 from core.plugin.registry import Registry
+from core.plugin.step_names import SAVE
 from core.store.local import Store
 
 __all__ = ["Candidate", "at_each_precision", "candidates", "several", "with_runtime"]
@@ -92,7 +93,9 @@ def candidates(
         if several(cfg)
         else {"": with_runtime(cfg, [])}
     )
-    found = [_planned(n, c, registry, recipe, recipes, store) for n, c in composed.items()]
+    # Of several, only the chosen one is written into a run folder.
+    placed = [] if several(cfg) else [SAVE]
+    found = [_planned(n, c, registry, recipe, recipes, store, placed) for n, c in composed.items()]
     if cfg.auto:
         found = _measurable(found)
     misfits = [candidate.misfit for candidate in found if candidate.misfit is not None]
@@ -162,10 +165,11 @@ def _planned(
     recipe: str,
     recipes: Mapping[str, Recipe],
     store: Store,
+    needed: Sequence[str],
 ) -> Candidate:
     try:
         pipeline = make_pipeline(cfg, registry, recipe, recipes)
-        plan = make_plan(pipeline, registry, store)
+        plan = make_plan(pipeline, registry, store, needed)
     except (MisfitError, MissingLibraryError) as error:
         return Candidate(name, cfg, None, error)
     return Candidate(name or pipeline.precision, cfg, plan)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -54,6 +54,10 @@ class Plan:
         ]
         return replace(self, steps=steps)
 
+    def with_files_of(self, name: str, store: Store) -> Plan:
+        """Return the plan that makes the result of a step again if its files were removed."""
+        return looked_up(self.context, [one.step for one in self.steps], store, [name])
+
     def before(self, name: str) -> Plan:
         """Return the part of the plan that comes before a step."""
         names = [planned.step.name for planned in self.steps]
@@ -78,11 +82,16 @@ class Plan:
         return sum(not planned.cached for planned in self.steps)
 
 
-def make_plan(pipeline: Pipeline, registry: Registry, store: Store) -> Plan:
-    """Prove that the recipe's stages fit, and look every step up in the store."""
+def make_plan(
+    pipeline: Pipeline, registry: Registry, store: Store, needed: Collection[str] = ()
+) -> Plan:
+    """Prove that the recipe's stages fit, and look every step up in the store.
+
+    The results of the steps in `needed` must have their files.
+    """
     check(pipeline, registry)
     context = RunContext(pipeline)
-    plan = looked_up(context, lay_out(context), store)
+    plan = looked_up(context, lay_out(context), store, needed)
     if plan.steps[0].artifact is not None:
         check_windows(pipeline, plan.steps[0].artifact.info)
     return plan
@@ -102,19 +111,22 @@ def make_plan_to_play(pipeline: Pipeline, registry: Registry, store: Store) -> t
     return looked_up(context, needed, store), source
 
 
-def looked_up(context: RunContext, steps: Sequence[Step], store: Store) -> Plan:
+def looked_up(
+    context: RunContext, steps: Sequence[Step], store: Store, needed: Collection[str] = ()
+) -> Plan:
     """Return a plan of `steps`, with what the store has of them.
 
-    A result whose files were removed to make room counts, unless a step that would run reads them.
+    A result whose files were removed to make room counts, unless its step is in `needed`, or a step
+    that would run reads them.
     """
-    again: set[str] = set()
+    again = set(needed)
     while True:
         planned = _looked_up(steps, store, again)
         gone = {one.step.name for one in planned if one.artifact and not _has_files(one.artifact)}
-        needed = gone & {name for one in planned if not one.cached for name in one.step.inputs}
-        if not needed:
+        read = gone & {name for one in planned if not one.cached for name in one.step.inputs}
+        if not read:
             return Plan(context.pipeline, context, planned)
-        again |= needed
+        again |= read
 
 
 def _looked_up(steps: Sequence[Step], store: Store, again: set[str]) -> list[Planned]:

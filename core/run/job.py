@@ -239,6 +239,10 @@ class _Job:
     ) -> tuple[RunRecord, Exception | None]:
         """Write the run folder: saved files, lock, report, and the bundle if the contract holds."""
         plan, outcome = tried.plan, tried.outcome
+        if not Path(outcome.artifacts[SAVE].folder).is_dir():  # removed to make room in the store
+            plan = plan.with_files_of(SAVE, self.store)
+            outcome = self.executed(plan)
+            tried = replace(tried, plan=plan, outcome=outcome)
         saved = place_saved(outcome.artifacts[SAVE], partial)
         config = cast(
             "dict[str, Any]",

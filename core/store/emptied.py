@@ -15,7 +15,7 @@ import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
-from core.plugin.step_names import IDEAL, PLAY, REFERENCE
+from core.plugin.step_names import IDEAL, PLAY, REFERENCE, SAVE
 from core.plugin.values import Artifact
 from core.store.entry import FILES, described, moved_to
 from core.store.sealed import DamagedError, read_sealed, write_sealed
@@ -24,8 +24,9 @@ from core.store.uses import Records, turn
 __all__ = ["EMPTIED", "STEPS", "empty", "is_emptied", "read_emptied"]
 
 EMPTIED = "emptied"
-#: The steps whose files only other steps read, the cheapest to make again first.
-STEPS = (PLAY, IDEAL, REFERENCE)
+#: The steps whose files no later step of a finished run reads, the least missed first. What `save`
+#: wrote is in the run folder; the same command needs it again for a new one.
+STEPS = (PLAY, IDEAL, REFERENCE, SAVE)
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from core.errors import ConfigError, StoreError
+from core.plugin.step_names import SAVE
 from core.store.emptied import STEPS, empty, is_emptied
 from core.store.inventory import ITEMS, Held, entries
 from core.store.local import Store
@@ -120,6 +121,9 @@ def _empty(store: Store, limit: float, records: Records) -> None:
     used = records.in_use() - records.in_use(but=own)
     order = (ITEMS, *STEPS)
     held = [one for one in entries(store.root) if one.name in used and one.step in order]
+    # The same run writes one of them into its folder again: of a choice or a sweep, the last.
+    saved = sorted((one for one in held if one.step == SAVE), key=lambda one: one.used)
+    held = [one for one in held if one not in saved[-1:]]
     for one in sorted(held, key=lambda one: (order.index(one.step), one.used)):
         # Entries may share files: what is free is known only afterwards.
         if sum(other.bytes for other in entries(store.root)) <= limit:

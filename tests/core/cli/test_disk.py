@@ -312,3 +312,25 @@ def test_beyond_the_limit_what_was_played_goes_and_the_same_run_computes_nothing
     done = command(*tight, "evaluator=[largest,near]")
     assert done.code == 0, done.err
     assert "quantizer" not in toy.RAN
+
+
+def test_of_several_precisions_the_saved_files_of_one_stay(
+    command: Command, recipe: Path, tmp_path: Path
+) -> None:
+    """A choice leaves the files of its last precision; another choice makes its own again."""
+    recipe.write_text(recipe.read_text().replace("quantizer: ", "precision: fine\n#"))
+    tight = (f"recipe={recipe}", "store_limit_gb=0", "ladder=[rough,middling,fine]")
+    done = command(*tight, "contract.min_snr_db=35")
+    assert done.code == 0, done.err
+    assert len(list((tmp_path / "store").glob("save/*"))) == 2
+    assert len(list((tmp_path / "store").glob("save/*/files"))) == 1
+    toy.RAN.clear()
+    done = command(*tight, "contract.min_snr_db=35")
+    assert (done.code, toy.RAN) == (0, [])
+    # The first precision holds now, whose files are gone.
+    done = command(*tight, "contract.min_snr_db=1")
+    assert done.code == 0, done.err
+    assert {"play", "save"} <= set(toy.RAN) <= {"play", "save", "evaluate"}
+    kept = sorted(tmp_path.glob("outputs/toy/*/y.txt"))
+    assert len(kept) == 3
+    assert all(file.read_text() for file in kept)
