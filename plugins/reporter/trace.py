@@ -69,6 +69,10 @@ class Trace(Reporter[NoOptions]):
             about["seconds when made"] = artifact.made_in_s
         if artifact.peak_memory_mb:
             about["peak memory, MB"] = artifact.peak_memory_mb
+            if record.status != "cached":
+                # As high as the peak and as long as the stage: how memory rose is not known.
+                for at, peak in ((start, artifact.peak_memory_mb), (now, 0.0)):
+                    self._add("C", "peak memory of the stage", at, args={"MB": peak})
         self._add("X", record.name, start, dur=_micro(now - start), cat=record.status, args=about)
 
     @hookimpl
@@ -83,7 +87,8 @@ class Trace(Reporter[NoOptions]):
         content = {
             "displayTimeUnit": "ms",
             "traceEvents": [
-                _named("process_name", 0, f"luthier {clean.recipe}"),
+                # On a row that has events: viewers make a row of its own for any other number.
+                _named("process_name", 1, f"luthier {clean.recipe}"),
                 *rows,
                 *sorted(self._events, key=lambda event: float(event["ts"])),
             ],

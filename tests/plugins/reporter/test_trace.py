@@ -51,6 +51,20 @@ def test_progress_is_a_counter_up_to_a_hundred(
     assert played == sorted(played)
 
 
+def test_a_stage_that_ran_shows_its_peak_memory(
+    command: Command, recipe: Path, tmp_path: Path
+) -> None:
+    """A counter has the peak of each stage that ran, from its start to its end."""
+    trace, report = traced(command, recipe, tmp_path / "out")
+    counted = [e for e in trace["traceEvents"] if e["name"] == "peak memory of the stage"]
+    ran = [one for one in report["stages"] if one["status"] == "ran"]
+    peaks = [one["artifact"]["peak_memory_mb"] for one in ran if one["artifact"]["peak_memory_mb"]]
+    assert sorted(e["args"]["MB"] for e in counted if e["args"]["MB"]) == sorted(peaks) != []
+    assert sum(e["args"]["MB"] == 0 for e in counted) == len(peaks)
+    trace, _ = traced(command, recipe, tmp_path / "again")
+    assert not [e for e in trace["traceEvents"] if e["name"] == "peak memory of the stage"]
+
+
 def test_stored_steps_say_how_long_they_took(
     command: Command, recipe: Path, tmp_path: Path
 ) -> None:
