@@ -8,15 +8,21 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 # The environment is made once for each state of the lock files. PyTorch comes by itself, in the build
 # that this machine's package index has; all else must be, byte for byte, what was locked. Last comes
 # what that build of PyTorch asks for beside it: the GPU's libraries, or nothing.
-.venv/installed: requirements.lock requirements-torch.lock pyproject.toml
+# A user's packages alone are what `make demo` needs. All others are for work on Luthier: a superset, in
+# the same versions, installed over them.
+.venv/user: requirements-user.lock requirements-torch.lock pyproject.toml
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --no-deps --requirement requirements-torch.lock
-	$(BIN)/python -m pip install --quiet --no-deps --require-hashes --requirement requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps --require-hashes --requirement requirements-user.lock
 	$(BIN)/python -m pip install --quiet --requirement requirements-torch.lock
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	touch $@
 
-demo: .venv/installed
+.venv/installed: .venv/user requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps --require-hashes --requirement requirements.lock
+	touch $@
+
+demo: .venv/user
 	$(BIN)/python -m core recipe=s24_int8
 
 test: .venv/installed
@@ -106,6 +112,11 @@ lock:
 		--universal --python-version 3.11 --generate-hashes --extra qualcomm --extra dev \
 		--constraint requirements-torch.lock --no-emit-package torch \
 		--custom-compile-command "make lock" --output-file requirements.lock pyproject.toml
+	sed -n 's/^\([a-z0-9][^ ]*==[^ ]*\).*/\1/p' requirements.lock > .venv-lock/pinned.txt
+	.venv-lock/bin/uv pip compile --config-file tools/lock.toml --quiet \
+		--universal --python-version 3.11 --generate-hashes --extra qualcomm --group pyproject.toml:build \
+		--constraint requirements-torch.lock --constraint .venv-lock/pinned.txt --no-emit-package torch \
+		--custom-compile-command "make lock" --output-file requirements-user.lock pyproject.toml
 	.venv-lock/bin/uv pip compile --quiet $(UPGRADE) --universal --python-version 3.11 --generate-hashes \
 		--group pyproject.toml:site --custom-compile-command "make lock" \
 		--output-file requirements-site.lock

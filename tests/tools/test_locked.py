@@ -35,7 +35,13 @@ def test_every_package_has_hashes() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["requirements.lock", "requirements-torch.lock", "requirements-site.lock"]
+    "name",
+    [
+        "requirements.lock",
+        "requirements-user.lock",
+        "requirements-torch.lock",
+        "requirements-site.lock",
+    ],
 )
 def test_no_machine_is_named(name: str) -> None:
     """The lock files hold names, versions, hashes and notes, but no index, folder or own build."""
@@ -77,9 +83,23 @@ def test_the_lock_says_who_asks() -> None:
 def test_the_environment_is_made_by_hash() -> None:
     """The Makefile installs PyTorch alone first, then the other locked packages by their hashes."""
     text = (ROOT / "Makefile").read_text(encoding="utf-8")
-    rule = text.partition(".venv/installed: ")[2].partition("\n\n")[0]
+    rule = text.partition(".venv/user: ")[2].partition("demo:")[0]
     installs = [
         line.split(" install ")[1].split() for line in rule.splitlines() if " install " in line
     ]
     assert installs[0] == ["--quiet", "--no-deps", "--requirement", "requirements-torch.lock"]
-    assert {"--require-hashes", "--no-deps", "requirements.lock"} <= set(installs[1])
+    assert {"--require-hashes", "--no-deps", "requirements-user.lock"} <= set(installs[1])
+    assert {"--require-hashes", "--no-deps", "requirements.lock"} <= set(installs[-1])
+
+
+def test_a_user_gets_a_part_of_what_a_developer_gets() -> None:
+    """The user's lock has what the base, the phone's compiler and the install need, and no more."""
+    users, every = (
+        dict(re.findall(r"^([a-z0-9][\w.-]*)==(\S+)", (ROOT / name).read_text(), re.MULTILINE))
+        for name in ("requirements-user.lock", "requirements.lock")
+    )
+    assert users.items() <= every.items()
+    build = {Requirement(line).name for line in WHOLE["dependency-groups"]["build"]}
+    brought = parts(LOCKED)
+    assert {*brought[BASE], *build} - {"torch"} <= users.keys() | {"torch"}
+    assert users.keys().isdisjoint({"pytest", "mypy", "ray", "mlflow-skinny", "moto", "pyarrow"})
