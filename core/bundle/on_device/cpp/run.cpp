@@ -1,5 +1,7 @@
 // Plays a file of raw 32-bit floats with the bundle, or tests the bundle.
 #include <chrono>
+#include <cmath>
+#include <cstring>
 #include <fstream>
 #include <iostream>
 #include <string>
@@ -68,15 +70,23 @@ std::vector<float> read(const std::string& name) {
   source.seekg(0).read(reinterpret_cast<char*>(input.data()),
                        static_cast<std::streamsize>(input.size() * sizeof(float)));
   if (!source) throw BundleError(name + " cannot be read to its end");
-  const bool wav = input.size() > 2 && std::memcmp(input.data(), "RIFF", 4) == 0;
+  // A file of sound holds bytes that are floats, too: played as such they would be noise.
+  const auto begins = [&](const char* magic) {
+    const size_t length = std::strlen(magic);
+    return size >= length && std::memcmp(input.data(), magic, length) == 0;
+  };
+  const bool sound = begins("RIFF") || begins("RF64") || begins("fLaC") || begins("OggS") ||
+                     begins("ID3") || begins("FORM") || begins("\xff\xfb");
   int64_t rows = 1;
   for (size_t axis = 0; axis + 1 < bundle::INPUT_SHAPE.size(); ++axis)
     rows *= bundle::INPUT_SHAPE[axis];
-  if (wav || size % (sizeof(float) * static_cast<size_t>(rows)) != 0 || input.empty())
-    throw BundleError(name + (wav ? " is a WAV file" : " does not hold whole rows of floats") +
+  if (sound || size % (sizeof(float) * static_cast<size_t>(rows)) != 0 || input.empty())
+    throw BundleError(name + (sound ? " is a file of sound" : " does not hold whole rows of floats") +
                       ": this program takes " + std::to_string(rows) +
                       " rows of 32-bit floats, one after the other; run.py of the bundle reads "
                       "other files, or see `run --help`");
+  for (const float value : input)
+    if (!std::isfinite(value)) throw BundleError(name + " holds values that are no numbers");
   return input;
 }
 
