@@ -120,7 +120,9 @@ def test_a_run_shows_words_as_text(evil_command: Command, evil_recipe: Path) -> 
     (place,) = Path("out", "evil").iterdir()
     for name, content in _files(place):
         _check(name, content)
-    _check_page((place / "report.html").read_text(), scripts=1)  # the Copy button
+    _check_page(
+        (place / "report.html").read_text(), scripts=2
+    )  # the Copy button, and chapters that fold
     report = json.loads((place / "report.json").read_text())
     assert report["metrics"]
     assert yaml.safe_load((place / "recipe.lock.yaml").read_text())["title"] == RECIPE["title"]

@@ -149,7 +149,8 @@ class Reader:
             self.run(*words)
 
     def core(self, *arguments: str) -> None:
-        """Run the command line, in mode `plan` where the page names none."""
+        """Run the command line, in mode `plan` where the page names none, with a store of ours."""
+        arguments = tuple(word for word in arguments if not word.startswith("store="))
         named = any(a.startswith(("mode=", "--")) for a in arguments)
         store = f"store={self.checkout / 'store'}"
         extra = [] if "--help" in arguments else [store]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -46,7 +47,18 @@ def test_a_path_survives_the_grammar(value: str) -> None:
     (argument,), _ = rewrite([f"input={value}"])
     (override,) = OverridesParser.create().parse_overrides([argument])
     assert OmegaConf.create({"input": override.value()}).input == value
-    assert shlex.split(command([argument], {}))[-1] == f"input={value}"
+    shown = command([argument], {})
+    if value.isprintable():
+        assert shlex.split(shown)[-1] == f"input={value}"
+    else:  # in one line, which a shell reads back
+        assert "\n" not in shown
+        said = subprocess.run(
+            ["bash", "-c", f"printf %s {shown.split()[-1]}"],  # noqa: S607  # as a person types it
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert said.stdout == f"input={value}"
     (override,) = OverridesParser.create().parse_overrides([as_text(f"model.weights={value}")])
     assert OmegaConf.create({"weights": override.value()}).weights == value
 
