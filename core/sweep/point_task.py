@@ -7,6 +7,7 @@ killed.
 from __future__ import annotations
 
 import getpass
+import os
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -182,7 +183,15 @@ def _answered(task: PointTask) -> tuple[PointResult | None, int]:
 
 def _lock(sweep: str) -> Path:
     """Return the folder of the lock that all points of a sweep on this machine share."""
-    return Path(tempfile.gettempdir(), f"luthier-{getpass.getuser()}", sweep)
+    return Path(tempfile.gettempdir(), f"luthier-{_user()}", sweep)
+
+
+def _user() -> str:
+    """Return the user's name, or number where it has no name, as with `docker run --user 1234`."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # until Python 3.12, and since 3.13
+        return str(os.getuid())
 
 
 def _spoken(code: int) -> str:

@@ -223,3 +223,12 @@ def test_a_point_runs_again_where_what_started_it_was_killed(task: Task, tmp_pat
 def test_a_point_is_summed_up_in_a_line(result: PointResult, said: str) -> None:
     """The line of a point also holds its message."""
     assert summary(result) == said
+
+
+@pytest.mark.skipif(not hasattr(os, "getuid"), reason="users of this system have names alone")
+def test_points_side_by_side_need_no_name_of_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A user without a name, as in a container, has a folder for the locks by the number."""
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(os, "getuid", lambda: 54321)
+    assert _lock("sweep").parts[-2:] == ("luthier-54321", "sweep")
