@@ -70,7 +70,10 @@ def checked_items(dataset: Dataset[Any], split: Split, signature: Signature) -> 
 
 
 def check_example(example: Tensors, signature: Signature, model: Model[Any]) -> None:
-    """Raise PluginError unless a model's example has the types, ranks and ranges of its inputs."""
+    """Raise PluginError unless a model's example has the types, ranks and lengths of its inputs.
+
+    Raises InputError for a value outside the range that an input declares.
+    """
     origin = origin_of(model)
     giver, where = f"the example of {origin}", " ".join(origin.lines)
     for spec in signature.inputs:

@@ -27,6 +27,7 @@ from core import (
 from plugins.chunker._cutting import (
     MODEL,
     MOST,
+    known_length,
     padded,
     read_length,
     scaled,
@@ -82,9 +83,7 @@ class OverlapAddOptions:
     @property
     def samples(self) -> int:
         """Return the length of a window; raises ValueError while it is still left to the model."""
-        if isinstance(self.length, str):
-            raise ValueError(f"`length` is `{self.length}`, but no model gave its length")  # noqa: TRY004  # not a wrong type
-        return self.length
+        return known_length(self.length)
 
     @property
     def stride(self) -> int:

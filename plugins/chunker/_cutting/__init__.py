@@ -6,7 +6,16 @@ from collections.abc import Mapping
 
 from core import Array, InputError, Signature, Tensors
 
-__all__ = ["LONGEST", "MODEL", "MOST", "padded", "read_length", "scaled", "trained_length"]
+__all__ = [
+    "LONGEST",
+    "MODEL",
+    "MOST",
+    "known_length",
+    "padded",
+    "read_length",
+    "scaled",
+    "trained_length",
+]
 
 #: Most samples of a window: 1 GB per channel, and 100 minutes at 44.1 kHz.
 LONGEST = 2**28
@@ -24,6 +33,13 @@ def read_length(length: int | str) -> int | str:
         length = int(length)
     if length != MODEL and not (isinstance(length, int) and 1 <= length <= LONGEST):
         raise ValueError(f"`length` is {length}: a window holds 1 to {LONGEST:,} samples")
+    return length
+
+
+def known_length(length: int | str) -> int:
+    """Return the option `length`; raises ValueError while it is still left to the model."""
+    if isinstance(length, str):
+        raise ValueError(f"`length` is `{length}`, but no model gave its length")  # noqa: TRY004  # not a wrong type
     return length
 
 
